@@ -1,0 +1,1 @@
+"""What runs the trials: planning, scheduling on Ray, records, MLflow and the comparison."""

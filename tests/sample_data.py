@@ -1,0 +1,67 @@
+"""Images for tests: the real samples where they are at hand, and small data sets written in the originals' layouts."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.data.known import EUROSAT_CLASSES
+
+
+def sample_folder(name: str) -> Path:
+    """Return a folder of real sample images, or skip the test: SWEEP_SAMPLE_DATA, else ../shared/data."""
+    chosen = os.environ.get("SWEEP_SAMPLE_DATA")
+    base = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (base / name).is_dir():
+        pytest.skip(f"no real samples in {base / name}; set SWEEP_SAMPLE_DATA to their folder")
+    return base / name
+
+
+def write_tiny_imagenet(parent: Path, *, images: int = 6) -> Path:
+    """Write three classes in the layout of Tiny ImageNet, every third image greyscale; return tiny-imagenet-200."""
+    root = parent / "tiny-imagenet-200"
+    words = {"n01": "crane, a bird", "n02": "goldfish, Carassius auratus", "n03": "crane"}
+    random = np.random.default_rng(0)
+    annotations = []
+    for label, wnid in enumerate(words):
+        for index in range(images):
+            _write_jpeg(root / "train" / wnid / "images" / f"{wnid}_{index}.JPEG", random, grey=index % 3 == 0)
+        _write_jpeg(root / "val" / "images" / f"val_{label}.JPEG", random, grey=False)
+        annotations.append(f"val_{label}.JPEG\t{wnid}\t0\t32\t44\t62\n")
+    _write_jpeg(root / "test" / "images" / "test_0.JPEG", random, grey=False)
+    (root / "val" / "val_annotations.txt").write_text("".join(annotations))
+    (root / "words.txt").write_text("".join(f"{wnid}\t{names}\n" for wnid, names in {**words, "n99": "x"}.items()))
+    return root
+
+
+def write_eurosat(parent: Path, *, images: int = 4) -> Path:
+    """Write `images` JPEGs for each of the ten classes in the layout of EuroSAT; return 2750."""
+    random = np.random.default_rng(0)
+    for name in EUROSAT_CLASSES:
+        for index in range(1, images + 1):
+            _write_jpeg(parent / "2750" / name / f"{name}_{index}.jpg", random, grey=False)
+    return parent / "2750"
+
+
+def write_bigearthnet(parent: Path, labels: list[list[str]]) -> Path:
+    """Write one patch for each list of labels in the layout of BigEarthNet v1.0; return BigEarthNet-v1.0."""
+    random = np.random.default_rng(0)
+    for index, names in enumerate(labels):
+        patch = parent / "BigEarthNet-v1.0" / f"S2A_MSIL2A_20170613T101032_{index}_50"
+        patch.mkdir(parents=True)
+        for band in ("B02", "B03", "B04"):
+            values = random.integers(0, 4000, (120, 120), dtype=np.uint16)
+            tifffile.imwrite(patch / f"{patch.name}_{band}.tif", values)
+        (patch / f"{patch.name}_labels_metadata.json").write_text(json.dumps({"labels": names}))
+    return parent / "BigEarthNet-v1.0"
+
+
+def _write_jpeg(path: Path, random: np.random.Generator, *, grey: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels: NDArray[np.uint8] = random.integers(0, 256, (64, 64) if grey else (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, format="JPEG")

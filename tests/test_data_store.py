@@ -1,0 +1,226 @@
+"""The store: what goes in comes out, it can't be seen half-made, and damage is noticed and named."""
+
+import fcntl
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sample_data import write_bigearthnet
+from sklearn.datasets import load_digits
+
+from trainables.data import rows
+from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, store_folder
+from trainables.data.prepare import prepare, verify
+from trainables.data.stable_hash import split_names, stable_fraction
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+
+LAND = "Land principally occupied by agriculture, with significant areas of natural vegetation"
+PATCH_LABELS = [
+    ["Sea and ocean"],
+    ["Mixed forest", LAND],
+    ["Pastures", "Non-irrigated arable land", "Complex cultivation patterns"],
+    ["Coniferous forest", "Mixed forest", "Peatbogs"],
+    ["Sea and ocean", "Estuaries"],
+    ["Vineyards"],
+    ["Airports", "Sea and ocean"],
+    ["Water bodies", "Mixed forest"],
+]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record batches of 100 digits, so that a store of 1,797 has 18 of them and the last one is smaller."""
+    monkeypatch.setattr(rows, "BATCH_BYTES", 100 * 8 * 8 * 3)
+
+
+@pytest.fixture
+def patches(tmp_path: Path) -> ImageStore:
+    """Eight multi-label patches in both splits."""
+    prepare("bigearthnet", source=write_bigearthnet(tmp_path / "in", PATCH_LABELS), root=tmp_path / "out")
+    return ImageStore.open("bigearthnet", tmp_path / "out")
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_gather_over_many_batches_gives_the_original_pixels_and_labels(tmp_path: Path) -> None:
+    prepare("digits", root=tmp_path)
+    store = ImageStore.open("digits", tmp_path)
+    scans = load_digits()
+    indices = np.random.default_rng(0).integers(0, len(store), 3000)  # with repeats, in no order, over all batches
+    originals = [int(name.removeprefix("digit_")) for name in store.names(indices)]
+
+    images = store.images(indices)
+
+    assert images.shape == (3000, 8, 8, 3)
+    assert images.dtype == torch.uint8
+    expected = np.rint(scans.images[originals] * 255 / 16)
+    for channel in range(3):
+        np.testing.assert_array_equal(images[..., channel].numpy(), expected)
+    assert store.labels(indices).tolist() == scans.target[originals].tolist()
+    assert torch.equal(store.label_matrix(indices).int().argmax(dim=1), store.labels(indices))
+    images.zero_()  # a copy: the store is not touched
+    assert store.images(torch.from_numpy(indices)).float().mean() > 10
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_splits_share_out_all_rows_and_agree_with_what_the_catalog_promises(tmp_path: Path) -> None:
+    info = prepare("digits", root=tmp_path)
+    store = ImageStore.open("digits", tmp_path)
+    splits = {name: store.split(name) for name in ("train", "test")}
+    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(1797))
+    assert {name: len(indices) for name, indices in splits.items()} == info.splits == KNOWN["digits"].published_sizes
+    for name, indices in splits.items():
+        assert tuple(torch.bincount(store.labels(indices)).tolist()) == info.class_counts[name]
+        assert int(store.positive_mask(indices, ("closed_loop",)).sum()) == info.rule_counts["closed_loop"][name]
+    with pytest.raises(BadInputError, match=r"split 'val': digits has train, test"):
+        store.split("val")
+
+
+def test_several_labels_an_image_and_the_rules_over_them(patches: ImageStore) -> None:
+    indices = [5, 0, 5, 7, 2, 1, 6, 3, 4]
+    names = patches.info.class_names
+    expected = [sorted(PATCH_LABELS[int(name.split("_")[-2])]) for name in patches.names(indices)]
+    matrix = patches.label_matrix(indices)
+    assert [sorted(names[column] for column in row.nonzero().flatten()) for row in matrix] == expected
+
+    farmland = {LAND, "Non-irrigated arable land", "Complex cultivation patterns"}
+    assert patches.positive_mask(indices, ("farmland",)).tolist() == [bool(farmland & {*row}) for row in expected]
+    either = patches.positive_mask(indices, ("farmland", "Vineyards")).tolist()
+    assert either == [bool((farmland | {"Vineyards"}) & {*row}) for row in expected]
+    assert not patches.positive_mask(indices, ()).any()
+    with pytest.raises(BadInputError, match=r"several labels; name a positive rule \(known: farmland\)"):
+        patches.labels(indices)
+
+
+def test_positive_names_are_checked_and_expanded_in_class_order() -> None:
+    eurosat = KNOWN["eurosat"]
+    assert expand_positive(eurosat, ("Forest", "farmland", "Pasture")) == (
+        "AnnualCrop",
+        "Forest",
+        "Pasture",
+        "PermanentCrop",
+    )
+    with pytest.raises(BadInputError, match=r"positive 'Wood': neither .* rules: farmland; classes: 'AnnualCrop'"):
+        expand_positive(eurosat, ("Wood",))
+
+
+def test_stable_fraction_is_the_salted_sha256_of_the_base_name() -> None:
+    digest = hashlib.sha256(b"subset:a_1.jpg").digest()
+    value = stable_fraction(["train/a/a_1.jpg"], salt="subset")[0]
+    assert value == pytest.approx(int.from_bytes(digest[:8], "big") / 2**64, abs=2**-52)
+    assert value == stable_fraction(["a_1.jpg"], salt="subset")[0]
+
+
+def test_stable_fractions_are_uniform_and_independent_of_other_purposes() -> None:
+    names = [f"n{index}.JPEG" for index in range(20_000)]
+    subset, test, validation = (stable_fraction(names, salt=salt) for salt in ("subset", "test", "validation"))
+    assert np.max(np.abs(np.sort(subset) - np.linspace(0, 1, len(names)))) < 1.63 / np.sqrt(len(names))  # 1 % level
+    assert np.abs(np.corrcoef([subset, test, validation]) - np.eye(3)).max() < 0.03
+    assert np.mean(test[subset < 0.25] < 0.25) == pytest.approx(0.25, abs=0.02)
+
+
+def test_known_sizes_of_eurosat_follow_from_its_published_file_names() -> None:
+    counts = {"Highway": 2500, "Industrial": 2500, "Pasture": 2000, "PermanentCrop": 2500, "River": 2500}
+    classes = KNOWN["eurosat"].class_names
+    names = [f"{name}_{index}.jpg" for name in classes for index in range(1, counts.get(name, 3000) + 1)]
+    splits = split_names(names, 0.2)
+    assert {split: splits.count(split) for split in ("train", "test")} == KNOWN["eurosat"].published_sizes
+
+
+def test_the_fingerprint_follows_content_and_options_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = prepare("digits", root=tmp_path / "a")
+    monkeypatch.setattr(rows, "BATCH_BYTES", 5000)
+    assert prepare("digits", root=tmp_path / "b", store_name="scans").fingerprint == plain.fingerprint
+    half = prepare("digits", root=tmp_path / "a", fraction=0.5, store_name="half")
+    assert half.fingerprint != plain.fingerprint
+    assert half.images == pytest.approx(1797 / 2, rel=0.08)
+    assert half.splits["test"] / half.images == pytest.approx(0.2, abs=0.04)
+    verify("scans", tmp_path / "b")
+
+
+def test_prepared_twice_is_left_alone_and_other_options_are_refused(tmp_path: Path) -> None:
+    first = prepare("digits", root=tmp_path)
+    written = (store_folder("digits", tmp_path) / "images.arrow").stat().st_mtime_ns
+    assert prepare("digits", root=tmp_path) == first
+    assert (store_folder("digits", tmp_path) / "images.arrow").stat().st_mtime_ns == written
+    with pytest.raises(BadInputError, match=r"fraction is 1.0, asked for 0.5; choose another name with --as"):
+        prepare("digits", root=tmp_path, fraction=0.5)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_an_interrupted_run_leaves_nothing_and_the_next_clears_up(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        assert StoreInfo.read("digits", tmp_path) is None
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    stale = tmp_path / ".digits.partial" / "images.arrow"
+    stale.parent.mkdir()
+    stale.write_text("from a run that was killed")
+    with pytest.raises(KeyboardInterrupt):
+        prepare("digits", root=tmp_path, progress=interrupt)
+    assert not stale.parent.exists()
+    assert StoreInfo.read("digits", tmp_path) is None
+    assert prepare("digits", root=tmp_path).images == 1797
+
+
+def test_two_at_once_and_a_folder_that_is_no_store_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / ".digits.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(BadInputError, match="being prepared by another process"):
+            prepare("digits", root=tmp_path)
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(BadInputError, match="exists and is not a store"):
+        prepare("digits", root=tmp_path)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_verify_names_the_row_with_a_flipped_bit(tmp_path: Path) -> None:
+    prepare("digits", root=tmp_path)
+    store = ImageStore.open("digits", tmp_path)
+    path = store.path / "images.arrow"
+    content = bytearray(path.read_bytes())
+    content[int(store._row_starts[1234]) + 17] ^= 1
+    name = store.names([1234])[0]
+    del store
+    path.write_bytes(content)
+    with pytest.raises(BadInputError, match=rf"row 1234 \({name}\) differs from its checksum"):
+        verify("digits", tmp_path)
+
+
+def test_damage_to_the_file_or_its_description_is_one_clear_error(tmp_path: Path) -> None:
+    prepare("digits", root=tmp_path)
+    path, described = tmp_path / "digits" / "images.arrow", tmp_path / "digits" / "store.json"
+    intact, fields = path.read_bytes(), json.loads(described.read_text())
+    for kept in (0, 100, len(intact) // 2, len(intact) - 3):
+        path.write_bytes(intact[:kept])
+        with pytest.raises(BadInputError, match="not a readable Arrow file"):
+            ImageStore.open("digits", tmp_path)
+    path.write_bytes(intact)
+    for change, message in {
+        "format_version": "store format 0, this program reads 1",
+        "options": "differs from its fingerprint",
+        "colour": "unknown field",
+    }.items():
+        described.write_text(json.dumps({**fields, change: {} if change == "options" else 0}))
+        with pytest.raises(BadInputError, match=message):
+            verify("digits", tmp_path)
+    described.write_text("{")
+    with pytest.raises(BadInputError, match="can't be read"):
+        StoreInfo.read("digits", tmp_path)
+
+
+def test_the_catalog_and_the_command_line_import_nothing_heavy() -> None:
+    heavy = "torch pyarrow sklearn numpy PIL ray mlflow"
+    program = (
+        f"import sys, trainables.data.catalog, sweep.data; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

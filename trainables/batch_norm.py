@@ -1,0 +1,117 @@
+"""Batch norm over the global batch, on every backend (torch's SyncBatchNorm refuses the CPU)."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainables.distributed import world_size
+
+
+class GlobalBatchNorm(_BatchNorm):
+    """Batch norm whose statistics span all ranks; (N, C) or (N, C, H, W) input, native kernel on one rank.
+
+    The running variance is the biased one, as in the reference (torch keeps the unbiased one). With `shift=False` the layer has no
+    beta (the reference's last projector layer). Keys of the state are torch's.
+    """
+
+    def __init__(self, num_features: int, *, shift: bool = True) -> None:
+        super().__init__(num_features, eps=1e-5, momentum=0.1)
+        if not shift:
+            self.register_parameter("bias", None)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() not in (2, 4):
+            raise ValueError(f"batch norm takes (N, C) or (N, C, H, W), got {tuple(input.shape)}")
+
+    def reset_parameters(self) -> None:
+        """Set gamma to 1, beta (if any) to 0 and the running statistics to those of a unit normal."""
+        self.reset_running_stats()
+        torch.nn.init.ones_(self.weight)
+        if self.bias is not None:
+            torch.nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise by the global batch's statistics in training mode, else by the running ones."""
+        self._check_input_dim(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        if not self.training:
+            return functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        momentum = float(self.momentum or 0.0)
+        self.num_batches_tracked.add_(1)
+        if world_size() > 1:
+            output, mean, variance = _NormaliseGlobally.apply(input, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance, momentum)
+            return output  # type: ignore[no-any-return]
+        count = input.numel() // input.shape[1]
+        before = self.running_var.clone()
+        output = functional.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps
+        )
+        # torch added momentum * n / (n - 1) * v where the reference adds momentum * v.
+        self.running_var.mul_((count - 1) / count).add_(before, alpha=(1.0 - momentum) / count)
+        return output
+
+
+class _NormaliseGlobally(torch.autograd.Function):
+    """Normalise by (mean, M2) merged over the ranks; the gradient crosses ranks too. Statistics in float32 or wider."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wide = values if values.dtype == torch.float64 else values.float()
+        dims = [0, *range(2, values.dim())]
+        local_count = wide.numel() // wide.shape[1]
+        variance, mean = torch.var_mean(wide, dim=dims, correction=0)
+        count, mean, variance = _merge_over_ranks(local_count, mean, variance)
+        scale = (variance + eps).rsqrt()
+        normalised = (wide - _channels(mean, wide)) * _channels(scale, wide)
+        output = normalised * _channels(weight, wide)
+        if bias is not None:
+            output = output + _channels(bias, wide)
+        ctx.save_for_backward(normalised, weight, scale)
+        ctx.count, ctx.dims, ctx.shifted = count, dims, bias is not None
+        ctx.mark_non_differentiable(mean, variance)
+        return output.to(values.dtype), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        normalised, weight, scale = ctx.saved_tensors
+        gradient = gradients[0].to(normalised.dtype)
+        bias_gradient = gradient.sum(ctx.dims)
+        weight_gradient = (gradient * normalised).sum(ctx.dims)
+        sums = torch.stack([bias_gradient, weight_gradient])
+        dist.all_reduce(sums)
+        mean_gradient, mean_product = (sums / ctx.count).unbind()
+        centred = gradient - _channels(mean_gradient, gradient) - normalised * _channels(mean_product, gradient)
+        input_gradient = centred * _channels(weight * scale, gradient)
+        # The parameters' gradients stay this rank's share: they are summed over the ranks with all others.
+        shift = bias_gradient if ctx.shifted else None
+        return input_gradient.to(gradients[0].dtype), weight_gradient, shift, None
+
+
+def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Return the global count, mean and biased variance (C,) of per-rank ones (Chan et al. 1979; never E[x^2] - m^2)."""
+    packed = torch.cat([mean.new_tensor([float(count)]), mean, variance])
+    gathered = [torch.empty_like(packed) for _ in range(world_size())]
+    dist.all_gather(gathered, packed)
+    table = torch.stack(gathered)
+    counts, means, variances = table[:, :1], table[:, 1 : 1 + len(mean)], table[:, 1 + len(mean) :]
+    # Every rank holds an equal share of the batch, so the count needs no reading back from the device.
+    total = count * world_size()
+    merged_mean = (counts * means).sum(0) / total
+    merged_variance = (counts * (variances + (means - merged_mean) ** 2)).sum(0) / total
+    return float(total), merged_mean, merged_variance
+
+
+def _channels(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(1, -1, *([1] * (like.dim() - 2)))

@@ -1,0 +1,128 @@
+"""The configuration of one trial: a frozen value whose defaults are the thesis protocol.
+
+"Reference" in the descriptions is Google's SimCLR, folder tf2; the thesis gives learning rate, batch sizes, temperatures and
+epochs, and is silent on weight decay, jitter strength and blur, where the reference's defaults stand.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainables.errors import BadInputError, describe_validation
+
+PROTOCOL_VERSION = 1
+"""Raised whenever the same configuration would give another result; part of every trial id."""
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Interval = tuple[float, float]
+
+
+class SimCLRConfig(BaseModel):
+    """Everything that decides the outcome of a SimCLR trial with its linear probe, apart from the data themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # Data
+    dataset: str = Field("tiny_imagenet", description="name of a prepared data set (python -m sweep.data list)")
+    image_size: int = Field(64, ge=4, description="side of the square views, pixels; thesis: 64 and 120")
+    target: Literal["classes", "positive"] = Field(
+        "classes", description="what the probe predicts: the classes, or positive against the rest"
+    )
+    positive: tuple[str, ...] = Field(
+        (), description="classes, or a rule of the data set, that count as positive (thesis: farmland)"
+    )
+    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="share of train held out by a stable hash for selection; thesis: 0 (it selects on test)"
+    )
+    max_train_images: int | None = Field(None, ge=2, description="use only so many train images, taken by a stable hash")
+    max_test_images: int | None = Field(None, ge=1, description="evaluate on so many images a split, by a stable hash")
+
+    # Encoder and heads
+    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = Field(
+        "resnet50", description="torchvision's ResNet, or one basic block a stage (resnet10); thesis: resnet50"
+    )
+    width_factor: float = Field(1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1 is torchvision's 64")
+    stem: Literal["auto", "small", "large"] = Field(
+        "auto", description="3x3 stride 1, or 7x7 stride 2 with max-pool; auto: small up to 32 px (reference: resnet.py)"
+    )
+    projector_layers: int = Field(3, ge=1, le=4, description="dense layers of the projector; reference 3, thesis text 2")
+    projector_hidden_width: int | None = Field(None, ge=1, description="units; none: the encoder's output width")
+    projector_output_width: int = Field(128, ge=1, description="units of the embedding; reference: 128")
+
+    # Loss
+    temperature: float = Field(0.25, gt=0.0, description="tau of equation 2.3; thesis: 0.25 and 0.5")
+    loss_factor: float = Field(
+        2.0, gt=0.0, description="multiplies equation 2.3 for the gradient; the reference sums both directions: 2"
+    )
+
+    # Optimisation
+    batch_size: int = Field(256, ge=2, description="images a step over all workers; thesis: 256, 1024, 2048")
+    epochs: int = Field(50, ge=1, description="passes over train; thesis: 50, 100, 200, 400")
+    base_learning_rate: float = Field(1.0, gt=0.0, description="before scaling by the batch size; thesis: 1.0")
+    learning_rate_scaling: Literal["linear", "sqrt"] = Field(
+        "linear", description="base * batch_size / 256, or base * sqrt(batch_size) (reference: model.py)"
+    )
+    warmup_epochs: float = Field(10.0, ge=0.0, description="epochs of linear warm-up from 0; reference: 10")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of LARS; reference: 0.9")
+    trust_coefficient: float = Field(0.001, gt=0.0, description="eeta of LARS; reference: 0.001")
+    weight_decay: float = Field(1e-6, ge=0.0, description="L2 into the gradient of adapted weights; reference: 1e-6")
+
+    # Augmentation
+    crop_area: Interval = Field((0.08, 1.0), description="smallest and largest crop, share of the image's area")
+    crop_aspect: Interval = Field((3 / 4, 4 / 3), description="smallest and largest width / height of a crop")
+    flip_probability: Fraction = Field(0.5, description="of a horizontal flip")
+    jitter_probability: Fraction = Field(0.8, description="of colour jitter")
+    jitter_strength: float = Field(1.0, ge=0.0, le=2.0, description="s: 0.8s brightness, contrast, saturation; 0.2s hue")
+    grayscale_probability: Fraction = Field(0.2, description="of dropping the colours")
+    blur_probability: Fraction = Field(0.5, description="of Gaussian blur with a kernel of image_size // 10")
+    blur_sigma: Interval = Field((0.1, 2.0), description="smallest and largest sigma of the blur, pixels")
+    blur_sigma_per: Literal["batch", "image"] = Field(
+        "batch", description="one sigma a batch and view (reference, there by replica), or one an image (paper's text)"
+    )
+
+    # Numerics and evaluation
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the encoder; losses and optimiser stay float32")
+    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, order and views")
+    knn_neighbours: int = Field(20, ge=1, description="k of the weighted cosine kNN on frozen features")
+    knn_temperature: float = Field(0.07, gt=0.0, description="of the kNN's weights exp(cosine / t)")
+    knn_every: int = Field(0, ge=0, description="epochs between kNN evaluations; 0: only at the end")
+    linear_regularisation: float = Field(
+        1e-4, gt=0.0, description="lambda / 2 * ||W||^2 of the logistic regression on frozen features at the end"
+    )
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        for field in ("crop_area", "crop_aspect", "blur_sigma"):
+            low, high = getattr(self, field)
+            if not 0.0 < low <= high:
+                raise ValueError(f"{field}: must be 0 < smallest <= largest, got {low}, {high}")
+        if self.crop_area[1] > 1.0:
+            raise ValueError(f"crop_area: largest must be <= 1, got {self.crop_area[1]}")
+        if self.target == "positive" and not self.positive:
+            raise ValueError("positive: target 'positive' needs the classes or the rule that count as positive, got none")
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the configuration, or raise BadInputError that lists every fault."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise BadInputError(describe_validation(error, known_fields=list(cls.model_fields))) from None
+
+    def canonical_json(self) -> str:
+        """Return the one spelling of this configuration that ids are made of."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def trial_id(self, fingerprint: str) -> str:
+        """Return 12 hex digits that name this configuration on the data with that fingerprint."""
+        text = f"{PROTOCOL_VERSION}\n{fingerprint}\n{self.canonical_json()}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def small_stem(self) -> bool:
+        """Whether the encoder starts with the 3x3 stride 1 stem (reference rule: images up to 32 px)."""
+        return self.stem == "small" or (self.stem == "auto" and self.image_size <= 32)

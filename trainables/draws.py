@@ -1,0 +1,125 @@
+"""The random parameters of the views of a global batch, drawn on the CPU; each rank takes its slice.
+
+Crops follow TensorFlow's sample_distorted_bounding_box with the whole image as the object, as the reference uses it.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.config import SimCLRConfig
+from trainables.randomness import Stream, uniform
+
+CROP_ATTEMPTS = 100
+MIN_OBJECT_COVERED = 0.1
+JITTER_OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ViewDraws:
+    """Parameters of one view of N images."""
+
+    boxes: Integers
+    """(N, 4): top, left, height, width of the crop, source pixels."""
+    flip: NDArray[np.bool_]
+    """(N,): whether the view is mirrored."""
+    jitter: NDArray[np.bool_]
+    """(N,): whether colours are jittered."""
+    order: Integers
+    """(N, 4): which of JITTER_OPERATIONS comes first, second, third, last."""
+    factors: Floats
+    """(N, 4): factors of brightness, contrast, saturation; offset of the hue in turns."""
+    grayscale: NDArray[np.bool_]
+    """(N,): whether the colours are dropped."""
+    blur: NDArray[np.bool_]
+    """(N,): whether the view is blurred."""
+    sigma: Floats
+    """(N,): standard deviation of the blur, pixels."""
+
+    def __len__(self) -> int:
+        return len(self.flip)
+
+    def slice(self, part: slice) -> Self:
+        """Return the parameters of some of the images."""
+        return type(self)(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+
+
+def draw_view(
+    config: SimCLRConfig, stream: Stream, step: int, count: int, *, height: int, width: int
+) -> ViewDraws:
+    """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step)."""
+    coins = uniform(config.seed, stream, step, (count, 4))
+    numbers = uniform(config.seed, stream, step, (count, 8), block=1)
+    strength = 0.8 * config.jitter_strength
+    factors = np.empty((count, 4))
+    factors[:, :3] = _between(numbers[:, :3], max(0.0, 1.0 - strength), 1.0 + strength)
+    factors[:, 3] = _between(numbers[:, 3], -0.2 * config.jitter_strength, 0.2 * config.jitter_strength)
+    sigma_numbers = uniform(config.seed, stream, step, (count,), block=2)
+    if config.blur_sigma_per == "batch":
+        sigma_numbers = np.broadcast_to(sigma_numbers[:1], (count,))
+    return ViewDraws(
+        boxes=_draw_boxes(config, stream, step, count, height, width),
+        flip=coins[:, 0] < config.flip_probability,
+        jitter=coins[:, 1] < config.jitter_probability,
+        order=np.argsort(numbers[:, 4:], axis=1, kind="stable"),
+        factors=factors,
+        grayscale=coins[:, 2] < config.grayscale_probability,
+        blur=coins[:, 3] < config.blur_probability,
+        sigma=_between(sigma_numbers, *config.blur_sigma),
+    )
+
+
+def _between(numbers: Floats, low: float, high: float) -> Floats:
+    return low + numbers * (high - low)
+
+
+def _draw_boxes(config: SimCLRConfig, stream: Stream, step: int, count: int, height: int, width: int) -> Integers:
+    """Draw until every crop is acceptable, the whole image after CROP_ATTEMPTS; (count, 4) top, left, height, width."""
+    boxes = np.tile(np.array([0, 0, height, width], dtype=np.int64), (count, 1))
+    missing = np.arange(count)
+    for attempt in range(CROP_ATTEMPTS):
+        # The whole block is drawn so that an image's numbers don't depend on how its neighbours fared.
+        numbers = uniform(config.seed, stream, step, (count, 4), block=3 + attempt)[missing]
+        candidates, acceptable = crop_candidates(
+            numbers, area=config.crop_area, aspect=config.crop_aspect, height=height, width=width
+        )
+        boxes[missing[acceptable]] = candidates[acceptable]
+        missing = missing[~acceptable]
+        if len(missing) == 0:
+            break
+    return boxes
+
+
+def crop_candidates(
+    numbers: Floats, *, area: tuple[float, float], aspect: tuple[float, float], height: int, width: int
+) -> tuple[Integers, NDArray[np.bool_]]:
+    """Turn (N, 4) uniform numbers into crops by TensorFlow's rule: boxes (N, 4) and whether each is acceptable (N,).
+
+    The aspect ratio is uniform, then the integer height is uniform between those of the smallest and largest area (not the area
+    itself), and offsets exclude their upper end.
+    """
+    ratio = _between(numbers[:, 0], *aspect)
+    smallest, largest = area[0] * height * width, area[1] * height * width
+    low = np.rint(np.sqrt(smallest / ratio))
+    high = np.rint(np.sqrt(largest / ratio))
+    # The tallest crop whose rounded width still fits.
+    fitting = np.floor((width + 0.5 - 1e-7) / ratio)
+    fitting -= np.rint(fitting * ratio) > width
+    high = np.minimum(np.where(np.rint(high * ratio) > width, fitting, high), height)
+    low = np.minimum(low, high)
+    crop_height = low + np.floor(numbers[:, 1] * (high - low + 1))
+    # Rounding may leave the area just outside its limits: one pixel of height is given or taken.
+    crop_height += crop_height * np.rint(crop_height * ratio) < smallest
+    crop_height -= crop_height * np.rint(crop_height * ratio) > largest
+    crop_width = np.rint(crop_height * ratio)
+    crop = crop_height * crop_width
+    acceptable = (smallest <= crop) & (crop <= largest) & (crop_height <= height) & (crop_width <= width)
+    acceptable &= (crop_width > 0) & (crop >= MIN_OBJECT_COVERED * height * width)
+    top = np.floor(numbers[:, 2] * np.maximum(height - crop_height, 0))
+    left = np.floor(numbers[:, 3] * np.maximum(width - crop_width, 0))
+    return np.stack([top, left, crop_height, crop_width], axis=1).astype(np.int64), acceptable

@@ -1,0 +1,76 @@
+"""ResNet encoders of torchvision's blocks with the reference's stems and initialisation (reference: resnet.py)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
+
+from trainables.batch_norm import GlobalBatchNorm
+
+BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet10": (BasicBlock, (1, 1, 1, 1)),
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+
+
+class Encoder(nn.Module):
+    """(N, 3, H, W) images to (N, `output_width`) features; parameters bear torchvision's names.
+
+    Strided convolutions pad symmetrically and the max-pool is torchvision's (the reference pads it on the right and bottom only,
+    which shifts it by a pixel); shortcuts are torchvision's (the reference projects in the first group of ResNet-18 and 34 too).
+    """
+
+    def __init__(self, name: str, *, width_factor: float = 1.0, small_stem: bool) -> None:
+        super().__init__()
+        block, depths = BLOCKS[name]
+        width = max(1, round(64 * width_factor))
+        if small_stem:
+            self.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=1, bias=False)
+            self.maxpool: nn.Module = nn.Identity()
+        else:
+            self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+            self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.bn1 = GlobalBatchNorm(width)
+        self.relu = nn.ReLU(inplace=True)
+        channels = width
+        for number, depth in enumerate(depths):
+            planes = width * 2**number
+            setattr(self, f"layer{number + 1}", _group(block, channels, planes, depth, stride=1 if number == 0 else 2))
+            channels = planes * block.expansion
+        self.output_width = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the globally averaged features h, (N, output_width)."""
+        maps = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for number in range(1, 5):
+            maps = getattr(self, f"layer{number}")(maps)
+        return maps.mean(dim=(2, 3))
+
+
+def _group(
+    block: type[BasicBlock] | type[Bottleneck], channels: int, planes: int, depth: int, *, stride: int
+) -> nn.Sequential:
+    """Return `depth` residual blocks, the first of which may stride; bottlenecks stride in the 3x3 (v1.5)."""
+    shortcut = None
+    if stride != 1 or channels != planes * block.expansion:
+        shortcut = nn.Sequential(conv1x1(channels, planes * block.expansion, stride), GlobalBatchNorm(planes * block.expansion))
+    blocks = [block(channels, planes, stride, shortcut, norm_layer=GlobalBatchNorm)]
+    blocks += [block(planes * block.expansion, planes, norm_layer=GlobalBatchNorm) for _ in range(depth - 1)]
+    return nn.Sequential(*blocks)
+
+
+def initialise_encoder(encoder: Encoder, generator: torch.Generator) -> None:
+    """Draw every weight from `generator`: truncated normal of std 1 / sqrt(fan_in); the last gamma of a block is 0."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+            # TensorFlow's variance scaling divides by the std that cutting at two sigmas leaves.
+            std = math.sqrt(1.0 / fan_in) / 0.87962566103423978
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+        elif isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
+        elif isinstance(module, Bottleneck):
+            nn.init.zeros_(module.bn3.weight)

@@ -1,0 +1,27 @@
+"""The error for input that a person can mend."""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+
+class BadInputError(ValueError):
+    """Input that can't be used: says the field or file, its value and what to do. Programs print it and exit with 2."""
+
+
+def describe_validation(error: ValidationError, *, known_fields: Sequence[str] = ()) -> str:
+    """Return every fault of a pydantic error, one a line: the field, the rule and the value."""
+    lines = []
+    for fault in error.errors():
+        field = ".".join(str(part) for part in fault["loc"]) or "configuration"
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{field}: unknown field; known fields: {', '.join(known_fields)}")
+        else:
+            message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            value = "" if fault["type"] == "value_error" else f", got {fault['input']!r}"
+            lines.append(f"{field}: {_rule(fault['msg'], message)}{value}")
+    return "\n".join(lines)
+
+
+def _rule(original: str, message: str) -> str:
+    return message if original.startswith("Value error, ") or "Input should be" not in original else f"must be {message}"

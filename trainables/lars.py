@@ -1,0 +1,76 @@
+"""LARS as the reference has it (lars_optimizer.py): classic momentum with the learning rate inside the buffer."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling: g += wd * w; v = momentum * v + lr * ratio * g; w -= v.
+
+    ratio = eeta * ||w|| / ||g|| in groups with `adapt`, 1 where either norm is 0 and in groups without. Biases, batch norm and the
+    supervised head belong into a group with `adapt=False, weight_decay=0`. Source: You et al. 2017; reference lars_optimizer.py.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-6,
+        eeta: float = 0.001,
+        adapt: bool = True,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eeta": eeta, "adapt": adapt}
+        )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._step_group(group)
+        return loss
+
+    def _step_group(self, group: dict[str, Any]) -> None:
+        weights = [w for w in group["params"] if w.grad is not None]
+        if not weights:
+            return
+        gradients = [w.grad for w in weights]
+        velocities = [self._velocity(w) for w in weights]
+        if group["weight_decay"]:
+            gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
+        torch._foreach_mul_(velocities, group["momentum"])
+        if group["adapt"]:
+            ratios = self._trust_ratios(weights, gradients, group["eeta"])
+            gradients = list(torch._foreach_mul(gradients, ratios))
+        torch._foreach_add_(velocities, gradients, alpha=group["lr"])
+        torch._foreach_sub_(weights, velocities)
+
+    def _velocity(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        velocity: Tensor = state["momentum_buffer"]
+        return velocity
+
+    @staticmethod
+    def _trust_ratios(weights: list[Tensor], gradients: list[Tensor], eeta: float) -> list[Tensor]:
+        weight_norms = torch.stack(torch._foreach_norm(weights))
+        gradient_norms = torch.stack(torch._foreach_norm(gradients))
+        usable = (weight_norms > 0) & (gradient_norms > 0)
+        ratios = torch.where(usable, eeta * weight_norms / gradient_norms, torch.ones_like(weight_norms))
+        return list(ratios.unbind())

@@ -1,0 +1,83 @@
+"""The model of a trial: encoder, projector and the probe behind its stop-gradient (reference: model.py)."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trainables.batch_norm import GlobalBatchNorm
+from trainables.config import SimCLRConfig
+from trainables.encoder import Encoder, initialise_encoder
+from trainables.randomness import Stream, random_words
+
+DENSE_STD = 0.01
+
+
+class Outputs(NamedTuple):
+    """What one pass over a batch of views gives."""
+
+    embeddings: Tensor
+    """(N, projector_output_width), not normalised."""
+    logits: Tensor
+    """(N, classes) of the probe; no gradient reaches the encoder through them."""
+
+
+class Projector(nn.Sequential):
+    """Dense layers without bias, each followed by batch norm, ReLU between them; the last batch norm has no beta."""
+
+    def __init__(self, input_width: int, *, layers: int, hidden_width: int, output_width: int) -> None:
+        modules: list[nn.Module] = []
+        width = input_width
+        for layer in range(1, layers + 1):
+            last = layer == layers
+            units = output_width if last else hidden_width
+            modules += [nn.Linear(width, units, bias=False), GlobalBatchNorm(units, shift=not last)]
+            modules += [] if last else [nn.ReLU(inplace=True)]
+            width = units
+        super().__init__(*modules)
+
+
+class SimCLR(nn.Module):
+    """Encoder, projector and simultaneous linear probe."""
+
+    def __init__(self, config: SimCLRConfig, classes: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(config.encoder, width_factor=config.width_factor, small_stem=config.small_stem)
+        features = self.encoder.output_width
+        self.projector = Projector(
+            features,
+            layers=config.projector_layers,
+            hidden_width=config.projector_hidden_width or features,
+            output_width=config.projector_output_width,
+        )
+        self.probe = nn.Linear(features, classes)
+        self._initialise(config.seed)
+
+    def _initialise(self, seed: int) -> None:
+        # Each part has its own stream, so that the classes or the projector don't change the encoder's weights.
+        seeds = random_words(seed, Stream.WEIGHTS, 0, 3)
+        generators = [torch.Generator().manual_seed(int(word >> 1)) for word in seeds]
+        initialise_encoder(self.encoder, generators[0])
+        for module in self.projector:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=DENSE_STD, generator=generators[1])
+        nn.init.normal_(self.probe.weight, std=DENSE_STD, generator=generators[2])
+        nn.init.zeros_(self.probe.bias)
+
+    def forward(self, views: Tensor) -> Outputs:
+        """Return embeddings and probe logits of (N, 3, H, W) views."""
+        features = self.encoder(views)
+        return Outputs(self.projector(features), self.probe(features.detach()))
+
+
+def parameter_groups(model: SimCLR, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the parameters for LARS: batch norm, biases and the probe are neither adapted nor decayed."""
+    adapted, excluded = [], list(model.probe.parameters())
+    for part in (model.encoder, model.projector):
+        for module in part.modules():
+            own = list(module.parameters(recurse=False))
+            (excluded if isinstance(module, GlobalBatchNorm) else adapted).extend(own)
+    return [
+        {"params": adapted, "weight_decay": weight_decay, "adapt": True},
+        {"params": excluded, "weight_decay": 0.0, "adapt": False},
+    ]

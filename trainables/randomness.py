@@ -1,0 +1,52 @@
+"""Counter-based random numbers: a pure function of (seed, stream, index), the same on every rank and every machine.
+
+Philox 4x64 (Salmon et al. 2011) is addressed by key and counter, so a restarted or differently split run draws the same numbers.
+Raw words are turned into numbers here, since numpy promises the bit generator's stream and not its distributions' methods.
+"""
+
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Stream(IntEnum):
+    """What a block of numbers is for; blocks of different streams never overlap."""
+
+    PERMUTATION = 1
+    VIEW_A = 2
+    VIEW_B = 3
+    WEIGHTS = 4
+
+
+def random_words(seed: int, stream: Stream, index: int, count: int, *, block: int = 0) -> NDArray[np.uint64]:
+    """Return `count` uniform 64-bit words of (seed, stream, index, block)."""
+    generator = np.random.Philox(key=[seed, int(stream)], counter=[0, block, index, 0])
+    return generator.random_raw(count)
+
+
+def uniform(seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0) -> NDArray[np.float64]:
+    """Return float64 numbers in [0, 1) with 53 random bits, of the given shape."""
+    words = random_words(seed, stream, index, int(np.prod(shape)), block=block)
+    return ((words >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+@lru_cache(maxsize=2)
+def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """Return the order of `count` examples in an epoch (1-based), uniform over all orders; read-only."""
+    order = np.argsort(random_words(seed, Stream.PERMUTATION, epoch, count), kind="stable").astype(np.int64)
+    order.flags.writeable = False
+    return order
+
+
+def positions(seed: int, first: int, count: int, num_examples: int) -> NDArray[np.int64]:
+    """Return `count` entries from position `first` of the concatenated epoch permutations, shape (count,)."""
+    taken: list[NDArray[np.int64]] = []
+    position, end = first, first + count
+    while position < end:
+        epoch, offset = divmod(position, num_examples)
+        piece = permutation(seed, epoch + 1, num_examples)[offset : offset + end - position]
+        taken.append(piece)
+        position += len(piece)
+    return np.concatenate(taken)
