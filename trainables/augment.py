@@ -19,7 +19,7 @@ TABLE_STEPS = 1024  # TensorFlow reads bicubic weights from a table with so many
 
 def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> tuple[Tensor, Tensor]:
     """Return two independent views (N, 3, image_size, image_size) float32 in [0, 1] of (N, 3, H, W) uint8 images."""
-    images = images_u8.float() / 255.0
+    images = _unit_interval(images_u8)
     return one_view(images, draws[0], image_size=image_size), one_view(images, draws[1], image_size=image_size)
 
 
@@ -43,7 +43,7 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
 
     Views over 32 px: the central crop of 0.875, resized back. Smaller ones: the whole image, resized only where its size differs.
     """
-    images = images_u8.float() / 255.0
+    images = _unit_interval(images_u8)
     count, _, height, width = images.shape
     if image_size > 32:
         # Reference: data_util.center_crop, whose offset rounds the middle up.
@@ -54,6 +54,11 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
     else:
         box = [0, 0, height, width]
     return crop_and_resize(images, np.tile(np.array(box), (count, 1)), image_size).clamp(0.0, 1.0)
+
+
+def _unit_interval(images_u8: Tensor) -> Tensor:
+    """Return pixels in [0, 1], of torch's default dtype: float32, or float64 where a test asks for it."""
+    return images_u8.to(torch.get_default_dtype()) / 255.0
 
 
 def _central(height: int, width: int) -> tuple[int, int]:
@@ -69,15 +74,13 @@ def crop_and_resize(images: Tensor, boxes: NDArray[np.int64], image_size: int) -
     table does (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices, one an image.
     """
     height, width = images.shape[-2:]
-    rows = _bicubic_weights(boxes[:, 0], boxes[:, 2], image_size, height).to(images.device, non_blocking=True)
-    columns = _bicubic_weights(boxes[:, 1], boxes[:, 3], image_size, width).to(images.device, non_blocking=True)
+    rows = _bicubic_weights(boxes[:, 0], boxes[:, 2], image_size, height).to(images)
+    columns = _bicubic_weights(boxes[:, 1], boxes[:, 3], image_size, width).to(images)
     return rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT
 
 
-def _bicubic_weights(
-    start: NDArray[np.int64], length: NDArray[np.int64], output: int, source: int
-) -> Tensor:
-    """Return (N, output, source) float32 weights that resize source[start : start + length] to `output` pixels."""
+def _bicubic_weights(start: NDArray[np.int64], length: NDArray[np.int64], output: int, source: int) -> Tensor:
+    """Return (N, output, source) float64 weights that resize source[start : start + length] to `output` pixels."""
     centres = (np.arange(output) + 0.5) * (length[:, None] / output) - 0.5
     floor = np.floor(centres)
     fraction = np.rint((centres - floor) * TABLE_STEPS) / TABLE_STEPS
@@ -86,11 +89,11 @@ def _bicubic_weights(
     weights = np.where(inside, _cubic(np.abs(fraction[:, :, None] - np.arange(-1, 3))), 0.0)
     weights /= weights.sum(axis=2, keepdims=True)
     columns = (np.clip(taps, 0, length[:, None, None] - 1) + start[:, None, None]).astype(np.int64)
-    matrix = np.zeros((len(start), output, source), dtype=np.float32)
+    matrix = np.zeros((len(start), output, source))
     image, row = np.ogrid[: len(start), :output]
     for tap in range(4):
         # A tap outside the crop carries weight 0, so adding it at the clipped column changes nothing.
-        matrix[image, row, columns[:, :, tap]] += weights[:, :, tap].astype(np.float32)
+        matrix[image, row, columns[:, :, tap]] += weights[:, :, tap]
     return torch.from_numpy(matrix)
 
 
@@ -154,7 +157,9 @@ def _to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = value - images.amin(dim=1)
     safe = torch.where(spread > 0, spread, torch.ones_like(spread))
     sector = torch.where(
-        largest == 0, (green - blue) / safe, torch.where(largest == 1, (blue - red) / safe + 2, (red - green) / safe + 4)
+        largest == 0,
+        (green - blue) / safe,
+        torch.where(largest == 1, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     hue = torch.where(spread > 0, sector / 6.0, torch.zeros_like(sector)) % 1.0
     saturation = torch.where(value > 0, spread / torch.where(value > 0, value, torch.ones_like(value)), value * 0.0)
@@ -181,8 +186,7 @@ def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Te
     """Blur each image with its own sigma (N,), 2 * radius + 1 taps in each direction, zero padding."""
     taps = np.arange(-radius, radius + 1)
     weights = np.exp(-(taps**2) / (2.0 * sigma[:, None] ** 2))
-    kernel = torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
-    kernel = kernel.to(images.device, non_blocking=True).view(len(images), 1, 1, 1, -1)
+    kernel = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).to(images).view(len(images), 1, 1, 1, -1)
     for axis in (2, 3):
         padded = torch.nn.functional.pad(images, (0, 0, radius, radius) if axis == 2 else (radius, radius))
         size = images.shape[axis]
@@ -194,5 +198,5 @@ def _column(values: NDArray[np.bool_] | NDArray[np.float64], device: torch.devic
     """Return one number an image as (N, 1, 1, 1) on the device."""
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     if tensor.dtype == torch.float64:
-        tensor = tensor.float()
+        tensor = tensor.to(torch.get_default_dtype())
     return tensor.to(device, non_blocking=True).view(-1, 1, 1, 1)

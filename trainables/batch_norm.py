@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.distributed import world_size
+from trainables.losses import widen
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -52,12 +53,13 @@ class GlobalBatchNorm(_BatchNorm):
             self.running_var.lerp_(variance, momentum)
             return output  # type: ignore[no-any-return]
         count = input.numel() // input.shape[1]
-        before = self.running_var.clone()
+        # The kernel keeps what it is given for the backward pass, so it updates a copy.
+        unbiased = self.running_var.clone()
         output = functional.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps
+            input, self.running_mean, unbiased, self.weight, self.bias, True, momentum, self.eps
         )
         # torch added momentum * n / (n - 1) * v where the reference adds momentum * v.
-        self.running_var.mul_((count - 1) / count).add_(before, alpha=(1.0 - momentum) / count)
+        self.running_var.mul_((1.0 - momentum) / count).add_(unbiased, alpha=(count - 1) / count)
         return output
 
 
@@ -68,7 +70,7 @@ class _NormaliseGlobally(torch.autograd.Function):
     def forward(
         ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wide = values if values.dtype == torch.float64 else values.float()
+        wide = widen(values)
         dims = [0, *range(2, values.dim())]
         local_count = wide.numel() // wide.shape[1]
         variance, mean = torch.var_mean(wide, dim=dims, correction=0)

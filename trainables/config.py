@@ -37,18 +37,26 @@ class SimCLRConfig(BaseModel):
     validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="share of train held out by a stable hash for selection; thesis: 0 (it selects on test)"
     )
-    max_train_images: int | None = Field(None, ge=2, description="use only so many train images, taken by a stable hash")
+    max_train_images: int | None = Field(
+        None, ge=2, description="use only so many train images, taken by a stable hash"
+    )
     max_test_images: int | None = Field(None, ge=1, description="evaluate on so many images a split, by a stable hash")
 
     # Encoder and heads
-    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = Field(
-        "resnet50", description="torchvision's ResNet, or one basic block a stage (resnet10); thesis: resnet50"
+    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = Field(
+        "resnet50",
+        description="torchvision's ResNet, one basic block a stage (resnet10), or none (pixels, with epochs 0 only)",
     )
-    width_factor: float = Field(1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1 is torchvision's 64")
+    width_factor: float = Field(
+        1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1 is torchvision's 64"
+    )
     stem: Literal["auto", "small", "large"] = Field(
-        "auto", description="3x3 stride 1, or 7x7 stride 2 with max-pool; auto: small up to 32 px (reference: resnet.py)"
+        "auto",
+        description="3x3 stride 1, or 7x7 stride 2 with max-pool; auto: small up to 32 px (reference: resnet.py)",
     )
-    projector_layers: int = Field(3, ge=1, le=4, description="dense layers of the projector; reference 3, thesis text 2")
+    projector_layers: int = Field(
+        3, ge=1, le=4, description="dense layers of the projector; reference 3, thesis text 2"
+    )
     projector_hidden_width: int | None = Field(None, ge=1, description="units; none: the encoder's output width")
     projector_output_width: int = Field(128, ge=1, description="units of the embedding; reference: 128")
 
@@ -60,7 +68,7 @@ class SimCLRConfig(BaseModel):
 
     # Optimisation
     batch_size: int = Field(256, ge=2, description="images a step over all workers; thesis: 256, 1024, 2048")
-    epochs: int = Field(50, ge=1, description="passes over train; thesis: 50, 100, 200, 400")
+    epochs: int = Field(50, ge=0, description="passes over train; 0: the untrained encoder; thesis: 50, 100, 200, 400")
     base_learning_rate: float = Field(1.0, gt=0.0, description="before scaling by the batch size; thesis: 1.0")
     learning_rate_scaling: Literal["linear", "sqrt"] = Field(
         "linear", description="base * batch_size / 256, or base * sqrt(batch_size) (reference: model.py)"
@@ -75,7 +83,9 @@ class SimCLRConfig(BaseModel):
     crop_aspect: Interval = Field((3 / 4, 4 / 3), description="smallest and largest width / height of a crop")
     flip_probability: Fraction = Field(0.5, description="of a horizontal flip")
     jitter_probability: Fraction = Field(0.8, description="of colour jitter")
-    jitter_strength: float = Field(1.0, ge=0.0, le=2.0, description="s: 0.8s brightness, contrast, saturation; 0.2s hue")
+    jitter_strength: float = Field(
+        1.0, ge=0.0, le=2.0, description="s: 0.8s brightness, contrast, saturation; 0.2s hue"
+    )
     grayscale_probability: Fraction = Field(0.2, description="of dropping the colours")
     blur_probability: Fraction = Field(0.5, description="of Gaussian blur with a kernel of image_size // 10")
     blur_sigma: Interval = Field((0.1, 2.0), description="smallest and largest sigma of the blur, pixels")
@@ -101,8 +111,12 @@ class SimCLRConfig(BaseModel):
                 raise ValueError(f"{field}: must be 0 < smallest <= largest, got {low}, {high}")
         if self.crop_area[1] > 1.0:
             raise ValueError(f"crop_area: largest must be <= 1, got {self.crop_area[1]}")
+        if self.encoder == "pixels" and self.epochs > 0:
+            raise ValueError(f"encoder: 'pixels' has nothing to train and needs epochs 0, got epochs {self.epochs}")
         if self.target == "positive" and not self.positive:
-            raise ValueError("positive: target 'positive' needs the classes or the rule that count as positive, got none")
+            raise ValueError(
+                "positive: target 'positive' needs the classes or the rule that count as positive, got none"
+            )
         return self
 
     @classmethod

@@ -49,9 +49,7 @@ class ViewDraws:
         return type(self)(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
-def draw_view(
-    config: SimCLRConfig, stream: Stream, step: int, count: int, *, height: int, width: int
-) -> ViewDraws:
+def draw_view(config: SimCLRConfig, stream: Stream, step: int, count: int, *, height: int, width: int) -> ViewDraws:
     """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step)."""
     coins = uniform(config.seed, stream, step, (count, 4))
     numbers = uniform(config.seed, stream, step, (count, 8), block=1)

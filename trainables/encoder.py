@@ -56,7 +56,9 @@ def _group(
     """Return `depth` residual blocks, the first of which may stride; bottlenecks stride in the 3x3 (v1.5)."""
     shortcut = None
     if stride != 1 or channels != planes * block.expansion:
-        shortcut = nn.Sequential(conv1x1(channels, planes * block.expansion, stride), GlobalBatchNorm(planes * block.expansion))
+        shortcut = nn.Sequential(
+            conv1x1(channels, planes * block.expansion, stride), GlobalBatchNorm(planes * block.expansion)
+        )
     blocks = [block(channels, planes, stride, shortcut, norm_layer=GlobalBatchNorm)]
     blocks += [block(planes * block.expansion, planes, norm_layer=GlobalBatchNorm) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)

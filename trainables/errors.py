@@ -9,6 +9,10 @@ class BadInputError(ValueError):
     """Input that can't be used: says the field or file, its value and what to do. Programs print it and exit with 2."""
 
 
+class NonFiniteLossError(RuntimeError):
+    """The loss became infinite or NaN; raised on every rank before the optimiser's step."""
+
+
 def describe_validation(error: ValidationError, *, known_fields: Sequence[str] = ()) -> str:
     """Return every fault of a pydantic error, one a line: the field, the rule and the value."""
     lines = []
@@ -24,4 +28,6 @@ def describe_validation(error: ValidationError, *, known_fields: Sequence[str] =
 
 
 def _rule(original: str, message: str) -> str:
-    return message if original.startswith("Value error, ") or "Input should be" not in original else f"must be {message}"
+    return (
+        message if original.startswith("Value error, ") or "Input should be" not in original else f"must be {message}"
+    )

@@ -45,5 +45,9 @@ def contrast(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Contrast:
 
 
 def _normalise(z: Tensor) -> Tensor:
-    wide = z if z.dtype == torch.float64 else z.float()
-    return functional.normalize(wide, dim=1, eps=NORM_FLOOR)
+    return functional.normalize(widen(z), dim=1, eps=NORM_FLOOR)
+
+
+def widen(values: Tensor) -> Tensor:
+    """Return the values in float32, or as they are where they are wider."""
+    return values if values.dtype == torch.float64 else values.float()

@@ -1,12 +1,12 @@
 """The files of one trial and their names: epoch records, checkpoints, outputs, the final word.
 
-    config.json            the configuration and the data's fingerprint
-    epochs/000001.json     one record an epoch; the first one written stands
-    checkpoints/000001.pt  the last two
-    outputs/test.parquet   per-image outputs of the final evaluation
-    model.pt               final encoder and probe weights
-    final.json             the final record: the trial is finished when this is there
-    failure.json           why the last attempt failed
+config.json            the configuration and the data's fingerprint
+epochs/000001.json     one record an epoch; the first one written stands
+checkpoints/000001.pt  the last two
+outputs/test.parquet   per-image outputs of the final evaluation
+model.pt               final encoder and probe weights
+final.json             the final record: the trial is finished when this is there
+failure.json           why the last attempt failed
 """
 
 import json

@@ -1,0 +1,48 @@
+"""`field=value` as typed on a command line."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, get_origin
+
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
+    """Return each field's values: one, or several separated by commas (a pair for a field that is an interval).
+
+    Raises BadInputError for what is not an assignment or names no field.
+    """
+    assignments: dict[str, list[Any]] = {}
+    faults = []
+    for text in texts:
+        field, separator, value = text.partition("=")
+        if not separator or not field or not value:
+            faults.append(f"--set {text}: must be field=value")
+        elif field not in SimCLRConfig.model_fields:
+            known = ", ".join(SimCLRConfig.model_fields)
+            faults.append(f"--set {text}: unknown field {field!r}; known fields: {known}")
+        else:
+            pieces = [json_or_text(piece) for piece in split_commas(value)]
+            assignments[field] = [pieces] if is_tuple(field) else pieces
+    if faults:
+        raise BadInputError("\n".join(faults))
+    return assignments
+
+
+def is_tuple(field: str) -> bool:
+    """Whether a field holds several values, so that commas belong to it."""
+    return get_origin(SimCLRConfig.model_fields[field].annotation) is tuple
+
+
+def split_commas(text: str) -> list[str]:
+    """Split at commas, each piece stripped."""
+    return [piece.strip() for piece in text.split(",")]
+
+
+def json_or_text(text: str) -> Any:
+    """Return the JSON value that `text` spells, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

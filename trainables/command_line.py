@@ -1,0 +1,84 @@
+"""`python -m trainables.simclr`: one trial without Ray, its records printed a line each."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from trainables import metric_names as names
+from trainables.assignments import parse_assignments
+from trainables.config import SimCLRConfig
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError, NonFiniteLossError
+from trainables.simclr import train
+from trainables.storage import Storage
+from trainables.trial_files import EpochRecord, TrialFiles
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Parse the command line and train; exit code 2 for bad input, 1 for a loss that is not finite."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run_trial(options)
+    except (BadInputError, NonFiniteLossError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, BadInputError) else 1)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainables.simclr", description=__doc__)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of SimCLRConfig")
+    parser.add_argument("--output", type=Path, default=Path("trials"), help="folder that gets one folder a trial")
+    parser.add_argument("--threads", type=int, default=None, help="torch threads a process (default: torch's choice)")
+    return parser
+
+
+def _run_trial(options: argparse.Namespace) -> None:
+    config = _configuration(options.set)
+    device = _join_group()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    store = ImageStore.open(config.dataset)
+    trial_id = config.trial_id(store.fingerprint)
+    files = TrialFiles(Storage.at(options.output).child(trial_id))
+    speaks = not dist.is_initialized() or dist.get_rank() == 0
+    if speaks:
+        print(f"trial {trial_id} in {files.storage.address()}", flush=True)
+    for record in train(config, store=store, files=files, device=device):
+        if speaks:
+            print(_line(record), flush=True)
+    if speaks and (final := files.final()):
+        print(f"finished after {final.epochs} epochs, {final.seconds:.1f} s", flush=True)
+
+
+def _configuration(texts: list[str]) -> SimCLRConfig:
+    values = {}
+    for field, choices in parse_assignments(texts).items():
+        if len(choices) > 1:
+            raise BadInputError(f"--set {field}: one trial takes one value, got {choices}; a sweep varies them")
+        values[field] = choices[0]
+    return SimCLRConfig.parse(values)
+
+
+def _join_group() -> torch.device:
+    """Join torchrun's process group if there is one; return this process's device."""
+    on_gpu = torch.cuda.is_available()
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+
+
+def _line(record: EpochRecord) -> str:
+    shown = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
+    held_out = [name for name in record.metrics if name.split("/")[-1] in (names.TOP1, names.KNN_TOP1, "linear_top1")]
+    values = "  ".join(f"{name} {record.metrics[name]:.4f}" for name in (*shown, *held_out) if name in record.metrics)
+    return f"epoch {record.epoch}  {values}  {record.seconds:.1f} s"

@@ -1,0 +1,114 @@
+"""Evaluation on a held-out split: features once, then metrics as sums and counts over ranks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables import metric_names as names
+from trainables.augment import evaluation_view
+from trainables.distributed import gather_rows, sum_over_ranks, world_size
+from trainables.trial_data import Split, TrialData
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Share:
+    """This rank's part of a split: rows rank, rank + world, ... so that every image is counted exactly once."""
+
+    features: Tensor
+    """(n, F)."""
+    targets: Tensor
+    """(n,) int64."""
+    total: int
+    """Images of the split over all ranks."""
+
+
+@torch.no_grad()
+def encode(encoder: nn.Module, data: TrialData, split: Split, *, image_size: int, device: torch.device) -> Share:
+    """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
+    was_training = encoder.training
+    encoder.eval()
+    mine = slice(torch.distributed.get_rank() if world_size() > 1 else 0, None, world_size())
+    rows = split.rows[mine]
+    pieces = []
+    for start in range(0, len(rows), EVALUATION_BATCH):
+        images = data.pixels(rows[start : start + EVALUATION_BATCH]).to(device, non_blocking=True)
+        pieces.append(encoder(evaluation_view(images, image_size=image_size)))
+    encoder.train(was_training)
+    # A rank without any image still takes part in the sums.
+    features = torch.cat(pieces) if pieces else encoder_output(encoder, image_size, device)[:0]
+    return Share(features, split.targets[mine].to(device), len(split))
+
+
+def encoder_output(encoder: nn.Module, image_size: int, device: torch.device) -> Tensor:
+    """Return the features of one black image, (1, F): their width."""
+    return encoder(torch.zeros(1, 3, image_size, image_size, device=device))  # type: ignore[no-any-return]
+
+
+def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:
+    """Return the metrics of this rank's (n, K) logits, over all ranks; NaN where a metric is undefined.
+
+    Always top-1 and loss; top-5 for more than five classes; with a positive rule (K,) sensitivity, specificity, accuracy, balanced
+    accuracy, and the areas under the ROC and precision-recall curves of the positives' summed probability.
+    """
+    classes = logits.shape[1]
+    # Loss and top-5 ride behind the confusion matrix, so that one sum over ranks carries everything.
+    cells = share.targets * classes + logits.argmax(1)
+    sums = torch.zeros(classes * classes + 2, dtype=torch.float64, device=logits.device)
+    sums[:-2] = torch.bincount(cells, minlength=classes * classes)
+    sums[-2] = functional.cross_entropy(logits, share.targets, reduction="sum")
+    if classes > 5:
+        sums[-1] = (logits.topk(5, dim=1).indices == share.targets[:, None]).sum()
+    sums = sum_over_ranks(sums).cpu()
+    confusion = sums[:-2].view(classes, classes)
+    metrics = {
+        names.LOSS: _ratio(sums[-2], share.total),
+        names.TOP1: _ratio(confusion.diagonal().sum(), share.total),
+    }
+    if classes > 5:
+        metrics[names.TOP5] = _ratio(sums[-1], share.total)
+    if positive is not None:
+        metrics |= binary_metrics(_fold(confusion, positive))
+        metrics |= _curve_areas(logits, share, positive.to(logits.device))
+    return metrics
+
+
+def _fold(confusion: Tensor, positive: Tensor) -> Tensor:
+    """Fold a (K, K) confusion matrix (truth by prediction) to (2, 2): negative, positive."""
+    sides = torch.stack([~positive, positive]).to(confusion.dtype)
+    return sides @ confusion @ sides.T
+
+
+def binary_metrics(confusion: Tensor) -> dict[str, float]:
+    """Return sensitivity, specificity and accuracies of a (2, 2) matrix of counts, truth by prediction."""
+    (true_negative, false_positive), (false_negative, true_positive) = confusion.tolist()
+    sensitivity = _ratio(true_positive, true_positive + false_negative)
+    specificity = _ratio(true_negative, true_negative + false_positive)
+    return {
+        names.SENSITIVITY: sensitivity,
+        names.SPECIFICITY: specificity,
+        names.ACCURACY: _ratio(true_positive + true_negative, float(confusion.sum())),
+        names.BALANCED_ACCURACY: (sensitivity + specificity) / 2,
+    }
+
+
+def _curve_areas(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
+    scores = logits.double().softmax(1)[:, positive].sum(1)
+    truth = positive[share.targets]
+    both = gather_rows(torch.stack([scores, truth.double()], dim=1), share.total).cpu().numpy()
+    scores_all, truth_all = both[:, 0], both[:, 1] > 0.5
+    if truth_all.all() or not truth_all.any():
+        return {names.ROC_AUC: np.nan, names.PR_AUC: np.nan}
+    return {
+        names.ROC_AUC: float(roc_auc_score(truth_all, scores_all)),
+        names.PR_AUC: float(average_precision_score(truth_all, scores_all)),
+    }
+
+
+def _ratio(part: Tensor | float, whole: float) -> float:
+    return float(part) / whole if whole else float("nan")

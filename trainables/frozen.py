@@ -1,0 +1,83 @@
+"""What frozen features are worth: weighted kNN, and a logistic regression fitted after pretraining."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.distributed import gather_rows, sum_over_ranks
+from trainables.evaluation import Share
+
+KNN_CHUNK = 512
+LOGISTIC_ITERATIONS = 100
+
+
+@torch.no_grad()
+def knn_top1(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> float:
+    """Return the share of held-out images whose k nearest train features vote for their class.
+
+    Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the answer over all ranks.
+    """
+    bank = gather_rows(functional.normalize(train.features, dim=1), train.total)
+    bank_targets = gather_rows(train.targets, train.total)
+    correct = torch.zeros(1, dtype=torch.float64, device=bank.device)
+    queries = functional.normalize(held_out.features, dim=1)
+    for start in range(0, len(queries), KNN_CHUNK):
+        cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(min(neighbours, len(bank)), dim=1)
+        votes = torch.zeros(len(cosines), classes, device=bank.device, dtype=bank.dtype)
+        # Subtracting 1 from the cosine keeps the exponent below 0 at any temperature.
+        votes.scatter_add_(1, bank_targets[nearest], ((cosines - 1.0) / temperature).exp())
+        correct += (votes.argmax(1) == held_out.targets[start : start + KNN_CHUNK]).sum()
+    return float(sum_over_ranks(correct)) / held_out.total
+
+
+class LogisticRegression:
+    """Multinomial logistic regression on standardised features, fitted by L-BFGS over all ranks' rows.
+
+    Minimises mean cross-entropy + lambda / 2 * ||W||^2; the bias is free.
+    """
+
+    def __init__(self, train: Share, *, classes: int, regularisation: float) -> None:
+        self._mean, self._scale = _standardisation(train)
+        width = train.features.shape[1]
+        self._weights = torch.zeros(classes, width, device=train.features.device, dtype=train.features.dtype)
+        self._bias = torch.zeros(classes, device=train.features.device, dtype=train.features.dtype)
+        self._fit(train, regularisation)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return (n, classes) of (n, F) features."""
+        return functional.linear(self._standardise(features), self._weights, self._bias)
+
+    def _standardise(self, features: Tensor) -> Tensor:
+        return (features - self._mean) * self._scale
+
+    def _fit(self, train: Share, regularisation: float) -> None:
+        parameters = [self._weights.requires_grad_(), self._bias.requires_grad_()]
+        features = self._standardise(train.features)
+        optimiser = torch.optim.LBFGS(
+            parameters, max_iter=LOGISTIC_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            logits = functional.linear(features, self._weights, self._bias)
+            loss = functional.cross_entropy(logits, train.targets, reduction="sum") / train.total
+            loss.backward()  # type: ignore[no-untyped-call]
+            for parameter in parameters:
+                assert parameter.grad is not None
+                parameter.grad = sum_over_ranks(parameter.grad)
+            with torch.no_grad():
+                self._weights.grad.add_(self._weights, alpha=regularisation)  # type: ignore[union-attr]
+                return sum_over_ranks(loss.detach()) + 0.5 * regularisation * self._weights.square().sum()
+
+        optimiser.step(closure)  # type: ignore[arg-type]
+        self._weights.requires_grad_(False)
+        self._bias.requires_grad_(False)
+
+
+def _standardisation(train: Share) -> tuple[Tensor, Tensor]:
+    """Return the features' mean and 1 / std over all ranks, (F,) each; constant features get scale 0."""
+    wide = train.features.double()
+    mean = sum_over_ranks(wide.sum(0)) / train.total
+    variance = sum_over_ranks((wide - mean).square().sum(0)) / train.total
+    scale = torch.where(variance > 1e-12, variance.clamp_min(1e-12).rsqrt(), torch.zeros_like(variance))
+    return mean.to(train.features), scale.to(train.features)

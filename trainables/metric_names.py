@@ -1,0 +1,23 @@
+"""The names under which metrics are recorded; `val/...` likewise for each `test/...`."""
+
+CONTRASTIVE_LOSS = "train/contrastive_loss"
+CONTRASTIVE_ACCURACY = "train/contrastive_accuracy"
+CONTRASTIVE_ENTROPY = "train/contrastive_entropy"
+SUPERVISED_LOSS = "train/supervised_loss"
+SUPERVISED_ACCURACY = "train/supervised_accuracy"
+LEARNING_RATE = "train/learning_rate"
+IMAGES_PER_SECOND = "train/images_per_second"
+
+LOSS = "loss"
+TOP1 = "top1"
+TOP5 = "top5"
+ACCURACY = "accuracy"
+SENSITIVITY = "sensitivity"
+SPECIFICITY = "specificity"
+BALANCED_ACCURACY = "balanced_accuracy"
+ROC_AUC = "roc_auc"
+PR_AUC = "pr_auc"
+KNN_TOP1 = "knn_top1"
+
+LINEAR = "linear_"
+"""Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, test/linear_sensitivity, ..."""

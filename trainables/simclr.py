@@ -1,0 +1,356 @@
+"""One SimCLR trial with its linear probe, in plain PyTorch.
+
+    python -m trainables.simclr --set dataset=digits --set epochs=2
+    torchrun --nproc-per-node 2 -m trainables.simclr --set dataset=digits --set epochs=2
+
+`train` is the whole of it: a generator that trains an epoch, evaluates, keeps a checkpoint and yields the record. Whoever iterates it
+(the command line here, a Ray actor elsewhere) decides whether it goes on, and nothing in it knows who that is.
+"""
+
+import inspect
+import platform
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pyarrow as pa
+import torch
+import torch.distributed as dist
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from trainables import metric_names as names
+from trainables.augment import two_views
+from trainables.config import SimCLRConfig
+from trainables.data.store import ImageStore
+from trainables.distributed import gather_rows, gather_with_gradient, sum_over_ranks, world_size
+from trainables.draws import ViewDraws, draw_view
+from trainables.errors import BadInputError, NonFiniteLossError
+from trainables.evaluation import Share, classification_metrics, encode
+from trainables.frozen import LogisticRegression, knn_top1
+from trainables.lars import LARS
+from trainables.losses import contrast, widen
+from trainables.model import Outputs, SimCLR, parameter_groups
+from trainables.randomness import Stream, positions
+from trainables.schedule import Steps, learning_rate
+from trainables.trial_data import Split, TrialData
+from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles
+
+
+def train(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
+    """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
+
+    Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises BadInputError
+    before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
+    """
+    if files.final() is not None:
+        return
+    trial = Trial(config, store=store, files=files, device=device)
+    trial.resume()
+    for epoch in range(trial.epoch + 1, config.epochs + 1):
+        yield trial.run_epoch(epoch)
+    if config.epochs == 0:
+        yield trial.evaluate_untrained()
+    trial.finish()
+
+
+class Trial:
+    """The state of a trial on one rank, and its phases."""
+
+    def __init__(self, config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> None:
+        self.config, self.files, self.device = config, files, device
+        self.rank, self.world = (dist.get_rank() if world_size() > 1 else 0), world_size()
+        if config.epochs > 0 and config.batch_size % self.world:
+            raise BadInputError(
+                f"batch_size: {config.batch_size} is not divisible by {self.world} workers; choose a multiple of {self.world}"
+            )
+        self.data = TrialData(config, store)
+        self.epoch = 0
+        self.records: list[EpochRecord] = []
+        self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
+        # Narrow convolutions in fp32 lose more to the layout's padding than they gain on the CPU.
+        self.layout = (
+            torch.channels_last if config.precision == "bf16" or device.type == "cuda" else torch.contiguous_format
+        )
+        if config.encoder == "pixels":
+            self.encoder: nn.Module = nn.Flatten()
+            return
+        self.model = SimCLR(config, len(self.data.classes)).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.encoder = self.model.encoder
+        self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
+        self.optimiser = LARS(
+            parameter_groups(self.model, config.weight_decay),
+            lr=0.0,
+            momentum=config.momentum,
+            eeta=config.trust_coefficient,
+        )
+
+    # Training
+
+    def run_epoch(self, epoch: int) -> EpochRecord:
+        """Train and evaluate one epoch, write its record and checkpoint, and return the record that stands."""
+        started = time.perf_counter()
+        metrics = self._train_epoch(epoch)
+        metrics |= self._evaluate(epoch)
+        return self._keep(epoch, metrics, time.perf_counter() - started)
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        started = time.perf_counter()
+        self.model.train()
+        steps = self.steps.of_epoch(epoch)
+        sums = torch.zeros(5, dtype=torch.float64, device=self.device)
+        rate = 0.0
+        for step in steps:
+            rate = self._learning_rate(step)
+            sums += self._step(step, rate)
+        # The contrastive terms are already global, the probe's are this rank's share.
+        sums[3:] = sum_over_ranks(sums[3:])
+        loss, accuracy, entropy, supervised_loss, supervised_accuracy = (sums / len(steps)).tolist()
+        return {
+            names.CONTRASTIVE_LOSS: loss,
+            names.CONTRASTIVE_ACCURACY: accuracy,
+            names.CONTRASTIVE_ENTROPY: entropy,
+            names.SUPERVISED_LOSS: supervised_loss,
+            names.SUPERVISED_ACCURACY: supervised_accuracy,
+            names.LEARNING_RATE: rate,
+            names.IMAGES_PER_SECOND: len(steps) * self.config.batch_size / (time.perf_counter() - started),
+        }
+
+    def _step(self, step: int, rate: float) -> Tensor:
+        """Take one optimiser step; return this rank's (5,) metrics of it."""
+        images, targets, draws = self._batch(step)
+        view_a, view_b = two_views(images, draws, image_size=self.config.image_size)
+        views = torch.cat([view_a, view_b]).to(memory_format=self.layout)
+        outputs = self._forward(views)
+        loss, metrics = self._loss(outputs, targets)
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(f"the loss is {loss.item()} at step {step} (learning rate {rate:.4g})")
+        self.optimiser.zero_grad(set_to_none=True)
+        # DistributedDataParallel averages; gradients here are sums over ranks (trainables/distributed.py).
+        (loss * self.world).backward()  # type: ignore[no-untyped-call]
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        return metrics
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws]]:
+        """Return this rank's images (n, 3, H, W) uint8, targets (n,) and view parameters of a step."""
+        size = self.config.batch_size
+        share = size // self.world
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        order = positions(self.config.seed, step * size, size, len(self.data.train))[mine]
+        height, width = self.data.image_shape
+        draw_a, draw_b = (
+            draw_view(self.config, stream, step, size, height=height, width=width).slice(mine)
+            for stream in (Stream.VIEW_A, Stream.VIEW_B)
+        )
+        images = self.data.pixels(self.data.train.rows[order]).to(self.device, non_blocking=True)
+        return images, self.data.train.targets[order].to(self.device, non_blocking=True), (draw_a, draw_b)
+
+    def _forward(self, views: Tensor) -> Outputs:
+        wide = nullcontext() if self.config.precision == "fp32" else torch.autocast(self.device.type, torch.bfloat16)
+        with wide:
+            outputs: Outputs = self.parallel(views)
+        return outputs
+
+    def _loss(self, outputs: Outputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss whose gradients sum over ranks to the global one's, and the step's metrics (5,)."""
+        z_a, z_b = (gather_with_gradient(part) for part in outputs.embeddings.chunk(2))
+        contrastive = contrast(z_a, z_b, temperature=self.config.temperature)
+        both = torch.cat([targets, targets])
+        logits = widen(outputs.logits)
+        share = 2 * self.config.batch_size
+        supervised = functional.cross_entropy(logits, both, reduction="sum") / share
+        # Once over all ranks, as the probe's kernel is the same on each (reference: add_weight_decay).
+        decay = 0.5 * self.config.weight_decay * self.model.probe.weight.square().sum() / self.world
+        correct = (logits.argmax(1) == both).sum() / share
+        values = (contrastive.loss, contrastive.accuracy, contrastive.entropy, supervised, correct)
+        metrics = torch.stack([value.detach().double() for value in values])
+        return self.config.loss_factor * contrastive.loss + supervised + decay, metrics
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(
+            step,
+            base=self.config.base_learning_rate,
+            batch_size=self.config.batch_size,
+            num_examples=len(self.data.train),
+            epochs=self.config.epochs,
+            warmup_epochs=self.config.warmup_epochs,
+            scaling=self.config.learning_rate_scaling,
+        )
+
+    # Evaluation
+
+    def _evaluate(self, epoch: int) -> dict[str, float]:
+        """Evaluate the selection split with the probe; at the end every held-out split, with kNN and regression."""
+        if epoch == self.config.epochs:
+            return self._evaluate_all()
+        prefix = self.data.selection
+        share = self._encode(self.data.evaluated[prefix])
+        metrics = self._probe_metrics(prefix, share)
+        if self.config.knn_every and epoch % self.config.knn_every == 0:
+            metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(self._encode(self.data.train), share)
+        return metrics
+
+    def _evaluate_all(self) -> dict[str, float]:
+        """Evaluate every held-out split in full, keeping what each image got."""
+        train_share = self._encode(self.data.train)
+        regression = LogisticRegression(
+            train_share, classes=len(self.data.classes), regularisation=self.config.linear_regularisation
+        )
+        metrics: dict[str, float] = {}
+        for prefix, split in self.data.evaluated.items():
+            share = self._encode(split)
+            linear = regression.logits(share.features)
+            columns = {"linear_logits": linear}
+            if self.config.epochs > 0:
+                columns["logits"] = self._probe_logits(share)
+                metrics |= self._probe_metrics(prefix, share)
+            metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(train_share, share)
+            for name, value in classification_metrics(linear, share, self.data.positive).items():
+                metrics[f"{prefix}/{names.LINEAR}{name}"] = value
+            self._write_outputs(prefix, split, columns)
+        return metrics
+
+    def _encode(self, split: Split) -> Share:
+        return encode(self.encoder, self.data, split, image_size=self.config.image_size, device=self.device)
+
+    @torch.no_grad()
+    def _probe_logits(self, share: Share) -> Tensor:
+        return self.model.probe(share.features)  # type: ignore[no-any-return]
+
+    def _probe_metrics(self, prefix: str, share: Share) -> dict[str, float]:
+        metrics = classification_metrics(self._probe_logits(share), share, self.data.positive)
+        return {f"{prefix}/{name}": value for name, value in metrics.items()}
+
+    def _knn(self, train_share: Share, held_out: Share) -> float:
+        return knn_top1(
+            train_share,
+            held_out,
+            classes=len(self.data.classes),
+            neighbours=self.config.knn_neighbours,
+            temperature=self.config.knn_temperature,
+        )
+
+    def _write_outputs(self, prefix: str, split: Split, columns: dict[str, Tensor]) -> None:
+        gathered = {name: gather_rows(values, len(split)).cpu() for name, values in columns.items()}
+        if self.rank > 0:
+            return
+        table = {
+            "row": pa.array(split.rows),
+            "name": pa.array(self.data.store.names(split.rows)),
+            "label": pa.array(split.targets.numpy()),
+        }
+        for name, values in gathered.items():
+            table[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.flatten().numpy()), values.shape[1])
+        self.files.write_outputs(prefix, pa.table(table))
+
+    def evaluate_untrained(self) -> EpochRecord:
+        """Evaluate the encoder as it was initialised, as epoch 0."""
+        started = time.perf_counter()
+        return self._keep(0, self._evaluate_all(), time.perf_counter() - started)
+
+    # What stays
+
+    def _keep(self, epoch: int, metrics: dict[str, float], seconds: float) -> EpochRecord:
+        """Write the record, then the checkpoint: a crash between them repeats the epoch, and its first record stands."""
+        record = EpochRecord(epoch=epoch, time_ms=time.time_ns() // 1_000_000, seconds=seconds, metrics=metrics)
+        self.epoch = epoch
+        if self.rank == 0:
+            last = epoch == self.config.epochs
+            if last and self.config.encoder != "pixels":
+                weights = {"encoder": self.model.encoder.state_dict(), "probe": self.model.probe.state_dict()}
+                self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
+            record = self.files.write_epoch(record)
+            self.records.append(record)
+            if epoch > 0:
+                self.files.save_checkpoint(epoch, self._state())
+        return record
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "step": self.steps.of_epoch(self.epoch).stop,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "records": [record.model_dump() for record in self.records],
+            "config": self.config.model_dump(mode="json"),
+            "fingerprint": self.data.store.fingerprint,
+            "versions": versions(),
+        }
+
+    def resume(self) -> None:
+        """Take up the newest checkpoint that every rank can read; without one the trial starts afresh."""
+        if self.rank == 0:
+            self.files.write_config(self.config.model_dump(mode="json"), self.data.store.fingerprint)
+        for epoch in reversed(_agreed(self.files.checkpoint_epochs(), self.device)):
+            try:
+                state = self.files.load_checkpoint(epoch, self.device)
+            except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
+                if self.rank == 0:
+                    print(f"checkpoint of epoch {epoch} can't be read; going on from the one before", flush=True)
+                continue
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.records = [EpochRecord.model_validate(record) for record in state["records"]]
+            self.epoch = epoch
+            return
+
+    def finish(self) -> None:
+        """Declare the trial finished."""
+        if self.rank > 0:
+            return
+        self.files.write_final(
+            FinalRecord(
+                time_ms=time.time_ns() // 1_000_000,
+                epochs=self.config.epochs,
+                seconds=sum(record.seconds for record in self.files.epochs()),
+                workers=self.world,
+                threads=torch.get_num_threads(),
+                device=torch.cuda.get_device_name() if self.device.type == "cuda" else platform.machine(),
+                host=socket.gethostname(),
+                versions=versions(),
+                train_images=len(self.data.train),
+                classes=self.data.classes,
+            )
+        )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide the last bits of a result."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+    }
+
+
+def _parallel(model: SimCLR, device: torch.device) -> DistributedDataParallel:
+    # Batch-norm buffers are equal on all ranks by construction, so no step begins with sending them. torch 2.14 renamed the option.
+    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    option = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **option)
+
+
+def _agreed(epochs: list[int], device: torch.device) -> list[int]:
+    """Return rank 0's last two checkpoint epochs on every rank (ranks may list a folder at different moments)."""
+    newest = torch.tensor(([-1, -1, *epochs])[-2:], device=device)
+    if world_size() > 1:
+        dist.broadcast(newest, src=0)
+    return [epoch for epoch in newest.tolist() if epoch >= 0]
+
+
+def main() -> None:
+    """Run one trial from the command line, alone or as one of torchrun's processes."""
+    from trainables.command_line import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
