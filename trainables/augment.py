@@ -1,7 +1,7 @@
 """Views made in batches on the device, in plain vectorised torch (reference: data_util.py, model.py).
 
-Every function takes float images (N, 3, H, W) in [0, 1] and one parameter an image. Order of a view: crop and resize, flip, colour
-jitter, grayscale, clip, blur, clip. Nothing here reads a value back from the device.
+Every function takes float images (N, 3, H, W) in [0, 1] and one parameter an image. Order of a view: crop and resize,
+flip, colour jitter, grayscale, clip, blur, clip. Nothing here reads a value back from the device.
 """
 
 import numpy as np
@@ -41,7 +41,8 @@ def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
 def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
     """Return what is evaluated, float32 (N, 3, image_size, image_size), of uint8 (N, 3, H, W) images.
 
-    Views over 32 px: the central crop of 0.875, resized back. Smaller ones: the whole image, resized only where its size differs.
+    Views over 32 px: the central crop of 0.875, resized back. Smaller ones: the whole image, resized only where its
+    size differs.
     """
     images = _unit_interval(images_u8)
     count, _, height, width = images.shape
@@ -70,8 +71,9 @@ def _central(height: int, width: int) -> tuple[int, int]:
 def crop_and_resize(images: Tensor, boxes: NDArray[np.int64], image_size: int) -> Tensor:
     """Crop (N, 4) boxes and resize them by bicubic interpolation, (N, 3, image_size, image_size), not clipped.
 
-    Half-pixel centres, no antialias, weights renormalised at the crop's border; distances are rounded to 1/1024 as TensorFlow's
-    table does (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices, one an image.
+    Half-pixel centres, no antialias, weights renormalised at the crop's border; distances are rounded to 1/1024 as
+    TensorFlow's table does (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices,
+    one an image.
     """
     height, width = images.shape[-2:]
     rows = _bicubic_weights(boxes[:, 0], boxes[:, 2], image_size, height).to(images)

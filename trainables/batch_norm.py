@@ -15,8 +15,8 @@ from trainables.losses import widen
 class GlobalBatchNorm(_BatchNorm):
     """Batch norm whose statistics span all ranks; (N, C) or (N, C, H, W) input, native kernel on one rank.
 
-    The running variance is the biased one, as in the reference (torch keeps the unbiased one). With `shift=False` the layer has no
-    beta (the reference's last projector layer). Keys of the state are torch's.
+    The running variance is the biased one, as in the reference (torch keeps the unbiased one). With `shift=False` the
+    layer has no beta (the reference's last projector layer). Keys of the state are torch's.
     """
 
     def __init__(self, num_features: int, *, shift: bool = True) -> None:
@@ -48,7 +48,7 @@ class GlobalBatchNorm(_BatchNorm):
         momentum = float(self.momentum or 0.0)
         self.num_batches_tracked.add_(1)
         if world_size() > 1:
-            output, mean, variance = _NormaliseGlobally.apply(input, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+            output, mean, variance = _NormaliseGlobally.apply(input, self.weight, self.bias, self.eps)
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance, momentum)
             return output  # type: ignore[no-any-return]
@@ -102,7 +102,7 @@ class _NormaliseGlobally(torch.autograd.Function):
 
 
 def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[float, Tensor, Tensor]:
-    """Return the global count, mean and biased variance (C,) of per-rank ones (Chan et al. 1979; never E[x^2] - m^2)."""
+    """Return the global count, mean and biased variance (C,) of per-rank ones (Chan et al. 1979)."""
     packed = torch.cat([mean.new_tensor([float(count)]), mean, variance])
     gathered = [torch.empty_like(packed) for _ in range(world_size())]
     dist.all_gather(gathered, packed)

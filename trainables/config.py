@@ -1,7 +1,7 @@
 """The configuration of one trial: a frozen value whose defaults are the thesis protocol.
 
-"Reference" in the descriptions is Google's SimCLR, folder tf2; the thesis gives learning rate, batch sizes, temperatures and
-epochs, and is silent on weight decay, jitter strength and blur, where the reference's defaults stand.
+"Reference" in the descriptions is Google's SimCLR, folder tf2; the thesis gives learning rate, batch sizes,
+temperatures and epochs, and is silent on weight decay, jitter strength and blur, where the reference's defaults stand.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """What the ranks of one trial tell each other; on one rank everything here is the identity.
 
-Convention: every rank computes the loss of the whole global batch from gathered embeddings, and a parameter's gradient is the *sum*
-of the ranks' gradients. The gather's backward is then just this rank's slice, with no communication.
+Convention: every rank computes the loss of the whole global batch from gathered embeddings, and a parameter's gradient
+is the *sum* of the ranks' gradients. The gather's backward is then just this rank's slice, with no communication.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ def world_size() -> int:
 
 
 def gather_with_gradient(values: Tensor) -> Tensor:
-    """Return the (world * N, ...) concatenation over ranks of each one's (N, ...), differentiable in this rank's part."""
-    return values if world_size() == 1 else _Gather.apply(values)  # type: ignore[no-untyped-call,no-any-return]
+    """Return (world * N, ...), all ranks' (N, ...) in order, differentiable in this rank's part."""
+    return values if world_size() == 1 else _Gather.apply(values)
 
 
 class _Gather(torch.autograd.Function):

@@ -98,8 +98,8 @@ def crop_candidates(
 ) -> tuple[Integers, NDArray[np.bool_]]:
     """Turn (N, 4) uniform numbers into crops by TensorFlow's rule: boxes (N, 4) and whether each is acceptable (N,).
 
-    The aspect ratio is uniform, then the integer height is uniform between those of the smallest and largest area (not the area
-    itself), and offsets exclude their upper end.
+    The aspect ratio is uniform, then the integer height is uniform between those of the smallest and largest area (not
+    the area itself), and offsets exclude their upper end.
     """
     ratio = _between(numbers[:, 0], *aspect)
     smallest, largest = area[0] * height * width, area[1] * height * width

@@ -19,8 +19,9 @@ BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
 class Encoder(nn.Module):
     """(N, 3, H, W) images to (N, `output_width`) features; parameters bear torchvision's names.
 
-    Strided convolutions pad symmetrically and the max-pool is torchvision's (the reference pads it on the right and bottom only,
-    which shifts it by a pixel); shortcuts are torchvision's (the reference projects in the first group of ResNet-18 and 34 too).
+    Strided convolutions pad symmetrically and the max-pool is torchvision's (the reference pads it on the right and
+    bottom only, which shifts it by a pixel); shortcuts are torchvision's (the reference projects in the first group of
+    ResNet-18 and 34 too).
     """
 
     def __init__(self, name: str, *, width_factor: float = 1.0, small_stem: bool) -> None:
@@ -47,7 +48,8 @@ class Encoder(nn.Module):
         maps = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for number in range(1, 5):
             maps = getattr(self, f"layer{number}")(maps)
-        return maps.mean(dim=(2, 3))
+        features: Tensor = maps.mean(dim=(2, 3))
+        return features
 
 
 def _group(

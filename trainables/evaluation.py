@@ -53,8 +53,9 @@ def encoder_output(encoder: nn.Module, image_size: int, device: torch.device) ->
 def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:
     """Return the metrics of this rank's (n, K) logits, over all ranks; NaN where a metric is undefined.
 
-    Always top-1 and loss; top-5 for more than five classes; with a positive rule (K,) sensitivity, specificity, accuracy, balanced
-    accuracy, and the areas under the ROC and precision-recall curves of the positives' summed probability.
+    Always top-1 and loss; top-5 for more than five classes; with a positive rule (K,) sensitivity, specificity,
+    accuracy, balanced accuracy, and the areas under the ROC and precision-recall curves of the positives' summed
+    probability.
     """
     classes = logits.shape[1]
     # Loss and top-5 ride behind the confusion matrix, so that one sum over ranks carries everything.

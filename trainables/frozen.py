@@ -69,7 +69,7 @@ class LogisticRegression:
                 self._weights.grad.add_(self._weights, alpha=regularisation)  # type: ignore[union-attr]
                 return sum_over_ranks(loss.detach()) + 0.5 * regularisation * self._weights.square().sum()
 
-        optimiser.step(closure)  # type: ignore[arg-type]
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
         self._weights.requires_grad_(False)
         self._bias.requires_grad_(False)
 

@@ -20,4 +20,4 @@ PR_AUC = "pr_auc"
 KNN_TOP1 = "knn_top1"
 
 LINEAR = "linear_"
-"""Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, test/linear_sensitivity, ..."""
+"""Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""

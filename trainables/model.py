@@ -72,7 +72,8 @@ class SimCLR(nn.Module):
 
 def parameter_groups(model: SimCLR, weight_decay: float) -> list[dict[str, Any]]:
     """Split the parameters for LARS: batch norm, biases and the probe are neither adapted nor decayed."""
-    adapted, excluded = [], list(model.probe.parameters())
+    adapted: list[nn.Parameter] = []
+    excluded = list(model.probe.parameters())
     for part in (model.encoder, model.projector):
         for module in part.modules():
             own = list(module.parameters(recurse=False))

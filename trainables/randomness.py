@@ -1,7 +1,8 @@
 """Counter-based random numbers: a pure function of (seed, stream, index), the same on every rank and every machine.
 
-Philox 4x64 (Salmon et al. 2011) is addressed by key and counter, so a restarted or differently split run draws the same numbers.
-Raw words are turned into numbers here, since numpy promises the bit generator's stream and not its distributions' methods.
+Philox 4x64 (Salmon et al. 2011) is addressed by key and counter, so a restarted or differently split run draws the
+same numbers. Raw words are turned into numbers here, since numpy promises the bit generator's stream and not its
+distributions' methods.
 """
 
 from enum import IntEnum
@@ -29,7 +30,7 @@ def random_words(seed: int, stream: Stream, index: int, count: int, *, block: in
 def uniform(seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0) -> NDArray[np.float64]:
     """Return float64 numbers in [0, 1) with 53 random bits, of the given shape."""
     words = random_words(seed, stream, index, int(np.prod(shape)), block=block)
-    return ((words >> np.uint64(11)) * 2.0**-53).reshape(shape)
+    return (words >> np.uint64(11)).astype(np.float64).reshape(shape) * 2.0**-53
 
 
 @lru_cache(maxsize=2)

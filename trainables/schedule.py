@@ -45,8 +45,8 @@ def learning_rate(
 ) -> float:
     """Return the learning rate of a step (0-based): linear warm-up from 0, then half a cosine to 0.
 
-    The warm-up takes round(warmup_epochs * num_examples // batch_size) steps. The reference raises when that is the whole run
-    or more; here the run then ends inside its warm-up, and never reaches the peak.
+    The warm-up takes round(warmup_epochs * num_examples // batch_size) steps. The reference raises when that is the
+    whole run or more; here the run then ends inside its warm-up, and never reaches the peak.
     """
     peak = scaled_learning_rate(base, batch_size, scaling)
     warmup_steps = round(warmup_epochs * num_examples // batch_size)

@@ -3,8 +3,9 @@
     python -m trainables.simclr --set dataset=digits --set epochs=2
     torchrun --nproc-per-node 2 -m trainables.simclr --set dataset=digits --set epochs=2
 
-`train` is the whole of it: a generator that trains an epoch, evaluates, keeps a checkpoint and yields the record. Whoever iterates it
-(the command line here, a Ray actor elsewhere) decides whether it goes on, and nothing in it knows who that is.
+`train` is the whole of it: a generator that trains an epoch, evaluates, keeps a checkpoint and yields the record.
+Whoever iterates it (the command line here, a Ray actor elsewhere) decides whether it goes on, and nothing in it knows
+who that is.
 """
 
 import inspect
@@ -44,8 +45,8 @@ from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles
 def train(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
     """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
 
-    Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises BadInputError
-    before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
+    Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises
+    BadInputError before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
     """
     if files.final() is not None:
         return
@@ -66,7 +67,8 @@ class Trial:
         self.rank, self.world = (dist.get_rank() if world_size() > 1 else 0), world_size()
         if config.epochs > 0 and config.batch_size % self.world:
             raise BadInputError(
-                f"batch_size: {config.batch_size} is not divisible by {self.world} workers; choose a multiple of {self.world}"
+                f"batch_size: {config.batch_size} is not divisible by {self.world} workers; "
+                f"choose a multiple of {self.world}"
             )
         self.data = TrialData(config, store)
         self.epoch = 0
@@ -257,7 +259,10 @@ class Trial:
     # What stays
 
     def _keep(self, epoch: int, metrics: dict[str, float], seconds: float) -> EpochRecord:
-        """Write the record, then the checkpoint: a crash between them repeats the epoch, and its first record stands."""
+        """Write the record, then the checkpoint.
+
+        A crash between them repeats the epoch, and its first record stands.
+        """
         record = EpochRecord(epoch=epoch, time_ms=time.time_ns() // 1_000_000, seconds=seconds, metrics=metrics)
         self.epoch = epoch
         if self.rank == 0:
@@ -330,9 +335,10 @@ def versions() -> dict[str, str]:
 
 
 def _parallel(model: SimCLR, device: torch.device) -> DistributedDataParallel:
-    # Batch-norm buffers are equal on all ranks by construction, so no step begins with sending them. torch 2.14 renamed the option.
+    # Batch-norm buffers are equal on all ranks by construction, so no step begins with sending them. torch 2.14
+    # renamed the option.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    option = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    option: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
     devices = [device] if device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **option)
 

@@ -1,4 +1,4 @@
-"""The images of one trial: which rows of the store are train, validation and test, and what the probe has to say of them."""
+"""The images of one trial: which rows are train, validation and test, and what the probe has to tell apart."""
 
 from dataclasses import dataclass
 
@@ -30,8 +30,8 @@ class Split:
 class TrialData:
     """Splits, targets and pixels of one trial.
 
-    `classes` are the names of the probe's outputs; `positive` is a (classes,) bool tensor of those that count as positive, or None
-    where the trial has no positive rule.
+    `classes` are the names of the probe's outputs; `positive` is a (classes,) bool tensor of those that count as
+    positive, or None where the trial has no positive rule.
     """
 
     def __init__(self, config: SimCLRConfig, store: ImageStore) -> None:
@@ -44,7 +44,8 @@ class TrialData:
         self.test = self._split(_subset(store, store.split("test"), config.max_test_images))
         if config.epochs > 0 and config.batch_size > len(self.train):
             raise BadInputError(
-                f"batch_size: {config.batch_size} is larger than the {len(self.train)} train images of {store.info.name}; "
+                f"batch_size: {config.batch_size} is larger than the {len(self.train)} train images of "
+                f"{store.info.name}; "
                 f"set it to at most {len(self.train)}"
             )
 
@@ -75,7 +76,8 @@ class TrialData:
         held_out = stable_fraction(self.store.names(rows), salt=VALIDATION_SALT) < share
         if held_out.all() or not held_out.any():
             raise BadInputError(
-                f"validation_fraction: {share} of the {len(rows)} train images of {self.store.info.name} leaves one side empty"
+                f"validation_fraction: {share} of the {len(rows)} train images of {self.store.info.name} leaves one "
+                "side empty; choose one between 0 and 1 that doesn't"
             )
         return rows[~held_out], rows[held_out]
 
