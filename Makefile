@@ -1,0 +1,45 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help quickstart test test-slow lint ui bench clean
+
+help:
+	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
+	@echo "make test        install, then lint, types and tests (make test-slow: the long ones)"
+	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
+	@echo "make lint        ruff and mypy"
+	@echo "make bench       what orchestration costs, measured here"
+	@echo "make clean       remove .venv, caches and .sweep (all results of this folder)"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(INSTALLED)
+
+quickstart: $(INSTALLED)
+	@$(BIN)/python -m sweep.run --space quickstart
+	@echo
+	@echo "Open it in MLflow:  make ui"
+	@echo "Try next:           $(BIN)/python -m sweep.run --space quickstart --set temperature=0.1,0.25,0.5,1 --name temperatures"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+ui: $(INSTALLED)
+	@$(BIN)/python -m sweep.ui
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/orchestration.py
+
+clean:
+	rm -rf .venv .sweep .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

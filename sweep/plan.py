@@ -1,0 +1,256 @@
+"""From a space to its trials: pure functions of values, which start nothing and import neither torch nor ray."""
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from sweep.space import Baseline, Best, Grid, SearchSpace, Stage
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+from trainables.footprint import footprint
+from trainables.schedule import Steps
+
+Assignments = Mapping[str, Sequence[Any]]
+NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
+"""What a trial's name always says."""
+BASELINE_FIELDS = (
+    *("dataset", "image_size", "target", "positive", "validation_fraction", "max_train_images", "max_test_images"),
+    *("encoder", "width_factor", "stem", "precision", "seed"),
+    *("knn_neighbours", "knn_temperature", "linear_regularisation"),
+)
+"""What the evaluation of an untrained encoder depends on."""
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What planning has to know of a data set."""
+
+    train: int
+    test: int
+    classes: int
+    fingerprint: str
+    """Empty while the data set isn't prepared."""
+    origin: Literal["prepared", "published"]
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial before it runs."""
+
+    config: SimCLRConfig
+    data: DataSize
+    stage: int
+    """1-based."""
+    baseline: Baseline | None
+    name: str = ""
+
+    @property
+    def trial_id(self) -> str:
+        """The hash of configuration, data and protocol version."""
+        return self.config.trial_id(self.data.fingerprint)
+
+    @property
+    def train_images(self) -> int:
+        """Images that are trained on; to the nearest image where a stable hash cuts the validation slice."""
+        images = round(self.data.train * (1.0 - self.config.validation_fraction))
+        return min(images, self.config.max_train_images or images)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return Steps(self.train_images, self.config.batch_size, self.config.epochs).total if self.config.epochs else 0
+
+    @property
+    def views(self) -> int:
+        """Views that the encoder sees in training."""
+        return 2 * self.steps * self.config.batch_size
+
+    def memory_bytes(self, workers: int) -> int:
+        """Return the estimated memory of one worker: model, optimiser, activations and the contrastive matrices."""
+        if self.config.encoder == "pixels":
+            return 0
+        config = self.config
+        training = config.epochs > 0
+        return footprint(config, 2 if config.target == "positive" else self.data.classes).training_bytes(
+            views=2 * config.batch_size // workers if training else 0,
+            image_size=config.image_size,
+            pairs=config.batch_size if training else 0,
+            activation_bytes=2 if config.precision == "bf16" else 4,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A space expanded as far as it can be."""
+
+    space: SearchSpace
+    trials: tuple[PlannedTrial, ...]
+    pending: tuple[Stage, ...]
+    """Stages that are decided by the results of those before."""
+    smoke: bool = False
+    workers: int = 1
+    assignments: Assignments = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """A hash of what this plan will run: two sweeps of one name have one digest."""
+        lines = [self.space.name, str(self.smoke), *(trial.trial_id for trial in self.trials if trial.stage == 1)]
+        lines += [f"{key}={value}" for key, value in sorted(self.assignments.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+    def of_stage(self, number: int) -> list[PlannedTrial]:
+        """Return the trials of a stage (1-based), baselines first."""
+        return [trial for trial in self.trials if trial.stage == number]
+
+
+def make_plan(
+    space: SearchSpace,
+    *,
+    assignments: Assignments,
+    size_of: Callable[[str], DataSize],
+    workers: int = 1,
+    smoke: bool = False,
+) -> Plan:
+    """Expand the stages that need no result; raises BadInputError that lists every fault of every trial."""
+    plan = Plan(space, (), tuple(space.stages), smoke, workers, assignments)
+    while plan.pending and not needs(plan.pending[0], assignments):
+        plan = extend(plan, {}, size_of=size_of)
+    return plan
+
+
+def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], DataSize]) -> Plan:
+    """Expand the next pending stage with the decided values."""
+    stage = plan.pending[0]
+    number = len(plan.space.stages) - len(plan.pending) + 1
+    settings = [_with_best(setting, decided) for setting in _settings(plan.space, stage, plan.assignments)]
+    if plan.smoke:
+        from sweep.smoke import shrink
+
+        settings = shrink(settings, plan, size_of)
+    trials = [*_trials(settings, number, plan.space, size_of)]
+    known = {trial.trial_id for trial in plan.trials}
+    trials = [trial for trial in _without_repeats(trials) if trial.trial_id not in known]
+    _check(trials, plan.workers)
+    return replace(plan, trials=_named((*plan.trials, *trials)), pending=plan.pending[1:])
+
+
+def needs(stage: Stage, assignments: Assignments) -> list[Best]:
+    """Return the results of earlier stages that a stage asks for."""
+    wanted = []
+    for grid in stage.grids:
+        values = [(key, value) for part in (grid.base, *grid.points) for key, value in part.items()]
+        wanted += [value for key, value in values if isinstance(value, Best) and key not in assignments]
+    return list(dict.fromkeys(wanted))
+
+
+def count_pending(plan: Plan, stage: Stage) -> int:
+    """Return how many trials a pending stage will have."""
+    return len(list(_settings(plan.space, stage, plan.assignments)))
+
+
+def settings_of_all_stages(plan: Plan) -> list[dict[str, Any]]:
+    """Return every setting of the space, those of pending stages with Best in place of values."""
+    return [setting for stage in plan.space.stages for setting in _settings(plan.space, stage, plan.assignments)]
+
+
+def _settings(space: SearchSpace, stage: Stage, assignments: Assignments) -> Iterator[dict[str, Any]]:
+    for grid in stage.grids:
+        for point in grid.points:
+            yield from _crossed(space, grid, point, assignments)
+
+
+def _crossed(
+    space: SearchSpace, grid: Grid, point: Mapping[str, Any], assignments: Assignments
+) -> Iterator[dict[str, Any]]:
+    axes: dict[str, Sequence[Any]] = {**grid.axes, "seed": tuple(space.seeds)}
+    # A value from the command line replaces the field's axis, or its fixed value, in every grid.
+    axes |= assignments
+    base = {**space.base, **grid.base, **point}
+    for values in itertools.product(*axes.values()):
+        yield {**base, **dict(zip(axes, values, strict=True))}
+
+
+def _with_best(setting: dict[str, Any], decided: Mapping[Best, Any]) -> dict[str, Any]:
+    return {key: decided[value] if isinstance(value, Best) else value for key, value in setting.items()}
+
+
+def _trials(
+    settings: Sequence[dict[str, Any]], stage: int, space: SearchSpace, size_of: Callable[[str], DataSize]
+) -> Iterator[PlannedTrial]:
+    trials = [_parsed(setting, stage, size_of) for setting in settings]
+    for trial in trials:
+        for baseline in space.baselines:
+            yield replace(trial, config=_baseline_config(trial.config, baseline), baseline=baseline)
+    yield from trials
+
+
+def _parsed(setting: dict[str, Any], stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
+    config = SimCLRConfig.parse(setting)
+    return PlannedTrial(config, size_of(config.dataset), stage, None)
+
+
+def _baseline_config(config: SimCLRConfig, baseline: Baseline) -> SimCLRConfig:
+    kept = {name: getattr(config, name) for name in BASELINE_FIELDS}
+    if baseline == "pixels":
+        kept |= {"encoder": "pixels", "seed": 0, "width_factor": 1.0, "stem": "auto", "precision": "fp32"}
+    return SimCLRConfig.parse({**kept, "epochs": 0})
+
+
+def _without_repeats(trials: Sequence[PlannedTrial]) -> list[PlannedTrial]:
+    return list({trial.trial_id: trial for trial in reversed(trials)}.values())[::-1]
+
+
+def _check(trials: Sequence[PlannedTrial], workers: int) -> None:
+    faults: dict[str, None] = {}
+    for trial in trials:
+        batch, images = trial.config.batch_size, trial.train_images
+        if trial.config.epochs and batch > images:
+            faults[f"batch_size: {batch} is larger than the {images} train images of {trial.config.dataset}"] = None
+        if trial.config.epochs and batch % workers:
+            faults[
+                f"batch_size: {batch} is not divisible by {workers} workers; choose a multiple or other --workers"
+            ] = None
+    if faults:
+        raise BadInputError("\n".join(faults))
+
+
+def _named(trials: Sequence[PlannedTrial]) -> tuple[PlannedTrial, ...]:
+    """Give each trial a name of the fields that are always said, and of those that else vary."""
+    settings = [trial for trial in trials if trial.baseline is None]
+    varying = [name for name in varying_fields([trial.config for trial in settings]) if name not in NAMED_FIELDS]
+    return tuple(replace(trial, name=_name(trial, varying)) for trial in trials)
+
+
+def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
+    config = trial.config
+    if trial.baseline == "pixels":
+        return f"{config.dataset}-pixels-{trial.trial_id[:4]}"
+    if trial.baseline == "untrained":
+        return f"{config.dataset}-untrained-s{config.seed}-{trial.trial_id[:4]}"
+    parts = [config.dataset, f"b{config.batch_size}", f"t{config.temperature:g}", f"e{config.epochs}"]
+    parts += [f"{name}_{_spelled(getattr(config, name))}" for name in varying]
+    return "-".join([*parts, f"s{config.seed}"])
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "_".join(_spelled(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("/", "_")
+
+
+def varying_fields(configs: Iterable[SimCLRConfig]) -> list[str]:
+    """Return the fields that differ among the configurations of some one data set, in their order in SimCLRConfig.
+
+    What differs between data sets only (their image sizes, say) goes without saying.
+    """
+    by_dataset: dict[str, list[SimCLRConfig]] = defaultdict(list)
+    for config in configs:
+        by_dataset[config.dataset].append(config)
+    return [
+        name
+        for name in SimCLRConfig.model_fields
+        if any(len({getattr(config, name) for config in group}) > 1 for group in by_dataset.values())
+    ]

@@ -1,0 +1,83 @@
+"""Prints a plan: one row a trial, what it costs, and what later stages wait for."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweep.command_line import screen
+from sweep.plan import Plan, PlannedTrial, count_pending, needs
+
+GIB = 2**30
+
+
+def print_plan(plan: Plan, console: Console | None = None) -> None:
+    """Print the trials of the plan, the totals and the pending stages."""
+    console = console or screen()
+    console.print(Text(f"{plan.space.name}: {plan.space.description}", style="bold"))
+    if plan.smoke:
+        console.print(Text("smoke run: everything below is made tiny", style="bold yellow"))
+    console.print(_trials(plan))
+    for line in summary(plan):
+        console.print(Text(line))
+
+
+def _trials(plan: Plan) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="")
+    for name in ("trial", "stage", "data set"):
+        table.add_column(name, no_wrap=True)
+    for name in ("batch", "temp.", "epochs", "steps", "views", "GiB*"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for trial in plan.trials:
+        table.add_row(*_cells(trial, plan.workers), style="dim" if trial.baseline else "")
+    return table
+
+
+def _cells(trial: PlannedTrial, workers: int) -> Sequence[str]:
+    config = trial.config
+    if trial.baseline:
+        return trial.trial_id, trial.baseline, config.dataset, "", "", "0", "0", "0", ""
+    return (
+        trial.trial_id,
+        str(trial.stage),
+        config.dataset,
+        str(config.batch_size),
+        f"{config.temperature:g}",
+        str(config.epochs),
+        f"{trial.steps:,}",
+        f"{trial.views:,}",
+        f"{trial.memory_bytes(workers) / GIB:.2f}",
+    )
+
+
+def summary(plan: Plan) -> list[str]:
+    """Return the totals, the pending stages, and where the sizes come from."""
+    settings = [trial for trial in plan.trials if trial.baseline is None]
+    steps, views = sum(trial.steps for trial in settings), sum(trial.views for trial in settings)
+    baselines = len(plan.trials) - len(settings)
+    lines = [f"{len(settings)} trials and {baselines} baselines: {steps:,} steps, {views:,} views"]
+    number = len(plan.space.stages) - len(plan.pending)
+    for stage in plan.pending:
+        number += 1
+        fields = ", ".join(sorted({best.field for best in needs(stage, plan.assignments)}))
+        count = count_pending(plan, stage)
+        earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
+        lines.append(f"stage {number}, {stage.name}: {count} more trials, {fields} decided by {earlier}")
+    lines.append("* estimated memory a worker: weights, momenta, activations, contrastive matrices")
+    lines += _about_sizes(plan)
+    return lines
+
+
+def _about_sizes(plan: Plan) -> list[str]:
+    sizes = {trial.config.dataset: trial.data for trial in plan.trials}
+    lines = [
+        f"{name}: {size.train:,} train and {size.test:,} test images ({size.origin} sizes)"
+        for name, size in sizes.items()
+    ]
+    if any(size.origin == "published" for size in sizes.values()):
+        lines.append("not prepared yet: its trials get their final ids when it is")
+    if any(trial.config.validation_fraction for trial in plan.trials):
+        lines.append("the validation slice is cut by a stable hash: steps may differ by a few")
+    return lines
