@@ -82,7 +82,9 @@ def compare(sweep: SweepRecord, results: Callable[[str], Result]) -> list[Table]
     configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     axes = tuple(name for name in varying_fields([configs[e.trial_id] for e in settings]) if name != "dataset")
-    rows = [Row(e, results(e.trial_id), _published(e.config, sweep.published)) for e in sweep.trials]
+    rows = [
+        Row(e, results(e.trial_id), _published({**e.config, **e.stands_for}, sweep.published)) for e in sweep.trials
+    ]
     tables = []
     for dataset in dict.fromkeys(str(entry.config["dataset"]) for entry in settings):
         own = [row for row in rows if row.entry.config["dataset"] == dataset]

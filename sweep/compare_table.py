@@ -35,7 +35,7 @@ def notes(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
     split = sweep.objective.split("/", maxsplit=1)[0]
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
     if any(row.published for table in tables for row in table.settings):
-        smoke = "; a smoke run's setting is never the published one" if sweep.smoke else ""
+        smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
         lines.append(f"after the slash: {sweep.published_source}{smoke}")
     lines += [f"not decided yet: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]

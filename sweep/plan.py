@@ -45,6 +45,8 @@ class PlannedTrial:
     stage: int
     """1-based."""
     baseline: Baseline | None
+    stands_for: Mapping[str, Any] = field(default_factory=dict)
+    """In a smoke run, the fields of the full-size setting that were made small."""
     name: str = ""
 
     @property
@@ -126,11 +128,15 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
     settings = [_with_best(setting, decided) for setting in _settings(plan.space, stage, plan.assignments)]
+    trials = [
+        PlannedTrial(config, size_of(config.dataset), number, None) for config in map(SimCLRConfig.parse, settings)
+    ]
     if plan.smoke:
         from sweep.smoke import shrink
 
-        settings = shrink(settings, plan, size_of)
-    trials = [*_trials(settings, number, plan.space, size_of)]
+        small = map(SimCLRConfig.parse, shrink(settings, plan, size_of))
+        trials = [_made_small(trial, config) for trial, config in zip(trials, small, strict=True)]
+    trials = [*_baselines(trials, plan.space), *trials]
     known = {trial.trial_id for trial in plan.trials}
     trials = [trial for trial in _without_repeats(trials) if trial.trial_id not in known]
     _check(trials, plan.workers)
@@ -177,19 +183,16 @@ def _with_best(setting: dict[str, Any], decided: Mapping[Best, Any]) -> dict[str
     return {key: decided[value] if isinstance(value, Best) else value for key, value in setting.items()}
 
 
-def _trials(
-    settings: Sequence[dict[str, Any]], stage: int, space: SearchSpace, size_of: Callable[[str], DataSize]
-) -> Iterator[PlannedTrial]:
-    trials = [_parsed(setting, stage, size_of) for setting in settings]
+def _made_small(trial: PlannedTrial, config: SimCLRConfig) -> PlannedTrial:
+    changed = [name for name in SimCLRConfig.model_fields if getattr(trial.config, name) != getattr(config, name)]
+    return replace(trial, config=config, stands_for={name: getattr(trial.config, name) for name in changed})
+
+
+def _baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> Iterator[PlannedTrial]:
     for trial in trials:
         for baseline in space.baselines:
-            yield replace(trial, config=_baseline_config(trial.config, baseline), baseline=baseline)
-    yield from trials
-
-
-def _parsed(setting: dict[str, Any], stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
-    config = SimCLRConfig.parse(setting)
-    return PlannedTrial(config, size_of(config.dataset), stage, None)
+            config = _baseline_config(trial.config, baseline)
+            yield replace(trial, config=config, baseline=baseline, stands_for={})
 
 
 def _baseline_config(config: SimCLRConfig, baseline: Baseline) -> SimCLRConfig:

@@ -29,6 +29,8 @@ class TrialEntry(BaseModel):
     stage: int
     baseline: str | None
     config: dict[str, Any]
+    stands_for: dict[str, Any]
+    """In a smoke run, the fields of the full-size setting that were made small."""
     steps: int
 
 
@@ -128,6 +130,7 @@ def describe(plan: Plan, *, name: str, command: str, commit: str | None, version
                 stage=trial.stage,
                 baseline=trial.baseline,
                 config=trial.config.model_dump(mode="json"),
+                stands_for=dict(trial.stands_for),
                 steps=trial.steps,
             )
             for trial in plan.trials

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,15 @@ def sample_folder(name: str) -> Path:
     if not (base / name).is_dir():
         pytest.skip(f"no real samples in {base / name}; set SWEEP_SAMPLE_DATA to their folder")
     return base / name
+
+
+def golden(name: str) -> dict[str, NDArray[Any]]:
+    """Return the reference implementation's numbers, which lie beside the samples, or skip the test."""
+    path = sample_folder(".").resolve().parent / "reference" / "golden" / name
+    if not path.is_file():
+        pytest.skip(f"no golden vectors in {path}; set SWEEP_SAMPLE_DATA to the folder beside reference")
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def write_tiny_imagenet(parent: Path, *, images: int = 6) -> Path:

@@ -23,7 +23,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
             known = ", ".join(SimCLRConfig.model_fields)
             faults.append(f"--set {text}: unknown field {field!r}; known fields: {known}")
         else:
-            pieces = [json_or_text(piece) for piece in split_commas(value)]
+            pieces = [piece if is_text(field) else json_or_text(piece) for piece in split_commas(value)]
             assignments[field] = [pieces] if is_tuple(field) else pieces
     if faults:
         raise BadInputError("\n".join(faults))
@@ -33,6 +33,11 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
 def is_tuple(field: str) -> bool:
     """Whether a field holds several values, so that commas belong to it."""
     return get_origin(SimCLRConfig.model_fields[field].annotation) is tuple
+
+
+def is_text(field: str) -> bool:
+    """Whether a field holds text, so that `positive=0,6` names the classes '0' and '6' and no numbers."""
+    return SimCLRConfig.model_fields[field].annotation in (str, tuple[str, ...])
 
 
 def split_commas(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.errors import BadInputError, describe_validation
 
@@ -60,12 +60,6 @@ class SimCLRConfig(BaseModel):
     projector_hidden_width: int | None = Field(None, ge=1, description="units; none: the encoder's output width")
     projector_output_width: int = Field(128, ge=1, description="units of the embedding; reference: 128")
 
-    # Loss
-    temperature: float = Field(0.25, gt=0.0, description="tau of equation 2.3; thesis: 0.25 and 0.5")
-    loss_factor: float = Field(
-        2.0, gt=0.0, description="multiplies equation 2.3 for the gradient; the reference sums both directions: 2"
-    )
-
     # Optimisation
     batch_size: int = Field(256, ge=2, description="images a step over all workers; thesis: 256, 1024, 2048")
     epochs: int = Field(50, ge=0, description="passes over train; 0: the untrained encoder; thesis: 50, 100, 200, 400")
@@ -77,6 +71,12 @@ class SimCLRConfig(BaseModel):
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of LARS; reference: 0.9")
     trust_coefficient: float = Field(0.001, gt=0.0, description="eeta of LARS; reference: 0.001")
     weight_decay: float = Field(1e-6, ge=0.0, description="L2 into the gradient of adapted weights; reference: 1e-6")
+
+    # Loss
+    temperature: float = Field(0.25, gt=0.0, description="tau of equation 2.3; thesis: 0.25 and 0.5")
+    loss_factor: float = Field(
+        2.0, gt=0.0, description="multiplies equation 2.3 for the gradient; the reference sums both directions: 2"
+    )
 
     # Augmentation
     crop_area: Interval = Field((0.08, 1.0), description="smallest and largest crop, share of the image's area")
@@ -103,20 +103,32 @@ class SimCLRConfig(BaseModel):
         1e-4, gt=0.0, description="lambda / 2 * ||W||^2 of the logistic regression on frozen features at the end"
     )
 
+    @field_validator("crop_area", "crop_aspect", "blur_sigma")
+    @classmethod
+    def _is_ordered(cls, interval: Interval) -> Interval:
+        low, high = interval
+        if not 0.0 < low <= high:
+            raise ValueError(f"must be 0 < smallest <= largest, got {low}, {high}")
+        return interval
+
+    @field_validator("crop_area")
+    @classmethod
+    def _is_within_the_image(cls, interval: Interval) -> Interval:
+        if interval[1] > 1.0:
+            raise ValueError(f"largest must be <= 1, got {interval[1]}")
+        return interval
+
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
-        for field in ("crop_area", "crop_aspect", "blur_sigma"):
-            low, high = getattr(self, field)
-            if not 0.0 < low <= high:
-                raise ValueError(f"{field}: must be 0 < smallest <= largest, got {low}, {high}")
-        if self.crop_area[1] > 1.0:
-            raise ValueError(f"crop_area: largest must be <= 1, got {self.crop_area[1]}")
+        faults = []
         if self.encoder == "pixels" and self.epochs > 0:
-            raise ValueError(f"encoder: 'pixels' has nothing to train and needs epochs 0, got epochs {self.epochs}")
+            faults.append(f"encoder: 'pixels' has nothing to train and needs epochs 0, got epochs {self.epochs}")
         if self.target == "positive" and not self.positive:
-            raise ValueError(
+            faults.append(
                 "positive: target 'positive' needs the classes or the rule that count as positive, got none"
             )
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     @classmethod

@@ -23,7 +23,9 @@ def describe_validation(error: ValidationError, *, known_fields: Sequence[str] =
         else:
             message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             value = "" if fault["type"] == "value_error" else f", got {fault['input']!r}"
-            lines.append(f"{field}: {_rule(fault['msg'], message)}{value}")
+            # A validator of the whole model names the fields itself.
+            names_itself = not fault["loc"] and fault["type"] == "value_error"
+            lines.append(message if names_itself else f"{field}: {_rule(fault['msg'], message)}{value}")
     return "\n".join(lines)
 
 

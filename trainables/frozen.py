@@ -24,8 +24,8 @@ def knn_top1(train: Share, held_out: Share, *, classes: int, neighbours: int, te
     for start in range(0, len(queries), KNN_CHUNK):
         cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(min(neighbours, len(bank)), dim=1)
         votes = torch.zeros(len(cosines), classes, device=bank.device, dtype=bank.dtype)
-        # Subtracting 1 from the cosine keeps the exponent below 0 at any temperature.
-        votes.scatter_add_(1, bank_targets[nearest], ((cosines - 1.0) / temperature).exp())
+        # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
+        votes.scatter_add_(1, bank_targets[nearest], ((cosines - cosines[:, :1]) / temperature).exp())
         correct += (votes.argmax(1) == held_out.targets[start : start + KNN_CHUNK]).sum()
     return float(sum_over_ranks(correct)) / held_out.total
 

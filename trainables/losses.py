@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-NORM_FLOOR = 1e-12
+NORM_FLOOR = 1e-6  # TensorFlow bounds the squared norm by 1e-12
 ENTROPY_FLOOR = 1e-8
 
 

@@ -1,0 +1,79 @@
+"""The comparison: pure from records to rows, and what the terminal shows of it."""
+
+import io
+
+from rich.console import Console
+
+from search_spaces.thesis_grid import SPACE as THESIS
+from sweep.compare import Result, Row, compare
+from sweep.compare_table import duration, print_comparison
+from sweep.plan import DataSize, make_plan
+from sweep.records import SweepRecord, describe
+
+
+def record(smoke: bool = False) -> SweepRecord:
+    sizes = {
+        "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
+        "bigearthnet": DataSize(109_830, 36_610, 43, "bb", "prepared"),
+    }
+    plan = make_plan(THESIS, assignments={}, size_of=sizes.__getitem__, smoke=smoke)
+    return describe(plan, name="mine", command="python -m sweep.run", commit=None, versions={})
+
+
+def results(sweep: SweepRecord) -> dict[str, Result]:
+    """Top-1 falls from trial to trial; the third failed, the fourth diverged, the fifth runs."""
+    found = {}
+    for number, entry in enumerate(sweep.trials):
+        metrics = {"test/top1": 0.5 - number / 100, "test/sensitivity": 0.5 if number == 11 else 0.6}
+        found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
+    settings = [entry for entry in sweep.trials if entry.baseline is None]
+    found[settings[2].trial_id] = Result("failed", {}, 0, 0.0, "crash: it fell over, see /log")
+    found[settings[3].trial_id] = Result("finished", {"test/top1": float("nan")}, 50, 1.0)
+    found[settings[4].trial_id] = Result("running", {"test/top1": 0.99}, 3, 1.0)
+    return found
+
+
+def test_rows_are_ranked_within_a_data_set_with_published_numbers_beside() -> None:
+    sweep = record()
+    tiny, farmland = compare(sweep, results(sweep).__getitem__)
+    assert (tiny.dataset, farmland.dataset) == ("tiny_imagenet", "bigearthnet")
+    assert tiny.axes == ("batch_size", "temperature")
+    assert [row.result.status for row in tiny.settings[:3]] == ["finished"] * 3
+    tops = [row.result.metrics.get("test/top1") for row in tiny.settings[:3]]
+    assert tops == sorted(tops, reverse=True)  # type: ignore[type-var]
+    # A trial that failed, diverged or isn't done can't lead, whatever its number.
+    assert {row.entry.name for row in tiny.settings[3:]} == {
+        "tiny_imagenet-b1024-t0.25-e50-s0",
+        "tiny_imagenet-b1024-t0.5-e50-s0",
+        "tiny_imagenet-b2048-t0.25-e50-s0",
+    }
+    assert tiny.settings[0].published == {"test/top1": 0.3226, "test/top5": 0.5808}
+    by_name: dict[str, Row] = {row.entry.name: row for row in farmland.settings}
+    assert by_name["bigearthnet-b1024-t0.5-e50-s0"].published["test/sensitivity"] == 0.6331
+    assert [row.label for row in tiny.baselines] == ["untrained encoder"]
+
+
+def test_smoke_rows_carry_the_numbers_of_what_they_stand_for() -> None:
+    sweep = record(smoke=True)
+    tiny, _ = compare(sweep, results(sweep).__getitem__)
+    by_name = {row.entry.name: row.published for row in tiny.settings}
+    assert by_name["tiny_imagenet-b16-t0.25-e1-s0"] == {"test/top1": 0.3226, "test/top5": 0.5808}
+    assert by_name["tiny_imagenet-b128-t0.5-e1-s0"] == {"test/top1": 0.1885, "test/top5": 0.4073}
+
+
+def test_terminal_shows_what_a_reader_needs() -> None:
+    sweep = record()
+    stream = io.StringIO()
+    print_comparison(sweep, compare(sweep, results(sweep).__getitem__), Console(file=stream, width=200))
+    shown = stream.getvalue()
+    assert "48.00 / 32.26" in shown
+    assert "untrained encoder" in shown
+    assert "undefined / 18.05" in shown
+    assert "failed, crash: it fell over, see /log" in shown
+    assert "selected on the test split, as the thesis does" in shown
+    assert "not decided yet: longer training" in shown
+    assert "3/50" in shown
+
+
+def test_durations_read() -> None:
+    assert [duration(value) for value in (3.14, 245, 12_000)] == ["3.1 s", "4 min 05 s", "3 h 20 min"]

@@ -1,0 +1,202 @@
+"""A configuration is a value: thesis defaults, one clear line a fault, one spelling, one id."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from trainables.assignments import parse_assignments
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+
+OTHER_VALUES: dict[str, Any] = {
+    "dataset": "digits",
+    "image_size": 120,
+    "target": "positive",
+    "positive": ("farmland",),
+    "validation_fraction": 0.1,
+    "max_train_images": 100,
+    "max_test_images": 100,
+    "encoder": "resnet18",
+    "width_factor": 0.5,
+    "stem": "small",
+    "projector_layers": 2,
+    "projector_hidden_width": 64,
+    "projector_output_width": 64,
+    "temperature": 0.5,
+    "loss_factor": 1.0,
+    "batch_size": 1024,
+    "epochs": 100,
+    "base_learning_rate": 0.3,
+    "learning_rate_scaling": "sqrt",
+    "warmup_epochs": 5.0,
+    "momentum": 0.8,
+    "trust_coefficient": 0.002,
+    "weight_decay": 1e-4,
+    "crop_area": (0.2, 1.0),
+    "crop_aspect": (0.5, 2.0),
+    "flip_probability": 0.0,
+    "jitter_probability": 0.5,
+    "jitter_strength": 0.5,
+    "grayscale_probability": 0.1,
+    "blur_probability": 0.0,
+    "blur_sigma": (0.1, 1.0),
+    "blur_sigma_per": "image",
+    "precision": "bf16",
+    "seed": 1,
+    "knn_neighbours": 5,
+    "knn_temperature": 0.1,
+    "knn_every": 1,
+    "linear_regularisation": 1e-3,
+}
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"temperature": 0.0}, "temperature: must be greater than 0, got 0.0"),
+    ({"temperature": float("nan")}, "temperature: must be a finite number, got nan"),
+    ({"temperature": "warm"}, "temperature: must be a valid number, unable to parse string as a number, got 'warm'"),
+    ({"batch_size": 1}, "batch_size: must be greater than or equal to 2, got 1"),
+    ({"batch_size": 2.5}, "batch_size: must be a valid integer, got a number with a fractional part, got 2.5"),
+    ({"epochs": -1}, "epochs: must be greater than or equal to 0, got -1"),
+    ({"projector_layers": 5}, "projector_layers: must be less than or equal to 4, got 5"),
+    ({"dataset": 5}, "dataset: must be a valid string, got 5"),
+    ({"encoder": "vgg"}, "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50' or 'pixels', got 'vgg'"),
+    ({"flip_probability": 1.5}, "flip_probability: must be less than or equal to 1, got 1.5"),
+    ({"validation_fraction": 1.0}, "validation_fraction: must be less than 1, got 1.0"),
+    ({"momentum": 1.0}, "momentum: must be less than 1, got 1.0"),
+    ({"crop_area": (1.0, 0.08)}, "crop_area: must be 0 < smallest <= largest, got 1.0, 0.08"),
+    ({"crop_area": (0.08, 1.5)}, "crop_area: largest must be <= 1, got 1.5"),
+    ({"crop_aspect": (0.0, 1.0)}, "crop_aspect: must be 0 < smallest <= largest, got 0.0, 1.0"),
+    ({"blur_sigma": (2.0, 0.1)}, "blur_sigma: must be 0 < smallest <= largest, got 2.0, 0.1"),
+    ({"encoder": "pixels"}, "encoder: 'pixels' has nothing to train and needs epochs 0, got epochs 50"),
+    ({"target": "positive"}, "positive: target 'positive' needs the classes or the rule that count as positive, got"),
+    ({"colour": 1}, "colour: unknown field; known fields: dataset, image_size, "),
+]
+
+
+def test_defaults_are_the_thesis_protocol() -> None:
+    """The thesis' numbers, and the reference's where it is silent (docs of the config name which)."""
+    config = SimCLRConfig()
+    expected = {
+        "dataset": "tiny_imagenet",
+        "image_size": 64,
+        "encoder": "resnet50",
+        "width_factor": 1.0,
+        "projector_layers": 3,
+        "projector_hidden_width": None,
+        "projector_output_width": 128,
+        "temperature": 0.25,
+        "loss_factor": 2.0,
+        "batch_size": 256,
+        "epochs": 50,
+        "base_learning_rate": 1.0,
+        "learning_rate_scaling": "linear",
+        "warmup_epochs": 10.0,
+        "momentum": 0.9,
+        "trust_coefficient": 0.001,
+        "weight_decay": 1e-6,
+        "crop_area": (0.08, 1.0),
+        "crop_aspect": (3 / 4, 4 / 3),
+        "flip_probability": 0.5,
+        "jitter_probability": 0.8,
+        "jitter_strength": 1.0,
+        "grayscale_probability": 0.2,
+        "blur_probability": 0.5,
+        "blur_sigma": (0.1, 2.0),
+        "blur_sigma_per": "batch",
+        "validation_fraction": 0.0,
+        "precision": "fp32",
+    }
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert not config.small_stem
+
+
+@pytest.mark.parametrize(("values", "line"), FAULTS, ids=[f"{next(iter(v))}-{i}" for i, (v, _) in enumerate(FAULTS)])
+def test_a_fault_is_one_line_with_field_value_and_rule(values: dict[str, Any], line: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        SimCLRConfig.parse(values)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_faults_come_at_once() -> None:
+    with pytest.raises(BadInputError) as caught:
+        SimCLRConfig.parse({"temperature": 0, "batch_size": "x", "encoder": "vgg", "colour": 1, "seed": -1})
+    lines = str(caught.value).splitlines()
+    assert {line.split(":")[0] for line in lines} == {"temperature", "batch_size", "encoder", "colour", "seed"}
+    assert len(lines) == 5
+
+
+def test_a_fault_starts_with_its_field_also_where_fields_must_agree() -> None:
+    with pytest.raises(BadInputError, match=r"^crop_area: "):
+        SimCLRConfig.parse({"crop_area": (1.0, 0.08)})
+
+
+def test_faults_of_intervals_come_with_the_others() -> None:
+    with pytest.raises(BadInputError) as caught:
+        SimCLRConfig.parse({"crop_area": (1.0, 0.08), "blur_sigma": (2.0, 0.1), "temperature": 0.0})
+    text = str(caught.value)
+    assert all(field in text for field in ("crop_area", "blur_sigma", "temperature"))
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    config = SimCLRConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.temperature = 0.5  # type: ignore[misc]
+    assert hash(config) == hash(SimCLRConfig())
+
+
+def test_json_round_trip_and_one_spelling() -> None:
+    changed = SimCLRConfig.parse(OTHER_VALUES)
+    for config in (SimCLRConfig(), changed):
+        text = config.canonical_json()
+        again = SimCLRConfig.parse(json.loads(text))
+        assert again == config
+        assert again.canonical_json() == text
+    backwards = SimCLRConfig.parse(dict(reversed(OTHER_VALUES.items())))
+    assert backwards.canonical_json() == changed.canonical_json()
+    assert SimCLRConfig.parse({"warmup_epochs": 10}).canonical_json() == SimCLRConfig().canonical_json()
+    assert SimCLRConfig.parse({"crop_area": [0.08, 1]}).canonical_json() == SimCLRConfig().canonical_json()
+
+
+def test_trial_id_changes_with_every_field_and_with_the_data() -> None:
+    base = SimCLRConfig.parse({"positive": ("Forest",), "epochs": 3})
+    assert set(OTHER_VALUES) == set(SimCLRConfig.model_fields)
+    ids = {base.trial_id("data"), base.trial_id("other data")}
+    ids |= {base.model_copy(update={name: value}).trial_id("data") for name, value in OTHER_VALUES.items()}
+    assert len(ids) == len(OTHER_VALUES) + 2
+    assert all(len(name) == 12 and set(name) <= set("0123456789abcdef") for name in ids)
+    assert base.trial_id("data") == SimCLRConfig.parse(json.loads(base.canonical_json())).trial_id("data")
+
+
+def test_assignments_take_one_value_several_or_a_pair() -> None:
+    texts = [
+        "temperature=0.25, 0.5",
+        "encoder=resnet18",
+        "crop_area=0.2,1",
+        "positive=farmland",
+        "max_train_images=null",
+    ]
+    assert parse_assignments(texts) == {
+        "temperature": [0.25, 0.5],
+        "encoder": ["resnet18"],
+        "crop_area": [[0.2, 1]],
+        "positive": [["farmland"]],
+        "max_train_images": [None],
+    }
+    assert parse_assignments([]) == {}
+    chosen = {field: values[0] for field, values in parse_assignments(texts).items()}
+    assert SimCLRConfig.parse(chosen).crop_area == (0.2, 1.0)
+
+
+def test_assignments_take_class_names_that_look_like_numbers() -> None:
+    assert SimCLRConfig.parse({"positive": parse_assignments(["positive=0,6"])["positive"][0]}).positive == ("0", "6")
+
+
+def test_assignments_list_every_fault() -> None:
+    with pytest.raises(BadInputError) as caught:
+        parse_assignments(["temperature", "=3", "seed=", "colour=red", "seed=1"])
+    lines = str(caught.value).splitlines()
+    assert lines[:3] == [f"--set {text}: must be field=value" for text in ("temperature", "=3", "seed=")]
+    assert lines[3].startswith("--set colour=red: unknown field 'colour'; known fields: dataset, ")
+    assert len(lines) == 4

@@ -1,0 +1,221 @@
+"""Metrics against scikit-learn, kNN against a slow oracle, the logistic regression against scikit-learn's optimum."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn import linear_model
+from sklearn import metrics as sk
+from torch import Tensor
+
+from trainables.evaluation import Share, binary_metrics, classification_metrics
+from trainables.frozen import LogisticRegression, knn_top1
+
+BINARY = {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"}
+
+
+def share(features: NDArray[Any], targets: NDArray[Any]) -> Share:
+    return Share(torch.from_numpy(features), torch.from_numpy(targets.astype(np.int64)), len(targets))
+
+
+def outputs(seed: int, *, count: int, classes: int, present: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return logits that lean towards the truth, and targets of the first `present` classes."""
+    random = np.random.default_rng(seed)
+    targets = random.integers(0, present, count)
+    logits = random.normal(size=(count, classes))
+    logits[np.arange(count), targets] += random.uniform(0, 3)
+    return logits, targets
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (10, 10), (10, 4), (43, 30)])
+def test_metrics_are_scikit_learns(seed: int, classes: int, present: int) -> None:
+    logits, targets = outputs(seed, count=157, classes=classes, present=present)
+    positive = np.zeros(classes, dtype=bool)
+    positive[[1, classes - 1]] = True
+    found = classification_metrics(torch.from_numpy(logits), share(logits, targets), torch.from_numpy(positive))
+    said, truth = positive[logits.argmax(1)], positive[targets]
+    scores = softmax(logits)[:, positive].sum(1)
+    expected = {
+        "loss": sk.log_loss(targets, softmax(logits), labels=range(classes)),
+        "top1": sk.accuracy_score(targets, logits.argmax(1)),
+        "sensitivity": sk.recall_score(truth, said),
+        "specificity": sk.recall_score(truth, said, pos_label=False),
+        "accuracy": sk.accuracy_score(truth, said),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, said),
+        "roc_auc": sk.roc_auc_score(truth, scores),
+        "pr_auc": sk.average_precision_score(truth, scores),
+    }
+    if classes > 5:
+        expected["top5"] = sk.top_k_accuracy_score(targets, logits, k=5, labels=range(classes))
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_metrics_do_not_depend_on_the_order_of_images() -> None:
+    logits, targets = outputs(0, count=80, classes=7, present=7)
+    positive = torch.arange(7) < 3
+    order = np.random.default_rng(1).permutation(80)
+    found = classification_metrics(torch.from_numpy(logits[order]), share(logits, targets[order]), positive)
+    assert found == pytest.approx(classification_metrics(torch.from_numpy(logits), share(logits, targets), positive))
+
+
+def test_which_metrics_there_are_follows_classes_and_rule() -> None:
+    for classes, positive, names in (
+        (5, None, {"loss", "top1"}),
+        (6, None, {"loss", "top1", "top5"}),
+        (2, torch.tensor([False, True]), {"loss", "top1"} | BINARY),
+    ):
+        logits, targets = outputs(0, count=20, classes=classes, present=2)
+        assert set(classification_metrics(torch.from_numpy(logits), share(logits, targets), positive)) == names
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_sided_truth_leaves_the_other_side_undefined(side: int) -> None:
+    logits, _ = outputs(0, count=30, classes=6, present=6)
+    targets = np.full(30, 5 * side)
+    positive = torch.tensor([False, False, False, True, True, True])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = classification_metrics(torch.from_numpy(logits), share(logits, targets), positive)
+    undefined = {"balanced_accuracy", "roc_auc", "pr_auc", "specificity" if side else "sensitivity"}
+    assert {name for name, value in found.items() if math.isnan(value)} == undefined
+
+
+def test_no_images_leave_everything_undefined() -> None:
+    none = Share(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 0)
+    found = classification_metrics(torch.zeros(0, 6), none, torch.arange(6) > 2)
+    assert all(math.isnan(value) for value in found.values())
+
+
+def test_binary_metrics_by_hand_and_with_an_empty_side() -> None:
+    found = binary_metrics(torch.tensor([[80.0, 20.0], [6.0, 4.0]]))
+    expected = {"sensitivity": 0.4, "specificity": 0.8, "accuracy": 84 / 110, "balanced_accuracy": 0.6}
+    assert found == pytest.approx(expected)
+    no_positives = binary_metrics(torch.tensor([[3.0, 1.0], [0.0, 0.0]]))
+    assert math.isnan(no_positives["sensitivity"])
+    assert math.isnan(no_positives["balanced_accuracy"])
+    assert (no_positives["specificity"], no_positives["accuracy"]) == (0.75, 0.75)
+    no_negatives = binary_metrics(torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
+    assert math.isnan(no_negatives["specificity"])
+    assert no_negatives["sensitivity"] == 0.75
+
+
+def slow_knn(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> float:
+    """Return the share of right votes, neighbour by neighbour."""
+    right = 0
+    for query, target in zip(held_out.features, held_out.targets.tolist(), strict=True):
+        cosines = [float(query @ other / query.norm() / other.norm()) for other in train.features]
+        nearest = sorted(range(len(cosines)), key=lambda index: -cosines[index])[:neighbours]
+        votes = [0.0] * classes
+        for index in nearest:
+            # Relative to the nearest: only the votes' ratios count.
+            votes[int(train.targets[index])] += math.exp((cosines[index] - cosines[nearest[0]]) / temperature)
+        right += votes.index(max(votes)) == target
+    return right / len(held_out.targets)
+
+
+def clusters(seed: int, count: int, *, classes: int = 4, width: int = 5, spread: float = 1.0) -> Share:
+    centres = np.random.default_rng(99).normal(size=(classes, width))
+    random = np.random.default_rng(seed)
+    targets = random.integers(0, classes, count)
+    return share(centres[targets] + spread * random.normal(size=(count, width)), targets)
+
+
+@pytest.mark.parametrize(("neighbours", "temperature"), [(1, 0.07), (5, 0.07), (20, 0.07), (20, 1.0), (500, 0.5)])
+def test_knn_equals_the_slow_oracle(neighbours: int, temperature: float) -> None:
+    train, held_out = clusters(0, 90), clusters(1, 60)
+    options: dict[str, Any] = {"classes": 4, "neighbours": neighbours, "temperature": temperature}
+    expected = slow_knn(train, held_out, **options)
+    assert 0.3 < expected < 1.0
+    assert knn_top1(train, held_out, **options) == pytest.approx(expected)
+    scaled = Share(held_out.features * 7.0, held_out.targets, held_out.total)
+    assert knn_top1(train, scaled, **options) == pytest.approx(expected)
+
+
+def test_knn_finds_the_images_themselves() -> None:
+    train = clusters(0, 50)
+    assert knn_top1(train, train, classes=4, neighbours=1, temperature=0.07) == 1.0
+
+
+def test_knn_at_a_small_temperature_still_votes() -> None:
+    """Votes count relative to the nearest neighbour, whose own weight must not vanish."""
+    train, held_out = clusters(0, 90), clusters(1, 60)
+    small = [Share(part.features.float(), part.targets, part.total) for part in (train, held_out)]
+    options: dict[str, Any] = {"classes": 4, "neighbours": 20, "temperature": 0.0005}
+    assert knn_top1(small[0], small[1], **options) == pytest.approx(slow_knn(train, held_out, **options))
+
+
+def moments(train: Share) -> tuple[Tensor, Tensor]:
+    return train.features.mean(0), train.features.std(0, correction=0)
+
+
+def fitted(train: Share, model: LogisticRegression) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return coefficients (K, F) on standardised features and biases (K,), each centred over the classes."""
+    mean, scale = moments(train)
+    bias = model.logits(mean[None])[0]
+    coefficients = (model.logits(mean + torch.diag(scale)) - bias).T
+    return coefficients.numpy(), (bias - bias.mean()).numpy()
+
+
+def stretched(seed: int, count: int, classes: int) -> Share:
+    """Return clusters whose features differ in mean and scale, as an encoder's do."""
+    plain = clusters(seed, count, classes=classes, width=6)
+    features = plain.features * torch.tensor([1.0, 10.0, 0.1, 1.0, 3.0, 100.0]) + torch.arange(6.0)
+    return Share(features, plain.targets, plain.total)
+
+
+@pytest.mark.parametrize("regularisation", [1e-1, 1e-2, 1e-4])
+def test_logistic_regression_finds_scikit_learns_optimum(regularisation: float) -> None:
+    train, held_out = stretched(0, 400, 4), stretched(1, 200, 4)
+    model = LogisticRegression(train, classes=4, regularisation=regularisation)
+    mean, scale = moments(train)
+    theirs = linear_model.LogisticRegression(C=1.0 / (400 * regularisation), tol=1e-10, max_iter=5000)
+    theirs.fit(((train.features - mean) / scale).numpy(), train.targets.numpy())
+    coefficients, bias = fitted(train, model)
+    np.testing.assert_allclose(coefficients, theirs.coef_, atol=1e-2)
+    np.testing.assert_allclose(bias, theirs.intercept_ - theirs.intercept_.mean(), atol=1e-2)
+    said = model.logits(held_out.features).argmax(1).numpy()
+    assert (said == theirs.predict(((held_out.features - mean) / scale).numpy())).all()
+    assert (said == held_out.targets.numpy()).mean() > 0.4
+
+
+def test_logistic_regression_of_two_classes_is_the_binary_one_at_half_the_penalty() -> None:
+    """lambda / 2 * (|w / 2|^2 + |-w / 2|^2) is lambda / 4 * |w|^2."""
+    train = stretched(2, 300, 2)
+    coefficients, _ = fitted(train, LogisticRegression(train, classes=2, regularisation=0.02))
+    mean, scale = moments(train)
+    theirs = linear_model.LogisticRegression(C=2.0 / (300 * 0.02), tol=1e-10, max_iter=5000)
+    theirs.fit(((train.features - mean) / scale).numpy(), train.targets.numpy())
+    np.testing.assert_allclose(coefficients[1] - coefficients[0], theirs.coef_[0], atol=1e-2)
+
+
+def test_logistic_regression_ends_where_its_gradient_vanishes_and_ignores_units() -> None:
+    train = stretched(3, 200, 4)
+    model = LogisticRegression(train, classes=4, regularisation=0.01)
+    mean, scale = moments(train)
+    coefficients, _ = fitted(train, model)
+    excess = softmax(model.logits(train.features).numpy()) - np.eye(4)[train.targets.numpy()]
+    standard = ((train.features - mean) / scale).numpy()
+    assert np.abs(excess.T @ standard / 200 + 0.01 * coefficients).max() < 1e-4
+    assert np.abs(excess.mean(0)).max() < 1e-4
+    other = Share(train.features * 50.0 - 8.0, train.targets, train.total)
+    again = LogisticRegression(other, classes=4, regularisation=0.01)
+    torch.testing.assert_close(again.logits(other.features), model.logits(train.features), rtol=1e-3, atol=1e-3)
+
+
+def test_logistic_regression_ignores_a_constant_feature() -> None:
+    train = stretched(4, 100, 3)
+    constant = torch.full((100, 1), 5.0, dtype=torch.float64)
+    wider = Share(torch.cat([train.features, constant], dim=1), train.targets, 100)
+    found = LogisticRegression(wider, classes=3, regularisation=0.01).logits(wider.features)
+    expected = LogisticRegression(train, classes=3, regularisation=0.01).logits(train.features)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,167 @@
+"""NT-Xent against the reference's numbers, a slow oracle in float64, closed forms and its invariances."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_data import golden
+from torch import Tensor
+
+from trainables.losses import contrast, nt_xent
+
+FEW = settings(max_examples=30, deadline=None, database=None)
+SEEDS = st.integers(0, 2**32 - 1)
+TEMPERATURES = st.floats(0.05, 2.0)
+
+
+def pairs(seed: int, count: int = 5, width: int = 7) -> tuple[Tensor, Tensor]:
+    a, b = torch.from_numpy(np.random.default_rng(seed).normal(size=(2, count, width))).unbind()
+    return a, b
+
+
+def slow_contrast(z_a: Tensor, z_b: Tensor, temperature: float) -> tuple[Tensor, float, float]:
+    """Return equation 2.3, accuracy and entropy as they are written, anchor by anchor."""
+    count = len(z_a)
+    unit = [z / (z @ z).sqrt() for z in (*z_a, *z_b)]
+    plain = [z.detach() for z in unit]
+    total = z_a.new_zeros(())
+    for anchor in range(2 * count):
+        exponentials = [(unit[anchor] @ other / temperature).exp() for other in unit]
+        partner = exponentials[(anchor + count) % (2 * count)]
+        total = total - torch.log(partner / sum(e for index, e in enumerate(exponentials) if index != anchor))
+    right, entropy = 0, 0.0
+    for anchor in range(count):
+        row = [float(plain[anchor] @ plain[count + other]) for other in range(count)]
+        right += row.index(max(row)) == anchor
+        weights = [math.exp(value / temperature) for value in row]
+        shares = [weight / sum(weights) for weight in weights]
+        entropy -= sum(share * math.log(share + 1e-8) for share in shares)
+    return total / (2 * count), right / count, entropy / count
+
+
+@pytest.mark.parametrize("case", ["c0", "c1", "c2"])
+def test_reference_values_and_gradient(case: str) -> None:
+    numbers = golden("contrastive.npz")
+    z = torch.from_numpy(numbers[f"{case}_z"]).requires_grad_()
+    count = len(z) // 2
+    found = contrast(z[:count], z[count:], temperature=float(numbers[f"{case}_temperature"]))
+    twice = 2.0 * found.loss  # the reference sums the two directions
+    twice.backward()  # type: ignore[no-untyped-call]
+    assert z.grad is not None
+    assert twice.item() == pytest.approx(float(numbers[f"{case}_loss_sum_of_directions"]), rel=1e-6)
+    np.testing.assert_allclose(z.grad.numpy(), numbers[f"{case}_grad_of_that"], rtol=1e-5, atol=1e-7)
+    assert found.accuracy.item() == pytest.approx(float(numbers[f"{case}_accuracy"]), abs=1e-7)
+    assert found.entropy.item() == pytest.approx(float(numbers[f"{case}_entropy"]), rel=1e-6)
+
+
+@pytest.mark.parametrize(("count", "temperature"), [(1, 0.5), (2, 0.1), (5, 0.25), (6, 1.0)])
+def test_equals_the_slow_oracle_with_its_gradient(count: int, temperature: float) -> None:
+    fast = [z.clone().requires_grad_() for z in pairs(count, count)]
+    slow = [z.clone().requires_grad_() for z in pairs(count, count)]
+    found = contrast(fast[0], fast[1], temperature=temperature)
+    expected, accuracy, entropy = slow_contrast(slow[0], slow[1], temperature)
+    torch.testing.assert_close(found.loss, expected, rtol=1e-12, atol=1e-12)
+    assert found.accuracy.item() == pytest.approx(accuracy)
+    assert found.entropy.item() == pytest.approx(entropy, rel=1e-12, abs=1e-7)
+    found.loss.backward()  # type: ignore[no-untyped-call]
+    expected.backward()  # type: ignore[no-untyped-call]
+    for mine, theirs in zip(fast, slow, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [2, 3, 17])
+def test_equal_embeddings_give_log_of_two_n_minus_one(count: int) -> None:
+    z = torch.ones(count, 4, dtype=torch.float64)
+    found = contrast(z, 3.0 * z, temperature=0.25)
+    assert found.loss.item() == pytest.approx(math.log(2 * count - 1), rel=1e-12)
+    assert found.entropy.item() == pytest.approx(math.log(count), rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.25, 1.0])
+def test_orthogonal_pairs_and_opposite_pairs_have_closed_forms(temperature: float) -> None:
+    count = 4
+    z = torch.eye(count, dtype=torch.float64)
+    together = math.log(math.exp(1.0 / temperature) + 2 * count - 2) - 1.0 / temperature
+    apart = math.log(math.exp(-1.0 / temperature) + 2 * count - 2) + 1.0 / temperature
+    found = contrast(z, z, temperature=temperature)
+    assert found.loss.item() == pytest.approx(together, rel=1e-12)
+    assert found.accuracy.item() == 1.0
+    assert nt_xent(z, -z, temperature=temperature).item() == pytest.approx(apart, rel=1e-12)
+    assert contrast(z, -z, temperature=temperature).accuracy.item() == 0.0
+
+
+@FEW
+@given(seed=SEEDS, temperature=TEMPERATURES)
+def test_scale_of_an_embedding_does_not_matter(seed: int, temperature: float) -> None:
+    a, b = pairs(seed)
+    scale = torch.from_numpy(10.0 ** np.random.default_rng(seed).uniform(-5, 5, size=(2, len(a), 1)))
+    found, expected = (
+        contrast(a * scale[0], b * scale[1], temperature=temperature),
+        contrast(a, b, temperature=temperature),
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@FEW
+@given(seed=SEEDS, temperature=TEMPERATURES, order=st.permutations(range(5)))
+def test_order_of_pairs_does_not_matter(seed: int, temperature: float, order: list[int]) -> None:
+    a, b = pairs(seed)
+    found, expected = contrast(a[order], b[order], temperature=temperature), contrast(a, b, temperature=temperature)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@FEW
+@given(seed=SEEDS, temperature=TEMPERATURES)
+def test_views_can_be_swapped_and_space_can_be_turned(seed: int, temperature: float) -> None:
+    a, b = pairs(seed)
+    turn = torch.linalg.qr(torch.from_numpy(np.random.default_rng(seed).normal(size=(7, 7)))).Q
+    expected = nt_xent(a, b, temperature=temperature)
+    torch.testing.assert_close(nt_xent(b, a, temperature=temperature), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(nt_xent(a @ turn, b @ turn, temperature=temperature), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_small_temperature_neither_overflows_nor_vanishes(sign: float) -> None:
+    """exp(1 / 0.01) is beyond float32; float64 holds it, so the oracle stands."""
+    a, b = pairs(1, 6)
+    b = sign * (a + 0.3 * b)
+    small = [z.float().requires_grad_() for z in (a, b)]
+    loss = nt_xent(small[0], small[1], temperature=0.01)
+    wide = [z.float().double().requires_grad_() for z in (a, b)]
+    expected, _, _ = slow_contrast(wide[0], wide[1], 0.01)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
+    loss.backward()  # type: ignore[no-untyped-call]
+    expected.backward()  # type: ignore[no-untyped-call]
+    for mine, theirs in zip(small, wide, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-3, check_dtype=False)
+
+
+@pytest.mark.parametrize("zeros", ["all", "one"])
+def test_zero_vectors_are_orthogonal_to_all_and_give_no_nan(zeros: str) -> None:
+    count = 4
+    a, b = (z.float() for z in pairs(0, count))
+    a[0], b[0] = 0.0, 0.0
+    if zeros == "all":
+        a, b = torch.zeros_like(a), torch.zeros_like(b)
+    a.requires_grad_()
+    b.requires_grad_()
+    found = contrast(a, b, temperature=0.25)
+    found.loss.backward()  # type: ignore[no-untyped-call]
+    if zeros == "all":
+        assert found.loss.item() == pytest.approx(math.log(2 * count - 1), rel=1e-6)
+    for value in (*found, a.grad, b.grad):
+        assert value is not None
+        assert torch.isfinite(value).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_embeddings_are_compared_in_float32(dtype: torch.dtype) -> None:
+    a, b = (z.to(dtype) for z in pairs(3))
+    loss = nt_xent(a, b, temperature=0.1)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, nt_xent(a.float(), b.float(), temperature=0.1), rtol=0, atol=0)

@@ -1,0 +1,188 @@
+"""Spaces become plans: counts, ids, names, stages, smoke runs and every fault that planning finds."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search_spaces.eurosat_grid import SPACE as EUROSAT
+from search_spaces.quickstart import SPACE as QUICKSTART
+from search_spaces.thesis_grid import SPACE as THESIS
+from sweep.decide import decide
+from sweep.plan import DataSize, Plan, extend, make_plan, needs
+from sweep.space import Best, Grid, Objective, SearchSpace, Stage, load_space
+from trainables.errors import BadInputError
+
+SIZES = {
+    "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
+    "bigearthnet": DataSize(109_830, 36_610, 43, "bb", "prepared"),
+    "eurosat": DataSize(21_659, 5_341, 10, "cc", "prepared"),
+    "digits": DataSize(1_425, 372, 10, "dd", "prepared"),
+}
+
+
+def plan_of(space: SearchSpace, assignments: dict[str, list[object]] | None = None, **options: object) -> Plan:
+    return make_plan(space, assignments=assignments or {}, size_of=SIZES.__getitem__, **options)  # type: ignore[arg-type]
+
+
+def settings(plan: Plan) -> list[tuple[str, int, float, int]]:
+    return [
+        (trial.config.dataset, trial.config.batch_size, trial.config.temperature, trial.config.epochs)
+        for trial in plan.trials
+        if trial.baseline is None
+    ]
+
+
+def test_thesis_grid_is_the_thesis() -> None:
+    plan = plan_of(THESIS)
+    assert settings(plan) == [
+        ("tiny_imagenet", batch, temperature, 50) for batch in (256, 1024, 2048) for temperature in (0.25, 0.5)
+    ] + [("bigearthnet", batch, temperature, 50) for batch in (256, 1024) for temperature in (0.25, 0.5)]
+    by_name = {trial.name: trial for trial in plan.trials}
+    first = by_name["tiny_imagenet-b256-t0.25-e50-s0"]
+    # Reference: num_examples * epochs // batch_size + 1.
+    assert first.steps == 19_532
+    assert first.views == 2 * 19_532 * 256
+    assert by_name["bigearthnet-b1024-t0.5-e50-s0"].steps == 5_363
+    assert {trial.baseline for trial in plan.trials} == {None, "untrained"}
+    assert needs(plan.pending[0], {}) == [Best("temperature", dataset="tiny_imagenet")]
+
+
+def test_second_stage_takes_the_best_temperature() -> None:
+    plan = plan_of(THESIS)
+    results = {
+        trial.trial_id: {"test/top1": published.metrics["test/top1"]}
+        for trial in plan.trials
+        for published in THESIS.published
+        if "test/top1" in published.metrics
+        and all(getattr(trial.config, name) == value for name, value in published.setting.items())
+    }
+    assert len(results) == 6
+    decided = decide(needs(plan.pending[0], {}), plan.trials, THESIS.objective, results.get)
+    assert decided == {Best("temperature", dataset="tiny_imagenet"): 0.25}
+    longer = extend(plan, decided, size_of=SIZES.__getitem__)
+    assert settings(longer)[10:] == [
+        ("tiny_imagenet", batch, 0.25, epochs) for batch in (256, 1024) for epochs in (100, 200, 400)
+    ]
+    assert longer.pending == ()
+    assert longer.digest == plan.digest
+
+
+def test_nothing_finished_decides_nothing() -> None:
+    plan = plan_of(THESIS)
+    assert decide(needs(plan.pending[0], {}), plan.trials, THESIS.objective, lambda _: None) == {}
+
+
+def test_minimised_objective_decides_by_the_smallest_mean() -> None:
+    plan = plan_of(QUICKSTART)
+    values = {trial.trial_id: {"val/loss": trial.config.temperature} for trial in plan.trials}
+    best = Best("temperature", dataset="digits")
+    assert decide([best], plan.trials, Objective("val/loss", "min"), values.get) == {best: 0.25}
+
+
+def test_assignments_replace_axes_and_make_new_ones() -> None:
+    plan = plan_of(QUICKSTART, {"temperature": [0.1], "jitter_strength": [0.2, 1.0], "seed": [3, 4]})
+    chosen = [trial.config for trial in plan.trials if trial.baseline is None]
+    assert len(chosen) == 2 * 1 * 2 * 2
+    assert {config.temperature for config in chosen} == {0.1}
+    names = [trial.name for trial in plan.trials]
+    assert "digits-b64-t0.1-e8-jitter_strength_0.2-s3" in names
+    assert len(set(names)) == len(names)
+    assert sum(trial.baseline == "untrained" for trial in plan.trials) == 2
+    assert sum(trial.baseline == "pixels" for trial in plan.trials) == 1
+
+
+def test_assignment_to_what_a_stage_waits_for_decides_it() -> None:
+    plan = plan_of(THESIS, {"temperature": [0.5]})
+    assert plan.pending == ()
+    assert {trial.config.temperature for trial in plan.trials if trial.stage == 2} == {0.5}
+
+
+def test_ids_are_of_settings_and_data_alone() -> None:
+    first, second = plan_of(QUICKSTART), plan_of(QUICKSTART, workers=2)
+    assert [trial.trial_id for trial in first.trials] == [trial.trial_id for trial in second.trials]
+    other_data = {**SIZES, "digits": DataSize(1_425, 372, 10, "ee", "prepared")}
+    moved = make_plan(QUICKSTART, assignments={}, size_of=other_data.__getitem__)
+    assert not {trial.trial_id for trial in first.trials} & {trial.trial_id for trial in moved.trials}
+    assert first.digest != moved.digest
+
+
+def test_smoke_keeps_settings_distinct_and_small() -> None:
+    plan = plan_of(THESIS, smoke=True)
+    decided = dict.fromkeys(needs(plan.pending[0], {}), 0.5)
+    plan = extend(plan, decided, size_of=SIZES.__getitem__)
+    chosen = [trial for trial in plan.trials if trial.baseline is None]
+    assert len({trial.trial_id for trial in chosen}) == 16
+    assert {trial.config.batch_size for trial in chosen} == {16, 64, 128}
+    assert {trial.config.epochs for trial in chosen} == {1, 2, 3, 4}
+    assert max(trial.steps for trial in chosen) <= 70
+    assert plan.digest != plan_of(THESIS).digest
+
+
+def test_smoke_that_cannot_stay_distinct_is_refused() -> None:
+    with pytest.raises(BadInputError, match="--smoke: batch sizes"):
+        plan_of(QUICKSTART, {"batch_size": [64, 100_000]}, smoke=True)
+
+
+def test_points_are_listed_and_not_crossed() -> None:
+    points = ({"batch_size": 32, "temperature": 0.1}, {"batch_size": 64, "temperature": 0.2})
+    space = SearchSpace("s", "", (Stage("a", (Grid(points=points),)),), Objective("val/top1"), {"dataset": "digits"})
+    assert [setting[1:3] for setting in settings(plan_of(space))] == [(32, 0.1), (64, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "workers", "message"),
+    [
+        ({"batch_size": [2048]}, 1, r"batch_size: 2048 is larger than the 1211 train images of digits"),
+        ({}, 3, r"batch_size: 64 is not divisible by 3 workers; .*\nbatch_size: 128 is not divisible by 3"),
+        ({"temperature": [0.0]}, 1, r"temperature: must be greater than 0, got 0"),
+    ],
+)
+def test_faults_are_found_before_anything_starts(
+    assignments: dict[str, list[object]], workers: int, message: str
+) -> None:
+    with pytest.raises(BadInputError, match=message):
+        plan_of(QUICKSTART, assignments, workers=workers)
+
+
+def test_spaces_are_found_by_name_module_and_file(tmp_path: Path) -> None:
+    assert load_space("eurosat_grid") is EUROSAT
+    assert load_space("search_spaces.eurosat_grid") is EUROSAT
+    path = tmp_path / "mine.py"
+    path.write_text("from search_spaces.quickstart import SPACE\n")
+    assert load_space(str(path)) is QUICKSTART
+    for name, message in (
+        ("nope", "unknown; known: eurosat_grid, quickstart, thesis_grid"),
+        (str(tmp_path / "no.py"), "no such file"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            load_space(name)
+    path.write_text("SPACE = 1 / 0\n")
+    with pytest.raises(BadInputError, match="ZeroDivisionError"):
+        load_space(str(path))
+
+
+def test_dry_run_imports_nothing_heavy_and_is_quick(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['sweep.run', '--space', 'thesis_grid', '--dry-run']\n"
+        "from sweep.run import main; from sweep.command_line import run_command\n"
+        "try:\n    run_command(main)\nexcept SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'pyarrow', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"SWEEP_DATA": str(tmp_path), "PATH": "", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 10
+    assert "10 trials and 2 baselines" in done.stdout
+    assert "stage 2, longer training: 6 more trials, temperature decided by stage 1" in done.stdout
+    assert "109,830 train and 36,610 test images (published sizes)" in done.stdout
+    assert list(tmp_path.iterdir()) == []
