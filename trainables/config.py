@@ -124,9 +124,7 @@ class SimCLRConfig(BaseModel):
         if self.encoder == "pixels" and self.epochs > 0:
             faults.append(f"encoder: 'pixels' has nothing to train and needs epochs 0, got epochs {self.epochs}")
         if self.target == "positive" and not self.positive:
-            faults.append(
-                "positive: target 'positive' needs the classes or the rule that count as positive, got none"
-            )
+            faults.append("positive: target 'positive' needs the classes or the rule that count as positive, got none")
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -1,0 +1,161 @@
+"""Writes done in one background thread: in order, tried again when they fail, and counted when they are lost.
+
+Whoever submits never waits and never sees an error: what is written here is a view of files that hold the truth.
+"""
+
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further attempt of a write."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One thing to write about a subject. Neighbouring writes with values for one subject become one."""
+
+    subject: str
+    what: str
+    perform: Callable[[list[Any]], None]
+    values: list[Any] = field(default_factory=list)
+    covers: bool = False
+    """Whether it writes everything about its subject, so that what failed before is no longer missing."""
+
+    @property
+    def weight(self) -> int:
+        """How many submissions this write stands for."""
+        return max(1, len(self.values))
+
+
+def merged(writes: Sequence[Write]) -> list[Write]:
+    """Return the writes with those of values joined per subject, at the place of the first."""
+    result: list[Write] = []
+    joined: dict[tuple[str, str], list[Any]] = {}
+    for write in writes:
+        key = (write.subject, write.what)
+        if write.values and key in joined:
+            joined[key].extend(write.values)
+            continue
+        if write.values:
+            joined[key] = list(write.values)
+            write = Write(write.subject, write.what, write.perform, joined[key])
+        result.append(write)
+    return result
+
+
+class BackgroundWriter:
+    """A thread that performs submitted writes.
+
+    `recover` is called after each failure. While writes fail one after the other only the first is tried again, so
+    that a dead server doesn't hold up the queue; covering writes that failed are tried again as soon as another works.
+    """
+
+    def __init__(
+        self, *, logger: logging.Logger, recover: Callable[[], None], pauses: Sequence[float] = PAUSES
+    ) -> None:
+        self._logger, self._recover, self._pauses = logger, recover, pauses
+        self._queue: queue.Queue[Write | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._lost: Counter[str] = Counter()
+        self._owed: dict[str, Write] = {}
+        self._healthy = True
+        self._abandoned = threading.Event()
+        self._closed = False
+        # A daemon: a server that hangs must not keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="background-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, write: Write) -> None:
+        """Put a write at the end of the queue."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"{write.what} of {write.subject}: submitted after close()")
+            self._waiting += write.weight
+        self._queue.put(write)
+
+    @property
+    def missing(self) -> int:
+        """Submissions that have not been written: waiting, or failed and not made up for since."""
+        with self._lock:
+            return self._waiting + self._lost.total()
+
+    def close(self, timeout: float) -> int:
+        """Write what waits, for at most `timeout` seconds; return how many submissions are missing then."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if first:
+            self._queue.put(None)
+        self._thread.join(timeout)
+        self._abandoned.set()
+        return self.missing
+
+    def _run(self) -> None:
+        open_ = True
+        while open_ and not self._abandoned.is_set():
+            writes, open_ = self._take()
+            for write in merged(writes):
+                if self._abandoned.is_set():
+                    return
+                self._perform(write)
+
+    def _take(self) -> tuple[list[Write], bool]:
+        """Wait for a write; return it with all others that are there, and whether more may come."""
+        taken = [self._queue.get()]
+        while not self._queue.empty():
+            taken.append(self._queue.get_nowait())
+        return [write for write in taken if write is not None], None not in taken
+
+    def _perform(self, write: Write) -> None:
+        error = self._attempts(write, self._pauses if self._healthy else ())
+        self._account(write, error)
+        if error is None:
+            self._healthy = True
+            self._pay()
+        else:
+            self._log(write, error)
+            self._healthy = False
+
+    def _attempts(self, write: Write, pauses: Sequence[float]) -> Exception | None:
+        """Try until it works; return the last error when it doesn't."""
+        for pause in (*pauses, None):
+            try:
+                write.perform(write.values)
+            except Exception as error:  # whatever it is, the sweep goes on
+                self._recover()
+                if pause is None or self._abandoned.wait(pause):
+                    return error
+            else:
+                return None
+        return None
+
+    def _account(self, write: Write, error: Exception | None) -> None:
+        with self._lock:
+            self._waiting -= write.weight
+            if error is not None:
+                self._lost[write.subject] += write.weight
+            elif write.covers:
+                del self._lost[write.subject]
+        if write.covers and error is not None:
+            self._owed[write.subject] = write
+        elif write.covers:
+            self._owed.pop(write.subject, None)
+
+    def _pay(self) -> None:
+        """Try covering writes that failed once more, now that another worked."""
+        for write in list(self._owed.values()):
+            with self._lock:
+                self._waiting += write.weight
+                self._lost[write.subject] -= write.weight
+            self._account(write, self._attempts(write, ()))
+
+    def _log(self, write: Write, error: Exception) -> None:
+        # Once for an outage, not once for each write in it.
+        level = logging.WARNING if self._healthy else logging.DEBUG
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+        self._logger.log(level, "%s of %s not written (%s)", write.what, write.subject, reason)

@@ -1,0 +1,74 @@
+"""A prepared image store as MLflow's data set input. Importing this imports MLflow."""
+
+import json
+from typing import Any
+
+from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag
+
+from trainables.data.catalog import StoreInfo
+
+DIGEST_LENGTH = 36
+"""Characters that MLflow keeps of a digest."""
+
+
+class StoreSource(DatasetSource):  # type: ignore[misc]
+    """Where the images of a store come from and how they were taken."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self.description = description
+
+    @staticmethod
+    def _get_source_type() -> str:
+        return "image_store"
+
+    def load(self) -> Any:
+        """Refuse: the images are prepared on each machine, not fetched from MLflow."""
+        raise NotImplementedError(f"prepare the data set: python -m sweep.data prepare {self.description['data_set']}")
+
+    @staticmethod
+    def _can_resolve(raw_source: Any) -> bool:
+        return False
+
+    @classmethod
+    def _resolve(cls, raw_source: Any) -> "StoreSource":
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description."""
+        return self.description
+
+    @classmethod
+    def from_dict(cls, source_dict: dict[Any, Any]) -> "StoreSource":
+        """Return the source with that description."""
+        return cls(dict(source_dict))
+
+
+class StoreDataset(MetaDataset):  # type: ignore[misc]
+    """A store's name, digest, source and sizes."""
+
+    def __init__(self, info: StoreInfo) -> None:
+        self.info = info
+        source = StoreSource({"data_set": info.data_set, "source": info.source, "options": info.options})
+        super().__init__(source, name=info.name, digest=info.fingerprint[:DIGEST_LENGTH])
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """Images, splits and classes."""
+        info = self.info
+        return {
+            "num_rows": info.images,
+            "splits": info.splits,
+            "classes": len(info.class_names),
+            "image_size": list(info.image_size),
+        }
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what MLflow stores of it."""
+        return {**super().to_dict(), "profile": json.dumps(self.profile)}
+
+
+def dataset_input(info: StoreInfo) -> DatasetInput:
+    """Return the store as the input of a run."""
+    return DatasetInput(StoreDataset(info)._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])

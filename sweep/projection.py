@@ -1,0 +1,235 @@
+"""How a sweep looks in MLflow: a parent run, and a child run for each trial.
+
+Everything here may be repeated: runs are found again by their tags, and what stands already is left as it is. Only
+the background thread of `sweep.tracking` calls it.
+"""
+
+import getpass
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweep.tracking_store import TrackingStore
+
+if TYPE_CHECKING:
+    from trainables.data.catalog import StoreInfo
+    from trainables.trial_files import EpochRecord, TrialFiles
+
+PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
+SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
+FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
+RUN_STATUS: Mapping[str, str] = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "stopped": "KILLED",
+    "interrupted": "KILLED",
+}
+"""Our word for how a sweep or trial stands, and MLflow's."""
+METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
+PARAM_LENGTH, TAG_LENGTH = 6000, 8000
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What the parent run says of a sweep."""
+
+    name: str
+    space: str
+    plan: dict[str, Any]
+    versions: Mapping[str, str]
+    command: str
+    commit: str | None
+    smoke: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """What the child run says of a trial, and where its files are."""
+
+    trial_id: str
+    name: str
+    config: Mapping[str, Any]
+    data: "StoreInfo | None"
+    files: "TrialFiles"
+
+
+class Projection:
+    """Writes the runs of one sweep."""
+
+    def __init__(self, store: TrackingStore, client: Any, sweep: SweepFacts) -> None:
+        self.store, self.client, self.sweep = store, client, sweep
+        self._experiment: str | None = None
+        self._parent: str | None = None
+        self._children: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Look everything up again, as after a failure: the server may have been emptied."""
+        self._experiment = self._parent = None
+        self._children.clear()
+
+    # The sweep
+
+    def begin(self) -> None:
+        """Show the sweep as running."""
+        self.parent()
+
+    def parent(self) -> str:
+        """Return the id of the sweep's run, made and described if need be."""
+        if self._parent is None:
+            run = self._find({SWEEP: self.sweep.name})
+            run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
+            self._set_tags(run_id, {**self._sweep_tags(), STATUS: "running"})
+            self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
+            self.client.log_dict(run_id, self.sweep.plan, "plan.json")
+            if run is not None and run.info.status != "RUNNING":
+                self.client.update_run(run_id, status="RUNNING")
+            self._parent = run_id
+        return self._parent
+
+    def end(self, status: str) -> None:
+        """Say how the sweep ended."""
+        run_id = self.parent()
+        self._set_tags(run_id, {STATUS: status})
+        self.client.set_terminated(run_id, status=RUN_STATUS[status])
+
+    def _sweep_tags(self) -> dict[str, str]:
+        sweep = self.sweep
+        return {
+            **self._source_tags(),
+            SWEEP: sweep.name,
+            SPACE: sweep.space,
+            SMOKE: _word(sweep.smoke),
+            "mlflow.note.content": sweep.description,
+        }
+
+    def _source_tags(self) -> dict[str, str]:
+        """Tags that MLflow's fluent interface sets by itself and its client doesn't."""
+        tags = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL", "mlflow.source.name": self.sweep.command}
+        return tags if self.sweep.commit is None else {**tags, "mlflow.source.git.commit": self.sweep.commit}
+
+    # A trial
+
+    def child(self, trial: TrialFacts) -> str:
+        """Return the id of the trial's run, made and described if need be."""
+        if trial.trial_id not in self._children:
+            run = self._find({PARENT: self.parent(), TRIAL: trial.trial_id})
+            run_id = self._create_child(trial) if run is None else run.info.run_id
+            # Also for a run that is there: an earlier attempt may have stopped half-way, and twice is once.
+            self._log_params(run_id, flattened(trial.config))
+            if trial.data is not None:
+                from sweep.dataset_input import dataset_input
+
+                self.client.log_inputs(run_id, [dataset_input(trial.data)])
+            self._children[trial.trial_id] = run_id
+        return self._children[trial.trial_id]
+
+    def start(self, trial: TrialFacts) -> None:
+        """Show the trial as running, also one that failed before and is tried again."""
+        run_id = self.child(trial)
+        self._set_tags(run_id, {STATUS: "running"})
+        if self.client.get_run(run_id).info.status != "RUNNING":
+            self.client.update_run(run_id, status="RUNNING")
+
+    def log_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
+        """Write the metrics of epochs; MLflow keeps one of those with equal name, value, epoch and time."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, value, record.time_ms, record.epoch)
+            for record in records
+            for name, value in record.metrics.items()
+            if math.isfinite(value)  # an undefined metric has no point in a chart
+        ]
+        for start in range(0, len(metrics), METRICS_A_BATCH):
+            self.client.log_batch(self.child(trial), metrics=metrics[start : start + METRICS_A_BATCH])
+
+    def set_status(self, trial: TrialFacts, status: str, *, end_ms: int | None, tags: Mapping[str, str]) -> None:
+        """Say how the trial stands, and drop the failure of an attempt that was overcome."""
+        run_id = self.child(trial)
+        present = self.client.get_run(run_id).data.tags
+        for tag in {FAILURE_KIND, FAILURE_MESSAGE} & present.keys() - tags.keys():
+            self.client.delete_tag(run_id, tag)
+        self._set_tags(run_id, {STATUS: status, **tags})
+        if status == "running":
+            self.client.update_run(run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(run_id, status=RUN_STATUS[status], end_time=end_ms)
+
+    def projected(self, trial: TrialFacts) -> str | None:
+        """Return the tag that says which end of the trial has its artifacts here, or None."""
+        value: str | None = self.client.get_run(self.child(trial)).data.tags.get(PROJECTED)
+        return value
+
+    def _create_child(self, trial: TrialFacts) -> str:
+        first = trial.files.epochs()[:1]
+        started = first[0].time_ms / 1000 - first[0].seconds if first else time.time()
+        tags = {
+            **self._source_tags(),
+            PARENT: self.parent(),
+            TRIAL: trial.trial_id,
+            STATUS: "running",
+            SMOKE: _word(self.sweep.smoke),
+        }
+        return self._create(trial.name, tags, started)
+
+    # Both
+
+    def _find(self, tags: Mapping[str, str]) -> Any | None:
+        """Return the oldest run that has these tags."""
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        runs = self.client.search_runs([self.experiment()], wanted, order_by=["start_time ASC"], max_results=1)
+        return runs[0] if runs else None
+
+    def experiment(self) -> str:
+        """Return the id of the experiment."""
+        if self._experiment is None:
+            self._experiment = self.store.experiment_id(self.client)
+        return self._experiment
+
+    def _create(self, name: str, tags: Mapping[str, str], started: float) -> str:
+        short = {key: value[:TAG_LENGTH] for key, value in tags.items()}
+        run = self.client.create_run(self.experiment(), start_time=int(1000 * started), tags=short, run_name=name)
+        return str(run.info.run_id)
+
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        items = [Param(key, value[:PARAM_LENGTH]) for key, value in params.items()]
+        for start in range(0, len(items), PARAMS_A_BATCH):
+            self.client.log_batch(run_id, params=items[start : start + PARAMS_A_BATCH])
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()])
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a configuration as MLflow's params: dotted names, lists as JSON, everything as text."""
+    result: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            result |= flattened(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else str(value)
+    return result
+
+
+def _prefixed(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    return {f"{prefix}.{key}": str(value) for key, value in values.items()}
+
+
+def _word(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"

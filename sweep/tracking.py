@@ -1,0 +1,160 @@
+"""MLflow as a view of a sweep's records: one parent run a sweep, one child run a trial.
+
+All calls to MLflow happen in one background thread, so that a tracking server that is slow or gone costs the sweep
+nothing; what could not be shown is counted, and can be shown later from the trials' files.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.background import BackgroundWriter, Write
+from sweep.projection import RUN_STATUS, Projection, SweepFacts, TrialFacts
+from sweep.tracking_store import EXPERIMENT, TrackingStore
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from trainables.data.catalog import StoreInfo
+    from trainables.trial_files import EpochRecord, TrialFiles
+
+CLOSE_SECONDS = 60.0
+
+logger = logging.getLogger("sweep.tracking")
+
+
+class Tracker:
+    """Shows one sweep in MLflow. Nothing but `open` raises for what happens at the store's end."""
+
+    def __init__(self, store: TrackingStore, client: Any) -> None:
+        self._store, self._client = store, client
+        self._projection: Projection | None = None
+        self._trials: dict[str, TrialFacts] = {}
+        self._writer = BackgroundWriter(logger=logger, recover=self._forget)
+
+    @classmethod
+    def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = EXPERIMENT) -> "Tracker":
+        """Open the argument's store, else MLFLOW_TRACKING_URI's, else an SQLite file in `storage`.
+
+        Raises BadInputError when it doesn't answer. Takes 2 s for the import and another 5 s to make a fresh file.
+        """
+        store = TrackingStore.choose(tracking_uri, storage=storage, experiment=experiment)
+        return cls(store, store.connect())
+
+    @property
+    def uri(self) -> str:
+        """The store's address."""
+        return self._store.uri
+
+    @property
+    def why(self) -> str:
+        """What made this the store, in words."""
+        return self._store.why
+
+    @property
+    def missing(self) -> int:
+        """Submissions that the store doesn't show (yet)."""
+        return self._writer.missing
+
+    # The sweep
+
+    def start_sweep(
+        self,
+        name: str,
+        *,
+        space: str,
+        plan: dict[str, Any],
+        versions: Mapping[str, str],
+        command: str,
+        commit: str | None = None,
+        smoke: bool = False,
+        description: str = "",
+    ) -> None:
+        """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
+        if "'" in name:
+            raise BadInputError(f"name {name!r}: must not contain a quote, MLflow can't search for it")
+        facts = SweepFacts(name, space, plan, versions, command, commit, smoke, description)
+        self._projection = Projection(self._store, self._client, facts)
+        self._submit(name, "start", lambda _: self._runs.begin())
+
+    def finish_sweep(self, status: str = "finished") -> None:
+        """Say how the sweep ended: finished, failed or interrupted."""
+        _known(status)
+        self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
+
+    # Its trials
+
+    def start_trial(
+        self, trial_id: str, *, name: str, config: Mapping[str, Any], data: "StoreInfo | None", files: "TrialFiles"
+    ) -> None:
+        """Show the trial as running, also when it is tried again."""
+        trial = self._trials[trial_id] = TrialFacts(trial_id, name, config, data, files)
+        self._submit(trial_id, "start", lambda _: self._runs.start(trial))
+
+    def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
+        """Show an epoch of a trial that was started."""
+        trial = self._trials[trial_id]
+        self._submit(trial_id, "metrics", lambda records: self._runs.log_epochs(trial, records), values=[record])
+
+    def finish_trial(self, trial_id: str, status: str | None = None) -> None:
+        """Show all of a trial that was started, from its files, as `project_trial` does."""
+        self._project(self._trials[trial_id], status)
+
+    def project_trial(
+        self,
+        trial_id: str,
+        *,
+        name: str,
+        config: Mapping[str, Any],
+        data: "StoreInfo | None",
+        files: "TrialFiles",
+        status: str | None = None,
+    ) -> None:
+        """Show all of a trial from its files, whoever trained it and when; doing it twice adds nothing.
+
+        `status` is finished, failed, stopped, interrupted or running; None: as the files say.
+        """
+        self._project(TrialFacts(trial_id, name, config, data, files), status)
+
+    def _project(self, trial: TrialFacts, status: str | None) -> None:
+        _known(status)
+
+        def perform(_: list[Any]) -> None:
+            from sweep.trial_projection import project  # matplotlib, for the background thread only
+
+            project(self._runs, trial, status)
+
+        self._submit(trial.trial_id, "files", perform, covers=True)
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> int:
+        """Write what waits for at most `timeout` seconds; return how many submissions are missing then."""
+        missing = self._writer.close(timeout)
+        if missing:
+            logger.warning("%d writes to MLflow at %s are missing; the records have them", missing, self.uri)
+        return missing
+
+    @property
+    def _runs(self) -> Projection:
+        if self._projection is None:
+            raise RuntimeError("start_sweep comes first")
+        return self._projection
+
+    def _submit(
+        self,
+        subject: str,
+        what: str,
+        perform: Callable[[list[Any]], None],
+        *,
+        values: list[Any] | None = None,
+        covers: bool = False,
+    ) -> None:
+        self._writer.submit(Write(subject, what, perform, values or [], covers))
+
+    def _forget(self) -> None:
+        if self._projection is not None:
+            self._projection.forget()
+
+
+def _known(status: str | None) -> None:
+    if status is not None and status not in RUN_STATUS:
+        raise ValueError(f"status {status!r}: must be one of {', '.join(RUN_STATUS)}")

@@ -1,0 +1,88 @@
+"""A trial's files shown in MLflow: metrics, figures, final weights, and how it ended."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sweep import confusion, figures
+from sweep.projection import CHECKPOINT, FAILURE_KIND, FAILURE_MESSAGE, PROJECTED, Projection, TrialFacts
+from trainables import metric_names as names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trainables.trial_files import FailureRecord, FinalRecord, TrialFiles
+
+MODEL = "model.pt"
+HELD_OUT = {"test": "test", "val": "validation"}
+"""Splits whose outputs may be there, and their names in titles."""
+CLASSIFIER = {
+    confusion.LOGITS: "linear probe",
+    confusion.LINEAR_LOGITS: "logistic regression on frozen features",
+}
+
+
+def project(runs: Projection, trial: TrialFacts, status: str | None) -> None:
+    """Write all that a trial's files say into its run; `status` None: as they say.
+
+    Figures and weights of a finished trial are written once: a tag keeps which end they belong to.
+    """
+    files = trial.files
+    epochs, final, failure = files.epochs(), files.final(), files.failure()
+    tags = _tags(files, final, None if final else failure)
+    runs.log_epochs(trial, epochs)
+    if PROJECTED not in tags or runs.projected(trial) != tags[PROJECTED]:
+        log_artifacts(runs.client, runs.child(trial), files)
+    times = [end.time_ms for end in (final, failure) if end is not None] + [record.time_ms for record in epochs[-1:]]
+    said = "finished" if final else "failed" if failure else "running"
+    runs.set_status(trial, status or said, end_ms=times[0] if times else None, tags=tags)
+
+
+def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRecord | None") -> dict[str, str]:
+    tags: dict[str, str] = {}
+    if (address := files.checkpoint_address()) is not None:
+        tags[CHECKPOINT] = address
+    if failure is not None:
+        tags |= {FAILURE_KIND: failure.kind, FAILURE_MESSAGE: failure.message}
+    if final is not None:
+        shape = {"device": final.device, "host": final.host, "workers": final.workers, "threads": final.threads}
+        tags |= {PROJECTED: str(final.time_ms), **{f"sweep.{key}": str(value) for key, value in shape.items()}}
+    return tags
+
+
+def trial_figures(files: "TrialFiles") -> "Iterator[tuple[str, Figure]]":
+    """Yield the figures that a trial's files allow, with their paths among its artifacts."""
+    epochs = files.epochs()
+    if any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
+        yield "figures/accuracy.png", figures.accuracy_curves(epochs)
+        yield "figures/loss.png", figures.loss_curves(epochs)
+    final = files.final()
+    for split in HELD_OUT if final is not None else ():
+        outputs = files.outputs(split)
+        if final is not None and outputs is not None:
+            yield from _outputs_figures(split, outputs, final.classes)
+
+
+def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
+    column = confusion.classifier_column(outputs)
+    matrix = confusion.outputs_confusion(outputs, classes, column=column)
+    accuracies = dict(zip(classes, confusion.per_class(matrix).tolist(), strict=True))
+    about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
+    yield f"figures/per_class_{split}.png", figures.per_class_accuracy(accuracies, about=about)
+    yield f"figures/confusion_{split}.png", figures.confusion_matrix(matrix, classes, about=about)
+
+
+def log_artifacts(client: Any, run_id: str, files: "TrialFiles") -> None:
+    """Write figures and final weights into a run; writing them again replaces them."""
+    for path, figure in trial_figures(files):
+        client.log_figure(run_id, figure, path)
+    if files.storage.is_local and files.storage.exists(MODEL):
+        client.log_artifact(run_id, f"{files.storage.root}/{MODEL}")
+    elif (content := files.storage.read(MODEL)) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / MODEL
+            copy.write_bytes(content)
+            client.log_artifact(run_id, str(copy))

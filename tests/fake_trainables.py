@@ -1,0 +1,95 @@
+"""Stand-ins for `trainables.simclr.train` that workers import: they count epochs, and fail as their names say."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+
+from trainables.config import SimCLRConfig
+from trainables.data.store import ImageStore
+from trainables.distributed import world_size
+from trainables.errors import NonFiniteLossError
+from trainables.trial_files import EpochRecord, TrialFiles
+
+
+def counts(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Count the epochs, from the last one recorded; the metrics say which processes did."""
+    done = len(files.epochs())
+    if world_size() > 1:
+        dist.barrier()
+    for epoch in range(done + 1, config.epochs + 1):
+        rank = dist.get_rank() if world_size() > 1 else 0
+        processes = torch.zeros(world_size(), dtype=torch.float64)
+        processes[rank] = os.getpid()
+        if world_size() > 1:
+            dist.all_reduce(processes)
+        metrics = {f"pid/{number}": process for number, process in enumerate(processes.tolist())}
+        record = EpochRecord(epoch=epoch, time_ms=time.time_ns() // 1_000_000, seconds=0.0, metrics=metrics)
+        if rank == 0:
+            files.write_epoch(record)
+        yield record
+
+
+def raises(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Fail after the first epoch, on the last rank only."""
+    yield from _one(config, store=store, files=files, device=device)
+    if world_size() == 1 or dist.get_rank() > 0:
+        raise LookupError("no such thing")
+    dist.barrier()
+
+
+def diverges(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Fail after the first epoch as training does when the loss isn't finite."""
+    yield from _one(config, store=store, files=files, device=device)
+    raise NonFiniteLossError("the loss is nan at step 7")
+
+
+def runs_out(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Fail after the first epoch as torch does on a full GPU."""
+    yield from _one(config, store=store, files=files, device=device)
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def killed_once(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Lose the last rank's process after the first epoch of the first attempt."""
+    if len(files.epochs()) == 0:
+        yield from _one(config, store=store, files=files, device=device)
+        if world_size() == 1 or dist.get_rank() > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        dist.barrier()
+    yield from counts(config, store=store, files=files, device=device)
+
+
+def always_killed(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Lose the process in every attempt."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield from ()
+
+
+def dawdles(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Take a second an epoch."""
+    for record in counts(config, store=store, files=files, device=device):
+        time.sleep(1.0)
+        yield record
+
+
+def _one(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
+    first = config.model_copy(update={"epochs": 1})
+    yield from counts(first, store=store, files=files, device=device)

@@ -1,0 +1,119 @@
+"""The figures of a trial: what they count, and what they show."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from matplotlib.figure import Figure
+
+from sweep import confusion, figures
+from trainables import metric_names as names
+from trainables.trial_files import EpochRecord
+
+
+def record(epoch: int, **more: float) -> EpochRecord:
+    metrics = {
+        names.CONTRASTIVE_ACCURACY: 0.1 * epoch,
+        names.SUPERVISED_ACCURACY: 0.05 * epoch,
+        names.CONTRASTIVE_LOSS: 5.0 / epoch,
+        names.SUPERVISED_LOSS: 2.0 / epoch,
+    }
+    return EpochRecord(epoch=epoch, time_ms=1000 * epoch, seconds=1.0, metrics=metrics | more)
+
+
+def outputs(labels: list[int], logits: list[list[float]], column: str = "logits") -> pa.Table:
+    return pa.table({"label": labels, column: pa.array(logits, pa.list_(pa.float32()))})
+
+
+def drawn(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def test_confusion_counts_truth_by_prediction() -> None:
+    logits = [[2.0, 1.0, 0.0], [0.0, 3.0, 0.0], [9.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    matrix = confusion.outputs_confusion(outputs([0, 1, 1, 2], logits), ["a", "b", "c"])
+    assert matrix.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("fixed_size", [False, True])
+def test_confusion_equals_a_loop_over_images(fixed_size: bool) -> None:
+    generator = np.random.default_rng(1)
+    labels, logits = generator.integers(0, 7, 200), generator.normal(size=(200, 7)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), 7) if fixed_size else pa.array(list(logits))
+    table = pa.concat_tables(
+        [
+            pa.table({"label": labels[:90], "logits": column[:90]}),
+            pa.table({"label": labels[90:], "logits": column[90:]}),
+        ]
+    )
+    expected = np.zeros((7, 7), dtype=np.int64)
+    for label, row in zip(labels, logits, strict=True):
+        expected[label, row.argmax()] += 1
+    assert confusion.outputs_confusion(table, list("abcdefg")).tolist() == expected.tolist()
+
+
+def test_confusion_of_an_untrained_encoder_takes_the_regression() -> None:
+    table = outputs([1], [[0.0, 1.0]], column="linear_logits")
+    assert confusion.outputs_confusion(table, ["a", "b"]).tolist() == [[0, 0], [0, 1]]
+
+
+def test_confusion_refuses_logits_of_another_width() -> None:
+    with pytest.raises(ValueError, match="must be 3 an image"):
+        confusion.outputs_confusion(outputs([0], [[0.0, 1.0]]), ["a", "b", "c"])
+
+
+def test_confusion_of_no_images_is_zero() -> None:
+    empty = outputs([], []).cast(pa.schema([("label", pa.int64()), ("logits", pa.list_(pa.float32()))]))
+    assert confusion.outputs_confusion(empty, ["a", "b"]).sum() == 0
+
+
+def test_per_class_is_the_share_recognised_and_nan_without_images() -> None:
+    accuracies = confusion.per_class(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]]))
+    np.testing.assert_allclose(accuracies, [0.75, np.nan, 0.5])
+
+
+def test_curves_show_both_series_at_their_epochs() -> None:
+    axes = figures.accuracy_curves([record(1), record(2), record(3)]).axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}  # type: ignore[union-attr]
+    assert lines["contrastive"] == [[1.0, 0.1], [2.0, 0.2], [3.0, pytest.approx(0.3)]]
+    assert [point[1] for point in lines["supervised"]] == pytest.approx([0.05, 0.1, 0.15])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "accuracy (%)")
+
+
+def test_bars_are_sorted_from_highest_to_lowest_without_nan() -> None:
+    axes = figures.per_class_accuracy({"low": 0.2, "none": float("nan"), "high": 0.9, "middle": 0.5}).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [0.9, 0.5, 0.2]  # type: ignore[attr-defined]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["high", "middle", "low"]
+
+
+def test_cells_carry_their_percentage_while_they_are_few() -> None:
+    axes = figures.confusion_matrix(np.array([[3, 1], [0, 4]]), ["a", "b"]).axes[0]
+    assert sorted(text.get_text() for text in axes.texts) == ["100", "25.0", "75.0"]
+    many = figures.confusion_matrix(np.eye(13, dtype=np.int64), [str(number) for number in range(13)]).axes[0]
+    assert not many.texts
+
+
+@pytest.mark.parametrize("classes", [2, 10, 43, 200])
+def test_every_figure_draws(classes: int) -> None:
+    labels = [f"class {number}" for number in range(classes)]
+    matrix = np.eye(classes, dtype=np.int64) * 4
+    matrix[0] = 0
+    accuracies = dict(zip(labels, confusion.per_class(matrix).tolist(), strict=True))
+    assert drawn(figures.confusion_matrix(matrix, labels))
+    assert drawn(figures.per_class_accuracy(accuracies))
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 30])
+def test_curves_draw_for_any_number_of_epochs(epochs: int) -> None:
+    records = [record(epoch) for epoch in range(1, epochs + 1)]
+    assert drawn(figures.accuracy_curves(records))
+    assert drawn(figures.loss_curves(records))
+
+
+def test_drawing_leaves_no_global_state() -> None:
+    import sys
+
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

@@ -1,0 +1,139 @@
+"""The command: every bad input is one clear error before anything starts, and a real sweep goes end to end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.compare import Result, compare, load, result_of
+from sweep.records import SweepStorage
+from sweep.run import main
+from trainables.data.prepare import prepare
+from trainables.errors import BadInputError
+
+TINY = (
+    *("--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "max_train_images=128", "--set", "max_test_images=64"),
+    *("--set", "batch_size=32", "--set", "width_factor=0.125"),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "data"
+    monkeypatch.setenv("SWEEP_DATA", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    prepare("digits", root=root)
+    return root
+
+
+def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweep.run", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space": "nope"}, r"space 'nope': unknown; known: "),
+        ({"assignments": ["foo=1"]}, r"--set foo=1: unknown field 'foo'; known fields: dataset, "),
+        ({"assignments": ["temperature"]}, r"--set temperature: must be field=value"),
+        ({"assignments": ["epochs=many"]}, r"epochs: must be a valid integer.*'many'"),
+        ({"assignments": ["temperature=0"]}, r"temperature: must be greater than 0, got 0"),
+        ({"assignments": ["batch_size=4096"]}, r"batch_size: 4096 is larger than the 1211 train images of digits"),
+        ({"workers": 3}, r"batch_size: 64 is not divisible by 3 workers"),
+        ({"assignments": ["dataset=nothing"]}, r"dataset: 'nothing' is unknown; known: digits, tiny_imagenet"),
+        (
+            {"assignments": ["dataset=eurosat"]},
+            r"'eurosat' is not prepared.*sweep.data prepare eurosat --source FOLDER",
+        ),
+        ({"assignments": ["positive=round"]}, r"positive 'round': neither a rule nor a class of digits"),
+        ({"storage": "/proc/nowhere"}, r"--storage /proc/nowhere: can't be written"),
+        ({"tracking_uri": "http://127.0.0.1:9"}, r"tracking URI 'http://127.0.0.1:9'.*can't be used"),
+        ({"workers": 64}, r"--workers 64: needs 64 cores"),
+        ({"device": "gpu", "workers": 64}, r"--workers 64: needs 64 GPUs, there are \d+"),
+        ({"address": "127.0.0.1:9"}, r"address '127.0.0.1:9': no Ray cluster answers there"),
+        ({"name": "a/b"}, r"--name 'a/b': use letters"),
+    ],
+)
+def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        main(**{"space": "quickstart", "storage": str(tmp_path / "storage"), **options})
+    assert not list(tmp_path.glob("storage/trials"))
+
+
+def test_bad_input_exits_with_2_and_without_a_traceback(tmp_path: Path) -> None:
+    done = sweep_run(tmp_path, "--space", "quickstart", "--set", "temperature=0", "--set", "epochs=x")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: epochs: must be a valid integer, unable to parse string as an integer, got 'x'",
+        "error: temperature: must be greater than 0, got 0",
+    ]
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def final(storage: SweepStorage, name: str) -> dict[str, Result]:
+    record = load(storage, name)
+    return {entry.name: result_of(storage.trial(entry.trial_id)) for entry in record.trials}
+
+
+def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: Path) -> None:
+    first = sweep_run(tmp_path, "--space", "quickstart", *TINY)
+    assert first.returncode == 0, first.stderr
+    storage = SweepStorage(tmp_path / ".sweep")
+    results = final(storage, "quickstart")
+    assert len(results) == 4
+    assert {result.status for result in results.values()} == {"finished"}
+    (table,) = compare(load(storage, "quickstart"), lambda trial_id: result_of(storage.trial(trial_id)))
+    assert table.axes == ("temperature",)
+    assert {row.label for row in table.baselines} == {"untrained encoder", "raw pixels"}
+    assert "raw pixels" in first.stdout
+    assert "sqlite:///" in first.stdout
+
+    again = sweep_run(tmp_path, "--space", "quickstart", *TINY)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("finished before, not trained again") == 4
+    assert final(storage, "quickstart") == results
+
+    taken = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.1")
+    assert taken.returncode == 2
+    assert "--name quickstart: taken by another plan of space quickstart" in taken.stderr
+
+
+@pytest.mark.slow
+def test_a_failed_trial_leaves_its_neighbours_alone(data: Path, tmp_path: Path) -> None:
+    diverging = (*TINY, "--set", "temperature=0.5", "--set", "base_learning_rate=3,1e30", "--name", "diverging")
+    done = sweep_run(tmp_path, "--space", "quickstart", *diverging, "--workers", "2")
+    assert done.returncode == 1, done.stderr
+    storage = SweepStorage(tmp_path / ".sweep")
+    by_rate = {name: result for name, result in final(storage, "diverging").items() if "base_learning_rate" in name}
+    assert sorted(result.status for result in by_rate.values()) == ["failed", "finished"]
+    assert "non_finite_loss: the loss is nan" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_smoke_marks_everything(data: Path, tmp_path: Path) -> None:
+    done = sweep_run(tmp_path, "--space", "quickstart", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "SMOKE RUN" in done.stdout
+    record = load(SweepStorage(tmp_path / ".sweep"), "quickstart-smoke")
+    assert record.smoke
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/.sweep/mlflow.db")
+    experiment = client.get_experiment_by_name("sweep")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 1 + len(record.trials)
+    assert {run.data.tags["sweep.smoke"].lower() for run in runs} == {"true"}
