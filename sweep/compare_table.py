@@ -56,7 +56,6 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     for name in table.metrics:
         starred = Text(name.replace("/", "\n").replace("_", " "), style="bold" if name == sweep.objective else "")
         drawn.add_column(starred, justify="right")
-    drawn.add_column("epochs", justify="right")
     drawn.add_column("time", justify="right")
     drawn.add_column("status")
     for number, row in enumerate(table.settings):
@@ -75,8 +74,8 @@ def _numbers(table: Table, row: Row) -> list[str]:
     shown = result.status in ("finished", "running")
     cells = [_cell(result.metrics.get(name) if shown else None, row.published.get(name)) for name in table.metrics]
     planned = row.entry.config["epochs"]
-    epochs = str(planned) if result.epoch == planned else f"{result.epoch}/{planned}"
-    return [*cells, epochs, duration(result.seconds), result.status]
+    part = "" if result.epoch == planned else f", epoch {result.epoch}/{planned}"
+    return [*cells, duration(result.seconds), result.status + part]
 
 
 def _cell(ours: float | None, published: float | None) -> str:

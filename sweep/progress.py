@@ -39,7 +39,7 @@ class _State:
 
     def left(self) -> str:
         """Return the time left at the pace so far, or nothing while there is none."""
-        if self.status != "running" or not self.epochs_here:
+        if self.status != "running" or not self.epochs_here or self.epoch == self.epochs:
             return ""
         return duration((time.monotonic() - self.since) / self.epochs_here * (self.epochs - self.epoch))
 

@@ -13,6 +13,8 @@ from sweep.records import SweepStorage
 from sweep.run import main
 from trainables.data.prepare import prepare
 from trainables.errors import BadInputError
+from trainables.storage import Storage
+from trainables.trial_files import TrialFiles
 
 TINY = (
     *("--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "max_train_images=128", "--set", "max_test_images=64"),
@@ -137,3 +139,40 @@ def test_smoke_marks_everything(data: Path, tmp_path: Path) -> None:
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 1 + len(record.trials)
     assert {run.data.tags["sweep.smoke"].lower() for run in runs} == {"true"}
+
+
+def assignments_of(config: dict[str, Any]) -> list[str]:
+    """Spell a recorded configuration as a person would type it."""
+    texts = []
+    for name, value in config.items():
+        if value is not None and value != []:
+            texts += ["--set", f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"]
+    return texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_and_the_command_line_give_the_same_metrics(data: Path, tmp_path: Path, workers: int) -> None:
+    """A trial on Ray, alone, and under torchrun: same id, same numbers to the last bit."""
+    done = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.5", "--workers", str(workers))
+    assert done.returncode == 0, done.stderr
+    storage = SweepStorage(tmp_path / ".sweep")
+    (entry,) = (entry for entry in load(storage, "quickstart").trials if entry.baseline is None)
+    program = [sys.executable, "-m"]
+    if workers > 1:
+        program += ["torch.distributed.run", "--nproc-per-node", str(workers), "-m"]
+    alone = subprocess.run(
+        [*program, "trainables.simclr", "--threads", "1", "--output", "alone", *assignments_of(entry.config)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert alone.returncode == 0, alone.stderr
+    theirs = TrialFiles(Storage.at(tmp_path / "alone" / entry.trial_id)).epochs()
+    for mine, other in zip(storage.trial(entry.trial_id).epochs(), theirs, strict=True):
+        for name, value in mine.metrics.items():
+            if name != "train/images_per_second":
+                assert other.metrics[name] == value, name

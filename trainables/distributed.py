@@ -16,6 +16,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Return this process's number among the ranks."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
 def gather_with_gradient(values: Tensor) -> Tensor:
     """Return (world * N, ...), all ranks' (N, ...) in order, differentiable in this rank's part."""
     return values if world_size() == 1 else _Gather.apply(values)

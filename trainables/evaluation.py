@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trainables import metric_names as names
 from trainables.augment import evaluation_view
-from trainables.distributed import gather_rows, sum_over_ranks, world_size
+from trainables.distributed import gather_rows, rank, sum_over_ranks, world_size
 from trainables.trial_data import Split, TrialData
 
 EVALUATION_BATCH = 256
@@ -33,7 +33,7 @@ def encode(encoder: nn.Module, data: TrialData, split: Split, *, image_size: int
     """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
-    mine = slice(torch.distributed.get_rank() if world_size() > 1 else 0, None, world_size())
+    mine = slice(rank(), None, world_size())
     rows = split.rows[mine]
     pieces = []
     for start in range(0, len(rows), EVALUATION_BATCH):

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
-import pyarrow as pa
 import torch
 import torch.distributed as dist
 import torchvision
@@ -28,17 +27,16 @@ from trainables import metric_names as names
 from trainables.augment import two_views
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.distributed import gather_rows, gather_with_gradient, sum_over_ranks, world_size
+from trainables.distributed import gather_with_gradient, rank, sum_over_ranks, world_size
 from trainables.draws import ViewDraws, draw_view
 from trainables.errors import BadInputError, NonFiniteLossError
-from trainables.evaluation import Share, classification_metrics, encode
-from trainables.frozen import LogisticRegression, knn_top1
 from trainables.lars import LARS
 from trainables.losses import contrast, widen
 from trainables.model import Outputs, SimCLR, parameter_groups
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
-from trainables.trial_data import Split, TrialData
+from trainables.trial_data import TrialData
+from trainables.trial_evaluation import Evaluator
 from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles
 
 
@@ -64,7 +62,7 @@ class Trial:
 
     def __init__(self, config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> None:
         self.config, self.files, self.device = config, files, device
-        self.rank, self.world = (dist.get_rank() if world_size() > 1 else 0), world_size()
+        self.rank, self.world = rank(), world_size()
         if config.epochs > 0 and config.batch_size % self.world:
             raise BadInputError(
                 f"batch_size: {config.batch_size} is not divisible by {self.world} workers; "
@@ -97,7 +95,8 @@ class Trial:
         """Train and evaluate one epoch, write its record and checkpoint, and return the record that stands."""
         started = time.perf_counter()
         metrics = self._train_epoch(epoch)
-        metrics |= self._evaluate(epoch)
+        last = epoch == self.config.epochs
+        metrics |= self._evaluator().everything() if last else self._evaluator().selection(epoch)
         return self._keep(epoch, metrics, time.perf_counter() - started)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
@@ -187,74 +186,14 @@ class Trial:
 
     # Evaluation
 
-    def _evaluate(self, epoch: int) -> dict[str, float]:
-        """Evaluate the selection split with the probe; at the end every held-out split, with kNN and regression."""
-        if epoch == self.config.epochs:
-            return self._evaluate_all()
-        prefix = self.data.selection
-        share = self._encode(self.data.evaluated[prefix])
-        metrics = self._probe_metrics(prefix, share)
-        if self.config.knn_every and epoch % self.config.knn_every == 0:
-            metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(self._encode(self.data.train), share)
-        return metrics
-
-    def _evaluate_all(self) -> dict[str, float]:
-        """Evaluate every held-out split in full, keeping what each image got."""
-        train_share = self._encode(self.data.train)
-        regression = LogisticRegression(
-            train_share, classes=len(self.data.classes), regularisation=self.config.linear_regularisation
-        )
-        metrics: dict[str, float] = {}
-        for prefix, split in self.data.evaluated.items():
-            share = self._encode(split)
-            linear = regression.logits(share.features)
-            columns = {"linear_logits": linear}
-            if self.config.epochs > 0:
-                columns["logits"] = self._probe_logits(share)
-                metrics |= self._probe_metrics(prefix, share)
-            metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(train_share, share)
-            for name, value in classification_metrics(linear, share, self.data.positive).items():
-                metrics[f"{prefix}/{names.LINEAR}{name}"] = value
-            self._write_outputs(prefix, split, columns)
-        return metrics
-
-    def _encode(self, split: Split) -> Share:
-        return encode(self.encoder, self.data, split, image_size=self.config.image_size, device=self.device)
-
-    @torch.no_grad()
-    def _probe_logits(self, share: Share) -> Tensor:
-        return self.model.probe(share.features)  # type: ignore[no-any-return]
-
-    def _probe_metrics(self, prefix: str, share: Share) -> dict[str, float]:
-        metrics = classification_metrics(self._probe_logits(share), share, self.data.positive)
-        return {f"{prefix}/{name}": value for name, value in metrics.items()}
-
-    def _knn(self, train_share: Share, held_out: Share) -> float:
-        return knn_top1(
-            train_share,
-            held_out,
-            classes=len(self.data.classes),
-            neighbours=self.config.knn_neighbours,
-            temperature=self.config.knn_temperature,
-        )
-
-    def _write_outputs(self, prefix: str, split: Split, columns: dict[str, Tensor]) -> None:
-        gathered = {name: gather_rows(values, len(split)).cpu() for name, values in columns.items()}
-        if self.rank > 0:
-            return
-        table = {
-            "row": pa.array(split.rows),
-            "name": pa.array(self.data.store.names(split.rows)),
-            "label": pa.array(split.targets.numpy()),
-        }
-        for name, values in gathered.items():
-            table[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.flatten().numpy()), values.shape[1])
-        self.files.write_outputs(prefix, pa.table(table))
-
     def evaluate_untrained(self) -> EpochRecord:
         """Evaluate the encoder as it was initialised, as epoch 0."""
         started = time.perf_counter()
-        return self._keep(0, self._evaluate_all(), time.perf_counter() - started)
+        return self._keep(0, self._evaluator().everything(), time.perf_counter() - started)
+
+    def _evaluator(self) -> Evaluator:
+        probe = self.model.probe if self.config.epochs > 0 else None
+        return Evaluator(self.config, self.data, self.encoder, probe, files=self.files, device=self.device)
 
     # What stays
 
