@@ -75,30 +75,32 @@ class _NormaliseGlobally(torch.autograd.Function):
         local_count = wide.numel() // wide.shape[1]
         variance, mean = torch.var_mean(wide, dim=dims, correction=0)
         count, mean, variance = _merge_over_ranks(local_count, mean, variance)
-        scale = (variance + eps).rsqrt()
-        normalised = (wide - _channels(mean, wide)) * _channels(scale, wide)
-        output = normalised * _channels(weight, wide)
-        if bias is not None:
-            output = output + _channels(bias, wide)
-        ctx.save_for_backward(normalised, weight, scale)
+        inverse = (variance + eps).rsqrt()
+        scale = weight * inverse
+        shift = -mean * scale if bias is None else bias - mean * scale
+        ctx.save_for_backward(values, weight, mean, inverse)
         ctx.count, ctx.dims, ctx.shifted = count, dims, bias is not None
         ctx.mark_non_differentiable(mean, variance)
-        return output.to(values.dtype), mean, variance
+        # One pass over the maps, as the native kernel does it.
+        return torch.addcmul(_channels(shift, wide), wide, _channels(scale, wide)).to(values.dtype), mean, variance
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        normalised, weight, scale = ctx.saved_tensors
-        gradient = gradients[0].to(normalised.dtype)
+        values, weight, mean, inverse = ctx.saved_tensors
+        gradient = widen(gradients[0])
+        centred = widen(values) - _channels(mean, gradient)
         bias_gradient = gradient.sum(ctx.dims)
-        weight_gradient = (gradient * normalised).sum(ctx.dims)
+        weight_gradient = (gradient * centred).sum(ctx.dims) * inverse
         sums = torch.stack([bias_gradient, weight_gradient])
         dist.all_reduce(sums)
         mean_gradient, mean_product = (sums / ctx.count).unbind()
-        centred = gradient - _channels(mean_gradient, gradient) - normalised * _channels(mean_product, gradient)
-        input_gradient = centred * _channels(weight * scale, gradient)
+        scale = weight * inverse
+        # scale * (gradient - mean_gradient - normalised * mean_product), with one buffer.
+        input_gradient = centred.mul_(_channels(-scale * inverse * mean_product, gradient))
+        input_gradient.addcmul_(gradient, _channels(scale, gradient)).sub_(_channels(scale * mean_gradient, gradient))
         # The parameters' gradients stay this rank's share: they are summed over the ranks with all others.
-        shift = bias_gradient if ctx.shifted else None
-        return input_gradient.to(gradients[0].dtype), weight_gradient, shift, None
+        shift_gradient = bias_gradient if ctx.shifted else None
+        return input_gradient.to(gradients[0].dtype), weight_gradient, shift_gradient, None
 
 
 def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[float, Tensor, Tensor]:

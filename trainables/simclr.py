@@ -39,6 +39,9 @@ from trainables.trial_data import TrialData
 from trainables.trial_evaluation import Evaluator
 from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles
 
+LAYOUT = torch.channels_last
+"""Of weights and views: faster than contiguous on the CPU too (docs/experiments.md)."""
+
 
 def train(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
     """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
@@ -72,14 +75,10 @@ class Trial:
         self.epoch = 0
         self.records: list[EpochRecord] = []
         self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
-        # Narrow convolutions in fp32 lose more to the layout's padding than they gain on the CPU.
-        self.layout = (
-            torch.channels_last if config.precision == "bf16" or device.type == "cuda" else torch.contiguous_format
-        )
         if config.encoder == "pixels":
             self.encoder: nn.Module = nn.Flatten()
             return
-        self.model = SimCLR(config, len(self.data.classes)).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.model = SimCLR(config, len(self.data.classes)).to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
         self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
         self.optimiser = LARS(
@@ -125,7 +124,7 @@ class Trial:
         """Take one optimiser step; return this rank's (5,) metrics of it."""
         images, targets, draws = self._batch(step)
         view_a, view_b = two_views(images, draws, image_size=self.config.image_size)
-        views = torch.cat([view_a, view_b]).to(memory_format=self.layout)
+        views = torch.cat([view_a, view_b]).to(memory_format=LAYOUT)
         outputs = self._forward(views)
         loss, metrics = self._loss(outputs, targets)
         if not torch.isfinite(loss):
