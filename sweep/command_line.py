@@ -1,7 +1,7 @@
 """What the programs have in common: bad input is one clear error on stderr and exit code 2, never a traceback."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 import typer
@@ -26,10 +26,10 @@ def run_command(command: Callable[..., Any]) -> None:
     run_app(app)
 
 
-def run_app(app: typer.Typer) -> None:
-    """Run a typer application with the process's arguments."""
+def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_name: str | None = None) -> None:
+    """Run a typer application with these arguments, else the process's."""
     try:
-        app()
+        app(args=arguments, prog_name=prog_name)
     except BadInputError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

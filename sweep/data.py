@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.command_line import PIPED_WIDTH, run_app
 from trainables.data.catalog import IMAGES_FILE, KNOWN, StoreInfo, data_root, prepare_command, prepared, store_folder
 from trainables.errors import BadInputError
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-PIPED_WIDTH = 160
-"""Columns of output that isn't a terminal: wide enough that no name is cut."""
 
 app = typer.Typer(
     help="Prepare the images that sweeps train on: convert once, verify, and say what is in them.",
@@ -192,12 +191,8 @@ def _progress(task: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; bad input is one line on stderr and exit code 2."""
-    try:
-        app(args=arguments, prog_name="python -m sweep.data")
-    except BadInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Run the command line."""
+    run_app(app, arguments, prog_name="python -m sweep.data")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from sweep.command_line import run_command
 from sweep.paths import DEFAULT_STORAGE
 from sweep.tracking_store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
 from trainables.errors import BadInputError
@@ -162,10 +163,7 @@ def main(
             raise typer.Exit(1)
     except Stopped:
         print("stopped", flush=True)
-    except BadInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)
