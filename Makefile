@@ -38,6 +38,7 @@ ui: $(INSTALLED)
 	@$(BIN)/python -m sweep.ui
 
 bench: $(INSTALLED)
+	$(BIN)/python -m sweep.data prepare digits
 	$(BIN)/python benchmarks/orchestration.py
 
 clean:

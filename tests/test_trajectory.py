@@ -16,7 +16,7 @@ from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.simclr import Trial, train
 from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, TrialFiles
+from trainables.trial_files import EpochRecord, FailureRecord, TrialFiles
 
 SMALL = SimCLRConfig(
     dataset="digits",
@@ -139,6 +139,15 @@ def test_torn_checkpoint_falls_back_and_first_record_stands(
     assert "epoch 2 can't be read" in capsys.readouterr().out
     assert [record.epoch for record in again] == [2, 3]
     assert again[0] == records[1]
+
+
+def test_new_attempt_clears_the_failure_of_the_last(store: ImageStore, tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    files.write_failure(FailureRecord(time_ms=1, kind="crash", message="it fell over"))
+    attempt = train(SMALL, store=store, files=files, device=torch.device("cpu"))
+    next(attempt)
+    attempt.close()
+    assert files.failure() is None
 
 
 def test_finished_trial_yields_nothing(store: ImageStore, tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ class Trial:
     def resume(self) -> None:
         """Take up the newest checkpoint that every rank can read; without one the trial starts afresh."""
         if self.rank == 0:
+            self.files.clear_failure()
             self.files.write_config(self.config.model_dump(mode="json"), self.data.store.fingerprint)
         for epoch in reversed(_agreed(self.files.checkpoint_epochs(), self.device)):
             try:

@@ -141,7 +141,6 @@ class TrialFiles:
     def write_final(self, record: FinalRecord) -> None:
         """Declare the trial finished."""
         self.storage.write(FINAL, record.model_dump_json().encode())
-        self.storage.delete(FAILURE)
 
     def final(self) -> FinalRecord | None:
         """Return the final record, or None while the trial is unfinished."""
@@ -151,6 +150,10 @@ class TrialFiles:
     def write_failure(self, record: FailureRecord) -> None:
         """Say why the last attempt failed."""
         self.storage.write(FAILURE, record.model_dump_json().encode())
+
+    def clear_failure(self) -> None:
+        """Forget the last attempt's failure, as a new attempt starts."""
+        self.storage.delete(FAILURE)
 
     def failure(self) -> FailureRecord | None:
         """Return why the last attempt failed, or None."""
