@@ -29,5 +29,5 @@ SPACE = SearchSpace(
         "test/linear_specificity",
         "test/top1",
     ),
-    caveats=("EuroSAT has no official split: a fifth of the images is test, by a stable hash of the file name",),
+    caveats=("EuroSAT has no official split: a fifth of each class is test, by a stable hash of the file name",),
 )

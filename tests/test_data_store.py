@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from trainables.data import rows
 from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, store_folder
 from trainables.data.prepare import prepare, verify
-from trainables.data.stable_hash import split_names, stable_fraction
+from trainables.data.stable_hash import stable_fraction, stratified_split
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -124,11 +124,18 @@ def test_stable_fractions_are_uniform_and_independent_of_other_purposes() -> Non
     assert np.mean(test[subset < 0.25] < 0.25) == pytest.approx(0.25, abs=0.02)
 
 
-def test_known_sizes_of_eurosat_follow_from_its_published_file_names() -> None:
+def test_known_sizes_of_eurosat_are_a_fifth_of_each_class() -> None:
     counts = {"Highway": 2500, "Industrial": 2500, "Pasture": 2000, "PermanentCrop": 2500, "River": 2500}
     classes = KNOWN["eurosat"].class_names
     names = [f"{name}_{index}.jpg" for name in classes for index in range(1, counts.get(name, 3000) + 1)]
-    splits = split_names(names, 0.2)
+    labels = [classes.index(name.split("_")[0]) for name in names]
+    splits = stratified_split(names, labels, 0.2)
+    for label, name in enumerate(classes):
+        tested = sum(split == "test" for split, own in zip(splits, labels, strict=True) if own == label)
+        assert tested == counts.get(name, 3000) // 5
+    # The images of a class that are tested are those of its smallest hashes, whatever the order they come in.
+    backwards = stratified_split(names[::-1], labels[::-1], 0.2)
+    assert backwards[::-1] == splits
     assert {split: splits.count(split) for split in ("train", "test")} == KNOWN["eurosat"].published_sizes
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from trainables.data.decode import decode_rgb
 from trainables.data.known import EUROSAT
 from trainables.data.source import Entry, Picture, Source, find_folder
-from trainables.data.stable_hash import split_names
+from trainables.data.stable_hash import stratified_split
 from trainables.errors import BadInputError
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -18,12 +18,13 @@ def read_eurosat(folder: Path | None) -> Source:
         raise BadInputError(f"eurosat needs --source FOLDER: {EUROSAT.layout}")
     root = find_folder(folder, _has_classes, str(EUROSAT.layout))
     images = [(path, label) for label, name in enumerate(EUROSAT.class_names) for path in _jpegs(root / name)]
-    splits = split_names([path.name for path, _ in images], EUROSAT.test_share or 0.0)
+    names, labels = [path.name for path, _ in images], [label for _, label in images]
+    splits = stratified_split(names, labels, EUROSAT.test_share or 0.0)
     entries = [
         Entry(path.name, split, partial(_read, path, label))
         for (path, label), split in zip(images, splits, strict=True)
     ]
-    note = f"no official split: {EUROSAT.test_share:.0%} of the images are test, by a stable hash of the file name"
+    note = f"no official split: {EUROSAT.test_share:.0%} of each class are test, by a stable hash of the file name"
     return Source(str(root.resolve()), EUROSAT.class_names, entries, (note,))
 
 

@@ -154,13 +154,13 @@ EUROSAT = DataSetFacts(
     classes=10,
     class_names=EUROSAT_CLASSES,
     multi_label=False,
-    published_sizes={"train": 21_659, "test": 5_341},
-    sizes_note="exact: the hash split of all 27,000 published names",
+    published_sizes={"train": 21_600, "test": 5_400},
+    sizes_note="exact: a fifth of each class of the 27,000 published images",
     source="EuroSAT RGB (github.com/phelber/EuroSAT)",
     licence="MIT",
     rules={"farmland": ("AnnualCrop", "PermanentCrop", "Pasture")},
     test_share=0.2,
-    recipe={"pixels": "JPEG as decoded", "split": "stable hash of the file name; EuroSAT has no official split"},
+    recipe={"pixels": "JPEG as decoded", "split": "by class, stable hash of the file name; no official split"},
     layout="the unpacked EuroSAT: a folder for each of the ten classes with <Class>_<i>.jpg (2750/ in the archive)",
 )
 

@@ -28,3 +28,13 @@ def stable_fraction(names: Sequence[str], *, salt: str = VALIDATION_SALT) -> NDA
 def split_names(names: Sequence[str], test_share: float) -> list[str]:
     """Return "test" for the share of `names` that the stable hash puts there, "train" for the others."""
     return ["test" if value < test_share else "train" for value in stable_fraction(names, salt=TEST_SALT).tolist()]
+
+
+def stratified_split(names: Sequence[str], labels: Sequence[int], test_share: float) -> list[str]:
+    """Return "test" for `test_share` of the images of each class (rounded), those of the smallest stable hash."""
+    fractions, classes = stable_fraction(names, salt=TEST_SALT), np.asarray(labels)
+    tested = np.zeros(len(names), dtype=np.bool_)
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        tested[members[np.argsort(fractions[members], kind="stable")][: round(test_share * len(members))]] = True
+    return ["test" if chosen else "train" for chosen in tested.tolist()]
