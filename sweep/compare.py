@@ -12,10 +12,17 @@ import typer
 from sweep.paths import DEFAULT_STORAGE
 from sweep.plan import varying_fields
 from sweep.records import PublishedRow, SweepRecord, SweepStorage, TrialEntry
+from trainables import metric_names as names
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.trial_files import TrialFiles
 
+BASELINE_LABELS = {
+    "untrained": "untrained encoder",
+    "calibrated": "untrained, batch norm calibrated",
+    "pixels": "raw pixels",
+    "colours": "mean and deviation of each channel",
+}
 Status = Literal["finished", "failed", "running", "waiting"]
 
 
@@ -30,6 +37,11 @@ class Result:
     seconds: float
     failure: str = ""
 
+    @property
+    def collapsed(self) -> bool:
+        """Whether the embeddings hardly tell images apart: the collapse alarm."""
+        return any(value == 1.0 for name, value in self.metrics.items() if name.endswith(f"/{names.COLLAPSED}"))
+
 
 @dataclass(frozen=True)
 class Row:
@@ -43,7 +55,7 @@ class Row:
     @property
     def label(self) -> str:
         """What stands in place of a setting for a baseline."""
-        return {"untrained": "untrained encoder", "pixels": "raw pixels", None: ""}[self.entry.baseline]
+        return "" if self.entry.baseline is None else BASELINE_LABELS[self.entry.baseline]
 
 
 @dataclass(frozen=True)

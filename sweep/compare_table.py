@@ -12,6 +12,7 @@ from sweep.command_line import screen
 from sweep.compare import Row, Table
 from sweep.records import SweepRecord
 
+COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
@@ -26,6 +27,8 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
         for row in (*table.settings, *table.baselines):
             if row.result.status == "failed":
                 console.print(Text(f"{row.entry.name} failed, {row.result.failure}", style="red"))
+            if row.result.collapsed:
+                console.print(Text(f"{row.entry.name} {COLLAPSED}", style="red"))
     for line in notes(sweep, tables):
         console.print(Text(f"- {line}", style="dim"))
 
@@ -75,7 +78,8 @@ def _numbers(table: Table, row: Row) -> list[str]:
     cells = [_cell(result.metrics.get(name) if shown else None, row.published.get(name)) for name in table.metrics]
     planned = row.entry.config["epochs"]
     part = "" if result.epoch == planned else f", epoch {result.epoch}/{planned}"
-    return [*cells, duration(result.seconds), result.status + part]
+    alarm = ", COLLAPSED" if result.collapsed else ""
+    return [*cells, duration(result.seconds), result.status + part + alarm]
 
 
 def _cell(ours: float | None, published: float | None) -> str:

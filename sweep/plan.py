@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sweep.space import Baseline, Best, Grid, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.footprint import footprint
 from trainables.schedule import Steps
@@ -16,9 +16,10 @@ from trainables.schedule import Steps
 Assignments = Mapping[str, Sequence[Any]]
 NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
 """What a trial's name always says."""
+ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
     *("dataset", "image_size", "target", "positive", "validation_fraction", "max_train_images", "max_test_images"),
-    *("encoder", "width_factor", "stem", "precision", "seed"),
+    *ENCODER_FIELDS,
     *("knn_neighbours", "knn_temperature", "linear_regularisation"),
 )
 """What the evaluation of an untrained encoder depends on."""
@@ -72,7 +73,7 @@ class PlannedTrial:
 
     def memory_bytes(self, workers: int) -> int:
         """Return the estimated memory of one worker: model, optimiser, activations and the contrastive matrices."""
-        if self.config.encoder == "pixels":
+        if self.config.encoder in UNTRAINABLE:
             return 0
         config = self.config
         training = config.epochs > 0
@@ -81,6 +82,7 @@ class PlannedTrial:
             image_size=config.image_size,
             pairs=config.batch_size if training else 0,
             activation_bytes=2 if config.precision == "bf16" else 4,
+            momenta=2 if config.optimiser == "adamw" else 1,
         )
 
 
@@ -197,9 +199,9 @@ def _baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> Iterator[P
 
 def _baseline_config(config: SimCLRConfig, baseline: Baseline) -> SimCLRConfig:
     kept = {name: getattr(config, name) for name in BASELINE_FIELDS}
-    if baseline == "pixels":
-        kept |= {"encoder": "pixels", "seed": 0, "width_factor": 1.0, "stem": "auto", "precision": "fp32"}
-    return SimCLRConfig.parse({**kept, "epochs": 0})
+    if baseline in UNTRAINABLE:
+        kept = {name: kept[name] for name in kept if name not in ENCODER_FIELDS} | {"encoder": baseline}
+    return SimCLRConfig.parse({**kept, "epochs": 0, "calibrate_batch_norm": baseline == "calibrated"})
 
 
 def _without_repeats(trials: Sequence[PlannedTrial]) -> list[PlannedTrial]:
@@ -229,10 +231,10 @@ def _named(trials: Sequence[PlannedTrial]) -> tuple[PlannedTrial, ...]:
 
 def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
     config = trial.config
-    if trial.baseline == "pixels":
-        return f"{config.dataset}-pixels-{trial.trial_id[:4]}"
-    if trial.baseline == "untrained":
-        return f"{config.dataset}-untrained-s{config.seed}-{trial.trial_id[:4]}"
+    if trial.baseline in UNTRAINABLE:
+        return f"{config.dataset}-{trial.baseline}-{trial.trial_id[:4]}"
+    if trial.baseline:
+        return f"{config.dataset}-{trial.baseline}-s{config.seed}-{trial.trial_id[:4]}"
     parts = [config.dataset, f"b{config.batch_size}", f"t{config.temperature:g}", f"e{config.epochs}"]
     parts += [f"{name}_{_spelled(getattr(config, name))}" for name in varying]
     return "-".join([*parts, f"s{config.seed}"])

@@ -25,9 +25,7 @@ INTERRUPTED = 130
 def main(
     space: Annotated[
         str,
-        typer.Option(
-            help="A space of search_spaces/ (quickstart, thesis_grid, eurosat_grid), a dotted name or a .py file."
-        ),
+        typer.Option(help="A space of search_spaces/ (quickstart, thesis_grid, ...), a dotted name or a .py file."),
     ],
     assignments: Annotated[
         list[str] | None,

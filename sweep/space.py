@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from trainables.errors import BadInputError
 
-Baseline = Literal["untrained", "pixels"]
+Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
+"""Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainables.assignments import parse_assignments
-from trainables.config import SimCLRConfig
+from trainables.config import PROTOCOL_VERSION, SimCLRConfig
 from trainables.errors import BadInputError
 
 OTHER_VALUES: dict[str, Any] = {
@@ -21,6 +21,8 @@ OTHER_VALUES: dict[str, Any] = {
     "encoder": "resnet18",
     "width_factor": 0.5,
     "stem": "small",
+    "normalisation": "train",
+    "calibrate_batch_norm": True,
     "projector_layers": 2,
     "projector_hidden_width": 64,
     "projector_output_width": 64,
@@ -28,6 +30,7 @@ OTHER_VALUES: dict[str, Any] = {
     "loss_factor": 1.0,
     "batch_size": 1024,
     "epochs": 100,
+    "optimiser": "sgd",
     "base_learning_rate": 0.3,
     "learning_rate_scaling": "sqrt",
     "warmup_epochs": 5.0,
@@ -36,8 +39,12 @@ OTHER_VALUES: dict[str, Any] = {
     "weight_decay": 1e-4,
     "crop_area": (0.2, 1.0),
     "crop_aspect": (0.5, 2.0),
+    "crop_rule": "torchvision",
     "flip_probability": 0.0,
+    "vertical_flip_probability": 0.5,
+    "rotation_probability": 0.75,
     "jitter_probability": 0.5,
+    "jitter_operations": ("brightness", "contrast", "saturation"),
     "jitter_strength": 0.5,
     "grayscale_probability": 0.1,
     "blur_probability": 0.0,
@@ -60,7 +67,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"epochs": -1}, "epochs: must be greater than or equal to 0, got -1"),
     ({"projector_layers": 5}, "projector_layers: must be less than or equal to 4, got 5"),
     ({"dataset": 5}, "dataset: must be a valid string, got 5"),
-    ({"encoder": "vgg"}, "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50' or 'pixels', got 'vgg'"),
+    (
+        {"encoder": "vgg"},
+        "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'pixels' or 'colours', got 'vgg'",
+    ),
     ({"flip_probability": 1.5}, "flip_probability: must be less than or equal to 1, got 1.5"),
     ({"validation_fraction": 1.0}, "validation_fraction: must be less than 1, got 1.0"),
     ({"momentum": 1.0}, "momentum: must be less than 1, got 1.0"),
@@ -68,6 +78,9 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"crop_area": (0.08, 1.5)}, "crop_area: largest must be <= 1, got 1.5"),
     ({"crop_aspect": (0.0, 1.0)}, "crop_aspect: must be 0 < smallest <= largest, got 0.0, 1.0"),
     ({"blur_sigma": (2.0, 0.1)}, "blur_sigma: must be 0 < smallest <= largest, got 2.0, 0.1"),
+    ({"jitter_operations": ("hue", "hue")}, "jitter_operations: each at most once, got hue, hue"),
+    ({"jitter_operations": ("sharpness",)}, "jitter_operations.0: must be 'brightness', 'contrast', 'saturation' or"),
+    ({"calibrate_batch_norm": True}, "calibrate_batch_norm: is for an untrained ResNet; set it to false, or epochs to"),
     ({"encoder": "pixels"}, "encoder: 'pixels' has nothing to train and needs epochs 0, got epochs 50"),
     ({"target": "positive"}, "positive: target 'positive' needs the classes or the rule that count as positive, got"),
     ({"colour": 1}, "colour: unknown field; known fields: dataset, image_size, "),
@@ -75,10 +88,13 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 
 
 def test_defaults_are_the_thesis_protocol() -> None:
-    """The thesis' numbers, and the reference's where it is silent (docs of the config name which)."""
+    """The thesis' numbers, and the reference's where it is silent (docs of the config name which).
+
+    Ids leave out what is at its default, so a default that changes needs another PROTOCOL_VERSION too.
+    """
+    assert PROTOCOL_VERSION == 2
     config = SimCLRConfig()
     expected = {
-        "dataset": "tiny_imagenet",
         "image_size": 64,
         "encoder": "resnet50",
         "width_factor": 1.0,
@@ -106,8 +122,26 @@ def test_defaults_are_the_thesis_protocol() -> None:
         "blur_sigma_per": "batch",
         "validation_fraction": 0.0,
         "precision": "fp32",
+        "dataset": "tiny_imagenet",
+        "target": "classes",
+        "positive": (),
+        "max_train_images": None,
+        "max_test_images": None,
+        "stem": "auto",
+        "normalisation": "none",
+        "calibrate_batch_norm": False,
+        "optimiser": "lars",
+        "crop_rule": "tensorflow",
+        "vertical_flip_probability": 0.0,
+        "rotation_probability": 0.0,
+        "jitter_operations": ("brightness", "contrast", "saturation", "hue"),
+        "seed": 0,
+        "knn_neighbours": 20,
+        "knn_temperature": 0.07,
+        "knn_every": 0,
+        "linear_regularisation": 1e-4,
     }
-    assert {name: getattr(config, name) for name in expected} == expected
+    assert {name: getattr(config, name) for name in SimCLRConfig.model_fields} == expected
     assert not config.small_stem
 
 
@@ -147,13 +181,14 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 
 def test_json_round_trip_and_one_spelling() -> None:
-    changed = SimCLRConfig.parse(OTHER_VALUES)
+    changed = SimCLRConfig.parse({**OTHER_VALUES, "calibrate_batch_norm": False})
+    assert SimCLRConfig().canonical_json() == "{}"  # an option that is off leaves every id as it is
     for config in (SimCLRConfig(), changed):
         text = config.canonical_json()
         again = SimCLRConfig.parse(json.loads(text))
         assert again == config
         assert again.canonical_json() == text
-    backwards = SimCLRConfig.parse(dict(reversed(OTHER_VALUES.items())))
+    backwards = SimCLRConfig.parse({**dict(reversed(OTHER_VALUES.items())), "calibrate_batch_norm": False})
     assert backwards.canonical_json() == changed.canonical_json()
     assert SimCLRConfig.parse({"warmup_epochs": 10}).canonical_json() == SimCLRConfig().canonical_json()
     assert SimCLRConfig.parse({"crop_area": [0.08, 1]}).canonical_json() == SimCLRConfig().canonical_json()

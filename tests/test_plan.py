@@ -17,7 +17,7 @@ from trainables.errors import BadInputError
 SIZES = {
     "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
     "bigearthnet": DataSize(109_830, 36_610, 43, "bb", "prepared"),
-    "eurosat": DataSize(21_659, 5_341, 10, "cc", "prepared"),
+    "eurosat": DataSize(21_600, 5_400, 10, "cc", "prepared"),
     "digits": DataSize(1_425, 372, 10, "dd", "prepared"),
 }
 
@@ -153,7 +153,7 @@ def test_spaces_are_found_by_name_module_and_file(tmp_path: Path) -> None:
     path.write_text("from search_spaces.quickstart import SPACE\n")
     assert load_space(str(path)) is QUICKSTART
     for name, message in (
-        ("nope", "unknown; known: eurosat_grid, quickstart, thesis_grid"),
+        ("nope", "unknown; known: eurosat_baselines, eurosat_grid, quickstart, thesis_grid"),
         (str(tmp_path / "no.py"), "no such file"),
     ):
         with pytest.raises(BadInputError, match=message):

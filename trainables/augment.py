@@ -1,15 +1,21 @@
 """Views made in batches on the device, in plain vectorised torch (reference: data_util.py, model.py).
 
-Every function takes float images (N, 3, H, W) in [0, 1] and one parameter an image. Order of a view: crop and resize,
-flip, colour jitter, grayscale, clip, blur, clip. Nothing here reads a value back from the device.
+Every function takes float images (N, C, H, W) in [0, 1] and one parameter an image; C is 1 to 13, and 3 for hue,
+saturation and grayscale, which mean nothing elsewhere. Order of a view: crop and resize, flips, quarter turns, colour
+jitter, grayscale, clip, blur, clip. Nothing here reads a value back from the device.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.draws import JITTER_OPERATIONS, ViewDraws
+from trainables.config import JITTER_OPERATIONS
+from trainables.distributed import to_device
+from trainables.draws import ViewDraws
 
 EVALUATION_CROP = 0.875
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -18,33 +24,50 @@ TABLE_STEPS = 1024  # TensorFlow reads bicubic weights from a table with so many
 
 
 def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> tuple[Tensor, Tensor]:
-    """Return two independent views (N, 3, image_size, image_size) float32 in [0, 1] of (N, 3, H, W) uint8 images."""
-    images = _unit_interval(images_u8)
+    """Return two independent views (N, C, image_size, image_size) float32 in [0, 1] of (N, C, H, W) uint8 images."""
+    images = unit_interval(images_u8)
     return one_view(images, draws[0], image_size=image_size), one_view(images, draws[1], image_size=image_size)
 
 
 def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
-    """Return the view that `draws` describes, (N, 3, image_size, image_size)."""
-    device = images.device
+    """Return the view that `draws` describes, (N, C, image_size, image_size)."""
     view = crop_and_resize(images, draws.boxes, image_size)
-    view = torch.where(_column(draws.flip, device), view.flip(-1), view)
+    view = _where(draws.flip, view, lambda chosen: chosen.flip(-1))
+    view = _where(draws.vertical_flip, view, lambda chosen: chosen.flip(-2))
+    view = quarter_turns(view, draws.quarter_turns)
     view = jitter_colours(view, draws.factors, draws.order, draws.jitter)
-    view = torch.where(_column(draws.grayscale, device), grayscale(view), view).clamp(0.0, 1.0)
+    view = _where(draws.grayscale, view, grayscale).clamp(0.0, 1.0)
     radius = image_size // 10 // 2
-    if radius == 0 or not draws.blur.any():
+    if radius == 0:
         return view
-    chosen = torch.from_numpy(np.flatnonzero(draws.blur)).to(device, non_blocking=True)
-    blurred = gaussian_blur(view[chosen], draws.sigma[draws.blur], radius)
-    return view.index_copy(0, chosen, blurred.clamp(0.0, 1.0))
+    return _where(
+        draws.blur, view, lambda chosen: gaussian_blur(chosen, draws.sigma[draws.blur], radius).clamp(0.0, 1.0)
+    )
+
+
+def _where(mask: NDArray[np.bool_], images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply an operation to the images of a (N,) mask, which lives on the CPU, and to no other."""
+    numbers = np.flatnonzero(mask)
+    if len(numbers) == 0:
+        return images
+    chosen = to_device(numbers, images.device)
+    return images.index_copy(0, chosen, operation(images[chosen]))
+
+
+def quarter_turns(images: Tensor, turns: NDArray[np.int64]) -> Tensor:
+    """Turn each square image counter-clockwise by its number (N,) of quarter turns, 0 to 3."""
+    for count in (1, 2, 3):
+        images = _where(turns == count, images, partial(torch.rot90, k=count, dims=(2, 3)))
+    return images
 
 
 def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
-    """Return what is evaluated, float32 (N, 3, image_size, image_size), of uint8 (N, 3, H, W) images.
+    """Return what is evaluated, float32 (N, C, image_size, image_size), of uint8 (N, C, H, W) images.
 
     Views over 32 px: the central crop of 0.875, resized back. Smaller ones: the whole image, resized only where its
     size differs.
     """
-    images = _unit_interval(images_u8)
+    images = unit_interval(images_u8)
     count, _, height, width = images.shape
     if image_size > 32:
         # Reference: data_util.center_crop, whose offset rounds the middle up.
@@ -57,7 +80,7 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
     return crop_and_resize(images, np.tile(np.array(box), (count, 1)), image_size).clamp(0.0, 1.0)
 
 
-def _unit_interval(images_u8: Tensor) -> Tensor:
+def unit_interval(images_u8: Tensor) -> Tensor:
     """Return pixels in [0, 1], of torch's default dtype: float32, or float64 where a test asks for it."""
     return images_u8.to(torch.get_default_dtype()) / 255.0
 
@@ -69,15 +92,15 @@ def _central(height: int, width: int) -> tuple[int, int]:
 
 
 def crop_and_resize(images: Tensor, boxes: NDArray[np.int64], image_size: int) -> Tensor:
-    """Crop (N, 4) boxes and resize them by bicubic interpolation, (N, 3, image_size, image_size), not clipped.
+    """Crop (N, 4) boxes and resize them by bicubic interpolation, (N, C, image_size, image_size), not clipped.
 
     Half-pixel centres, no antialias, weights renormalised at the crop's border; distances are rounded to 1/1024 as
     TensorFlow's table does (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices,
     one an image.
     """
     height, width = images.shape[-2:]
-    rows = _bicubic_weights(boxes[:, 0], boxes[:, 2], image_size, height).to(images)
-    columns = _bicubic_weights(boxes[:, 1], boxes[:, 3], image_size, width).to(images)
+    rows = to_device(_bicubic_weights(boxes[:, 0], boxes[:, 2], image_size, height).to(images.dtype), images.device)
+    columns = to_device(_bicubic_weights(boxes[:, 1], boxes[:, 3], image_size, width).to(images.dtype), images.device)
     return rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT
 
 
@@ -115,7 +138,7 @@ def jitter_colours(
             numbers = np.flatnonzero(chosen & (order[:, place] == operation))
             if len(numbers) == 0:
                 continue
-            index = torch.from_numpy(numbers).to(images.device, non_blocking=True)
+            index = to_device(numbers, images.device)
             changed = _OPERATIONS[name](images[index], _column(factors[numbers, operation], images.device))
             images.index_copy_(0, index, changed.clamp(0.0, 1.0))
     return images
@@ -170,25 +193,25 @@ def _to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """Return (N, 3, H, W); each channel falls off linearly with the hue's distance from its own."""
-    turns = torch.stack([hue * 6.0, hue * 6.0, hue * 6.0], dim=1)
-    peaks = torch.tensor([3.0, 2.0, 4.0], device=hue.device).view(1, 3, 1, 1)
-    signs = torch.tensor([1.0, -1.0, -1.0], device=hue.device).view(1, 3, 1, 1)
-    bases = torch.tensor([-1.0, 2.0, 2.0], device=hue.device).view(1, 3, 1, 1)
-    colours = (signs * (turns - peaks).abs() + bases).clamp(0.0, 1.0)
+    turns = hue * 6.0
+    red, green, blue = (turns - 3.0).abs() - 1.0, 2.0 - (turns - 2.0).abs(), 2.0 - (turns - 4.0).abs()
+    colours = torch.stack([red, green, blue], dim=1).clamp(0.0, 1.0)
     return ((colours - 1.0) * saturation.unsqueeze(1) + 1.0) * value.unsqueeze(1)
 
 
 def grayscale(images: Tensor) -> Tensor:
     """Return the luma in all three channels."""
-    weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True).expand_as(images)
+    red, green, blue = images.unbind(1)
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma.unsqueeze(1).expand_as(images)
 
 
 def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Tensor:
     """Blur each image with its own sigma (N,), 2 * radius + 1 taps in each direction, zero padding."""
     taps = np.arange(-radius, radius + 1)
     weights = np.exp(-(taps**2) / (2.0 * sigma[:, None] ** 2))
-    kernel = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).to(images).view(len(images), 1, 1, 1, -1)
+    kernel = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).to(images.dtype)
+    kernel = to_device(kernel, images.device).view(len(images), 1, 1, 1, -1)
     for axis in (2, 3):
         padded = torch.nn.functional.pad(images, (0, 0, radius, radius) if axis == 2 else (radius, radius))
         size = images.shape[axis]
@@ -196,9 +219,7 @@ def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Te
     return images
 
 
-def _column(values: NDArray[np.bool_] | NDArray[np.float64], device: torch.device) -> Tensor:
-    """Return one number an image as (N, 1, 1, 1) on the device."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    if tensor.dtype == torch.float64:
-        tensor = tensor.to(torch.get_default_dtype())
-    return tensor.to(device, non_blocking=True).view(-1, 1, 1, 1)
+def _column(values: NDArray[np.float64], device: torch.device) -> Tensor:
+    """Return one number an image as (N, 1, 1, 1) on the device, of torch's default dtype."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values)).to(torch.get_default_dtype())
+    return to_device(tensor, device).view(-1, 1, 1, 1)

@@ -1,10 +1,11 @@
 """Batch norm over the global batch, on every backend (torch's SyncBatchNorm refuses the CPU)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -63,6 +64,21 @@ class GlobalBatchNorm(_BatchNorm):
         return output
 
 
+@torch.no_grad()
+def calibrate(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of every batch norm to the mean of those of the batches; weights stay as they are."""
+    norms = [module for module in encoder.modules() if isinstance(module, GlobalBatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    encoder.train()
+    for number, batch in enumerate(batches, start=1):
+        for norm in norms:
+            norm.momentum = 1.0 / number
+        encoder(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    encoder.eval()
+
+
 class _NormaliseGlobally(torch.autograd.Function):
     """Normalise by (mean, M2) merged over the ranks; the gradient crosses ranks too. Statistics in float32 or wider."""
 
@@ -105,7 +121,7 @@ class _NormaliseGlobally(torch.autograd.Function):
 
 def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[float, Tensor, Tensor]:
     """Return the global count, mean and biased variance (C,) of per-rank ones (Chan et al. 1979)."""
-    packed = torch.cat([mean.new_tensor([float(count)]), mean, variance])
+    packed = torch.cat([mean.new_full((1,), float(count)), mean, variance])
     gathered = [torch.empty_like(packed) for _ in range(world_size())]
     dist.all_gather(gathered, packed)
     table = torch.stack(gathered)

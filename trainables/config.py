@@ -13,8 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from trainables.errors import BadInputError, describe_validation
 
-PROTOCOL_VERSION = 1
-"""Raised whenever the same configuration would give another result; part of every trial id."""
+PROTOCOL_VERSION = 2
+"""Raised whenever the same configuration, or a default, would give another result; part of every trial id."""
+
+JitterOperation = Literal["brightness", "contrast", "saturation", "hue"]
+JITTER_OPERATIONS: tuple[JitterOperation, ...] = ("brightness", "contrast", "saturation", "hue")
+UNTRAINABLE = ("pixels", "colours")
+"""Encoders without weights, for baselines."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Interval = tuple[float, float]
@@ -43,9 +48,10 @@ class SimCLRConfig(BaseModel):
     max_test_images: int | None = Field(None, ge=1, description="evaluate on so many images a split, by a stable hash")
 
     # Encoder and heads
-    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = Field(
+    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels", "colours"] = Field(
         "resnet50",
-        description="torchvision's ResNet, one basic block a stage (resnet10), or none (pixels, with epochs 0 only)",
+        description="torchvision's ResNet, one basic block a stage (resnet10), or nothing to train (epochs 0 only): "
+        "the pixels, or mean and deviation of each channel (colours)",
     )
     width_factor: float = Field(
         1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1 is torchvision's 64"
@@ -53,6 +59,13 @@ class SimCLRConfig(BaseModel):
     stem: Literal["auto", "small", "large"] = Field(
         "auto",
         description="3x3 stride 1, or 7x7 stride 2 with max-pool; auto: small up to 32 px (reference: resnet.py)",
+    )
+    normalisation: Literal["none", "train"] = Field(
+        "none",
+        description="train: subtract each channel's mean over train and divide by its deviation; reference: none",
+    )
+    calibrate_batch_norm: bool = Field(
+        False, description="with epochs 0: take batch norm's running statistics from train; a stronger baseline"
     )
     projector_layers: int = Field(
         3, ge=1, le=4, description="dense layers of the projector; reference 3, thesis text 2"
@@ -63,14 +76,19 @@ class SimCLRConfig(BaseModel):
     # Optimisation
     batch_size: int = Field(256, ge=2, description="images a step over all workers; thesis: 256, 1024, 2048")
     epochs: int = Field(50, ge=0, description="passes over train; 0: the untrained encoder; thesis: 50, 100, 200, 400")
+    optimiser: Literal["lars", "sgd", "adamw"] = Field(
+        "lars", description="LARS, or torch's SGD with momentum or AdamW; all decay the same weights; reference: LARS"
+    )
     base_learning_rate: float = Field(1.0, gt=0.0, description="before scaling by the batch size; thesis: 1.0")
     learning_rate_scaling: Literal["linear", "sqrt"] = Field(
         "linear", description="base * batch_size / 256, or base * sqrt(batch_size) (reference: model.py)"
     )
     warmup_epochs: float = Field(10.0, ge=0.0, description="epochs of linear warm-up from 0; reference: 10")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of LARS; reference: 0.9")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of LARS and SGD, beta1 of AdamW; reference: 0.9")
     trust_coefficient: float = Field(0.001, gt=0.0, description="eeta of LARS; reference: 0.001")
-    weight_decay: float = Field(1e-6, ge=0.0, description="L2 into the gradient of adapted weights; reference: 1e-6")
+    weight_decay: float = Field(
+        1e-6, ge=0.0, description="L2 into the gradient of adapted weights (AdamW: decoupled); reference: 1e-6"
+    )
 
     # Loss
     temperature: float = Field(0.25, gt=0.0, description="tau of equation 2.3; thesis: 0.25 and 0.5")
@@ -79,10 +97,22 @@ class SimCLRConfig(BaseModel):
     )
 
     # Augmentation
+    crop_rule: Literal["tensorflow", "torchvision"] = Field(
+        "tensorflow",
+        description="how crops are drawn: uniform in height (reference), or in area and log aspect; the latter's are "
+        "larger",
+    )
     crop_area: Interval = Field((0.08, 1.0), description="smallest and largest crop, share of the image's area")
     crop_aspect: Interval = Field((3 / 4, 4 / 3), description="smallest and largest width / height of a crop")
     flip_probability: Fraction = Field(0.5, description="of a horizontal flip")
+    vertical_flip_probability: Fraction = Field(0.0, description="of a vertical flip; reference: none")
+    rotation_probability: Fraction = Field(
+        0.0, description="of a turn by 90, 180 or 270 degrees, each alike; reference: none"
+    )
     jitter_probability: Fraction = Field(0.8, description="of colour jitter")
+    jitter_operations: tuple[JitterOperation, ...] = Field(
+        JITTER_OPERATIONS, description="what colour jitter changes, in an order drawn for each image; reference: all"
+    )
     jitter_strength: float = Field(
         1.0, ge=0.0, le=2.0, description="s: 0.8s brightness, contrast, saturation; 0.2s hue"
     )
@@ -94,7 +124,9 @@ class SimCLRConfig(BaseModel):
     )
 
     # Numerics and evaluation
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the encoder; losses and optimiser stay float32")
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32", description="of the encoder (tf32: on a GPU only); losses, statistics and optimiser stay float32"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, order and views")
     knn_neighbours: int = Field(20, ge=1, description="k of the weighted cosine kNN on frozen features")
     knn_temperature: float = Field(0.07, gt=0.0, description="of the kNN's weights exp(cosine / t)")
@@ -121,8 +153,14 @@ class SimCLRConfig(BaseModel):
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
         faults = []
-        if self.encoder == "pixels" and self.epochs > 0:
-            faults.append(f"encoder: 'pixels' has nothing to train and needs epochs 0, got epochs {self.epochs}")
+        if self.encoder in UNTRAINABLE and self.epochs > 0:
+            faults.append(
+                f"encoder: {self.encoder!r} has nothing to train and needs epochs 0, got epochs {self.epochs}"
+            )
+        if self.calibrate_batch_norm and (self.epochs > 0 or self.encoder in UNTRAINABLE):
+            faults.append("calibrate_batch_norm: is for an untrained ResNet; set it to false, or epochs to 0")
+        if len(set(self.jitter_operations)) < len(self.jitter_operations):
+            faults.append(f"jitter_operations: each at most once, got {', '.join(self.jitter_operations)}")
         if self.target == "positive" and not self.positive:
             faults.append("positive: target 'positive' needs the classes or the rule that count as positive, got none")
         if faults:
@@ -138,8 +176,12 @@ class SimCLRConfig(BaseModel):
             raise BadInputError(describe_validation(error, known_fields=list(cls.model_fields))) from None
 
     def canonical_json(self) -> str:
-        """Return the one spelling of this configuration that ids are made of."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Return the one spelling of this configuration that ids are made of: the fields that aren't at their default.
+
+        A new option that is off by default thus leaves the ids of finished trials as they are.
+        """
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def trial_id(self, fingerprint: str) -> str:
         """Return 12 hex digits that name this configuration on the data with that fingerprint."""

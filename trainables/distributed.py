@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -19,6 +20,12 @@ def world_size() -> int:
 def rank() -> int:
     """Return this process's number among the ranks."""
     return dist.get_rank() if world_size() > 1 else 0
+
+
+def to_device(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
+    """Return the values on the device, copied from page-locked memory so that neither side waits."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def gather_with_gradient(values: Tensor) -> Tensor:

@@ -1,20 +1,22 @@
 """The random parameters of the views of a global batch, drawn on the CPU; each rank takes its slice.
 
-Crops follow TensorFlow's sample_distorted_bounding_box with the whole image as the object, as the reference uses it.
+Crops follow TensorFlow's sample_distorted_bounding_box with the whole image as the object, as the reference uses it,
+or torchvision's RandomResizedCrop.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.config import SimCLRConfig
+from trainables.config import JITTER_OPERATIONS, SimCLRConfig
 from trainables.randomness import Stream, uniform
 
-CROP_ATTEMPTS = 100
 MIN_OBJECT_COVERED = 0.1
-JITTER_OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+FIRST_CROP_BLOCK = 3
+TURNS_BLOCK = FIRST_CROP_BLOCK + 100  # after the crops of the most patient rule
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,10 +30,14 @@ class ViewDraws:
     """(N, 4): top, left, height, width of the crop, source pixels."""
     flip: NDArray[np.bool_]
     """(N,): whether the view is mirrored."""
+    vertical_flip: NDArray[np.bool_]
+    """(N,): whether the view is turned upside down, as by a mirror."""
+    quarter_turns: Integers
+    """(N,): by how many times 90 degrees the view is turned, 0 to 3, counter-clockwise."""
     jitter: NDArray[np.bool_]
     """(N,): whether colours are jittered."""
     order: Integers
-    """(N, 4): which of JITTER_OPERATIONS comes first, second, third, last."""
+    """(N, 4): which of JITTER_OPERATIONS comes first, second, third, last; -1 for none."""
     factors: Floats
     """(N, 4): factors of brightness, contrast, saturation; offset of the hue in turns."""
     grayscale: NDArray[np.bool_]
@@ -53,6 +59,7 @@ def draw_view(config: SimCLRConfig, stream: Stream, step: int, count: int, *, he
     """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step)."""
     coins = uniform(config.seed, stream, step, (count, 4))
     numbers = uniform(config.seed, stream, step, (count, 8), block=1)
+    turns = uniform(config.seed, stream, step, (count, 3), block=TURNS_BLOCK)
     strength = 0.8 * config.jitter_strength
     factors = np.empty((count, 4))
     factors[:, :3] = _between(numbers[:, :3], max(0.0, 1.0 - strength), 1.0 + strength)
@@ -63,8 +70,10 @@ def draw_view(config: SimCLRConfig, stream: Stream, step: int, count: int, *, he
     return ViewDraws(
         boxes=_draw_boxes(config, stream, step, count, height, width),
         flip=coins[:, 0] < config.flip_probability,
+        vertical_flip=turns[:, 0] < config.vertical_flip_probability,
+        quarter_turns=np.where(turns[:, 1] < config.rotation_probability, 1 + (3 * turns[:, 2]).astype(np.int64), 0),
         jitter=coins[:, 1] < config.jitter_probability,
-        order=np.argsort(numbers[:, 4:], axis=1, kind="stable"),
+        order=_draw_order(numbers[:, 4:], config.jitter_operations),
         factors=factors,
         grayscale=coins[:, 2] < config.grayscale_probability,
         blur=coins[:, 3] < config.blur_probability,
@@ -72,18 +81,25 @@ def draw_view(config: SimCLRConfig, stream: Stream, step: int, count: int, *, he
     )
 
 
+def _draw_order(numbers: Floats, operations: tuple[str, ...]) -> Integers:
+    order = np.argsort(numbers, axis=1, kind="stable")
+    left_out = [number for number, name in enumerate(JITTER_OPERATIONS) if name not in operations]
+    return np.where(np.isin(order, left_out), -1, order)
+
+
 def _between(numbers: Floats, low: float, high: float) -> Floats:
     return low + numbers * (high - low)
 
 
 def _draw_boxes(config: SimCLRConfig, stream: Stream, step: int, count: int, height: int, width: int) -> Integers:
-    """Draw until every crop is acceptable, the whole image after CROP_ATTEMPTS; (count, 4) top, left, height, width."""
-    boxes = np.tile(np.array([0, 0, height, width], dtype=np.int64), (count, 1))
+    """Draw until every crop is acceptable, at last the rule's fallback; (count, 4) top, left, height, width."""
+    rule = CROP_RULES[config.crop_rule]
+    boxes = np.tile(np.array(rule.fallback(height, width, config.crop_aspect), dtype=np.int64), (count, 1))
     missing = np.arange(count)
-    for attempt in range(CROP_ATTEMPTS):
+    for attempt in range(rule.attempts):
         # The whole block is drawn so that an image's numbers don't depend on how its neighbours fared.
-        numbers = uniform(config.seed, stream, step, (count, 4), block=3 + attempt)[missing]
-        candidates, acceptable = crop_candidates(
+        numbers = uniform(config.seed, stream, step, (count, 4), block=FIRST_CROP_BLOCK + attempt)[missing]
+        candidates, acceptable = rule.candidates(
             numbers, area=config.crop_area, aspect=config.crop_aspect, height=height, width=width
         )
         boxes[missing[acceptable]] = candidates[acceptable]
@@ -93,7 +109,7 @@ def _draw_boxes(config: SimCLRConfig, stream: Stream, step: int, count: int, hei
     return boxes
 
 
-def crop_candidates(
+def tensorflow_crops(
     numbers: Floats, *, area: tuple[float, float], aspect: tuple[float, float], height: int, width: int
 ) -> tuple[Integers, NDArray[np.bool_]]:
     """Turn (N, 4) uniform numbers into crops by TensorFlow's rule: boxes (N, 4) and whether each is acceptable (N,).
@@ -121,3 +137,45 @@ def crop_candidates(
     top = np.floor(numbers[:, 2] * np.maximum(height - crop_height, 0))
     left = np.floor(numbers[:, 3] * np.maximum(width - crop_width, 0))
     return np.stack([top, left, crop_height, crop_width], axis=1).astype(np.int64), acceptable
+
+
+def torchvision_crops(
+    numbers: Floats, *, area: tuple[float, float], aspect: tuple[float, float], height: int, width: int
+) -> tuple[Integers, NDArray[np.bool_]]:
+    """Turn (N, 4) uniform numbers into crops by torchvision's rule: boxes (N, 4) and whether each fits (N,).
+
+    The area is uniform, the aspect ratio uniform in its logarithm, and offsets include their upper end.
+    """
+    target = _between(numbers[:, 1], *area) * height * width
+    ratio = np.exp(_between(numbers[:, 0], *np.log(aspect)))
+    crop_height, crop_width = np.rint(np.sqrt(target / ratio)), np.rint(np.sqrt(target * ratio))
+    fits = (crop_height > 0) & (crop_height <= height) & (crop_width > 0) & (crop_width <= width)
+    top = np.floor(numbers[:, 2] * np.maximum(height - crop_height + 1, 1))
+    left = np.floor(numbers[:, 3] * np.maximum(width - crop_width + 1, 1))
+    return np.stack([top, left, crop_height, crop_width], axis=1).astype(np.int64), fits
+
+
+def _whole(height: int, width: int, aspect: tuple[float, float]) -> tuple[int, int, int, int]:
+    return 0, 0, height, width
+
+
+def _central(height: int, width: int, aspect: tuple[float, float]) -> tuple[int, int, int, int]:
+    """Return the largest central crop whose aspect ratio is allowed, as torchvision does it."""
+    crop_height, crop_width = height, width
+    if width / height < aspect[0]:
+        crop_height = round(width / aspect[0])
+    elif width / height > aspect[1]:
+        crop_width = round(height * aspect[1])
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+class _CropRule(NamedTuple):
+    candidates: Callable[..., tuple[Integers, NDArray[np.bool_]]]
+    attempts: int
+    fallback: Callable[[int, int, tuple[float, float]], tuple[int, int, int, int]]
+
+
+CROP_RULES = {
+    "tensorflow": _CropRule(tensorflow_crops, 100, _whole),
+    "torchvision": _CropRule(torchvision_crops, 10, _central),
+}

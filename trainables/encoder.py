@@ -16,36 +16,70 @@ BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
 }
 
 
+class Normalise(nn.Module):
+    """(N, C, H, W) images with each channel's mean taken off and divided by its deviation; both (C,), in its state."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.to(torch.get_default_dtype()))
+        self.register_buffer("deviation", deviation.to(torch.get_default_dtype()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the normalised images."""
+        return (images - self.mean.view(1, -1, 1, 1)) / self.deviation.view(1, -1, 1, 1)
+
+
+class Colours(nn.Module):
+    """(N, C, H, W) images to each channel's mean and deviation over the image, (N, 2C): a baseline without weights."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return means, then deviations."""
+        deviations, means = torch.std_mean(images, dim=(2, 3), correction=0)
+        return torch.cat([means, deviations], dim=1)
+
+
 class Encoder(nn.Module):
-    """(N, 3, H, W) images to (N, `output_width`) features; parameters bear torchvision's names.
+    """(N, C, H, W) images to (N, `output_width`) features; parameters bear torchvision's names.
 
     Strided convolutions pad symmetrically and the max-pool is torchvision's (the reference pads it on the right and
     bottom only, which shifts it by a pixel); shortcuts are torchvision's (the reference projects in the first group of
     ResNet-18 and 34 too).
     """
 
-    def __init__(self, name: str, *, width_factor: float = 1.0, small_stem: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        width_factor: float = 1.0,
+        small_stem: bool,
+        channels: int = 3,
+        normalise: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.normalise = normalise or nn.Identity()
         block, depths = BLOCKS[name]
         width = max(1, round(64 * width_factor))
         if small_stem:
-            self.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=1, bias=False)
+            self.conv1 = nn.Conv2d(channels, width, kernel_size=3, stride=1, padding=1, bias=False)
             self.maxpool: nn.Module = nn.Identity()
         else:
-            self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+            self.conv1 = nn.Conv2d(channels, width, kernel_size=7, stride=2, padding=3, bias=False)
             self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.bn1 = GlobalBatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
-        channels = width
+        inputs = width
         for number, depth in enumerate(depths):
             planes = width * 2**number
-            setattr(self, f"layer{number + 1}", _group(block, channels, planes, depth, stride=1 if number == 0 else 2))
-            channels = planes * block.expansion
-        self.output_width = channels
+            setattr(self, f"layer{number + 1}", _group(block, inputs, planes, depth, stride=1 if number == 0 else 2))
+            inputs = planes * block.expansion
+        self.output_width = inputs
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the globally averaged features h, (N, output_width)."""
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        maps = self.maxpool(self.relu(self.bn1(self.conv1(self.normalise(images)))))
         for number in range(1, 5):
             maps = getattr(self, f"layer{number}")(maps)
         features: Tensor = maps.mean(dim=(2, 3))

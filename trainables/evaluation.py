@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trainables import metric_names as names
 from trainables.augment import evaluation_view
-from trainables.distributed import gather_rows, rank, sum_over_ranks, world_size
+from trainables.distributed import gather_rows, rank, sum_over_ranks, to_device, world_size
 from trainables.trial_data import Split, TrialData
 
 EVALUATION_BATCH = 256
@@ -37,17 +37,17 @@ def encode(encoder: nn.Module, data: TrialData, split: Split, *, image_size: int
     rows = split.rows[mine]
     pieces = []
     for start in range(0, len(rows), EVALUATION_BATCH):
-        images = data.pixels(rows[start : start + EVALUATION_BATCH]).to(device, non_blocking=True)
+        images = to_device(data.pixels(rows[start : start + EVALUATION_BATCH]), device)
         pieces.append(encoder(evaluation_view(images, image_size=image_size)))
     encoder.train(was_training)
     # A rank without any image still takes part in the sums.
-    features = torch.cat(pieces) if pieces else encoder_output(encoder, image_size, device)[:0]
+    features = torch.cat(pieces) if pieces else no_features(encoder, data, image_size, device)
     return Share(features, split.targets[mine].to(device), len(split))
 
 
-def encoder_output(encoder: nn.Module, image_size: int, device: torch.device) -> Tensor:
-    """Return the features of one black image, (1, F): their width."""
-    return encoder(torch.zeros(1, 3, image_size, image_size, device=device))  # type: ignore[no-any-return]
+def no_features(encoder: nn.Module, data: TrialData, image_size: int, device: torch.device) -> Tensor:
+    """Return (0, F): the width is that of a black image's features."""
+    return encoder(torch.zeros(1, data.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
 
 
 def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:

@@ -20,14 +20,17 @@ class Footprint:
     activations: int
     """Elements that the backward pass of one image keeps: each batch norm's input and each ReLU's output."""
 
-    def training_bytes(self, *, views: int, image_size: int, pairs: int, activation_bytes: int) -> int:
+    def training_bytes(
+        self, *, views: int, image_size: int, pairs: int, activation_bytes: int, momenta: int = 1
+    ) -> int:
         """Return the bytes of a training step on one worker with `views` views, of a global batch of `pairs`.
 
-        Weights, gradients and momenta in float32; activations in the given width; float views twice (before and after
-        augmentation); three (2 pairs)^2 float32 matrices of the contrastive loss.
+        Weights, gradients and `momenta` of each in float32; activations in the given width; float views twice (before
+        and after augmentation); three (2 pairs)^2 float32 matrices of the contrastive loss.
         """
         images = 2 * views * 3 * image_size**2 * 4
-        return 12 * self.parameters + views * self.activations * activation_bytes + images + 3 * (2 * pairs) ** 2 * 4
+        weights = 4 * (2 + momenta) * self.parameters
+        return weights + views * self.activations * activation_bytes + images + 3 * (2 * pairs) ** 2 * 4
 
 
 def footprint(config: SimCLRConfig, classes: int) -> Footprint:

@@ -23,9 +23,10 @@ def knn_top1(train: Share, held_out: Share, *, classes: int, neighbours: int, te
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
         cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(min(neighbours, len(bank)), dim=1)
-        votes = torch.zeros(len(cosines), classes, device=bank.device, dtype=bank.dtype)
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
-        votes.scatter_add_(1, bank_targets[nearest], ((cosines - cosines[:, :1]) / temperature).exp())
+        weights = ((cosines - cosines[:, :1]) / temperature).exp()
+        # A product, since scattered sums on a GPU come in any order.
+        votes = (weights.unsqueeze(1) @ functional.one_hot(bank_targets[nearest], classes).to(weights)).squeeze(1)
         correct += (votes.argmax(1) == held_out.targets[start : start + KNN_CHUNK]).sum()
     return float(sum_over_ranks(correct)) / held_out.total
 

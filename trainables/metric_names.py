@@ -19,5 +19,12 @@ ROC_AUC = "roc_auc"
 PR_AUC = "pr_auc"
 KNN_TOP1 = "knn_top1"
 
+FEATURE_RANK = "feature_rank"
+EMBEDDING_RANK = "embedding_rank"
+ALIGNMENT = "alignment"
+UNIFORMITY = "uniformity"
+COLLAPSED = "collapsed"
+"""1 where the embeddings tell images apart in fewer than three directions, else 0 (trainables/representation.py)."""
+
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""

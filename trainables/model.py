@@ -40,9 +40,23 @@ class Projector(nn.Sequential):
 class SimCLR(nn.Module):
     """Encoder, projector and simultaneous linear probe."""
 
-    def __init__(self, config: SimCLRConfig, classes: int) -> None:
+    def __init__(
+        self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(config.encoder, width_factor=config.width_factor, small_stem=config.small_stem)
+        # torch's layers draw weights as they are made; ours are drawn below, and the global generator stays as it was.
+        with torch.random.fork_rng(devices=[]):
+            self._build(config, classes, channels, normalise)
+        self._initialise(config.seed)
+
+    def _build(self, config: SimCLRConfig, classes: int, channels: int, normalise: nn.Module | None) -> None:
+        self.encoder = Encoder(
+            config.encoder,
+            width_factor=config.width_factor,
+            small_stem=config.small_stem,
+            channels=channels,
+            normalise=normalise,
+        )
         features = self.encoder.output_width
         self.projector = Projector(
             features,
@@ -51,7 +65,6 @@ class SimCLR(nn.Module):
             output_width=config.projector_output_width,
         )
         self.probe = nn.Linear(features, classes)
-        self._initialise(config.seed)
 
     def _initialise(self, seed: int) -> None:
         # Each part has its own stream, so that the classes or the projector don't change the encoder's weights.
@@ -65,7 +78,7 @@ class SimCLR(nn.Module):
         nn.init.zeros_(self.probe.bias)
 
     def forward(self, views: Tensor) -> Outputs:
-        """Return embeddings and probe logits of (N, 3, H, W) views."""
+        """Return embeddings and probe logits of (N, C, H, W) views."""
         features = self.encoder(views)
         return Outputs(self.projector(features), self.probe(features.detach()))
 

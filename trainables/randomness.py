@@ -19,6 +19,8 @@ class Stream(IntEnum):
     VIEW_A = 2
     VIEW_B = 3
     WEIGHTS = 4
+    HELD_OUT_VIEW_A = 5
+    HELD_OUT_VIEW_B = 6
 
 
 def random_words(seed: int, stream: Stream, index: int, count: int, *, block: int = 0) -> NDArray[np.uint64]:

@@ -13,7 +13,6 @@ import platform
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,15 +23,19 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables import metric_names as names
-from trainables.augment import two_views
-from trainables.config import SimCLRConfig
+from trainables.augment import evaluation_view, two_views
+from trainables.batch_norm import calibrate
+from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.distributed import gather_with_gradient, rank, sum_over_ranks, world_size
+from trainables.distributed import gather_with_gradient, rank, sum_over_ranks, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
-from trainables.errors import BadInputError, NonFiniteLossError
-from trainables.lars import LARS
+from trainables.encoder import Colours, Normalise
+from trainables.errors import BadInputError
+from trainables.evaluation import EVALUATION_BATCH
 from trainables.losses import contrast, widen
 from trainables.model import Outputs, SimCLR, parameter_groups
+from trainables.numerics import FiniteWatch, autocast, set_precision
+from trainables.optimiser import make_optimiser
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
 from trainables.trial_data import TrialData
@@ -68,24 +71,24 @@ class Trial:
                 f"batch_size: {config.batch_size} is not divisible by {self.world} workers; "
                 f"choose a multiple of {self.world}"
             )
+        set_precision(config.precision, device)
         self.data = TrialData(config, store)
         self.epoch = 0
         self.records: list[EpochRecord] = []
         self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
         # On the CPU channels_last is faster, but corrupts memory in narrow convolutions (docs/experiments.md).
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        if config.encoder == "pixels":
-            self.encoder: nn.Module = nn.Flatten()
+        normalise = Normalise(*self.data.channel_moments(device)) if config.normalisation == "train" else None
+        if config.encoder in UNTRAINABLE:
+            features = Colours() if config.encoder == "colours" else nn.Flatten()
+            self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(device)
             return
-        self.model = SimCLR(config, len(self.data.classes)).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        model = SimCLR(config, len(self.data.classes), channels=self.data.channels, normalise=normalise)
+        self.model = model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
         self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
-        self.optimiser = LARS(
-            parameter_groups(self.model, config.weight_decay),
-            lr=0.0,
-            momentum=config.momentum,
-            eeta=config.trust_coefficient,
-        )
+        self.optimiser = make_optimiser(config, parameter_groups(self.model, config.weight_decay))
+        self.watch = FiniteWatch(self._last_good)
 
     # Training
 
@@ -106,6 +109,7 @@ class Trial:
         for step in steps:
             rate = self._learning_rate(step)
             sums += self._step(step, rate)
+        self.watch.finish()
         # The contrastive terms are already global, the probe's are this rank's share.
         sums[3:] = sum_over_ranks(sums[3:])
         loss, accuracy, entropy, supervised_loss, supervised_accuracy = (sums / len(steps)).tolist()
@@ -126,11 +130,11 @@ class Trial:
         views = torch.cat([view_a, view_b]).to(memory_format=self.layout)
         outputs = self._forward(views)
         loss, metrics = self._loss(outputs, targets)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(f"the loss is {loss.item()} at step {step} (learning rate {rate:.4g})")
         self.optimiser.zero_grad(set_to_none=True)
         # DistributedDataParallel averages; gradients here are sums over ranks (trainables/distributed.py).
         (loss * self.world).backward()  # type: ignore[no-untyped-call]
+        # After the backward pass, since only then all ranks see the same numbers and stop together.
+        self.watch.look(step, rate, metrics[0], self.model.parameters())
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
@@ -147,12 +151,11 @@ class Trial:
             draw_view(self.config, stream, step, size, height=height, width=width).slice(mine)
             for stream in (Stream.VIEW_A, Stream.VIEW_B)
         )
-        images = self.data.pixels(self.data.train.rows[order]).to(self.device, non_blocking=True)
-        return images, self.data.train.targets[order].to(self.device, non_blocking=True), (draw_a, draw_b)
+        images = to_device(self.data.pixels(self.data.train.rows[order]), self.device)
+        return images, to_device(self.data.train.targets[order], self.device), (draw_a, draw_b)
 
     def _forward(self, views: Tensor) -> Outputs:
-        wide = nullcontext() if self.config.precision == "fp32" else torch.autocast(self.device.type, torch.bfloat16)
-        with wide:
+        with autocast(self.config.precision, self.device):
             outputs: Outputs = self.parallel(views)
         return outputs
 
@@ -187,11 +190,31 @@ class Trial:
     def evaluate_untrained(self) -> EpochRecord:
         """Evaluate the encoder as it was initialised, as epoch 0."""
         started = time.perf_counter()
+        if self.config.calibrate_batch_norm:
+            calibrate(self.encoder, self._train_batches())
         return self._keep(0, self._evaluator().everything(), time.perf_counter() - started)
 
+    def _train_batches(self) -> Iterator[Tensor]:
+        """Yield this rank's part of each whole batch of train, as it is evaluated, in the order of the first epoch."""
+        count = len(self.data.train)
+        share = min(EVALUATION_BATCH, count) // self.world
+        size = share * self.world
+        for start in range(0, count - size + 1, size):
+            first = start + self.rank * share
+            rows = self.data.train.rows[positions(self.config.seed, first, share, count)]
+            yield evaluation_view(to_device(self.data.pixels(rows), self.device), image_size=self.config.image_size)
+
     def _evaluator(self) -> Evaluator:
-        probe = self.model.probe if self.config.epochs > 0 else None
-        return Evaluator(self.config, self.data, self.encoder, probe, files=self.files, device=self.device)
+        trained = self.config.epochs > 0
+        return Evaluator(
+            self.config,
+            self.data,
+            self.encoder,
+            projector=self.model.projector if trained else None,
+            probe=self.model.probe if trained else None,
+            files=self.files,
+            device=self.device,
+        )
 
     # What stays
 
@@ -204,7 +227,7 @@ class Trial:
         self.epoch = epoch
         if self.rank == 0:
             last = epoch == self.config.epochs
-            if last and self.config.encoder != "pixels":
+            if last and self.config.encoder not in UNTRAINABLE:
                 weights = {"encoder": self.model.encoder.state_dict(), "probe": self.model.probe.state_dict()}
                 self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
             record = self.files.write_epoch(record)
@@ -242,6 +265,10 @@ class Trial:
             self.records = [EpochRecord.model_validate(record) for record in state["records"]]
             self.epoch = epoch
             return
+
+    def _last_good(self) -> str:
+        address = self.files.checkpoint_address()
+        return f"the last good checkpoint is {address}" if address else "no epoch was finished before"
 
     def finish(self) -> None:
         """Declare the trial finished."""

@@ -5,35 +5,43 @@ import torch
 from torch import Tensor, nn
 
 from trainables import metric_names as names
+from trainables.augment import one_view, unit_interval
 from trainables.config import SimCLRConfig
-from trainables.distributed import gather_rows, rank
-from trainables.evaluation import Share, classification_metrics, encode
+from trainables.distributed import gather_rows, rank, to_device, world_size
+from trainables.draws import ViewDraws, draw_view
+from trainables.evaluation import EVALUATION_BATCH, Share, classification_metrics, encode, no_features
 from trainables.frozen import LogisticRegression, knn_top1
-from trainables.trial_data import Split, TrialData
+from trainables.randomness import Stream
+from trainables.representation import label_free_metrics
+from trainables.trial_data import Rows, Split, TrialData
 from trainables.trial_files import TrialFiles
 
 
 class Evaluator:
-    """Evaluates an encoder with the probe that learns alongside (if any), kNN, and a logistic regression."""
+    """Evaluates an encoder with the probe that learns alongside, kNN, a logistic regression, and without labels.
+
+    Without `projector` and `probe` (nothing was trained) what needs them is left out.
+    """
 
     def __init__(
         self,
         config: SimCLRConfig,
         data: TrialData,
         encoder: nn.Module,
-        probe: nn.Module | None,
         *,
+        projector: nn.Module | None,
+        probe: nn.Module | None,
         files: TrialFiles,
         device: torch.device,
     ) -> None:
         self._config, self._data, self._files, self._device = config, data, files, device
-        self._encoder, self._probe = encoder, probe
+        self._encoder, self._projector, self._probe = encoder, projector, probe
 
     def selection(self, epoch: int) -> dict[str, float]:
         """Return the metrics of the split that settings are selected on, with kNN every `knn_every` epochs."""
         prefix = self._data.selection
         share = self._encode(self._data.evaluated[prefix])
-        metrics = self._probe_metrics(prefix, share)
+        metrics = self._probe_metrics(prefix, share) | self._label_free()
         if self._config.knn_every and epoch % self._config.knn_every == 0:
             metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(self._encode(self._data.train), share)
         return metrics
@@ -44,7 +52,7 @@ class Evaluator:
         regression = LogisticRegression(
             train, classes=len(self._data.classes), regularisation=self._config.linear_regularisation
         )
-        metrics: dict[str, float] = {}
+        metrics = self._label_free()
         for prefix, split in self._data.evaluated.items():
             share = self._encode(split)
             outputs = {"linear_logits": regression.logits(share.features)}
@@ -69,6 +77,34 @@ class Evaluator:
     def _probe_metrics(self, prefix: str, share: Share) -> dict[str, float]:
         metrics = classification_metrics(self._probe_logits(share), share, self._data.positive)
         return {f"{prefix}/{name}": value for name, value in metrics.items()}
+
+    @torch.no_grad()
+    def _label_free(self) -> dict[str, float]:
+        """Return rank, alignment and uniformity of two views of each image of the sample, the same at every epoch."""
+        if self._projector is None:
+            return {}
+        sample, config = self._data.sample, self._config
+        height, width = self._data.image_shape
+        mine = slice(rank(), None, world_size())
+        features = []
+        self._encoder.eval()
+        for stream in (Stream.HELD_OUT_VIEW_A, Stream.HELD_OUT_VIEW_B):
+            draws = draw_view(config, stream, 0, len(sample), height=height, width=width).slice(mine)
+            features.append(self._encode_views(sample.rows[mine], draws))
+        self._projector.eval()
+        embeddings = self._projector(torch.cat(features)).chunk(2)
+        everything = [gather_rows(rows, len(sample)) for rows in (features[0], *embeddings)]
+        metrics = label_free_metrics(everything[0], (everything[1], everything[2]))
+        return {f"{self._data.selection}/{name}": value for name, value in metrics.items()}
+
+    def _encode_views(self, rows: Rows, draws: ViewDraws) -> Tensor:
+        pieces = []
+        for start in range(0, len(rows), EVALUATION_BATCH):
+            part = slice(start, start + EVALUATION_BATCH)
+            images = unit_interval(to_device(self._data.pixels(rows[part]), self._device))
+            pieces.append(self._encoder(one_view(images, draws.slice(part), image_size=self._config.image_size)))
+        size = self._config.image_size
+        return torch.cat(pieces) if pieces else no_features(self._encoder, self._data, size, self._device)
 
     def _knn(self, train: Share, held_out: Share) -> float:
         return knn_top1(

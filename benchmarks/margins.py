@@ -1,0 +1,64 @@
+"""By how much a sweep's trials beat its baselines: mean difference over seeds with a 95 % t-interval.
+
+    python benchmarks/margins.py SWEEP [--storage PLACE] [--metric test/knn_top1 ...]
+
+For sweeps of one setting with several seeds. A baseline that has seeds itself is compared seed by seed, one that has
+none (raw pixels, colours) with its one number. The interval says how the seeds scatter; all share one test split.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from sweep.compare import BASELINE_LABELS, load, result_of
+from sweep.paths import DEFAULT_STORAGE
+from sweep.records import SweepStorage, TrialEntry
+
+CONFIDENCE = 0.95
+
+
+def margin(trained: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
+    """Return mean and ends of the t-interval of the paired differences; a single baseline value is everyone's pair."""
+    differences = np.asarray(trained) - np.asarray(baseline)
+    mean = float(differences.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * stats.sem(differences))
+    return mean, mean - half, mean + half
+
+
+def by_seed(entries: Sequence[TrialEntry], metrics: Mapping[str, Mapping[str, float]], name: str) -> list[float]:
+    """Return a metric of each trial, in the order of the seeds."""
+    ordered = sorted(entries, key=lambda entry: int(entry.config["seed"]))
+    return [metrics[entry.trial_id][name] for entry in ordered]
+
+
+def main() -> None:
+    """Print one line a metric and baseline."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep")
+    parser.add_argument("--storage", default=str(DEFAULT_STORAGE))
+    parser.add_argument("--metric", nargs="+", default=["test/knn_top1", "test/linear_top1"])
+    options = parser.parse_args()
+    storage = SweepStorage(options.storage)
+    sweep = load(storage, options.sweep)
+    metrics = {entry.trial_id: result_of(storage.trial(entry.trial_id)).metrics for entry in sweep.trials}
+    trained = [entry for entry in sweep.trials if entry.baseline is None]
+    for name in options.metric:
+        values = by_seed(trained, metrics, name)
+        print(f"{name}: trained {_percent(values)}")
+        for kind in dict.fromkeys(entry.baseline for entry in sweep.trials if entry.baseline):
+            baseline = by_seed([entry for entry in sweep.trials if entry.baseline == kind], metrics, name)
+            mean, low, high = margin(values, baseline)
+            print(
+                f"  above {BASELINE_LABELS[kind]} ({_percent(baseline)}): "
+                f"{100 * mean:+.1f} points, 95 % from {100 * low:+.1f} to {100 * high:+.1f}"
+            )
+
+
+def _percent(values: Sequence[float]) -> str:
+    return ", ".join(f"{100 * value:.1f}" for value in values)
+
+
+if __name__ == "__main__":
+    main()

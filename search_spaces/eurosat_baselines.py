@@ -1,0 +1,39 @@
+"""Does SimCLR beat what needs no training? One setting with 3 seeds against four baselines, on 3,000 EuroSAT tiles.
+
+    python -m sweep.data prepare eurosat --source EuroSAT        (any share of it: --fraction 0.11 makes 3,000)
+    python -m sweep.run --space eurosat_baselines
+    python benchmarks/margins.py eurosat_baselines
+
+ResNet-18 at 64 px, 10 epochs: about half an hour a seed on one core. Weak jitter and neither grayscale nor blur, since
+the colours of a satellite's tile say much of what it shows (docs/experiments.md has what helped and what didn't).
+"""
+
+from sweep.space import Grid, Objective, SearchSpace, Stage
+
+SPACE = SearchSpace(
+    name="eurosat_baselines",
+    description="SimCLR on EuroSAT, 3 seeds, against untrained encoders and six colour numbers",
+    base={
+        "dataset": "eurosat",
+        "image_size": 64,
+        "encoder": "resnet18",
+        "projector_layers": 2,
+        "batch_size": 64,
+        "epochs": 10,
+        "base_learning_rate": 4.0,
+        "warmup_epochs": 1.0,
+        "temperature": 0.25,
+        "jitter_strength": 0.2,
+        "grayscale_probability": 0.0,
+        "blur_probability": 0.0,
+    },
+    seeds=(0, 1, 2),
+    stages=(Stage("seeds", (Grid(),)),),
+    objective=Objective("test/knn_top1"),
+    baselines=("untrained", "calibrated", "colours", "pixels"),
+    columns=("test/linear_top1", "test/top1", "train/contrastive_accuracy"),
+    caveats=(
+        "one setting, so nothing is selected on the test split that is reported",
+        "three seeds share one test split: the intervals of benchmarks/margins.py are over seeds alone",
+    ),
+)

@@ -1,0 +1,20 @@
+"""The optimiser that a configuration asks for, over the groups of parameters that the reference treats alike."""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from trainables.config import SimCLRConfig
+from trainables.lars import LARS
+
+ADAM_BETA2 = 0.999
+
+
+def make_optimiser(config: SimCLRConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    """Return the optimiser of `groups` (params, weight_decay, adapt), its learning rate to be set before each step."""
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=True)
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=0.0, betas=(config.momentum, ADAM_BETA2), foreach=True)
+    return LARS(groups, lr=0.0, momentum=config.momentum, eeta=config.trust_coefficient)

@@ -1,0 +1,70 @@
+"""What a representation looks like without labels: effective rank, alignment, uniformity, and whether it collapsed."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables import metric_names as names
+from trainables.losses import NORM_FLOOR
+
+UNIFORMITY_SHARPNESS = 2.0
+COLLAPSED_RANK = 3.0
+COLLAPSED_SPREAD = 1e-5
+
+
+def effective_rank(rows: Tensor) -> float:
+    """Return RankMe of (N, D) rows: exp of the entropy of the singular values' shares, 1 to min(N, D).
+
+    Garrido et al. 2023, equation 1. All zeros count as rank 1, NaN or infinity gives NaN. From the eigenvalues of the
+    smaller Gram matrix, in float64.
+    """
+    wide = rows.double()
+    if not torch.isfinite(wide).all():
+        return math.nan
+    gram = wide.T @ wide if wide.shape[0] > wide.shape[1] else wide @ wide.T
+    singular = torch.linalg.eigvalsh(gram).clamp_min(0.0).sqrt()
+    shares = singular / singular.sum().clamp_min(torch.finfo(torch.float64).tiny)
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def alignment(a: Tensor, b: Tensor) -> float:
+    """Return the mean squared distance of partners on the unit sphere, 0 to 4; (N, D) each (Wang & Isola 2020)."""
+    return float((_on_sphere(a) - _on_sphere(b)).square().sum(1).mean())
+
+
+def uniformity(rows: Tensor) -> float:
+    """Return log of the mean of exp(-2 d^2) over all pairs of distinct rows on the unit sphere, (N, D), N > 1.
+
+    0 where all are alike, the lower the more evenly they are spread (Wang & Isola 2020).
+    """
+    distances = functional.pdist(_on_sphere(rows)).square()
+    return float((-UNIFORMITY_SHARPNESS * distances).logsumexp(0)) - math.log(max(len(distances), 1))
+
+
+def has_collapsed(embeddings: Tensor) -> bool:
+    """Return whether (N, D) embeddings tell images apart in fewer than three directions, or not at all.
+
+    Their mean is taken off first: right after the start batch norm's running statistics lag behind and add the same
+    vector to all. Trials that learnt had a centred rank of 7 and more from the first epoch on; steps that were too long
+    left 1 to 3 (docs/experiments.md). For D < 6 the limit is D / 2.
+    """
+    centred = embeddings.double() - embeddings.double().mean(0)
+    spread = float(centred.norm() / embeddings.double().norm().clamp_min(NORM_FLOOR))
+    return not (spread > COLLAPSED_SPREAD and effective_rank(centred) > min(COLLAPSED_RANK, embeddings.shape[1] / 2))
+
+
+def label_free_metrics(features: Tensor, embeddings: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Return the metrics of N images: features (N, F) of one view, embeddings (N, D) of two views each."""
+    return {
+        names.FEATURE_RANK: effective_rank(features),
+        names.EMBEDDING_RANK: effective_rank(embeddings[0]),
+        names.ALIGNMENT: alignment(*embeddings),
+        names.UNIFORMITY: uniformity(embeddings[0]),
+        names.COLLAPSED: float(has_collapsed(embeddings[0])),
+    }
+
+
+def _on_sphere(rows: Tensor) -> Tensor:
+    return functional.normalize(rows.double(), dim=1, eps=NORM_FLOOR)
