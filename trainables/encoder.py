@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from trainables.batch_norm import GlobalBatchNorm
+from trainables.randomness import Stream, normal
 
+CUT_STD = 0.87962566103423978
+"""What cutting a normal at two sigmas leaves of its deviation; TensorFlow's variance scaling divides by it."""
 BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet10": (BasicBlock, (1, 1, 1, 1)),
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -100,14 +103,13 @@ def _group(
     return nn.Sequential(*blocks)
 
 
-def initialise_encoder(encoder: Encoder, generator: torch.Generator) -> None:
-    """Draw every weight from `generator`: truncated normal of std 1 / sqrt(fan_in); the last gamma of a block is 0."""
-    for module in encoder.modules():
+def initialise_encoder(encoder: Encoder, seed: int) -> None:
+    """Draw every weight: a normal cut at two sigmas, of std 1 / sqrt(fan_in); the last gamma of a block is 0."""
+    for number, module in enumerate(encoder.modules()):
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
-            # TensorFlow's variance scaling divides by the std that cutting at two sigmas leaves.
-            std = math.sqrt(1.0 / fan_in) / 0.87962566103423978
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+            numbers = normal(seed, Stream.WEIGHTS, number, tuple(module.weight.shape), cut=2.0)
+            module.weight.data.copy_(torch.from_numpy(numbers / CUT_STD / math.sqrt(fan_in)))
         elif isinstance(module, BasicBlock):
             nn.init.zeros_(module.bn2.weight)
         elif isinstance(module, Bottleneck):

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from trainables.batch_norm import GlobalBatchNorm
 from trainables.config import SimCLRConfig
 from trainables.encoder import Encoder, initialise_encoder
-from trainables.randomness import Stream, random_words
+from trainables.randomness import Stream, normal
 
 DENSE_STD = 0.01
+PROJECTOR_BLOCK, PROBE_BLOCK = 1, 2  # the encoder's is 0
 
 
 class Outputs(NamedTuple):
@@ -67,14 +68,14 @@ class SimCLR(nn.Module):
         self.probe = nn.Linear(features, classes)
 
     def _initialise(self, seed: int) -> None:
-        # Each part has its own stream, so that the classes or the projector don't change the encoder's weights.
-        seeds = random_words(seed, Stream.WEIGHTS, 0, 3)
-        generators = [torch.Generator().manual_seed(int(word >> 1)) for word in seeds]
-        initialise_encoder(self.encoder, generators[0])
-        for module in self.projector:
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=DENSE_STD, generator=generators[1])
-        nn.init.normal_(self.probe.weight, std=DENSE_STD, generator=generators[2])
+        # Each layer of each part has its own block, so that neither the classes nor the projector nor the version of
+        # torch change the encoder's weights.
+        initialise_encoder(self.encoder, seed)
+        dense = [module for module in self.projector if isinstance(module, nn.Linear)]
+        for block, layers in ((PROJECTOR_BLOCK, dense), (PROBE_BLOCK, [self.probe])):
+            for number, layer in enumerate(layers):
+                numbers = normal(seed, Stream.WEIGHTS, number, tuple(layer.weight.shape), block=block)
+                layer.weight.data.copy_(torch.from_numpy(DENSE_STD * numbers))
         nn.init.zeros_(self.probe.bias)
 
     def forward(self, views: Tensor) -> Outputs:

@@ -5,11 +5,13 @@ same numbers. Raw words are turned into numbers here, since numpy promises the b
 distributions' methods.
 """
 
+import math
 from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 
 class Stream(IntEnum):
@@ -33,6 +35,21 @@ def uniform(seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, bl
     """Return float64 numbers in [0, 1) with 53 random bits, of the given shape."""
     words = random_words(seed, stream, index, int(np.prod(shape)), block=block)
     return (words >> np.uint64(11)).astype(np.float64).reshape(shape) * 2.0**-53
+
+
+def normal(
+    seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0, cut: float = math.inf
+) -> NDArray[np.float64]:
+    """Return standard normal numbers of the given shape, by the inverse of their distribution function.
+
+    With `cut` none is further from 0 than that, and their deviation is less than 1.
+    """
+    low, high = ndtr(-cut), ndtr(cut)
+    # The middle of each of the 2^53 steps, so that 0 and 1 are never asked for.
+    numbers: NDArray[np.float64] = ndtri(
+        low + (high - low) * (uniform(seed, stream, index, shape, block=block) + 2.0**-54)
+    )
+    return numbers
 
 
 @lru_cache(maxsize=2)
