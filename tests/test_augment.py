@@ -108,13 +108,9 @@ def slow_resize(rows: list[list[float]], size: int, *, table: bool) -> list[list
         total = sum(weight for _, weight in weights)
         return [(index, weight / total) for index, weight in weights]
 
-    return [
-        [
-            sum(a * b * rows[y][x] for y, a in taps(top, len(rows)) for x, b in taps(left, len(rows[0])))
-            for left in range(size)
-        ]
-        for top in range(size)
-    ]
+    down = [taps(top, len(rows)) for top in range(size)]
+    across = [taps(left, len(rows[0])) for left in range(size)]
+    return [[sum(a * b * rows[y][x] for y, a in vertical for x, b in flat) for flat in across] for vertical in down]
 
 
 @pytest.mark.parametrize("size", [6, 16, 21])
@@ -134,6 +130,20 @@ def test_crop_and_resize_equals_the_slow_oracle(size: int, content: str, table: 
             crop = image[channel, top : top + height, left : left + width].tolist()
             expected = slow_resize(crop, size, table=table)
             np.testing.assert_allclose(found[number, channel].numpy(), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [32, 64, 120])
+@pytest.mark.parametrize("source", [(33, 47), (120, 64)])
+def test_crop_and_resize_equals_the_slow_oracle_at_the_sizes_of_the_data(size: int, source: tuple[int, int]) -> None:
+    """Enlarged and made smaller, from odd and non-square images, in the float32 of a trial."""
+    height, width = source
+    images = torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
+    boxes = np.array([[0, 0, height, width], [5, 2, 17, 31], [height - 11, width - 9, 11, 9]])
+    found = augment.crop_and_resize(images, boxes, size)
+    for number, (top, left, rows, columns) in enumerate(boxes.tolist()):
+        crop = images[number, 0, top : top + rows, left : left + columns].tolist()
+        expected = slow_resize(crop, size, table=True)
+        np.testing.assert_allclose(found[number, 0].numpy(), expected, rtol=0, atol=2e-6)
 
 
 def test_whole_image_at_its_own_size_is_left_alone() -> None:
@@ -271,6 +281,25 @@ def test_blur_equals_the_slow_oracle_with_black_beyond_the_border() -> None:
             np.testing.assert_allclose(found[number, :, y, x], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [32, 33, 47, 64, 120])
+def test_blur_of_a_view_has_the_references_kernel_at_every_size(size: int) -> None:
+    """The whole square of taps at once, in float64, as wide as the size says."""
+    pixels = images_u8(0, 2, size, size)
+    config = WHOLE.model_copy(update={"blur_probability": 1.0, "blur_sigma": (1.0, 2.0), "blur_sigma_per": "image"})
+    drawn = draws(config, 2, size=(size, size))
+    found = augment.one_view(unit(pixels), drawn, image_size=size).numpy()
+    radius = {32: 1, 33: 1, 47: 2, 64: 3, 120: 6}[size]
+    black = np.pad(pixels.double().numpy() / 255.0, ((0, 0), (0, 0), (radius, radius), (radius, radius)))
+    for number, sigma in enumerate(drawn.sigma):
+        distances = np.arange(-radius, radius + 1) ** 2
+        kernel = np.exp(-(distances[:, None] + distances) / (2.0 * sigma**2))
+        expected = sum(
+            kernel[y, x] / kernel.sum() * black[number, :, y : y + size, x : x + size]
+            for y, x in np.ndindex(kernel.shape)
+        )
+        np.testing.assert_allclose(found[number], expected, rtol=0, atol=2e-6)
+
+
 def test_probabilities_of_zero_leave_the_plain_crop() -> None:
     images = unit(images_u8(0, 16, 48, 48))
     drawn = draws(PLAIN, 16, size=(48, 48))
@@ -316,6 +345,24 @@ def test_images_need_not_be_square(size: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [32, 64, 120])
+@pytest.mark.parametrize("source", [(33, 47), (50, 33), (64, 64)])
+def test_evaluation_view_equals_the_slow_oracle(size: int, source: tuple[int, int]) -> None:
+    """Over 32 px the central square of 7/8 of the shorter side, an odd rest's larger half before it; else the whole."""
+    pixels = images_u8(0, 1, *source)
+    top = left = 0
+    height, width = source
+    if size > 32:
+        side = {33: 29, 64: 56}[min(source)]
+        top, left = math.ceil((height - side) / 2), math.ceil((width - side) / 2)
+        height = width = side
+    found = augment.evaluation_view(pixels, image_size=size)[0].numpy()
+    for channel in range(3):
+        crop = pixels[0, channel, top : top + height, left : left + width].double() / 255.0
+        expected = np.clip(slow_resize(crop.tolist(), size, table=True), 0.0, 1.0)
+        np.testing.assert_allclose(found[channel], expected, rtol=0, atol=2e-6)
+
+
 def test_evaluation_leaves_small_images_alone_and_resizes_others_whole() -> None:
     pixels = images_u8(0, 2, 32, 32)
     assert torch.equal(augment.evaluation_view(pixels, image_size=32), unit(pixels))
@@ -342,7 +389,7 @@ def same(a: ViewDraws, b: ViewDraws) -> bool:
 
 
 def test_draws_are_a_function_of_seed_stream_and_step() -> None:
-    config = SimCLRConfig()
+    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
     drawn = draw_view(config, Stream.VIEW_A, 7, 40, height=64, width=64)
     np.random.seed(1)
     torch.manual_seed(1)

@@ -1,7 +1,8 @@
-"""Metrics against scikit-learn, kNN against a slow oracle, the logistic regression against scikit-learn's optimum."""
+"""Metrics against scikit-learn and torchmetrics, kNN against a slow oracle, the regression against its optimum."""
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn import linear_model
 from sklearn import metrics as sk
 from torch import Tensor
+from torchmetrics.functional import classification as tm
 
 from trainables.evaluation import Share, binary_metrics, classification_metrics
 from trainables.frozen import LogisticRegression, knn_top1
@@ -36,17 +38,20 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (10, 10), (10, 4), (43, 30)])
-def test_metrics_are_scikit_learns(seed: int, classes: int, present: int) -> None:
-    logits, targets = outputs(seed, count=157, classes=classes, present=present)
-    positive = np.zeros(classes, dtype=bool)
-    positive[[1, classes - 1]] = True
-    found = classification_metrics(torch.from_numpy(logits), share(logits, targets), torch.from_numpy(positive))
+def tied_outputs(seed: int, *, count: int, classes: int, present: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return outputs in which every row of logits serves about four images, and a third of the rows has two maxima."""
+    logits, _ = outputs(seed, count=count // 4, classes=classes, present=present)
+    random = np.random.default_rng(seed)
+    for row in logits[::3]:
+        row[random.permutation(classes)[:2]] = row.max() + 1.0
+    return logits[random.integers(0, len(logits), count)], random.integers(0, present, count)
+
+
+def by_scikit_learn(logits: NDArray[Any], targets: NDArray[Any], positive: NDArray[np.bool_]) -> dict[str, float]:
     said, truth = positive[logits.argmax(1)], positive[targets]
     scores = softmax(logits)[:, positive].sum(1)
     expected = {
-        "loss": sk.log_loss(targets, softmax(logits), labels=range(classes)),
+        "loss": sk.log_loss(targets, softmax(logits), labels=range(logits.shape[1])),
         "top1": sk.accuracy_score(targets, logits.argmax(1)),
         "sensitivity": sk.recall_score(truth, said),
         "specificity": sk.recall_score(truth, said, pos_label=False),
@@ -55,9 +60,59 @@ def test_metrics_are_scikit_learns(seed: int, classes: int, present: int) -> Non
         "roc_auc": sk.roc_auc_score(truth, scores),
         "pr_auc": sk.average_precision_score(truth, scores),
     }
-    if classes > 5:
-        expected["top5"] = sk.top_k_accuracy_score(targets, logits, k=5, labels=range(classes))
-    assert found == pytest.approx(expected, rel=1e-9)
+    if logits.shape[1] > 5:
+        expected["top5"] = sk.top_k_accuracy_score(targets, logits, k=5, labels=range(logits.shape[1]))
+    return expected
+
+
+def by_torchmetrics(logits: NDArray[Any], targets: NDArray[Any], positive: NDArray[np.bool_]) -> dict[str, float]:
+    outputs, labels, count = torch.from_numpy(logits), torch.from_numpy(targets), logits.shape[1]
+    said, truth = torch.from_numpy(positive[logits.argmax(1)]).long(), torch.from_numpy(positive[targets]).long()
+    # A sum a bit above 1 would be taken for a logit.
+    scores = torch.from_numpy(softmax(logits)[:, positive].sum(1).clip(0.0, 1.0))
+    expected = {
+        "top1": tm.multiclass_accuracy(outputs, labels, count, average="micro"),
+        "sensitivity": tm.binary_recall(said, truth),
+        "specificity": tm.binary_specificity(said, truth),
+        "accuracy": tm.binary_accuracy(said, truth),
+        "balanced_accuracy": tm.multiclass_accuracy(said, truth, 2, average="macro"),
+        "roc_auc": tm.binary_auroc(scores, truth),
+        "pr_auc": tm.binary_average_precision(scores, truth),
+    }
+    if count > 5:
+        expected["top5"] = tm.multiclass_accuracy(outputs, labels, count, average="micro", top_k=5)
+    return {name: value.item() for name, value in expected.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("classes", "present"), [(2, 2), (5, 5), (10, 10), (10, 4), (43, 30)])
+@pytest.mark.parametrize("drawn", [outputs, tied_outputs])
+@pytest.mark.parametrize(("library", "tolerance"), [(by_scikit_learn, 1e-9), (by_torchmetrics, 1e-6)])
+def test_metrics_are_the_libraries(
+    seed: int, classes: int, present: int, drawn: Callable[..., Any], library: Callable[..., Any], tolerance: float
+) -> None:
+    """Of equal largest logits all take the first; images of one score enter the curves together.
+
+    torchmetrics computes in float32.
+    """
+    logits, targets = drawn(seed, count=157, classes=classes, present=present)
+    positive = np.zeros(classes, dtype=bool)
+    positive[[1, classes - 1]] = True
+    found = classification_metrics(torch.from_numpy(logits), share(logits, targets), torch.from_numpy(positive))
+    expected = library(logits, targets, positive)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=tolerance)
+
+
+def test_top5_takes_the_first_classes_of_a_tie_as_top1_does() -> None:
+    """Conventions differ: scikit-learn takes the last classes of a tie, torch and torchmetrics whichever come up."""
+    random = np.random.default_rng(0)
+    logits, targets = random.integers(0, 3, (400, 12)).astype(float), random.integers(0, 12, 400)
+    found = classification_metrics(torch.from_numpy(logits), share(logits, targets), None)
+    assert found["top5"] == sk.top_k_accuracy_score(11 - targets, logits[:, ::-1], k=5, labels=range(12))
+    equal = torch.zeros(20, 10)
+    for label in (0, 4, 5, 9):
+        tied = classification_metrics(equal, share(equal.numpy(), np.full(20, label)), None)
+        assert (tied["top1"], tied["top5"]) == (float(label == 0), float(label < 5))
 
 
 def test_metrics_do_not_depend_on_the_order_of_images() -> None:

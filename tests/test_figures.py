@@ -5,7 +5,10 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from matplotlib.figure import Figure
+from sklearn import metrics as sk
+from torchmetrics.functional import classification as tm
 
 from sweep import confusion, figures
 from trainables import metric_names as names
@@ -73,6 +76,26 @@ def test_confusion_of_no_images_is_zero() -> None:
 def test_per_class_is_the_share_recognised_and_nan_without_images() -> None:
     accuracies = confusion.per_class(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]]))
     np.testing.assert_allclose(accuracies, [0.75, np.nan, 0.5])
+
+
+@pytest.mark.parametrize(("classes", "present"), [(2, 2), (7, 7), (7, 4), (43, 30)])
+def test_confusion_and_per_class_are_scikit_learns_and_torchmetrics(classes: int, present: int) -> None:
+    """Equal largest logits included; of an absent class scikit-learn says what it is told to, torchmetrics 0."""
+    generator = np.random.default_rng(classes + present)
+    labels = generator.permutation(classes)[generator.integers(0, present, 300)]
+    logits = generator.integers(0, 4, (300, classes)).astype(np.float32)
+    assert (np.sort(logits)[:, -2] == logits.max(1)).any()
+    said, every = logits.argmax(1), range(classes)
+    matrix = confusion.outputs_confusion(outputs(labels.tolist(), logits.tolist()), [str(name) for name in every])
+    assert matrix.tolist() == sk.confusion_matrix(labels, said, labels=every).tolist()
+    both = torch.from_numpy(logits), torch.from_numpy(labels)
+    assert matrix.tolist() == tm.multiclass_confusion_matrix(*both, classes).tolist()
+    found = confusion.per_class(matrix)
+    assert np.isnan(found).sum() == classes - len(set(labels.tolist()))
+    theirs = sk.recall_score(labels, said, labels=every, average=None, zero_division=np.nan)
+    np.testing.assert_allclose(found, theirs, rtol=1e-12)
+    in_torch = tm.multiclass_accuracy(*both, classes, average="none").numpy()
+    np.testing.assert_allclose(np.nan_to_num(found), in_torch, rtol=1e-6)
 
 
 def test_curves_show_both_series_at_their_epochs() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -39,14 +40,22 @@ def give_gradients(weights: list[nn.Parameter], seed: int) -> None:
 
 
 def slow_step(
-    weight: NDArray[Any], gradient: NDArray[Any], velocity: NDArray[Any], *, lr: float, decay: float, adapt: bool
+    weight: NDArray[Any],
+    gradient: NDArray[Any],
+    velocity: NDArray[Any],
+    *,
+    lr: float,
+    weight_decay: float,
+    adapt: bool,
+    momentum: float = 0.9,
+    eeta: float = 0.001,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return weight and velocity after one step of the reference, number by number."""
-    flat = [g + decay * w for g, w in zip(gradient.ravel().tolist(), weight.ravel().tolist(), strict=True)]
+    flat = [g + weight_decay * w for g, w in zip(gradient.ravel().tolist(), weight.ravel().tolist(), strict=True)]
     weight_norm = math.sqrt(sum(w * w for w in weight.ravel().tolist()))
     gradient_norm = math.sqrt(sum(g * g for g in flat))
-    ratio = 0.001 * weight_norm / gradient_norm if adapt and weight_norm > 0 and gradient_norm > 0 else 1.0
-    moved = [0.9 * v + lr * ratio * g for v, g in zip(velocity.ravel().tolist(), flat, strict=True)]
+    ratio = eeta * weight_norm / gradient_norm if adapt and weight_norm > 0 and gradient_norm > 0 else 1.0
+    moved = [momentum * v + lr * ratio * g for v, g in zip(velocity.ravel().tolist(), flat, strict=True)]
     new_velocity = np.array(moved).reshape(weight.shape)
     return weight - new_velocity, new_velocity
 
@@ -94,9 +103,30 @@ def test_equals_the_slow_oracle() -> None:
                 weight.grad.numpy(),
                 velocities[index],
                 lr=1.0 / (step + 1),
-                decay=0.05 if index < 2 else 0.0,
+                weight_decay=0.05 if index < 2 else 0.0,
                 adapt=index < 2,
             )
+        optimiser.step()
+        for weight, value in zip(weights, values, strict=True):
+            np.testing.assert_allclose(weight.detach().numpy(), value, rtol=1e-12, atol=1e-14)
+
+
+def test_each_group_keeps_its_own_settings() -> None:
+    weights = parameters(7)
+    settings_of = [
+        {"lr": 0.5, "momentum": 0.0, "weight_decay": 0.1, "eeta": 0.01, "adapt": True},
+        {"lr": 2.0, "momentum": 0.99, "weight_decay": 0.2, "eeta": 0.1, "adapt": True},
+        {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.3, "eeta": 0.2, "adapt": False},
+    ]
+    optimiser = LARS([{"params": [w], **own} for w, own in zip(weights, settings_of, strict=True)], lr=9.0)
+    values = [weight.detach().numpy().copy() for weight in weights]
+    velocities = [np.zeros_like(value) for value in values]
+    for step in range(3):
+        give_gradients(weights, step)
+        for index, own in enumerate(settings_of):
+            gradient = weights[index].grad
+            assert gradient is not None
+            values[index], velocities[index] = slow_step(values[index], gradient.numpy(), velocities[index], **own)  # type: ignore[arg-type]
         optimiser.step()
         for weight, value in zip(weights, values, strict=True):
             np.testing.assert_allclose(weight.detach().numpy(), value, rtol=1e-12, atol=1e-14)
@@ -163,28 +193,63 @@ def test_closure_is_called_with_gradients_on() -> None:
     assert weight.tolist() == [-1.0, -1.0]
 
 
+def slow_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:
+    """Return the reference's learning rate; half a cosine is the square of a quarter of a sine, run backwards."""
+    if step < warmup_steps:
+        return float(Fraction(step, warmup_steps) * Fraction(peak))
+    left = Fraction(max(total_steps - step, 0), max(total_steps - warmup_steps, 1))
+    return peak * math.sin(math.pi / 2 * left) ** 2
+
+
 @pytest.mark.parametrize("case", ["c0", "c1", "c2", "c3"])
 def test_learning_rates_of_the_reference(case: str) -> None:
+    """The reference's at the steps that it gives, and a slow oracle's at every step."""
     numbers = golden("schedule.npz")
-    count, size, epochs = (int(numbers[f"{case}_{name}"]) for name in ("num_examples", "batch_size", "epochs"))
+    names = ("num_examples", "batch_size", "epochs", "warmup_epochs")
+    count, size, epochs, warmup = (int(numbers[f"{case}_{name}"]) for name in names)
     scaling: Literal["linear", "sqrt"] = "sqrt" if str(numbers[f"{case}_scaling"]) == "sqrt" else "linear"
-    base = float(numbers[f"{case}_base"])
-    assert Steps(count, size, epochs).total == int(numbers[f"{case}_total_steps"])
-    found = [
-        learning_rate(
-            int(step),
-            base=base,
-            batch_size=size,
+    base, total = float(numbers[f"{case}_base"]), int(numbers[f"{case}_total_steps"])
+    assert Steps(count, size, epochs).total == total
+    run: dict[str, Any] = {"base": base, "batch_size": size, "num_examples": count, "epochs": epochs}
+    found = np.array([learning_rate(step, **run, warmup_epochs=warmup, scaling=scaling) for step in range(total + 2)])
+    # Keras computes in float32: to a part in a million of the peak.
+    peak = base * math.sqrt(size) if scaling == "sqrt" else base * size / 256
+    np.testing.assert_allclose(
+        found[numbers[f"{case}_steps"]], numbers[f"{case}_learning_rate"], rtol=0, atol=1e-6 * peak
+    )
+    shape: dict[str, Any] = {"peak": peak, "warmup_steps": warmup * count // size, "total_steps": total}
+    expected = [slow_rate(step, **shape) for step in range(total + 2)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14 * peak)
+
+
+@FEW
+@given(
+    data=st.data(),
+    batch_size=st.integers(2, 300),
+    epochs=st.integers(1, 9),
+    warmup_epochs=st.sampled_from([0.0, 0.25, 1.0, 2.5, 10.0, 400.0]),
+    scaling=st.sampled_from(["linear", "sqrt"]),
+)
+def test_learning_rate_equals_the_slow_oracle_at_every_step_of_any_run(
+    data: st.DataObject, batch_size: int, epochs: int, warmup_epochs: float, scaling: Literal["linear", "sqrt"]
+) -> None:
+    """No warm-up, fractions of an epoch, and warm-ups that outlast the run included."""
+    count = data.draw(st.integers(batch_size, 20 * batch_size))
+    total = count * epochs // batch_size + 1
+    peak = 0.3 * math.sqrt(batch_size) if scaling == "sqrt" else 0.3 * batch_size / 256
+    warmup_steps = int(Fraction(warmup_epochs) * count / batch_size)
+    for step in range(total):
+        found = learning_rate(
+            step,
+            base=0.3,
+            batch_size=batch_size,
             num_examples=count,
             epochs=epochs,
-            warmup_epochs=int(numbers[f"{case}_warmup_epochs"]),
+            warmup_epochs=warmup_epochs,
             scaling=scaling,
         )
-        for step in numbers[f"{case}_steps"]
-    ]
-    # Keras computes in float32: to a part in a million of the peak.
-    peak = scaled_learning_rate(base, size, scaling)
-    np.testing.assert_allclose(found, numbers[f"{case}_learning_rate"], rtol=0, atol=1e-6 * peak)
+        expected = slow_rate(step, peak=peak, warmup_steps=warmup_steps, total_steps=total)
+        assert found == pytest.approx(expected, rel=0, abs=1e-14 * peak)
 
 
 SMALL_RUN: dict[str, Any] = {"base": 0.5, "batch_size": 64, "num_examples": 1000, "epochs": 8}

@@ -64,7 +64,7 @@ def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None
     sums[:-2] = torch.bincount(cells, minlength=classes * classes)
     sums[-2] = functional.cross_entropy(logits, share.targets, reduction="sum")
     if classes > 5:
-        sums[-1] = (logits.topk(5, dim=1).indices == share.targets[:, None]).sum()
+        sums[-1] = (_rank_of_target(logits, share.targets) < 5).sum()
     sums = sum_over_ranks(sums).cpu()
     confusion = sums[:-2].view(classes, classes)
     metrics = {
@@ -77,6 +77,16 @@ def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None
         metrics |= binary_metrics(_fold(confusion, positive))
         metrics |= _curve_areas(logits, share, positive.to(logits.device))
     return metrics
+
+
+def _rank_of_target(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return how many classes come before the target's (n,): those of a larger logit, or of an equal one and earlier.
+
+    topk leaves the order of ties open; this one agrees with argmax.
+    """
+    own = logits.gather(1, targets[:, None])
+    earlier = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
+    return ((logits > own) | ((logits == own) & earlier)).sum(1)
 
 
 def _fold(confusion: Tensor, positive: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ class Contrast(NamedTuple):
 def nt_xent(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Tensor:
     """Return equation 2.3, the mean over 2N anchors of -log softmax of the partner's cosine / temperature.
 
-    z_a, z_b: (N, D) embeddings of the two views, any float dtype, any norm (zero vectors count as orthogonal to all).
-    float32 or wider inside; the row maximum is subtracted, so small temperatures don't overflow.
+    z_a, z_b: (N, D) embeddings of the two views, any float dtype, any norm that float32 holds (zero vectors count as
+    orthogonal to all). float32 or wider inside; the row maximum is subtracted, so small temperatures don't overflow.
     """
     return contrast(z_a, z_b, temperature=temperature).loss
 
