@@ -1,22 +1,33 @@
-"""One seed has one trajectory: by number of workers, by restart, and whether or not the probe is looked at."""
+"""One seed has one trajectory, by any number of workers, and nothing else decides it (test_restart.py: restarts)."""
 
-from collections.abc import Callable
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from process_group import on_ranks, single_thread
+from sample_data import write_eurosat
+from torch import Tensor
 
+from trainables import metric_names as names
 from trainables.config import SimCLRConfig
+from trainables.data import rows
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
+from trainables.distributed import sum_over_ranks
 from trainables.errors import BadInputError
 from trainables.simclr import Trial, train
 from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, FailureRecord, TrialFiles
+from trainables.trial_files import EpochRecord, TrialFiles
 
 SMALL = SimCLRConfig(
     dataset="digits",
@@ -35,6 +46,28 @@ SMALL = SimCLRConfig(
 )
 
 
+WIDE = SimCLRConfig(
+    dataset="digits",
+    image_size=32,
+    encoder="resnet18",
+    stem="large",  # cheap
+    batch_size=16,
+    epochs=7,
+    warmup_epochs=2,
+    base_learning_rate=3.2,  # 0.2 at the peak, after step 6
+    temperature=0.5,  # at 0.25 rounding alone grows to 4e-9 of a gradient in 20 steps
+    max_train_images=50,
+)
+STEPS, SNAPSHOTS = 20, (1, 10, 20)
+AGREEMENT = 1e-9
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     root = tmp_path_factory.mktemp("data")
@@ -50,35 +83,51 @@ def run(config: SimCLRConfig, store: ImageStore, folder: Path) -> list[EpochReco
     return list(train(config, store=store, files=files_in(folder), device=torch.device("cpu")))
 
 
-def _work(rank: int, world: int, rendezvous: str, body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Compute in `dtype`: in float64 what only rounding makes differ agrees to 1e-9."""
+    torch.set_default_dtype(dtype)
     try:
-        body(*arguments)
+        yield
     finally:
-        dist.destroy_process_group()
-
-
-def on_ranks(world: int, tmp_path: Path, body: Callable[..., None], *arguments: Any) -> None:
-    rendezvous = tmp_path / f"rendezvous-{world}-{len(list(tmp_path.iterdir()))}"
-    mp.spawn(_work, args=(world, str(rendezvous), body, arguments), nprocs=world)  # type: ignore[no-untyped-call]
+        torch.set_default_dtype(torch.float32)
 
 
 def _train_double(store_path: str, folder: str, config: SimCLRConfig) -> None:
-    torch.set_default_dtype(torch.float64)
-    try:
+    with default_dtype(torch.float64):
         run(config, ImageStore(Path(store_path)), Path(folder))
-    finally:
-        torch.set_default_dtype(torch.float32)
+
+
+def largest_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """Return the largest difference of a tensor in units of its largest value; NaN where one of them has one."""
+    assert found.keys() == expected.keys()
+    pairs = [(found[name].double(), tensor.double()) for name, tensor in expected.items()]
+    differing = [(a - b).abs().max() / b.abs().max() for a, b in pairs if not torch.equal(a, b)]
+    return float(torch.stack(differing).max()) if differing else 0.0
+
+
+def tolerance(metric: str) -> float:
+    if names.LINEAR in metric:
+        return 1e-4  # a search that ends within a tolerance
+    # Effective ranks take square roots of eigenvalues, where those that are zero but for rounding weigh 1e-8.
+    return 1e-6 if metric.endswith("_rank") else AGREEMENT
+
+
+def assert_same_end(found: TrialFiles, expected: TrialFiles) -> None:
+    """Compare every epoch's metrics and the final weights of two trials in float64."""
+    for mine, theirs in zip(expected.epochs(), found.epochs(), strict=True):
+        assert mine.metrics.keys() == theirs.metrics.keys()
+        for name, value in mine.metrics.items():
+            if name != names.IMAGES_PER_SECOND:
+                assert theirs.metrics[name] == pytest.approx(value, rel=tolerance(name), abs=1e-9), (mine.epoch, name)
+    weights = [files.load_checkpoint(SMALL.epochs, torch.device("cpu"))["model"] for files in (found, expected)]
+    assert largest_difference(*weights) <= AGREEMENT
 
 
 @pytest.fixture(scope="module")
 def one_worker(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> TrialFiles:
     folder = tmp_path_factory.mktemp("one")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     _train_double(str(store.path), str(folder), SMALL)
-    torch.set_num_threads(threads)
     return files_in(folder)
 
 
@@ -87,16 +136,7 @@ def test_workers_follow_one_trajectory(world: int, one_worker: TrialFiles, store
     """Batch 20 straddles epochs of 50, 31 test images leave uneven shares, and all must count exactly once."""
     on_ranks(world, tmp_path, _train_double, str(store.path), str(tmp_path / "trial"), SMALL)
     several = files_in(tmp_path / "trial")
-    for mine, theirs in zip(one_worker.epochs(), several.epochs(), strict=True):
-        for name, value in mine.metrics.items():
-            if name != "train/images_per_second":
-                # The regression is a search that ends within a tolerance; all else is arithmetic.
-                relative = 1e-4 if "linear_" in name else 1e-8
-                assert theirs.metrics[name] == pytest.approx(value, rel=relative, abs=1e-9), (mine.epoch, name)
-    device = torch.device("cpu")
-    expected, found = one_worker.load_checkpoint(2, device)["model"], several.load_checkpoint(2, device)["model"]
-    for name, weights in expected.items():
-        torch.testing.assert_close(found[name], weights, rtol=1e-8, atol=1e-9, msg=name)
+    assert_same_end(several, one_worker)
     for split in ("val", "test"):
         mine_table, their_table = one_worker.outputs(split), several.outputs(split)
         assert mine_table is not None
@@ -105,54 +145,64 @@ def test_workers_follow_one_trajectory(world: int, one_worker: TrialFiles, store
         assert mine_table["label"] == their_table["label"]
 
 
-def test_resumed_trial_is_bit_identical(store: ImageStore, tmp_path: Path) -> None:
-    whole = run(SMALL, store, tmp_path / "whole")
-    broken = files_in(tmp_path / "broken")
-    unfinished = train(SMALL, store=store, files=broken, device=torch.device("cpu"))
-    first = next(unfinished)
-    unfinished.close()
-    rest = run(SMALL, store, tmp_path / "broken")
-    assert [record.epoch for record in (first, *rest)] == [record.epoch for record in whole]
-    for name, value in whole[-1].metrics.items():
-        if name != "train/images_per_second":
-            assert rest[-1].metrics[name] == value, name
-    device = torch.device("cpu")
-    expected = files_in(tmp_path / "whole").load_checkpoint(2, device)
-    found = broken.load_checkpoint(2, device)
-    for name, weights in expected["model"].items():
-        assert torch.equal(found["model"][name], weights), name
-    for key, state in expected["optimiser"]["state"].items():
-        assert torch.equal(found["optimiser"]["state"][key]["momentum_buffer"], state["momentum_buffer"])
+def test_two_workers_go_on_where_one_stopped(one_worker: TrialFiles, store: ImageStore, tmp_path: Path) -> None:
+    moved = files_in(tmp_path / "trial")
+    with default_dtype(torch.float64):
+        alone = train(SMALL, store=store, files=moved, device=torch.device("cpu"))
+        first = next(alone)
+        alone.close()
+    on_ranks(2, tmp_path, _train_double, str(store.path), str(tmp_path / "trial"), SMALL)
+    assert moved.epochs()[0] == first
+    assert_same_end(moved, one_worker)
 
 
-def test_torn_checkpoint_falls_back_and_first_record_stands(
-    store: ImageStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = SMALL.model_copy(update={"epochs": 3})
-    files = files_in(tmp_path)
-    unfinished = train(config, store=store, files=files, device=torch.device("cpu"))
-    records = [next(unfinished), next(unfinished)]
-    unfinished.close()
-    newest = tmp_path / "checkpoints" / "000002.pt"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    again = run(config, store, tmp_path)
-    assert "epoch 2 can't be read" in capsys.readouterr().out
-    assert [record.epoch for record in again] == [2, 3]
-    assert again[0] == records[1]
+def _follow(store_path: str, config: SimCLRConfig, dtype: torch.dtype, folder: str) -> None:
+    """Take STEPS steps: alone, write down what they lead to; in a group, how far each rank is from that."""
+    with default_dtype(dtype):
+        unused = files_in(Path(folder) / "unused")
+        trial = Trial(config, store=ImageStore(Path(store_path)), files=unused, device=torch.device("cpu"))
+        trial.model.train()
+        losses = {}
+        differences: dict[str, list[float]] = {}
+        for step in range(STEPS):
+            metrics = trial._step(step, trial._learning_rate(step))
+            losses[f"contrastive {step}"], losses[f"supervised {step}"] = metrics[0], sum_over_ranks(metrics)[3]
+            if step + 1 in SNAPSHOTS:
+                path = Path(folder) / f"after-{step + 1}.pt"
+                seen = _state(trial) | {"loss": losses}
+                if trial.world == 1:
+                    torch.save(seen, path)
+                    continue
+                expected = torch.load(path, mmap=True)
+                for kind, tensors in seen.items():
+                    differences.setdefault(kind, []).append(largest_difference(tensors, expected[kind]))
+        (Path(folder) / f"differences-{trial.world}-{trial.rank}.json").write_text(json.dumps(differences))
 
 
-def test_new_attempt_clears_the_failure_of_the_last(store: ImageStore, tmp_path: Path) -> None:
-    files = files_in(tmp_path)
-    files.write_failure(FailureRecord(time_ms=1, kind="crash", message="it fell over"))
-    attempt = train(SMALL, store=store, files=files, device=torch.device("cpu"))
-    next(attempt)
-    attempt.close()
-    assert files.failure() is None
+def _state(trial: Trial) -> dict[str, dict[str, Any]]:
+    named = dict(trial.model.named_parameters())
+    return {
+        "gradient": {name: weight.grad for name, weight in named.items()},
+        "parameter": {name: weight.detach() for name, weight in named.items()},
+        "buffer": dict(trial.model.named_buffers()),
+        "momentum": {name: trial.optimiser.state[weight]["momentum_buffer"] for name, weight in named.items()},
+    }
 
 
-def test_finished_trial_yields_nothing(store: ImageStore, tmp_path: Path) -> None:
-    assert len(run(SMALL, store, tmp_path)) == 2
-    assert run(SMALL, store, tmp_path) == []
+@pytest.mark.slow
+def test_every_step_of_a_wide_encoder_is_the_same_on_several_workers(store: ImageStore, tmp_path: Path) -> None:
+    """At full width and through the peak of the learning rate; every rank is compared, and prints its figures."""
+    _follow(str(store.path), WIDE, torch.float64, str(tmp_path))
+    for world in (2, 4):
+        on_ranks(world, tmp_path, _follow, str(store.path), WIDE, torch.float64, str(tmp_path))
+        for rank in range(world):
+            differences = json.loads((tmp_path / f"differences-{world}-{rank}.json").read_text())
+            print(f"rank {rank} of {world}, after steps {SNAPSHOTS}: {differences}")
+            assert set(differences) == {"gradient", "parameter", "buffer", "momentum", "loss"}
+            for kind, values in differences.items():
+                assert np.max(values) <= AGREEMENT, (world, rank, kind, values)
+    for file in tmp_path.glob("after-*.pt"):
+        file.unlink()  # half a gigabyte, and pytest keeps folders
 
 
 def test_probe_does_not_change_the_encoder(store: ImageStore, tmp_path: Path) -> None:
@@ -185,3 +235,87 @@ def test_batch_larger_than_train_is_refused(store: ImageStore) -> None:
     config = SMALL.model_copy(update={"batch_size": 60})
     with pytest.raises(BadInputError, match=r"batch_size: 60 is larger than the 50 train images of digits"):
         Trial(config, store=store, files=files_in(Path("unused")), device=torch.device("cpu"))
+
+
+def history(records: list[EpochRecord]) -> list[str]:
+    """Return all that epochs gave, but for how fast they were, to the last bit."""
+    metrics = [{**record.metrics, names.IMAGES_PER_SECOND: 0.0} for record in records]
+    return [repr(values) for values in metrics]
+
+
+def generator_states() -> bytes:
+    """Return where the generators stand that all code of a process shares."""
+    return pickle.dumps((torch.get_rng_state().numpy(), np.random.get_state(), random.getstate()))
+
+
+@pytest.fixture
+def shared_generators() -> Iterator[None]:
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    yield
+    torch.set_rng_state(before[0])
+    np.random.set_state(before[1])
+    random.setstate(before[2])
+
+
+@pytest.mark.usefixtures("shared_generators")
+def test_shared_generators_are_neither_read_nor_moved(store: ImageStore, tmp_path: Path) -> None:
+    results = []
+    for number in (1, 2):
+        torch.manual_seed(number)
+        np.random.seed(number)
+        random.seed(number)
+        before = generator_states()
+        records = run(SMALL, store, tmp_path / str(number))
+        assert generator_states() == before
+        state = files_in(tmp_path / str(number)).load_checkpoint(SMALL.epochs, torch.device("cpu"))
+        results.append((history(records), state["model"]))
+    assert results[0][0] == results[1][0]
+    assert largest_difference(results[0][1], results[1][1]) == 0.0
+
+
+def test_another_seed_is_another_trajectory(store: ImageStore) -> None:
+    trials = [
+        Trial(SMALL.model_copy(update={"seed": seed}), store=store, files=files_in(Path()), device=torch.device("cpu"))
+        for seed in (0, 1)
+    ]
+    (images_a, _, draws_a), (images_b, _, draws_b) = (trial._batch(0) for trial in trials)
+    assert not torch.equal(images_a, images_b)
+    assert all((a.boxes != b.boxes).any() for a, b in zip(draws_a, draws_b, strict=True))
+    for name, weights in trials[0].model.named_parameters():
+        if weights.dim() > 1:  # all but batch norm and biases, which start at 1 and 0
+            assert not torch.equal(weights, trials[1].model.get_parameter(name)), name
+
+
+def test_trajectory_does_not_depend_on_how_the_store_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_eurosat(tmp_path / "in", images=6)
+    config = SMALL.model_copy(update={"dataset": "eurosat", "epochs": 1, "max_train_images": None, "positive": ()})
+    made = []
+    for threads, batch_bytes in ((1, rows.BATCH_BYTES), (1, 40_000), (3, 40_000)):
+        root = tmp_path / f"{threads}-{batch_bytes}"
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "BATCH_BYTES", batch_bytes)
+            patch.setattr(os, "sched_getaffinity", lambda _, count=threads: set(range(count)))
+            prepare("eurosat", source=source, root=root)
+        store = ImageStore.open("eurosat", root)
+        assert len(store._batches) == (20 if batch_bytes == 40_000 else 1)
+        shuffled = np.random.default_rng(0).permutation(len(store))
+        splits = [store.split(name).tolist() for name in ("train", "test")]
+        content = store.fingerprint, store.names(shuffled), splits, store.images(shuffled).numpy().tobytes()
+        made.append((content, history(run(config, store, root / "trial"))))
+    assert made[0] == made[1] == made[2]
+
+
+WITHOUT_THE_SERVICE = (
+    "import sys; sys.modules.update(dict.fromkeys(('ray', 'mlflow', 'sweep'))); "  # None: importing them raises
+    "from trainables.command_line import run; run(sys.argv[1:])"
+)
+
+
+def test_a_trial_needs_no_ray_mlflow_or_sweep(store: ImageStore, tmp_path: Path) -> None:
+    fields = ("dataset", "image_size", "encoder", "width_factor", "batch_size", "epochs", "max_train_images")
+    settings = [f"--set={name}={getattr(SMALL, name)}" for name in fields]
+    command = [sys.executable, "-c", WITHOUT_THE_SERVICE, f"--output={tmp_path}", "--threads=1", *settings]
+    environment = os.environ | {"SWEEP_DATA": str(store.path.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert "finished after 2 epochs" in done.stdout

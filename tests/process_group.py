@@ -1,0 +1,56 @@
+"""Fresh processes for tests, and real process groups of them that talk over gloo.
+
+They are forked from a server that has imported what a trial needs, which takes several seconds, and computed nothing.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+multiprocessing.set_forkserver_preload(["pytest", "trainables.simclr"])
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Compute here as the processes below do; where cores are busy this is many times faster, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def exit_code(body: Callable[..., None], *arguments: Any) -> int | None:
+    """Run `body`, a function of a module, in a process with one thread; return how it ended: -9 for SIGKILL."""
+    process = multiprocessing.get_context("forkserver").Process(target=_alone, args=(body, arguments))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _alone(body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    body(*arguments)
+
+
+def on_ranks(world: int, tmp_path: Path, body: Callable[..., None], *arguments: Any) -> None:
+    """Run `body` on every rank of a new group, with one thread each; raises what a rank raised."""
+    rendezvous = tmp_path / f"rendezvous-{world}-{len(list(tmp_path.iterdir()))}"
+    work = (world, str(rendezvous), body, arguments)
+    mp.start_processes(_work, args=work, nprocs=world, start_method="forkserver")  # type: ignore[no-untyped-call]
+
+
+def _work(rank: int, world: int, rendezvous: str, body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+    try:
+        body(*arguments)
+    finally:
+        dist.destroy_process_group()
