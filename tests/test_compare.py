@@ -75,5 +75,18 @@ def test_terminal_shows_what_a_reader_needs() -> None:
     assert "3/50" in shown
 
 
+def test_a_collapsed_trial_is_marked_in_its_row_and_below() -> None:
+    sweep = record()
+    found = results(sweep)
+    entry = next(entry for entry in sweep.trials if entry.baseline is None)
+    metrics = {"test/top1": 0.3, "test/collapsed": 1.0}
+    found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
+    stream = io.StringIO()
+    print_comparison(sweep, compare(sweep, found.__getitem__), Console(file=stream, width=200))
+    lines = stream.getvalue().splitlines()
+    assert sum("finished, COLLAPSED" in line for line in lines) == 1
+    assert sum(f"{entry.name} collapsed: its embeddings" in line for line in lines) == 1
+
+
 def test_durations_read() -> None:
     assert [duration(value) for value in (3.14, 245, 12_000)] == ["3.1 s", "4 min 05 s", "3 h 20 min"]

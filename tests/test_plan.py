@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from search_spaces.eurosat_baselines import SPACE as EUROSAT_BASELINES
 from search_spaces.eurosat_grid import SPACE as EUROSAT
 from search_spaces.quickstart import SPACE as QUICKSTART
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.decide import decide
 from sweep.plan import DataSize, Plan, extend, make_plan, needs
 from sweep.space import Best, Grid, Objective, SearchSpace, Stage, load_space
+from trainables.config import UNTRAINABLE
 from trainables.errors import BadInputError
 
 SIZES = {
@@ -91,6 +94,23 @@ def test_assignments_replace_axes_and_make_new_ones() -> None:
     assert len(set(names)) == len(names)
     assert sum(trial.baseline == "untrained" for trial in plan.trials) == 2
     assert sum(trial.baseline == "pixels" for trial in plan.trials) == 1
+
+
+def test_baselines_with_weights_come_once_a_seed_and_those_without_once() -> None:
+    plan = plan_of(EUROSAT_BASELINES)
+    assert Counter(trial.baseline for trial in plan.trials) == {
+        None: 3,
+        "untrained": 3,
+        "calibrated": 3,
+        "colours": 1,
+        "pixels": 1,
+    }
+    for trial in plan.trials:
+        if trial.baseline:
+            assert trial.config.epochs == 0
+            assert trial.config.calibrate_batch_norm == (trial.baseline == "calibrated")
+            assert trial.config.encoder == (trial.baseline if trial.baseline in UNTRAINABLE else "resnet18")
+            assert trial.name.startswith(f"eurosat-{trial.baseline}-")
 
 
 def test_assignment_to_what_a_stage_waits_for_decides_it() -> None:
