@@ -55,7 +55,7 @@ def connect(address: str | None) -> Iterator[Mapping[str, float]]:
     try:
         yield ray.cluster_resources()
     finally:
-        started |= _descendants(os.getpid()) if address is None else set()
+        started = started.union(*(_descendants(process) for process in started))
         ray.shutdown()
         _see_out(started)
 

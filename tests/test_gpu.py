@@ -12,7 +12,6 @@ import torch.multiprocessing as mp
 
 from trainables.augment import evaluation_view, two_views
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.draws import draw_view
 from trainables.losses import contrast
@@ -39,13 +38,6 @@ CONFIG = SimCLRConfig(
     max_train_images=64,
     max_test_images=31,
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from torchvision.models import resnet
 from trainables.augment import two_views
 from trainables.batch_norm import GlobalBatchNorm
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.encoder import Encoder
 from trainables.losses import contrast
@@ -274,13 +273,6 @@ DIGITS = SimCLRConfig(
     max_train_images=50,
     max_test_images=31,
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
 
 
 def trial(store: ImageStore, **changes: Any) -> Trial:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from trainables import simclr
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.losses import Contrast
@@ -32,13 +31,6 @@ SMALL = SimCLRConfig(
     max_train_images=60,
     max_test_images=31,
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
 
 
 def trial(config: SimCLRConfig, store: ImageStore, folder: Path) -> Trial:

@@ -13,7 +13,6 @@ from torchvision.transforms import RandomResizedCrop
 from trainables import augment
 from trainables.batch_norm import GlobalBatchNorm, calibrate
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.draws import ViewDraws, draw_view
 from trainables.encoder import Colours, Normalise
@@ -42,13 +41,6 @@ SMALL = SimCLRConfig(
 )
 BOXES = [((64, 64), (0, 0, 64, 64)), ((20, 90), (0, 31, 20, 27)), ((90, 30), (25, 0, 40, 30))]
 BANDS = PLAIN.model_copy(update={"blur_probability": 1.0, "jitter_operations": ("brightness", "contrast")})
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
 
 
 def draws(config: SimCLRConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,10 +88,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ray_cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(900)"])
         before = _descendants(os.getpid())
         with connect(None):
             yield
         assert not [process for process in _descendants(os.getpid()) - before if _runs(process)]
+        alive = bystander.poll() is None
+        bystander.kill()
+        bystander.wait()
+        assert alive, "a process that Ray didn't start was ended with Ray's"
 
 
 @pytest.fixture

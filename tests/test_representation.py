@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.representation import alignment, effective_rank, has_collapsed, label_free_metrics, uniformity
 from trainables.simclr import Trial
@@ -87,13 +86,6 @@ def test_metrics_name_what_they_measure() -> None:
         "uniformity": uniformity(a),
         "collapsed": 0.0,
     }
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
 
 
 @pytest.mark.parametrize("collapsed", [False, True])

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from trainables import metric_names as names
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.schedule import Steps
 from trainables.simclr import Trial, train
@@ -179,13 +178,6 @@ def assert_identical(found: Any, expected: Any, where: str = "") -> None:
 def one_thread() -> Iterator[None]:
     with single_thread():
         yield
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
 
 
 @pytest.fixture(scope="module")

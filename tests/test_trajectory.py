@@ -68,13 +68,6 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return ImageStore.open("digits", root)
-
-
 def files_in(folder: Path) -> TrialFiles:
     return TrialFiles(Storage.at(folder))
 
