@@ -95,7 +95,7 @@ def _run(
     from sweep.cluster import connect, machine_resources, quiet
     from sweep.execution import Execution, check_name
     from sweep.records import SweepStorage
-    from sweep.shape import choose_shape, concurrency
+    from sweep.shape import check_precision, choose_shape, concurrency
     from sweep.sizes import check_data
     from sweep.tracking import Tracker
 
@@ -104,13 +104,14 @@ def _run(
     storage.check_writable()
     check_name(storage, name, plan)
     if address is None:
-        choose_shape(plan.workers, device, machine_resources())
+        check_precision(plan, choose_shape(plan.workers, device, machine_resources()))
     tracker = Tracker.open(tracking_uri, storage=storage_address)
     print(f"sweep {name}: {len(plan.trials)} trials, records in {storage.storage.address()}")
     print(f"MLflow: {tracker.uri} ({tracker.why})", flush=True)
     status = "failed"
     with quiet(storage.log_folder(name) / "ray.log") as screen, connect(address) as resources:
         shape = choose_shape(plan.workers, device, resources)
+        check_precision(plan, shape)
         execution = Execution(name, storage, shape, max_concurrent or concurrency(shape, resources), tracker)
         try:
             status = execution.run(plan, screen)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from sweep.plan import Plan
 from sweep.tasks import TrialShape
 from trainables.errors import BadInputError
 
@@ -24,6 +25,12 @@ def choose_shape(workers: int, device: Device, resources: Mapping[str, float]) -
     if workers > cores:
         raise BadInputError(f"--workers {workers}: needs {workers} cores, there are {cores}; choose fewer workers")
     return TrialShape(workers=workers, threads=max(1, cores // gpus) if use_gpu else 1, use_gpu=use_gpu)
+
+
+def check_precision(plan: Plan, shape: TrialShape) -> None:
+    """Raise BadInputError for a precision that the device of this shape doesn't have."""
+    if not shape.use_gpu and any(trial.config.precision == "tf32" for trial in plan.trials):
+        raise BadInputError("precision: 'tf32' needs GPUs, the trials run on CPUs; choose fp32 or --device gpu")
 
 
 def concurrency(shape: TrialShape, resources: Mapping[str, float]) -> int:

@@ -62,6 +62,7 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"storage": "/proc/nowhere"}, r"--storage /proc/nowhere: can't be written"),
         ({"tracking_uri": "http://127.0.0.1:9"}, r"tracking URI 'http://127.0.0.1:9'.*can't be used"),
         ({"workers": 64}, r"--workers 64: needs 64 cores"),
+        ({"assignments": ["precision=tf32"], "device": "cpu"}, r"precision: 'tf32' needs GPUs, the trials run on CPUs"),
         ({"device": "gpu", "workers": 64}, r"--workers 64: needs 64 GPUs, there are \d+"),
         ({"address": "127.0.0.1:9"}, r"address '127.0.0.1:9': no Ray cluster answers there"),
         ({"name": "a/b"}, r"--name 'a/b': use letters"),
