@@ -94,7 +94,8 @@ def tasks(count: int, epochs: int, folder: Path) -> list[TrialTask]:
                 trial_id=trial_id,
                 name=f"seed-{seed}",
                 config=config.model_dump(mode="json"),
-                store_path=str(store_folder("digits").absolute()),
+                store_address=str(store_folder("digits").absolute()),
+                fingerprint=prepared("digits").fingerprint,
                 files_address=str(folder / trial_id),
             )
         )

@@ -1,7 +1,7 @@
 """The thesis' experiments: 10 trials over batch size and temperature, then the best temperature trained longer.
 
-    python -m sweep.data prepare tiny_imagenet --source tiny-imagenet-200
-    python -m sweep.data prepare bigearthnet --source BigEarthNet-v1.0 --fraction 0.25
+    python -m sweep.data prepare tiny_imagenet
+    python -m sweep.data prepare bigearthnet_v1 --source BigEarthNet-S2-v1.0.tar.gz
     python -m sweep.run --space thesis_grid
 
 Robert Skoglund, Self-Supervised Learning: Land Classification of Satellite Imagery, Lund University 2022:K19. As
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from sweep.space import Best, Grid, Objective, Published, SearchSpace, Stage
 
 TINY_IMAGENET = {"dataset": "tiny_imagenet", "image_size": 64}
-BIGEARTHNET = {"dataset": "bigearthnet", "image_size": 120, "target": "positive", "positive": ("farmland",)}
+BIGEARTHNET = {"dataset": "bigearthnet_v1", "image_size": 120, "target": "positive", "positive": ("farmland",)}
 
 
 def _tiny(batch_size: int, temperature: float, epochs: int, top1: float, top5: float) -> Published:
@@ -22,7 +22,7 @@ def _tiny(batch_size: int, temperature: float, epochs: int, top1: float, top5: f
 
 
 def _farmland(batch_size: int, temperature: float, percent: Sequence[float]) -> Published:
-    setting = {"dataset": "bigearthnet", "batch_size": batch_size, "temperature": temperature, "epochs": 50}
+    setting = {"dataset": "bigearthnet_v1", "batch_size": batch_size, "temperature": temperature, "epochs": 50}
     names = ("test/sensitivity", "test/specificity", "test/accuracy")
     return Published(setting, {name: value / 100 for name, value in zip(names, percent, strict=True)})
 
@@ -88,6 +88,6 @@ SPACE = SearchSpace(
         "selected on the test split, as the thesis does: the best row's numbers are optimistic",
         "one seed a setting: a difference between two rows may be chance",
         "the thesis' farmland accuracies imply a share of about 18 %, which its rule can't give (these data's share: "
-        "python -m sweep.data info bigearthnet); its 1024 / 0.25 row repeats the 256 / 0.25 row to the last digit",
+        "python -m sweep.data info bigearthnet_v1); its 1024 / 0.25 row repeats the 256 / 0.25 row to the last digit",
     ),
 )

@@ -4,7 +4,6 @@ import importlib
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
@@ -37,9 +36,11 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[EpochRecord]
     module, _, name = task.entry.partition(":")
     train = getattr(importlib.import_module(module), name)
     config = SimCLRConfig.parse(task.config)
-    store = ImageStore(Path(task.store_path))
+    stores = {"store": ImageStore.at(task.store_address, task.fingerprint)}
+    if task.evaluation_address:
+        stores["evaluation_store"] = ImageStore.at(task.evaluation_address, task.evaluation_fingerprint)
     records: Iterator[EpochRecord] = train(
-        config, store=store, files=TrialFiles(Storage.at(task.files_address)), device=device
+        config, **stores, files=TrialFiles(Storage.at(task.files_address)), device=device
     )
     return records
 

@@ -1,20 +1,22 @@
-"""Prepare, list, describe and verify data sets: `python -m sweep.data --help`."""
+"""Prepare, list, describe, show, verify, share and remove data sets: `python -m sweep.data --help`."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweep.command_line import PIPED_WIDTH, run_app
-from trainables.data.catalog import IMAGES_FILE, KNOWN, StoreInfo, data_root, prepare_command, prepared, store_folder
+from trainables.data.catalog import KNOWN, StoreInfo, data_root, prepare_command, prepared, store_folder
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+
+    from trainables.data.convert import Progress
 
 
 app = typer.Typer(
@@ -33,43 +35,93 @@ Name = Annotated[str, typer.Argument(help="Name of a prepared data set.")]
 @app.command()
 def prepare(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(KNOWN)}.")],
-    source: Annotated[Path | None, typer.Option(help="Folder with the data set as published, unpacked.")] = None,
-    fraction: Annotated[float, typer.Option(help="Keep this share of the images, chosen by a hash of the name.")] = 1.0,
+    source: Annotated[
+        Path | None, typer.Option(help="Archive or folder, as published; left out, it is downloaded.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Mirror to download the archive from.")] = None,
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder with official splits and lists, if not beside the source.")
+    ] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Keep this share of the images, chosen by a hash of the name.")
+    ] = None,
+    bands: Annotated[str | None, typer.Option(help="Bands to keep, separated by commas, or all.")] = None,
+    pixels: Annotated[
+        str | None, typer.Option(help="What becomes of 16-bit values: thesis, percentiles or none.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side in pixels: central square, bicubic with antialiasing.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="BigEarthNet's label set: 43, 19 or farmland.")] = None,
+    splits: Annotated[str | None, typer.Option(help="Rule for the splits: thesis, official, random, place ...")] = None,
+    exclude: Annotated[str | None, typer.Option(help="Leave out patches with snow, cloud (and shadow).")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Of a folder: CSV or Parquet with the columns path, label (split, place).")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="The table's own column name: label=species; once for each.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="Between several labels of an image in the table.")] = None,
+    skip_corrupt: Annotated[bool, typer.Option(help="Leave out images that can't be decoded, and list them.")] = False,
+    strict: Annotated[bool, typer.Option(help="Refuse images that stand, or nearly, in two splits.")] = False,
     store_name: Annotated[str | None, typer.Option("--as", help="Name to keep it under (default: NAME).")] = None,
     root: Root = None,
 ) -> None:
-    """Convert a data set to an Arrow store; done before, it is left as it is."""
+    """Convert a data set to a store; done before, it is left as it is."""
+    from sweep.data_tables import notes
     from trainables.data.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
     with _progress(f"preparing {store_name or name}") as progress:
-        info = make(name, source=source, root=root, fraction=fraction, store_name=store_name, progress=progress)
+        info = make(
+            name,
+            source=source,
+            root=root,
+            store_name=store_name,
+            lists=lists,
+            table=table,
+            columns=_columns(column or []),
+            url=url,
+            strict=strict,
+            progress=progress,
+            fraction=fraction,
+            bands=_split(bands),
+            pixels=pixels,
+            image_size=image_size,
+            labels=labels,
+            splits=splits,
+            exclude=_split(exclude),
+            separator=separator,
+            skip_corrupt=skip_corrupt or None,
+        )
     state = "prepared" if before is None else "already prepared"
     sizes = ", ".join(f"{count:,} {split}" for split, count in info.splits.items())
     print(f"{info.name}: {state}, {info.images:,} images ({sizes}) in {store_folder(info.name, root)}")
+    for note in notes(info):
+        print(f"  {note}")
 
 
 @app.command("list")
 def list_stores(root: Root = None) -> None:
     """List what is prepared, and how to prepare the rest."""
-    table = _table("name", "images", "size", "classes", "MiB", "fingerprint")
+    from sweep.data_tables import overview
+
     infos = _stores(data_root() if root is None else root)
-    for info in infos:
-        row = (f"{info.images:,}", _pixels(info), len(info.class_names), _mebibytes(info, root), info.fingerprint[:12])
-        table.add_row(info.name, *map(str, row))
     if infos:
-        _console().print(table)
-    missing = [name for name in KNOWN if name not in {info.name for info in infos}]
-    for name in missing:
-        print(f"{name}: not prepared; {prepare_command(name)}")
+        _console().print(overview(infos, root))
+    made = {info.data_set for info in infos}
+    for name in KNOWN:
+        if name not in made:
+            print(f"{name}: not prepared; {prepare_command(name)}")
 
 
 @app.command()
 def info(name: Name, root: Root = None) -> None:
-    """Describe a prepared data set: images, classes and shares, splits, origin, and how it was made."""
+    """Describe a prepared data set: images, classes and shares, splits, leaks, origin, and how it was made."""
+    from sweep.data_tables import class_table, split_table, summary
+
     store = prepared(name, root)
-    console = _console()
-    console.print(_summary(store, root), "", _splits(store), "", _classes(store), sep="\n")
+    _console().print(summary(store, root), "", split_table(store), "", class_table(store), sep="\n")
 
 
 @app.command()
@@ -80,6 +132,61 @@ def verify(name: Name, root: Root = None) -> None:
     with _progress(f"verifying {name}") as progress:
         store = check(name, root, progress)
     print(f"{name}: {store.images:,} images verified, fingerprint {store.fingerprint}")
+
+
+@app.command()
+def show(
+    name: Name,
+    output: Annotated[Path | None, typer.Option(help="PNG to write (default: NAME.png here).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Field of a trial that decides the views, as image_size=64.")
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Draw a contact sheet: a few images of each class as a trial will see them, and one image's augmented views."""
+    from sweep.contact_sheet import draw
+
+    path = output or Path(f"{name}.png")
+    draw(name, path, settings or [], root)
+    print(f"{name}: drawn to {path}")
+
+
+@app.command()
+def upload(
+    name: Name,
+    address: Annotated[str, typer.Argument(help="Where to: file:///shared/stores, s3://bucket/stores ...")],
+    root: Root = None,
+) -> None:
+    """Copy a prepared data set to shared or object storage; a cluster's nodes fetch it with SWEEP_DATA=ADDRESS."""
+    from trainables.data.cache import upload as copy
+
+    store = prepared(name, root)
+    place = f"{address.rstrip('/')}/{name}"
+    with _progress(f"uploading {name}") as progress:
+        copy(store_folder(name, root), place, progress=progress and partial(progress, "copying"))
+    print(f"{name}: {store.images:,} images at {place}")
+
+
+@app.command()
+def remove(name: Name, root: Root = None) -> None:
+    """Remove a prepared data set; what was downloaded for it stays."""
+    from trainables.data.prepare import remove as delete
+
+    print(f"{name}: removed, {delete(name, root):,} bytes")
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _columns(texts: list[str]) -> dict[str, str]:
+    columns = {}
+    for text in texts:
+        name, separator, own = text.partition("=")
+        if not separator or name not in ("path", "image", "label", "split", "place") or not own:
+            raise BadInputError(f"--column {text}: must be path, image, label, split or place, =, the table's own name")
+        columns[name] = own
+    return columns
 
 
 def _stores(root: Path) -> list[StoreInfo]:
@@ -94,81 +201,6 @@ def _stores(root: Path) -> list[StoreInfo]:
     return stores
 
 
-def _summary(store: StoreInfo, root: Path | None) -> "Table":
-    known = KNOWN.get(store.data_set)
-    table = _table("", "")
-    table.show_header = False
-    rows = {
-        "name": store.name,
-        "data set": f"{store.data_set}: {known.source}" if known else store.data_set,
-        "source": store.source,
-        "licence": store.licence,
-        "images": f"{store.images:,} of {_pixels(store)} uint8",
-        "bytes": f"{_bytes(store, root):,} in {store_folder(store.name, root)}",
-        "labels": f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image",
-        "fingerprint": store.fingerprint,
-        **{f"made with {key}": str(value) for key, value in store.options.items()},
-        **{f"note {number}": note for number, note in enumerate(store.notes, start=1)},
-    }
-    for row in rows.items():
-        table.add_row(*row)
-    return table
-
-
-def _splits(store: StoreInfo) -> "Table":
-    """One row a split: images, and how many of them each rule calls positive."""
-    table = _table("split", "images", *(f"positive by {rule!r}" for rule in store.rules))
-    total = {rule: sum(counts.values()) for rule, counts in store.rule_counts.items()}
-    for split, images in store.splits.items():
-        positives = (_share(store.rule_counts[rule][split], images) for rule in store.rules)
-        table.add_row(split, f"{images:,}", *positives)
-    table.add_row("all", f"{store.images:,}", *(_share(total[rule], store.images) for rule in store.rules))
-    return table
-
-
-def _classes(store: StoreInfo) -> "Table":
-    """One row a class: images in all, their share, images in each split, and the rules that count it as positive."""
-    table = _table("class", "images", *store.splits, "rules")
-    for index, name in enumerate(store.class_names):
-        counts = [store.class_counts[split][index] for split in store.splits]
-        rules = ", ".join(rule for rule, names in store.rules.items() if name in names)
-        table.add_row(name, _share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
-    return table
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part:,} ({part / max(whole, 1):.1%})"
-
-
-def _pixels(store: StoreInfo) -> str:
-    height, width = store.image_size
-    return f"{height} x {width} x {store.channels}"
-
-
-def _bytes(store: StoreInfo, root: Path | None) -> int:
-    path = store_folder(store.name, root) / IMAGES_FILE
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise BadInputError(
-            f"{path}: can't be read ({error.strerror}); delete {path.parent} and prepare again"
-        ) from error
-
-
-def _mebibytes(store: StoreInfo, root: Path | None) -> str:
-    return f"{_bytes(store, root) / 2**20:,.1f}"
-
-
-def _table(*columns: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = {"images", "MiB", "train", "test"}
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers or column.startswith("positive") else "left")
-    return table
-
-
 def _console() -> "Console":
     from rich.console import Console
 
@@ -176,18 +208,25 @@ def _console() -> "Console":
 
 
 @contextmanager
-def _progress(task: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a callback that draws a progress bar on stderr, or None where that is no terminal."""
+def _progress(task: str) -> Iterator["Progress | None"]:
+    """Give a callback that draws progress bars on stderr, one a stage, or None where that is no terminal."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
 
     if not sys.stderr.isatty():
         yield None
         return
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    columns = ("{task.description}", BarColumn(), "{task.fields[amount]}", TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        number = bar.add_task(task, total=None)
-        yield lambda done, total: bar.update(number, completed=done, total=total)
+        stages: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            if stage not in stages:
+                stages[stage] = bar.add_task(f"{task}: {stage}", total=total, amount="")
+            amount = f"{done:,}" + ("" if total is None else f" of {total:,}")
+            bar.update(stages[stage], completed=done, total=total, amount=amount)
+
+        yield tell
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from sweep.progress import Progress
 from sweep.records import SweepRecord, SweepStorage, TrialEntry, describe
 from sweep.sizes import size_of
 from sweep.tasks import TrialShape, TrialTask
-from trainables.data.catalog import StoreInfo, store_folder
+from trainables.data.catalog import StoreInfo, prepared, store_address
 from trainables.errors import BadInputError
 from trainables.trial_files import EpochRecord, FailureRecord
 
@@ -92,11 +92,15 @@ class Execution:
             )
 
     def _task(self, entry: TrialEntry) -> TrialTask:
+        dataset, evaluated = entry.config["dataset"], entry.config["evaluation_dataset"]
         return TrialTask(
             trial_id=entry.trial_id,
             name=entry.name,
             config=entry.config,
-            store_path=str(store_folder(entry.config["dataset"]).absolute()),
+            store_address=store_address(dataset),
+            fingerprint=prepared(dataset).fingerprint,
+            evaluation_address=store_address(evaluated) if evaluated else "",
+            evaluation_fingerprint=prepared(evaluated).fingerprint if evaluated else "",
             files_address=self.storage.trial(entry.trial_id).storage.address(),
         )
 

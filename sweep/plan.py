@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sweep.space import Baseline, Best, Grid, SearchSpace, Stage
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, SimCLRConfig, data_fingerprint
 from trainables.errors import BadInputError
 from trainables.footprint import footprint
 from trainables.schedule import Steps
@@ -18,7 +18,9 @@ NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
 """What a trial's name always says."""
 ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
-    *("dataset", "image_size", "target", "positive", "validation_fraction", "max_train_images", "max_test_images"),
+    *("dataset", "evaluation_dataset", "image_size", "target", "positive", "validation_fraction"),
+    *("max_train_images", "max_test_images", "label_fraction", "probe_class_weight", "probe_sampling"),
+    "wanted_specificity",
     *ENCODER_FIELDS,
     *("knn_neighbours", "knn_temperature", "linear_regularisation"),
 )
@@ -35,6 +37,8 @@ class DataSize:
     fingerprint: str
     """Empty while the data set isn't prepared."""
     origin: Literal["prepared", "published"]
+    validation: int = 0
+    """Images of a validation split that the data set brings."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class PlannedTrial:
     stage: int
     """1-based."""
     baseline: Baseline | None
+    evaluation: DataSize | None = None
+    """Of the data set that is evaluated on, where that is another."""
     stands_for: Mapping[str, Any] = field(default_factory=dict)
     """In a smoke run, the fields of the full-size setting that were made small."""
     name: str = ""
@@ -53,12 +59,19 @@ class PlannedTrial:
     @property
     def trial_id(self) -> str:
         """The hash of configuration, data and protocol version."""
-        return self.config.trial_id(self.data.fingerprint)
+        evaluated = None if self.evaluation is None else self.evaluation.fingerprint
+        return self.config.trial_id(data_fingerprint(self.data.fingerprint, evaluated))
+
+    @property
+    def labelled(self) -> DataSize:
+        """The size of what is evaluated on."""
+        return self.evaluation or self.data
 
     @property
     def train_images(self) -> int:
         """Images that are trained on; to the nearest image where a stable hash cuts the validation slice."""
-        images = round(self.data.train * (1.0 - self.config.validation_fraction))
+        kept = 1.0 if self.evaluation is not None else 1.0 - self.config.validation_fraction
+        images = round(self.data.train * kept)
         return min(images, self.config.max_train_images or images)
 
     @property
@@ -77,7 +90,7 @@ class PlannedTrial:
             return 0
         config = self.config
         training = config.epochs > 0
-        return footprint(config, 2 if config.target == "positive" else self.data.classes).training_bytes(
+        return footprint(config, 2 if config.target == "positive" else self.labelled.classes).training_bytes(
             views=2 * config.batch_size // workers if training else 0,
             image_size=config.image_size,
             pairs=config.batch_size if training else 0,
@@ -130,9 +143,7 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
     settings = [_with_best(setting, decided) for setting in _settings(plan.space, stage, plan.assignments)]
-    trials = [
-        PlannedTrial(config, size_of(config.dataset), number, None) for config in map(SimCLRConfig.parse, settings)
-    ]
+    trials = [_planned(config, number, size_of) for config in map(SimCLRConfig.parse, settings)]
     if plan.smoke:
         from sweep.smoke import shrink
 
@@ -143,6 +154,11 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     trials = [trial for trial in _without_repeats(trials) if trial.trial_id not in known]
     _check(trials, plan.workers)
     return replace(plan, trials=_named((*plan.trials, *trials)), pending=plan.pending[1:])
+
+
+def _planned(config: SimCLRConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
+    evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
+    return PlannedTrial(config, size_of(config.dataset), stage, None, evaluation)
 
 
 def needs(stage: Stage, assignments: Assignments) -> list[Best]:
@@ -214,6 +230,11 @@ def _check(trials: Sequence[PlannedTrial], workers: int) -> None:
         batch, images = trial.config.batch_size, trial.train_images
         if trial.config.epochs and batch > images:
             faults[f"batch_size: {batch} is larger than the {images} train images of {trial.config.dataset}"] = None
+        if trial.labelled.validation and trial.config.validation_fraction:
+            faults[
+                f"validation_fraction: {trial.config.labelled_dataset} has its own validation split; set it to 0, got "
+                f"{trial.config.validation_fraction}"
+            ] = None
         if trial.config.epochs and batch % workers:
             faults[
                 f"batch_size: {batch} is not divisible by {workers} workers; choose a multiple or other --workers"

@@ -1,6 +1,7 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
 from sweep.plan import DataSize, Plan
+from trainables.config import SimCLRConfig
 from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, prepare_command, prepared, store_folder
 from trainables.errors import BadInputError
 
@@ -11,21 +12,29 @@ def size_of(name: str) -> DataSize:
     """Return the prepared store's sizes, else the published ones; BadInputError for a name that is neither."""
     info = StoreInfo.read(name)
     if info is not None:
+        splits = info.splits
         return DataSize(
-            info.splits.get("train", 0), info.splits.get("test", 0), len(info.class_names), info.fingerprint, "prepared"
+            splits.get("train", 0),
+            splits.get("test", 0),
+            len(info.class_names),
+            info.fingerprint,
+            "prepared",
+            splits.get("validation", 0),
         )
     facts = KNOWN.get(name)
-    if facts is None:
+    if facts is None or not facts.published_sizes:
         raise BadInputError(
             f"dataset: {name!r} is unknown; known: {', '.join(KNOWN)}; your own: {prepare_command(name)}"
         )
     sizes = facts.published_sizes
-    return DataSize(sizes["train"], sizes["test"], facts.classes or UNKNOWN_CLASSES, "", "published")
+    classes = facts.classes or UNKNOWN_CLASSES
+    return DataSize(sizes["train"], sizes["test"], classes, "", "published", sizes.get("validation", 0))
 
 
 def prepare_embedded(plan: Plan) -> bool:
     """Prepare the data sets of a plan that an installed package ships; whether there was anything to do."""
     names = {trial.config.dataset for trial in plan.trials if trial.data.origin == "published"}
+    names |= {trial.config.labelled_dataset for trial in plan.trials if trial.labelled.origin == "published"}
     embedded = sorted(name for name in names if KNOWN[name].layout is None)
     for name in embedded:
         from trainables.data.prepare import prepare
@@ -38,10 +47,21 @@ def prepare_embedded(plan: Plan) -> bool:
 def check_data(plan: Plan) -> None:
     """Raise BadInputError that lists data sets that aren't prepared, and positive rules that they don't have."""
     faults: dict[str, None] = {}
-    for name, positive in dict.fromkeys((trial.config.dataset, trial.config.positive) for trial in plan.trials):
+    for config in dict.fromkeys(trial.config for trial in plan.trials):
         try:
-            expand_positive(prepared(name), positive)
+            prepared(config.dataset)
+            _check_target(config, prepared(config.labelled_dataset))
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     if faults:
         raise BadInputError("\n".join(faults))
+
+
+def _check_target(config: SimCLRConfig, info: StoreInfo) -> None:
+    expand_positive(info, config.positive)
+    if config.target == "classes" and info.multi_label:
+        rules = ", ".join(info.rules) or "none"
+        raise BadInputError(
+            f"{info.name} has several labels an image: set target=labels, or target=positive with a positive rule "
+            f"(known: {rules})"
+        )

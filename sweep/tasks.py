@@ -19,10 +19,15 @@ class TrialTask:
     """For a person, unique in a sweep, without '/'; names the trial's log."""
     config: dict[str, Any]
     """Fields of SimCLRConfig, in their JSON form."""
-    store_path: str
-    """Absolute path of the prepared data set, the same on every machine."""
+    store_address: str
+    """Absolute path of the prepared data set, the same on every machine, or its URI."""
+    fingerprint: str
+    """Of the store that was planned with."""
     files_address: str
     """Absolute path or URI of the trial's own folder."""
+    evaluation_address: str = ""
+    """Of the data set that is evaluated on, where that is another."""
+    evaluation_fingerprint: str = ""
     entry: str = "trainables.simclr:train"
     """Module and name of the generator that trains."""
 

@@ -14,7 +14,7 @@ from sweep.records import SweepRecord, describe
 def record(smoke: bool = False) -> SweepRecord:
     sizes = {
         "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
-        "bigearthnet": DataSize(109_830, 36_610, 43, "bb", "prepared"),
+        "bigearthnet_v1": DataSize(109_830, 36_610, 43, "bb", "prepared"),
     }
     plan = make_plan(THESIS, assignments={}, size_of=sizes.__getitem__, smoke=smoke)
     return describe(plan, name="mine", command="python -m sweep.run", commit=None, versions={})
@@ -36,7 +36,7 @@ def results(sweep: SweepRecord) -> dict[str, Result]:
 def test_rows_are_ranked_within_a_data_set_with_published_numbers_beside() -> None:
     sweep = record()
     tiny, farmland = compare(sweep, results(sweep).__getitem__)
-    assert (tiny.dataset, farmland.dataset) == ("tiny_imagenet", "bigearthnet")
+    assert (tiny.dataset, farmland.dataset) == ("tiny_imagenet", "bigearthnet_v1")
     assert tiny.axes == ("batch_size", "temperature")
     assert [row.result.status for row in tiny.settings[:3]] == ["finished"] * 3
     tops = [row.result.metrics.get("test/top1") for row in tiny.settings[:3]]
@@ -49,7 +49,7 @@ def test_rows_are_ranked_within_a_data_set_with_published_numbers_beside() -> No
     }
     assert tiny.settings[0].published == {"test/top1": 0.3226, "test/top5": 0.5808}
     by_name: dict[str, Row] = {row.entry.name: row for row in farmland.settings}
-    assert by_name["bigearthnet-b1024-t0.5-e50-s0"].published["test/sensitivity"] == 0.6331
+    assert by_name["bigearthnet_v1-b1024-t0.5-e50-s0"].published["test/sensitivity"] == 0.6331
     assert [row.label for row in tiny.baselines] == ["untrained encoder"]
 
 

@@ -11,6 +11,11 @@ from trainables.config import PROTOCOL_VERSION, SimCLRConfig
 from trainables.errors import BadInputError
 
 OTHER_VALUES: dict[str, Any] = {
+    "evaluation_dataset": "eurosat",
+    "label_fraction": 0.1,
+    "probe_class_weight": "balanced",
+    "probe_sampling": "balanced",
+    "wanted_specificity": 0.95,
     "dataset": "digits",
     "image_size": 120,
     "target": "positive",
@@ -83,7 +88,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"calibrate_batch_norm": True}, "calibrate_batch_norm: is for an untrained ResNet; set it to false, or epochs to"),
     ({"encoder": "pixels"}, "encoder: 'pixels' has nothing to train and needs epochs 0, got epochs 50"),
     ({"target": "positive"}, "positive: target 'positive' needs the classes or the rule that count as positive, got"),
-    ({"colour": 1}, "colour: unknown field; known fields: dataset, image_size, "),
+    ({"colour": 1}, "colour: unknown field; known fields: dataset, evaluation_dataset, image_size, "),
 ]
 
 
@@ -95,6 +100,11 @@ def test_defaults_are_the_thesis_protocol() -> None:
     assert PROTOCOL_VERSION == 2
     config = SimCLRConfig()
     expected = {
+        "evaluation_dataset": None,
+        "label_fraction": 1.0,
+        "probe_class_weight": "none",
+        "probe_sampling": "all",
+        "wanted_specificity": None,
         "image_size": 64,
         "encoder": "resnet50",
         "width_factor": 1.0,
@@ -226,6 +236,12 @@ def test_assignments_take_one_value_several_or_a_pair() -> None:
 
 def test_assignments_take_class_names_that_look_like_numbers() -> None:
     assert SimCLRConfig.parse({"positive": parse_assignments(["positive=0,6"])["positive"][0]}).positive == ("0", "6")
+
+
+def test_assignments_take_a_json_list_for_names_with_commas() -> None:
+    name = "Land principally occupied by agriculture, with significant areas of natural vegetation"
+    assert parse_assignments([f'positive=["{name}", "Pastures"]']) == {"positive": [[name, "Pastures"]]}
+    assert parse_assignments(["crop_area=[0.2, 1]"]) == {"crop_area": [[0.2, 1]]}
 
 
 def test_assignments_list_every_fault() -> None:

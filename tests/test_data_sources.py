@@ -1,4 +1,4 @@
-"""The sources: each original layout, its pixels and labels, and every way in which it can be broken."""
+"""The sources in folders: each original layout, its pixels and labels, and every way in which it can be broken."""
 
 import csv
 import json
@@ -12,10 +12,11 @@ import tifffile
 from PIL import Image
 from sample_data import sample_folder, write_bigearthnet, write_eurosat, write_tiny_imagenet
 
-from trainables.data.bigearthnet import to_uint8
-from trainables.data.catalog import StoreInfo
+from trainables.data.catalog import KNOWN, StoreInfo
+from trainables.data.options import choose
+from trainables.data.pixels import thesis_tables
 from trainables.data.prepare import READERS, prepare
-from trainables.data.source import Entry
+from trainables.data.source import Entry, Request, Source
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -23,23 +24,30 @@ PATCHES = [["Sea and ocean"], ["Mixed forest"], ["Pastures", "Vineyards"], ["Pea
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "tiny_imagenet": write_tiny_imagenet,
     "eurosat": write_eurosat,
-    "bigearthnet": lambda parent: write_bigearthnet(parent, PATCHES),
+    "bigearthnet_v1": lambda parent: write_bigearthnet(parent, PATCHES),
 }
+SPLITS = {"bigearthnet_v1": "random"}
+"""Where the default, the thesis' quarter, would leave nothing of a few patches."""
+
+
+def listed(name: str, folder: Path) -> Source:
+    facts = KNOWN[name]
+    return READERS[name](Request(facts, choose(facts, {"splits": SPLITS.get(name)}), folder))
 
 
 def entries_of(name: str, folder: Path) -> dict[str, Entry]:
-    return {entry.name: entry for entry in READERS[name](folder).entries}
+    return {entry.name: entry for entry in listed(name, folder).entries()}
 
 
 def test_tiny_imagenet_uses_val_as_test_and_makes_grey_images_rgb(tmp_path: Path) -> None:
     root = write_tiny_imagenet(tmp_path)
-    source = READERS["tiny_imagenet"](root)
-    entries = {entry.name: entry for entry in source.entries}
+    source = listed("tiny_imagenet", root)
+    entries = {entry.name: entry for entry in source.entries()}
     assert source.class_names == ("crane (n01)", "goldfish", "crane (n03)")
-    assert "test/ found and ignored" in source.notes
-    assert [entry.split for entry in source.entries].count("train") == 18
+    assert "test/ found and ignored (1 images)" in source.notes
+    assert [entry.split for entry in entries.values()].count("train") == 18
     assert [name for name, entry in entries.items() if entry.split == "test"] == [f"val_{i}.JPEG" for i in range(3)]
-    assert entries["val_1.JPEG"].read().labels == (1,)
+    assert entries["val_1.JPEG"].read().labels == ("goldfish",)
 
     grey = entries["n02_0.JPEG"].read().image
     with Image.open(root / "train" / "n02" / "images" / "n02_0.JPEG") as image:
@@ -50,19 +58,21 @@ def test_tiny_imagenet_uses_val_as_test_and_makes_grey_images_rgb(tmp_path: Path
 def test_bigearthnet_pixels_are_the_stated_rule_for_every_value() -> None:
     values = np.arange(2**16, dtype=np.uint16)
     expected = np.clip(values.astype(np.float64) / 2000.0 * 255.0, 0, 255).astype(np.uint8)
-    np.testing.assert_array_equal(to_uint8(values), expected)
-    assert to_uint8(np.array([0, 1, 1000, 1999, 2000, 2001, 65535], np.uint16)).tolist() == [0, 0, 127, 254] + [255] * 3
+    (pixels,) = thesis_tables()
+    np.testing.assert_array_equal(pixels[values], expected)
+    assert pixels[[0, 1, 1000, 1999, 2000, 2001, 65535]].tolist() == [0, 0, 127, 254] + [255] * 3
 
 
 @pytest.mark.parametrize("name", list(WRITERS))
 def test_a_folder_its_parent_and_the_order_of_files_give_the_same_store(name: str, tmp_path: Path) -> None:
     folder = WRITERS[name](tmp_path / "in")
-    info = prepare(name, source=folder, root=tmp_path / "a")
-    again = prepare(name, source=folder.parent, root=tmp_path / "b")
-    assert info == again
-    assert prepare(name, source=folder.parent, root=tmp_path / "a") == info
+    splits = SPLITS.get(name)
+    info = prepare(name, source=folder, root=tmp_path / "a", splits=splits)
+    again = prepare(name, source=folder.parent, root=tmp_path / "b", splits=splits)
+    assert info.model_copy(update={"made": ""}) == again.model_copy(update={"made": ""})
+    assert prepare(name, source=folder.parent, root=tmp_path / "a", splits=splits) == info
     with pytest.raises(BadInputError, match="source is "):
-        prepare(name, source=WRITERS[name](tmp_path / "other"), root=tmp_path / "a")
+        prepare(name, source=WRITERS[name](tmp_path / "other"), root=tmp_path / "a", splits=splits)
 
 
 def corrupt(pattern: str, content: bytes | None) -> Callable[[Path], str]:
@@ -94,7 +104,7 @@ def relabel(labels: object, expected: str) -> Callable[[Path], str]:
 def empty_class(folder: Path) -> str:
     for path in (folder / "River").iterdir():
         path.unlink()
-    return "River: expected JPEG images of this class, found none"
+    return "River: expected images of this class (.jpg, .jpeg), found none"
 
 
 def remove(*parts: str, expected: str) -> Callable[[Path], str]:
@@ -131,21 +141,21 @@ FAULTS: list[tuple[str, Callable[[Path], str]]] = [
     ("tiny_imagenet", corrupt("*.JPEG", b"\xff\xd8\xff\xe0 not a JPEG")),
     ("tiny_imagenet", wrong_size),
     ("tiny_imagenet", remove("val", "images", "val_1.JPEG", expected="val_1.JPEG: can't be decoded (No such file")),
-    ("tiny_imagenet", remove("words.txt", expected="expected the unpacked tiny-imagenet-200")),
+    ("tiny_imagenet", remove("words.txt", expected="expected tiny-imagenet-200.zip, or its folder")),
     ("tiny_imagenet", remove("train", "n03", expected="class 'n03' has no folder")),
     ("tiny_imagenet", annotate("val_9.JPEG\tn77\t0\t0\t1\t1\n", "val_annotations.txt:4: class 'n77' has no folder")),
     ("tiny_imagenet", annotate("val_9.JPEG\tn01\t0\t0\t1\t1\n", "val_9.JPEG: can't be decoded (No such file")),
     ("tiny_imagenet", same_name_twice),
     ("eurosat", corrupt("*.jpg", b"")),
     ("eurosat", empty_class),
-    ("eurosat", remove("Forest", expected="found AnnualCrop, HerbaceousVegetation, Highway")),
-    ("bigearthnet", corrupt("*_B04.tif", None)),
-    ("bigearthnet", corrupt("*_B02.tif", b"II*\0 cut off")),
-    ("bigearthnet", corrupt("*.json", b"{")),
-    ("bigearthnet", corrupt("*.json", None)),
-    ("bigearthnet", colour_band),
-    ("bigearthnet", relabel(["Mixed forest", "Wood"], "'Wood' is none of the 43 labels")),
-    ("bigearthnet", relabel([], 'expected a list "labels" with at least one')),
+    ("eurosat", remove("Forest", expected="Forest: expected images of this class")),
+    ("bigearthnet_v1", corrupt("*_B04.tif", None)),
+    ("bigearthnet_v1", corrupt("*_B02.tif", b"II*\0 cut off")),
+    ("bigearthnet_v1", corrupt("*.json", b"{")),
+    ("bigearthnet_v1", corrupt("*.json", None)),
+    ("bigearthnet_v1", colour_band),
+    ("bigearthnet_v1", relabel(["Mixed forest", "Wood"], "'Wood' is none of the 43 labels")),
+    ("bigearthnet_v1", relabel([], 'expected a list "labels" with at least one')),
 ]
 
 
@@ -154,7 +164,7 @@ def test_a_broken_source_is_named_and_leaves_nothing(name: str, fault: Callable[
     folder = WRITERS[name](tmp_path / "in")
     expected = fault(folder)
     with pytest.raises(BadInputError) as caught:
-        prepare(name, source=folder, root=tmp_path / "out")
+        prepare(name, source=folder, root=tmp_path / "out", splits=SPLITS.get(name))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert StoreInfo.read(name, tmp_path / "out") is None
@@ -168,7 +178,7 @@ def test_an_image_cut_off_anywhere_is_named(name: str, tmp_path: Path) -> None:
     folder = WRITERS[name](tmp_path)
     path = sorted(path for path in folder.rglob("*.*") if path.suffix in (".JPEG", ".jpg", ".tif"))[1]
     intact = path.read_bytes()
-    entry = entries_of(name, folder)[path.parent.name if name == "bigearthnet" else path.name]
+    entry = entries_of(name, folder)[path.parent.name if name == "bigearthnet_v1" else path.name]
     for kept in range(0, len(intact) - 64, len(intact) // 40):
         path.write_bytes(intact[:kept])
         with pytest.raises(BadInputError, match=f"{path.name}: "):
@@ -177,7 +187,7 @@ def test_an_image_cut_off_anywhere_is_named(name: str, tmp_path: Path) -> None:
 
 def test_real_tiny_imagenet(tmp_path: Path) -> None:
     source = sample_folder("tiny-imagenet-20c")
-    listing = READERS["tiny_imagenet"](source)
+    listing = listed("tiny_imagenet", source)
     assert len(listing.class_names) == len(set(listing.class_names)) == 20
     assert listing.class_names[0] == "goldfish"
     info = prepare("tiny_imagenet", source=source, root=tmp_path, fraction=0.1)
@@ -193,8 +203,8 @@ def test_real_tiny_imagenet(tmp_path: Path) -> None:
 
 def test_real_bigearthnet_agrees_with_its_manifest_and_with_tifffile(tmp_path: Path) -> None:
     source = sample_folder("bigearthnet-s2-v1")
-    info = prepare("bigearthnet", source=source, root=tmp_path)
-    store = ImageStore.open("bigearthnet", tmp_path)
+    info = prepare("bigearthnet_v1", source=source, root=tmp_path, splits="random")
+    store = ImageStore.open("bigearthnet_v1", tmp_path)
     with (source / "manifest.csv").open() as file:
         manifest = {row["patch"]: row for row in csv.DictReader(file)}
     everything = np.arange(len(store))

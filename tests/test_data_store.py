@@ -13,10 +13,11 @@ import torch
 from sample_data import write_bigearthnet
 from sklearn.datasets import load_digits
 
-from trainables.data import rows
+from trainables.data import convert
 from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, store_folder
-from trainables.data.prepare import prepare, verify
-from trainables.data.stable_hash import stable_fraction, stratified_split
+from trainables.data.prepare import prepare, remove, verify
+from trainables.data.splits import TEST, exact_split
+from trainables.data.stable_hash import stable_fraction
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -34,20 +35,21 @@ PATCH_LABELS = [
 
 
 @pytest.fixture
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Record batches of 100 digits, so that a store of 1,797 has 18 of them and the last one is smaller."""
-    monkeypatch.setattr(rows, "BATCH_BYTES", 100 * 8 * 8 * 3)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 100 digits, so that 18 of them are decoded in worker processes and the last one is smaller."""
+    monkeypatch.setattr(convert, "CHUNK_BYTES", 100 * 8 * 8 * 3)
 
 
 @pytest.fixture
 def patches(tmp_path: Path) -> ImageStore:
     """Eight multi-label patches in both splits."""
-    prepare("bigearthnet", source=write_bigearthnet(tmp_path / "in", PATCH_LABELS), root=tmp_path / "out")
-    return ImageStore.open("bigearthnet", tmp_path / "out")
+    source = write_bigearthnet(tmp_path / "in", PATCH_LABELS)
+    prepare("bigearthnet_v1", source=source, root=tmp_path / "out", splits="random")
+    return ImageStore.open("bigearthnet_v1", tmp_path / "out")
 
 
-@pytest.mark.usefixtures("small_batches")
-def test_a_gather_over_many_batches_gives_the_original_pixels_and_labels(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_chunks")
+def test_a_gather_over_many_chunks_gives_the_original_pixels_and_labels(tmp_path: Path) -> None:
     prepare("digits", root=tmp_path)
     store = ImageStore.open("digits", tmp_path)
     scans = load_digits()
@@ -67,7 +69,7 @@ def test_a_gather_over_many_batches_gives_the_original_pixels_and_labels(tmp_pat
     assert store.images(torch.from_numpy(indices)).float().mean() > 10
 
 
-@pytest.mark.usefixtures("small_batches")
+@pytest.mark.usefixtures("small_chunks")
 def test_splits_share_out_all_rows_and_agree_with_what_the_catalog_promises(tmp_path: Path) -> None:
     info = prepare("digits", root=tmp_path)
     store = ImageStore.open("digits", tmp_path)
@@ -93,7 +95,7 @@ def test_several_labels_an_image_and_the_rules_over_them(patches: ImageStore) ->
     either = patches.positive_mask(indices, ("farmland", "Vineyards")).tolist()
     assert either == [bool((farmland | {"Vineyards"}) & {*row}) for row in expected]
     assert not patches.positive_mask(indices, ()).any()
-    with pytest.raises(BadInputError, match=r"several labels; name a positive rule \(known: farmland\)"):
+    with pytest.raises(BadInputError, match=r"several labels; set target=labels, .* \(known: farmland, agriculture\)"):
         patches.labels(indices)
 
 
@@ -109,11 +111,10 @@ def test_positive_names_are_checked_and_expanded_in_class_order() -> None:
         expand_positive(eurosat, ("Wood",))
 
 
-def test_stable_fraction_is_the_salted_sha256_of_the_base_name() -> None:
+def test_stable_fraction_is_the_salted_sha256_of_the_name() -> None:
     digest = hashlib.sha256(b"subset:a_1.jpg").digest()
-    value = stable_fraction(["train/a/a_1.jpg"], salt="subset")[0]
+    value = stable_fraction(["a_1.jpg"], salt="subset")[0]
     assert value == pytest.approx(int.from_bytes(digest[:8], "big") / 2**64, abs=2**-52)
-    assert value == stable_fraction(["a_1.jpg"], salt="subset")[0]
 
 
 def test_stable_fractions_are_uniform_and_independent_of_other_purposes() -> None:
@@ -128,22 +129,22 @@ def test_known_sizes_of_eurosat_are_a_fifth_of_each_class() -> None:
     counts = {"Highway": 2500, "Industrial": 2500, "Pasture": 2000, "PermanentCrop": 2500, "River": 2500}
     classes = KNOWN["eurosat"].class_names
     names = [f"{name}_{index}.jpg" for name in classes for index in range(1, counts.get(name, 3000) + 1)]
-    labels = [classes.index(name.split("_")[0]) for name in names]
-    splits = stratified_split(names, labels, 0.2)
+    labels = [(classes.index(name.split("_")[0]),) for name in names]
+    codes = exact_split(names, labels, 0.2)
     for label, name in enumerate(classes):
-        tested = sum(split == "test" for split, own in zip(splits, labels, strict=True) if own == label)
+        tested = sum(code == TEST for code, own in zip(codes, labels, strict=True) if own == (label,))
         assert tested == counts.get(name, 3000) // 5
     # The images of a class that are tested are those of its smallest hashes, whatever the order they come in.
-    backwards = stratified_split(names[::-1], labels[::-1], 0.2)
-    assert backwards[::-1] == splits
-    assert {split: splits.count(split) for split in ("train", "test")} == KNOWN["eurosat"].published_sizes
+    assert exact_split(names[::-1], labels[::-1], 0.2)[::-1].tolist() == codes.tolist()
+    sizes = {"train": int((codes != TEST).sum()), "test": int((codes == TEST).sum())}
+    assert sizes == KNOWN["eurosat"].published_sizes
 
 
 def test_the_fingerprint_follows_content_and_options_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = prepare("digits", root=tmp_path / "a")
-    monkeypatch.setattr(rows, "BATCH_BYTES", 5000)
+    monkeypatch.setattr(convert, "CHUNK_BYTES", 10_000)
     assert prepare("digits", root=tmp_path / "b", store_name="scans").fingerprint == plain.fingerprint
     half = prepare("digits", root=tmp_path / "a", fraction=0.5, store_name="half")
     assert half.fingerprint != plain.fingerprint
@@ -154,21 +155,22 @@ def test_the_fingerprint_follows_content_and_options_and_nothing_else(
 
 def test_prepared_twice_is_left_alone_and_other_options_are_refused(tmp_path: Path) -> None:
     first = prepare("digits", root=tmp_path)
-    written = (store_folder("digits", tmp_path) / "images.arrow").stat().st_mtime_ns
+    written = (store_folder("digits", tmp_path) / "pixels.bin").stat().st_mtime_ns
     assert prepare("digits", root=tmp_path) == first
-    assert (store_folder("digits", tmp_path) / "images.arrow").stat().st_mtime_ns == written
+    assert (store_folder("digits", tmp_path) / "pixels.bin").stat().st_mtime_ns == written
     with pytest.raises(BadInputError, match=r"fraction is 1.0, asked for 0.5; choose another name with --as"):
         prepare("digits", root=tmp_path, fraction=0.5)
 
 
-@pytest.mark.usefixtures("small_batches")
+@pytest.mark.usefixtures("small_chunks")
 def test_an_interrupted_run_leaves_nothing_and_the_next_clears_up(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(stage: str, done: int, total: int | None) -> None:
+        assert (stage, total) == ("converting images", 1797)
         assert StoreInfo.read("digits", tmp_path) is None
-        if done > total // 2:
+        if done > 900:
             raise KeyboardInterrupt
 
-    stale = tmp_path / ".digits.partial" / "images.arrow"
+    stale = tmp_path / ".digits.partial" / "pixels.bin"
     stale.parent.mkdir()
     stale.write_text("from a run that was killed")
     with pytest.raises(KeyboardInterrupt):
@@ -188,13 +190,12 @@ def test_two_at_once_and_a_folder_that_is_no_store_are_refused(tmp_path: Path) -
         prepare("digits", root=tmp_path)
 
 
-@pytest.mark.usefixtures("small_batches")
 def test_verify_names_the_row_with_a_flipped_bit(tmp_path: Path) -> None:
     prepare("digits", root=tmp_path)
     store = ImageStore.open("digits", tmp_path)
-    path = store.path / "images.arrow"
+    path = store.path / "pixels.bin"
     content = bytearray(path.read_bytes())
-    content[int(store._row_starts[1234]) + 17] ^= 1
+    content[int(store._positions[1234]) * 8 * 8 * 3 + 17] ^= 1
     name = store.names([1234])[0]
     del store
     path.write_bytes(content)
@@ -202,17 +203,20 @@ def test_verify_names_the_row_with_a_flipped_bit(tmp_path: Path) -> None:
         verify("digits", tmp_path)
 
 
-def test_damage_to_the_file_or_its_description_is_one_clear_error(tmp_path: Path) -> None:
+def test_damage_to_the_files_or_their_description_is_one_clear_error(tmp_path: Path) -> None:
     prepare("digits", root=tmp_path)
-    path, described = tmp_path / "digits" / "images.arrow", tmp_path / "digits" / "store.json"
-    intact, fields = path.read_bytes(), json.loads(described.read_text())
-    for kept in (0, 100, len(intact) // 2, len(intact) - 3):
-        path.write_bytes(intact[:kept])
-        with pytest.raises(BadInputError, match="not a readable Arrow file"):
-            ImageStore.open("digits", tmp_path)
-    path.write_bytes(intact)
+    folder = tmp_path / "digits"
+    pixels, rows, described = folder / "pixels.bin", folder / "rows.arrow", folder / "store.json"
+    for path, message in ((rows, "damaged"), (pixels, "can't be read|images, 1797 expected")):
+        intact = path.read_bytes()
+        for kept in (0, 100, len(intact) // 2, len(intact) - 3):
+            path.write_bytes(intact[:kept])
+            with pytest.raises(BadInputError, match=message):
+                ImageStore.open("digits", tmp_path)
+        path.write_bytes(intact)
+    fields = json.loads(described.read_text())
     for change, message in {
-        "format_version": "store format 0, this program reads 1",
+        "format_version": "store format 0, this program reads 2; remove it and prepare it again: python -m sweep.data",
         "options": "differs from its fingerprint",
         "colour": "unknown field",
     }.items():
@@ -222,6 +226,8 @@ def test_damage_to_the_file_or_its_description_is_one_clear_error(tmp_path: Path
     described.write_text("{")
     with pytest.raises(BadInputError, match="can't be read"):
         StoreInfo.read("digits", tmp_path)
+    assert remove("digits", tmp_path) > 0  # of whatever format, however damaged
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_catalog_and_the_command_line_import_nothing_heavy() -> None:

@@ -149,10 +149,10 @@ def test_tf32_is_off_unless_it_is_asked_for() -> None:
 
 def test_bf16_leaves_the_loss_in_float32(store: ImageStore, tmp_path: Path) -> None:
     made = trial(CONFIG.model_copy(update={"precision": "bf16"}), store, tmp_path, GPU)
-    images, targets, draws = made._batch(0)
+    images, targets, draws, _ = made._batch(0)
     outputs = made._forward(torch.cat(two_views(images, draws, image_size=32)))
     assert outputs.embeddings.dtype == torch.bfloat16
-    assert made._loss(outputs, targets)[0].dtype == torch.float32
+    assert made._loss(outputs, targets, None)[0].dtype == torch.float32
     a, b = outputs.embeddings.detach().chunk(2)
     torch.testing.assert_close(
         contrast(a, b, temperature=0.1).loss.cpu(), contrast(a.cpu(), b.cpu(), temperature=0.1).loss, rtol=1e-5, atol=0

@@ -295,9 +295,9 @@ def test_loss_is_the_sum_of_its_parts_and_the_probes_is_over_both_views(store: I
     with torch.no_grad():
         one.model.probe.weight.normal_(generator=torch.Generator().manual_seed(0))
         one.model.probe.bias.fill_(7.0)
-    images, targets, draws = one._batch(0)
+    images, targets, draws, _ = one._batch(0)
     outputs = one.model(torch.cat(two_views(images, draws, image_size=20)))
-    loss, metrics = one._loss(outputs, targets)
+    loss, metrics = one._loss(outputs, targets, None)
     losses, right = [], []
     for row, logits in enumerate(outputs.logits.tolist()):
         label = int(targets[row % BATCH])

@@ -108,11 +108,11 @@ def test_all_ranks_stop_at_the_step_at_which_one_of_them_went_wrong(store: Image
 
 def test_bf16_keeps_losses_statistics_and_weights_in_float32(store: ImageStore, tmp_path: Path) -> None:
     narrow = trial(SMALL.model_copy(update={"precision": "bf16"}), store, tmp_path)
-    images, targets, draws = narrow._batch(0)
+    images, targets, draws, _ = narrow._batch(0)
     views = torch.cat(simclr.two_views(images, draws, image_size=SMALL.image_size))
     outputs = narrow._forward(views)
     assert {part.dtype for part in outputs} == {torch.bfloat16}
-    loss, metrics = narrow._loss(outputs, targets)
+    loss, metrics = narrow._loss(outputs, targets, None)
     assert loss.dtype == torch.float32
     assert metrics.dtype == torch.float64
     loss.backward()  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ from trainables.optimiser import make_optimiser
 from trainables.randomness import Stream
 from trainables.simclr import Trial, train
 from trainables.storage import Storage
-from trainables.trial_data import TrialData
+from trainables.trial_data import Split, TrialData
 from trainables.trial_files import TrialFiles
 
 PLAIN = SimCLRConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
@@ -189,7 +189,7 @@ def test_colour_operations_on_other_than_three_channels_are_refused(
 def test_normalisation_takes_trains_mean_and_deviation(store: ImageStore, tmp_path: Path) -> None:
     config = SMALL.model_copy(update={"normalisation": "train"})
     made = trial(config, store, tmp_path)
-    pixels = made.data.pixels(made.data.train.rows).numpy() / 255.0
+    pixels = made.data.train.pixels(slice(None)).numpy() / 255.0
     normalise = made.encoder.normalise
     assert isinstance(normalise, Normalise)
     np.testing.assert_allclose(normalise.mean.numpy(), pixels.mean((0, 2, 3)), rtol=1e-6)
@@ -207,7 +207,7 @@ def test_normalisation_takes_trains_mean_and_deviation(store: ImageStore, tmp_pa
 def test_a_constant_channel_is_not_divided_by_zero(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     data = TrialData(SMALL, store)
     monkeypatch.setattr(
-        data, "pixels", lambda rows: torch.full((len(rows), 3, *data.image_shape), 51, dtype=torch.uint8)
+        Split, "pixels", lambda self, part: torch.full((len(part), 3, *data.image_shape), 51, dtype=torch.uint8)
     )
     mean, deviation = data.channel_moments(torch.device("cpu"))
     torch.testing.assert_close(mean, torch.full((3,), 0.2, dtype=torch.float64))

@@ -19,7 +19,7 @@ from trainables.errors import BadInputError
 
 SIZES = {
     "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
-    "bigearthnet": DataSize(109_830, 36_610, 43, "bb", "prepared"),
+    "bigearthnet_v1": DataSize(109_830, 36_610, 43, "bb", "prepared"),
     "eurosat": DataSize(21_600, 5_400, 10, "cc", "prepared"),
     "digits": DataSize(1_425, 372, 10, "dd", "prepared"),
 }
@@ -41,13 +41,13 @@ def test_thesis_grid_is_the_thesis() -> None:
     plan = plan_of(THESIS)
     assert settings(plan) == [
         ("tiny_imagenet", batch, temperature, 50) for batch in (256, 1024, 2048) for temperature in (0.25, 0.5)
-    ] + [("bigearthnet", batch, temperature, 50) for batch in (256, 1024) for temperature in (0.25, 0.5)]
+    ] + [("bigearthnet_v1", batch, temperature, 50) for batch in (256, 1024) for temperature in (0.25, 0.5)]
     by_name = {trial.name: trial for trial in plan.trials}
     first = by_name["tiny_imagenet-b256-t0.25-e50-s0"]
     # Reference: num_examples * epochs // batch_size + 1.
     assert first.steps == 19_532
     assert first.views == 2 * 19_532 * 256
-    assert by_name["bigearthnet-b1024-t0.5-e50-s0"].steps == 5_363
+    assert by_name["bigearthnet_v1-b1024-t0.5-e50-s0"].steps == 5_363
     assert {trial.baseline for trial in plan.trials} == {None, "untrained"}
     assert needs(plan.pending[0], {}) == [Best("temperature", dataset="tiny_imagenet")]
 

@@ -16,6 +16,7 @@ import pytest
 from sweep.cluster import _descendants, _runs, connect, quiet
 from sweep.tasks import TrialShape, TrialTask
 from trainables.data.prepare import prepare
+from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.trial_files import EpochRecord, FailureRecord
 
@@ -64,7 +65,8 @@ class Sweep:
             trial_id=f"id-{name}",
             name=name,
             config={"epochs": epochs, "dataset": "digits"},
-            store_path=str(self.store),
+            store_address=str(self.store),
+            fingerprint=ImageStore(self.store).fingerprint,
             files_address=str(self.folder / "trials" / name),
             entry=f"fake_trainables:{fake}",
         )

@@ -56,7 +56,7 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"assignments": ["dataset=nothing"]}, r"dataset: 'nothing' is unknown; known: digits, tiny_imagenet"),
         (
             {"assignments": ["dataset=eurosat"]},
-            r"'eurosat' is not prepared.*sweep.data prepare eurosat --source FOLDER",
+            r"'eurosat' is not prepared.*sweep.data prepare eurosat .downloads it",
         ),
         ({"assignments": ["positive=round"]}, r"positive 'round': neither a rule nor a class of digits"),
         ({"storage": "/proc/nowhere"}, r"--storage /proc/nowhere: can't be written"),

@@ -25,7 +25,7 @@ from sweep.tracking import Tracker
 from sweep.tracking_store import TrackingStore
 from sweep.ui import Server, served_store
 from trainables.config import SimCLRConfig
-from trainables.data.catalog import StoreInfo
+from trainables.data.catalog import LeakCounts, StoreInfo
 from trainables.errors import BadInputError
 from trainables.storage import Storage
 from trainables.trial_files import EpochRecord, FailureRecord, FinalRecord, TrialFiles
@@ -54,12 +54,13 @@ def storage(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def digits() -> StoreInfo:
     return StoreInfo(
-        format_version=1,
+        format_version=2,
         name="digits",
         data_set="digits",
         source="scikit-learn",
         image_size=(8, 8),
         channels=3,
+        dtype="uint8",
         class_names=("0", "1"),
         multi_label=False,
         rules={},
@@ -69,6 +70,9 @@ def digits() -> StoreInfo:
         options={"fraction": 1.0},
         licence="BSD",
         notes=(),
+        leaks=LeakCounts(identical=0, near_identical=0, neighbours=0, examples=()),
+        corrupt=(),
+        made="now",
         fingerprint="0123456789abcdef" * 4,
     )
 

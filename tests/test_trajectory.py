@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainables import metric_names as names
 from trainables.config import SimCLRConfig
-from trainables.data import rows
+from trainables.data import convert
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.distributed import sum_over_ranks
@@ -271,7 +271,7 @@ def test_another_seed_is_another_trajectory(store: ImageStore) -> None:
         Trial(SMALL.model_copy(update={"seed": seed}), store=store, files=files_in(Path()), device=torch.device("cpu"))
         for seed in (0, 1)
     ]
-    (images_a, _, draws_a), (images_b, _, draws_b) = (trial._batch(0) for trial in trials)
+    (images_a, _, draws_a, _), (images_b, _, draws_b, _) = (trial._batch(0) for trial in trials)
     assert not torch.equal(images_a, images_b)
     assert all((a.boxes != b.boxes).any() for a, b in zip(draws_a, draws_b, strict=True))
     for name, weights in trials[0].model.named_parameters():
@@ -283,14 +283,13 @@ def test_trajectory_does_not_depend_on_how_the_store_was_made(tmp_path: Path, mo
     source = write_eurosat(tmp_path / "in", images=6)
     config = SMALL.model_copy(update={"dataset": "eurosat", "epochs": 1, "max_train_images": None, "positive": ()})
     made = []
-    for threads, batch_bytes in ((1, rows.BATCH_BYTES), (1, 40_000), (3, 40_000)):
-        root = tmp_path / f"{threads}-{batch_bytes}"
+    for threads, chunk_bytes in ((1, convert.CHUNK_BYTES), (1, 40_000), (3, 40_000)):
+        root = tmp_path / f"{threads}-{chunk_bytes}"
         with monkeypatch.context() as patch:
-            patch.setattr(rows, "BATCH_BYTES", batch_bytes)
+            patch.setattr(convert, "CHUNK_BYTES", chunk_bytes)
             patch.setattr(os, "sched_getaffinity", lambda _, count=threads: set(range(count)))
             prepare("eurosat", source=source, root=root)
         store = ImageStore.open("eurosat", root)
-        assert len(store._batches) == (20 if batch_bytes == 40_000 else 1)
         shuffled = np.random.default_rng(0).permutation(len(store))
         splits = [store.split(name).tolist() for name in ("train", "test")]
         content = store.fingerprint, store.names(shuffled), splits, store.images(shuffled).numpy().tobytes()

@@ -23,11 +23,19 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
             known = ", ".join(SimCLRConfig.model_fields)
             faults.append(f"--set {text}: unknown field {field!r}; known fields: {known}")
         else:
-            pieces = [piece if is_text(field) else json_or_text(piece) for piece in split_commas(value)]
-            assignments[field] = [pieces] if is_tuple(field) else pieces
+            assignments[field] = _values(field, value)
     if faults:
         raise BadInputError("\n".join(faults))
     return assignments
+
+
+def _values(field: str, text: str) -> list[Any]:
+    """Return the field's values; a text in brackets is one JSON list, for names that contain commas."""
+    listed = json_or_text(text) if is_tuple(field) and text.startswith("[") else None
+    if isinstance(listed, list):
+        return [listed]
+    pieces = [piece if is_text(field) else json_or_text(piece) for piece in split_commas(text)]
+    return [pieces] if is_tuple(field) else pieces
 
 
 def is_tuple(field: str) -> bool:
@@ -37,7 +45,7 @@ def is_tuple(field: str) -> bool:
 
 def is_text(field: str) -> bool:
     """Whether a field holds text, so that `positive=0,6` names the classes '0' and '6' and no numbers."""
-    return SimCLRConfig.model_fields[field].annotation in (str, tuple[str, ...])
+    return SimCLRConfig.model_fields[field].annotation in (str, str | None, tuple[str, ...])
 
 
 def split_commas(text: str) -> list[str]:

@@ -81,8 +81,12 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
 
 
 def unit_interval(images_u8: Tensor) -> Tensor:
-    """Return pixels in [0, 1], of torch's default dtype: float32, or float64 where a test asks for it."""
-    return images_u8.to(torch.get_default_dtype()) / 255.0
+    """Return pixels in [0, 1], of torch's default dtype: float32, or float64 where a test asks for it.
+
+    255 becomes 1, or 65,535 where the images have 16 bits.
+    """
+    full = 65_535.0 if images_u8.dtype == torch.uint16 else 255.0
+    return images_u8.to(torch.get_default_dtype()) / full
 
 
 def _central(height: int, width: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from trainables import metric_names as names
 from trainables.assignments import parse_assignments
-from trainables.config import SimCLRConfig
+from trainables.config import SimCLRConfig, data_fingerprint
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.simclr import train
@@ -45,12 +45,13 @@ def _run_trial(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     store = ImageStore.open(config.dataset)
-    trial_id = config.trial_id(store.fingerprint)
+    evaluated = ImageStore.open(config.evaluation_dataset) if config.evaluation_dataset else None
+    trial_id = config.trial_id(data_fingerprint(store.fingerprint, evaluated.fingerprint if evaluated else None))
     files = TrialFiles(Storage.at(options.output).child(trial_id))
     speaks = not dist.is_initialized() or dist.get_rank() == 0
     if speaks:
         print(f"trial {trial_id} in {files.storage.address()}", flush=True)
-    for record in train(config, store=store, files=files, device=device):
+    for record in train(config, store=store, evaluation_store=evaluated, files=files, device=device):
         if speaks:
             print(_line(record), flush=True)
     if speaks and (final := files.final()):

@@ -32,9 +32,13 @@ class SimCLRConfig(BaseModel):
 
     # Data
     dataset: str = Field("tiny_imagenet", description="name of a prepared data set (python -m sweep.data list)")
+    evaluation_dataset: str | None = Field(
+        None, description="data set that everything labelled comes from, where it isn't the one pretrained on"
+    )
     image_size: int = Field(64, ge=4, description="side of the square views, pixels; thesis: 64 and 120")
-    target: Literal["classes", "positive"] = Field(
-        "classes", description="what the probe predicts: the classes, or positive against the rest"
+    target: Literal["classes", "positive", "labels"] = Field(
+        "classes",
+        description="what the probe predicts: the classes, positive against the rest, or yes or no for each label",
     )
     positive: tuple[str, ...] = Field(
         (), description="classes, or a rule of the data set, that count as positive (thesis: farmland)"
@@ -46,6 +50,23 @@ class SimCLRConfig(BaseModel):
         None, ge=2, description="use only so many train images, taken by a stable hash"
     )
     max_test_images: int | None = Field(None, ge=1, description="evaluate on so many images a split, by a stable hash")
+
+    # Probe
+    label_fraction: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        description="share of train whose labels are used, by class; reference: all",
+    )
+    probe_class_weight: Literal["none", "balanced"] = Field(
+        "none", description="balanced: classes (both sides of each label) weigh alike in the probe's loss; thesis: none"
+    )
+    probe_sampling: Literal["all", "balanced"] = Field(
+        "all", description="balanced: the probe learns from as many draws as images, every class as often; thesis: all"
+    )
+    wanted_specificity: float | None = Field(
+        None, gt=0.0, lt=1.0, description="also report at the threshold that has it on validation; thesis: argmax alone"
+    )
 
     # Encoder and heads
     encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels", "colours"] = Field(
@@ -161,6 +182,12 @@ class SimCLRConfig(BaseModel):
             faults.append("calibrate_batch_norm: is for an untrained ResNet; set it to false, or epochs to 0")
         if len(set(self.jitter_operations)) < len(self.jitter_operations):
             faults.append(f"jitter_operations: each at most once, got {', '.join(self.jitter_operations)}")
+        if self.target == "labels" and self.probe_sampling == "balanced":
+            faults.append("probe_sampling: 'balanced' needs one class an image; use probe_class_weight with labels")
+        if self.wanted_specificity is not None and (not self.positive or self.target == "labels"):
+            faults.append("wanted_specificity: needs the classes or the rule that count as positive; set positive")
+        if self.evaluation_dataset == self.dataset:
+            faults.append(f"evaluation_dataset: {self.dataset!r} is the data set itself; leave it out")
         if self.target == "positive" and not self.positive:
             faults.append("positive: target 'positive' needs the classes or the rule that count as positive, got none")
         if faults:
@@ -189,6 +216,16 @@ class SimCLRConfig(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def labelled_dataset(self) -> str:
+        """The data set that everything labelled comes from."""
+        return self.evaluation_dataset or self.dataset
+
+    @property
     def small_stem(self) -> bool:
         """Whether the encoder starts with the 3x3 stride 1 stem (reference rule: images up to 32 px)."""
         return self.stem == "small" or (self.stem == "auto" and self.image_size <= 32)
+
+
+def data_fingerprint(fingerprint: str, evaluation_fingerprint: str | None) -> str:
+    """Return what stands for the data in a trial's id: the store's fingerprint, or both stores'."""
+    return fingerprint if evaluation_fingerprint is None else f"{fingerprint}+{evaluation_fingerprint}"

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from trainables import metric_names as names
 from trainables.augment import evaluation_view
+from trainables.decision import Scores, Truth
 from trainables.distributed import gather_rows, rank, sum_over_ranks, to_device, world_size
-from trainables.trial_data import Split, TrialData
+from trainables.trial_data import Split
 
 EVALUATION_BATCH = 256
 
@@ -23,31 +24,33 @@ class Share:
     features: Tensor
     """(n, F)."""
     targets: Tensor
-    """(n,) int64."""
+    """(n,) int64 classes, or (n, K) bool labels."""
     total: int
     """Images of the split over all ranks."""
+    weights: Tensor | None = None
+    """(n,) or (n, K): how much each counts in a fit; None: all alike."""
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, data: TrialData, split: Split, *, image_size: int, device: torch.device) -> Share:
+def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> Share:
     """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
     mine = slice(rank(), None, world_size())
-    rows = split.rows[mine]
+    numbers = np.arange(len(split))[mine]
     pieces = []
-    for start in range(0, len(rows), EVALUATION_BATCH):
-        images = to_device(data.pixels(rows[start : start + EVALUATION_BATCH]), device)
+    for start in range(0, len(numbers), EVALUATION_BATCH):
+        images = to_device(split.pixels(numbers[start : start + EVALUATION_BATCH]), device)
         pieces.append(encoder(evaluation_view(images, image_size=image_size)))
     encoder.train(was_training)
     # A rank without any image still takes part in the sums.
-    features = torch.cat(pieces) if pieces else no_features(encoder, data, image_size, device)
+    features = torch.cat(pieces) if pieces else no_features(encoder, split, image_size, device)
     return Share(features, split.targets[mine].to(device), len(split))
 
 
-def no_features(encoder: nn.Module, data: TrialData, image_size: int, device: torch.device) -> Tensor:
+def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch.device) -> Tensor:
     """Return (0, F): the width is that of a black image's features."""
-    return encoder(torch.zeros(1, data.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
+    return encoder(torch.zeros(1, split.store.info.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
 
 
 def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:
@@ -75,7 +78,7 @@ def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None
         metrics[names.TOP5] = _ratio(sums[-1], share.total)
     if positive is not None:
         metrics |= binary_metrics(_fold(confusion, positive))
-        metrics |= _curve_areas(logits, share, positive.to(logits.device))
+        metrics |= _curve_areas(logits, share, positive)
     return metrics
 
 
@@ -108,11 +111,17 @@ def binary_metrics(confusion: Tensor) -> dict[str, float]:
     }
 
 
-def _curve_areas(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
+def positive_scores(logits: Tensor, share: Share, positive: Tensor) -> tuple[Scores, Truth]:
+    """Return the positives' summed probability and the truth of all ranks' images, (total,) each."""
+    positive = positive.to(logits.device)
     scores = logits.double().softmax(1)[:, positive].sum(1)
     truth = positive[share.targets]
     both = gather_rows(torch.stack([scores, truth.double()], dim=1), share.total).cpu().numpy()
-    scores_all, truth_all = both[:, 0], both[:, 1] > 0.5
+    return both[:, 0], both[:, 1] > 0.5
+
+
+def _curve_areas(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
+    scores_all, truth_all = positive_scores(logits, share, positive)
     if truth_all.all() or not truth_all.any():
         return {names.ROC_AUC: np.nan, names.PR_AUC: np.nan}
     return {

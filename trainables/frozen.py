@@ -1,11 +1,14 @@
 """What frozen features are worth: weighted kNN, and a logistic regression fitted after pretraining."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation import Share
+from trainables.probe import elements
 
 KNN_CHUNK = 512
 LOGISTIC_ITERATIONS = 100
@@ -17,24 +20,46 @@ def knn_top1(train: Share, held_out: Share, *, classes: int, neighbours: int, te
 
     Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the answer over all ranks.
     """
+    correct = torch.zeros(1, dtype=torch.float64, device=train.features.device)
+    start = 0
+    for votes in _votes(train, held_out, classes=classes, neighbours=neighbours, temperature=temperature):
+        correct += (votes.argmax(1) == held_out.targets[start : start + len(votes)]).sum()
+        start += len(votes)
+    return float(sum_over_ranks(correct)) / held_out.total
+
+
+@torch.no_grad()
+def knn_scores(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> Tensor:
+    """Return this rank's (n, K) scores in [0, 1]: the share of the weighted votes that each label gets."""
+    parts = [votes / total for votes, total in _shares(train, held_out, classes, neighbours, temperature)]
+    return torch.cat(parts) if parts else train.features.new_zeros(0, classes)
+
+
+def _votes(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> Iterator[Tensor]:
+    return (votes for votes, _ in _shares(train, held_out, classes, neighbours, temperature))
+
+
+def _shares(
+    train: Share, held_out: Share, classes: int, neighbours: int, temperature: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the votes (n, K) of the nearest and their sum (n, 1), for some held-out images at a time."""
     bank = gather_rows(functional.normalize(train.features, dim=1), train.total)
     bank_targets = gather_rows(train.targets, train.total)
-    correct = torch.zeros(1, dtype=torch.float64, device=bank.device)
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
         cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(min(neighbours, len(bank)), dim=1)
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
+        targets = bank_targets[nearest]
+        hot = functional.one_hot(targets, classes) if targets.dim() == 2 else targets
         # A product, since scattered sums on a GPU come in any order.
-        votes = (weights.unsqueeze(1) @ functional.one_hot(bank_targets[nearest], classes).to(weights)).squeeze(1)
-        correct += (votes.argmax(1) == held_out.targets[start : start + KNN_CHUNK]).sum()
-    return float(sum_over_ranks(correct)) / held_out.total
+        yield (weights.unsqueeze(1) @ hot.to(weights)).squeeze(1), weights.sum(1, keepdim=True)
 
 
 class LogisticRegression:
-    """Multinomial logistic regression on standardised features, fitted by L-BFGS over all ranks' rows.
+    """Logistic regression on standardised features, fitted by L-BFGS over all ranks' rows; of labels, one each.
 
-    Minimises mean cross-entropy + lambda / 2 * ||W||^2; the bias is free.
+    Minimises mean cross-entropy + lambda / 2 * ||W||^2, the mean weighted where there are weights; the bias is free.
     """
 
     def __init__(self, train: Share, *, classes: int, regularisation: float) -> None:
@@ -58,10 +83,12 @@ class LogisticRegression:
             parameters, max_iter=LOGISTIC_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
         )
 
+        weight = _total_weight(train)
+
         def closure() -> Tensor:
             optimiser.zero_grad()
             logits = functional.linear(features, self._weights, self._bias)
-            loss = functional.cross_entropy(logits, train.targets, reduction="sum") / train.total
+            loss = _mean_loss(logits, train, weight)
             loss.backward()  # type: ignore[no-untyped-call]
             for parameter in parameters:
                 assert parameter.grad is not None
@@ -73,6 +100,21 @@ class LogisticRegression:
         optimiser.step(closure)  # type: ignore[no-untyped-call]
         self._weights.requires_grad_(False)
         self._bias.requires_grad_(False)
+
+
+def _total_weight(train: Share) -> float:
+    """Return the sum of all ranks' weights."""
+    if train.weights is not None:
+        return float(sum_over_ranks(train.weights.double().sum()))
+    return float(train.total * (1 if train.targets.dim() == 1 else train.targets.shape[1]))
+
+
+def _mean_loss(logits: Tensor, train: Share, weight: float) -> Tensor:
+    """Return this rank's part of the mean loss."""
+    if train.weights is None and train.targets.dim() == 1:
+        return functional.cross_entropy(logits, train.targets, reduction="sum") / train.total
+    loss, _ = elements(logits, train.targets)
+    return (loss if train.weights is None else loss * train.weights.to(loss)).sum() / weight
 
 
 def _standardisation(train: Share) -> tuple[Tensor, Tensor]:

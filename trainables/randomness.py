@@ -23,6 +23,7 @@ class Stream(IntEnum):
     WEIGHTS = 4
     HELD_OUT_VIEW_A = 5
     HELD_OUT_VIEW_B = 6
+    PROBE = 7
 
 
 def random_words(seed: int, stream: Stream, index: int, count: int, *, block: int = 0) -> NDArray[np.uint64]:

@@ -19,7 +19,6 @@ import torch
 import torch.distributed as dist
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables import metric_names as names
@@ -32,10 +31,11 @@ from trainables.draws import ViewDraws, draw_view
 from trainables.encoder import Colours, Normalise
 from trainables.errors import BadInputError
 from trainables.evaluation import EVALUATION_BATCH
-from trainables.losses import contrast, widen
+from trainables.losses import contrast
 from trainables.model import Outputs, SimCLR, parameter_groups
 from trainables.numerics import FiniteWatch, autocast, set_precision
 from trainables.optimiser import make_optimiser
+from trainables.probe import ProbeWeights, Weights, probe_loss
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
 from trainables.trial_data import TrialData
@@ -43,7 +43,14 @@ from trainables.trial_evaluation import Evaluator
 from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles
 
 
-def train(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
+def train(
+    config: SimCLRConfig,
+    *,
+    store: ImageStore,
+    evaluation_store: ImageStore | None = None,
+    files: TrialFiles,
+    device: torch.device,
+) -> Iterator[EpochRecord]:
     """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
 
     Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises
@@ -51,7 +58,7 @@ def train(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device:
     """
     if files.final() is not None:
         return
-    trial = Trial(config, store=store, files=files, device=device)
+    trial = Trial(config, store=store, evaluation_store=evaluation_store, files=files, device=device)
     trial.resume()
     for epoch in range(trial.epoch + 1, config.epochs + 1):
         yield trial.run_epoch(epoch)
@@ -63,7 +70,15 @@ def train(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device:
 class Trial:
     """The state of a trial on one rank, and its phases."""
 
-    def __init__(self, config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: SimCLRConfig,
+        *,
+        store: ImageStore,
+        evaluation_store: ImageStore | None = None,
+        files: TrialFiles,
+        device: torch.device,
+    ) -> None:
         self.config, self.files, self.device = config, files, device
         self.rank, self.world = rank(), world_size()
         if config.epochs > 0 and config.batch_size % self.world:
@@ -72,7 +87,11 @@ class Trial:
                 f"choose a multiple of {self.world}"
             )
         set_precision(config.precision, device)
-        self.data = TrialData(config, store)
+        self.data = TrialData(config, store, evaluation_store)
+        data = self.data
+        self.weights = (
+            ProbeWeights(config, data.train.targets, data.labelled, len(data.classes)) if data.has_probe else None
+        )
         self.epoch = 0
         self.records: list[EpochRecord] = []
         self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
@@ -113,23 +132,23 @@ class Trial:
         # The contrastive terms are already global, the probe's are this rank's share.
         sums[3:] = sum_over_ranks(sums[3:])
         loss, accuracy, entropy, supervised_loss, supervised_accuracy = (sums / len(steps)).tolist()
+        probe = {names.SUPERVISED_LOSS: supervised_loss, names.SUPERVISED_ACCURACY: supervised_accuracy}
         return {
             names.CONTRASTIVE_LOSS: loss,
             names.CONTRASTIVE_ACCURACY: accuracy,
             names.CONTRASTIVE_ENTROPY: entropy,
-            names.SUPERVISED_LOSS: supervised_loss,
-            names.SUPERVISED_ACCURACY: supervised_accuracy,
+            **(probe if self.data.has_probe else {}),
             names.LEARNING_RATE: rate,
             names.IMAGES_PER_SECOND: len(steps) * self.config.batch_size / (time.perf_counter() - started),
         }
 
     def _step(self, step: int, rate: float) -> Tensor:
         """Take one optimiser step; return this rank's (5,) metrics of it."""
-        images, targets, draws = self._batch(step)
+        images, targets, draws, weights = self._batch(step)
         view_a, view_b = two_views(images, draws, image_size=self.config.image_size)
         views = torch.cat([view_a, view_b]).to(memory_format=self.layout)
         outputs = self._forward(views)
-        loss, metrics = self._loss(outputs, targets)
+        loss, metrics = self._loss(outputs, targets, weights)
         self.optimiser.zero_grad(set_to_none=True)
         # DistributedDataParallel averages; gradients here are sums over ranks (trainables/distributed.py).
         (loss * self.world).backward()  # type: ignore[no-untyped-call]
@@ -140,39 +159,43 @@ class Trial:
         self.optimiser.step()
         return metrics
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws]]:
-        """Return this rank's images (n, 3, H, W) uint8, targets (n,) and view parameters of a step."""
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws], Weights | None]:
+        """Return this rank's images (n, C, H, W), targets (n,), view parameters and the probe's weights of a step."""
         size = self.config.batch_size
         share = size // self.world
         mine = slice(self.rank * share, (self.rank + 1) * share)
-        order = positions(self.config.seed, step * size, size, len(self.data.train))[mine]
+        everyone = positions(self.config.seed, step * size, size, len(self.data.train))
+        order = everyone[mine]
         height, width = self.data.image_shape
         draw_a, draw_b = (
             draw_view(self.config, stream, step, size, height=height, width=width).slice(mine)
             for stream in (Stream.VIEW_A, Stream.VIEW_B)
         )
-        images = to_device(self.data.pixels(self.data.train.rows[order]), self.device)
-        return images, to_device(self.data.train.targets[order], self.device), (draw_a, draw_b)
+        images = to_device(self.data.train.pixels(order), self.device)
+        targets = to_device(self.data.train.targets[order], self.device)
+        weights = None if self.weights is None else self.weights.of_step(step, everyone, mine, self.device)
+        return images, targets, (draw_a, draw_b), weights
 
     def _forward(self, views: Tensor) -> Outputs:
         with autocast(self.config.precision, self.device):
             outputs: Outputs = self.parallel(views)
         return outputs
 
-    def _loss(self, outputs: Outputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
         """Return the loss whose gradients sum over ranks to the global one's, and the step's metrics (5,)."""
         z_a, z_b = (gather_with_gradient(part) for part in outputs.embeddings.chunk(2))
         contrastive = contrast(z_a, z_b, temperature=self.config.temperature)
-        both = torch.cat([targets, targets])
-        logits = widen(outputs.logits)
-        share = 2 * self.config.batch_size
-        supervised = functional.cross_entropy(logits, both, reduction="sum") / share
-        # Once over all ranks, as the probe's kernel is the same on each (reference: add_weight_decay).
-        decay = 0.5 * self.config.weight_decay * self.model.probe.weight.square().sum() / self.world
-        correct = (logits.argmax(1) == both).sum() / share
+        supervised, correct = self._probe_loss(outputs.logits, targets, weights)
         values = (contrastive.loss, contrastive.accuracy, contrastive.entropy, supervised, correct)
         metrics = torch.stack([value.detach().double() for value in values])
+        # Once over all ranks, as the probe's kernel is the same on each (reference: add_weight_decay).
+        decay = 0.5 * self.config.weight_decay * self.model.probe.weight.square().sum() / self.world
         return self.config.loss_factor * contrastive.loss + supervised + decay, metrics
+
+    def _probe_loss(self, logits: Tensor, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+        if not self.data.has_probe:
+            return 0.0 * logits.sum(), logits.new_zeros(())  # so that its parameters have gradients on all ranks
+        return probe_loss(logits, torch.cat([targets, targets]), weights, views=2 * self.config.batch_size)
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate(
@@ -201,8 +224,8 @@ class Trial:
         size = share * self.world
         for start in range(0, count - size + 1, size):
             first = start + self.rank * share
-            rows = self.data.train.rows[positions(self.config.seed, first, share, count)]
-            yield evaluation_view(to_device(self.data.pixels(rows), self.device), image_size=self.config.image_size)
+            images = self.data.train.pixels(positions(self.config.seed, first, share, count))
+            yield evaluation_view(to_device(images, self.device), image_size=self.config.image_size)
 
     def _evaluator(self) -> Evaluator:
         trained = self.config.epochs > 0
@@ -211,7 +234,7 @@ class Trial:
             self.data,
             self.encoder,
             projector=self.model.projector if trained else None,
-            probe=self.model.probe if trained else None,
+            probe=self.model.probe if trained and self.data.has_probe else None,
             files=self.files,
             device=self.device,
         )
@@ -244,7 +267,7 @@ class Trial:
             "optimiser": self.optimiser.state_dict(),
             "records": [record.model_dump() for record in self.records],
             "config": self.config.model_dump(mode="json"),
-            "fingerprint": self.data.store.fingerprint,
+            "fingerprint": self.data.fingerprint,
             "versions": versions(),
         }
 
@@ -252,7 +275,7 @@ class Trial:
         """Take up the newest checkpoint that every rank can read; without one the trial starts afresh."""
         if self.rank == 0:
             self.files.clear_failure()
-            self.files.write_config(self.config.model_dump(mode="json"), self.data.store.fingerprint)
+            self.files.write_config(self.config.model_dump(mode="json"), self.data.fingerprint)
         for epoch in reversed(_agreed(self.files.checkpoint_epochs(), self.device)):
             try:
                 state = self.files.load_checkpoint(epoch, self.device)

@@ -1,4 +1,4 @@
-"""The images of one trial: which rows are train, validation and test, and what the probe has to tell apart."""
+"""The images of one trial: which are pretrained on, which are labelled, and what the probe has to tell apart."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,57 +8,79 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config import SimCLRConfig
+from trainables.config import SimCLRConfig, data_fingerprint
 from trainables.data.catalog import expand_positive
-from trainables.data.stable_hash import SUBSET_SALT, VALIDATION_SALT, stable_fraction
+from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
 
 Rows = NDArray[np.int64]
 SAMPLE_IMAGES = 1024
-MOMENTS_CHUNK = 1024
+MOMENTS_CHUNK = 256
+HIGH_BITS = 16
+"""Squares are summed in two halves of so many bits, so that no data set overflows 64."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the store and their targets, both (N,) int64."""
+    """Some images of a store, and their targets: (N,) int64 classes, or (N, K) bool labels."""
 
+    store: ImageStore
     rows: Rows
     targets: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def pixels(self, part: Rows | slice) -> Tensor:
+        """Return the images (n, C, H, W) of a part of the split, by their numbers in it: uint8 or uint16."""
+        return self.store.images(self.rows[part]).permute(0, 3, 1, 2)
+
+    def part(self, numbers: Rows) -> "Split":
+        """Return some images of the split."""
+        return Split(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
+
 
 class TrialData:
     """Splits, targets and pixels of one trial.
 
-    `classes` are the names of the probe's outputs; `positive` is a (classes,) bool tensor of those that count as
-    positive, or None where the trial has no positive rule.
+    `train` is pretrained on. `bank` are the train images whose labels may be used: for kNN and the logistic
+    regression, and by the probe that learns alongside, which there is only where both are of one store. `classes` are
+    the names of the probe's outputs; `positive` is a (classes,) bool tensor of those that count as positive, or None
+    where the trial has no positive rule.
     """
 
-    def __init__(self, config: SimCLRConfig, store: ImageStore) -> None:
-        self.store = store
+    def __init__(self, config: SimCLRConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
         self._config = config
-        self.classes, self.positive = _outputs(config, store)
-        train, validation = self._cut(store.split("train"))
-        self.train = self._split(_subset(store, train, config.max_train_images))
-        self.validation = self._split(_subset(store, validation, config.max_test_images)) if len(validation) else None
-        self.test = self._split(_subset(store, store.split("test"), config.max_test_images))
-        if config.epochs > 0 and config.batch_size > len(self.train):
-            raise BadInputError(
-                f"batch_size: {config.batch_size} is larger than the {len(self.train)} train images of "
-                f"{store.info.name}; "
-                f"set it to at most {len(self.train)}"
-            )
-        if config.epochs > 0 and self.channels != 3:
-            _refuse_colour_operations(config, self.channels)
+        self.has_probe = evaluation_store is None
+        self._pretrained, self._evaluated = store, evaluation_store or store
+        self.classes, self.positive = _outputs(config, self._evaluated)
+        self.train = self._pretraining()
+        labelled, validation = self._cut()
+        if self.has_probe:
+            labelled = self.train
+        self.labelled = _budget(labelled, config.label_fraction)
+        self.bank = labelled.part(np.flatnonzero(self.labelled)) if config.label_fraction < 1.0 else labelled
+        held_out = {"val": validation, "test": self._split("test")}
+        self.evaluated = {name: _limited(split, config.max_test_images) for name, split in held_out.items() if split}
+        self._check()
 
     @property
-    def evaluated(self) -> dict[str, Split]:
-        """The held-out splits by the prefix of their metrics: val where there is a validation slice, and test."""
-        return {"test": self.test} if self.validation is None else {"val": self.validation, "test": self.test}
+    def fingerprint(self) -> str:
+        """That of the store, or of both."""
+        evaluated = None if self.has_probe else self._evaluated.fingerprint
+        return data_fingerprint(self._pretrained.fingerprint, evaluated)
+
+    @property
+    def test(self) -> Split:
+        """What is reported on."""
+        return self.evaluated["test"]
+
+    @property
+    def validation(self) -> Split | None:
+        """What settings are selected on, None where that is test."""
+        return self.evaluated.get("val")
 
     @property
     def selection(self) -> str:
@@ -66,23 +88,24 @@ class TrialData:
         return next(iter(self.evaluated))
 
     @property
+    def several_labels(self) -> bool:
+        """Whether the probe answers yes or no for each label."""
+        return self._config.target == "labels"
+
+    @property
     def image_shape(self) -> tuple[int, int]:
-        """Height and width of the stored images."""
-        return self.store.info.image_size
+        """Height and width of the stored images that are pretrained on."""
+        return self._pretrained.info.image_size
 
     @property
     def channels(self) -> int:
         """Channels of the stored images, 3 for RGB."""
-        return self.store.info.channels
+        return self._pretrained.info.channels
 
     @cached_property
     def sample(self) -> Split:
         """At most SAMPLE_IMAGES of the selection split, for what needs no more."""
-        return self._split(_subset(self.store, self.evaluated[self.selection].rows, SAMPLE_IMAGES))
-
-    def pixels(self, rows: Rows) -> Tensor:
-        """Return uint8 images (N, C, H, W) of rows of the store."""
-        return self.store.images(rows).permute(0, 3, 1, 2)
+        return _limited(self.evaluated[self.selection], SAMPLE_IMAGES)
 
     def channel_moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of each channel over train, pixels in [0, 1], (C,) float64 on the CPU.
@@ -90,45 +113,90 @@ class TrialData:
         The ranks meet on `device`; integer sums, so that neither their order nor their number matters. A constant
         channel has deviation 1.
         """
-        sums = torch.zeros(2, self.channels, dtype=torch.int64)
-        rows = self.train.rows[rank() :: world_size()]
-        for start in range(0, len(rows), MOMENTS_CHUNK):
-            pixels = self.pixels(rows[start : start + MOMENTS_CHUNK]).long()
-            sums += torch.stack([pixels.sum((0, 2, 3)), pixels.square().sum((0, 2, 3))])
+        sums = torch.zeros(3, self.channels, dtype=torch.int64)
+        numbers = np.arange(len(self.train))[rank() :: world_size()]
+        for start in range(0, len(numbers), MOMENTS_CHUNK):
+            pixels = self.train.pixels(numbers[start : start + MOMENTS_CHUNK])
+            values = pixels.to(torch.int32).to(torch.int64)
+            squares = values.square()
+            parts = (values, squares >> HIGH_BITS, squares & (2**HIGH_BITS - 1))
+            sums += torch.stack([part.sum((0, 2, 3)) for part in parts])
+        full = float(np.iinfo(self._pretrained.info.dtype).max)
         height, width = self.image_shape
-        mean, square = sum_over_ranks(sums.to(device)).cpu().double() / (len(self.train) * height * width)
-        deviation = (square - mean.square()).clamp_min(0.0).sqrt()
-        return mean / 255.0, torch.where(deviation > 0, deviation / 255.0, torch.ones_like(deviation))
+        wide = sum_over_ranks(sums.to(device)).cpu().double()
+        mean, high, low = wide / (len(self.train) * height * width)
+        deviation = (high * 2.0**HIGH_BITS + low - mean.square()).clamp_min(0.0).sqrt()
+        return mean / full, torch.where(deviation > 0, deviation / full, torch.ones_like(deviation))
 
-    def _cut(self, rows: Rows) -> tuple[Rows, Rows]:
-        """Return train without and with only the validation slice."""
-        share = self._config.validation_fraction
+    def _pretraining(self) -> Split:
+        """Return what is pretrained on: train without the validation slice, or all train images of a store apart."""
+        if self.has_probe:
+            split = self._cut()[0]
+        else:
+            rows = self._pretrained.split("train")
+            split = Split(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
+        return _limited(split, self._config.max_train_images)
+
+    def _cut(self) -> tuple[Split, Split | None]:
+        """Return train without and with only what is held out for selection."""
+        share, info = self._config.validation_fraction, self._evaluated.info
+        train = self._split("train")
+        if "validation" in info.splits:
+            if share > 0.0:
+                raise BadInputError(
+                    f"validation_fraction: {info.name} has its own validation split; set it to 0, got {share}"
+                )
+            return train, self._split("validation")
         if share == 0.0:
-            return rows, rows[:0]
-        held_out = stable_fraction(self.store.names(rows), salt=VALIDATION_SALT) < share
+            return train, None
+        held_out = self._evaluated.stable_fractions(train.rows, VALIDATION_SALT) < share
         if held_out.all() or not held_out.any():
             raise BadInputError(
-                f"validation_fraction: {share} of the {len(rows)} train images of {self.store.info.name} leaves one "
-                "side empty; choose one between 0 and 1 that doesn't"
+                f"validation_fraction: {share} of the {len(train)} train images of {info.name} leaves one side empty; "
+                "choose one between 0 and 1 that doesn't"
             )
-        return rows[~held_out], rows[held_out]
+        return train.part(np.flatnonzero(~held_out)), train.part(np.flatnonzero(held_out))
 
-    def _split(self, rows: Rows) -> Split:
+    def _split(self, name: str) -> Split:
+        store, rows = self._evaluated, self._evaluated.split(name)
         if self._config.target == "positive":
-            return Split(rows, self.store.positive_mask(rows, self._config.positive).long())
-        return Split(rows, self.store.labels(rows))
+            return Split(store, rows, store.positive_mask(rows, self._config.positive).long())
+        if self._config.target == "labels":
+            return Split(store, rows, store.label_matrix(rows))
+        return Split(store, rows, store.labels(rows))
+
+    def _check(self) -> None:
+        config, name = self._config, self._pretrained.info.name
+        faults = []
+        if config.epochs > 0 and config.batch_size > len(self.train):
+            faults.append(
+                f"batch_size: {config.batch_size} is larger than the {len(self.train)} train images of {name}; "
+                f"set it to at most {len(self.train)}"
+            )
+        if not self.has_probe and self._evaluated.info.channels != self.channels:
+            faults.append(
+                f"evaluation_dataset: {self._evaluated.info.name} has {self._evaluated.info.channels} channels, "
+                f"{name} has {self.channels}; prepare both with the same bands"
+            )
+        if config.wanted_specificity is not None and self.validation is None:
+            faults.append(
+                "wanted_specificity: its threshold is chosen on validation, and there is none; set validation_fraction"
+            )
+        if config.epochs > 0 and self.channels != 3:
+            faults += _colour_operations(config, self.channels)
+        if faults:
+            raise BadInputError("\n".join(faults))
 
 
-def _refuse_colour_operations(config: SimCLRConfig, channels: int) -> None:
-    """Raise BadInputError for operations that mean something for red, green and blue alone."""
+def _colour_operations(config: SimCLRConfig, channels: int) -> list[str]:
+    """Return what is wrong with operations that mean something for red, green and blue alone."""
     faults = []
     colours = [name for name in config.jitter_operations if name in ("saturation", "hue")]
     if colours and config.jitter_probability > 0:
         faults.append(f"jitter_operations: {', '.join(colours)} need 3 channels, the images have {channels}; leave out")
     if config.grayscale_probability > 0:
         faults.append(f"grayscale_probability: needs 3 channels, the images have {channels}; set it to 0")
-    if faults:
-        raise BadInputError("\n".join(faults))
+    return faults
 
 
 def _outputs(config: SimCLRConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
@@ -142,10 +210,30 @@ def _outputs(config: SimCLRConfig, store: ImageStore) -> tuple[tuple[str, ...], 
     return names, torch.tensor([name in chosen for name in names])
 
 
-def _subset(store: ImageStore, rows: Rows, limit: int | None) -> Rows:
-    """Return at most `limit` rows, those of the smallest stable hash, in the store's order."""
-    if limit is None or limit >= len(rows):
-        return rows
-    order = np.argsort(stable_fraction(store.names(rows), salt=SUBSET_SALT), kind="stable")
-    chosen: Rows = np.sort(rows[order[:limit]])
-    return chosen
+def _limited(split: Split, limit: int | None) -> Split:
+    """Return at most `limit` images, those of the smallest stable hash, in the store's order."""
+    if limit is None or limit >= len(split):
+        return split
+    order = np.argsort(split.store.stable_fractions(split.rows, SUBSET_SALT), kind="stable")
+    return split.part(np.sort(order[:limit]))
+
+
+def _budget(split: Split, fraction: float) -> NDArray[np.bool_]:
+    """Return whose labels a budget buys, (N,): of each class the share of smallest stable hash, at least one image.
+
+    Several labels an image: that share of all images, and for each label that none of them carries one that does. A
+    smaller budget is part of a larger one.
+    """
+    bought = np.zeros(len(split), dtype=np.bool_)
+    order = np.argsort(split.store.stable_fractions(split.rows, LABEL_SALT), kind="stable")
+    targets = split.targets.numpy()
+    if targets.ndim == 1:
+        for label in np.unique(targets):
+            members = order[targets[order] == label]
+            bought[members[: max(1, int(np.ceil(fraction * len(members))))]] = True
+        return bought
+    bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
+    for label in range(targets.shape[1]):
+        carriers = order[targets[order, label]]
+        bought[carriers[:1]] = True  # the first in the order: bought anyhow by a budget that reaches it
+    return bought

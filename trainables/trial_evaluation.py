@@ -1,5 +1,8 @@
 """What a trial evaluates after an epoch and at its end, and what it keeps of each image."""
 
+from dataclasses import replace
+
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -10,7 +13,18 @@ from trainables.config import SimCLRConfig
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
 from trainables.evaluation import EVALUATION_BATCH, Share, classification_metrics, encode, no_features
-from trainables.frozen import LogisticRegression, knn_top1
+from trainables.frozen import LogisticRegression, knn_scores, knn_top1
+from trainables.held_out import (
+    Thresholds,
+    binary_decisions,
+    binary_thresholds,
+    half_thresholds,
+    label_decisions,
+    label_metrics,
+    label_thresholds,
+    precision_metrics,
+)
+from trainables.probe import ProbeWeights
 from trainables.randomness import Stream
 from trainables.representation import label_free_metrics
 from trainables.trial_data import Rows, Split, TrialData
@@ -41,32 +55,47 @@ class Evaluator:
         """Return the metrics of the split that settings are selected on, with kNN every `knn_every` epochs."""
         prefix = self._data.selection
         share = self._encode(self._data.evaluated[prefix])
-        metrics = self._probe_metrics(prefix, share) | self._label_free()
+        metrics = self._label_free()
+        if self._probe is not None:
+            metrics = self._metrics(prefix, "", self._probe_logits(share), share) | metrics
         if self._config.knn_every and epoch % self._config.knn_every == 0:
-            metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(self._encode(self._data.train), share)
+            metrics |= self._knn(prefix, self._encode(self._data.bank), share)
         return metrics
 
     def everything(self) -> dict[str, float]:
         """Return the metrics of every held-out split by every method, and keep what each image got."""
-        train = self._encode(self._data.train)
+        bank = self._encode(self._data.bank)
         regression = LogisticRegression(
-            train, classes=len(self._data.classes), regularisation=self._config.linear_regularisation
+            replace(bank, weights=self._fit_weights()),
+            classes=len(self._data.classes),
+            regularisation=self._config.linear_regularisation,
         )
         metrics = self._label_free()
+        thresholds: dict[str, Thresholds] = {}
         for prefix, split in self._data.evaluated.items():
             share = self._encode(split)
             outputs = {"linear_logits": regression.logits(share.features)}
             if self._probe is not None:
                 outputs["logits"] = self._probe_logits(share)
-                metrics |= self._probe_metrics(prefix, share)
-            metrics[f"{prefix}/{names.KNN_TOP1}"] = self._knn(train, share)
-            for name, value in classification_metrics(outputs["linear_logits"], share, self._data.positive).items():
-                metrics[f"{prefix}/{names.LINEAR}{name}"] = value
+            for name, logits in reversed(outputs.items()):
+                method = names.LINEAR if name == "linear_logits" else ""
+                metrics |= self._metrics(prefix, method, logits, share)
+                chosen = self._thresholds(prefix, logits, share)
+                thresholds.setdefault(method, chosen)  # those of the first split, validation
+                metrics |= self._at_thresholds(prefix, method, logits, share, thresholds[method])
+            metrics |= self._knn(prefix, bank, share)
             self._write_outputs(prefix, split, outputs)
         return metrics
 
     def _encode(self, split: Split) -> Share:
-        return encode(self._encoder, self._data, split, image_size=self._config.image_size, device=self._device)
+        return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
+
+    def _fit_weights(self) -> Tensor | None:
+        """Return this rank's weights of the bank's images, None where all count alike."""
+        data = self._data
+        everyone = np.ones(len(data.bank), dtype=np.bool_)
+        weights = ProbeWeights(self._config, data.bank.targets, everyone, len(data.classes)).of_fit()
+        return None if weights is None else to_device(weights[rank() :: world_size()].contiguous(), self._device)
 
     @torch.no_grad()
     def _probe_logits(self, share: Share) -> Tensor:
@@ -74,9 +103,32 @@ class Evaluator:
         logits: Tensor = self._probe(share.features)
         return logits
 
-    def _probe_metrics(self, prefix: str, share: Share) -> dict[str, float]:
-        metrics = classification_metrics(self._probe_logits(share), share, self._data.positive)
-        return {f"{prefix}/{name}": value for name, value in metrics.items()}
+    def _metrics(self, prefix: str, method: str, logits: Tensor, share: Share) -> dict[str, float]:
+        if self._data.several_labels:
+            metrics = label_metrics(logits, share)
+        else:
+            metrics = classification_metrics(logits, share, self._data.positive)
+        return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
+
+    def _thresholds(self, prefix: str, logits: Tensor, share: Share) -> Thresholds:
+        """Return the thresholds that validation chooses; where there is none, those that need no choice."""
+        if self._data.several_labels:
+            return label_thresholds(logits, share) if prefix == "val" else half_thresholds(logits)
+        if self._data.positive is None or prefix != "val":
+            return {}
+        return binary_thresholds(logits, share, self._data.positive, self._config.wanted_specificity)
+
+    def _at_thresholds(
+        self, prefix: str, method: str, logits: Tensor, share: Share, thresholds: Thresholds
+    ) -> dict[str, float]:
+        if self._data.several_labels:
+            detailed = self._data.classes if method == names.LINEAR else ()
+            metrics = label_decisions(logits, share, thresholds, detailed)
+        elif self._data.positive is not None:
+            metrics = binary_decisions(logits, share, self._data.positive, thresholds)
+        else:
+            metrics = {}
+        return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
 
     @torch.no_grad()
     def _label_free(self) -> dict[str, float]:
@@ -84,36 +136,44 @@ class Evaluator:
         if self._projector is None:
             return {}
         sample, config = self._data.sample, self._config
-        height, width = self._data.image_shape
+        height, width = sample.store.info.image_size
         mine = slice(rank(), None, world_size())
+        numbers = np.arange(len(sample))[mine]
         features = []
         self._encoder.eval()
         for stream in (Stream.HELD_OUT_VIEW_A, Stream.HELD_OUT_VIEW_B):
             draws = draw_view(config, stream, 0, len(sample), height=height, width=width).slice(mine)
-            features.append(self._encode_views(sample.rows[mine], draws))
+            features.append(self._encode_views(sample, numbers, draws))
         self._projector.eval()
         embeddings = self._projector(torch.cat(features)).chunk(2)
         everything = [gather_rows(rows, len(sample)) for rows in (features[0], *embeddings)]
         metrics = label_free_metrics(everything[0], (everything[1], everything[2]))
         return {f"{self._data.selection}/{name}": value for name, value in metrics.items()}
 
-    def _encode_views(self, rows: Rows, draws: ViewDraws) -> Tensor:
+    def _encode_views(self, sample: Split, numbers: Rows, draws: ViewDraws) -> Tensor:
         pieces = []
-        for start in range(0, len(rows), EVALUATION_BATCH):
+        for start in range(0, len(numbers), EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)
-            images = unit_interval(to_device(self._data.pixels(rows[part]), self._device))
+            images = unit_interval(to_device(sample.pixels(numbers[part]), self._device))
             pieces.append(self._encoder(one_view(images, draws.slice(part), image_size=self._config.image_size)))
         size = self._config.image_size
-        return torch.cat(pieces) if pieces else no_features(self._encoder, self._data, size, self._device)
+        return torch.cat(pieces) if pieces else no_features(self._encoder, sample, size, self._device)
 
-    def _knn(self, train: Share, held_out: Share) -> float:
-        return knn_top1(
-            train,
-            held_out,
-            classes=len(self._data.classes),
-            neighbours=self._config.knn_neighbours,
-            temperature=self._config.knn_temperature,
+    def _knn(self, prefix: str, bank: Share, held_out: Share) -> dict[str, float]:
+        config, classes = self._config, len(self._data.classes)
+        if not self._data.several_labels:
+            value = knn_top1(
+                bank,
+                held_out,
+                classes=classes,
+                neighbours=config.knn_neighbours,
+                temperature=config.knn_temperature,
+            )
+            return {f"{prefix}/{names.KNN_TOP1}": value}
+        scores = knn_scores(
+            bank, held_out, classes=classes, neighbours=config.knn_neighbours, temperature=config.knn_temperature
         )
+        return {f"{prefix}/{names.KNN}{name}": value for name, value in precision_metrics(scores, held_out).items()}
 
     def _write_outputs(self, prefix: str, split: Split, outputs: dict[str, Tensor]) -> None:
         gathered = {name: gather_rows(values, len(split)).cpu() for name, values in outputs.items()}
@@ -121,9 +181,16 @@ class Evaluator:
             return
         table = {
             "row": pa.array(split.rows),
-            "name": pa.array(self._data.store.names(split.rows)),
-            "label": pa.array(split.targets.numpy()),
+            "name": pa.array(split.store.names(split.rows)),
+            "label": _label_column(split.targets),
         }
         for name, values in gathered.items():
             table[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.flatten().numpy()), values.shape[1])
         self._files.write_outputs(prefix, pa.table(table))
+
+
+def _label_column(targets: Tensor) -> pa.Array:
+    """Return the class of each image, or the list of its labels."""
+    if targets.dim() == 1:
+        return pa.array(targets.numpy())
+    return pa.array([row.nonzero().flatten().tolist() for row in targets], pa.list_(pa.int64()))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,20 +13,27 @@ from trainables.errors import BadInputError, describe_validation
 
 __all__ = [
     "FORMAT_VERSION",
-    "IMAGES_FILE",
     "INFO_FILE",
     "KNOWN",
+    "PIXELS_FILE",
+    "ROWS_FILE",
     "DataSetFacts",
+    "LeakCounts",
     "StoreInfo",
     "data_root",
     "expand_positive",
     "prepare_command",
     "prepared",
+    "remote_root",
+    "remove_command",
+    "store_address",
     "store_folder",
 ]
 
-FORMAT_VERSION = 1
-IMAGES_FILE = "images.arrow"
+FORMAT_VERSION = 2
+PIXELS_FILE = "pixels.bin"
+"""Every image's values, (H, W, C), one after another and nothing else."""
+ROWS_FILE = "rows.arrow"
 INFO_FILE = "store.json"
 LISTED_NAMES = 12
 """How many class names an error message lists before it points to `info`."""
@@ -33,12 +41,34 @@ LISTED_NAMES = 12
 OptionValue = str | int | float
 
 
+class LeakCounts(BaseModel):
+    """Held-out images that stand, or nearly stand, in another split too (trainables/data/leaks.py)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identical: int
+    near_identical: int
+    neighbours: int
+    examples: tuple[str, ...]
+
+    def described(self) -> str:
+        """Return the counts as a sentence, empty where nothing was found."""
+        kinds = {
+            "byte-identical to": self.identical,
+            "nearly identical to": self.near_identical,
+            "direct neighbours, in their tile, of": self.neighbours,
+        }
+        parts = [f"{count:,} {kind}" for kind, count in kinds.items() if count]
+        return f"held-out images: {', '.join(parts)} an image of another split" if parts else ""
+
+
 class StoreInfo(BaseModel):
     """What a store says of itself in its store.json: content, origin, and how it was made.
 
-    `image_size` is (height, width). `splits` is images a split; `class_counts` is images a class, for each split, in
-    the order of `class_names`; `rule_counts` is images for which a rule holds, for each rule and split. `options` is
-    what a person chose or could have chosen, and part of the fingerprint.
+    `image_size` is (height, width). `splits` is images a split, of those that there are; `class_counts` is images a
+    class, for each split, in the order of `class_names`; `rule_counts` is images for which a rule holds, for each rule
+    and split. `options` is what a person chose or could have chosen, and part of the fingerprint. `corrupt` names the
+    images that were left out because they couldn't be decoded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +79,7 @@ class StoreInfo(BaseModel):
     source: str
     image_size: tuple[int, int]
     channels: int
+    dtype: Literal["uint8", "uint16"]
     class_names: tuple[str, ...]
     multi_label: bool
     rules: dict[str, tuple[str, ...]]
@@ -58,6 +89,9 @@ class StoreInfo(BaseModel):
     options: dict[str, OptionValue]
     licence: str
     notes: tuple[str, ...]
+    leaks: LeakCounts
+    corrupt: tuple[str, ...]
+    made: str
     fingerprint: str
 
     @property
@@ -71,57 +105,102 @@ class StoreInfo(BaseModel):
 
         Raises BadInputError for a store.json that can't be read or is of another format.
         """
-        return cls.read_folder(store_folder(name, root))
+        address = None if root is not None else remote_root()
+        if address is None:
+            return cls.read_folder(store_folder(name, root))
+        from trainables.data.cache import read_info_bytes  # which imports pyarrow
+
+        place = f"{address}/{_plain(name)}"
+        content = read_info_bytes(place)
+        return None if content is None else cls._parsed(content, place, name)
 
     @classmethod
     def read_folder(cls, folder: Path) -> "StoreInfo | None":
         """As `read`, for the store in `folder`."""
         path = folder / INFO_FILE
-        remedy = f"delete {folder} and prepare it again: {prepare_command(folder.name)}"
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
-            raise BadInputError(f"{path}: can't be read ({error}); {remedy}") from error
+        except OSError as error:
+            raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
+        return cls._parsed(content, str(path), folder.name)
+
+    @classmethod
+    def _parsed(cls, content: bytes, where: str, name: str) -> "StoreInfo":
+        remedy = f"remove it and prepare it again: {remove_command(name)}; {prepare_command(name)}"
+        try:
+            fields = json.loads(content)
+        except ValueError as error:
+            raise BadInputError(f"{where}: can't be read ({error}); {remedy}") from error
         version = fields.get("format_version") if isinstance(fields, dict) else None
         if version != FORMAT_VERSION:
-            raise BadInputError(f"{path}: store format {version}, this program reads {FORMAT_VERSION}; {remedy}")
+            raise BadInputError(f"{where}: store format {version}, this program reads {FORMAT_VERSION}; {remedy}")
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
             faults = describe_validation(error, known_fields=tuple(cls.model_fields)).replace("\n", "; ")
-            raise BadInputError(f"{path}: {faults}; {remedy}") from error
+            raise BadInputError(f"{where}: {faults}; {remedy}") from error
 
 
 def data_root() -> Path:
-    """Return the folder that holds the stores: the environment's SWEEP_DATA, else ~/.cache/sweep/data."""
+    """Return the folder that holds the stores: the environment's SWEEP_DATA, else ~/.cache/sweep/data.
+
+    Raises BadInputError where SWEEP_DATA is an address: stores there are read, and made elsewhere.
+    """
+    if (address := remote_root()) is not None:
+        raise BadInputError(
+            f"SWEEP_DATA {address}: stores are prepared on this machine's disk: give --root FOLDER, then "
+            f"python -m sweep.data upload NAME {address} --root FOLDER"
+        )
     chosen = os.environ.get("SWEEP_DATA")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sweep" / "data"
 
 
+def remote_root() -> str | None:
+    """Return the address in SWEEP_DATA (s3://..., file://...), None where it is a folder or nothing."""
+    chosen = os.environ.get("SWEEP_DATA", "")
+    return chosen.rstrip("/") if "://" in chosen else None
+
+
+def store_address(name: str) -> str:
+    """Return where every machine finds the store `name`: the absolute path of its folder, or its address."""
+    address = remote_root()
+    return str(store_folder(name).absolute()) if address is None else f"{address}/{_plain(name)}"
+
+
 def store_folder(name: str, root: Path | None = None) -> Path:
     """Return the folder of the store `name`, which need not exist; BadInputError for a name that isn't a plain one."""
+    return (data_root() if root is None else root) / _plain(name)
+
+
+def _plain(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise BadInputError(
             f"data set name {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first"
         )
-    return (data_root() if root is None else root) / name
+    return name
 
 
 def prepare_command(name: str) -> str:
     """Return the command that a person types to make the store `name`."""
     facts = KNOWN.get(name)
     if facts is None:
-        return f"python -m sweep.data prepare {{{','.join(KNOWN)}}} --source FOLDER --as {name}"
-    return f"python -m sweep.data prepare {name}" + ("" if facts.layout is None else " --source FOLDER")
+        return f"python -m sweep.data prepare {{{','.join(KNOWN)}}} --source PATH --as {name}"
+    downloads = " (downloads it; --source PATH takes what you have)" if facts.archive else " --source PATH"
+    return f"python -m sweep.data prepare {name}" + ("" if facts.layout is None else downloads)
+
+
+def remove_command(name: str) -> str:
+    """Return the command that removes the store `name`."""
+    return f"python -m sweep.data remove {name}"
 
 
 def prepared(name: str, root: Path | None = None) -> StoreInfo:
     """Return the info of a store that has to exist; BadInputError gives the command that makes it."""
     info = StoreInfo.read(name, root)
     if info is None:
-        where = data_root() if root is None else root
+        where = root or remote_root() or data_root()
         unknown = "" if name in KNOWN else f" and not one of the known ({', '.join(KNOWN)})"
         raise BadInputError(f"data set {name!r} is not prepared under {where}{unknown}; type: {prepare_command(name)}")
     return info

@@ -1,32 +1,31 @@
 """The embedded data set: 1,797 real scans of handwritten digits, 8 x 8, that scikit-learn ships."""
 
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from trainables.data.known import DIGITS
-from trainables.data.source import Entry, Picture, Source
-from trainables.data.stable_hash import split_names
+from trainables.data.source import Entry, Picture, Request, Source
 from trainables.errors import BadInputError
 
 WHITE = 16
 """The largest value of a scan; 0 is the smallest."""
 
 
-def read_digits(folder: Path | None) -> Source:
-    """List the scans of scikit-learn's `load_digits` as greyscale in three equal channels; `folder` must be None."""
-    if folder is not None:
-        raise BadInputError(f"--source {folder}: digits come with scikit-learn; leave --source out")
+def read_digits(request: Request) -> Source:
+    """List the scans of scikit-learn's `load_digits` as greyscale in three equal channels; there is no source."""
+    if request.source is not None:
+        raise BadInputError(f"--source {request.source}: digits come with scikit-learn; leave --source out")
     from sklearn.datasets import load_digits
 
     scans = load_digits()
     grey = np.rint(scans.images * 255 / WHITE).astype(np.uint8)
     images = np.repeat(grey[..., None], 3, axis=-1)
-    names = [f"digit_{index}" for index in range(len(images))]
-    splits = split_names(names, DIGITS.test_share or 0.0)
-    entries = [
-        Entry(name, split, partial(Picture, image, (int(label),)))
-        for name, split, image, label in zip(names, splits, images, scans.target, strict=True)
-    ]
-    return Source(DIGITS.source, DIGITS.class_names, entries)
+    wanted = [number for number in range(len(images)) if request.wants(f"digit_{number}")]
+
+    def entries() -> Iterator[Entry]:
+        for number in wanted:
+            yield Entry(f"digit_{number}", partial(Picture, images[number], (str(scans.target[number]),)))
+
+    return Source(DIGITS.source, DIGITS.class_names, entries, len(wanted), rules=DIGITS.rules)

@@ -1,43 +1,71 @@
-"""EuroSAT RGB in its published layout: one folder a class of 64 x 64 JPEGs."""
+"""EuroSAT in its published layouts: one folder a class of 64 x 64 JPEGs (RGB) or of 13-band GeoTIFFs (MS)."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
-from trainables.data.decode import decode_rgb
-from trainables.data.known import EUROSAT
-from trainables.data.source import Entry, Picture, Source, find_folder
-from trainables.data.stable_hash import stratified_split
+from trainables.data.archive import FileTree, open_tree
+from trainables.data.decode import decode_any, decode_rgb
+from trainables.data.known import EUROSAT, EUROSAT_MS, DataSetFacts
+from trainables.data.nomenclature import EUROSAT_CLASSES
+from trainables.data.source import Entry, File, Picture, Request, Source
+from trainables.data.tree import file_of, find_root, located
 from trainables.errors import BadInputError
 
-JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+def read_eurosat(request: Request) -> Source:
+    """List the JPEGs of the ten class folders: of the zip, of a folder, or of the folder that holds them."""
+    return _list(request, EUROSAT, (".jpg", ".jpeg"), _read_rgb)
 
 
-def read_eurosat(folder: Path | None) -> Source:
-    """List the images of `folder`: the ten class folders, or the folder that holds them (2750/ in the archive)."""
-    if folder is None:
-        raise BadInputError(f"eurosat needs --source FOLDER: {EUROSAT.layout}")
-    root = find_folder(folder, _has_classes, str(EUROSAT.layout))
-    images = [(path, label) for label, name in enumerate(EUROSAT.class_names) for path in _jpegs(root / name)]
-    names, labels = [path.name for path, _ in images], [label for _, label in images]
-    splits = stratified_split(names, labels, EUROSAT.test_share or 0.0)
-    entries = [
-        Entry(path.name, split, partial(_read, path, label))
-        for (path, label), split in zip(images, splits, strict=True)
+def read_eurosat_ms(request: Request) -> Source:
+    """List the 13-band GeoTIFFs likewise; of each the chosen bands are kept."""
+    return _list(request, EUROSAT_MS, (".tif", ".tiff"), partial(_read_bands, request.options.bands))
+
+
+def _list(
+    request: Request, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], Picture]
+) -> Source:
+    tree = open_tree(request.required_source())
+    paths = tree.names()
+    root = find_root(tree, paths, _has_classes, str(facts.layout))
+    images = [path for path in paths if path.startswith(root) and path.lower().endswith(suffixes)]
+    by_class = {path: path.removeprefix(root).split("/")[0] for path in images}
+    _check_classes(tree, root, set(by_class.values()), suffixes)
+    wanted = [
+        path for path, label in by_class.items() if label in EUROSAT_CLASSES and request.wants(path.rsplit("/", 1)[-1])
     ]
-    note = f"no official split: {EUROSAT.test_share:.0%} of each class are test, by a stable hash of the file name"
-    return Source(str(root.resolve()), EUROSAT.class_names, entries, (note,))
+
+    def entries() -> Iterator[Entry]:
+        for path in wanted:
+            yield Entry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
+
+    return Source(located(tree, root), EUROSAT_CLASSES, entries, len(wanted), rules=facts.rules)
 
 
-def _has_classes(folder: Path) -> bool:
-    return all((folder / name).is_dir() for name in EUROSAT.class_names)
+def _has_classes(paths: set[str]) -> bool:
+    """Most of them are enough to know the layout by; which one is missing is said then."""
+    found = set(EUROSAT_CLASSES) & {path.split("/", 1)[0] for path in paths if "/" in path}
+    return len(found) > len(EUROSAT_CLASSES) // 2
 
 
-def _jpegs(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in JPEG_SUFFIXES)
-    if not paths:
-        raise BadInputError(f"{folder}: expected JPEG images of this class, found none; unpack the archive again")
-    return paths
+def _check_classes(tree: FileTree, root: str, found: set[str], suffixes: tuple[str, ...]) -> None:
+    for name in EUROSAT_CLASSES:
+        if name not in found:
+            raise BadInputError(
+                f"{tree.location}: {root}{name}: expected images of this class ({', '.join(suffixes)}), found none; "
+                "fetch the archive again"
+            )
 
 
-def _read(path: Path, label: int) -> Picture:
-    return Picture(decode_rgb(path, EUROSAT.image_size), (label,))
+def _read_rgb(file: File, label: str) -> Picture:
+    return Picture(decode_rgb(file, EUROSAT.image_size), (label,))
+
+
+def _read_bands(bands: tuple[str, ...], file: File, label: str) -> Picture:
+    image = decode_any(file)
+    known, size = EUROSAT_MS.bands, EUROSAT_MS.image_size
+    if image.shape != (size, size, len(known)):
+        raise BadInputError(
+            f"{file}: expected {size} x {size} pixels of {len(known)} bands, found {image.shape}; fetch it again"
+        )
+    return Picture(image[..., [known.index(band) for band in bands]], (label,))

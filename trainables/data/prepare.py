@@ -1,40 +1,49 @@
-"""From a data set in its original layout to an Arrow store, and the check that the store is still what was made."""
+"""From a data set as published to a store, and the check that the store is still what was made."""
 
-from collections.abc import Callable
-from itertools import pairwise
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from trainables.data.bigearthnet import read_bigearthnet
+from trainables.data.bigearthnet import read_bigearthnet_v1, read_bigearthnet_v2
 from trainables.data.catalog import (
-    IMAGES_FILE,
-    KNOWN,
-    DataSetFacts,
-    OptionValue,
+    INFO_FILE,
+    PIXELS_FILE,
+    ROWS_FILE,
     StoreInfo,
     prepared,
+    remove_command,
     store_folder,
 )
+from trainables.data.convert import CHECKSUM_BYTES, Layout, Progress, warm_up
 from trainables.data.digits import read_digits
-from trainables.data.eurosat import read_eurosat
-from trainables.data.rows import (
-    SPLITS,
-    UNREADABLE,
-    check_rows,
-    fingerprint,
-    open_rows,
-)
-from trainables.data.source import Entry, Source
-from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
+from trainables.data.eurosat import read_eurosat, read_eurosat_ms
+from trainables.data.fetch import fetch
+from trainables.data.folder import read_folder
+from trainables.data.known import KNOWN, DataSetFacts
+from trainables.data.make import described, make_store, map_pixels
+from trainables.data.options import choose
+from trainables.data.parquet import read_parquet
+from trainables.data.rows import fingerprint, open_rows
+from trainables.data.source import Request, Source
 from trainables.data.tiny_imagenet import read_tiny_imagenet
-from trainables.data.write import Progress, lock_store, write_store
+from trainables.data.write import explained, lock_store, made_aside
 from trainables.errors import BadInputError
 
-READERS: dict[str, Callable[[Path | None], Source]] = {
+READERS: dict[str, Callable[[Request], Source]] = {
     "digits": read_digits,
     "tiny_imagenet": read_tiny_imagenet,
-    "bigearthnet": read_bigearthnet,
+    "bigearthnet_v1": read_bigearthnet_v1,
+    "bigearthnet_v2": read_bigearthnet_v2,
     "eurosat": read_eurosat,
+    "eurosat_ms": read_eurosat_ms,
+    "folder": read_folder,
+    "parquet": read_parquet,
 }
+VERIFIED_ROWS = 256
+"""How many images are read at a time to be verified."""
 
 
 def prepare(
@@ -42,26 +51,53 @@ def prepare(
     *,
     source: Path | None = None,
     root: Path | None = None,
-    fraction: float = 1.0,
     store_name: str | None = None,
+    lists: Path | None = None,
+    table: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    url: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
+    **chosen: Any,
 ) -> StoreInfo:
-    """Make the store `store_name` (default: `name`) of the data set `name` in the folder `source`.
+    """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
 
-    `fraction` keeps that share of the images, by a stable hash of their names. A store that exists with the same
-    options is returned as it is; with others, or of another source, BadInputError says what differs. BadInputError too
-    for an unknown data set, a wrong layout, an image that can't be decoded and a root that can't be written.
+    `lists`, `table` and `columns` are those of `Request`, `url` is a mirror, `chosen` are fields of `Options`. A store
+    that exists with the same options is returned as it is; with others, or of another source, BadInputError says what
+    differs. BadInputError too for an unknown data set or option, a wrong layout, an image that can't be decoded, a full
+    disk, and with `strict` for images in two splits at once.
     """
     facts = _facts(name)
-    options = _options(facts, fraction)
+    if table is not None and facts.name != "folder":
+        raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")
+    request = Request(facts, choose(facts, chosen), source, lists, table, columns or {})
     folder = store_folder(store_name or name, root)
-    if (existing := _existing(folder, facts, options, source)) is not None:
+    if (existing := _existing(folder, request)) is not None:
         return existing  # without the lock, so that a read-only root serves what it has
-    listing = _listed(facts, source)
-    entries = _chosen(listing, fraction)
+    if source is None and facts.archive is not None:
+        request = fetch(request, folder.parent, url, progress)
     with lock_store(folder):
-        existing = _existing(folder, facts, options, source)  # another process may have made it meanwhile
-        return existing or write_store(folder, facts, listing, entries, options, progress)
+        existing = _existing(folder, replace(request, source=source))  # another process may have made it meanwhile
+        if existing is not None:
+            return existing
+        if facts.layout is not None:
+            warm_up()
+        listing = _listed(request)
+        with made_aside(folder) as partial:
+            return make_store(partial, folder.name, request, listing, strict, progress)
+
+
+def remove(name: str, root: Path | None = None) -> int:
+    """Remove the store `name`, whatever its format; return its bytes. BadInputError when there is none."""
+    folder = store_folder(name, root)
+    if not (folder / INFO_FILE).is_file():
+        raise BadInputError(f"{folder}: no prepared data set to remove; see python -m sweep.data list")
+    with lock_store(folder), explained(folder.parent):
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        (folder / INFO_FILE).unlink()  # first, so that nobody reads what is going
+        shutil.rmtree(folder)
+    (folder.parent / f".{name}.lock").unlink(missing_ok=True)
+    return size
 
 
 def verify(name: str, root: Path | None = None, progress: Progress | None = None) -> StoreInfo:
@@ -71,18 +107,21 @@ def verify(name: str, root: Path | None = None, progress: Progress | None = None
     """
     info = prepared(name, root)
     folder = store_folder(name, root)
-    path = folder / IMAGES_FILE
-    batches, _ = open_rows(path)
-    checksums = bytearray()
-    try:
-        for number, checksum in enumerate(check_rows(batches, path), start=1):
-            checksums += checksum
-            if progress is not None and (number % 1000 == 0 or number == info.images):
-                progress(number, info.images)
-    except UNREADABLE as error:
-        raise BadInputError(f"{path}: damaged ({error}); delete {folder} and prepare it again") from error
-    if fingerprint(info, bytes(checksums)) != info.fingerprint:
-        raise BadInputError(f"{folder}: differs from its fingerprint; delete it and prepare it again")
+    remedy = f"remove it and prepare it again: {remove_command(name)}"
+    rows = open_rows(folder / ROWS_FILE)
+    pixels = map_pixels(folder / PIXELS_FILE, _layout_of(info))
+    positions = rows.column("position").to_numpy()
+    expected, names = rows.column("checksum"), rows.column("name")
+    if len(positions) and positions.max() >= len(pixels):
+        raise BadInputError(f"{folder / PIXELS_FILE}: too short for {len(positions)} rows; {remedy}")
+    for start in range(0, len(positions), VERIFIED_ROWS):
+        for number, image in enumerate(pixels[positions[start : start + VERIFIED_ROWS]], start):
+            if hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] != expected[number].as_py():
+                raise BadInputError(f"{folder}: row {number} ({names[number]}) differs from its checksum; {remedy}")
+        if progress is not None:
+            progress("verifying images", min(start + VERIFIED_ROWS, len(positions)), len(positions))
+    if fingerprint(info, rows) != info.fingerprint:
+        raise BadInputError(f"{folder}: differs from its fingerprint; {remedy}")
     return info
 
 
@@ -92,56 +131,37 @@ def _facts(name: str) -> DataSetFacts:
     return KNOWN[name]
 
 
-def _options(facts: DataSetFacts, fraction: float) -> dict[str, OptionValue]:
-    if not 0.0 < fraction <= 1.0:
-        raise BadInputError(f"fraction must be > 0 and <= 1, got {fraction}")
-    share: dict[str, OptionValue] = {} if facts.test_share is None else {"test_share": facts.test_share}
-    return {"fraction": float(fraction), **share, **facts.recipe}
-
-
-def _listed(facts: DataSetFacts, source: Path | None) -> Source:
+def _listed(request: Request) -> Source:
     try:
-        return READERS[facts.name](source)
+        return READERS[request.facts.name](request)
     except OSError as error:
-        raise BadInputError(f"{error.filename or source}: can't be read ({error.strerror or error})") from error
+        raise BadInputError(f"{error.filename or request.source}: can't be read ({error.strerror or error})") from error
 
 
-def _existing(
-    folder: Path, facts: DataSetFacts, options: dict[str, OptionValue], source: Path | None
-) -> StoreInfo | None:
+def _existing(folder: Path, request: Request) -> StoreInfo | None:
     """Return the store in `folder`, None if there is none; BadInputError when it isn't what is asked for now."""
     existing = StoreInfo.read_folder(folder)
     if existing is None:
         return None
-    have = {"data set": existing.data_set, **existing.options}
-    want: dict[str, OptionValue] = {"data set": facts.name, **options}
-    if source is not None and not _is_same_folder(source, existing.source):
-        have["source"], want["source"] = existing.source, str(source)
+    have: dict[str, Any] = {"data set": existing.data_set, **existing.options}
+    have.pop("percentiles", None)  # found, not chosen
+    want: dict[str, Any] = {"data set": request.facts.name, **described(request)}
+    if request.source is not None and not _is_same_place(request.source, existing.source):
+        have["source"], want["source"] = existing.source, str(request.source)
     differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
     if differing:
         changes = "; ".join(f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing)
         raise BadInputError(
-            f"{existing.name} is prepared otherwise: {changes}; choose another name with --as NAME, or delete {folder}"
+            f"{existing.name} is prepared otherwise: {changes}; choose another name with --as NAME, or remove it: "
+            f"{remove_command(existing.name)}"
         )
     return existing
 
 
-def _is_same_folder(source: Path, recorded: str) -> bool:
+def _is_same_place(source: Path, recorded: str) -> bool:
     """Whether `recorded` is `source` itself or the sub-folder of it in which the images were found."""
     return Path(recorded) == source.resolve() or Path(recorded).parent == source.resolve()
 
 
-def _chosen(listing: Source, fraction: float) -> list[Entry]:
-    """Return the entries to keep, sorted by name, so that the fingerprint doesn't depend on the file system's order."""
-    entries = sorted(listing.entries, key=lambda entry: entry.name)
-    for first, second in pairwise(entries):
-        if first.name == second.name:
-            raise BadInputError(f"{listing.location}: two images are named {first.name}; names must be unique")
-    values = stable_fraction([entry.name for entry in entries], salt=SUBSET_SALT)
-    kept = [entry for entry, value in zip(entries, values.tolist(), strict=True) if value < fraction]
-    for split in SPLITS:
-        if not any(entry.split == split for entry in kept):
-            raise BadInputError(
-                f"{listing.location}: no image for the {split} split among {len(kept)}; raise --fraction"
-            )
-    return kept
+def _layout_of(info: StoreInfo) -> Layout:
+    return Layout(*info.image_size, info.channels, info.dtype)

@@ -1,86 +1,117 @@
 """Tiny ImageNet in its published layout: train/ and the labelled val/, which is the test split as in the thesis."""
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+from trainables.data.archive import FileTree, open_tree
 from trainables.data.decode import decode_rgb
 from trainables.data.known import TINY_IMAGENET
-from trainables.data.source import Entry, Picture, Source, find_folder, sub_folders
+from trainables.data.source import Entry, File, Picture, Request, Source
+from trainables.data.tree import file_of, find_root, located
 from trainables.errors import BadInputError
 
-VAL_ANNOTATIONS = Path("val", "val_annotations.txt")
+VAL_ANNOTATIONS = "val/val_annotations.txt"
 WORDS = "words.txt"
 
 
-def read_tiny_imagenet(folder: Path | None) -> Source:
-    """List the images of `folder`: tiny-imagenet-200, or the folder that holds it.
+@dataclass(frozen=True)
+class _Image:
+    path: str
+    label: str
+    split: str
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+
+def read_tiny_imagenet(request: Request) -> Source:
+    """List the images of tiny-imagenet-200 (folder, the folder that holds it, or the zip).
 
     Classes are the folders of train/ in the order of their WordNet ids; labels are indices into that order.
     """
-    if folder is None:
-        raise BadInputError(f"tiny_imagenet needs --source FOLDER: {TINY_IMAGENET.layout}")
-    root = find_folder(folder, _has_layout, str(TINY_IMAGENET.layout))
-    wnids = [path.name for path in sub_folders(root / "train")]
+    tree = open_tree(request.required_source())
+    paths = tree.names()
+    root = find_root(tree, paths, _is_root, str(TINY_IMAGENET.layout))
+    own = [path.removeprefix(root) for path in paths if path.startswith(root)]
+    wnids = sorted({path.split("/")[1] for path in own if path.startswith("train/") and path.count("/") > 1})
     if not wnids:
-        raise BadInputError(f"{root / 'train'}: expected a folder for each class, found none")
-    labels = {wnid: label for label, wnid in enumerate(wnids)}
-    entries = [*_train_entries(root, labels), *_val_entries(root, labels)]
-    return Source(str(root.resolve()), _class_names(root / WORDS, wnids), entries, _notes(root))
+        raise BadInputError(f"{tree.location}: {root}train: expected a folder for each class, found none")
+    names = _class_names(tree, root, wnids)
+    images = [*_train(tree, root, own, wnids), *_validation(tree, root, own, wnids)]
+    images = [image for image in images if request.wants(image.name)]
+
+    def entries() -> Iterator[Entry]:
+        for image in images:
+            read = partial(_read, file_of(tree, root + image.path), names[image.label])
+            yield Entry(image.name, read, image.split)
+
+    return Source(located(tree, root), tuple(names.values()), entries, len(images), _notes(own))
 
 
-def _has_layout(folder: Path) -> bool:
-    return (folder / "train").is_dir() and (folder / VAL_ANNOTATIONS).is_file() and (folder / WORDS).is_file()
+def _is_root(paths: set[str]) -> bool:
+    return VAL_ANNOTATIONS in paths and WORDS in paths and any(path.startswith("train/") for path in paths)
 
 
-def _notes(root: Path) -> tuple[str, ...]:
-    notes = ["val/ is the test split; the published test/ has no labels and is not used"]
-    if (root / "test").is_dir():
-        notes.append("test/ found and ignored")
+def _notes(paths: list[str]) -> tuple[str, ...]:
+    notes = ["val/ is the test split, as in the thesis; the published test/ has no labels and is not used"]
+    unlabelled = sum(path.startswith("test/") for path in paths)
+    if unlabelled:
+        notes.append(f"test/ found and ignored ({unlabelled:,} images)")
     return tuple(notes)
 
 
-def _train_entries(root: Path, labels: dict[str, int]) -> list[Entry]:
-    entries = []
-    for wnid, label in labels.items():
-        paths = sorted((root / "train" / wnid / "images").glob("*.JPEG"))
-        if not paths:
-            raise BadInputError(f"{root / 'train' / wnid / 'images'}: expected *.JPEG of this class, found none")
-        entries += [Entry(path.name, "train", partial(_read, path, label)) for path in paths]
-    return entries
+def _train(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -> list[_Image]:
+    images = []
+    for path in paths:
+        parts = path.split("/")
+        if len(parts) == 4 and parts[0] == "train" and parts[2] == "images" and path.endswith(".JPEG"):
+            images.append(_Image(path, parts[1], "train"))
+    found = {image.label for image in images}
+    for wnid in wnids:
+        if wnid not in found:
+            raise BadInputError(
+                f"{tree.location}: {root}train/{wnid}/images: expected *.JPEG of this class, found none"
+            )
+    return images
 
 
-def _val_entries(root: Path, labels: dict[str, int]) -> list[Entry]:
-    annotations = root / VAL_ANNOTATIONS
-    images = root / "val" / "images"
-    entries = []
-    for number, line in enumerate(_lines(annotations), start=1):
+def _validation(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -> list[_Image]:
+    known, images = set(wnids), []
+    for number, line in enumerate(_lines(tree, root + VAL_ANNOTATIONS), start=1):
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0]
-        if wnid not in labels:
-            raise BadInputError(f"{annotations}:{number}: class {wnid!r} has no folder in {root / 'train'}")
-        entries.append(Entry(name, "test", partial(_read, images / name, labels[wnid])))
-    unlabelled = {path.name for path in images.glob("*.JPEG")} - {entry.name for entry in entries}
+        if wnid not in known:
+            raise BadInputError(
+                f"{tree.location}: {VAL_ANNOTATIONS}:{number}: class {wnid!r} has no folder in {root}train"
+            )
+        images.append(_Image(f"val/images/{name}", wnid, "test"))
+    unlabelled = {path for path in paths if path.startswith("val/images/")} - {image.path for image in images}
     if unlabelled:
-        raise BadInputError(f"{images / min(unlabelled)}: has no line in {annotations}; restore the original file")
-    return entries
+        raise BadInputError(
+            f"{tree.location}: {root}{min(unlabelled)}: has no line in {VAL_ANNOTATIONS}; restore the original file"
+        )
+    return images
 
 
-def _class_names(words: Path, wnids: list[str]) -> tuple[str, ...]:
+def _class_names(tree: FileTree, root: str, wnids: list[str]) -> dict[str, str]:
     """Return the first human name of each class; the WordNet id goes with it where two classes share one."""
-    lines = (line.partition("\t") for line in _lines(words))
+    lines = (line.partition("\t") for line in _lines(tree, root + WORDS))
     human = {wnid: names.split(",")[0].strip() for wnid, _, names in lines}
-    names = [human.get(wnid) or wnid for wnid in wnids]
-    uses = Counter(names)
-    return tuple(name if uses[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True))
+    names = {wnid: human.get(wnid) or wnid for wnid in wnids}
+    uses = Counter(names.values())
+    return {wnid: name if uses[name] == 1 else f"{name} ({wnid})" for wnid, name in names.items()}
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(tree: FileTree, path: str) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        text: str = tree.read(path).decode("utf-8")
+        return text.splitlines()
     except UnicodeDecodeError as error:
-        raise BadInputError(f"{path}: not a text file ({error}); restore the original file") from error
+        raise BadInputError(f"{tree.location}: {path}: not a text file ({error}); restore the original file") from error
 
 
-def _read(path: Path, label: int) -> Picture:
-    return Picture(decode_rgb(path, TINY_IMAGENET.image_size), (label,))
+def _read(file: File, label: str) -> Picture:
+    return Picture(decode_rgb(file, TINY_IMAGENET.image_size), (label,))

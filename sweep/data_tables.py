@@ -1,0 +1,118 @@
+"""What `python -m sweep.data` prints of stores."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables.data.catalog import INFO_FILE, KNOWN, PIXELS_FILE, ROWS_FILE, StoreInfo, remove_command, store_folder
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LISTED_CORRUPT = 20
+"""How many of the corrupt images that were left out `info` names."""
+
+
+def overview(infos: list[StoreInfo], root: Path | None) -> "Table":
+    """Return one row a store."""
+    table = _table("name", "images", "size", "classes", "MiB", "fingerprint")
+    for info in infos:
+        size = f"{store_bytes(info.name, root) / 2**20:,.1f}"
+        row = (f"{info.images:,}", _pixels(info), len(info.class_names), size, info.fingerprint[:12])
+        table.add_row(info.name, *map(str, row))
+    return table
+
+
+def summary(store: StoreInfo, root: Path | None) -> "Table":
+    """Return what the store is, where it comes from, and how it was made."""
+    known = KNOWN.get(store.data_set)
+    table = _table("", "")
+    table.show_header = False
+    rows = {
+        "name": store.name,
+        "data set": f"{store.data_set}: {known.source}" if known else store.data_set,
+        "source": store.source,
+        "licence": store.licence,
+        "images": f"{store.images:,} of {_pixels(store)} {store.dtype}",
+        "bytes": f"{store_bytes(store.name, root):,} in {store_folder(store.name, root)}",
+        "labels": f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image",
+        "fingerprint": store.fingerprint,
+        "made": store.made,
+        **{f"made with {key}": str(value) for key, value in store.options.items()},
+        **{f"note {number}": note for number, note in enumerate(notes(store), start=1)},
+    }
+    for row in rows.items():
+        table.add_row(*row)
+    return table
+
+
+def notes(store: StoreInfo) -> list[str]:
+    """Return what a person should know: of the source, of leaks between splits, of images left out."""
+    lines = list(store.notes)
+    if found := store.leaks.described():
+        lines.append(found)
+        lines += [f"  {example}" for example in store.leaks.examples]
+    else:
+        lines.append("no image, nor one nearly like it, stands in two splits")
+    if store.corrupt:
+        lines.append(f"{len(store.corrupt):,} corrupt images were left out")
+        lines += [f"  {message}" for message in store.corrupt[:LISTED_CORRUPT]]
+    facts = KNOWN.get(store.data_set)
+    if facts and facts.thesis_share is not None and "farmland" in store.rules:
+        share = sum(store.rule_counts["farmland"].values()) / max(store.images, 1)
+        lines.append(
+            f"farmland by the thesis' rule: {share:.1%} here; the thesis' accuracies imply {facts.thesis_share:.0%}"
+        )
+    return lines
+
+
+def split_table(store: StoreInfo) -> "Table":
+    """One row a split: images, and how many of them each rule calls positive."""
+    table = _table("split", "images", *(f"positive by {rule!r}" for rule in store.rules))
+    total = {rule: sum(counts.values()) for rule, counts in store.rule_counts.items()}
+    for split, images in store.splits.items():
+        positives = (_share(store.rule_counts[rule][split], images) for rule in store.rules)
+        table.add_row(split, f"{images:,}", *positives)
+    table.add_row("all", f"{store.images:,}", *(_share(total[rule], store.images) for rule in store.rules))
+    return table
+
+
+def class_table(store: StoreInfo) -> "Table":
+    """One row a class: images in all, their share, images in each split, and the rules that count it as positive."""
+    table = _table("class", "images", *store.splits, "rules")
+    for index, name in enumerate(store.class_names):
+        counts = [store.class_counts[split][index] for split in store.splits]
+        rules = ", ".join(rule for rule, names in store.rules.items() if name in names)
+        table.add_row(name, _share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
+    return table
+
+
+def store_bytes(name: str, root: Path | None) -> int:
+    """Return the bytes of a store on disk; BadInputError when a file of it is missing."""
+    folder = store_folder(name, root)
+    try:
+        return sum((folder / file).stat().st_size for file in (PIXELS_FILE, ROWS_FILE, INFO_FILE))
+    except OSError as error:
+        raise BadInputError(
+            f"{error.filename}: can't be read ({error.strerror}); remove the store and prepare again: "
+            f"{remove_command(name)}"
+        ) from error
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({part / max(whole, 1):.1%})"
+
+
+def _pixels(store: StoreInfo) -> str:
+    height, width = store.image_size
+    return f"{height} x {width} x {store.channels}"
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    numbers = {"images", "MiB", "train", "validation", "test"}
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers or column.startswith("positive") else "left")
+    return table

@@ -1,0 +1,219 @@
+"""Reading a published data set from a folder, a zip or a tar, without unpacking any of it to disk."""
+
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from trainables.errors import BadInputError
+
+MEMBER_LIMIT = 256 * 2**20
+"""Bytes of the largest member that is read; larger ones are taken for decompression bombs."""
+CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+BLOCK = tarfile.BLOCKSIZE
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError),
+    *(NotImplementedError, RuntimeError, OverflowError, MemoryError, pa.ArrowException),
+)
+"""What the readers of archives raise for broken ones."""
+
+
+class FileTree:
+    """The regular files of a folder or a zip, by relative path, in any order."""
+
+    def __init__(self, source: Path) -> None:
+        self.location = str(source.resolve())
+        self._zip = None if source.is_dir() else _open_zip(source)
+        self._folder = source
+
+    def names(self) -> list[str]:
+        """Return the relative paths of all files, sorted; hidden ones and what macOS adds are left out."""
+        found = _walk(str(self._folder)) if self._zip is None else (i.filename for i in self._members())
+        return sorted(name for name in found if not _is_hidden(name))
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content; BadInputError when it isn't there or is damaged."""
+        try:
+            if self._zip is None:
+                return (self._folder / name).read_bytes()
+            with self._zip.open(name) as member:
+                return _limited(member, f"{self.location}: {name}")
+        except BadInputError:
+            raise
+        except KeyError as error:
+            raise BadInputError(f"{self.location}: {name}: not in the archive; download it again") from error
+        except DAMAGE as error:
+            raise _damaged(f"{self.location}: {name}", error) from error
+
+    def path(self, name: str) -> Path | None:
+        """Return the file itself where the tree is a folder, else None."""
+        return self._folder / name if self._zip is None else None
+
+    def _members(self) -> Iterator[zipfile.ZipInfo]:
+        assert self._zip is not None
+        return (info for info in self._zip.infolist() if not info.is_dir())
+
+
+def open_tree(source: Path) -> FileTree:
+    """Return the files of a folder or a zip.
+
+    Raises BadInputError for anything else, and for a zip with a member that isn't safe to read.
+    """
+    if not source.exists():
+        raise BadInputError(f"{source}: no such file or folder")
+    if source.is_file() and _magic(source)[:4] not in ZIP_MAGIC:
+        raise BadInputError(f"{source}: neither a folder nor a zip")
+    return FileTree(source)
+
+
+def is_tar(source: Path) -> bool:
+    """Whether a file is a tar, packed or not: told by its first bytes, not by its name."""
+    magic = _magic(source)
+    return any(magic.startswith(known) for known in CODECS) or magic[257:262] == b"ustar"
+
+
+def stream_tar(
+    source: Path, wanted: Callable[[str], bool], *, progress: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (relative path, content) of the wanted regular files of a tar, in one pass and in bounded memory.
+
+    `progress` hears packed bytes read and the file's size. Raises BadInputError for an archive that is cut off or
+    damaged, and for a member that isn't safe, wanted or not.
+    """
+    size = source.stat().st_size
+    try:
+        with _unpacked(source) as (inner, position):
+            stream: Any = _Tail(inner)
+            archive = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115  # nothing of its own to close
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+                _check_member(source, member)
+                if member.isfile() and wanted(member.name):
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    yield member.name, content.read()
+                if progress is not None:
+                    progress(position(), size)
+            _check_end(source, stream)
+    except BadInputError:
+        raise
+    except DAMAGE as error:
+        raise _damaged(str(source), error) from error
+
+
+class _Tail:
+    """A stream that remembers its last two blocks."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.tail = b""
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, none at the end."""
+        content: bytes = self._stream.read(size)
+        self.tail = (self.tail + content[-2 * BLOCK :])[-2 * BLOCK :]
+        return content
+
+
+@contextmanager
+def _unpacked(source: Path) -> Iterator[tuple[Any, Callable[[], int]]]:
+    """Give the tar as a stream of its own bytes, and a function that tells how far the packed file is read."""
+    codec = next((name for magic, name in CODECS.items() if _magic(source).startswith(magic)), None)
+    with source.open("rb") as file:
+        if codec is None:
+            yield file, file.tell
+        elif codec == "xz":
+            with lzma.open(file) as stream:
+                yield stream, file.tell
+        else:
+            with pa.PythonFile(file, "r") as packed, pa.CompressedInputStream(packed, codec) as stream:
+                yield stream, file.tell
+
+
+def _check_member(source: Path, member: tarfile.TarInfo) -> None:
+    where = f"{source}: {member.name}"
+    if not (member.isfile() or member.isdir()):
+        raise BadInputError(f"{where}: a link or device; an archive of images has none: download it again")
+    _check_name(where, member.name)
+    _check_size(where, member.size)
+
+
+def _check_end(source: Path, stream: "_Tail") -> None:
+    """Raise BadInputError unless a tar ended with its blocks of zeros: tarfile takes one that is cut off for whole."""
+    while stream.read(2**20):
+        pass
+    if stream.tail != bytes(2 * BLOCK):
+        raise BadInputError(f"{source}: truncated (its end is missing); download it again")
+
+
+def _open_zip(source: Path) -> zipfile.ZipFile:
+    try:
+        archive = zipfile.ZipFile(source)
+    except DAMAGE as error:
+        raise _damaged(str(source), error) from error
+    names = set()
+    for info in archive.infolist():
+        where = f"{source}: {info.filename}"
+        _check_name(where, info.filename)
+        _check_size(where, info.file_size)
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise BadInputError(f"{where}: a link; an archive of images has none: download it again")
+        if info.flag_bits & 1:
+            raise BadInputError(f"{where}: encrypted; pack the archive without a password")
+        if info.filename in names:
+            raise BadInputError(f"{where}: stands in the archive twice; download it again")
+        names.add(info.filename)
+    return archive
+
+
+def _check_name(where: str, name: str) -> None:
+    if name.startswith("/") or "\\" in name or ".." in name.split("/") or name[1:2] == ":":
+        raise BadInputError(f"{where}: leads out of the archive; it isn't what was published: download it again")
+
+
+def _check_size(where: str, size: int) -> None:
+    if size > MEMBER_LIMIT:
+        raise BadInputError(f"{where}: {size:,} bytes are more than any image has (limit {MEMBER_LIMIT:,})")
+
+
+def _limited(member: IO[bytes], where: str) -> bytes:
+    content = member.read(MEMBER_LIMIT + 1)
+    _check_size(where, len(content))
+    return content
+
+
+def _walk(folder: str, prefix: str = "") -> Iterator[str]:
+    """Yield the files under a folder as text, links to files followed, links to folders not."""
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+        elif entry.is_file():
+            yield prefix + entry.name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX/")) or "/." in name
+
+
+def _magic(source: Path) -> bytes:
+    try:
+        with source.open("rb") as file:
+            return file.read(BLOCK)
+    except OSError as error:
+        raise BadInputError(f"{source}: can't be read ({error.strerror or error})") from error
+
+
+def _damaged(where: str, error: BaseException) -> BadInputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return BadInputError(f"{where}: truncated or damaged ({reason}); download it again")

@@ -1,0 +1,103 @@
+"""Which images are trained on, which select, which are reported on: rules over names, labels and places."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.stable_hash import PLACE_SALT, SUBSET_SALT, TEST_SALT, stable_fraction
+from trainables.errors import BadInputError
+
+SPLITS = ("train", "validation", "test")
+LEFT_OUT = -1
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
+Codes = NDArray[np.int8]
+
+THESIS_PATCHES = 590_326
+"""BigEarthNet v1.0 whole."""
+THESIS_KEPT, THESIS_TESTED = 146_440, 36_610
+"""What the thesis has of it: 109,830 + 36,610. A quarter would be 147,581."""
+QUARTER = 0.25
+
+
+def is_thesis_candidate(name: str) -> bool:
+    """Whether a patch can be one of the thesis' quarter: told from its name alone, before all names are known."""
+    return bool(stable_fraction([name], salt=SUBSET_SALT)[0] < QUARTER)
+
+
+def thesis_split(names: Sequence[str], total: int) -> Codes:
+    """Split candidates of a source of `total` patches as the thesis does: a quarter, 3:1.
+
+    Of BigEarthNet v1.0 whole exactly its 109,830 and 36,610, by rank of the stable hash; at other sizes a quarter of
+    all and a quarter of that, by the hash itself.
+    """
+    subset, test = stable_fraction(names, salt=SUBSET_SALT), stable_fraction(names, salt=TEST_SALT)
+    codes = np.where(test < QUARTER, TEST, TRAIN).astype(np.int8)
+    codes[subset >= QUARTER] = LEFT_OUT
+    if total == THESIS_PATCHES:
+        kept = np.argsort(subset, kind="stable")[:THESIS_KEPT]
+        tested = kept[np.argsort(test[kept], kind="stable")[:THESIS_TESTED]]
+        codes[:] = LEFT_OUT
+        codes[kept], codes[tested] = TRAIN, TEST
+    return codes
+
+
+def exact_split(names: Sequence[str], labels: Sequence[tuple[int, ...]], share: float) -> Codes:
+    """Test on exactly `share` of each class (rounded), by rank of the stable hash: for a set that never grows."""
+    fractions = stable_fraction(names, salt=TEST_SALT)
+    codes = np.full(len(names), TRAIN, dtype=np.int8)
+    for members in _members(labels):
+        codes[members[np.argsort(fractions[members], kind="stable")][: round(share * len(members))]] = TEST
+    return codes
+
+
+def random_split(names: Sequence[str], labels: Sequence[tuple[int, ...]], share: float) -> Codes:
+    """Test on the images whose stable hash is below `share`, so that no image moves when others are added.
+
+    By class, as each class is cut at the same hash. A class of two images or more that would have none on one side
+    gives its smallest hash to test, or its largest to train: only there an addition can move an image.
+    """
+    fractions = stable_fraction(names, salt=TEST_SALT)
+    codes = np.where(fractions < share, TEST, TRAIN).astype(np.int8)
+    for members in _members(labels):
+        tested = codes[members] == TEST
+        if len(members) > 1 and not tested.any():
+            codes[members[np.argmin(fractions[members])]] = TEST
+        elif len(members) > 1 and tested.all():
+            codes[members[np.argmax(fractions[members])]] = TRAIN
+    return codes
+
+
+def place_split(places: Sequence[str], share: float) -> Codes:
+    """Test on whole places, those whose own stable hash is below `share`; BadInputError where one side is empty."""
+    known = sorted(set(places))
+    if "" in known:
+        raise BadInputError("--splits place: some images have no place; give one to each in the table's column place")
+    fractions = dict(zip(known, stable_fraction(known, salt=PLACE_SALT).tolist(), strict=True))
+    tested = {place for place, fraction in fractions.items() if fraction < share}
+    if len(known) > 1 and not tested:
+        tested = {min(known, key=fractions.__getitem__)}
+    if not known or len(tested) == len(known):
+        raise BadInputError(f"--splits place: {len(known)} places can't be split; choose --splits random")
+    return np.array([TEST if place in tested else TRAIN for place in places], dtype=np.int8)
+
+
+def given_split(splits: Sequence[str | None]) -> Codes:
+    """Return the splits that the source gives; images without one are left out."""
+    codes = [LEFT_OUT if split is None else SPLITS.index(split) for split in splits]
+    return np.array(codes, dtype=np.int8)
+
+
+def named_split(text: str) -> str | None:
+    """Return train, validation or test for a publisher's word, None for another."""
+    words = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+    words |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+    return words.get(text.strip().lower())
+
+
+def _members(labels: Sequence[tuple[int, ...]]) -> list[NDArray[np.int64]]:
+    """Return the images of each class; all in one where images have several."""
+    if any(len(own) != 1 for own in labels):
+        return [np.arange(len(labels))]
+    classes = np.array([own[0] for own in labels])
+    return [np.flatnonzero(classes == label) for label in np.unique(classes)]

@@ -1,0 +1,138 @@
+"""What the probe is taught: its loss over classes or labels, and how much each image and label counts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.config import SimCLRConfig
+from trainables.distributed import to_device
+from trainables.losses import widen
+from trainables.randomness import Stream, uniform
+
+SMALLEST = 1e-300
+"""In place of a sum of weights that is 0."""
+SAMPLED_STEP, SAMPLED_FIT = 0, 1
+"""Blocks of random numbers: for the steps of pretraining, and for the fit on frozen features."""
+
+
+def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss and whether the decision is right, of each decision, float64 for the latter.
+
+    Classes: logits (n, K) and targets (n,) int64 give (n,), cross-entropy and argmax. Labels: targets (n, K) bool give
+    (n, K), binary cross-entropy and a threshold of 0.5.
+    """
+    if targets.dim() == 1:
+        loss = functional.cross_entropy(logits, targets, reduction="none")
+        return loss, (logits.argmax(1) == targets).double()
+    loss = functional.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none")
+    return loss, ((logits > 0) == targets).double()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each image of a batch counts, and each of its labels."""
+
+    own: Tensor
+    """(n,) or (n, K) float64, of this rank's images."""
+    total: float
+    """Their sum over all ranks."""
+
+
+class ProbeWeights:
+    """How much each train image (and label) counts for the probe: a label budget, class weights, sampling.
+
+    `targets` are those of all train images, (N,) int64 or (N, K) bool, `labelled` is (N,) bool. All on the CPU.
+    """
+
+    def __init__(self, config: SimCLRConfig, targets: Tensor, labelled: NDArray[np.bool_], classes: int) -> None:
+        self._config, self._targets, self._labelled = config, targets, labelled
+        self._class_counts = _counts(targets[torch.from_numpy(labelled)], classes)
+        self._per_class = _balanced(self._class_counts, int(labelled.sum())) if self._weighs_classes else None
+
+    @property
+    def _weighs_classes(self) -> bool:
+        return self._config.probe_class_weight == "balanced"
+
+    @property
+    def _samples(self) -> bool:
+        return self._config.probe_sampling == "balanced"
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything but one for each is asked for."""
+        return self._weighs_classes or self._samples or not bool(self._labelled.all())
+
+    def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> "Weights | None":
+        """Return the weights of this rank's part of a global batch of train images, None where all count alike.
+
+        Found for the whole batch on every rank, so that the outcome doesn't depend on the number of ranks.
+        """
+        if not self.needed:
+            return None
+        everyone = self._weights(images, step, SAMPLED_STEP)
+        return Weights(to_device(everyone[mine].contiguous(), device), float(everyone.sum()))
+
+    def of_fit(self) -> Tensor | None:
+        """Return the weights of all images for the fit on frozen features, (N,) or (N, K); None where all are alike."""
+        return self._weights(np.arange(len(self._targets)), 0, SAMPLED_FIT) if self.needed else None
+
+    def _weights(self, images: NDArray[np.int64], index: int, block: int) -> Tensor:
+        each = torch.from_numpy(self._labelled[images].astype(np.float64))
+        targets = self._targets[torch.from_numpy(images)]
+        if self._samples:
+            each = torch.from_numpy(self._drawn(each.numpy(), targets.numpy(), index, block))
+        if self._per_class is None:
+            return each if targets.dim() == 1 else each[:, None].expand(-1, targets.shape[1])
+        if targets.dim() == 1:
+            return each * self._per_class[1][targets]
+        return each[:, None] * torch.where(targets, self._per_class[1], self._per_class[0])
+
+    def _drawn(
+        self, labelled: NDArray[np.float64], targets: NDArray[np.int64], index: int, block: int
+    ) -> NDArray[np.float64]:
+        """Return how often each image is drawn, as many draws as images, with replacement, every class alike."""
+        chances = labelled / np.maximum(self._class_counts.numpy()[targets], 1.0)
+        total = chances.sum()
+        if total == 0.0:
+            return labelled
+        numbers = uniform(self._config.seed, Stream.PROBE, index, (len(labelled),), block=block)
+        drawn = np.searchsorted(np.cumsum(chances) / total, numbers, side="right")
+        return np.bincount(np.minimum(drawn, len(labelled) - 1), minlength=len(labelled)).astype(np.float64)
+
+
+def probe_loss(logits: Tensor, targets: Tensor, weights: Weights | None, *, views: int) -> tuple[Tensor, Tensor]:
+    """Return this rank's part of the probe's mean loss and accuracy over the `views` views of all ranks.
+
+    Both are of (n, K) logits, both views of the rank's images one after the other, as `targets`; weighted where there
+    are weights, and 0 where these are all 0.
+    """
+    logits = widen(logits)
+    if weights is None and targets.dim() == 1:
+        loss = functional.cross_entropy(logits, targets, reduction="sum") / views
+        return loss, (logits.argmax(1) == targets).sum() / views
+    each, correct = elements(logits, targets)
+    if weights is None:
+        decisions = views * targets.shape[1]
+        return each.sum() / decisions, correct.sum() / decisions
+    own = torch.cat([weights.own, weights.own]) / max(2.0 * weights.total, SMALLEST)
+    return (each * own.to(each)).sum(), (correct * own).sum()
+
+
+def _counts(targets: Tensor, classes: int) -> Tensor:
+    """Return images of each class (K,), or images with each label (K,), float64."""
+    counts = torch.bincount(targets, minlength=classes) if targets.dim() == 1 else targets.sum(0)
+    return counts.double()
+
+
+def _balanced(counts: Tensor, images: int) -> tuple[Tensor, Tensor]:
+    """Return the weights of absence and presence (K,), by which classes, or both sides of a label, weigh alike.
+
+    N / (2 n) of either side; of classes only presence means anything. The loss is divided by the sum of the weights,
+    so a factor to all of them means nothing.
+    """
+    absent = images / (2.0 * (images - counts).clamp_min(1.0))
+    return absent, images / (2.0 * counts.clamp_min(1.0))
