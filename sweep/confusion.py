@@ -1,10 +1,12 @@
-"""Which class was taken for which: counts from the per-image outputs of a trial, and shares of them; pure."""
+"""Which class was taken for which, and how well labels are found: from the per-image outputs of a trial; pure."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from trainables.multilabel import average_precisions
 
 LOGITS, LINEAR_LOGITS = "logits", "linear_logits"
 """Columns of the outputs: the probe's logits (absent for an untrained encoder) and the logistic regression's."""
@@ -29,6 +31,22 @@ def outputs_confusion(table: pa.Table, classes: Sequence[str], *, column: str | 
     labels = table["label"].to_numpy().astype(np.int64)
     cells = np.bincount(labels * count + predicted, minlength=count * count)
     return cells.reshape(count, count).astype(np.int64)
+
+
+def label_precisions(table: pa.Table, classes: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return each label's average precision and share of the images, of outputs whose label column holds lists."""
+    truth = np.zeros((len(table), len(classes)), dtype=np.bool_)
+    for row, labels in enumerate(table["label"].to_pylist()):
+        truth[row, labels] = True
+    logits = table[classifier_column(table)].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    precisions = average_precisions(logits.reshape(truth.shape).astype(np.float64), truth)
+    shares = truth.mean(axis=0)
+    return {name: (float(precisions[k]), float(shares[k])) for k, name in enumerate(classes)}
+
+
+def has_several_labels(table: pa.Table) -> bool:
+    """Whether images of the outputs can have several labels."""
+    return bool(pa.types.is_list(table["label"].type))
 
 
 def row_normalised(matrix: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from trainables.randomness import Stream
 IMAGES_A_CLASS = 8
 MOST_CLASSES = 50
 VIEWS = 8
+LONGEST_LABEL = 32
 GAP = 2
 """Pixels between two images."""
 CELL_INCHES = 0.75
@@ -41,7 +42,8 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None) -> None:
     classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
     rows = [_rows_of(store, index) for index in classes]
     labels = [store.info.class_names[index] for index in classes]
-    figure = _figure(store, config, labels, [_seen(store, config, own) for own in rows], rows[0][0])
+    sheet = _Sheet(store, config, np.concatenate(rows))
+    figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
     try:
         FigureCanvasAgg(figure).print_png(str(path))
     except OSError as error:
@@ -70,33 +72,38 @@ def _rows_of(store: ImageStore, index: int) -> NDArray[np.int64]:
     return chosen
 
 
-def _seen(store: ImageStore, config: SimCLRConfig, rows: NDArray[np.int64]) -> Pictures:
-    images = store.images(rows).permute(0, 3, 1, 2)
-    return _colours(store, evaluation_view(images, image_size=config.image_size))
+class _Sheet:
+    """Pictures of a store's images, all stretched alike."""
 
+    def __init__(self, store: ImageStore, config: SimCLRConfig, rows: NDArray[np.int64]) -> None:
+        self.store, self.config = store, config
+        bands = str(store.info.options.get("bands", "")).split(", ")
+        self._channels = [bands.index(band) for band in RGB_BANDS] if set(RGB_BANDS) <= set(bands) else [0, 1, 2]
+        if store.info.channels < 3:
+            self._channels = [0, 0, 0]
+        self._low, self._high = 0.0, 1.0
+        if store.info.dtype == "uint16":  # for the eye alone
+            self._low, self._high = np.percentile(self.seen(rows), (2, 98))
 
-def _views(store: ImageStore, config: SimCLRConfig, row: int) -> Pictures:
-    """Return VIEWS first and then VIEWS second views of one image."""
-    images = store.images([row] * VIEWS).permute(0, 3, 1, 2)
-    height, width = store.info.image_size
-    draws = (
-        draw_view(config, Stream.VIEW_A, 0, VIEWS, height=height, width=width),
-        draw_view(config, Stream.VIEW_B, 0, VIEWS, height=height, width=width),
-    )
-    return _colours(store, torch.cat(two_views(images, draws, image_size=config.image_size)))
+    def seen(self, rows: NDArray[np.int64]) -> Pictures:
+        """Return images as they are evaluated."""
+        images = self.store.images(rows).permute(0, 3, 1, 2)
+        return self._colours(evaluation_view(images, image_size=self.config.image_size))
 
+    def views(self, row: int) -> Pictures:
+        """Return VIEWS first and then VIEWS second views of one image."""
+        images = self.store.images([row] * VIEWS).permute(0, 3, 1, 2)
+        height, width = self.store.info.image_size
+        draws = (
+            draw_view(self.config, Stream.VIEW_A, 0, VIEWS, height=height, width=width),
+            draw_view(self.config, Stream.VIEW_B, 0, VIEWS, height=height, width=width),
+        )
+        return self._colours(torch.cat(two_views(images, draws, image_size=self.config.image_size)))
 
-def _colours(store: ImageStore, images: torch.Tensor) -> Pictures:
-    """Return red, green and blue of (N, C, H, W); 16 bits are stretched to what is there, for the eye alone."""
-    bands = str(store.info.options.get("bands", "")).split(", ")
-    channels = [bands.index(band) for band in RGB_BANDS] if set(RGB_BANDS) <= set(bands) else [0, 1, 2]
-    if store.info.channels < 3:
-        channels = [0, 0, 0]
-    pixels: Pictures = images[:, channels].permute(0, 2, 3, 1).double().numpy()
-    if store.info.dtype == "uint16":
-        low, high = np.percentile(pixels, (2, 98))
-        pixels = (pixels - low) / max(high - low, 1e-9)
-    return np.clip(pixels, 0.0, 1.0)
+    def _colours(self, images: torch.Tensor) -> Pictures:
+        """Return red, green and blue of (N, C, H, W)."""
+        pixels: Pictures = images[:, self._channels].permute(0, 2, 3, 1).double().numpy()
+        return np.clip((pixels - self._low) / max(self._high - self._low, 1e-9), 0.0, 1.0)
 
 
 def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
@@ -108,16 +115,15 @@ def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
     return strip
 
 
-def _figure(store: ImageStore, config: SimCLRConfig, labels: list[str], seen: list[Pictures], shown: int) -> Figure:
-    views = _views(store, config, shown)
-    rows = len(labels)
+def _figure(sheet: _Sheet, labels: list[str], seen: list[Pictures], shown: int) -> Figure:
+    store, views, rows = sheet.store, sheet.views(shown), len(labels)
     figure = Figure(figsize=(IMAGES_A_CLASS * CELL_INCHES + 4.0, (rows + 4) * CELL_INCHES + 0.6), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(rows + 0.5, 3))
     upper, lower = parts
     info = store.info
     hidden = len(info.class_names) - rows
-    more = f", {hidden} more classes not shown" if hidden else ""
-    upper.suptitle(f"{info.name}: train images as evaluated, {config.image_size} px{more}", fontsize=10)
+    more = f", {hidden} classes without one or not shown" if hidden else ""
+    upper.suptitle(f"{info.name}: train images as evaluated, {sheet.config.image_size} px{more}", fontsize=10)
     _mount(upper.subplots(), [_strip(pictures, IMAGES_A_CLASS) for pictures in seen], labels)
     lower.suptitle(f"{store.names([shown])[0]}: {VIEWS} pairs of augmented views", fontsize=10)
     _mount(lower.subplots(), [_strip(part, VIEWS) for part in (views[:VIEWS], views[VIEWS:])], ["view a", "view b"])
@@ -134,4 +140,4 @@ def _mount(axes: Axes, strips: list[NDArray[np.float64]], labels: list[str]) -> 
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 44 else f"{label[:42]}..."
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."

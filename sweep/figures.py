@@ -71,6 +71,28 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     return figure
 
 
+def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str = "") -> Figure:
+    """Draw one bar a label, its average precision, highest first, and a mark at its share of the images.
+
+    `values` are (average precision, share) by label; the share is what a blind guess gets. Labels without an image
+    (NaN) are left out.
+    """
+    known = sorted(((value, share, name) for name, (value, share) in values.items() if value == value))
+    figure, axes = _panel(width=8.0, height=float(np.clip(1.6 + 0.26 * len(known), 3.0, 14.0)))
+    places = range(len(known))
+    axes.barh(places, [value for value, _, _ in known], height=0.75, color=CONTRASTIVE)
+    axes.scatter([share for _, share, _ in known], places, marker="|", s=90, color=SUPERVISED, zorder=3)
+    mean = float(np.mean([value for value, _, _ in known])) if known else float("nan")
+    line = f"mark: share of the images; mean of labels {_percent(mean)} %" if known else ""
+    _finish(axes, title=_lines("Average precision per label", about, line), x="average precision (%)", y="")
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
+    axes.set_xlim(0.0, 1.02)
+    axes.margins(y=0.01)
+    axes.grid(visible=False, axis="y")
+    _name_ticks(axes, [name for _, _, name in known], axis="y")
+    return figure
+
+
 def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, about: str = "") -> Figure:
     """Draw (K, K) counts, truth by prediction, each row as shares of the images of that class."""
     shares = row_normalised(matrix)
@@ -98,6 +120,8 @@ def _curves(
     figure, axes = _panel(width=6.5, height=4.2)
     for (name, metric), colour in zip(series.items(), (CONTRASTIVE, SUPERVISED), strict=True):
         points = [(record.epoch, record.metrics[metric]) for record in epochs if metric in record.metrics]
+        if not points:  # a trial that is evaluated on another data set has no probe beside it
+            continue
         # A single epoch has no line: its marker has to be seen.
         marker = "o" if len(points) <= 20 else None
         axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, label=name, marker=marker, markersize=3.5)

@@ -68,9 +68,13 @@ def trial_figures(files: "TrialFiles") -> "Iterator[tuple[str, Figure]]":
 
 def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
     column = confusion.classifier_column(outputs)
+    about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
+    if confusion.has_several_labels(outputs):
+        precisions = confusion.label_precisions(outputs, classes)
+        yield f"figures/per_label_{split}.png", figures.per_label_precision(precisions, about=about)
+        return
     matrix = confusion.outputs_confusion(outputs, classes, column=column)
     accuracies = dict(zip(classes, confusion.per_class(matrix).tolist(), strict=True))
-    about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
     yield f"figures/per_class_{split}.png", figures.per_class_accuracy(accuracies, about=about)
     yield f"figures/confusion_{split}.png", figures.confusion_matrix(matrix, classes, about=about)
 

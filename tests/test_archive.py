@@ -88,7 +88,7 @@ def test_a_folder_and_a_zip_give_the_same_files(tmp_path: Path) -> None:
     assert folder.names() == packed.names() == sorted(FILES)
     for name, content in FILES.items():
         assert folder.read(name) == packed.read(name) == content
-        assert folder.path(name) == tmp_path / "folder" / name
+        assert folder.path(name) == str(tmp_path / "folder" / name)
         assert packed.path(name) is None
     with pytest.raises(BadInputError, match=r"x\.zip: nowhere: not in the archive"):
         packed.read("nowhere")

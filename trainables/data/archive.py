@@ -54,9 +54,9 @@ class FileTree:
         except DAMAGE as error:
             raise _damaged(f"{self.location}: {name}", error) from error
 
-    def path(self, name: str) -> Path | None:
-        """Return the file itself where the tree is a folder, else None."""
-        return self._folder / name if self._zip is None else None
+    def path(self, name: str) -> str | None:
+        """Return the file itself where the tree is a folder, else None: text, as a Path takes longer to make."""
+        return f"{self._folder}/{name}" if self._zip is None else None
 
     def _members(self) -> Iterator[zipfile.ZipInfo]:
         assert self._zip is not None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,11 @@ def perceptual_hashes(images: NDArray[np.generic]) -> NDArray[np.uint64]:
     The mean over channels, reduced by area to 8 rows of 9 cells; a bit says that a cell is darker than the next one.
     """
     count, height, width, channels = images.shape
-    rows, columns = _edges(height, HASH_ROWS), _edges(width, HASH_COLUMNS)
-    # The long sums first, along memory; what is left is small.
-    wide = np.add.reduceat(images.reshape(count, height, width * channels), rows, axis=1, dtype=np.uint32)
-    cells = np.add.reduceat(wide.reshape(count, HASH_ROWS, width, channels).sum(3), columns, axis=2, dtype=np.float64)
-    cells /= np.maximum(np.diff(columns, append=width), 1)
+    precise = np.float32 if images.dtype == np.uint8 else np.float64  # sums of 8 bits are exact in 32
+    rows, columns = _cells(height, HASH_ROWS), _cells(width, HASH_COLUMNS)
+    sums = rows.astype(precise) @ images.reshape(count, height, width * channels).astype(precise)
+    cells = sums @ np.repeat(columns, channels, axis=1).T.astype(precise)
+    cells = cells.astype(np.float64) / columns.sum(axis=1)
     bits = (cells[:, :, :-1] < cells[:, :, 1:]).reshape(count, -1)
     hashes = np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
     set_bits = bits.sum(axis=1)
@@ -73,8 +74,9 @@ def find_leaks(
     codes = np.unique(np.asarray(splits), return_inverse=True)[1]
     held_out = np.asarray(splits) != "train"
     same = _twins(list(_runs(content)), codes, held_out)
-    taken = {pair[0] for pair in same}
-    near = [pair for pair in _near(hashes, codes, held_out, pixels) if pair[0] not in taken]
+    searched = held_out.copy()
+    searched[[pair[0] for pair in same]] = False
+    near = _near(hashes, codes, searched, pixels)
     beside = [] if tiles is None else _neighbours(tiles, codes, held_out)
     found = {"is": same, "is nearly": near, "lies beside": beside}
     examples = [
@@ -90,6 +92,16 @@ def tile_position(patch: str) -> tuple[str, int, int] | None:
     """Return acquisition (v2: with its tile), row and column of a BigEarthNet patch's name, None for other names."""
     match = PATCH.fullmatch(patch)
     return None if match is None else (match[1], int(match[2]), int(match[3]))
+
+
+@lru_cache
+def _cells(length: int, parts: int) -> NDArray[np.float64]:
+    """Return which places of an axis each of its parts holds, (parts, length) of 0 and 1."""
+    cells = np.zeros((parts, length))
+    starts = _edges(length, parts)
+    for part, (start, stop) in enumerate(zip(starts, np.append(starts[1:], length), strict=True)):
+        cells[part, start : max(stop, start + 1)] = 1.0
+    return cells
 
 
 def _edges(length: int, parts: int) -> Rows:
@@ -126,7 +138,7 @@ def _twins(groups: Sequence[Rows], codes: Rows, held_out: NDArray[np.bool_]) -> 
 def _near(
     hashes: NDArray[np.uint64],
     codes: Rows,
-    held_out: NDArray[np.bool_],
+    searched: NDArray[np.bool_],
     pixels: Callable[[Rows], NDArray[np.generic]],
 ) -> list[Pair]:
     known = np.flatnonzero(hashes)
@@ -134,13 +146,13 @@ def _near(
     parts = hashes[known].view(np.uint16).reshape(len(known), BANDS) if len(known) else np.zeros((0, BANDS))
     for part in range(BANDS):
         for bucket in _runs(parts[:, part]):
-            pairs |= dict.fromkeys(_candidates(known[bucket], hashes, codes, held_out))
+            pairs |= dict.fromkeys(_candidates(known[bucket], hashes, codes, searched))
     return _confirmed(list(pairs), pixels)
 
 
-def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, held_out: NDArray[np.bool_]) -> Iterator[Pair]:
-    """Yield pairs of a bucket, held-out image first, in different splits and within NEAR_BITS."""
-    if (codes[group] == codes[group[0]]).all():
+def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, searched: NDArray[np.bool_]) -> Iterator[Pair]:
+    """Yield pairs of a bucket, an image that a twin is searched for first, in different splits and within NEAR_BITS."""
+    if not searched[group].any() or (codes[group] == codes[group[0]]).all():
         return
     if len(group) > LARGEST_BUCKET:
         order = group[np.argsort(hashes[group], kind="stable")]
@@ -150,9 +162,9 @@ def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, held_out: 
         first, second = group[above[0]], group[above[1]]
     differ = (codes[first] != codes[second]) & (_distances(hashes[first], hashes[second]) <= NEAR_BITS)
     for one, other in zip(first[differ].tolist(), second[differ].tolist(), strict=True):
-        if held_out[one]:
+        if searched[one]:
             yield one, other
-        if held_out[other]:
+        if searched[other]:
             yield other, one
 
 

@@ -33,7 +33,7 @@ def find_root(tree: FileTree, paths: Sequence[str], matches: Callable[[set[str]]
 def file_of(tree: FileTree, name: str) -> File:
     """Return the file itself where the tree is a folder, else its content out of the archive."""
     path = tree.path(name)
-    return str(path) if path is not None else Blob(f"{tree.location}: {name}", tree.read(name))
+    return path if path is not None else Blob(f"{tree.location}: {name}", tree.read(name))
 
 
 def _under(paths: Sequence[str], root: str) -> set[str]:
