@@ -85,7 +85,7 @@ SPACE = SearchSpace(
         _farmland(1024, 0.5, (63.31, 92.83, 87.91)),
     ),
     caveats=(
-        "selected on the test split, as the thesis does: the best row's numbers are optimistic",
+        "as in the thesis, all of train is trained on and settings are selected on the test split",
         "one seed a setting: a difference between two rows may be chance",
         "the thesis' farmland accuracies imply a share of about 18 %, which its rule can't give (these data's share: "
         "python -m sweep.data info bigearthnet_v1); its 1024 / 0.25 row repeats the 256 / 0.25 row to the last digit",

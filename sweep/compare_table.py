@@ -11,6 +11,7 @@ from rich.text import Text
 from sweep.command_line import screen
 from sweep.compare import Row, Table
 from sweep.records import SweepRecord
+from sweep.space import SELECTED_ON_TEST
 
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
@@ -37,6 +38,8 @@ def notes(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
     """Return what has to be said beside the tables."""
     split = sweep.objective.split("/", maxsplit=1)[0]
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
+    if sweep.selected_on == "test":
+        lines.append(SELECTED_ON_TEST)
     if any(row.published for table in tables for row in table.settings):
         smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
         lines.append(f"after the slash: {sweep.published_source}{smoke}")

@@ -50,6 +50,7 @@ class Execution:
             commit=record.commit,
             smoke=plan.smoke,
             description=record.description,
+            selected_on=plan.selected_on,
         )
         with Progress(screen, plan.space.objective.metric) as progress:
             stage = 1

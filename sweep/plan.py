@@ -118,6 +118,14 @@ class Plan:
         lines += [f"{key}={value}" for key, value in sorted(self.assignments.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
+    @property
+    def selected_on(self) -> str:
+        """The split that settings are selected on; "nothing" where there is only one."""
+        settings = [trial for trial in self.trials if trial.baseline is None]
+        if not self.pending and not varying_fields([trial.config for trial in settings]):
+            return "nothing"
+        return "test" if self.space.objective.selects_on_test else "validation"
+
     def of_stage(self, number: int) -> list[PlannedTrial]:
         """Return the trials of a stage (1-based), baselines first."""
         return [trial for trial in self.trials if trial.stage == number]

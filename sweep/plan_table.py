@@ -9,6 +9,7 @@ from rich.text import Text
 
 from sweep.command_line import screen
 from sweep.plan import Plan, PlannedTrial, count_pending, needs
+from sweep.space import SELECTED_ON_TEST
 
 GIB = 2**30
 
@@ -66,6 +67,8 @@ def summary(plan: Plan) -> list[str]:
         earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
         lines.append(f"stage {number}, {stage.name}: {count} more trials, {fields} decided by {earlier}")
     lines.append("* estimated memory a worker: weights, momenta, activations, contrastive matrices")
+    if plan.selected_on == "test":
+        lines.append(SELECTED_ON_TEST)
     lines += _about_sizes(plan)
     return lines
 

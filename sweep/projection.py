@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
 SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
+SELECTED_ON = "sweep.selected_on"
 FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
 RUN_STATUS: Mapping[str, str] = {
     "running": "RUNNING",
@@ -45,6 +46,7 @@ class SweepFacts:
     commit: str | None
     smoke: bool
     description: str
+    selected_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Projection:
             SWEEP: sweep.name,
             SPACE: sweep.space,
             SMOKE: _word(sweep.smoke),
+            SELECTED_ON: sweep.selected_on,
             "mlflow.note.content": sweep.description,
         }
 
@@ -174,6 +177,7 @@ class Projection:
             TRIAL: trial.trial_id,
             STATUS: "running",
             SMOKE: _word(self.sweep.smoke),
+            SELECTED_ON: self.sweep.selected_on,
         }
         return self._create(trial.name, tags, started)
 

@@ -59,6 +59,8 @@ class SweepRecord(BaseModel):
     published_source: str
     caveats: tuple[str, ...]
     smoke: bool
+    selected_on: str = ""
+    """The split that settings are selected on: validation, test, or nothing where there is one setting."""
     trials: tuple[TrialEntry, ...]
     pending: tuple[str, ...]
     """Names of the stages that aren't decided yet."""
@@ -123,6 +125,7 @@ def describe(plan: Plan, *, name: str, command: str, commit: str | None, version
         published_source=space.published_source,
         caveats=tuple(space.caveats),
         smoke=plan.smoke,
+        selected_on=plan.selected_on,
         trials=tuple(
             TrialEntry(
                 trial_id=trial.trial_id,

@@ -15,6 +15,9 @@ Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
 
 
+SELECTED_ON_TEST = "SELECTED ON TEST, the split that is reported: the best row's numbers are optimistic"
+
+
 @dataclass(frozen=True)
 class Best:
     """Stands for the value of `field` that did best in the stages before, among the trials of `dataset`.

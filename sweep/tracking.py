@@ -69,11 +69,12 @@ class Tracker:
         commit: str | None = None,
         smoke: bool = False,
         description: str = "",
+        selected_on: str = "",
     ) -> None:
         """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
         if "'" in name:
             raise BadInputError(f"name {name!r}: must not contain a quote, MLflow can't search for it")
-        facts = SweepFacts(name, space, plan, versions, command, commit, smoke, description)
+        facts = SweepFacts(name, space, plan, versions, command, commit, smoke, description, selected_on)
         self._projection = Projection(self._store, self._client, facts)
         self._submit(name, "start", lambda _: self._runs.begin())
 

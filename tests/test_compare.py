@@ -70,7 +70,7 @@ def test_terminal_shows_what_a_reader_needs() -> None:
     assert "untrained encoder" in shown
     assert "undefined / 18.05" in shown
     assert "failed, crash: it fell over, see /log" in shown
-    assert "selected on the test split, as the thesis does" in shown
+    assert "SELECTED ON TEST" in shown
     assert "not decided yet: longer training" in shown
     assert "3/50" in shown
 

@@ -173,7 +173,7 @@ def test_spaces_are_found_by_name_module_and_file(tmp_path: Path) -> None:
     path.write_text("from search_spaces.quickstart import SPACE\n")
     assert load_space(str(path)) is QUICKSTART
     for name, message in (
-        ("nope", "unknown; known: eurosat_baselines, eurosat_grid, quickstart, thesis_grid"),
+        ("nope", "unknown; known: bigearthnet_labels, eurosat_baselines, eurosat_grid, quickstart, thesis_grid"),
         (str(tmp_path / "no.py"), "no such file"),
     ):
         with pytest.raises(BadInputError, match=message):
@@ -203,3 +203,37 @@ def test_dry_run_imports_nothing_heavy_and_writes_nothing(tmp_path: Path) -> Non
     assert "stage 2, longer training: 6 more trials, temperature decided by stage 1" in done.stdout
     assert "109,830 train and 36,610 test images (published sizes)" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_says_what_its_settings_are_selected_on() -> None:
+    from sweep.plan_table import summary
+    from sweep.space import SELECTED_ON_TEST
+
+    thesis, quick = plan_of(load_space("thesis_grid")), plan_of(QUICKSTART)
+    assert (thesis.selected_on, quick.selected_on) == ("test", "validation")
+    assert SELECTED_ON_TEST in summary(thesis)
+    assert SELECTED_ON_TEST not in summary(quick)
+    assert plan_of(load_space("eurosat_baselines"), {"seed": [0]}).selected_on == "nothing"
+
+
+def test_a_slice_of_train_and_a_validation_split_of_its_own_are_one_too_many() -> None:
+    sizes = {"v2": DataSize(100, 50, 19, "ee", "prepared", validation=50)}
+    space = SearchSpace(
+        name="x",
+        description="",
+        stages=(Stage("grid", (Grid(base={"dataset": "v2", "batch_size": 8, "validation_fraction": 0.1}),)),),
+        objective=Objective("val/knn_top1"),
+    )
+    with pytest.raises(BadInputError, match="validation_fraction: v2 has its own validation split; set it to 0"):
+        make_plan(space, assignments={}, size_of=sizes.__getitem__)
+    make_plan(space, assignments={"validation_fraction": [0.0]}, size_of=sizes.__getitem__)
+
+
+def test_another_data_set_to_evaluate_on_is_part_of_the_trial() -> None:
+    alone, with_eurosat = (
+        plan_of(QUICKSTART, {"dataset": ["eurosat"], **more}) for more in ({}, {"evaluation_dataset": ["digits"]})
+    )
+    assert not {trial.trial_id for trial in alone.trials} & {trial.trial_id for trial in with_eurosat.trials}
+    assert {trial.labelled.train for trial in with_eurosat.trials} == {1_425}
+    assert {trial.train_images for trial in with_eurosat.trials} == {21_600}  # no slice: that is cut from digits
+    assert with_eurosat.trials[0].config.labelled_dataset == "digits"

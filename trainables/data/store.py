@@ -2,10 +2,10 @@
 
 import mmap
 import warnings
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +49,6 @@ class ImageStore:
         self._positions = self._rows.column("position").to_numpy()
         self._map = _map_pixels(path / PIXELS_FILE)
         self._read_bytes = 0
-        self._held: IO[bytes] | None = None
         if len(self) != info.images or (len(self) and self._positions.max() >= len(self._pixels)):
             raise BadInputError(
                 f"{path}: {len(self)} rows and {len(self._pixels)} images, {info.images} expected; remove it and "
@@ -73,7 +72,7 @@ class ImageStore:
         else:
             folder = local_copy(address, fingerprint)
             store = cls(folder)
-            store._held = hold(folder)
+            weakref.finalize(store, hold(folder).close)
         if store.fingerprint != fingerprint:
             raise BadInputError(
                 f"{address}: has fingerprint {store.fingerprint[:12]}, {fingerprint[:12]} was planned with; plan again"

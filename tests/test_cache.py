@@ -1,0 +1,164 @@
+"""A store in shared storage on a node: copied once, checked, held while it is read, and cleaned by least recent use."""
+
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainables.data import cache
+from trainables.data.cache import hold, is_remote, local_copy, read_info_bytes, upload
+from trainables.data.catalog import StoreInfo, data_root, store_address
+from trainables.data.prepare import prepare
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+
+
+def write_store(folder: Path, fingerprint: str, size: int = 1000) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "pixels.bin").write_bytes(bytes([len(fingerprint)]) * size)
+    (folder / "rows.arrow").write_bytes(b"rows")
+    (folder / "store.json").write_text(json.dumps({"fingerprint": fingerprint}))
+    return folder
+
+
+def uploaded(tmp_path: Path, name: str, size: int = 1000) -> tuple[str, str]:
+    """Return the address and fingerprint of a store in shared storage."""
+    fingerprint = name * 40
+    address = f"file://{tmp_path}/shared/{name}"
+    upload(write_store(tmp_path / "made" / name, fingerprint, size), address)
+    return address, fingerprint
+
+
+def test_what_is_an_address() -> None:
+    assert is_remote("s3://bucket/stores")
+    assert is_remote("file:///shared")
+    assert not is_remote("/shared/stores")
+
+
+def test_a_store_goes_up_and_comes_down_once(tmp_path: Path) -> None:
+    address, fingerprint = uploaded(tmp_path, "a")
+    told: list[tuple[int, int]] = []
+    folder = local_copy(address, fingerprint, cache=tmp_path / "node", progress=lambda *both: told.append(both))
+    assert {path.name for path in folder.iterdir()} == {"pixels.bin", "rows.arrow", "store.json", ".use"}
+    assert (folder / "pixels.bin").read_bytes() == (tmp_path / "made/a/pixels.bin").read_bytes()
+    assert told[-1][0] == told[-1][1] > 1000
+    for path in (tmp_path / "shared" / "a").iterdir():
+        path.unlink()  # the remote isn't asked again
+    assert local_copy(address, fingerprint, cache=tmp_path / "node") == folder
+
+
+def test_an_upload_that_is_cut_off_is_no_store(tmp_path: Path) -> None:
+    made, address = write_store(tmp_path / "made", "a" * 40, 3000), f"file://{tmp_path}/shared/a"
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upload(made, address, progress=stop)
+    assert read_info_bytes(address) is None
+    with pytest.raises(BadInputError, match="no store there"):
+        local_copy(address, "a" * 40, cache=tmp_path / "node")
+    upload(made, address)
+    upload(made, address)  # the same again is left alone
+    assert read_info_bytes(address) == (made / "store.json").read_bytes()
+    with pytest.raises(BadInputError, match="holds another store"):
+        upload(write_store(tmp_path / "other", "b" * 40), address)
+
+
+def test_another_store_than_planned_with_is_refused(tmp_path: Path) -> None:
+    address, _ = uploaded(tmp_path, "a")
+    with pytest.raises(BadInputError, match="has fingerprint aaaaaaaaaaaa, bbbbbbbbbbbb was planned with"):
+        local_copy(address, "b" * 40, cache=tmp_path / "node")
+    assert [path.name for path in (tmp_path / "node").iterdir()] == [f".{'b' * 32}.lock"]
+
+
+def test_a_killed_copy_is_cleared(tmp_path: Path) -> None:
+    address, fingerprint = uploaded(tmp_path, "a")
+    partial = tmp_path / "node" / f".{fingerprint[:32]}.partial"
+    partial.mkdir(parents=True)
+    (partial / "pixels.bin").write_bytes(b"half")
+    folder = local_copy(address, fingerprint, cache=tmp_path / "node")
+    assert (folder / "pixels.bin").stat().st_size == 1000
+    assert not partial.exists()
+
+
+def _copy_slowly(address: str, fingerprint: str, node: str, log: str) -> None:
+    def told(done: int, total: int) -> None:
+        with Path(log).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.05)
+
+    local_copy(address, fingerprint, cache=Path(node), progress=told)
+
+
+def test_two_processes_at_once_copy_once(tmp_path: Path) -> None:
+    address, fingerprint = uploaded(tmp_path, "a")
+    context = multiprocessing.get_context("forkserver")
+    arguments = (address, fingerprint, str(tmp_path / "node"), str(tmp_path / "log"))
+    workers = [context.Process(target=_copy_slowly, args=arguments) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert len(set((tmp_path / "log").read_text().split())) == 1
+
+
+def test_the_least_recently_used_makes_room_unless_it_is_held(tmp_path: Path) -> None:
+    stores = {name: uploaded(tmp_path, name, 1000) for name in "abcd"}
+    node, limit = tmp_path / "node", 3300
+    folders = {}
+    for age, name in enumerate("abc"):
+        folders[name] = local_copy(*stores[name], cache=node, limit=limit)
+        os.utime(folders[name] / ".use", (age, age))
+    with hold(folders["b"]):
+        local_copy(*stores["a"], cache=node, limit=limit)  # used again: b, then c are the oldest now
+        local_copy(*stores["d"], cache=node, limit=limit)
+        assert {name: folders[name].exists() for name in "abc"} == {"a": True, "b": True, "c": False}
+    with hold(folders["a"]), hold(folders["b"]), pytest.raises(BadInputError, match=r"needs 0\.0 GB, the limit is"):
+        local_copy(*stores["c"], cache=node, limit=2200)
+    local_copy(*stores["c"], cache=node, limit=2200)
+    assert not folders["b"].exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("200GB", 200e9), ("50 GiB", 50 * 2**30), ("1.5tb", 1.5e12), ("1000", 1000), ("7 B", 7)]
+)
+def test_spellings_of_the_limit(text: str, expected: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SWEEP_CACHE_LIMIT", text)
+    assert cache._limit(tmp_path, None) == expected
+    monkeypatch.setenv("SWEEP_CACHE_LIMIT", "lots")
+    with pytest.raises(BadInputError, match="SWEEP_CACHE_LIMIT 'lots': must be bytes, or as 200GB or 50 GiB"):
+        cache._limit(tmp_path, None)
+
+
+def test_a_cache_that_cant_be_written_and_an_address_that_cant_be_reached(tmp_path: Path) -> None:
+    address, fingerprint = uploaded(tmp_path, "a")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match=r"file/node: can't be written .*SWEEP_CACHE"):
+        local_copy(address, fingerprint, cache=tmp_path / "file" / "node")
+    for unknown in ("nowhere://x/y", "s3:///"):
+        with pytest.raises(BadInputError, match="can't be reached"):
+            read_info_bytes(unknown)
+
+
+def test_a_trial_opens_a_store_at_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
+    info = prepare("digits", root=tmp_path / "made", fraction=0.1)
+    upload(tmp_path / "made" / "digits", f"file://{tmp_path}/shared/digits")
+    monkeypatch.setenv("SWEEP_DATA", f"file://{tmp_path}/shared/")
+    assert StoreInfo.read("digits") == info
+    assert StoreInfo.read("eurosat") is None
+    assert store_address("digits") == f"file://{tmp_path}/shared/digits"
+    store = ImageStore.open("digits")
+    assert store.path == tmp_path / "node" / info.fingerprint[:32]
+    local = ImageStore.open("digits", tmp_path / "made")
+    np.testing.assert_array_equal(store.images(range(50)).numpy(), local.images(range(50)).numpy())
+    with pytest.raises(BadInputError, match="was planned with"):
+        ImageStore.at(str(tmp_path / "made" / "digits"), "0" * 64)
+    with pytest.raises(BadInputError, match="stores are prepared on this machine's disk: give --root FOLDER"):
+        data_root()
