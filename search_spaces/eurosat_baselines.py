@@ -1,6 +1,6 @@
 """Does SimCLR beat what needs no training? One setting with 3 seeds against four baselines, on 3,000 EuroSAT tiles.
 
-    python -m sweep.data prepare eurosat --source EuroSAT        (any share of it: --fraction 0.11 makes 3,000)
+    python -m sweep.data prepare eurosat        (any share of it: --fraction 0.11 makes 3,000)
     python -m sweep.run --space eurosat_baselines
     python benchmarks/margins.py eurosat_baselines
 

@@ -1,6 +1,6 @@
 """Which batch size and temperature represent 64 px Sentinel-2 tiles best? 4 trials on EuroSAT, 10 classes.
 
-    python -m sweep.data prepare eurosat --source EuroSAT
+    python -m sweep.data prepare eurosat
     python -m sweep.run --space eurosat_grid
 
 ResNet-18 and 100 epochs over 27,000 images: hours on one GPU. Cut down for a CPU with --set encoder=resnet10 ... or

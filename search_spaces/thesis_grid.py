@@ -1,7 +1,7 @@
 """The thesis' experiments: 10 trials over batch size and temperature, then the best temperature trained longer.
 
     python -m sweep.data prepare tiny_imagenet
-    python -m sweep.data prepare bigearthnet_v1 --source BigEarthNet-S2-v1.0.tar.gz
+    python -m sweep.data prepare bigearthnet_v1        (66 GB, read as a stream; --source takes the archive)
     python -m sweep.run --space thesis_grid
 
 Robert Skoglund, Self-Supervised Learning: Land Classification of Satellite Imagery, Lund University 2022:K19. As

@@ -120,7 +120,7 @@ def _curves(
     figure, axes = _panel(width=6.5, height=4.2)
     for (name, metric), colour in zip(series.items(), (CONTRASTIVE, SUPERVISED), strict=True):
         points = [(record.epoch, record.metrics[metric]) for record in epochs if metric in record.metrics]
-        if not points:  # a trial that is evaluated on another data set has no probe beside it
+        if epochs and not points:  # a trial that is evaluated on another data set has no probe beside it
             continue
         # A single epoch has no line: its marker has to be seen.
         marker = "o" if len(points) <= 20 else None

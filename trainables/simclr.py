@@ -35,6 +35,7 @@ from trainables.losses import contrast
 from trainables.model import Outputs, SimCLR, parameter_groups
 from trainables.numerics import FiniteWatch, autocast, set_precision
 from trainables.optimiser import make_optimiser
+from trainables.pixel_source import PixelSource
 from trainables.probe import ProbeWeights, Weights, probe_loss
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
@@ -108,6 +109,7 @@ class Trial:
         self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
         self.optimiser = make_optimiser(config, parameter_groups(self.model, config.weight_decay))
         self.watch = FiniteWatch(self._last_good)
+        self.pixels = PixelSource(self.data.train, device)
 
     # Training
 
@@ -171,7 +173,7 @@ class Trial:
             draw_view(self.config, stream, step, size, height=height, width=width).slice(mine)
             for stream in (Stream.VIEW_A, Stream.VIEW_B)
         )
-        images = to_device(self.data.train.pixels(order), self.device)
+        images = self.pixels.batch(order)
         targets = to_device(self.data.train.targets[order], self.device)
         weights = None if self.weights is None else self.weights.of_step(step, everyone, mine, self.device)
         return images, targets, (draw_a, draw_b), weights
