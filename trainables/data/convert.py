@@ -28,7 +28,10 @@ from trainables.errors import BadInputError
 
 CHUNK_BYTES = 2 * 2**20
 """Pixels that one worker decodes at a time; a few of these a worker are all that is in memory."""
+PIECE_BYTES = 2**18
+"""Pixels that are decoded before they are written: few enough to stay in a core's cache."""
 MOST_WORKERS = 16
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 CHECKSUM_BYTES = 16
 SALTS = (SUBSET_SALT, VALIDATION_SALT, LABEL_SALT)
 """The stable hashes that trials cut by: kept with the rows, as half a million of them take seconds."""
@@ -164,14 +167,19 @@ def _first(pending: deque[tuple[_Task, Future[_Done]]]) -> tuple[_Task, _Done]:
 def warm_up() -> None:
     """Start the process that worker processes are forked from, which loads what they need while files are listed."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
-    multiprocessing.forkserver.ensure_running()
+    before = os.environ.get(BLAS_THREADS)
+    os.environ[BLAS_THREADS] = "1"  # read when NumPy is loaded there: one process a core needs no threads of its own
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        os.environ.pop(BLAS_THREADS) if before is None else os.environ.update({BLAS_THREADS: before})
 
 
 @contextmanager
 def _workers() -> Iterator[tuple[ProcessPoolExecutor, int]]:
+    warm_up()
     count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
     try:
         yield pool, count
@@ -198,30 +206,40 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
 
 
 def _convert_chunk(task: _Task) -> _Done:
+    """Decode a chunk piece by piece: a piece stays in the processor's cache until it is written."""
     layout = task.layout
-    pixels = np.empty((len(task.entries), layout.height, layout.width, layout.channels), dtype=layout.dtype)
-    kept: list[int] = []
-    labels: list[tuple[str, ...]] = []
-    faults: list[str] = []
+    size = max(1, PIECE_BYTES // layout.row_bytes)
+    pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
+    done = _Done([], [], [], [], {}, [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
-        for number, entry in enumerate(task.entries):
-            try:
-                picture = _converted(entry, task.conversion, layout)
-            except BadInputError as error:
-                faults.append(str(error))
-                continue
-            if picture.labels:
-                pixels[len(kept)] = picture.image
-                kept.append(number)
-                labels.append(picture.labels)
-    pixels = pixels[: len(kept)]
-    _write(task.path, task.first * layout.row_bytes, pixels)
-    checksums = [hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] for image in pixels]
-    hashes = perceptual_hashes(pixels).tolist() if kept else []
-    names = [task.entries[number].name for number in kept]
-    fractions = {salt: stable_fraction(names, salt=salt).tolist() for salt in SALTS}
-    return _Done(kept, labels, checksums, hashes, fractions, faults)
+        for start in range(0, len(task.entries), size):
+            first = task.first + len(done.kept)
+            count = _decode_piece(task, range(start, min(start + size, len(task.entries))), pixels, done)
+            piece = pixels[:count]
+            _write(task.path, first * layout.row_bytes, piece)
+            done.checksums.extend(hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] for image in piece)
+            done.hashes.extend(perceptual_hashes(piece).tolist() if count else ())
+    names = [task.entries[number].name for number in done.kept]
+    done.fractions.update({salt: stable_fraction(names, salt=salt).tolist() for salt in SALTS})
+    return done
+
+
+def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done: _Done) -> int:
+    """Decode some of a chunk's entries into `pixels`, note them in `done`, and return how many there are."""
+    count = 0
+    for number in numbers:
+        try:
+            picture = _converted(task.entries[number], task.conversion, task.layout)
+        except BadInputError as error:
+            done.faults.append(str(error))
+            continue
+        if picture.labels:
+            pixels[count] = picture.image
+            count += 1
+            done.kept.append(number)
+            done.labels.append(picture.labels)
+    return count
 
 
 def _converted(entry: Entry, conversion: Conversion, layout: Layout) -> Picture:

@@ -85,9 +85,11 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
     """
     identity = json.dumps(info.model_dump(mode="json", include=set(IDENTITY)), sort_keys=True)
     digest = hashlib.sha256(identity.encode() + b"\n")
-    for checksum in rows.column("checksum").to_pylist():
-        digest.update(checksum)
-    for name in ("labels", "split", "name", "place", "original_labels"):
+    digest.update(b"".join(rows.column("checksum").to_pylist()))
+    labels = rows.column("labels")
+    for numbers in (labels.offsets.to_numpy(), labels.values.to_numpy(), rows.column("split").indices.to_numpy()):
+        digest.update(numbers.astype("<i8").tobytes())
+    for name in ("name", "place", "original_labels"):
         digest.update(json.dumps(rows.column(name).to_pylist()).encode())
     return digest.hexdigest()
 
