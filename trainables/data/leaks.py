@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 HASH_ROWS, HASH_COLUMNS = 8, 9
-SAMPLED_SIDE = 32
-"""Of larger images only every second, third, ... row and column is looked at."""
 FEWEST_BITS = 8
 """A hash with fewer bits set, or cleared, says too little: the image is flat, and is compared with none."""
 NEAR_BITS = 3
@@ -20,10 +18,12 @@ THUMBNAIL = 32
 NEAR_DIFFERENCE = 8 / 255
 """Largest mean difference of two nearly identical images, as a share of the full range."""
 LARGEST_BUCKET = 512
-"""Images that agree in one part of the hash; in larger buckets only equal hashes are compared."""
-PAIRS_AT_ONCE = 256
+"""Images that agree in one part of the hash; in larger ones each is compared with the nearest of other splits alone."""
+MOST_CANDIDATES = 8
+"""Images that one held-out image is compared with on the pixels, the nearest hashes first."""
+PAIRS_AT_ONCE = 64
 EXAMPLES = 5
-PATCH = re.compile(r"(S2[AB]_MSIL2A_\w+)_(\d+)_(\d+)")
+PATCH = re.compile(r"(S2[AB]_MSIL2A_\d{8}T\d{6}(?:_N\d{4}_R\d{3}_T\d{2}[A-Z]{3})?)_(\d+)_(\d+)", re.ASCII)
 
 Rows = NDArray[np.int64]
 Pair = tuple[int, int]
@@ -45,14 +45,13 @@ def perceptual_hashes(images: NDArray[np.generic]) -> NDArray[np.uint64]:
 
     The mean over channels, reduced by area to 8 rows of 9 cells; a bit says that a cell is darker than the next one.
     """
-    step = max(1, min(images.shape[1:3]) // SAMPLED_SIDE)
-    images = np.ascontiguousarray(images[:, ::step, ::step])
     count, height, width, channels = images.shape
-    precise = np.float32 if images.dtype == np.uint8 else np.float64  # sums of 8 bits are exact in 32
-    rows, columns = _cells(height, HASH_ROWS), _cells(width, HASH_COLUMNS)
-    sums = rows.astype(precise) @ images.reshape(count, height, width * channels).astype(precise)
-    cells = sums @ np.repeat(columns, channels, axis=1).T.astype(precise)
-    cells = cells.astype(np.float64) / columns.sum(axis=1)
+    flat = images.reshape(count, height, width * channels)
+    # Sums of integers are exact, and rows first is where the time goes: 4096 x 3 values become 8 x 192.
+    bands = [flat[:, start:stop].sum(axis=1, dtype=np.uint32) for start, stop in _stretches(height, HASH_ROWS)]
+    columns = _cells(width, HASH_COLUMNS)
+    cells = np.stack(bands, axis=1).astype(np.float64) @ np.repeat(columns, channels, axis=1).T
+    cells /= columns.sum(axis=1)
     bits = (cells[:, :, :-1] < cells[:, :, 1:]).reshape(count, -1)
     hashes = np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
     set_bits = bits.sum(axis=1)
@@ -73,7 +72,9 @@ def find_leaks(
 
     `content` holds a digest of each image's pixels, `pixels` reads images by number, `tiles` gives place, row and
     column of patches. Nearly identical: hashes within 3 bits, and a mean difference of the reduced images within 8 of
-    255 grey levels. Work is bounded: buckets of more than 512 images compare neighbours in the order of hashes alone.
+    255 grey levels. Work is bounded: images are paired within buckets that agree in 16 bits of the hash, in buckets of
+    more than 512 with the nearest before and after in the order of hashes that are of another split; of all these the
+    pixels of the 8 nearest are compared. Among thousands of alike hashes a twin may so be missed, never invented.
     """
     codes = np.unique(np.asarray(splits), return_inverse=True)[1]
     held_out = np.asarray(splits) != "train"
@@ -102,10 +103,15 @@ def tile_position(patch: str) -> tuple[str, int, int] | None:
 def _cells(length: int, parts: int) -> NDArray[np.float64]:
     """Return which places of an axis each of its parts holds, (parts, length) of 0 and 1."""
     cells = np.zeros((parts, length))
-    starts = _edges(length, parts)
-    for part, (start, stop) in enumerate(zip(starts, np.append(starts[1:], length), strict=True)):
-        cells[part, start : max(stop, start + 1)] = 1.0
+    for part, (start, stop) in enumerate(_stretches(length, parts)):
+        cells[part, start:stop] = 1.0
     return cells
+
+
+def _stretches(length: int, parts: int) -> list[tuple[int, int]]:
+    """Return where each part of an axis starts and stops, one place at least."""
+    starts = _edges(length, parts).tolist()
+    return [(start, max(stop, start + 1)) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
 
 
 def _edges(length: int, parts: int) -> Rows:
@@ -145,31 +151,50 @@ def _near(
     searched: NDArray[np.bool_],
     pixels: Callable[[Rows], NDArray[np.generic]],
 ) -> list[Pair]:
+    """Return nearly identical pairs of different splits, an image that a twin is searched for first."""
     known = np.flatnonzero(hashes)
-    pairs: dict[Pair, None] = {}
-    parts = hashes[known].view(np.uint16).reshape(len(known), BANDS) if len(known) else np.zeros((0, BANDS))
+    parts = np.ascontiguousarray(hashes[known]).view(np.uint16).reshape(len(known), BANDS)
+    found = [np.zeros((0, 2), np.int64)]
     for part in range(BANDS):
-        for bucket in _runs(parts[:, part]):
-            pairs |= dict.fromkeys(_candidates(known[bucket], hashes, codes, searched))
-    return _confirmed(list(pairs), pixels)
+        found += [_candidates(known[bucket], hashes, codes, searched) for bucket in _runs(parts[:, part])]
+    nearest = _nearest(np.unique(np.concatenate(found), axis=0), hashes)
+    return _confirmed([(first, second) for first, second in nearest.tolist()], pixels)
 
 
-def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, searched: NDArray[np.bool_]) -> Iterator[Pair]:
-    """Yield pairs of a bucket, an image that a twin is searched for first, in different splits and within NEAR_BITS."""
+def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, searched: NDArray[np.bool_]) -> Rows:
+    """Return pairs (M, 2) of a bucket: a searched image, and one of another split within NEAR_BITS of it."""
     if not searched[group].any() or (codes[group] == codes[group[0]]).all():
-        return
-    if len(group) > LARGEST_BUCKET:
-        order = group[np.argsort(hashes[group], kind="stable")]
-        first, second = order[:-1], order[1:]
-    else:
-        above = np.triu_indices(len(group), 1)
-        first, second = group[above[0]], group[above[1]]
-    differ = (codes[first] != codes[second]) & (_distances(hashes[first], hashes[second]) <= NEAR_BITS)
-    for one, other in zip(first[differ].tolist(), second[differ].tolist(), strict=True):
-        if searched[one]:
-            yield one, other
-        if searched[other]:
-            yield other, one
+        return np.zeros((0, 2), np.int64)
+    pairs = _beside_in_order(group, hashes, codes) if len(group) > LARGEST_BUCKET else _all_pairs(group)
+    first, second = pairs
+    near = (codes[first] != codes[second]) & (_distances(hashes[first], hashes[second]) <= NEAR_BITS)
+    if not near.any():
+        return np.zeros((0, 2), np.int64)
+    both_ways = np.concatenate([pairs.T[near], pairs[::-1].T[near]])
+    return _nearest(both_ways[searched[both_ways[:, 0]]], hashes)
+
+
+def _all_pairs(group: Rows) -> Rows:
+    """Return (2, M): each pair of a bucket once."""
+    return group[np.stack(np.triu_indices(len(group), 1))]
+
+
+def _beside_in_order(group: Rows, hashes: NDArray[np.uint64], codes: Rows) -> Rows:
+    """Return (2, M): each image with the first after it, and the last before it, of another split, hashes in order."""
+    order = group[np.argsort(hashes[group], kind="stable")]
+    starts = np.flatnonzero(np.append(True, codes[order[1:]] != codes[order[:-1]]))
+    lengths = np.diff(starts, append=len(order))
+    before, after = np.repeat(starts - 1, lengths), np.repeat(starts + lengths, lengths)
+    pairs = [(order[some], order[there[some]]) for there, some in ((before, before >= 0), (after, after < len(order)))]
+    return np.concatenate(pairs, axis=1)
+
+
+def _nearest(pairs: Rows, hashes: NDArray[np.uint64]) -> Rows:
+    """Return of the pairs of each first image those of the MOST_CANDIDATES nearest hashes."""
+    first, second = pairs.T
+    ordered = pairs[np.lexsort((second, _distances(hashes[first], hashes[second]), first))]
+    starts = np.searchsorted(ordered[:, 0], ordered[:, 0])
+    return ordered[np.arange(len(ordered)) - starts < MOST_CANDIDATES]
 
 
 def _distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -181,8 +206,8 @@ def _confirmed(pairs: list[Pair], pixels: Callable[[Rows], NDArray[np.generic]])
     """Return the pairs whose reduced images hardly differ."""
     kept = []
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        some = np.array(pairs[start : start + PAIRS_AT_ONCE])
-        first, second = (_thumbnails(pixels(some[:, side])) for side in (0, 1))
+        rows, places = np.unique(np.array(pairs[start : start + PAIRS_AT_ONCE]), return_inverse=True)
+        first, second = _thumbnails(pixels(rows))[places.reshape(-1, 2).T]
         alike = np.abs(first - second).mean(axis=(1, 2, 3)) <= NEAR_DIFFERENCE
         kept += [pairs[start + number] for number in np.flatnonzero(alike)]
     return kept
@@ -191,14 +216,14 @@ def _confirmed(pairs: list[Pair], pixels: Callable[[Rows], NDArray[np.generic]])
 def _thumbnails(images: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return images reduced by area to at most 32 x 32, as shares of the full range."""
     full = np.iinfo(images.dtype).max  # type: ignore[type-var]
-    reduced: NDArray[np.float64] = images.astype(np.float64) / full
+    reduced: NDArray[np.float64] = images.astype(np.float64)
     for axis in (1, 2):
         length = images.shape[axis]
         edges = _edges(length, min(THUMBNAIL, length))
         shape = [1, 1, 1, 1]
         shape[axis] = len(edges)
         reduced = np.add.reduceat(reduced, edges, axis=axis) / np.diff(edges, append=length).reshape(shape)
-    return reduced
+    return reduced / full
 
 
 def _neighbours(tiles: Sequence[tuple[str, int, int] | None], codes: Rows, held_out: NDArray[np.bool_]) -> list[Pair]:
