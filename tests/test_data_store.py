@@ -3,8 +3,10 @@
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +230,63 @@ def test_damage_to_the_files_or_their_description_is_one_clear_error(tmp_path: P
         StoreInfo.read("digits", tmp_path)
     assert remove("digits", tmp_path) > 0  # of whatever format, however damaged
     assert list(tmp_path.iterdir()) == []
+
+
+def resident_mebibytes() -> float:
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) / 1024
+
+
+def read_all_of_a_sparse_store(folder: Path, size: int) -> float:
+    """Make a store of `size` bytes whose pixels are a hole in the file; return by how many MiB a pass over it grows."""
+    prepare("digits", root=folder)
+    row, images = 8 * 8 * 3, 1797
+    side = int((size / images / 3) ** 0.5)
+    path = folder / "digits"
+    fields = json.loads((path / "store.json").read_text())
+    (path / "store.json").write_text(json.dumps({**fields, "image_size": [side, side]}))
+    with (path / "pixels.bin").open("wb") as file:
+        file.truncate(images * side * side * 3)
+    assert side * side * 3 > row
+    store = ImageStore.open("digits", folder)
+    store.images(range(4))
+    before, most = resident_mebibytes(), 0.0
+    for start in range(0, images, 16):
+        store.images(range(start, min(start + 16, images)))
+        most = max(most, resident_mebibytes())
+    return most - before
+
+
+def test_resident_memory_stays_flat_over_a_pass(tmp_path: Path) -> None:
+    assert read_all_of_a_sparse_store(tmp_path, 2 * 2**30) < 700
+
+
+@pytest.mark.slow
+def test_resident_memory_stays_flat_over_a_store_larger_than_memory(tmp_path: Path) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert read_all_of_a_sparse_store(tmp_path, round(1.2 * memory)) < 1200
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    program = (
+        "import time\nfrom trainables.data.convert import _workers\nif __name__ == '__main__':\n"
+        " with _workers() as (pool, count):\n"
+        "  jobs = [pool.submit(time.sleep, 60) for _ in range(count)]\n"
+        "  time.sleep(0.5)\n"
+        "  print(*pool._processes, flush=True)\n"
+        "  time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = [int(word) for word in parent.stdout.readline().split()]
+    assert workers
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
 
 
 def test_the_catalog_and_the_command_line_import_nothing_heavy() -> None:
