@@ -2,7 +2,15 @@
 
 from sweep.plan import DataSize, Plan
 from trainables.config import SimCLRConfig
-from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, prepare_command, prepared, store_folder
+from trainables.data.catalog import (
+    INFO_FILE,
+    KNOWN,
+    StoreInfo,
+    expand_positive,
+    prepare_command,
+    prepared,
+    store_folder,
+)
 from trainables.errors import BadInputError
 
 UNKNOWN_CLASSES = 1000
@@ -10,7 +18,7 @@ UNKNOWN_CLASSES = 1000
 
 def size_of(name: str) -> DataSize:
     """Return the prepared store's sizes, else the published ones; BadInputError for a name that is neither."""
-    info = StoreInfo.read(name)
+    info = _info(name)
     if info is not None:
         splits = info.splits
         return DataSize(
@@ -37,11 +45,23 @@ def prepare_embedded(plan: Plan) -> bool:
     names |= {trial.config.labelled_dataset for trial in plan.trials if trial.labelled.origin == "published"}
     embedded = sorted(name for name in names if KNOWN[name].layout is None)
     for name in embedded:
-        from trainables.data.prepare import prepare
+        from trainables.data.prepare import prepare, remove
 
         print(f"preparing {name} under {store_folder(name)}", flush=True)
+        if (store_folder(name) / INFO_FILE).is_file():  # of another format, or damaged
+            remove(name)
         prepare(name)
     return bool(embedded)
+
+
+def _info(name: str) -> StoreInfo | None:
+    """Return the store's info; None where an embedded data set's can't be read, since that is simply made again."""
+    try:
+        return StoreInfo.read(name)
+    except BadInputError:
+        if name in KNOWN and KNOWN[name].layout is None:
+            return None
+        raise
 
 
 def check_data(plan: Plan) -> None:

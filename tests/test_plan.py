@@ -13,6 +13,7 @@ from search_spaces.quickstart import SPACE as QUICKSTART
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.decide import decide
 from sweep.plan import DataSize, Plan, extend, make_plan, needs
+from sweep.sizes import prepare_embedded, size_of
 from sweep.space import Best, Grid, Objective, SearchSpace, Stage, load_space
 from trainables.config import UNTRAINABLE
 from trainables.errors import BadInputError
@@ -237,3 +238,19 @@ def test_another_data_set_to_evaluate_on_is_part_of_the_trial() -> None:
     assert {trial.labelled.train for trial in with_eurosat.trials} == {1_425}
     assert {trial.train_images for trial in with_eurosat.trials} == {21_600}  # no slice: that is cut from digits
     assert with_eurosat.trials[0].config.labelled_dataset == "digits"
+
+
+def test_an_embedded_data_set_of_an_older_format_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(tmp_path))
+    for name in ("digits", "eurosat"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "store.json").write_text('{"format_version": 1}')
+    with pytest.raises(BadInputError, match=r"store format 1, this program reads 2; remove it .* remove eurosat"):
+        size_of("eurosat")
+    plan = make_plan(QUICKSTART, assignments={}, size_of=size_of)
+    assert prepare_embedded(plan)
+    assert "preparing digits" in capsys.readouterr().out
+    assert size_of("digits").origin == "prepared"
+    assert not prepare_embedded(make_plan(QUICKSTART, assignments={}, size_of=size_of))
