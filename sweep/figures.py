@@ -22,6 +22,7 @@ CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
 INK, GRID = "#333333", "#dddddd"
 CELL_NUMBERS_UP_TO = 12
 """Classes up to which the cells of a confusion matrix carry their number."""
+LONGEST_LABEL = 42
 LABELS_UP_TO = 50
 """Classes up to which each has its name on an axis."""
 
@@ -84,12 +85,13 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
     axes.scatter([share for _, share, _ in known], places, marker="|", s=90, color=SUPERVISED, zorder=3)
     mean = float(np.mean([value for value, _, _ in known])) if known else float("nan")
     line = f"mark: share of the images; mean of labels {_percent(mean)} %" if known else ""
-    _finish(axes, title=_lines("Average precision per label", about, line), x="average precision (%)", y="")
+    title = "\n".join(["Average precision per label", *filter(None, (about, line))])
+    _finish(axes, title=title, x="average precision (%)", y="")
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
     axes.set_xlim(0.0, 1.02)
     axes.margins(y=0.01)
     axes.grid(visible=False, axis="y")
-    _name_ticks(axes, [name for _, _, name in known], axis="y")
+    _name_ticks(axes, [_shortened(name) for _, _, name in known], axis="y")
     return figure
 
 
@@ -162,6 +164,10 @@ def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
     long = axis == "x" and max((len(label) for label in labels), default=0) > 3
     rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
     target.set_ticks(range(len(labels)), labels, fontsize=8, **rotation)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."
 
 
 def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:

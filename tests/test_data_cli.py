@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from sample_data import write_bigearthnet
 
 from sweep.data import main
@@ -61,6 +63,25 @@ def test_info_says_what_is_in_it_and_how_it_was_made(capsys: Output, tmp_path: P
         assert expected in lines
     assert any(line.startswith("Sea and ocean 10 (50.0%) ") for line in lines)
     assert any(line.startswith("Complex cultivation patterns 5 (25.0%) ") and "farmland" in line for line in lines)
+
+
+def test_a_contact_sheet_of_any_kind_of_store(capsys: Output, tmp_path: Path) -> None:
+    labels = [["Sea and ocean", "Estuaries"], ["Complex cultivation patterns"], ["Peatbogs"]] * 5
+    folder = write_bigearthnet(tmp_path, labels, bands=("B02", "B03", "B04", "B08"))
+    stores = {"three": ("B04,B03,B02", "thesis"), "four": ("B08,B04,B03,B02", "none"), "one": ("B08", "percentiles")}
+    for name, (bands, pixels) in stores.items():
+        road = ("--splits", "random", "--bands", bands, "--pixels", pixels, "--image-size", "32")
+        assert run("prepare", "bigearthnet_v1", "--source", str(folder), "--as", name, *road) == 0
+        sheet = tmp_path / f"{name}.png"
+        assert run("show", name, "--output", str(sheet)) == 0
+        assert f"{name}: drawn to {sheet}" in capsys.readouterr().out
+        with Image.open(sheet) as image:
+            pixels_drawn = np.asarray(image.convert("RGB"))
+        assert len(np.unique(pixels_drawn.reshape(-1, 3), axis=0)) > 100
+    assert run("show", "three", "--set", "image_size=24", "--output", str(tmp_path / "small.png")) == 0
+    assert run("show", "three", "--set", "colour=red") == 2
+    assert run("show", "three", "--output", str(tmp_path / "none" / "x.png")) == 2
+    assert "can't be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,31 @@ def test_drawing_leaves_no_global_state() -> None:
     import sys
 
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def outputs_of_labels(classes: tuple[str, ...]) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    truth = random.random((30, len(classes))) < 0.4
+    truth[:, -1] = False
+    logits = random.normal(size=truth.shape) + truth
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), len(classes))
+    labels = pa.array([np.flatnonzero(row).tolist() for row in truth], pa.list_(pa.int64()))
+    return pa.table({"label": labels, "logits": lists}), logits, truth
+
+
+def test_average_precision_per_label_beside_its_share() -> None:
+    labels = ("Pastures", "Land principally occupied by agriculture, with significant areas", "Rare")
+    table, logits, truth = outputs_of_labels(labels)
+    assert confusion.has_several_labels(table)
+    precisions = confusion.label_precisions(table, labels)
+    expected = sk.average_precision_score(truth[:, 0], logits[:, 0])
+    assert precisions["Pastures"] == pytest.approx((expected, truth[:, 0].mean()))
+    assert np.isnan(precisions["Rare"][0])
+    figure = figures.per_label_precision(precisions, about="linear probe, test split")
+    (axes,) = figure.axes
+    ticks = [text.get_text() for text in axes.get_yticklabels()]
+    assert len(ticks) == 2  # the label without an image is left out
+    assert any(tick.startswith("Land principally") and tick.endswith("...") and len(tick) <= 42 for tick in ticks)
+    known = sorted(value for value, _ in precisions.values() if value == value)
+    assert [bar.get_width() for bar in axes.patches] == known
+    figures.per_label_precision({"none": (float("nan"), 0.0)})
