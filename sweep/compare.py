@@ -93,18 +93,25 @@ def compare(sweep: SweepRecord, results: Callable[[str], Result]) -> list[Table]
     """Return one table a data set, since shares of different data sets can't be ranked against each other."""
     configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
     settings = [entry for entry in sweep.trials if entry.baseline is None]
-    axes = tuple(name for name in varying_fields([configs[e.trial_id] for e in settings]) if name != "dataset")
+    varied = varying_fields([configs[e.trial_id] for e in settings])
+    axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset"))
     rows = [
         Row(e, results(e.trial_id), _published({**e.config, **e.stands_for}, sweep.published)) for e in sweep.trials
     ]
     tables = []
-    for dataset in dict.fromkeys(str(entry.config["dataset"]) for entry in settings):
-        own = [row for row in rows if row.entry.config["dataset"] == dataset]
+    for dataset in dict.fromkeys(_data(entry.config) for entry in settings):
+        own = [row for row in rows if _data(row.entry.config) == dataset]
         ranked = sorted((row for row in own if row.entry.baseline is None), key=lambda row: _rank(row, sweep))
         baselines = tuple(row for row in own if row.entry.baseline is not None)
         varying = tuple(name for name in axes if len({str(row.entry.config[name]) for row in ranked}) > 1)
         tables.append(Table(dataset, varying, _shown(sweep, own), tuple(ranked), baselines))
     return tables
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    """Return what a trial pretrains on, and evaluates on where that is another data set."""
+    evaluated = config.get("evaluation_dataset")
+    return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
 
 
 def _rank(row: Row, sweep: SweepRecord) -> tuple[bool, float]:

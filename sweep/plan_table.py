@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.command_line import screen
-from sweep.plan import Plan, PlannedTrial, count_pending, needs
+from sweep.plan import DataSize, Plan, PlannedTrial, count_pending, needs
 from sweep.space import SELECTED_ON_TEST
 
 GIB = 2**30
@@ -75,12 +75,17 @@ def summary(plan: Plan) -> list[str]:
 
 def _about_sizes(plan: Plan) -> list[str]:
     sizes = {trial.config.dataset: trial.data for trial in plan.trials}
-    lines = [
-        f"{name}: {size.train:,} train and {size.test:,} test images ({size.origin} sizes)"
-        for name, size in sizes.items()
-    ]
+    sizes |= {trial.config.labelled_dataset: trial.labelled for trial in plan.trials}
+    lines = [_sizes(name, size) for name, size in sizes.items()]
+    pairs = dict.fromkeys((trial.config.dataset, trial.config.labelled_dataset) for trial in plan.trials)
+    lines += [f"{evaluated} evaluates what {name} pretrains" for name, evaluated in pairs if name != evaluated]
     if any(size.origin == "published" for size in sizes.values()):
         lines.append("not prepared yet: its trials get their final ids when it is")
     if any(trial.config.validation_fraction for trial in plan.trials):
         lines.append("the validation slice is cut by a stable hash: steps may differ by a few")
     return lines
+
+
+def _sizes(name: str, size: DataSize) -> str:
+    validation = f", {size.validation:,} validation" if size.validation else ""
+    return f"{name}: {size.train:,} train{validation} and {size.test:,} test images ({size.origin} sizes)"

@@ -13,8 +13,9 @@ from search_spaces.quickstart import SPACE as QUICKSTART
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.decide import decide
 from sweep.plan import DataSize, Plan, extend, make_plan, needs
+from sweep.plan_table import summary
 from sweep.sizes import prepare_embedded, size_of
-from sweep.space import Best, Grid, Objective, SearchSpace, Stage, load_space
+from sweep.space import SELECTED_ON_TEST, Best, Grid, Objective, SearchSpace, Stage, load_space
 from trainables.config import UNTRAINABLE
 from trainables.errors import BadInputError
 
@@ -207,9 +208,6 @@ def test_dry_run_imports_nothing_heavy_and_writes_nothing(tmp_path: Path) -> Non
 
 
 def test_a_plan_says_what_its_settings_are_selected_on() -> None:
-    from sweep.plan_table import summary
-    from sweep.space import SELECTED_ON_TEST
-
     thesis, quick = plan_of(load_space("thesis_grid")), plan_of(QUICKSTART)
     assert (thesis.selected_on, quick.selected_on) == ("test", "validation")
     assert SELECTED_ON_TEST in summary(thesis)
@@ -238,6 +236,8 @@ def test_another_data_set_to_evaluate_on_is_part_of_the_trial() -> None:
     assert {trial.labelled.train for trial in with_eurosat.trials} == {1_425}
     assert {trial.train_images for trial in with_eurosat.trials} == {21_600}  # no slice: that is cut from digits
     assert with_eurosat.trials[0].config.labelled_dataset == "digits"
+    assert "digits evaluates what eurosat pretrains" in summary(with_eurosat)
+    assert "digits: 1,425 train and 372 test images (prepared sizes)" in summary(with_eurosat)
 
 
 def test_an_embedded_data_set_of_an_older_format_is_made_again(
