@@ -318,6 +318,10 @@ def test_a_table_with_several_labels_splits_and_places(tmp_path: Path) -> None:
         "folder", tmp_path / "p", separator="|", splits="place", **{**options, "table": tmp_path / "labels.parquet"}
     )
     assert again.info.splits == store.info.splits
+    with pytest.raises(BadInputError, match="prepared otherwise: columns is 'label=species', asked for 'label=place'"):
+        prepare(
+            "folder", root=tmp_path / "out", separator="|", splits="place", **{**options, "columns": {"label": "place"}}
+        )
     table.write_text("path,species\nnowhere.png,fir\n")
     with pytest.raises(BadInputError, match=r"labels.csv:2: nowhere.png isn't an image in .*own"):
         prepare("folder", root=tmp_path / "none", **options)
@@ -416,6 +420,8 @@ def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pyt
         ("eurosat_ms", {"pixels": "log"}, "--pixels log: choose from thesis, percentiles, none"),
         ("folder", {"image_size": 2}, "--image-size must be >= 4 pixels, got 2"),
         ("eurosat", {"separator": "|"}, "--separator"),
+        ("eurosat", {"fractoin": 0.5}, "fractoin: no such option; known: fraction, bands"),
+        ("eurosat", {"fraction": 1.5}, "fraction must be > 0 and <= 1, got 1.5"),
     ],
 )
 def test_options_that_a_data_set_doesnt_have(name: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:

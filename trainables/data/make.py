@@ -254,5 +254,6 @@ def _unused(listing: Source, hot: NDArray[np.bool_]) -> list[str]:
 
 def described(request: Request) -> dict[str, OptionValue]:
     """Return what was chosen, as the store's info has it."""
-    options = request.options.described(request.facts)
-    return options if request.table is None else {**options, "table": request.table.name}
+    columns = ", ".join(f"{name}={own}" for name, own in sorted(request.columns.items()))
+    chosen = {"table": request.table.name if request.table else "", "columns": columns}
+    return request.options.described(request.facts) | {name: value for name, value in chosen.items() if value}

@@ -86,8 +86,10 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
 
 
 def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    unknown = [name for name in given if name not in Options.__dataclass_fields__]
     fraction = given.get("fraction", 1.0)
     faults = [] if 0.0 < fraction <= 1.0 else [f"fraction must be > 0 and <= 1, got {fraction}"]
+    faults += [f"{name}: no such option; known: {', '.join(Options.__dataclass_fields__)}" for name in unknown]
     if fraction != 1.0 and given.get("splits", facts.splits[0]) == "thesis" and facts.thesis_share is not None:
         faults.append(f"--fraction {fraction}: the thesis' splits take a quarter by themselves; add --splits random")
     if given.get("image_size", SMALLEST_SIZE) < SMALLEST_SIZE:
