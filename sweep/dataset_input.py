@@ -69,6 +69,6 @@ class StoreDataset(MetaDataset):  # type: ignore[misc]
         return {**super().to_dict(), "profile": json.dumps(self.profile)}
 
 
-def dataset_input(info: StoreInfo) -> DatasetInput:
-    """Return the store as the input of a run."""
-    return DatasetInput(StoreDataset(info)._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+def dataset_input(info: StoreInfo, context: str) -> DatasetInput:
+    """Return the store as the input of a run, for training or evaluation."""
+    return DatasetInput(StoreDataset(info)._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])

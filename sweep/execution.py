@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sweep.decide import decide
 from sweep.plan import Plan, extend, needs
@@ -110,7 +110,7 @@ class Execution:
             entry.trial_id,
             name=entry.name,
             config=entry.config,
-            data=StoreInfo.read(entry.config["dataset"]),
+            data=_stores(entry.config),
             files=self.storage.trial(entry.trial_id),
         )
 
@@ -147,7 +147,7 @@ class _Audience:
             task.trial_id,
             name=task.name,
             config=task.config,
-            data=StoreInfo.read(task.config["dataset"]),
+            data=_stores(task.config),
             files=self._execution.storage.trial(task.trial_id),
         )
 
@@ -166,6 +166,12 @@ class _Audience:
         self._execution.storage.trial(task.trial_id).write_failure(failure)
         self._progress.failed(task, failure)
         self._execution.tracker.finish_trial(task.trial_id)
+
+
+def _stores(config: Mapping[str, Any]) -> dict[str, StoreInfo]:
+    """Return what is known of the stores that a trial reads, by what for."""
+    names = {"training": config["dataset"], "evaluation": config["evaluation_dataset"]}
+    return {context: prepared(name) for context, name in names.items() if name}
 
 
 def check_name(storage: SweepStorage, name: str, plan: Plan) -> None:

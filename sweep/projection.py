@@ -56,7 +56,8 @@ class TrialFacts:
     trial_id: str
     name: str
     config: Mapping[str, Any]
-    data: "StoreInfo | None"
+    data: "Mapping[str, StoreInfo]"
+    """The stores it reads, by what for: training, and evaluation where that is another."""
     files: "TrialFiles"
 
 
@@ -124,10 +125,11 @@ class Projection:
             run_id = self._create_child(trial) if run is None else run.info.run_id
             # Also for a run that is there: an earlier attempt may have stopped half-way, and twice is once.
             self._log_params(run_id, flattened(trial.config))
-            if trial.data is not None:
+            if trial.data:
                 from sweep.dataset_input import dataset_input
 
-                self.client.log_inputs(run_id, [dataset_input(trial.data)])
+                inputs = [dataset_input(info, context) for context, info in trial.data.items()]
+                self.client.log_inputs(run_id, inputs)
             self._children[trial.trial_id] = run_id
         return self._children[trial.trial_id]
 

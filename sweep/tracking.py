@@ -86,7 +86,13 @@ class Tracker:
     # Its trials
 
     def start_trial(
-        self, trial_id: str, *, name: str, config: Mapping[str, Any], data: "StoreInfo | None", files: "TrialFiles"
+        self,
+        trial_id: str,
+        *,
+        name: str,
+        config: Mapping[str, Any],
+        data: "Mapping[str, StoreInfo]",
+        files: "TrialFiles",
     ) -> None:
         """Show the trial as running, also when it is tried again."""
         trial = self._trials[trial_id] = TrialFacts(trial_id, name, config, data, files)
@@ -107,7 +113,7 @@ class Tracker:
         *,
         name: str,
         config: Mapping[str, Any],
-        data: "StoreInfo | None",
+        data: "Mapping[str, StoreInfo]",
         files: "TrialFiles",
         status: str | None = None,
     ) -> None:

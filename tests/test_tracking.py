@@ -129,6 +129,7 @@ def begin(tracker: Tracker, name: str = "quick") -> None:
         commit="c" * 40,
         smoke=True,
         description="what is best?",
+        selected_on="test",
     )
 
 
@@ -136,7 +137,8 @@ def project(storage: Path, files: TrialFiles, data: StoreInfo | None = None, **m
     """Show one trial of one sweep, as a program does from start to end; return what is missing."""
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.project_trial("t1", name="digits-b64", config=CONFIG, data=data, files=files, **more)
+    stores = {"training": data, "evaluation": data.model_copy(update={"name": "other"})} if data else {}
+    tracker.project_trial("t1", name="digits-b64", config=CONFIG, data=stores, files=files, **more)
     tracker.finish_sweep()
     return tracker.close(30.0)
 
@@ -187,14 +189,17 @@ def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> No
         "sweep.trial_id": "t1",
         "sweep.status": "finished",
         "sweep.smoke": "true",
+        "sweep.selected_on": "test",
         "sweep.checkpoint": f"{storage}/trials/t1/checkpoints/000003.pt",
     }
     assert expected.items() <= child.data.tags.items()
     assert child.data.params == flattened(CONFIG)
     assert artifacts(storage, child) == {*FIGURES, "figures", "model.pt"}
     assert child.info.end_time == 1_700_000_009_000
-    (data,) = (entry.dataset for entry in child.inputs.dataset_inputs)
-    assert (data.name, data.digest) == ("digits", digits.fingerprint[:36])
+    inputs = {entry.tags[0].value: entry.dataset for entry in child.inputs.dataset_inputs}
+    assert inputs.keys() == {"training", "evaluation"}
+    assert (inputs["training"].name, inputs["training"].digest) == ("digits", digits.fingerprint[:36])
+    assert inputs["evaluation"].name == "other"
 
 
 def test_metrics_keep_the_records_own_time_and_epoch_and_leave_out_nan(storage: Path) -> None:
@@ -224,7 +229,7 @@ def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.start_trial("t1", name="digits-b64", config=CONFIG, data=None, files=files)
+    tracker.start_trial("t1", name="digits-b64", config=CONFIG, data={}, files=files)
     for record in files.epochs():
         tracker.submit_epoch("t1", record)
     files.write_final(final_record(3))
