@@ -15,6 +15,7 @@ from sweep.progress import Progress
 from sweep.records import SweepRecord, SweepStorage, TrialEntry, describe
 from sweep.sizes import size_of
 from sweep.tasks import TrialShape, TrialTask
+from sweep.track import announce
 from trainables.data.catalog import StoreInfo, prepared, store_address
 from trainables.errors import BadInputError
 from trainables.trial_files import EpochRecord, FailureRecord
@@ -41,17 +42,7 @@ class Execution:
         Trials that were finished before are not trained again.
         """
         record = self._describe(plan)
-        self.tracker.start_sweep(
-            self.name,
-            space=plan.space.name,
-            plan=record.model_dump(mode="json"),
-            versions=record.versions,
-            command=record.command,
-            commit=record.commit,
-            smoke=plan.smoke,
-            description=record.description,
-            selected_on=plan.selected_on,
-        )
+        announce(record, self.tracker)
         with Progress(screen, plan.space.objective.metric) as progress:
             stage = 1
             while True:

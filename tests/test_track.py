@@ -1,0 +1,119 @@
+"""MLflow rebuilt from a sweep's records: into an empty store, twice, and for a sweep that isn't done."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import torch
+
+from sweep.compare import load
+from sweep.plan import Plan, make_plan
+from sweep.records import SweepStorage, describe
+from sweep.sizes import size_of
+from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.track import main, replay
+from sweep.tracking import Tracker
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+from trainables.simclr import train
+
+SPACE = SearchSpace(
+    name="small",
+    description="two temperatures",
+    base={
+        "dataset": "digits",
+        "image_size": 16,
+        "encoder": "resnet10",
+        "width_factor": 1 / 16,
+        "batch_size": 32,
+        "epochs": 2,
+        "warmup_epochs": 0.0,
+        "max_train_images": 64,
+        "max_test_images": 40,
+        "validation_fraction": 0.1,
+    },
+    stages=(Stage("grid", (Grid(axes={"temperature": (0.25, 0.5)}),)),),
+    objective=Objective("val/top1"),
+    baselines=("pixels",),
+)
+
+
+@pytest.fixture
+def sweep(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, SweepStorage]:
+    """A sweep of which the pixels and one setting are finished, and the other one stopped after an epoch."""
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    plan, storage = make_plan(SPACE, assignments={}, size_of=size_of), SweepStorage(tmp_path / "storage")
+    storage.write_sweep(describe(plan, name="mine", command="python -m sweep.run", commit=None, versions={"x": "1"}))
+    for number, trial in enumerate(plan.trials):
+        files = storage.trial(trial.trial_id)
+        records = train(trial.config, store=store, files=files, device=torch.device("cpu"))
+        if number < 2:
+            list(records)
+        else:
+            next(records)
+            records.close()
+    return plan, storage
+
+
+def shown(uri: str) -> dict[str, Any]:
+    """Return MLflow's runs by name."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return {run.info.run_name: run for run in client.search_runs(experiments)}
+
+
+def history(uri: str, run: Any) -> dict[tuple[str, int], float]:
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    points: dict[tuple[str, int], float] = {}
+    for name in run.data.metrics:
+        for metric in client.get_metric_history(run.info.run_id, name):
+            assert (name, metric.step) not in points, "a step is there twice"
+            points[name, metric.step] = metric.value
+    return points
+
+
+def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepStorage], tmp_path: Path) -> None:
+    plan, storage = sweep
+    record = load(storage, "mine")
+    uri = f"sqlite:///{tmp_path / 'fresh.db'}"
+    for _ in range(2):  # twice is once
+        tracker = Tracker.open(uri, storage=tmp_path)
+        assert replay(record, storage, tracker) == []
+        assert tracker.close(60.0) == 0
+    runs = shown(uri)
+    assert runs.keys() == {"mine", *(trial.name for trial in plan.trials)}
+    for trial in plan.trials:
+        files, run = storage.trial(trial.trial_id), runs[trial.name]
+        expected = {
+            (name, epoch.epoch): value
+            for epoch in files.epochs()
+            for name, value in epoch.metrics.items()
+            if value == value
+        }
+        assert history(uri, run) == pytest.approx(expected)
+        assert run.data.tags["sweep.status"] == ("finished" if files.final() else "stopped")
+        assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["digits"]
+    assert runs["mine"].data.tags["sweep.status"] == "interrupted"
+    assert runs["mine"].data.tags["sweep.selected_on"] == "validation"
+
+
+def test_the_command_says_what_it_wrote(
+    sweep: tuple[Plan, SweepStorage], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(replayed="mine", storage=str(tmp_path / "storage"), tracking_uri=None)
+    assert "mine: 3 trials written to sqlite:///" in capsys.readouterr().out
+    with pytest.raises(BadInputError, match="sweep 'yours': not in"):
+        main(replayed="yours", storage=str(tmp_path / "storage"), tracking_uri=None)
+
+
+def test_trials_without_a_record_are_named(sweep: tuple[Plan, SweepStorage], tmp_path: Path) -> None:
+    plan, _ = sweep
+    empty = SweepStorage(tmp_path / "empty")
+    record = describe(plan, name="mine", command="", commit=None, versions={})
+    tracker = Tracker.open(f"sqlite:///{tmp_path / 'b.db'}", storage=tmp_path)
+    assert replay(record, empty, tracker) == [trial.name for trial in plan.trials]
+    assert tracker.close(60.0) == 0
+    with pytest.raises(BadInputError, match="no sweep here"):
+        load(empty, "mine")
