@@ -30,6 +30,7 @@ class Tracker:
         self._store, self._client = store, client
         self._projection: Projection | None = None
         self._trials: dict[str, TrialFacts] = {}
+        self._ended: set[str] = set()
         self._writer = BackgroundWriter(logger=logger, recover=self._forget)
 
     @classmethod
@@ -79,8 +80,13 @@ class Tracker:
         self._submit(name, "start", lambda _: self._runs.begin())
 
     def finish_sweep(self, status: str = "finished") -> None:
-        """Say how the sweep ended: finished, failed or interrupted."""
+        """Say how the sweep ended: finished, failed or interrupted.
+
+        A trial that was started and hasn't ended is interrupted with it.
+        """
         _known(status)
+        for trial_id in self._trials.keys() - self._ended:
+            self._project(self._trials[trial_id], "interrupted")
         self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
 
     # Its trials
@@ -96,6 +102,7 @@ class Tracker:
     ) -> None:
         """Show the trial as running, also when it is tried again."""
         trial = self._trials[trial_id] = TrialFacts(trial_id, name, config, data, files)
+        self._ended.discard(trial_id)
         self._submit(trial_id, "start", lambda _: self._runs.start(trial))
 
     def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
@@ -105,6 +112,7 @@ class Tracker:
 
     def finish_trial(self, trial_id: str, status: str | None = None) -> None:
         """Show all of a trial that was started, from its files, as `project_trial` does."""
+        self._ended.add(trial_id)
         self._project(self._trials[trial_id], status)
 
     def project_trial(
@@ -129,7 +137,8 @@ class Tracker:
         def perform(_: list[Any]) -> None:
             from sweep.trial_projection import project  # matplotlib, for the background thread only
 
-            project(self._runs, trial, status)
+            ended = trial.files.final() is not None or trial.files.failure() is not None
+            project(self._runs, trial, None if status == "interrupted" and ended else status)
 
         self._submit(trial.trial_id, "files", perform, covers=True)
 

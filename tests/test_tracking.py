@@ -261,6 +261,20 @@ def test_a_stopped_trial_is_told_so(storage: Path) -> None:
     assert (run.info.status, run.data.tags["sweep.status"]) == ("KILLED", "stopped")
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_trials_in_the_middle_end_with_an_interrupted_sweep(storage: Path, finished: bool) -> None:
+    files = trial_files(storage / "trials" / "t1", finished=finished)
+    tracker = Tracker.open(None, storage=storage)
+    begin(tracker)
+    tracker.start_trial("t1", name="digits-b64", config=CONFIG, data={}, files=files)
+    tracker.finish_sweep("interrupted")
+    assert tracker.close(30.0) == 0
+    run = runs(storage)["digits-b64"]
+    expected = ("FINISHED", "finished") if finished else ("KILLED", "interrupted")
+    assert (run.info.status, run.data.tags["sweep.status"]) == expected
+    assert run.data.metrics  # what it had until then
+
+
 def test_a_deleted_child_is_made_again_while_the_sweep_runs(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1")
     tracker = Tracker.open(None, storage=storage)
