@@ -6,16 +6,20 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trainables.data.catalog import INFO_FILE
 from trainables.errors import BadInputError
 
+if TYPE_CHECKING:
+    from trainables.storage import Storage  # imports pyarrow, and planning is_remote
+
 CHUNK = 8 * 2**20
 SHARE_OF_DISK = 0.8
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+UNITS = {"": 1, "B": 1} | {f"{letter}B": 10 ** (3 * power) for power, letter in enumerate("KMGT", 1)}
+UNITS |= {f"{letter}IB": 2 ** (10 * power) for power, letter in enumerate("KMGT", 1)}
 USE_FILE = ".use"
 """Its time is the store's last use; who reads the store holds a shared lock on it."""
 
@@ -40,13 +44,16 @@ def upload(folder: Path, address: str, *, progress: Progress | None = None) -> N
         if _fingerprint(there) == _fingerprint(own):
             return
         raise BadInputError(f"{address}: holds another store ({_fingerprint(there)[:12]}); choose another address")
-    with _reached(address) as (system, place):
-        system.create_dir(place, recursive=True)
-        files = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.name == INFO_FILE)
-        total, done = sum(path.stat().st_size for path in files), 0
+    with _reached(address):
+        storage = _storage(address)
+        storage.filesystem.create_dir(storage.root, recursive=True)
+        files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in (INFO_FILE, USE_FILE)]
+        total, done = sum(path.stat().st_size for path in files) + len(own), 0
         for path in files:
-            with path.open("rb") as source, system.open_output_stream(f"{place}/{path.name}") as target:
-                done = _copy(source.read, target.write, done, total, progress)
+            target = f"{storage.root}/{path.name}"
+            with path.open("rb") as source, storage.filesystem.open_output_stream(target) as stream:
+                done = _copy(source.read, stream.write, done, total, progress)
+        storage.write(INFO_FILE, own)  # in one piece: a reader sees all of it or none
 
 
 def read_info_bytes(address: str) -> bytes | None:
@@ -54,13 +61,8 @@ def read_info_bytes(address: str) -> bytes | None:
 
     Raises BadInputError for an address that can't be reached.
     """
-    with _reached(address) as (system, place):
-        try:
-            with system.open_input_stream(f"{place}/{INFO_FILE}") as stream:
-                content: bytes = stream.read()
-                return content
-        except FileNotFoundError:
-            return None
+    with _reached(address):
+        return _storage(address).read(INFO_FILE)
 
 
 def local_copy(
@@ -80,54 +82,73 @@ def local_copy(
     root = cache or Path(os.environ.get("SWEEP_CACHE", "~/.cache/sweep/nodes")).expanduser()
     folder = root / fingerprint[:32]
     if (folder / USE_FILE).is_file():
-        _touch(folder)
+        with suppress(OSError):  # a cache that is only read is no worse a cache
+            os.utime(folder / USE_FILE)
         return folder
     with _explained(root):
         root.mkdir(parents=True, exist_ok=True)
-        with (root / f".{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(_beside(folder, "lock")):
             if not (folder / USE_FILE).is_file():
                 _fetch(address, fingerprint, folder, _limit(root, limit), progress)
     return folder
 
 
 def hold(folder: Path) -> IO[bytes]:
-    """Return an open file that keeps a cached store from being removed until it is closed."""
-    file = (folder / USE_FILE).open("rb")
-    fcntl.flock(file, fcntl.LOCK_SH)
-    return file
+    """Return an open file that keeps a cached store from being removed until it is closed.
+
+    Raises BadInputError where it was removed since `local_copy` returned it.
+    """
+    with suppress(FileNotFoundError):
+        file = (folder / USE_FILE).open("rb")
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if folder.is_dir() and os.fstat(file.fileno()).st_nlink:  # else removed while this process waited
+            return file
+        file.close()
+    raise BadInputError(f"{folder}: removed to make room for another store; start again, or raise SWEEP_CACHE_LIMIT")
 
 
 def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: Progress | None) -> None:
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    content = read_info_bytes(address)
-    if content is None:
-        raise BadInputError(f"{address}: no store there; upload one: python -m sweep.data upload --help")
-    if _fingerprint(content) != fingerprint:
-        raise BadInputError(
-            f"{address}: has fingerprint {_fingerprint(content)[:12]}, {fingerprint[:12]} was planned with; plan again"
-        )
+    partial = _beside(folder, "partial")
+    for left in (partial, folder):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    _check_fingerprint(address, read_info_bytes(address), fingerprint)
     try:
-        with _reached(address) as (system, place):
-            _download(system, place, partial, folder.parent, limit, progress)
+        _download(address, partial, limit, progress)
+        _check_fingerprint(address, (partial / INFO_FILE).read_bytes(), fingerprint)
         (partial / USE_FILE).touch()
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _download(system: Any, place: str, partial: Path, root: Path, limit: int, progress: Progress | None) -> None:
+def _check_fingerprint(address: str, content: bytes | None, wanted: str) -> None:
+    if content is None:
+        raise BadInputError(f"{address}: no store there; upload one: python -m sweep.data upload --help")
+    if _fingerprint(content) != wanted:
+        raise BadInputError(
+            f"{address}: has fingerprint {_fingerprint(content)[:12]}, {wanted[:12]} was planned with; plan again, or "
+            "prepare and upload that store again"
+        )
+
+
+def _download(address: str, partial: Path, limit: int, progress: Progress | None) -> None:
+    """Copy every file to the folder `partial`, store.json last. Failures to write are left to the caller to explain."""
     from pyarrow import fs
 
-    found = [info for info in system.get_file_info(fs.FileSelector(place)) if info.is_file]
+    with _reached(address):
+        storage = _storage(address)
+        found = [info for info in storage.filesystem.get_file_info(fs.FileSelector(storage.root)) if info.is_file]
+    found.sort(key=lambda info: info.base_name == INFO_FILE)
     total, done = sum(info.size for info in found), 0
-    with _explained(root):
-        _make_room(root, total, limit)
-        partial.mkdir()
+    _make_room(partial.parent, total, limit)
+    partial.mkdir()
     for info in found:
-        with system.open_input_stream(info.path) as source, (partial / info.base_name).open("wb") as target:
-            done = _copy(source.read, target.write, done, total, progress)
+        with _reached(address):
+            source = storage.filesystem.open_input_stream(info.path)
+        with source, (partial / info.base_name).open("wb") as target:
+            done = _copy(_reached(address)(source.read), target.write, done, total, progress)
+            target.flush()
+            os.fsync(target.fileno())  # a folder that is there after a crash is whole
         if (partial / info.base_name).stat().st_size != info.size:
             raise BadInputError(f"{info.path}: came with another size than listed; try again")
 
@@ -148,40 +169,56 @@ def _copy(
 
 
 def _make_room(root: Path, needed: int, limit: int) -> None:
-    """Remove stores that nobody holds, the least recently used first, until `needed` bytes fit."""
-    kept = sorted((path for path in root.iterdir() if (path / USE_FILE).is_file()), key=_last_use)
-    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in kept}
-    for path in kept:
-        if sum(sizes.values()) + needed <= limit:
-            break
-        if _remove_unheld(path):
-            del sizes[path]
-    if sum(sizes.values()) + needed > limit:
-        raise BadInputError(
-            f"{root}: needs {needed / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB of which "
-            f"{sum(sizes.values()) / 1e9:.1f} GB are in use; raise SWEEP_CACHE_LIMIT or choose another SWEEP_CACHE"
-        )
+    """Remove unheld stores, the least recently used first, until `needed` bytes fit; none where that isn't enough."""
+    with _locked(root / ".room.lock"):
+        for partial in root.glob(".*.partial"):
+            with _locked(partial.with_suffix(".lock"), wait=False) as abandoned:
+                if abandoned:
+                    shutil.rmtree(partial, ignore_errors=True)
+        kept = [file.parent for file in sorted(root.glob(f"[!.]*/{USE_FILE}"), key=lambda file: file.stat().st_mtime)]
+        sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in kept}
+        disk = sum(sizes.values()) + shutil.disk_usage(root).free
+        held = sum(size for path, size in sizes.items() if _is_held(path))
+        if held + needed > min(limit, disk):
+            raise BadInputError(
+                f"{root}: needs {needed / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB, the disk has "
+                f"{disk / 1e9:.1f} GB for stores, {held / 1e9:.1f} GB are in use; raise SWEEP_CACHE_LIMIT or choose "
+                "another SWEEP_CACHE"
+            )
+        for path in kept:
+            if sum(sizes.values()) + needed > min(limit, disk) and _remove(path):
+                del sizes[path]
 
 
-def _remove_unheld(folder: Path) -> bool:
-    with (folder / USE_FILE).open("rb") as file:
+def _remove(folder: Path) -> bool:
+    """Remove a store; False where somebody reads it or asks for it."""
+    partial = _beside(folder, "partial")
+    with _locked(_beside(folder, "lock"), wait=False) as alone, _locked(folder / USE_FILE, wait=False) as unheld:
+        if alone and unheld:
+            folder.rename(partial)  # in one step, so that nobody takes half a store for one
+            shutil.rmtree(partial)
+        return alone and unheld
+
+
+def _is_held(folder: Path) -> bool:
+    with _locked(folder / USE_FILE, wait=False) as unheld:
+        return not unheld
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold an exclusive lock on a file; gives False where another process has it and `wait` is false."""
+    with path.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            alone = True
         except BlockingIOError:
-            return False
-        shutil.rmtree(folder)
-        return True
+            alone = False
+        yield alone
 
 
-def _last_use(folder: Path) -> float:
-    return (folder / USE_FILE).stat().st_mtime
-
-
-def _touch(folder: Path) -> None:
-    try:
-        os.utime(folder / USE_FILE)
-    except OSError:  # a cache that is only read is no worse a cache
-        return
+def _beside(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{kind}")
 
 
 def _limit(root: Path, limit: int | None) -> int:
@@ -190,11 +227,10 @@ def _limit(root: Path, limit: int | None) -> int:
     text = os.environ.get("SWEEP_CACHE_LIMIT", "").strip()
     if not text:
         return int(shutil.disk_usage(root).total * SHARE_OF_DISK)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?", text, re.IGNORECASE)
-    unit = (match[2] or "").upper() if match else "?"
-    if match is None or unit not in {**UNITS, "B": 1}:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B|)", text.upper())
+    if match is None:
         raise BadInputError(f"SWEEP_CACHE_LIMIT {text!r}: must be bytes, or as 200GB or 50 GiB")
-    return int(float(match[1]) * {**UNITS, "B": 1}[unit])
+    return int(float(match[1]) * UNITS[match[2]])
 
 
 def _fingerprint(content: bytes) -> str:
@@ -204,18 +240,21 @@ def _fingerprint(content: bytes) -> str:
         return "unknown"
 
 
+def _storage(address: str) -> "Storage":
+    from trainables.storage import Storage
+
+    return Storage.at(address)
+
+
 @contextmanager
-def _reached(address: str) -> Iterator[tuple[Any, str]]:
-    """Give the file system and path of an address; BadInputError where it can't be reached."""
+def _reached(address: str) -> Iterator[None]:
+    """Turn a failure at an address (unknown scheme, no permission, unreachable) into BadInputError of one line."""
     import pyarrow as pa
-    from pyarrow import fs
 
     try:
-        yield fs.FileSystem.from_uri(address)
-    except BadInputError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        yield
+    except (BadInputError, pa.ArrowException, OSError, ImportError) as error:
+        reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
         raise BadInputError(f"{address}: can't be reached ({reason}); check the address and your access") from error
 
 

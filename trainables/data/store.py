@@ -71,8 +71,9 @@ class ImageStore:
             store = cls(Path(address))
         else:
             folder = local_copy(address, fingerprint)
+            held = hold(folder)  # before it is opened: another process may be making room
             store = cls(folder)
-            weakref.finalize(store, hold(folder).close)
+            weakref.finalize(store, held.close)
         if store.fingerprint != fingerprint:
             raise BadInputError(
                 f"{address}: has fingerprint {store.fingerprint[:12]}, {fingerprint[:12]} was planned with; plan again"
