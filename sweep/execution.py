@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from sweep.decide import decide
 from sweep.plan import Plan, extend, needs
 from sweep.progress import Progress
+from sweep.projection import TrialFacts
 from sweep.records import SweepRecord, SweepStorage, TrialEntry, describe
 from sweep.sizes import size_of
 from sweep.tasks import TrialShape, TrialTask
-from sweep.track import announce
-from trainables.data.catalog import StoreInfo, prepared, store_address
+from trainables.data.catalog import prepared, store_address
 from trainables.errors import BadInputError
 from trainables.trial_files import EpochRecord, FailureRecord
 
@@ -42,7 +42,7 @@ class Execution:
         Trials that were finished before are not trained again.
         """
         record = self._describe(plan)
-        announce(record, self.tracker)
+        self.tracker.start_sweep(record)
         with Progress(screen, plan.space.objective.metric) as progress:
             stage = 1
             while True:
@@ -73,7 +73,7 @@ class Execution:
                 waiting.append(entry)
             else:
                 progress.reused(entry)
-                self._project(entry)
+                self.tracker.project_trial(TrialFacts.of(entry, self.storage))
         if waiting:
             run_trials(
                 [self._task(entry) for entry in waiting],
@@ -94,15 +94,6 @@ class Execution:
             evaluation_address=store_address(evaluated) if evaluated else "",
             evaluation_fingerprint=prepared(evaluated).fingerprint if evaluated else "",
             files_address=self.storage.trial(entry.trial_id).storage.address(),
-        )
-
-    def _project(self, entry: TrialEntry) -> None:
-        self.tracker.project_trial(
-            entry.trial_id,
-            name=entry.name,
-            config=entry.config,
-            data=_stores(entry.config),
-            files=self.storage.trial(entry.trial_id),
         )
 
     def _decide(self, plan: Plan, progress: Progress) -> Plan | None:
@@ -134,13 +125,8 @@ class _Audience:
     def started(self, task: TrialTask) -> None:
         """Tell of an attempt."""
         self._progress.started(task)
-        self._execution.tracker.start_trial(
-            task.trial_id,
-            name=task.name,
-            config=task.config,
-            data=_stores(task.config),
-            files=self._execution.storage.trial(task.trial_id),
-        )
+        execution = self._execution
+        execution.tracker.start_trial(TrialFacts.of(self._entries[task.trial_id], execution.storage))
 
     def epoch(self, task: TrialTask, record: EpochRecord) -> None:
         """Tell of an epoch."""
@@ -157,12 +143,6 @@ class _Audience:
         self._execution.storage.trial(task.trial_id).write_failure(failure)
         self._progress.failed(task, failure)
         self._execution.tracker.finish_trial(task.trial_id)
-
-
-def _stores(config: Mapping[str, Any]) -> dict[str, StoreInfo]:
-    """Return what is known of the stores that a trial reads, by what for."""
-    names = {"training": config["dataset"], "evaluation": config["evaluation_dataset"]}
-    return {context: prepared(name) for context, name in names.items() if name}
 
 
 def check_name(storage: SweepStorage, name: str, plan: Plan) -> None:

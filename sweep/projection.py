@@ -10,12 +10,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sweep.tracking_store import TrackingStore
+from trainables.data.catalog import StoreInfo
+from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.data.catalog import StoreInfo
+    from sweep.records import SweepRecord, SweepStorage, TrialEntry
     from trainables.trial_files import EpochRecord, TrialFiles
 
 PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
@@ -35,36 +37,35 @@ PARAM_LENGTH, TAG_LENGTH = 6000, 8000
 
 
 @dataclass(frozen=True)
-class SweepFacts:
-    """What the parent run says of a sweep."""
-
-    name: str
-    space: str
-    plan: dict[str, Any]
-    versions: Mapping[str, str]
-    command: str
-    commit: str | None
-    smoke: bool
-    description: str
-    selected_on: str = ""
-
-
-@dataclass(frozen=True)
 class TrialFacts:
     """What the child run says of a trial, and where its files are."""
 
     trial_id: str
     name: str
     config: Mapping[str, Any]
-    data: "Mapping[str, StoreInfo]"
+    data: Mapping[str, StoreInfo]
     """The stores it reads, by what for: training, and evaluation where that is another."""
     files: "TrialFiles"
+
+    @classmethod
+    def of(cls, entry: "TrialEntry", storage: "SweepStorage") -> Self:
+        """Return what MLflow is told of a sweep's trial; of its stores what this machine knows."""
+        names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
+        stores = {context: info for context, name in names.items() if name and (info := _known_store(name))}
+        return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial(entry.trial_id))
+
+
+def _known_store(name: str) -> StoreInfo | None:
+    try:
+        return StoreInfo.read(name)
+    except BadInputError:
+        return None
 
 
 class Projection:
     """Writes the runs of one sweep."""
 
-    def __init__(self, store: TrackingStore, client: Any, sweep: SweepFacts) -> None:
+    def __init__(self, store: TrackingStore, client: Any, sweep: "SweepRecord") -> None:
         self.store, self.client, self.sweep = store, client, sweep
         self._experiment: str | None = None
         self._parent: str | None = None
@@ -88,7 +89,7 @@ class Projection:
             run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
             self._set_tags(run_id, {**self._sweep_tags(), STATUS: "running"})
             self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
-            self.client.log_dict(run_id, self.sweep.plan, "plan.json")
+            self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
             if run is not None and run.info.status != "RUNNING":
                 self.client.update_run(run_id, status="RUNNING")
             self._parent = run_id

@@ -9,29 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.paths import DEFAULT_STORAGE
-from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records import SweepRecord, SweepStorage, TrialEntry
+    from sweep.records import SweepRecord, SweepStorage
     from sweep.tracking import Tracker
 
 CLOSE_SECONDS = 600.0
-
-
-def announce(record: "SweepRecord", tracker: "Tracker") -> None:
-    """Show the sweep itself as running."""
-    tracker.start_sweep(
-        record.name,
-        space=record.space,
-        plan=record.model_dump(mode="json"),
-        versions=record.versions,
-        command=record.command,
-        commit=record.commit,
-        smoke=record.smoke,
-        description=record.description,
-        selected_on=record.selected_on,
-    )
 
 
 def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -> list[str]:
@@ -39,39 +23,20 @@ def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -
 
     A trial that is neither finished nor failed is shown as stopped.
     """
-    announce(record, tracker)
+    from sweep.projection import TrialFacts
+
+    tracker.start_sweep(record)
     waiting = []
     for entry in record.trials:
-        files = storage.trial(entry.trial_id)
-        ended = files.final() is not None or files.failure() is not None
-        if not ended and not files.epochs():
+        trial = TrialFacts.of(entry, storage)
+        ended = trial.files.final() is not None or trial.files.failure() is not None
+        if ended or trial.files.epochs():
+            tracker.project_trial(trial, None if ended else "stopped")
+        else:
             waiting.append(entry.name)
-            continue
-        tracker.project_trial(
-            entry.trial_id,
-            name=entry.name,
-            config=entry.config,
-            data=_stores(entry),
-            files=files,
-            status=None if ended else "stopped",
-        )
     done = all(storage.trial(entry.trial_id).final() is not None for entry in record.trials) and not record.pending
     tracker.finish_sweep("finished" if done else "interrupted")
     return waiting
-
-
-def _stores(entry: "TrialEntry") -> dict[str, StoreInfo]:
-    """Return what this machine knows of the stores that a trial read: nothing where they aren't here."""
-    names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
-    stores = {}
-    for context, name in names.items():
-        try:
-            info = StoreInfo.read(name) if name else None
-        except BadInputError:
-            info = None
-        if info is not None:
-            stores[context] = info
-    return stores
 
 
 def main(

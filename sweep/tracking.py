@@ -5,18 +5,18 @@ nothing; what could not be shown is counted, and can be shown later from the tri
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.background import BackgroundWriter, Write
-from sweep.projection import RUN_STATUS, Projection, SweepFacts, TrialFacts
+from sweep.projection import RUN_STATUS, Projection, TrialFacts
 from sweep.tracking_store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.data.catalog import StoreInfo
-    from trainables.trial_files import EpochRecord, TrialFiles
+    from sweep.records import SweepRecord
+    from trainables.trial_files import EpochRecord
 
 CLOSE_SECONDS = 60.0
 
@@ -59,25 +59,12 @@ class Tracker:
 
     # The sweep
 
-    def start_sweep(
-        self,
-        name: str,
-        *,
-        space: str,
-        plan: dict[str, Any],
-        versions: Mapping[str, str],
-        command: str,
-        commit: str | None = None,
-        smoke: bool = False,
-        description: str = "",
-        selected_on: str = "",
-    ) -> None:
+    def start_sweep(self, record: "SweepRecord") -> None:
         """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
-        if "'" in name:
-            raise BadInputError(f"name {name!r}: must not contain a quote, MLflow can't search for it")
-        facts = SweepFacts(name, space, plan, versions, command, commit, smoke, description, selected_on)
-        self._projection = Projection(self._store, self._client, facts)
-        self._submit(name, "start", lambda _: self._runs.begin())
+        if "'" in record.name:
+            raise BadInputError(f"name {record.name!r}: must not contain a quote, MLflow can't search for it")
+        self._projection = Projection(self._store, self._client, record)
+        self._submit(record.name, "start", lambda _: self._runs.begin())
 
     def finish_sweep(self, status: str = "finished") -> None:
         """Say how the sweep ended: finished, failed or interrupted.
@@ -91,19 +78,11 @@ class Tracker:
 
     # Its trials
 
-    def start_trial(
-        self,
-        trial_id: str,
-        *,
-        name: str,
-        config: Mapping[str, Any],
-        data: "Mapping[str, StoreInfo]",
-        files: "TrialFiles",
-    ) -> None:
+    def start_trial(self, trial: TrialFacts) -> None:
         """Show the trial as running, also when it is tried again."""
-        trial = self._trials[trial_id] = TrialFacts(trial_id, name, config, data, files)
-        self._ended.discard(trial_id)
-        self._submit(trial_id, "start", lambda _: self._runs.start(trial))
+        self._trials[trial.trial_id] = trial
+        self._ended.discard(trial.trial_id)
+        self._submit(trial.trial_id, "start", lambda _: self._runs.start(trial))
 
     def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
         """Show an epoch of a trial that was started."""
@@ -115,21 +94,12 @@ class Tracker:
         self._ended.add(trial_id)
         self._project(self._trials[trial_id], status)
 
-    def project_trial(
-        self,
-        trial_id: str,
-        *,
-        name: str,
-        config: Mapping[str, Any],
-        data: "Mapping[str, StoreInfo]",
-        files: "TrialFiles",
-        status: str | None = None,
-    ) -> None:
+    def project_trial(self, trial: TrialFacts, status: str | None = None) -> None:
         """Show all of a trial from its files, whoever trained it and when; doing it twice adds nothing.
 
         `status` is finished, failed, stopped, interrupted or running; None: as the files say.
         """
-        self._project(TrialFacts(trial_id, name, config, data, files), status)
+        self._project(trial, status)
 
     def _project(self, trial: TrialFacts, status: str | None) -> None:
         _known(status)

@@ -20,7 +20,8 @@ import torch
 
 from sweep.background import BackgroundWriter, Write, merged
 from sweep.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
-from sweep.projection import flattened
+from sweep.projection import TrialFacts, flattened
+from sweep.records import SweepRecord
 from sweep.tracking import Tracker
 from sweep.tracking_store import TrackingStore
 from sweep.ui import Server, served_store
@@ -120,17 +121,31 @@ def final_record(epochs: int) -> FinalRecord:
 
 
 def begin(tracker: Tracker, name: str = "quick") -> None:
-    tracker.start_sweep(
-        name,
+    record = SweepRecord(
+        name=name,
+        digest="d" * 12,
         space="quickstart",
-        plan={"trials": ["t1"]},
-        versions={"torch": "2.9"},
+        description="what is best?",
+        objective="val/top1",
+        direction="max",
+        columns=(),
+        published=(),
+        published_source="",
+        caveats=(),
+        smoke=True,
+        selected_on="test",
+        trials=(),
+        pending=(),
         command="python -m sweep.run --space quickstart",
         commit="c" * 40,
-        smoke=True,
-        description="what is best?",
-        selected_on="test",
+        versions={"torch": "2.9"},
+        time_ms=1_700_000_000_000,
     )
+    tracker.start_sweep(record)
+
+
+def facts(files: TrialFiles, trial_id: str = "t1", **stores: StoreInfo) -> TrialFacts:
+    return TrialFacts(trial_id, "digits-b64", CONFIG, stores, files)
 
 
 def project(storage: Path, files: TrialFiles, data: StoreInfo | None = None, **more: Any) -> int:
@@ -138,7 +153,7 @@ def project(storage: Path, files: TrialFiles, data: StoreInfo | None = None, **m
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
     stores = {"training": data, "evaluation": data.model_copy(update={"name": "other"})} if data else {}
-    tracker.project_trial("t1", name="digits-b64", config=CONFIG, data=stores, files=files, **more)
+    tracker.project_trial(facts(files, **stores), **more)
     tracker.finish_sweep()
     return tracker.close(30.0)
 
@@ -229,7 +244,7 @@ def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.start_trial("t1", name="digits-b64", config=CONFIG, data={}, files=files)
+    tracker.start_trial(facts(files))
     for record in files.epochs():
         tracker.submit_epoch("t1", record)
     files.write_final(final_record(3))
@@ -266,7 +281,7 @@ def test_trials_in_the_middle_end_with_an_interrupted_sweep(storage: Path, finis
     files = trial_files(storage / "trials" / "t1", finished=finished)
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.start_trial("t1", name="digits-b64", config=CONFIG, data={}, files=files)
+    tracker.start_trial(facts(files))
     tracker.finish_sweep("interrupted")
     assert tracker.close(30.0) == 0
     run = runs(storage)["digits-b64"]
@@ -279,14 +294,13 @@ def test_a_deleted_child_is_made_again_while_the_sweep_runs(storage: Path) -> No
     files = trial_files(storage / "trials" / "t1")
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    facts: dict[str, Any] = {"name": "digits-b64", "config": CONFIG, "data": None, "files": files}
-    tracker.start_trial("t1", **facts)
+    tracker.start_trial(facts(files))
     deadline = time.monotonic() + 20.0
     while tracker.missing and time.monotonic() < deadline:
         time.sleep(0.05)
     client = TrackingStore.choose(None, storage=storage, experiment="sweep").client()
     client.delete_run(runs(storage)["digits-b64"].info.run_id)
-    tracker.project_trial("t1", **facts)
+    tracker.project_trial(facts(files))
     assert tracker.close(30.0) == 0
     assert runs(storage)["digits-b64"].info.status == "FINISHED"
 
@@ -468,18 +482,17 @@ def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, 
 def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: pytest.LogCaptureFixture) -> None:
     Tracker.open(None, storage=storage).close(1.0)
     files = trial_files(storage / "trials" / "t1")
-    facts: dict[str, Any] = {"name": "digits-b64", "config": CONFIG, "data": None, "files": files}
     with Server(served_store(None, storage)) as server:
         tracker = Tracker.open(server.url, storage=storage)
         begin(tracker)
-        tracker.project_trial("t1", **facts)
+        tracker.project_trial(facts(files))
         deadline = time.monotonic() + 60.0
         while tracker.missing and time.monotonic() < deadline:
             time.sleep(0.1)
         assert tracker.missing == 0
         assert rows(storage, "metrics") == 3 * 5
     started = time.monotonic()
-    tracker.start_trial("t2", **facts)
+    tracker.start_trial(facts(files, "t2"))
     tracker.submit_epoch("t2", epoch_record(1))
     tracker.finish_trial("t2")
     tracker.finish_sweep()
@@ -489,8 +502,8 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
     # Later, from the files:
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.project_trial("t1", **facts)
-    tracker.project_trial("t2", **facts)
+    tracker.project_trial(facts(files))
+    tracker.project_trial(facts(files, "t2"))
     tracker.finish_sweep()
     assert tracker.close(60.0) == 0
     assert rows(storage, "metrics") == 2 * 3 * 5
