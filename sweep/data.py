@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.command_line import PIPED_WIDTH, run_app
-from trainables.data.catalog import KNOWN, StoreInfo, data_root, prepare_command, prepared, store_folder
+from trainables.data.catalog import KNOWN, StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def upload(
     from trainables.data.cache import upload as copy
 
     store = prepared(name, root)
-    place = f"{address.rstrip('/')}/{name}"
+    place = beneath(address, name)
     with _progress(f"uploading {name}") as progress:
         copy(store_folder(name, root), place, progress=progress and partial(progress, "copying"))
     print(f"{name}: {store.images:,} images at {place}")

@@ -9,6 +9,7 @@ from trainables.data.catalog import (
     expand_positive,
     prepare_command,
     prepared,
+    several_labels,
     store_folder,
 )
 from trainables.errors import BadInputError
@@ -80,8 +81,4 @@ def check_data(plan: Plan) -> None:
 def _check_target(config: SimCLRConfig, info: StoreInfo) -> None:
     expand_positive(info, config.positive)
     if config.target == "classes" and info.multi_label:
-        rules = ", ".join(info.rules) or "none"
-        raise BadInputError(
-            f"{info.name} has several labels an image: set target=labels, or target=positive with a positive rule "
-            f"(known: {rules})"
-        )
+        raise several_labels(info)

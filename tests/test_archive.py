@@ -167,11 +167,9 @@ def test_unsafe_members_of_a_zip_are_refused(tmp_path: Path, monkeypatch: pytest
 def test_a_tar_that_is_cut_off_anywhere_never_passes_for_whole(packing: str, tmp_path: Path) -> None:
     content = tar_of(FILES)
     boundary = content.index(b"top/b/0.bin")  # between two members, where tarfile ends without a word
-    cuts = [content[:boundary], *(content[:kept] for kept in range(0, 20_000, 1700))]
     whole = PACKINGS[packing](content)
-    packed = [PACKINGS[packing](cut) for cut in cuts[:1]] + [whole[:kept] for kept in range(7, len(whole) - 20, 97)][
-        :60
-    ]
+    cuts = list(range(7, len(whole) - 20, 97))[:60]
+    packed = [PACKINGS[packing](content[:boundary]), *(whole[:kept] for kept in cuts)]
     for part in packed:
         with pytest.raises(BadInputError, match=r"truncated|damaged"):
             list(stream_tar(write(tmp_path / "x", part), lambda name: True))

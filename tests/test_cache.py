@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFile
 
 from trainables.data import cache
 from trainables.data.cache import hold, is_remote, local_copy, read_info_bytes, upload
-from trainables.data.catalog import StoreInfo, data_root, store_address
+from trainables.data.catalog import StoreInfo, beneath, data_root, store_address
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -40,6 +40,8 @@ def uploaded(tmp_path: Path, name: str, size: int = 1000) -> tuple[str, str]:
 
 
 def test_what_is_an_address() -> None:
+    assert beneath("s3://bucket/stores/", "digits") == "s3://bucket/stores/digits"
+    assert beneath("s3://bucket/a?endpoint_override=host:9000", "b") == "s3://bucket/a/b?endpoint_override=host:9000"
     assert is_remote("s3://bucket/stores")
     assert is_remote("file:///shared")
     assert not is_remote("/shared/stores")

@@ -65,20 +65,27 @@ def half_thresholds(logits: Tensor) -> Thresholds:
     return {names.AT_HALF: np.full(logits.shape[1], multilabel.HALF)}
 
 
-def label_decisions(logits: Tensor, share: Share, thresholds: Thresholds, detailed: Sequence[str]) -> dict[str, float]:
-    """Return macro and micro F1 at thresholds; for the label names in `detailed` also each one's F1 and precision."""
+def label_decisions(logits: Tensor, share: Share, thresholds: Thresholds) -> dict[str, float]:
+    """Return macro and micro F1 at thresholds."""
     scores, truth = _gathered(logits.double().sigmoid(), share)
     metrics: dict[str, float] = {}
     for suffix, values in thresholds.items():
         each, micro = multilabel.f1_scores(scores, truth, values)
         metrics[names.F1 + names.MACRO + suffix] = multilabel.mean_of_known(each)
         metrics[names.F1 + names.MICRO + suffix] = micro
-        slugs = [multilabel.slug(label) for label in detailed]
-        metrics |= {f"{names.F1}{suffix}/{slug}": float(value) for slug, value in zip(slugs, each, strict=False)}
-    precisions = multilabel.average_precisions(scores, truth)
-    for label, value in zip(detailed, precisions, strict=False):
-        metrics[f"{names.AVERAGE_PRECISION}/{multilabel.slug(label)}"] = float(value)
     return metrics
+
+
+def each_label(logits: Tensor, share: Share, thresholds: Thresholds, labels: Sequence[str]) -> dict[str, float]:
+    """Return average precision and F1 at thresholds of each label by its name; NaN where no image carries it."""
+    scores, truth = _gathered(logits.double().sigmoid(), share)
+    columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
+    columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}
+    return {
+        f"{name}/{multilabel.slug(label)}": float(value)
+        for name, values in columns.items()
+        for label, value in zip(labels, values, strict=True)
+    }
 
 
 def _gathered(scores: Tensor, share: Share) -> tuple[multilabel.Scores, multilabel.Truth]:

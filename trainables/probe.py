@@ -66,7 +66,7 @@ class ProbeWeights:
         """Whether anything but one for each is asked for."""
         return self._weighs_classes or self._samples or not bool(self._labelled.all())
 
-    def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> "Weights | None":
+    def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> Weights | None:
         """Return the weights of this rank's part of a global batch of train images, None where all count alike.
 
         Found for the whole batch on every rank, so that the outcome doesn't depend on the number of ranks.

@@ -56,10 +56,10 @@ class TrialData:
         self.has_probe = evaluation_store is None
         self._pretrained, self._evaluated = store, evaluation_store or store
         self.classes, self.positive = _outputs(config, self._evaluated)
-        self.train = self._pretraining()
         labelled, validation = self._cut()
         if self.has_probe:
-            labelled = self.train
+            labelled = _limited(labelled, config.max_train_images)
+        self.train = labelled if self.has_probe else self._unlabelled()
         self.labelled = _budget(labelled, config.label_fraction)
         self.bank = labelled.part(np.flatnonzero(self.labelled)) if config.label_fraction < 1.0 else labelled
         held_out = {"val": validation, "test": self._split("test")}
@@ -128,13 +128,10 @@ class TrialData:
         deviation = (high * 2.0**HIGH_BITS + low - mean.square()).clamp_min(0.0).sqrt()
         return mean / full, torch.where(deviation > 0, deviation / full, torch.ones_like(deviation))
 
-    def _pretraining(self) -> Split:
-        """Return what is pretrained on: train without the validation slice, or all train images of a store apart."""
-        if self.has_probe:
-            split = self._cut()[0]
-        else:
-            rows = self._pretrained.split("train")
-            split = Split(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
+    def _unlabelled(self) -> Split:
+        """Return what is pretrained on where another store is evaluated on: all train images, without targets."""
+        rows = self._pretrained.split("train")
+        split = Split(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
         return _limited(split, self._config.max_train_images)
 
     def _cut(self) -> tuple[Split, Split | None]:

@@ -18,6 +18,7 @@ from trainables.held_out import (
     Thresholds,
     binary_decisions,
     binary_thresholds,
+    each_label,
     half_thresholds,
     label_decisions,
     label_metrics,
@@ -122,8 +123,9 @@ class Evaluator:
         self, prefix: str, method: str, logits: Tensor, share: Share, thresholds: Thresholds
     ) -> dict[str, float]:
         if self._data.several_labels:
-            detailed = self._data.classes if method == names.LINEAR else ()
-            metrics = label_decisions(logits, share, thresholds, detailed)
+            metrics = label_decisions(logits, share, thresholds)
+            if method == names.LINEAR:
+                metrics |= each_label(logits, share, thresholds, self._data.classes)
         elif self._data.positive is not None:
             metrics = binary_decisions(logits, share, self._data.positive, thresholds)
         else:

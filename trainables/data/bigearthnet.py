@@ -73,7 +73,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
         notes=(*_label_notes(request), *notes),
         multi_label=request.options.labels != "farmland",
         rules=request.facts.label_rules[request.options.labels],
-        all_names=lambda: list(seen),
+        total=lambda: len(seen),
         classify=_classifier(request),
         position=lambda: (position[0], position[1]),
     )

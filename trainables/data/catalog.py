@@ -20,12 +20,14 @@ __all__ = [
     "DataSetFacts",
     "LeakCounts",
     "StoreInfo",
+    "beneath",
     "data_root",
     "expand_positive",
     "prepare_command",
     "prepared",
     "remote_root",
     "remove_command",
+    "several_labels",
     "store_address",
     "store_folder",
 ]
@@ -110,7 +112,7 @@ class StoreInfo(BaseModel):
             return cls.read_folder(store_folder(name, root))
         from trainables.data.cache import read_info_bytes  # which imports pyarrow
 
-        place = f"{address}/{_plain(name)}"
+        place = beneath(address, _plain(name))
         content = read_info_bytes(place)
         return None if content is None else cls._parsed(content, place, name)
 
@@ -160,13 +162,19 @@ def data_root() -> Path:
 def remote_root() -> str | None:
     """Return the address in SWEEP_DATA (s3://..., file://...), None where it is a folder or nothing."""
     chosen = os.environ.get("SWEEP_DATA", "")
-    return chosen.rstrip("/") if "://" in chosen else None
+    return chosen if "://" in chosen else None
+
+
+def beneath(address: str, name: str) -> str:
+    """Return the address of `name` below another; a query (?endpoint_override=...) stays at the end."""
+    place, mark, query = address.partition("?")
+    return f"{place.rstrip('/')}/{name}{mark}{query}"
 
 
 def store_address(name: str) -> str:
     """Return where every machine finds the store `name`: the absolute path of its folder, or its address."""
     address = remote_root()
-    return str(store_folder(name).absolute()) if address is None else f"{address}/{_plain(name)}"
+    return str(store_folder(name).absolute()) if address is None else beneath(address, _plain(name))
 
 
 def store_folder(name: str, root: Path | None = None) -> Path:
@@ -219,6 +227,15 @@ def expand_positive(info: StoreInfo | DataSetFacts, positive: tuple[str, ...]) -
             raise BadInputError(_unknown_positive(info, entry))
         wanted.update(info.rules.get(entry, (entry,)))
     return tuple(dict.fromkeys(name for name in (*known_classes, *sorted(wanted)) if name in wanted))
+
+
+def several_labels(info: StoreInfo) -> BadInputError:
+    """Return what to say where one class an image is asked of a store that has several labels."""
+    rules = ", ".join(info.rules) or "none"
+    return BadInputError(
+        f"{info.name}: images have several labels; set target=labels, or target=positive with a positive rule "
+        f"(known: {rules})"
+    )
 
 
 def _unknown_positive(info: StoreInfo | DataSetFacts, entry: str) -> str:

@@ -1,6 +1,5 @@
 """Downloading a published file: goes on where it was interrupted; what comes out is what the authors published."""
 
-import fcntl
 import hashlib
 import itertools
 import json
@@ -21,6 +20,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.response import addinfourl
 
+from trainables.data.write import explained, locked
 from trainables.errors import BadInputError
 
 PIECE_BYTES = 2**20
@@ -62,7 +62,7 @@ def download(remote: Remote, folder: Path, *, progress: Progress | None = None, 
     target = folder / _file_name(remote.url)
     if _is_finished(target, remote):
         return target
-    with _locked(target):
+    with locked(target, "downloaded"):
         if not _is_finished(target, remote):
             part = _Part(target, remote)
             _fetch(part, progress or (lambda here, total: None), attempts)
@@ -91,7 +91,7 @@ def _file_name(url: str) -> str:
 
 
 def _is_finished(target: Path, remote: Remote) -> bool:
-    with _explained(target.parent):
+    with explained(target.parent):
         if not target.exists():
             return False
         size = target.stat().st_size
@@ -99,31 +99,6 @@ def _is_finished(target: Path, remote: Remote) -> bool:
         fault = f"has {size} bytes, expected {remote.size}" if target.is_file() else "not a file"
         raise BadInputError(f"{target}: {fault}; move it away to download {remote.url}")
     return True
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Hold the file's name for one download at a time."""
-    with _explained(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = (target.parent / f".{target.name}.lock").open("w")
-    with file:
-        with _explained(target.parent):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BadInputError(f"{target}: being downloaded by another process; wait for it") from error
-        yield
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn a failure to write (no permission, disk full) into BadInputError."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise BadInputError(f"{folder}: can't be written ({reason}); choose another place with --root") from error
 
 
 @dataclass(frozen=True)
@@ -152,7 +127,7 @@ class _Part:
         self.note_path = target.with_name(f"{target.name}.part.json")
         self.count = 0
         self.digest = hashlib.md5(usedforsecurity=False)
-        with _explained(target.parent):
+        with explained(target.parent):
             self._load()
 
     def _load(self) -> None:
@@ -177,7 +152,7 @@ class _Part:
         return self.note.total is not None and self.count >= self.note.total
 
     def clear(self) -> None:
-        with _explained(self.target.parent):
+        with explained(self.target.parent):
             self.path.open("wb").close()
         self.count = 0
         self.digest = hashlib.md5(usedforsecurity=False)
@@ -190,7 +165,7 @@ class _Part:
             raise _failure(self.remote.url, f"expected {self.remote.size} bytes, found {total}")
         self.clear()
         self.note = _Note(self.remote.url, headers.get("ETag"), headers.get("Last-Modified"), total)
-        with _explained(self.target.parent):
+        with explained(self.target.parent):
             self.note_path.write_text(json.dumps(asdict(self.note)) + "\n", encoding="utf-8")
 
     def takes(self, answer: Answer) -> bool:
@@ -214,7 +189,7 @@ class _Part:
         return False
 
     def append(self, piece: bytes) -> None:
-        with _explained(self.target.parent), self.path.open("ab") as file:
+        with explained(self.target.parent), self.path.open("ab") as file:
             file.write(piece)
         self.digest.update(piece)
         self.count += len(piece)
@@ -226,7 +201,7 @@ class _Part:
     def finish(self) -> None:
         """Give the part its final name; where it isn't as published, delete it and raise BadInputError."""
         fault = self._fault()
-        with _explained(self.target.parent):
+        with explained(self.target.parent):
             if fault:
                 self.path.unlink()
             else:
@@ -328,7 +303,7 @@ def _request(part: _Part) -> urllib.request.Request:
 def _check_space(part: _Part) -> None:
     folder = part.target.parent
     missing = (part.total or 0) - part.count
-    with _explained(folder):
+    with explained(folder):
         free = shutil.disk_usage(folder).free
     if missing > free:
         needs = f"needs {missing / 1e9:.1f} GB, {free / 1e9:.1f} GB free in {folder}"

@@ -112,8 +112,8 @@ TINY_IMAGENET = DataSetFacts(
     sizes_note="exact: the published train/ and val/",
     source="Tiny ImageNet, Stanford CS231N (tiny-imagenet-200.zip)",
     licence="no open licence: ImageNet's terms, non-commercial research and education only",
-    recipe={"values": "JPEG as decoded, greyscale repeated into R, G, B"},
-    splits=("thesis",),
+    recipe={"values": "JPEG as decoded, greyscale repeated into R, G, B", "test": "val/, as in the thesis"},
+    splits=("published",),
     layout="tiny-imagenet-200.zip, or its folder: train/<wnid>/images/*.JPEG, val/images, val/val_annotations.txt, "
     "words.txt",
     archive=Published(

@@ -170,11 +170,10 @@ def _split(
 ) -> splits.Codes:
     rule, share = request.options.splits, request.facts.test_share or 0.0
     given = [rows.splits[row] for row in order]
-    if rule in ("official", "published", "own") or request.facts.name == "tiny_imagenet":
-        own = any(split is not None for split in given)
-        codes = splits.given_split(given) if own else splits.random_split(names, labels, share)
+    if rule in ("official", "published") or (rule == "own" and any(given)):
+        codes = splits.given_split(names, given)
     elif rule == "thesis":
-        codes = splits.thesis_split(names, len(listing.all_names()) if listing.all_names else len(names))
+        codes = splits.thesis_split(names, listing.total() if listing.total else len(names))
     elif rule == "place":
         codes = splits.place_split([rows.places[row] for row in order], share)
     else:

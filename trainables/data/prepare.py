@@ -29,7 +29,7 @@ from trainables.data.parquet import read_parquet
 from trainables.data.rows import fingerprint, open_rows
 from trainables.data.source import Request, Source
 from trainables.data.tiny_imagenet import read_tiny_imagenet
-from trainables.data.write import explained, lock_store, made_aside
+from trainables.data.write import explained, locked, made_aside
 from trainables.errors import BadInputError
 
 READERS: dict[str, Callable[[Request], Source]] = {
@@ -76,7 +76,7 @@ def prepare(
         return existing  # without the lock, so that a read-only root serves what it has
     if source is None and facts.archive is not None:
         request = fetch(request, folder.parent, url, progress)
-    with lock_store(folder):
+    with locked(folder, "prepared"):
         existing = _existing(folder, replace(request, source=source))  # another process may have made it meanwhile
         if existing is not None:
             return existing
@@ -92,7 +92,7 @@ def remove(name: str, root: Path | None = None) -> int:
     folder = store_folder(name, root)
     if not (folder / INFO_FILE).is_file():
         raise BadInputError(f"{folder}: no prepared data set to remove; see python -m sweep.data list")
-    with lock_store(folder), explained(folder.parent):
+    with locked(folder, "prepared"), explained(folder.parent):
         size = sum(path.stat().st_size for path in folder.iterdir())
         (folder / INFO_FILE).unlink()  # first, so that nobody reads what is going
         shutil.rmtree(folder)

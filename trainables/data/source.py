@@ -71,8 +71,8 @@ class Source:
     notes: tuple[str, ...] = ()
     multi_label: bool = False
     rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    all_names: Callable[[], Sequence[str]] | None = None
-    """The names of all images of the source, wanted or not, known once `entries` has been gone over."""
+    total: Callable[[], int] | None = None
+    """How many images the source has, wanted or not, known once `entries` has been gone over."""
     classify: Callable[[Sequence[str]], Sequence[str]] | None = None
     """From the labels that the source has to those of `class_names`; None where they are the same."""
     position: Callable[[], tuple[int, int]] | None = None

@@ -82,10 +82,15 @@ def place_split(places: Sequence[str], share: float) -> Codes:
     return np.array([TEST if place in tested else TRAIN for place in places], dtype=np.int8)
 
 
-def given_split(splits: Sequence[str | None]) -> Codes:
-    """Return the splits that the source gives; images without one are left out."""
-    codes = [LEFT_OUT if split is None else SPLITS.index(split) for split in splits]
-    return np.array(codes, dtype=np.int8)
+def given_split(names: Sequence[str], splits: Sequence[str | None]) -> Codes:
+    """Return the splits that the source gives; BadInputError where it gives some image none."""
+    missing = [name for name, split in zip(names, splits, strict=True) if split is None]
+    if missing:
+        raise BadInputError(
+            f"{missing[0]}: has no split, {len(splits) - len(missing)} of {len(splits)} images have one; give one to "
+            "each, or choose --splits random"
+        )
+    return np.array([SPLITS.index(split) for split in splits if split is not None], dtype=np.int8)
 
 
 def named_split(text: str) -> str | None:

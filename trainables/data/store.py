@@ -20,6 +20,7 @@ from trainables.data.catalog import (
     StoreInfo,
     expand_positive,
     prepared,
+    several_labels,
     store_address,
     store_folder,
 )
@@ -102,11 +103,7 @@ class ImageStore:
     def labels(self, indices: Indices) -> torch.Tensor:
         """Return (N,) int64 class indices; BadInputError where an image can have several (see `label_matrix`)."""
         if self.info.multi_label:
-            rules = ", ".join(self.info.rules) or "none"
-            raise BadInputError(
-                f"{self.info.name}: images have several labels; set target=labels, or target=positive with a positive "
-                f"rule (known: {rules})"
-            )
+            raise several_labels(self.info)
         offsets, values = self._labels
         return torch.from_numpy(values[offsets[:-1][_as_index(indices)]].astype(np.int64))
 

@@ -13,16 +13,17 @@ SPARE_BYTES = 2**24
 
 
 @contextmanager
-def lock_store(folder: Path) -> Iterator[None]:
-    """Hold the store's name for one `prepare` at a time, so that what lies half-made beside it is nobody's."""
-    with explained(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = (folder.parent / f".{folder.name}.lock").open("w")
+def locked(target: Path, doing: str) -> Iterator[None]:
+    """Hold a store's or file's name for one process at a time, so that what lies half-made beside it is nobody's."""
+    with explained(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = (target.parent / f".{target.name}.lock").open("w")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInputError(f"{folder}: being prepared by another process; wait for it") from error
+        with explained(target.parent):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadInputError(f"{target}: being {doing} by another process; wait for it") from error
         yield
 
 
