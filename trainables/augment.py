@@ -68,16 +68,29 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
     size differs.
     """
     images = unit_interval(images_u8)
-    count, _, height, width = images.shape
+    height, width = images.shape[-2:]
+    box = _evaluation_box((height, width), image_size)
+    if box is None:
+        return images
+    return crop_and_resize(images, np.tile(np.array(box), (len(images), 1)), image_size).clamp(0.0, 1.0)
+
+
+def evaluation_matrices(size: tuple[int, int], image_size: int) -> tuple[Tensor, Tensor]:
+    """Return (image_size, H) and (image_size, W) whose products with an image of (H, W) are its evaluation view."""
+    top, left, height, width = _evaluation_box(size, image_size) or (0, 0, *size)
+    rows = _bicubic_weights(np.array([top]), np.array([height]), image_size, size[0])
+    columns = _bicubic_weights(np.array([left]), np.array([width]), image_size, size[1])
+    return rows[0], columns[0]
+
+
+def _evaluation_box(size: tuple[int, int], image_size: int) -> tuple[int, int, int, int] | None:
+    """Return top, left, height and width of what is evaluated; None for the whole image as it is."""
+    height, width = size
     if image_size > 32:
         # Reference: data_util.center_crop, whose offset rounds the middle up.
         crop_height, crop_width = _central(height, width)
-        box = [(height - crop_height + 1) // 2, (width - crop_width + 1) // 2, crop_height, crop_width]
-    elif (height, width) == (image_size, image_size):
-        return images
-    else:
-        box = [0, 0, height, width]
-    return crop_and_resize(images, np.tile(np.array(box), (count, 1)), image_size).clamp(0.0, 1.0)
+        return (height - crop_height + 1) // 2, (width - crop_width + 1) // 2, crop_height, crop_width
+    return None if (height, width) == (image_size, image_size) else (0, 0, height, width)
 
 
 def unit_interval(images_u8: Tensor) -> Tensor:

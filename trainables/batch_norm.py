@@ -119,18 +119,17 @@ class _NormaliseGlobally(torch.autograd.Function):
         return input_gradient.to(gradients[0].dtype), weight_gradient, shift_gradient, None
 
 
-def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[float, Tensor, Tensor]:
+def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the global count, mean and biased variance (C,) of per-rank ones (Chan et al. 1979)."""
     packed = torch.cat([mean.new_full((1,), float(count)), mean, variance])
     gathered = [torch.empty_like(packed) for _ in range(world_size())]
     dist.all_gather(gathered, packed)
     table = torch.stack(gathered)
     counts, means, variances = table[:, :1], table[:, 1 : 1 + len(mean)], table[:, 1 + len(mean) :]
-    # Every rank holds an equal share of the batch, so the count needs no reading back from the device.
-    total = count * world_size()
+    total = counts.sum()  # stays on the device: reading it back would make the step wait
     merged_mean = (counts * means).sum(0) / total
     merged_variance = (counts * (variances + (means - merged_mean) ** 2)).sum(0) / total
-    return float(total), merged_mean, merged_variance
+    return total, merged_mean, merged_variance
 
 
 def _channels(values: Tensor, like: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """`python -m trainables.simclr`: one trial without Ray, its records printed a line each."""
 
 import argparse
+import faulthandler
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from trainables.trial_files import EpochRecord, TrialFiles
 def run(arguments: list[str] | None = None) -> None:
     """Parse the command line and train; exit code 2 for bad input, 1 for a loss that is not finite."""
     options = _parser().parse_args(arguments)
+    faulthandler.enable()
     try:
         _run_trial(options)
     except (BadInputError, NonFiniteLossError) as error:
@@ -28,6 +31,7 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(2 if isinstance(error, BadInputError) else 1)
     finally:
         if dist.is_initialized():
+            gc.collect()  # what of the trial still held the group would keep its threads to the process's last moment
             dist.destroy_process_group()
 
 

@@ -28,22 +28,34 @@ def to_device(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
-def gather_with_gradient(values: Tensor) -> Tensor:
-    """Return (world * N, ...), all ranks' (N, ...) in order, differentiable in this rank's part."""
-    return values if world_size() == 1 else _Gather.apply(values)
+def slice_of(rank: int, world: int, total: int) -> slice:
+    """Return a rank's part of a batch: parts differ by at most one where `total` doesn't divide."""
+    return slice(rank * total // world, (rank + 1) * total // world)
+
+
+def gather_with_gradient(values: Tensor, total: int) -> Tensor:
+    """Return (total, ...), all ranks' parts by `slice_of` in order, differentiable in this rank's part."""
+    return values if world_size() == 1 else _Gather.apply(values, total)
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.start, ctx.count = dist.get_rank() * len(values), len(values)
-        parts = [torch.empty_like(values) for _ in range(world_size())]
-        dist.all_gather(parts, values.contiguous())
-        return torch.cat(parts)
+    def forward(ctx: Any, values: Tensor, total: int) -> Tensor:
+        world = world_size()
+        slices = [slice_of(number, world, total) for number in range(world)]
+        lengths = [part.stop - part.start for part in slices]
+        ctx.start, ctx.count = slices[dist.get_rank()].start, len(values)
+        longest = max(lengths)
+        padded = values.contiguous()
+        if len(values) < longest:
+            padded = torch.cat([values, values.new_zeros((longest - len(values), *values.shape[1:]))])
+        parts = [torch.empty_like(padded) for _ in range(world)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0].narrow(0, ctx.start, ctx.count)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0].narrow(0, ctx.start, ctx.count), None
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:

@@ -33,3 +33,7 @@ def _rule(original: str, message: str) -> str:
     return (
         message if original.startswith("Value error, ") or "Input should be" not in original else f"must be {message}"
     )
+
+
+class StorageAwayError(RuntimeError):
+    """The storage couldn't be written for longer than a trial waits."""

@@ -12,6 +12,7 @@ from trainables import metric_names as names
 from trainables.augment import evaluation_view
 from trainables.decision import Scores, Truth
 from trainables.distributed import gather_rows, rank, sum_over_ranks, to_device, world_size
+from trainables.pulse import beat
 from trainables.trial_data import Split
 
 EVALUATION_BATCH = 256
@@ -40,6 +41,7 @@ def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.d
     numbers = np.arange(len(split))[mine]
     pieces = []
     for start in range(0, len(numbers), EVALUATION_BATCH):
+        beat()
         images = to_device(split.pixels(numbers[start : start + EVALUATION_BATCH]), device)
         pieces.append(encoder(evaluation_view(images, image_size=image_size)))
     encoder.train(was_training)

@@ -1,5 +1,6 @@
-"""How much memory a trial needs, from the encoder's shapes alone; planning imports it, so nothing heavy is here."""
+"""The layers of a trial's model and what they hold, from its configuration alone; imports nothing heavy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainables.config import SimCLRConfig
@@ -13,81 +14,126 @@ DEPTHS = {
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A convolution or dense layer with its batch norm; elements are those of one view."""
+
+    inputs: int
+    outputs: int
+    weights: int
+    relu: bool
+    """Whether a ReLU follows whose output is kept, at once or after the shortcut was added."""
+    shift: bool = True
+    """Whether the batch norm has a beta."""
+    channels: int = 1
+    """Of the output: batch norm has two numbers for each."""
+
+    @property
+    def parameters(self) -> int:
+        """Weights, gamma and beta."""
+        return self.weights + self.channels * (2 if self.shift else 1)
+
+    @property
+    def kept(self) -> int:
+        """Elements that the backward pass needs: batch norm's input and ReLU's output."""
+        return self.outputs * (2 if self.relu else 1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual block: its layers one after the other, and the projection of its shortcut, if it has one."""
+
+    layers: tuple[Layer, ...]
+    shortcut: Layer | None
+
+
+@dataclass(frozen=True)
 class Footprint:
-    """Counts of one model."""
+    """Layers of one model."""
 
-    parameters: int
-    activations: int
-    """Elements that the backward pass of one image keeps: each batch norm's input and each ReLU's output."""
+    image: int
+    """Elements of one view."""
+    stem: Layer
+    pooled: int
+    """Elements of the map after the stem's max-pool, 0 where there is none."""
+    blocks: tuple[Block, ...]
+    projector: tuple[Layer, ...]
+    features: int
+    """Width of the encoder's output."""
+    classes: int
 
-    def training_bytes(
-        self, *, views: int, image_size: int, pairs: int, activation_bytes: int, momenta: int = 1
-    ) -> int:
-        """Return the bytes of a training step on one worker with `views` views, of a global batch of `pairs`.
+    @property
+    def layers(self) -> Iterator[Layer]:
+        """Every layer with a batch norm."""
+        yield self.stem
+        for block in self.blocks:
+            yield from block.layers
+            if block.shortcut:
+                yield block.shortcut
+        yield from self.projector
 
-        Weights, gradients and `momenta` of each in float32; activations in the given width; float views twice (before
-        and after augmentation); three (2 pairs)^2 float32 matrices of the contrastive loss.
-        """
-        images = 2 * views * 3 * image_size**2 * 4
-        weights = 4 * (2 + momenta) * self.parameters
-        return weights + views * self.activations * activation_bytes + images + 3 * (2 * pairs) ** 2 * 4
+    @property
+    def parameters(self) -> int:
+        """Parameters of encoder, projector and probe; the probe has a bias and no batch norm."""
+        return sum(layer.parameters for layer in self.layers) + (self.features + 1) * self.classes
+
+    @property
+    def activations(self) -> int:
+        """Elements that the backward pass of one view keeps; the positions of the pool's maxima count twice (int64)."""
+        return self.image + 3 * self.pooled + sum(layer.kept for layer in self.layers)
 
 
-def footprint(config: SimCLRConfig, classes: int) -> Footprint:
-    """Count parameters and kept activations of encoder, projector and probe."""
-    counter = _Counter(config.image_size)
+def footprint(config: SimCLRConfig, classes: int, *, channels: int = 3) -> Footprint:
+    """Return the layers of encoder, projector and probe for images of so many channels."""
+    builder = _Builder(config.image_size)
     width = max(1, round(64 * config.width_factor))
-    counter.convolution(3, width, kernel=3 if config.small_stem else 7, stride=1 if config.small_stem else 2)
-    if not config.small_stem:
-        counter.pool(width)
-    channels = width
+    small = config.small_stem
+    stem = builder.convolution(channels, width, kernel=3 if small else 7, stride=1 if small else 2)
+    if not small:
+        builder.side = -(-builder.side // 2)
+    pooled = 0 if small else width * builder.side**2
+    blocks, inputs = [], width
     for group, depth in enumerate(DEPTHS[config.encoder]):
-        planes = width * 2**group
-        for block in range(depth):
-            stride = 2 if group > 0 and block == 0 else 1
-            channels = counter.block(config.encoder == "resnet50", channels, planes, stride)
-    counter.heads(config, channels, classes)
-    return Footprint(counter.parameters, counter.activations)
+        for number in range(depth):
+            stride = 2 if group > 0 and number == 0 else 1
+            block, inputs = builder.block(config.encoder == "resnet50", inputs, width * 2**group, stride)
+            blocks.append(block)
+    projector = tuple(_projector(config, inputs))
+    return Footprint(channels * config.image_size**2, stem, pooled, tuple(blocks), projector, inputs, classes)
 
 
-class _Counter:
-    """Follows the map's side through the layers and adds up."""
+class _Builder:
+    """Follows the map's side through the layers."""
 
     def __init__(self, side: int) -> None:
-        self.side, self.parameters, self.activations = side, 0, 3 * side * side
+        self.side = side
 
-    def convolution(self, inputs: int, outputs: int, *, kernel: int, stride: int, relu: bool = True) -> None:
+    def convolution(self, inputs: int, outputs: int, *, kernel: int, stride: int, relu: bool = True) -> Layer:
+        before = inputs * self.side**2
         self.side = -(-self.side // stride)
-        self.parameters += inputs * outputs * kernel**2 + 2 * outputs
-        self.activations += outputs * self.side**2 * (2 if relu else 1)
+        weights = inputs * outputs * kernel**2
+        return Layer(before, outputs * self.side**2, weights, relu, channels=outputs)
 
-    def pool(self, channels: int) -> None:
-        self.side = -(-self.side // 2)
-        # The pooled map, and the positions of its maxima as 8-byte integers.
-        self.activations += 3 * channels * self.side**2
-
-    def block(self, bottleneck: bool, channels: int, planes: int, stride: int) -> int:
+    def block(self, bottleneck: bool, channels: int, planes: int, stride: int) -> tuple[Block, int]:
         outputs = planes * 4 if bottleneck else planes
+        shortcut = None
         if stride != 1 or channels != outputs:
             side = self.side
-            self.convolution(channels, outputs, kernel=1, stride=stride, relu=False)
+            shortcut = self.convolution(channels, outputs, kernel=1, stride=stride, relu=False)
             self.side = side
         if bottleneck:
-            self.convolution(channels, planes, kernel=1, stride=1)
-            self.convolution(planes, planes, kernel=3, stride=stride)
-            self.convolution(planes, outputs, kernel=1, stride=1)
-        else:
-            self.convolution(channels, planes, kernel=3, stride=stride)
-            self.convolution(planes, planes, kernel=3, stride=1)
-        return outputs
+            reduce = self.convolution(channels, planes, kernel=1, stride=1)
+            middle = self.convolution(planes, planes, kernel=3, stride=stride)
+            return Block((reduce, middle, self.convolution(planes, outputs, kernel=1, stride=1)), shortcut), outputs
+        first = self.convolution(channels, planes, kernel=3, stride=stride)
+        return Block((first, self.convolution(planes, planes, kernel=3, stride=1)), shortcut), outputs
 
-    def heads(self, config: SimCLRConfig, features: int, classes: int) -> None:
-        hidden = config.projector_hidden_width or features
-        inputs = features
-        for layer in range(1, config.projector_layers + 1):
-            units = hidden if layer < config.projector_layers else config.projector_output_width
-            self.parameters += inputs * units + 2 * units
-            self.activations += 2 * units
-            inputs = units
-        # The last batch norm has no beta; the probe has a bias.
-        self.parameters += features * classes + classes - config.projector_output_width
+
+def _projector(config: SimCLRConfig, features: int) -> Iterator[Layer]:
+    hidden = config.projector_hidden_width or features
+    inputs = features
+    for number in range(1, config.projector_layers + 1):
+        last = number == config.projector_layers
+        units = config.projector_output_width if last else hidden
+        # The last batch norm has no beta; its output, the embedding, is kept by the loss.
+        yield Layer(inputs, units, inputs * units, True, shift=not last, channels=units)
+        inputs = units

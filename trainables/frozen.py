@@ -9,23 +9,26 @@ from torch.nn import functional
 from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation import Share
 from trainables.probe import elements
+from trainables.pulse import beat
 
 KNN_CHUNK = 512
 LOGISTIC_ITERATIONS = 100
 
 
 @torch.no_grad()
-def knn_top1(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> float:
-    """Return the share of held-out images whose k nearest train features vote for their class.
+def knn_predictions(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> Tensor:
+    """Return the class (n,) that the k nearest train features vote for, of this rank's held-out images.
 
-    Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the answer over all ranks.
+    Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the neighbours over all ranks.
     """
-    correct = torch.zeros(1, dtype=torch.float64, device=train.features.device)
-    start = 0
-    for votes in _votes(train, held_out, classes=classes, neighbours=neighbours, temperature=temperature):
-        correct += (votes.argmax(1) == held_out.targets[start : start + len(votes)]).sum()
-        start += len(votes)
-    return float(sum_over_ranks(correct)) / held_out.total
+    parts = [votes.argmax(1) for votes, _ in _shares(train, held_out, classes, neighbours, temperature)]
+    return torch.cat(parts) if parts else held_out.targets[:0]
+
+
+def share_right(predicted: Tensor, held_out: Share) -> float:
+    """Return for which share of all ranks' images this rank's predictions (n,) are their class."""
+    right = (predicted == held_out.targets).sum().to(torch.float64)
+    return float(sum_over_ranks(right[None])) / held_out.total
 
 
 @torch.no_grad()
@@ -33,10 +36,6 @@ def knn_scores(train: Share, held_out: Share, *, classes: int, neighbours: int, 
     """Return this rank's (n, K) scores in [0, 1]: the share of the weighted votes that each label gets."""
     parts = [votes / total for votes, total in _shares(train, held_out, classes, neighbours, temperature)]
     return torch.cat(parts) if parts else train.features.new_zeros(0, classes)
-
-
-def _votes(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> Iterator[Tensor]:
-    return (votes for votes, _ in _shares(train, held_out, classes, neighbours, temperature))
 
 
 def _shares(
@@ -47,6 +46,7 @@ def _shares(
     bank_targets = gather_rows(train.targets, train.total)
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
+        beat()
         cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(min(neighbours, len(bank)), dim=1)
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
@@ -73,6 +73,11 @@ class LogisticRegression:
         """Return (n, classes) of (n, F) features."""
         return functional.linear(self._standardise(features), self._weights, self._bias)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return weight (classes, F) and bias (classes,) of the linear layer that gives the same of plain features."""
+        weight = self._weights * self._scale
+        return {"weight": weight, "bias": self._bias - weight @ self._mean}
+
     def _standardise(self, features: Tensor) -> Tensor:
         return (features - self._mean) * self._scale
 
@@ -86,6 +91,7 @@ class LogisticRegression:
         weight = _total_weight(train)
 
         def closure() -> Tensor:
+            beat()
             optimiser.zero_grad()
             logits = functional.linear(features, self._weights, self._bias)
             loss = _mean_loss(logits, train, weight)

@@ -7,6 +7,10 @@ SUPERVISED_LOSS = "train/supervised_loss"
 SUPERVISED_ACCURACY = "train/supervised_accuracy"
 LEARNING_RATE = "train/learning_rate"
 IMAGES_PER_SECOND = "train/images_per_second"
+GPU_MEMORY = "train/gpu_memory_gib"
+"""The most that the first worker's tensors took of its GPU in an epoch; not there on a CPU."""
+OF_THE_MACHINE = (IMAGES_PER_SECOND, GPU_MEMORY)
+"""Metrics that tell of the machine and not of the trial."""
 
 LOSS = "loss"
 TOP1 = "top1"
@@ -43,3 +47,10 @@ COLLAPSED = "collapsed"
 
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""
+
+_NO_SHARES = ("loss", "entropy", "rank", "alignment", "uniformity", "learning_rate", "per_second", "gib", "evaluated")
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1 and reads well in percent."""
+    return not any(metric.split("_at_")[0].endswith(end) for end in _NO_SHARES)

@@ -26,7 +26,7 @@ from trainables.augment import evaluation_view, two_views
 from trainables.batch_norm import calibrate
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.distributed import gather_with_gradient, rank, sum_over_ranks, to_device, world_size
+from trainables.distributed import gather_with_gradient, rank, slice_of, sum_over_ranks, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
 from trainables.encoder import Colours, Normalise
 from trainables.errors import BadInputError
@@ -37,11 +37,12 @@ from trainables.numerics import FiniteWatch, autocast, set_precision
 from trainables.optimiser import make_optimiser
 from trainables.pixel_source import PixelSource
 from trainables.probe import ProbeWeights, Weights, probe_loss
+from trainables.pulse import beat
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
 from trainables.trial_data import TrialData
 from trainables.trial_evaluation import Evaluator
-from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles
+from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles, now_ms
 
 
 def train(
@@ -61,11 +62,14 @@ def train(
         return
     trial = Trial(config, store=store, evaluation_store=evaluation_store, files=files, device=device)
     trial.resume()
-    for epoch in range(trial.epoch + 1, config.epochs + 1):
-        yield trial.run_epoch(epoch)
-    if config.epochs == 0:
-        yield trial.evaluate_untrained()
-    trial.finish()
+    try:
+        for epoch in range(trial.epoch + 1, config.epochs + 1):
+            yield trial.run_epoch(epoch)
+        if config.epochs == 0:
+            yield trial.evaluate_untrained()
+        trial.finish()
+    finally:  # also when whoever iterates stops here
+        files.flush()
 
 
 class Trial:
@@ -82,11 +86,8 @@ class Trial:
     ) -> None:
         self.config, self.files, self.device = config, files, device
         self.rank, self.world = rank(), world_size()
-        if config.epochs > 0 and config.batch_size % self.world:
-            raise BadInputError(
-                f"batch_size: {config.batch_size} is not divisible by {self.world} workers; "
-                f"choose a multiple of {self.world}"
-            )
+        if config.epochs > 0 and config.batch_size < self.world:
+            raise BadInputError(f"batch_size: {config.batch_size} is less than one image for {self.world} workers")
         set_precision(config.precision, device)
         self.data = TrialData(config, store, evaluation_store)
         data = self.data
@@ -118,8 +119,9 @@ class Trial:
         started = time.perf_counter()
         metrics = self._train_epoch(epoch)
         last = epoch == self.config.epochs
-        metrics |= self._evaluator().everything() if last else self._evaluator().selection(epoch)
-        return self._keep(epoch, metrics, time.perf_counter() - started)
+        evaluator = self._evaluator()
+        metrics |= evaluator.everything() if last else evaluator.selection(epoch)
+        return self._keep(epoch, metrics, time.perf_counter() - started, evaluator)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         started = time.perf_counter()
@@ -127,6 +129,8 @@ class Trial:
         steps = self.steps.of_epoch(epoch)
         sums = torch.zeros(5, dtype=torch.float64, device=self.device)
         rate = 0.0
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         for step in steps:
             rate = self._learning_rate(step)
             sums += self._step(step, rate)
@@ -142,10 +146,12 @@ class Trial:
             **(probe if self.data.has_probe else {}),
             names.LEARNING_RATE: rate,
             names.IMAGES_PER_SECOND: len(steps) * self.config.batch_size / (time.perf_counter() - started),
+            **_gpu_memory(self.device),
         }
 
     def _step(self, step: int, rate: float) -> Tensor:
         """Take one optimiser step; return this rank's (5,) metrics of it."""
+        beat()
         images, targets, draws, weights = self._batch(step)
         view_a, view_b = two_views(images, draws, image_size=self.config.image_size)
         views = torch.cat([view_a, view_b]).to(memory_format=self.layout)
@@ -164,8 +170,7 @@ class Trial:
     def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws], Weights | None]:
         """Return this rank's images (n, C, H, W), targets (n,), view parameters and the probe's weights of a step."""
         size = self.config.batch_size
-        share = size // self.world
-        mine = slice(self.rank * share, (self.rank + 1) * share)
+        mine = slice_of(self.rank, self.world, size)
         everyone = positions(self.config.seed, step * size, size, len(self.data.train))
         order = everyone[mine]
         height, width = self.data.image_shape
@@ -185,7 +190,7 @@ class Trial:
 
     def _loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
         """Return the loss whose gradients sum over ranks to the global one's, and the step's metrics (5,)."""
-        z_a, z_b = (gather_with_gradient(part) for part in outputs.embeddings.chunk(2))
+        z_a, z_b = (gather_with_gradient(part, self.config.batch_size) for part in outputs.embeddings.chunk(2))
         contrastive = contrast(z_a, z_b, temperature=self.config.temperature)
         supervised, correct = self._probe_loss(outputs.logits, targets, weights)
         values = (contrastive.loss, contrastive.accuracy, contrastive.entropy, supervised, correct)
@@ -217,16 +222,18 @@ class Trial:
         started = time.perf_counter()
         if self.config.calibrate_batch_norm:
             calibrate(self.encoder, self._train_batches())
-        return self._keep(0, self._evaluator().everything(), time.perf_counter() - started)
+        evaluator = self._evaluator()
+        return self._keep(0, evaluator.everything(), time.perf_counter() - started, evaluator)
 
     def _train_batches(self) -> Iterator[Tensor]:
         """Yield this rank's part of each whole batch of train, as it is evaluated, in the order of the first epoch."""
         count = len(self.data.train)
-        share = min(EVALUATION_BATCH, count) // self.world
-        size = share * self.world
+        size = min(EVALUATION_BATCH, count)
+        mine = slice_of(self.rank, self.world, size)
         for start in range(0, count - size + 1, size):
-            first = start + self.rank * share
-            images = self.data.train.pixels(positions(self.config.seed, first, share, count))
+            order = positions(self.config.seed, start + mine.start, mine.stop - mine.start, count)
+            images = self.data.train.pixels(order)
+            beat()
             yield evaluation_view(to_device(images, self.device), image_size=self.config.image_size)
 
     def _evaluator(self) -> Evaluator:
@@ -243,17 +250,19 @@ class Trial:
 
     # What stays
 
-    def _keep(self, epoch: int, metrics: dict[str, float], seconds: float) -> EpochRecord:
+    def _keep(self, epoch: int, metrics: dict[str, float], seconds: float, evaluator: Evaluator) -> EpochRecord:
         """Write the record, then the checkpoint.
 
         A crash between them repeats the epoch, and its first record stands.
         """
-        record = EpochRecord(epoch=epoch, time_ms=time.time_ns() // 1_000_000, seconds=seconds, metrics=metrics)
+        record = EpochRecord(epoch=epoch, time_ms=now_ms(), seconds=seconds, metrics=metrics)
         self.epoch = epoch
         if self.rank == 0:
             last = epoch == self.config.epochs
             if last and self.config.encoder not in UNTRAINABLE:
-                weights = {"encoder": self.model.encoder.state_dict(), "probe": self.model.probe.state_dict()}
+                weights = {"encoder": self.model.encoder.state_dict(), "linear": evaluator.linear}
+                if self.config.epochs > 0 and self.data.has_probe:
+                    weights["probe"] = self.model.probe.state_dict()
                 self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
             record = self.files.write_epoch(record)
             self.records.append(record)
@@ -281,15 +290,17 @@ class Trial:
         for epoch in reversed(_agreed(self.files.checkpoint_epochs(), self.device)):
             try:
                 state = self.files.load_checkpoint(epoch, self.device)
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):
+                    raise  # the storage is away: the checkpoint may be good
             except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
-                if self.rank == 0:
-                    print(f"checkpoint of epoch {epoch} can't be read; going on from the one before", flush=True)
-                continue
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.records = [EpochRecord.model_validate(record) for record in state["records"]]
-            self.epoch = epoch
-            return
+                self.files.note = f"the checkpoint of epoch {epoch} can't be read; went on from before it"
+            else:
+                self.model.load_state_dict(state["model"])
+                self.optimiser.load_state_dict(state["optimiser"])
+                self.records = [EpochRecord.model_validate(record) for record in state["records"]]
+                self.epoch = epoch
+                return
 
     def _last_good(self) -> str:
         address = self.files.checkpoint_address()
@@ -301,9 +312,9 @@ class Trial:
             return
         self.files.write_final(
             FinalRecord(
-                time_ms=time.time_ns() // 1_000_000,
+                time_ms=now_ms(),
                 epochs=self.config.epochs,
-                seconds=sum(record.seconds for record in self.files.epochs()),
+                seconds=sum(record.seconds for record in self.records),
                 workers=self.world,
                 threads=torch.get_num_threads(),
                 device=torch.cuda.get_device_name() if self.device.type == "cuda" else platform.machine(),
@@ -311,6 +322,7 @@ class Trial:
                 versions=versions(),
                 train_images=len(self.data.train),
                 classes=self.data.classes,
+                positive=self.data.positive_classes,
             )
         )
 
@@ -322,6 +334,12 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
     }
+
+
+def _gpu_memory(device: torch.device) -> dict[str, float]:
+    if device.type != "cuda":
+        return {}
+    return {names.GPU_MEMORY: torch.cuda.max_memory_allocated(device) / 2**30}
 
 
 def _parallel(model: SimCLR, device: torch.device) -> DistributedDataParallel:

@@ -2,14 +2,20 @@
 
 import os
 import secrets
+import time
+import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyarrow import fs
 
 from trainables.errors import BadInputError
+
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before each further attempt of an operation; the last one again and again."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,10 @@ class Storage:
 
     filesystem: fs.FileSystem
     root: str
+    patience: float = 0.0
+    """Seconds for which an operation is tried again while the storage is away: raises OSError."""
+    options: str = ""
+    """What a URI says after its path: an object store's endpoint, region."""
 
     @classmethod
     def at(cls, address: str | Path) -> "Storage":
@@ -25,15 +35,43 @@ class Storage:
         text = str(address)
         if "://" not in text:
             text = Path(text).expanduser().absolute().as_uri()
+        parts = urllib.parse.urlsplit(text)
+        if parts.username or parts.password:
+            raise BadInputError(
+                f"storage {parts.scheme}://...@{parts.hostname}: credentials belong in the environment or a file"
+            )
         try:
             filesystem, root = fs.FileSystem.from_uri(text)
         except (ValueError, OSError) as error:
             raise BadInputError(f"storage {str(address)!r}: not a path or URI that pyarrow opens ({error})") from error
-        return cls(filesystem, root.rstrip("/"))
+        return cls(filesystem, root.rstrip("/"), options=parts.query)
 
     def child(self, name: str) -> "Storage":
         """Return the folder `name` below this one."""
-        return Storage(self.filesystem, f"{self.root}/{name}")
+        return replace(self, root=self._path(name))
+
+    def patient(self, seconds: float) -> "Storage":
+        """Return the same storage, whose operations wait so long for it where it is away."""
+        return replace(self, patience=seconds)
+
+    def _path(self, name: str) -> str:
+        """Return the path of a name; BadInputError when it isn't below the root."""
+        if name.startswith("/") or ".." in name.split("/"):
+            raise BadInputError(f"storage {self.root}: the name {name!r} leaves it")
+        return f"{self.root}/{name}".rstrip("/")
+
+    def _try(self, operation: Callable[[], T]) -> T:
+        pauses, deadline = iter(PAUSES), time.monotonic() + self.patience
+        while True:
+            try:
+                return operation()
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise
+            except OSError:
+                pause = next(pauses, PAUSES[-1])
+                if time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
 
     @property
     def is_local(self) -> bool:
@@ -49,7 +87,10 @@ class Storage:
 
         Locally under a temporary name and then moved; an object store shows an upload only when it is whole.
         """
-        target = f"{self.root}/{name}"
+        self._try(lambda: self._write_stream(name, fill))
+
+    def _write_stream(self, name: str, fill: Callable[[Any], object]) -> None:
+        target = self._path(name)
         if not self.is_local:
             with self.filesystem.open_output_stream(target) as stream:
                 fill(stream)
@@ -67,30 +108,39 @@ class Storage:
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, or None when there is no such file."""
-        try:
-            with self.filesystem.open_input_stream(f"{self.root}/{name}") as stream:
+        path = self._path(name)
+
+        def read() -> bytes:
+            with self.filesystem.open_input_stream(path) as stream:
                 content: bytes = stream.read()
                 return content
+
+        try:
+            return self._try(read)
         except FileNotFoundError:
             return None
 
     def exists(self, name: str) -> bool:
         """Whether a file or folder of that name is there."""
-        found: bool = self.filesystem.get_file_info(f"{self.root}/{name}").type != fs.FileType.NotFound
-        return found
+        path = self._path(name)
+        info = self._try(lambda: self.filesystem.get_file_info(path))
+        return bool(info.type != fs.FileType.NotFound)
 
     def names(self, folder: str = "") -> list[str]:
         """Return the names in a folder, sorted, without those still being written; empty when it doesn't exist."""
-        path = f"{self.root}/{folder}".rstrip("/")
-        entries = self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        path = self._path(folder)
+        entries = self._try(lambda: self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
         return sorted(entry.base_name for entry in entries if not entry.base_name.endswith(".partial"))
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""
         if self.exists(name):
-            self.filesystem.delete_file(f"{self.root}/{name}")
+            self._try(lambda: self.filesystem.delete_file(self._path(name)))
 
     def address(self, name: str = "") -> str:
-        """Return the full address of a file, for a person or a tag."""
-        path = f"{self.root}/{name}".rstrip("/")
-        return path if self.is_local else f"{self.filesystem.type_name}://{path}"
+        """Return the full address of a file, for a person, a tag, or `at`; it holds no credentials."""
+        path = self._path(name)
+        if self.is_local:
+            return path
+        scheme = {"gcs": "gs"}.get(self.filesystem.type_name, self.filesystem.type_name)
+        return f"{scheme}://{path}" + (f"?{self.options}" if self.options else "")

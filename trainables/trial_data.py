@@ -73,6 +73,15 @@ class TrialData:
         return data_fingerprint(self._pretrained.fingerprint, evaluated)
 
     @property
+    def positive_classes(self) -> tuple[str, ...]:
+        """The classes that count as positive."""
+        if self.positive is None:
+            return ()
+        return tuple(
+            name for name, is_positive in zip(self.classes, self.positive.tolist(), strict=True) if is_positive
+        )
+
+    @property
     def test(self) -> Split:
         """What is reported on."""
         return self.evaluated["test"]

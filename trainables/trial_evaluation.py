@@ -1,6 +1,7 @@
 """What a trial evaluates after an epoch and at its end, and what it keeps of each image."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from trainables.config import SimCLRConfig
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
 from trainables.evaluation import EVALUATION_BATCH, Share, classification_metrics, encode, no_features
-from trainables.frozen import LogisticRegression, knn_scores, knn_top1
+from trainables.frozen import LogisticRegression, knn_predictions, knn_scores, share_right
 from trainables.held_out import (
     Thresholds,
     binary_decisions,
@@ -26,6 +27,7 @@ from trainables.held_out import (
     precision_metrics,
 )
 from trainables.probe import ProbeWeights
+from trainables.pulse import beat
 from trainables.randomness import Stream
 from trainables.representation import label_free_metrics
 from trainables.trial_data import Rows, Split, TrialData
@@ -51,6 +53,8 @@ class Evaluator:
     ) -> None:
         self._config, self._data, self._files, self._device = config, data, files, device
         self._encoder, self._projector, self._probe = encoder, projector, probe
+        self.linear: dict[str, Tensor] = {}
+        """The state of the logistic regression as a linear layer on features, once everything was evaluated."""
 
     def selection(self, epoch: int) -> dict[str, float]:
         """Return the metrics of the split that settings are selected on, with kNN every `knn_every` epochs."""
@@ -60,7 +64,7 @@ class Evaluator:
         if self._probe is not None:
             metrics = self._metrics(prefix, "", self._probe_logits(share), share) | metrics
         if self._config.knn_every and epoch % self._config.knn_every == 0:
-            metrics |= self._knn(prefix, self._encode(self._data.bank), share)
+            metrics |= self._knn(prefix, self._encode(self._data.bank), share)[0]
         return metrics
 
     def everything(self) -> dict[str, float]:
@@ -71,6 +75,7 @@ class Evaluator:
             classes=len(self._data.classes),
             regularisation=self._config.linear_regularisation,
         )
+        self.linear = regression.state_dict()
         metrics = self._label_free()
         thresholds: dict[str, Thresholds] = {}
         for prefix, split in self._data.evaluated.items():
@@ -84,7 +89,8 @@ class Evaluator:
                 chosen = self._thresholds(prefix, logits, share)
                 thresholds.setdefault(method, chosen)  # those of the first split, validation
                 metrics |= self._at_thresholds(prefix, method, logits, share, thresholds[method])
-            metrics |= self._knn(prefix, bank, share)
+            voted, outputs["knn"] = self._knn(prefix, bank, share)
+            metrics |= voted
             self._write_outputs(prefix, split, outputs)
         return metrics
 
@@ -155,27 +161,26 @@ class Evaluator:
     def _encode_views(self, sample: Split, numbers: Rows, draws: ViewDraws) -> Tensor:
         pieces = []
         for start in range(0, len(numbers), EVALUATION_BATCH):
+            beat()
             part = slice(start, start + EVALUATION_BATCH)
             images = unit_interval(to_device(sample.pixels(numbers[part]), self._device))
             pieces.append(self._encoder(one_view(images, draws.slice(part), image_size=self._config.image_size)))
         size = self._config.image_size
         return torch.cat(pieces) if pieces else no_features(self._encoder, sample, size, self._device)
 
-    def _knn(self, prefix: str, bank: Share, held_out: Share) -> dict[str, float]:
-        config, classes = self._config, len(self._data.classes)
+    def _knn(self, prefix: str, bank: Share, held_out: Share) -> tuple[dict[str, float], Tensor]:
+        """Return the metrics of the neighbours' votes, and of this rank's images the class (n, 1) or scores (n, K)."""
+        options: dict[str, Any] = {
+            "classes": len(self._data.classes),
+            "neighbours": self._config.knn_neighbours,
+            "temperature": self._config.knn_temperature,
+        }
         if not self._data.several_labels:
-            value = knn_top1(
-                bank,
-                held_out,
-                classes=classes,
-                neighbours=config.knn_neighbours,
-                temperature=config.knn_temperature,
-            )
-            return {f"{prefix}/{names.KNN_TOP1}": value}
-        scores = knn_scores(
-            bank, held_out, classes=classes, neighbours=config.knn_neighbours, temperature=config.knn_temperature
-        )
-        return {f"{prefix}/{names.KNN}{name}": value for name, value in precision_metrics(scores, held_out).items()}
+            predicted = knn_predictions(bank, held_out, **options)
+            return {f"{prefix}/{names.KNN_TOP1}": share_right(predicted, held_out)}, predicted[:, None]
+        scores = knn_scores(bank, held_out, **options)
+        metrics = precision_metrics(scores, held_out)
+        return {f"{prefix}/{names.KNN}{name}": value for name, value in metrics.items()}, scores
 
     def _write_outputs(self, prefix: str, split: Split, outputs: dict[str, Tensor]) -> None:
         gathered = {name: gather_rows(values, len(split)).cpu() for name, values in outputs.items()}

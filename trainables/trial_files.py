@@ -4,12 +4,16 @@ config.json            the configuration and the data's fingerprint
 epochs/000001.json     one record an epoch; the first one written stands
 checkpoints/000001.pt  the last two
 outputs/test.parquet   per-image outputs of the final evaluation
-model.pt               final encoder and probe weights
+model.pt               final weights of encoder, probe and logistic regression
 final.json             the final record: the trial is finished when this is there
 failure.json           why the last attempt failed
+attempts/000001.json   one record an attempt: when, where, how it ended
 """
 
+import io
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from trainables.backlog import Backlog
 from trainables.storage import Storage
 
 KEPT_CHECKPOINTS = 2
@@ -54,6 +59,8 @@ class FinalRecord(BaseModel):
     train_images: int
     classes: tuple[str, ...]
     """Names of the probe's outputs."""
+    positive: tuple[str, ...] = ()
+    """Those that count as positive; none without a rule."""
 
 
 class FailureRecord(BaseModel):
@@ -63,20 +70,72 @@ class FailureRecord(BaseModel):
 
     time_ms: int
     kind: str
-    """crash, non_finite_loss, out_of_memory or bad_input."""
+    """crash, hung, lost_node, storage, non_finite_loss, out_of_memory or bad_input."""
     message: str
 
 
-class TrialFiles:
-    """Reads and writes one trial's files; writing the same thing twice changes nothing. Picklable."""
+class AttemptRecord(BaseModel):
+    """One attempt at a trial, by whichever sweep."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    """1-based, over all sweeps."""
+    sweep: str
+    started_ms: int
+    ended_ms: int | None = None
+    """None while it runs, and when whoever ran the sweep was killed."""
+    outcome: str = "running"
+    """running, finished, stopped, interrupted, or a kind of failure."""
+    message: str = ""
+    first_epoch: int | None = None
+    last_epoch: int | None = None
+    """The epochs that it trained."""
+    last_ms: int | None = None
+    """When it was last heard of."""
+    devices: float = 1.0
+    """GPUs, or workers where there are none, that it held."""
+    hosts: tuple[str, ...] = ()
+    """Of its workers, by rank."""
+
+    @property
+    def hours(self) -> float:
+        """Return the device-hours that it cost."""
+        end = self.ended_ms or self.last_ms or self.started_ms
+        return self.devices * max(0, end - self.started_ms) / 3_600_000
+
+
+class TrialFiles:
+    """Reads and writes one trial's files; writing the same thing twice changes nothing.
+
+    With a backlog, what training writes may wait for a storage that is away, until `flush`. Without one, picklable.
+    """
+
+    def __init__(self, storage: Storage, backlog: Backlog | None = None) -> None:
+        self.storage, self._backlog = storage, backlog
+        self.note = ""
+        """What a person should know of how this attempt began."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether something that was written isn't in the storage yet."""
+        return self._backlog is not None and self._backlog.waiting > 0
+
+    def flush(self) -> None:
+        """Wait until everything is in the storage; StorageAwayError when that takes too long."""
+        if self._backlog is not None:
+            self._backlog.flush()
+
+    def _write(self, name: str, perform: Callable[[], None]) -> None:
+        if self._backlog is None:
+            perform()
+        else:
+            self._backlog.write(f"{self.storage.root}/{name}", perform)  # of several trials, where one desk writes
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
         """Say what is trained here."""
-        text = json.dumps({"fingerprint": fingerprint, "config": config}, indent=1)
-        self.storage.write(CONFIG, text.encode())
+        content = json.dumps({"fingerprint": fingerprint, "config": config}, indent=1).encode()
+        self._write(CONFIG, lambda: self.storage.write(CONFIG, content))
 
     def config(self) -> dict[str, Any] | None:
         """Return the configuration as written, or None."""
@@ -85,12 +144,18 @@ class TrialFiles:
 
     def write_epoch(self, record: EpochRecord) -> EpochRecord:
         """Write an epoch's record unless there is one; return the record that stands."""
-        name = f"epochs/{record.epoch:06d}.json"
-        content = self.storage.read(name)
-        if content is not None:
-            return EpochRecord.model_validate_json(content)
-        self.storage.write(name, record.model_dump_json().encode())
-        return record
+        name, standing = f"epochs/{record.epoch:06d}.json", record
+
+        def perform() -> None:
+            nonlocal standing
+            content = self.storage.read(name)
+            if content is None:
+                self.storage.write(name, record.model_dump_json().encode())
+            else:
+                standing = EpochRecord.model_validate_json(content)
+
+        self._write(name, perform)
+        return standing
 
     def epochs(self) -> list[EpochRecord]:
         """Return the records of all epochs so far, in order."""
@@ -99,9 +164,14 @@ class TrialFiles:
 
     def save_checkpoint(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of an epoch and drop those before the last two."""
-        self.storage.write_stream(_checkpoint(epoch), lambda stream: torch.save(state, stream))
-        for number in self.checkpoint_epochs()[:-KEPT_CHECKPOINTS]:
-            self.storage.delete(_checkpoint(number))
+        content = _saved(state)
+
+        def perform() -> None:
+            self.storage.write(_checkpoint(epoch), content)
+            for number in self.checkpoint_epochs()[:-KEPT_CHECKPOINTS]:
+                self.storage.delete(_checkpoint(number))
+
+        self._write("checkpoint", perform)
 
     def checkpoint_epochs(self) -> list[int]:
         """Return the epochs whose checkpoints are there, ascending."""
@@ -117,11 +187,12 @@ class TrialFiles:
         return self.storage.address(_checkpoint(epochs[-1])) if epochs else None
 
     def save_model(self, state: dict[str, Any]) -> None:
-        """Write the final weights of encoder and probe."""
-        self.storage.write_stream(MODEL, lambda stream: torch.save(state, stream))
+        """Write the final weights: encoder, linear (the logistic regression) and, where one was trained, probe."""
+        content = _saved(state)
+        self._write(MODEL, lambda: self.storage.write(MODEL, content))
 
     def load_model(self) -> dict[str, Any]:
-        """Return the final weights of encoder and probe."""
+        """Return the final weights, and the configuration they are of."""
         return self._load(MODEL, torch.device("cpu"))
 
     def _load(self, name: str, device: torch.device) -> dict[str, Any]:
@@ -131,16 +202,22 @@ class TrialFiles:
 
     def write_outputs(self, split: str, table: pa.Table) -> None:
         """Write the per-image outputs of the final evaluation."""
-        self.storage.write_stream(f"outputs/{split}.parquet", lambda stream: pq.write_table(table, stream))
+        name = f"outputs/{split}.parquet"
+        self._write(name, lambda: self.storage.write_stream(name, lambda stream: pq.write_table(table, stream)))
 
     def outputs(self, split: str) -> pa.Table | None:
-        """Return the per-image outputs: row, name, label, logits (list); None when there are none."""
+        """Return the per-image outputs, or None when there are none.
+
+        row, name, label (a list where there are several); logits of the probe beside pretraining, linear_logits of the
+        logistic regression (lists); knn, a list of the class that the neighbours vote for, or of each label's score.
+        """
         content = self.storage.read(f"outputs/{split}.parquet")
         return None if content is None else pq.read_table(pa.BufferReader(content))
 
     def write_final(self, record: FinalRecord) -> None:
         """Declare the trial finished."""
-        self.storage.write(FINAL, record.model_dump_json().encode())
+        content = record.model_dump_json().encode()
+        self._write(FINAL, lambda: self.storage.write(FINAL, content))
 
     def final(self) -> FinalRecord | None:
         """Return the final record, or None while the trial is unfinished."""
@@ -149,16 +226,38 @@ class TrialFiles:
 
     def write_failure(self, record: FailureRecord) -> None:
         """Say why the last attempt failed."""
-        self.storage.write(FAILURE, record.model_dump_json().encode())
+        content = record.model_dump_json().encode()
+        self._write(FAILURE, lambda: self.storage.write(FAILURE, content))
 
     def clear_failure(self) -> None:
         """Forget the last attempt's failure, as a new attempt starts."""
-        self.storage.delete(FAILURE)
+        self._write(FAILURE, lambda: self.storage.delete(FAILURE))
 
     def failure(self) -> FailureRecord | None:
         """Return why the last attempt failed, or None."""
         content = self.storage.read(FAILURE)
         return None if content is None else FailureRecord.model_validate_json(content)
+
+    def write_attempt(self, record: AttemptRecord) -> None:
+        """Write the record of an attempt in place of the one before."""
+        name, content = f"attempts/{record.number:06d}.json", record.model_dump_json().encode()
+        self._write(name, lambda: self.storage.write(name, content))
+
+    def attempts(self) -> list[AttemptRecord]:
+        """Return the records of all attempts so far, in order."""
+        contents = (self.storage.read(f"attempts/{name}") for name in self.storage.names("attempts"))
+        return [AttemptRecord.model_validate_json(content) for content in contents if content is not None]
+
+
+def now_ms() -> int:
+    """Return milliseconds since 1970, the unit of times in records."""
+    return time.time_ns() // 1_000_000
+
+
+def _saved(state: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
 
 
 def _checkpoint(epoch: int) -> str:

@@ -1,0 +1,75 @@
+"""Blocks of memory that come and go, and the most that a process holds for them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+Device = Literal["cpu", "cuda"]
+MAPPED_FROM = 32 * 2**20
+"""glibc takes blocks from this size on from the system one by one and gives them back (its M_MMAP_THRESHOLD, which
+grows up to this); smaller ones lie in a heap that hardly ever shrinks."""
+HEAP_SLACK = 1.55
+"""Heap taken from the system for blocks that come and go, over the most of them that live at once: the rest are gaps
+between blocks of many sizes. Measured by benchmarks/memory.py: 1.2 to 2, in tiny trials more. With every block mapped
+there are none (MALLOC_MMAP_THRESHOLD_=65536), and what lives is counted to 2 to 6 % under a
+step's measured peak."""
+
+
+class Ledger:
+    """Adds up the blocks that live at once, and remembers the most."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._heap = self._mapped = self._lasting = 0.0
+        self._most_heap = self._most_mapped = self._most = 0.0
+
+    def take(self, *blocks: float) -> None:
+        """Allocate blocks of these sizes."""
+        for block in blocks:
+            self._add(block, block)
+
+    def give(self, *blocks: float) -> None:
+        """Free blocks of these sizes."""
+        for block in blocks:
+            self._add(block, -block)
+
+    @contextmanager
+    def borrow(self, *blocks: float) -> Iterator[None]:
+        """Allocate for a while."""
+        self.take(*blocks)
+        yield
+        self.give(*blocks)
+
+    def touch(self, *blocks: float) -> None:
+        """Allocate all, then free all."""
+        with self.borrow(*blocks):
+            pass
+
+    def hold(self, *blocks: float) -> None:
+        """Allocate for the whole trial."""
+        self.take(*blocks)
+        self._lasting = self._heap
+
+    @property
+    def live(self) -> float:
+        """Bytes that live now."""
+        return self._heap + self._mapped
+
+    def end_phase(self) -> float:
+        """Return the most since the last phase ended; on the CPU the heap stays as large as it ever was.
+
+        On a GPU the largest sum of what lived at once, which is what torch.cuda.max_memory_allocated says.
+        """
+        passing = HEAP_SLACK * (self._most_heap - self._lasting)
+        most = self._most if self._device == "cuda" else self._lasting + passing + self._most_mapped
+        self._most, self._most_mapped = self.live, self._mapped
+        return most
+
+    def _add(self, block: float, change: float) -> None:
+        if block >= MAPPED_FROM:
+            self._mapped += change
+        else:
+            self._heap += change
+        self._most_heap = max(self._most_heap, self._heap)
+        self._most_mapped = max(self._most_mapped, self._mapped)
+        self._most = max(self._most, self.live)
