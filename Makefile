@@ -2,14 +2,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help quickstart test test-slow lint ui bench clean
+.PHONY: help quickstart test test-slow chaos lint ui bench clean
 
 help:
 	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
 	@echo "make test        install, then lint, types and tests (make test-slow: the long ones)"
+	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
 	@echo "make lint        ruff and mypy"
-	@echo "make bench       what orchestration costs, measured here"
+	@echo "make bench       what orchestration costs and trials hold in memory, measured here"
 	@echo "make clean       remove .venv, caches and .sweep (all results of this folder)"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -32,7 +33,10 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations 10
+
+chaos: $(INSTALLED)
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seed $(or $(SEED),0) --faults $(or $(FAULTS),200)
 
 ui: $(INSTALLED)
 	@$(BIN)/python -m sweep.ui
@@ -40,6 +44,7 @@ ui: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m sweep.data prepare digits
 	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python -m benchmarks.memory
 
 clean:
 	rm -rf .venv .sweep .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,4 +1,4 @@
-"""Writes done in one background thread: in order, tried again when they fail, and counted when they are lost.
+"""Writes done in background threads: in order a subject, tried again when they fail, and counted when they are lost.
 
 Whoever submits never waits and never sees an error: what is written here is a view of files that hold the truth.
 """
@@ -6,6 +6,7 @@ Whoever submits never waits and never sees an error: what is written here is a v
 import logging
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,17 +50,21 @@ def merged(writes: Sequence[Write]) -> list[Write]:
 
 
 class BackgroundWriter:
-    """A thread that performs submitted writes.
+    """Threads that perform submitted writes, those of one subject in their order.
 
     `recover` is called after each failure. While writes fail one after the other only the first is tried again, so
     that a dead server doesn't hold up the queue; covering writes that failed are tried again as soon as another works.
     """
 
     def __init__(
-        self, *, logger: logging.Logger, recover: Callable[[], None], pauses: Sequence[float] = PAUSES
+        self,
+        *,
+        logger: logging.Logger,
+        recover: Callable[[], None],
+        lanes: int = 1,
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
         self._logger, self._recover, self._pauses = logger, recover, pauses
-        self._queue: queue.Queue[Write | None] = queue.Queue()
         self._lock = threading.Lock()
         self._waiting = 0
         self._lost: Counter[str] = Counter()
@@ -67,17 +72,22 @@ class BackgroundWriter:
         self._healthy = True
         self._abandoned = threading.Event()
         self._closed = False
-        # A daemon: a server that hangs must not keep the program from ending.
-        self._thread = threading.Thread(target=self._run, name="background-writer", daemon=True)
-        self._thread.start()
+        self._queues: list[queue.Queue[Write | None]] = [queue.Queue() for _ in range(lanes)]
+        # Daemons: a server that hangs must not keep the program from ending.
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name="background-writer", daemon=True)
+            for lane in self._queues
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, write: Write) -> None:
-        """Put a write at the end of the queue."""
+        """Put a write at the end of its subject's queue."""
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"{write.what} of {write.subject}: submitted after close()")
             self._waiting += write.weight
-        self._queue.put(write)
+        self._queues[hash(write.subject) % len(self._queues)].put(write)
 
     @property
     def missing(self) -> int:
@@ -87,29 +97,24 @@ class BackgroundWriter:
 
     def close(self, timeout: float) -> int:
         """Write what waits, for at most `timeout` seconds; return how many submissions are missing then."""
+        until = time.monotonic() + timeout
         with self._lock:
             first, self._closed = not self._closed, True
-        if first:
-            self._queue.put(None)
-        self._thread.join(timeout)
+        for lane in self._queues if first else ():
+            lane.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
         self._abandoned.set()
         return self.missing
 
-    def _run(self) -> None:
+    def _run(self, lane: "queue.Queue[Write | None]") -> None:
         open_ = True
         while open_ and not self._abandoned.is_set():
-            writes, open_ = self._take()
+            writes, open_ = _take(lane)
             for write in merged(writes):
                 if self._abandoned.is_set():
                     return
                 self._perform(write)
-
-    def _take(self) -> tuple[list[Write], bool]:
-        """Wait for a write; return it with all others that are there, and whether more may come."""
-        taken = [self._queue.get()]
-        while not self._queue.empty():
-            taken.append(self._queue.get_nowait())
-        return [write for write in taken if write is not None], None not in taken
 
     def _perform(self, write: Write) -> None:
         error = self._attempts(write, self._pauses if self._healthy else ())
@@ -141,17 +146,19 @@ class BackgroundWriter:
                 self._lost[write.subject] += write.weight
             elif write.covers:
                 del self._lost[write.subject]
-        if write.covers and error is not None:
-            self._owed[write.subject] = write
-        elif write.covers:
-            self._owed.pop(write.subject, None)
+            if write.covers and error is not None:
+                self._owed[write.subject] = write
+            elif write.covers:
+                self._owed.pop(write.subject, None)
 
     def _pay(self) -> None:
         """Try covering writes that failed once more, now that another worked."""
-        for write in list(self._owed.values()):
-            with self._lock:
+        with self._lock:
+            owed, self._owed = list(self._owed.values()), {}
+            for write in owed:
                 self._waiting += write.weight
                 self._lost[write.subject] -= write.weight
+        for write in owed:
             self._account(write, self._attempts(write, ()))
 
     def _log(self, write: Write, error: Exception) -> None:
@@ -159,3 +166,11 @@ class BackgroundWriter:
         level = logging.WARNING if self._healthy else logging.DEBUG
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
         self._logger.log(level, "%s of %s not written (%s)", write.what, write.subject, reason)
+
+
+def _take(lane: "queue.Queue[Write | None]") -> tuple[list[Write], bool]:
+    """Wait for a write; return it with all others that are there, and whether more may come."""
+    taken = [lane.get()]
+    while not lane.empty():
+        taken.append(lane.get_nowait())
+    return [write for write in taken if write is not None], None not in taken

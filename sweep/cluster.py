@@ -1,22 +1,29 @@
 """The Ray cluster a sweep runs on: one in this process's own children, or one that is there already."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from trainables.errors import BadInputError
 
 DRIVER_RESOURCE = "trial_driver"
 """Held by drivers of trials with several workers, which must not hold the CPUs that their workers need."""
+HEAD_RESOURCE = "node:__internal_head__"
+"""Held by what runs on the head node."""
+CORES_A_GPU = "cores_a_gpu"
+"""Beside Ray's names in what `connect` yields: the cores that each GPU has of its node, on the worst node."""
 _DRIVERS = 10_000
 _CONNECT_SECONDS = 5.0
 _EXIT_SECONDS = 10.0
+_LOOK_SECONDS = 60.0
+_TOLD = ("available_node_types", "head_node_type", "max_workers")
 _OBJECT_STORE_BYTES = 100 * 2**20
 
 ENVIRONMENT = {
@@ -35,14 +42,15 @@ LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # off: Ray's servers bind to 127.0.0.1
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process a group that asks whether this machine is being reclaimed
 }
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def connect(address: str | None) -> Iterator[Mapping[str, float]]:
     """Start Ray on this machine's loopback (address None) or connect to the cluster there; yield its resources.
 
-    Raises BadInputError when no cluster answers. Call it before anything imports ray: some of the environment is read
-    on import.
+    Where a cluster's autoscaler adds nodes, that is what there can be, not what there is. Raises BadInputError when no
+    cluster answers. Call it before anything imports ray: some of the environment is read on import.
     """
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     if address is None:
@@ -53,7 +61,7 @@ def connect(address: str | None) -> Iterator[Mapping[str, float]]:
     import ray
 
     try:
-        yield ray.cluster_resources()
+        yield ray.cluster_resources() if address is None else _within_reach()
     finally:
         started = started.union(*(_descendants(process) for process in started))
         ray.shutdown()
@@ -131,7 +139,82 @@ def _join(address: str) -> None:
             configure_logging=False,
         )
     except Exception as error:  # ConnectionError, RuntimeError, authentication, version mismatch: all say why
+        if "AuthToken" in str(error):
+            raise BadInputError(
+                f"address {address!r}: the cluster asks for a token: export RAY_AUTH_MODE=token, and the token itself "
+                "in ~/.ray/auth_token or RAY_AUTH_TOKEN_PATH (ray get-auth-token prints it on the head node)"
+            ) from error
         raise BadInputError(f"address {address!r}: can't join the Ray cluster there: {error}") from error
+
+
+def _within_reach() -> dict[str, float]:
+    """Return the resources of the cluster that was joined, counting nodes that its autoscaler can add."""
+    import ray
+
+    there = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    look = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_retries=0)(_look_at_head)
+    try:
+        config, asks = ray.get(look.remote(ray.get_runtime_context().gcs_address), timeout=_LOOK_SECONDS)
+    except Exception as error:  # what it would bring is then unknown, what there is isn't
+        log.warning("the autoscaler's configuration can't be read, taking the cluster as it is: %s", error)
+        return reach(there, nodes, {})
+    if asks is False and _asks_for_token():
+        # Its processes would show none to this one, and every trial would die before it began.
+        raise BadInputError(
+            "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
+        )
+    return reach(there, nodes, config)
+
+
+def reach(
+    there: Mapping[str, float], nodes: Sequence[Mapping[str, float]], config: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the most that a cluster can have of each resource, and `CORES_A_GPU` where it can have GPUs.
+
+    `there` are its resources now, of all `nodes`; `config` is its autoscaler's file (cluster.yaml as `ray up` leaves it
+    on the head node), empty where there is none. A node type whose resources the file doesn't tell adds nothing.
+    """
+    kinds = dict(config.get("available_node_types", {}))
+    head = kinds.pop(config.get("head_node_type"), {}).get("resources", {})
+    limit = config.get("max_workers", 0)
+    addable = {name for kind in kinds.values() for name in kind["resources"]}
+    most = dict(there)
+    for name in addable:
+        amounts = [kind["resources"].get(name, 0) for kind in kinds.values() for _ in range(kind["max_workers"])]
+        added = sum(sorted(amounts, reverse=True)[:limit])
+        most[name] = float(max(there.get(name, 0), head.get(name, 0) + added))
+    having = [*nodes, *(kind["resources"] for kind in kinds.values() if kind["max_workers"])]
+    shares = [node.get("CPU", 0) // node["GPU"] for node in having if node.get("GPU")]
+    return most | ({CORES_A_GPU: float(min(shares))} if shares else {})
+
+
+def _look_at_head(gcs_address: str) -> tuple[dict[str, Any], bool | None]:
+    """Return the autoscaler's configuration, and whether the cluster's processes want a token of each other."""
+    return _autoscaler_config(gcs_address), _asks_for_token()
+
+
+def _asks_for_token() -> bool | None:
+    """Return whether Ray wants a token of whoever calls this process; None where this version can't say."""
+    try:
+        from ray._private.authentication.authentication_utils import is_token_auth_enabled
+    except ImportError:
+        return None
+    return bool(is_token_auth_enabled())
+
+
+def _autoscaler_config(gcs_address: str) -> dict[str, Any]:
+    """Return what the autoscaler of this cluster was told, if it runs on this machine; the rest of the file stays."""
+    import yaml
+
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = entry.read_text().split("\0")
+            path = next((word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), "")
+            if path and f"--gcs-address={gcs_address}" in words:
+                config = yaml.safe_load(Path(path).expanduser().read_text())
+                return {name: config[name] for name in _TOLD if name in config}
+    return {}
 
 
 def _knock(address: str) -> None:

@@ -1,7 +1,10 @@
 """What the programs have in common: bad input is one clear error on stderr and exit code 2, never a traceback."""
 
+import functools
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import typer
@@ -9,8 +12,10 @@ from rich.console import Console
 
 from trainables.errors import BadInputError
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 PIPED_WIDTH = 160
+HIDDEN = "***"
+_CREDENTIALS = re.compile(r"://[^/@\s]+@")
 
 
 def screen(file: TextIO | None = None) -> Console:
@@ -19,10 +24,43 @@ def screen(file: TextIO | None = None) -> Console:
     return console if console.is_terminal else Console(file=file, highlight=False, width=PIPED_WIDTH)
 
 
+@contextmanager
+def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Draw a progress bar on stderr, if that is a terminal; yield what counts it on."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        number = bar.add_task(task, total=total)
+        yield lambda count: bar.advance(number, count)
+
+
+def redacted(text: str) -> str:
+    """Return a text with the credentials of its addresses hidden."""
+    return _CREDENTIALS.sub(f"://{HIDDEN}@", text)
+
+
+def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the command such that Ctrl-C ends it with exit code 130."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+    return run
+
+
 def run_command(command: Callable[..., Any]) -> None:
     """Run a typer command function with the process's arguments."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    app.command()(interruptible(command))
     run_app(app)
 
 

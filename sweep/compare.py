@@ -1,21 +1,28 @@
-"""The comparison of a sweep's trials, from its records: `python -m sweep.compare [SWEEP]`.
+"""The comparison of a sweep's trials, from its records: `python -m sweep.compare [SWEEP ...] [--html DIR]`.
 
 Computing is pure (records in, tables out); sweep/compare_table.py draws them.
 """
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweep.paths import DEFAULT_STORAGE
 from sweep.plan import varying_fields
-from sweep.records import PublishedRow, SweepRecord, SweepStorage, TrialEntry
-from trainables import metric_names as names
+from sweep.statistics import Interval, candidates_for_best, seed_interval
 from trainables.config import SimCLRConfig
-from trainables.errors import BadInputError
-from trainables.trial_files import TrialFiles
+from trainables.metric_names import is_share
+
+if TYPE_CHECKING:
+    import pandas
+
+    from sweep.records import PublishedRow, SweepRecord, TrialEntry
+    from sweep.results import Result
 
 BASELINE_LABELS = {
     "untrained": "untrained encoder",
@@ -23,89 +30,124 @@ BASELINE_LABELS = {
     "pixels": "raw pixels",
     "colours": "mean and deviation of each channel",
 }
-Status = Literal["finished", "failed", "running", "waiting"]
+SEED = "seed"
 
 
 @dataclass(frozen=True)
-class Result:
-    """What there is of one trial."""
+class Trial:
+    """One trial and what there is of it."""
 
-    status: Status
-    metrics: Mapping[str, float]
-    """Those of the last epoch so far."""
-    epoch: int
-    seconds: float
-    failure: str = ""
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the embeddings hardly tell images apart: the collapse alarm."""
-        return any(value == 1.0 for name, value in self.metrics.items() if name.endswith(f"/{names.COLLAPSED}"))
+    entry: "TrialEntry"
+    result: "Result"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One trial of a table."""
+    """One setting of a table: trials that differ in the seed alone."""
 
-    entry: TrialEntry
-    result: Result
+    trials: tuple[Trial, ...]
     published: Mapping[str, float]
     """The published metrics of this setting, empty where there are none."""
+    maybe_best: bool | None = None
+    """Whether it can't be told from the best by the objective over seeds; None where the seeds don't suffice."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The setting, with the first seed."""
+        return self.trials[0].entry.config
 
     @property
     def label(self) -> str:
         """What stands in place of a setting for a baseline."""
-        return "" if self.entry.baseline is None else BASELINE_LABELS[self.entry.baseline]
+        baseline = self.trials[0].entry.baseline
+        return "" if baseline is None else BASELINE_LABELS[baseline]
+
+    @property
+    def finished(self) -> tuple[Trial, ...]:
+        """The trials that a mean is over."""
+        return tuple(trial for trial in self.trials if trial.result.status == "finished")
+
+    def values(self, metric: str) -> list[float]:
+        """Return a metric of each finished trial that has it, at its last epoch; NaN where it is undefined."""
+        return [trial.result.metrics[metric] for trial in self.finished if metric in trial.result.metrics]
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean over seeds; None where no finished trial has the metric."""
+        values = self.values(metric)
+        return sum(values) / len(values) if values else None
+
+    def interval(self, metric: str) -> Interval | None:
+        """Return the 95 % t-interval of the mean over seeds, a share's within 0 and 1; None with fewer than two."""
+        found = seed_interval(self.values(metric))
+        if found is None or not is_share(metric):
+            return found
+        return Interval(max(0.0, found.low), min(1.0, found.high))
 
 
 @dataclass(frozen=True)
 class Table:
-    """The trials of one data set, best first, then those without a result; baselines apart."""
+    """The settings of one data set, best first, then those without a result; baselines apart."""
 
     dataset: str
     axes: tuple[str, ...]
+    objective: str
     metrics: tuple[str, ...]
-    """The objective first."""
+    """Those that some trial has, the objective first."""
     settings: tuple[Row, ...]
     baselines: tuple[Row, ...]
 
+    @property
+    def best(self) -> Row | None:
+        """The setting with the best mean, where there is one."""
+        first = self.settings[0] if self.settings else None
+        return first if first is not None and first.values(self.objective) else None
 
-def result_of(files: TrialFiles) -> Result:
-    """Read a trial's result so far."""
-    epochs = files.epochs()
-    metrics = epochs[-1].metrics if epochs else {}
-    failure = files.failure()
-    status: Status = "running" if epochs else "waiting"
-    if files.final() is not None:
-        status = "finished"
-    elif failure is not None:
-        status = "failed"
-    return Result(
-        status,
-        metrics,
-        epochs[-1].epoch if epochs else 0,
-        sum(record.seconds for record in epochs),
-        f"{failure.kind}: {failure.message}" if failure and status == "failed" else "",
-    )
+    @property
+    def seeds(self) -> int:
+        """The most seeds that a setting has."""
+        return max((len(row.trials) for row in self.settings), default=0)
 
 
-def compare(sweep: SweepRecord, results: Callable[[str], Result]) -> list[Table]:
+def compare(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> list[Table]:
     """Return one table a data set, since shares of different data sets can't be ranked against each other."""
     configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     varied = varying_fields([configs[e.trial_id] for e in settings])
-    axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset"))
-    rows = [
-        Row(e, results(e.trial_id), _published({**e.config, **e.stands_for}, sweep.published)) for e in sweep.trials
-    ]
+    axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset", SEED))
+    rows = _folded(sweep, results)
     tables = []
     for dataset in dict.fromkeys(_data(entry.config) for entry in settings):
-        own = [row for row in rows if _data(row.entry.config) == dataset]
-        ranked = sorted((row for row in own if row.entry.baseline is None), key=lambda row: _rank(row, sweep))
-        baselines = tuple(row for row in own if row.entry.baseline is not None)
-        varying = tuple(name for name in axes if len({str(row.entry.config[name]) for row in ranked}) > 1)
-        tables.append(Table(dataset, varying, _shown(sweep, own), tuple(ranked), baselines))
+        own = [row for row in rows if _data(row.config) == dataset]
+        ranked = sorted((row for row in own if not row.label), key=lambda row: _rank(row, sweep))
+        baselines = tuple(row for row in own if row.label)
+        varying = tuple(name for name in axes if len({str(row.config[name]) for row in ranked}) > 1)
+        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), _judged(ranked, sweep), baselines))
     return tables
+
+
+def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> list[Row]:
+    """Return a row a setting, in the order of its first trial."""
+    groups: dict[str, list[TrialEntry]] = {}
+    for entry in sweep.trials:
+        setting = {name: value for name, value in entry.config.items() if name != SEED}
+        groups.setdefault(json.dumps([entry.baseline, setting], sort_keys=True), []).append(entry)
+    return [
+        Row(
+            tuple(Trial(entry, results(entry)) for entry in entries),
+            _published({**entries[0].config, **entries[0].stands_for}, sweep.published),
+        )
+        for entries in groups.values()
+    ]
+
+
+def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[Row, ...]:
+    """Return the rows with whether each may be the best, of those that have a result."""
+    sign = 1 if sweep.direction == "max" else -1
+    values = [[sign * value for value in row.values(sweep.objective) if math.isfinite(value)] for row in ranked]
+    usable = [number for number, own in enumerate(values) if own]
+    judgement = candidates_for_best([values[number] for number in usable])
+    verdicts = dict(zip(usable, judgement or (), strict=False))
+    return tuple(replace(row, maybe_best=verdicts.get(number)) for number, row in enumerate(ranked))
 
 
 def _data(config: Mapping[str, Any]) -> str:
@@ -114,50 +156,82 @@ def _data(config: Mapping[str, Any]) -> str:
     return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
 
 
-def _rank(row: Row, sweep: SweepRecord) -> tuple[bool, float]:
-    value = row.result.metrics.get(sweep.objective)
-    usable = row.result.status == "finished" and value is not None and value == value
-    if not usable or value is None:
+def _rank(row: Row, sweep: "SweepRecord") -> tuple[bool, float]:
+    value = row.mean(sweep.objective)
+    if value is None or not math.isfinite(value):
         return True, 0.0
     return False, -value if sweep.direction == "max" else value
 
 
-def _shown(sweep: SweepRecord, rows: Sequence[Row]) -> tuple[str, ...]:
+def _shown(sweep: "SweepRecord", rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the columns for which some row has a number, ours or a published one."""
     wanted = dict.fromkeys((sweep.objective, *sweep.columns))
-    return tuple(name for name in wanted if any(name in row.result.metrics or name in row.published for row in rows))
+    return tuple(name for name in wanted if any(name in row.published or _has(row, name) for row in rows))
 
 
-def _published(config: Mapping[str, Any], published: Sequence[PublishedRow]) -> Mapping[str, float]:
+def _has(row: Row, metric: str) -> bool:
+    return any(metric in trial.result.metrics for trial in row.trials)
+
+
+def _published(config: Mapping[str, Any], published: "Sequence[PublishedRow]") -> Mapping[str, float]:
     for row in published:
         if all(config.get(name) == value for name, value in row.setting.items()):
             return row.metrics
     return {}
 
 
-def load(storage: SweepStorage, name: str | None) -> SweepRecord:
-    """Return the record of a sweep, of the latest one without a name; BadInputError when there is none."""
-    names = storage.sweep_names()
-    if not names:
-        raise BadInputError(
-            f"--storage {storage.storage.address()}: no sweep here; run one: python -m sweep.run --help"
-        )
-    record = storage.sweep(name or names[-1])
-    if record is None:
-        raise BadInputError(f"sweep {name!r}: not in {storage.storage.address()}; there are: {', '.join(names)}")
-    return record
+@dataclass(frozen=True)
+class Frames:
+    """The tables of sweeps as data frames; the first column is the sweep."""
+
+    settings: "pandas.DataFrame"
+    """One row a setting: axes, mean of each metric over seeds, the ends of its two intervals, hours."""
+    trials: "pandas.DataFrame"
+    """One row a trial: its fields, status, metrics of the last epoch, hours."""
+    epochs: "pandas.DataFrame"
+    """One row an epoch of a trial: its metrics."""
+
+
+def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
+    """Return the tables of sweeps for a notebook, of the latest one without a name; BadInputError for unknown ones."""
+    import pandas
+
+    from sweep.records import SweepStorage
+    from sweep.report import reports
+    from sweep.report_tables import comparison_rows, epoch_rows, trial_rows
+
+    place = SweepStorage(storage)
+    records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
+    parts = [(record.name, part) for record in records for part in reports(record, place)]
+    frames = [
+        pandas.DataFrame([{"sweep": name, **row} for name, part in parts for row in rows(part)])
+        for rows in (comparison_rows, trial_rows, epoch_rows)
+    ]
+    return Frames(*frames)
 
 
 def main(
-    sweep: Annotated[str | None, typer.Argument(help="The sweep's name; the latest one if left out.")] = None,
-    storage: Annotated[str, typer.Option(help="Where the sweep was run.")] = str(DEFAULT_STORAGE),
+    sweeps: Annotated[list[str] | None, typer.Argument(help="Their names; the latest one if left out.")] = None,
+    storage: Annotated[str, typer.Option(help="Where the sweeps were run.")] = str(DEFAULT_STORAGE),
+    html: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the report, its figures and its tables into this folder.")
+    ] = None,
 ) -> None:
-    """Print the comparison of a sweep: one row a trial, best first, beside the baselines and published numbers."""
+    """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.compare_table import print_comparison
+    from sweep.records import SweepStorage
+    from sweep.results import result_of
 
     place = SweepStorage(storage)
-    record = load(place, sweep)
-    print_comparison(record, compare(record, lambda trial_id: result_of(place.trial(trial_id))))
+    records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
+    for record in records:
+        print_comparison(record, compare(record, lambda entry: result_of(place.trial_of(entry))))
+    if html is not None:
+        from sweep.report_page import write_report
+
+        for record in records:
+            folder = html if len(records) == 1 else html / record.name
+            print(f"report: {write_report(record, place, folder).absolute()}")
 
 
 if __name__ == "__main__":

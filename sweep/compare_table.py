@@ -1,5 +1,6 @@
 """Draws a comparison in the terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sweep.command_line import screen
-from sweep.compare import Row, Table
+from sweep.compare import Row, Table, Trial
 from sweep.records import SweepRecord
 from sweep.space import SELECTED_ON_TEST
+from trainables.metric_names import is_share
 
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
+MAYBE_BEST = "●"
+SHOWN = ("running", "stopped")
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
@@ -25,11 +29,11 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
         console.print(Text(SMOKE_NOTICE, style="bold yellow"))
     for table in tables:
         console.print(_draw(sweep, table))
-        for row in (*table.settings, *table.baselines):
-            if row.result.status == "failed":
-                console.print(Text(f"{row.entry.name} failed, {row.result.failure}", style="red"))
-            if row.result.collapsed:
-                console.print(Text(f"{row.entry.name} {COLLAPSED}", style="red"))
+        for trial in (trial for row in (*table.settings, *table.baselines) for trial in row.trials):
+            if trial.result.status == "failed":
+                console.print(Text(f"{trial.entry.name} failed, {trial.result.failure}", style="red"))
+            if trial.result.collapsed:
+                console.print(Text(f"{trial.entry.name} {COLLAPSED}", style="red"))
     for line in notes(sweep, tables):
         console.print(Text(f"- {line}", style="dim"))
 
@@ -40,11 +44,23 @@ def notes(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
     if sweep.selected_on == "test":
         lines.append(SELECTED_ON_TEST)
+    lines += _about_seeds(tables)
     if any(row.published for table in tables for row in table.settings):
         smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
         lines.append(f"after the slash: {sweep.published_source}{smoke}")
     lines += [f"not decided yet: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]
+
+
+def _about_seeds(tables: Sequence[Table]) -> list[str]:
+    if any(table.seeds > 1 for table in tables):
+        lines = ["mean over seeds, and half the width of its 95 % t-interval: how much another seed changes"]
+        if any(row.maybe_best for table in tables for row in table.settings):
+            lines.append(f"{MAYBE_BEST} can't be told from the best (Hsu's comparison with the best; errs in 5 %)")
+        return lines
+    if any(len(table.settings) > 1 for table in tables):
+        return ["one seed a setting: how much another seed would change isn't known, so the order may be chance"]
+    return []
 
 
 def _draw(sweep: SweepRecord, table: Table) -> RichTable:
@@ -62,12 +78,15 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     for name in table.metrics:
         starred = Text(name.replace("/", "\n").replace("_", " "), style="bold" if name == sweep.objective else "")
         drawn.add_column(starred, justify="right")
+    if table.seeds > 1:
+        drawn.add_column("seeds", justify="right")
     drawn.add_column("time", justify="right")
     drawn.add_column("status")
-    for number, row in enumerate(table.settings):
-        cells = [_spelled(row.entry.config[name]) for name in table.axes]
-        best = number == 0 and row.result.status == "finished"
-        drawn.add_row(*cells, *_numbers(table, row), style="bold green" if best else "")
+    for row in table.settings:
+        cells = [spelled(row.config[name]) for name in table.axes]
+        if row.maybe_best and cells:
+            cells[0] = f"{MAYBE_BEST} {cells[0]}"
+        drawn.add_row(*cells, *_numbers(table, row), style="bold green" if row is table.best else "")
     drawn.add_section()
     for row in table.baselines:
         blank = [row.label, *[""] * (len(table.axes) - 1)] if table.axes else []
@@ -76,18 +95,43 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
 
 
 def _numbers(table: Table, row: Row) -> list[str]:
-    result = row.result
-    shown = result.status in ("finished", "running")
-    cells = [_cell(result.metrics.get(name) if shown else None, row.published.get(name)) for name in table.metrics]
-    planned = row.entry.config["epochs"]
+    cells = [_cell(row, name) for name in table.metrics]
+    if table.seeds > 1:
+        cells.append(str(len(row.finished)))
+    return [*cells, duration(sum(trial.result.seconds for trial in row.trials)), _status(row)]
+
+
+def _status(row: Row) -> str:
+    """Return how the trials of a setting stand: each state once, with what needs to be known of it."""
+    counts = Counter(_described(trial) for trial in row.trials)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def _described(trial: Trial) -> str:
+    result, planned = trial.result, trial.entry.config["epochs"]
     part = "" if result.epoch == planned else f", epoch {result.epoch}/{planned}"
     alarm = ", COLLAPSED" if result.collapsed else ""
-    return [*cells, duration(result.seconds), result.status + part + alarm]
+    retried = f", after {result.troubles}" if result.troubles and result.status != "failed" else ""
+    return result.status + part + retried + alarm
 
 
-def _cell(ours: float | None, published: float | None) -> str:
-    text = "" if ours is None else percent(ours)
-    return f"{text or '-'} / {percent(published)}" if published is not None else text
+def _cell(row: Row, metric: str) -> str:
+    """Return the mean over finished seeds with its uncertainty; while none has finished, how the first stands."""
+    ours, interval = row.mean(metric), row.interval(metric)
+    if not row.finished:
+        ours = next((t.result.metrics.get(metric) for t in row.trials if t.result.status in SHOWN), None)
+    text = "" if ours is None else _shown(metric, ours)
+    if interval is not None and ours is not None:
+        # The side that the range of a share doesn't cut off.
+        text += f" ± {_shown(metric, max(interval.high - ours, ours - interval.low))}"
+    published = row.published.get(metric)
+    return text if published is None else f"{text or '-'} / {_shown(metric, published)}"
+
+
+def _shown(metric: str, value: float) -> str:
+    return percent(value) if is_share(metric) else f"{value:.4g}"
 
 
 def percent(share: float) -> str:
@@ -103,7 +147,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _spelled(value: Any) -> str:
+def spelled(value: Any) -> str:
+    """Return a field's value as a person writes it."""
     if isinstance(value, list | tuple):
-        return ", ".join(_spelled(part) for part in value)
+        return ", ".join(spelled(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

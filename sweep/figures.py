@@ -51,11 +51,11 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     """
     known = sorted(((value, name) for name, value in values.items() if value == value), reverse=True)
     accuracies, labels = [value for value, _ in known], [name for _, name in known]
-    figure, axes = _panel(width=float(np.clip(1.5 + 0.35 * len(known), 6.5, 16.0)), height=4.2)
+    figure, axes = panel(width=float(np.clip(1.5 + 0.35 * len(known), 6.5, 16.0)), height=4.2)
     axes.bar(range(len(known)), accuracies, width=0.8 if len(known) <= LABELS_UP_TO else 1.0, color=CONTRASTIVE)
     mean = float(np.mean(accuracies)) if known else float("nan")
-    line = f"dashed: mean of classes {_percent(mean)} %" if known else ""
-    _finish(axes, title=_lines("Accuracy per class", about, line), x="class", y="accuracy (%)")
+    line = f"dashed: mean of classes {percent(mean)} %" if known else ""
+    finish(axes, title=_lines("Accuracy per class", about, line), x="class", y="accuracy (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
     axes.set_ylim(0.0, 1.02)
     axes.margins(x=0.01)
@@ -66,7 +66,7 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
             inside = value > 0.1
             place: dict[str, Any] = {"va": "top", "color": "white"} if inside else {"va": "bottom", "color": INK}
             height = value - 0.015 if inside else value + 0.01
-            axes.text(position, height, _percent(value), ha="center", fontsize=8, **place)
+            axes.text(position, height, percent(value), ha="center", fontsize=8, **place)
     if known:
         axes.axhline(mean, color=SUPERVISED, linewidth=1.2, linestyle="--")
     return figure
@@ -79,14 +79,14 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
     (NaN) are left out.
     """
     known = sorted(((value, share, name) for name, (value, share) in values.items() if value == value))
-    figure, axes = _panel(width=8.0, height=float(np.clip(1.6 + 0.26 * len(known), 3.0, 14.0)))
+    figure, axes = panel(width=8.0, height=float(np.clip(1.6 + 0.26 * len(known), 3.0, 14.0)))
     places = range(len(known))
     axes.barh(places, [value for value, _, _ in known], height=0.75, color=CONTRASTIVE)
     axes.scatter([share for _, share, _ in known], places, marker="|", s=90, color=SUPERVISED, zorder=3)
     mean = float(np.mean([value for value, _, _ in known])) if known else float("nan")
-    line = f"mark: share of the images; mean of labels {_percent(mean)} %" if known else ""
+    line = f"mark: share of the images; mean of labels {percent(mean)} %" if known else ""
     title = "\n".join(["Average precision per label", *filter(None, (about, line))])
-    _finish(axes, title=title, x="average precision (%)", y="")
+    finish(axes, title=title, x="average precision (%)", y="")
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
     axes.set_xlim(0.0, 1.02)
     axes.margins(y=0.01)
@@ -100,10 +100,10 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, a
     shares = row_normalised(matrix)
     count = len(class_names)
     side = float(np.clip(2.0 + 0.5 * count, 5.2, 11.0))
-    figure, axes = _panel(width=side + 0.9, height=side)
+    figure, axes = panel(width=side + 0.9, height=side)
     # A class without images has no shares: its row stays white.
     image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0.0, vmax=1.0)
-    _finish(axes, title=_lines("Confusion matrix", about), x="predicted class", y="true class")
+    finish(axes, title=_lines("Confusion matrix", about), x="predicted class", y="true class")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     _name_ticks(axes, class_names, axis="x")
@@ -119,7 +119,7 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, a
 def _curves(
     epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title: str, label: str
 ) -> tuple[Figure, Axes]:
-    figure, axes = _panel(width=6.5, height=4.2)
+    figure, axes = panel(width=6.5, height=4.2)
     for (name, metric), colour in zip(series.items(), (CONTRASTIVE, SUPERVISED), strict=True):
         points = [(record.epoch, record.metrics[metric]) for record in epochs if metric in record.metrics]
         if epochs and not points:  # a trial that is evaluated on another data set has no probe beside it
@@ -127,18 +127,20 @@ def _curves(
         # A single epoch has no line: its marker has to be seen.
         marker = "o" if len(points) <= 20 else None
         axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, label=name, marker=marker, markersize=3.5)
-    _finish(axes, title=title, x="epoch", y=label)
+    finish(axes, title=title, x="epoch", y=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False)
     return figure, axes
 
 
-def _panel(*, width: float, height: float) -> tuple[Figure, Axes]:
+def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with one pair of axes."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     return figure, figure.subplots()
 
 
-def _finish(axes: Axes, *, title: str, x: str, y: str) -> None:
+def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
+    """Give axes their names and the look that all figures share."""
     axes.set_title(title, loc="left", color=INK, fontsize=12, pad=10)
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
@@ -174,8 +176,9 @@ def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share > 0.0:
             colour = "white" if share > 0.55 else INK
-            axes.text(column, row, _percent(share), ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, percent(share), ha="center", va="center", color=colour, fontsize=8)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as percent with one decimal."""
     return "100" if share == 1.0 else f"{100 * share:.1f}"

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from ray.train.torch import get_device
 from ray.util.queue import Empty, Queue
 
-from sweep.attempt import CRASH, Failure, failure_of, open_records
-from sweep.tasks import TrialTask
+from sweep.attempt import News, failure_of, open_records
+from sweep.tasks import Failure, TrialTask
 from trainables.errors import NonFiniteLossError
 
 GO_ON, STOP, QUIT = "go on", "stop", "quit"
@@ -29,21 +29,30 @@ _LOST_PEER = ("by peer", "remote process exited", "Broken pipe")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a worker runs."""
+
+    host: str
+    process: int
+    node: str
+    """Ray's hex id of the machine."""
+
+
+@dataclass(frozen=True)
 class Ready:
     """The workers stand."""
 
     placement_group: str
     """Hex id: Ray Train leaves the placement group behind when its driver is killed."""
-    processes: list[tuple[str, int]]
-    """Host and process id by rank."""
+    places: list[Place]
+    """By rank."""
 
 
 @dataclass(frozen=True)
 class Trained:
     """A newly trained epoch; the ranks wait for GO_ON or STOP."""
 
-    record: str
-    """EpochRecord as JSON."""
+    news: News
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,11 @@ class Broken:
     """A rank failed alone: the group ends with it."""
 
     failure: Failure
+
+
+def this_place() -> Place:
+    """Return where this process runs."""
+    return Place(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
 
 
 def serve(settings: dict[str, Any]) -> None:
@@ -78,9 +92,11 @@ class GroupWorker:
 
     def run(self) -> None:
         """Introduce the group, then train task after task."""
-        processes = self._gather((socket.gethostname(), os.getpid()))
-        self._report(Ready(ray.util.get_current_placement_group().id.hex(), processes))
+        places = self._gather(this_place())
+        self._report(Ready(ray.util.get_current_placement_group().id.hex(), places))
         while (command := self._command()) != QUIT:
+            if command in (GO_ON, STOP):  # meant for the workers before these
+                continue
             self._attempt(TrialTask.from_json(command))
             if self.quits:
                 return
@@ -107,17 +123,18 @@ class GroupWorker:
         faults = [one for one in self._gather(fault) if one is not None]
         if faults:
             return faults[0]
-        for record in records:
-            self._report(Trained(record.model_dump_json()))
+        for news in records:
+            self._report(Trained(news))
             command = self._command()
             self.quits = command == QUIT
             if command != GO_ON:
+                records.close()  # type: ignore[attr-defined]
                 break
         return None
 
     def _give_up(self, error: Exception) -> None:
         failure = failure_of(error)
-        lost_peer = failure.kind == CRASH and any(sign in failure.message for sign in _LOST_PEER)
+        lost_peer = failure.kind == Failure.CRASH and any(sign in failure.message for sign in _LOST_PEER)
         # The rank that was lost is the cause; the driver learns of it from Ray.
         if not lost_peer:
             self.reports.put(Broken(failure))

@@ -2,15 +2,18 @@
 
 import hashlib
 import itertools
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any, Literal
 
-from sweep.space import Baseline, Best, Grid, SearchSpace, Stage
+from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
 from trainables.config import UNTRAINABLE, SimCLRConfig, data_fingerprint
 from trainables.errors import BadInputError
-from trainables.footprint import footprint
+from trainables.memory_ledger import Device
+from trainables.peak_memory import Images, peak_bytes
 from trainables.schedule import Steps
 
 Assignments = Mapping[str, Sequence[Any]]
@@ -55,8 +58,12 @@ class PlannedTrial:
     stands_for: Mapping[str, Any] = field(default_factory=dict)
     """In a smoke run, the fields of the full-size setting that were made small."""
     name: str = ""
+    required: bool = False
+    """Whether halving leaves it alone."""
+    setting: int | None = None
+    """Of a search: the number of the setting, from 0."""
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """The hash of configuration, data and protocol version."""
         evaluated = None if self.evaluation is None else self.evaluation.fingerprint
@@ -84,19 +91,21 @@ class PlannedTrial:
         """Views that the encoder sees in training."""
         return 2 * self.steps * self.config.batch_size
 
-    def memory_bytes(self, workers: int) -> int:
-        """Return the estimated memory of one worker: model, optimiser, activations and the contrastive matrices."""
-        if self.config.encoder in UNTRAINABLE:
-            return 0
-        config = self.config
-        training = config.epochs > 0
-        return footprint(config, 2 if config.target == "positive" else self.labelled.classes).training_bytes(
-            views=2 * config.batch_size // workers if training else 0,
-            image_size=config.image_size,
-            pairs=config.batch_size if training else 0,
-            activation_bytes=2 if config.precision == "bf16" else 4,
-            momenta=2 if config.optimiser == "adamw" else 1,
+    @property
+    def images(self) -> Images:
+        """What the estimate of memory has to know of the data."""
+        size, config = self.labelled, self.config
+        kept = size.train if self.evaluation is not None else self.train_images
+        held_out = max(size.test, size.validation, round(size.train * config.validation_fraction))
+        return Images(
+            classes=2 if config.target == "positive" else size.classes,
+            train=math.ceil(config.label_fraction * kept),
+            held_out=min(held_out, config.max_test_images or held_out),
         )
+
+    def memory_bytes(self, workers: int, device: Device = "cpu") -> int:
+        """Return the estimated peak memory of one worker, beside what its process holds before the trial."""
+        return peak_bytes(self.config, self.images, workers=workers, device=device)
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,9 @@ class Plan:
     @property
     def digest(self) -> str:
         """A hash of what this plan will run: two sweeps of one name have one digest."""
-        lines = [self.space.name, str(self.smoke), *(trial.trial_id for trial in self.trials if trial.stage == 1)]
+        listed = (trial.trial_id for trial in self.trials if trial.stage == 1 and trial.setting is None)
+        lines = [self.space.name, str(self.smoke), *listed]
+        lines += [repr(stage.search) for stage in self.space.stages if stage.search is not None]
         lines += [f"{key}={value}" for key, value in sorted(self.assignments.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
@@ -129,6 +140,11 @@ class Plan:
     def of_stage(self, number: int) -> list[PlannedTrial]:
         """Return the trials of a stage (1-based), baselines first."""
         return [trial for trial in self.trials if trial.stage == number]
+
+    def open_search(self, number: int) -> Search | None:
+        """Return the search of a stage whose settings are decided as results come, or None."""
+        search = self.space.stages[number - 1].search
+        return search if search is not None and search.method != "random" else None
 
 
 def make_plan(
@@ -148,20 +164,52 @@ def make_plan(
 
 def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], DataSize]) -> Plan:
     """Expand the next pending stage with the decided values."""
+    size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
-    settings = [_with_best(setting, decided) for setting in _settings(plan.space, stage, plan.assignments)]
+    drawn = list(_settings(plan.space, stage, plan.assignments))
+    required = _required(plan.space, stage, plan.assignments)
+    settings = [_with_best(setting, decided) for setting in drawn]
     trials = [_planned(config, number, size_of) for config in map(SimCLRConfig.parse, settings)]
+    trials = [replace(trial, required=number < required) for number, trial in enumerate(trials)]
     if plan.smoke:
         from sweep.smoke import shrink
 
         small = map(SimCLRConfig.parse, shrink(settings, plan, size_of))
         trials = [_made_small(trial, config) for trial, config in zip(trials, small, strict=True)]
+    return _joined(replace(plan, pending=plan.pending[1:]), trials)
+
+
+def propose(
+    plan: Plan, stage: int, number: int, values: Mapping[str, Any], *, size_of: Callable[[str], DataSize]
+) -> Plan:
+    """Return the plan with setting `number` of a stage's search, a trial a seed; BadInputError as `make_plan`."""
+    search = plan.space.stages[stage - 1].search
+    assert search is not None
+    grid = Grid(base={**search.base, **values})
+    settings = list(_crossed(plan.space, grid, {}, plan.assignments))
+    trials = [replace(_planned(config, stage, size_of), setting=number) for config in map(SimCLRConfig.parse, settings)]
+    if plan.smoke:
+        from sweep.smoke import made_tiny
+
+        trials = [
+            _made_small(trial, SimCLRConfig.parse(made_tiny(s, plan)))
+            for trial, s in zip(trials, settings, strict=True)
+        ]
+    return _joined(plan, trials)
+
+
+def _joined(plan: Plan, trials: Sequence[PlannedTrial]) -> Plan:
+    """Return the plan with more trials and their baselines, those left out that it has already."""
     trials = [*_baselines(trials, plan.space), *trials]
     known = {trial.trial_id for trial in plan.trials}
     trials = [trial for trial in _without_repeats(trials) if trial.trial_id not in known]
     _check(trials, plan.workers)
-    return replace(plan, trials=_named((*plan.trials, *trials)), pending=plan.pending[1:])
+    return replace(plan, trials=_named((*plan.trials, *trials), _searched(plan.space)))
+
+
+def _searched(space: SearchSpace) -> set[str]:
+    return {name for stage in space.stages if stage.search is not None for name in stage.search.over}
 
 
 def _planned(config: SimCLRConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
@@ -180,7 +228,9 @@ def needs(stage: Stage, assignments: Assignments) -> list[Best]:
 
 def count_pending(plan: Plan, stage: Stage) -> int:
     """Return how many trials a pending stage will have."""
-    return len(list(_settings(plan.space, stage, plan.assignments)))
+    search = stage.search if stage.search is not None and stage.search.method != "random" else None
+    drawn = 0 if search is None else search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+    return len(list(_settings(plan.space, stage, plan.assignments))) + drawn
 
 
 def settings_of_all_stages(plan: Plan) -> list[dict[str, Any]]:
@@ -189,9 +239,22 @@ def settings_of_all_stages(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _settings(space: SearchSpace, stage: Stage, assignments: Assignments) -> Iterator[dict[str, Any]]:
-    for grid in stage.grids:
+    """Yield what is known before anything ran: required grids first, then the others, then a random search."""
+    for grid in sorted(stage.grids, key=lambda grid: not grid.required):
         for point in grid.points:
             yield from _crossed(space, grid, point, assignments)
+    if stage.search is not None and stage.search.method == "random":
+        from sweep.search import draw
+
+        for number in range(stage.search.settings):
+            grid = Grid(base={**stage.search.base, **draw(stage.search, number)})
+            yield from _crossed(space, grid, {}, assignments)
+
+
+def _required(space: SearchSpace, stage: Stage, assignments: Assignments) -> int:
+    """Return how many of the stage's settings are required; they come first."""
+    grids = tuple(grid for grid in stage.grids if grid.required)
+    return len(list(_settings(space, replace(stage, grids=grids, search=None), assignments)))
 
 
 def _crossed(
@@ -243,18 +306,17 @@ def _check(trials: Sequence[PlannedTrial], workers: int) -> None:
                 f"validation_fraction: {trial.config.labelled_dataset} has its own validation split; set it to 0, got "
                 f"{trial.config.validation_fraction}"
             ] = None
-        if trial.config.epochs and batch % workers:
-            faults[
-                f"batch_size: {batch} is not divisible by {workers} workers; choose a multiple or other --workers"
-            ] = None
+        if trial.config.epochs and batch < workers:
+            faults[f"batch_size: {batch} is less than one image for {workers} workers; choose fewer --workers"] = None
     if faults:
         raise BadInputError("\n".join(faults))
 
 
-def _named(trials: Sequence[PlannedTrial]) -> tuple[PlannedTrial, ...]:
-    """Give each trial a name of the fields that are always said, and of those that else vary."""
+def _named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[PlannedTrial, ...]:
+    """Give each trial a name of the fields that are always said, and of those that else vary or are searched."""
     settings = [trial for trial in trials if trial.baseline is None]
-    varying = [name for name in varying_fields([trial.config for trial in settings]) if name not in NAMED_FIELDS]
+    different = set(varying_fields([trial.config for trial in settings])) | set(searched)
+    varying = [name for name in SimCLRConfig.model_fields if name in different and name not in NAMED_FIELDS]
     return tuple(replace(trial, name=_name(trial, varying)) for trial in trials)
 
 

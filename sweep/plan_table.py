@@ -8,35 +8,41 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.command_line import screen
+from sweep.memory import GIB, Room
 from sweep.plan import DataSize, Plan, PlannedTrial, count_pending, needs
 from sweep.space import SELECTED_ON_TEST
 
-GIB = 2**30
+MOST_ROWS = 200
+"""Of a plan that are shown."""
 
 
-def print_plan(plan: Plan, console: Console | None = None) -> None:
-    """Print the trials of the plan, the totals and the pending stages."""
+def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
+    """Print the trials of the plan, which of them don't fit, the totals and the pending stages."""
     console = console or screen()
     console.print(Text(f"{plan.space.name}: {plan.space.description}", style="bold"))
     if plan.smoke:
         console.print(Text("smoke run: everything below is made tiny", style="bold yellow"))
-    console.print(_trials(plan))
+    console.print(_trials(plan, room))
+    if (more := len(plan.trials) - MOST_ROWS) > 0:
+        console.print(Text(f"and {more:,} trials more\n"))
     for line in summary(plan):
         console.print(Text(line))
+    for line in room.misfits(plan):
+        console.print(Text(line, style="bold red"))
 
 
-def _trials(plan: Plan) -> Table:
+def _trials(plan: Plan, room: Room) -> Table:
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="")
     for name in ("trial", "stage", "data set"):
         table.add_column(name, no_wrap=True)
     for name in ("batch", "temp.", "epochs", "steps", "views", "GiB*"):
         table.add_column(name, justify="right", no_wrap=True)
-    for trial in plan.trials:
-        table.add_row(*_cells(trial, plan.workers), style="dim" if trial.baseline else "")
+    for trial in plan.trials[:MOST_ROWS]:
+        table.add_row(*_cells(trial, plan.workers, room), style="dim" if trial.baseline else "")
     return table
 
 
-def _cells(trial: PlannedTrial, workers: int) -> Sequence[str]:
+def _cells(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
     config = trial.config
     if trial.baseline:
         return trial.trial_id, trial.baseline, config.dataset, "", "", "0", "0", "0", ""
@@ -49,7 +55,7 @@ def _cells(trial: PlannedTrial, workers: int) -> Sequence[str]:
         str(config.epochs),
         f"{trial.steps:,}",
         f"{trial.views:,}",
-        f"{trial.memory_bytes(workers) / GIB:.2f}",
+        f"{room.needed(trial, workers) / GIB:.2f}" + ("" if room.holds(trial, workers) else " does not fit"),
     )
 
 
@@ -60,13 +66,19 @@ def summary(plan: Plan) -> list[str]:
     baselines = len(plan.trials) - len(settings)
     lines = [f"{len(settings)} trials and {baselines} baselines: {steps:,} steps, {views:,} views"]
     number = len(plan.space.stages) - len(plan.pending)
+    for stage in plan.space.stages[:number]:
+        if (search := plan.open_search(plan.space.stages.index(stage) + 1)) is not None:
+            more = search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+            over = ", ".join(search.over)
+            where = f"stage {plan.space.stages.index(stage) + 1}, {stage.name}"
+            lines.append(f"{where}: {more} trials more, {over} searched by {search.method} as results come")
     for stage in plan.pending:
         number += 1
         fields = ", ".join(sorted({best.field for best in needs(stage, plan.assignments)}))
         count = count_pending(plan, stage)
         earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
         lines.append(f"stage {number}, {stage.name}: {count} more trials, {fields} decided by {earlier}")
-    lines.append("* estimated memory a worker: weights, momenta, activations, contrastive matrices")
+    lines.append("* estimated peak memory a worker, of a step or an evaluation, beside what Python and torch hold")
     if plan.selected_on == "test":
         lines.append(SELECTED_ON_TEST)
     lines += _about_sizes(plan)

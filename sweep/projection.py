@@ -1,12 +1,13 @@
 """How a sweep looks in MLflow: a parent run, and a child run for each trial.
 
 Everything here may be repeated: runs are found again by their tags, and what stands already is left as it is. Only
-the background thread of `sweep.tracking` calls it.
+the background threads of `sweep.tracking` call it.
 """
 
 import getpass
 import json
 import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.st
 SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
 SELECTED_ON = "sweep.selected_on"
 FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
+ATTEMPTS, TROUBLES = "sweep.attempts", "sweep.troubles"
+REUSED_FROM, REUSED_RUN = "sweep.reused_from", "sweep.reused_run"
+"""The sweep that trained a trial which another one uses, and its run there."""
 RUN_STATUS: Mapping[str, str] = {
     "running": "RUNNING",
     "finished": "FINISHED",
@@ -52,7 +56,7 @@ class TrialFacts:
         """Return what MLflow is told of a sweep's trial; of its stores what this machine knows."""
         names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
         stores = {context: info for context, name in names.items() if name and (info := _known_store(name))}
-        return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial(entry.trial_id))
+        return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial_of(entry))
 
 
 def _known_store(name: str) -> StoreInfo | None:
@@ -67,14 +71,17 @@ class Projection:
 
     def __init__(self, store: TrackingStore, client: Any, sweep: "SweepRecord") -> None:
         self.store, self.client, self.sweep = store, client, sweep
+        self._lock = threading.RLock()  # a run is looked for and made by one thread at a time
         self._experiment: str | None = None
         self._parent: str | None = None
+        self._ended = False
         self._children: dict[str, str] = {}
 
     def forget(self) -> None:
         """Look everything up again, as after a failure: the server may have been emptied."""
-        self._experiment = self._parent = None
-        self._children.clear()
+        with self._lock:
+            self._experiment = self._parent = None
+            self._children.clear()
 
     # The sweep
 
@@ -84,22 +91,30 @@ class Projection:
 
     def parent(self) -> str:
         """Return the id of the sweep's run, made and described if need be."""
+        with self._lock:
+            return self._described_parent()
+
+    def _described_parent(self) -> str:
         if self._parent is None:
             run = self._find({SWEEP: self.sweep.name})
             run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
-            self._set_tags(run_id, {**self._sweep_tags(), STATUS: "running"})
+            self._set_tags(run_id, self._sweep_tags())
             self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
-            if run is not None and run.info.status != "RUNNING":
-                self.client.update_run(run_id, status="RUNNING")
+            if not self._ended:  # trials' last words may come after the sweep's
+                self._set_tags(run_id, {STATUS: "running"})
+                if run is not None and run.info.status != "RUNNING":
+                    self.client.update_run(run_id, status="RUNNING")
             self._parent = run_id
         return self._parent
 
     def end(self, status: str) -> None:
         """Say how the sweep ended."""
-        run_id = self.parent()
-        self._set_tags(run_id, {STATUS: status})
-        self.client.set_terminated(run_id, status=RUN_STATUS[status])
+        with self._lock:
+            self._ended = True
+            run_id = self.parent()
+            self._set_tags(run_id, {STATUS: status})
+            self.client.set_terminated(run_id, status=RUN_STATUS[status])
 
     def _sweep_tags(self) -> dict[str, str]:
         sweep = self.sweep
@@ -121,6 +136,13 @@ class Projection:
 
     def child(self, trial: TrialFacts) -> str:
         """Return the id of the trial's run, made and described if need be."""
+        known = self._children.get(trial.trial_id)
+        if known is not None:  # without waiting for a run that another thread makes
+            return known
+        with self._lock:
+            return self._described_child(trial)
+
+    def _described_child(self, trial: TrialFacts) -> str:
         if trial.trial_id not in self._children:
             run = self._find({PARENT: self.parent(), TRIAL: trial.trial_id})
             run_id = self._create_child(trial) if run is None else run.info.run_id
@@ -136,28 +158,38 @@ class Projection:
 
     def start(self, trial: TrialFacts) -> None:
         """Show the trial as running, also one that failed before and is tried again."""
-        run_id = self.child(trial)
-        self._set_tags(run_id, {STATUS: "running"})
-        if self.client.get_run(run_id).info.status != "RUNNING":
-            self.client.update_run(run_id, status="RUNNING")
+        run = self.client.get_run(self.child(trial))
+        if (run.info.status, run.data.tags.get(STATUS)) != ("RUNNING", "running"):
+            self._set_tags(run.info.run_id, {STATUS: "running"})
+            self.client.update_run(run.info.run_id, status="RUNNING")
+
+    def missing_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> "list[EpochRecord]":
+        """Return the records whose metrics aren't all here: an epoch's are written together, so one tells of all."""
+        from trainables.metric_names import IMAGES_PER_SECOND
+
+        history = self.client.get_metric_history(self.child(trial), IMAGES_PER_SECOND) if records else []
+        there = {(point.step, point.timestamp) for point in history}
+        return [record for record in records if (record.epoch, record.time_ms) not in there]
 
     def log_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
         """Write the metrics of epochs; MLflow keeps one of those with equal name, value, epoch and time."""
         from mlflow.entities import Metric
 
-        metrics = [
-            Metric(name, value, record.time_ms, record.epoch)
-            for record in records
-            for name, value in record.metrics.items()
-            if math.isfinite(value)  # an undefined metric has no point in a chart
-        ]
-        for start in range(0, len(metrics), METRICS_A_BATCH):
-            self.client.log_batch(self.child(trial), metrics=metrics[start : start + METRICS_A_BATCH])
+        batch: list[Metric] = []
+        for record in records:
+            # An undefined metric has no point in a chart.
+            finite = {name: value for name, value in record.metrics.items() if math.isfinite(value)}
+            if len(batch) + len(finite) > METRICS_A_BATCH:
+                self.client.log_batch(self.child(trial), metrics=batch)
+                batch = []
+            batch += [Metric(name, value, record.time_ms, record.epoch) for name, value in finite.items()]
+        if batch:
+            self.client.log_batch(self.child(trial), metrics=batch)
 
     def set_status(self, trial: TrialFacts, status: str, *, end_ms: int | None, tags: Mapping[str, str]) -> None:
         """Say how the trial stands, and drop the failure of an attempt that was overcome."""
-        run_id = self.child(trial)
-        present = self.client.get_run(run_id).data.tags
+        run = self.client.get_run(self.child(trial))
+        run_id, present = run.info.run_id, run.data.tags
         for tag in {FAILURE_KIND, FAILURE_MESSAGE} & present.keys() - tags.keys():
             self.client.delete_tag(run_id, tag)
         self._set_tags(run_id, {STATUS: status, **tags})
@@ -170,6 +202,20 @@ class Projection:
         """Return the tag that says which end of the trial has its artifacts here, or None."""
         value: str | None = self.client.get_run(self.child(trial)).data.tags.get(PROJECTED)
         return value
+
+    def set_projected(self, trial: TrialFacts, end: str) -> None:
+        """Keep which end of the trial has its artifacts here."""
+        self._set_tags(self.child(trial), {PROJECTED: end})
+
+    def set_tags(self, trial: TrialFacts, tags: Mapping[str, str]) -> None:
+        """Set tags of a trial's run."""
+        self._set_tags(self.child(trial), tags)
+
+    def of_sweep(self, name: str, trial_id: str) -> str | None:
+        """Return the id of a trial's run in another sweep, or None."""
+        parent = self._find({SWEEP: name})
+        run = None if parent is None else self._find({PARENT: parent.info.run_id, TRIAL: trial_id})
+        return None if run is None else str(run.info.run_id)
 
     def _create_child(self, trial: TrialFacts) -> str:
         first = trial.files.epochs()[:1]

@@ -2,19 +2,24 @@
 
 trials/ID/...                 one folder a trial (trainables/trial_files.py)
 sweeps/NAME/sweep.json        which trials, which space, how it was started
+sweeps/NAME/stopped/ID.json   why a trial was stopped for good
 sweeps/NAME/logs/             Ray's log and those of failed trials
+live/NAME.json                while it runs (sweep/live.py)
 """
 
-import time
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from sweep.launch import Launch
 from sweep.plan import Plan
+from trainables.backlog import Backlog
 from trainables.errors import BadInputError
 from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.trial_files import TrialFiles, now_ms
 
 SWEEP_FILE = "sweep.json"
 
@@ -32,6 +37,17 @@ class TrialEntry(BaseModel):
     stands_for: dict[str, Any]
     """In a smoke run, the fields of the full-size setting that were made small."""
     steps: int
+    required: bool = False
+    """Whether halving leaves it alone."""
+    setting: int | None = None
+    """Of a search: the number of its setting."""
+    place: str = ""
+    """The name of its folder, where that isn't the trial's id: of a sweep that reuses nothing."""
+
+    @property
+    def folder(self) -> str:
+        """The name of the trial's folder under trials/."""
+        return self.place or self.trial_id
 
 
 class PublishedRow(BaseModel):
@@ -68,13 +84,15 @@ class SweepRecord(BaseModel):
     commit: str | None
     versions: dict[str, str]
     time_ms: int
+    launch: Launch | None = None
 
 
 class SweepStorage:
     """A storage with the sweeps and trials in it."""
 
-    def __init__(self, address: str | Path) -> None:
-        self.storage = Storage.at(address)
+    def __init__(self, address: str | Path, *, patience: float = 0.0) -> None:
+        """Open the storage; with patience its operations wait so many seconds for it while it is away."""
+        self.storage = Storage.at(address).patient(patience)
 
     def check_writable(self) -> None:
         """Write and remove a small file; BadInputError when that fails."""
@@ -90,10 +108,42 @@ class SweepStorage:
         """Return the files of a trial, which need not exist."""
         return TrialFiles(self.storage.child(f"trials/{trial_id}"))
 
+    def trial_of(self, entry: TrialEntry) -> TrialFiles:
+        """Return the files of a sweep's trial."""
+        return self.trial(entry.folder)
+
+    def write_stopped(self, name: str, trial_id: str, why: str, backlog: Backlog) -> None:
+        """Keep why a trial of a sweep was stopped for good; later, when the storage is away."""
+        path, content = f"sweeps/{name}/stopped/{trial_id}.json", json.dumps({"why": why}).encode()
+        backlog.write(path, lambda: self.storage.write(path, content))
+
+    def stopped(self, name: str) -> dict[str, str]:
+        """Return why trials of a sweep were stopped for good, by their ids."""
+        names = self.storage.names(f"sweeps/{name}/stopped")
+        contents = {file.removesuffix(".json"): self.storage.read(f"sweeps/{name}/stopped/{file}") for file in names}
+        return {trial_id: json.loads(content)["why"] for trial_id, content in contents.items() if content}
+
+    def forget_stopped(self, name: str, trial_id: str) -> None:
+        """Let a stopped trial go on."""
+        self.storage.delete(f"sweeps/{name}/stopped/{trial_id}.json")
+
     def sweep(self, name: str) -> SweepRecord | None:
         """Return the record of a sweep, or None."""
+        check_name(name)
         content = self.storage.read(f"sweeps/{name}/{SWEEP_FILE}")
         return None if content is None else SweepRecord.model_validate_json(content)
+
+    def record(self, name: str | None = None) -> SweepRecord:
+        """Return the record of a sweep, of the latest one without a name; BadInputError when there is none."""
+        names = self.sweep_names()
+        if not names:
+            raise BadInputError(
+                f"--storage {self.storage.address()}: no sweep here; run one: python -m sweep.run --help"
+            )
+        found = self.sweep(name or names[-1])
+        if found is None:
+            raise BadInputError(f"sweep {name!r}: not in {self.storage.address()}; there are: {', '.join(names)}")
+        return found
 
     def sweep_names(self) -> list[str]:
         """Return the sweeps of this storage, the latest last."""
@@ -110,7 +160,15 @@ class SweepStorage:
         return root / "sweeps" / name / "logs"
 
 
-def describe(plan: Plan, *, name: str, command: str, commit: str | None, versions: dict[str, str]) -> SweepRecord:
+def check_name(name: str) -> None:
+    """Raise BadInputError for a sweep's name that can't be a folder's."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")
+
+
+def describe(
+    plan: Plan, *, name: str, command: str, commit: str | None, versions: dict[str, str], launch: Launch | None = None
+) -> SweepRecord:
     """Return the record of a plan that is about to run."""
     space = plan.space
     return SweepRecord(
@@ -135,6 +193,9 @@ def describe(plan: Plan, *, name: str, command: str, commit: str | None, version
                 config=trial.config.model_dump(mode="json"),
                 stands_for=dict(trial.stands_for),
                 steps=trial.steps,
+                required=trial.required,
+                setting=trial.setting,
+                place=f"{trial.trial_id}-{name}" if launch and launch.no_reuse else "",
             )
             for trial in plan.trials
         ),
@@ -142,5 +203,6 @@ def describe(plan: Plan, *, name: str, command: str, commit: str | None, version
         command=command,
         commit=commit,
         versions=versions,
-        time_ms=time.time_ns() // 1_000_000,
+        time_ms=now_ms(),
+        launch=launch,
     )

@@ -1,32 +1,32 @@
 """Runs a search space: `python -m sweep.run --space NAME`."""
 
-import re
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.launch import Launch
+from sweep.memory import room_of
 from sweep.paths import DEFAULT_STORAGE
 from sweep.plan import Plan, make_plan
-from sweep.shape import Device
+from sweep.shape import Device, parse_workers
 from sweep.sizes import prepare_embedded, size_of
 from sweep.space import load_space
 from trainables.assignments import parse_assignments
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records import SweepStorage
-    from sweep.tracking import Tracker
+    from sweep.records import SweepRecord
 
-FAILED = 1
-INTERRUPTED = 130
+ON_END = "SWEEP_ON_END"
 
 
 def main(
     space: Annotated[
-        str,
+        str | None,
         typer.Option(help="A space of search_spaces/ (quickstart, thesis_grid, ...), a dotted name or a .py file."),
-    ],
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,92 +50,116 @@ def main(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster, HOST:PORT or auto; default: Ray starts on this machine.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Workers a trial; on GPUs each has one to itself.")] = 1,
+    workers: Annotated[
+        str, typer.Option(help="Workers a trial; on GPUs each has one to itself. 2:8: as many as there is room for.")
+    ] = "1",
     device: Annotated[Device, typer.Option(help="auto: GPUs where there are any.")] = "auto",
+    share_gpus: Annotated[
+        int, typer.Option(min=1, help="Trials of one worker that may share a GPU, as far as its memory allows.")
+    ] = 1,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GiB of a GPU; default: as this machine's GPU has.")
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.0, help="GiB that a worker needs; default: the plan's estimate.")
+    ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Go on with a sweep, started as its record says.")
+    ] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="With --resume: take the space as it is now.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try trials again that failed or were stopped.")
+    ] = False,
+    no_reuse: Annotated[
+        bool, typer.Option("--no-reuse", help="Train every trial here, also those that another sweep finished.")
+    ] = False,
+    max_failures: Annotated[int, typer.Option(min=0, help="Crashes or hangs of a trial that are tried again.")] = 3,
+    hang_minutes: Annotated[
+        float, typer.Option(min=0.05, help="A worker that takes no step for so long is ended and tried again.")
+    ] = 30.0,
+    gpu_hours: Annotated[
+        float | None, typer.Option(help="Budget of the sweep; worker-hours on CPUs. Then it stops in good order.")
+    ] = None,
+    wall_hours: Annotated[float | None, typer.Option(help="Budget of this run.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Budget of the sweep: trials that are trained.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+    on_end: Annotated[
+        str | None,
+        typer.Option(metavar="CMD|URL", help=f"Gets a JSON summary at the end; default: {ON_END}, if it is set."),
+    ] = None,
 ) -> None:
     """Train every trial of a search space and compare them.
 
     Start small: --space quickstart needs nothing. Look first: --dry-run.
 
-    No trial is trained twice: the same command goes on where it stopped.
+    No trial is trained twice: the same command, or --resume NAME, goes on where it stopped. Ctrl-C stops at the end
+    of the running epochs, twice at once.
 
-    Exit code 0: all trials finished; 1: some failed; 2: bad input.
+    Exit code 0: all trials finished; 1: some failed; 2: bad input; 3: stopped by a budget or by sweep.stop; 130:
+    Ctrl-C.
     """
-    chosen = load_space(space)
-    changes = parse_assignments(assignments or [])
-    plan = make_plan(chosen, assignments=changes, size_of=size_of, workers=workers, smoke=smoke)
+    launch = Launch()
+    if resume is not None:
+        before = _recorded(storage, resume)
+        launch = before.launch or Launch(space=before.space)
+        name = resume
+    typed = Launch(
+        space=space or "",
+        assignments={field: tuple(values) for field, values in parse_assignments(assignments or []).items()},
+        smoke=smoke,
+        workers=workers,
+        device=device,
+        share_gpus=share_gpus,
+        no_reuse=no_reuse,
+        memory=memory,
+    )
+    launch = launch.updated(typed)
+    if not launch.space:
+        raise BadInputError("--space: name a search space, or --resume a sweep; --help lists more")
+    plan = _plan(launch)
     if dry_run:
         from sweep.plan_table import print_plan
 
-        print_plan(plan)
+        print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
         return
+    from sweep.budget import Budget
+    from sweep.dispatch import Rules
+    from sweep.execution import Options
+    from sweep.session import Session, Where
+
     if prepare_embedded(plan):
-        plan = make_plan(chosen, assignments=changes, size_of=size_of, workers=workers, smoke=smoke)
-    sys.exit(_run(plan, _sweep_name(name, plan), storage, tracking_uri, address, device, max_concurrent))
+        plan = _plan(launch)
+    where = Where(storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory)
+    options = Options(
+        retry_failed, Rules(max_concurrent, max_failures), Budget(gpu_hours, wall_hours, trials), 60 * hang_minutes
+    )
+    sys.exit(Session(_sweep_name(name, plan), plan, launch, options, where).run(extend=extend))
+
+
+def _plan(launch: Launch) -> Plan:
+    least, _ = parse_workers(launch.workers)
+    return make_plan(
+        load_space(launch.space),
+        assignments=launch.assignments,
+        size_of=size_of,
+        workers=least,
+        smoke=launch.smoke,
+    )
+
+
+def _recorded(storage: str, name: str) -> "SweepRecord":
+    from sweep.records import SweepStorage
+
+    return SweepStorage(storage).record(name)
 
 
 def _sweep_name(name: str | None, plan: Plan) -> str:
+    from sweep.records import check_name
+
     chosen = name or plan.space.name + ("-smoke" if plan.smoke else "")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", chosen):
-        raise BadInputError(f"--name {chosen!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")
+    check_name(chosen)
     return chosen
-
-
-def _run(
-    plan: Plan,
-    name: str,
-    storage_address: str,
-    tracking_uri: str | None,
-    address: str | None,
-    device: Device,
-    max_concurrent: int | None,
-) -> int:
-    """Check everything that can be wrong, then run; return the exit code."""
-    from sweep.cluster import connect, machine_resources, quiet
-    from sweep.execution import Execution, check_name
-    from sweep.records import SweepStorage
-    from sweep.shape import check_precision, choose_shape, concurrency
-    from sweep.sizes import check_data
-    from sweep.tracking import Tracker
-
-    check_data(plan)
-    storage = SweepStorage(storage_address)
-    storage.check_writable()
-    check_name(storage, name, plan)
-    if address is None:
-        check_precision(plan, choose_shape(plan.workers, device, machine_resources()))
-    tracker = Tracker.open(tracking_uri, storage=storage_address)
-    print(f"sweep {name}: {len(plan.trials)} trials, records in {storage.storage.address()}")
-    print(f"MLflow: {tracker.uri} ({tracker.why})", flush=True)
-    status = "failed"
-    with quiet(storage.log_folder(name) / "ray.log") as screen, connect(address) as resources:
-        shape = choose_shape(plan.workers, device, resources)
-        check_precision(plan, shape)
-        execution = Execution(name, storage, shape, max_concurrent or concurrency(shape, resources), tracker)
-        try:
-            status = execution.run(plan, screen)
-        except KeyboardInterrupt:
-            status = "interrupted"
-        finally:
-            tracker.finish_sweep(status)
-            missing = tracker.close()
-    return _report(storage, name, status, missing, tracker)
-
-
-def _report(storage: "SweepStorage", name: str, status: str, missing: int, tracker: "Tracker") -> int:
-    """Print the comparison and what to do next; return the exit code."""
-    from sweep.compare import compare, load, result_of
-    from sweep.compare_table import print_comparison
-
-    record = load(storage, name)
-    print_comparison(record, compare(record, lambda trial_id: result_of(storage.trial(trial_id))))
-    if missing:
-        print(f"{missing} writes to MLflow at {tracker.uri} are missing; the records have them: run the command again")
-    if status == "interrupted":
-        print(f"interrupted; the same command goes on from the last checkpoints: {record.command}")
-        return INTERRUPTED
-    return FAILED if status == "failed" else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,14 @@ from trainables.errors import BadInputError
 TRAIN_IMAGES = 256
 TEST_IMAGES = 128
 SMALLEST_BATCH = 2
+SEARCHED_BATCH, SEARCHED_EPOCHS = 64, 2
+TINY: Mapping[str, Any] = {
+    "encoder": "resnet10",
+    "width_factor": 0.25,
+    "max_train_images": TRAIN_IMAGES,
+    "max_test_images": TEST_IMAGES,
+    "warmup_epochs": 0.0,
+}
 
 
 def shrink(
@@ -22,22 +30,26 @@ def shrink(
     training lengths become 1, 2, 3, ... in their order.
     """
     everything = settings_of_all_stages(plan)
+    if not everything:
+        return []
     images = min(_train_images(setting, size_of) for setting in everything)
     batches = _scaled({_value(setting, "batch_size") for setting in everything}, images, plan.workers)
     lengths = {length: rank for rank, length in enumerate(sorted({_value(s, "epochs") for s in everything}), start=1)}
     return [
         {
             **setting,
-            "encoder": "resnet10",
-            "width_factor": 0.25,
-            "max_train_images": TRAIN_IMAGES,
-            "max_test_images": TEST_IMAGES,
-            "warmup_epochs": 0.0,
+            **TINY,
             "batch_size": batches[_value(setting, "batch_size")],
             "epochs": lengths[_value(setting, "epochs")],
         }
         for setting in settings
     ]
+
+
+def made_tiny(setting: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return one setting of a search made small; what it searches over may then be the same in several."""
+    batch = min(_value(setting, "batch_size"), SEARCHED_BATCH) // plan.workers * plan.workers
+    return {**setting, **TINY, "batch_size": batch, "epochs": min(_value(setting, "epochs"), SEARCHED_EPOCHS)}
 
 
 def _value(setting: Mapping[str, Any], name: str) -> Any:

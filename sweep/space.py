@@ -39,14 +39,73 @@ class Grid:
     base: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     points: Sequence[Mapping[str, Any]] = ({},)
+    required: bool = False
+    """Whether halving leaves these trials alone."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether their logarithms are drawn evenly."""
+    integer: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise BadInputError(f"range {self.low:g} to {self.high:g}: low must be below high, and above 0 with log")
+
+
+@dataclass(frozen=True)
+class Search:
+    """Settings that are drawn rather than listed: each field of `over` from a Range, or from a sequence of choices.
+
+    A setting runs once a seed of the space; what the search learns of it is the mean of the objective over them.
+    """
+
+    over: Mapping[str, Range | Sequence[Any]]
+    settings: int
+    """How many are drawn."""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    method: Literal["random", "optuna"] = "random"
+    """random: all drawn at the start; optuna: its TPE sampler learns from those that finished."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.settings < 1 or not self.over:
+            raise BadInputError("search: settings must be >= 1 and over must name at least one field")
+        if "seed" in self.over:
+            raise BadInputError("search: a seed is no setting; list seeds in the space")
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): the worse of the trials end early.
+
+    After `grace` epochs, and after `reduction` times as many again and again, a trial goes on if it is among the best
+    1 / `reduction` of those that got there. Its checkpoint is kept. Trials of required grids and baselines always end.
+    """
+
+    metric: str
+    """Of an epoch; larger or smaller is better as for the space's objective."""
+    grace: int = 1
+    reduction: int = 3
+
+    def __post_init__(self) -> None:
+        if self.grace < 1 or self.reduction < 2:
+            raise BadInputError(f"halving: grace must be >= 1 and reduction >= 2, got {self.grace}, {self.reduction}")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Grids that run together; a later stage may ask for the Best of the stages before."""
+    """Grids, and a search, that run together; a later stage may ask for the Best of the stages before."""
 
     name: str
-    grids: tuple[Grid, ...]
+    grids: tuple[Grid, ...] = ()
+    search: Search | None = None
+    halving: Halving | None = None
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,29 @@
 """MLflow as a view of a sweep's records: one parent run a sweep, one child run a trial.
 
-All calls to MLflow happen in one background thread, so that a tracking server that is slow or gone costs the sweep
-nothing; what could not be shown is counted, and can be shown later from the trials' files.
+All calls to MLflow happen in background threads, so that a tracking server that is slow or gone costs the sweep
+nothing; what could not be shown is counted, and can be shown later from the trials' files. Some write runs, metrics
+and ends; another draws the figures of trials that ended, a second each, and is never waited for by those.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.background import BackgroundWriter, Write
+from sweep.command_line import redacted
 from sweep.projection import RUN_STATUS, Projection, TrialFacts
 from sweep.tracking_store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records import SweepRecord
+    from sweep.records import SweepRecord, SweepStorage
     from trainables.trial_files import EpochRecord
 
 CLOSE_SECONDS = 60.0
+SERVER_LANES = 4
+"""Threads that write to a server: one call at a time leaves it idle while the answer travels and the next is made."""
 
 logger = logging.getLogger("sweep.tracking")
 
@@ -31,7 +36,9 @@ class Tracker:
         self._projection: Projection | None = None
         self._trials: dict[str, TrialFacts] = {}
         self._ended: set[str] = set()
-        self._writer = BackgroundWriter(logger=logger, recover=self._forget)
+        lanes = SERVER_LANES if store.is_server else 1  # an SQLite file takes one writer at a time
+        self._writer = BackgroundWriter(logger=logger, recover=self._forget, lanes=lanes)
+        self._artist = BackgroundWriter(logger=logger, recover=self._forget)
 
     @classmethod
     def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = EXPERIMENT) -> "Tracker":
@@ -44,8 +51,8 @@ class Tracker:
 
     @property
     def uri(self) -> str:
-        """The store's address."""
-        return self._store.uri
+        """The store's address, for a person."""
+        return redacted(self._store.uri)
 
     @property
     def why(self) -> str:
@@ -55,7 +62,7 @@ class Tracker:
     @property
     def missing(self) -> int:
         """Submissions that the store doesn't show (yet)."""
-        return self._writer.missing
+        return self._writer.missing + self._artist.missing
 
     # The sweep
 
@@ -75,6 +82,20 @@ class Tracker:
         for trial_id in self._trials.keys() - self._ended:
             self._project(self._trials[trial_id], "interrupted")
         self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
+
+    def show_comparison(self, storage: "SweepStorage") -> None:
+        """Show the comparison of the sweep's trials at its run, from their files."""
+
+        def draw(_: list[Any]) -> None:
+            from sweep.comparison_projection import project_comparison
+
+            project_comparison(self._runs, storage)
+
+        self._artist.submit(Write(self._runs.sweep.name, "comparison", draw, covers=True))
+
+    def __contains__(self, trial_id: str) -> bool:
+        """Whether the trial was started."""
+        return trial_id in self._trials
 
     # Its trials
 
@@ -105,16 +126,24 @@ class Tracker:
         _known(status)
 
         def perform(_: list[Any]) -> None:
-            from sweep.trial_projection import project  # matplotlib, for the background thread only
+            from sweep import trial_projection
 
             ended = trial.files.final() is not None or trial.files.failure() is not None
-            project(self._runs, trial, None if status == "interrupted" and ended else status)
+            trial_projection.project(self._runs, trial, None if status == "interrupted" and ended else status)
+            self._artist.submit(Write(trial.trial_id, "artifacts", draw, covers=True))
+
+        def draw(_: list[Any]) -> None:
+            from sweep.trial_projection import project_artifacts
+
+            project_artifacts(self._runs, trial)
 
         self._submit(trial.trial_id, "files", perform, covers=True)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> int:
         """Write what waits for at most `timeout` seconds; return how many submissions are missing then."""
+        until = time.monotonic() + timeout
         missing = self._writer.close(timeout)
+        missing += self._artist.close(max(1.0, until - time.monotonic()))
         if missing:
             logger.warning("%d writes to MLflow at %s are missing; the records have them", missing, self.uri)
         return missing

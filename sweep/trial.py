@@ -1,26 +1,35 @@
 """The Tune actor that drives trial after trial: it trains one of one worker itself, and leads a group for several."""
 
+import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from ray import tune
 
-from sweep.attempt import Failure, failure_of, open_records
-from sweep.tasks import TrialShape, TrialTask
-from sweep.warm_group import GroupDiedError, WarmGroup
-from trainables.trial_files import EpochRecord
+from sweep.attempt import News, failure_of, open_records
+from sweep.cluster import DRIVER_RESOURCE, HEAD_RESOURCE
+from sweep.group_loop import Place, this_place
+from sweep.tasks import Failure, TrialTask
+from sweep.warm_group import GroupDiedError, Moved, WarmGroup
 
-RECORD, FAILURE, GROUP = "record", "failure", "placement_group"
-"""Keys of a result: EpochRecord as JSON; a Failure's fields; hex id of what must be freed when the driver dies."""
+RECORD, DURABLE, NOTE, FAILURE, PLACES, GROUP = "record", "durable", "note", "failure", "places", "placement_group"
+"""Keys of a result: EpochRecord as JSON; whether it is in the storage; how the attempt began; a Failure's fields; the
+workers' places; hex id of what must be freed when the driver dies."""
+IDLE_SECONDS = 10.0
+"""How long a driver without a trial keeps its workers, which others may wait for."""
 
 
 class Run(Protocol):
     """A trial under way."""
 
-    def next(self) -> EpochRecord | Failure | None:
-        """Train the next epoch; None when the trial is finished."""
+    def places(self) -> list[Place]:
+        """Return where its workers are, by rank."""
+
+    def next(self) -> News | Moved | Failure | None:
+        """Train the next epoch; None when the trial is finished, Moved when it has other workers now."""
 
     def leave(self) -> None:
         """Stop between two epochs, if the trial isn't over."""
@@ -29,13 +38,17 @@ class Run(Protocol):
 class InlineRun:
     """A trial of one worker, trained in this process."""
 
-    def __init__(self, task: TrialTask, shape: TrialShape) -> None:
+    def __init__(self, task: TrialTask) -> None:
         self._task = task
-        self._device = torch.device("cuda", 0) if shape.use_gpu else torch.device("cpu")
-        self._records: Iterator[EpochRecord] | None = None
-        torch.set_num_threads(shape.threads)
+        self._device = torch.device("cuda", 0) if task.shape.use_gpu else torch.device("cpu")
+        self._records: Iterator[News] | None = None
+        torch.set_num_threads(task.shape.threads)
 
-    def next(self) -> EpochRecord | Failure | None:
+    def places(self) -> list[Place]:
+        """Return this process."""
+        return [this_place()]
+
+    def next(self) -> News | Failure | None:
         """Train the next epoch; the generator's end writes the final record."""
         try:
             if self._records is None:
@@ -45,8 +58,11 @@ class InlineRun:
             return failure_of(error)
 
     def leave(self) -> None:
-        """Drop the generator, and with it the model."""
-        self._records = None
+        """Close the generator, which sees its writes through, and drop the model with it."""
+        records, self._records = self._records, None
+        close = getattr(records, "close", None)
+        if close is not None:
+            close()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -54,55 +70,76 @@ class InlineRun:
 class TrialDriver(tune.Trainable):  # type: ignore[misc]
     """One `step()` is one epoch. The actor is reused, and with it the group of workers.
 
-    Failures come back as values: Tune would at once retry an exception that can't be mended. Only the death of a
-    process is raised, and the next attempt resumes from the trial's own checkpoint.
+    Failures come back as values, so that the actor lives on; only its own death ends it.
     """
 
     _group: WarmGroup | None = None
     _run: Run | None = None
+    _idle: threading.Timer | None = None
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return what the driver holds: what it trains on itself, else its place on a machine that isn't preempted."""
+        shape = TrialTask.from_json(config["task"]).shape
+        if shape.inline:
+            return tune.PlacementGroupFactory([shape.worker_resources()])
+        # A driver that held CPUs its workers need would wait for them for ever.
+        return tune.PlacementGroupFactory([{DRIVER_RESOURCE: 1.0} if config["drivers"] else {HEAD_RESOURCE: 0.001}])
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
+        self._using = threading.Lock()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next task; config: task (JSON), workers, threads, use_gpu, log_dir."""
-        self._leave_run()
-        self._task = TrialTask.from_json(new_config["task"])
-        self._shape = TrialShape(new_config["workers"], new_config["threads"], new_config["use_gpu"])
-        self._log_dir = Path(new_config["log_dir"])
+        """Take the next task; config: task (JSON), log_dir, drivers (whether the cluster has places for drivers)."""
+        with self._using:
+            self._leave_run()
+            self._task = TrialTask.from_json(new_config["task"])
+            self._log_dir = Path(new_config["log_dir"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return the next epoch's record, a failure, or that the trial is done."""
-        try:
-            if self._run is None:
-                self._run = self._begin()
-                if self._group is not None:
-                    return {GROUP: self._group.placement_group()}
-            outcome = self._run.next()
-        except GroupDiedError:
-            self._close_group()
-            raise
-        if isinstance(outcome, EpochRecord):
-            return {"epoch": outcome.epoch, RECORD: outcome.model_dump_json()}
-        self._leave_run()
-        return {"done": True} if outcome is None else {"done": True, FAILURE: outcome.as_dict()}
+        """Return the workers' places, the next epoch's record, a failure, or that the trial is done."""
+        with self._using:
+            if self._idle is not None:
+                self._idle.cancel()
+            try:
+                if self._run is None:
+                    self._run = self._begin()
+                    return self._introduce(self._run)
+                outcome = self._run.next()
+            except GroupDiedError as error:
+                self._close_group()
+                outcome = Failure(Failure.CRASH, str(error))
+            if isinstance(outcome, Moved) and self._run is not None:
+                return self._introduce(self._run)
+            if isinstance(outcome, News):
+                news = {RECORD: outcome.record.model_dump_json(), DURABLE: outcome.durable, NOTE: outcome.note}
+                return {"epoch": outcome.record.epoch, **news}
+            self._leave_run()
+            return {"done": True, FAILURE: asdict(outcome)} if isinstance(outcome, Failure) else {"done": True}
 
     def cleanup(self) -> None:
         """End the group of workers."""
-        self._leave_run()
-        self._close_group()
+        with self._using:
+            self._leave_run()
+            self._close_group()
 
     def _begin(self) -> Run:
-        if self._shape.workers == 1:
+        shape = self._task.shape
+        if shape.inline:
             self._close_group()
-            return InlineRun(self._task, self._shape)
-        if self._group is None or not self._group.alive or self._group.shape != self._shape:
+            return InlineRun(self._task)
+        if self._group is None or not self._group.alive or self._group.shape != shape:
             self._close_group()
-            self._group = WarmGroup(self._shape, self._log_dir)
+            self._group = WarmGroup(shape, self._log_dir)
         self._group.start(self._task)
         return self._group
+
+    def _introduce(self, run: Run) -> dict[str, Any]:
+        group = {} if self._group is None else {GROUP: self._group.placement_group()}
+        return {PLACES: [asdict(place) for place in run.places()], **group}
 
     def _leave_run(self) -> None:
         if self._run is None:
@@ -112,6 +149,18 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             run.leave()
         except GroupDiedError:
             self._close_group()
+        except Exception as error:  # what was left unwritten was trained in vain, and that is all
+            print(f"{self._task.name}: {failure_of(error).message}", flush=True)
+        if self._group is not None:
+            self._idle = threading.Timer(IDLE_SECONDS, self._give_back)
+            self._idle.daemon = True
+            self._idle.start()
+
+    def _give_back(self) -> None:
+        """Let the workers go when no trial has come for them."""
+        with self._using:
+            if self._run is None:
+                self._close_group()
 
     def _close_group(self) -> None:
         self._run = None

@@ -1,14 +1,25 @@
-"""A trial's files shown in MLflow: metrics, figures, final weights, and how it ended."""
+"""A trial's files shown in MLflow: metrics and how it ended; then figures and final weights."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from sweep import confusion, figures
-from sweep.projection import CHECKPOINT, FAILURE_KIND, FAILURE_MESSAGE, PROJECTED, Projection, TrialFacts
+from sweep.projection import (
+    ATTEMPTS,
+    CHECKPOINT,
+    FAILURE_KIND,
+    FAILURE_MESSAGE,
+    REUSED_FROM,
+    REUSED_RUN,
+    TROUBLES,
+    Projection,
+    TrialFacts,
+)
+from sweep.results import troubles
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
@@ -26,19 +37,24 @@ CLASSIFIER = {
 
 
 def project(runs: Projection, trial: TrialFacts, status: str | None) -> None:
-    """Write all that a trial's files say into its run; `status` None: as they say.
-
-    Figures and weights of a finished trial are written once: a tag keeps which end they belong to.
-    """
+    """Write what a trial's files say into its run, but for its artifacts; `status` None: as they say."""
     files = trial.files
     epochs, final, failure = files.epochs(), files.final(), files.failure()
-    tags = _tags(files, final, None if final else failure)
-    runs.log_epochs(trial, epochs)
-    if PROJECTED not in tags or runs.projected(trial) != tags[PROJECTED]:
-        log_artifacts(runs.client, runs.child(trial), files)
+    runs.log_epochs(trial, runs.missing_epochs(trial, epochs))
     times = [end.time_ms for end in (final, failure) if end is not None] + [record.time_ms for record in epochs[-1:]]
     said = "finished" if final else "failed" if failure else "running"
+    tags = _tags(files, final, None if final else failure) | _history(runs, trial)
     runs.set_status(trial, status or said, end_ms=times[0] if times else None, tags=tags)
+
+
+def project_artifacts(runs: Projection, trial: TrialFacts) -> None:
+    """Write a trial's figures and final weights; of a finished one once: a tag keeps which end they belong to."""
+    final = trial.files.final()
+    end = None if final is None else str(final.time_ms)
+    if end is None or runs.projected(trial) != end:
+        log_artifacts(runs.client, runs.child(trial), trial.files)
+    if end is not None:
+        runs.set_projected(trial, end)
 
 
 def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRecord | None") -> dict[str, str]:
@@ -49,18 +65,32 @@ def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRec
         tags |= {FAILURE_KIND: failure.kind, FAILURE_MESSAGE: failure.message}
     if final is not None:
         shape = {"device": final.device, "host": final.host, "workers": final.workers, "threads": final.threads}
-        tags |= {PROJECTED: str(final.time_ms), **{f"sweep.{key}": str(value) for key, value in shape.items()}}
+        tags |= {f"sweep.{key}": str(value) for key, value in shape.items()}
     return tags
 
 
-def trial_figures(files: "TrialFiles") -> "Iterator[tuple[str, Figure]]":
+def _history(runs: Projection, trial: TrialFacts) -> dict[str, str]:
+    """Return what the attempts were, and where a trial was trained that this sweep only uses."""
+    attempts = trial.files.attempts()
+    if not attempts:
+        return {}
+    tags = {ATTEMPTS: str(len(attempts)), TROUBLES: troubles(attempts)}
+    last = attempts[-1]
+    if last.outcome == "finished" and last.sweep != runs.sweep.name:
+        tags[REUSED_FROM] = last.sweep
+        if (run_id := runs.of_sweep(last.sweep, trial.trial_id)) is not None:
+            tags[REUSED_RUN] = run_id
+    return {name: value for name, value in tags.items() if value}
+
+
+def trial_figures(files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT)) -> "Iterator[tuple[str, Figure]]":
     """Yield the figures that a trial's files allow, with their paths among its artifacts."""
     epochs = files.epochs()
     if any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
         yield "figures/accuracy.png", figures.accuracy_curves(epochs)
         yield "figures/loss.png", figures.loss_curves(epochs)
     final = files.final()
-    for split in HELD_OUT if final is not None else ():
+    for split in splits if final is not None else ():
         outputs = files.outputs(split)
         if final is not None and outputs is not None:
             yield from _outputs_figures(split, outputs, final.classes)

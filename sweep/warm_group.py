@@ -1,13 +1,17 @@
 """Worker processes that stay up from trial to trial: one `TorchTrainer.fit()`, costly to start, serves them all."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
+from ray._private.state import state  # who made a placement group is in no public table
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -15,10 +19,9 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.queue import Empty, Queue
 
-from sweep.attempt import Failure
-from sweep.group_loop import GO_ON, QUIT, STOP, Broken, Ended, Ready, Trained, serve
-from sweep.tasks import TrialShape, TrialTask
-from trainables.trial_files import EpochRecord
+from sweep.attempt import News
+from sweep.group_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
+from sweep.tasks import Failure, TrialShape, TrialTask
 
 POLL_SECONDS = 0.5
 END_SECONDS = 60.0
@@ -26,10 +29,18 @@ END_SECONDS = 60.0
 QUIT_SECONDS = 8.0
 """How long workers get to leave: Tune kills an actor that takes longer than 10 s to clean up."""
 COLLECTIVE_SECONDS = 1800
+NO_ACTOR = b"\xff" * 16
+RESIZE_SECONDS = float(os.environ.get("SWEEP_RESIZE_SECONDS", "60"))
+"""How often an elastic group looks whether there is room for more workers."""
 
 
 class GroupDiedError(RuntimeError):
     """Processes of the group died, which a new attempt can mend."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The trial has other workers now."""
 
 
 class WarmGroup:
@@ -41,6 +52,7 @@ class WarmGroup:
         self._folder = _own_folder(log_dir)
         self._commands, self._reports = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         self._ready: Ready | None = None
+        self._task: TrialTask | None = None
         self._busy = self._awaited = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._fit, name="warm group", daemon=True)
@@ -55,25 +67,35 @@ class WarmGroup:
         """Return the hex id of the workers' placement group, once they stand."""
         return self._stand().placement_group
 
-    def processes(self) -> list[tuple[str, int]]:
-        """Return host and process id by rank, once the workers stand."""
-        return self._stand().processes
+    def places(self) -> list[Place]:
+        """Return where the workers are by rank, once they stand."""
+        return self._stand().places
 
     def start(self, task: TrialTask) -> None:
         """Begin a trial; the one before must have ended or been left."""
         self._stand()
+        self._task = task
         self._commands.put(task.to_json())
         self._busy = True
 
-    def next(self) -> EpochRecord | Failure | None:
-        """Train the next epoch; None when the trial is finished. GroupDiedError when worker processes died."""
+    def next(self) -> News | Moved | Failure | None:
+        """Train the next epoch; None when the trial is finished. GroupDiedError when worker processes died.
+
+        Moved when Ray Train has started an elastic group anew with another number of workers: the trial then goes on
+        from its last checkpoint.
+        """
         if self._awaited:
             self._commands.put(GO_ON)
             self._awaited = False
         message = self._receive()
+        if isinstance(message, Ready):
+            assert self._task is not None
+            self._ready = message
+            self._commands.put(self._task.to_json())
+            return Moved()
         if isinstance(message, Trained):
             self._awaited = True
-            return EpochRecord.model_validate_json(message.record)
+            return message.news
         self._busy = False
         if isinstance(message, Broken):
             self._thread.join(END_SECONDS)
@@ -104,14 +126,16 @@ class WarmGroup:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _fit(self) -> None:
+        shape = self.shape
         trainer = TorchTrainer(
             serve,
             train_loop_config={"commands": self._commands, "reports": self._reports, "threads": self.shape.threads},
             torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
             scaling_config=ScalingConfig(
-                num_workers=self.shape.workers,
-                use_gpu=self.shape.use_gpu,
-                resources_per_worker=self.shape.worker_resources(),
+                num_workers=shape.workers if shape.most_workers is None else (shape.workers, shape.most_workers),
+                elastic_resize_monitor_interval_s=RESIZE_SECONDS,
+                use_gpu=shape.use_gpu,
+                resources_per_worker=shape.worker_resources(),
             ),
             run_config=RunConfig(
                 name="group",
@@ -151,6 +175,24 @@ def free_placement_group(hex_id: str) -> None:
     """Remove a placement group if it is still there."""
     with contextlib.suppress(RayError, ValueError):
         remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(hex_id)))
+
+
+def free_orphans() -> None:
+    """Remove the placement groups of this job that were made by an actor which is dead.
+
+    Ray keeps them until the job ends. Ray Train's own cleaner doesn't know of one whose controller died while its
+    workers were starting, and sees no deaths where there is no dashboard.
+    """
+    states = PlacementGroupTableData.PlacementGroupState
+    with contextlib.suppress(RayError, ValueError):
+        job = ray.get_runtime_context().get_job_id()
+        for content in state._connect_and_get_accessor().get_placement_group_table():
+            group = PlacementGroupTableData.FromString(content)
+            # A driver is no actor: Ray counts the maker of its groups as dead, and they live as long as it does.
+            made_by_actor = group.creator_actor_id != NO_ACTOR
+            ours = group.creator_job_id.hex() == job and group.state != states.REMOVED
+            if ours and made_by_actor and group.creator_actor_dead:
+                free_placement_group(group.placement_group_id.hex())
 
 
 def _own_folder(log_dir: Path) -> Path:

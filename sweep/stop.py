@@ -1,0 +1,48 @@
+"""Ask a sweep to stop, from any machine that sees its storage: `python -m sweep.stop SWEEP [--trial ID]`."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from sweep.paths import DEFAULT_STORAGE
+from trainables.errors import BadInputError
+
+POLL_SECONDS = 1.0
+
+
+def main(
+    sweep: Annotated[str, typer.Argument(help="The sweep's name.")],
+    trial: Annotated[
+        list[str] | None, typer.Option(help="The id or name of a trial; without it the whole sweep stops.")
+    ] = None,
+    storage: Annotated[str, typer.Option(help="Where the sweep is run.")] = str(DEFAULT_STORAGE),
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the sweep has stopped.")] = False,
+) -> None:
+    """Stop a sweep, or trials of it, in good order: a running trial ends after its epoch and keeps its checkpoint."""
+    from sweep.live import EVERYTHING, lease, request_stop
+    from sweep.records import SweepStorage
+
+    place = SweepStorage(storage)
+    record = place.record(sweep)
+    held = lease(place, sweep)
+    if held is None or not held.alive:
+        raise BadInputError(f"sweep {sweep}: nobody runs it; see python -m sweep.status {sweep}")
+    if not trial:
+        request_stop(place, sweep, EVERYTHING)
+        print(f"{sweep} stops after the running epochs; python -m sweep.run --resume {sweep} goes on")
+    for wanted in trial or ():
+        ids = {entry.trial_id for entry in record.trials if wanted in (entry.trial_id, entry.name)}
+        if not ids:
+            raise BadInputError(f"--trial {wanted}: no trial of {sweep}; its trials: python -m sweep.status {sweep}")
+        for trial_id in ids:
+            request_stop(place, sweep, trial_id)
+            print(f"{wanted} stops after its epoch, for good; --retry-failed lets it go on")
+    while wait and not trial and (held := lease(place, sweep)) is not None and held.alive:
+        time.sleep(POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    from sweep.command_line import run_command
+
+    run_command(main)
