@@ -1,0 +1,43 @@
+"""`sweep PROGRAM ...`: all programs under one command; each is also `python -m sweep.PROGRAM`."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from sweep import compare, data, doctor, embed, export, predict, remove, run, status, stop, track, ui
+from sweep.command_line import interruptible, run_app
+
+app = typer.Typer(
+    name="sweep",
+    help="Which self-supervised pretraining settings give the best representation of my images?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for program in (run, compare, export, predict, embed, status, stop, remove, track, doctor, ui):
+    app.command(program.__name__.rpartition(".")[2])(interruptible(program.main))
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("sweep-service"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    wanted: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app, prog_name="sweep")
+
+
+if __name__ == "__main__":
+    main()

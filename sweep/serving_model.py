@@ -1,0 +1,43 @@
+"""What MLflow runs of an exported model: images in, a table of probabilities and labels out.
+
+MLflow copies this file into the model and runs it without this project: it may import numpy, pandas, onnxruntime and
+mlflow alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+HALF = 0.5
+
+
+class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """(N, H, W, C) images of the size in model.json to one row an image: label, then each class's probability."""
+
+    def load_context(self, context: Any) -> None:
+        """Open the ONNX model."""
+        import onnxruntime
+
+        self.facts = json.loads(Path(context.artifacts["facts"]).read_text())
+        self.session = onnxruntime.InferenceSession(context.artifacts["onnx"], providers=["CPUExecutionProvider"])
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Return the table; with several labels `label` is those above one half, as JSON.
+
+        Without type hints, which MLflow would take for a schema, and has none for arrays; the model's signature has it.
+        """
+        images = np.asarray(model_input, dtype=self.facts["dtype"])
+        probabilities = self.session.run(["probabilities"], {"images": images})[0].astype(np.float64)
+        classes = self.facts["classes"]
+        if self.facts["several_labels"]:
+            labels = [json.dumps([classes[k] for k in np.flatnonzero(row > HALF)]) for row in probabilities]
+        else:
+            labels = [classes[k] for k in probabilities.argmax(axis=1)]
+        return pd.DataFrame({"label": labels, **{name: probabilities[:, k] for k, name in enumerate(classes)}})
+
+
+mlflow.models.set_model(ImageClassifier())
