@@ -1,11 +1,18 @@
 """What several test files share: a small store of real images, which every installation has, and one of labels."""
 
 import pytest
+import torch
 from sample_data import write_bigearthnet
+from small_sweeps import SMALL_SPACE
 from small_trials import LABELS
 
+from sweep.plan import make_plan
+from sweep.records import SweepRecord, SweepStorage, describe
+from sweep.sizes import size_of
+from trainables.config import SimCLRConfig
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
+from trainables.simclr import train
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +30,21 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     source = write_bigearthnet(root, LABELS * 16)
     prepare("bigearthnet_v1", source=source, root=root / "out", splits="random", image_size=24)
     return ImageStore.open("bigearthnet_v1", root / "out")
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> tuple[SweepRecord, SweepStorage]:
+    """A sweep whose last trial failed before it began."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEP_DATA", str(store.path.parent))
+        plan = make_plan(SMALL_SPACE, assignments={}, size_of=size_of)
+    storage = SweepStorage(folder)
+    record = describe(plan, name="mine", command="python -m sweep.run --space small", commit="abc", versions={})
+    storage.write_sweep(record)
+    settings = [entry for entry in record.trials if entry.baseline is None]
+    for entry in record.trials:
+        if entry is not settings[-1]:
+            config = SimCLRConfig.parse(entry.config)
+            list(train(config, store=store, files=storage.trial_of(entry), device=torch.device("cpu")))
+    return record, storage

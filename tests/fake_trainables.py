@@ -81,6 +81,29 @@ def always_killed(
     yield from ()
 
 
+def hangs_once(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Take no step after the first epoch of the first attempt, on the last rank."""
+    if len(files.epochs()) == 0:
+        yield from _one(config, store=store, files=files, device=device)
+        if world_size() == 1 or dist.get_rank() > 0:
+            time.sleep(600)
+        dist.barrier()
+    files.clear_failure()
+    yield from counts(config, store=store, files=files, device=device)
+
+
+def freezes_once(
+    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Stop the whole process after the first epoch of the first attempt, so that its watchdog can't look either."""
+    if len(files.epochs()) == 0:
+        yield from _one(config, store=store, files=files, device=device)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    yield from counts(config, store=store, files=files, device=device)
+
+
 def dawdles(
     config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:

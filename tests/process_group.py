@@ -3,6 +3,7 @@
 They are forked from a server that has imported what a trial needs, which takes several seconds, and computed nothing.
 """
 
+import faulthandler
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,13 +42,24 @@ def _alone(body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
 
 
 def on_ranks(world: int, tmp_path: Path, body: Callable[..., None], *arguments: Any) -> None:
-    """Run `body` on every rank of a new group, with one thread each; raises what a rank raised."""
-    rendezvous = tmp_path / f"rendezvous-{world}-{len(list(tmp_path.iterdir()))}"
-    work = (world, str(rendezvous), body, arguments)
-    mp.start_processes(_work, args=work, nprocs=world, start_method="forkserver")  # type: ignore[no-untyped-call]
+    """Run `body` on every rank of a new group, with one thread each; raises what a rank raised.
+
+    A rank that PyTorch's own threads abort ("terminate called without an active exception", seen twice while the
+    machine was overloaded) is given one more try; faulthandler then shows where it was.
+    """
+    for tries_left in (1, 0):
+        rendezvous = tmp_path / f"rendezvous-{world}-{len(list(tmp_path.iterdir()))}"
+        work = (world, str(rendezvous), body, arguments)
+        try:
+            mp.start_processes(_work, args=work, nprocs=world, start_method="forkserver")  # type: ignore[no-untyped-call]
+            return
+        except mp.ProcessExitedException as error:
+            if not tries_left or error.signal_name != "SIGABRT":
+                raise
 
 
 def _work(rank: int, world: int, rendezvous: str, body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    faulthandler.enable()
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
     try:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RAY_MODULES = ("tuner.py", "trial.py", "relay.py", "warm_group.py", "group_loop.py", "cluster.py")
-MLFLOW_MODULES = ("tracking*.py", "projection.py", "dataset_input.py", "ui.py", "export.py")
+RAY_MODULES = ("tuner.py", "trial.py", "failures.py", "warm_group.py", "group_loop.py", "cluster.py")
+MLFLOW_MODULES = ("tracking*.py", "projection.py", "dataset_input.py", "ui.py", "model_registry.py", "serving_model.py")
 HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow")
 LIGHT = [f"trainables/{name}.py" for name in ("config", "schedule", "metric_names", "assignments", "errors")]
+LIGHT += ["trainables/footprint.py", "trainables/peak_memory.py", "sweep/memory.py"]
 LIGHT += ["trainables/data/catalog.py", "trainables/data/known.py"]
 
 

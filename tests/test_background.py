@@ -106,3 +106,43 @@ def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, 
     assert writer.close(0.2) == 2
     assert time.monotonic() - started < 2.0
     release.set()
+
+
+def test_lanes_keep_the_order_of_a_subject_and_write_side_by_side() -> None:
+    writer = BackgroundWriter(logger=logging.getLogger("test"), recover=lambda: None, lanes=4)
+    written: dict[str, list[Any]] = {f"t{number}": [] for number in range(12)}
+    release, hanging = threading.Event(), threading.Event()
+
+    def block(_: list[Any]) -> None:
+        hanging.set()
+        release.wait(30.0)
+
+    def show(subject: str, value: int) -> Write:
+        return Write(subject, f"step {value}", lambda _: written[subject].append(value))
+
+    writer.submit(Write("slow", "hangs", block))
+    assert hanging.wait(5.0)
+    for value in range(20):
+        for subject in written:
+            writer.submit(show(subject, value))
+    deadline = time.monotonic() + 5.0
+    while list(range(20)) not in written.values():
+        assert time.monotonic() < deadline, "lanes don't wait for one that hangs"
+        time.sleep(0.005)
+    release.set()
+    assert writer.close(5.0) == 0
+    assert all(values == list(range(20)) for values in written.values())
+
+
+def test_a_lane_pays_what_another_owes(place: Surroundings) -> None:
+    writer = BackgroundWriter(logger=logging.getLogger("test"), recover=lambda: None, lanes=8, pauses=())
+    place.works = False
+    for number in range(6):
+        writer.submit(place.write(subject=f"t{number}", covers=True))
+    settle(writer, place, 6)
+    place.works = True
+    assert writer.missing == 6
+    writer.submit(place.write(1, subject="another"))
+    settle(writer, place, 13)
+    assert writer.missing == 0
+    assert writer.close(1.0) == 0

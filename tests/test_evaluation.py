@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics.functional import classification as tm
 
 from trainables.evaluation import Share, binary_metrics, classification_metrics
-from trainables.frozen import LogisticRegression, knn_top1
+from trainables.frozen import LogisticRegression, knn_predictions, share_right
 
 BINARY = {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"}
 
@@ -191,14 +191,14 @@ def test_knn_equals_the_slow_oracle(neighbours: int, temperature: float) -> None
     options: dict[str, Any] = {"classes": 4, "neighbours": neighbours, "temperature": temperature}
     expected = slow_knn(train, held_out, **options)
     assert 0.3 < expected < 1.0
-    assert knn_top1(train, held_out, **options) == pytest.approx(expected)
+    assert share_right(knn_predictions(train, held_out, **options), held_out) == pytest.approx(expected)
     scaled = Share(held_out.features * 7.0, held_out.targets, held_out.total)
-    assert knn_top1(train, scaled, **options) == pytest.approx(expected)
+    assert share_right(knn_predictions(train, scaled, **options), scaled) == pytest.approx(expected)
 
 
 def test_knn_finds_the_images_themselves() -> None:
     train = clusters(0, 50)
-    assert knn_top1(train, train, classes=4, neighbours=1, temperature=0.07) == 1.0
+    assert share_right(knn_predictions(train, train, classes=4, neighbours=1, temperature=0.07), train) == 1.0
 
 
 def test_knn_at_a_small_temperature_still_votes() -> None:
@@ -206,7 +206,9 @@ def test_knn_at_a_small_temperature_still_votes() -> None:
     train, held_out = clusters(0, 90), clusters(1, 60)
     small = [Share(part.features.float(), part.targets, part.total) for part in (train, held_out)]
     options: dict[str, Any] = {"classes": 4, "neighbours": 20, "temperature": 0.0005}
-    assert knn_top1(small[0], small[1], **options) == pytest.approx(slow_knn(train, held_out, **options))
+    assert share_right(knn_predictions(small[0], small[1], **options), small[1]) == pytest.approx(
+        slow_knn(train, held_out, **options)
+    )
 
 
 def moments(train: Share) -> tuple[Tensor, Tensor]:

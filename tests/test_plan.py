@@ -157,7 +157,7 @@ def test_points_are_listed_and_not_crossed() -> None:
     ("assignments", "workers", "message"),
     [
         ({"batch_size": [2048]}, 1, r"batch_size: 2048 is larger than the 1211 train images of digits"),
-        ({}, 3, r"batch_size: 64 is not divisible by 3 workers; .*\nbatch_size: 128 is not divisible by 3"),
+        ({}, 129, r"batch_size: 64 is less than one image for 129 workers; .*\nbatch_size: 128 is less than one"),
         ({"temperature": [0.0]}, 1, r"temperature: must be greater than 0, got 0"),
     ],
 )

@@ -1,24 +1,24 @@
 """Trials on a real Ray cluster of this process: order, failures, lost processes, warm groups."""
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sweep.cluster import _descendants, _runs, connect, quiet
-from sweep.tasks import TrialShape, TrialTask
+from sweep.dispatch import Attempt, Dispatcher, Rules
+from sweep.tasks import GO, Failure, Permission, TrialShape, TrialTask
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.trial_files import EpochRecord, FailureRecord
+from trainables.trial_files import EpochRecord
 
 ONE, TWO = TrialShape(workers=1, threads=1, use_gpu=False), TrialShape(workers=2, threads=1, use_gpu=False)
 
@@ -29,19 +29,34 @@ class Diary:
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.records: dict[str, list[EpochRecord]] = {}
-        self.failures: dict[str, FailureRecord] = {}
+        self.failures: dict[str, Failure] = {}
+
+    def may_start(self, task: TrialTask) -> Permission:
+        return GO
 
     def started(self, task: TrialTask) -> None:
         self.events.append(("started", task.name))
 
-    def epoch(self, task: TrialTask, record: EpochRecord) -> None:
+    def placed(self, task: TrialTask, hosts: list[str]) -> None:
+        assert len(hosts) == task.shape.workers
+
+    def noted(self, task: TrialTask, note: str) -> None:
+        self.events.append(("noted", task.name, note))
+
+    def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
         self.events.append(("epoch", task.name, record.epoch))
         self.records.setdefault(task.name, []).append(record)
 
     def finished(self, task: TrialTask) -> None:
         self.events.append(("finished", task.name))
 
-    def failed(self, task: TrialTask, failure: FailureRecord) -> None:
+    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+        self.events.append(("retried", task.name, failure.kind))
+
+    def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
+        self.events.append(("stopped", task.name, why))
+
+    def failed(self, task: TrialTask, failure: Failure) -> None:
         self.events.append(("failed", task.name))
         self.failures[task.name] = failure
 
@@ -60,22 +75,25 @@ class Sweep:
     def __init__(self, folder: Path, store: Path) -> None:
         self.folder, self.store = folder, store
 
-    def task(self, name: str, fake: str = "counts", epochs: int = 2) -> TrialTask:
-        return TrialTask(
-            trial_id=f"id-{name}",
-            name=name,
-            config={"epochs": epochs, "dataset": "digits"},
-            store_address=str(self.store),
-            fingerprint=ImageStore(self.store).fingerprint,
-            files_address=str(self.folder / "trials" / name),
-            entry=f"fake_trainables:{fake}",
-        )
+    def task(self, name: str, fake: str = "counts", epochs: int = 2, **changes: Any) -> TrialTask:
+        fields: dict[str, Any] = {
+            "shape": ONE,
+            "trial_id": f"id-{name}",
+            "name": name,
+            "config": {"epochs": epochs, "dataset": "digits"},
+            "store_address": str(self.store),
+            "fingerprint": ImageStore(self.store).fingerprint,
+            "files_address": str(self.folder / "trials" / name),
+            "entry": f"fake_trainables:{fake}",
+        }
+        return TrialTask(**{**fields, **changes})
 
-    def run(self, *tasks: TrialTask, shape: TrialShape = ONE, max_concurrent: int = 1, listener: Any = None) -> Diary:
+    def run(self, *tasks: TrialTask, listener: Any = None, **rules: Any) -> Diary:
         from sweep.tuner import run_trials
 
         diary = Diary() if listener is None else listener
-        run_trials(tasks, shape=shape, max_concurrent=max_concurrent, log_dir=self.folder / "logs", listener=diary)
+        self.dispatcher = Dispatcher(tasks, diary, rules=Rules(**{"max_concurrent": 1, "max_failures": 1, **rules}))
+        run_trials(self.dispatcher, log_dir=self.folder / "logs")
         return diary
 
 
@@ -125,8 +143,8 @@ def test_trials_run_in_order_and_failures_stay_with_their_trial(sweep: Sweep) ->
         "h-done": "counts",
     }
     tasks = {name: sweep.task(name, fake) for name, fake in fakes.items()}
-    tasks["e-bad"] = dataclasses.replace(tasks["e-bad"], config={"temperature": 0.0})
-    tasks["h-done"] = dataclasses.replace(tasks["h-done"], files_address=tasks["a"].files_address)
+    tasks["e-bad"] = sweep.task("e-bad", config={"temperature": 0.0, "epochs": 2})
+    tasks["h-done"] = sweep.task("h-done", files_address=tasks["a"].files_address)
     diary = sweep.run(*tasks.values())
 
     assert list(dict.fromkeys(event[1] for event in diary.events if event[0] == "started")) == list(fakes)
@@ -142,56 +160,121 @@ def test_trials_run_in_order_and_failures_stay_with_their_trial(sweep: Sweep) ->
     }
     assert diary.failures["c-diverges"].message == "the loss is nan at step 7"
     assert "temperature" in diary.failures["e-bad"].message
-    log = sweep.folder / "logs" / "b-raises.log"
-    assert diary.failures["b-raises"].message == f"LookupError: no such thing; log: {log}"
-    assert "fake_trainables.py" in log.read_text()
+    assert diary.failures["b-raises"].message == "given up after 2 attempts: LookupError: no such thing"
+    assert "fake_trainables.py" in diary.failures["b-raises"].log
+    advice = diary.failures["d-runs-out"].message
+    assert "Tried to allocate 2 GiB" in advice
+    for way in ("--workers 2: ", "--set precision=bf16: ", "--set batch_size=128: "):
+        assert way in advice
 
     # Lost with the process that ran the trials before, tried again, resumed.
     assert [record.epoch for record in diary.records["f-killed"]] == [1, 2]
+    assert ("retried", "f-killed", "crash") in diary.events
     assert diary.processes("f-killed")[0] == diary.processes("a")[0]
-    assert diary.processes("f-killed")[1] == diary.processes("g")[0] != diary.processes("a")[0]
+    assert diary.processes("f-killed")[1] != diary.processes("a")[0]
 
 
-def test_what_a_listener_raises_comes_out_at_the_end(ray_cluster: None, tmp_path: Path, store: Path) -> None:
-    from sweep.relay import Relay
+def test_what_a_dead_actor_holds_is_freed_and_nothing_else(ray_cluster: None) -> None:
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
 
+    from sweep.warm_group import free_orphans
+
+    @ray.remote(num_cpus=0)
+    class Holder:
+        def hold(self) -> str:
+            self.group = placement_group([{"trial_driver": 1}])
+            assert self.group.wait(30)
+            return str(self.group.id.hex())
+
+    dying, living = Holder.remote(), Holder.remote()  # type: ignore[attr-defined]
+    orphan, kept = ray.get([dying.hold.remote(), living.hold.remote()])
+    own = placement_group([{"trial_driver": 1}])
+    assert own.wait(30)
+    free_orphans()
+    assert placement_groups() == ["CREATED"] * 3
+    ray.kill(dying)
+    deadline = time.monotonic() + 30
+    while len(placement_groups()) == 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        free_orphans()
+    from ray.util import placement_group_table
+
+    table = {key: group["state"] for key, group in placement_group_table().items()}
+    assert (table[orphan], table[kept], table[own.id.hex()]) == ("REMOVED", "CREATED", "CREATED")
+    remove_placement_group(own)
+    ray.kill(living)
+    while placement_groups() and time.monotonic() < deadline:
+        time.sleep(0.1)
+        free_orphans()
+    assert placement_groups() == []
+
+
+def test_what_a_listener_raises_comes_out_at_the_end(store: Path, tmp_path: Path) -> None:
     class Clumsy(Diary):
         def started(self, task: TrialTask) -> None:
             raise OSError("disk full")
 
-    task, diary = Sweep(tmp_path, store).task("a"), Clumsy()
-    relay = Relay([task], tmp_path, diary)
-    trial: Any = SimpleNamespace(trial_id="1", config={"task": task.to_json()})
-    relay.on_trial_start(0, [trial], trial)
-    relay.on_trial_complete(1, [trial], trial)
+    diary = Clumsy()
+    dispatcher = Dispatcher([Sweep(tmp_path, store).task("a")], diary)
+    attempt = dispatcher.next()
+    assert isinstance(attempt, Attempt)
+    dispatcher.started(attempt)
+    dispatcher.ended(attempt)
     assert diary.events == [("finished", "a")]
-    assert relay.unfinished() == []
+    assert dispatcher.over
     with pytest.raises(OSError, match="disk full"):
-        relay.raise_first_error()
+        dispatcher.raise_first_error()
 
 
-@pytest.mark.slow
-def test_a_trial_that_always_dies_fails_and_the_next_runs(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.tuner.MAX_RETRIES", 1)
-    diary = sweep.run(sweep.task("dies", "always_killed"), sweep.task("next"))
-    assert diary.failures["dies"].kind == "crash"
-    assert "given up after 2 attempts" in diary.failures["dies"].message
+def test_a_hung_trial_is_ended_and_tried_again(sweep: Sweep) -> None:
+    diary = sweep.run(sweep.task("hangs", "hangs_once", hang_seconds=1.0), sweep.task("next"))
+    assert diary.of("hangs") == [
+        ("started", "hangs"),
+        ("epoch", "hangs", 1),
+        ("retried", "hangs", "hung"),
+        ("started", "hangs"),
+        ("epoch", "hangs", 2),
+        ("finished", "hangs"),
+    ]
     assert ("finished", "next") in diary.events
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_the_trials_and_propagates(sweep: Sweep) -> None:
-    class Impatient(Diary):
-        def epoch(self, task: TrialTask, record: EpochRecord) -> None:
-            super().epoch(task, record)
-            if record.epoch == 1:
-                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_a_frozen_process_is_found_from_outside(sweep: Sweep) -> None:
+    diary = sweep.run(sweep.task("freezes", "freezes_once", hang_seconds=4.0))
+    assert ("retried", "freezes", "hung") in diary.events
+    assert diary.events[-1] == ("finished", "freezes")
 
-    diary = Impatient()
-    with pytest.raises(KeyboardInterrupt):
-        sweep.run(sweep.task("long", "dawdles", epochs=50), sweep.task("never"), listener=diary)
+
+@pytest.mark.slow
+def test_a_trial_that_always_dies_fails_and_the_next_runs(sweep: Sweep) -> None:
+    diary = sweep.run(sweep.task("dies", "always_killed"), sweep.task("next"))
+    assert diary.failures["dies"].kind == "crash"
+    said = diary.failures["dies"].message
+    assert said.startswith("given up after 2 attempts: The actor is dead because its worker process has died")
+    assert "common causes" not in said
+    assert ("finished", "next") in diary.events
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_after_the_epoch_and_twice_at_once(sweep: Sweep) -> None:
+    class Impatient(Diary):
+        def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
+            super().epoch(task, record, durable)
+            if record.epoch == 1:
+                for pause in pauses:
+                    threading.Timer(pause, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    pauses = [0.3]
+    diary = sweep.run(sweep.task("long", "dawdles", epochs=50), sweep.task("never"), listener=Impatient())
+    assert diary.of("long")[-2:] == [("epoch", "long", 2), ("stopped", "long", "interrupted")]
     assert ("started", "never") not in diary.events
-    assert len(diary.records["long"]) < 5
+    assert [task.name for task in sweep.dispatcher.waiting] == ["long", "never"]
+
+    pauses = [0.3, 0.5]
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(sweep.task("longer", "dawdles", epochs=50), listener=Impatient())
 
 
 @pytest.mark.slow
@@ -205,25 +288,36 @@ def test_a_warm_group_runs_trial_after_trial_until_it_breaks(sweep: Sweep) -> No
         "f": "counts",
         "g-killed": "killed_once",
         "h": "counts",
+        "i-hangs": "hangs_once",
     }
-    diary = sweep.run(*(sweep.task(name, fake) for name, fake in fakes.items()), shape=TWO)
-    assert [event[1] for event in diary.events if event[0] in ("finished", "failed")] == list(fakes)
+    tasks = [sweep.task(name, fake, shape=TWO, hang_seconds=5.0) for name, fake in fakes.items()]
+    diary = sweep.run(*tasks, max_failures=1)
+    ended = [event[1] for event in diary.events if event[0] in ("finished", "failed")]
+    assert sorted(ended) == sorted(fakes)
     kinds = {name: failure.kind for name, failure in diary.failures.items()}
     assert kinds == {"c-diverges": "non_finite_loss", "e-raises": "crash"}
-    assert diary.failures["e-raises"].message.startswith("LookupError: no such thing; log: ")
+    assert diary.failures["e-raises"].message == "given up after 2 attempts: LookupError: no such thing"
+    assert ("retried", "g-killed", "crash") in diary.events
+    assert ("retried", "i-hangs", "hung") in diary.events
 
-    # One group until a rank raises, the next until a rank is killed, then a third that resumes.
-    groups = [("a", "b", "c-diverges", "d", "e-raises"), ("f",), ("h",)]
-    seen: set[float] = set()
-    for names in groups:
-        processes = {rank: {process for name in names for process in diary.processes(name, rank)} for rank in (0, 1)}
-        assert [len(processes[rank]) for rank in (0, 1)] == [1, 1]
-        assert len(processes[0] | processes[1]) == 2
-        assert not seen & (processes[0] | processes[1])
-        seen |= processes[0] | processes[1]
-    assert [record.epoch for record in diary.records["g-killed"]] == [1, 2]
-    assert diary.processes("g-killed") == diary.processes("f")[:1] + diary.processes("h")[:1]
+    # One group until a rank raises.
+    names = ("a", "b", "c-diverges", "d")
+    processes = {rank: {process for name in names for process in diary.processes(name, rank)} for rank in (0, 1)}
+    assert [len(processes[rank]) for rank in (0, 1)] == [1, 1]
+    assert len(processes[0] | processes[1]) == 2
+    for name in ("g-killed", "i-hangs"):
+        assert [record.epoch for record in diary.records[name]] == [1, 2]
+        first, second = diary.processes(name)
+        assert first != second
     assert placement_groups() == []
+
+
+@pytest.mark.slow
+def test_more_trials_than_fit_take_turns(sweep: Sweep) -> None:
+    """Two drivers may start at once, the machine has room for one group of two workers."""
+    tasks = [sweep.task(f"t{number}", shape=TWO) for number in range(4)]
+    diary = sweep.run(*tasks, max_concurrent=2)
+    assert sorted(event[1] for event in diary.events if event[0] == "finished") == [task.name for task in tasks]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from sweep.compare import Result, compare, load, result_of
+from sweep.compare import compare
 from sweep.records import SweepStorage
+from sweep.results import Result, result_of
 from sweep.run import main
+from trainables.config import SimCLRConfig
 from trainables.data.prepare import prepare
+from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
+from trainables.metric_names import OF_THE_MACHINE
+from trainables.simclr import train
 from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.trial_files import EpochRecord, TrialFiles
 
 TINY = (
     *("--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "max_train_images=128", "--set", "max_test_images=64"),
@@ -52,7 +58,12 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"assignments": ["epochs=many"]}, r"epochs: must be a valid integer.*'many'"),
         ({"assignments": ["temperature=0"]}, r"temperature: must be greater than 0, got 0"),
         ({"assignments": ["batch_size=4096"]}, r"batch_size: 4096 is larger than the 1211 train images of digits"),
-        ({"workers": 3}, r"batch_size: 64 is not divisible by 3 workers"),
+        ({"workers": "65"}, r"batch_size: 64 is less than one image for 65 workers"),
+        ({"workers": "2:1"}, r"--workers '2:1': the most must be above the least"),
+        ({"workers": "two"}, r"--workers 'two': give a number, or the least and the most as in 2:8"),
+        ({"gpu_hours": 0.0}, r"--gpu-hours: must be above 0, got 0"),
+        ({"space": None}, r"--space: name a search space, or --resume a sweep"),
+        ({"resume": "nope"}, r"--storage .*: no sweep here"),
         ({"assignments": ["dataset=nothing"]}, r"dataset: 'nothing' is unknown; known: digits, tiny_imagenet"),
         (
             {"assignments": ["dataset=eurosat"]},
@@ -61,11 +72,11 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"assignments": ["positive=round"]}, r"positive 'round': neither a rule nor a class of digits"),
         ({"storage": "/proc/nowhere"}, r"--storage /proc/nowhere: can't be written"),
         ({"tracking_uri": "http://127.0.0.1:9"}, r"tracking URI 'http://127.0.0.1:9'.*can't be used"),
-        ({"workers": 64}, r"--workers 64: needs 64 cores"),
+        ({"workers": "64"}, r"--workers 64: needs 64 cores"),
         ({"assignments": ["precision=tf32"], "device": "cpu"}, r"precision: 'tf32' needs GPUs, the trials run on CPUs"),
-        ({"device": "gpu", "workers": 64}, r"--workers 64: needs 64 GPUs, there are \d+"),
+        ({"device": "gpu", "workers": "64"}, r"--workers 64: needs 64 GPUs, there are \d+"),
         ({"address": "127.0.0.1:9"}, r"address '127.0.0.1:9': no Ray cluster answers there"),
-        ({"name": "a/b"}, r"--name 'a/b': use letters"),
+        ({"name": "a/b"}, r"sweep 'a/b': use letters"),
     ],
 )
 def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -86,8 +97,16 @@ def test_bad_input_exits_with_2_and_without_a_traceback(tmp_path: Path) -> None:
 
 
 def final(storage: SweepStorage, name: str) -> dict[str, Result]:
-    record = load(storage, name)
+    record = storage.record(name)
     return {entry.name: result_of(storage.trial(entry.trial_id)) for entry in record.trials}
+
+
+def assert_alike(ours: list[EpochRecord], theirs: list[EpochRecord]) -> None:
+    """Compare to the last bit."""
+    for mine, other in zip(ours, theirs, strict=True):
+        for name, value in mine.metrics.items():
+            if name not in OF_THE_MACHINE:
+                assert other.metrics[name] == value, name
 
 
 def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: Path) -> None:
@@ -97,11 +116,21 @@ def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: P
     results = final(storage, "quickstart")
     assert len(results) == 4
     assert {result.status for result in results.values()} == {"finished"}
-    (table,) = compare(load(storage, "quickstart"), lambda trial_id: result_of(storage.trial(trial_id)))
+    (table,) = compare(storage.record("quickstart"), lambda entry: result_of(storage.trial_of(entry)))
     assert table.axes == ("temperature",)
     assert {row.label for row in table.baselines} == {"untrained encoder", "raw pixels"}
     assert "raw pixels" in first.stdout
     assert "sqlite:///" in first.stdout
+    entry = next(entry for entry in storage.record("quickstart").trials if entry.baseline is None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    files = TrialFiles(Storage.at(tmp_path / "alone"))
+    config = SimCLRConfig.parse(entry.config)
+    assert_alike(
+        storage.trial_of(entry).epochs(),
+        list(train(config, store=ImageStore.open("digits"), files=files, device=torch.device("cpu"))),
+    )
+    torch.set_num_threads(threads)
 
     again = sweep_run(tmp_path, "--space", "quickstart", *TINY)
     assert again.returncode == 0, again.stderr
@@ -110,19 +139,13 @@ def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: P
 
     taken = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.1")
     assert taken.returncode == 2
-    assert "--name quickstart: taken by another plan of space quickstart" in taken.stderr
-
-
-@pytest.mark.slow
-def test_a_failed_trial_leaves_its_neighbours_alone(data: Path, tmp_path: Path) -> None:
-    diverging = (*TINY, "--set", "temperature=0.5", "--set", "base_learning_rate=3,1e30", "--name", "diverging")
-    done = sweep_run(tmp_path, "--space", "quickstart", *diverging, "--workers", "2")
-    assert done.returncode == 1, done.stderr
-    storage = SweepStorage(tmp_path / ".sweep")
-    by_rate = {name: result for name, result in final(storage, "diverging").items() if "base_learning_rate" in name}
-    assert sorted(result.status for result in by_rate.values()) == ["failed", "finished"]
-    assert "non_finite_loss: the loss is nan" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    old, new = (entry.name for entry in storage.record("quickstart").trials if entry.baseline is None), "t0.1"
+    for line in (
+        *(f"error: - {name} (" for name in old),
+        f"error: + digits-b32-{new}-",
+        "--resume quickstart --extend",
+    ):
+        assert line in taken.stderr
 
 
 @pytest.mark.slow
@@ -130,7 +153,7 @@ def test_smoke_marks_everything(data: Path, tmp_path: Path) -> None:
     done = sweep_run(tmp_path, "--space", "quickstart", "--smoke")
     assert done.returncode == 0, done.stderr
     assert "SMOKE RUN" in done.stdout
-    record = load(SweepStorage(tmp_path / ".sweep"), "quickstart-smoke")
+    record = SweepStorage(tmp_path / ".sweep").record("quickstart-smoke")
     assert record.smoke
     from mlflow import MlflowClient
 
@@ -152,28 +175,25 @@ def assignments_of(config: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ray_and_the_command_line_give_the_same_metrics(data: Path, tmp_path: Path, workers: int) -> None:
-    """A trial on Ray, alone, and under torchrun: same id, same numbers to the last bit."""
-    done = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.5", "--workers", str(workers))
+def test_ray_and_torchrun_give_the_same_metrics(data: Path, tmp_path: Path) -> None:
+    """A trial of two workers on Ray and under torchrun: same id, same numbers to the last bit."""
+    done = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.5", "--workers", "2")
     assert done.returncode == 0, done.stderr
     storage = SweepStorage(tmp_path / ".sweep")
-    (entry,) = (entry for entry in load(storage, "quickstart").trials if entry.baseline is None)
-    program = [sys.executable, "-m"]
-    if workers > 1:
-        program += ["torch.distributed.run", "--nproc-per-node", str(workers), "-m"]
-    alone = subprocess.run(
-        [*program, "trainables.simclr", "--threads", "1", "--output", "alone", *assignments_of(entry.config)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    (entry,) = (entry for entry in storage.record("quickstart").trials if entry.baseline is None)
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    for _ in range(2):  # once more where PyTorch's own threads abort a process: see process_group.on_ranks
+        alone = subprocess.run(
+            [*program, "trainables.simclr", "--threads", "1", "--output", "alone", *assignments_of(entry.config)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if "SIGABRT" not in alone.stderr:
+            break
     assert alone.returncode == 0, alone.stderr
     theirs = TrialFiles(Storage.at(tmp_path / "alone" / entry.trial_id)).epochs()
-    for mine, other in zip(storage.trial(entry.trial_id).epochs(), theirs, strict=True):
-        for name, value in mine.metrics.items():
-            if name != "train/images_per_second":
-                assert other.metrics[name] == value, name
+    assert_alike(storage.trial(entry.trial_id).epochs(), theirs)

@@ -1,22 +1,27 @@
 """MLflow rebuilt from a sweep's records: into an empty store, twice, and for a sweep that isn't done."""
 
+import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import mlflow
 import pytest
 import torch
 
-from sweep.compare import load
+from sweep.desk import Desk
 from sweep.plan import Plan, make_plan
 from sweep.records import SweepStorage, describe
 from sweep.sizes import size_of
 from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.tasks import Failure
 from sweep.track import main, replay
 from sweep.tracking import Tracker
+from trainables.backlog import Backlog
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.simclr import train
+from trainables.trial_files import AttemptRecord
 
 SPACE = SearchSpace(
     name="small",
@@ -39,12 +44,13 @@ SPACE = SearchSpace(
 )
 
 
-@pytest.fixture
-def sweep(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, SweepStorage]:
+@pytest.fixture(scope="module")
+def trained(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
     """A sweep of which the pixels and one setting are finished, and the other one stopped after an epoch."""
-    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    plan, storage = make_plan(SPACE, assignments={}, size_of=size_of), SweepStorage(tmp_path / "storage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEP_DATA", str(store.path.parent))
+        plan = make_plan(SPACE, assignments={}, size_of=size_of)
+    storage = SweepStorage(folder := tmp_path_factory.mktemp("trained"))
     storage.write_sweep(describe(plan, name="mine", command="python -m sweep.run", commit=None, versions={"x": "1"}))
     for number, trial in enumerate(plan.trials):
         files = storage.trial(trial.trial_id)
@@ -54,7 +60,19 @@ def sweep(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         else:
             next(records)
             records.close()
-    return plan, storage
+    return plan, folder
+
+
+@pytest.fixture
+def sweep(
+    trained: tuple[Plan, Path], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Plan, SweepStorage]:
+    """Its plan, and a copy of its storage."""
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    plan, folder = trained
+    shutil.copytree(folder, tmp_path / "storage")
+    return plan, SweepStorage(tmp_path / "storage")
 
 
 def shown(uri: str) -> dict[str, Any]:
@@ -76,7 +94,7 @@ def history(uri: str, run: Any) -> dict[tuple[str, int], float]:
 
 def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepStorage], tmp_path: Path) -> None:
     plan, storage = sweep
-    record = load(storage, "mine")
+    record = storage.record("mine")
     uri = f"sqlite:///{tmp_path / 'fresh.db'}"
     for _ in range(2):  # twice is once
         tracker = Tracker.open(uri, storage=tmp_path)
@@ -93,10 +111,19 @@ def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepSt
             if value == value
         }
         assert history(uri, run) == pytest.approx(expected)
-        assert run.data.tags["sweep.status"] == ("finished" if files.final() else "stopped")
+        assert run.data.tags["sweep.status"] == ("finished" if files.final() else "interrupted")
         assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["digits"]
     assert runs["mine"].data.tags["sweep.status"] == "interrupted"
     assert runs["mine"].data.tags["sweep.selected_on"] == "validation"
+
+    last = plan.trials[-1]
+    storage.write_stopped("mine", last.trial_id, "asked to stop", Backlog())
+    tracker = Tracker.open(uri, storage=tmp_path)
+    replay(record, storage, tracker)
+    assert tracker.close(60.0) == 0
+    runs = shown(uri)
+    assert runs[last.name].data.tags["sweep.status"] == "stopped"
+    assert runs["mine"].data.tags["sweep.status"] == "finished"
 
 
 def test_the_command_says_what_it_wrote(
@@ -116,4 +143,45 @@ def test_trials_without_a_record_are_named(sweep: tuple[Plan, SweepStorage], tmp
     assert replay(record, empty, tracker) == [trial.name for trial in plan.trials]
     assert tracker.close(60.0) == 0
     with pytest.raises(BadInputError, match="no sweep here"):
-        load(empty, "mine")
+        empty.record("mine")
+
+
+def test_a_trial_whose_sweep_was_killed_after_its_last_word_is_recorded_as_finished(
+    sweep: tuple[Plan, SweepStorage],
+) -> None:
+    _, storage = sweep
+    record = storage.record("mine")
+    finished = [entry for entry in record.trials if storage.trial_of(entry).final() is not None]
+    entry = next(entry for entry in finished if entry.baseline is None)
+    files = storage.trial_of(entry)
+    final, epochs = files.final(), files.epochs()
+    assert final is not None
+    begun = AttemptRecord(number=1, sweep="mine", started_ms=epochs[0].time_ms - 1)
+    files.write_attempt(begun)
+    desk = Desk("mine", storage, MagicMock(), MagicMock(), MagicMock())
+    assert desk.reuse(entry)
+    (attempt,) = files.attempts()
+    assert (attempt.outcome, attempt.ended_ms, attempt.message) == ("finished", final.time_ms, "")
+    assert (attempt.first_epoch, attempt.last_epoch) == (1, len(epochs))
+    files.write_attempt(begun.model_copy(update={"sweep": "another"}))
+    assert desk.reuse(entry)
+    assert files.attempts()[0].outcome == "running", "another sweep may be about to say so itself"
+
+
+def test_a_trial_that_failed_before_it_began_is_shown(sweep: tuple[Plan, SweepStorage], tmp_path: Path) -> None:
+    _, storage = sweep
+    record = storage.record("mine")
+    entry = next(entry for entry in record.trials if entry.baseline is None)
+    uri = f"sqlite:///{tmp_path / 'fresh.db'}"
+    tracker = Tracker.open(uri, storage=tmp_path)
+    tracker.start_sweep(record)
+    desk = Desk("mine", storage, tracker, MagicMock(), MagicMock())
+    desk.expect([entry])
+    place = storage.storage.child(f"trials/{entry.folder}").address()
+    task = MagicMock(trial_id=entry.trial_id, files_address=place, name=entry.name)
+    storage.trial_of(entry).storage.delete("final.json")
+    desk.failed(task, Failure(Failure.CRASH, "no process came up"))
+    assert tracker.close(60.0) == 0
+    run = shown(uri)[entry.name]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["sweep.failure_message"] == "no process came up"

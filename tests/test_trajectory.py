@@ -111,7 +111,7 @@ def assert_same_end(found: TrialFiles, expected: TrialFiles) -> None:
     for mine, theirs in zip(expected.epochs(), found.epochs(), strict=True):
         assert mine.metrics.keys() == theirs.metrics.keys()
         for name, value in mine.metrics.items():
-            if name != names.IMAGES_PER_SECOND:
+            if name not in names.OF_THE_MACHINE:
                 assert theirs.metrics[name] == pytest.approx(value, rel=tolerance(name), abs=1e-9), (mine.epoch, name)
     weights = [files.load_checkpoint(SMALL.epochs, torch.device("cpu"))["model"] for files in (found, expected)]
     assert largest_difference(*weights) <= AGREEMENT
@@ -124,9 +124,9 @@ def one_worker(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> T
     return files_in(folder)
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_workers_follow_one_trajectory(world: int, one_worker: TrialFiles, store: ImageStore, tmp_path: Path) -> None:
-    """Batch 20 straddles epochs of 50, 31 test images leave uneven shares, and all must count exactly once."""
+    """Batch 20 straddles epochs of 50 and three don't divide it; 31 test images must count exactly once."""
     on_ranks(world, tmp_path, _train_double, str(store.path), str(tmp_path / "trial"), SMALL)
     several = files_in(tmp_path / "trial")
     assert_same_end(several, one_worker)
@@ -183,17 +183,16 @@ def _state(trial: Trial) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_every_step_of_a_wide_encoder_is_the_same_on_several_workers(store: ImageStore, tmp_path: Path) -> None:
+def test_every_step_of_a_wide_encoder_is_the_same_on_two_workers(store: ImageStore, tmp_path: Path) -> None:
     """At full width and through the peak of the learning rate; every rank is compared, and prints its figures."""
     _follow(str(store.path), WIDE, torch.float64, str(tmp_path))
-    for world in (2, 4):
-        on_ranks(world, tmp_path, _follow, str(store.path), WIDE, torch.float64, str(tmp_path))
-        for rank in range(world):
-            differences = json.loads((tmp_path / f"differences-{world}-{rank}.json").read_text())
-            print(f"rank {rank} of {world}, after steps {SNAPSHOTS}: {differences}")
-            assert set(differences) == {"gradient", "parameter", "buffer", "momentum", "loss"}
-            for kind, values in differences.items():
-                assert np.max(values) <= AGREEMENT, (world, rank, kind, values)
+    on_ranks(2, tmp_path, _follow, str(store.path), WIDE, torch.float64, str(tmp_path))
+    for rank in range(2):
+        differences = json.loads((tmp_path / f"differences-2-{rank}.json").read_text())
+        print(f"rank {rank} of 2, after steps {SNAPSHOTS}: {differences}")
+        assert set(differences) == {"gradient", "parameter", "buffer", "momentum", "loss"}
+        for kind, values in differences.items():
+            assert np.max(values) <= AGREEMENT, (rank, kind, values)
     for file in tmp_path.glob("after-*.pt"):
         file.unlink()  # half a gigabyte, and pytest keeps folders
 

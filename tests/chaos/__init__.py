@@ -1,0 +1,1 @@
+"""Faults at random moments over small real sweeps: `make chaos`."""

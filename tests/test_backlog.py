@@ -1,0 +1,125 @@
+"""Writes to a storage that goes away and comes back."""
+
+import functools
+import time
+from pathlib import Path
+
+import pytest
+from process_group import single_thread
+from small_trials import CPU, changed
+
+from trainables.backlog import Backlog
+from trainables.data.prepare import prepare
+from trainables.data.store import ImageStore
+from trainables.errors import StorageAwayError
+from trainables.simclr import train
+from trainables.storage import Storage
+from trainables.trial_files import EpochRecord, FailureRecord, TrialFiles
+
+QUICK = (0.01,)
+
+
+class Shelf:
+    """A place that can be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.written: list[str] = []
+
+    def put(self, name: str) -> None:
+        if self.away:
+            raise OSError(5, "the shelf is away")
+        self.written.append(name)
+
+
+def test_what_is_due_is_caught_up_in_order_and_only_the_newest_of_a_name() -> None:
+    shelf, backlog = Shelf(), Backlog(QUICK)
+    backlog.write("a", lambda: shelf.put("a"))
+    shelf.away = True
+    for name, content in [("record 1", "first"), ("checkpoint", "old"), ("record 2", "second"), ("checkpoint", "new")]:
+        backlog.write(name, functools.partial(shelf.put, content))
+    assert backlog.waiting == 3
+    assert "the shelf is away" in backlog.error
+    with pytest.raises(StorageAwayError, match=r"3 files could not be written for 0 s, record 1 first: .*away"):
+        backlog.flush(0.05)
+    shelf.away = False
+    backlog.flush(5.0)
+    assert shelf.written == ["a", "first", "second", "new"]
+    assert backlog.waiting == 0
+    backlog.write("z", lambda: shelf.put("z"))
+    assert shelf.written[-1] == "z"
+
+
+def test_other_errors_are_not_kept() -> None:
+    def broken() -> None:
+        raise KeyError("a fault of ours")
+
+    with pytest.raises(KeyError):
+        Backlog(QUICK).write("a", broken)
+
+
+def test_a_trial_trains_on_while_its_storage_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare("digits", root=tmp_path / "stores", fraction=0.2)
+    store = ImageStore(tmp_path / "stores" / "digits")
+    config = changed(epochs=4)
+    with single_thread():
+        calm = TrialFiles(Storage.at(tmp_path / "calm"))
+        expected = list(train(config, store=store, files=calm, device=CPU))
+    writes = Storage.write_stream
+    away = False
+
+    def write_stream(self: Storage, name: str, fill: object) -> None:
+        if away:
+            raise OSError(5, "Input/output error")
+        writes(self, name, fill)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Storage, "write_stream", write_stream)
+    files = TrialFiles(Storage.at(tmp_path / "stormy"), Backlog(QUICK))
+    records: list[EpochRecord] = []
+    with single_thread():
+        for record in train(config, store=store, files=files, device=CPU):
+            records.append(record)
+            away = record.epoch == 2  # during the third epoch
+            if record.epoch == 3:
+                assert files.behind
+    assert not files.behind
+    assert [r.epoch for r in records] == [1, 2, 3, 4]
+    assert len(files.epochs()) == 4
+    assert files.checkpoint_epochs() == [3, 4]
+    assert files.final() is not None
+    for mine, theirs in zip(files.epochs(), expected, strict=True):
+        assert {k: v for k, v in mine.metrics.items() if "per_second" not in k} == {
+            k: v for k, v in theirs.metrics.items() if "per_second" not in k
+        }
+
+
+def test_leaving_a_trial_sees_its_writes_through(tmp_path: Path) -> None:
+    shelf, backlog = Shelf(), Backlog(QUICK)
+    shelf.away = True
+    backlog.write("a", lambda: shelf.put("a"))
+    time.sleep(0.05)
+    shelf.away = False
+    TrialFiles(Storage.at(tmp_path), backlog).flush()
+    assert shelf.written == ["a"]
+
+
+def test_trials_that_share_a_backlog_lose_nothing_to_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of two trials have the same names."""
+    writes, away = Storage.write_stream, True
+
+    def write_stream(self: Storage, name: str, fill: object) -> None:
+        if away:
+            raise OSError(5, "Input/output error")
+        writes(self, name, fill)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Storage, "write_stream", write_stream)
+    backlog = Backlog(QUICK)
+    for name in ("a", "b"):
+        record = FailureRecord(time_ms=1, kind="crash", message=name)
+        TrialFiles(Storage.at(tmp_path / name), backlog).write_failure(record)
+    away = False
+    backlog.flush(5.0)
+    found = [TrialFiles(Storage.at(tmp_path / name)).failure() for name in ("a", "b")]
+    assert [failure and failure.message for failure in found] == ["a", "b"]

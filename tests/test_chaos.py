@@ -1,0 +1,23 @@
+"""The short form of `make chaos`: a few faults, then the same checks."""
+
+from pathlib import Path
+
+import pytest
+
+from trainables.data.prepare import prepare
+
+
+@pytest.mark.slow
+def test_sweeps_survive_faults_and_give_the_undisturbed_numbers(tmp_path: Path) -> None:
+    from chaos.harness import World
+    from chaos.storm import Storm
+
+    prepare("digits", root=tmp_path / "data")
+    world = World(tmp_path, tmp_path / "data")
+    try:
+        storm = Storm(world, seed=7, epochs=6)
+        storm.run(4, workers=(1,))
+    finally:
+        world.close()
+    assert storm.tally.total == 4
+    assert storm.tally.attempts["finished"] >= 6

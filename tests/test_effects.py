@@ -1,0 +1,117 @@
+"""Effects of axes: the sums of squares by hand, their level by simulation, and refusals that say why."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweep.compare import Row, Table, Trial
+from sweep.effects import Effect, Refusal, analysis_of_variance, importance, levels
+from sweep.records import TrialEntry
+from sweep.results import Result
+
+METRIC = "val/knn_top1"
+
+
+def table(
+    cells: Mapping[tuple[Any, ...], Sequence[float]], axes: tuple[str, ...] = ("batch_size", "temperature")
+) -> Table:
+    rows = []
+    for values, results in cells.items():
+        config = dict(zip(axes, values, strict=True))
+        trials = [
+            Trial(
+                TrialEntry(
+                    trial_id=f"{values}{seed}",
+                    name=f"{values}-s{seed}",
+                    stage=0,
+                    baseline=None,
+                    config={**config, "seed": seed},
+                    stands_for={},
+                    steps=1,
+                ),
+                Result("finished", {METRIC: value}, 1, 1.0),
+            )
+            for seed, value in enumerate(results)
+        ]
+        rows.append(Row(tuple(trials), {}))
+    return Table("digits", axes, METRIC, (METRIC,), tuple(rows), ())
+
+
+def test_main_effects_and_interaction_are_the_sums_of_squares() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(0.6, 0.02, (2, 3, 4)) + np.array([0.0, 0.1])[:, None, None]
+    grid = table({(64 * (a + 1), 0.1 * (b + 1)): values[a, b].tolist() for a in range(2) for b in range(3)})
+    effects = analysis_of_variance(grid, METRIC)
+    assert not isinstance(effects, Refusal)
+    mean, cells = values.mean(), values.mean(axis=2)
+    first, second = cells.mean(axis=1) - mean, cells.mean(axis=0) - mean
+    between = cells - mean - first[:, None] - second[None]
+    squares = [12 * (first**2).sum(), 8 * (second**2).sum(), 4 * (between**2).sum()]
+    residual = ((values - cells[..., None]) ** 2).sum()
+    total = ((values - mean) ** 2).sum()
+    assert [effect.axes for effect in effects] == [("batch_size",), ("temperature",), ("batch_size", "temperature")]
+    assert [effect.share for effect in effects] == pytest.approx([part / total for part in squares])
+    expected = [part / freedom / (residual / 18) for part, freedom in zip(squares, (1, 2, 2), strict=True)]
+    assert [effect.statistic for effect in effects] == pytest.approx(expected)
+    assert effects[0].p_value < 1e-6
+    found = levels(grid, METRIC)
+    assert not isinstance(found, Refusal)
+    described = [(level.axis, level.value, level.settings) for level in found[:2]]
+    assert described == [("batch_size", 64, 3), ("batch_size", 128, 3)]
+    assert [level.mean for level in found[:2]] == pytest.approx((first + mean).tolist())
+
+
+def test_axes_without_effect_are_found_in_one_sweep_of_twenty() -> None:
+    random = np.random.default_rng(1)
+    found = 0
+    for _ in range(300):
+        values = random.normal(0.6, 0.02, (2, 2, 3))
+        effects = analysis_of_variance(
+            table({(a, b): values[a, b].tolist() for a, b in itertools.product(range(2), range(2))}), METRIC
+        )
+        assert isinstance(effects[0], Effect)
+        found += effects[0].p_value < 0.05
+    assert 3 <= found <= 28  # 15 expected; four standard errors
+
+
+def test_three_axes_have_three_interactions() -> None:
+    random = np.random.default_rng(2)
+    axes = ("batch_size", "temperature", "epochs")
+    cells = {cell: random.normal(0.5, 0.1, 2).tolist() for cell in itertools.product((1, 2), (3, 4), (5, 6))}
+    effects = analysis_of_variance(table(cells, axes), METRIC)
+    assert not isinstance(effects, Refusal)
+    assert [len(effect.axes) for effect in effects] == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({(1, 1): [0.5], (1, 2): [0.6], (2, 1): [0.5], (2, 2): [0.6]}, "one seed a setting"),
+        ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5, 0.6]}, "not a full grid: 3 of the 4 combinations"),
+        ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5], (2, 2): [0.5, 0.6]}, "from 1 to 2 finished seeds"),
+        ({(1, 1): [0.5, 0.6], (1, 2): [], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]}, "1 of 4 settings have no result"),
+        ({(1, 1): [0.5, 0.5], (1, 2): [0.5, 0.5]}, "all trials have the same value"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_the_reason(cells: dict[tuple[int, ...], list[float]], said: str) -> None:
+    refusal = analysis_of_variance(table(cells), METRIC)
+    assert isinstance(refusal, Refusal)
+    assert said in refusal
+
+
+def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> None:
+    random = np.random.default_rng(3)
+    cells = {
+        (int(batch), float(temperature)): [float(np.log(temperature) ** 2 + 0.01 * random.normal())]
+        for batch, temperature in zip(random.integers(32, 512, 60), random.uniform(0.05, 1.0, 60), strict=True)
+    }
+    shares = importance(table(cells), METRIC)
+    assert not isinstance(shares, Refusal)
+    assert shares["temperature"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1.0)
+    few = importance(table(dict(list(cells.items())[:10])), METRIC)
+    assert isinstance(few, Refusal)
+    assert "importance needs 30" in few

@@ -1,0 +1,186 @@
+"""Intervals cover what they say and tests err as often as they say: against other libraries, and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
+
+from sweep.statistics import (
+    HeldOut,
+    average_precision,
+    balanced_accuracy,
+    candidates_for_best,
+    difference,
+    image_interval,
+    mcnemar,
+    mean_of,
+    roc_auc,
+    seed_interval,
+    share_of,
+    wilson_interval,
+)
+
+
+def within(share: float, expected: float, trials: int) -> bool:
+    """Whether a share of so many simulations is the expected one, within four standard errors."""
+    return abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / trials)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+def test_the_seed_interval_covers_the_mean(seeds: int) -> None:
+    random = np.random.default_rng(seeds)
+    covered = 0
+    for values in random.normal(0.7, 0.02, (4000, seeds)):
+        interval = seed_interval(list(values))
+        assert interval is not None
+        covered += interval.low <= 0.7 <= interval.high
+    assert within(covered / 4000, 0.95, 4000)
+
+
+def test_there_is_no_seed_interval_of_one_seed_and_undefined_values_count_for_nothing() -> None:
+    assert seed_interval([0.5]) is None
+    assert seed_interval([0.5, math.nan]) is None
+    known = seed_interval([0.5, 0.6])
+    assert known is not None
+    assert seed_interval([0.5, math.nan, 0.6]) == known
+    assert tuple(known) == pytest.approx(stats.t.interval(0.95, 1, loc=0.55, scale=0.05))
+
+
+def test_the_wilson_interval_covers_shares_on_the_average_over_them() -> None:
+    shares = np.linspace(0.02, 0.98, 49)
+    intervals = [wilson_interval(count, 60) for count in range(61)]
+    chances = stats.binom.pmf(np.arange(61)[:, None], 60, shares)
+    holds = np.array([[i is not None and i.low <= share <= i.high for share in shares] for i in intervals])
+    assert float((chances * holds).sum(axis=0).mean()) == pytest.approx(0.95, abs=0.01)
+    assert wilson_interval(0, 0) is None
+    nothing_wrong = wilson_interval(60, 60)
+    assert nothing_wrong is not None
+    assert 0.93 < nothing_wrong.low < 0.95
+    assert nothing_wrong.high == 1.0
+
+
+def test_weighted_metrics_are_those_of_images_that_come_several_times() -> None:
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 12, 80) / 12  # with ties
+    positive = random.random(80) < 0.3
+    right = (scores > 0.5) == positive
+    weights = random.integers(0, 4, (5, 80)).astype(np.float64)
+    for row, auc, precision, balanced in zip(
+        weights,
+        roc_auc(scores, positive)(weights),
+        average_precision(scores, positive)(weights),
+        balanced_accuracy(right, positive)(weights),
+        strict=True,
+    ):
+        assert auc == pytest.approx(roc_auc_score(positive, scores, sample_weight=row))
+        assert precision == pytest.approx(average_precision_score(positive, scores, sample_weight=row))
+        assert balanced == pytest.approx(balanced_accuracy_score(positive, scores > 0.5, sample_weight=row))
+    once = np.ones((1, 80))
+    assert share_of(right)(once)[0] == pytest.approx(right.mean())
+    assert mean_of([share_of(right), share_of(~right)])(once)[0] == pytest.approx(0.5)
+    assert difference(share_of(right), share_of(~right))(once)[0] == pytest.approx(2 * right.mean() - 1)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "balanced_accuracy"])
+def test_the_image_interval_covers_the_metric_of_all_images(metric: str) -> None:
+    random = np.random.default_rng(1)
+    separation, negatives, positives = 1.2, 150, 60
+
+    def statistic(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> object:
+        if metric == "balanced_accuracy":
+            return balanced_accuracy((scores > 0.6) == positive, positive)
+        return (roc_auc if metric == "roc_auc" else average_precision)(scores, positive)
+
+    def sample(factor: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        positive = np.arange((negatives + positives) * factor) < positives * factor
+        return random.normal(size=len(positive)) + separation * positive, positive
+
+    many, truth = sample(1000)
+    exact = float(statistic(many, truth)(np.ones((1, len(many))))[0])  # type: ignore[operator]
+    covered, datasets = 0, 250
+    for _ in range(datasets):
+        scores, positive = sample()
+        held_out = HeldOut(positive.astype(np.int64))
+        interval = image_interval(held_out, statistic(scores, positive), resamples=300)  # type: ignore[arg-type]
+        assert interval is not None
+        covered += interval.low <= exact <= interval.high
+    assert 0.90 <= covered / datasets <= 0.985
+
+
+def test_images_of_one_tile_are_drawn_together() -> None:
+    random = np.random.default_rng(2)
+    tiles, each = 40, 25
+    by_tile = by_image = 0
+    for _ in range(200):
+        chance = np.repeat(random.beta(3, 1, tiles), each)
+        right = random.random(tiles * each) < chance
+        number = np.repeat(np.arange(tiles), each) + 7
+        strata = np.zeros(len(right), dtype=np.int64)
+        for interval, is_tiled in (
+            (image_interval(HeldOut(strata, number), share_of(right), resamples=300), True),
+            (image_interval(HeldOut(strata), share_of(right), resamples=300), False),
+        ):
+            assert interval is not None
+            covers = interval.low <= 0.75 <= interval.high
+            by_tile, by_image = by_tile + (covers and is_tiled), by_image + (covers and not is_tiled)
+    assert 0.88 <= by_tile / 200 <= 0.99
+    assert by_image / 200 < 0.8
+    one = HeldOut(np.zeros(9, dtype=np.int64), np.full(9, 3))
+    assert image_interval(one, share_of(np.arange(9) < 5)) is None
+
+
+def test_an_interval_is_the_same_twice_and_an_undefined_metric_has_none() -> None:
+    right = np.arange(50) < 30
+    held_out = HeldOut(np.zeros(50, dtype=np.int64))
+    assert image_interval(held_out, share_of(right)) == image_interval(held_out, share_of(right))
+    assert image_interval(held_out, share_of(right, np.zeros(50, dtype=bool))) is None
+
+
+@pytest.mark.parametrize(("settings", "seeds"), [(6, 3), (6, 10), (10, 3), (10, 10)])
+def test_the_best_drops_out_as_seldom_as_said_and_a_worse_one_often(settings: int, seeds: int) -> None:
+    random = np.random.default_rng(100 * settings + seeds)
+    sweeps = 3000
+    dropped = 0
+    for values in random.normal(0.8, 0.01, (sweeps, settings, seeds)):
+        kept = candidates_for_best(values.tolist())
+        assert kept is not None
+        assert kept[int(values.mean(axis=1).argmax())]
+        dropped += not kept[0]
+    # All settings are equally good, the hardest case: the first is as much the best as any other.
+    assert within(dropped / sweeps, 0.05, sweeps)
+    far = random.normal(0.8, 0.01, (settings, seeds)) - 0.08 * (np.arange(settings) == 2)[:, None]
+    kept = candidates_for_best(far.tolist())
+    assert kept is not None
+    assert not kept[2]
+
+
+def test_who_drops_out_is_who_dunnetts_test_finds_worse() -> None:
+    random = np.random.default_rng(5)
+    for _ in range(12):
+        sizes = random.integers(2, 6, 5)
+        groups = [random.normal(random.uniform(0, 1.5), 1.0, size).tolist() for size in sizes]
+        kept = candidates_for_best(groups)
+        for own, is_kept in enumerate(kept or []):
+            others = [np.array(group) for number, group in enumerate(groups) if number != own]
+            found = stats.dunnett(
+                *others, control=np.array(groups[own]), alternative="greater", random_state=np.random.default_rng(0)
+            )
+            if abs(found.pvalue.min() - 0.05) > 0.002:
+                assert is_kept == (found.pvalue.min() > 0.05)
+
+
+def test_the_best_is_not_looked_for_without_replicates() -> None:
+    assert candidates_for_best([[0.5], [0.6]]) is None
+    assert candidates_for_best([[0.5, 0.6]]) is None
+    assert candidates_for_best([[0.5, 0.5], [0.5, 0.5], [0.4, 0.4]]) == [True, True, False]
+    assert candidates_for_best([[0.5], [0.51, 0.52], [0.1]]) is not None
+
+
+def test_mcnemar_is_the_exact_test_of_the_images_on_which_they_differ() -> None:
+    one = np.array([True] * 12 + [False] * 3 + [True] * 40)
+    other = np.array([False] * 12 + [True] * 3 + [True] * 40)
+    assert mcnemar(one, other) == pytest.approx(stats.binomtest(12, 15).pvalue)
+    assert mcnemar(one, one) == 1.0
