@@ -10,21 +10,21 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
-from sweep.compare import BASELINE_LABELS, load, result_of
+from sweep.compare import BASELINE_LABELS
 from sweep.paths import DEFAULT_STORAGE
 from sweep.records import SweepStorage, TrialEntry
-
-CONFIDENCE = 0.95
+from sweep.results import result_of
+from sweep.statistics import seed_interval
 
 
 def margin(trained: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
     """Return mean and ends of the t-interval of the paired differences; a single baseline value is everyone's pair."""
     differences = np.asarray(trained) - np.asarray(baseline)
-    mean = float(differences.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * stats.sem(differences))
-    return mean, mean - half, mean + half
+    interval = seed_interval(differences.tolist())
+    if interval is None:
+        raise SystemExit("margins need two seeds or more")
+    return float(differences.mean()), *interval
 
 
 def by_seed(entries: Sequence[TrialEntry], metrics: Mapping[str, Mapping[str, float]], name: str) -> list[float]:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--metric", nargs="+", default=["test/knn_top1", "test/linear_top1"])
     options = parser.parse_args()
     storage = SweepStorage(options.storage)
-    sweep = load(storage, options.sweep)
+    sweep = storage.record(options.sweep)
     metrics = {entry.trial_id: result_of(storage.trial(entry.trial_id)).metrics for entry in sweep.trials}
     trained = [entry for entry in sweep.trials if entry.baseline is None]
     for name in options.metric:
