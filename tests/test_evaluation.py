@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn import linear_model
 from sklearn import metrics as sk
+from sklearn.metrics import log_loss
+from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import normalize
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
 from trainables.evaluation import Share, binary_metrics, classification_metrics
-from trainables.frozen import LogisticRegression, knn_predictions, share_right
+from trainables.frozen import LogisticRegression, best_regression, knn_scores, nearest_centroids
 
 BINARY = {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"}
 
@@ -185,20 +188,25 @@ def clusters(seed: int, count: int, *, classes: int = 4, width: int = 5, spread:
     return share(centres[targets] + spread * random.normal(size=(count, width)), targets)
 
 
+def share_right_by_votes(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> float:
+    votes = knn_scores(train, held_out, classes=classes, neighbours=(neighbours,), temperature=temperature)[neighbours]
+    return float((votes.argmax(1) == held_out.targets).double().mean())
+
+
 @pytest.mark.parametrize(("neighbours", "temperature"), [(1, 0.07), (5, 0.07), (20, 0.07), (20, 1.0), (500, 0.5)])
 def test_knn_equals_the_slow_oracle(neighbours: int, temperature: float) -> None:
     train, held_out = clusters(0, 90), clusters(1, 60)
     options: dict[str, Any] = {"classes": 4, "neighbours": neighbours, "temperature": temperature}
     expected = slow_knn(train, held_out, **options)
     assert 0.3 < expected < 1.0
-    assert share_right(knn_predictions(train, held_out, **options), held_out) == pytest.approx(expected)
+    assert share_right_by_votes(train, held_out, **options) == pytest.approx(expected)
     scaled = Share(held_out.features * 7.0, held_out.targets, held_out.total)
-    assert share_right(knn_predictions(train, scaled, **options), scaled) == pytest.approx(expected)
+    assert share_right_by_votes(train, scaled, **options) == pytest.approx(expected)
 
 
 def test_knn_finds_the_images_themselves() -> None:
     train = clusters(0, 50)
-    assert share_right(knn_predictions(train, train, classes=4, neighbours=1, temperature=0.07), train) == 1.0
+    assert share_right_by_votes(train, train, classes=4, neighbours=1, temperature=0.07) == 1.0
 
 
 def test_knn_at_a_small_temperature_still_votes() -> None:
@@ -206,9 +214,42 @@ def test_knn_at_a_small_temperature_still_votes() -> None:
     train, held_out = clusters(0, 90), clusters(1, 60)
     small = [Share(part.features.float(), part.targets, part.total) for part in (train, held_out)]
     options: dict[str, Any] = {"classes": 4, "neighbours": 20, "temperature": 0.0005}
-    assert share_right(knn_predictions(small[0], small[1], **options), small[1]) == pytest.approx(
-        slow_knn(train, held_out, **options)
-    )
+    assert share_right_by_votes(small[0], small[1], **options) == pytest.approx(slow_knn(train, held_out, **options))
+
+
+def test_several_k_are_what_each_gives_alone() -> None:
+    train, held_out = clusters(0, 90), clusters(1, 60)
+    together = knn_scores(train, held_out, classes=4, neighbours=(20, 3, 500), temperature=0.07)
+    for neighbours, scores in together.items():
+        alone = knn_scores(train, held_out, classes=4, neighbours=(neighbours,), temperature=0.07)[neighbours]
+        torch.testing.assert_close(scores, alone)
+        torch.testing.assert_close(scores.sum(1), torch.ones(60, dtype=torch.float64))
+    assert not torch.allclose(together[3], together[20])
+
+
+def test_the_nearest_mean_equals_sklearns() -> None:
+    train, held_out = clusters(0, 90, spread=1.5), clusters(1, 60, spread=1.5)
+    unit = [normalize(part.features.numpy()) for part in (train, held_out)]
+    expected = NearestCentroid().fit(unit[0], train.targets.numpy()).predict(unit[1])
+    found = nearest_centroids(train, held_out, classes=6).numpy()  # two classes have no train image
+    np.testing.assert_array_equal(found, expected)
+    assert 0.3 < (found == held_out.targets.numpy()).mean() < 1.0
+
+
+def test_validation_chooses_the_regularisation_of_least_loss() -> None:
+    train, validation = clusters(0, 40, spread=3.0, width=20), clusters(1, 200, spread=3.0, width=20)
+    candidates = (1e-6, 1e-2, 1e-1, 1e2)
+    losses = [
+        log_loss(
+            validation.targets.numpy(),
+            LogisticRegression(train, classes=4, regularisation=one).logits(validation.features).softmax(1).numpy(),
+            labels=range(4),
+        )
+        for one in candidates
+    ]
+    model, chosen = best_regression(train, validation, classes=4, candidates=candidates)
+    assert chosen == candidates[int(np.argmin(losses))] == 1e-1
+    assert model.loss(validation) == pytest.approx(min(losses))
 
 
 def moments(train: Share) -> tuple[Tensor, Tensor]:

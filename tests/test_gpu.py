@@ -152,7 +152,7 @@ def test_bf16_leaves_the_loss_in_float32(store: ImageStore, tmp_path: Path) -> N
     images, targets, draws, _ = made._batch(0)
     outputs = made._forward(torch.cat(two_views(images, draws, image_size=32)))
     assert outputs.embeddings.dtype == torch.bfloat16
-    assert made._loss(outputs, targets, None)[0].dtype == torch.float32
+    assert made.objective.loss(outputs, targets, None)[0].dtype == torch.float32
     a, b = outputs.embeddings.detach().chunk(2)
     torch.testing.assert_close(
         contrast(a, b, temperature=0.1).loss.cpu(), contrast(a.cpu(), b.cpu(), temperature=0.1).loss, rtol=1e-5, atol=0

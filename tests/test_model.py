@@ -297,7 +297,7 @@ def test_loss_is_the_sum_of_its_parts_and_the_probes_is_over_both_views(store: I
         one.model.probe.bias.fill_(7.0)
     images, targets, draws, _ = one._batch(0)
     outputs = one.model(torch.cat(two_views(images, draws, image_size=20)))
-    loss, metrics = one._loss(outputs, targets, None)
+    loss, metrics = one.objective.loss(outputs, targets, None)
     losses, right = [], []
     for row, logits in enumerate(outputs.logits.tolist()):
         label = int(targets[row % BATCH])

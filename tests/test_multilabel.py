@@ -78,7 +78,7 @@ def test_neighbours_vote_for_each_label() -> None:
     random = np.random.default_rng(3)
     bank = Share(torch.from_numpy(random.normal(size=(30, 4))), torch.from_numpy(random.random((30, 3)) < 0.5), 30)
     held_out = Share(torch.from_numpy(random.normal(size=(7, 4))), torch.zeros(7, 3, dtype=torch.bool), 7)
-    scores = knn_scores(bank, held_out, classes=3, neighbours=5, temperature=0.1)
+    scores = knn_scores(bank, held_out, classes=3, neighbours=(5,), temperature=0.1)[5]
     for row in range(7):
         cosine = functional.cosine_similarity(held_out.features[row], bank.features)
         nearest = cosine.argsort(descending=True)[:5]

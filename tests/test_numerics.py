@@ -8,7 +8,7 @@ import torch.distributed as dist
 from process_group import on_ranks
 from torch import Tensor
 
-from trainables import simclr
+from trainables import objectives
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimiser(
     def broken(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Contrast:
         return Contrast((z_a * z_b).sum() * torch.inf, torch.tensor(0.0), torch.tensor(0.0))
 
-    monkeypatch.setattr(simclr, "contrast", broken)
+    monkeypatch.setattr(objectives, "contrast", broken)
     rate = made._learning_rate(3)
     with pytest.raises(NonFiniteLossError) as caught:
         made.run_epoch(2)
@@ -109,10 +109,10 @@ def test_all_ranks_stop_at_the_step_at_which_one_of_them_went_wrong(store: Image
 def test_bf16_keeps_losses_statistics_and_weights_in_float32(store: ImageStore, tmp_path: Path) -> None:
     narrow = trial(SMALL.model_copy(update={"precision": "bf16"}), store, tmp_path)
     images, targets, draws, _ = narrow._batch(0)
-    views = torch.cat(simclr.two_views(images, draws, image_size=SMALL.image_size))
+    views = narrow.objective.views(images, draws)
     outputs = narrow._forward(views)
     assert {part.dtype for part in outputs} == {torch.bfloat16}
-    loss, metrics = narrow._loss(outputs, targets, None)
+    loss, metrics = narrow.objective.loss(outputs, targets, None)
     assert loss.dtype == torch.float32
     assert metrics.dtype == torch.float64
     loss.backward()  # type: ignore[no-untyped-call]

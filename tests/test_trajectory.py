@@ -86,6 +86,11 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
+SUPERVISED = SMALL.model_copy(
+    update={"training": "supervised", "label_fraction": 0.7, "probe_class_weight": "balanced"}
+)
+
+
 def _train_double(store_path: str, folder: str, config: SimCLRConfig) -> None:
     with default_dtype(torch.float64):
         run(config, ImageStore(Path(store_path)), Path(folder))
@@ -100,7 +105,7 @@ def largest_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tenso
 
 
 def tolerance(metric: str) -> float:
-    if names.LINEAR in metric:
+    if names.LINEAR in metric or names.SCALE in metric:
         return 1e-4  # a search that ends within a tolerance
     # Effective ranks take square roots of eigenvalues, where those that are zero but for rounding weigh 1e-8.
     return 1e-6 if metric.endswith("_rank") else AGREEMENT
@@ -136,6 +141,12 @@ def test_workers_follow_one_trajectory(world: int, one_worker: TrialFiles, store
         assert their_table is not None
         assert mine_table["row"] == their_table["row"]
         assert mine_table["label"] == their_table["label"]
+
+
+def test_two_workers_learn_labels_as_one_does(store: ImageStore, tmp_path: Path) -> None:
+    _train_double(str(store.path), str(tmp_path / "alone"), SUPERVISED)
+    on_ranks(2, tmp_path, _train_double, str(store.path), str(tmp_path / "both"), SUPERVISED)
+    assert_same_end(files_in(tmp_path / "both"), files_in(tmp_path / "alone"))
 
 
 def test_two_workers_go_on_where_one_stopped(one_worker: TrialFiles, store: ImageStore, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_trial(options: argparse.Namespace) -> None:
-    config = _configuration(options.set)
+    config = _configuration(options.set).pinned()
     device = _join_group()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.errors import BadInputError, describe_validation
+from trainables.initial_weights import InitialWeights
 
 PROTOCOL_VERSION = 2
 """Raised whenever the same configuration, or a default, would give another result; part of every trial id."""
@@ -58,6 +59,7 @@ class SimCLRConfig(BaseModel):
         le=1.0,
         description="share of train whose labels are used, by class; reference: all",
     )
+    label_draw: int = Field(0, ge=0, description="which labels a label_fraction buys: another number, other ones")
     probe_class_weight: Literal["none", "balanced"] = Field(
         "none", description="balanced: classes (both sides of each label) weigh alike in the probe's loss; thesis: none"
     )
@@ -66,6 +68,18 @@ class SimCLRConfig(BaseModel):
     )
     wanted_specificity: float | None = Field(
         None, gt=0.0, lt=1.0, description="also report at the threshold that has it on validation; thesis: argmax alone"
+    )
+
+    # What is trained, and from where
+    training: Literal["simclr", "supervised"] = Field(
+        "simclr",
+        description="simclr: two views of each image against all others, with a probe alongside; supervised: the "
+        "encoder learns the labels from one view (fine-tuning, or from scratch)",
+    )
+    initial_weights: str | None = Field(
+        None,
+        description="file that the encoder starts from: a trial's model.pt, or a state dict of torchvision's or timm's "
+        "names; none: drawn (trainables/initial_weights.py)",
     )
 
     # Encoder and heads
@@ -150,10 +164,16 @@ class SimCLRConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, order and views")
     knn_neighbours: int = Field(20, ge=1, description="k of the weighted cosine kNN on frozen features")
+    knn_also: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="further k that are reported, as knn200_top1; k is capped by the labels there are"
+    )
     knn_temperature: float = Field(0.07, gt=0.0, description="of the kNN's weights exp(cosine / t)")
     knn_every: int = Field(0, ge=0, description="epochs between kNN evaluations; 0: only at the end")
     linear_regularisation: float = Field(
         1e-4, gt=0.0, description="lambda / 2 * ||W||^2 of the logistic regression on frozen features at the end"
+    )
+    linear_candidates: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
+        (), description="values of linear_regularisation, of which the one with the least loss on validation is taken"
     )
 
     @field_validator("crop_area", "crop_aspect", "blur_sigma")
@@ -163,6 +183,13 @@ class SimCLRConfig(BaseModel):
         if not 0.0 < low <= high:
             raise ValueError(f"must be 0 < smallest <= largest, got {low}, {high}")
         return interval
+
+    @field_validator("initial_weights")
+    @classmethod
+    def _names_a_file(cls, text: str | None) -> str | None:
+        if text is not None and not text.partition("#")[0]:
+            raise ValueError(f"must name a file, got {text!r}")
+        return text
 
     @field_validator("crop_area")
     @classmethod
@@ -186,6 +213,10 @@ class SimCLRConfig(BaseModel):
             faults.append("probe_sampling: 'balanced' needs one class an image; use probe_class_weight with labels")
         if self.wanted_specificity is not None and (not self.positive or self.target == "labels"):
             faults.append("wanted_specificity: needs the classes or the rule that count as positive; set positive")
+        if self.training == "supervised" and (self.epochs == 0 or self.evaluation_dataset is not None):
+            faults.append("training: 'supervised' needs epochs, and no evaluation_dataset: it learns dataset's labels")
+        if self.initial_weights is not None and self.encoder in UNTRAINABLE:
+            faults.append(f"initial_weights: encoder {self.encoder!r} has none; leave it out")
         if self.evaluation_dataset == self.dataset:
             faults.append(f"evaluation_dataset: {self.dataset!r} is the data set itself; leave it out")
         if self.target == "positive" and not self.positive:
@@ -202,12 +233,22 @@ class SimCLRConfig(BaseModel):
         except ValidationError as error:
             raise BadInputError(describe_validation(error, known_fields=list(cls.model_fields))) from None
 
+    def pinned(self) -> Self:
+        """Return the same with what its initial weights are now, by their digest; BadInputError where they aren't."""
+        if self.initial_weights is None:
+            return self
+        return self.model_copy(update={"initial_weights": str(InitialWeights.parse(self.initial_weights).pinned())})
+
     def canonical_json(self) -> str:
         """Return the one spelling of this configuration that ids are made of: the fields that aren't at their default.
 
-        A new option that is off by default thus leaves the ids of finished trials as they are.
+        A new option that is off by default thus leaves the ids of finished trials as they are. Of initial weights what
+        they are counts, not where they lie.
         """
         values = self.model_dump(mode="json", exclude_defaults=True)
+        if self.initial_weights is not None:
+            weights = InitialWeights.parse(self.initial_weights)
+            values["initial_weights"] = weights.digest or weights.address
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def trial_id(self, fingerprint: str) -> str:

@@ -11,6 +11,7 @@ from trainables.augment import evaluation_matrices
 from trainables.config import SimCLRConfig
 from trainables.encoder import Encoder, Normalise
 from trainables.errors import BadInputError
+from trainables.model import make_encoder
 
 HEADS = {"linear": "logistic regression on frozen features", "probe": "linear probe trained beside the encoder"}
 
@@ -59,13 +60,7 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
     normalise = None
     if "normalise.mean" in weights:
         normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"])
-    encoder = Encoder(
-        config.encoder,
-        width_factor=config.width_factor,
-        small_stem=config.small_stem,
-        channels=weights["conv1.weight"].shape[1],
-        normalise=normalise,
-    )
+    encoder = make_encoder(config, channels=weights["conv1.weight"].shape[1], normalise=normalise)
     encoder.load_state_dict(weights)
     classes, features = state[head]["weight"].shape
     linear = nn.Linear(features, classes)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
@@ -82,6 +83,20 @@ def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None
         metrics |= binary_metrics(_fold(confusion, positive))
         metrics |= _curve_areas(logits, share, positive)
     return metrics
+
+
+def decision_metrics(predicted: Tensor, share: Share, classes: int, positive: Tensor | None) -> dict[str, float]:
+    """Return top-1 of this rank's decisions (n,), over all ranks; with a positive rule (K,) as `binary_metrics` too."""
+    cells = torch.bincount(share.targets * classes + predicted, minlength=classes * classes).double()
+    confusion = sum_over_ranks(cells).cpu().view(classes, classes)
+    top1 = {names.TOP1: _ratio(confusion.diagonal().sum(), share.total)}
+    return top1 if positive is None else top1 | binary_metrics(_fold(confusion, positive))
+
+
+def gathered_logits(logits: Tensor, share: Share) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return all ranks' logits (total, K) and classes (total,)."""
+    both = gather_rows(torch.cat([logits.double(), share.targets[:, None].double()], dim=1), share.total).cpu().numpy()
+    return both[:, :-1], both[:, -1].astype(np.int64)
 
 
 def _rank_of_target(logits: Tensor, targets: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def footprint(config: SimCLRConfig, classes: int, *, channels: int = 3) -> Footp
             stride = 2 if group > 0 and number == 0 else 1
             block, inputs = builder.block(config.encoder == "resnet50", inputs, width * 2**group, stride)
             blocks.append(block)
-    projector = tuple(_projector(config, inputs))
+    projector = () if config.training == "supervised" else tuple(_projector(config, inputs))
     return Footprint(channels * config.image_size**2, stem, pooled, tuple(blocks), projector, inputs, classes)
 
 

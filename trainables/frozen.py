@@ -1,6 +1,7 @@
-"""What frozen features are worth: weighted kNN, and a logistic regression fitted after pretraining."""
+"""What frozen features are worth: weighted kNN, nearest class mean, and a logistic regression fitted on them."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,44 +17,44 @@ LOGISTIC_ITERATIONS = 100
 
 
 @torch.no_grad()
-def knn_predictions(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> Tensor:
-    """Return the class (n,) that the k nearest train features vote for, of this rank's held-out images.
+def knn_scores(
+    train: Share, held_out: Share, *, classes: int, neighbours: Sequence[int], temperature: float
+) -> dict[int, Tensor]:
+    """Return, for each k, the (n, K) shares of the weighted votes that each class or label gets, of this rank's images.
 
     Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the neighbours over all ranks.
     """
-    parts = [votes.argmax(1) for votes, _ in _shares(train, held_out, classes, neighbours, temperature)]
-    return torch.cat(parts) if parts else held_out.targets[:0]
-
-
-def share_right(predicted: Tensor, held_out: Share) -> float:
-    """Return for which share of all ranks' images this rank's predictions (n,) are their class."""
-    right = (predicted == held_out.targets).sum().to(torch.float64)
-    return float(sum_over_ranks(right[None])) / held_out.total
-
-
-@torch.no_grad()
-def knn_scores(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> Tensor:
-    """Return this rank's (n, K) scores in [0, 1]: the share of the weighted votes that each label gets."""
-    parts = [votes / total for votes, total in _shares(train, held_out, classes, neighbours, temperature)]
-    return torch.cat(parts) if parts else train.features.new_zeros(0, classes)
-
-
-def _shares(
-    train: Share, held_out: Share, classes: int, neighbours: int, temperature: float
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the votes (n, K) of the nearest and their sum (n, 1), for some held-out images at a time."""
+    parts: dict[int, list[Tensor]] = {k: [] for k in neighbours}
     bank = gather_rows(functional.normalize(train.features, dim=1), train.total)
     bank_targets = gather_rows(train.targets, train.total)
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
         beat()
-        cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(min(neighbours, len(bank)), dim=1)
+        most = min(max(neighbours), len(bank))
+        cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(most, dim=1)
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
-        targets = bank_targets[nearest]
-        hot = functional.one_hot(targets, classes) if targets.dim() == 2 else targets
-        # A product, since scattered sums on a GPU come in any order.
-        yield (weights.unsqueeze(1) @ hot.to(weights)).squeeze(1), weights.sum(1, keepdim=True)
+        for k, found in parts.items():
+            targets, own = bank_targets[nearest[:, :k]], weights[:, :k]
+            hot = functional.one_hot(targets, classes) if targets.dim() == 2 else targets
+            # A product, since scattered sums on a GPU come in any order.
+            found.append((own.unsqueeze(1) @ hot.to(own)).squeeze(1) / own.sum(1, keepdim=True))
+    nothing = train.features.new_zeros(0, classes)
+    return {k: torch.cat(found) if found else nothing for k, found in parts.items()}
+
+
+@torch.no_grad()
+def nearest_centroids(train: Share, held_out: Share, *, classes: int) -> Tensor:
+    """Return the class (n,) whose mean of normalised train features is nearest to an image's, of this rank's images.
+
+    Classes without a train image are never nearest.
+    """
+    members = functional.one_hot(train.targets, classes).double()
+    sums = sum_over_ranks(members.T @ functional.normalize(train.features, dim=1).double())
+    counts = sum_over_ranks(members.sum(0))
+    means = sums / counts.clamp_min(1.0)[:, None]
+    distances = torch.cdist(functional.normalize(held_out.features, dim=1).double(), means)
+    return distances.masked_fill(counts == 0, torch.inf).argmin(1)
 
 
 class LogisticRegression:
@@ -77,6 +78,11 @@ class LogisticRegression:
         """Return weight (classes, F) and bias (classes,) of the linear layer that gives the same of plain features."""
         weight = self._weights * self._scale
         return {"weight": weight, "bias": self._bias - weight @ self._mean}
+
+    def loss(self, share: Share) -> float:
+        """Return the mean cross-entropy of all ranks' images, unweighted."""
+        even = replace(share, weights=None)
+        return float(sum_over_ranks(_mean_loss(self.logits(share.features), even, _total_weight(even))[None]))
 
     def _standardise(self, features: Tensor) -> Tensor:
         return (features - self._mean) * self._scale
@@ -106,6 +112,14 @@ class LogisticRegression:
         optimiser.step(closure)  # type: ignore[no-untyped-call]
         self._weights.requires_grad_(False)
         self._bias.requires_grad_(False)
+
+
+def best_regression(
+    train: Share, validation: Share, *, classes: int, candidates: Sequence[float]
+) -> tuple[LogisticRegression, float]:
+    """Return the regression with the least loss on validation, and its lambda."""
+    fitted = [(LogisticRegression(train, classes=classes, regularisation=one), one) for one in candidates]
+    return min(fitted, key=lambda pair: pair[0].loss(validation))
 
 
 def _total_weight(train: Share) -> float:

@@ -22,6 +22,14 @@ BALANCED_ACCURACY = "balanced_accuracy"
 ROC_AUC = "roc_auc"
 PR_AUC = "pr_auc"
 KNN_TOP1 = "knn_top1"
+BRIER = "brier"
+"""Mean square of what the probabilities are off by: of the positives' where there is a positive rule, else of all."""
+CALIBRATION_ERROR = "calibration_error"
+"""Expected calibration error in 15 bins of equal width: of the positives' probability, else of the predicted class'."""
+SCALED = "_scaled"
+"""Suffix of loss, Brier and calibration error after temperature scaling on validation."""
+SCALE = "scale"
+"""The temperature that it divides logits by: val/linear_scale."""
 
 AT_VALIDATION_BALANCE = "_at_val_balanced"
 """Suffix of binary metrics at the threshold of best balanced accuracy on validation."""
@@ -36,7 +44,9 @@ AT_VALIDATION_THRESHOLDS, AT_HALF = "_at_val_thresholds", "_at_half"
 LABELS_EVALUATED = "labels_evaluated"
 """Labels that some image of the split carries: those that a macro mean is over."""
 KNN = "knn_"
-"""Prefix of the scores of several labels by the neighbours' votes: test/knn_average_precision_macro, ..."""
+"""Prefix of what the neighbours' votes give: test/knn_sensitivity, test/knn_average_precision_macro, ..."""
+CENTROID = "centroid_"
+"""Prefix of what the nearest class mean gives."""
 
 FEATURE_RANK = "feature_rank"
 EMBEDDING_RANK = "embedding_rank"
@@ -47,10 +57,15 @@ COLLAPSED = "collapsed"
 
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""
+LINEAR_REGULARISATION = "val/linear_regularisation"
+"""The lambda that validation chose."""
 
-_NO_SHARES = ("loss", "entropy", "rank", "alignment", "uniformity", "learning_rate", "per_second", "gib", "evaluated")
+_NO_SHARES = (
+    *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity"),
+    *("learning_rate", "per_second", "gib", "evaluated", "brier", "scale"),
+)
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric lies between 0 and 1 and reads well in percent."""
-    return not any(metric.split("_at_")[0].endswith(end) for end in _NO_SHARES)
+    return not any(metric.split("_at_")[0].removesuffix(SCALED).endswith(end) for end in _NO_SHARES)

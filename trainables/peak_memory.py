@@ -79,7 +79,7 @@ class _Worker:
         self.config, self.images, self.workers, self.device = config, images, workers, device
         self.model: Footprint = footprint(config, images.classes, channels=images.channels)
         self.share = math.ceil(config.batch_size / workers)
-        self.views = 2 * self.share
+        self.views = self.share * (1 if config.training == "supervised" else 2)
         self.item = HALF if config.precision == "bf16" else FLOAT
         self.ledger = Ledger(device)
         self.side = images.side or config.image_size
@@ -97,14 +97,16 @@ class _Worker:
         """Follow one step after the first, which has no gradients of a step before."""
         ledger = self.ledger
         view = FLOAT * self.share * self.model.image
-        with ledger.borrow(FLOAT * self.share * self.images.channels * self.side**2, view):
+        pair = self.views > self.share
+        with ledger.borrow(FLOAT * self.share * self.images.channels * self.side**2, *([view] if pair else [])):
             self._make_views(self.share)  # the second view, beside the first and the images in float32
-        with ledger.borrow(view, view, 2 * view):  # both views, and both in one batch
+        with ledger.borrow(view, *([view, 2 * view] if pair else [])):  # both views, and both in one batch
             # Autocast's copies of weights and views, for the backward pass.
             halves = [HALF * size for size in self.sizes] + [HALF * self.views * self.model.image]
             with ledger.borrow(*(halves if self.item == HALF else [])):
                 self._forward()
-                self._loss()
+                if pair:
+                    self._loss()
                 if self.workers == 1:  # else gradients stay in DistributedDataParallel's buckets
                     ledger.give(*[FLOAT * size for size in self.sizes])
                 self._backward()

@@ -107,8 +107,8 @@ class ProbeWeights:
 def probe_loss(logits: Tensor, targets: Tensor, weights: Weights | None, *, views: int) -> tuple[Tensor, Tensor]:
     """Return this rank's part of the probe's mean loss and accuracy over the `views` views of all ranks.
 
-    Both are of (n, K) logits, both views of the rank's images one after the other, as `targets`; weighted where there
-    are weights, and 0 where these are all 0.
+    Both are of (n, K) logits, each view of the rank's images after the other, as `targets`; weighted where there are
+    weights, and 0 where these are all 0.
     """
     logits = widen(logits)
     if weights is None and targets.dim() == 1:
@@ -118,7 +118,8 @@ def probe_loss(logits: Tensor, targets: Tensor, weights: Weights | None, *, view
     if weights is None:
         decisions = views * targets.shape[1]
         return each.sum() / decisions, correct.sum() / decisions
-    own = torch.cat([weights.own, weights.own]) / max(2.0 * weights.total, SMALLEST)
+    copies = len(logits) // len(weights.own)
+    own = torch.cat([weights.own] * copies) / max(copies * weights.total, SMALLEST)
     return (each * own.to(each)).sum(), (correct * own).sum()
 
 

@@ -22,21 +22,22 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables import metric_names as names
-from trainables.augment import evaluation_view, two_views
+from trainables.augment import evaluation_view
 from trainables.batch_norm import calibrate
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.distributed import gather_with_gradient, rank, slice_of, sum_over_ranks, to_device, world_size
+from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
 from trainables.encoder import Colours, Normalise
 from trainables.errors import BadInputError
 from trainables.evaluation import EVALUATION_BATCH
-from trainables.losses import contrast
-from trainables.model import Outputs, SimCLR, parameter_groups
+from trainables.initial_weights import InitialWeights, start_from
+from trainables.model import Classifier, Outputs, SimCLR, parameter_groups
 from trainables.numerics import FiniteWatch, autocast, set_precision
+from trainables.objectives import SUMMED, objective_of
 from trainables.optimiser import make_optimiser
 from trainables.pixel_source import PixelSource
-from trainables.probe import ProbeWeights, Weights, probe_loss
+from trainables.probe import ProbeWeights, Weights
 from trainables.pulse import beat
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
@@ -104,8 +105,12 @@ class Trial:
             features = Colours() if config.encoder == "colours" else nn.Flatten()
             self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(device)
             return
-        model = SimCLR(config, len(self.data.classes), channels=self.data.channels, normalise=normalise)
-        self.model = model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.objective = objective_of(config, self.data, normalise)
+        self.model = self.objective.model
+        if config.initial_weights is not None:
+            initial = InitialWeights.parse(config.initial_weights)
+            start_from(self.model.encoder, initial.load(), initial.address)
+        self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
         self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
         self.optimiser = make_optimiser(config, parameter_groups(self.model, config.weight_decay))
@@ -127,7 +132,7 @@ class Trial:
         started = time.perf_counter()
         self.model.train()
         steps = self.steps.of_epoch(epoch)
-        sums = torch.zeros(5, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(SUMMED, dtype=torch.float64, device=self.device)
         rate = 0.0
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -135,15 +140,9 @@ class Trial:
             rate = self._learning_rate(step)
             sums += self._step(step, rate)
         self.watch.finish()
-        # The contrastive terms are already global, the probe's are this rank's share.
         sums[3:] = sum_over_ranks(sums[3:])
-        loss, accuracy, entropy, supervised_loss, supervised_accuracy = (sums / len(steps)).tolist()
-        probe = {names.SUPERVISED_LOSS: supervised_loss, names.SUPERVISED_ACCURACY: supervised_accuracy}
         return {
-            names.CONTRASTIVE_LOSS: loss,
-            names.CONTRASTIVE_ACCURACY: accuracy,
-            names.CONTRASTIVE_ENTROPY: entropy,
-            **(probe if self.data.has_probe else {}),
+            **self.objective.metrics((sums / len(steps)).tolist()),
             names.LEARNING_RATE: rate,
             names.IMAGES_PER_SECOND: len(steps) * self.config.batch_size / (time.perf_counter() - started),
             **_gpu_memory(self.device),
@@ -153,10 +152,8 @@ class Trial:
         """Take one optimiser step; return this rank's (5,) metrics of it."""
         beat()
         images, targets, draws, weights = self._batch(step)
-        view_a, view_b = two_views(images, draws, image_size=self.config.image_size)
-        views = torch.cat([view_a, view_b]).to(memory_format=self.layout)
-        outputs = self._forward(views)
-        loss, metrics = self._loss(outputs, targets, weights)
+        outputs = self._forward(self.objective.views(images, draws).to(memory_format=self.layout))
+        loss, metrics = self.objective.loss(outputs, targets, weights)
         self.optimiser.zero_grad(set_to_none=True)
         # DistributedDataParallel averages; gradients here are sums over ranks (trainables/distributed.py).
         (loss * self.world).backward()  # type: ignore[no-untyped-call]
@@ -187,22 +184,6 @@ class Trial:
         with autocast(self.config.precision, self.device):
             outputs: Outputs = self.parallel(views)
         return outputs
-
-    def _loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
-        """Return the loss whose gradients sum over ranks to the global one's, and the step's metrics (5,)."""
-        z_a, z_b = (gather_with_gradient(part, self.config.batch_size) for part in outputs.embeddings.chunk(2))
-        contrastive = contrast(z_a, z_b, temperature=self.config.temperature)
-        supervised, correct = self._probe_loss(outputs.logits, targets, weights)
-        values = (contrastive.loss, contrastive.accuracy, contrastive.entropy, supervised, correct)
-        metrics = torch.stack([value.detach().double() for value in values])
-        # Once over all ranks, as the probe's kernel is the same on each (reference: add_weight_decay).
-        decay = 0.5 * self.config.weight_decay * self.model.probe.weight.square().sum() / self.world
-        return self.config.loss_factor * contrastive.loss + supervised + decay, metrics
-
-    def _probe_loss(self, logits: Tensor, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
-        if not self.data.has_probe:
-            return 0.0 * logits.sum(), logits.new_zeros(())  # so that its parameters have gradients on all ranks
-        return probe_loss(logits, torch.cat([targets, targets]), weights, views=2 * self.config.batch_size)
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate(
@@ -242,7 +223,7 @@ class Trial:
             self.config,
             self.data,
             self.encoder,
-            projector=self.model.projector if trained else None,
+            projector=self.model.projector if trained and isinstance(self.model, SimCLR) else None,
             probe=self.model.probe if trained and self.data.has_probe else None,
             files=self.files,
             device=self.device,
@@ -342,7 +323,7 @@ def _gpu_memory(device: torch.device) -> dict[str, float]:
     return {names.GPU_MEMORY: torch.cuda.max_memory_allocated(device) / 2**30}
 
 
-def _parallel(model: SimCLR, device: torch.device) -> DistributedDataParallel:
+def _parallel(model: SimCLR | Classifier, device: torch.device) -> DistributedDataParallel:
     # Batch-norm buffers are equal on all ranks by construction, so no step begins with sending them. torch 2.14
     # renamed the option.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainables.config import SimCLRConfig, data_fingerprint
 from trainables.data.catalog import expand_positive
-from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT
+from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
@@ -45,7 +45,7 @@ class Split:
 class TrialData:
     """Splits, targets and pixels of one trial.
 
-    `train` is pretrained on. `bank` are the train images whose labels may be used: for kNN and the logistic
+    `train` is trained on. `bank` are the train images whose labels may be used: for kNN and the logistic
     regression, and by the probe that learns alongside, which there is only where both are of one store. `classes` are
     the names of the probe's outputs; `positive` is a (classes,) bool tensor of those that count as positive, or None
     where the trial has no positive rule.
@@ -60,8 +60,10 @@ class TrialData:
         if self.has_probe:
             labelled = _limited(labelled, config.max_train_images)
         self.train = labelled if self.has_probe else self._unlabelled()
-        self.labelled = _budget(labelled, config.label_fraction)
+        self.labelled = _budget(labelled, config.label_fraction, config.label_draw)
         self.bank = labelled.part(np.flatnonzero(self.labelled)) if config.label_fraction < 1.0 else labelled
+        if config.training == "supervised":  # nothing is learned from the others
+            self.train, self.labelled = self.bank, np.ones(len(self.bank), dtype=np.bool_)
         held_out = {"val": validation, "test": self._split("test")}
         self.evaluated = {name: _limited(split, config.max_test_images) for name, split in held_out.items() if split}
         self._check()
@@ -188,6 +190,8 @@ class TrialData:
             faults.append(
                 "wanted_specificity: its threshold is chosen on validation, and there is none; set validation_fraction"
             )
+        if config.linear_candidates and self.validation is None:
+            faults.append("linear_candidates: one is chosen on validation, and there is none; set validation_fraction")
         if config.epochs > 0 and self.channels != 3:
             faults += _colour_operations(config, self.channels)
         if faults:
@@ -224,14 +228,17 @@ def _limited(split: Split, limit: int | None) -> Split:
     return split.part(np.sort(order[:limit]))
 
 
-def _budget(split: Split, fraction: float) -> NDArray[np.bool_]:
+def _budget(split: Split, fraction: float, draw: int) -> NDArray[np.bool_]:
     """Return whose labels a budget buys, (N,): of each class the share of smallest stable hash, at least one image.
 
     Several labels an image: that share of all images, and for each label that none of them carries one that does. A
-    smaller budget is part of a larger one.
+    smaller budget of one draw is part of a larger one.
     """
     bought = np.zeros(len(split), dtype=np.bool_)
-    order = np.argsort(split.store.stable_fractions(split.rows, LABEL_SALT), kind="stable")
+    numbers = split.store.stable_fractions(split.rows, LABEL_SALT)
+    if draw > 0:
+        numbers = stable_fraction([number.hex() for number in numbers.tolist()], salt=f"{LABEL_SALT} {draw}")
+    order = np.argsort(numbers, kind="stable")
     targets = split.targets.numpy()
     if targets.ndim == 1:
         for label in np.unique(targets):

@@ -1,7 +1,6 @@
 """What a trial evaluates after an epoch and at its end, and what it keeps of each image."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +9,20 @@ from torch import Tensor, nn
 
 from trainables import metric_names as names
 from trainables.augment import one_view, unit_interval
+from trainables.calibration import best_scale, calibration
 from trainables.config import SimCLRConfig
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
-from trainables.evaluation import EVALUATION_BATCH, Share, classification_metrics, encode, no_features
-from trainables.frozen import LogisticRegression, knn_predictions, knn_scores, share_right
+from trainables.evaluation import (
+    EVALUATION_BATCH,
+    Share,
+    classification_metrics,
+    decision_metrics,
+    encode,
+    gathered_logits,
+    no_features,
+)
+from trainables.frozen import LogisticRegression, best_regression, knn_scores, nearest_centroids
 from trainables.held_out import (
     Thresholds,
     binary_decisions,
@@ -35,7 +43,9 @@ from trainables.trial_files import TrialFiles
 
 
 class Evaluator:
-    """Evaluates an encoder with the probe that learns alongside, kNN, a logistic regression, and without labels.
+    """Evaluates an encoder with the probe that learns alongside, without labels, and by its frozen features.
+
+    The latter: kNN, nearest class mean, logistic regression.
 
     Without `projector` and `probe` (nothing was trained) what needs them is left out.
     """
@@ -70,16 +80,13 @@ class Evaluator:
     def everything(self) -> dict[str, float]:
         """Return the metrics of every held-out split by every method, and keep what each image got."""
         bank = self._encode(self._data.bank)
-        regression = LogisticRegression(
-            replace(bank, weights=self._fit_weights()),
-            classes=len(self._data.classes),
-            regularisation=self._config.linear_regularisation,
-        )
+        shares = {prefix: self._encode(split) for prefix, split in self._data.evaluated.items()}
+        regression, metrics = self._regression(bank, shares.get("val"))
         self.linear = regression.state_dict()
-        metrics = self._label_free()
+        metrics |= self._label_free()
         thresholds: dict[str, Thresholds] = {}
-        for prefix, split in self._data.evaluated.items():
-            share = self._encode(split)
+        scales: dict[str, float] = {}
+        for prefix, share in shares.items():
             outputs = {"linear_logits": regression.logits(share.features)}
             if self._probe is not None:
                 outputs["logits"] = self._probe_logits(share)
@@ -89,10 +96,22 @@ class Evaluator:
                 chosen = self._thresholds(prefix, logits, share)
                 thresholds.setdefault(method, chosen)  # those of the first split, validation
                 metrics |= self._at_thresholds(prefix, method, logits, share, thresholds[method])
+                metrics |= self._calibration(prefix, method, logits, share, scales)
             voted, outputs["knn"] = self._knn(prefix, bank, share)
-            metrics |= voted
-            self._write_outputs(prefix, split, outputs)
+            metrics |= voted | self._centroids(prefix, bank, share)
+            self._write_outputs(prefix, self._data.evaluated[prefix], outputs)
         return metrics
+
+    def _regression(self, bank: Share, validation: Share | None) -> tuple[LogisticRegression, dict[str, float]]:
+        """Return the regression on the bank, its lambda chosen on validation where there are candidates."""
+        weighted, classes = replace(bank, weights=self._fit_weights()), len(self._data.classes)
+        candidates = self._config.linear_candidates
+        if not candidates:
+            fixed = self._config.linear_regularisation
+            return LogisticRegression(weighted, classes=classes, regularisation=fixed), {}
+        assert validation is not None  # TrialData has checked it
+        regression, chosen = best_regression(weighted, validation, classes=classes, candidates=candidates)
+        return regression, {names.LINEAR_REGULARISATION: chosen}
 
     def _encode(self, split: Split) -> Share:
         return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
@@ -138,6 +157,24 @@ class Evaluator:
             metrics = {}
         return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
 
+    def _calibration(
+        self, prefix: str, method: str, logits: Tensor, share: Share, scales: dict[str, float]
+    ) -> dict[str, float]:
+        """Return how well probabilities are calibrated, after scaling too where validation chose `scales`' method's."""
+        if self._data.several_labels:
+            return {}
+        everything, classes = gathered_logits(logits, share)
+        positive = None if self._data.positive is None else self._data.positive.numpy()
+        found = calibration(everything, classes, positive)
+        del found[names.LOSS]  # which is there already
+        if prefix == "val" and len(classes):
+            scales[method] = best_scale(everything, classes)
+            found[names.SCALE] = scales[method]
+        elif method in scales:
+            scaled = calibration(everything / scales[method], classes, positive)
+            found |= {name + names.SCALED: value for name, value in scaled.items()}
+        return {f"{prefix}/{method}{name}": value for name, value in found.items()}
+
     @torch.no_grad()
     def _label_free(self) -> dict[str, float]:
         """Return rank, alignment and uniformity of two views of each image of the sample, the same at every epoch."""
@@ -170,17 +207,31 @@ class Evaluator:
 
     def _knn(self, prefix: str, bank: Share, held_out: Share) -> tuple[dict[str, float], Tensor]:
         """Return the metrics of the neighbours' votes, and of this rank's images the class (n, 1) or scores (n, K)."""
-        options: dict[str, Any] = {
-            "classes": len(self._data.classes),
-            "neighbours": self._config.knn_neighbours,
-            "temperature": self._config.knn_temperature,
-        }
-        if not self._data.several_labels:
-            predicted = knn_predictions(bank, held_out, **options)
-            return {f"{prefix}/{names.KNN_TOP1}": share_right(predicted, held_out)}, predicted[:, None]
-        scores = knn_scores(bank, held_out, **options)
-        metrics = precision_metrics(scores, held_out)
-        return {f"{prefix}/{names.KNN}{name}": value for name, value in metrics.items()}, scores
+        config, first = self._config, self._config.knn_neighbours
+        voted = knn_scores(
+            bank,
+            held_out,
+            classes=len(self._data.classes),
+            neighbours=(first, *config.knn_also),
+            temperature=config.knn_temperature,
+        )
+        metrics: dict[str, float] = {}
+        for neighbours, scores in voted.items():
+            method = names.KNN if neighbours == first else f"knn{neighbours}_"
+            if self._data.several_labels:
+                found = precision_metrics(scores, held_out)
+            else:
+                found = decision_metrics(scores.argmax(1), held_out, len(self._data.classes), self._data.positive)
+            metrics |= {f"{prefix}/{method}{name}": value for name, value in found.items()}
+        return metrics, voted[first] if self._data.several_labels else voted[first].argmax(1)[:, None]
+
+    def _centroids(self, prefix: str, bank: Share, held_out: Share) -> dict[str, float]:
+        if self._data.several_labels:
+            return {}
+        count = len(self._data.classes)
+        nearest = nearest_centroids(bank, held_out, classes=count)
+        found = decision_metrics(nearest, held_out, count, self._data.positive)
+        return {f"{prefix}/{names.CENTROID}{name}": value for name, value in found.items()}
 
     def _write_outputs(self, prefix: str, split: Split, outputs: dict[str, Tensor]) -> None:
         gathered = {name: gather_rows(values, len(split)).cpu() for name, values in outputs.items()}

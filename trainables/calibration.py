@@ -1,0 +1,58 @@
+"""Whether probabilities mean what they say: Brier score, calibration error, and temperature scaling; pure."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from trainables import metric_names as names
+
+Logits = NDArray[np.float64]
+Classes = NDArray[np.int64]
+BINS = 15
+LARGEST_SCALE = 100.0
+
+
+def best_scale(logits: Logits, classes: Classes) -> float:
+    """Return the temperature, between 1 / 100 and 100, that (n, K) logits divided by have the least cross-entropy.
+
+    Guo et al. 2017, arXiv 1706.04599. Of images (n,) other than those that it is then applied to.
+    """
+    end = np.log(LARGEST_SCALE)
+    found = minimize_scalar(
+        lambda log: _cross_entropy(logits / np.exp(log), classes), bounds=(-end, end), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def calibration(logits: Logits, classes: Classes, positive: NDArray[np.bool_] | None) -> dict[str, float]:
+    """Return loss, Brier score and expected calibration error of (n, K) logits; NaN without an image.
+
+    With a positive rule (K,) the latter two are of the positives' summed probability, else the Brier score is the sum
+    over classes and the error that of the predicted class.
+    """
+    if not len(classes):
+        return dict.fromkeys((names.LOSS, names.BRIER, names.CALIBRATION_ERROR), float("nan"))
+    probabilities = softmax(logits, axis=1)
+    if positive is not None:
+        scores, right = probabilities[:, positive].sum(axis=1), positive[classes]
+        brier = float(np.square(scores - right).mean())
+    else:
+        scores, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
+        brier = float(np.square(probabilities - np.eye(logits.shape[1])[classes]).sum(axis=1).mean())
+    return {
+        names.LOSS: _cross_entropy(logits, classes),
+        names.BRIER: brier,
+        names.CALIBRATION_ERROR: expected_error(scores, right),
+    }
+
+
+def expected_error(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Return the mean distance between score (n,) and share that is right, over bins weighted by their images."""
+    bins = np.clip(np.ceil(scores * BINS) - 1, 0, BINS - 1).astype(np.int64)
+    off = np.bincount(bins, weights=scores - right, minlength=BINS)
+    return float(np.abs(off).sum() / len(scores))
+
+
+def _cross_entropy(logits: Logits, classes: Classes) -> float:
+    return float(-log_softmax(logits, axis=1)[np.arange(len(classes)), classes].mean())
