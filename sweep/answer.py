@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweep.compare import Row, Table
+from sweep.compare import Row, Table, spelled
 from sweep.image_metrics import Pair
 from sweep.records import SweepRecord
 from sweep.statistics import Interval
@@ -37,7 +37,7 @@ def answer(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> list[s
 
 def described(config: Mapping[str, Any], axes: tuple[str, ...]) -> str:
     """Return a setting in words: batch size 256, temperature 0.25."""
-    parts = [f"{axis.replace('_', ' ')} {_value(config[axis])}" for axis in axes]
+    parts = [f"{axis.replace('_', ' ')} {spelled(config[axis])}" for axis in axes]
     return ", ".join(parts) or "the one setting"
 
 
@@ -88,12 +88,6 @@ def _against_baselines(sweep: SweepRecord, table: Table, value: float) -> list[s
         if (mean := row.mean(sweep.objective)) is not None and sign * (mean - value) > 0
     ]
     return [f"No setting does better than {', '.join(better)}."] if better else []
-
-
-def _value(value: Any) -> str:
-    from sweep.compare_table import spelled
-
-    return spelled(value)
 
 
 def _points(share: float) -> str:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.paths import DEFAULT_STORAGE
-from sweep.plan import varying_fields
+from sweep.plan import BASELINE_FIELDS, ENCODER_FIELDS, varying_fields
 from sweep.statistics import Interval, candidates_for_best, seed_interval
 from trainables.config import SimCLRConfig
+from trainables.initial_weights import InitialWeights
 from trainables.metric_names import is_share
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ BASELINE_LABELS = {
     "pixels": "raw pixels",
     "colours": "mean and deviation of each channel",
 }
-SEED = "seed"
+REPLICATED = ("seed", "label_draw")
+"""Fields that replicates of a setting differ in, besides the seed of what they start from."""
+METHOD, WEIGHTS = "method", "initial_weights"
+METHOD_AXES = (METHOD, WEIGHTS, "label_fraction")
+"""Where there are methods, the axes that others may follow from."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,29 @@ class Row:
     trials: tuple[Trial, ...]
     published: Mapping[str, float]
     """The published metrics of this setting, empty where there are none."""
+    told: tuple[str, ...] = ()
+    """Of a baseline: the fields that are said of it, since baselines differ in them."""
     maybe_best: bool | None = None
     """Whether it can't be told from the best by the objective over seeds; None where the seeds don't suffice."""
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The setting, with the first seed."""
-        return self.trials[0].entry.config
+        """The setting, with the first seed; initial weights by their name, and what is done where that is said."""
+        entry = self.trials[0].entry
+        told = {METHOD: entry.method} if entry.method else {}
+        return {**told, **entry.config, WEIGHTS: spelled(entry.config[WEIGHTS])}
+
+    @property
+    def kind(self) -> str:
+        """What a baseline is, empty for a setting."""
+        baseline = self.trials[0].entry.baseline
+        return "" if baseline is None else BASELINE_LABELS[baseline]
 
     @property
     def label(self) -> str:
         """What stands in place of a setting for a baseline."""
-        baseline = self.trials[0].entry.baseline
-        return "" if baseline is None else BASELINE_LABELS[baseline]
+        told = [f"{name.replace('_', ' ')} {spelled(self.config[name])}" for name in self.told]
+        return ", ".join([self.kind, *told]) if self.kind else ""
 
     @property
     def finished(self) -> tuple[Trial, ...]:
@@ -113,14 +128,14 @@ def compare(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> 
     configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     varied = varying_fields([configs[e.trial_id] for e in settings])
-    axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset", SEED))
+    axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset", *REPLICATED))
     rows = _folded(sweep, results)
     tables = []
     for dataset in dict.fromkeys(_data(entry.config) for entry in settings):
         own = [row for row in rows if _data(row.config) == dataset]
         ranked = sorted((row for row in own if not row.label), key=lambda row: _rank(row, sweep))
-        baselines = tuple(row for row in own if row.label)
-        varying = tuple(name for name in axes if len({str(row.config[name]) for row in ranked}) > 1)
+        baselines = _told_apart([row for row in own if row.label], axes)
+        varying = _independent(ranked, axes)
         tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), _judged(ranked, sweep), baselines))
     return tables
 
@@ -129,8 +144,9 @@ def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> 
     """Return a row a setting, in the order of its first trial."""
     groups: dict[str, list[TrialEntry]] = {}
     for entry in sweep.trials:
-        setting = {name: value for name, value in entry.config.items() if name != SEED}
-        groups.setdefault(json.dumps([entry.baseline, setting], sort_keys=True), []).append(entry)
+        setting = {name: value for name, value in entry.config.items() if name not in REPLICATED}
+        setting[WEIGHTS] = spelled(setting.get(WEIGHTS))  # of each seed its own, by one name
+        groups.setdefault(json.dumps([entry.baseline, entry.method, setting], sort_keys=True), []).append(entry)
     return [
         Row(
             tuple(Trial(entry, results(entry)) for entry in entries),
@@ -138,6 +154,28 @@ def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> 
         )
         for entries in groups.values()
     ]
+
+
+def _independent(rows: Sequence[Row], axes: Sequence[str]) -> tuple[str, ...]:
+    """Return the axes that vary; where there are methods these first, without what follows from those before."""
+    if not any(METHOD in row.config for row in rows):
+        return tuple(name for name in axes if len({spelled(row.config[name]) for row in rows}) > 1)
+    kept: list[str] = []
+    for name in (*METHOD_AXES, *(axis for axis in axes if axis not in METHOD_AXES)):
+        if _cells(rows, [*kept, name]) > _cells(rows, kept):
+            kept.append(name)
+    return tuple(kept)
+
+
+def _cells(rows: Sequence[Row], axes: Sequence[str]) -> int:
+    return len({tuple(spelled(row.config.get(axis)) for axis in axes) for row in rows})
+
+
+def _told_apart(baselines: Sequence[Row], axes: Sequence[str]) -> tuple[Row, ...]:
+    """Return baselines that say what they differ in besides their kind."""
+    fields = [name for name in axes if name in BASELINE_FIELDS and name not in ENCODER_FIELDS]
+    told = tuple(name for name in fields if len({spelled(row.config[name]) for row in baselines}) > 1)
+    return tuple(replace(row, told=told) for row in baselines)
 
 
 def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[Row, ...]:
@@ -178,6 +216,15 @@ def _published(config: Mapping[str, Any], published: "Sequence[PublishedRow]") -
         if all(config.get(name) == value for name, value in row.setting.items()):
             return row.metrics
     return {}
+
+
+def spelled(value: Any) -> str:
+    """Return a field's value as a person writes it, of initial weights their name."""
+    if isinstance(value, list | tuple):
+        return ", ".join(spelled(part) for part in value)
+    if isinstance(value, str) and "#name=" in value:
+        return InitialWeights.parse(value).name
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

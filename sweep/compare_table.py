@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -10,12 +9,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sweep.command_line import screen
-from sweep.compare import Row, Table, Trial
+from sweep.compare import Row, Table, Trial, spelled
 from sweep.records import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from trainables.metric_names import is_share
 
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
+MOST_LABEL = 26
+"""Characters of a baseline's name that stand on one line."""
 MAYBE_BEST = "●"
 SHOWN = ("running", "stopped")
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
@@ -73,8 +74,11 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
         collapse_padding=True,
         pad_edge=False,
     )
-    for name in table.axes:
-        drawn.add_column(name.replace("_", " "), justify="right")
+    labels = [row.kind for row in table.baselines]
+    for number, name in enumerate(table.axes or ("",)):
+        # The first column holds baselines' names, too.
+        width = min(MOST_LABEL, max(map(len, labels), default=0)) if number == 0 else None
+        drawn.add_column(name.replace("_", " "), justify="left" if width else "right", min_width=width)
     for name in table.metrics:
         starred = Text(name.replace("/", "\n").replace("_", " "), style="bold" if name == sweep.objective else "")
         drawn.add_column(starred, justify="right")
@@ -83,14 +87,16 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     drawn.add_column("time", justify="right")
     drawn.add_column("status")
     for row in table.settings:
-        cells = [spelled(row.config[name]) for name in table.axes]
-        if row.maybe_best and cells:
+        cells = [spelled(row.config[name]) for name in table.axes] or ["the setting"]
+        if row.maybe_best:
             cells[0] = f"{MAYBE_BEST} {cells[0]}"
         drawn.add_row(*cells, *_numbers(table, row), style="bold green" if row is table.best else "")
     drawn.add_section()
     for row in table.baselines:
-        blank = [row.label, *[""] * (len(table.axes) - 1)] if table.axes else []
-        drawn.add_row(*blank, *_numbers(table, row), style="cyan")
+        # What baselines differ in has its column, unless that is the first.
+        told = [spelled(row.config[name]) if name in row.told else "" for name in table.axes[1:]]
+        label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
+        drawn.add_row(label, *told, *_numbers(table, row), style="cyan")
     return drawn
 
 
@@ -145,10 +151,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def spelled(value: Any) -> str:
-    """Return a field's value as a person writes it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(spelled(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -57,7 +57,7 @@ def choose(storage: "SweepStorage", sweep: str | None, *, trial: str | None, bes
     """Return the trial of this name or id, else the first seed of the best setting; BadInputError without one."""
     from trainables.data.catalog import StoreInfo
 
-    part, row, found = _trial(storage, sweep, trial, best)
+    part, row, found = find_trial(storage, sweep, trial=trial, best=best)
     final = storage.trial_of(found.entry).final()
     if final is None or found.entry.config["encoder"] in ("pixels", "colours"):
         raise BadInputError(f"--trial {found.entry.name}: has no weights to export; it is {found.result.status}")
@@ -68,9 +68,10 @@ def choose(storage: "SweepStorage", sweep: str | None, *, trial: str | None, bes
     return Chosen(part, row, found, final, info, head)
 
 
-def _trial(
-    storage: "SweepStorage", sweep: str | None, trial: str | None, best: str | None
+def find_trial(
+    storage: "SweepStorage", sweep: str | None, *, trial: str | None = None, best: str | None = None
 ) -> "tuple[DataSetReport, Row, Trial]":
+    """Return the trial of this name or id, else the first seed of the best setting by `best`; BadInputError without."""
     from sweep.report import reports
 
     record = storage.record(sweep)

@@ -11,6 +11,8 @@ class Launch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: str = ""
+    written: dict[str, Any] | None = None
+    """The space itself, where no module holds it (`sweep.space.written`)."""
     assignments: dict[str, tuple[Any, ...]] = {}
     smoke: bool = False
     workers: str = "1"

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
 from trainables.config import UNTRAINABLE, SimCLRConfig, data_fingerprint
 from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
 from trainables.memory_ledger import Device
 from trainables.peak_memory import Images, peak_bytes
 from trainables.schedule import Steps
@@ -22,10 +24,10 @@ NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
 ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
     *("dataset", "evaluation_dataset", "image_size", "target", "positive", "validation_fraction"),
-    *("max_train_images", "max_test_images", "label_fraction", "probe_class_weight", "probe_sampling"),
-    "wanted_specificity",
+    *("max_train_images", "max_test_images", "label_fraction", "label_draw"),
+    *("probe_class_weight", "probe_sampling", "wanted_specificity"),
     *ENCODER_FIELDS,
-    *("knn_neighbours", "knn_temperature", "linear_regularisation"),
+    *("knn_neighbours", "knn_also", "knn_temperature", "linear_regularisation", "linear_candidates"),
 )
 """What the evaluation of an untrained encoder depends on."""
 
@@ -62,6 +64,8 @@ class PlannedTrial:
     """Whether halving leaves it alone."""
     setting: int | None = None
     """Of a search: the number of the setting, from 0."""
+    method: str = ""
+    """Of its grid."""
 
     @cached_property
     def trial_id(self) -> str:
@@ -79,7 +83,8 @@ class PlannedTrial:
         """Images that are trained on; to the nearest image where a stable hash cuts the validation slice."""
         kept = 1.0 if self.evaluation is not None else 1.0 - self.config.validation_fraction
         images = round(self.data.train * kept)
-        return min(images, self.config.max_train_images or images)
+        images = min(images, self.config.max_train_images or images)
+        return math.ceil(self.config.label_fraction * images) if self.config.training == "supervised" else images
 
     @property
     def steps(self) -> int:
@@ -89,7 +94,7 @@ class PlannedTrial:
     @property
     def views(self) -> int:
         """Views that the encoder sees in training."""
-        return 2 * self.steps * self.config.batch_size
+        return (1 if self.config.training == "supervised" else 2) * self.steps * self.config.batch_size
 
     @property
     def images(self) -> Images:
@@ -167,11 +172,14 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
-    drawn = list(_settings(plan.space, stage, plan.assignments))
+    methods, drawn = _methods(plan.space, stage, plan.assignments), list(_settings(plan.space, stage, plan.assignments))
     required = _required(plan.space, stage, plan.assignments)
     settings = [_with_best(setting, decided) for setting in drawn]
     trials = [_planned(config, number, size_of) for config in map(SimCLRConfig.parse, settings)]
-    trials = [replace(trial, required=number < required) for number, trial in enumerate(trials)]
+    trials = [
+        replace(trial, required=number < required, method=methods.get(number, ""))
+        for number, trial in enumerate(trials)
+    ]
     if plan.smoke:
         from sweep.smoke import shrink
 
@@ -257,13 +265,20 @@ def _required(space: SearchSpace, stage: Stage, assignments: Assignments) -> int
     return len(list(_settings(space, replace(stage, grids=grids, search=None), assignments)))
 
 
+def _methods(space: SearchSpace, stage: Stage, assignments: Assignments) -> dict[int, str]:
+    """Return the methods of a stage's settings by their numbers, of those that have one."""
+    grids = sorted(stage.grids, key=lambda grid: not grid.required)
+    each = [grid.method for grid in grids for point in grid.points for _ in _crossed(space, grid, point, assignments)]
+    return {number: method for number, method in enumerate(each) if method}
+
+
 def _crossed(
     space: SearchSpace, grid: Grid, point: Mapping[str, Any], assignments: Assignments
 ) -> Iterator[dict[str, Any]]:
-    axes: dict[str, Sequence[Any]] = {**grid.axes, "seed": tuple(space.seeds)}
+    base = {**space.base, **grid.base, **point}
+    axes: dict[str, Sequence[Any]] = {**grid.axes, **({} if "seed" in base else {"seed": tuple(space.seeds)})}
     # A value from the command line replaces the field's axis, or its fixed value, in every grid.
     axes |= assignments
-    base = {**space.base, **grid.base, **point}
     for values in itertools.product(*axes.values()):
         yield {**base, **dict(zip(axes, values, strict=True))}
 
@@ -281,7 +296,7 @@ def _baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> Iterator[P
     for trial in trials:
         for baseline in space.baselines:
             config = _baseline_config(trial.config, baseline)
-            yield replace(trial, config=config, baseline=baseline, stands_for={})
+            yield replace(trial, config=config, baseline=baseline, stands_for={}, method="")
 
 
 def _baseline_config(config: SimCLRConfig, baseline: Baseline) -> SimCLRConfig:
@@ -314,10 +329,15 @@ def _check(trials: Sequence[PlannedTrial], workers: int) -> None:
 
 def _named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[PlannedTrial, ...]:
     """Give each trial a name of the fields that are always said, and of those that else vary or are searched."""
-    settings = [trial for trial in trials if trial.baseline is None]
-    different = set(varying_fields([trial.config for trial in settings])) | set(searched)
-    varying = [name for name in SimCLRConfig.model_fields if name in different and name not in NAMED_FIELDS]
-    return tuple(replace(trial, name=_name(trial, varying)) for trial in trials)
+    groups: dict[str, list[SimCLRConfig]] = defaultdict(list)
+    for trial in trials:
+        if trial.baseline is None:
+            groups[trial.method].append(trial.config)
+    varying = {}
+    for method, configs in groups.items():
+        different = set(varying_fields(configs)) | set(searched)
+        varying[method] = [name for name in SimCLRConfig.model_fields if name in different and name not in NAMED_FIELDS]
+    return tuple(replace(trial, name=_name(trial, varying.get(trial.method, []))) for trial in trials)
 
 
 def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
@@ -326,6 +346,11 @@ def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
         return f"{config.dataset}-{trial.baseline}-{trial.trial_id[:4]}"
     if trial.baseline:
         return f"{config.dataset}-{trial.baseline}-s{config.seed}-{trial.trial_id[:4]}"
+    if trial.method:
+        # Labels' shares are what its trials are told apart by; the id says the rest.
+        parts = [config.dataset, trial.method.replace(" ", "_"), f"l{config.label_fraction:g}"]
+        parts += [_spelled(config.initial_weights)] if "initial_weights" in varying else []
+        return "-".join([*parts, f"s{config.seed}", trial.trial_id[:4]])
     parts = [config.dataset, f"b{config.batch_size}", f"t{config.temperature:g}", f"e{config.epochs}"]
     parts += [f"{name}_{_spelled(getattr(config, name))}" for name in varying]
     return "-".join([*parts, f"s{config.seed}"])
@@ -334,7 +359,9 @@ def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
 def _spelled(value: Any) -> str:
     if isinstance(value, tuple):
         return "_".join(_spelled(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("/", "_")
+    if isinstance(value, str) and "#name=" in value:
+        value = InitialWeights.parse(value).name
+    return f"{value:g}" if isinstance(value, float) else re.sub(r"[/\s]+", "_", str(value))
 
 
 def varying_fields(configs: Iterable[SimCLRConfig]) -> list[str]:

@@ -46,12 +46,13 @@ def _cells(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
     config = trial.config
     if trial.baseline:
         return trial.trial_id, trial.baseline, config.dataset, "", "", "0", "0", "0", ""
+    contrasted = config.training == "simclr" and config.epochs > 0
     return (
         trial.trial_id,
-        str(trial.stage),
+        trial.method or str(trial.stage),
         config.dataset,
-        str(config.batch_size),
-        f"{config.temperature:g}",
+        str(config.batch_size) if config.epochs else "",
+        f"{config.temperature:g}" if contrasted else "",
         str(config.epochs),
         f"{trial.steps:,}",
         f"{trial.views:,}",

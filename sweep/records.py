@@ -41,6 +41,8 @@ class TrialEntry(BaseModel):
     """Whether halving leaves it alone."""
     setting: int | None = None
     """Of a search: the number of its setting."""
+    method: str = ""
+    """What its grid does, where grids of the space do different things."""
     place: str = ""
     """The name of its folder, where that isn't the trial's id: of a sweep that reuses nothing."""
 
@@ -195,6 +197,7 @@ def describe(
                 steps=trial.steps,
                 required=trial.required,
                 setting=trial.setting,
+                method=trial.method,
                 place=f"{trial.trial_id}-{name}" if launch and launch.no_reuse else "",
             )
             for trial in plan.trials

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep import comparison_figures as drawing
 from sweep.answer import answer, described, metric_words
-from sweep.compare import Row, Table, Trial, compare
-from sweep.compare_table import spelled
+from sweep.compare import Row, Table, Trial, compare, spelled
 from sweep.effects import Refusal, analysis_of_variance, importance, levels
 from sweep.image_metrics import Outputs, Pair, outputs_of, paired, sampling_interval
 from sweep.records import SweepRecord, SweepStorage, TrialEntry

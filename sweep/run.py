@@ -12,7 +12,7 @@ from sweep.paths import DEFAULT_STORAGE
 from sweep.plan import Plan, make_plan
 from sweep.shape import Device, parse_workers
 from sweep.sizes import prepare_embedded, size_of
-from sweep.space import load_space
+from sweep.space import load_space, pinned, read_space, with_weights
 from trainables.assignments import parse_assignments
 from trainables.errors import BadInputError
 
@@ -115,9 +115,9 @@ def main(
         memory=memory,
     )
     launch = launch.updated(typed)
-    if not launch.space:
+    if not launch.space and launch.written is None:
         raise BadInputError("--space: name a search space, or --resume a sweep; --help lists more")
-    plan = _plan(launch)
+    plan = plan_of(launch)
     if dry_run:
         from sweep.plan_table import print_plan
 
@@ -129,7 +129,7 @@ def main(
     from sweep.session import Session, Where
 
     if prepare_embedded(plan):
-        plan = _plan(launch)
+        plan = plan_of(launch)
     where = Where(storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory)
     options = Options(
         retry_failed, Rules(max_concurrent, max_failures), Budget(gpu_hours, wall_hours, trials), 60 * hang_minutes
@@ -137,11 +137,12 @@ def main(
     sys.exit(Session(_sweep_name(name, plan), plan, launch, options, where).run(extend=extend))
 
 
-def _plan(launch: Launch) -> Plan:
+def plan_of(launch: Launch) -> Plan:
+    """Return what a launch plans as its space, data and initial weights are now."""
     least, _ = parse_workers(launch.workers)
     return make_plan(
-        load_space(launch.space),
-        assignments=launch.assignments,
+        with_weights(load_space(launch.space) if launch.written is None else read_space(launch.written)),
+        assignments=pinned(launch.assignments),
         size_of=size_of,
         workers=least,
         smoke=launch.smoke,

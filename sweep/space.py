@@ -4,12 +4,15 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
 
 Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
@@ -41,6 +44,11 @@ class Grid:
     points: Sequence[Mapping[str, Any]] = ({},)
     required: bool = False
     """Whether halving leaves these trials alone."""
+    method: str = ""
+    """What these trials do, in a word, where the grids of a space do different things.
+
+    Names and tables say it in place of the fields that follow from it.
+    """
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,59 @@ class SearchSpace:
     published_source: str = ""
     caveats: Sequence[str] = ()
     """What a reader of the comparison has to know."""
+
+
+def written(space: SearchSpace) -> dict[str, Any]:
+    """Return a space without stages that are decided later as plain values, which `read_space` reads."""
+    values: dict[str, Any] = TypeAdapter(SearchSpace).dump_python(space, mode="json")
+    return values
+
+
+def read_space(values: Mapping[str, Any]) -> SearchSpace:
+    """Return the space that `written` wrote."""
+    return TypeAdapter(SearchSpace).validate_python(values)
+
+
+def pinned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with what initial weights are now, by their digests; BadInputError for a file that isn't there."""
+    return _Pins().fields(values)
+
+
+def with_weights(space: SearchSpace) -> SearchSpace:
+    """Return the space with the digests of all initial weights that it names: a trial's id says what they are."""
+    pin = _Pins().fields
+    stages = [
+        replace(
+            stage,
+            grids=tuple(
+                replace(g, base=pin(g.base), axes=pin(g.axes), points=[pin(point) for point in g.points])
+                for g in stage.grids
+            ),
+            search=stage.search and replace(stage.search, base=pin(stage.search.base)),
+        )
+        for stage in space.stages
+    ]
+    return replace(space, base=pin(space.base), stages=tuple(stages))
+
+
+class _Pins:
+    """Looks at each file once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._pinned(value) if name == "initial_weights" else value for name, value in values.items()}
+
+    def _pinned(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._pinned(one) for one in value]
+        if not isinstance(value, str):
+            return value
+        weights = InitialWeights.parse(value)
+        if weights.address not in self._known:
+            self._known[weights.address] = weights.pinned().digest
+        return str(replace(weights.absolute(), digest=self._known[weights.address]))
 
 
 def load_space(name: str) -> SearchSpace:

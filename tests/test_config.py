@@ -61,7 +61,14 @@ OTHER_VALUES: dict[str, Any] = {
     "knn_temperature": 0.1,
     "knn_every": 1,
     "linear_regularisation": 1e-3,
+    "training": "supervised",
+    "initial_weights": "w.pt",
+    "label_draw": 3,
+    "knn_also": (200,),
+    "linear_candidates": (1e-3, 1e-2),
 }
+OFF: dict[str, Any] = {"calibrate_batch_norm": False, "training": "simclr"}
+"""What goes with none of the others."""
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"temperature": 0.0}, "temperature: must be greater than 0, got 0.0"),
@@ -87,6 +94,9 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"jitter_operations": ("sharpness",)}, "jitter_operations.0: must be 'brightness', 'contrast', 'saturation' or"),
     ({"calibrate_batch_norm": True}, "calibrate_batch_norm: is for an untrained ResNet; set it to false, or epochs to"),
     ({"encoder": "pixels"}, "encoder: 'pixels' has nothing to train and needs epochs 0, got epochs 50"),
+    ({"training": "supervised", "epochs": 0}, "training: 'supervised' needs epochs, and no evaluation_dataset"),
+    ({"initial_weights": "#name=a"}, "initial_weights: must name a file, got '#name=a'"),
+    ({"initial_weights": "w.pt", "encoder": "pixels", "epochs": 0}, "initial_weights: encoder 'pixels' has none"),
     ({"target": "positive"}, "positive: target 'positive' needs the classes or the rule that count as positive, got"),
     ({"colour": 1}, "colour: unknown field; known fields: dataset, evaluation_dataset, image_size, "),
 ]
@@ -102,6 +112,9 @@ def test_defaults_are_the_thesis_protocol() -> None:
     expected = {
         "evaluation_dataset": None,
         "label_fraction": 1.0,
+        "label_draw": 0,
+        "training": "simclr",
+        "initial_weights": None,
         "probe_class_weight": "none",
         "probe_sampling": "all",
         "wanted_specificity": None,
@@ -147,9 +160,11 @@ def test_defaults_are_the_thesis_protocol() -> None:
         "jitter_operations": ("brightness", "contrast", "saturation", "hue"),
         "seed": 0,
         "knn_neighbours": 20,
+        "knn_also": (),
         "knn_temperature": 0.07,
         "knn_every": 0,
         "linear_regularisation": 1e-4,
+        "linear_candidates": (),
     }
     assert {name: getattr(config, name) for name in SimCLRConfig.model_fields} == expected
     assert not config.small_stem
@@ -191,14 +206,14 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 
 def test_json_round_trip_and_one_spelling() -> None:
-    changed = SimCLRConfig.parse({**OTHER_VALUES, "calibrate_batch_norm": False})
+    changed = SimCLRConfig.parse({**OTHER_VALUES, **OFF})
     assert SimCLRConfig().canonical_json() == "{}"  # an option that is off leaves every id as it is
     for config in (SimCLRConfig(), changed):
         text = config.canonical_json()
         again = SimCLRConfig.parse(json.loads(text))
         assert again == config
         assert again.canonical_json() == text
-    backwards = SimCLRConfig.parse({**dict(reversed(OTHER_VALUES.items())), "calibrate_batch_norm": False})
+    backwards = SimCLRConfig.parse({**dict(reversed(OTHER_VALUES.items())), **OFF})
     assert backwards.canonical_json() == changed.canonical_json()
     assert SimCLRConfig.parse({"warmup_epochs": 10}).canonical_json() == SimCLRConfig().canonical_json()
     assert SimCLRConfig.parse({"crop_area": [0.08, 1]}).canonical_json() == SimCLRConfig().canonical_json()

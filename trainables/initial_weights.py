@@ -49,10 +49,14 @@ class InitialWeights:
     def __str__(self) -> str:
         return f"{self.address}#name={quote(self.name)}" + (f"&sha256={self.digest}" if self.digest else "")
 
+    def absolute(self) -> Self:
+        """Return the same with an address that means the same everywhere on this machine."""
+        address = self.address if "://" in self.address else str(Path(self.address).expanduser().absolute())
+        return replace(self, address=address)
+
     def pinned(self) -> Self:
         """Return the same with the digest of what the file holds now; BadInputError where it can't be read."""
-        address = self.address if "://" in self.address else str(Path(self.address).expanduser().absolute())
-        return replace(self, address=address, digest=_digest(self._content()))
+        return replace(self.absolute(), digest=_digest(self._content()))
 
     def load(self) -> "dict[str, Tensor]":
         """Return the encoder's weights under torchvision's names; BadInputError where they aren't what they were."""
