@@ -13,12 +13,12 @@ from scipy.special import softmax
 
 from sweep import statistics
 from sweep.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
-from sweep.statistics import HeldOut, Interval, Statistic, image_interval, mean_of, wilson_interval
+from sweep.label_metrics import LabelOutputs, bounded_resamples, label_outputs, label_statistic, tiles_of
+from sweep.statistics import RESAMPLES, HeldOut, Interval, Statistic, image_interval, mean_of, wilson_interval
 from trainables import metric_names as names
-from trainables.data.leaks import tile_position
 
 KNN = "knn"
-"""Column of the class that the neighbours vote for."""
+"""Column of the class that the neighbours vote for, or of the score that they give each label."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,26 @@ class Outputs:
 
     def held_out(self) -> HeldOut:
         """Return how the images were drawn: together where they share a tile, else with so many of each side."""
-        places = [tile_position(name) for name in self.images]
-        if all(place is not None for place in places):
-            tiles = np.unique([place[0] for place in places if place is not None], return_inverse=True)[1]
+        tiles = tiles_of(self.images)
+        if tiles is not None:
             return HeldOut(np.zeros(len(tiles), dtype=np.int64), tiles)
         return HeldOut(self.truth.astype(np.int64))
 
 
-def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str], metric: str) -> Outputs | None:
+AnyOutputs = Outputs | LabelOutputs
+
+
+def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str], metric: str) -> AnyOutputs | None:
     """Return what the classifier that a metric is about said; None where that isn't in the outputs."""
     method, _ = _method(metric)
     column = {"": LOGITS, names.LINEAR: LINEAR_LOGITS, names.KNN: KNN}[method]
-    if column not in table.column_names or has_several_labels(table):
+    if column not in table.column_names:
         return None
-    width = 1 if method == names.KNN else len(classes)
+    several = has_several_labels(table)
+    width = 1 if method == names.KNN and not several else len(classes)
     values = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    if several:
+        return label_outputs(table, values.astype(np.float64), logits=method != names.KNN)
     return Outputs(
         labels=table["label"].to_numpy().astype(np.int64),
         predicted=(values[:, 0] if method == names.KNN else values.argmax(axis=1)).astype(np.int64),
@@ -84,9 +89,11 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
     )
 
 
-def statistic_of(metric: str, outputs: Outputs) -> Statistic | None:
+def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     """Return a metric such as test/linear_sensitivity; None for one that isn't of single images' decisions."""
     _, name = _method(metric)
+    if isinstance(outputs, LabelOutputs):
+        return label_statistic(name, outputs)
     if name == names.TOP1:
         return statistics.share_of(outputs.right)
     if not outputs.positive.any() or outputs.logits is None:
@@ -105,10 +112,11 @@ def statistic_of(metric: str, outputs: Outputs) -> Statistic | None:
     return found.get(name)
 
 
-def sampling_interval(metric: str, seeds: Sequence[Outputs]) -> Interval | None:
+def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | None:
     """Return the 95 % interval of a metric over the test images, of one trial or the mean over seeds; None if unknown.
 
-    Shares of one trial get Wilson's interval; everything else, and images that share tiles, the bootstrap.
+    Shares of one trial get Wilson's interval; everything else, and images that share tiles, the bootstrap; several
+    labels an image with as many samples as their number allows.
     """
     statistic = _mean_statistic(metric, seeds)
     if statistic is None:
@@ -116,7 +124,13 @@ def sampling_interval(metric: str, seeds: Sequence[Outputs]) -> Interval | None:
     held_out = seeds[0].held_out()
     if len(seeds) == 1 and held_out.tiles is None and (counts := _counts(metric, seeds[0])) is not None:
         return wilson_interval(*counts)
-    return image_interval(held_out, statistic)
+    return image_interval(held_out, statistic, resamples=_resamples(seeds))
+
+
+def _resamples(seeds: Sequence[AnyOutputs]) -> int:
+    """Return how many bootstrap samples an interval over these trials takes."""
+    first = seeds[0]
+    return bounded_resamples(first) if isinstance(first, LabelOutputs) else RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -130,28 +144,37 @@ class Pair:
     """Of McNemar's test, where both have one trial and the metric is top-1."""
 
 
-def paired(metric: str, one: Sequence[Outputs], other: Sequence[Outputs]) -> Pair | None:
+def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> Pair | None:
     """Compare two settings image by image; None where their images differ, or the metric isn't of single images."""
     statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
     if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
         return None
     between = statistics.difference(statistics_[0], statistics_[1])
-    singles = len(one) == len(other) == 1 and _method(metric)[1] == names.TOP1
     return Pair(
         float(between(np.ones((1, len(one[0].images))))[0]),
-        image_interval(one[0].held_out(), between),
-        statistics.mcnemar(one[0].right, other[0].right) if singles else None,
+        image_interval(one[0].held_out(), between, resamples=_resamples(one)),
+        _mcnemar(metric, one, other),
     )
 
 
-def _mean_statistic(metric: str, seeds: Sequence[Outputs]) -> Statistic | None:
+def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> float | None:
+    if not len(one) == len(other) == 1 or _method(metric)[1] != names.TOP1:
+        return None
+    assert isinstance(one[0], Outputs)
+    assert isinstance(other[0], Outputs)
+    return statistics.mcnemar(one[0].right, other[0].right)
+
+
+def _mean_statistic(metric: str, seeds: Sequence[AnyOutputs]) -> Statistic | None:
     found = [statistic for outputs in seeds if (statistic := statistic_of(metric, outputs)) is not None]
     return mean_of(found) if found and len(found) == len(seeds) else None
 
 
-def _counts(metric: str, outputs: Outputs) -> tuple[int, int] | None:
+def _counts(metric: str, outputs: AnyOutputs) -> tuple[int, int] | None:
     """Return how many of how many images a share counts."""
     _, name = _method(metric)
+    if isinstance(outputs, LabelOutputs):
+        return None
     if name == names.TOP1:
         return int(outputs.right.sum()), len(outputs.right)
     decided = outputs.positive[outputs.predicted] == outputs.truth

@@ -15,7 +15,7 @@ from sweep import comparison_figures as drawing
 from sweep.answer import answer, described, metric_words
 from sweep.compare import Row, Table, Trial, compare, spelled
 from sweep.effects import Refusal, analysis_of_variance, importance, levels
-from sweep.image_metrics import Outputs, Pair, outputs_of, paired, sampling_interval
+from sweep.image_metrics import AnyOutputs, Outputs, Pair, outputs_of, paired, sampling_interval
 from sweep.records import SweepRecord, SweepStorage, TrialEntry
 from sweep.results import result_of
 from sweep.statistics import Interval
@@ -103,7 +103,7 @@ class DataSetReport:
         """Return the device-hours of a setting's trials."""
         return sum(self.trials[trial.entry.trial_id].hours for trial in row.trials)
 
-    def outputs(self, row: Row, metric: str) -> list[Outputs]:
+    def outputs(self, row: Row, metric: str) -> list[AnyOutputs]:
         """Return what each finished trial's classifier said of each image; nothing where one has no outputs."""
         found = [self.outputs_of_trial(trial.entry, metric) for trial in row.finished]
         return [outputs for outputs in found if outputs is not None] if all(found) else []
@@ -116,7 +116,7 @@ class DataSetReport:
             self._intervals[key] = sampling_interval(metric, self.outputs(row, metric)) if near else None
         return self._intervals[key]
 
-    def outputs_of_trial(self, entry: TrialEntry, metric: str) -> Outputs | None:
+    def outputs_of_trial(self, entry: TrialEntry, metric: str) -> AnyOutputs | None:
         """Return what a trial's classifier said of each image; None where nothing is kept of it."""
         files = self._storage.trial_of(entry)
         final, table = files.final(), files.outputs(metric.partition("/")[0])
@@ -267,8 +267,12 @@ class DataSetReport:
                 drawing.sensitivity_specificity(points),
                 f"{caption}; lines: 95 % over images",
             )
-            curves = {self.label(row): own[0] for row in rows if (own := self.outputs(row, sensitivity))}
-            curves = {label: own for label, own in curves.items() if 0 < own.truth.sum() < len(own.truth)}
+            firsts = {self.label(row): own[0] for row in rows if (own := self.outputs(row, sensitivity))}
+            curves = {
+                label: own
+                for label, own in firsts.items()
+                if isinstance(own, Outputs) and 0 < own.truth.sum() < len(own.truth)
+            }
             if curves:
                 caption += ", first seed" if self.table.seeds > 1 else ""
                 yield f"roc_{suffix}", drawing.roc_curves(curves), caption
