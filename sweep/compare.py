@@ -82,6 +82,11 @@ class Row:
         """The trials that a mean is over."""
         return tuple(trial for trial in self.trials if trial.result.status == "finished")
 
+    @property
+    def first(self) -> Trial | None:
+        """The finished trial of the smallest seed, which stands for the setting: the best one chance would choose."""
+        return min(self.finished, key=lambda trial: int(trial.entry.config[SEED]), default=None)
+
     def values(self, metric: str) -> list[float]:
         """Return a metric of each finished trial that has it, at its last epoch; NaN where it is undefined."""
         return [trial.result.metrics[metric] for trial in self.finished if metric in trial.result.metrics]
@@ -263,6 +268,9 @@ def main(
     html: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the report, its figures and its tables into this folder.")
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Draw the best trial's mistakes, neighbours and map of the data into the report.")
+    ] = True,
 ) -> None:
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.compare_table import print_comparison
@@ -278,7 +286,7 @@ def main(
 
         for record in records:
             folder = html if len(records) == 1 else html / record.name
-            print(f"report: {write_report(record, place, folder).absolute()}")
+            print(f"report: {write_report(record, place, folder, pictures=pictures).absolute()}")
 
 
 if __name__ == "__main__":

@@ -4,20 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sweep.store_pictures import Pictures, StorePictures
 from trainables.assignments import parse_assignments
-from trainables.augment import evaluation_view, two_views
 from trainables.config import SimCLRConfig
-from trainables.data.nomenclature import RGB_BANDS
 from trainables.data.store import ImageStore
-from trainables.draws import draw_view
 from trainables.errors import BadInputError
-from trainables.randomness import Stream
 
 IMAGES_A_CLASS = 8
 MOST_CLASSES = 50
@@ -27,9 +23,6 @@ GAP = 2
 """Pixels between two images."""
 CELL_INCHES = 0.75
 WHITE = 1.0
-
-Pictures = NDArray[np.float64]
-"""(N, H, W, 3) in [0, 1]."""
 
 
 def draw(name: str, path: Path, settings: list[str], root: Path | None) -> None:
@@ -42,7 +35,7 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None) -> None:
     classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
     rows = [_rows_of(store, index) for index in classes]
     labels = [store.info.class_names[index] for index in classes]
-    sheet = _Sheet(store, config, np.concatenate(rows))
+    sheet = StorePictures(store, config, np.concatenate(rows))
     figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
     try:
         FigureCanvasAgg(figure).print_png(str(path))
@@ -72,40 +65,6 @@ def _rows_of(store: ImageStore, index: int) -> NDArray[np.int64]:
     return chosen
 
 
-class _Sheet:
-    """Pictures of a store's images, all stretched alike."""
-
-    def __init__(self, store: ImageStore, config: SimCLRConfig, rows: NDArray[np.int64]) -> None:
-        self.store, self.config = store, config
-        bands = str(store.info.options.get("bands", "")).split(", ")
-        self._channels = [bands.index(band) for band in RGB_BANDS] if set(RGB_BANDS) <= set(bands) else [0, 1, 2]
-        if store.info.channels < 3:
-            self._channels = [0, 0, 0]
-        self._low, self._high = 0.0, 1.0
-        if store.info.dtype == "uint16":  # for the eye alone
-            self._low, self._high = np.percentile(self.seen(rows), (2, 98))
-
-    def seen(self, rows: NDArray[np.int64]) -> Pictures:
-        """Return images as they are evaluated."""
-        images = self.store.images(rows).permute(0, 3, 1, 2)
-        return self._colours(evaluation_view(images, image_size=self.config.image_size))
-
-    def views(self, row: int) -> Pictures:
-        """Return VIEWS first and then VIEWS second views of one image."""
-        images = self.store.images([row] * VIEWS).permute(0, 3, 1, 2)
-        height, width = self.store.info.image_size
-        draws = (
-            draw_view(self.config, Stream.VIEW_A, 0, VIEWS, height=height, width=width),
-            draw_view(self.config, Stream.VIEW_B, 0, VIEWS, height=height, width=width),
-        )
-        return self._colours(torch.cat(two_views(images, draws, image_size=self.config.image_size)))
-
-    def _colours(self, images: torch.Tensor) -> Pictures:
-        """Return red, green and blue of (N, C, H, W)."""
-        pixels: Pictures = images[:, self._channels].permute(0, 2, 3, 1).double().numpy()
-        return np.clip((pixels - self._low) / max(self._high - self._low, 1e-9), 0.0, 1.0)
-
-
 def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
     """Return pictures side by side, (H, columns * (W + GAP), 3), white where there are fewer."""
     count, height, width, _ = pictures.shape
@@ -115,8 +74,8 @@ def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
     return strip
 
 
-def _figure(sheet: _Sheet, labels: list[str], seen: list[Pictures], shown: int) -> Figure:
-    store, views, rows = sheet.store, sheet.views(shown), len(labels)
+def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown: int) -> Figure:
+    store, views, rows = sheet.store, sheet.views(shown, VIEWS), len(labels)
     figure = Figure(figsize=(IMAGES_A_CLASS * CELL_INCHES + 4.0, (rows + 4) * CELL_INCHES + 0.6), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(rows + 0.5, 3))
     upper, lower = parts

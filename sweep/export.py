@@ -88,10 +88,9 @@ def find_trial(
     if len(parts) > 1:
         raise BadInputError(f"sweep {record.name!r}: has {len(parts)} data sets, so several bests; name a --trial")
     winner = parts[0].table.best if parts else None
-    if winner is None:
+    if winner is None or winner.first is None:
         raise BadInputError(f"sweep {record.name!r}: no setting has {record.objective} yet; name a --trial")
-    # Not the best seed, which chance would choose.
-    return parts[0], winner, min(winner.finished, key=lambda one: int(one.entry.config["seed"]))
+    return parts[0], winner, winner.first
 
 
 def write(chosen: Chosen, storage: "SweepStorage", folder: Path) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sweep import comparison_figures as drawing
 from sweep.answer import metric_words
 from sweep.compare_table import SMOKE_NOTICE, duration, notes
+from sweep.effects import Refusal
 from sweep.figures import GRID, INK
 from sweep.records import SweepRecord, SweepStorage
 from sweep.report import DataSetReport, number, reports
@@ -59,17 +60,22 @@ class Section:
     """Figures by trial id."""
     curves: str
     """The interactive chart."""
+    pictures: list[Drawn] | Refusal
+    """Of the data, by the best trial; or why there are none."""
 
 
-def write_report(sweep: SweepRecord, storage: SweepStorage, folder: Path) -> Path:
-    """Write the report of a sweep into a folder, which is made; return its page."""
+def write_report(sweep: SweepRecord, storage: SweepStorage, folder: Path, *, pictures: bool = True) -> Path:
+    """Write the report of a sweep into a folder, which is made; return its page.
+
+    `pictures` of the data are drawn where the data set is prepared on this machine, which takes up to a minute or two.
+    """
     import jinja2
 
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     parts = reports(sweep, storage)
     prefixes = [f"{_slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
-    sections = [_section(part, storage, folder, prefix) for part, prefix in zip(parts, prefixes, strict=True)]
+    sections = [_section(part, storage, folder, prefix, pictures) for part, prefix in zip(parts, prefixes, strict=True)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -87,7 +93,7 @@ def write_report(sweep: SweepRecord, storage: SweepStorage, folder: Path) -> Pat
     return path
 
 
-def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> Section:
+def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str, pictures: bool) -> Section:
     """Write the files of one data set's part; return what the page shows of it."""
     drawn = {name: _save(figure, folder, prefix + name, caption) for name, figure, caption in part.figures()}
     trials = {
@@ -99,7 +105,18 @@ def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: s
     }
     for name, rows in (("comparison", comparison_rows(part)), ("epochs", epoch_rows(part))):
         (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
-    return Section(part, drawn.pop("ranking", None), list(drawn.values()), trials, _learning_curves(part, prefix))
+    seen = _pictures(part, storage, folder, prefix) if pictures else Refusal("left out by --no-pictures")
+    ranking = drawn.pop("ranking", None)
+    return Section(part, ranking, list(drawn.values()), trials, _learning_curves(part, prefix), seen)
+
+
+def _pictures(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> list[Drawn] | Refusal:
+    from sweep.trial_pictures import picture_figures
+
+    found = picture_figures(part, storage)
+    if isinstance(found, Refusal):
+        return found
+    return [_save(figure, folder, prefix + name, caption) for name, figure, caption in found]
 
 
 def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool = True) -> Drawn:
@@ -107,7 +124,7 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool 
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "image.composite_image": False}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")

@@ -56,12 +56,7 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
     if not state.get(head):
         known = ", ".join(name for name in HEADS if state.get(name)) or "none: it was trained before heads were kept"
         raise BadInputError(f"--head {head}: this trial has no such head; it has {known}")
-    weights = dict(state["encoder"])
-    normalise = None
-    if "normalise.mean" in weights:
-        normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"])
-    encoder = make_encoder(config, channels=weights["conv1.weight"].shape[1], normalise=normalise)
-    encoder.load_state_dict(weights)
+    encoder = frozen_encoder(state)
     classes, features = state[head]["weight"].shape
     linear = nn.Linear(features, classes)
     linear.load_state_dict(state[head])
@@ -74,6 +69,17 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
         several=config.target == "labels",
     )
     return module.eval()
+
+
+def frozen_encoder(state: dict[str, Any]) -> Encoder:
+    """Return the encoder of a trial's final weights (`TrialFiles.load_model`), in evaluation mode."""
+    config, weights = SimCLRConfig.parse(state["config"]), dict(state["encoder"])
+    normalise = None
+    if "normalise.mean" in weights:
+        normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"])
+    encoder = make_encoder(config, channels=weights["conv1.weight"].shape[1], normalise=normalise)
+    encoder.load_state_dict(weights)
+    return encoder.eval()
 
 
 def torchvision_state(state: dict[str, Any]) -> dict[str, Tensor]:

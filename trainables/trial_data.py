@@ -58,14 +58,14 @@ class TrialData:
         self.classes, self.positive = _outputs(config, self._evaluated)
         labelled, validation = self._cut()
         if self.has_probe:
-            labelled = _limited(labelled, config.max_train_images)
+            labelled = limited(labelled, config.max_train_images)
         self.train = labelled if self.has_probe else self._unlabelled()
         self.labelled = _budget(labelled, config.label_fraction, config.label_draw)
         self.bank = labelled.part(np.flatnonzero(self.labelled)) if config.label_fraction < 1.0 else labelled
         if config.training == "supervised":  # nothing is learned from the others
             self.train, self.labelled = self.bank, np.ones(len(self.bank), dtype=np.bool_)
         held_out = {"val": validation, "test": self._split("test")}
-        self.evaluated = {name: _limited(split, config.max_test_images) for name, split in held_out.items() if split}
+        self.evaluated = {name: limited(split, config.max_test_images) for name, split in held_out.items() if split}
         self._check()
 
     @property
@@ -116,7 +116,7 @@ class TrialData:
     @cached_property
     def sample(self) -> Split:
         """At most SAMPLE_IMAGES of the selection split, for what needs no more."""
-        return _limited(self.evaluated[self.selection], SAMPLE_IMAGES)
+        return limited(self.evaluated[self.selection], SAMPLE_IMAGES)
 
     def channel_moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of each channel over train, pixels in [0, 1], (C,) float64 on the CPU.
@@ -143,7 +143,7 @@ class TrialData:
         """Return what is pretrained on where another store is evaluated on: all train images, without targets."""
         rows = self._pretrained.split("train")
         split = Split(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
-        return _limited(split, self._config.max_train_images)
+        return limited(split, self._config.max_train_images)
 
     def _cut(self) -> tuple[Split, Split | None]:
         """Return train without and with only what is held out for selection."""
@@ -220,7 +220,7 @@ def _outputs(config: SimCLRConfig, store: ImageStore) -> tuple[tuple[str, ...], 
     return names, torch.tensor([name in chosen for name in names])
 
 
-def _limited(split: Split, limit: int | None) -> Split:
+def limited(split: Split, limit: int | None) -> Split:
     """Return at most `limit` images, those of the smallest stable hash, in the store's order."""
     if limit is None or limit >= len(split):
         return split

@@ -1,0 +1,114 @@
+"""Which images are worth a look, and where images lie in feature space; pure: arrays in, numbers out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+HALF = 0.5
+PERPLEXITY = 30
+FEWEST_FOR_TSNE = 3 * PERPLEXITY
+"""Images below which t-SNE has no neighbourhoods of PERPLEXITY to keep; fewer are shown by principal components."""
+KEPT_COMPONENTS = 50
+"""Principal components that t-SNE starts from, as van der Maaten and Hinton (2008) did."""
+
+Numbers = NDArray[np.floating]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image that was taken for something else."""
+
+    image: int
+    """Its number."""
+    label: int
+    """What was said; of several labels, the one that is wrong."""
+    probability: float
+    """That the classifier gives to `label`."""
+    truth: int | None
+    """The class; None where there are several labels: `label` was missed below one half, and said above."""
+
+
+def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[Mistake]:
+    """Return one mistake of each image that has one, the most certain first.
+
+    `probabilities` (n, K) of classes with `truth` (n,) int, or of labels with `truth` (n, K) bool.
+    """
+    if truth.ndim == 1:
+        said = probabilities.argmax(axis=1)
+        certain = np.where(said == truth, -1.0, probabilities.max(axis=1))
+    else:
+        wrong = (probabilities > HALF) != truth
+        distances = np.where(wrong, np.abs(probabilities - HALF), -1.0)
+        said, certain = distances.argmax(axis=1), distances.max(axis=1)
+    order = np.argsort(-certain, kind="stable")
+    return [
+        Mistake(
+            int(image),
+            int(said[image]),
+            float(probabilities[image, said[image]]),
+            int(truth[image]) if truth.ndim == 1 else None,
+        )
+        for image in order[: int((certain >= 0).sum())]
+    ]
+
+
+def nearest(queries: Numbers, bank: Numbers, count: int) -> tuple[Rows, Numbers]:
+    """Return the numbers (q, count) of the bank's rows of largest cosine, that first, and the cosines."""
+    cosines = _directions(queries) @ _directions(bank).T
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+    return order, np.take_along_axis(cosines, order, axis=1)
+
+
+def varied(labels: Rows, order: Rows, count: int) -> Rows:
+    """Return `count` images, in turn one of each class, within a class as in `order`; sorted by class."""
+    turns: dict[int, int] = {}
+    ranked = []
+    for place, image in enumerate(order):
+        turn = turns[int(labels[image])] = turns.get(int(labels[image]), -1) + 1
+        ranked.append((turn, place, int(image)))
+    chosen = [image for _, _, image in sorted(ranked)[:count]]
+    return np.array(sorted(chosen, key=lambda image: int(labels[image])), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Where images lie on a plane."""
+
+    points: Numbers
+    """(n, 2)."""
+    method: str
+    """What made it, and what it can't say, for a person."""
+
+
+def feature_map(features: Numbers) -> FeatureMap:
+    """Return a plane of (n, F) features by their directions: t-SNE with a fixed seed, principal components of few."""
+    directions = _directions(features.astype(np.float64))
+    centred = directions - directions.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    components = left * sizes
+    if components.shape[1] < 2:
+        components = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
+    if len(features) < FEWEST_FOR_TSNE or sizes[0] < 1e-9:
+        share = float((sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-30))
+        method = f"first two principal components of the features' directions, {100 * share:.0f} % of their variance"
+        return FeatureMap(components[:, :2], f"{method}: what lies apart elsewhere may lie on one spot here")
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    kept = components[:, :KEPT_COMPONENTS]
+    tsne = TSNE(
+        perplexity=PERPLEXITY,
+        init=(kept[:, :2] / kept[:, 0].std() * 1e-4).astype(np.float32),
+        learning_rate="auto",
+        random_state=0,
+    )
+    said = f"t-SNE of the features' directions (perplexity {PERPLEXITY}, seed 0): neighbours stay neighbours, but how "
+    with threadpool_limits(1):  # threads that wait for each other cost three times the time beside other work
+        points = tsne.fit_transform(kept)
+    return FeatureMap(points, f"{said}large groups are and how far apart they lie means nothing")
+
+
+def _directions(rows: Numbers) -> Numbers:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
