@@ -27,7 +27,8 @@ def answer(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> list[s
         return [f"No setting on {table.dataset} has finished yet."]
     value = best.mean(sweep.objective)
     assert value is not None
-    said = f"On {table.dataset}, {described(best.config, table.axes)} does best"
+    whose = f" ({best.sweeps})" if best.sweeps else ""
+    said = f"On {table.dataset}, {described(best.config, table.axes)}{whose} does best"
     said += f" by {metric_words(sweep.objective)}: {_points(value)} %"
     if (interval := best.interval(sweep.objective)) is not None:
         said += f" (mean of {len(best.finished)} seeds, 95 % interval {_range(interval)} %)"

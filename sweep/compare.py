@@ -22,7 +22,8 @@ from trainables.metric_names import is_share
 if TYPE_CHECKING:
     import pandas
 
-    from sweep.records import PublishedRow, SweepRecord, TrialEntry
+    from sweep.joint import Joint, Sources
+    from sweep.records import PublishedRow, SweepRecord, SweepStorage, TrialEntry
     from sweep.results import Result
 
 BASELINE_LABELS = {
@@ -44,6 +45,8 @@ class Trial:
 
     entry: "TrialEntry"
     result: "Result"
+    sweeps: tuple[str, ...] = ()
+    """Those that have it, where several are compared."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ class Row:
         """What stands in place of a setting for a baseline."""
         told = [f"{name.replace('_', ' ')} {spelled(self.config[name])}" for name in self.told]
         return ", ".join([self.kind, *told]) if self.kind else ""
+
+    @property
+    def sweeps(self) -> str:
+        """The sweeps that have the setting, where several are compared."""
+        return ", ".join(dict.fromkeys(name for trial in self.trials for name in trial.sweeps))
 
     @property
     def finished(self) -> tuple[Trial, ...]:
@@ -123,21 +131,31 @@ class Table:
         return first if first is not None and first.values(self.objective) else None
 
     @property
+    def of_several_sweeps(self) -> bool:
+        """Whether settings of several sweeps stand here."""
+        return any(row.sweeps for row in self.settings)
+
+    @property
     def seeds(self) -> int:
         """The most seeds that a setting has."""
         return max((len(row.trials) for row in self.settings), default=0)
 
 
-def compare(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> list[Table]:
-    """Return one table a data set, since shares of different data sets can't be ranked against each other."""
+def compare(
+    sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources | None" = None
+) -> list[Table]:
+    """Return one table a data set, since shares of different data sets can't be ranked against each other.
+
+    `sources` says which sweeps have a trial, where the record is of several (sweep/joint.py).
+    """
     configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     varied = varying_fields([configs[e.trial_id] for e in settings])
     axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset", *REPLICATED))
-    rows = _folded(sweep, results)
+    rows = _folded(sweep, results, sources or {})
     tables = []
-    for dataset in dict.fromkeys(_data(entry.config) for entry in settings):
-        own = [row for row in rows if _data(row.config) == dataset]
+    for dataset in dict.fromkeys(data_of(entry.config) for entry in settings):
+        own = [row for row in rows if data_of(row.config) == dataset]
         ranked = sorted((row for row in own if not row.label), key=lambda row: _rank(row, sweep))
         baselines = _told_apart([row for row in own if row.label], axes)
         varying = _independent(ranked, axes)
@@ -145,7 +163,7 @@ def compare(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> 
     return tables
 
 
-def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> list[Row]:
+def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources") -> list[Row]:
     """Return a row a setting, in the order of its first trial."""
     groups: dict[str, list[TrialEntry]] = {}
     for entry in sweep.trials:
@@ -154,7 +172,7 @@ def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]") -> 
         groups.setdefault(json.dumps([entry.baseline, entry.method, setting], sort_keys=True), []).append(entry)
     return [
         Row(
-            tuple(Trial(entry, results(entry)) for entry in entries),
+            tuple(Trial(entry, results(entry), sources.get(entry.trial_id, ())) for entry in entries),
             _published({**entries[0].config, **entries[0].stands_for}, sweep.published),
         )
         for entries in groups.values()
@@ -193,7 +211,7 @@ def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[Row, ...]:
     return tuple(replace(row, maybe_best=verdicts.get(number)) for number, row in enumerate(ranked))
 
 
-def _data(config: Mapping[str, Any]) -> str:
+def data_of(config: Mapping[str, Any]) -> str:
     """Return what a trial pretrains on, and evaluates on where that is another data set."""
     evaluated = config.get("evaluation_dataset")
     return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
@@ -234,7 +252,7 @@ def spelled(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Frames:
-    """The tables of sweeps as data frames; the first column is the sweep."""
+    """The tables of sweeps as data frames; the first column is the sweep, or those that have the setting or trial."""
 
     settings: "pandas.DataFrame"
     """One row a setting: axes, mean of each metric over seeds, the ends of its two intervals, hours."""
@@ -245,7 +263,10 @@ class Frames:
 
 
 def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
-    """Return the tables of sweeps for a notebook, of the latest one without a name; BadInputError for unknown ones."""
+    """Return the tables of sweeps for a notebook, of the latest one without a name; BadInputError for unknown ones.
+
+    Sweeps that can be ranked together have one table, with each setting once.
+    """
     import pandas
 
     from sweep.records import SweepStorage
@@ -253,8 +274,8 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
     from sweep.report_tables import comparison_rows, epoch_rows, trial_rows
 
     place = SweepStorage(storage)
-    records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
-    parts = [(record.name, part) for record in records for part in reports(record, place)]
+    joints, _ = chosen(place, sweeps)
+    parts = [(one.record.name, part) for one in joints for part in reports(one.record, place, one.sources)]
     frames = [
         pandas.DataFrame([{"sweep": name, **row} for name, part in parts for row in rows(part)])
         for rows in (comparison_rows, trial_rows, epoch_rows)
@@ -262,8 +283,22 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
     return Frames(*frames)
 
 
+def chosen(place: "SweepStorage", sweeps: Sequence[str]) -> "tuple[list[Joint], list[str]]":
+    """Return sweeps by their names, the latest without one, as they are compared; and why not all with each other."""
+    from sweep.joint import joined
+
+    records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
+    return joined(
+        records,
+        fingerprint=lambda entry: place.trial_of(entry).fingerprint(),
+        finished=lambda entry: place.trial_of(entry).final() is not None,
+    )
+
+
 def main(
-    sweeps: Annotated[list[str] | None, typer.Argument(help="Their names; the latest one if left out.")] = None,
+    sweeps: Annotated[
+        list[str] | None, typer.Argument(help="Their names, several to compare them; the latest one if left out.")
+    ] = None,
     storage: Annotated[str, typer.Option(help="Where the sweeps were run.")] = str(DEFAULT_STORAGE),
     html: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the report, its figures and its tables into this folder.")
@@ -273,20 +308,21 @@ def main(
     ] = True,
 ) -> None:
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
-    from sweep.compare_table import print_comparison
+    from sweep.compare_table import print_apart, print_comparison
     from sweep.records import SweepStorage
     from sweep.results import result_of
 
     place = SweepStorage(storage)
-    records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
-    for record in records:
-        print_comparison(record, compare(record, lambda entry: result_of(place.trial_of(entry))))
+    joints, apart = chosen(place, sweeps or ())
+    for one in joints:
+        tables = compare(one.record, lambda entry: result_of(place.trial_of(entry)), one.sources)
+        print_comparison(one.record, tables)
+    print_apart(apart)
     if html is not None:
-        from sweep.report_page import write_report
+        from sweep.joint_report import write_reports
 
-        for record in records:
-            folder = html if len(records) == 1 else html / record.name
-            print(f"report: {write_report(record, place, folder, pictures=pictures).absolute()}")
+        for page in write_reports(joints, apart, place, html, pictures=pictures):
+            print(f"report: {page.absolute()}")
 
 
 if __name__ == "__main__":

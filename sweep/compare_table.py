@@ -39,6 +39,13 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
         console.print(Text(f"- {line}", style="dim"))
 
 
+def print_apart(sentences: Sequence[str], console: Console | None = None) -> None:
+    """Print why sweeps weren't ranked together."""
+    console = console or screen()
+    for sentence in sentences:
+        console.print(Text(sentence))
+
+
 def notes(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
     """Return what has to be said beside the tables."""
     split = sweep.objective.split("/", maxsplit=1)[0]
@@ -74,6 +81,8 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
         collapse_padding=True,
         pad_edge=False,
     )
+    if table.of_several_sweeps:
+        drawn.add_column("sweep")
     labels = [row.kind for row in table.baselines]
     for number, name in enumerate(table.axes or ("",)):
         # The first column holds baselines' names, too.
@@ -90,14 +99,20 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
         cells = [spelled(row.config[name]) for name in table.axes] or ["the setting"]
         if row.maybe_best:
             cells[0] = f"{MAYBE_BEST} {cells[0]}"
-        drawn.add_row(*cells, *_numbers(table, row), style="bold green" if row is table.best else "")
+        drawn.add_row(
+            *_sweeps(table, row), *cells, *_numbers(table, row), style="bold green" if row is table.best else ""
+        )
     drawn.add_section()
     for row in table.baselines:
         # What baselines differ in has its column, unless that is the first.
         told = [spelled(row.config[name]) if name in row.told else "" for name in table.axes[1:]]
         label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
-        drawn.add_row(label, *told, *_numbers(table, row), style="cyan")
+        drawn.add_row(*_sweeps(table, row), label, *told, *_numbers(table, row), style="cyan")
     return drawn
+
+
+def _sweeps(table: Table, row: Row) -> list[str]:
+    return [row.sweeps] if table.of_several_sweeps else []
 
 
 def _numbers(table: Table, row: Row) -> list[str]:

@@ -16,6 +16,7 @@ from sweep.answer import answer, described, metric_words
 from sweep.compare import Row, Table, Trial, compare, spelled
 from sweep.effects import Refusal, analysis_of_variance, importance, levels
 from sweep.image_metrics import AnyOutputs, Outputs, Pair, outputs_of, paired, sampling_interval
+from sweep.joint import Sources
 from sweep.records import SweepRecord, SweepStorage, TrialEntry
 from sweep.results import result_of
 from sweep.statistics import Interval
@@ -151,6 +152,7 @@ class DataSetReport:
             )
         return {
             "label": row.label,
+            "sweeps": row.sweeps,
             "axes": [] if row.label else [spelled(row.config[axis]) for axis in self.table.axes],
             "cells": cells,
             "seeds": f"{len(row.finished)} of {len(row.trials)}",
@@ -296,9 +298,9 @@ class DataSetReport:
         yield "cost", figure, "every attempt is counted, also those that failed"
 
 
-def reports(sweep: SweepRecord, storage: SweepStorage) -> list[DataSetReport]:
-    """Return the parts of a sweep's report, one a data set."""
-    tables = compare(sweep, lambda entry: result_of(storage.trial_of(entry)))
+def reports(sweep: SweepRecord, storage: SweepStorage, sources: Sources | None = None) -> list[DataSetReport]:
+    """Return the parts of a sweep's report, one a data set; `sources` as `compare` takes them."""
+    tables = compare(sweep, lambda entry: result_of(storage.trial_of(entry)), sources)
     return [DataSetReport(sweep, table, storage) for table in tables]
 
 

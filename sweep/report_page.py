@@ -6,6 +6,7 @@ report.html, figures/*.svg and *.png, tables/*.csv.
 import io
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from sweep.answer import metric_words
 from sweep.compare_table import SMOKE_NOTICE, duration, notes
 from sweep.effects import Refusal
 from sweep.figures import GRID, INK
+from sweep.joint import Sources
 from sweep.records import SweepRecord, SweepStorage
 from sweep.report import DataSetReport, number, reports
 from sweep.report_tables import as_csv, comparison_rows, epoch_rows
@@ -25,6 +27,7 @@ from trainables import metric_names as names
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 CURVES = (
     names.CONTRASTIVE_LOSS,
@@ -64,17 +67,27 @@ class Section:
     """Of the data, by the best trial; or why there are none."""
 
 
-def write_report(sweep: SweepRecord, storage: SweepStorage, folder: Path, *, pictures: bool = True) -> Path:
+def write_report(
+    sweep: SweepRecord,
+    storage: SweepStorage,
+    folder: Path,
+    *,
+    pictures: bool = True,
+    sources: Sources | None = None,
+    apart: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
+) -> Path:
     """Write the report of a sweep into a folder, which is made; return its page.
 
     `pictures` of the data are drawn where the data set is prepared on this machine, which takes up to a minute or two.
+    Of several sweeps: `sources` as `compare` takes them, `apart` what isn't compared and why, `links` to other pages.
     """
     import jinja2
 
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    parts = reports(sweep, storage)
-    prefixes = [f"{_slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
+    parts = reports(sweep, storage, sources)
+    prefixes = [f"{slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
     sections = [_section(part, storage, folder, prefix, pictures) for part, prefix in zip(parts, prefixes, strict=True)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -84,11 +97,12 @@ def write_report(sweep: SweepRecord, storage: SweepStorage, folder: Path, *, pic
         sweep=sweep,
         sections=sections,
         smoke=SMOKE_NOTICE if sweep.smoke else "",
-        notes=notes(sweep, [part.table for part in parts]),
+        notes=[*notes(sweep, [part.table for part in parts]), *apart],
+        links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         plotly=_plotly_source() if any(section.curves for section in sections) else "",
     )
-    path = folder / "report.html"
+    path = folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
 
@@ -98,7 +112,7 @@ def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: s
     drawn = {name: _save(figure, folder, prefix + name, caption) for name, figure, caption in part.figures()}
     trials = {
         trial_id: [
-            _save(figure, folder, f"{_slug(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
+            _save(figure, folder, f"{slug(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
             for path, figure in trial_figures(storage.trial_of(report.trial.entry), splits=("test",))
         ]
         for trial_id, report in list(part.trials.items())[:MOST_DRAWN]
@@ -208,5 +222,6 @@ def _when(time_ms: int | None) -> str:
     return "" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Return a text as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-")

@@ -23,6 +23,7 @@ def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield the table for other programs: one row a setting, with both intervals of each metric."""
     for row in part.rows:
         yield {
+            **_of(row.sweeps),
             "dataset": part.table.dataset,
             "setting": part.label(row),
             **{axis: row.config.get(axis) for axis in part.table.axes},
@@ -51,6 +52,7 @@ def trial_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     for row in part.rows:
         for trial in row.trials:
             yield {
+                **_of(", ".join(trial.sweeps)),
                 "trial": trial.entry.name,
                 "trial_id": trial.entry.trial_id,
                 "setting": part.label(row),
@@ -65,4 +67,15 @@ def epoch_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield one row an epoch of a trial."""
     for report in part.trials.values():
         for record in report.epochs:
-            yield {"trial": report.trial.entry.name, "epoch": record.epoch, "seconds": record.seconds, **record.metrics}
+            yield {
+                **_of(", ".join(report.trial.sweeps)),
+                "trial": report.trial.entry.name,
+                "epoch": record.epoch,
+                "seconds": record.seconds,
+                **record.metrics,
+            }
+
+
+def _of(sweeps: str) -> dict[str, str]:
+    """Return the column that names the sweeps, where several are compared."""
+    return {"sweep": sweeps} if sweeps else {}

@@ -142,6 +142,12 @@ class TrialFiles:
         content = self.storage.read(CONFIG)
         return None if content is None else json.loads(content)["config"]
 
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of the data that it was begun with, or None."""
+        content = self.storage.read(CONFIG)
+        found: str | None = None if content is None else json.loads(content)["fingerprint"]
+        return found
+
     def write_epoch(self, record: EpochRecord) -> EpochRecord:
         """Write an epoch's record unless there is one; return the record that stands."""
         name, standing = f"epochs/{record.epoch:06d}.json", record
