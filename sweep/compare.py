@@ -66,7 +66,7 @@ class Row:
         """The setting, with the first seed; initial weights by their name, and what is done where that is said."""
         entry = self.trials[0].entry
         told = {METHOD: entry.method} if entry.method else {}
-        return {**told, **entry.config, WEIGHTS: spelled(entry.config[WEIGHTS])}
+        return {**told, **entry.config, WEIGHTS: spelled(entry.config.get(WEIGHTS))}
 
     @property
     def kind(self) -> str:
@@ -93,7 +93,7 @@ class Row:
     @property
     def first(self) -> Trial | None:
         """The finished trial of the smallest seed, which stands for the setting: the best one chance would choose."""
-        return min(self.finished, key=lambda trial: int(trial.entry.config[SEED]), default=None)
+        return min(self.finished, key=lambda trial: int(trial.entry.config["seed"]), default=None)
 
     def values(self, metric: str) -> list[float]:
         """Return a metric of each finished trial that has it, at its last epoch; NaN where it is undefined."""
