@@ -120,10 +120,12 @@ def roc_curves(outputs: Mapping[str, Outputs]) -> Figure:
     figure, axes = panel(width=5.6, height=4.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (label, own) in enumerate(outputs.items()):
-        false_positives, sensitivity, _ = roc_curve(own.truth, own.scores)
+        false_positives, sensitivity, _ = roc_curve(own.positive_truth, own.positive_scores)
         axes.plot(false_positives, sensitivity, color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.4)
         at = own.positive[own.predicted]
-        axes.plot([at[~own.truth].mean()], [at[own.truth].mean()], "o", color=COLOURS[number % len(COLOURS)])
+        axes.plot(
+            [at[~own.positive_truth].mean()], [at[own.positive_truth].mean()], "o", color=COLOURS[number % len(COLOURS)]
+        )
     finish(axes, title="ROC (dot: the decision as made)", x="1 - specificity (%)", y="sensitivity (%)")
     _square(axes)
     _legend(axes, len(outputs))
@@ -136,9 +138,9 @@ def precision_recall_curves(outputs: Mapping[str, Outputs]) -> Figure:
 
     figure, axes = panel(width=5.6, height=4.6)
     for number, (label, own) in enumerate(outputs.items()):
-        precision, recall, _ = precision_recall_curve(own.truth, own.scores)
+        precision, recall, _ = precision_recall_curve(own.positive_truth, own.positive_scores)
         axes.step(recall, precision, where="post", color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.4)
-    shares = [float(own.truth.mean()) for own in outputs.values()]
+    shares = [float(own.positive_truth.mean()) for own in outputs.values()]
     axes.axhline(shares[0], color=GRID, linewidth=1.2)
     finish(axes, title="Precision and recall (line: blind guess)", x="sensitivity, recall (%)", y="precision (%)")
     _square(axes)
@@ -151,7 +153,7 @@ def calibration_curves(outputs: Mapping[str, Outputs]) -> Figure:
     figure, axes = panel(width=5.6, height=4.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (label, own) in enumerate(outputs.items()):
-        predicted, observed = calibration(own.scores, own.truth)
+        predicted, observed = calibration(own.positive_scores, own.positive_truth)
         axes.plot(
             predicted, observed, "o-", color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.2, markersize=4
         )

@@ -203,7 +203,9 @@ def _data(name: str, config: "SimCLRConfig") -> "EvaluatedData":
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
     train = round(info.splits.get("train", 0) * (1 - held_back))
     fields = _target(info, config)
-    return EvaluatedData(name, min(train, config.max_train_images or train), "validation" in info.splits, fields)
+    return EvaluatedData(
+        name, min(train, config.max_train_images or train), "validation" in info.splits, fields, info.multi_label
+    )
 
 
 def _target(info: "StoreInfo", config: "SimCLRConfig") -> dict[str, Any]:

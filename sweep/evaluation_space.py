@@ -11,6 +11,8 @@ from trainables.config import SimCLRConfig
 from trainables.initial_weights import InitialWeights
 
 FROZEN, FINE_TUNED, SCRATCH = "frozen", "fine-tuned", "from scratch"
+ALIKE, EVERY_LABEL = "frozen, both sides weigh alike", "frozen, every label"
+"""Asked beside FROZEN where positives are told from the rest: why are they missed?"""
 MORE_NEIGHBOURS = 200
 REGULARISATIONS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 VALIDATION_FRACTION = 0.1
@@ -49,7 +51,9 @@ class EvaluatedData:
     has_validation: bool
     """Whether it brings a validation split."""
     fields: Mapping[str, Any]
-    """What is asked of it: target, positive."""
+    """What is asked of it: target, positive, wanted_specificity."""
+    several_labels: bool = False
+    """Whether an image may carry several."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,11 @@ def evaluation_space(asked: Evaluation) -> SearchSpace:
     """Return the space: frozen, fine-tuned and from-scratch trials of every data set and share of the labels."""
     points = [(method, point) for data in asked.data for method, point in _points(asked, data)]
     grids = [
-        Grid(points=tuple(point for own, point in points if own == method), method=method)
+        Grid(
+            points=tuple(point for own, point in points if own == method),
+            method=method,
+            with_baselines=method not in (ALIKE, EVERY_LABEL),  # which would be those of FROZEN
+        )
         for method in dict.fromkeys(method for method, _ in points)
     ]
     metric, columns = _metrics(asked.data[0].fields)
@@ -99,7 +107,11 @@ def _points(asked: Evaluation, data: EvaluatedData) -> Iterator[tuple[str, dict[
                 start = {**weights.fields, "initial_weights": str(weights.files[draw % len(weights.files)])}
                 # All labels and the same weights: a frozen encoder gives the same again, which is no replicate.
                 if fraction < 1.0 or draw < len(weights.files):
-                    yield FROZEN, {**common, **start, "epochs": 0}
+                    frozen = {**common, **start, "epochs": 0}
+                    yield FROZEN, frozen
+                    if data.fields["target"] == "positive":
+                        yield ALIKE, {**frozen, "probe_class_weight": "balanced"}
+                        yield EVERY_LABEL, {**frozen, "target": "labels" if data.several_labels else "classes"}
                 if asked.epochs:
                     rate = {"base_learning_rate": asked.learning_rate}
                     yield FINE_TUNED, {**common, **_supervised(asked, data, fraction), **start, **rate, **asked.changes}

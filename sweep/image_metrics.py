@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from sweep import statistics
 from sweep.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
-from sweep.label_metrics import LabelOutputs, bounded_resamples, label_outputs, label_statistic, tiles_of
+from sweep.label_metrics import HALF, LabelOutputs, bounded_resamples, label_outputs, label_statistic, tiles_of
 from sweep.statistics import RESAMPLES, HeldOut, Interval, Statistic, image_interval, mean_of, wilson_interval
 from trainables import metric_names as names
 
@@ -42,12 +42,12 @@ class Outputs:
         return np.asarray(self.predicted == self.labels)
 
     @property
-    def truth(self) -> NDArray[np.bool_]:
+    def positive_truth(self) -> NDArray[np.bool_]:
         """Whether the image is positive (n,)."""
         return self.positive[self.labels]
 
     @property
-    def scores(self) -> NDArray[np.float64]:
+    def positive_scores(self) -> NDArray[np.float64]:
         """The positives' summed probability (n,)."""
         assert self.logits is not None
         return np.asarray(softmax(self.logits, axis=1)[:, self.positive].sum(axis=1))
@@ -63,7 +63,7 @@ class Outputs:
         tiles = tiles_of(self.images)
         if tiles is not None:
             return HeldOut(np.zeros(len(tiles), dtype=np.int64), tiles)
-        return HeldOut(self.truth.astype(np.int64))
+        return HeldOut(self.positive_truth.astype(np.int64))
 
 
 AnyOutputs = Outputs | LabelOutputs
@@ -78,12 +78,13 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
     several = has_several_labels(table)
     width = 1 if method == names.KNN and not several else len(classes)
     values = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    is_positive = np.array([name in positive for name in classes])
     if several:
-        return label_outputs(table, values.astype(np.float64), logits=method != names.KNN)
+        return label_outputs(table, values.astype(np.float64), is_positive, logits=method != names.KNN)
     return Outputs(
         labels=table["label"].to_numpy().astype(np.int64),
         predicted=(values[:, 0] if method == names.KNN else values.argmax(axis=1)).astype(np.int64),
-        positive=np.array([name in positive for name in classes]),
+        positive=is_positive,
         logits=None if method == names.KNN else values.astype(np.float64),
         images=tuple(table["name"].to_pylist()),
     )
@@ -93,13 +94,21 @@ def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     """Return a metric such as test/linear_sensitivity; None for one that isn't of single images' decisions."""
     _, name = _method(metric)
     if isinstance(outputs, LabelOutputs):
-        return label_statistic(name, outputs)
+        found = label_statistic(name, outputs)
+        if found is not None or not outputs.positive.any():
+            return found
+        return _binary_statistic(name, outputs.positive_scores > HALF, outputs)
     if name == names.TOP1:
         return statistics.share_of(outputs.right)
-    if not outputs.positive.any() or outputs.logits is None:
+    if not outputs.positive.any():
         return None
-    truth = outputs.truth
-    decided = outputs.positive[outputs.predicted] == truth
+    return _binary_statistic(name, outputs.positive[outputs.predicted], outputs)
+
+
+def _binary_statistic(name: str, called: NDArray[np.bool_], outputs: AnyOutputs) -> Statistic | None:
+    """Return a metric of positives and negatives, given which images are called positive."""
+    truth = outputs.positive_truth
+    decided = called == truth
     found: dict[str, Statistic] = {
         names.SENSITIVITY: statistics.share_of(decided, truth),
         names.SPECIFICITY: statistics.share_of(decided, ~truth),
@@ -107,8 +116,10 @@ def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
         names.BALANCED_ACCURACY: statistics.balanced_accuracy(decided, truth),
     }
     if name in (names.ROC_AUC, names.PR_AUC):
+        if isinstance(outputs, Outputs) and outputs.logits is None:
+            return None
         area = statistics.roc_auc if name == names.ROC_AUC else statistics.average_precision
-        return area(outputs.scores, truth)
+        return area(outputs.positive_scores, truth)
     return found.get(name)
 
 
@@ -177,10 +188,10 @@ def _counts(metric: str, outputs: AnyOutputs) -> tuple[int, int] | None:
         return None
     if name == names.TOP1:
         return int(outputs.right.sum()), len(outputs.right)
-    decided = outputs.positive[outputs.predicted] == outputs.truth
+    decided = outputs.positive[outputs.predicted] == outputs.positive_truth
     among = {
-        names.SENSITIVITY: outputs.truth,
-        names.SPECIFICITY: ~outputs.truth,
+        names.SENSITIVITY: outputs.positive_truth,
+        names.SPECIFICITY: ~outputs.positive_truth,
         names.ACCURACY: np.ones(len(decided), dtype=np.bool_),
     }.get(name)
     return None if among is None else (int(decided[among].sum()), int(among.sum()))

@@ -17,6 +17,8 @@ from sweep.statistics import RESAMPLES, HeldOut, Numbers, Statistic, Truth
 from trainables import metric_names as names
 from trainables.data.leaks import tile_position
 
+HALF = 0.5
+"""A label is called from this probability on."""
 MOST_DECISIONS = 5 * 10**8
 """Bootstrap samples x images x labels of one interval: about two seconds on one core."""
 FEWEST_RESAMPLES = 200
@@ -35,6 +37,18 @@ class LabelOutputs:
     """(n, K), in [0, 1]."""
     images: tuple[str, ...]
     """(n,) names."""
+    positive: Truth
+    """(K,): the labels any of which makes an image positive; none without a rule."""
+
+    @property
+    def positive_truth(self) -> Truth:
+        """Whether the image is positive (n,)."""
+        return np.asarray(self.truth[:, self.positive].any(axis=1))
+
+    @property
+    def positive_scores(self) -> Numbers:
+        """The largest score of a positive label (n,)."""
+        return np.asarray(self.scores[:, self.positive].max(axis=1))
 
     def held_out(self) -> HeldOut:
         """Return how the images were drawn: together where they share a tile, else one by one."""
@@ -48,12 +62,13 @@ def tiles_of(images: Sequence[str]) -> NDArray[np.int64] | None:
     return np.unique(tiles, return_inverse=True)[1] if len(tiles) == len(places) else None
 
 
-def label_outputs(table: pa.Table, values: Numbers, *, logits: bool) -> LabelOutputs:
+def label_outputs(table: pa.Table, values: Numbers, positive: Truth, *, logits: bool) -> LabelOutputs:
     """Return the outputs of a table whose label column holds lists, given one classifier's (n, K) values."""
     truth = np.zeros(values.shape, dtype=np.bool_)
     lists = table["label"].combine_chunks()
     truth[lists.value_parent_indices().to_numpy(), lists.flatten().to_numpy()] = True
-    return LabelOutputs(truth, np.asarray(expit(values) if logits else values), tuple(table["name"].to_pylist()))
+    scores = np.asarray(expit(values) if logits else values)
+    return LabelOutputs(truth, scores, tuple(table["name"].to_pylist()), positive)
 
 
 def label_statistic(name: str, outputs: LabelOutputs) -> Statistic | None:

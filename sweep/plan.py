@@ -65,7 +65,8 @@ class PlannedTrial:
     setting: int | None = None
     """Of a search: the number of the setting, from 0."""
     method: str = ""
-    """Of its grid."""
+    with_baselines: bool = True
+    """Both of its grid."""
 
     @cached_property
     def trial_id(self) -> str:
@@ -172,13 +173,13 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
-    methods, drawn = _methods(plan.space, stage, plan.assignments), list(_settings(plan.space, stage, plan.assignments))
+    grids, drawn = _grids(plan.space, stage, plan.assignments), list(_settings(plan.space, stage, plan.assignments))
     required = _required(plan.space, stage, plan.assignments)
     settings = [_with_best(setting, decided) for setting in drawn]
     trials = [_planned(config, number, size_of) for config in map(SimCLRConfig.parse, settings)]
     trials = [
-        replace(trial, required=number < required, method=methods.get(number, ""))
-        for number, trial in enumerate(trials)
+        replace(trial, required=n < required, method=grid.method, with_baselines=grid.with_baselines)
+        for n, (trial, grid) in enumerate(zip(trials, grids, strict=True))
     ]
     if plan.smoke:
         from sweep.smoke import shrink
@@ -209,7 +210,7 @@ def propose(
 
 def _joined(plan: Plan, trials: Sequence[PlannedTrial]) -> Plan:
     """Return the plan with more trials and their baselines, those left out that it has already."""
-    trials = [*_baselines(trials, plan.space), *trials]
+    trials = [*_baselines([trial for trial in trials if trial.with_baselines], plan.space), *trials]
     known = {trial.trial_id for trial in plan.trials}
     trials = [trial for trial in _without_repeats(trials) if trial.trial_id not in known]
     _check(trials, plan.workers)
@@ -265,11 +266,12 @@ def _required(space: SearchSpace, stage: Stage, assignments: Assignments) -> int
     return len(list(_settings(space, replace(stage, grids=grids, search=None), assignments)))
 
 
-def _methods(space: SearchSpace, stage: Stage, assignments: Assignments) -> dict[int, str]:
-    """Return the methods of a stage's settings by their numbers, of those that have one."""
+def _grids(space: SearchSpace, stage: Stage, assignments: Assignments) -> list[Grid]:
+    """Return the grid of each of a stage's settings; a random search's stand in one of their own."""
     grids = sorted(stage.grids, key=lambda grid: not grid.required)
-    each = [grid.method for grid in grids for point in grid.points for _ in _crossed(space, grid, point, assignments)]
-    return {number: method for number, method in enumerate(each) if method}
+    listed = [grid for grid in grids for point in grid.points for _ in _crossed(space, grid, point, assignments)]
+    count = len(list(_settings(space, stage, assignments)))
+    return listed + [Grid()] * (count - len(listed))
 
 
 def _crossed(

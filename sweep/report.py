@@ -273,7 +273,7 @@ class DataSetReport:
             curves = {
                 label: own
                 for label, own in firsts.items()
-                if isinstance(own, Outputs) and 0 < own.truth.sum() < len(own.truth)
+                if isinstance(own, Outputs) and 0 < own.positive_truth.sum() < len(own.positive_truth)
             }
             if curves:
                 caption += ", first seed" if self.table.seeds > 1 else ""

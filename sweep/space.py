@@ -44,6 +44,8 @@ class Grid:
     points: Sequence[Mapping[str, Any]] = ({},)
     required: bool = False
     """Whether halving leaves these trials alone."""
+    with_baselines: bool = True
+    """Whether the space's baselines are run for these trials."""
     method: str = ""
     """What these trials do, in a word, where the grids of a space do different things.
 

@@ -20,7 +20,7 @@ def drawn(count: int, random: np.random.Generator, *, noise: float = 1.0) -> Lab
     """Return outputs of four labels, of which the last has no image, with scores that have ties."""
     truth = random.random((count, 4)) < (0.1, 0.3, 0.6, 0.0)
     scores = np.round(1 / (1 + np.exp(-noise * random.normal(size=(count, 4)) - truth)), 1)
-    return LabelOutputs(truth, scores, tuple(map(str, range(count))))
+    return LabelOutputs(truth, scores, tuple(map(str, range(count))), np.zeros(truth.shape[1], dtype=bool))
 
 
 def measured(metric: str, outputs: LabelOutputs, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -121,7 +121,9 @@ def test_pairs_are_compared_image_by_image() -> None:
 
 def test_many_images_and_labels_get_fewer_samples() -> None:
     def sized(images: int, labels: int) -> LabelOutputs:
-        return LabelOutputs(np.zeros((images, labels), dtype=bool), np.zeros((images, labels)), ())
+        return LabelOutputs(
+            np.zeros((images, labels), dtype=bool), np.zeros((images, labels)), (), np.zeros(labels, dtype=bool)
+        )
 
     assert bounded_resamples(sized(1_000, 19)) == 2000
     assert bounded_resamples(sized(36_610, 43)) == 317

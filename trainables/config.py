@@ -211,7 +211,7 @@ class SimCLRConfig(BaseModel):
             faults.append(f"jitter_operations: each at most once, got {', '.join(self.jitter_operations)}")
         if self.target == "labels" and self.probe_sampling == "balanced":
             faults.append("probe_sampling: 'balanced' needs one class an image; use probe_class_weight with labels")
-        if self.wanted_specificity is not None and (not self.positive or self.target == "labels"):
+        if self.wanted_specificity is not None and not self.positive:
             faults.append("wanted_specificity: needs the classes or the rule that count as positive; set positive")
         if self.training == "supervised" and (self.epochs == 0 or self.evaluation_dataset is not None):
             faults.append("training: 'supervised' needs epochs, and no evaluation_dataset: it learns dataset's labels")

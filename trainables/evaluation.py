@@ -81,7 +81,7 @@ def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None
         metrics[names.TOP5] = _ratio(sums[-1], share.total)
     if positive is not None:
         metrics |= binary_metrics(_fold(confusion, positive))
-        metrics |= _curve_areas(logits, share, positive)
+        metrics |= curve_areas(*positive_scores(logits, share, positive))
     return metrics
 
 
@@ -129,21 +129,29 @@ def binary_metrics(confusion: Tensor) -> dict[str, float]:
 
 
 def positive_scores(logits: Tensor, share: Share, positive: Tensor) -> tuple[Scores, Truth]:
-    """Return the positives' summed probability and the truth of all ranks' images, (total,) each."""
+    """Return the positives' probability and the truth of all ranks' images, (total,) each.
+
+    Of classes the positives' summed probability; of several labels the largest of a positive label, as an image is
+    positive where it carries any.
+    """
     positive = positive.to(logits.device)
-    scores = logits.double().softmax(1)[:, positive].sum(1)
-    truth = positive[share.targets]
+    if share.targets.dim() == 2:
+        scores = logits.double().sigmoid()[:, positive].amax(1)
+        truth = share.targets[:, positive].any(1)
+    else:
+        scores = logits.double().softmax(1)[:, positive].sum(1)
+        truth = positive[share.targets]
     both = gather_rows(torch.stack([scores, truth.double()], dim=1), share.total).cpu().numpy()
     return both[:, 0], both[:, 1] > 0.5
 
 
-def _curve_areas(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
-    scores_all, truth_all = positive_scores(logits, share, positive)
-    if truth_all.all() or not truth_all.any():
+def curve_areas(scores: Scores, truth: Truth) -> dict[str, float]:
+    """Return the areas under the ROC and precision-recall curves; NaN where all images are of one side."""
+    if truth.all() or not truth.any():
         return {names.ROC_AUC: np.nan, names.PR_AUC: np.nan}
     return {
-        names.ROC_AUC: float(roc_auc_score(truth_all, scores_all)),
-        names.PR_AUC: float(average_precision_score(truth_all, scores_all)),
+        names.ROC_AUC: float(roc_auc_score(truth, scores)),
+        names.PR_AUC: float(average_precision_score(truth, scores)),
     }
 
 

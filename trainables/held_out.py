@@ -11,7 +11,7 @@ from trainables import metric_names as names
 from trainables import multilabel
 from trainables.decision import balanced_threshold, metrics_at, specificity_threshold
 from trainables.distributed import gather_rows
-from trainables.evaluation import Share, positive_scores
+from trainables.evaluation import Share, curve_areas, positive_scores
 
 Thresholds = Mapping[str, NDArray[np.float64]]
 """Thresholds by the suffix that their metrics get: () of the positive's probability, or (K,) of each label's."""
@@ -37,6 +37,12 @@ def binary_decisions(logits: Tensor, share: Share, positive: Tensor, thresholds:
         for suffix, threshold in thresholds.items()
         for name, value in metrics_at(float(threshold), scores, truth).items()
     }
+
+
+def rule_metrics(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
+    """Return of several labels what a positive rule makes of them: called positive where any of its labels is."""
+    scores, truth = positive_scores(logits, share, positive)
+    return metrics_at(multilabel.HALF, scores, truth) | curve_areas(scores, truth)
 
 
 def label_metrics(logits: Tensor, share: Share) -> dict[str, float]:

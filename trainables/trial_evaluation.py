@@ -1,6 +1,7 @@
 """What a trial evaluates after an epoch and at its end, and what it keeps of each image."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,7 @@ from trainables.held_out import (
     label_metrics,
     label_thresholds,
     precision_metrics,
+    rule_metrics,
 )
 from trainables.probe import ProbeWeights
 from trainables.pulse import beat
@@ -40,6 +42,13 @@ from trainables.randomness import Stream
 from trainables.representation import label_free_metrics
 from trainables.trial_data import Rows, Split, TrialData
 from trainables.trial_files import TrialFiles
+
+
+class Chosen(NamedTuple):
+    """Thresholds that one split chose for one method."""
+
+    of_labels: Thresholds
+    of_positives: Thresholds
 
 
 class Evaluator:
@@ -84,7 +93,7 @@ class Evaluator:
         regression, metrics = self._regression(bank, shares.get("val"))
         self.linear = regression.state_dict()
         metrics |= self._label_free()
-        thresholds: dict[str, Thresholds] = {}
+        thresholds: dict[str, Chosen] = {}
         scales: dict[str, float] = {}
         for prefix, share in shares.items():
             outputs = {"linear_logits": regression.logits(share.features)}
@@ -132,29 +141,31 @@ class Evaluator:
     def _metrics(self, prefix: str, method: str, logits: Tensor, share: Share) -> dict[str, float]:
         if self._data.several_labels:
             metrics = label_metrics(logits, share)
+            if self._data.positive is not None:
+                metrics |= rule_metrics(logits, share, self._data.positive)
         else:
             metrics = classification_metrics(logits, share, self._data.positive)
         return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
 
-    def _thresholds(self, prefix: str, logits: Tensor, share: Share) -> Thresholds:
+    def _thresholds(self, prefix: str, logits: Tensor, share: Share) -> Chosen:
         """Return the thresholds that validation chooses; where there is none, those that need no choice."""
+        of_labels: Thresholds = {}
         if self._data.several_labels:
-            return label_thresholds(logits, share) if prefix == "val" else half_thresholds(logits)
+            of_labels = label_thresholds(logits, share) if prefix == "val" else half_thresholds(logits)
         if self._data.positive is None or prefix != "val":
-            return {}
-        return binary_thresholds(logits, share, self._data.positive, self._config.wanted_specificity)
+            return Chosen(of_labels, {})
+        return Chosen(of_labels, binary_thresholds(logits, share, self._data.positive, self._config.wanted_specificity))
 
     def _at_thresholds(
-        self, prefix: str, method: str, logits: Tensor, share: Share, thresholds: Thresholds
+        self, prefix: str, method: str, logits: Tensor, share: Share, thresholds: Chosen
     ) -> dict[str, float]:
+        metrics: dict[str, float] = {}
         if self._data.several_labels:
-            metrics = label_decisions(logits, share, thresholds)
+            metrics = label_decisions(logits, share, thresholds.of_labels)
             if method == names.LINEAR:
-                metrics |= each_label(logits, share, thresholds, self._data.classes)
-        elif self._data.positive is not None:
-            metrics = binary_decisions(logits, share, self._data.positive, thresholds)
-        else:
-            metrics = {}
+                metrics |= each_label(logits, share, thresholds.of_labels, self._data.classes)
+        if self._data.positive is not None:
+            metrics |= binary_decisions(logits, share, self._data.positive, thresholds.of_positives)
         return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
 
     def _calibration(
