@@ -93,7 +93,11 @@ class Row:
     @property
     def first(self) -> Trial | None:
         """The finished trial of the smallest seed, which stands for the setting: the best one chance would choose."""
-        return min(self.finished, key=lambda trial: int(trial.entry.config["seed"]), default=None)
+        return min(
+            self.finished,
+            key=lambda trial: [int(trial.entry.config.get(name, 0)) for name in REPLICATED],
+            default=None,
+        )
 
     def values(self, metric: str) -> list[float]:
         """Return a metric of each finished trial that has it, at its last epoch; NaN where it is undefined."""

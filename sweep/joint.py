@@ -46,6 +46,7 @@ class _Part:
         asked = {(str(config.get("target")), tuple(config.get("positive") or ())) for config in configs}
         return {
             "the images": self.fingerprint,
+            "the kind of settings": "methods" if any(entry.method for entry in self.trials) else "",
             "the size of the run": "smoke" if self.sweep.smoke else "full",
             "what is asked of the labels": tuple(sorted(asked)),
             "the objective": (self.sweep.objective, self.sweep.direction),
