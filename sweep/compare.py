@@ -153,6 +153,7 @@ def compare(
     `sources` says which sweeps have a trial, where the record is of several (sweep/joint.py).
     """
     configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
+    sweep = sweep.model_copy(update={"trials": tuple(_complete(e, configs[e.trial_id]) for e in sweep.trials)})
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     varied = varying_fields([configs[e.trial_id] for e in settings])
     axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset", *REPLICATED))
@@ -165,6 +166,13 @@ def compare(
         varying = _independent(ranked, axes)
         tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), _judged(ranked, sweep), baselines))
     return tables
+
+
+def _complete(entry: "TrialEntry", config: SimCLRConfig) -> "TrialEntry":
+    """Return a trial with all fields: records keep those that there were when they were written."""
+    if SimCLRConfig.model_fields.keys() <= entry.config.keys():
+        return entry
+    return entry.model_copy(update={"config": config.model_dump(mode="json")})
 
 
 def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources") -> list[Row]:

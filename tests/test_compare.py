@@ -133,3 +133,17 @@ def test_a_setting_near_the_best_is_marked_with_it() -> None:
 
 def test_durations_read() -> None:
     assert [duration(value) for value in (3.14, 245, 12_000)] == ["3.1 s", "4 min 05 s", "3 h 20 min"]
+
+
+def test_records_from_before_a_field_existed_compare_with_those_after() -> None:
+    sweep, found = seeded({0.1: [0.5, 0.51], 0.2: [0.58, 0.60]})
+    old = [
+        entry.model_copy(update={"config": {k: v for k, v in entry.config.items() if k != "initial_weights"}})
+        if entry.config["seed"] == 0
+        else entry
+        for entry in sweep.trials
+    ]
+    (table,) = compare(sweep.model_copy(update={"trials": tuple(old)}), lambda entry: found[entry.trial_id])
+    assert [len(row.trials) for row in table.settings] == [2, 2]
+    assert table.settings[0].first is not None
+    assert table.settings[0].first.entry.config["seed"] == 0
