@@ -86,7 +86,10 @@ SPACE = SearchSpace(
     ),
     caveats=(
         "as in the thesis, all of train is trained on and settings are selected on the test split",
-        "one seed a setting: a difference between two rows may be chance",
+        "not stated in the thesis, so the reference code's defaults: weight decay, jitter strength, size of the blur; "
+        "the thesis describes two projector layers, the code that it used has three, and so has this space",
+        "which quarter of BigEarthNet the thesis took, and how it was cut, isn't known: ours are other images of it, "
+        "as many where the archive is whole (docs/data.md)",
         "the thesis' farmland accuracies imply a share of about 18 %, which its rule can't give (these data's share: "
         "python -m sweep.data info bigearthnet_v1); its 1024 / 0.25 row repeats the 256 / 0.25 row to the last digit",
     ),

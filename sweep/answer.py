@@ -1,5 +1,6 @@
 """What a comparison says in two sentences; pure. Nothing is said that the numbers don't carry."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,13 @@ from trainables import metric_names as names
 
 MOST_LISTED = 3
 SPLITS = {"val": "validation", "test": "test"}
-METHODS = {names.KNN: "nearest neighbours", names.LINEAR: "logistic regression", "": "linear probe"}
+METHODS = {
+    names.KNN: "nearest neighbours",
+    names.CENTROID: "nearest class mean",
+    names.LINEAR: "logistic regression",
+    "": "linear probe",
+}
+WITHOUT_LABELS = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
 WORDS = {
     names.TOP1: "top-1 accuracy",
     names.TOP5: "top-5 accuracy",
@@ -43,15 +50,22 @@ def described(config: Mapping[str, Any], axes: tuple[str, ...]) -> str:
 
 
 def metric_words(metric: str) -> str:
-    """Return a metric's name for a reader: test/linear_top1 as top-1 accuracy of a logistic regression (test)."""
+    """Return a metric's name for a reader: test/linear_top1 as top-1 accuracy (logistic regression, test split)."""
     split, _, name = metric.partition("/")
-    for method, words in METHODS.items():
-        if name.startswith(method):
-            base = name.removeprefix(method)
-            where = f", {SPLITS[split]} split" if split in SPLITS else f", {split}"
-            what = WORDS.get(base, base.replace("_", " "))
-            return f"{what} ({words}{where})" if split in SPLITS else f"{what} ({split})"
-    raise AssertionError(metric)
+    method, base = _method(name)
+    what = WORDS.get(base, base.replace("_", " "))
+    if split not in SPLITS:
+        return f"{what} ({split})"
+    told = "" if base in WITHOUT_LABELS else f"{method}, "
+    return f"{what} ({told}{SPLITS[split]} split)"
+
+
+def _method(name: str) -> tuple[str, str]:
+    """Return in words what a metric is by, and its name without that."""
+    if (found := re.match(r"knn(\d+)_", name)) is not None:
+        return f"{found[1]} nearest neighbours", name.removeprefix(found[0])
+    prefix = next(prefix for prefix in METHODS if name.startswith(prefix))
+    return METHODS[prefix], name.removeprefix(prefix)
 
 
 def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
@@ -76,7 +90,8 @@ def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
     if pair is not None and pair.interval is not None and known:
         second = described(known[0].config, table.axes)
         above = "above" if pair.difference >= 0 else "below"
-        said += f"; on the same images it is {_points(abs(pair.difference))} points {above} {second}"
+        apart = f"{_points(abs(pair.difference))} points {above}" if pair.difference else "as good as"
+        said += f"; on the same images it is {apart} {second}"
         said += f" (95 % from {_points(pair.interval.low)} to {_points(pair.interval.high)})"
     return [f"{said}.{tail}"]
 

@@ -46,8 +46,8 @@ def print_apart(sentences: Sequence[str], console: Console | None = None) -> Non
         console.print(Text(sentence))
 
 
-def notes(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
-    """Return what has to be said beside the tables."""
+def notes(sweep: SweepRecord, tables: Sequence[Table], *, published: str = "after the slash") -> list[str]:
+    """Return what has to be said beside the tables; `published` says where published numbers stand."""
     split = sweep.objective.split("/", maxsplit=1)[0]
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
     if sweep.selected_on == "test":
@@ -55,7 +55,7 @@ def notes(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
     lines += _about_seeds(tables)
     if any(row.published for table in tables for row in table.settings):
         smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
-        lines.append(f"after the slash: {sweep.published_source}{smoke}")
+        lines.append(f"{published}: {sweep.published_source}{smoke}")
     lines += [f"not decided yet: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]
 

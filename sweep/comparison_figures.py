@@ -16,6 +16,8 @@ from sweep.statistics import Interval
 from trainables.metric_names import is_share
 
 COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")
+MARKERS = "os^Dv"
+"""For those that share a colour."""
 BINS = 10
 """Of a calibration curve, each with equally many images."""
 
@@ -66,9 +68,15 @@ def ranking(points: Sequence[Point], *, metric: str) -> Figure:
 
 
 def grouped_bars(
-    values: Mapping[tuple[str, str], tuple[float, Interval | None]], *, metric: str, x: str, group: str
+    values: Mapping[tuple[str, str], tuple[float, Interval | None]],
+    *,
+    metric: str,
+    x: str,
+    group: str,
+    published: Mapping[tuple[str, str], float] | None = None,
 ) -> Figure:
     """Draw bars of a metric over one axis, side by side for another: `values` by (value of x, value of group)."""
+    published = published or {}
     places, groups = (list(dict.fromkeys(key[number] for key in values)) for number in (0, 1))
     figure, axes = panel(width=float(np.clip(2.0 + 0.8 * len(values), 4.5, 12.0)), height=3.8)
     width = 0.8 / len(groups)
@@ -83,6 +91,8 @@ def grouped_bars(
             axes.bar(left, value, width=0.92 * width, color=colour, label=label if group else None)
             if interval is not None:
                 axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
+            if (at, name) in published:
+                axes.plot(left, published[at, name], "D", markerfacecolor="none", markeredgecolor=INK, markersize=5)
             text = percent(value) if is_share(metric) else f"{value:.3g}"
             top = max(value, interval.high if interval else value)
             axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
@@ -175,7 +185,8 @@ def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str,
     """Draw (label, hours, value) of each setting, and the line of those that nothing cheaper beats."""
     figure, axes = panel(width=6.5, height=4.2)
     for number, (label, hours, value) in enumerate(points):
-        axes.plot([hours], [value], "o", color=COLOURS[number % len(COLOURS)], label=label)
+        marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
+        axes.plot([hours], [value], marker, color=COLOURS[number % len(COLOURS)], label=label)
     front = pareto([(hours, value) for _, hours, value in points], highest=highest)
     axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=GRID, linewidth=1.4, zorder=0)
     finish(axes, title="Cost and quality (line: nothing cheaper is better)", x=unit, y=_unit(metric))

@@ -71,9 +71,9 @@ def split_table(store: StoreInfo) -> "Table":
     table = _table("split", "images", *(f"positive by {rule!r}" for rule in store.rules))
     total = {rule: sum(counts.values()) for rule, counts in store.rule_counts.items()}
     for split, images in store.splits.items():
-        positives = (_share(store.rule_counts[rule][split], images) for rule in store.rules)
+        positives = (share(store.rule_counts[rule][split], images) for rule in store.rules)
         table.add_row(split, f"{images:,}", *positives)
-    table.add_row("all", f"{store.images:,}", *(_share(total[rule], store.images) for rule in store.rules))
+    table.add_row("all", f"{store.images:,}", *(share(total[rule], store.images) for rule in store.rules))
     return table
 
 
@@ -83,7 +83,7 @@ def class_table(store: StoreInfo) -> "Table":
     for index, name in enumerate(store.class_names):
         counts = [store.class_counts[split][index] for split in store.splits]
         rules = ", ".join(rule for rule, names in store.rules.items() if name in names)
-        table.add_row(name, _share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
+        table.add_row(name, share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
     return table
 
 
@@ -99,7 +99,8 @@ def store_bytes(name: str, root: Path | None) -> int:
         ) from error
 
 
-def _share(part: int, whole: int) -> str:
+def share(part: int, whole: int) -> str:
+    """Return a count with its share of the whole."""
     return f"{part:,} ({part / max(whole, 1):.1%})"
 
 

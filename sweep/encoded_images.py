@@ -63,7 +63,7 @@ class Encoded:
         return np.argsort(self.split.store.stable_fractions(self.split.rows, SUBSET_SALT), kind="stable")
 
 
-def encoded(encoder: Encoder, data: TrialData, *, image_size: int) -> tuple[Encoded, Encoded]:
+def encoded(encoder: Encoder, data: TrialData, classes: tuple[str, ...], *, image_size: int) -> tuple[Encoded, Encoded]:
     """Return some test and some labelled train images, those of smallest stable hash, with their features."""
     tests, trains = _numbers(encoder, data, image_size)
     splits = limited(data.test, tests), limited(data.bank, trains)
@@ -71,7 +71,7 @@ def encoded(encoder: Encoder, data: TrialData, *, image_size: int) -> tuple[Enco
     encoder.to(device)
     with progress("encoding images", sum(map(len, splits))) as advance:
         test, train = (
-            Encoded(split, _features(encoder, split, image_size, device, advance), Words.of(split, data.classes))
+            Encoded(split, _features(encoder, split, image_size, device, advance), Words.of(split, classes))
             for split in splits
         )
     return test, train

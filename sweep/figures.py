@@ -40,7 +40,7 @@ def loss_curves(epochs: Sequence["EpochRecord"]) -> Figure:
     """Draw contrastive and supervised training loss over the epochs."""
     series = {"contrastive": names.CONTRASTIVE_LOSS, "supervised": names.SUPERVISED_LOSS}
     figure, axes = _curves(epochs, series, title="Training loss", label="loss (nats)")
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, 1.05 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) else None)
     return figure
 
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from sweep import comparison_figures as drawing
 from sweep.answer import answer, described, metric_words
 from sweep.compare import Row, Table, Trial, compare, spelled
+from sweep.crossings import Crossing, crossings, worded
 from sweep.effects import Refusal, analysis_of_variance, importance, levels
 from sweep.image_metrics import AnyOutputs, Outputs, Pair, outputs_of, paired, sampling_interval
 from sweep.joint import Sources
 from sweep.records import SweepRecord, SweepStorage, TrialEntry
+from sweep.report_facts import hours
 from sweep.results import result_of
 from sweep.statistics import Interval
 from trainables import metric_names as names
@@ -37,8 +39,6 @@ MOST_CURVES = 8
 """Settings in one chart of curves: the best ones."""
 MOST_SAMPLED = 40
 """Settings that have an interval over images, the best ones: each takes a look at all outputs of its trials."""
-MOST_BARS = 12
-"""Values of an axis that a chart of bars has room for."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,25 @@ class DataSetReport:
         return {
             "label": row.label,
             "sweeps": row.sweeps,
-            "axes": [] if row.label else [spelled(row.config[axis]) for axis in self.table.axes],
+            "axes": [spelled(row.config[axis]) for axis in self.table.axes] or ["the setting"],
             "cells": cells,
             "seeds": f"{len(row.finished)} of {len(row.trials)}",
-            "hours": f"{self.hours(row):.2f}",
+            "hours": hours(self.hours(row)),
             "best": row is self.table.best,
             "maybe_best": bool(row.maybe_best),
             "trials": [trial.entry.name for trial in row.trials],
         }
+
+    def metrics_of(self, report: TrialReport) -> dict[str, float]:
+        """Return a trial's held-out metrics at its last epoch, the table's columns first."""
+        found = report.trial.result.metrics
+        order = dict.fromkeys((*self.table.metrics, *found))
+        return {name: found[name] for name in order if name in found and name.startswith(("val/", "test/"))}
+
+    @property
+    def published(self) -> bool:
+        """Whether some setting has published numbers."""
+        return any(row.published for row in self.table.settings)
 
     @property
     def effects(self) -> "dict[str, Any]":
@@ -217,33 +228,56 @@ class DataSetReport:
         return "; ".join(parts)
 
     def _bars(self) -> "Iterator[NamedFigure]":
-        """Yield bars over each pair of axes, as the thesis' figures 4.7 and 4.8; the other axes at their commonest."""
-        metric = self.sweep.objective
-        usable = [row for row in self.table.settings if row.values(metric)]
-        axes = [axis for axis in self.table.axes if len({spelled(row.config[axis]) for row in usable}) <= MOST_BARS]
-        for x, group in _pairs(axes):
-            rest = [axis for axis in self.table.axes if axis not in (x, group)]
-            fixed = _commonest([tuple(spelled(row.config[axis]) for axis in rest) for row in usable])
-            own = [row for row in usable if tuple(spelled(row.config[axis]) for axis in rest) == fixed]
-            if len({spelled(row.config[x]) for row in own}) < 2:
-                continue
-            own.sort(key=lambda row: (_sortable(row.config[x]), _sortable(row.config[group or x])))
-            values = {
-                (spelled(row.config[x]), spelled(row.config[group]) if group else ""): (
-                    _mean(row, metric),
-                    row.interval(metric) or self.sampling(row, metric),
+        """Yield bars over each pair of axes, as the thesis' figures 4.7 and 4.8."""
+        for metric in self.crossed_metrics:
+            suffix = "" if metric == self.sweep.objective else f"_{metric.partition('/')[2]}"
+            for crossing in crossings(self.table, metric):
+                values = {
+                    key: (_mean(row, metric), row.interval(metric) or self.sampling(row, metric))
+                    for key, row in crossing.cells.items()
+                }
+                published = {
+                    key: row.published[metric] for key, row in crossing.cells.items() if metric in row.published
+                }
+                caption = [metric_words(metric), crossing.company]
+                if any(interval for _, interval in values.values()):
+                    caption.append("lines: 95 % over seeds, over images with one seed")
+                caption += [f"diamond: {self.sweep.published_source}"] if published else []
+                yield (
+                    "_".join(filter(None, ("bars", crossing.x, crossing.group))) + suffix,
+                    drawing.grouped_bars(
+                        values, metric=metric, x=worded(crossing.x), group=worded(crossing.group), published=published
+                    ),
+                    "; ".join(filter(None, caption)),
                 )
-                for row in own
-            }
-            company = described(own[0].config, tuple(rest)) if rest else ""
-            caption = [metric_words(metric), company, "lines: 95 %, over seeds, or over images where there is one seed"]
-            yield (
-                "_".join(filter(None, ("bars", x, group))),
-                drawing.grouped_bars(
-                    values, metric=metric, x=x.replace("_", " "), group=(group or "").replace("_", " ")
-                ),
-                "; ".join(filter(None, caption)),
-            )
+
+    @property
+    def crossed_metrics(self) -> tuple[str, ...]:
+        """The objective, and what is published of some setting."""
+        published = (name for row in self.table.settings for name in row.published if name in self.table.metrics)
+        return tuple(dict.fromkeys((self.sweep.objective, *published)))
+
+    @cached_property
+    def crossed(self) -> list[dict[str, Any]]:
+        """Small tables over two axes, as the thesis' A.1 and A.2."""
+        found = []
+        for crossing in crossings(self.table, self.sweep.objective):
+            if crossing.group is not None:
+                found += [self._crossed(crossing, metric) for metric in self.crossed_metrics]
+        return found
+
+    def _crossed(self, crossing: Crossing, metric: str) -> dict[str, Any]:
+        cells = {
+            key: {"value": number(metric, row.mean(metric)), "published": number(metric, row.published.get(metric))}
+            for key, row in crossing.cells.items()
+        }
+        nothing = {"value": "", "published": ""}
+        return {
+            "title": "; ".join(filter(None, (metric_words(metric), crossing.company))),
+            "corner": f"{worded(crossing.group)} \\ {worded(crossing.x)}",
+            "columns": crossing.xs,
+            "rows": [(group, [cells.get((x, group), nothing) for x in crossing.xs]) for group in crossing.groups],
+        }
 
     def _binary(self) -> "Iterator[NamedFigure]":
         """Yield what a yes-or-no question allows, for the best settings, by the classifier that decides it."""
@@ -287,38 +321,21 @@ class DataSetReport:
         if len(rows) < 2:
             return
         points = [(self.label(row), self.hours(row) / len(row.trials), _mean(row, metric)) for row in rows]
-        finals = [self.trials[trial.entry.trial_id].final for trial in rows[0].finished]
-        unit = (
-            "GPU-hours a trial"
-            if any(f is not None and "NVIDIA" in f.device for f in finals)
-            else "worker-hours a trial"
-        )
         highest = self.sweep.direction == "max"
-        figure = drawing.cost_and_quality(points, metric=metric, unit=unit, highest=highest)
+        figure = drawing.cost_and_quality(points, metric=metric, unit=f"{self.unit} a trial", highest=highest)
         yield "cost", figure, "every attempt is counted, also those that failed"
+
+    @property
+    def unit(self) -> str:
+        """What hours are of."""
+        finals = [report.final for report in self.trials.values()]
+        return "GPU-hours" if any(f is not None and "NVIDIA" in f.device for f in finals) else "worker-hours"
 
 
 def reports(sweep: SweepRecord, storage: SweepStorage, sources: Sources | None = None) -> list[DataSetReport]:
     """Return the parts of a sweep's report, one a data set; `sources` as `compare` takes them."""
     tables = compare(sweep, lambda entry: result_of(storage.trial_of(entry)), sources)
     return [DataSetReport(sweep, table, storage) for table in tables]
-
-
-def _pairs(axes: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return which two axes a chart of bars is over: each pair, the longer training always on x; one alone."""
-    if len(axes) == 1:
-        return [(axes[0], None)]
-    pairs = [(one, other) for place, one in enumerate(axes) for other in axes[place + 1 :]]
-    return [(other, one) if other == "epochs" else (one, other) for one, other in pairs]
-
-
-def _commonest(values: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
-    return max(values, key=values.count) if values else None
-
-
-def _sortable(value: Any) -> tuple[bool, float, str]:
-    is_number = isinstance(value, int | float)
-    return not is_number, float(value) if is_number else 0.0, str(value)
 
 
 def _mean(row: Row, metric: str) -> float:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from sweep import comparison_figures as drawing
 from sweep.answer import metric_words
+from sweep.compare import spelled
 from sweep.compare_table import SMOKE_NOTICE, duration, notes
 from sweep.effects import Refusal
 from sweep.figures import GRID, INK
 from sweep.joint import Sources
 from sweep.records import SweepRecord, SweepStorage
 from sweep.report import DataSetReport, number, reports
+from sweep.report_facts import cost, data_facts, hours, troubles
 from sweep.report_tables import as_csv, comparison_rows, epoch_rows
 from sweep.trial_projection import trial_figures
 from trainables import metric_names as names
@@ -39,6 +41,8 @@ MOST_DRAWN = 60
 """Trials whose own figures the page has room for, those of the best settings; MLflow has all."""
 MOST_MARKED = 30
 """Epochs up to which a curve has markers."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of curves that share a colour."""
 MOST_UNIFIED = 12
 """Curves up to which one box tells of all at an epoch."""
 
@@ -92,12 +96,13 @@ def write_report(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"duration": duration, "number": number, "when": _when, "words": metric_words}
+    environment.filters |= {"duration": duration, "number": number, "when": _when, "words": metric_words, "slug": slug}
+    environment.filters |= {"hours": hours, "troubles": troubles, "cost": cost, "facts": data_facts, "spelled": spelled}
     page = environment.get_template("report.html.j2").render(
         sweep=sweep,
         sections=sections,
         smoke=SMOKE_NOTICE if sweep.smoke else "",
-        notes=[*notes(sweep, [part.table for part in parts]), *apart],
+        notes=[*notes(sweep, [part.table for part in parts], published="◇"), *apart],
         links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         plotly=_plotly_source() if any(section.curves for section in sections) else "",
@@ -165,11 +170,15 @@ def _learning_curves(part: DataSetReport, prefix: str) -> str:
         return ""
     import plotly.graph_objects as plotly
 
-    colours = {
-        trial.entry.trial_id: drawing.COLOURS[number % len(drawing.COLOURS)]
+    looks = {
+        trial.entry.trial_id: {
+            "color": drawing.COLOURS[number % len(drawing.COLOURS)],
+            "dash": DASHES[number // len(drawing.COLOURS) % len(DASHES)],
+        }
         for number, row in enumerate(part.rows)
         for trial in row.trials
     }
+    longest = max(report.epochs[-1].epoch for report in reports)
     figure = plotly.Figure()
     for metric in metrics:
         factor = 100 if names.is_share(metric) else 1
@@ -181,7 +190,7 @@ def _learning_curves(part: DataSetReport, prefix: str) -> str:
                 y=[value for _, value in points],
                 name=report.trial.entry.name,
                 mode="lines+markers" if len(points) <= MOST_MARKED else "lines",
-                line={"color": colours[report.trial.entry.trial_id]},
+                line=looks[report.trial.entry.trial_id],
                 visible=metric == metrics[0],
             )
     buttons = [
@@ -197,10 +206,14 @@ def _learning_curves(part: DataSetReport, prefix: str) -> str:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 50, "r": 10, "t": 50, "b": 40},
-        height=460,
+        height=480,
         hovermode="x unified" if len(reports) <= MOST_UNIFIED else "closest",
-        legend={"orientation": "h", "y": -0.15},
-        xaxis={"title": "epoch"},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+        xaxis={
+            "title": {"text": "epoch", "standoff": 6},
+            "tickformat": ",d",
+            **({"dtick": 1} if longest <= 12 else {}),
+        },
         modebar={"bgcolor": "rgba(0,0,0,0)"},
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
     )

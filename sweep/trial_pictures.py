@@ -16,6 +16,7 @@ from scipy.special import expit, softmax
 
 from sweep import confusion
 from sweep import data_figures as drawing
+from sweep.class_words import class_words
 from sweep.command_line import redacted
 from sweep.data_pictures import Mistake, feature_map, mistakes, nearest, varied
 from sweep.effects import Refusal
@@ -100,6 +101,11 @@ class TrialPictures:
         yield "feature_map", *self._map()
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of what is told apart, for a reader."""
+        return class_words(self.data.classes, self.config.model_dump())
+
+    @property
     def _store(self) -> ImageStore:
         return self.data.test.store
 
@@ -109,7 +115,7 @@ class TrialPictures:
         column = self._classifier
         logits = self.table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         logits = logits.reshape(len(self.table), -1).astype(np.float64)
-        words = Words.of(self.data.test, self.data.classes)
+        words = Words.of(self.data.test, self.classes)
         probabilities = expit(logits) if self.data.several_labels else softmax(logits, axis=1)
         found = mistakes(probabilities, words.targets)
         if not found:
@@ -135,7 +141,7 @@ class TrialPictures:
         return confusion.LOGITS if probe else confusion.LINEAR_LOGITS
 
     def _said(self, mistake: Mistake, words: Words) -> tuple[str, ...]:
-        label, share = self.data.classes[mistake.label], f"{100 * mistake.probability:.0f} %"
+        label, share = self.classes[mistake.label], f"{100 * mistake.probability:.0f} %"
         if mistake.truth is None:
             verb = "said" if mistake.probability > 0.5 else "missed"
             return f"{verb} {share}", label, f"has {words.spelled(mistake.image)}"
@@ -146,7 +152,7 @@ class TrialPictures:
     @cached_property
     def encoded(self) -> tuple[Encoded, Encoded]:
         """Some test and some train images with their features."""
-        return encoded(self.encoder, self.data, image_size=self.config.image_size)
+        return encoded(self.encoder, self.data, self.classes, image_size=self.config.image_size)
 
     def _neighbours(self) -> "tuple[Figure, str]":
         test, train = self.encoded

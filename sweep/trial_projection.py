@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sweep import confusion, figures
+from sweep.class_words import class_words
 from sweep.projection import (
     ATTEMPTS,
     CHECKPOINT,
@@ -93,7 +94,7 @@ def trial_figures(files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT)
     for split in splits if final is not None else ():
         outputs = files.outputs(split)
         if final is not None and outputs is not None:
-            yield from _outputs_figures(split, outputs, final.classes)
+            yield from _outputs_figures(split, outputs, class_words(final.classes, files.config()))
 
 
 def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
