@@ -66,6 +66,8 @@ class DataSetFacts:
     """Share of the images that the stable hash tests on, None where the data come split."""
     thesis_share: float | None = None
     """What the thesis is told to have of the positive rule, for comparison."""
+    pixel_metres: float | None = None
+    """Side of a pixel on the ground at `image_size`; None where it isn't known."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -140,6 +142,7 @@ BIGEARTHNET_V1 = DataSetFacts(
     exclusions=("snow", "cloud"),
     test_share=0.25,
     thesis_share=0.18,
+    pixel_metres=10.0,
     layout="BigEarthNet-S2-v1.0.tar.gz, or its folder: <patch>/<patch>_B02.tif, ... and _labels_metadata.json",
     archive=Published(
         "https://bigearth.net/downloads/BigEarthNet-S2-v1.0.tar.gz", None, "5a64e9ce38deb036a435a7b59494924c"
@@ -169,6 +172,7 @@ BIGEARTHNET_V2 = DataSetFacts(
     exclusions=("snow", "cloud"),
     test_share=0.25,
     thesis_share=0.18,
+    pixel_metres=10.0,
     layout="BigEarthNet-S2.tar.zst, or the folder that holds BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif, ...; "
     "metadata.parquet beside it",
     archive=Published("https://zenodo.org/records/10891137/files/BigEarthNet-S2.tar.zst", 63_251_710_377),
@@ -192,6 +196,7 @@ EUROSAT = DataSetFacts(
     test_share=0.2,
     splits=("exact", "random"),
     recipe={"values": "JPEG as decoded"},
+    pixel_metres=10.0,
     layout="EuroSAT.zip, or a folder for each of the ten classes with <Class>_<i>.jpg (2750/ in the archive)",
     archive=Published(
         "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
@@ -217,6 +222,7 @@ EUROSAT_MS = DataSetFacts(
     bands=EUROSAT_BANDS,
     default_bands=RGB_BANDS,
     pixels=SENTINEL_PIXELS,
+    pixel_metres=10.0,
     layout="EuroSATallBands.zip or EuroSAT_MS.zip, or a folder for each of the ten classes with <Class>_<i>.tif",
     archive=Published(
         "https://huggingface.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c/"

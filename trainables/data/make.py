@@ -23,7 +23,7 @@ from trainables.data.catalog import (
 )
 from trainables.data.convert import CHECKSUM_BYTES, Layout, Progress, Rows, convert
 from trainables.data.leaks import find_leaks, tile_position
-from trainables.data.pixels import Conversion, percentile_tables, thesis_tables
+from trainables.data.pixels import Conversion, described_ranges, percentile_tables, thesis_tables
 from trainables.data.rows import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.source import Request, Source
 from trainables.data.write import check_space
@@ -86,8 +86,7 @@ def _conversion(request: Request, listing: Source) -> tuple[Conversion, dict[str
         return Conversion(size), {}
     tables, ranges = percentile_tables(listing.entries())
     bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
-    found = ", ".join(f"{band}: {low} to {high}" for band, (low, high) in zip(bands, ranges, strict=True))
-    return Conversion(size, tables), {"percentiles": found}
+    return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 
 def _layout(request: Request, listing: Source, conversion: Conversion) -> Layout:

@@ -1,7 +1,7 @@
 """From decoded values to the pixels that a store keeps: size, and the rule that makes 8 bits of 16."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,12 @@ def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
 
 def thesis_tables() -> NDArray[np.uint8]:
     """Return clip(value / 2000 * 255, 0, 255), truncated, (1, 65536): of every value, which is exact."""
-    values = np.clip(np.arange(2**16) / BRIGHTEST * 255.0, 0, 255).astype(np.uint8)
+    return scaled_tables(BRIGHTEST)
+
+
+def scaled_tables(brightest: float) -> NDArray[np.uint8]:
+    """Return clip(value / brightest * 255, 0, 255), truncated, (1, 65536)."""
+    values = np.clip(np.arange(2**16) / brightest * 255.0, 0, 255).astype(np.uint8)
     return values[None]
 
 
@@ -93,7 +98,23 @@ def percentile_tables(entries: Iterable[Entry]) -> tuple[NDArray[np.uint8], tupl
     if counts is None:
         raise BadInputError("no image to take percentiles of")
     ranges = tuple(_range(channel) for channel in counts)
-    return np.stack([_stretch(low, high) for low, high in ranges]), ranges
+    return range_tables(ranges), ranges
+
+
+def range_tables(ranges: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
+    """Return for each channel the pixel of every value, (channels, 65536), of the values that become 0 and 255."""
+    return np.stack([_stretch(low, high) for low, high in ranges])
+
+
+def described_ranges(bands: Sequence[str], ranges: Sequence[tuple[int, int]]) -> str:
+    """Return ranges as a store's info has them."""
+    return ", ".join(f"{band}: {low} to {high}" for band, (low, high) in zip(bands, ranges, strict=True))
+
+
+def read_ranges(described: str) -> tuple[tuple[int, int], ...]:
+    """Return the ranges of what `described_ranges` gave, none of an empty text."""
+    pairs = (part.rpartition(": ")[2].split(" to ") for part in described.split(", ") if part)
+    return tuple((int(low), int(high)) for low, high in pairs)
 
 
 def _range(counts: NDArray[np.int64]) -> tuple[int, int]:
