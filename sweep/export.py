@@ -139,13 +139,18 @@ def _write_onnx(module: Any, chosen: Chosen, path: Path) -> float:
 
 
 def _facts(chosen: Chosen) -> dict[str, Any]:
+    from trainables.data.recipe import PixelRecipe
+
     return {
         "classes": list(chosen.final.classes),
         "positive": list(chosen.final.positive),
+        "positive_rule": list(chosen.config.get("positive") or ()),
+        "rules": {name: list(own) for name, own in chosen.store.rules.items() if set(own) <= {*chosen.final.classes}},
         "several_labels": chosen.config.get("target") == "labels",
         "image_size": list(chosen.store.image_size),
         "channels": chosen.store.channels,
         "dtype": chosen.store.dtype,
+        "input": PixelRecipe.of(chosen.store).written(),
         "head": chosen.head,
         "encoder": chosen.config["encoder"],
         "trial": chosen.trial.entry.name,
