@@ -55,6 +55,9 @@ def test_onnx_gives_the_probabilities_that_the_trial_evaluated(
     np.testing.assert_allclose(probabilities, expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
     assert features.shape == (len(table), 32)
     assert facts["classes"] == [str(digit) for digit in range(10)]
+    assert facts["input"] == {"bands": [], "pixels": "", "ranges": [], "metres": None}
+    assert (facts["positive_rule"], facts["positive"]) == (["closed_loop"], ["0", "6", "8", "9"])
+    assert facts["rules"] == {"closed_loop": ["0", "6", "8", "9"]}
 
 
 def test_weights_and_card_say_what_they_are(exported: Path, swept: tuple[SweepRecord, SweepStorage]) -> None:
@@ -122,7 +125,7 @@ def test_what_cant_be_predicted_is_said_and_leaves_no_file(exported: Path, tmp_p
         ((tmp_path / "none", folder, output), "has no model.json; give a folder that python -m sweep.export wrote"),
         ((exported, tmp_path / "none", output), "no such file or folder"),
         ((exported, exported, output), "holds no image"),
-        ((exported, folder, tmp_path / "found.txt"), "must end in .parquet or .csv"),
+        ((exported, folder, tmp_path / "found.txt"), r"must end in \.parquet, \.csv \(a table of images\) or \.tif"),
         ((exported, folder, tmp_path / "no" / "found.csv"), "no such folder"),
     ):
         with pytest.raises(BadInputError, match=said):

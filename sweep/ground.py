@@ -1,0 +1,74 @@
+"""What a scene's pixels are on the ground: their size and area; pure, of a coordinate system's description."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SQUARE_METRES = 10_000.0
+"""Of a hectare."""
+EQUATOR, ECCENTRICITY = 6_378_137.0, 0.0818191908426215
+"""Of WGS 84: metres of the semi-major axis, and the first eccentricity."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Sizes on the ground; None where the scene says nothing of them."""
+
+    metres: tuple[float, float] | None
+    """Width and height of a pixel, of the scene's middle where they vary."""
+    row_hectares: NDArray[np.float64] | None
+    """Of one pixel in each row, (H,)."""
+
+    @property
+    def side(self) -> float | None:
+        """Side of a square as large as a pixel, in metres."""
+        return None if self.metres is None else float(np.sqrt(self.metres[0] * self.metres[1]))
+
+    @property
+    def is_square(self) -> bool:
+        """Whether pixels are square, to a twentieth."""
+        return self.metres is None or abs(self.metres[0] / self.metres[1] - 1.0) < 0.05
+
+
+def ground(crs: Any, transform: Any, height: int, width: int) -> Ground:
+    """Return the sizes of a scene's pixels, of its rasterio CRS (or None) and affine transform.
+
+    Projected ones take the projection's own area; degrees that of the WGS 84 ellipsoid between two parallels.
+    """
+    if crs is None or not (crs.is_projected or crs.is_geographic):
+        return Ground(None, None)
+    if crs.is_geographic:
+        return _degrees(transform, height)
+    unit = float(crs.linear_units_factor[1])
+    across = float(np.hypot(transform.a, transform.d)) * unit
+    down = float(np.hypot(transform.b, transform.e)) * unit
+    area = abs(transform.a * transform.e - transform.b * transform.d) * unit**2
+    return Ground((across, down), np.full(height, area / SQUARE_METRES))
+
+
+def _degrees(transform: Any, height: int) -> Ground:
+    if transform.b or transform.d:  # a row is no parallel then
+        return Ground(None, None)
+    edges = np.radians(transform.f + transform.e * np.arange(height + 1))
+    step = abs(np.radians(transform.a))
+    areas = step * np.abs(np.diff(_zone(edges)))
+    middle = float(np.radians(transform.f + transform.e * height / 2))
+    shrink = 1.0 - (ECCENTRICITY * np.sin(middle)) ** 2
+    across = float(step * EQUATOR * np.cos(middle) / np.sqrt(shrink))
+    down = float(abs(np.radians(transform.e)) * EQUATOR * (1.0 - ECCENTRICITY**2) / shrink**1.5)
+    return Ground((across, down), areas / SQUARE_METRES)
+
+
+def _zone(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ellipsoid's area from the equator to each latitude, square metres a radian of longitude.
+
+    Snyder, Map Projections: A Working Manual (USGS 1395), equation 3-12.
+    """
+    sine = np.sin(latitudes)
+    scaled = ECCENTRICITY * sine
+    zone: NDArray[np.float64] = (
+        EQUATOR**2 / 2 * (1.0 - ECCENTRICITY**2) * (sine / (1.0 - scaled**2) + np.arctanh(scaled) / ECCENTRICITY)
+    )
+    return zone
