@@ -30,6 +30,7 @@ from trainables.errors import BadInputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sweep.sensitivity import Missed
     from trainables.trial_files import AttemptRecord, EpochRecord, FinalRecord
 
     NamedFigure = tuple[str, Figure, str]
@@ -172,6 +173,13 @@ class DataSetReport:
     def published(self) -> bool:
         """Whether some setting has published numbers."""
         return any(row.published for row in self.table.settings)
+
+    @cached_property
+    def missed(self) -> "Missed | None":
+        """Why positives are missed, where the question is of positives."""
+        from sweep.missed_positives import missed_of
+
+        return missed_of(self)
 
     @property
     def effects(self) -> "dict[str, Any]":
