@@ -1,5 +1,7 @@
 """Why positives are missed, on made-up classifiers whose answer is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -84,10 +86,8 @@ def test_each_labels_share_is_found_among_those_that_carry_it() -> None:
     assert finding.by_label == {"field": (0.5, 2), "meadow": (0.5, 2)}
 
 
-def test_a_rule_over_several_labels_is_evaluated_as_it_is_resampled(patches: ImageStore, tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
+def test_a_rule_over_several_labels_is_evaluated_as_it_is_resampled(patches: ImageStore, tmp_path: Path) -> None:
+    folder = tmp_path
     config = changed(**{**MULTI, "positive": ("Pastures", "Mixed forest"), "wanted_specificity": 0.5})
     metrics = final_metrics(config, folder, store=patches)
     files = files_in(folder)
