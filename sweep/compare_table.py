@@ -46,23 +46,24 @@ def print_apart(sentences: Sequence[str], console: Console | None = None) -> Non
         console.print(Text(sentence))
 
 
-def notes(sweep: SweepRecord, tables: Sequence[Table], *, published: str = "after the slash") -> list[str]:
-    """Return what has to be said beside the tables; `published` says where published numbers stand."""
+def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) -> list[str]:
+    """Return what has to be said beside the tables, in the terminal or on a page, which shows intervals otherwise."""
     split = sweep.objective.split("/", maxsplit=1)[0]
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
     if sweep.selected_on == "test":
         lines.append(SELECTED_ON_TEST)
-    lines += _about_seeds(tables)
+    lines += _about_seeds(tables, page)
     if any(row.published for table in tables for row in table.settings):
         smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
-        lines.append(f"{published}: {sweep.published_source}{smoke}")
+        lines.append(f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}")
     lines += [f"not decided yet: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]
 
 
-def _about_seeds(tables: Sequence[Table]) -> list[str]:
+def _about_seeds(tables: Sequence[Table], page: bool) -> list[str]:
     if any(table.seeds > 1 for table in tables):
-        lines = ["mean over seeds, and half the width of its 95 % t-interval: how much another seed changes"]
+        half = "" if page else ", and half the width of its 95 % t-interval: how much another seed changes"
+        lines = [f"mean over seeds{half}"]
         if any(row.maybe_best for table in tables for row in table.settings):
             lines.append(f"{MAYBE_BEST} can't be told from the best (Hsu's comparison with the best; errs in 5 %)")
         return lines

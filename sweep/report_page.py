@@ -102,7 +102,7 @@ def write_report(
         sweep=sweep,
         sections=sections,
         smoke=SMOKE_NOTICE if sweep.smoke else "",
-        notes=[*notes(sweep, [part.table for part in parts], published="◇"), *apart],
+        notes=[*notes(sweep, [part.table for part in parts], page=True), *apart],
         links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         plotly=_plotly_source() if any(section.curves for section in sections) else "",

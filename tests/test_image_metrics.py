@@ -16,7 +16,7 @@ from trainables.data.store import ImageStore
 KNOWN = [
     *(f"{method}{name}" for method in ("", "linear_") for name in ("top1", "sensitivity", "specificity", "accuracy")),
     *(f"{method}{name}" for method in ("", "linear_") for name in ("balanced_accuracy", "roc_auc", "pr_auc")),
-    "knn_top1",
+    *(f"knn_{name}" for name in ("top1", "sensitivity", "specificity", "accuracy", "balanced_accuracy")),
 ]
 
 
