@@ -167,7 +167,7 @@ class TrialPictures:
             for image, cosine in zip(near, similar, strict=True):
                 shared = train.words.shared(image, test.words, query)
                 right += shared
-                lines = (f"{'✓' if shared else '✗'} {train.words.spelled(image)}", f"cosine {cosine:.2f}")
+                lines = (f"{'✓' if shared else '✗'} {train.words.spelled(image)}", f"cosine {cosine:.3f}")
                 cells.append(drawing.Cell(next(pictures), lines, right=shared))
         rule = "share a label with it" if self.data.several_labels else "are of its class"
         caption = (
