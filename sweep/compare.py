@@ -63,10 +63,9 @@ class Row:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The setting, with the first seed; initial weights by their name, and what is done where that is said."""
+        """The setting, with the first seed; initial weights by their name, and what is done, empty where not said."""
         entry = self.trials[0].entry
-        told = {METHOD: entry.method} if entry.method else {}
-        return {**told, **entry.config, WEIGHTS: spelled(entry.config.get(WEIGHTS))}
+        return {METHOD: entry.method, **entry.config, WEIGHTS: spelled(entry.config.get(WEIGHTS))}
 
     @property
     def kind(self) -> str:
@@ -193,7 +192,7 @@ def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sou
 
 def _independent(rows: Sequence[Row], axes: Sequence[str]) -> tuple[str, ...]:
     """Return the axes that vary; where there are methods these first, without what follows from those before."""
-    if not any(METHOD in row.config for row in rows):
+    if not any(row.config[METHOD] for row in rows):
         return tuple(name for name in axes if len({spelled(row.config[name]) for row in rows}) > 1)
     kept: list[str] = []
     for name in (*METHOD_AXES, *(axis for axis in axes if axis not in METHOD_AXES)):

@@ -31,13 +31,13 @@ def missed_of(part: "DataSetReport") -> Missed | None:
 
 def _rows(part: "DataSetReport") -> list[tuple[str, Row]]:
     rows = [row for row in part.table.settings if row.first is not None]
-    if not any(METHOD in row.config for row in rows):
+    if not any(row.config[METHOD] for row in rows):
         return [(PLAIN, part.table.best)] if part.table.best is not None else []
     most = max((float(row.config["label_fraction"]) for row in rows), default=0.0)
     found: dict[str, Row] = {}
     for method in ASKED:
         for row in rows:
-            if row.config.get(METHOD) == method and row.config["label_fraction"] == most:
+            if row.config[METHOD] == method and row.config["label_fraction"] == most:
                 found.setdefault(method, row)
     return list(found.items())
 

@@ -24,6 +24,7 @@ from sweep.evaluation_space import (
 )
 from sweep.plan import DataSize, PlannedTrial, make_plan
 from sweep.records import SweepRecord, SweepStorage
+from sweep.report_page import write_report
 from sweep.results import result_of
 from sweep.space import read_space, with_weights, written
 from trainables.config import SimCLRConfig
@@ -118,7 +119,7 @@ def evaluated(
 
 
 @pytest.mark.slow
-def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage) -> None:
+def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage, tmp_path: Path) -> None:
     record = evaluated.record()
     assert record.name.endswith("-evaluated")
     (table,) = compare(record, lambda entry: result_of(evaluated.trial_of(entry)))
@@ -132,6 +133,9 @@ def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage) -> None:
             assert 0.0 <= (row.mean(metric) or 0.0) <= 1.0
     assert {row.config["label_fraction"] for row in table.baselines} == {0.2, 1.0}
     assert {len(row.told) for row in table.baselines} == {1}
+    page = write_report(record, evaluated, tmp_path, pictures=False).read_text()
+    assert "Why positives are missed" in page
+    assert "At probability one half, frozen finds" in page
 
 
 @pytest.mark.parametrize(
