@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.paths import DEFAULT_STORAGE
-from sweep.plan import BASELINE_FIELDS, ENCODER_FIELDS, varying_fields
+from sweep.plan import BASELINE_FIELDS, varying_fields
 from sweep.statistics import Interval, candidates_for_best, seed_interval
 from trainables.config import SimCLRConfig
 from trainables.initial_weights import InitialWeights
@@ -206,10 +206,12 @@ def _cells(rows: Sequence[Row], axes: Sequence[str]) -> int:
 
 
 def _told_apart(baselines: Sequence[Row], axes: Sequence[str]) -> tuple[Row, ...]:
-    """Return baselines that say what they differ in besides their kind."""
-    fields = [name for name in axes if name in BASELINE_FIELDS and name not in ENCODER_FIELDS]
-    told = tuple(name for name in fields if len({spelled(row.config[name]) for row in baselines}) > 1)
-    return tuple(replace(row, told=told) for row in baselines)
+    """Return baselines that say what those of their kind differ in."""
+    fields = [name for name in axes if name in BASELINE_FIELDS]
+    alike = {row.kind: [other for other in baselines if other.kind == row.kind] for row in baselines}
+    return tuple(
+        replace(row, told=tuple(name for name in fields if _cells(alike[row.kind], [name]) > 1)) for row in baselines
+    )
 
 
 def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[Row, ...]:

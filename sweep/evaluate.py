@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
 """What may be said of weights that a person names."""
-FINE_TUNING_RATE = 0.3
+FINE_TUNING_RATE = 0.1
 """Of pretraining's learning rate (docs/experiments.md)."""
 
 
@@ -133,7 +133,7 @@ def _asked(
         label_fractions=_fractions(labels),
         draws=draws or max(3, len(own.files)),
         epochs=config.epochs if epochs is None else epochs,
-        learning_rate=learning_rate or FINE_TUNING_RATE * config.base_learning_rate,
+        learning_rate=FINE_TUNING_RATE * config.base_learning_rate if learning_rate is None else learning_rate,
         changes=_single(assignments),
     )
 

@@ -23,9 +23,9 @@ from sweep.evaluation_space import (
     evaluation_space,
 )
 from sweep.plan import DataSize, PlannedTrial, make_plan
-from sweep.records import SweepRecord, SweepStorage
+from sweep.records import SweepRecord, SweepStorage, describe
 from sweep.report_page import write_report
-from sweep.results import result_of
+from sweep.results import Result, result_of
 from sweep.space import read_space, with_weights, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
@@ -91,6 +91,19 @@ def test_a_transfer_takes_the_data_sets_own_question() -> None:
     assert "test/linear_sensitivity" in space.columns
     (config, *_) = (trial.config for trial in planned(asked(data=(data,))))
     assert (config.dataset, config.target, config.validation_fraction) == ("e", "positive", 0.0)
+
+
+def test_baselines_say_what_those_of_their_kind_differ_in() -> None:
+    narrow = EvaluatedWeights("narrow", (InitialWeights("/n.pt", "narrow", "1" * 16),), {"encoder": "resnet10"})
+    space = evaluation_space(asked(weights=(asked().weights[0], narrow)))
+    plan = make_plan(space, assignments={}, size_of=lambda name: DataSize(1000, 100, 10, "f", "prepared"))
+    record = describe(plan, name="e", command="", commit=None, versions={})
+    (table,) = compare(record, lambda entry: Result("waiting", {}, 0, 0.0))
+    labels = [row.label for row in table.baselines]
+    assert len(set(labels)) == len(labels) == 12
+    assert any(label.startswith("untrained encoder") and "encoder resnet10" in label for label in labels)
+    assert "raw pixels, label fraction 1" in labels
+    assert set(table.axes) >= {"method", "initial_weights", "label_fraction"}
 
 
 def test_weights_of_a_space_are_pinned(tmp_path: Path) -> None:
