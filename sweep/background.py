@@ -16,6 +16,10 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt of a write."""
 
 
+LOOK_SECONDS = 0.5
+"""How often closing looks whether writes still move."""
+
+
 @dataclass(frozen=True)
 class Write:
     """One thing to write about a subject. Neighbouring writes with values for one subject become one."""
@@ -96,14 +100,18 @@ class BackgroundWriter:
             return self._waiting + self._lost.total()
 
     def close(self, timeout: float) -> int:
-        """Write what waits, for at most `timeout` seconds; return how many submissions are missing then."""
-        until = time.monotonic() + timeout
+        """Write what waits, until nothing was written for `timeout` seconds; return how many are missing then."""
         with self._lock:
             first, self._closed = not self._closed, True
         for lane in self._queues if first else ():
             lane.put(None)
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        left, moved = self.missing, time.monotonic()
+        while (
+            alive := [thread for thread in self._threads if thread.is_alive()]
+        ) and time.monotonic() < moved + timeout:
+            alive[0].join(min(LOOK_SECONDS, timeout))
+            if self.missing < left:
+                left, moved = self.missing, time.monotonic()
         self._abandoned.set()
         return self.missing
 

@@ -6,7 +6,6 @@ and ends; another draws the figures of trials that ended, a second each, and is 
 """
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,10 +139,9 @@ class Tracker:
         self._submit(trial.trial_id, "files", perform, covers=True)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> int:
-        """Write what waits for at most `timeout` seconds; return how many submissions are missing then."""
-        until = time.monotonic() + timeout
+        """Write what waits, until nothing was written for `timeout` seconds; return how many are missing then."""
         missing = self._writer.close(timeout)
-        missing += self._artist.close(max(1.0, until - time.monotonic()))
+        missing += self._artist.close(min(1.0, timeout) if missing else timeout)
         if missing:
             logger.warning("%d writes to MLflow at %s are missing; the records have them", missing, self.uri)
         return missing

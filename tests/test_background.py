@@ -108,6 +108,22 @@ def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, 
     release.set()
 
 
+def test_closing_waits_while_writes_move(writer: BackgroundWriter) -> None:
+    written = []
+
+    def slowly(number: int) -> Write:
+        def perform(_: list[Any]) -> None:
+            time.sleep(0.2)
+            written.append(number)
+
+        return Write(f"t{number}", "files", perform)
+
+    for number in range(8):
+        writer.submit(slowly(number))
+    assert writer.close(1.0) == 0  # 1.6 seconds of work
+    assert written == list(range(8))
+
+
 def test_lanes_keep_the_order_of_a_subject_and_write_side_by_side() -> None:
     writer = BackgroundWriter(logger=logging.getLogger("test"), recover=lambda: None, lanes=4)
     written: dict[str, list[Any]] = {f"t{number}": [] for number in range(12)}
