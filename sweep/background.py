@@ -106,14 +106,15 @@ class BackgroundWriter:
         for lane in self._queues if first else ():
             lane.put(None)
         left, moved = self.missing, time.monotonic()
-        while (
-            alive := [thread for thread in self._threads if thread.is_alive()]
-        ) and time.monotonic() < moved + timeout:
+        while (alive := self._alive()) and time.monotonic() < moved + timeout:
             alive[0].join(min(LOOK_SECONDS, timeout))
             if self.missing < left:
                 left, moved = self.missing, time.monotonic()
         self._abandoned.set()
         return self.missing
+
+    def _alive(self) -> list[threading.Thread]:
+        return [thread for thread in self._threads if thread.is_alive()]
 
     def _run(self, lane: "queue.Queue[Write | None]") -> None:
         open_ = True
