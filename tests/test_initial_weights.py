@@ -1,11 +1,13 @@
 """Weights from files: of trials, of torchvision, of wrappers; what doesn't fit is named."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from process_group import single_thread
 from safetensors.torch import save_file
 from small_trials import changed, files_in, final_metrics
 from stores import made
@@ -18,6 +20,12 @@ from trainables.initial_weights import InitialWeights, start_from
 from trainables.model import make_encoder
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
