@@ -149,7 +149,8 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool 
     (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
     if png:
         figure.savefig(folder / "figures" / f"{name}.png", facecolor="white")
-    inline = svg[svg.index("<svg") :]
+    # An image is named by its content, and may be a neighbour twice; nothing refers to it.
+    inline = re.sub(r'(<image [^>]*?) id="image[0-9a-f]+"', r"\1", svg[svg.index("<svg") :])
     # Several on one page: what a figure refers to within itself needs names of its own.
     inline = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", inline)
     inline = inline.replace(INK, "currentColor").replace(GRID, "var(--grid)")
