@@ -1,6 +1,7 @@
 """NT-Xent against the reference's numbers, a slow oracle in float64, closed forms and its invariances."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sample_data import golden
 from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.losses import contrast, nt_xent
+from trainables import losses
+from trainables.losses import Contrast, contrast, nt_xent
 
 FEW = settings(max_examples=30, deadline=None, database=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -188,3 +192,61 @@ def test_narrow_embeddings_are_compared_in_float32(dtype: torch.dtype) -> None:
     loss = nt_xent(a, b, temperature=0.1)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, nt_xent(a.float(), b.float(), temperature=0.1), rtol=0, atol=0)
+
+
+# By tiles
+
+
+def tiled(z_a: Tensor, z_b: Tensor, temperature: float) -> Contrast:
+    return Contrast(*losses._Tiled.apply(torch.cat([functional.normalize(z, dim=1) for z in (z_a, z_b)]), temperature))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize(("count", "side"), [(1, 4), (7, 7), (9, 4), (23, 7)])
+def test_tiles_equal_the_whole_matrix_with_its_gradient(
+    count: int, side: int, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(losses.TILES, "cpu", side)
+    found_pair = [z.clone().requires_grad_() for z in pairs(count, count)]
+    expected_pair = [z.clone().requires_grad_() for z in pairs(count, count)]
+    found, expected = tiled(*found_pair, temperature), contrast(*expected_pair, temperature=temperature)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.item() == pytest.approx(theirs.item(), rel=1e-12, abs=1e-12)
+    (3.0 * found.loss).backward()  # type: ignore[no-untyped-call]
+    (3.0 * expected.loss).backward()  # type: ignore[no-untyped-call]
+    for mine, theirs in zip(found_pair, expected_pair, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_the_nearest_of_equal_ones_is_the_first_by_tiles_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All embeddings alike: each image's nearest is image 0, so that one in six is right."""
+    monkeypatch.setitem(losses.TILES, "cpu", 4)
+    same = torch.ones(6, 3, dtype=torch.float64)
+    found = tiled(same, same, 0.5)
+    assert float(found.accuracy) == pytest.approx(1 / 6)
+    assert float(found.loss) == pytest.approx(math.log(11))
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the elements of the largest tensor that was made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+def test_many_embeddings_need_no_matrix_of_all_similarities() -> None:
+    few, many = losses.WHOLE_ROWS // 2, losses.WHOLE_ROWS // 2 + 100
+    largest = {}
+    for count in (few, many):
+        z_a, z_b = (torch.randn(count, 2, generator=torch.Generator().manual_seed(view)) for view in (0, 1))
+        with Largest() as mode:
+            contrast(z_a.requires_grad_(), z_b.requires_grad_(), temperature=0.5).loss.backward()  # type: ignore[no-untyped-call]
+        largest[count] = mode.elements
+    assert largest[few] == (2 * few) ** 2
+    assert largest[many] == losses.TILES["cpu"] ** 2
