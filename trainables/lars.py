@@ -52,12 +52,11 @@ class LARS(Optimizer):
             return
         gradients = [w.grad for w in weights]
         velocities = [self._velocity(w) for w in weights]
-        if group["weight_decay"]:
+        if group["weight_decay"] or group["adapt"]:  # a copy: the parameters' own gradients stay as they are
             gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
-        torch._foreach_mul_(velocities, group["momentum"])
         if group["adapt"]:
-            ratios = self._trust_ratios(weights, gradients, group["eeta"])
-            gradients = list(torch._foreach_mul(gradients, ratios))
+            torch._foreach_mul_(gradients, self._trust_ratios(weights, gradients, group["eeta"]))
+        torch._foreach_mul_(velocities, group["momentum"])
         torch._foreach_add_(velocities, gradients, alpha=group["lr"])
         torch._foreach_sub_(weights, velocities)
 
