@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import metric_names as names
-from trainables.augment import one_view, two_views, unit_interval
+from trainables.augment import one_view, two_views
 from trainables.config import SimCLRConfig
 from trainables.distributed import gather_with_gradient, sum_over_ranks, world_size
 from trainables.draws import ViewDraws
@@ -88,7 +88,7 @@ class Supervised:
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return (n, C, s, s)."""
-        return one_view(unit_interval(images), draws[0], image_size=self._config.image_size)
+        return one_view(images, draws[0], image_size=self._config.image_size)
 
     def loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
         """Return as `Objective`: the global loss, twice nothing, loss and accuracy."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import metric_names as names
-from trainables.augment import one_view, unit_interval
+from trainables.augment import one_view
 from trainables.calibration import best_scale, calibration
 from trainables.config import SimCLRConfig
 from trainables.distributed import gather_rows, rank, to_device, world_size
@@ -211,7 +211,7 @@ class Evaluator:
         for start in range(0, len(numbers), EVALUATION_BATCH):
             beat()
             part = slice(start, start + EVALUATION_BATCH)
-            images = unit_interval(to_device(sample.pixels(numbers[part]), self._device))
+            images = to_device(sample.pixels(numbers[part]), self._device)
             pieces.append(self._encoder(one_view(images, draws.slice(part), image_size=self._config.image_size)))
         size = self._config.image_size
         return torch.cat(pieces) if pieces else no_features(self._encoder, sample, size, self._device)
