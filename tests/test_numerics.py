@@ -11,9 +11,10 @@ from torch import Tensor
 from trainables import objectives
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
+from trainables.encoder import Encoder, last_strided_side
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.losses import Contrast
-from trainables.numerics import set_precision
+from trainables.numerics import memory_layout, set_precision
 from trainables.simclr import Trial, train
 from trainables.storage import Storage
 from trainables.trial_files import TrialFiles
@@ -145,3 +146,50 @@ def test_tf32_needs_a_gpu(store: ImageStore, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="precision: 'tf32' needs a GPU, this device is cpu; choose fp32"):
         trial(SMALL.model_copy(update={"precision": "tf32"}), store, tmp_path)
     set_precision("bf16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "layout"),
+    [
+        ("bf16", "AVX512", torch.channels_last),
+        ("bf16", "AVX2", torch.contiguous_format),
+        ("fp32", "AVX512", torch.contiguous_format),
+    ],
+)
+def test_maps_lie_channels_last_where_that_is_fast_and_safe(
+    precision: str, capability: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert memory_layout(precision, CPU) == layout  # type: ignore[arg-type]
+    assert memory_layout(precision, torch.device("cuda")) == torch.channels_last  # type: ignore[arg-type]
+
+
+def test_two_runs_in_bf16_are_bit_identical(store: ImageStore, tmp_path: Path) -> None:
+    config = SMALL.model_copy(update={"precision": "bf16", "epochs": 1})
+    states = []
+    for name in ("one", "two"):
+        files = TrialFiles(Storage.at(tmp_path / name))
+        list(train(config, store=store, files=files, device=CPU))
+        states.append(files.load_model()["encoder"])
+    assert all(torch.equal(states[1][name], value) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize(
+    ("side", "stem", "undefined"), [(16, "large", True), (17, "large", False), (16, "small", False)]
+)
+def test_bf16_on_a_cpu_refuses_maps_of_one_pixel(
+    side: int, stem: str, undefined: bool, store: ImageStore, tmp_path: Path
+) -> None:
+    """The strided convolutions' gradients would be what memory held before, where only padding lies under a tap."""
+    encoder = Encoder("resnet10", width_factor=1 / 8, small_stem=stem == "small")
+    inputs: list[int] = []
+    encoder.layer4.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0].shape[-1]))
+    encoder(torch.zeros(2, 3, side, side))
+    assert inputs == [last_strided_side(side, small_stem=stem == "small")]
+    assert (inputs == [1]) == undefined
+    config = SMALL.model_copy(update={"precision": "bf16", "image_size": side, "stem": stem})
+    if undefined:
+        with pytest.raises(BadInputError, match="undefined gradients at image_size 16"):
+            trial(config, store, tmp_path)
+    else:
+        trial(config, store, tmp_path)

@@ -89,6 +89,11 @@ class Encoder(nn.Module):
         return features
 
 
+def last_strided_side(image_size: int, *, small_stem: bool) -> int:
+    """Return the side of the map that the last strided convolutions take, those of the fourth group, pixels."""
+    return math.ceil(image_size / (4 if small_stem else 16))
+
+
 def _group(
     block: type[BasicBlock] | type[Bottleneck], channels: int, planes: int, depth: int, *, stride: int
 ) -> nn.Sequential:

@@ -28,12 +28,12 @@ from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
 from trainables.draws import ViewDraws, draw_view
-from trainables.encoder import Colours, Normalise
+from trainables.encoder import Colours, Normalise, last_strided_side
 from trainables.errors import BadInputError
 from trainables.evaluation import EVALUATION_BATCH
 from trainables.initial_weights import InitialWeights, start_from
 from trainables.model import Classifier, Outputs, SimCLR, parameter_groups
-from trainables.numerics import FiniteWatch, autocast, set_precision
+from trainables.numerics import FiniteWatch, autocast, memory_layout, set_precision
 from trainables.objectives import SUMMED, objective_of
 from trainables.optimiser import make_optimiser
 from trainables.pixel_source import PixelSource
@@ -90,6 +90,8 @@ class Trial:
         if config.epochs > 0 and config.batch_size < self.world:
             raise BadInputError(f"batch_size: {config.batch_size} is less than one image for {self.world} workers")
         set_precision(config.precision, device)
+        if config.precision == "bf16" and device.type == "cpu" and config.epochs > 0:
+            _refuse_undefined_gradients(config)
         self.data = TrialData(config, store, evaluation_store)
         data = self.data
         self.weights = (
@@ -98,8 +100,7 @@ class Trial:
         self.epoch = 0
         self.records: list[EpochRecord] = []
         self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
-        # On the CPU channels_last is faster, but corrupts memory in narrow convolutions (docs/experiments.md).
-        self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self.layout = memory_layout(config.precision, device)
         normalise = Normalise(*self.data.channel_moments(device)) if config.normalisation == "train" else None
         if config.encoder in UNTRAINABLE:
             features = Colours() if config.encoder == "colours" else nn.Flatten()
@@ -315,6 +316,15 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
     }
+
+
+def _refuse_undefined_gradients(config: SimCLRConfig) -> None:
+    """Raise BadInputError where torch leaves gradients as memory was: bf16, strides and maps of a pixel on a CPU."""
+    if last_strided_side(config.image_size, small_stem=config.small_stem) == 1:
+        raise BadInputError(
+            f"precision: bf16 on a CPU gives undefined gradients at image_size {config.image_size}, whose last maps "
+            "are one pixel; choose fp32, stem small or larger images"
+        )
 
 
 def _gpu_memory(device: torch.device) -> dict[str, float]:
