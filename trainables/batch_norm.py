@@ -1,6 +1,8 @@
 """Batch norm over the global batch, on every backend (torch's SyncBatchNorm refuses the CPU)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -11,6 +13,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.distributed import world_size
 from trainables.losses import widen
+
+_again = ContextVar("again", default=False)
+
+
+@contextmanager
+def computed_again() -> Iterator[None]:
+    """Repeat a forward pass whose running statistics were updated when it was first computed."""
+    token = _again.set(True)
+    try:
+        yield
+    finally:
+        _again.reset(token)
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -41,26 +55,46 @@ class GlobalBatchNorm(_BatchNorm):
         self._check_input_dim(input)
         assert self.running_mean is not None
         assert self.running_var is not None
-        assert self.num_batches_tracked is not None
         if not self.training:
             return functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
-        momentum = float(self.momentum or 0.0)
-        self.num_batches_tracked.add_(1)
+        self._count()
+        return self._normalise(input, self.weight, self.bias, self.running_mean, self.running_var)
+
+    def forward_part(self, input: Tensor, channels: slice) -> Tensor:
+        """Normalise in training mode an input that has only those channels; the batch counts with the first of them."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        if channels.start == 0:
+            self._count()
+        bias = None if self.bias is None else self.bias[channels]
+        mean, variance = self.running_mean[channels], self.running_var[channels]
+        return self._normalise(input, self.weight[channels], bias, mean, variance)
+
+    def _count(self) -> None:
+        assert self.num_batches_tracked is not None
+        if not _again.get():
+            self.num_batches_tracked.add_(1)
+
+    def _normalise(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, running_mean: Tensor, running_var: Tensor
+    ) -> Tensor:
+        momentum, again = float(self.momentum or 0.0), _again.get()
         if world_size() > 1:
-            output, mean, variance = _NormaliseGlobally.apply(input, self.weight, self.bias, self.eps)
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance, momentum)
+            output, mean, variance = _NormaliseGlobally.apply(input, weight, bias, self.eps)
+            if not again:
+                running_mean.lerp_(mean, momentum)
+                running_var.lerp_(variance, momentum)
             return output  # type: ignore[no-any-return]
         count = input.numel() // input.shape[1]
         # The kernel keeps what it is given for the backward pass, so it updates a copy.
-        unbiased = self.running_var.clone()
-        output = functional.batch_norm(
-            input, self.running_mean, unbiased, self.weight, self.bias, True, momentum, self.eps
-        )
-        # torch added momentum * n / (n - 1) * v where the reference adds momentum * v.
-        self.running_var.mul_((1.0 - momentum) / count).add_(unbiased, alpha=(count - 1) / count)
+        unbiased = running_var.clone()
+        mean = running_mean.clone() if again else running_mean
+        output = functional.batch_norm(input, mean, unbiased, weight, bias, True, momentum, self.eps)
+        if not again:
+            # torch added momentum * n / (n - 1) * v where the reference adds momentum * v.
+            running_var.mul_((1.0 - momentum) / count).add_(unbiased, alpha=(count - 1) / count)
         return output
 
 

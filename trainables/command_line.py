@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of SimCLRConfig")
     parser.add_argument("--output", type=Path, default=Path("trials"), help="folder that gets one folder a trial")
     parser.add_argument("--threads", type=int, default=None, help="torch threads a process (default: torch's choice)")
+    parser.add_argument("--recompute", action="store_true", help="keep less for the backward pass, and take longer")
     return parser
 
 
@@ -55,7 +56,10 @@ def _run_trial(options: argparse.Namespace) -> None:
     speaks = not dist.is_initialized() or dist.get_rank() == 0
     if speaks:
         print(f"trial {trial_id} in {files.storage.address()}", flush=True)
-    for record in train(config, store=store, evaluation_store=evaluated, files=files, device=device):
+    records = train(
+        config, store=store, evaluation_store=evaluated, files=files, device=device, recompute=options.recompute
+    )
+    for record in records:
         if speaks:
             print(_line(record), flush=True)
     if speaks and (final := files.final()):

@@ -1,13 +1,18 @@
 """ResNet encoders of torchvision's blocks with the reference's stems and initialisation (reference: resnet.py)."""
 
 import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
-from trainables.batch_norm import GlobalBatchNorm
+from trainables.batch_norm import GlobalBatchNorm, computed_again
 from trainables.randomness import Stream, normal
+from trainables.segments import STEM_PARTS
 
 CUT_STD = 0.87962566103423978
 """What cutting a normal at two sigmas leaves of its deviation; TensorFlow's variance scaling divides by it."""
@@ -79,14 +84,52 @@ class Encoder(nn.Module):
             setattr(self, f"layer{number + 1}", _group(block, inputs, planes, depth, stride=1 if number == 0 else 2))
             inputs = planes * block.expansion
         self.output_width = inputs
+        self.segments: tuple[int, ...] | None = None
+        """Blocks of each segment that the backward pass computes again, as well as the stem (trainables/segments.py);
+        None: it computes nothing again."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the globally averaged features h, (N, output_width)."""
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(self.normalise(images)))))
-        for number in range(1, 5):
-            maps = getattr(self, f"layer{number}")(maps)
-        features: Tensor = maps.mean(dim=(2, 3))
+        images, blocks = self.normalise(images), [block for n in range(1, 5) for block in getattr(self, f"layer{n}")]
+        if self.training and self.segments is not None:
+            maps = torch.cat([_keep_input_alone(self._stem_part, images, part) for part in self._parts()], dim=1)
+            for length in self.segments:
+                maps, blocks = _keep_input_alone(_apply, maps, blocks[:length]), blocks[length:]
+        else:
+            maps = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        features: Tensor = _apply(maps, blocks).mean(dim=(2, 3))
         return features
+
+    def _parts(self) -> list[slice]:
+        width = self.conv1.out_channels
+        size = math.ceil(width / STEM_PARTS)
+        return [slice(start, min(start + size, width)) for start in range(0, width, size)]
+
+    def _stem_part(self, images: Tensor, channels: slice) -> Tensor:
+        """Return some channels of the stem's maps."""
+        stride, padding = self.conv1.stride, self.conv1.kernel_size[0] // 2
+        maps = functional.conv2d(images, self.conv1.weight[channels], stride=stride, padding=padding)
+        pooled: Tensor = self.maxpool(self.relu(self.bn1.forward_part(maps, channels)))
+        return pooled
+
+
+def _apply(maps: Tensor, blocks: Sequence[nn.Module]) -> Tensor:
+    for block in blocks:
+        maps = block(maps)
+    return maps
+
+
+def _keep_input_alone(function: Callable[..., Tensor], maps: Tensor, what: object) -> Tensor:
+    """Apply a function whose inside the backward pass computes again; nothing in it is drawn."""
+    result: Tensor = checkpoint(
+        function,
+        maps,
+        what,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (nullcontext(), computed_again()),
+    )
+    return result
 
 
 def last_strided_side(image_size: int, *, small_stem: bool) -> int:

@@ -1,7 +1,7 @@
 """The layers of a trial's model and what they hold, from its configuration alone; imports nothing heavy."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainables.config import SimCLRConfig
 
@@ -37,6 +37,21 @@ class Layer:
         """Elements that the backward pass needs: batch norm's input and ReLU's output."""
         return self.outputs * (2 if self.relu else 1)
 
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions of one view's forward pass."""
+        return self.weights // self.channels * self.outputs
+
+    def part(self, count: int) -> "Layer":
+        """Return the largest of `count` parts of its output channels."""
+        channels = -(-self.channels // count)
+        return replace(
+            self,
+            outputs=self.outputs // self.channels * channels,
+            weights=self.weights // self.channels * channels,
+            channels=channels,
+        )
+
 
 @dataclass(frozen=True)
 class Block:
@@ -44,6 +59,31 @@ class Block:
 
     layers: tuple[Layer, ...]
     shortcut: Layer | None
+
+    @property
+    def everything(self) -> tuple[Layer, ...]:
+        """Its layers and the projection of its shortcut."""
+        return (*self.layers, self.shortcut) if self.shortcut else self.layers
+
+    @property
+    def inputs(self) -> int:
+        """Elements of the map that it is given."""
+        return self.layers[0].inputs
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the map that it gives."""
+        return self.layers[-1].outputs
+
+    @property
+    def kept(self) -> int:
+        """Elements that the backward pass needs beside the input: the last of them are the next block's input."""
+        return sum(layer.kept for layer in self.everything)
+
+    @property
+    def operations(self) -> int:
+        """As of a layer."""
+        return sum(layer.operations for layer in self.everything)
 
 
 @dataclass(frozen=True)
@@ -66,9 +106,7 @@ class Footprint:
         """Every layer with a batch norm."""
         yield self.stem
         for block in self.blocks:
-            yield from block.layers
-            if block.shortcut:
-                yield block.shortcut
+            yield from block.everything
         yield from self.projector
 
     @property

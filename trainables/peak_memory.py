@@ -6,12 +6,14 @@ what is estimated here. Planning imports it, so nothing heavy is.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.footprint import Block, Footprint, Layer, footprint
 from trainables.memory_ledger import Device, Ledger
+from trainables.segments import STEM_PARTS, segments
 
 FLOAT, DOUBLE, HALF = 4, 8, 2
 INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate": 1.0, "weight_decay": 0.0}
@@ -37,23 +39,27 @@ class Images:
     channels: int = 3
 
 
-def peak_bytes(config: SimCLRConfig, images: Images, *, workers: int = 1, device: Device = "cpu") -> int:
+def peak_bytes(
+    config: SimCLRConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
+) -> int:
     """Return the most that one of `workers` workers holds beside what its process holds before (`process_bytes`)."""
-    return max(phases(config, images, workers=workers, device=device))
+    return max(phases(config, images, workers=workers, device=device, recompute=recompute))
 
 
-def phases(config: SimCLRConfig, images: Images, *, workers: int = 1, device: Device = "cpu") -> tuple[int, int]:
+def phases(
+    config: SimCLRConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
+) -> tuple[int, int]:
     """Return the peaks of training, 0 where there is none, and of the evaluation after it."""
     if config.encoder in UNTRAINABLE:
         return 0, 0
     # A plan of ten thousand trials has a few dozen that differ in memory.
     alike = config.model_copy(update={**INDIFFERENT, "epochs": min(config.epochs, 1)})
-    return _phases(alike, images, workers, device)
+    return _phases(alike, images, workers, device, recompute)
 
 
 @cache
-def _phases(config: SimCLRConfig, images: Images, workers: int, device: Device) -> tuple[int, int]:
-    worker = _Worker(config, images, workers, device)
+def _phases(config: SimCLRConfig, images: Images, workers: int, device: Device, recompute: bool) -> tuple[int, int]:
+    worker = _Worker(config, images, workers, device, recompute)
     worker.hold_weights()
     if config.epochs > 0:
         worker.step()
@@ -75,7 +81,9 @@ def fits(estimate_bytes: int, available_bytes: int, *, device: Device = "cpu") -
 class _Worker:
     """One worker's share of a trial; every method leaves the ledger as the code it follows leaves memory."""
 
-    def __init__(self, config: SimCLRConfig, images: Images, workers: int, device: Device) -> None:
+    def __init__(
+        self, config: SimCLRConfig, images: Images, workers: int, device: Device, recompute: bool = False
+    ) -> None:
         self.config, self.images, self.workers, self.device = config, images, workers, device
         self.model: Footprint = footprint(config, images.classes, channels=images.channels)
         self.share = math.ceil(config.batch_size / workers)
@@ -85,6 +93,14 @@ class _Worker:
         self.side = images.side or config.image_size
         self.sizes = [layer.weights for layer in self.model.layers] + [self.model.features * images.classes]
         """Of the weights; those of batch norm are too few to count."""
+        self.recompute, parts = recompute, STEM_PARTS if recompute else 1
+        self.stem, self.pooled = self.model.stem.part(parts), self.model.pooled / parts
+        """What is held of the stem at once."""
+        self.segments, self.rest = [], self.model.blocks
+        """Blocks that are computed again together, and those after them."""
+        for length in segments(self.model) if recompute else ():
+            self.segments.append(self.rest[:length])
+            self.rest = self.rest[length:]
 
     def hold_weights(self) -> None:
         """Weights and, where something is trained, momenta and gradients, which outlive the step."""
@@ -129,19 +145,35 @@ class _Worker:
             ledger.touch(view, chosen, chosen, taps * chosen, taps * chosen)
 
     def _forward(self) -> None:
-        """Leave what the backward pass needs: batch norm's inputs and ReLU's outputs, and what the max-pool took."""
-        ledger, model = self.ledger, self.model
-        self._layer(model.stem, first=True)
-        if model.pooled:
-            ledger.take(self._map(model.pooled), DOUBLE * self.views * model.pooled)
-        for block in model.blocks:
-            for layer in block.layers:
+        """Leave what the backward pass needs: of what it computes again the input, of everything else the inside."""
+        ledger = self.ledger
+        stem = self._compute_stem()
+        if self.recompute:
+            ledger.give(*stem)
+            ledger.take(self._map(self.model.blocks[0].inputs))
+        for segment in self.segments:
+            ledger.give(*self._compute(segment))
+            ledger.take(self._map(segment[-1].outputs))
+        self._compute(self.rest)
+        for layer in self.model.projector:
+            ledger.take(*[self._map(layer.outputs)] * 2)
+
+    def _compute_stem(self) -> list[float]:
+        """Leave what the backward pass needs, or one part of it, and return its sizes."""
+        self._layer(self.stem, first=True)
+        pooled = [self._map(self.pooled), DOUBLE * self.views * self.pooled] if self.pooled else []
+        self.ledger.take(*pooled)
+        return [self._map(self.stem.outputs)] * 2 + pooled
+
+    def _compute(self, blocks: Sequence[Block]) -> list[float]:
+        """Leave what the backward pass needs, and return its sizes."""
+        for block in blocks:
+            for layer in block.everything:
                 self._layer(layer)
             if block.shortcut:
-                self._layer(block.shortcut)
-                ledger.touch(self._map(block.shortcut.outputs))  # until it is added
-        for layer in model.projector:
-            ledger.take(*[self._map(layer.outputs)] * 2)
+                self.ledger.touch(self._map(block.shortcut.outputs))  # until it is added
+        layers = [layer for block in blocks for layer in block.everything]
+        return [self._map(layer.outputs) for layer in layers for _ in range(2 if layer.relu else 1)]
 
     def _layer(self, layer: Layer, *, first: bool = False) -> None:
         out = self._map(layer.outputs)
@@ -190,15 +222,30 @@ class _Worker:
             ledger.give(*[self._map(layer.outputs)] * 2)
             self._weight_gradient(layer.weights)
         ledger.take(self._map(model.blocks[-1].layers[-1].outputs))
-        for block in reversed(model.blocks):
+        for block in reversed(self.rest):
             self._backward_block(block)
-        stem = self._map(model.stem.outputs)
-        if model.pooled:
-            pooled = self._map(model.pooled)
+        for segment in reversed(self.segments):
+            ledger.give(self._map(segment[-1].outputs))
+            self._compute(segment)
+            for block in reversed(segment):
+                self._backward_block(block)
+        self._backward_stem()
+
+    def _backward_stem(self) -> None:
+        ledger, stem, pooled = self.ledger, self._map(self.stem.outputs), self._map(self.pooled)
+        gradient = self._map(self.model.blocks[0].inputs)
+        if self.recompute:
+            ledger.give(gradient)  # as large as the first block's input, which goes now
+            self._compute_stem()
+        if pooled or self.recompute:
             ledger.take(stem)
-            ledger.give(pooled, pooled, DOUBLE * self.views * model.pooled)
+            ledger.give(*([pooled, DOUBLE * self.views * self.pooled] if pooled else []))
+            # The whole stem's gradient stays until its last part is through.
+            ledger.give(*([] if self.recompute else [gradient]))
         self._through_relu(stem)
-        self._through_layer(model.stem, first=True)
+        self._through_layer(self.stem, first=True)
+        self._weight_gradient(self.model.stem.weights - self.stem.weights)
+        ledger.give(*([gradient] if self.recompute else []))
 
     def _backward_block(self, block: Block) -> None:
         """Leave the gradient of the block's input where that of its output was."""
@@ -311,6 +358,6 @@ class _Worker:
             gathered = [FLOAT * own * self.workers] * 3 if self.workers > 1 else []
             ledger.touch(FLOAT * own, *([FLOAT * own] if gathered else []), *gathered)
 
-    def _map(self, elements: int) -> float:
+    def _map(self, elements: float) -> float:
         """Bytes of all views' maps."""
         return self.item * self.views * elements

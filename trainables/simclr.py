@@ -31,6 +31,7 @@ from trainables.draws import ViewDraws, draw_view
 from trainables.encoder import Colours, Normalise, last_strided_side
 from trainables.errors import BadInputError
 from trainables.evaluation import EVALUATION_BATCH
+from trainables.footprint import footprint
 from trainables.initial_weights import InitialWeights, start_from
 from trainables.model import Classifier, Outputs, SimCLR, parameter_groups
 from trainables.numerics import FiniteWatch, autocast, memory_layout, set_precision
@@ -41,6 +42,7 @@ from trainables.probe import ProbeWeights, Weights
 from trainables.pulse import beat
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
+from trainables.segments import segments
 from trainables.trial_data import TrialData
 from trainables.trial_evaluation import Evaluator
 from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles, now_ms
@@ -53,15 +55,19 @@ def train(
     evaluation_store: ImageStore | None = None,
     files: TrialFiles,
     device: torch.device,
+    recompute: bool = False,
 ) -> Iterator[EpochRecord]:
     """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
 
+    With `recompute` a step keeps less of the encoder's maps and takes longer; results are the same (docs/decisions.md).
     Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises
     BadInputError before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
     """
     if files.final() is not None:
         return
-    trial = Trial(config, store=store, evaluation_store=evaluation_store, files=files, device=device)
+    trial = Trial(
+        config, store=store, evaluation_store=evaluation_store, files=files, device=device, recompute=recompute
+    )
     trial.resume()
     try:
         for epoch in range(trial.epoch + 1, config.epochs + 1):
@@ -84,8 +90,9 @@ class Trial:
         evaluation_store: ImageStore | None = None,
         files: TrialFiles,
         device: torch.device,
+        recompute: bool = False,
     ) -> None:
-        self.config, self.files, self.device = config, files, device
+        self.config, self.files, self.device, self.recompute = config, files, device, recompute
         self.rank, self.world = rank(), world_size()
         if config.epochs > 0 and config.batch_size < self.world:
             raise BadInputError(f"batch_size: {config.batch_size} is less than one image for {self.world} workers")
@@ -108,6 +115,8 @@ class Trial:
             return
         self.objective = objective_of(config, self.data, normalise)
         self.model = self.objective.model
+        if recompute:
+            self.model.encoder.segments = segments(footprint(config, len(data.classes), channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
             start_from(self.model.encoder, initial.load(), initial.address)
@@ -299,6 +308,7 @@ class Trial:
                 seconds=sum(record.seconds for record in self.records),
                 workers=self.world,
                 threads=torch.get_num_threads(),
+                recomputed=self.recompute,
                 device=torch.cuda.get_device_name() if self.device.type == "cuda" else platform.machine(),
                 host=socket.gethostname(),
                 versions=versions(),

@@ -53,6 +53,8 @@ class FinalRecord(BaseModel):
     """Wall time of all epochs that led here."""
     workers: int
     threads: int
+    recomputed: bool = False
+    """Whether its steps computed activations again: slower, with the same results."""
     device: str
     host: str
     versions: dict[str, str]
