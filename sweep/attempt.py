@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -43,12 +44,14 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[News]:
     module, _, name = task.entry.partition(":")
     train = getattr(importlib.import_module(module), name)
     config = SimCLRConfig.parse(task.config)
-    stores = {"store": ImageStore.at(task.store_address, task.fingerprint)}
+    options: dict[str, Any] = {"store": ImageStore.at(task.store_address, task.fingerprint)}
     if task.evaluation_address:
-        stores["evaluation_store"] = ImageStore.at(task.evaluation_address, task.evaluation_fingerprint)
+        options["evaluation_store"] = ImageStore.at(task.evaluation_address, task.evaluation_fingerprint)
+    if task.recompute:
+        options["recompute"] = True
     files = TrialFiles(Storage.at(task.files_address), Backlog())
     _Watchdog.of_this_process().watch(files, task.hang_seconds)
-    return _watched(train(config, **stores, files=files, device=device), files)
+    return _watched(train(config, **options, files=files, device=device), files)
 
 
 def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[News]:

@@ -61,13 +61,15 @@ class Execution:
         name: str,
         storage: SweepStorage,
         shape_of: Callable[[PlannedTrial], TrialShape],
+        recomputes: Callable[[PlannedTrial], bool],
         tracker: "Tracker",
         progress: Progress,
         live: Live,
         launch: Launch,
         options: Options,
     ) -> None:
-        self.name, self.storage, self._shape_of, self._tracker = name, storage, shape_of, tracker
+        self.name, self.storage, self._tracker = name, storage, tracker
+        self._shape_of, self._recomputes = shape_of, recomputes
         self._progress, self._live, self._launch, self._options = progress, live, launch, options
         self._desk = Desk(name, storage, tracker, progress, live)
         self._earlier_hours, self._trained = 0.0, set[str]()
@@ -245,6 +247,7 @@ class Execution:
 
     def _task(self, entry: TrialEntry) -> TrialTask:
         dataset, evaluated = entry.config["dataset"], entry.config["evaluation_dataset"]
+        planned = self._planned[entry.trial_id]
         return TrialTask(
             trial_id=entry.trial_id,
             name=entry.name,
@@ -254,7 +257,8 @@ class Execution:
             evaluation_address=store_address(evaluated) if evaluated else "",
             evaluation_fingerprint=prepared(evaluated).fingerprint if evaluated else "",
             files_address=self.storage.trial_of(entry).storage.address(),
-            shape=self._shape_of(self._planned[entry.trial_id]),
+            shape=self._shape_of(planned),
+            recompute=self._recomputes(planned),
             hang_seconds=self._options.hang_seconds,
         )
 

@@ -14,6 +14,7 @@ from sweep.sizes import size_of
 from sweep.tasks import Failure, TrialTask
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
+from trainables.memory_ledger import Device
 from trainables.storage import Storage
 from trainables.trial_files import TrialFiles
 
@@ -52,7 +53,8 @@ def _memory_advice(task: TrialTask) -> str:
     config = SimCLRConfig.parse(task.config)
     evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
     images = PlannedTrial(config, size_of(config.dataset), 1, None, evaluation).images
-    return advice(config, task.shape.workers, images=images, device="cuda" if task.shape.use_gpu else "cpu")
+    device: Device = "cuda" if task.shape.use_gpu else "cpu"
+    return advice(config, task.shape.workers, images=images, device=device, recomputed=task.recompute)
 
 
 def _lost(nodes: Iterable[str], patience: float) -> bool:

@@ -1,6 +1,7 @@
-"""Whether trials fit into the memory there is, and what to say of one that does not: what would fit."""
+"""Whether trials fit into the memory there is, which fit if they compute again, and what would fit of the others."""
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from sweep.shape import parse_workers
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.memory_ledger import Device
-from trainables.peak_memory import Images, fits, peak_bytes
+from trainables.peak_memory import Images, fits, peak_bytes, process_bytes
 
 GIB = 2**30
 MOST_WORKERS = 64
@@ -32,9 +33,19 @@ class Room:
     given: int | None = None
     """Bytes that a worker needs as a person says, in place of the estimate."""
 
+    def recomputes(self, trial: PlannedTrial, workers: int) -> bool:
+        """Whether a worker of this trial keeps less and computes it again: where it fits so, and doesn't otherwise."""
+        if self.available is None or self.given is not None:
+            return False
+        if fits(trial.memory_bytes(workers, self.device), self.available, device=self.device):
+            return False
+        return fits(trial.memory_bytes(workers, self.device, recompute=True), self.available, device=self.device)
+
     def needed(self, trial: PlannedTrial, workers: int) -> int:
         """Return the bytes that one of a trial's workers needs, beside what its process holds before."""
-        return trial.memory_bytes(workers, self.device) if self.given is None else self.given
+        if self.given is not None:
+            return self.given
+        return trial.memory_bytes(workers, self.device, recompute=self.recomputes(trial, workers))
 
     def most_needed(self, plan: Plan) -> int:
         """Return what a worker of the largest trial needs."""
@@ -43,6 +54,18 @@ class Room:
     def holds(self, trial: PlannedTrial, workers: int) -> bool:
         """Whether a worker of this trial fits, as far as is known."""
         return self.available is None or fits(self.needed(trial, workers), self.available, device=self.device)
+
+    def recomputed(self, plan: Plan) -> list[str]:
+        """Return a line for each setting that computes again, with what it gains and costs."""
+        names: dict[str, list[str]] = {}
+        for trial in plan.trials:
+            if self.recomputes(trial, plan.workers):
+                plain = trial.memory_bytes(plan.workers, self.device)
+                gain = f"{_gib(self.needed(trial, plan.workers))} instead of {_gib(plain)} a worker"
+                cost = f"about {trial.time_recomputed:.1f} x the time of a step, same results"
+                said = f"activations computed again in the backward pass: {gain}, {cost}"
+                names.setdefault(said, []).append(trial.name)
+        return [f"{_first(listed)}: {said}" for said, listed in names.items()]
 
     def misfits(self, plan: Plan) -> list[str]:
         """Return a line for each setting that doesn't fit."""
@@ -89,17 +112,20 @@ def advice(
     *,
     images: Images | None = None,
     device: Device = "cpu",
+    recomputed: bool = False,
 ) -> str:
     """Return the estimate of one of `workers` workers, and what would fit into each one's `available` bytes.
 
     "estimated 38.2 GiB a worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: --workers 4: 9.8 GiB
     each; --set precision=bf16: 21.0 GiB; --set batch_size=1024: 19.1 GiB". Without `available`: what needs clearly
-    less.
+    less. Each option computes activations again where it fits only so, or everywhere if the trial was `recomputed`.
     """
     known = images or Images()
 
     def estimate(trial: SimCLRConfig, count: int) -> int:
-        return peak_bytes(trial, known, workers=count, device=device)
+        plain, less = (peak_bytes(trial, known, workers=count, device=device, recompute=r) for r in (False, True))
+        too_much = available is not None and not fits(plain, available, device=device)
+        return min(plain, less) if recomputed or too_much else plain
 
     now = estimate(config, workers)
     does_fit = available is None or fits(now, available, device=device)
@@ -108,12 +134,17 @@ def advice(
         smaller = not does_fit or needed <= SMALLER * now
         return smaller and (available is None or fits(needed, available, device=device))
 
-    said = f"estimated {_gib(now)} a worker at batch {config.batch_size} on {_workers(workers)}"
+    plain = peak_bytes(config, known, workers=workers, device=device)
+    how = f" with activations computed again ({_gib(plain)} without)" if now < plain else ""
+    said = f"estimated {_gib(now)} a worker{how} at batch {config.batch_size} on {_workers(workers)}"
     if available is not None:
         said += f", {_gib(available)} available"
     if does_fit and available is not None:
         said += ", which should do: it may be shared, or the estimate too low"
     options = list(_options(config, workers, estimate, would_fit)) or list(_combined(config, estimate, would_fit))
+    less = peak_bytes(config, known, workers=workers, device=device, recompute=True)
+    if device == "cuda" and available is None and not recomputed and would_fit(less):
+        options.insert(0, f"--gpu-memory {_least_gib(less)}: {_gib(less)} with activations computed again")
     if options:
         return f"{said}; what would fit: {'; '.join(options)}"
     return f"{said}; nothing up to {MOST_WORKERS} workers would fit: choose a smaller encoder or smaller images"
@@ -159,6 +190,15 @@ def _doubled(start: int, most: int) -> Iterable[int]:
 def _halved(start: int, least: int) -> Iterable[int]:
     while (start := start // 2) >= least:
         yield start
+
+
+def _least_gib(needed: int) -> float:
+    """Return the smallest GPU that holds so much, in tenths of a GiB."""
+    return math.ceil(10 * (needed + process_bytes("cuda")) / GIB) / 10
+
+
+def _first(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _workers(count: int) -> str:

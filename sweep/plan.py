@@ -13,10 +13,12 @@ from typing import Any, Literal
 from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
 from trainables.config import UNTRAINABLE, SimCLRConfig, data_fingerprint
 from trainables.errors import BadInputError
+from trainables.footprint import footprint
 from trainables.initial_weights import InitialWeights
 from trainables.memory_ledger import Device
 from trainables.peak_memory import Images, peak_bytes
 from trainables.schedule import Steps
+from trainables.segments import time_factor
 
 Assignments = Mapping[str, Sequence[Any]]
 NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
@@ -109,9 +111,14 @@ class PlannedTrial:
             held_out=min(held_out, config.max_test_images or held_out),
         )
 
-    def memory_bytes(self, workers: int, device: Device = "cpu") -> int:
+    def memory_bytes(self, workers: int, device: Device = "cpu", *, recompute: bool = False) -> int:
         """Return the estimated peak memory of one worker, beside what its process holds before the trial."""
-        return peak_bytes(self.config, self.images, workers=workers, device=device)
+        return peak_bytes(self.config, self.images, workers=workers, device=device, recompute=recompute)
+
+    @property
+    def time_recomputed(self) -> float:
+        """The time of a step that computes activations again over that of a plain one."""
+        return time_factor(footprint(self.config, self.images.classes))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
         console.print(Text(f"and {more:,} trials more\n"))
     for line in summary(plan):
         console.print(Text(line))
+    for line in room.recomputed(plan):
+        console.print(Text(line, style="yellow"))
     for line in room.misfits(plan):
         console.print(Text(line, style="bold red"))
 

@@ -104,6 +104,8 @@ class Session:
         shape, room = self._shape(resources)
         share = self._launch.share_gpus if shape.use_gpu else 1
         options = self._options
+        for line in room.recomputed(self._plan):
+            progress.say(line)
         if options.rules.max_concurrent is None:
             needed = room.most_needed(self._plan)
             fitting = concurrency(shape, resources, share, available=room.available, needed=needed)
@@ -112,6 +114,7 @@ class Session:
             self._name,
             SweepStorage(self._where.storage, patience=PATIENCE_SECONDS),
             lambda trial: shared(shape, room.needed(trial, 1), share, room.available or 0),
+            lambda trial: room.recomputes(trial, self._plan.workers),
             tracker,
             progress,
             live,

@@ -65,6 +65,8 @@ class TrialTask:
     evaluation_fingerprint: str = ""
     hang_seconds: float = HANG_SECONDS
     """After so long without a step a worker counts as hung."""
+    recompute: bool = False
+    """Whether a step keeps less of the encoder's maps and computes them again."""
     entry: str = "trainables.simclr:train"
     """Module and name of the generator that trains."""
 

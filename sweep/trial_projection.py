@@ -65,8 +65,8 @@ def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRec
     if failure is not None:
         tags |= {FAILURE_KIND: failure.kind, FAILURE_MESSAGE: failure.message}
     if final is not None:
-        shape = {"device": final.device, "host": final.host, "workers": final.workers, "threads": final.threads}
-        tags |= {f"sweep.{key}": str(value) for key, value in shape.items()}
+        shown = ("device", "host", "workers", "threads", "recomputed")
+        tags |= {f"sweep.{name}": str(getattr(final, name)) for name in shown}
     return tags
 
 

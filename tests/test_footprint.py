@@ -75,13 +75,16 @@ def test_footprint_equals_the_model(
     assert sum(kept.values()) == pytest.approx(expected, rel=0.08)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize(
     "fields", [{}, {"encoder": "resnet50", "precision": "bf16"}, {"stem": "small", "optimiser": "adamw"}]
 )
-def test_what_a_step_and_an_evaluation_take_they_give_back(fields: Any, workers: int, device: Any) -> None:
-    worker = peak_memory._Worker(config(**fields), IMAGES, workers, device)
+def test_what_a_step_and_an_evaluation_take_they_give_back(
+    fields: Any, workers: int, device: Any, recompute: bool
+) -> None:
+    worker = peak_memory._Worker(config(**fields), IMAGES, workers, device, recompute)
     worker.hold_weights()
     held = worker.ledger.live
     copies = 4 if fields.get("optimiser") == "adamw" else 3
@@ -190,13 +193,14 @@ def test_a_trial_fits_beside_its_process() -> None:
 def test_advice_names_what_would_fit_with_its_numbers() -> None:
     trial = config(encoder="resnet50", batch_size=2048)
 
-    def gib(workers: int = 1, **fields: Any) -> str:
+    def gib(workers: int = 1, *, recompute: bool = True, **fields: Any) -> str:
         changed = trial.model_copy(update=fields)
-        return f"{peak_bytes(changed, IMAGES, workers=workers, device='cuda') / GIB:.1f} GiB"
+        return f"{peak_bytes(changed, IMAGES, workers=workers, device='cuda', recompute=recompute) / GIB:.1f} GiB"
 
-    said = advice(trial, 1, 24 * GIB, images=IMAGES, device="cuda")
+    said = advice(trial, 1, 6 * GIB, images=IMAGES, device="cuda")
     assert said == (
-        f"estimated {gib()} a worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: "
+        f"estimated {gib()} a worker with activations computed again ({gib(recompute=False)} without) at batch 2048 "
+        f"on 1 worker, 6.0 GiB available; what would fit: "
         f"--workers 2: {gib(2)} each; --set precision=bf16: {gib(precision='bf16')}; "
         f"--set batch_size=1024: {gib(batch_size=1024)}"
     )
@@ -205,7 +209,7 @@ def test_advice_names_what_would_fit_with_its_numbers() -> None:
 
 def test_advice_where_one_change_is_not_enough() -> None:
     trial = config(encoder="resnet50", batch_size=2048, image_size=120)
-    said = advice(trial, 1, 2 * GIB, images=IMAGES, device="cuda")
+    said = advice(trial, 1, int(1.5 * GIB), images=IMAGES, device="cuda")
     assert "--set precision=bf16 --set batch_size=" in said
     assert advice(trial, 1, GIB // 2, images=IMAGES, device="cuda").endswith(
         "nothing up to 64 workers would fit: choose a smaller encoder or smaller images"
