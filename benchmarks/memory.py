@@ -5,10 +5,13 @@
     python -m benchmarks.memory --only resnet50 --json memory.json
     python -m benchmarks.memory --show memory.json         # an earlier run beside the estimate as it is now
 
+    python -m benchmarks.memory --recompute                # a plain step and one that computes activations again
+
 Every setting is a process of its own (one a worker), with one thread: a tiny trial loads what is loaded on first use,
 then some real steps of `trainables.simclr.Trial` on made-up images, then the last epoch's evaluation. On the CPU the
 peak is that of the resident set (VmHWM, reset before each phase) above what the process had before; on a GPU
-torch.cuda.max_memory_allocated. Prints a table and, as the last line, JSON.
+torch.cuda.max_memory_allocated. Prints a table and, as the last line, JSON. With --recompute each setting is measured
+plain and recomputing in turn, three times, and the medians of memory and of the steps' time stand side by side.
 """
 
 import argparse
@@ -19,8 +22,10 @@ import json
 import math
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -30,8 +35,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from trainables.config import SimCLRConfig
+from trainables.footprint import footprint
 from trainables.memory_ledger import Device
 from trainables.peak_memory import Images, phases
+from trainables.segments import time_factor
 
 MIB = 2**20
 CLASSES, LEAST_TRAIN, HELD_OUT = 10, 512, 256
@@ -68,6 +75,13 @@ LARGE: tuple[dict[str, Any], ...] = (
     RESNET50 | {"image_size": 120, "batch_size": 512, "precision": "bf16"},
 )
 """On a GPU these, too."""
+RECOMPUTED: tuple[dict[str, Any], ...] = (
+    RESNET18 | {"batch_size": 256},
+    RESNET50 | {"batch_size": 128},
+    {"encoder": "resnet34", "image_size": 64, "batch_size": 128},
+    RESNET18 | {"image_size": 32},
+)
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,8 @@ class Result:
     evaluation: int
     process: int
     """What the process held before: on the CPU its anonymous memory, on a GPU everything outside torch's allocator."""
+    seconds: float = math.nan
+    """Of a step after the first."""
 
     @property
     def measured(self) -> int:
@@ -95,12 +111,13 @@ class Result:
     def estimates(self) -> tuple[int, int]:
         """Of training and of the evaluation after it."""
         config, workers = configuration(self.setting)
-        return phases(config, images(config), workers=workers, device=self.device)
+        recompute = self.setting.get("recompute", False)
+        return phases(config, images(config), workers=workers, device=self.device, recompute=recompute)
 
 
 def configuration(setting: dict[str, Any]) -> tuple[SimCLRConfig, int]:
     """Return a setting's configuration and its workers."""
-    fields = {name: value for name, value in setting.items() if name != "workers"}
+    fields = {name: value for name, value in setting.items() if name not in ("workers", "recompute")}
     return SimCLRConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields}), setting.get(
         "workers", 1
     )
@@ -215,19 +232,25 @@ def _worker(rank: int, setting: dict[str, Any], device: Device, steps: int, fold
         backend = "nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
     tiny = RESNET10 | {"image_size": 16, "width_factor": 1 / 16, "batch_size": 4, "precision": config.precision}
-    _phases(configuration(tiny)[0], place, 2, f"{folder}/tiny", None)
+    recompute = setting.get("recompute", False)
+    _phases(configuration(tiny)[0], place, 2, f"{folder}/tiny", None, recompute)
     memory = GpuMemory() if device == "cuda" else ResidentSet()
-    training, evaluation = _phases(config, place, steps, f"{folder}/trial", memory)
-    found = {"training": training, "evaluation": evaluation, "process": memory.process}
+    training, evaluation, seconds = _phases(config, place, steps, f"{folder}/trial", memory, recompute)
+    found = {"training": training, "evaluation": evaluation, "process": memory.process, "seconds": seconds}
     Path(folder, f"worker-{rank}.json").write_text(json.dumps(found))
     if workers > 1:
         dist.destroy_process_group()
 
 
 def _phases(
-    config: SimCLRConfig, place: torch.device, steps: int, folder: str, memory: ResidentSet | GpuMemory | None
-) -> tuple[int, int]:
-    """Run a trial's steps and the last epoch's evaluation; return the peak of each."""
+    config: SimCLRConfig,
+    place: torch.device,
+    steps: int,
+    folder: str,
+    memory: ResidentSet | GpuMemory | None,
+    recompute: bool,
+) -> tuple[int, int, float]:
+    """Run a trial's steps and the last epoch's evaluation; return the peak of each, and a later step's seconds."""
     provide_stand_ins()
     from trainables.simclr import Trial
     from trainables.storage import Storage
@@ -236,16 +259,19 @@ def _phases(
     store: Any = MadeUpStore(config.image_size, images(config))
     if memory is not None:
         memory.reset()
-    trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=place)
+    trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=place, recompute=recompute)
     trial.model.train()
+    started = 0.0
     for step in range(steps):
         trial._step(step, 1e-3)
-    trial.watch.finish()
+        trial.watch.finish()
+        started = started or time.perf_counter()
+    seconds = (time.perf_counter() - started) / (steps - 1)
     training = memory.peak() if memory else 0
     if memory:
         memory.reset()
     trial._evaluator().everything()
-    return training, memory.peak() if memory else 0
+    return training, memory.peak() if memory else 0, seconds
 
 
 def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) -> Result:
@@ -267,6 +293,30 @@ def row(result: Result) -> str:
     )
 
 
+def compared(setting: dict[str, Any], device: Device, steps: int) -> tuple[str, list[Result]]:
+    """Return a line of the other table, and what was measured: a step of both kinds, in turn."""
+    kinds = [setting, setting | {"recompute": True}]
+    found = [[measure(kind, device=device, steps=steps) for kind in kinds] for _ in range(ROUNDS)]
+    plain, less = zip(*found, strict=True)
+    memory = [median(one.training for one in kind) / MIB for kind in (plain, less)]
+    seconds = [median(one.seconds for one in kind) for kind in (plain, less)]
+    estimates = [kind[0].estimates[0] / MIB for kind in (plain, less)]
+    factor = time_factor(footprint(configuration(setting)[0], CLASSES))
+    cells = [
+        spelled(setting),
+        *(f"{value:,.0f}" for pair in zip(estimates, memory, strict=True) for value in pair),
+        f"{memory[1] / memory[0]:.2f}",
+        *(f"{value:.2f}" for value in seconds),
+        f"{factor:.2f}",
+        f"{seconds[1] / seconds[0]:.2f}",
+    ]
+    return f"| {' | '.join(cells)} |", [result for pair in found for result in pair]
+
+
+COMPARED = (
+    "| setting | plain, MiB: estimate | measured | again: estimate | measured | ratio | plain, s a step | again | "
+    "time: estimate | ratio |\n|---|---|---|---|---|---|---|---|---|---|"
+)
 HEADER = "| setting | training, MiB: estimate | measured | evaluation: estimate | measured | ratio of peaks |\n" + (
     "|---|---|---|---|---|---|"
 )
@@ -281,9 +331,10 @@ def spelled(setting: dict[str, Any]) -> str:
     return f"{setting['encoder']}, {setting['image_size']} px, batch {setting['batch_size']}{rest}"
 
 
-def chosen(device: Device, only: str) -> list[dict[str, Any]]:
+def chosen(device: Device, only: str, recompute: bool) -> list[dict[str, Any]]:
     """Return the settings that the device can run and that were asked for."""
-    settings = SETTINGS if device == "cpu" else SETTINGS + LARGE
+    settings = RECOMPUTED if recompute else SETTINGS
+    settings += () if device == "cpu" else LARGE
     return [
         setting
         for setting in settings
@@ -301,16 +352,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="settings whose row holds this text")
     parser.add_argument("--json", type=Path, help="write the results here, too")
     parser.add_argument("--show", type=Path, help="measure nothing, print these results")
+    parser.add_argument("--recompute", action="store_true", help="compare steps that compute activations again")
     options = parser.parse_args()
-    print(HEADER, flush=True)
+    print(COMPARED if options.recompute else HEADER, flush=True)
     if options.show:
         results = [Result(**fields) for fields in json.loads(options.show.read_text())]
         print(*map(row, results), sep="\n")
         return
-    results = []
-    for setting in chosen(options.device, options.only):
-        results.append(measure(setting, device=options.device, steps=options.steps))
-        print(row(results[-1]), flush=True)
+    results: list[Result] = []
+    for setting in chosen(options.device, options.only, options.recompute):
+        if options.recompute:
+            line, found = compared(setting, options.device, options.steps)
+        else:
+            found = [measure(setting, device=options.device, steps=options.steps)]
+            line = row(found[0])
+        results += found
+        print(line, flush=True)
         if options.json:
             options.json.write_text(json.dumps([vars(result) for result in results]))
     print(json.dumps([vars(result) for result in results]))
