@@ -1,18 +1,21 @@
-"""What several test files share: a small store of real images, which every installation has, and one of labels."""
+"""What several test files share: a small store of real images, which every installation has, and one of labels.
+
+Tests of what PyTorch alone can run are read beside it too, so it imports no more where it isn't asked for more.
+"""
+
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from sample_data import write_bigearthnet
-from small_sweeps import SMALL_SPACE
 from small_trials import LABELS
 
-from sweep.plan import make_plan
-from sweep.records import SweepRecord, SweepStorage, describe
-from sweep.sizes import size_of
 from trainables.config import SimCLRConfig
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.simclr import train
+
+if TYPE_CHECKING:
+    from sweep.records import SweepRecord, SweepStorage
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 @pytest.fixture(scope="session")
 def patches(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """64 patches, three labels in use."""
+    from sample_data import write_bigearthnet
+
     root = tmp_path_factory.mktemp("patches")
     source = write_bigearthnet(root, LABELS * 16)
     prepare("bigearthnet_v1", source=source, root=root / "out", splits="random", image_size=24)
@@ -33,8 +38,14 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> tuple[SweepRecord, SweepStorage]:
+def swept(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> "tuple[SweepRecord, SweepStorage]":
     """A sweep whose last trial failed before it began."""
+    from small_sweeps import SMALL_SPACE
+
+    from sweep.plan import make_plan
+    from sweep.records import SweepStorage, describe
+    from sweep.sizes import size_of
+
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEP_DATA", str(store.path.parent))

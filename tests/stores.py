@@ -1,9 +1,10 @@
-"""Stores for tests: prepared, verified and opened."""
+"""Stores for tests: prepared, verified and opened; nothing here needs more than PyTorch, pyarrow and pydantic."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image  # torchvision brings it
 
 from trainables.data.prepare import prepare, verify
 from trainables.data.store import ImageStore
@@ -19,3 +20,15 @@ def made(name: str, root: Path, **options: Any) -> ImageStore:
 def everything(store: ImageStore) -> tuple[list[str], np.ndarray, np.ndarray]:
     rows = range(len(store))
     return store.names(rows), store.images(rows).numpy(), store.label_matrix(rows).numpy()
+
+
+def of_noise(root: Path, *, each: int = 24) -> ImageStore:
+    """Three classes of `each` noisy pictures of 40 x 40 pixels in their own colours, a third of them for test."""
+    random = np.random.default_rng(0)
+    for number in range(3 * each):
+        label, split = number % 3, "test" if number < each else "train"
+        path = root / "pictures" / split / "abc"[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 200, (40, 40, 3)) + 50 * np.eye(3, dtype=np.int64)[label]
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return made("folder", root, source=root / "pictures", store_name="noise")

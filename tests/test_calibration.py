@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional import classification as tm
@@ -48,6 +49,18 @@ def test_scaling_finds_the_temperature_and_mends_the_error(scale: float) -> None
     assert calibration(fresh / scale, truth, None)["calibration_error"] < 0.02
     if scale != 1.0:
         assert calibration(fresh, truth, None)["calibration_error"] > 0.1
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.7, 30.0])
+def test_the_temperature_found_is_that_of_the_least_loss(scale: float) -> None:
+    logits, classes = drawn(3, count=300, scale=scale)
+
+    def loss(logarithm: float) -> float:
+        return float(log_loss(classes, softmax(logits / np.exp(logarithm), axis=1)))
+
+    found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-9})
+    assert best_scale(logits, classes) == pytest.approx(np.exp(found.x), rel=1e-6)
+    assert loss(np.log(best_scale(logits, classes))) <= found.fun + 1e-15
 
 
 def test_sure_and_right_has_no_error_and_nothing_is_undefined() -> None:

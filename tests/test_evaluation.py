@@ -17,6 +17,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
+from trainables.decision import average_precision, roc_area
 from trainables.evaluation import Share, binary_metrics, classification_metrics
 from trainables.frozen import LogisticRegression, best_regression, knn_scores, nearest_centroids
 
@@ -104,6 +105,20 @@ def test_metrics_are_the_libraries(
     found = classification_metrics(torch.from_numpy(logits), share(logits, targets), torch.from_numpy(positive))
     expected = library(logits, targets, positive)
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_areas_under_curves_are_scikit_learns_to_the_last_digits(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.random(1000) < random.uniform(0.01, 0.99)
+    truth[:2] = False, True
+    scores = np.round(random.normal(size=1000) + truth, 1 + seed % 3)  # many ties, or few
+    assert roc_area(scores, truth) == pytest.approx(sk.roc_auc_score(truth, scores), rel=1e-13)
+    assert average_precision(scores, truth) == pytest.approx(sk.average_precision_score(truth, scores), rel=1e-13)
+    scores[random.integers(1000)] = np.nan
+    for area in (roc_area, average_precision):
+        with pytest.raises(ValueError, match="not a number"):
+            area(scores, truth)
 
 
 def test_top5_takes_the_first_classes_of_a_tie_as_top1_does() -> None:

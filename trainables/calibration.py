@@ -1,9 +1,8 @@
 """Whether probabilities mean what they say: Brier score, calibration error, and temperature scaling; pure."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 from trainables import metric_names as names
 
@@ -11,6 +10,7 @@ Logits = NDArray[np.float64]
 Classes = NDArray[np.int64]
 BINS = 15
 LARGEST_SCALE = 100.0
+HALVINGS = 40
 
 
 def best_scale(logits: Logits, classes: Classes) -> float:
@@ -18,11 +18,14 @@ def best_scale(logits: Logits, classes: Classes) -> float:
 
     Guo et al. 2017, arXiv 1706.04599. Of images (n,) other than those that it is then applied to.
     """
-    end = np.log(LARGEST_SCALE)
-    found = minimize_scalar(
-        lambda log: _cross_entropy(logits / np.exp(log), classes), bounds=(-end, end), method="bounded"
-    )
-    return float(np.exp(found.x))
+    own = logits[np.arange(len(classes)), classes]
+    low, high = -np.log(LARGEST_SCALE), np.log(LARGEST_SCALE)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        expected = (_softmax(logits / np.exp(middle)) * logits).sum(axis=1)
+        # The loss is convex in 1 / temperature, with this slope: where it falls the best temperature is lower.
+        low, high = (low, middle) if (expected - own).mean() < 0.0 else (middle, high)
+    return float(np.exp((low + high) / 2))
 
 
 def calibration(logits: Logits, classes: Classes, positive: NDArray[np.bool_] | None) -> dict[str, float]:
@@ -33,7 +36,7 @@ def calibration(logits: Logits, classes: Classes, positive: NDArray[np.bool_] | 
     """
     if not len(classes):
         return dict.fromkeys((names.LOSS, names.BRIER, names.CALIBRATION_ERROR), float("nan"))
-    probabilities = softmax(logits, axis=1)
+    probabilities = _softmax(logits)
     if positive is not None:
         scores, right = probabilities[:, positive].sum(axis=1), positive[classes]
         brier = float(np.square(scores - right).mean())
@@ -54,5 +57,10 @@ def expected_error(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> flo
     return float(np.abs(off).sum() / len(scores))
 
 
+def _softmax(logits: Logits) -> Logits:
+    probabilities: Logits = torch.from_numpy(logits).softmax(1).numpy()
+    return probabilities
+
+
 def _cross_entropy(logits: Logits, classes: Classes) -> float:
-    return float(-log_softmax(logits, axis=1)[np.arange(len(classes)), classes].mean())
+    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(classes)))

@@ -1,4 +1,4 @@
-"""Thresholds on the positive's probability, chosen on one split and applied to others; pure."""
+"""Areas under the positive's curves, and thresholds on its probability, chosen on one split for others; pure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,23 @@ from trainables import metric_names as names
 
 Scores = NDArray[np.float64]
 Truth = NDArray[np.bool_]
+
+
+def roc_area(scores: Scores, truth: Truth) -> float:
+    """Return the area under the ROC curve by trapezoids, (n,) each; NaN where all images are of one side."""
+    if truth.all() or not truth.any():
+        return float("nan")
+    _, hits, alarms = cumulative(scores, truth)
+    return float(np.trapezoid(hits, alarms) / (hits[-1] * alarms[-1]))
+
+
+def average_precision(scores: Scores, truth: Truth) -> float:
+    """Return the area under the precision-recall curve by steps, (n,) each; NaN without a positive."""
+    if not truth.any():
+        return float("nan")
+    _, hits, alarms = cumulative(scores, truth)
+    precision = hits[1:] / (hits[1:] + alarms[1:])
+    return float((np.diff(hits) * precision).sum() / hits[-1])
 
 
 def balanced_threshold(scores: Scores, truth: Truth) -> float:
@@ -43,20 +60,25 @@ def metrics_at(threshold: float, scores: Scores, truth: Truth) -> dict[str, floa
     }
 
 
-def _curve(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
-    """Return every threshold that matters, descending, with its sensitivity and specificity.
+def cumulative(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
+    """Return every threshold that matters, descending, and how many positives and negatives it calls positive.
 
-    The first one calls nothing positive; the others are the scores that occur.
+    The first one calls none; the others are the scores that occur. Raises ValueError for a score that is not a number.
     """
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number: nothing can be ranked by it")
     order = np.argsort(-scores, kind="stable")
     ordered, positive = scores[order], truth[order]
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # of each run of equal scores
-    true_positives = np.cumsum(positive)[last]
-    false_positives = np.cumsum(~positive)[last]
     thresholds = np.concatenate([[np.nextafter(ordered[0], np.inf)], ordered[last]])
-    sensitivity = np.concatenate([[0.0], true_positives / max(positive.sum(), 1)])
-    specificity = 1.0 - np.concatenate([[0.0], false_positives / max((~positive).sum(), 1)])
-    return thresholds, sensitivity, specificity
+    hits, alarms = (np.concatenate([[0.0], np.cumsum(side)[last]]) for side in (positive, ~positive))
+    return thresholds, hits, alarms
+
+
+def _curve(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
+    """Return every threshold that matters, descending, with its sensitivity and specificity."""
+    thresholds, hits, alarms = cumulative(scores, truth)
+    return thresholds, hits / max(hits[-1], 1.0), 1.0 - alarms / max(alarms[-1], 1.0)
 
 
 def _share(part: Truth, whole: Truth) -> float:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables import metric_names as names
 from trainables.augment import evaluation_view
-from trainables.decision import Scores, Truth
+from trainables.decision import Scores, Truth, average_precision, roc_area
 from trainables.distributed import gather_rows, rank, sum_over_ranks, to_device, world_size
 from trainables.pulse import beat
 from trainables.trial_data import Split
@@ -149,10 +148,7 @@ def curve_areas(scores: Scores, truth: Truth) -> dict[str, float]:
     """Return the areas under the ROC and precision-recall curves; NaN where all images are of one side."""
     if truth.all() or not truth.any():
         return {names.ROC_AUC: np.nan, names.PR_AUC: np.nan}
-    return {
-        names.ROC_AUC: float(roc_auc_score(truth, scores)),
-        names.PR_AUC: float(average_precision_score(truth, scores)),
-    }
+    return {names.ROC_AUC: roc_area(scores, truth), names.PR_AUC: average_precision(scores, truth)}
 
 
 def _ratio(part: Tensor | float, whole: float) -> float:

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
+
+from trainables.decision import average_precision, cumulative
 
 Scores = NDArray[np.float64]
 """(n, K) probabilities."""
@@ -15,17 +16,12 @@ HALF = 0.5
 
 def average_precisions(scores: Scores, truth: Truth) -> NDArray[np.float64]:
     """Return each label's average precision (K,); NaN for a label that no image carries."""
-    return np.array(
-        [
-            average_precision_score(truth[:, label], scores[:, label]) if truth[:, label].any() else np.nan
-            for label in range(truth.shape[1])
-        ]
-    )
+    return np.array([average_precision(scores[:, label], truth[:, label]) for label in range(truth.shape[1])])
 
 
 def micro_average_precision(scores: Scores, truth: Truth) -> float:
     """Return the average precision over all pairs of image and label; NaN without a positive."""
-    return float(average_precision_score(truth.ravel(), scores.ravel())) if truth.any() else float("nan")
+    return average_precision(scores.ravel(), truth.ravel())
 
 
 def best_thresholds(scores: Scores, truth: Truth) -> NDArray[np.float64]:
@@ -59,8 +55,5 @@ def slug(label: str) -> str:
 def _best_threshold(scores: Scores, truth: Truth) -> float:
     if not truth.any():
         return HALF
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # of each run of equal scores
-    hits = np.cumsum(truth[order])[last]
-    return float(ordered[last][np.argmax(2 * hits / (last + 1 + truth.sum()))])
+    thresholds, hits, alarms = cumulative(scores, truth)
+    return float(thresholds[np.argmax(2 * hits / (hits + alarms + hits[-1]))])

@@ -11,7 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+
+try:
+    from scipy.special import ndtr, ndtri
+except ModuleNotFoundError:  # a machine with PyTorch alone
+    from trainables.torch_normal import ndtr, ndtri
 
 
 class Stream(IntEnum):
