@@ -2,11 +2,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help quickstart test test-slow chaos lint ui bench clean
+.PHONY: help quickstart test test-slow test-gpu chaos lint ui bench clean
 
 help:
 	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
 	@echo "make test        install, then lint, types and tests (make test-slow: the long ones)"
+	@echo "make test-gpu    the tests that need a GPU, with the python at hand: PyTorch, torchvision, pyarrow, pydantic, pytest"
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
 	@echo "make lint        ruff and mypy"
@@ -34,6 +35,11 @@ test: lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations 10
+
+# Installs nothing: a machine with a GPU has its own PyTorch. GPU_PYTHON=... names another interpreter.
+GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(BIN)/python,python3)
+test-gpu:
+	$(GPU_PYTHON) -m pytest tests/test_gpu.py -rs --durations 5
 
 chaos: $(INSTALLED)
 	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seed $(or $(SEED),0) --faults $(or $(FAULTS),200)

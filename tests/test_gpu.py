@@ -1,4 +1,7 @@
-"""What the other tests hold true on the CPU, on one GPU and on several; skipped where there is none."""
+"""What the other tests hold true on the CPU, on one GPU and on several; skipped where there is none.
+
+SWEEP_GPU_TESTS_ON_CPU=1 runs on the CPU what needs no GPU of it: a check of this file, not of the project.
+"""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from stores import of_noise
 
 from trainables.augment import evaluation_view, two_views
 from trainables.config import SimCLRConfig
@@ -21,14 +25,20 @@ from trainables.simclr import Trial, train
 from trainables.storage import Storage
 from trainables.trial_files import TrialFiles
 
+HAS_GPU = torch.cuda.is_available()
+REHEARSED = not HAS_GPU and os.environ.get("SWEEP_GPU_TESTS_ON_CPU") == "1"
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use; this machine has none"),
+    pytest.mark.skipif(
+        not HAS_GPU and not REHEARSED,
+        reason="needs a GPU that torch can use, and this machine has none: nothing is tested",
+    ),
 ]
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="a CPU can't stand in for the GPU here")
+CPU, GPU = torch.device("cpu"), torch.device("cpu") if REHEARSED else torch.device("cuda", 0)
 STEPS = 20
 CONFIG = SimCLRConfig(
-    dataset="digits",
+    dataset="noise",
     image_size=32,
     encoder="resnet18",
     stem="large",
@@ -37,7 +47,20 @@ CONFIG = SimCLRConfig(
     warmup_epochs=1,
     max_train_images=64,
     max_test_images=31,
+    positive=("a",),
 )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    return of_noise(tmp_path_factory.mktemp("noise"), each=48)
+
+
+@pytest.fixture(autouse=True)
+def exact() -> Iterator[None]:
+    """Leave no test another one's precision."""
+    yield
+    set_precision("fp32", GPU)
 
 
 @pytest.fixture
@@ -103,7 +126,7 @@ def test_float32_starts_like_float64(store: ImageStore, tmp_path: Path) -> None:
     assert metrics[0][3] == pytest.approx(expected[0][3], rel=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("tf32", marks=needs_gpu), "bf16"])
 def test_two_runs_and_a_restart_are_bit_identical(precision: str, store: ImageStore, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"precision": precision, "epochs": 3})
     folders = [TrialFiles(Storage.at(tmp_path / name)) for name in ("one", "two", "broken")]
@@ -119,6 +142,8 @@ def test_two_runs_and_a_restart_are_bit_identical(precision: str, store: ImageSt
         assert torch.equal(states[2][name], value), name
 
 
+@needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 def test_a_step_never_waits_for_the_gpu(store: ImageStore, tmp_path: Path) -> None:
     """The first step may (kernels are chosen, memory is taken), later ones may not."""
     made = trial(CONFIG, store, tmp_path, GPU)
@@ -133,6 +158,7 @@ def test_a_step_never_waits_for_the_gpu(store: ImageStore, tmp_path: Path) -> No
         torch.cuda.set_sync_debug_mode("default")
 
 
+@needs_gpu
 def test_tf32_is_off_unless_it_is_asked_for() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(512, 512, generator=generator) for _ in range(2))
@@ -141,7 +167,6 @@ def test_tf32_is_off_unless_it_is_asked_for() -> None:
     for precision in ("fp32", "tf32"):
         set_precision(precision, GPU)  # type: ignore[arg-type]
         errors[precision] = float(((a.to(GPU) @ b.to(GPU)).cpu().double() - exact).abs().max() / exact.abs().max())
-    set_precision("fp32", GPU)
     assert errors["fp32"] < 1e-5
     if torch.cuda.get_device_capability() >= (8, 0):
         assert errors["tf32"] > 3e-5
@@ -173,6 +198,7 @@ def _on_gpus(rank: int, world: int, port: int, store_path: str, folder: str, res
         dist.destroy_process_group()
 
 
+@needs_gpu
 @pytest.mark.parametrize("world", [2, 4])
 def test_several_gpus_follow_one_trajectory(world: int, double: None, store: ImageStore, tmp_path: Path) -> None:
     if torch.cuda.device_count() < world:
