@@ -5,6 +5,7 @@ SWEEP_GPU_TESTS_ON_CPU=1 runs on the CPU what needs no GPU of it: a check of thi
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from stores import of_noise
+from torch.nn import functional
 
 from trainables.augment import evaluation_view, two_views
 from trainables.config import SimCLRConfig
@@ -159,17 +161,22 @@ def test_a_step_never_waits_for_the_gpu(store: ImageStore, tmp_path: Path) -> No
 
 
 @needs_gpu
-def test_tf32_is_off_unless_it_is_asked_for() -> None:
+def test_tf32_is_in_convolutions_alone_and_only_where_it_is_asked_for() -> None:
+    """The convolution strides, since others may be Winograd's in float32 although TF32 is allowed."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(512, 512, generator=generator) for _ in range(2))
-    exact = a.double() @ b.double()
+    shapes = {"product": ((512, 512), (512, 512)), "convolution": ((8, 256, 28, 28), (256, 256, 3, 3))}
+    operations = {"product": torch.matmul, "convolution": partial(functional.conv2d, stride=2)}
     errors = {}
-    for precision in ("fp32", "tf32"):
-        set_precision(precision, GPU)  # type: ignore[arg-type]
-        errors[precision] = float(((a.to(GPU) @ b.to(GPU)).cpu().double() - exact).abs().max() / exact.abs().max())
-    assert errors["fp32"] < 1e-5
+    for name, operation in operations.items():
+        operands = [torch.randn(shape, generator=generator) for shape in shapes[name]]
+        exact = operation(*(operand.double() for operand in operands))
+        for precision in ("fp32", "tf32"):
+            set_precision(precision, GPU)  # type: ignore[arg-type]
+            found = operation(*(operand.to(GPU) for operand in operands)).cpu().double()
+            errors[precision, name] = float((found - exact).abs().max() / exact.abs().max())
     if torch.cuda.get_device_capability() >= (8, 0):
-        assert errors["tf32"] > 3e-5
+        assert errors.pop(("tf32", "convolution")) > 3e-5
+    assert max(errors.values()) < 1e-5
 
 
 def test_bf16_leaves_the_loss_in_float32(store: ImageStore, tmp_path: Path) -> None:
