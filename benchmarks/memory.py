@@ -250,8 +250,12 @@ def _phases(
     memory: ResidentSet | GpuMemory | None,
     recompute: bool,
 ) -> tuple[int, int, float]:
-    """Run a trial's steps and the last epoch's evaluation; return the peak of each, and a later step's seconds."""
+    """Run a trial's steps, a checkpoint on its way, and the last epoch's evaluation.
+
+    Return the peak of each, and a later step's seconds.
+    """
     provide_stand_ins()
+    from trainables.host_copy import HostCopy
     from trainables.simclr import Trial
     from trainables.storage import Storage
     from trainables.trial_files import TrialFiles
@@ -265,7 +269,9 @@ def _phases(
     for step in range(steps):
         trial._step(step, 1e-3)
         trial.watch.finish()
-        started = started or time.perf_counter()
+        if step == 0:
+            _on_its_way = HostCopy({"model": trial.model.state_dict(), "optimiser": trial.optimiser.state_dict()})
+            started = time.perf_counter()
     seconds = (time.perf_counter() - started) / (steps - 1)
     training = memory.peak() if memory else 0
     if memory:

@@ -120,6 +120,11 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             self._leave_run()
             return {"done": True, FAILURE: asdict(outcome)} if isinstance(outcome, Failure) else {"done": True}
 
+    def leave(self) -> None:
+        """Let go of a trial that was told to stop; on return all that it wrote is in the storage."""
+        with self._using:
+            self._leave_run()
+
     def cleanup(self) -> None:
         """End the group of workers."""
         with self._using:

@@ -102,6 +102,10 @@ class _Bridge:
         self._groups: dict[str, str] = {}
         self._failures: dict[str, Failure] = {}
         self._actors: dict[str, Any] = {}
+        self._leaving: dict[str, Any] = {}
+        """Answers of drivers that were told to stop: there once the trial's last checkpoint is written."""
+        self._left: dict[Any, Attempt] = {}
+        """Attempts that Tune has let go of, by such an answer."""
         self._look_at = self._look_until = 0.0
         """When orphans are looked for again, after an attempt died, and for how long."""
 
@@ -119,6 +123,7 @@ class _Bridge:
 
     def step(self) -> None:
         self._tick()
+        self._end_left()
         now = time.monotonic()
         if self._look_at <= now < self._look_until:  # what a dead driver started dies a little later
             self._look_at = now + ORPHAN_SECONDS
@@ -145,7 +150,10 @@ class _Bridge:
         if result[NOTE]:
             self.dispatcher.noted(attempt, result[NOTE])
         record = EpochRecord.model_validate_json(result[RECORD])
-        return self.dispatcher.epoch(attempt, record, durable=result[DURABLE])
+        ends = self.dispatcher.epoch(attempt, record, durable=result[DURABLE])
+        if ends:  # asked before Tune asks anything of the actor
+            self._leaving[trial.trial_id] = self._actors[trial.trial_id].leave.remote()
+        return ends
 
     def failed(self, trial: Trial, failure: Failure) -> None:
         """Keep why the attempt ends, until Tune has let go of it."""
@@ -157,8 +165,12 @@ class _Bridge:
         attempt, nodes = self.attempts.pop(tune_id), self._nodes.pop(tune_id, [])
         self._actors.pop(tune_id, None)
         group, failure = self._groups.pop(tune_id, None), self._failures.pop(tune_id, None)
+        answer = self._leaving.pop(tune_id, None)
         if error is None and failure is None:
-            self.dispatcher.ended(attempt)
+            if answer is None:
+                self.dispatcher.ended(attempt)
+            else:
+                self._left[answer] = attempt
             return
         if error is not None and group is not None:
             free_placement_group(group)
@@ -166,6 +178,14 @@ class _Bridge:
         cause = failure if failure is not None else error
         assert cause is not None
         self.dispatcher.died(attempt, explain(cause, nodes=nodes, attempt=attempt))
+
+    def _end_left(self) -> None:
+        """Tell the dispatcher of stopped attempts whose drivers have answered, or died."""
+        if not self._left:
+            return
+        answered, _ = ray.wait(list(self._left), num_returns=len(self._left), timeout=0)
+        for answer in answered:
+            self.dispatcher.ended(self._left.pop(answer))
 
 
 class _Asking(Searcher):  # type: ignore[misc]

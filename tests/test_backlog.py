@@ -1,7 +1,10 @@
 """Writes to a storage that goes away and comes back."""
 
 import functools
+import threading
 import time
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,59 @@ def test_other_errors_are_not_kept() -> None:
 
     with pytest.raises(KeyError):
         Backlog(QUICK).write("a", broken)
+
+
+def test_the_next_write_waits_for_what_was_put_aside_and_comes_after_it() -> None:
+    shelf, backlog, gate = Shelf(), Backlog(QUICK), threading.Event()
+
+    def perform() -> None:
+        gate.wait(5.0)
+        shelf.put("checkpoint")
+
+    backlog.aside("checkpoint", lambda: perform)
+    assert shelf.written == []
+    assert backlog.names() == ["checkpoint"]
+    threading.Timer(0.1, gate.set).start()
+    backlog.write("record", lambda: shelf.put("record"))
+    assert shelf.written == ["checkpoint", "record"]
+    backlog.aside("checkpoint", lambda: lambda: shelf.put("last"))
+    backlog.flush(5.0)
+    assert shelf.written[-1] == "last"
+
+
+def test_what_is_put_aside_while_the_storage_is_away_frees_the_one_before() -> None:
+    class Copy:
+        pass
+
+    shelf, backlog = Shelf(), Backlog((0.2,))
+    shelf.away = True
+    alive: list[weakref.ref[Copy]] = []
+
+    def prepare() -> Callable[[], None]:
+        assert all(copy() is None for copy in alive), "two copies live"
+        copy = Copy()
+        alive.append(weakref.ref(copy))
+        return lambda: shelf.put(f"{len(alive)} {copy is not None}")
+
+    for _ in range(3):
+        backlog.aside("checkpoint", prepare)
+        backlog.write("record", lambda: shelf.put("record"))  # returns, as the first attempt at the other has failed
+    shelf.away = False
+    backlog.flush(5.0)
+    assert shelf.written == ["3 True", "record"]
+
+
+def test_a_fault_of_what_was_put_aside_reaches_whoever_writes_next() -> None:
+    def broken() -> None:
+        raise KeyError("a fault of ours")
+
+    backlog = Backlog(QUICK)
+    for notice in (backlog.flush, lambda: backlog.write("a", lambda: None), backlog.settle):
+        backlog.aside("checkpoint", lambda: broken)
+        with pytest.raises(KeyError):
+            notice()
+        assert backlog.waiting == 0
+        backlog.flush()
 
 
 def test_a_trial_trains_on_while_its_storage_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from trainables.augment import evaluation_view, two_views
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.draws import draw_view
+from trainables.host_copy import HostCopy
 from trainables.losses import contrast
 from trainables.numerics import set_precision
 from trainables.randomness import Stream
@@ -215,3 +216,15 @@ def test_several_gpus_follow_one_trajectory(world: int, double: None, store: Ima
     mp.spawn(_on_gpus, args=arguments, nprocs=world)  # type: ignore[no-untyped-call]
     _, expected = after_steps(trial(CONFIG, store, tmp_path / "one", GPU))
     assert_close(torch.load(results), expected, 1e-9)
+
+
+def test_a_copy_from_the_gpu_is_of_the_moment_it_was_made(tmp_path: Path) -> None:
+    weights = torch.zeros(64, 1024, 1024, device=GPU)
+    expected = weights.copy_(torch.randn(1024, 1024, device=GPU)).cpu()
+    copy = HostCopy({"weights": weights, "momenta": [weights[:1], 3]})
+    weights.zero_()  # on the same stream, while the copy may still be under way
+    with (tmp_path / "copy.pt").open("wb") as stream:
+        copy.save(stream)
+    found = torch.load(tmp_path / "copy.pt", weights_only=True)
+    assert torch.equal(found["weights"], expected)
+    assert torch.equal(found["momenta"][0], expected[:1])

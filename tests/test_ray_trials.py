@@ -18,7 +18,8 @@ from sweep.tasks import GO, Failure, Permission, TrialShape, TrialTask
 from trainables.data.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.trial_files import EpochRecord
+from trainables.storage import Storage
+from trainables.trial_files import EpochRecord, TrialFiles
 
 ONE, TWO = TrialShape(workers=1, threads=1, use_gpu=False), TrialShape(workers=2, threads=1, use_gpu=False)
 
@@ -225,6 +226,25 @@ def test_what_a_listener_raises_comes_out_at_the_end(store: Path, tmp_path: Path
     assert dispatcher.over
     with pytest.raises(OSError, match="disk full"):
         dispatcher.raise_first_error()
+
+
+@pytest.mark.parametrize("shape", [ONE, pytest.param(TWO, marks=pytest.mark.slow)], ids=["one worker", "two"])
+def test_a_stopped_trial_has_all_that_it_wrote_when_the_stop_is_told(sweep: Sweep, shape: TrialShape) -> None:
+    class Strict(Diary):
+        def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
+            super().epoch(task, record, durable)
+            if task.name == "late":
+                sweep.dispatcher.stop_trial(task.trial_id, "enough")
+
+        def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
+            super().stopped(task, why, for_good)
+            assert TrialFiles(Storage.at(task.files_address)).checkpoint_epochs() == [1]
+
+    tasks = [sweep.task("late", "writes_late", epochs=5, shape=shape), sweep.task("next", shape=shape)]
+    diary = sweep.run(*tasks, listener=Strict())
+    assert diary.of("late") == [("started", "late"), ("epoch", "late", 1), ("stopped", "late", "enough")]
+    assert ("finished", "next") in diary.events
+    assert diary.processes("next")[0] == diary.processes("late")[0], "the workers live on"
 
 
 def test_a_hung_trial_is_ended_and_tried_again(sweep: Sweep) -> None:

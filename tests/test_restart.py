@@ -16,6 +16,7 @@ from process_group import exit_code, single_thread
 from torch import Tensor
 
 from trainables import metric_names as names
+from trainables.backlog import Backlog
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.schedule import Steps
@@ -89,7 +90,7 @@ class Fate:
 
 
 def attempt(store: ImageStore, folder: Path) -> Iterator[EpochRecord]:
-    return train(TINY, store=store, files=TrialFiles(Storage.at(folder)), device=torch.device("cpu"))
+    return train(TINY, store=store, files=TrialFiles(Storage.at(folder), Backlog()), device=torch.device("cpu"))
 
 
 def _attempt_until(fatal: str | None, store_path: str, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes that may wait: training goes on while the storage is away, and what is due is caught up in order."""
+"""Writes that may wait: for the storage where it is away, and a checkpoint's for nobody; all in their order."""
 
 import threading
 import time
@@ -25,7 +25,9 @@ class Due:
 class Backlog:
     """Performs writes at once while that works; else in a thread, in their order, until it works again.
 
-    A later write of a name that still waits takes its place: of checkpoints only the newest is kept in memory.
+    What is put aside goes to the thread at once, and the next write waits for it: so order and errors are those of
+    writes that nobody puts aside. A later write of a name that waits for the storage takes its place: of checkpoints
+    only the newest is kept in memory.
     """
 
     pauses: tuple[float, ...] = PAUSES
@@ -34,15 +36,22 @@ class Backlog:
     _due: list[Due] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
+    _fault: Exception | None = None
+    """What the thread met that isn't the storage's: whoever writes or flushes next raises it."""
 
     @property
     def waiting(self) -> int:
         """How many writes wait."""
+        return len(self.names())
+
+    def names(self) -> list[str]:
+        """Return the names of what isn't written yet, in order."""
         with self._changed:
-            return len(self._due)
+            return [due.name for due in self._due]
 
     def write(self, name: str, perform: Callable[[], None]) -> None:
         """Perform the write, or put it in the queue when others wait or the storage raises OSError."""
+        self.settle()
         if not self.waiting:
             try:
                 perform()
@@ -50,13 +59,21 @@ class Backlog:
                 self.error = _reason(error)
             else:
                 return
+        self._drop(name)
+        self._queue(Due(name, perform))
+
+    def aside(self, name: str, prepare: Callable[[], Callable[[], None]]) -> None:
+        """Perform what `prepare` returns in the thread; it is called when the write before of that name is over."""
+        self.settle()
+        self._drop(name)
+        self._queue(Due(name, prepare()))
+
+    def settle(self) -> None:
+        """Wait for what was put aside, unless the storage is away."""
         with self._changed:
-            self._due = [due for due in self._due if due.name != name]
-            self._due.append(Due(name, perform))
-            self._changed.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._catch_up, name="storage backlog", daemon=True)
-                self._thread.start()
+            while self._due and not self.error:
+                self._changed.wait()
+            self._raise_fault()
 
     def flush(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until nothing is due; StorageAwayError when that takes longer than `seconds`."""
@@ -70,28 +87,61 @@ class Backlog:
                         f"{self.error}"
                     )
                 self._changed.wait(min(left, 1.0))
+            self._raise_fault()
+
+    def _drop(self, name: str) -> None:
+        with self._changed:
+            self._due = [due for due in self._due if due.name != name]
+
+    def _queue(self, due: Due) -> None:
+        with self._changed:
+            self._due.append(due)
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._catch_up, name="storage backlog", daemon=True)
+                self._thread.start()
+
+    def _raise_fault(self) -> None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
 
     def _catch_up(self) -> None:
-        attempt = 0
-        while True:
-            with self._changed:
-                if not self._due:
-                    self.error, self._thread = "", None
-                    self._changed.notify_all()
-                    return
-                due = self._due[0]
-            try:
-                due.perform()
-            except OSError as error:
-                self.error = _reason(error)
-                time.sleep(self.pauses[min(attempt, len(self.pauses) - 1)])
-                attempt += 1
+        failures = 0
+        while (due := self._next()) is not None:
+            if self._perform(due):
+                failures = 0
                 continue
-            attempt = 0
+            del due  # so that one which takes its place meanwhile frees its memory
+            time.sleep(self.pauses[min(failures, len(self.pauses) - 1)])
+            failures += 1
+
+    def _next(self) -> Due | None:
+        """Return the oldest; None when nothing is due, and the thread ends."""
+        with self._changed:
+            if self._due:
+                return self._due[0]
+            self.error, self._thread = "", None
+            return None
+
+    def _perform(self, due: Due) -> bool:
+        """Return whether it is done with; if not, the storage is away."""
+        fault = None
+        try:
+            due.perform()
+        except OSError as error:
             with self._changed:
-                # One that took its place meanwhile stays.
-                self._due = [other for other in self._due if other is not due]
+                self.error = _reason(error)
                 self._changed.notify_all()
+            return False
+        except Exception as error:  # a fault of ours: trying again wouldn't help
+            fault = error
+        with self._changed:
+            self.error, self._fault = "", self._fault or fault
+            # One that took its place meanwhile stays.
+            self._due = [other for other in self._due if other is not due]
+            self._changed.notify_all()
+        return True
 
 
 def _reason(error: OSError) -> str:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from trainables import metric_names as names
 from trainables.assignments import parse_assignments
+from trainables.backlog import Backlog
 from trainables.config import SimCLRConfig, data_fingerprint
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
@@ -52,7 +53,8 @@ def _run_trial(options: argparse.Namespace) -> None:
     store = ImageStore.open(config.dataset)
     evaluated = ImageStore.open(config.evaluation_dataset) if config.evaluation_dataset else None
     trial_id = config.trial_id(data_fingerprint(store.fingerprint, evaluated.fingerprint if evaluated else None))
-    files = TrialFiles(Storage.at(options.output).child(trial_id))
+    backlog = Backlog()
+    files = TrialFiles(Storage.at(options.output).child(trial_id), backlog)
     speaks = not dist.is_initialized() or dist.get_rank() == 0
     if speaks:
         print(f"trial {trial_id} in {files.storage.address()}", flush=True)
@@ -61,7 +63,7 @@ def _run_trial(options: argparse.Namespace) -> None:
     )
     for record in records:
         if speaks:
-            print(_line(record), flush=True)
+            print(_line(record) + (f"  not written yet: {backlog.error}" if files.behind else ""), flush=True)
     if speaks and (final := files.final()):
         print(f"finished after {final.epochs} epochs, {final.seconds:.1f} s", flush=True)
 

@@ -53,7 +53,7 @@ def phases(
     if config.encoder in UNTRAINABLE:
         return 0, 0
     # A plan of ten thousand trials has a few dozen that differ in memory.
-    alike = config.model_copy(update={**INDIFFERENT, "epochs": min(config.epochs, 1)})
+    alike = config.model_copy(update={**INDIFFERENT, "epochs": min(config.epochs, 2)})
     return _phases(alike, images, workers, device, recompute)
 
 
@@ -103,8 +103,15 @@ class _Worker:
             self.rest = self.rest[length:]
 
     def hold_weights(self) -> None:
-        """Weights and, where something is trained, momenta and gradients, which outlive the step."""
-        copies = 1 if self.config.epochs == 0 else 4 if self.config.optimiser == "adamw" else 3
+        """Weights and, where something is trained, momenta and gradients, which outlive the step.
+
+        From the second epoch on the checkpoint of the one before, weights and momenta, may still be on its way to the
+        storage; it waits in the host's memory.
+        """
+        kept = 3 if self.config.optimiser == "adamw" else 2
+        copies = 1 if self.config.epochs == 0 else kept + 1
+        if self.device == "cpu" and self.config.epochs > 1:
+            copies += kept
         self.ledger.hold(*[FLOAT * size for size in self.sizes] * copies)
 
     # Training

@@ -10,7 +10,6 @@ failure.json           why the last attempt failed
 attempts/000001.json   one record an attempt: when, where, how it ended
 """
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -22,10 +21,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from trainables.backlog import Backlog
+from trainables.host_copy import HostCopy
 from trainables.storage import Storage
 
 KEPT_CHECKPOINTS = 2
 CONFIG, FINAL, FAILURE, MODEL = "config.json", "final.json", "failure.json", "model.pt"
+CHECKPOINT = "checkpoint"
+"""What a backlog calls every epoch's, as the newest takes the place of one that waits."""
 
 
 class EpochRecord(BaseModel):
@@ -110,7 +112,8 @@ class AttemptRecord(BaseModel):
 class TrialFiles:
     """Reads and writes one trial's files; writing the same thing twice changes nothing.
 
-    With a backlog, what training writes may wait for a storage that is away, until `flush`. Without one, picklable.
+    With a backlog, what training writes may wait for a storage that is away, until `flush`, and checkpoints are written
+    while training goes on. Without one, picklable.
     """
 
     def __init__(self, storage: Storage, backlog: Backlog | None = None) -> None:
@@ -120,8 +123,9 @@ class TrialFiles:
 
     @property
     def behind(self) -> bool:
-        """Whether something that was written isn't in the storage yet."""
-        return self._backlog is not None and self._backlog.waiting > 0
+        """Whether something that was written isn't in the storage yet; a checkpoint may be on its way."""
+        waiting = [] if self._backlog is None else self._backlog.names()
+        return any(name != self._name(CHECKPOINT) for name in waiting)
 
     def flush(self) -> None:
         """Wait until everything is in the storage; StorageAwayError when that takes too long."""
@@ -132,7 +136,10 @@ class TrialFiles:
         if self._backlog is None:
             perform()
         else:
-            self._backlog.write(f"{self.storage.root}/{name}", perform)  # of several trials, where one desk writes
+            self._backlog.write(self._name(name), perform)
+
+    def _name(self, name: str) -> str:
+        return f"{self.storage.root}/{name}"  # one desk writes the files of several trials
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
         """Say what is trained here."""
@@ -171,18 +178,34 @@ class TrialFiles:
         return [EpochRecord.model_validate_json(content) for content in contents if content is not None]
 
     def save_checkpoint(self, epoch: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of an epoch and drop those before the last two."""
-        content = _saved(state)
+        """Write the checkpoint of an epoch as the state is now, and drop those before the last two.
 
-        def perform() -> None:
-            self.storage.write(_checkpoint(epoch), content)
-            for number in self.checkpoint_epochs()[:-KEPT_CHECKPOINTS]:
-                self.storage.delete(_checkpoint(number))
+        With a backlog it is copied to host memory and written while training goes on; whatever is written next waits
+        for it, so that no more than one copy lives.
+        """
 
-        self._write("checkpoint", perform)
+        def prepare() -> Callable[[], None]:
+            copy = HostCopy(state)
+
+            def perform() -> None:
+                self._write_state(_checkpoint(epoch), copy)
+                for number in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+                    self.storage.delete(_checkpoint(number))
+
+            return perform
+
+        if self._backlog is None:
+            prepare()()
+        else:
+            self._backlog.aside(self._name(CHECKPOINT), prepare)
 
     def checkpoint_epochs(self) -> list[int]:
         """Return the epochs whose checkpoints are there, ascending."""
+        if self._backlog is not None:
+            self._backlog.settle()
+        return self._checkpoints()
+
+    def _checkpoints(self) -> list[int]:
         return [int(name.removesuffix(".pt")) for name in self.storage.names("checkpoints")]
 
     def load_checkpoint(self, epoch: int, device: torch.device) -> dict[str, Any]:
@@ -196,12 +219,15 @@ class TrialFiles:
 
     def save_model(self, state: dict[str, Any]) -> None:
         """Write the final weights: encoder, linear (the logistic regression) and, where one was trained, probe."""
-        content = _saved(state)
-        self._write(MODEL, lambda: self.storage.write(MODEL, content))
+        copy = HostCopy(state)
+        self._write(MODEL, lambda: self._write_state(MODEL, copy))
 
     def load_model(self) -> dict[str, Any]:
         """Return the final weights, and the configuration they are of."""
         return self._load(MODEL, torch.device("cpu"))
+
+    def _write_state(self, name: str, copy: HostCopy) -> None:
+        self.storage.write_stream(name, copy.save)
 
     def _load(self, name: str, device: torch.device) -> dict[str, Any]:
         with self.storage.filesystem.open_input_file(f"{self.storage.root}/{name}") as stream:
@@ -260,12 +286,6 @@ class TrialFiles:
 def now_ms() -> int:
     """Return milliseconds since 1970, the unit of times in records."""
     return time.time_ns() // 1_000_000
-
-
-def _saved(state: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
 
 
 def _checkpoint(epoch: int) -> str:
