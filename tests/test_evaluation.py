@@ -17,6 +17,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
+from trainables import frozen
 from trainables.decision import average_precision, roc_area
 from trainables.evaluation import Share, binary_metrics, classification_metrics
 from trainables.frozen import LogisticRegression, best_regression, knn_scores, nearest_centroids
@@ -323,6 +324,17 @@ def test_logistic_regression_ends_where_its_gradient_vanishes_and_ignores_units(
     other = Share(train.features * 50.0 - 8.0, train.targets, train.total)
     again = LogisticRegression(other, classes=4, regularisation=0.01)
     torch.testing.assert_close(again.logits(other.features), model.logits(train.features), rtol=1e-3, atol=1e-3)
+
+
+def test_features_are_standardised_alike_in_chunks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = stretched(5, 200, 4)
+    single = Share(train.features.float() + 1e4, train.targets, train.total)  # float32 sums would lose the deviation
+    wide = single.features.double()
+    for size in (1, 7, 200, 5000):
+        monkeypatch.setattr(frozen, "STANDARDISED_CHUNK", size)
+        mean, scale = frozen._standardisation(single)
+        torch.testing.assert_close(mean, wide.mean(0).float(), rtol=0, atol=0)
+        torch.testing.assert_close(scale, (1 / wide.std(0, correction=0)).float(), rtol=1e-6, atol=0)
 
 
 def test_logistic_regression_ignores_a_constant_feature() -> None:

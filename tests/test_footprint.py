@@ -14,7 +14,7 @@ from sweep.plan_table import print_plan
 from sweep.shape import concurrency, shared
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from sweep.tasks import TrialShape
-from trainables import evaluation, peak_memory, trial_data
+from trainables import evaluation, frozen, peak_memory, trial_data
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.footprint import footprint
@@ -117,6 +117,7 @@ def test_the_estimate_knows_the_sizes_of_the_evaluation() -> None:
         evaluation.EVALUATION_BATCH,
         trial_data.SAMPLE_IMAGES,
     )
+    assert (peak_memory.KNN_CHUNK, peak_memory.STANDARDISED_CHUNK) == (frozen.KNN_CHUNK, frozen.STANDARDISED_CHUNK)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -164,7 +165,9 @@ def test_workers_share_a_batch_and_the_largest_slice_counts() -> None:
 def test_features_of_a_large_data_set_outgrow_the_training() -> None:
     trial = config(encoder="resnet50")
     training, evaluated = phases(trial, Images(train=500_000, held_out=100_000), device="cuda")
-    assert evaluated > 500_000 * 2048 * (4 + 3 * 8) > training
+    features, products = 500_000 * 2048 * 4, 512 * 500_000 * 4
+    assert 1.0 < evaluated / (2 * features + products) < 1.05
+    assert evaluated > training
 
 
 def test_a_checkpoint_on_its_way_takes_memory_where_another_epoch_follows() -> None:

@@ -39,14 +39,14 @@ def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.d
     encoder.eval()
     mine = slice(rank(), None, world_size())
     numbers = np.arange(len(split))[mine]
-    pieces = []
+    # A rank without any image still takes part in the sums.
+    nothing = no_features(encoder, split, image_size, device)
+    features = nothing.new_empty(len(numbers), nothing.shape[1])
     for start in range(0, len(numbers), EVALUATION_BATCH):
         beat()
         images = to_device(split.pixels(numbers[start : start + EVALUATION_BATCH]), device)
-        pieces.append(encoder(evaluation_view(images, image_size=image_size)))
+        features[start : start + EVALUATION_BATCH] = encoder(evaluation_view(images, image_size=image_size))
     encoder.train(was_training)
-    # A rank without any image still takes part in the sums.
-    features = torch.cat(pieces) if pieces else no_features(encoder, split, image_size, device)
     return Share(features, split.targets[mine].to(device), len(split))
 
 

@@ -13,6 +13,8 @@ from trainables.probe import elements
 from trainables.pulse import beat
 
 KNN_CHUNK = 512
+STANDARDISED_CHUNK = 4096
+"""Rows at once, so that features are never in float64 as a whole."""
 LOGISTIC_ITERATIONS = 100
 
 
@@ -25,22 +27,27 @@ def knn_scores(
     Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the neighbours over all ranks.
     """
     parts: dict[int, list[Tensor]] = {k: [] for k in neighbours}
+    most = min(max(neighbours), train.total)
     bank = gather_rows(functional.normalize(train.features, dim=1), train.total)
     bank_targets = gather_rows(train.targets, train.total)
+    hot = _hot(bank_targets, classes)
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
         beat()
-        most = min(max(neighbours), len(bank))
         cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(most, dim=1)
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
         for k, found in parts.items():
-            targets, own = bank_targets[nearest[:, :k]], weights[:, :k]
-            hot = functional.one_hot(targets, classes) if targets.dim() == 2 else targets
+            own = weights[:, :k]
             # A product, since scattered sums on a GPU come in any order.
-            found.append((own.unsqueeze(1) @ hot.to(own)).squeeze(1) / own.sum(1, keepdim=True))
+            found.append((own.unsqueeze(1) @ hot[nearest[:, :k]].to(own)).squeeze(1) / own.sum(1, keepdim=True))
     nothing = train.features.new_zeros(0, classes)
     return {k: torch.cat(found) if found else nothing for k, found in parts.items()}
+
+
+def _hot(targets: Tensor, classes: int) -> Tensor:
+    """Return (N, classes) bool of classes (N,), or labels as they are; a byte each, where one_hot has eight."""
+    return targets if targets.dim() == 2 else targets[:, None] == torch.arange(classes, device=targets.device)
 
 
 @torch.no_grad()
@@ -85,7 +92,7 @@ class LogisticRegression:
         return float(sum_over_ranks(_mean_loss(self.logits(share.features), even, _total_weight(even))[None]))
 
     def _standardise(self, features: Tensor) -> Tensor:
-        return (features - self._mean) * self._scale
+        return (features - self._mean).mul_(self._scale)
 
     def _fit(self, train: Share, regularisation: float) -> None:
         parameters = [self._weights.requires_grad_(), self._bias.requires_grad_()]
@@ -139,8 +146,10 @@ def _mean_loss(logits: Tensor, train: Share, weight: float) -> Tensor:
 
 def _standardisation(train: Share) -> tuple[Tensor, Tensor]:
     """Return the features' mean and 1 / std over all ranks, (F,) each; constant features get scale 0."""
-    wide = train.features.double()
-    mean = sum_over_ranks(wide.sum(0)) / train.total
-    variance = sum_over_ranks((wide - mean).square().sum(0)) / train.total
+    chunks = train.features.split(STANDARDISED_CHUNK)  # type: ignore[no-untyped-call]  # of no rows one, empty
+    sums = torch.stack([chunk.double().sum(0) for chunk in chunks])
+    mean = sum_over_ranks(sums.sum(0)) / train.total
+    squares = torch.stack([(chunk.double() - mean).square().sum(0) for chunk in chunks])
+    variance = sum_over_ranks(squares.sum(0)) / train.total
     scale = torch.where(variance > 1e-12, variance.clamp_min(1e-12).rsqrt(), torch.zeros_like(variance))
     return mean.to(train.features), scale.to(train.features)

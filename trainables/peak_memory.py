@@ -19,6 +19,7 @@ FLOAT, DOUBLE, HALF = 4, 8, 2
 INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate": 1.0, "weight_decay": 0.0}
 """Fields that spaces vary and memory doesn't depend on."""
 EVALUATION_BATCH, SAMPLE_IMAGES = 256, 1024  # as evaluation.py and trial_data.py have them, which import torch
+KNN_CHUNK, STANDARDISED_CHUNK = 512, 4096  # as frozen.py
 CPU_PROCESS_BYTES = 468 * 2**20
 """What Python, torch and scikit-learn hold beside the files that all processes share, by benchmarks/memory.py."""
 CUDA_CONTEXT_BYTES = 600 * 2**20
@@ -355,15 +356,19 @@ class _Worker:
         self.ledger.touch(out, out)
 
     def _compare_features(self) -> None:
-        """Standardise train's features in float64 for the regression; normalise and gather them for kNN."""
+        """Standardise train's features for the regression; normalise and gather them for kNN, and multiply."""
         ledger, width = self.ledger, self.model.features
-        own = math.ceil(self.images.train / self.workers) * width
-        with ledger.borrow(FLOAT * own):
-            # In float64: the features, their distance from the mean, its square (frozen.py).
-            ledger.touch(DOUBLE * own, DOUBLE * own, DOUBLE * own)
-            # Normalised, padded, every worker's, stacked, and in order again.
-            gathered = [FLOAT * own * self.workers] * 3 if self.workers > 1 else []
-            ledger.touch(FLOAT * own, *([FLOAT * own] if gathered else []), *gathered)
+        rows = math.ceil(self.images.train / self.workers)
+        own = FLOAT * rows * width
+        with ledger.borrow(own):
+            # Of some rows in float64: themselves, their distance from the mean, its square (frozen.py).
+            ledger.touch(*[DOUBLE * min(rows, STANDARDISED_CHUNK) * width] * 3)
+            ledger.touch(own)
+            everyone = own * self.workers
+            if self.workers > 1:  # normalised, padded, every worker's, stacked, and in order again
+                ledger.touch(own, own, *[everyone] * 3)
+            queries = min(math.ceil(self.images.held_out / self.workers), KNN_CHUNK)
+            ledger.touch(everyone, FLOAT * queries * self.images.train)
 
     def _map(self, elements: float) -> float:
         """Bytes of all views' maps."""

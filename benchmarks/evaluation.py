@@ -1,0 +1,144 @@
+"""What evaluating costs beside the encoder alone, and kNN beside the epoch that it follows.
+
+    python -m benchmarks.evaluation                          # a quarter of an hour on 2 cores
+    python -m benchmarks.evaluation --encoders resnet18 --images 2560 --queries 2048      # a tenth of it
+
+Made-up images of 64 px. Evaluating is reading uint8 images, their evaluation view, features, and the metrics of the
+probe's logits; beside it the same encoder on float batches that are made already, a piece of the one after a piece of
+the other. kNN compares held-out images with all train images; beside it an epoch over these, by its steps. Prints a
+table and, as the last line, JSON.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.memory import MadeUpStore
+from trainables.augment import evaluation_view
+from trainables.config import SimCLRConfig
+from trainables.distributed import to_device
+from trainables.evaluation import EVALUATION_BATCH, Share, classification_metrics, encode
+from trainables.frozen import LogisticRegression, knn_scores
+from trainables.peak_memory import Images
+from trainables.simclr import Trial
+from trainables.storage import Storage
+from trainables.trial_data import Split
+from trainables.trial_files import TrialFiles
+
+SIDE, CLASSES = 64, 10
+IMAGES, QUERIES, BANK = 10_000, 10_000, 100_000
+PIECE = 5 * EVALUATION_BATCH
+BATCH, STEPS = 128, 3
+NEIGHBOURS = (20, 200)
+ENCODERS = ("resnet18", "resnet50")
+
+
+def measure(
+    *, encoders: Sequence[str] = ENCODERS, images: int = IMAGES, queries: int = QUERIES, bank: int = BANK
+) -> dict[str, dict[str, float]]:
+    """Return by encoder the seconds and ratios; `images` are evaluated, `queries` compared with `bank`.
+
+    An epoch and kNN are of `bank` and QUERIES images, by as many as are measured.
+    """
+    return {encoder: _of(encoder, images, queries, bank) for encoder in encoders}
+
+
+def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = SimCLRConfig.parse({"dataset": "made-up", "encoder": encoder, "image_size": SIDE, "batch_size": BATCH})
+    store: Any = MadeUpStore(SIDE, Images(CLASSES, train=4 * BATCH, held_out=images))
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
+    found = _encoding(trial, trial.data.test)
+    found |= _neighbours(trial.model.encoder.output_width, queries, bank, device)
+    found["epoch_seconds"] = bank / BATCH * _step(trial)
+    found["knn_ratio"] = found["knn_seconds"] / found["epoch_seconds"]
+    return found
+
+
+def _encoding(trial: Trial, split: Split) -> dict[str, float]:
+    """Evaluate piece by piece, and beside each encode the same images as float batches."""
+    sums = {"evaluate_seconds": 0.0, "forward_seconds": 0.0}
+    encode(trial.encoder, split.part(np.arange(EVALUATION_BATCH)), image_size=SIDE, device=trial.device)
+    for start in range(0, len(split), PIECE):
+        piece = split.part(np.arange(start, min(start + PIECE, len(split))))
+        batches = [
+            evaluation_view(to_device(piece.pixels(numbers), trial.device), image_size=SIDE)
+            for numbers in np.array_split(np.arange(len(piece)), range(EVALUATION_BATCH, len(piece), EVALUATION_BATCH))
+        ]
+        sums["forward_seconds"] += _seconds(lambda batches=batches: _forward(trial, batches))
+        sums["evaluate_seconds"] += _seconds(lambda piece=piece: _evaluate(trial, piece))
+    return {**sums, "evaluate_ratio": sums["evaluate_seconds"] / sums["forward_seconds"]}
+
+
+@torch.no_grad()
+def _forward(trial: Trial, batches: list[torch.Tensor]) -> None:
+    trial.encoder.eval()
+    for batch in batches:
+        trial.encoder(batch)
+
+
+@torch.no_grad()
+def _evaluate(trial: Trial, split: Split) -> None:
+    share = encode(trial.encoder, split, image_size=SIDE, device=trial.device)
+    classification_metrics(trial.model.probe(share.features), share, None)
+
+
+def _neighbours(width: int, queries: int, bank: int, device: torch.device) -> dict[str, float]:
+    """Compare features that lie in clusters, and fit the regression that comes with the last epoch on the bank."""
+    train, held_out = (_features(count, width, device) for count in (bank, queries))
+    seconds = _seconds(lambda: knn_scores(train, held_out, classes=CLASSES, neighbours=NEIGHBOURS, temperature=0.07))
+    fit = _seconds(lambda: LogisticRegression(train, classes=CLASSES, regularisation=1e-3))
+    return {"knn_seconds": QUERIES / queries * seconds, "regression_seconds": fit}
+
+
+def _features(count: int, width: int, device: torch.device) -> Share:
+    generator = torch.Generator().manual_seed(count)
+    targets = torch.randint(0, CLASSES, (count,), generator=generator)
+    features = torch.randn(count, width, generator=generator).add_(0.3 * targets[:, None]).relu_()
+    return Share(features.to(device), targets.to(device), count)
+
+
+def _step(trial: Trial) -> float:
+    """Return the median seconds of a step after the first."""
+    trial.model.train()
+    times = [_seconds(lambda step=step: trial._step(step, 1e-3)) for step in range(STEPS + 1)]
+    return statistics.median(times[1:])
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--queries", type=int, default=QUERIES)
+    parser.add_argument("--bank", type=int, default=BANK)
+    options = parser.parse_args()
+    found = measure(encoders=options.encoders, images=options.images, queries=options.queries, bank=options.bank)
+    print("| encoder | evaluating | beside | ratio | kNN | epoch | ratio | regression |\n" + "|---" * 8 + "|")
+    for encoder, row in found.items():
+        print(
+            f"| {encoder} | {row['evaluate_seconds']:.2f} s | {row['forward_seconds']:.2f} s | "
+            f"{row['evaluate_ratio']:.3f} | {row['knn_seconds']:.1f} s | {row['epoch_seconds']:,.0f} s | "
+            f"{row['knn_ratio']:.4f} | {row['regression_seconds']:.1f} s |"
+        )
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
