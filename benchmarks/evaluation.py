@@ -66,7 +66,9 @@ def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
 def _encoding(trial: Trial, split: Split) -> dict[str, float]:
     """Evaluate piece by piece, and beside each encode the same images as float batches."""
     sums = {"evaluate_seconds": 0.0, "forward_seconds": 0.0}
-    encode(trial.encoder, split.part(np.arange(EVALUATION_BATCH)), image_size=SIDE, device=trial.device)
+    encode(
+        trial.encoder, split.part(np.arange(min(EVALUATION_BATCH, len(split)))), image_size=SIDE, device=trial.device
+    )
     for start in range(0, len(split), PIECE):
         piece = split.part(np.arange(start, min(start + PIECE, len(split))))
         batches = [

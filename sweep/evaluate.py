@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.paths import DEFAULT_STORAGE
-from sweep.shape import Device
+from sweep.tasks import Device
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:

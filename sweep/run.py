@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.launch import Launch
-from sweep.memory import room_of
 from sweep.paths import DEFAULT_STORAGE
-from sweep.plan import Plan, make_plan
-from sweep.shape import Device, parse_workers
-from sweep.sizes import prepare_embedded, size_of
-from sweep.space import load_space, pinned, read_space, with_weights
-from trainables.assignments import parse_assignments
+from sweep.tasks import Device
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
+    from sweep.launch import Launch
+    from sweep.plan import Plan
     from sweep.records import SweepRecord
 
 ON_END = "SWEEP_ON_END"
@@ -99,6 +95,12 @@ def main(
     Exit code 0: all trials finished; 1: some failed; 2: bad input; 3: stopped by a budget or by sweep.stop; 130:
     Ctrl-C.
     """
+    # What a plan takes is imported here: --help shall not wait for it.
+    from sweep.launch import Launch
+    from sweep.memory import room_of
+    from sweep.sizes import prepare_embedded
+    from trainables.assignments import parse_assignments
+
     launch = Launch()
     if resume is not None:
         before = _recorded(storage, resume)
@@ -137,8 +139,13 @@ def main(
     sys.exit(Session(_sweep_name(name, plan), plan, launch, options, where).run(extend=extend))
 
 
-def plan_of(launch: Launch) -> Plan:
+def plan_of(launch: "Launch") -> "Plan":
     """Return what a launch plans as its space, data and initial weights are now."""
+    from sweep.plan import make_plan
+    from sweep.shape import parse_workers
+    from sweep.sizes import size_of
+    from sweep.space import load_space, pinned, read_space, with_weights
+
     least, _ = parse_workers(launch.workers)
     return make_plan(
         with_weights(load_space(launch.space) if launch.written is None else read_space(launch.written)),
@@ -155,7 +162,7 @@ def _recorded(storage: str, name: str) -> "SweepRecord":
     return SweepStorage(storage).record(name)
 
 
-def _sweep_name(name: str | None, plan: Plan) -> str:
+def _sweep_name(name: str | None, plan: "Plan") -> str:
     from sweep.records import check_name
 
     chosen = name or plan.space.name + ("-smoke" if plan.smoke else "")

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 from sweep.cluster import CORES_A_GPU
 from sweep.plan import Plan
-from sweep.tasks import TrialShape
+from sweep.tasks import Device, TrialShape
 from trainables.errors import BadInputError
 
-Device = Literal["auto", "cpu", "gpu"]
 FREE_SHARE = 0.1
 """Of a GPU's memory, left free where trials share it."""
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from trainables.trial_files import EpochRecord
 
 HANG_SECONDS = 1800.0
+Device = Literal["auto", "cpu", "gpu"]
+"""What trials run on, as a person asks for it."""
 Permission = Literal["go", "wait", "done"]
 GO: Permission = "go"
 WAIT: Permission = "wait"

@@ -207,6 +207,20 @@ def test_dry_run_imports_nothing_heavy_and_writes_nothing(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_help_imports_nothing_of_a_plan() -> None:
+    code = (
+        "import sys; sys.argv = ['sweep.run', '--help']\n"
+        "from sweep.run import main; from sweep.command_line import run_command\n"
+        "try:\n    run_command(main)\nexcept SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
+        "assert 'sweep.tasks' in sys.modules\n"
+        "heavy = {'sweep.plan', 'sweep.launch', 'trainables.config', 'pydantic.main'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--dry-run" in done.stdout
+
+
 def test_a_plan_says_what_its_settings_are_selected_on() -> None:
     thesis, quick = plan_of(load_space("thesis_grid")), plan_of(QUICKSTART)
     assert (thesis.selected_on, quick.selected_on) == ("test", "validation")

@@ -26,12 +26,21 @@ class Ledger:
     def take(self, *blocks: float) -> None:
         """Allocate blocks of these sizes."""
         for block in blocks:
-            self._add(block, block)
+            if block >= MAPPED_FROM:
+                self._mapped += block
+            else:
+                self._heap += block
+        self._most_heap = max(self._most_heap, self._heap)
+        self._most_mapped = max(self._most_mapped, self._mapped)
+        self._most = max(self._most, self._heap + self._mapped)
 
     def give(self, *blocks: float) -> None:
         """Free blocks of these sizes."""
         for block in blocks:
-            self._add(block, -block)
+            if block >= MAPPED_FROM:
+                self._mapped -= block
+            else:
+                self._heap -= block
 
     @contextmanager
     def borrow(self, *blocks: float) -> Iterator[None]:
@@ -42,8 +51,8 @@ class Ledger:
 
     def touch(self, *blocks: float) -> None:
         """Allocate all, then free all."""
-        with self.borrow(*blocks):
-            pass
+        self.take(*blocks)
+        self.give(*blocks)
 
     def hold(self, *blocks: float) -> None:
         """Allocate for the whole trial."""
@@ -64,12 +73,3 @@ class Ledger:
         most = self._most if self._device == "cuda" else self._lasting + passing + self._most_mapped
         self._most, self._most_mapped = self.live, self._mapped
         return most
-
-    def _add(self, block: float, change: float) -> None:
-        if block >= MAPPED_FROM:
-            self._mapped += change
-        else:
-            self._heap += change
-        self._most_heap = max(self._most_heap, self._heap)
-        self._most_mapped = max(self._most_mapped, self._mapped)
-        self._most = max(self._most, self.live)
