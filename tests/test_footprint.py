@@ -14,7 +14,7 @@ from sweep.plan_table import print_plan
 from sweep.shape import concurrency, shared
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from sweep.tasks import TrialShape
-from trainables import evaluation, frozen, peak_memory, trial_data
+from trainables import evaluation, frozen, losses, peak_memory, trial_data
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.footprint import footprint
@@ -112,11 +112,12 @@ def test_the_heap_keeps_what_it_had_and_mapped_blocks_go() -> None:
     assert gpu.end_phase() == gpu.live == 0
 
 
-def test_the_estimate_knows_the_sizes_of_the_evaluation() -> None:
+def test_the_estimate_knows_the_sizes_of_what_it_follows() -> None:
     assert (peak_memory.EVALUATION_BATCH, peak_memory.SAMPLE_IMAGES) == (
         evaluation.EVALUATION_BATCH,
         trial_data.SAMPLE_IMAGES,
     )
+    assert (peak_memory.WHOLE_ROWS, peak_memory.TILES) == (losses.WHOLE_ROWS, losses.TILES)
     assert (peak_memory.KNN_CHUNK, peak_memory.STANDARDISED_CHUNK) == (frozen.KNN_CHUNK, frozen.STANDARDISED_CHUNK)
 
 

@@ -20,6 +20,7 @@ INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate
 """Fields that spaces vary and memory doesn't depend on."""
 EVALUATION_BATCH, SAMPLE_IMAGES = 256, 1024  # as evaluation.py and trial_data.py have them, which import torch
 KNN_CHUNK, STANDARDISED_CHUNK = 512, 4096  # as frozen.py
+WHOLE_ROWS, TILES = 4096, {"cpu": 512, "cuda": 8192}  # as losses.py
 CPU_PROCESS_BYTES = 468 * 2**20
 """What Python, torch and scikit-learn hold beside the files that all processes share, by benchmarks/memory.py."""
 CUDA_CONTEXT_BYTES = 600 * 2**20
@@ -122,8 +123,8 @@ class _Worker:
         ledger = self.ledger
         view = FLOAT * self.share * self.model.image
         pair = self.views > self.share
-        with ledger.borrow(FLOAT * self.share * self.images.channels * self.side**2, *([view] if pair else [])):
-            self._make_views(self.share)  # the second view, beside the first and the images in float32
+        with ledger.borrow(*([view] if pair else [])):
+            self._make_views(self.share)  # the second view, beside the first
         with ledger.borrow(view, *([view, 2 * view] if pair else [])):  # both views, and both in one batch
             # Autocast's copies of weights and views, for the backward pass.
             halves = [HALF * size for size in self.sizes] + [HALF * self.views * self.model.image]
@@ -137,10 +138,18 @@ class _Worker:
             self._optimise()
 
     def _make_views(self, count: int) -> None:
-        """Crops, colours and blur of one view of each image, in float32 and out of place."""
+        """One view of each image: on a CPU from its bytes at once, else step by step in float32 and out of place."""
         config, ledger = self.config, self.ledger
         channels = self.images.channels
         view = FLOAT * count * channels * config.image_size**2
+        if self.device == "cpu":  # by the compiled kernel
+            ledger.touch(count * channels * self.side**2, view)
+            return
+        with ledger.borrow(FLOAT * count * channels * self.side**2):
+            self._make_plainly(count, view)
+
+    def _make_plainly(self, count: int, view: float) -> None:
+        config, ledger, channels = self.config, self.ledger, self.images.channels
         matrix = count * config.image_size * self.side
         # The second of the two resizing matrices, made in float64; then both, and images resized one way.
         ledger.touch(FLOAT * matrix, DOUBLE * matrix, DOUBLE * matrix, FLOAT * matrix)
@@ -215,8 +224,13 @@ class _Worker:
         return self._map(layer.weights // layer.channels * (layer.outputs // layer.channels))
 
     def _loss(self) -> None:
-        """NT-Xent over all workers' 2N embeddings: (2N, 2N) float32 matrices on every worker."""
-        matrix = FLOAT * (2 * self.config.batch_size) ** 2
+        """NT-Xent over all workers' 2N embeddings: (2N, 2N) float32 matrices on every worker, or tiles of them."""
+        rows = 2 * self.config.batch_size
+        if rows > WHOLE_ROWS:
+            tile = FLOAT * min(TILES[self.device], rows // 2) ** 2
+            self.ledger.touch(*[tile] * 4, *[FLOAT * rows * self.config.projector_output_width] * 4)
+            return
+        matrix = FLOAT * rows**2
         # Masked logits, their log-softmax, the mask of bytes; of the entropy three float32 matrices (N, N).
         self.ledger.touch(matrix, matrix, matrix / 4, *[matrix / 4] * 3)
         # Log-softmax and mask, which were kept, and the gradients of both sides of the softmax.
@@ -303,19 +317,17 @@ class _Worker:
             self.ledger.touch(FLOAT * count)
 
     def _optimise(self) -> None:
-        """LARS makes decayed and then scaled gradients; SGD decayed ones, AdamW a denominator."""
-        copies = 2 if self.config.optimiser == "lars" else 1
-        self.ledger.touch(*[FLOAT * size for size in self.sizes] * copies)
+        """LARS and SGD make decayed gradients, AdamW a denominator."""
+        self.ledger.touch(*[FLOAT * size for size in self.sizes])
 
     # Evaluation
 
     def evaluate(self) -> None:
         """Encode batches without gradients, in float32; make views of a sample; fit and compare features."""
-        ledger, channels = self.ledger, self.images.channels
+        ledger = self.ledger
         count = self._batch_of(max(self.images.train, self.images.held_out))
         sample = self._batch_of(min(self.images.held_out, SAMPLE_IMAGES))
-        with ledger.borrow(FLOAT * sample * channels * self.side**2):
-            self._make_views(sample)
+        self._make_views(sample)
         with ledger.borrow(FLOAT * count * self.model.image):
             self._infer(FLOAT * count)
         self._compare_features()
