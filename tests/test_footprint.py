@@ -224,7 +224,7 @@ def test_advice_names_what_would_fit_with_its_numbers() -> None:
 
 def test_advice_where_one_change_is_not_enough() -> None:
     trial = config(encoder="resnet50", batch_size=2048, image_size=120)
-    said = advice(trial, 1, int(1.5 * GIB), images=IMAGES, device="cuda")
+    said = advice(trial, 1, int(1.3 * GIB), images=IMAGES, device="cuda")
     assert "--set precision=bf16 --set batch_size=" in said
     assert advice(trial, 1, GIB // 2, images=IMAGES, device="cuda").endswith(
         "nothing up to 64 workers would fit: choose a smaller encoder or smaller images"

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 NORM_FLOOR = 1e-6  # TensorFlow bounds the squared norm by 1e-12
 ENTROPY_FLOOR = 1e-8
-WHOLE_ROWS = 4096
-"""Up to so many embeddings their similarities are one matrix, 64 MiB of float32; beyond, one tile at a time is made."""
+WHOLE_ROWS = 1024
+"""Up to so many embeddings their similarities are one matrix, 4 MiB of float32; beyond, one tile at a time is made."""
 TILES = {"cpu": 512, "cuda": 8192}
 """Rows and columns of a tile: on a CPU 1 MiB, which stays in a core's cache; on a GPU 256 MiB, so that few are made."""
 

@@ -20,7 +20,7 @@ INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate
 """Fields that spaces vary and memory doesn't depend on."""
 EVALUATION_BATCH, SAMPLE_IMAGES = 256, 1024  # as evaluation.py and trial_data.py have them, which import torch
 KNN_CHUNK, STANDARDISED_CHUNK = 512, 4096  # as frozen.py
-WHOLE_ROWS, TILES = 4096, {"cpu": 512, "cuda": 8192}  # as losses.py
+WHOLE_ROWS, TILES = 1024, {"cpu": 512, "cuda": 8192}  # as losses.py
 CPU_PROCESS_BYTES = 468 * 2**20
 """What Python, torch and scikit-learn hold beside the files that all processes share, by benchmarks/memory.py."""
 CUDA_CONTEXT_BYTES = 600 * 2**20
