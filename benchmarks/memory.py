@@ -26,14 +26,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from benchmarks.made_up import MadeUpStore
 from trainables.config import SimCLRConfig
 from trainables.footprint import footprint
 from trainables.memory_ledger import Device
@@ -42,7 +42,6 @@ from trainables.segments import time_factor
 
 MIB = 2**20
 CLASSES, LEAST_TRAIN, HELD_OUT = 10, 512, 256
-DISTINCT_IMAGES = 64
 RESNET18 = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}
 RESNET10 = {"encoder": "resnet10", "image_size": 32, "batch_size": 64}
 RESNET50 = {"encoder": "resnet50", "image_size": 64, "batch_size": 64}
@@ -126,45 +125,6 @@ def configuration(setting: dict[str, Any]) -> tuple[SimCLRConfig, int]:
 def images(config: SimCLRConfig) -> Images:
     """Return the sizes of the made-up data."""
     return Images(CLASSES, train=max(config.batch_size, LEAST_TRAIN), held_out=HELD_OUT)
-
-
-class MadeUpStore:
-    """As much of an ImageStore as a trial needs: a few images, many times over, in memory."""
-
-    def __init__(self, side: int, sizes: Images) -> None:
-        shape = (DISTINCT_IMAGES, side, side, sizes.channels)
-        self._pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-        self._splits = {"train": np.arange(sizes.train), "test": sizes.train + np.arange(sizes.held_out)}
-        self.fingerprint = "made-up"
-        self.info = SimpleNamespace(
-            name="made-up",
-            splits={name: len(rows) for name, rows in self._splits.items()},
-            class_names=tuple(f"class {number}" for number in range(sizes.classes)),
-            image_size=(side, side),
-            channels=sizes.channels,
-            dtype="uint8",
-            multi_label=False,
-        )
-
-    def images(self, rows: Any) -> torch.Tensor:
-        """Return (N, H, W, C)."""
-        return self._pixels[torch.from_numpy(np.asarray(rows) % DISTINCT_IMAGES)]
-
-    def labels(self, rows: Any) -> torch.Tensor:
-        """Return (N,), every class in turn."""
-        return torch.from_numpy(np.asarray(rows) % len(self.info.class_names))
-
-    def split(self, name: str) -> np.ndarray:
-        """Return the rows of a split."""
-        return self._splits[name]
-
-    def names(self, rows: Any) -> list[str]:
-        """Return a name for each row."""
-        return [str(row) for row in rows]
-
-    def stable_fractions(self, rows: Any, salt: str) -> np.ndarray:
-        """Return numbers in [0, 1)."""
-        return np.asarray(rows) / sum(self.info.splits.values())
 
 
 class ResidentSet:

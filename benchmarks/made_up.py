@@ -1,0 +1,64 @@
+"""Made-up images, as much of an ImageStore as a trial needs: a few of them, many times over, in memory."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from trainables.peak_memory import Images
+
+DISTINCT_IMAGES = 64
+COARSE, GRAIN = 8, 12.0
+"""Side of the noise that is enlarged to an image, and the deviation of what is added to each of its values."""
+
+
+def made_up_images(count: int, side: int, channels: int = 3) -> torch.Tensor:
+    """Return (count, side, side, channels) uint8 images with large colour fields and a little grain, always the same.
+
+    Neighbouring values of photographs are alike, and branches of colour conversions go the same way there.
+    """
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, channels, COARSE, COARSE, generator=random) * 255
+    fields = functional.interpolate(coarse, size=(side, side), mode="bicubic")
+    grain = torch.randn(count, channels, side, side, generator=random) * GRAIN
+    return (fields + grain).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+class MadeUpStore:
+    """The images of `made_up_images` under as many names as `sizes` asks for, every class in turn."""
+
+    def __init__(self, side: int, sizes: Images) -> None:
+        self._pixels = made_up_images(DISTINCT_IMAGES, side, sizes.channels)
+        self._splits = {"train": np.arange(sizes.train), "test": sizes.train + np.arange(sizes.held_out)}
+        self.fingerprint = "made-up"
+        self.info = SimpleNamespace(
+            name="made-up",
+            splits={name: len(rows) for name, rows in self._splits.items()},
+            class_names=tuple(f"class {number}" for number in range(sizes.classes)),
+            image_size=(side, side),
+            channels=sizes.channels,
+            dtype="uint8",
+            multi_label=False,
+        )
+
+    def images(self, rows: Any) -> torch.Tensor:
+        """Return (N, H, W, C)."""
+        return self._pixels[torch.from_numpy(np.asarray(rows) % DISTINCT_IMAGES)]
+
+    def labels(self, rows: Any) -> torch.Tensor:
+        """Return (N,), every class in turn."""
+        return torch.from_numpy(np.asarray(rows) % len(self.info.class_names))
+
+    def split(self, name: str) -> np.ndarray:
+        """Return the rows of a split."""
+        return self._splits[name]
+
+    def names(self, rows: Any) -> list[str]:
+        """Return a name for each row."""
+        return [str(row) for row in rows]
+
+    def stable_fractions(self, rows: Any, salt: str) -> np.ndarray:
+        """Return numbers in [0, 1)."""
+        return np.asarray(rows) / sum(self.info.splits.values())

@@ -1,0 +1,130 @@
+"""NT-Xent, forward and backward: its time beside the products that it is made of, its memory, and their growth.
+
+`python -m benchmarks.nt_xent N` prints seconds and peak bytes above the inputs of N pairs, measured in its own process.
+"""
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.memory import ResidentSet
+from benchmarks.rows import Beside, Growth, Measurement, beside, seconds
+from trainables.losses import nt_xent
+
+WIDTH, TEMPERATURE = 128, 0.25
+PAIRS = 16_384
+"""Twice as many rows."""
+LADDER = (1024, 2048, 4096, 8192, 16_384)
+TIME_GOAL, MEMORY_GOAL, TIME_EXPONENT, MEMORY_EXPONENT = 0.7, 0.5, 2.1, 1.2
+PEER_BLOCK = 512
+"""Rows of the peer at a time: 64 MiB of similarities at the largest size, the fastest of 128 to 4,096 and all."""
+
+
+def measurements(threads: int) -> Iterator[Measurement]:
+    """Yield time and memory of the largest size that this machine's memory allows."""
+    pairs = largest(threads)
+    note = "" if pairs == PAIRS else f"{PAIRS:,} pairs don't fit in this machine's memory"
+    yield Measurement(
+        f"NT-Xent, forward and backward, {pairs:,} pairs",
+        "two products with a softmax between them",
+        lambda: time_beside_products(pairs),
+        goal=TIME_GOAL,
+        note=note,
+    )
+    yield Measurement(
+        f"NT-Xent's memory above its inputs, {pairs:,} pairs",
+        "1 GiB",
+        lambda: Beside((alone(pairs, threads)["bytes"] / 2**30,), (1.0,)),
+        "GiB",
+        goal=MEMORY_GOAL,
+        note=note,
+    )
+
+
+def small() -> Measurement:
+    """Return a size that takes a moment."""
+    return Measurement(
+        "NT-Xent, forward and backward, 2,048 pairs",
+        "two products with a softmax between them",
+        lambda: time_beside_products(2048, turns=9),
+        goal=TIME_GOAL,
+    )
+
+
+def growth(threads: int) -> Iterator[Growth]:
+    """Yield how time and memory grow with the number of pairs, up to what fits."""
+    found = {pairs: alone(pairs, threads) for pairs in LADDER if pairs <= largest(threads)}
+    times = [(float(pairs), each["seconds"]) for pairs, each in found.items()]
+    memory = [(float(pairs), each["bytes"] / 2**20) for pairs, each in found.items()]
+    yield Growth("NT-Xent's time", "pairs", "seconds", times, TIME_EXPONENT)
+    yield Growth("NT-Xent's memory", "pairs", "MiB", memory[-3:], MEMORY_EXPONENT)
+
+
+@cache
+def largest(threads: int) -> int:
+    """Return the largest rung whose memory, were it to grow with the square, fits twice into what is free."""
+    pairs = LADDER[1]
+    reached = alone(pairs, threads)["bytes"]
+    return max(each for each in LADDER if each <= pairs or reached * (each / pairs) ** 2 <= _free_bytes() / 2)
+
+
+def _free_bytes() -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return 1024 * int(fields["MemAvailable"].split()[0])
+
+
+def time_beside_products(pairs: int, turns: int = 3) -> Beside:
+    """Measure forward and backward beside Z Z^T, its softmax and the product with Z, in blocks of rows."""
+    z_a, z_b = embeddings(pairs)
+    both = torch.nn.functional.normalize(torch.cat([z_a, z_b]).detach(), dim=1)
+    return beside(lambda: pass_over(z_a, z_b), lambda: products(both), turns=turns)
+
+
+def products(both: Tensor) -> None:
+    """Compute softmax(Z Z^T) Z."""
+    for rows in both.split(PEER_BLOCK):
+        torch.softmax(rows @ both.T, 1) @ both
+
+
+def embeddings(pairs: int) -> tuple[Tensor, Tensor]:
+    """Return two views' (pairs, WIDTH), leaves that want gradients."""
+    random = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(pairs, WIDTH, generator=random).requires_grad_() for _ in range(2))
+    return first, second
+
+
+def pass_over(z_a: Tensor, z_b: Tensor) -> None:
+    """Compute loss and gradients."""
+    z_a.grad = z_b.grad = None
+    nt_xent(z_a, z_b, temperature=TEMPERATURE).backward()  # type: ignore[no-untyped-call]
+
+
+def alone(pairs: int, threads: int) -> dict[str, float]:
+    """Return seconds and peak bytes above the inputs, of a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.nt_xent", str(pairs), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _alone(pairs: int, threads: int) -> dict[str, float]:
+    torch.set_num_threads(threads)
+    pass_over(*embeddings(8))  # loads what is loaded on first use
+    z_a, z_b = embeddings(pairs)
+    gc.collect()
+    memory = ResidentSet()
+    memory.reset()
+    pass_over(z_a, z_b)
+    peak = memory.peak()
+    return {"bytes": peak, "seconds": min(seconds(lambda: pass_over(z_a, z_b)) for _ in range(3))}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_alone(int(sys.argv[1]), int(sys.argv[2]))))

@@ -1,0 +1,149 @@
+"""How fast trials are, as ratios of two things that were measured in turns of one run on one machine.
+
+    make bench                                            # installs what it needs; a quarter of an hour on 2 cores
+    python -m benchmarks.speed --only views               # the rows whose name holds this text
+    python -m benchmarks.speed --json docs/performance.json --plot docs
+    python -m benchmarks.speed --show docs/performance.json --plot docs     # an earlier run, drawn and printed again
+
+Prints each row as it is measured, then the table and, as the last line, JSON. Times and memory are better where the
+ratio is small, rates where it is large; the sign in the column `goal` says which.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.machine import described, machine
+from benchmarks.rows import Growth, Measurement, Row
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="rows whose name or peer holds this text")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="without whole sweeps and processes of their own")
+    parser.add_argument("--json", type=Path, help="write the results here, too; with --only, into what is there")
+    parser.add_argument("--plot", type=Path, help="folder that performance.png and scaling.png are drawn into")
+    parser.add_argument("--show", type=Path, help="measure nothing, take these results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found = json.loads(options.show.read_text()) if options.show else measured(options)
+    if options.only and options.json and options.json.exists():
+        found = merged(json.loads(options.json.read_text()), found)
+    rows, growths = rows_of(found)
+    show(rows, growths, found["machine"])
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    if options.plot:
+        from benchmarks.chart import draw_growth, draw_rows
+
+        draw_rows(rows, described(found["machine"]), options.plot / "performance.png")
+        draw_growth(growths, options.plot / "scaling.png")
+    print(json.dumps(found))
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure row by row, saying what is measured; return machine, rows and growths as JSON has them."""
+    device = torch.device(options.device)
+    rows, growths = [], []
+    for measurement in _measurements(device, options):
+        if options.only in f"{measurement.what} beside {measurement.beside}":
+            start = time.perf_counter()
+            rows.append(measurement.row())
+            print(f"{line(rows[-1])}   ({time.perf_counter() - start:.0f} s)", file=sys.stderr, flush=True)
+    for what, grow in _growths(options):
+        if options.only in what:
+            growths += grow()
+    return {
+        "machine": machine(),
+        "rows": [asdict(row) | {"met": row.met} for row in rows],
+        "growth": [asdict(growth) | {"exponent": growth.exponent} for growth in growths],
+    }
+
+
+def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return earlier results with those rows and growths in place of theirs that were measured now."""
+    result = {"machine": now["machine"]}
+    for part, names in (("rows", ("what", "beside")), ("growth", ("what",))):
+        kept = {tuple(each[name] for name in names): each for each in (*before[part], *now[part])}
+        result[part] = list(kept.values())
+    return result
+
+
+def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator[Measurement]:
+    from benchmarks import lars, lightly_loop, nt_xent, step_rows, view_rows
+
+    yield from step_rows.measurements(device)
+    yield from view_rows.measurements()
+    yield from lars.measurements(device)
+    yield from nt_xent.measurements(options.threads)
+    yield from lightly_loop.measurements(device)
+
+
+def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Growth]]]]:
+    from benchmarks import nt_xent
+
+    yield "NT-Xent", lambda: nt_xent.growth(options.threads)
+
+
+def rows_of(found: dict[str, Any]) -> tuple[list[Row], list[Growth]]:
+    """Return rows and growths of results in JSON's form."""
+    rows = [Row(**{name: value for name, value in fields.items() if name != "met"}) for fields in found["rows"]]
+    growths = [
+        Growth(**{name: value for name, value in fields.items() if name != "exponent"}) for fields in found["growth"]
+    ]
+    return rows, growths
+
+
+def line(row: Row) -> str:
+    """Return a row as a line of plain text."""
+    return f"{row.what} beside {row.beside}: {' | '.join(cells(row)[1:])}"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return what the table shows of a row."""
+    low, high = row.spread
+    sign = "<=" if row.at_most else ">="
+    return (
+        row.what + (f" ({row.note})" if row.note else ""),
+        f"{number(row.ours)} {row.unit}",
+        f"{number(row.peer)} {row.unit}, {row.beside}",
+        f"{number(row.ratio)} ({number(low)} to {number(high)})",
+        "" if row.goal is None else f"{sign} {row.goal:g}",
+        {True: "yes", False: "no", None: ""}[row.met],
+    )
+
+
+HEADINGS = ("what", "ours", "peer", "ratio", "goal", "met")
+
+
+def number(value: float) -> str:
+    """Return three digits, and no digits behind the point of large numbers."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def show(rows: list[Row], growths: list[Growth], found: dict[str, Any]) -> None:
+    """Print the tables in Markdown, which documents take as they are."""
+    print(f"\n{described(found)}\n\n| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
+    for row in rows:
+        print(f"| {' | '.join(cells(row))} |")
+    if growths:
+        print("\n| cost | work | from | to | exponent | goal |\n|---|---|---|---|---|---|")
+    for growth in growths:
+        ends = (f"{number(work)}: {number(cost)} {growth.cost}" for work, cost in (growth.points[0], growth.points[-1]))
+        goal = "" if growth.goal is None else f"<= {growth.goal:g}"
+        print(f"| {growth.what} | {growth.work} | {' | '.join(ends)} | {growth.exponent:.2f} | {goal} |")
+    print()
+
+
+if __name__ == "__main__":
+    main()

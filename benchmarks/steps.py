@@ -1,0 +1,86 @@
+"""Steps of a real trial on made-up images, and the bare step of torchvision's encoder that nothing can beat."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from benchmarks.made_up import MadeUpStore
+from trainables.config import SimCLRConfig
+from trainables.numerics import autocast
+from trainables.peak_memory import Images
+from trainables.simclr import Trial
+from trainables.storage import Storage
+from trainables.trial_files import TrialFiles
+
+RATE = 1e-3
+LEAST_TRAIN = 512
+CLASSES = 200
+
+
+def made_trial(folder: Path, device: torch.device, **fields: Any) -> Trial:
+    """Return a trial with these fields of its configuration, on made-up images of the views' size."""
+    config = SimCLRConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields})
+    store: Any = MadeUpStore(config.image_size, sizes(config))
+    trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
+    trial.model.train()
+    return trial
+
+
+def sizes(config: SimCLRConfig) -> Images:
+    """Return the sizes of the made-up data."""
+    return Images(CLASSES, train=max(LEAST_TRAIN, config.batch_size), held_out=256)
+
+
+class Stepper:
+    """Takes a trial's steps one after the other: batch, views, passes, losses, probe and optimiser."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial, self._number = trial, 0
+
+    def __call__(self) -> None:
+        """Take the next step."""
+        self._trial._step(self._number, RATE)
+        self._number += 1
+
+    def input(self) -> None:
+        """Make the next step's views, from drawing their parameters and reading the images on, and drop them."""
+        images, _, draws, _ = self._trial._batch(self._number)
+        self._trial.objective.views(images, draws)
+        self._number += 1
+
+
+def bare_encoder(name: str, device: torch.device, layout: torch.memory_format) -> nn.Module:
+    """Return torchvision's encoder without its last layer, in training mode."""
+    encoder: nn.Module = getattr(torchvision.models, name)(weights=None)
+    encoder.fc = nn.Identity()
+    return encoder.to(device, memory_format=layout).train()  # type: ignore[call-overload,no-any-return]
+
+
+def bare_step(trial: Trial) -> Callable[[], None]:
+    """Return the forward and backward pass of torchvision's encoder alone, over views that are there already.
+
+    As many views of the trial's size in one batch, its memory format and its precision.
+    """
+    config = trial.config
+    encoder = bare_encoder(config.encoder, trial.device, trial.layout)
+    shape = (2 * config.batch_size, 3, config.image_size, config.image_size)
+    views = torch.rand(shape, device=trial.device).to(memory_format=trial.layout)
+    with torch.no_grad():
+        gradient: Tensor = torch.ones_like(encoder(views[:1])) / len(views)
+
+    def step() -> None:
+        encoder.zero_grad(set_to_none=True)
+        with autocast(config.precision, trial.device):
+            features = encoder(views)
+        features.backward(gradient.to(features.dtype).expand_as(features))
+
+    return step
+
+
+def settle(device: torch.device) -> Callable[[], None]:
+    """Return what waits until the device has done everything that is queued."""
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
