@@ -1,12 +1,12 @@
-"""What a trial costs beside its training: through Ray, and as a shell loop over the same trials.
+"""What a trial costs beside its training: through Ray, as a shell loop, and naively nested, over the same trials.
 
-    python -m sweep.data prepare digits
-    python benchmarks/orchestration.py                     # about five minutes on 2 cores
-    python benchmarks/orchestration.py --trials 8 --workers 1
+    python -m benchmarks.orchestration                     # about six minutes on 2 cores
+    python -m benchmarks.orchestration --trials 8 --workers 1
 
 Orchestration is wall time minus the seconds that the epochs' own records hold (training and evaluation). Trials run one
 after the other in every row, one thread a worker. "First" holds the start of Ray, of the actor and of its group of
-workers; "next" is the median of the others. Prints a table and, as the last line, JSON.
+workers; "next" is the median of the others. Naively nested is what Ray's documentation shows: each trial of Tune calls
+a `TorchTrainer.fit()` of its own. Prints a table and, as the last line, JSON.
 """
 
 import argparse
@@ -17,14 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sweep.cluster import connect, quiet
-from sweep.tasks import TrialShape, TrialTask
-from trainables.data.catalog import prepared, store_folder
+from benchmarks.rows import Beside, Growth, Measurement
+from sweep.tasks import GO, Failure, Permission, TrialShape, TrialTask
 
+SWEEP, SHELL, NESTED = "sweep", "shell loop", "naively nested"
 FIELDS: dict[str, Any] = {
     "dataset": "digits",
     "image_size": 16,
@@ -35,6 +37,7 @@ FIELDS: dict[str, Any] = {
     "warmup_epochs": 1.0,
     "blur_probability": 0.0,
 }
+TRIALS, EPOCHS, WORKERS = 4, 2, (1, 2)
 
 
 @dataclass(frozen=True)
@@ -43,48 +46,38 @@ class Cost:
 
     way: str
     workers: int
+    ends: tuple[float, ...]
+    """When each trial was over, since the start of the first one."""
     wall: float
+    """With what follows the last one."""
     training: float
     first: float
     """Orchestration of the first trial."""
     next: float
     """Orchestration of a later one, median."""
 
-    @classmethod
-    def of(cls, way: str, workers: int, walls: list[float], trainings: list[float], rest: float = 0.0) -> "Cost":
-        """Return the cost of trials with these wall and training seconds; `rest` is wall time after the last one."""
-        costs = [wall - training for wall, training in zip(walls, trainings, strict=True)]
-        return cls(way, workers, sum(walls) + rest, sum(trainings), costs[0], statistics.median(costs[1:]))
 
+class Nobody:
+    """A listener that hears nothing but failures: a failed trial has no cost to compare."""
 
-class Clock:
-    """Listens to a sweep: when each trial ended, and what it trained."""
+    def may_start(self, task: TrialTask) -> Permission:
+        """Let every trial start."""
+        return GO
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-        self.trainings: dict[str, float] = {}
-
-    def started(self, task: TrialTask) -> None:
-        """Not needed: the end of one trial is the start of the next."""
-
-    def epoch(self, task: TrialTask, record: Any) -> None:
-        """Add the epoch's own time."""
-        self.trainings[task.trial_id] = self.trainings.get(task.trial_id, 0.0) + record.seconds
-
-    def finished(self, task: TrialTask) -> None:
-        """Note the end."""
-        self.ends.append(time.perf_counter())
-
-    def failed(self, task: TrialTask, failure: Any) -> None:
-        """Give up: a failed trial has no cost to compare."""
+    def failed(self, task: TrialTask, failure: Failure) -> None:
+        """Give up."""
         raise RuntimeError(f"{task.name}: {failure.message}")
 
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
 
-def tasks(count: int, epochs: int, folder: Path) -> list[TrialTask]:
+
+def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask]:
     """Return trials that differ in their seed."""
-    fingerprint = prepared("digits").fingerprint
     from trainables.config import SimCLRConfig
+    from trainables.data.catalog import prepared, store_folder
 
+    fingerprint = prepared("digits").fingerprint
     made = []
     for seed in range(count):
         config = SimCLRConfig.parse(FIELDS | {"epochs": epochs, "seed": seed})
@@ -95,45 +88,156 @@ def tasks(count: int, epochs: int, folder: Path) -> list[TrialTask]:
                 name=f"seed-{seed}",
                 config=config.model_dump(mode="json"),
                 store_address=str(store_folder("digits").absolute()),
-                fingerprint=prepared("digits").fingerprint,
+                fingerprint=fingerprint,
                 files_address=str(folder / trial_id),
+                shape=TrialShape(workers=workers, threads=1, use_gpu=False),
             )
         )
     return made
 
 
-def through_ray(workers: int, count: int, epochs: int, folder: Path) -> Cost:
+def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run the trials as a sweep does, in a Ray of its own."""
-    shape, clock = TrialShape(workers=workers, threads=1, use_gpu=False), Clock()
-    todo = tasks(count, epochs, folder / "trials")
-    begin = time.perf_counter()
+    from sweep.cluster import connect, quiet
+    from sweep.dispatch import Dispatcher, Rules
+
     with quiet(folder / "ray.log"), connect(None):
         from sweep.tuner import run_trials
 
-        run_trials(todo, shape=shape, max_concurrent=1, log_dir=folder / "logs", listener=clock)
-    rest = time.perf_counter() - clock.ends[-1]
-    walls = [end - start for start, end in zip([begin, *clock.ends], clock.ends, strict=False)]
-    return Cost.of("sweep", workers, walls, [clock.trainings[task.trial_id] for task in todo], rest)
+        dispatcher = Dispatcher(todo, Nobody(), rules=Rules(max_concurrent=1))  # type: ignore[arg-type]
+        run_trials(dispatcher, log_dir=folder / "logs")
 
 
-def shell_loop(workers: int, count: int, epochs: int, folder: Path) -> Cost:
+def nested(todo: Sequence[TrialTask], folder: Path) -> None:
+    """Run a Tune trial for each, which starts a group of workers of its own."""
+    from sweep.cluster import connect, quiet
+
+    with quiet(folder / "ray.log"), connect(None):
+        from ray import tune
+
+        results = tune.Tuner(
+            tune.with_resources(_fit, {"CPU": 0, "node:__internal_head__": 0.001}),
+            param_space={"task": tune.grid_search([task.to_json() for task in todo]), "folder": str(folder)},
+            tune_config=tune.TuneConfig(max_concurrent_trials=1),
+            run_config=tune.RunConfig(name="trials", storage_path=str(folder), verbose=0),
+        ).fit()
+    if results.errors:
+        raise RuntimeError(str(results.errors[0]))
+
+
+def _fit(config: dict[str, Any]) -> None:
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    shape = TrialTask.from_json(config["task"]).shape
+    TorchTrainer(
+        _train,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=shape.workers, resources_per_worker=shape.worker_resources()),
+        run_config=RunConfig(storage_path=config["folder"]),
+    ).fit()
+
+
+def _train(config: dict[str, Any]) -> None:
+    import torch
+
+    from sweep.attempt import open_records
+
+    task = TrialTask.from_json(config["task"])
+    torch.set_num_threads(task.shape.threads)
+    for _ in open_records(task, torch.device("cpu")):
+        pass
+
+
+def shell_loop(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run the trials one process (or torchrun) after the other."""
-    launcher = ["-m"] if workers == 1 else ["-m", "torch.distributed.run", f"--nproc-per-node={workers}", "-m"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    walls, trainings = [], []
-    for task in tasks(count, epochs, folder):
-        fields = FIELDS | {"epochs": epochs, "seed": task.config["seed"]}
+    for task in todo:
+        workers = task.shape.workers
+        launcher = ["-m"] if workers == 1 else ["-m", "torch.distributed.run", f"--nproc-per-node={workers}", "-m"]
+        fields = FIELDS | {name: task.config[name] for name in ("epochs", "seed")}
         settings = [part for name, value in fields.items() for part in ("--set", f"{name}={value}")]
         command = [sys.executable, *launcher, "trainables.simclr", "--output", str(folder), "--threads", "1", *settings]
-        begin = time.perf_counter()
         subprocess.run(command, check=True, env=environment, capture_output=True)
-        walls.append(time.perf_counter() - begin)
-        epochs_of = sorted((folder / task.trial_id / "epochs").iterdir())
-        trainings.append(sum(json.loads(path.read_text())["seconds"] for path in epochs_of))
-    return Cost.of("shell loop", workers, walls, trainings)
 
 
-def show(costs: list[Cost], count: int) -> None:
+WAYS = {SWEEP: through_ray, SHELL: shell_loop, NESTED: nested}
+
+
+def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> Cost:
+    """Run the trials in one way; when they ended and what they trained stands in their records."""
+    from trainables.storage import Storage
+    from trainables.trial_files import TrialFiles
+
+    folder.mkdir(parents=True)
+    todo = tasks(workers, count, epochs, folder)
+    begin = time.time()
+    WAYS[way](todo, folder)
+    wall = time.time() - begin
+    found = []
+    for task in todo:
+        files = TrialFiles(Storage.at(task.files_address))
+        final = files.final()
+        assert final is not None, f"{task.name} isn't finished"
+        found.append((final.time_ms / 1000 - begin, sum(record.seconds for record in files.epochs())))
+    found.sort()
+    ends, trainings = zip(*found, strict=True)
+    walls = [end - start for start, end in zip((0.0, *ends), ends, strict=False)]
+    costs = [each - training for each, training in zip(walls, trainings, strict=True)]
+    return Cost(way, workers, ends, wall, sum(trainings), costs[0], statistics.median(costs[1:]))
+
+
+@cache
+def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...] = WORKERS) -> tuple[Cost, ...]:
+    """Measure every way with every number of workers, over digits that are prepared for it."""
+    from trainables.data.prepare import prepare
+
+    before = os.environ.get("SWEEP_DATA")
+    with tempfile.TemporaryDirectory(prefix="orchestration-") as name:
+        os.environ["SWEEP_DATA"] = str(Path(name) / "data")
+        try:
+            prepare("digits")
+            return tuple(
+                cost(way, number, count, epochs, Path(name) / f"{way.split()[0]}-{number}")
+                for number in workers
+                for way in WAYS
+            )
+        finally:
+            os.environ.pop("SWEEP_DATA")
+            if before is not None:
+                os.environ["SWEEP_DATA"] = before
+
+
+def measurements() -> Iterator[Measurement]:
+    """Yield the goals of orchestration; all are read off one run."""
+    for workers in WORKERS:
+        spelled = f"{workers} worker{'s' if workers > 1 else ''}"
+        yield Measurement(
+            f"orchestration of a later trial, {spelled}",
+            "1 s",
+            lambda workers=workers: Beside((_of(SWEEP, workers).next,), (1.0,)),
+            goal=1.0,
+        )
+        for way, goal in ((SHELL, 1.0), (NESTED, 0.6)):
+            yield Measurement(
+                f"a sweep of {TRIALS} trials, {spelled}",
+                {SHELL: "a shell loop of them", NESTED: "a TorchTrainer.fit() in each trial of Tune"}[way],
+                lambda workers=workers, way=way: Beside((_of(SWEEP, workers).wall,), (_of(way, workers).wall,)),
+                goal=goal,
+            )
+
+
+def growth() -> Iterator[Growth]:
+    """Yield how a sweep's wall time grows with its trials, whose first one carries the start of everything."""
+    points = [(float(number), end) for number, end in enumerate(_of(SWEEP, 1).ends, start=1)]
+    yield Growth("a sweep through Ray, one worker", "trials", "seconds", points, 1.0)
+
+
+def _of(way: str, workers: int) -> Cost:
+    return next(each for each in measured() if (each.way, each.workers) == (way, workers))
+
+
+def show(costs: Sequence[Cost], count: int) -> None:
     """Print the table, then JSON on one line."""
     from rich.console import Console
     from rich.table import Table
@@ -141,27 +245,21 @@ def show(costs: list[Cost], count: int) -> None:
     table = Table(title=f"{count} trials one after the other on {os.cpu_count()} cores, seconds")
     for heading in ("workers", "way", "wall", "training", "orchestration a trial", "first", "next"):
         table.add_column(heading, justify="left" if heading == "way" else "right")
-    for cost in costs:
-        numbers = (cost.wall, cost.training, (cost.wall - cost.training) / count, cost.first, cost.next)
-        table.add_row(str(cost.workers), cost.way, *(f"{number:.2f}" for number in numbers))
+    for each in costs:
+        numbers = (each.wall, each.training, (each.wall - each.training) / count, each.first, each.next)
+        table.add_row(str(each.workers), each.way, *(f"{number:.2f}" for number in numbers))
     Console().print(table)
-    print(json.dumps([asdict(cost) for cost in costs]))
+    print(json.dumps([asdict(each) for each in costs]))
 
 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=5, help="at least 2")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--trials", type=int, default=TRIALS, help="at least 2")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--workers", type=int, nargs="+", default=list(WORKERS))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        costs = [
-            measure(workers, options.trials, options.epochs, Path(name) / f"{measure.__name__}-{workers}")
-            for workers in options.workers
-            for measure in (through_ray, shell_loop)
-        ]
-    show(costs, options.trials)
+    show(measured(options.trials, options.epochs, tuple(options.workers)), options.trials)
 
 
 if __name__ == "__main__":

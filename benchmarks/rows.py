@@ -57,7 +57,13 @@ class Row:
         """Whether the ratio meets its goal; None without one."""
         if self.goal is None:
             return None
-        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+        return self.margin >= 1.0
+
+    @property
+    def margin(self) -> float:
+        """How many times better the ratio is than its goal: less than 1 where it misses it."""
+        assert self.goal is not None
+        return self.goal / self.ratio if self.at_most else self.ratio / self.goal
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name or peer holds this text")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="without whole sweeps and processes of their own")
+    parser.add_argument("--quick", action="store_true", help="without sweeps, two workers and growing trials")
     parser.add_argument("--json", type=Path, help="write the results here, too; with --only, into what is there")
     parser.add_argument("--plot", type=Path, help="folder that performance.png and scaling.png are drawn into")
     parser.add_argument("--show", type=Path, help="measure nothing, take these results")
@@ -80,19 +80,26 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator[Measurement]:
-    from benchmarks import lars, lightly_loop, nt_xent, step_rows, view_rows
+    from benchmarks import lars, lightly_loop, nt_xent, orchestration, quickstart, step_rows, two_workers, view_rows
 
     yield from step_rows.measurements(device)
     yield from view_rows.measurements()
     yield from lars.measurements(device)
     yield from nt_xent.measurements(options.threads)
     yield from lightly_loop.measurements(device)
+    if not options.quick:
+        yield from two_workers.measurements()
+        yield from orchestration.measurements()
+        yield from quickstart.measurements()
 
 
 def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Growth]]]]:
-    from benchmarks import nt_xent
+    from benchmarks import nt_xent, orchestration, work
 
     yield "NT-Xent", lambda: nt_xent.growth(options.threads)
+    if not options.quick:
+        yield "growth of a trial with its work", work.growth
+        yield "orchestration", orchestration.growth
 
 
 def rows_of(found: dict[str, Any]) -> tuple[list[Row], list[Growth]]:

@@ -1,0 +1,78 @@
+"""Floating-point operations of training, counted from the layers, and what they come to for the thesis' grid."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from search_spaces.thesis_grid import SPACE
+from sweep.space import Best
+from trainables.config import SimCLRConfig
+from trainables.data.catalog import KNOWN
+from trainables.footprint import footprint
+
+FORWARD_AND_BACKWARD = 3
+"""The backward pass makes a product for each side of every forward one."""
+PEAKS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("H100 PCIe", {"fp32": 51e12, "tf32": 378e12, "bf16": 756e12}),
+    ("H100 NVL", {"fp32": 60e12, "tf32": 417.5e12, "bf16": 835.5e12}),
+    ("H100", {"fp32": 67e12, "tf32": 494.5e12, "bf16": 989e12}),
+    ("H200 NVL", {"fp32": 60e12, "tf32": 417.5e12, "bf16": 835.5e12}),
+    ("H200", {"fp32": 67e12, "tf32": 494.5e12, "bf16": 989e12}),
+    ("A100", {"fp32": 19.5e12, "tf32": 156e12, "bf16": 312e12}),
+)
+"""FLOP/s by a part of the device's name, dense, as NVIDIA's data sheets have them (theirs of tensor cores are of 2:4
+sparse products, twice these); the first that fits counts."""
+
+
+def peak_of(device: str, precision: str) -> float | None:
+    """Return the FLOP/s that the device can reach; None for one that isn't in the table."""
+    return next((peaks[precision] for name, peaks in PEAKS if name in device), None)
+
+
+def view_flops(config: SimCLRConfig, classes: int) -> float:
+    """Return the operations of one view's forward pass through convolutions and dense layers; two a product."""
+    model = footprint(config, classes)
+    products = sum(layer.weights * (layer.outputs // layer.channels) for layer in model.layers)
+    return 2.0 * (products + model.features * model.classes)
+
+
+def step_flops(config: SimCLRConfig, classes: int) -> float:
+    """Return those of a training step: two views of each image, forward and backward."""
+    return FORWARD_AND_BACKWARD * 2 * config.batch_size * view_flops(config, classes)
+
+
+def thesis_trials() -> Iterator[SimCLRConfig]:
+    """Yield every trial of the thesis' grid; the best temperature, which isn't known yet, is left at its default."""
+    for stage in SPACE.stages:
+        for grid in stage.grids:
+            base = {**SPACE.base, **grid.base}
+            base = {name: value for name, value in base.items() if not isinstance(value, Best)}
+            for point in grid.points:
+                for values in itertools.product(*grid.axes.values()):
+                    yield SimCLRConfig.parse({**base, **point, **dict(zip(grid.axes, values, strict=True))})
+
+
+def train_images(config: SimCLRConfig) -> int:
+    """Return how many images the published data set is trained on."""
+    sizes = KNOWN[config.dataset].published_sizes
+    assert sizes is not None
+    return sizes["train"]
+
+
+def trial_flops(config: SimCLRConfig) -> float:
+    """Return the operations of a trial's whole training."""
+    classes = KNOWN[config.dataset].classes or 2
+    return config.epochs * train_images(config) / config.batch_size * step_flops(config, classes)
+
+
+def grid_hours(images_a_second: Callable[[SimCLRConfig], float]) -> float:
+    """Return the hours that the thesis' grid trains for on one device."""
+    seconds = (trial.epochs * train_images(trial) / images_a_second(trial) for trial in thesis_trials())
+    return sum(seconds) / 3600
+
+
+def counted() -> dict[str, Any]:
+    """Return the counted operations of the whole grid, and of a trial of 50 epochs with either data set."""
+    trials = list(thesis_trials())
+    of_50 = {trial.dataset: trial_flops(trial) for trial in trials if trial.epochs == 50}
+    return {"trials": len(trials), "flop": sum(map(trial_flops, trials)), "of 50 epochs": of_50}

@@ -1,0 +1,46 @@
+"""A minute's look at whether something fell far behind: `make bench-check`, exit code 1 where it did.
+
+The rows are small ones of `make bench` with torchvision for lightly, and their limits lie far beyond the goals, since
+other work of the machine moves every ratio.
+"""
+
+import sys
+
+import torch
+
+from benchmarks import lars, nt_xent, step_rows, view_rows
+from benchmarks.machine import described, machine
+from benchmarks.rows import Measurement, Row
+from benchmarks.speed import line
+
+BEHIND = 0.5
+"""A ratio this many times worse than its goal is one that fell behind: half as good."""
+
+
+def measurements() -> list[Measurement]:
+    """Return what is looked at."""
+    cpu = torch.device("cpu")
+    return [step_rows.small(cpu), view_rows.small(), *lars.measurements(cpu), nt_xent.small()]
+
+
+def behind(rows: list[Row]) -> list[Row]:
+    """Return those that are half as good as their goal, or worse."""
+    return [row for row in rows if row.goal is not None and row.margin < BEHIND]
+
+
+def main() -> None:
+    """Measure; say what fell behind."""
+    print(described(machine()), flush=True)
+    rows = []
+    for measurement in measurements():
+        rows.append(measurement.row())
+        print(line(rows[-1]), flush=True)
+    slow = behind(rows)
+    for row in slow:
+        limit = row.goal / BEHIND if row.at_most else row.goal * BEHIND  # type: ignore[operator]
+        print(f"too slow: {row.what} is {row.ratio:.3g} times {row.beside}; limit {limit:.3g}", file=sys.stderr)
+    sys.exit(1 if slow else 0)
+
+
+if __name__ == "__main__":
+    main()

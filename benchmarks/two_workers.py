@@ -1,0 +1,75 @@
+"""What batch norm over the global batch costs: two workers of a trial beside the same two with torch's local one.
+
+Two processes of one thread each talk over gloo. Both take the same steps of the same trial, with the same global batch;
+the peer's batch norm, `torch.nn.functional.batch_norm`, sees its own half alone, as plain DistributedDataParallel has
+it. Turns are interleaved within the same processes.
+"""
+
+import functools
+import json
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.rows import Beside, Measurement, beside, seconds
+from benchmarks.steps import Stepper, made_trial
+from trainables.batch_norm import GlobalBatchNorm
+
+FIELDS: dict[str, Any] = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}
+WORKERS, TURNS = 2, 5
+GOAL = 0.85
+
+
+def measurements() -> Iterator[Measurement]:
+    """Yield images a second of two workers, as local batch norm and as one process have them."""
+    what = "images a second of two workers with global batch norm, resnet18, 64 px, 64 images"
+    yield Measurement(what, "the same with torch's local batch norm", lambda: measured()[0], "/s", GOAL, at_most=False)
+    yield Measurement(what, "one process with two threads", lambda: measured()[1], "/s", at_most=False)
+
+
+@cache
+def measured() -> tuple[Beside, Beside]:
+    """Measure both: beside local batch norm turn by turn, and beside one process after that."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.start_processes(_worker, args=(folder,), nprocs=WORKERS, start_method="spawn")
+        found = json.loads(Path(folder, "found.json").read_text())
+        stepper = Stepper(made_trial(Path(folder, "one"), torch.device("cpu"), **FIELDS))
+        stepper()
+        alone = tuple(seconds(stepper) for _ in range(TURNS))
+    images = FIELDS["batch_size"]
+    workers = tuple(found["ours"])
+    return Beside(workers, tuple(found["peer"])).rates(images), Beside(workers, alone).rates(images)
+
+
+def _worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORKERS)
+    ours, peer = (made_trial(Path(folder, name), torch.device("cpu"), **FIELDS) for name in ("ours", "peer"))
+    make_local(peer.model)
+    # Every step ends with sums over both ranks, so that they are in step without being told.
+    took = beside(Stepper(ours), Stepper(peer), turns=TURNS, least_seconds=0.0, settle=dist.barrier)
+    if rank == 0:
+        Path(folder, "found.json").write_text(json.dumps({"ours": took.ours, "peer": took.peer}))
+    del ours, peer
+    dist.destroy_process_group()
+
+
+def make_local(model: nn.Module) -> None:
+    """Let every batch norm of a model see its own rank's images alone, as torch's does."""
+    for module in model.modules():
+        if isinstance(module, GlobalBatchNorm):
+            module.forward = functools.partial(_local, module)  # type: ignore[method-assign]
+
+
+def _local(norm: GlobalBatchNorm, values: Tensor) -> Tensor:
+    return functional.batch_norm(
+        values, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, 0.1, norm.eps
+    )
