@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help quickstart test test-slow test-gpu chaos lint ui bench clean
+.PHONY: help quickstart test test-slow test-gpu chaos lint ui bench bench-check bench-gpu clean
 
 help:
 	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
@@ -11,7 +11,9 @@ help:
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
 	@echo "make lint        ruff and mypy"
-	@echo "make bench       what orchestration costs and trials hold in memory, measured here"
+	@echo "make bench       how fast all of it is beside its goals, into docs/performance.json (15 minutes)"
+	@echo "make bench-check a minute's look at whether something fell far behind"
+	@echo "make bench-gpu   the same of a training step on this machine's GPU (9 minutes)"
 	@echo "make clean       remove .venv, caches and .sweep (all results of this folder)"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -48,9 +50,14 @@ ui: $(INSTALLED)
 	@$(BIN)/python -m sweep.ui
 
 bench: $(INSTALLED)
-	$(BIN)/python -m sweep.data prepare digits
-	$(BIN)/python benchmarks/orchestration.py
-	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.speed --json docs/performance.json --plot docs
+
+bench-check: $(INSTALLED)
+	$(BIN)/python -m benchmarks.check
+
+bench-gpu: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gpu
 
 clean:
 	rm -rf .venv .sweep .mypy_cache .ruff_cache .pytest_cache *.egg-info

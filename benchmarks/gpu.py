@@ -33,7 +33,7 @@ PRECISIONS = ("bf16", "tf32", "fp32")
 BATCHES = (256, 1024, 2048)
 THESIS = [("resnet50", 64, batch) for batch in BATCHES] + [("resnet50", 120, batch) for batch in BATCHES[:2]]
 OTHERS = [("resnet18", side, batch) for side in (64, 120) for batch in BATCHES] + [("resnet50", 120, BATCHES[2])]
-QUICK = [("resnet18", 32, 8), ("resnet50", 32, 4)]
+QUICK = [("resnet18", 40, 8), ("resnet50", 40, 4)]
 EPOCH_IMAGES = 100_000
 """Train images of TinyImageNet."""
 GOAL_HOURS = 4.0

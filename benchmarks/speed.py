@@ -104,7 +104,10 @@ def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], It
 
 def rows_of(found: dict[str, Any]) -> tuple[list[Row], list[Growth]]:
     """Return rows and growths of results in JSON's form."""
-    rows = [Row(**{name: value for name, value in fields.items() if name != "met"}) for fields in found["rows"]]
+    rows = [
+        Row(**{**{name: value for name, value in fields.items() if name != "met"}, "spread": tuple(fields["spread"])})
+        for fields in found["rows"]
+    ]
     growths = [
         Growth(**{name: value for name, value in fields.items() if name != "exponent"}) for fields in found["growth"]
     ]
@@ -120,10 +123,11 @@ def cells(row: Row) -> tuple[str, ...]:
     """Return what the table shows of a row."""
     low, high = row.spread
     sign = "<=" if row.at_most else ">="
+    peer = f"{number(row.peer)} {row.unit}"
     return (
         row.what + (f" ({row.note})" if row.note else ""),
         f"{number(row.ours)} {row.unit}",
-        f"{number(row.peer)} {row.unit}, {row.beside}",
+        peer if peer == row.beside else f"{peer}, {row.beside}",
         f"{number(row.ratio)} ({number(low)} to {number(high)})",
         "" if row.goal is None else f"{sign} {row.goal:g}",
         {True: "yes", False: "no", None: ""}[row.met],
