@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-from benchmarks.rows import Growth, Row
+from benchmarks.rows import Growth, Row, number
 
 MET, MISSED, GOAL, INK = "#2a7f62", "#c2553a", "#1b1b1b", "#444444"
 BAR, HEAD = 0.34, 1.1
@@ -34,6 +35,7 @@ def draw_rows(rows: Sequence[Row], caption: str, path: Path) -> None:
     axes.set_yticks(range(len(shown)), [f"{row.what}\n/ {row.beside}" for row in reversed(shown)], fontsize=6.5)
     axes.axvline(1.0, color=GOAL, linewidth=1.2)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.margins(x=0.22, y=0.01)
     axes.set_xlabel("times better than the goal (the line), logarithmic")
     axes.set_title(f"Measured ratios and their goals\n{caption}", loc="left", fontsize=7.5, wrap=True)
@@ -48,13 +50,14 @@ def draw_growth(growths: Sequence[Growth], path: Path) -> None:
     lines = -(-len(growths) // columns)
     figure = Figure(figsize=(3.5 * columns, 2.9 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, growth in zip(panels, growths, strict=False):
+    for growth, axes in zip(growths, panels, strict=False):  # in this order, so that no panel is lost
         works, costs = zip(*growth.points, strict=True)
         axes.loglog(works, costs, marker="o", color=MET)
         axes.set_title(f"{growth.what}: exponent {growth.exponent:.2f}", loc="left", fontsize=9)
         axes.set_xlabel(growth.work, fontsize=8)
         axes.set_ylabel(growth.cost, fontsize=8)
         axes.set_xticks(works, [f"{work:,.0f}" for work in works], fontsize=7, rotation=30)
+        axes.set_yticks(costs, [number(cost) for cost in costs], fontsize=7)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     for axes in list(panels):

@@ -118,6 +118,11 @@ def exponent(points: list[tuple[float, float]]) -> float:
     return statistics.linear_regression(works, costs).slope
 
 
+def number(value: float) -> str:
+    """Return three digits, and no digits behind the point of large numbers."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def beside(
     ours: Callable[[], Any],
     peer: Callable[[], Any],

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import described, machine
-from benchmarks.rows import Growth, Measurement, Row
+from benchmarks.rows import Growth, Measurement, Row, number
 
 
 def main() -> None:
@@ -135,11 +135,6 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 HEADINGS = ("what", "ours", "peer", "ratio", "goal", "met")
-
-
-def number(value: float) -> str:
-    """Return three digits, and no digits behind the point of large numbers."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def show(rows: list[Row], growths: list[Growth], found: dict[str, Any]) -> None:
