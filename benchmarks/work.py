@@ -29,9 +29,9 @@ SMALL: dict[str, Any] = {
 }
 IMAGES = 512
 LADDERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-    ("images", "train images", (256, 512, 1024, 2048, 4096)),
-    ("epochs", "epochs", (1, 2, 4, 8, 16)),
-    ("image_size", "side of views, pixels", (32, 64, 96, 128)),
+    ("images", "train images", (256, 512, 1024, 2048)),
+    ("epochs", "epochs", (1, 2, 4, 8)),
+    ("image_size", "side of views, pixels", (32, 64, 96)),
 )
 REPEATS = 2
 LINEAR, QUADRATIC = 1.05, 2.1
