@@ -37,13 +37,14 @@ def measurements() -> Iterator[Measurement]:
 
 @cache
 def measured() -> tuple[Beside, Beside]:
-    """Measure both: beside local batch norm turn by turn, and beside one process after that."""
+    """Measure both: beside local batch norm turn by turn, and beside one process before and after that."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(_worker, args=(folder,), nprocs=WORKERS, start_method="spawn")
-        found = json.loads(Path(folder, "found.json").read_text())
         stepper = Stepper(made_trial(Path(folder, "one"), torch.device("cpu"), **FIELDS))
         stepper()
-        alone = tuple(seconds(stepper) for _ in range(TURNS))
+        before = [seconds(stepper) for _ in range(TURNS // 2)]
+        mp.start_processes(_worker, args=(folder,), nprocs=WORKERS, start_method="spawn")
+        found = json.loads(Path(folder, "found.json").read_text())
+        alone = (*before, *(seconds(stepper) for _ in range(TURNS - len(before))))
     images = FIELDS["batch_size"]
     workers = tuple(found["ours"])
     return Beside(workers, tuple(found["peer"])).rates(images), Beside(workers, alone).rates(images)
