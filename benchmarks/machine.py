@@ -56,6 +56,27 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Others:
+    """How much of the cores goes to whoever isn't this process or a child that it has seen out."""
+
+    def __init__(self) -> None:
+        self._begin = self._now()
+
+    def share(self) -> float:
+        """Return their share of all cores' time since this was made; 0 where it can't be known."""
+        busy, own, wall = (now - then for now, then in zip(self._now(), self._begin, strict=True))
+        return max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Return seconds: all cores busy, this process and its children, the clock."""
+        path, own = Path("/proc/stat"), sum(os.times()[:4])
+        if not path.exists():
+            return own, own, time.perf_counter()
+        user, nice, system, _, _, *interrupts = (int(each) for each in path.read_text().split("\n")[0].split()[1:9])
+        return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK"), own, time.perf_counter()
+
+
 def _processor() -> dict[str, str]:
     """Return the first processor's lines of /proc/cpuinfo; nothing where there is none."""
     path = Path("/proc/cpuinfo")

@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.machine import Others
+
 LEAST_SECONDS = 0.2
 """A turn repeats a short call until it takes so long."""
+DISTURBING = 0.05
+"""Of all cores' time: from there on others' work is worth a note."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,11 @@ class Measurement:
     note: str = ""
 
     def row(self) -> Row:
-        """Measure."""
+        """Measure; where others were at work in between, the note says so."""
+        others = Others()
         found = self.measure()
+        share = others.share()
+        busy = f"others had {share:.0%} of the cores" if share > DISTURBING and len(found.ours) > 1 else ""
         return Row(
             self.what,
             statistics.median(found.ours),
@@ -91,7 +98,7 @@ class Measurement:
             (min(found.ratios), max(found.ratios)),
             self.goal,
             self.at_most,
-            self.note,
+            "; ".join(each for each in (self.note, busy) if each),
         )
 
 

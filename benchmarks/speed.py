@@ -116,7 +116,8 @@ def rows_of(found: dict[str, Any]) -> tuple[list[Row], list[Growth]]:
 
 def line(row: Row) -> str:
     """Return a row as a line of plain text."""
-    return f"{row.what} beside {row.beside}: {' | '.join(cells(row)[1:])}"
+    named, *rest = cells(row)
+    return f"{named} beside {row.beside}: {' | '.join(rest)}"
 
 
 def cells(row: Row) -> tuple[str, ...]:

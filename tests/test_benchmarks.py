@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import check, gpu, speed, view_rows
 from benchmarks.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
 from benchmarks.chart import draw_growth, draw_rows
+from benchmarks.machine import Others
 from benchmarks.rows import Beside, Growth, Measurement, Row, beside, exponent
 from benchmarks.steps import Stepper, bare_step, made_trial
 from benchmarks.two_workers import make_local
@@ -21,6 +23,7 @@ from trainables.batch_norm import GlobalBatchNorm
 from trainables.config import SimCLRConfig
 from trainables.model import SimCLR
 
+CORES = os.cpu_count() or 1
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"encoder": "resnet18", "image_size": 40, "batch_size": 4}
 
@@ -57,6 +60,14 @@ def test_only_what_is_half_as_good_as_its_goal_fell_behind() -> None:
     kept = [row(2.9, 1.5, at_most=True), row(0.76, 1.5, at_most=False), row(9.0, None, at_most=True)]
     fallen = [row(3.1, 1.5, at_most=True), row(0.74, 1.5, at_most=False)]
     assert check.behind([*kept, *fallen]) == fallen
+
+
+def test_a_row_says_when_others_were_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = iter([(10.0, 5.0, 0.0), (10.0 + 0.5 * CORES, 5.25, 1.0), (0.0, 0.0, 0.0), (0.5 * CORES, 0.5 * CORES, 1.0)])
+    monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(clocks)))
+    measurement = Measurement("ours", "theirs", lambda: Beside((1.0, 1.0), (1.0, 1.0)))
+    assert measurement.row().note == f"others had {0.5 - 0.25 / CORES:.0%} of the cores"
+    assert measurement.row().note == ""
 
 
 def test_the_exponent_of_a_power_law_is_its_power() -> None:
