@@ -7,6 +7,7 @@ is faster; it has no probe and no metrics to compute.
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,26 +25,26 @@ from benchmarks.rows import Beside, Measurement, in_turns, seconds
 from benchmarks.steps import Stepper, bare_encoder, made_trial, settle
 from benchmarks.view_rows import lightly_transform
 from trainables.numerics import Precision, autocast
+from trainables.simclr import Trial
 
 SIZES = (("resnet18", 64, 64), ("resnet18", 120, 32), ("resnet50", 64, 32), ("resnet50", 120, 16))
 """Encoder, side, images a step."""
-DEFAULTS_GOAL, SAME_GOAL = 1.8, 1.05
+WAYS = (
+    ("our defaults, fp32", "lightly's loop, fp32, contiguous", 1.8),
+    ("precision=bf16", "lightly's loop, fp32, contiguous", 1.8),
+    ("precision=bf16", "lightly's loop, bf16 and our memory format", 1.05),
+)
 STEPS, TURNS = 2, 4
 LOADERS = (0, 2)
 """Processes that make its views; those stay from epoch to epoch."""
 
 
 def measurements(device: torch.device) -> Iterator[Measurement]:
-    """Yield every encoder and size: as both come, and with lightly's loop given our precision and memory format."""
+    """Yield every encoder and size: our defaults and bf16, beside lightly's loop as it comes and in bf16 as ours is."""
     for encoder, side, batch in SIZES:
-        for number, (peer, goal) in enumerate(
-            (
-                ("lightly's loop, fp32, contiguous", DEFAULTS_GOAL),
-                ("lightly's loop, our precision and memory format", SAME_GOAL),
-            )
-        ):
+        for number, (ours, peer, goal) in enumerate(WAYS):
             yield Measurement(
-                f"images a second, {encoder}, {side} px, {batch} images",
+                f"images a second, {encoder}, {side} px, {batch} images, {ours}",
                 peer,
                 lambda size=(encoder, side, batch), number=number: images_a_second(device, *size)[number],
                 "/s",
@@ -53,26 +54,32 @@ def measurements(device: torch.device) -> Iterator[Measurement]:
 
 
 @cache
-def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -> tuple[Beside, Beside]:
-    """Measure images a second of ours beside both of its ways, in turns of three."""
+def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -> tuple[Beside, ...]:
+    """Measure images a second of both precisions of ours beside both of lightly's loop, in turns of four."""
     fields = {"encoder": encoder, "image_size": side, "batch_size": batch}
-    wait = settle(device)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = made_trial(Path(folder), device, **fields)
-        step = Stepper(trial)
+    with ExitStack() as stack:
+        trials = [
+            made_trial(Path(stack.enter_context(tempfile.TemporaryDirectory())), device, precision=precision, **fields)
+            for precision in ("fp32", "bf16")
+        ]
+        theirs = [
+            stack.enter_context(closing(_faster(fields, layout, precision, device)))
+            for layout, precision in ((torch.contiguous_format, "fp32"), (trials[1].layout, "bf16"))
+        ]
+        calls = [*(_steps(trial) for trial in trials), *theirs]
+        plain, half, their_plain, their_half = zip(*in_turns(calls, turns=TURNS, settle=settle(device)), strict=True)
+    pairs = ((plain, their_plain), (half, their_plain), (half, their_half))
+    return tuple(Beside(*pair).rates(STEPS * batch) for pair in pairs)
 
-        def ours() -> None:
-            for _ in range(STEPS):
-                step()
 
-        theirs = [_faster(fields, torch.contiguous_format, "fp32", device)]
-        if (trial.layout, trial.config.precision) != (torch.contiguous_format, "fp32"):
-            theirs.append(_faster(fields, trial.layout, trial.config.precision, device))
-        took = list(zip(*in_turns([ours, *theirs], turns=TURNS, settle=wait), strict=True))
-        for loop in theirs:
-            loop.close()
-    plain, same = (Beside(took[0], each).rates(STEPS * batch) for each in (took[1], took[-1]))
-    return plain, same
+def _steps(trial: Trial) -> Callable[[], None]:
+    step = Stepper(trial)
+
+    def some() -> None:
+        for _ in range(STEPS):
+            step()
+
+    return some
 
 
 def _faster(fields: dict[str, Any], layout: torch.memory_format, precision: Precision, device: torch.device) -> "Loop":
