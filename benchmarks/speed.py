@@ -80,12 +80,23 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator[Measurement]:
-    from benchmarks import lars, lightly_loop, nt_xent, orchestration, quickstart, step_rows, two_workers, view_rows
+    from benchmarks import (
+        around_rows,
+        lars,
+        lightly_loop,
+        nt_xent,
+        orchestration,
+        quickstart,
+        step_rows,
+        two_workers,
+        view_rows,
+    )
 
     yield from step_rows.measurements(device)
     yield from view_rows.measurements()
     yield from lars.measurements(device)
     yield from nt_xent.measurements(options.threads)
+    yield from around_rows.measurements()
     yield from lightly_loop.measurements(device)
     if not options.quick:
         yield from two_workers.measurements()

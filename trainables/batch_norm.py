@@ -145,9 +145,10 @@ class _NormaliseGlobally(torch.autograd.Function):
         dist.all_reduce(sums)
         mean_gradient, mean_product = (sums / ctx.count).unbind()
         scale = weight * inverse
-        # scale * (gradient - mean_gradient - normalised * mean_product), with one buffer.
-        input_gradient = centred.mul_(_channels(-scale * inverse * mean_product, gradient))
-        input_gradient.addcmul_(gradient, _channels(scale, gradient)).sub_(_channels(scale * mean_gradient, gradient))
+        # scale * (gradient - mean_gradient - normalised * mean_product), in two passes over one buffer.
+        slope, shift = (_channels(each, gradient) for each in (-scale * inverse * mean_product, -scale * mean_gradient))
+        torch.addcmul(shift, centred, slope, out=centred)
+        input_gradient = centred.addcmul_(gradient, _channels(scale, gradient))
         # The parameters' gradients stay this rank's share: they are summed over the ranks with all others.
         shift_gradient = bias_gradient if ctx.shifted else None
         return input_gradient.to(gradients[0].dtype), weight_gradient, shift_gradient, None

@@ -1,0 +1,56 @@
+"""What stands around the steps: evaluations, checkpoints and the start of a command."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+from benchmarks import checkpoint, evaluation, startup
+from benchmarks.rows import Beside, Measurement
+
+ENCODER, IMAGES, QUERIES = "resnet18", 10_000, 2_048
+EVALUATION_GOAL, KNN_GOAL = 1.1, 0.05
+WAIT_GOAL, START_GOAL = 0.2, 0.3
+"""Seconds."""
+
+
+def measurements() -> Iterator[Measurement]:
+    """Yield what `make bench` measures of them."""
+    yield Measurement(
+        f"evaluating {IMAGES:,} images, {ENCODER}, {evaluation.SIDE} px",
+        "the bare forward pass over float batches",
+        lambda: Beside((_evaluated()["evaluate_seconds"],), (_evaluated()["forward_seconds"],)),
+        goal=EVALUATION_GOAL,
+    )
+    yield Measurement(
+        f"kNN of {evaluation.QUERIES:,} images among {evaluation.BANK:,}",
+        f"an epoch of {evaluation.BANK:,} images, {ENCODER}, {evaluation.SIDE} px",
+        lambda: Beside((_evaluated()["knn_seconds"],), (_evaluated()["epoch_seconds"],)),
+        goal=KNN_GOAL,
+        note=f"by {QUERIES:,} of the images and a few steps of the epoch",
+    )
+    yield _seconds("what training waits for a checkpoint of ResNet-50", _waits, WAIT_GOAL)
+    for command in startup.COMMANDS:
+        if command.startswith("sweep"):
+            yield _seconds(f"{command}, beyond {startup.BESIDE}", lambda command=command: _beyond(command), START_GOAL)
+
+
+def _seconds(what: str, measure: Callable[[], float], goal: float) -> Measurement:
+    """Return a row of seconds, which a ratio to one second shows."""
+    return Measurement(what, "1 s", lambda: Beside((measure(),), (1.0,)), goal=goal)
+
+
+@cache
+def _evaluated() -> dict[str, float]:
+    return evaluation.measure(encoders=(ENCODER,), images=IMAGES, queries=QUERIES)[ENCODER]
+
+
+def _waits() -> float:
+    return float(checkpoint.measure()["waits_seconds"])
+
+
+@cache
+def _started() -> dict[str, float]:
+    return startup.measure()
+
+
+def _beyond(command: str) -> float:
+    return _started()[command] - _started()[startup.BESIDE]
