@@ -162,6 +162,7 @@ def steps(config: SimCLRConfig, store: ImageStore, *, recompute: bool) -> dict[s
         {"encoder": "resnet18", "width_factor": 0.25, "image_size": 32, "stem": "large"},
         {"encoder": "resnet50", "width_factor": 0.125, "normalisation": "train"},
         {"encoder": "resnet10", "width_factor": 5 / 64, "precision": "bf16"},  # a part of the stem has one channel
+        {"encoder": "resnet10", "width_factor": 0.25, "precision": "bf16"},
         {"encoder": "resnet18", "training": "supervised", "label_fraction": 0.9},
     ],
 )
