@@ -118,7 +118,7 @@ def unit_interval(images_u8: Tensor) -> Tensor:
     255 becomes 1, or 65,535 where the images have 16 bits.
     """
     full = 65_535.0 if images_u8.dtype == torch.uint16 else 255.0
-    return images_u8.to(torch.get_default_dtype()) / full
+    return images_u8.to(torch.get_default_dtype()).div_(full)  # in place, as a second block of that size costs more
 
 
 def _central(height: int, width: int) -> tuple[int, int]:
