@@ -11,6 +11,8 @@ NORM_FLOOR = 1e-6  # TensorFlow bounds the squared norm by 1e-12
 ENTROPY_FLOOR = 1e-8
 WHOLE_ROWS = 1024
 """Up to so many embeddings their similarities are one matrix, 4 MiB of float32; beyond, one tile at a time is made."""
+LARGEST_EXPONENT = 80.0
+"""exp of as much, and of minus as much, are ordinary numbers of float32."""
 TILES = {"cpu": 512, "cuda": 8192}
 """Rows and columns of a tile: on a CPU 1 MiB, which stays in a core's cache; on a GPU 256 MiB, so that few are made."""
 
@@ -63,12 +65,11 @@ class _Tiled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-        scaled = both / temperature
         partners = both.roll(len(both) // 2, 0)
-        own = (scaled * partners).sum(1)
-        normaliser, cross, best = _normalisers(both, scaled)
+        own = (both * partners).sum(1) / temperature
+        normaliser, cross, best = _normalisers(both, temperature)
         loss = (normaliser - own).mean()
-        gradient, entropy = _gradient(both, scaled, normaliser, cross)
+        gradient, entropy = _gradient(both, temperature, normaliser, cross)
         ctx.save_for_backward(gradient.sub_(partners, alpha=2.0).div_(len(both) * temperature))
         accuracy = (best == torch.arange(len(best), device=best.device)).to(both.dtype).mean()
         ctx.mark_non_differentiable(accuracy, entropy)
@@ -79,60 +80,90 @@ class _Tiled(torch.autograd.Function):
         return ctx.saved_tensors[0] * gradients[0], None
 
 
-def _tiles(both: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Yield rows and columns of the tiles on and above the diagonal of the (2N, 2N) matrix; none spans both views."""
+class _Tile(NamedTuple):
+    """Similarities over the temperature of some rows and columns of the (2N, 2N) matrix."""
+
+    rows: slice
+    columns: slice
+    logits: Tensor
+    crosses: bool
+    """Whether the rows are view a's and the columns view b's."""
+
+    @property
+    def on_diagonal(self) -> bool:
+        return self.rows == self.columns
+
+
+def _tiles(both: Tensor, temperature: float) -> Iterator[_Tile]:
+    """Yield the tiles on and above the diagonal; none spans both views."""
     count, side = len(both) // 2, TILES[both.device.type]
     parts = [
         slice(view + start, view + min(start + side, count)) for view in (0, count) for start in range(0, count, side)
     ]
+    scaled = both / temperature
     for number, rows in enumerate(parts):
         for columns in parts[number:]:
-            yield rows, columns
+            logits = scaled[rows] @ both[columns].T
+            if rows == columns:
+                logits.fill_diagonal_(-torch.inf)  # no image is its own partner
+            yield _Tile(rows, columns, logits, rows.stop <= count <= columns.start)
 
 
-def _logits(both: Tensor, scaled: Tensor, rows: slice, columns: slice) -> Tensor:
-    logits = scaled[rows] @ both[columns].T
-    if rows == columns:
-        logits.fill_diagonal_(-torch.inf)  # no image is its own partner
-    return logits
+def _shift(temperature: float) -> float | None:
+    """Return the largest logit that there can be, where exponentials relative to it can't vanish; else None."""
+    return 1.0 / temperature if 2.0 / temperature <= LARGEST_EXPONENT else None
 
 
-def _normalisers(both: Tensor, scaled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _normalisers(both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-sum-exp of every row (2N,), and of view a's rows that over view b and the nearest of b, (N,) each."""
-    count = len(both) // 2
+    count, shift = len(both) // 2, _shift(temperature)
     everyone = both.new_full((2 * count,), -torch.inf)
     cross, largest = everyone[:count].clone(), everyone[:count].clone()
     best = torch.zeros(count, dtype=torch.int64, device=both.device)
-    for rows, columns in _tiles(both):
-        logits = _logits(both, scaled, rows, columns)
-        found = logits.logsumexp(1)
-        everyone[rows] = torch.logaddexp(everyone[rows], found)
-        if rows != columns:
-            everyone[columns] = torch.logaddexp(everyone[columns], logits.logsumexp(0))
-        if rows.stop <= count <= columns.start:
-            cross[rows] = torch.logaddexp(cross[rows], found)
-            value, place = logits.max(1)
+    for tile in _tiles(both, temperature):
+        rows, columns = tile.rows, tile.columns
+        if tile.crosses:
+            value, place = tile.logits.max(1)
             better = value > largest[rows]
             best[rows] = torch.where(better, place + columns.start - count, best[rows])
             largest[rows] = torch.maximum(value, largest[rows])
+        of_rows, of_columns = _log_sums(tile.logits, shift)
+        everyone[rows] = torch.logaddexp(everyone[rows], of_rows)
+        if not tile.on_diagonal:
+            everyone[columns] = torch.logaddexp(everyone[columns], of_columns)
+        if tile.crosses:
+            cross[rows] = torch.logaddexp(cross[rows], of_rows)
     return everyone, cross, best
 
 
-def _gradient(both: Tensor, scaled: Tensor, normaliser: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
+def _log_sums(logits: Tensor, shift: float | None) -> tuple[Tensor, Tensor]:
+    """Return log-sum-exp of each row and each column of a tile, which is used up."""
+    if shift is None:
+        return logits.logsumexp(1), logits.logsumexp(0)
+    exponentials = logits.sub_(shift).exp_()
+    return exponentials.sum(1).log_() + shift, exponentials.sum(0).log_() + shift
+
+
+def _gradient(both: Tensor, temperature: float, normaliser: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradient of the rows' log-sum-exp, summed and times the temperature, and view a's mean entropy."""
-    count = len(both) // 2
-    gradient, entropy = torch.zeros_like(both), both.new_zeros(())
-    for rows, columns in _tiles(both):
-        logits = _logits(both, scaled, rows, columns)
-        shares = (logits - normaliser[rows, None]).exp_()
-        if rows.stop <= count <= columns.start:
-            own = (logits - cross[rows, None]).exp_()
-            entropy -= (own * (own + ENTROPY_FLOOR).log_()).sum()
-        shares += logits.sub_(normaliser[columns]).exp_()  # those of the columns' softmax, by symmetry
+    gradient, entropy, shift = torch.zeros_like(both), both.new_zeros(()), _shift(temperature)
+    for tile in _tiles(both, temperature):
+        rows, columns = tile.rows, tile.columns
+        if tile.crosses:
+            own = (tile.logits - cross[rows, None]).exp_()
+            entropy -= torch.dot(own.flatten(), (own + ENTROPY_FLOOR).log_().flatten())
+        shares = _shares(tile.logits, normaliser[rows, None], normaliser[columns], shift)
         gradient[rows].addmm_(shares, both[columns])
-        if rows != columns:
+        if not tile.on_diagonal:
             gradient[columns].addmm_(shares.T, both[rows])
-    return gradient, entropy / count
+    return gradient, entropy / len(cross)
+
+
+def _shares(logits: Tensor, rows: Tensor, columns: Tensor, shift: float | None) -> Tensor:
+    """Return the softmax of a tile's rows and, by symmetry, of its columns, added; the tile is used up."""
+    if shift is None:
+        return (logits - rows).exp_().add_(logits.sub_(columns).exp_())
+    return logits.sub_(shift).exp_().mul_((shift - rows).exp() + (shift - columns).exp())
 
 
 def _normalise(z: Tensor) -> Tensor:
