@@ -52,12 +52,14 @@ class LARS(Optimizer):
             return
         gradients = [w.grad for w in weights]
         velocities = [self._velocity(w) for w in weights]
-        if group["weight_decay"] or group["adapt"]:  # a copy: the parameters' own gradients stay as they are
+        if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
-        if group["adapt"]:
-            torch._foreach_mul_(gradients, self._trust_ratios(weights, gradients, group["eeta"]))
         torch._foreach_mul_(velocities, group["momentum"])
-        torch._foreach_add_(velocities, gradients, alpha=group["lr"])
+        if group["adapt"]:
+            ratios = self._trust_ratios(weights, gradients, group["eeta"])
+            torch._foreach_addcmul_(velocities, gradients, ratios, value=group["lr"])
+        else:
+            torch._foreach_add_(velocities, gradients, alpha=group["lr"])
         torch._foreach_sub_(weights, velocities)
 
     def _velocity(self, weight: Tensor) -> Tensor:
