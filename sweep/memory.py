@@ -62,7 +62,8 @@ class Room:
             if self.recomputes(trial, plan.workers):
                 plain = trial.memory_bytes(plan.workers, self.device)
                 gain = f"{_gib(self.needed(trial, plan.workers))} instead of {_gib(plain)} a worker"
-                cost = f"about {trial.time_recomputed:.1f} x the time of a step, same results"
+                longer = math.ceil(10 * trial.time_recomputed) / 10
+                cost = f"about {longer} x the time of a step, same results"
                 said = f"activations computed again in the backward pass: {gain}, {cost}"
                 names.setdefault(said, []).append(trial.name)
         return [f"{_first(listed)}: {said}" for said, listed in names.items()]
