@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from trainables.config import SimCLRConfig
 
@@ -75,7 +76,7 @@ class Block:
         """Elements of the map that it gives."""
         return self.layers[-1].outputs
 
-    @property
+    @cached_property  # segments.py asks again and again
     def kept(self) -> int:
         """Elements that the backward pass needs beside the input: the last of them are the next block's input."""
         return sum(layer.kept for layer in self.everything)

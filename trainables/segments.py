@@ -8,6 +8,7 @@ computed more than twice.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 from trainables.footprint import Block, Footprint
 
@@ -16,6 +17,7 @@ SLACK = 1.05
 """Of the least memory that there could be: so much more may be held, if less is then computed again."""
 
 
+@cache
 def segments(model: Footprint) -> tuple[int, ...]:
     """Return how many blocks each segment has, from the first block on.
 
