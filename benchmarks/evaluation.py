@@ -1,7 +1,7 @@
 """What evaluating costs beside the encoder alone, and kNN beside the epoch that it follows.
 
-    python -m benchmarks.evaluation                          # a quarter of an hour on 2 cores
-    python -m benchmarks.evaluation --encoders resnet18 --images 2560 --queries 2048      # a tenth of it
+    python -m benchmarks.evaluation
+    python -m benchmarks.evaluation --encoders resnet18 --images 2560 --queries 1024      # shorter
 
 Made-up images of 64 px. Evaluating is reading uint8 images, their evaluation view, features, and the metrics of the
 probe's logits; beside it the same encoder on float batches that are made already, a piece of the one after a piece of

@@ -1,4 +1,4 @@
-"""How long the command line takes to start: `python benchmarks/startup.py`, a minute.
+"""How long the command line takes to start: `python benchmarks/startup.py`.
 
 Beside what it can't do without, pydantic and typer alone; each a process of its own, in turn, medians. Prints a table
 and, as the last line, JSON.

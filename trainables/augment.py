@@ -89,7 +89,7 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
     size = (images_u8.shape[-2], images_u8.shape[-1])
     if _evaluation_box(size, image_size) is None:
         return unit_interval(images_u8)
-    images = unit_interval(images_u8.contiguous())  # bytes are turned round faster than floats
+    images = unit_interval(images_u8.contiguous())  # so that the first product is one of all rows
     rows, columns = (to_device(one.to(images.dtype), images.device) for one in evaluation_matrices(size, image_size))
     return (rows @ (images @ columns.mT)).clamp_(0.0, 1.0)
 
