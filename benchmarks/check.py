@@ -1,7 +1,7 @@
 """A minute's look at whether something fell far behind: `make bench-check`, exit code 1 where it did.
 
-The rows are small ones of `make bench` with torchvision for lightly, and their limits lie far beyond the goals, since
-other work of the machine moves every ratio.
+The rows are small ones of `make bench` with torchvision for lightly, in one thread, as several that wait for each other
+suffer most from what else a machine does. Limits lie far beyond the goals for the same reason.
 """
 
 import sys
@@ -30,6 +30,7 @@ def behind(rows: list[Row]) -> list[Row]:
 
 def main() -> None:
     """Measure; say what fell behind."""
+    torch.set_num_threads(1)
     print(described(machine()), flush=True)
     rows = []
     for measurement in measurements():
