@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sample_data import golden
 from scipy.stats import ks_2samp
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import augment
 from trainables.config import SimCLRConfig
@@ -379,6 +380,37 @@ def test_view_of_a_slice_is_the_slice_of_the_view() -> None:
         assert len(drawn.slice(part)) == len(images[part])
         found = augment.one_view(images[part], drawn.slice(part), image_size=64)
         torch.testing.assert_close(found, whole[part], rtol=0, atol=1e-6)
+
+
+def test_two_views_are_each_ones_own() -> None:
+    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
+    pixels, pair = images_u8(0, 10, 64, 64), (draws(config, 10), draws(config, 10, step=4))
+    for found, drawn in zip(augment.two_views(pixels, pair, image_size=48), pair, strict=True):
+        torch.testing.assert_close(found, augment.one_view(unit(pixels), drawn, image_size=48), rtol=0, atol=1e-5)
+
+
+class Operations(TorchDispatchMode):
+    """The names of all operations, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_view_takes_few_operations_and_none_reads_a_value_back() -> None:
+    """As many for any number of images, since a GPU's small kernels cost what it takes to start them."""
+    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
+    counts = []
+    for count in (60, 60, 240):  # the first makes the table of weights, too
+        with Operations() as taken:
+            augment.one_view(unit(images_u8(0, count, 32, 32)), draws(config, count, size=(32, 32)), image_size=32)
+        counts.append(len(taken.names))
+        assert not {"_local_scalar_dense", "nonzero", "equal", "is_nonzero"} & set(taken.names)
+    assert counts[1] == counts[2] < 400  # a third are views of memory
 
 
 # Draws

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config import JITTER_OPERATIONS
 from trainables.distributed import to_device
 from trainables.draws import ViewDraws
 
@@ -23,11 +22,16 @@ EVALUATION_CROP = 0.875
 LUMA = (0.2989, 0.5870, 0.1140)
 CUBIC = -0.5  # Keys' kernel as in TensorFlow; PyTorch's bicubic has -0.75
 TABLE_STEPS = 1024  # TensorFlow reads bicubic weights from a table with so many steps a pixel
+TINY = 1e-30
+"""In place of a spread of 0 that is divided by."""
 
 
 def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> tuple[Tensor, Tensor]:
     """Return two independent views (N, C, image_size, image_size) float32 in [0, 1] of (N, C, H, W) uint8 images."""
-    return one_view(images_u8, draws[0], image_size=image_size), one_view(images_u8, draws[1], image_size=image_size)
+    # Both at once: a GPU runs a small kernel in less time than it takes to be told of it.
+    both = one_view(images_u8.repeat(2, 1, 1, 1), draws[0].joined(draws[1]), image_size=image_size)
+    first, second = both.chunk(2)
+    return first, second
 
 
 def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
@@ -40,9 +44,8 @@ def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
         if kernel is not None:
             return kernel(images, draws, image_size=image_size)
         images = unit_interval(images)
-    view = crop_and_resize(images, draws.boxes, image_size)
-    view = _where(draws.flip, view, lambda chosen: chosen.flip(-1))
-    view = _where(draws.vertical_flip, view, lambda chosen: chosen.flip(-2))
+    mirrored = np.stack([draws.vertical_flip, draws.flip], axis=1)
+    view = crop_and_resize(images, draws.boxes, image_size, mirrored)
     view = quarter_turns(view, draws.quarter_turns)
     view = jitter_colours(view, draws.factors, draws.order, draws.jitter)
     view = _where(draws.grayscale, view, grayscale).clamp(0.0, 1.0)
@@ -97,9 +100,9 @@ def evaluation_view(images_u8: Tensor, *, image_size: int) -> Tensor:
 def evaluation_matrices(size: tuple[int, int], image_size: int) -> tuple[Tensor, Tensor]:
     """Return (image_size, H) and (image_size, W) whose products with an image of (H, W) are its evaluation view."""
     top, left, height, width = _evaluation_box(size, image_size) or (0, 0, *size)
-    rows = _bicubic_weights(np.array([top]), np.array([height]), image_size, size[0])
-    columns = _bicubic_weights(np.array([left]), np.array([width]), image_size, size[1])
-    return rows[0], columns[0]
+    numbers = torch.tensor([[top, left], [height, width], [height / image_size, width / image_size], [0, 0]]).double()
+    rows, columns = _bicubic_weights(numbers, image_size, max(size), torch.float64)
+    return rows[:, : size[0]], columns[:, : size[1]]
 
 
 def _evaluation_box(size: tuple[int, int], image_size: int) -> tuple[int, int, int, int] | None:
@@ -127,35 +130,49 @@ def _central(height: int, width: int) -> tuple[int, int]:
     return side, side
 
 
-def crop_and_resize(images: Tensor, boxes: NDArray[np.int64], image_size: int) -> Tensor:
+def crop_and_resize(
+    images: Tensor, boxes: NDArray[np.int64], image_size: int, mirrored: NDArray[np.bool_] | None = None
+) -> Tensor:
     """Crop (N, 4) boxes and resize them by bicubic interpolation, (N, C, image_size, image_size), not clipped.
 
-    Half-pixel centres, no antialias, weights renormalised at the crop's border; distances are rounded to 1/1024 as
-    TensorFlow's table does (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices,
-    one an image.
+    `mirrored` (N, 2) says whose result is turned upside down, and whose left becomes right. Half-pixel centres, no
+    antialias, weights renormalised at the crop's border; distances are rounded to 1/1024 as TensorFlow's table does
+    (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices, one an image.
     """
-    height, width = images.shape[-2:]
-    rows = to_device(_bicubic_weights(boxes[:, 0], boxes[:, 2], image_size, height).to(images.dtype), images.device)
-    columns = to_device(_bicubic_weights(boxes[:, 1], boxes[:, 3], image_size, width).to(images.dtype), images.device)
-    return rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT
+    count, (height, width) = len(boxes), images.shape[-2:]
+    starts, lengths = boxes.T.reshape(2, 2 * count)  # rows of all images, then columns
+    mirrors = np.zeros(2 * count) if mirrored is None else mirrored.T.reshape(-1)
+    numbers = to_device(np.stack([starts, lengths, lengths / image_size, mirrors]), images.device)
+    weights = _bicubic_weights(numbers, image_size, max(height, width), images.dtype)
+    rows, columns = weights[:count, None, :, :height], weights[count:, None, :, :width]
+    return rows @ images @ columns.mT
 
 
-def _bicubic_weights(start: NDArray[np.int64], length: NDArray[np.int64], output: int, source: int) -> Tensor:
-    """Return (N, output, source) float64 weights that resize source[start : start + length] to `output` pixels."""
-    centres = (np.arange(output) + 0.5) * (length[:, None] / output) - 0.5
-    floor = np.floor(centres)
-    fraction = np.rint((centres - floor) * TABLE_STEPS) / TABLE_STEPS
-    taps = floor[:, :, None] + np.arange(-1, 3)
-    inside = (taps >= 0) & (taps < length[:, None, None])
-    weights = np.where(inside, _cubic(np.abs(fraction[:, :, None] - np.arange(-1, 3))), 0.0)
-    weights /= weights.sum(axis=2, keepdims=True)
-    columns = (np.clip(taps, 0, length[:, None, None] - 1) + start[:, None, None]).astype(np.int64)
-    matrix = np.zeros((len(start), output, source))
-    image, row = np.ogrid[: len(start), :output]
-    for tap in range(4):
-        # A tap outside the crop carries weight 0, so adding it at the clipped column changes nothing.
-        matrix[image, row, columns[:, :, tap]] += weights[:, :, tap]
-    return torch.from_numpy(matrix)
+def _bicubic_weights(numbers: Tensor, output: int, source: int, dtype: torch.dtype) -> Tensor:
+    """Return (N, output, source) weights that resize source[start : start + length] to `output` pixels.
+
+    `numbers` (4, N) float64: start, length, length / output, and 1 where the output is mirrored, else 0.
+    """
+    device = numbers.device
+    start, length, step, mirrored = numbers[..., None].unbind()
+    places = torch.arange(output, dtype=torch.float64, device=device)
+    centres = (torch.where(mirrored > 0, places.flip(0), places) + 0.5) * step - 0.5
+    floor = centres.floor()
+    weights = _table(device)[((centres - floor) * TABLE_STEPS).round().long()]
+    taps = floor[..., None] + torch.arange(-1, 3, device=device)
+    weights = weights * ((taps >= 0) & (taps < length[..., None]))
+    weights = weights / weights.sum(-1, keepdim=True)
+    columns = torch.minimum(taps.clamp_min(0), length[..., None] - 1) + start[..., None]
+    matrix = torch.zeros(*centres.shape, source, dtype=dtype, device=device)
+    # A tap outside the crop carries weight 0, so adding it at the clipped column changes nothing, in whatever order.
+    return matrix.scatter_add_(2, columns.long(), weights.to(dtype))
+
+
+@cache
+def _table(device: torch.device) -> Tensor:
+    """Return the weights (TABLE_STEPS + 1, 4) float64 of four taps, by how far the centre is from the second."""
+    fractions = np.arange(TABLE_STEPS + 1)[:, None] / TABLE_STEPS
+    return to_device(_cubic(np.abs(fractions - np.arange(-1, 3))), device)
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,17 +184,42 @@ def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 def jitter_colours(
     images: Tensor, factors: NDArray[np.float64], order: NDArray[np.int64], chosen: NDArray[np.bool_]
 ) -> Tensor:
-    """Apply the four operations to the chosen images in each one's own order, clipping to [0, 1] after each."""
-    images = images.clone()
+    """Apply the four operations to the chosen images in each one's own order, clipping to [0, 1] after each.
+
+    At each of the four places images are brought into the order of their operation there, so that those of one
+    operation lie side by side.
+    """
+    members = np.flatnonzero(chosen)
+    if len(members) == 0:
+        return images
+    arranged = np.argsort(order[members], axis=0, kind="stable")  # (n, 4): who comes where, at each place
+    operations = np.take_along_axis(order[members], arranged, axis=0)
+    amounts = factors[members[arranged], operations]  # of -1, no operation, whatever
+    column = to_device(torch.from_numpy(amounts.T.copy()).to(images.dtype), images.device)[..., None, None, None]
+    moves = to_device(_moves(members, arranged), images.device)
+    current = images
     for place in range(4):
-        for operation, name in enumerate(JITTER_OPERATIONS):
-            numbers = np.flatnonzero(chosen & (order[:, place] == operation))
-            if len(numbers) == 0:
-                continue
-            index = to_device(numbers, images.device)
-            changed = _OPERATIONS[name](images[index], _column(factors[numbers, operation], images.device))
-            images.index_copy_(0, index, changed.clamp(0.0, 1.0))
-    return images
+        current = current[moves[place]]
+        counts = np.bincount(operations[:, place] + 1, minlength=5).tolist()
+        groups = zip(_OPERATIONS, torch.split(current, counts), torch.split(column[place], counts), strict=True)
+        current = torch.cat(
+            [
+                part if change is None else change(part, factor).clamp(0.0, 1.0)
+                for change, part, factor in groups
+                if len(part)  # images of other than three channels have no hue
+            ]
+        )
+    return images.index_copy(0, moves[4], current)
+
+
+def _moves(members: NDArray[np.int64], arranged: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (5, n): where each image comes from, at the first place and from each to the next; at last where it goes.
+
+    `members` are the numbers (n,) of the images, `arranged` (n, 4) their order at each place.
+    """
+    before = np.argsort(arranged, axis=0)  # (n, 4): where each one stands at a place
+    between = [before[arranged[:, place + 1], place] for place in range(3)]
+    return np.stack([members[arranged[:, 0]], *between, members[arranged[:, 3]]])
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -188,51 +230,39 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Stretch about each channel's mean over the image; factor (N, 1, 1, 1)."""
     mean = images.mean(dim=(2, 3), keepdim=True)
-    return (images - mean) * factor + mean
+    return torch.addcmul(mean, images - mean, factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply S of HSV and clip it to [0, 1]; factor (N, 1, 1, 1)."""
-    hue, saturation, value = _to_hsv(images)
-    return _from_hsv(hue, (saturation * factor.squeeze(1)).clamp(0.0, 1.0), value)
+    """Multiply S of HSV and clip it to [0, 1]; factor (N, 1, 1, 1), not negative.
+
+    With hue and value kept, each channel's distance from the largest one is multiplied. S = spread / value stays at
+    most 1, so the factor at most value / spread.
+    """
+    value = images.amax(1, keepdim=True)
+    spread = value - images.amin(1, keepdim=True)
+    factor = torch.minimum(value / spread.clamp_min(TINY), factor).clamp_min(0.0)
+    return torch.addcmul(value, images - value, factor)
 
 
 def adjust_hue(images: Tensor, offset: Tensor) -> Tensor:
-    """Turn H of HSV; offset (N, 1, 1, 1) in turns of the full circle."""
-    hue, saturation, value = _to_hsv(images)
-    return _from_hsv((hue + offset.squeeze(1)) % 1.0, saturation, value)
+    """Turn H of HSV; offset (N, 1, 1, 1) in turns of the full circle.
+
+    Value and spread are kept; each channel falls off linearly with the hue's distance from its own.
+    """
+    value, largest = images.max(1, keepdim=True)
+    spread = value - images.amin(1, keepdim=True)
+    others = images.roll(-1, 1) - images.roll(-2, 1)  # green - blue, blue - red, red - green
+    sixths = others.gather(1, largest) / spread.clamp_min(TINY)
+    sixths = torch.add(sixths, largest, alpha=2)
+    beginnings = torch.arange(5, 0, -2, device=images.device).view(1, 3, 1, 1)  # of red, green, blue, in sixths
+    turned = (sixths + (6.0 * offset + beginnings)) % 6.0
+    share = torch.minimum(turned, 4.0 - turned).clamp(0.0, 1.0)
+    return torch.addcmul(value, spread, share, value=-1.0)
 
 
-_OPERATIONS = {
-    "brightness": adjust_brightness,
-    "contrast": adjust_contrast,
-    "saturation": adjust_saturation,
-    "hue": adjust_hue,
-}
-
-
-def _to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return hue in turns, saturation and value, each (N, H, W)."""
-    red, green, blue = images.unbind(1)
-    value, largest = images.max(dim=1)
-    spread = value - images.amin(dim=1)
-    safe = torch.where(spread > 0, spread, torch.ones_like(spread))
-    sector = torch.where(
-        largest == 0,
-        (green - blue) / safe,
-        torch.where(largest == 1, (blue - red) / safe + 2, (red - green) / safe + 4),
-    )
-    hue = torch.where(spread > 0, sector / 6.0, torch.zeros_like(sector)) % 1.0
-    saturation = torch.where(value > 0, spread / torch.where(value > 0, value, torch.ones_like(value)), value * 0.0)
-    return hue, saturation, value
-
-
-def _from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """Return (N, 3, H, W); each channel falls off linearly with the hue's distance from its own."""
-    turns = hue * 6.0
-    red, green, blue = (turns - 3.0).abs() - 1.0, 2.0 - (turns - 2.0).abs(), 2.0 - (turns - 4.0).abs()
-    colours = torch.stack([red, green, blue], dim=1).clamp(0.0, 1.0)
-    return ((colours - 1.0) * saturation.unsqueeze(1) + 1.0) * value.unsqueeze(1)
+_OPERATIONS = (None, adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+"""No operation, -1 in the draws, then those of JITTER_OPERATIONS in their order."""
 
 
 def grayscale(images: Tensor) -> Tensor:
@@ -243,19 +273,20 @@ def grayscale(images: Tensor) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Tensor:
-    """Blur each image with its own sigma (N,), 2 * radius + 1 taps in each direction, zero padding."""
-    taps = np.arange(-radius, radius + 1)
+    """Blur each image with its own sigma (N,), 2 * radius + 1 taps in each direction, zero padding.
+
+    Two products with banded (H, H) and (W, W) matrices, one an image.
+    """
+    taps = np.arange(radius + 1)
     weights = np.exp(-(taps**2) / (2.0 * sigma[:, None] ** 2))
-    kernel = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).to(images.dtype)
-    kernel = to_device(kernel, images.device).view(len(images), 1, 1, 1, -1)
-    for axis in (2, 3):
-        padded = torch.nn.functional.pad(images, (0, 0, radius, radius) if axis == 2 else (radius, radius))
-        size = images.shape[axis]
-        images = torch.stack([padded.narrow(axis, tap, size) for tap in range(len(taps))], dim=-1).mul(kernel).sum(-1)
-    return images
+    weights /= weights[:, :1] + 2.0 * weights[:, 1:].sum(axis=1, keepdims=True)
+    beyond = np.zeros((len(sigma), 1))
+    device_weights = to_device(torch.from_numpy(np.hstack([weights, beyond])).to(images.dtype), images.device)
+    down, across = (_bands(device_weights, size) for size in images.shape[-2:])
+    return down.unsqueeze(1) @ images @ across.unsqueeze(1)
 
 
-def _column(values: NDArray[np.float64], device: torch.device) -> Tensor:
-    """Return one number an image as (N, 1, 1, 1) on the device, of torch's default dtype."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values)).to(torch.get_default_dtype())
-    return to_device(tensor, device).view(-1, 1, 1, 1)
+def _bands(weights: Tensor, size: int) -> Tensor:
+    """Return symmetric matrices (N, size, size) of each image's weights (N, k) by distance, the last for all beyond."""
+    places = torch.arange(size, device=weights.device)
+    return weights[:, (places[:, None] - places).abs().clamp_max(weights.shape[1] - 1)]

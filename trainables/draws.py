@@ -54,6 +54,11 @@ class ViewDraws:
         """Return the parameters of some of the images."""
         return type(self)(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
+    def joined(self, other: Self) -> Self:
+        """Return these images' parameters and then the others'."""
+        names = [field.name for field in fields(self)]
+        return type(self)(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+
 
 def draw_view(config: SimCLRConfig, stream: Stream, step: int, count: int, *, height: int, width: int) -> ViewDraws:
     """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step)."""

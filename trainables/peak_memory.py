@@ -123,8 +123,7 @@ class _Worker:
         ledger = self.ledger
         view = FLOAT * self.share * self.model.image
         pair = self.views > self.share
-        with ledger.borrow(*([view] if pair else [])):
-            self._make_views(self.share)  # the second view, beside the first
+        self._make_views(self.views)  # both at once
         with ledger.borrow(view, *([view, 2 * view] if pair else [])):  # both views, and both in one batch
             # Autocast's copies of weights and views, for the backward pass.
             halves = [HALF * size for size in self.sizes] + [HALF * self.views * self.model.image]
@@ -150,16 +149,17 @@ class _Worker:
 
     def _make_plainly(self, count: int, view: float) -> None:
         config, ledger, channels = self.config, self.ledger, self.images.channels
-        matrix = count * config.image_size * self.side
-        # The second of the two resizing matrices, made in float64; then both, and images resized one way.
-        ledger.touch(FLOAT * matrix, DOUBLE * matrix, DOUBLE * matrix, FLOAT * matrix)
-        ledger.touch(FLOAT * matrix, FLOAT * matrix, FLOAT * matrix * channels, view)
-        radius = config.image_size // 10 // 2
-        chosen = config.blur_probability * view
-        if radius and chosen:
-            taps = 2 * radius + 1
-            # The chosen images, padded, shifted by each tap, weighted.
-            ledger.touch(view, chosen, chosen, taps * chosen, taps * chosen)
+        matrix = FLOAT * count * config.image_size * self.side
+        # Both resizing matrices; the second one spread over the channels, beside what it is multiplied with.
+        ledger.touch(2 * matrix, channels * matrix, channels * matrix, view)
+        # Those of one place in the order, in the order of the next, and a quarter's passes through hue and value.
+        jittered = config.jitter_probability * view
+        ledger.touch(view, jittered, jittered, jittered)
+        if config.image_size // 10 // 2:
+            chosen = config.blur_probability * view
+            band = chosen / channels
+            # The chosen images, blurred one way and both ways; both banded matrices, one spread over the channels.
+            ledger.touch(view, chosen, chosen, chosen, 2 * band, channels * band)
 
     def _forward(self) -> None:
         """Leave what the backward pass needs: of what it computes again the input, of everything else the inside."""
