@@ -135,3 +135,13 @@ def test_stored_images_take_the_kernel_and_without_numba_the_plain_way(monkeypat
         monkeypatch.undo()
         augment._kernel.cache_clear()
     assert torch.equal(plain, augment.one_view(augment.unit_interval(pictures), drawn, image_size=64))
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*, cache: bool = False, **options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba.njit(**options)
+
+    monkeypatch.setattr(fused_views, "njit", refusing)
+    assert fused_views.compiled(lambda number: number + 1)(2) == 3

@@ -4,7 +4,9 @@ An image's crop, colours and blur stay in the core's cache from its bytes to the
 the plain version but for rounding, and the same whichever thread or rank makes a view. Needs numba.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,14 @@ TINY = np.float32(1e-30)
 ROWS_AT_ONCE = 16
 """Of a blur, so that its buffers stay in the innermost cache."""
 
-compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called, and keep that beside this file or in the person's cache."""
+    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # neither can be written to
+        return njit(**options)(function)  # type: ignore[no-any-return]
 
 
 def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
