@@ -11,9 +11,9 @@ help:
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
 	@echo "make lint        ruff and mypy"
-	@echo "make bench       how fast all of it is beside its goals, into docs/performance.json (15 minutes)"
-	@echo "make bench-check a minute's look at whether something fell far behind"
-	@echo "make bench-gpu   the same of a training step on this machine's GPU (9 minutes)"
+	@echo "make bench       how fast all of it is beside its goals, into docs/performance.json"
+	@echo "make bench-check a short look at whether something fell far behind"
+	@echo "make bench-gpu   the same of a training step on this machine's GPU"
 	@echo "make clean       remove .venv, caches and .sweep (all results of this folder)"
 
 $(INSTALLED): pyproject.toml constraints.txt

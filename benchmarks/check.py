@@ -1,4 +1,4 @@
-"""A minute's look at whether something fell far behind: `make bench-check`, exit code 1 where it did.
+"""A short look at whether something fell far behind: `make bench-check`, exit code 1 where it did.
 
 The rows are small ones of `make bench` with torchvision for lightly, in one thread, as several that wait for each other
 suffer most from what else a machine does. Limits lie far beyond the goals for the same reason.

@@ -1,4 +1,4 @@
-"""How fast trials are on a GPU: `make bench-gpu`, under nine minutes on an H100.
+"""How fast trials are on a GPU: `make bench-gpu`.
 
     python -m benchmarks.gpu                      # needs torch, torchvision, numpy, pyarrow and pydantic, no more
     python -m benchmarks.gpu --minutes 3 --only resnet50

@@ -1,6 +1,6 @@
 """How fast trials are, as ratios of two things that were measured in turns of one run on one machine.
 
-    make bench                                            # installs what it needs; a quarter of an hour on 2 cores
+    make bench                                            # installs what it needs
     python -m benchmarks.speed --only views               # the rows whose name holds this text
     python -m benchmarks.speed --json docs/performance.json --plot docs
     python -m benchmarks.speed --show docs/performance.json --plot docs     # an earlier run, drawn and printed again
