@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from trainables.batch_norm import GlobalBatchNorm, computed_again
+from trainables.distributed import slice_of
 from trainables.randomness import Stream, normal
-from trainables.segments import STEM_PARTS
+from trainables.segments import stem_parts
 
 CUT_STD = 0.87962566103423978
 """What cutting a normal at two sigmas leaves of its deviation; TensorFlow's variance scaling divides by it."""
@@ -102,8 +103,8 @@ class Encoder(nn.Module):
 
     def _parts(self) -> list[slice]:
         width = self.conv1.out_channels
-        size = math.ceil(width / STEM_PARTS)
-        return [slice(start, min(start + size, width)) for start in range(0, width, size)]
+        count = stem_parts(width)
+        return [slice_of(number, count, width) for number in range(count)]
 
     def _stem_part(self, images: Tensor, channels: slice) -> Tensor:
         """Return some channels of the stem's maps."""

@@ -33,14 +33,13 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def memory_layout(precision: Precision, device: torch.device, width: int) -> torch.memory_format:
-    """Return how the maps of an encoder of so many first channels lie in memory: channels last where it is faster.
+def memory_layout(precision: Precision, device: torch.device) -> torch.memory_format:
+    """Return how maps lie in memory: channels last where that is faster and safe.
 
     In bf16 on a CPU with AVX-512 a step is 1.2 to 2 times as fast so. In float32 little is gained there, and on a CPU
-    without AVX-512 narrow convolutions corrupted memory (docs/experiments.md). Of other than whole eights of channels
-    kernels for some of them round otherwise than for all, and activations computed again would not be the same.
+    without AVX-512 narrow convolutions corrupted memory (docs/experiments.md).
     """
-    on_wide_cpu = precision == "bf16" and width % 8 == 0 and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    on_wide_cpu = precision == "bf16" and torch.backends.cpu.get_cpu_capability() == "AVX512"
     return torch.channels_last if device.type == "cuda" or on_wide_cpu else torch.contiguous_format
 
 

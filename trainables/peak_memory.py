@@ -13,7 +13,7 @@ from functools import cache
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.footprint import Block, Footprint, Layer, footprint
 from trainables.memory_ledger import Device, Ledger
-from trainables.segments import STEM_PARTS, segments
+from trainables.segments import segments, stem_parts
 
 FLOAT, DOUBLE, HALF = 4, 8, 2
 INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate": 1.0, "weight_decay": 0.0}
@@ -95,7 +95,7 @@ class _Worker:
         self.side = images.side or config.image_size
         self.sizes = [layer.weights for layer in self.model.layers] + [self.model.features * images.classes]
         """Of the weights; those of batch norm are too few to count."""
-        self.recompute, parts = recompute, STEM_PARTS if recompute else 1
+        self.recompute, parts = recompute, stem_parts(self.model.stem.channels) if recompute else 1
         self.stem, self.pooled = self.model.stem.part(parts), self.model.pooled / parts
         """What is held of the stem at once."""
         self.segments, self.rest = [], self.model.blocks

@@ -12,9 +12,17 @@ from functools import cache
 
 from trainables.footprint import Block, Footprint
 
-STEM_PARTS = 4
+MOST_STEM_PARTS = 4
 SLACK = 1.05
 """Of the least memory that there could be: so much more may be held, if less is then computed again."""
+
+
+def stem_parts(channels: int) -> int:
+    """Return in how many parts a stem of so many channels is computed again.
+
+    No part has one channel, if there are more: it would lie in memory in either order, and other kernels take it.
+    """
+    return max(1, min(MOST_STEM_PARTS, channels // 2))
 
 
 @cache
@@ -62,6 +70,6 @@ def _inside(blocks: Sequence[Block]) -> int:
 
 def _stem(model: Footprint) -> int:
     """Return the most that the stem takes: the gradient of its output, and one part with its gradients."""
-    part = model.stem.part(STEM_PARTS)
-    pooled = 3 * model.pooled // STEM_PARTS
+    count = stem_parts(model.stem.channels)
+    part, pooled = model.stem.part(count), 3 * model.pooled // count
     return (model.pooled or model.stem.outputs) + part.kept + pooled + 2 * part.outputs

@@ -107,7 +107,7 @@ class Trial:
         self.epoch = 0
         self.records: list[EpochRecord] = []
         self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
-        self.layout = memory_layout(config.precision, device, round(64 * config.width_factor))
+        self.layout = memory_layout(config.precision, device)
         normalise = Normalise(*self.data.channel_moments(device)) if config.normalisation == "train" else None
         if config.encoder in UNTRAINABLE:
             features = Colours() if config.encoder == "colours" else nn.Flatten()
