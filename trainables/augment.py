@@ -6,7 +6,6 @@ for hue, saturation and grayscale, which mean nothing elsewhere. Nothing here re
 CPU with numba a compiled kernel makes the same views in a fraction of the time (fused_views.py).
 """
 
-import importlib.util
 from collections.abc import Callable
 from functools import cache, partial
 
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.compiled import available
 from trainables.distributed import to_device
 from trainables.draws import ViewDraws
 
@@ -40,9 +40,10 @@ def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     Stored ones are uint8 or uint16; float32 on the CPU, by the kernel.
     """
     if not images.is_floating_point():
-        kernel = _kernel() if images.device.type == "cpu" and torch.get_default_dtype() == torch.float32 else None
-        if kernel is not None:
-            return kernel(images, draws, image_size=image_size)
+        if available() and images.device.type == "cpu" and torch.get_default_dtype() == torch.float32:
+            from trainables import fused_views
+
+            return fused_views.view(images, draws, image_size=image_size)
         images = unit_interval(images)
     mirrored = np.stack([draws.vertical_flip, draws.flip], axis=1)
     view = crop_and_resize(images, draws.boxes, image_size, mirrored)
@@ -55,16 +56,6 @@ def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     return _where(
         draws.blur, view, lambda chosen: gaussian_blur(chosen, draws.sigma[draws.blur], radius).clamp(0.0, 1.0)
     )
-
-
-@cache
-def _kernel() -> Callable[..., Tensor] | None:
-    """Return the compiled kernel, or None where numba isn't installed."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    from trainables.fused_views import view
-
-    return view
 
 
 def _where(mask: NDArray[np.bool_], images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:

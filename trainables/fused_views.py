@@ -4,17 +4,13 @@ An image's crop, colours and blur stay in the core's cache from its bytes to the
 the plain version but for rounding, and the same whichever thread or rank makes a view. Needs numba.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.augment import CUBIC, LUMA, TABLE_STEPS
+from trainables.compiled import compiled, in_threads
 from trainables.config import JITTER_OPERATIONS
 from trainables.draws import ViewDraws
 
@@ -22,15 +18,6 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER_OPERATIONS))
 TINY = np.float32(1e-30)
 ROWS_AT_ONCE = 16
 """Of a blur, so that its buffers stay in the innermost cache."""
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function when it is first called, and keep that beside this file or in the person's cache."""
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither can be written to
-        return njit(**options)(function)  # type: ignore[no-any-return]
 
 
 def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
@@ -47,11 +34,7 @@ def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     def make(number: int) -> None:
         _make_views(pixels, *arguments, image_size // 10 // 2, bounds[number], bounds[number + 1], found.numpy())
 
-    if threads == 1:
-        make(0)
-        return found
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(make, range(threads)))
+    in_threads(make, range(threads))
     return found
 
 
@@ -67,7 +50,7 @@ def _arguments(draws: ViewDraws) -> tuple[NDArray[np.generic], ...]:
     return tuple(np.ascontiguousarray(argument) for argument in arguments)  # numba compiles anew for other layouts
 
 
-@compiled
+@compiled()
 def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radius, start, stop, views):
     """Make the views of images `start` to `stop` (exclusive)."""
     _, height, width, channels = pixels.shape
@@ -102,7 +85,7 @@ def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radiu
             _blur(image, sigma[number], padded, blurred, result)
 
 
-@compiled
+@compiled()
 def _taps(length, mirrored, weights, places):
     """Fill in (size, 4) weights and places of the pixels that each pixel of the view is made of (augment.py)."""
     size = len(weights)
@@ -122,7 +105,7 @@ def _taps(length, mirrored, weights, places):
             weights[row, tap] /= total
 
 
-@compiled
+@compiled()
 def _cubic(distance):
     if distance <= 1.0:
         return ((CUBIC + 2.0) * distance - (CUBIC + 3.0)) * distance**2 + 1.0
@@ -131,7 +114,7 @@ def _cubic(distance):
     return 0.0
 
 
-@compiled
+@compiled()
 def _turn(pixels, channel, top, left, height, width, scale, turned):
     """Copy a channel of the crop, x before y, so that resizing in x goes along y, where pixels lie side by side."""
     for first in range(0, height, ROWS_AT_ONCE):
@@ -142,7 +125,7 @@ def _turn(pixels, channel, top, left, height, width, scale, turned):
                 row[y] = np.float32(pixels[top + y, left + x, channel]) * scale
 
 
-@compiled
+@compiled()
 def _resize_rows(source, weights, places, width, out):
     """Make each row of `out` of four rows of the source."""
     for number in range(len(weights)):
@@ -154,7 +137,7 @@ def _resize_rows(source, weights, places, width, out):
             row[x] = a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
 
 
-@compiled
+@compiled()
 def _transpose(source, width, out):
     for y in range(width):
         row = out[y]
@@ -162,7 +145,7 @@ def _transpose(source, width, out):
             row[x] = source[x, y]
 
 
-@compiled
+@compiled()
 def _quarter_turn(image, scratch):
     """Turn a square counter-clockwise."""
     size = len(image)
@@ -172,7 +155,7 @@ def _quarter_turn(image, scratch):
             image[y, x] = scratch[x, size - 1 - y]
 
 
-@compiled
+@compiled()
 def _jitter(image, order, factors):
     """Apply the operations in their order, clipping after each."""
     for place in range(4):
@@ -187,14 +170,14 @@ def _jitter(image, order, factors):
             _hue(image, factors[HUE])
 
 
-@compiled
+@compiled()
 def _brightness(image, factor):
     flat = image.reshape(-1)
     for number in range(len(flat)):
         flat[number] = min(max(flat[number] * factor, np.float32(0.0)), np.float32(1.0))
 
 
-@compiled
+@compiled()
 def _contrast(image, factor):
     for channel in range(len(image)):
         flat = image[channel].reshape(-1)
@@ -206,7 +189,7 @@ def _contrast(image, factor):
             flat[number] = min(max((flat[number] - mean) * factor + mean, np.float32(0.0)), np.float32(1.0))
 
 
-@compiled
+@compiled()
 def _saturation(image, factor):
     """Multiply S of HSV: with hue and value kept, each channel's distance from the largest one is multiplied.
 
@@ -223,7 +206,7 @@ def _saturation(image, factor):
         blue[number] = min(max(value - (value - b) * wider, np.float32(0.0)), np.float32(1.0))
 
 
-@compiled
+@compiled()
 def _hue(image, offset):
     """Turn H of HSV by `offset` turns, value and spread of the channels kept."""
     red, green, blue = image[0].reshape(-1), image[1].reshape(-1), image[2].reshape(-1)
@@ -247,13 +230,13 @@ def _hue(image, offset):
         blue[number] = _channel(value, spread, two - abs(sixths - four))
 
 
-@compiled
+@compiled()
 def _channel(value, spread, share):
     share = min(max(share, np.float32(0.0)), np.float32(1.0))
     return min(max(value - (np.float32(1.0) - share) * spread, np.float32(0.0)), np.float32(1.0))
 
 
-@compiled
+@compiled()
 def _drop_colours(image):
     red, green, blue = image[0].reshape(-1), image[1].reshape(-1), image[2].reshape(-1)
     for number in range(len(red)):
@@ -262,14 +245,14 @@ def _drop_colours(image):
         red[number] = green[number] = blue[number] = luma
 
 
-@compiled
+@compiled()
 def _clip(image):
     flat = image.reshape(-1)
     for number in range(len(flat)):
         flat[number] = min(max(flat[number], np.float32(0.0)), np.float32(1.0))
 
 
-@compiled
+@compiled()
 def _blur(image, sigma, padded, blurred, result):
     """Blur by 2 * radius + 1 taps in y, then in x, with zeros around, and clip.
 
@@ -299,7 +282,7 @@ def _blur(image, sigma, padded, blurred, result):
                 row[x] = min(max(source[x], np.float32(0.0)), np.float32(1.0))
 
 
-@compiled
+@compiled()
 def _sum_taps(source, weights, step, start, count, out):
     """Write out[i] = sum over taps k of weights[|k|] * source[i + (k + radius) * step], three pairs of taps a pass."""
     radius = len(weights) - 1

@@ -1,0 +1,46 @@
+"""Functions that numba compiles for the CPU. Only where it is installed is there something to call."""
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@cache
+def available() -> bool:
+    """Return whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def compiled(*fastmath: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function when it is first called, and keep that beside its file or in the person's cache.
+
+    `fastmath` names what LLVM may take for granted of floating point numbers; nothing named: everything.
+    """
+    from numba import njit
+
+    options: dict[str, Any] = {"nogil": True, "fastmath": set(fastmath) or True, "error_model": "numpy"}
+
+    def compile_when_called(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        except RuntimeError:  # neither can be written to
+            return njit(**options)(function)  # type: ignore[no-any-return]
+
+    return compile_when_called
+
+
+def in_threads(work: Callable[[T], None], parts: Iterable[T]) -> None:
+    """Work on every part in a thread of its own; the first error that one raised comes out."""
+    first, *others = parts
+    if not others:
+        work(first)
+        return
+    with ThreadPoolExecutor(len(others)) as pool:
+        working = [pool.submit(work, part) for part in others]
+        work(first)
+        for each in working:
+            each.result()
