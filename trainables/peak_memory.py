@@ -293,9 +293,10 @@ class _Worker:
         """Batch norm, then convolution: leave the input's gradient for the output's, or beside it with `keep`."""
         ledger, out, inputs = self.ledger, self._map(layer.outputs), self._map(layer.inputs)
         if self.workers > 1:
-            # Global batch norm's centred input, which becomes the gradient, and a product; bf16 is widened first.
-            wide = FLOAT * self.views * layer.outputs
-            ledger.touch(wide, wide, *([wide] if self.item == HALF else []))
+            # Global batch norm widens bf16; without the CPU's kernels it also centres and multiplies.
+            widened = 2 if self.item == HALF else 0
+            made = 2 if self.device == "cuda" else widened // 2
+            ledger.touch(*[FLOAT * self.views * layer.outputs] * (widened + made))
         ledger.take(out)
         ledger.give(out, *([] if keep else [out]))  # batch norm's input, and the gradient behind it
         if self._unfolds:
