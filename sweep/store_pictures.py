@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.augment import evaluation_view, two_views
+from trainables.augment import evaluation_view, joined_views
 from trainables.config import SimCLRConfig
 from trainables.data.nomenclature import RGB_BANDS
 from trainables.data.store import ImageStore
@@ -42,7 +42,7 @@ class StorePictures:
             draw_view(self.config, Stream.VIEW_A, 0, count, height=height, width=width),
             draw_view(self.config, Stream.VIEW_B, 0, count, height=height, width=width),
         )
-        return self._colours(torch.cat(two_views(images, draws, image_size=self.config.image_size)))
+        return self._colours(joined_views(images, draws, image_size=self.config.image_size))
 
     def _colours(self, images: torch.Tensor) -> Pictures:
         """Return red, green and blue of (N, C, H, W)."""

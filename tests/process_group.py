@@ -14,7 +14,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-multiprocessing.set_forkserver_preload(["pytest", "trainables.simclr"])
+from trainables.compiled import available
+
+multiprocessing.set_forkserver_preload(
+    ["pytest", "trainables.simclr", *(["trainables.fused_views", "trainables.fused_lars"] if available() else [])]
+)
 
 
 @contextmanager

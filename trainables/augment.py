@@ -28,10 +28,14 @@ TINY = 1e-30
 
 def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> tuple[Tensor, Tensor]:
     """Return two independent views (N, C, image_size, image_size) float32 in [0, 1] of (N, C, H, W) uint8 images."""
-    # Both at once: a GPU runs a small kernel in less time than it takes to be told of it.
-    both = one_view(images_u8.repeat(2, 1, 1, 1), draws[0].joined(draws[1]), image_size=image_size)
-    first, second = both.chunk(2)
+    first, second = joined_views(images_u8, draws, image_size=image_size).chunk(2)
     return first, second
+
+
+def joined_views(images: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> Tensor:
+    """Return both views in one batch (2N, C, image_size, image_size): the first of every image, then the second."""
+    # Made at once: a GPU runs a small kernel in less time than it takes to be told of it.
+    return one_view(images.repeat(2, 1, 1, 1), draws[0].joined(draws[1]), image_size=image_size)
 
 
 def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import metric_names as names
-from trainables.augment import one_view, two_views
+from trainables.augment import joined_views, one_view
 from trainables.config import SimCLRConfig
 from trainables.distributed import gather_with_gradient, sum_over_ranks, world_size
 from trainables.draws import ViewDraws
@@ -49,7 +49,7 @@ class Contrastive:
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return (2n, C, s, s): the first view of every image, then the second."""
-        return torch.cat(two_views(images, draws, image_size=self._config.image_size))
+        return joined_views(images, draws, image_size=self._config.image_size)
 
     def loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
         """Return as `Objective`: contrastive loss, accuracy and entropy, the probe's loss and accuracy."""

@@ -121,15 +121,13 @@ class _Worker:
     def step(self) -> None:
         """Follow one step after the first, which has no gradients of a step before."""
         ledger = self.ledger
-        view = FLOAT * self.share * self.model.image
-        pair = self.views > self.share
-        self._make_views(self.views)  # both at once
-        with ledger.borrow(view, *([view, 2 * view] if pair else [])):  # both views, and both in one batch
+        self._make_views(self.views)
+        with ledger.borrow(FLOAT * self.views * self.model.image):
             # Autocast's copies of weights and views, for the backward pass.
             halves = [HALF * size for size in self.sizes] + [HALF * self.views * self.model.image]
             with ledger.borrow(*(halves if self.item == HALF else [])):
                 self._forward()
-                if pair:
+                if self.views > self.share:  # two views of each image, to be contrasted
                     self._loss()
                 if self.workers == 1:  # else gradients stay in DistributedDataParallel's buckets
                     ledger.give(*[FLOAT * size for size in self.sizes])
