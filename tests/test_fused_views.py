@@ -113,6 +113,17 @@ def test_threads_and_slices_change_no_bit(threads: None) -> None:
         assert torch.equal(found, alone[part])
 
 
+def test_draws_of_two_views_go_through_the_images_twice() -> None:
+    pictures = images()
+    pair = tuple(
+        draw_view(EVERYTHING, stream, 3, COUNT, height=64, width=64) for stream in (Stream.VIEW_A, Stream.VIEW_B)
+    )
+    for given in (pictures, augment.unit_interval(pictures)):
+        joined = augment.joined_views(given, (pair[0], pair[1]), image_size=64)
+        alone = [augment.one_view(given, drawn, image_size=64) for drawn in pair]
+        torch.testing.assert_close(joined, torch.cat(alone), rtol=0, atol=0 if given is pictures else 1e-6)
+
+
 def test_pixels_are_not_written_to() -> None:
     pictures = images()
     before = pictures.clone()

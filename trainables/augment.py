@@ -35,19 +35,23 @@ def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_si
 def joined_views(images: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> Tensor:
     """Return both views in one batch (2N, C, image_size, image_size): the first of every image, then the second."""
     # Made at once: a GPU runs a small kernel in less time than it takes to be told of it.
-    return one_view(images.repeat(2, 1, 1, 1), draws[0].joined(draws[1]), image_size=image_size)
+    return one_view(images, draws[0].joined(draws[1]), image_size=image_size)
 
 
 def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     """Return the view that `draws` describes, (N, C, image_size, image_size), of stored images or those in [0, 1].
 
-    Stored ones are uint8 or uint16; float32 on the CPU, by the kernel.
+    Stored ones are uint8 or uint16; float32 on the CPU, by the kernel. Draws of k N views are those of all images, then
+    of all images again.
     """
-    if not images.is_floating_point():
-        if available() and images.device.type == "cpu" and torch.get_default_dtype() == torch.float32:
-            from trainables import fused_views
+    stored = not images.is_floating_point()
+    if stored and available() and images.device.type == "cpu" and torch.get_default_dtype() == torch.float32:
+        from trainables import fused_views
 
-            return fused_views.view(images, draws, image_size=image_size)
+        return fused_views.view(images, draws, image_size=image_size)
+    if len(draws) > len(images):
+        images = images.repeat(len(draws) // len(images), 1, 1, 1)
+    if stored:
         images = unit_interval(images)
     mirrored = np.stack([draws.vertical_flip, draws.flip], axis=1)
     view = crop_and_resize(images, draws.boxes, image_size, mirrored)

@@ -21,9 +21,12 @@ ROWS_AT_ONCE = 16
 
 
 def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
-    """Return (N, C, image_size, image_size) float32 of (N, C, H, W) uint8 or uint16 images on the CPU."""
-    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
-    count, channels = images.shape[:2]
+    """Return (k N, C, image_size, image_size) float32 of (N, C, H, W) uint8 or uint16 images on the CPU.
+
+    `draws` are those of k views of all images, one view after the other.
+    """
+    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()  # as stores hold them, so nothing is copied
+    count, channels = len(draws), images.shape[1]
     if channels != 3 and (draws.grayscale.any() or np.isin(draws.order[draws.jitter], (SATURATION, HUE)).any()):
         raise ValueError(f"saturation, hue and grayscale need 3 channels, the images have {channels}")
     found = torch.empty(count, channels, image_size, image_size)
@@ -53,7 +56,7 @@ def _arguments(draws: ViewDraws) -> tuple[NDArray[np.generic], ...]:
 @compiled()
 def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radius, start, stop, views):
     """Make the views of images `start` to `stop` (exclusive)."""
-    _, height, width, channels = pixels.shape
+    images, height, width, channels = pixels.shape
     size = views.shape[2]
     scale = np.float32(1.0 / 65535.0 if pixels.itemsize == 2 else 1.0 / 255.0)
     across, down = np.empty((size, 4), np.float32), np.empty((size, 4), np.float32)
@@ -70,7 +73,7 @@ def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radiu
         _taps(box_width, geometry[number, 0] == 1, across, columns)
         _taps(box_height, geometry[number, 1] == 1, down, rows)
         for channel in range(channels):
-            _turn(pixels[number], channel, top, left, box_height, box_width, scale, turned)
+            _turn(pixels[number % images], channel, top, left, box_height, box_width, scale, turned)
             _resize_rows(turned, across, columns, box_height, narrow)
             _transpose(narrow, box_height, upright)
             _resize_rows(upright, down, rows, size, image[channel])
