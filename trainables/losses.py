@@ -67,11 +67,11 @@ class _Tiled(torch.autograd.Function):
     def forward(ctx: Any, both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         partners = both.roll(len(both) // 2, 0)
         own = (both * partners).sum(1) / temperature
-        normaliser, cross, best = _normalisers(both, temperature)
+        normaliser, cross, found = _normalisers(both, temperature)
         loss = (normaliser - own).mean()
         gradient, entropy = _gradient(both, temperature, normaliser, cross)
         ctx.save_for_backward(gradient.sub_(partners, alpha=2.0).div_(len(both) * temperature))
-        accuracy = (best == torch.arange(len(best), device=best.device)).to(both.dtype).mean()
+        accuracy = found.to(both.dtype).mean()
         ctx.mark_non_differentiable(accuracy, entropy)
         return loss, accuracy, entropy
 
@@ -115,17 +115,24 @@ def _shift(temperature: float) -> float | None:
 
 
 def _normalisers(both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log-sum-exp of every row (2N,), and of view a's rows that over view b and the nearest of b, (N,) each."""
+    """Return log-sum-exp of every row (2N,); of view a's (N,) that over view b, and whether its own of b is nearest.
+
+    Of equally near ones the first counts, as of argmax.
+    """
     count, shift = len(both) // 2, _shift(temperature)
     everyone = both.new_full((2 * count,), -torch.inf)
     cross, largest = everyone[:count].clone(), everyone[:count].clone()
-    best = torch.zeros(count, dtype=torch.int64, device=both.device)
+    found = torch.zeros(count, dtype=torch.bool, device=both.device)
     for tile in _tiles(both, temperature):
         rows, columns = tile.rows, tile.columns
         if tile.crosses:
-            value, place = tile.logits.max(1)
-            better = value > largest[rows]
-            best[rows] = torch.where(better, place + columns.start - count, best[rows])
+            # Where the largest lies is asked of one tile in a row of them: that takes many times as long as how large.
+            if columns.start - count == rows.start:
+                value, place = tile.logits.max(1)
+                found[rows] = (place == torch.arange(len(place), device=place.device)) & (value > largest[rows])
+            else:
+                value = tile.logits.amax(1)
+                found[rows] &= value <= largest[rows]
             largest[rows] = torch.maximum(value, largest[rows])
         of_rows, of_columns = _log_sums(tile.logits, shift)
         everyone[rows] = torch.logaddexp(everyone[rows], of_rows)
@@ -133,7 +140,7 @@ def _normalisers(both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tens
             everyone[columns] = torch.logaddexp(everyone[columns], of_columns)
         if tile.crosses:
             cross[rows] = torch.logaddexp(cross[rows], of_rows)
-    return everyone, cross, best
+    return everyone, cross, found
 
 
 def _log_sums(logits: Tensor, shift: float | None) -> tuple[Tensor, Tensor]:
@@ -148,22 +155,22 @@ def _gradient(both: Tensor, temperature: float, normaliser: Tensor, cross: Tenso
     """Return the gradient of the rows' log-sum-exp, summed and times the temperature, and view a's mean entropy."""
     gradient, entropy, shift = torch.zeros_like(both), both.new_zeros(()), _shift(temperature)
     for tile in _tiles(both, temperature):
-        rows, columns = tile.rows, tile.columns
-        if tile.crosses:
-            own = (tile.logits - cross[rows, None]).exp_()
+        rows, columns, logits = tile.rows, tile.columns, tile.logits
+        of_rows, of_columns, of_cross = normaliser[rows, None], normaliser[columns], cross[rows, None]
+        if shift is None:
+            own = (logits - of_cross).exp_() if tile.crosses else None
+            shares = (logits - of_rows).exp_().add_(logits.sub_(of_columns).exp_())
+        else:  # one exponential for all of them
+            relative = logits.sub_(shift).exp_()
+            own = relative * (shift - of_cross).exp() if tile.crosses else None
+            shares = relative.mul_((shift - of_rows).exp() + (shift - of_columns).exp())
+        if own is not None:
             entropy -= torch.dot(own.flatten(), (own + ENTROPY_FLOOR).log_().flatten())
-        shares = _shares(tile.logits, normaliser[rows, None], normaliser[columns], shift)
+        # The softmax of the rows and, by symmetry, of the columns.
         gradient[rows].addmm_(shares, both[columns])
         if not tile.on_diagonal:
             gradient[columns].addmm_(shares.T, both[rows])
     return gradient, entropy / len(cross)
-
-
-def _shares(logits: Tensor, rows: Tensor, columns: Tensor, shift: float | None) -> Tensor:
-    """Return the softmax of a tile's rows and, by symmetry, of its columns, added; the tile is used up."""
-    if shift is None:
-        return (logits - rows).exp_().add_(logits.sub_(columns).exp_())
-    return logits.sub_(shift).exp_().mul_((shift - rows).exp() + (shift - columns).exp())
 
 
 def _normalise(z: Tensor) -> Tensor:
