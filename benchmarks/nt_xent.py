@@ -33,13 +33,12 @@ def measurements(threads: int) -> Iterator[Measurement]:
     """Yield time and memory of the largest size that this machine's memory allows."""
     pairs = largest(threads)
     note = "" if pairs == PAIRS else f"{PAIRS:,} pairs don't fit in this machine's memory"
-    peers = ((f"{PEER_BLOCK} rows at a time", PEER_BLOCK, None), ("as they are", 2 * pairs, TIME_GOAL))
-    for beside_it, rows, goal in peers:
+    for beside_it, rows in ((f"{PEER_BLOCK} rows at a time", PEER_BLOCK), ("as they are", 2 * pairs)):
         yield Measurement(
             f"NT-Xent, forward and backward, {pairs:,} pairs",
             f"two products and a softmax, {beside_it}",
             lambda rows=rows: time_beside_products(pairs, rows),
-            goal=goal,
+            goal=TIME_GOAL,
             note=note,
         )
     yield Measurement(
