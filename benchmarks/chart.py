@@ -53,7 +53,7 @@ def draw_growth(growths: Sequence[Growth], path: Path) -> None:
     for growth, axes in zip(growths, panels, strict=False):  # in this order, so that no panel is lost
         works, costs = zip(*growth.points, strict=True)
         axes.loglog(works, costs, marker="o", color=MET)
-        axes.set_title(f"{growth.what}: exponent {growth.exponent:.2f}", loc="left", fontsize=9)
+        axes.set_title(f"{growth.what}\nexponent {growth.exponent:.2f}", loc="left", fontsize=9)
         axes.set_xlabel(growth.work, fontsize=8)
         axes.set_ylabel(growth.cost, fontsize=8)
         axes.set_xticks(works, [f"{work:,.0f}" for work in works], fontsize=7, rotation=30)

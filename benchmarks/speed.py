@@ -73,7 +73,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Return earlier results with those rows and growths in place of theirs that were measured now."""
     result = {"machine": now["machine"]}
-    for part, names in (("rows", ("what", "beside")), ("growth", ("what",))):
+    for part, names in (("rows", ("what", "beside")), ("growth", ("what", "work"))):
         kept = {tuple(each[name] for name in names): each for each in (*before[part], *now[part])}
         result[part] = list(kept.values())
     return result

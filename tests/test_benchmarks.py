@@ -91,6 +91,8 @@ def test_results_read_back_are_the_same_and_new_ones_take_the_place_of_old_ones(
     both = speed.merged(text, newer)
     assert [each["ratio"] for each in both["rows"]] == [7.0]
     assert both["growth"] == text["growth"]
+    by_epochs = {**text["growth"][0], "work": "epochs"}
+    assert speed.merged(text, {**newer, "growth": [by_epochs]})["growth"] == [*text["growth"], by_epochs]
     draw_rows(rows, "a machine", tmp_path / "rows.png")
     draw_growth(growths, tmp_path / "growth.png")
     assert (tmp_path / "rows.png").stat().st_size > 5000
