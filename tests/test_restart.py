@@ -219,10 +219,11 @@ def test_killed_and_resumed_is_bit_identical(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", range(CHAINS))
 def test_killed_anywhere_and_resumed_is_bit_identical(
-    undisturbed: tuple[list[str], dict[str, Any]], store: ImageStore, tmp_path: Path
+    first: int, undisturbed: tuple[list[str], dict[str, Any]], store: ImageStore, tmp_path: Path
 ) -> None:
-    """At every event of the trial: a few trials, each of which dies again and again, at the next events but some."""
+    """Together at every event of the trial; each time it goes on, to die at one of the next."""
     events, expected = undisturbed
     assert {event.split()[0] for event in events} == {
         "step",
@@ -233,13 +234,12 @@ def test_killed_anywhere_and_resumed_is_bit_identical(
         "half",
         "after",
     }
-    for first in range(CHAINS):
-        chain = events[first::CHAINS]
-        trial = Resumable(store, tmp_path / f"trial{first}")
-        for event in chain:
-            trial.killed_at(event)
-        trial.finished()
-        assert_identical(trial.result(), expected, f"killed at {', '.join(chain)}: ")
+    chain = events[first::CHAINS]
+    trial = Resumable(store, tmp_path / "trial")
+    for event in chain:
+        trial.killed_at(event)
+    trial.finished()
+    assert_identical(trial.result(), expected, f"killed at {', '.join(chain)}: ")
 
 
 def test_torn_checkpoint_falls_back_and_first_record_stands(store: ImageStore, tmp_path: Path) -> None:
