@@ -52,17 +52,19 @@ class LARS(Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        everything = [(w, w.grad, self._velocity(w)) for w in group["params"] if w.grad is not None]
-        if available():
+        fused: list[tuple[Tensor, Tensor, Tensor]] = []
+        plain: list[tuple[Tensor, Tensor, Tensor]] = []
+        for weight in group["params"]:
+            if weight.grad is not None:
+                tensors = (weight, weight.grad, self._velocity(weight))
+                (fused if _is_fused(*tensors) else plain).append(tensors)
+        if fused:
             from trainables import fused_lars
 
-            fused = [each for each in everything if fused_lars.takes(*each)]
-            if fused:
-                numbers = {name: group[name] for name in ("lr", "momentum", "weight_decay", "eeta", "adapt")}
-                fused_lars.step(*zip(*fused, strict=True), **numbers)
-            everything = [each for each in everything if not fused_lars.takes(*each)]
-        if everything:
-            self._step_plainly(group, *map(list, zip(*everything, strict=True)))
+            numbers = {name: group[name] for name in ("lr", "momentum", "weight_decay", "eeta", "adapt")}
+            fused_lars.step(*zip(*fused, strict=True), **numbers)
+        if plain:
+            self._step_plainly(group, *map(list, zip(*plain, strict=True)))
 
     def _step_plainly(
         self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor]
@@ -91,3 +93,11 @@ class LARS(Optimizer):
         usable = (weight_norms > 0) & (gradient_norms > 0)
         ratios = torch.where(usable, eeta * weight_norms / gradient_norms, torch.ones_like(weight_norms))
         return list(ratios.unbind())
+
+
+def _is_fused(*tensors: Tensor) -> bool:
+    if not available():
+        return False
+    from trainables import fused_lars
+
+    return fused_lars.takes(*tensors)
