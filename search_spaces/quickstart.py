@@ -1,4 +1,4 @@
-"""Does temperature or batch size matter? 4 SimCLR trials on scikit-learn's digits, in about a minute on two cores.
+"""Does temperature or batch size matter? 4 SimCLR trials on scikit-learn's digits, a little over a minute on two cores.
 
     make quickstart        (python -m sweep.run --space quickstart)
 
