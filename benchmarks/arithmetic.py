@@ -8,7 +8,7 @@ from search_spaces.thesis_grid import SPACE
 from sweep.space import Best
 from trainables.config import SimCLRConfig
 from trainables.data.catalog import KNOWN
-from trainables.footprint import footprint
+from trainables.memory.layer_sizes import footprint
 
 FORWARD_AND_BACKWARD = 3
 """The backward pass makes a product for each side of every forward one."""

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.backlog import Backlog
 from trainables.config import SimCLRConfig
-from trainables.model import SimCLR, parameter_groups
-from trainables.optimiser import make_optimiser
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.models.simclr_model import SimCLR, parameter_groups
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.optimiser import make_optimiser
 
 CONFIG = SimCLRConfig.parse({"dataset": "made-up", "encoder": "resnet50", "image_size": 64})
 IMAGES, STEPS = 16, 6

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from trainables.data.catalog import StoreInfo
-from trainables.data.decode import decode_band, decode_rgb
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
+from trainables.data.sources.decode import decode_band, decode_rgb
 
 CHUNK = 200
 BATCH, BATCHES = 256, 40
@@ -136,8 +136,8 @@ def _opening(root: Path) -> None:
 
 def _big_store(root: Path) -> Path:
     """Write BigEarthNet's 590,326 rows over a sparse file of pixels."""
-    from trainables.data.convert import SALTS
-    from trainables.data.rows import open_rows, write_rows
+    from trainables.data.index_table import open_rows, write_rows
+    from trainables.data.preparing.decode_workers import SALTS
 
     small = StoreInfo.read("bigearthnet_v1", root / "stores")
     assert small is not None

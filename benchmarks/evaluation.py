@@ -21,16 +21,16 @@ import numpy as np
 import torch
 
 from benchmarks.memory import MadeUpStore
-from trainables.augment import evaluation_view
+from trainables.augment.views import evaluation_view
 from trainables.config import SimCLRConfig
+from trainables.data.trial_data import Split
 from trainables.distributed import to_device
-from trainables.evaluation import EVALUATION_BATCH, Share, classification_metrics, encode
-from trainables.frozen import knn_scores
-from trainables.peak_memory import Images
-from trainables.simclr import Trial
-from trainables.storage import Storage
-from trainables.trial_data import Split
-from trainables.trial_files import TrialFiles
+from trainables.evaluation.classification import EVALUATION_BATCH, Share, classification_metrics, encode
+from trainables.evaluation.logistic_regression import knn_scores
+from trainables.memory.peak import Images
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.trial import Trial
 
 SIDE, CLASSES = 64, 10
 IMAGES, QUERIES, BANK = 10_000, 10_000, 100_000

@@ -17,8 +17,8 @@ from benchmarks.arithmetic import peak_of, step_flops
 from benchmarks.rows import in_turns
 from benchmarks.steps import CLASSES, Stepper, bare_step, made_trial, settle, sizes
 from trainables.config import SimCLRConfig
-from trainables.peak_memory import phases
-from trainables.simclr import Trial
+from trainables.memory.peak import phases
+from trainables.training.trial import Trial
 
 TURNS = 5
 PROFILED_STEPS, SHOWN = 3, 18

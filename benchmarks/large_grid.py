@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sweep.plan import Plan, make_plan
-from sweep.sizes import size_of
+from sweep.planning.dataset_sizes import size_of
+from sweep.planning.plan import Plan, make_plan
 from sweep.space import load_space
 
 EPOCHS, EPOCH_SECONDS, GPUS = 50, 5.0, 1000

@@ -24,8 +24,8 @@ from benchmarks.made_up import made_up_images
 from benchmarks.rows import Beside, Measurement, in_turns, seconds
 from benchmarks.steps import Stepper, bare_encoder, made_trial, settle
 from benchmarks.view_rows import lightly_transform
-from trainables.numerics import Precision, autocast
-from trainables.simclr import Trial
+from trainables.training.precision import Precision, autocast
+from trainables.training.trial import Trial
 
 SIZES = (("resnet18", 64, 64), ("resnet18", 120, 32), ("resnet50", 64, 32), ("resnet50", 120, 16))
 """Encoder, side, images a step."""

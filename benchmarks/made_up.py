@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from trainables.peak_memory import Images
+from trainables.memory.peak import Images
 
 DISTINCT_IMAGES = 64
 COARSE, GRAIN = 8, 12.0

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sweep.compare import BASELINE_LABELS
-from sweep.paths import DEFAULT_STORAGE
-from sweep.records import SweepStorage, TrialEntry
-from sweep.results import result_of
-from sweep.statistics import seed_interval
+from sweep.comparison.statistics import seed_interval
+from sweep.comparison.table import BASELINE_LABELS
+from sweep.records.paths import DEFAULT_STORAGE
+from sweep.records.sweep_record import SweepStorage, TrialEntry
+from sweep.records.trial_result import result_of
 
 
 def margin(trained: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Peak memory of a worker, measured beside the plan's estimate (trainables/peak_memory.py).
+"""Peak memory of a worker, measured beside the plan's estimate (trainables/memory/peak.py).
 
     python -m benchmarks.memory                            # about ten minutes on 2 cores
     python -m benchmarks.memory --device cuda              # needs torch, torchvision, numpy, pyarrow, pydantic
@@ -35,10 +35,10 @@ import torch.multiprocessing as mp
 
 from benchmarks.made_up import MadeUpStore
 from trainables.config import SimCLRConfig
-from trainables.footprint import footprint
-from trainables.memory_ledger import Device
-from trainables.peak_memory import Images, phases
-from trainables.segments import time_factor
+from trainables.memory.layer_sizes import footprint
+from trainables.memory.ledger import Device
+from trainables.memory.peak import Images, phases
+from trainables.memory.recomputation import time_factor
 
 MIB = 2**20
 CLASSES, LEAST_TRAIN, HELD_OUT = 10, 512, 256
@@ -215,10 +215,10 @@ def _phases(
     Return the peak of each, and a later step's seconds.
     """
     provide_stand_ins()
-    from trainables.host_copy import HostCopy
-    from trainables.simclr import Trial
-    from trainables.storage import Storage
-    from trainables.trial_files import TrialFiles
+    from trainables.storage.filesystem import Storage
+    from trainables.storage.host_copy import HostCopy
+    from trainables.storage.trial_files import TrialFiles
+    from trainables.training.trial import Trial
 
     store: Any = MadeUpStore(config.image_size, images(config))
     if memory is not None:

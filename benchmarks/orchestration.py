@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Beside, Growth, Measurement
-from sweep.tasks import GO, Failure, Permission, TrialShape, TrialTask
+from sweep.scheduling.task import GO, Failure, Permission, TrialShape, TrialTask
 
 SWEEP, SHELL, NESTED = "sweep", "shell loop", "naively nested"
 FIELDS: dict[str, Any] = {
@@ -98,11 +98,11 @@ def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask
 
 def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run the trials as a sweep does, in a Ray of its own."""
-    from sweep.cluster import connect, quiet
-    from sweep.dispatch import Dispatcher, Rules
+    from sweep.cluster.connection import connect, quiet
+    from sweep.scheduling.dispatcher import Dispatcher, Rules
 
     with quiet(folder / "ray.log"), connect(None):
-        from sweep.tuner import run_trials
+        from sweep.cluster.tune_bridge import run_trials
 
         dispatcher = Dispatcher(todo, Nobody(), rules=Rules(max_concurrent=1))  # type: ignore[arg-type]
         run_trials(dispatcher, log_dir=folder / "logs")
@@ -110,7 +110,7 @@ def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
 
 def nested(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run a Tune trial for each, which starts a group of workers of its own."""
-    from sweep.cluster import connect, quiet
+    from sweep.cluster.connection import connect, quiet
 
     with quiet(folder / "ray.log"), connect(None):
         from ray import tune
@@ -141,7 +141,7 @@ def _fit(config: dict[str, Any]) -> None:
 def _train(config: dict[str, Any]) -> None:
     import torch
 
-    from sweep.attempt import open_records
+    from sweep.cluster.attempt import open_records
 
     task = TrialTask.from_json(config["task"])
     torch.set_num_threads(task.shape.threads)
@@ -166,8 +166,8 @@ WAYS = {SWEEP: through_ray, SHELL: shell_loop, NESTED: nested}
 
 def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> Cost:
     """Run the trials in one way; when they ended and what they trained stands in their records."""
-    from trainables.storage import Storage
-    from trainables.trial_files import TrialFiles
+    from trainables.storage.filesystem import Storage
+    from trainables.storage.trial_files import TrialFiles
 
     folder.mkdir(parents=True)
     todo = tasks(workers, count, epochs, folder)
@@ -190,7 +190,7 @@ def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> Cost:
 @cache
 def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...] = WORKERS) -> tuple[Cost, ...]:
     """Measure every way with every number of workers, over digits that are prepared for it."""
-    from trainables.data.prepare import prepare
+    from trainables.data.preparing.prepare import prepare
 
     before = os.environ.get("SWEEP_DATA")
     with tempfile.TemporaryDirectory(prefix="orchestration-") as name:

@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="scale-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         os.environ["SWEEP_DATA"] = str(folder / "data")
-        from trainables.data.prepare import prepare
+        from trainables.data.preparing.prepare import prepare
 
         prepare("digits")
         if options.only in ("", "plan"):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.large_grid import EPOCH_SECONDS, EPOCHS
-from sweep.dispatch import FINISHED, Attempt, Dispatcher, Rules
-from sweep.tasks import GO, Failure, TrialShape, TrialTask
+from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
+from sweep.scheduling.task import GO, Failure, TrialShape, TrialTask
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from benchmarks.made_up import MadeUpStore
 from trainables.config import SimCLRConfig
-from trainables.numerics import autocast
-from trainables.peak_memory import Images
-from trainables.simclr import Trial
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.memory.peak import Images
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.precision import autocast
+from trainables.training.trial import Trial
 
 RATE = 1e-3
 LEAST_TRAIN = 512

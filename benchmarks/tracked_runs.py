@@ -38,9 +38,9 @@ class Tracked:
 
 def track(runs: int, uri: str, folder: Path) -> Tracked:
     """Show `runs` runs, told at RATE, and then their ends."""
-    from sweep.projection import TrialFacts
-    from sweep.records import SweepStorage, describe
-    from sweep.tracking import Tracker
+    from sweep.records.sweep_record import SweepStorage, describe
+    from sweep.tracking.runs import TrialFacts
+    from sweep.tracking.tracker import Tracker
 
     pattern = _real_trial(folder)
     storage = SweepStorage(folder / f"storage-{runs}")
@@ -100,9 +100,9 @@ def _real_trial(folder: Path) -> Path:
         import torch
 
         from trainables.data.store import ImageStore
-        from trainables.simclr import train
-        from trainables.storage import Storage
-        from trainables.trial_files import TrialFiles
+        from trainables.storage.filesystem import Storage
+        from trainables.storage.trial_files import TrialFiles
+        from trainables.training.trial import train
 
         config = grid(10, folder).trials[0].config
         store = ImageStore.open("digits")

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from benchmarks.rows import Beside, Measurement, beside, seconds
 from benchmarks.steps import Stepper, made_trial
-from trainables.batch_norm import GlobalBatchNorm
+from trainables.models.batch_norm import GlobalBatchNorm
 
 FIELDS: dict[str, Any] = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}
 WORKERS, TURNS = 2, 5

@@ -9,9 +9,9 @@ from torchvision import transforms
 from benchmarks.machine import threads
 from benchmarks.made_up import made_up_images
 from benchmarks.rows import Beside, Measurement, beside
-from trainables.augment import two_views
+from trainables.augment.parameters import draw_view
+from trainables.augment.views import two_views
 from trainables.config import SimCLRConfig
-from trainables.draws import draw_view
 from trainables.randomness import Stream
 
 GOALS = ((64, 20.0), (120, 8.0))

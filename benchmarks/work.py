@@ -10,10 +10,10 @@ import torch
 from benchmarks.made_up import MadeUpStore
 from benchmarks.rows import Growth, seconds
 from trainables.config import SimCLRConfig
-from trainables.peak_memory import Images
-from trainables.simclr import train
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.memory.peak import Images
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.trial import train
 
 CLASSES, HELD_OUT = 10, 128
 SMALL: dict[str, Any] = {

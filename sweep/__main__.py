@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweep import compare, data, doctor, embed, evaluate, export, predict, remove, run, status, stop, track, ui
-from sweep.command_line import interruptible, run_app
+from sweep.console.app import interruptible, run_app
 
 app = typer.Typer(
     name="sweep",

@@ -1,266 +1,19 @@
-"""The comparison of a sweep's trials, from its records: `python -m sweep.compare [SWEEP ...] [--html DIR]`.
+"""Compare a sweep's settings, or those of several sweeps: `python -m sweep.compare [SWEEP ...] [--html DIR]`."""
 
-Computing is pure (records in, tables out); sweep/compare_table.py draws them.
-"""
-
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
-from sweep.plan import BASELINE_FIELDS, varying_fields
-from sweep.statistics import Interval, candidates_for_best, seed_interval
-from trainables.config import SimCLRConfig
-from trainables.initial_weights import InitialWeights
-from trainables.metric_names import is_share
+from sweep.records.paths import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import pandas
 
-    from sweep.joint import Joint, Sources
-    from sweep.records import PublishedRow, SweepRecord, SweepStorage, TrialEntry
-    from sweep.results import Result
-
-BASELINE_LABELS = {
-    "untrained": "untrained encoder",
-    "calibrated": "untrained, batch norm calibrated",
-    "pixels": "raw pixels",
-    "colours": "mean and deviation of each channel",
-}
-REPLICATED = ("seed", "label_draw")
-"""Fields that replicates of a setting differ in, besides the seed of what they start from."""
-METHOD, WEIGHTS = "method", "initial_weights"
-METHOD_AXES = (METHOD, WEIGHTS, "label_fraction")
-"""Where there are methods, the axes that others may follow from."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial and what there is of it."""
-
-    entry: "TrialEntry"
-    result: "Result"
-    sweeps: tuple[str, ...] = ()
-    """Those that have it, where several are compared."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One setting of a table: trials that differ in the seed alone."""
-
-    trials: tuple[Trial, ...]
-    published: Mapping[str, float]
-    """The published metrics of this setting, empty where there are none."""
-    told: tuple[str, ...] = ()
-    """Of a baseline: the fields that are said of it, since baselines differ in them."""
-    maybe_best: bool | None = None
-    """Whether it can't be told from the best by the objective over seeds; None where the seeds don't suffice."""
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The setting, with the first seed; initial weights by their name, and what is done, empty where not said."""
-        entry = self.trials[0].entry
-        return {METHOD: entry.method, **entry.config, WEIGHTS: spelled(entry.config.get(WEIGHTS))}
-
-    @property
-    def kind(self) -> str:
-        """What a baseline is, empty for a setting."""
-        baseline = self.trials[0].entry.baseline
-        return "" if baseline is None else BASELINE_LABELS[baseline]
-
-    @property
-    def label(self) -> str:
-        """What stands in place of a setting for a baseline."""
-        told = [f"{name.replace('_', ' ')} {spelled(self.config[name])}" for name in self.told]
-        return ", ".join([self.kind, *told]) if self.kind else ""
-
-    @property
-    def sweeps(self) -> str:
-        """The sweeps that have the setting, where several are compared."""
-        return ", ".join(dict.fromkeys(name for trial in self.trials for name in trial.sweeps))
-
-    @property
-    def finished(self) -> tuple[Trial, ...]:
-        """The trials that a mean is over."""
-        return tuple(trial for trial in self.trials if trial.result.status == "finished")
-
-    @property
-    def first(self) -> Trial | None:
-        """The finished trial of the smallest seed, which stands for the setting: the best one chance would choose."""
-        return min(
-            self.finished,
-            key=lambda trial: [int(trial.entry.config.get(name, 0)) for name in REPLICATED],
-            default=None,
-        )
-
-    def values(self, metric: str) -> list[float]:
-        """Return a metric of each finished trial that has it, at its last epoch; NaN where it is undefined."""
-        return [trial.result.metrics[metric] for trial in self.finished if metric in trial.result.metrics]
-
-    def mean(self, metric: str) -> float | None:
-        """Return the mean over seeds; None where no finished trial has the metric."""
-        values = self.values(metric)
-        return sum(values) / len(values) if values else None
-
-    def interval(self, metric: str) -> Interval | None:
-        """Return the 95 % t-interval of the mean over seeds, a share's within 0 and 1; None with fewer than two."""
-        found = seed_interval(self.values(metric))
-        if found is None or not is_share(metric):
-            return found
-        return Interval(max(0.0, found.low), min(1.0, found.high))
-
-
-@dataclass(frozen=True)
-class Table:
-    """The settings of one data set, best first, then those without a result; baselines apart."""
-
-    dataset: str
-    axes: tuple[str, ...]
-    objective: str
-    metrics: tuple[str, ...]
-    """Those that some trial has, the objective first."""
-    settings: tuple[Row, ...]
-    baselines: tuple[Row, ...]
-
-    @property
-    def best(self) -> Row | None:
-        """The setting with the best mean, where there is one."""
-        first = self.settings[0] if self.settings else None
-        return first if first is not None and first.values(self.objective) else None
-
-    @property
-    def of_several_sweeps(self) -> bool:
-        """Whether settings of several sweeps stand here."""
-        return any(row.sweeps for row in self.settings)
-
-    @property
-    def seeds(self) -> int:
-        """The most seeds that a setting has."""
-        return max((len(row.trials) for row in self.settings), default=0)
-
-
-def compare(
-    sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources | None" = None
-) -> list[Table]:
-    """Return one table a data set, since shares of different data sets can't be ranked against each other.
-
-    `sources` says which sweeps have a trial, where the record is of several (sweep/joint.py).
-    """
-    configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
-    sweep = sweep.model_copy(update={"trials": tuple(_complete(e, configs[e.trial_id]) for e in sweep.trials)})
-    settings = [entry for entry in sweep.trials if entry.baseline is None]
-    varied = varying_fields([configs[e.trial_id] for e in settings])
-    axes = tuple(name for name in varied if name not in ("dataset", "evaluation_dataset", *REPLICATED))
-    rows = _folded(sweep, results, sources or {})
-    tables = []
-    for dataset in dict.fromkeys(data_of(entry.config) for entry in settings):
-        own = [row for row in rows if data_of(row.config) == dataset]
-        ranked = sorted((row for row in own if not row.label), key=lambda row: _rank(row, sweep))
-        baselines = _told_apart([row for row in own if row.label], axes)
-        varying = _independent(ranked, axes)
-        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), _judged(ranked, sweep), baselines))
-    return tables
-
-
-def _complete(entry: "TrialEntry", config: SimCLRConfig) -> "TrialEntry":
-    """Return a trial with all fields: records keep those that there were when they were written."""
-    if SimCLRConfig.model_fields.keys() <= entry.config.keys():
-        return entry
-    return entry.model_copy(update={"config": config.model_dump(mode="json")})
-
-
-def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources") -> list[Row]:
-    """Return a row a setting, in the order of its first trial."""
-    groups: dict[str, list[TrialEntry]] = {}
-    for entry in sweep.trials:
-        setting = {name: value for name, value in entry.config.items() if name not in REPLICATED}
-        setting[WEIGHTS] = spelled(setting.get(WEIGHTS))  # of each seed its own, by one name
-        groups.setdefault(json.dumps([entry.baseline, entry.method, setting], sort_keys=True), []).append(entry)
-    return [
-        Row(
-            tuple(Trial(entry, results(entry), sources.get(entry.trial_id, ())) for entry in entries),
-            _published({**entries[0].config, **entries[0].stands_for}, sweep.published),
-        )
-        for entries in groups.values()
-    ]
-
-
-def _independent(rows: Sequence[Row], axes: Sequence[str]) -> tuple[str, ...]:
-    """Return the axes that vary; where there are methods these first, without what follows from those before."""
-    if not any(row.config[METHOD] for row in rows):
-        return tuple(name for name in axes if len({spelled(row.config[name]) for row in rows}) > 1)
-    kept: list[str] = []
-    for name in (*METHOD_AXES, *(axis for axis in axes if axis not in METHOD_AXES)):
-        if _cells(rows, [*kept, name]) > _cells(rows, kept):
-            kept.append(name)
-    return tuple(kept)
-
-
-def _cells(rows: Sequence[Row], axes: Sequence[str]) -> int:
-    return len({tuple(spelled(row.config.get(axis)) for axis in axes) for row in rows})
-
-
-def _told_apart(baselines: Sequence[Row], axes: Sequence[str]) -> tuple[Row, ...]:
-    """Return baselines that say what those of their kind differ in."""
-    fields = [name for name in axes if name in BASELINE_FIELDS]
-    alike = {row.kind: [other for other in baselines if other.kind == row.kind] for row in baselines}
-    return tuple(
-        replace(row, told=tuple(name for name in fields if _cells(alike[row.kind], [name]) > 1)) for row in baselines
-    )
-
-
-def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[Row, ...]:
-    """Return the rows with whether each may be the best, of those that have a result."""
-    sign = 1 if sweep.direction == "max" else -1
-    values = [[sign * value for value in row.values(sweep.objective) if math.isfinite(value)] for row in ranked]
-    usable = [number for number, own in enumerate(values) if own]
-    judgement = candidates_for_best([values[number] for number in usable])
-    verdicts = dict(zip(usable, judgement or (), strict=False))
-    return tuple(replace(row, maybe_best=verdicts.get(number)) for number, row in enumerate(ranked))
-
-
-def data_of(config: Mapping[str, Any]) -> str:
-    """Return what a trial pretrains on, and evaluates on where that is another data set."""
-    evaluated = config.get("evaluation_dataset")
-    return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
-
-
-def _rank(row: Row, sweep: "SweepRecord") -> tuple[bool, float]:
-    value = row.mean(sweep.objective)
-    if value is None or not math.isfinite(value):
-        return True, 0.0
-    return False, -value if sweep.direction == "max" else value
-
-
-def _shown(sweep: "SweepRecord", rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the columns for which some row has a number, ours or a published one."""
-    wanted = dict.fromkeys((sweep.objective, *sweep.columns))
-    return tuple(name for name in wanted if any(name in row.published or _has(row, name) for row in rows))
-
-
-def _has(row: Row, metric: str) -> bool:
-    return any(metric in trial.result.metrics for trial in row.trials)
-
-
-def _published(config: Mapping[str, Any], published: "Sequence[PublishedRow]") -> Mapping[str, float]:
-    for row in published:
-        if all(config.get(name) == value for name, value in row.setting.items()):
-            return row.metrics
-    return {}
-
-
-def spelled(value: Any) -> str:
-    """Return a field's value as a person writes it, of initial weights their name."""
-    if isinstance(value, list | tuple):
-        return ", ".join(spelled(part) for part in value)
-    if isinstance(value, str) and "#name=" in value:
-        return InitialWeights.parse(value).name
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    from sweep.comparison.merged_sweeps import Joint
+    from sweep.records.sweep_record import SweepStorage
 
 
 @dataclass(frozen=True)
@@ -282,9 +35,9 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
     """
     import pandas
 
-    from sweep.records import SweepStorage
-    from sweep.report import reports
-    from sweep.report_tables import comparison_rows, epoch_rows, trial_rows
+    from sweep.comparison.dataset_report import reports
+    from sweep.records.sweep_record import SweepStorage
+    from sweep.report.csv_tables import comparison_rows, epoch_rows, trial_rows
 
     place = SweepStorage(storage)
     joints, _ = chosen(place, sweeps)
@@ -298,7 +51,7 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
 
 def chosen(place: "SweepStorage", sweeps: Sequence[str]) -> "tuple[list[Joint], list[str]]":
     """Return sweeps by their names, the latest without one, as they are compared; and why not all with each other."""
-    from sweep.joint import joined
+    from sweep.comparison.merged_sweeps import joined
 
     records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
     return joined(
@@ -321,9 +74,10 @@ def main(
     ] = True,
 ) -> None:
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
-    from sweep.compare_table import print_apart, print_comparison
-    from sweep.records import SweepStorage
-    from sweep.results import result_of
+    from sweep.comparison.table import compare
+    from sweep.comparison.terminal_table import print_apart, print_comparison
+    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.trial_result import result_of
 
     place = SweepStorage(storage)
     joints, apart = chosen(place, sweeps or ())
@@ -332,13 +86,13 @@ def main(
         print_comparison(one.record, tables)
     print_apart(apart)
     if html is not None:
-        from sweep.joint_report import write_reports
+        from sweep.report.pages import write_reports
 
         for page in write_reports(joints, apart, place, html, pictures=pictures):
             print(f"report: {page.absolute()}")
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.command_line import PIPED_WIDTH, run_app
+from sweep.console.app import PIPED_WIDTH, run_app
 from trainables.data.catalog import KNOWN, StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trainables.data.convert import Progress
+    from trainables.data.preparing.decode_workers import Progress
 
 
 app = typer.Typer(
@@ -68,8 +68,8 @@ def prepare(
     root: Root = None,
 ) -> None:
     """Convert a data set to a store; done before, it is left as it is."""
-    from sweep.data_tables import notes
-    from trainables.data.prepare import prepare as make
+    from sweep.console.dataset_tables import notes
+    from trainables.data.preparing.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
     with _progress(f"preparing {store_name or name}") as progress:
@@ -104,7 +104,7 @@ def prepare(
 @app.command("list")
 def list_stores(root: Root = None) -> None:
     """List what is prepared, and how to prepare the rest."""
-    from sweep.data_tables import overview
+    from sweep.console.dataset_tables import overview
 
     infos = _stores(data_root() if root is None else root)
     if infos:
@@ -118,7 +118,7 @@ def list_stores(root: Root = None) -> None:
 @app.command()
 def info(name: Name, root: Root = None) -> None:
     """Describe a prepared data set: images, classes and shares, splits, leaks, origin, and how it was made."""
-    from sweep.data_tables import class_table, split_table, summary
+    from sweep.console.dataset_tables import class_table, split_table, summary
 
     store = prepared(name, root)
     _console().print(summary(store, root), "", split_table(store), "", class_table(store), sep="\n")
@@ -127,7 +127,7 @@ def info(name: Name, root: Root = None) -> None:
 @app.command()
 def verify(name: Name, root: Root = None) -> None:
     """Read every image of a prepared data set and compare it with its checksum."""
-    from trainables.data.prepare import verify as check
+    from trainables.data.preparing.prepare import verify as check
 
     with _progress(f"verifying {name}") as progress:
         store = check(name, root, progress)
@@ -144,7 +144,7 @@ def show(
     root: Root = None,
 ) -> None:
     """Draw a contact sheet: a few images of each class as a trial will see them, and one image's augmented views."""
-    from sweep.contact_sheet import draw
+    from sweep.figures.contact_sheet import draw
 
     path = output or Path(f"{name}.png")
     draw(name, path, settings or [], root)
@@ -170,7 +170,7 @@ def upload(
 @app.command()
 def remove(name: Name, root: Root = None) -> None:
     """Remove a prepared data set; what was downloaded for it stays."""
-    from trainables.data.prepare import remove as delete
+    from trainables.data.preparing.prepare import remove as delete
 
     print(f"{name}: removed, {delete(name, root):,} bytes")
 

@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
+from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
 MOST_SKEW_SECONDS = 5.0
-"""Leases are judged by the clocks of two machines (sweep/live.py)."""
+"""Leases are judged by the clocks of two machines (sweep/records/lease.py)."""
 LEAST_FREE_GIB = 5.0
 Verdict = Literal["ok", "warning", "missing"]
 
@@ -92,7 +92,7 @@ def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> Finding:
 def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
     """Return this machine's NodeFacts as a mapping; `written` is a file of the storage, `sent` the caller's clock."""
     from trainables.data.catalog import StoreInfo, data_root, remote_root
-    from trainables.storage import Storage
+    from trainables.storage.filesystem import Storage
 
     now = time.time()
     place = Storage.at(storage)
@@ -143,7 +143,7 @@ def _ask_nodes(storage: str) -> list[NodeFacts]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from trainables.storage import Storage
+    from trainables.storage.filesystem import Storage
 
     place, written = Storage.at(storage), f".doctor-{secrets.token_hex(4)}"
     place.write(written, b"")
@@ -166,8 +166,8 @@ def _ask_nodes(storage: str) -> list[NodeFacts]:
 
 
 def _wanted(space: str | None) -> dict[str, str]:
-    from sweep.plan import make_plan
-    from sweep.sizes import size_of
+    from sweep.planning.dataset_sizes import size_of
+    from sweep.planning.plan import make_plan
     from sweep.space import load_space
 
     if space is None:
@@ -188,9 +188,9 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Say what a sweep would use on this machine or cluster, and what is missing: exit code 1 then."""
-    from sweep.cluster import DRIVER_RESOURCE, connect, quiet
-    from sweep.records import SweepStorage
-    from sweep.tracking import Tracker
+    from sweep.cluster.connection import DRIVER_RESOURCE, connect, quiet
+    from sweep.records.sweep_record import SweepStorage
+    from sweep.tracking.tracker import Tracker
 
     place = SweepStorage(storage)
     place.check_writable()
@@ -217,7 +217,7 @@ def _print(findings: Iterable[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sweep.command_line import screen
+    from sweep.console.app import screen
 
     styles = {"ok": "green", "warning": "yellow", "missing": "bold red"}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
@@ -227,6 +227,6 @@ def _print(findings: Iterable[Finding]) -> None:
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -12,13 +12,13 @@ def main(
     output: Annotated[Path, typer.Option(help="A .parquet file for the table.")],
 ) -> None:
     """Write each image's features, by an exported model."""
-    from sweep.deployed_model import DeployedModel, apply
+    from sweep.deployment.exported_model import DeployedModel, apply
 
     count = apply(model, images, output, DeployedModel.embedding, suffixes=(".parquet",))
     print(f"{count:,} images: {output.absolute()}")
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

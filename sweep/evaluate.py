@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
-from sweep.tasks import Device
+from sweep.records.paths import DEFAULT_STORAGE
+from sweep.scheduling.task import Device
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.evaluation_space import EvaluatedData, EvaluatedWeights, Evaluation
-    from sweep.records import SweepStorage
+    from sweep.planning.evaluation_space import EvaluatedData, EvaluatedWeights, Evaluation
+    from sweep.records.sweep_record import SweepStorage
     from trainables.config import SimCLRConfig
     from trainables.data.catalog import StoreInfo
 
@@ -70,15 +70,15 @@ def main(
 
     It is a sweep: python -m sweep.run --resume NAME goes on with it, sweep.compare NAME --html shows it.
     """
-    from sweep.dispatch import Rules
-    from sweep.evaluation_space import evaluation_space
-    from sweep.execution import Options
-    from sweep.launch import Launch
-    from sweep.memory import room_of
-    from sweep.plan_table import print_plan
-    from sweep.records import SweepStorage, check_name
+    from sweep.planning.evaluation_space import evaluation_space
+    from sweep.planning.launch import Launch
+    from sweep.planning.memory_budget import room_of
+    from sweep.planning.plan_table import print_plan
+    from sweep.records.sweep_record import SweepStorage, check_name
     from sweep.run import plan_of
-    from sweep.session import Session, Where
+    from sweep.running.session import Session, Where
+    from sweep.running.stages import Options
+    from sweep.scheduling.dispatcher import Rules
     from sweep.space import written
 
     asked = _asked(
@@ -118,7 +118,7 @@ def _asked(
     learning_rate: float | None,
     assignments: list[str],
 ) -> "Evaluation":
-    from sweep.evaluation_space import Evaluation
+    from sweep.planning.evaluation_space import Evaluation
 
     record = storage.record(sweep)
     config, own = _pretrained(storage, sweep, trials)
@@ -142,11 +142,11 @@ def _pretrained(
     storage: "SweepStorage", sweep: str | None, trials: list[str]
 ) -> "tuple[SimCLRConfig, EvaluatedWeights]":
     """Return the configuration of the trials and their weights; BadInputError where they have none or differ."""
-    from sweep.evaluation_space import EvaluatedWeights
-    from sweep.export import find_trial
+    from sweep.deployment.exporter import find_trial
+    from sweep.planning.evaluation_space import EvaluatedWeights
     from trainables.config import UNTRAINABLE, SimCLRConfig
-    from trainables.initial_weights import InitialWeights
-    from trainables.trial_files import MODEL
+    from trainables.models.pretrained import InitialWeights
+    from trainables.storage.trial_files import MODEL
 
     if trials:
         found = [find_trial(storage, sweep, trial=trial)[2] for trial in trials]
@@ -170,8 +170,8 @@ def _setting_name(trial: str, config: "SimCLRConfig") -> str:
 
 def _named(text: str) -> "EvaluatedWeights":
     """Return weights of NAME=FILE[,FIELD=VALUE...]."""
-    from sweep.evaluation_space import EvaluatedWeights
-    from trainables.initial_weights import InitialWeights
+    from sweep.planning.evaluation_space import EvaluatedWeights
+    from trainables.models.pretrained import InitialWeights
 
     first, *rest = text.split(",")
     name, _, address = first.partition("=")
@@ -186,7 +186,7 @@ def _named(text: str) -> "EvaluatedWeights":
 
 
 def _single(texts: list[str]) -> dict[str, Any]:
-    from trainables.assignments import parse_assignments
+    from trainables.overrides import parse_assignments
 
     parsed = parse_assignments(texts)
     for field, values in parsed.items():
@@ -196,7 +196,7 @@ def _single(texts: list[str]) -> dict[str, Any]:
 
 
 def _data(name: str, config: "SimCLRConfig") -> "EvaluatedData":
-    from sweep.evaluation_space import VALIDATION_FRACTION, EvaluatedData
+    from sweep.planning.evaluation_space import VALIDATION_FRACTION, EvaluatedData
     from trainables.data.catalog import prepared
 
     info = prepared(name)
@@ -240,6 +240,6 @@ def _fractions(text: str) -> tuple[float, ...]:
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -44,15 +44,15 @@ def main(
         _map(model, images, output, chosen)
         return
     _table_only(images, output, [name for name, value in chosen.items() if value not in (None, ())])
-    from sweep.deployed_model import DeployedModel, apply
+    from sweep.deployment.exported_model import DeployedModel, apply
 
     count = apply(model, images, output, DeployedModel.prediction)
     print(f"{count:,} images: {output.absolute()}")
 
 
 def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any]) -> None:
-    from sweep.scene import DRIVERS, is_scene
-    from sweep.scene_map import MapOptions, write_map
+    from sweep.maps.scene import DRIVERS, is_scene
+    from sweep.maps.scene_map import MapOptions, write_map
 
     if not scene.exists():
         raise BadInputError(f"{scene}: no such file or folder")
@@ -95,6 +95,6 @@ def _table_only(images: Path, output: Path, given: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
+from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records import SweepRecord, SweepStorage
-    from trainables.storage import Storage
+    from sweep.records.sweep_record import SweepRecord, SweepStorage
+    from trainables.storage.filesystem import Storage
 
 GIB = 2**30
 DAY_MS = 86_400_000
@@ -34,7 +34,7 @@ class Removal:
 
 def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
     """Return what would go with a sweep; BadInputError while it runs."""
-    from sweep.live import lease
+    from sweep.records.lease import lease
 
     held = lease(storage, record.name)
     if held is not None and held.alive:
@@ -74,8 +74,8 @@ def archive(storage: "Storage", target: "Storage", names: Iterable[str]) -> None
 
 def remove_runs(tracking_uri: str | None, storage: str, name: str) -> int:
     """Delete a sweep's runs in MLflow, the children before their parent; return how many."""
-    from sweep.projection import PARENT, SWEEP
-    from sweep.tracking_store import EXPERIMENT, TrackingStore
+    from sweep.tracking.runs import PARENT, SWEEP
+    from sweep.tracking.store import EXPERIMENT, TrackingStore
 
     client: Any = TrackingStore.choose(tracking_uri, storage=storage, experiment=EXPERIMENT).connect()
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -122,8 +122,8 @@ def main(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow's, as for sweep.run.")] = None,
 ) -> None:
     """Remove a sweep, or old ones: records, checkpoints, MLflow's runs. Trials that other sweeps list stay."""
-    from sweep.records import SweepStorage
-    from trainables.storage import Storage
+    from sweep.records.sweep_record import SweepStorage
+    from trainables.storage.filesystem import Storage
 
     place = SweepStorage(storage)
     if (sweep is None) == (older is None):
@@ -163,6 +163,6 @@ def _drop_checkpoints(storage: "SweepStorage", record: "SweepRecord", *, yes: bo
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

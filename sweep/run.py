@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
-from sweep.tasks import Device
+from sweep.records.paths import DEFAULT_STORAGE
+from sweep.scheduling.task import Device
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.launch import Launch
-    from sweep.plan import Plan
-    from sweep.records import SweepRecord
+    from sweep.planning.launch import Launch
+    from sweep.planning.plan import Plan
+    from sweep.records.sweep_record import SweepRecord
 
 ON_END = "SWEEP_ON_END"
 
@@ -96,10 +96,10 @@ def main(
     Ctrl-C.
     """
     # What a plan takes is imported here: --help shall not wait for it.
-    from sweep.launch import Launch
-    from sweep.memory import room_of
-    from sweep.sizes import prepare_embedded
-    from trainables.assignments import parse_assignments
+    from sweep.planning.dataset_sizes import prepare_embedded
+    from sweep.planning.launch import Launch
+    from sweep.planning.memory_budget import room_of
+    from trainables.overrides import parse_assignments
 
     launch = Launch()
     if resume is not None:
@@ -121,14 +121,14 @@ def main(
         raise BadInputError("--space: name a search space, or --resume a sweep; --help lists more")
     plan = plan_of(launch)
     if dry_run:
-        from sweep.plan_table import print_plan
+        from sweep.planning.plan_table import print_plan
 
         print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
         return
-    from sweep.budget import Budget
-    from sweep.dispatch import Rules
-    from sweep.execution import Options
-    from sweep.session import Session, Where
+    from sweep.running.session import Session, Where
+    from sweep.running.stages import Options
+    from sweep.scheduling.budget import Budget
+    from sweep.scheduling.dispatcher import Rules
 
     if prepare_embedded(plan):
         plan = plan_of(launch)
@@ -141,9 +141,9 @@ def main(
 
 def plan_of(launch: "Launch") -> "Plan":
     """Return what a launch plans as its space, data and initial weights are now."""
-    from sweep.plan import make_plan
-    from sweep.shape import parse_workers
-    from sweep.sizes import size_of
+    from sweep.planning.dataset_sizes import size_of
+    from sweep.planning.plan import make_plan
+    from sweep.planning.resources import parse_workers
     from sweep.space import load_space, pinned, read_space, with_weights
 
     least, _ = parse_workers(launch.workers)
@@ -157,13 +157,13 @@ def plan_of(launch: "Launch") -> "Plan":
 
 
 def _recorded(storage: str, name: str) -> "SweepRecord":
-    from sweep.records import SweepStorage
+    from sweep.records.sweep_record import SweepStorage
 
     return SweepStorage(storage).record(name)
 
 
 def _sweep_name(name: str | None, plan: "Plan") -> str:
-    from sweep.records import check_name
+    from sweep.records.sweep_record import check_name
 
     chosen = name or plan.space.name + ("-smoke" if plan.smoke else "")
     check_name(chosen)
@@ -171,6 +171,6 @@ def _sweep_name(name: str | None, plan: "Plan") -> str:
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
+from sweep.records.paths import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sweep.live import Lease, LiveState
-    from sweep.records import SweepRecord, SweepStorage
+    from sweep.records.lease import Lease, LiveState
+    from sweep.records.sweep_record import SweepRecord, SweepStorage
 
 WATCH_SECONDS = 2.0
 
@@ -27,9 +27,9 @@ def main(
     """Print how a sweep and its trials stand, on this machine or another one."""
     from rich.live import Live as Screen
 
-    from sweep.command_line import screen
-    from sweep.live import lease
-    from sweep.records import SweepStorage
+    from sweep.console.app import screen
+    from sweep.records.lease import lease
+    from sweep.records.sweep_record import SweepStorage
 
     place = SweepStorage(storage)
     record = place.record(sweep)
@@ -51,8 +51,8 @@ def main(
 
 def state_of(record: "SweepRecord", storage: "SweepStorage") -> "LiveState":
     """Return how a sweep that nobody runs stands, from its trials' records."""
-    from sweep.live import LiveState, LiveTrial
-    from sweep.results import result_of
+    from sweep.records.lease import LiveState, LiveTrial
+    from sweep.records.trial_result import result_of
 
     trials = []
     hours = 0.0
@@ -90,7 +90,7 @@ def _drawn(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage")
     from rich.console import Group
     from rich.text import Text
 
-    from sweep.progress import draw_trials, shown_columns
+    from sweep.running.progress import draw_trials, shown_columns
 
     runs = held is not None and held.alive
     state = held.state if runs and held is not None else None
@@ -109,6 +109,6 @@ def _drawn(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage")
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
+from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 POLL_SECONDS = 1.0
@@ -20,8 +20,8 @@ def main(
     wait: Annotated[bool, typer.Option("--wait", help="Return when the sweep has stopped.")] = False,
 ) -> None:
     """Stop a sweep, or trials of it, in good order: a running trial ends after its epoch and keeps its checkpoint."""
-    from sweep.live import EVERYTHING, lease, request_stop
-    from sweep.records import SweepStorage
+    from sweep.records.lease import EVERYTHING, lease, request_stop
+    from sweep.records.sweep_record import SweepStorage
 
     place = SweepStorage(storage)
     record = place.record(sweep)
@@ -43,6 +43,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.paths import DEFAULT_STORAGE
+from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records import SweepRecord, SweepStorage
-    from sweep.tracking import Tracker
-    from trainables.trial_files import TrialFiles
+    from sweep.records.sweep_record import SweepRecord, SweepStorage
+    from sweep.tracking.tracker import Tracker
+    from trainables.storage.trial_files import TrialFiles
 
 STALL_SECONDS = 300.0
 """After so long without a write the server is given up."""
@@ -27,7 +27,7 @@ def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -
 
     A trial that has neither ended nor was stopped for good is shown as interrupted.
     """
-    from sweep.projection import TrialFacts
+    from sweep.tracking.runs import TrialFacts
 
     tracker.start_sweep(record)
     stopped = storage.stopped(record.name)
@@ -75,8 +75,8 @@ def main(
     ] = None,
 ) -> None:
     """Write a sweep's records into MLflow again; what is there already stays as it is."""
-    from sweep.records import SweepStorage
-    from sweep.tracking import Tracker
+    from sweep.records.sweep_record import SweepStorage
+    from sweep.tracking.tracker import Tracker
 
     place = SweepStorage(storage)
     record = place.record(replayed)
@@ -92,6 +92,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from sweep.command_line import run_command
+    from sweep.console.app import run_command
 
     run_command(main)

@@ -16,9 +16,9 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from sweep.command_line import run_command
-from sweep.paths import DEFAULT_STORAGE
-from sweep.tracking_store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
+from sweep.console.app import run_command
+from sweep.records.paths import DEFAULT_STORAGE
+from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
 from trainables.errors import BadInputError
 
 HOST = "127.0.0.1"

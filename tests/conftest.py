@@ -10,12 +10,12 @@ import torch
 from small_trials import LABELS
 
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
-from trainables.simclr import train
+from trainables.training.trial import train
 
 if TYPE_CHECKING:
-    from sweep.records import SweepRecord, SweepStorage
+    from sweep.records.sweep_record import SweepRecord, SweepStorage
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +42,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> "tuple
     """A sweep whose last trial failed before it began."""
     from small_sweeps import SMALL_SPACE
 
-    from sweep.plan import make_plan
-    from sweep.records import SweepStorage, describe
-    from sweep.sizes import size_of
+    from sweep.planning.dataset_sizes import size_of
+    from sweep.planning.plan import make_plan
+    from sweep.records.sweep_record import SweepStorage, describe
 
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:

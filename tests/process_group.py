@@ -14,10 +14,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from trainables.compiled import available
+from trainables.numba_compile import available
 
 multiprocessing.set_forkserver_preload(
-    ["pytest", "trainables.simclr", *(["trainables.fused_views", "trainables.fused_lars"] if available() else [])]
+    [
+        "pytest",
+        "trainables.simclr",
+        *(["trainables.augment.numba_kernel", "trainables.lars_kernel"] if available() else []),
+    ]
 )
 
 

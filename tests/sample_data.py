@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainables.data.nomenclature import EUROSAT_CLASSES, RGB_BANDS
+from trainables.data.class_names import EUROSAT_CLASSES, RGB_BANDS
 
 
 def sample_folder(name: str) -> Path:

@@ -1,8 +1,8 @@
 """Records of sweeps that nobody ran, for what is computed from records."""
 
-from sweep.plan import DataSize, make_plan
-from sweep.records import SweepRecord, describe
-from sweep.results import Result
+from sweep.planning.plan import DataSize, make_plan
+from sweep.records.sweep_record import SweepRecord, describe
+from sweep.records.trial_result import Result
 from sweep.space import Grid, Objective, SearchSpace, Stage
 
 

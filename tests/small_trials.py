@@ -7,9 +7,9 @@ import torch
 
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.simclr import train
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.trial import train
 
 CPU = torch.device("cpu")
 SMALL = SimCLRConfig(

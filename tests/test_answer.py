@@ -5,10 +5,10 @@ import math
 import pytest
 from small_sweeps import seeded
 
-from sweep.answer import answer, described, metric_words
-from sweep.compare import compare
-from sweep.image_metrics import Pair
-from sweep.statistics import Interval
+from sweep.comparison.conclusions import answer, described, metric_words
+from sweep.comparison.image_metrics import Pair
+from sweep.comparison.statistics import Interval
+from sweep.comparison.table import compare
 
 
 def said(values: dict[float, list[float]], pair: Pair | None = None) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RAY_MODULES = ("tuner.py", "trial.py", "failures.py", "warm_group.py", "group_loop.py", "cluster.py")
-MLFLOW_MODULES = ("tracking*.py", "projection.py", "dataset_input.py", "ui.py", "model_registry.py", "serving_model.py")
+RAY_MODULES = ("tune_bridge.py", "trial_actor.py", "failure_diagnosis.py", "worker_*.py", "connection.py")
+MLFLOW_MODULES = ("tracker.py", "store.py", "runs.py", "dataset_input.py", "model_registry.py", "serving_model.py")
 HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow")
-LIGHT = [f"trainables/{name}.py" for name in ("config", "schedule", "metric_names", "assignments", "errors")]
-LIGHT += ["trainables/footprint.py", "trainables/peak_memory.py", "sweep/memory.py"]
-LIGHT += ["trainables/data/catalog.py", "trainables/data/known.py"]
+LIGHT = [f"trainables/{name}.py" for name in ("config", "schedule", "metric_names", "overrides", "errors")]
+LIGHT += ["trainables/memory/layer_sizes.py", "trainables/memory/peak.py", "sweep/planning/memory_budget.py"]
+LIGHT += ["trainables/data/catalog.py", "trainables/data/dataset_facts.py"]
 
 
 def sources(package: str) -> list[Path]:

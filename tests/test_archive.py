@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from trainables.data import archive
-from trainables.data.archive import is_tar, open_tree, stream_tar
+from trainables.data.sources import archive
+from trainables.data.sources.archive import is_tar, open_tree, stream_tar
 from trainables.errors import BadInputError
 
 FILES = {f"top/{folder}/{number}.bin": bytes([number]) * (700 * number + 1) for folder in "ab" for number in range(5)}

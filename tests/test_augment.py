@@ -17,9 +17,9 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables import augment
+from trainables.augment import views as augment
+from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import SimCLRConfig
-from trainables.draws import ViewDraws, draw_view
 from trainables.randomness import Stream, permutation, positions, random_words, uniform
 
 FEW = settings(max_examples=50, deadline=None, database=None)
@@ -446,7 +446,7 @@ def test_each_purpose_of_a_view_has_its_own_block(monkeypatch: pytest.MonkeyPatc
         blocks.append(block)
         return uniform(seed, stream, index, shape, block=block)
 
-    monkeypatch.setattr("trainables.draws.uniform", recorded)
+    monkeypatch.setattr("trainables.augment.parameters.uniform", recorded)
     draws(SimCLRConfig(), 200)
     assert len(blocks) > 4
     assert len(set(blocks)) == len(blocks)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweep.background import BackgroundWriter, Write, merged
+from sweep.tracking.background_writer import BackgroundWriter, Write, merged
 
 
 class Surroundings:

@@ -9,8 +9,8 @@ import torch.distributed as dist
 from process_group import on_ranks
 from torch import Tensor
 
-from trainables import batch_norm
-from trainables.batch_norm import GlobalBatchNorm
+from trainables.models import batch_norm
+from trainables.models.batch_norm import GlobalBatchNorm
 
 CHANNELS = 5
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}

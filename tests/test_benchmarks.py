@@ -19,9 +19,9 @@ from benchmarks.machine import Others
 from benchmarks.rows import Beside, Growth, Measurement, Row, beside, exponent
 from benchmarks.steps import Stepper, bare_step, made_trial
 from benchmarks.two_workers import make_local
-from trainables.batch_norm import GlobalBatchNorm
 from trainables.config import SimCLRConfig
-from trainables.model import SimCLR
+from trainables.models.batch_norm import GlobalBatchNorm
+from trainables.models.simclr_model import SimCLR
 
 CORES = os.cpu_count() or 1
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFile
 from trainables.data import cache
 from trainables.data.cache import hold, is_remote, local_copy, read_info_bytes, upload
 from trainables.data.catalog import StoreInfo, beneath, data_root, store_address
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 

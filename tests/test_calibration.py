@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional import classification as tm
 
-from trainables.calibration import BINS, best_scale, calibration, expected_error
+from trainables.evaluation.calibration import BINS, best_scale, calibration, expected_error
 
 
 def drawn(seed: int, *, count: int = 2000, classes: int = 4, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 
 
 @pytest.mark.slow

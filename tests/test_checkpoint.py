@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from trainables import trial_files
-from trainables.backlog import Backlog
-from trainables.host_copy import HostCopy
-from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, TrialFiles
+from trainables.storage import trial_files
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.filesystem import Storage
+from trainables.storage.host_copy import HostCopy
+from trainables.storage.trial_files import EpochRecord, TrialFiles
 
 CPU = torch.device("cpu")
 RECORD = EpochRecord(epoch=2, time_ms=1, seconds=1.0, metrics={})

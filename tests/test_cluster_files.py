@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.cluster import DRIVER_RESOURCE
+from sweep.cluster.connection import DRIVER_RESOURCE
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cluster import DRIVER_RESOURCE, _descendants, _runs
-from sweep.records import SweepStorage
-from trainables.data.prepare import prepare
+from sweep.cluster.connection import DRIVER_RESOURCE, _descendants, _runs
+from sweep.records.sweep_record import SweepStorage
+from trainables.data.preparing.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 TINY = (

@@ -9,11 +9,11 @@ from scipy import stats
 from small_sweeps import seeded
 
 from search_spaces.thesis_grid import SPACE as THESIS
-from sweep.compare import Row, compare
-from sweep.compare_table import duration, print_comparison
-from sweep.plan import DataSize, make_plan
-from sweep.records import SweepRecord, describe
-from sweep.results import Result
+from sweep.comparison.table import Row, compare
+from sweep.comparison.terminal_table import duration, print_comparison
+from sweep.planning.plan import DataSize, make_plan
+from sweep.records.sweep_record import SweepRecord, describe
+from sweep.records.trial_result import Result
 
 
 def record(smoke: bool = False) -> SweepRecord:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainables.compiled import compiled, in_threads
+from trainables.numba_compile import compiled, in_threads
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there is nothing to compile with")
 

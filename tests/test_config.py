@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainables.assignments import parse_assignments
 from trainables.config import PROTOCOL_VERSION, SimCLRConfig
 from trainables.errors import BadInputError
+from trainables.overrides import parse_assignments
 
 OTHER_VALUES: dict[str, Any] = {
     "evaluation_dataset": "eurosat",

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from search_spaces.thesis_grid import SPACE as THESIS
-from sweep.answer import metric_words
-from sweep.class_words import class_words
-from sweep.compare import compare
-from sweep.crossings import crossings
-from sweep.plan import DataSize, extend, make_plan, needs
-from sweep.records import SweepStorage, TrialEntry, describe
-from sweep.report import DataSetReport
-from sweep.report_facts import cost, data_facts, hours, troubles
-from sweep.results import Result
+from sweep.comparison.conclusions import metric_words
+from sweep.comparison.dataset_report import DataSetReport
+from sweep.comparison.pivots import crossings
+from sweep.comparison.table import compare
+from sweep.comparison.wording import class_words
+from sweep.planning.plan import DataSize, extend, make_plan, needs
+from sweep.records.sweep_record import SweepStorage, TrialEntry, describe
+from sweep.records.trial_result import Result
+from sweep.report.costs_and_failures import cost, data_facts, hours, troubles
 from trainables.data.store import ImageStore
-from trainables.trial_files import AttemptRecord, FailureRecord
+from trainables.storage.trial_files import AttemptRecord, FailureRecord
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_costs_and_failures_are_said(parts: tuple[DataSetReport, DataSetReport])
     )
     files.write_attempt(AttemptRecord(number=2, sweep="mine", started_ms=hour, ended_ms=3 * hour, outcome="finished"))
     files.write_failure(FailureRecord(time_ms=0, kind="crash", message="fell"))
-    from sweep.report import reports
+    from sweep.comparison.dataset_report import reports
 
     (part, _) = reports(parts[0].sweep, part._storage)
     assert cost(part) == "3.00 worker-hours in all, every attempt counted; 1.00 of them in attempts that failed"
@@ -149,7 +149,7 @@ def test_metrics_of_other_methods_have_words(metric: str, words: str) -> None:
 
 
 def test_the_page_has_a_place_for_each(parts: tuple[DataSetReport, DataSetReport], tmp_path: Path) -> None:
-    from sweep.report_page import write_report
+    from sweep.report.page import write_report
 
     page = write_report(parts[0].sweep, parts[0]._storage, tmp_path, pictures=False).read_text()
     for dataset in ("tiny_imagenet", "bigearthnet_v1"):

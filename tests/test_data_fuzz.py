@@ -21,7 +21,7 @@ from sample_data import (
     write_tiny_imagenet,
 )
 
-from trainables.data.prepare import prepare, verify
+from trainables.data.preparing.prepare import prepare, verify
 from trainables.errors import BadInputError
 
 ATTEMPTS = 25

@@ -24,11 +24,12 @@ from sample_data import (
 )
 from stores import everything, made
 
-from trainables.data import convert, splits
+from trainables.data import splits
 from trainables.data.catalog import StoreInfo
-from trainables.data.nomenclature import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
-from trainables.data.pixels import fit, thesis_tables
-from trainables.data.prepare import prepare
+from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
+from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing.pixels import fit, thesis_tables
+from trainables.data.preparing.prepare import prepare
 from trainables.data.stable_hash import stable_fraction
 from trainables.errors import BadInputError
 

@@ -10,21 +10,21 @@ from sklearn.neighbors import NearestNeighbors
 from small_sweeps import SMALL_SPACE
 from small_trials import MULTI
 
-from sweep.data_figures import MOST_SIDE, Cell, map_of_classes, picture_grid, shortened, thumbnails
-from sweep.data_pictures import FEWEST_FOR_TSNE, Mistake, feature_map, mistakes, nearest, varied
-from sweep.effects import Refusal
-from sweep.plan import make_plan
-from sweep.records import SweepRecord, SweepStorage, describe
-from sweep.report import reports
-from sweep.report_page import write_report
-from sweep.sizes import size_of
+from sweep.comparison.dataset_report import reports
+from sweep.comparison.effects import Refusal
+from sweep.figures.images import MOST_SIDE, Cell, map_of_classes, picture_grid, shortened, thumbnails
+from sweep.planning.dataset_sizes import size_of
+from sweep.planning.plan import make_plan
+from sweep.records.sweep_record import SweepRecord, SweepStorage, describe
+from sweep.report.image_selection import FEWEST_FOR_TSNE, Mistake, feature_map, mistakes, nearest, varied
+from sweep.report.page import write_report
+from sweep.report.trial_images import TrialPictures, opened, picture_figures
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.trial_pictures import TrialPictures, opened, picture_figures
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
-from trainables.simclr import train
-from trainables.trial_files import MODEL
+from trainables.storage.trial_files import MODEL
+from trainables.training.trial import train
 
 
 def test_mistakes_of_classes_come_most_certain_first() -> None:

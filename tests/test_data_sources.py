@@ -13,10 +13,10 @@ from PIL import Image
 from sample_data import sample_folder, write_bigearthnet, write_eurosat, write_tiny_imagenet
 
 from trainables.data.catalog import KNOWN, StoreInfo
-from trainables.data.options import choose
-from trainables.data.pixels import thesis_tables
-from trainables.data.prepare import READERS, prepare
-from trainables.data.source import Entry, Request, Source
+from trainables.data.preparing.pixels import thesis_tables
+from trainables.data.preparing.prepare import READERS, prepare
+from trainables.data.sources.options import choose
+from trainables.data.sources.source import Entry, Request, Source
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 

@@ -15,9 +15,9 @@ import torch
 from sample_data import write_bigearthnet
 from sklearn.datasets import load_digits
 
-from trainables.data import convert
 from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, store_folder
-from trainables.data.prepare import prepare, remove, verify
+from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing.prepare import prepare, remove, verify
 from trainables.data.splits import TEST, exact_split
 from trainables.data.stable_hash import stable_fraction
 from trainables.data.store import ImageStore
@@ -269,7 +269,7 @@ def test_resident_memory_stays_flat_over_a_store_larger_than_memory(tmp_path: Pa
 
 def test_workers_end_with_a_parent_that_is_killed() -> None:
     program = (
-        "import time\nfrom trainables.data.convert import _workers\nif __name__ == '__main__':\n"
+        "import time\nfrom trainables.data.preparing.decode_workers import _workers\nif __name__ == '__main__':\n"
         " with _workers() as (pool, count):\n"
         "  jobs = [pool.submit(time.sleep, 60) for _ in range(count)]\n"
         "  time.sleep(0.5)\n"

@@ -7,10 +7,10 @@ import torch
 from small_trials import MULTI, changed, files_in, final_metrics
 from torchvision.models import resnet18
 
-from trainables.augment import evaluation_matrices, evaluation_view
+from trainables.augment.views import evaluation_matrices, evaluation_view
 from trainables.data.store import ImageStore
-from trainables.deployed import deployed, torchvision_state
 from trainables.errors import BadInputError
+from trainables.models.inference import deployed, torchvision_state
 
 
 @pytest.mark.parametrize(("size", "image_size"), [((64, 64), 64), ((120, 90), 48), ((8, 8), 20), ((16, 16), 16)])

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from sweep.dispatch import FINISHED, Attempt, Dispatcher, Rules
-from sweep.halving import Rungs
+from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
+from sweep.scheduling.halving import Rungs
+from sweep.scheduling.task import DONE, GO, WAIT, Failure, Permission, TrialShape, TrialTask
 from sweep.space import Halving
-from sweep.tasks import DONE, GO, WAIT, Failure, Permission, TrialShape, TrialTask
-from trainables.trial_files import EpochRecord
+from trainables.storage.trial_files import EpochRecord
 
 CRASH = Failure(Failure.CRASH, "it fell over")
 

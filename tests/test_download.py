@@ -13,11 +13,11 @@ import pytest
 from sample_data import pack_zip, write_eurosat
 
 from sweep.data import main
-from trainables.data import download as downloading
 from trainables.data.catalog import KNOWN
-from trainables.data.download import Remote, download
-from trainables.data.known import Published
-from trainables.data.prepare import prepare
+from trainables.data.dataset_facts import Published
+from trainables.data.preparing import download as downloading
+from trainables.data.preparing.download import Remote, download
+from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
 
 CONTENT = np.random.default_rng(0).bytes(3 * 2**20 + 77)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.compare import Row, Table, Trial
-from sweep.effects import Effect, Refusal, analysis_of_variance, importance, levels
-from sweep.records import TrialEntry
-from sweep.results import Result
+from sweep.comparison.effects import Effect, Refusal, analysis_of_variance, importance, levels
+from sweep.comparison.table import Row, Table, Trial
+from sweep.records.sweep_record import TrialEntry
+from sweep.records.trial_result import Result
 
 METRIC = "val/knn_top1"
 

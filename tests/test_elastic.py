@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.records import SweepStorage
-from trainables.data.prepare import prepare
+from sweep.records.sweep_record import SweepStorage
+from trainables.data.preparing.prepare import prepare
 
 PROGRAM = """
 import os, subprocess, sys, threading, time

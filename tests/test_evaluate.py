@@ -12,8 +12,8 @@ import torch
 from typer.testing import CliRunner
 
 from sweep.__main__ import app
-from sweep.compare import compare
-from sweep.evaluation_space import (
+from sweep.comparison.table import compare
+from sweep.planning.evaluation_space import (
     FINE_TUNED,
     FROZEN,
     SCRATCH,
@@ -22,15 +22,15 @@ from sweep.evaluation_space import (
     Evaluation,
     evaluation_space,
 )
-from sweep.plan import DataSize, PlannedTrial, make_plan
-from sweep.records import SweepRecord, SweepStorage, describe
-from sweep.report_page import write_report
-from sweep.results import Result, result_of
+from sweep.planning.plan import DataSize, PlannedTrial, make_plan
+from sweep.records.sweep_record import SweepRecord, SweepStorage, describe
+from sweep.records.trial_result import Result, result_of
+from sweep.report.page import write_report
 from sweep.space import read_space, with_weights, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.models.pretrained import InitialWeights
 
 PRETRAINED = SimCLRConfig(
     dataset="d", encoder="resnet18", batch_size=256, epochs=20, warmup_epochs=4, base_learning_rate=2.0

@@ -17,10 +17,10 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from trainables import frozen
-from trainables.decision import average_precision, roc_area
-from trainables.evaluation import Share, binary_metrics, classification_metrics
-from trainables.frozen import LogisticRegression, best_regression, knn_scores, nearest_centroids
+from trainables.evaluation import logistic_regression as frozen
+from trainables.evaluation.classification import Share, binary_metrics, classification_metrics
+from trainables.evaluation.curves import average_precision, roc_area
+from trainables.evaluation.logistic_regression import LogisticRegression, best_regression, knn_scores, nearest_centroids
 
 BINARY = {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"}
 

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from sweep.embed import main as embed
 from sweep.export import main
 from sweep.predict import main as predict
-from sweep.records import SweepRecord, SweepStorage
-from trainables.data.pixels import fit
+from sweep.records.sweep_record import SweepRecord, SweepStorage
+from trainables.data.preparing.pixels import fit
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 

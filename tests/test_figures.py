@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
-from sweep import confusion, figures
+from sweep.comparison import confusion
+from sweep.figures import trial as figures
 from trainables import metric_names as names
-from trainables.trial_files import EpochRecord
+from trainables.storage.trial_files import EpochRecord
 
 
 def record(epoch: int, **more: float) -> EpochRecord:

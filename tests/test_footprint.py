@@ -8,20 +8,24 @@ import pytest
 import torch
 from rich.console import Console
 
-from sweep.memory import Room, advice
-from sweep.plan import DataSize, PlannedTrial, make_plan
-from sweep.plan_table import print_plan
-from sweep.shape import concurrency, shared
+from sweep.planning.memory_budget import Room, advice
+from sweep.planning.plan import DataSize, PlannedTrial, make_plan
+from sweep.planning.plan_table import print_plan
+from sweep.planning.resources import concurrency, shared
+from sweep.scheduling.task import TrialShape
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.tasks import TrialShape
-from trainables import evaluation, frozen, losses, peak_memory, trial_data
+from trainables import losses
 from trainables.config import SimCLRConfig
+from trainables.data import trial_data
 from trainables.errors import BadInputError
-from trainables.footprint import footprint
-from trainables.memory_ledger import HEAP_SLACK, MAPPED_FROM, Ledger
-from trainables.model import SimCLR
-from trainables.numerics import autocast
-from trainables.peak_memory import Images, fits, peak_bytes, phases, process_bytes
+from trainables.evaluation import classification as evaluation
+from trainables.evaluation import logistic_regression as frozen
+from trainables.memory import peak as peak_memory
+from trainables.memory.layer_sizes import footprint
+from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, Ledger
+from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
+from trainables.models.simclr_model import SimCLR
+from trainables.training.precision import autocast
 
 GIB = 2**30
 CPU = torch.device("cpu")

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables import augment
+from trainables.augment import views as augment
+from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import JITTER_OPERATIONS, SimCLRConfig
-from trainables.draws import ViewDraws, draw_view
 from trainables.randomness import Stream
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there are no compiled views to test")
 
-from trainables import fused_views  # noqa: E402
+from trainables.augment import numba_kernel as fused_views  # noqa: E402
 
 COUNT = 48
 EVERYTHING = SimCLRConfig(

@@ -16,17 +16,17 @@ import torch.multiprocessing as mp
 from stores import of_noise
 from torch.nn import functional
 
-from trainables.augment import evaluation_view, two_views
+from trainables.augment.parameters import draw_view
+from trainables.augment.views import evaluation_view, two_views
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.draws import draw_view
-from trainables.host_copy import HostCopy
 from trainables.losses import contrast
-from trainables.numerics import set_precision
 from trainables.randomness import Stream
-from trainables.simclr import Trial, train
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.host_copy import HostCopy
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.precision import set_precision
+from trainables.training.trial import Trial, train
 
 HAS_GPU = torch.cuda.is_available()
 REHEARSED = not HAS_GPU and os.environ.get("SWEEP_GPU_TESTS_ON_CPU") == "1"

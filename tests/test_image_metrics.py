@@ -8,9 +8,9 @@ import pytest
 from small_trials import changed, files_in, final_metrics
 from statsmodels.stats.contingency_tables import mcnemar as oracle
 
-from sweep.confusion import outputs_confusion
-from sweep.image_metrics import Outputs, outputs_of, paired, sampling_interval, statistic_of
-from sweep.statistics import wilson_interval
+from sweep.comparison.confusion import outputs_confusion
+from sweep.comparison.image_metrics import Outputs, outputs_of, paired, sampling_interval, statistic_of
+from sweep.comparison.statistics import wilson_interval
 from trainables.data.store import ImageStore
 
 KNOWN = [

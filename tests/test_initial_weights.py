@@ -14,10 +14,10 @@ from stores import made
 
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.encoder import Encoder
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights, start_from
-from trainables.model import make_encoder
+from trainables.models.encoder import Encoder
+from trainables.models.pretrained import InitialWeights, start_from
+from trainables.models.simclr_model import make_encoder
 
 CPU = torch.device("cpu")
 
@@ -157,14 +157,14 @@ def test_fine_tuning_goes_on_from_weights_and_learns_the_labels(store: ImageStor
 
 
 def _records(config: SimCLRConfig, store: ImageStore, folder: Path) -> list[dict[str, float]]:
-    from trainables.simclr import train
+    from trainables.training.trial import train
 
     list(train(config, store=store, files=files_in(folder), device=CPU))
     return [record.metrics for record in files_in(folder).epochs()]
 
 
 def test_another_draw_buys_other_labels(store: ImageStore, tmp_path: Path) -> None:
-    from trainables.trial_data import TrialData
+    from trainables.data.trial_data import TrialData
 
     banks = [TrialData(changed(label_fraction=0.3, label_draw=draw), store).bank.rows.tolist() for draw in (0, 1, 0)]
     assert banks[0] == banks[2] != banks[1]

@@ -13,17 +13,18 @@ import torch
 from rich.console import Console
 from small_sweeps import SMALL_SPACE
 
-from sweep.compare import Table, compare, load, main
-from sweep.compare_table import print_comparison
-from sweep.joint import Joint, joined
-from sweep.plan import DataSize, make_plan
-from sweep.records import SweepRecord, SweepStorage, TrialEntry, describe
-from sweep.results import Result
-from sweep.sizes import size_of
+from sweep.compare import load, main
+from sweep.comparison.merged_sweeps import Joint, joined
+from sweep.comparison.table import Table, compare
+from sweep.comparison.terminal_table import print_comparison
+from sweep.planning.dataset_sizes import size_of
+from sweep.planning.plan import DataSize, make_plan
+from sweep.records.sweep_record import SweepRecord, SweepStorage, TrialEntry, describe
+from sweep.records.trial_result import Result
 from sweep.space import Grid, Objective, Published, SearchSpace, Stage
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.simclr import train
+from trainables.training.trial import train
 
 
 def sweep_of(

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from small_trials import MULTI, changed, files_in, final_metrics
 
-from sweep.image_metrics import outputs_of, paired, sampling_interval, statistic_of
-from sweep.label_metrics import WEIGHINGS, LabelOutputs, bounded_resamples
+from sweep.comparison.image_metrics import outputs_of, paired, sampling_interval, statistic_of
+from sweep.comparison.label_metrics import WEIGHINGS, LabelOutputs, bounded_resamples
 from trainables.data.store import ImageStore
-from trainables.multilabel import average_precisions, mean_of_known, micro_average_precision
+from trainables.evaluation.multilabel import average_precisions, mean_of_known, micro_average_precision
 
 MACRO, MICRO = "test/linear_average_precision_macro", "test/linear_average_precision_micro"
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sample_data import sample_folder
 
-from trainables.data import leaks
-from trainables.data.leaks import find_leaks, perceptual_hashes, tile_position
+from trainables.data.preparing import leaks
+from trainables.data.preparing.leaks import find_leaks, perceptual_hashes, tile_position
 
 Images = NDArray[np.uint8]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep import live as live_module
-from sweep.live import EVERYTHING, Live, LiveState, LiveTrial, lease, leases, request_stop, stops
-from sweep.progress import draw_trials, shown_columns
-from sweep.records import SweepStorage
+from sweep.records import lease as live_module
+from sweep.records.lease import EVERYTHING, Live, LiveState, LiveTrial, lease, leases, request_stop, stops
+from sweep.records.sweep_record import SweepStorage
+from sweep.running.progress import draw_trials, shown_columns
 from trainables.errors import BadInputError
 from trainables.metric_names import CONTRASTIVE_LOSS, GPU_MEMORY
 
@@ -58,7 +58,7 @@ def test_a_sweep_that_runs_is_refused_and_one_that_ended_is_not(storage: SweepSt
 
 
 def test_a_dead_process_or_a_silent_machine_holds_nothing(storage: SweepStorage) -> None:
-    code = "import os, sys; from sweep.live import Live; from sweep.records import SweepStorage\n"
+    code = "import os, sys; from sweep.records.lease import Live; from sweep.records.sweep_record import SweepStorage\n"
     code += f"Live(SweepStorage({str(storage.storage.root)!r}), 'mine').__enter__(); os._exit(1)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=60)

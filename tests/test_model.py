@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet
 
-from trainables.augment import two_views
-from trainables.batch_norm import GlobalBatchNorm
+from trainables.augment.views import two_views
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.encoder import Encoder
 from trainables.losses import contrast
-from trainables.model import Projector, SimCLR, parameter_groups
-from trainables.simclr import Trial
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.models.batch_norm import GlobalBatchNorm
+from trainables.models.encoder import Encoder
+from trainables.models.simclr_model import Projector, SimCLR, parameter_groups
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.trial import Trial
 
 TORCHVISION: dict[str, Callable[[], resnet.ResNet]] = {
     "resnet10": lambda: resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1]),

@@ -11,9 +11,9 @@ from small_trials import LABELS, MULTI, changed, files_in, final_metrics
 from torch.nn import functional
 
 from trainables.data.store import ImageStore
-from trainables.evaluation import Share
-from trainables.frozen import LogisticRegression, knn_scores
-from trainables.multilabel import (
+from trainables.evaluation.classification import Share
+from trainables.evaluation.logistic_regression import LogisticRegression, knn_scores
+from trainables.evaluation.multilabel import (
     average_precisions,
     best_thresholds,
     f1_scores,

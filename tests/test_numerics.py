@@ -8,16 +8,16 @@ import torch.distributed as dist
 from process_group import on_ranks
 from torch import Tensor
 
-from trainables import objectives
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.encoder import Encoder, last_strided_side
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.losses import Contrast
-from trainables.numerics import memory_layout, set_precision
-from trainables.simclr import Trial, train
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.models.encoder import Encoder, last_strided_side
+from trainables.objectives import contrastive as objectives
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.precision import memory_layout, set_precision
+from trainables.training.trial import Trial, train
 
 CPU = torch.device("cpu")
 SMALL = SimCLRConfig(

@@ -8,13 +8,13 @@ import pytest
 from process_group import single_thread
 from small_trials import CPU, changed
 
-from trainables.backlog import Backlog
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.simclr import train
-from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, TrialFiles
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.training.trial import train
 
 
 @pytest.fixture(scope="module")

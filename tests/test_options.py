@@ -10,20 +10,20 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 from torchvision.transforms import RandomResizedCrop
 
-from trainables import augment
-from trainables.batch_norm import GlobalBatchNorm, calibrate
+from trainables.augment import views as augment
+from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.draws import ViewDraws, draw_view
-from trainables.encoder import Colours, Normalise
+from trainables.data.trial_data import Split, TrialData
 from trainables.errors import BadInputError
-from trainables.model import SimCLR, parameter_groups
-from trainables.optimiser import make_optimiser
+from trainables.models.batch_norm import GlobalBatchNorm, calibrate
+from trainables.models.encoder import Colours, Normalise
+from trainables.models.simclr_model import SimCLR, parameter_groups
 from trainables.randomness import Stream
-from trainables.simclr import Trial, train
-from trainables.storage import Storage
-from trainables.trial_data import Split, TrialData
-from trainables.trial_files import TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.optimiser import make_optimiser
+from trainables.training.trial import Trial, train
 
 PLAIN = SimCLRConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
 WHOLE = PLAIN.model_copy(update={"crop_area": (1.0, 1.0), "crop_aspect": (1.0, 1.0)})

@@ -14,8 +14,8 @@ import tifffile
 from PIL import Image
 from stores import everything, made
 
-from trainables.data.pixels import fit
-from trainables.data.prepare import prepare
+from trainables.data.preparing.pixels import fit
+from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
 
 

@@ -11,10 +11,10 @@ from search_spaces.eurosat_baselines import SPACE as EUROSAT_BASELINES
 from search_spaces.eurosat_grid import SPACE as EUROSAT
 from search_spaces.quickstart import SPACE as QUICKSTART
 from search_spaces.thesis_grid import SPACE as THESIS
-from sweep.decide import decide
-from sweep.plan import DataSize, Plan, extend, make_plan, needs
-from sweep.plan_table import summary
-from sweep.sizes import prepare_embedded, size_of
+from sweep.planning.dataset_sizes import prepare_embedded, size_of
+from sweep.planning.plan import DataSize, Plan, extend, make_plan, needs
+from sweep.planning.plan_table import summary
+from sweep.planning.stage_selection import decide
 from sweep.space import SELECTED_ON_TEST, Best, Grid, Objective, SearchSpace, Stage, load_space
 from trainables.config import UNTRAINABLE
 from trainables.errors import BadInputError
@@ -188,7 +188,7 @@ def test_spaces_are_found_by_name_module_and_file(tmp_path: Path) -> None:
 def test_dry_run_imports_nothing_heavy_and_writes_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['sweep.run', '--space', 'thesis_grid', '--dry-run']\n"
-        "from sweep.run import main; from sweep.command_line import run_command\n"
+        "from sweep.run import main; from sweep.console.app import run_command\n"
         "try:\n    run_command(main)\nexcept SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
         "heavy = {'torch', 'ray', 'mlflow', 'pyarrow', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -210,10 +210,11 @@ def test_dry_run_imports_nothing_heavy_and_writes_nothing(tmp_path: Path) -> Non
 def test_help_imports_nothing_of_a_plan() -> None:
     code = (
         "import sys; sys.argv = ['sweep.run', '--help']\n"
-        "from sweep.run import main; from sweep.command_line import run_command\n"
+        "from sweep.run import main; from sweep.console.app import run_command\n"
         "try:\n    run_command(main)\nexcept SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
-        "assert 'sweep.tasks' in sys.modules\n"
-        "heavy = {'sweep.plan', 'sweep.launch', 'trainables.config', 'pydantic.main'} & set(sys.modules)\n"
+        "assert 'sweep.scheduling.task' in sys.modules\n"
+        "heavy = {'sweep.planning.plan', 'sweep.planning.launch', 'trainables.config', 'pydantic.main'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,13 +14,13 @@ from small_trials import CPU, MULTI, SMALL, changed, files_in, final_metrics
 from torch.nn import functional
 
 from trainables.config import SimCLRConfig, data_fingerprint
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
-from trainables.decision import balanced_threshold, metrics_at, specificity_threshold
+from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.probe import ProbeWeights, Weights, elements, probe_loss
-from trainables.simclr import Trial, train
-from trainables.trial_data import TrialData
+from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
+from trainables.evaluation.probe import ProbeWeights, Weights, elements, probe_loss
+from trainables.training.trial import Trial, train
 
 # Budgets and weights
 

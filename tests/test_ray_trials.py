@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from sweep.cluster import _descendants, _runs, connect, quiet
-from sweep.dispatch import Attempt, Dispatcher, Rules
-from sweep.tasks import GO, Failure, Permission, TrialShape, TrialTask
-from trainables.data.prepare import prepare
+from sweep.cluster.connection import _descendants, _runs, connect, quiet
+from sweep.scheduling.dispatcher import Attempt, Dispatcher, Rules
+from sweep.scheduling.task import GO, Failure, Permission, TrialShape, TrialTask
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, TrialFiles
 
 ONE, TWO = TrialShape(workers=1, threads=1, use_gpu=False), TrialShape(workers=2, threads=1, use_gpu=False)
 
@@ -90,7 +90,7 @@ class Sweep:
         return TrialTask(**{**fields, **changes})
 
     def run(self, *tasks: TrialTask, listener: Any = None, **rules: Any) -> Diary:
-        from sweep.tuner import run_trials
+        from sweep.cluster.tune_bridge import run_trials
 
         diary = Diary() if listener is None else listener
         self.dispatcher = Dispatcher(tasks, diary, rules=Rules(**{"max_concurrent": 1, "max_failures": 1, **rules}))
@@ -179,7 +179,7 @@ def test_what_a_dead_actor_holds_is_freed_and_nothing_else(ray_cluster: None) ->
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    from sweep.warm_group import free_orphans
+    from sweep.cluster.worker_group import free_orphans
 
     @ray.remote(num_cpus=0)
     class Holder:

@@ -7,11 +7,11 @@ import torch
 from sample_data import write_bigearthnet
 from small_trials import CPU, LABELS, MULTI, SMALL, changed, final_metrics
 
-from trainables.augment import unit_interval
-from trainables.data.prepare import prepare
+from trainables.augment.views import unit_interval
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
-from trainables.pixel_source import PixelSource, split_bytes
-from trainables.trial_data import TrialData
+from trainables.data.trial_data import TrialData
+from trainables.training.device_images import PixelSource, split_bytes
 
 
 def test_images_copied_to_the_device_are_those_of_the_map(store: ImageStore, tmp_path: Path) -> None:

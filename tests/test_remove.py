@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from sweep.compare import compare
-from sweep.live import Live
-from sweep.plan import DataSize, make_plan
-from sweep.projection import TrialFacts
-from sweep.records import SweepStorage, describe
+from sweep.comparison.table import compare
+from sweep.planning.plan import DataSize, make_plan
+from sweep.records.lease import Live
+from sweep.records.sweep_record import SweepStorage, describe
+from sweep.records.trial_result import result_of
 from sweep.remove import main, older_than
-from sweep.results import result_of
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.tracking import Tracker
+from sweep.tracking.runs import TrialFacts
+from sweep.tracking.tracker import Tracker
 from trainables.errors import BadInputError
-from trainables.trial_files import AttemptRecord, EpochRecord, FinalRecord
+from trainables.storage.trial_files import AttemptRecord, EpochRecord, FinalRecord
 
 
 def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...], *, ended_ms: int) -> None:

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from sweep.compare import load, main
-from sweep.comparison_figures import calibration, pareto
-from sweep.image_metrics import outputs_of, sampling_interval
-from sweep.records import SweepRecord, SweepStorage
-from sweep.report_page import write_report
+from sweep.comparison.image_metrics import outputs_of, sampling_interval
+from sweep.figures.comparison import calibration, pareto
+from sweep.records.sweep_record import SweepRecord, SweepStorage
+from sweep.report.page import write_report
 from sweep.track import replay
-from sweep.tracking import Tracker
-from trainables.assignments import parse_assignments
+from sweep.tracking.tracker import Tracker
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
+from trainables.overrides import parse_assignments
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,16 @@ from torch import Tensor
 
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.representation import alignment, effective_rank, has_collapsed, label_free_metrics, uniformity
-from trainables.simclr import Trial
-from trainables.storage import Storage
-from trainables.trial_files import TrialFiles
+from trainables.evaluation.representation import (
+    alignment,
+    effective_rank,
+    has_collapsed,
+    label_free_metrics,
+    uniformity,
+)
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.trial import Trial
 
 
 def rows(seed: int, count: int, width: int) -> Tensor:

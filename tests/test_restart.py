@@ -16,14 +16,14 @@ from process_group import exit_code, single_thread
 from torch import Tensor
 
 from trainables import metric_names as names
-from trainables.backlog import Backlog
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
+from trainables.evaluation.evaluator import Evaluator
 from trainables.schedule import Steps
-from trainables.simclr import Trial, train
-from trainables.storage import Storage
-from trainables.trial_evaluation import Evaluator
-from trainables.trial_files import EpochRecord, FailureRecord, TrialFiles
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, FailureRecord, TrialFiles
+from trainables.training.trial import Trial, train
 
 TINY = SimCLRConfig(
     dataset="digits",

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from sweep.compare import compare
-from sweep.records import SweepStorage
-from sweep.results import Result, result_of
+from sweep.comparison.table import compare
+from sweep.records.sweep_record import SweepStorage
+from sweep.records.trial_result import Result, result_of
 from sweep.run import main
 from trainables.config import SimCLRConfig
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.metric_names import OF_THE_MACHINE
-from trainables.simclr import train
-from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.training.trial import train
 
 TINY = (
     *("--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "max_train_images=128", "--set", "max_test_images=64"),

@@ -23,15 +23,15 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine, from_origin
 from sample_data import sample_folder, write_bigearthnet
 
-from sweep.deployed_model import DeployedModel
-from sweep.ground import ground
-from sweep.map_classes import NODATA, STEPS, map_classes
-from sweep.map_preview import round_length
+from sweep.deployment.exported_model import DeployedModel
+from sweep.maps.ground_resolution import ground
+from sweep.maps.map_classes import NODATA, STEPS, map_classes
+from sweep.maps.preview import round_length
+from sweep.maps.windows import Blend, fill, starts, steps, weights
 from sweep.predict import main as predict
-from sweep.windows import Blend, fill, starts, steps, weights
-from trainables.data.nomenclature import RGB_BANDS
-from trainables.data.prepare import prepare
-from trainables.data.recipe import PixelRecipe
+from trainables.data.class_names import RGB_BANDS
+from trainables.data.preparing.pixel_recipe import PixelRecipe
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -529,7 +529,7 @@ def test_without_rasterio_it_says_what_to_install(model: Path, tmp_path: Path, m
 
 
 def test_the_picture_says_area_scale_and_where(mapped: Callable[..., Any], tmp_path: Path) -> None:
-    from sweep.map_preview import Preview, figure
+    from sweep.maps.preview import Preview, figure
 
     values = np.concatenate([grey(60, 100, 400), grey(60, 100, 1600)], axis=1)
     values[:10] = 0

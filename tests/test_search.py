@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sweep.plan import DataSize, Plan, count_pending, make_plan, propose
-from sweep.search import Tried, ask, draw
+from sweep.planning.plan import DataSize, Plan, count_pending, make_plan, propose
+from sweep.planning.search import Tried, ask, draw
 from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
 from trainables.errors import BadInputError
 
@@ -58,7 +58,7 @@ def test_a_random_search_is_in_the_plan_with_every_seed_and_grids_first() -> Non
 
 
 def test_a_learning_search_is_decided_by_results_and_the_plan_says_so() -> None:
-    from sweep.plan_table import summary
+    from sweep.planning.plan_table import summary
 
     plan = plan_of(LEARNING, seeds=(0, 1))
     assert len(plan.trials) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sweep", "trainables", "search_spaces")
@@ -86,8 +86,8 @@ def test_whatever_is_loaded_is_loaded_as_weights_only() -> None:
 
 
 def test_usage_reporting_is_off() -> None:
-    from sweep.cluster import ENVIRONMENT
-    from sweep.tracking_store import ENVIRONMENT as MLFLOW
+    from sweep.cluster.connection import ENVIRONMENT
+    from sweep.tracking.store import ENVIRONMENT as MLFLOW
 
     assert ENVIRONMENT["RAY_USAGE_STATS_ENABLED"] == "0"
     assert MLFLOW["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -117,7 +117,7 @@ def test_a_secret_is_written_nowhere(tmp_path: Path) -> None:
 
 
 def test_credentials_in_a_typed_address_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweep.execution import command_line
+    from sweep.running.stages import command_line
 
     typed = [
         "run",

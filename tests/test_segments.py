@@ -18,22 +18,22 @@ from small_trials import CPU, changed, files_in
 from test_trajectory import AGREEMENT, default_dtype, largest_difference
 
 from benchmarks.memory import RESNET18, measure
-from sweep.attempt import open_records
-from sweep.memory import Room, advice
-from sweep.plan import DataSize, make_plan
-from sweep.plan_table import print_plan
-from sweep.records import SweepStorage
+from sweep.cluster.attempt import open_records
+from sweep.planning.memory_budget import Room, advice
+from sweep.planning.plan import DataSize, make_plan
+from sweep.planning.plan_table import print_plan
+from sweep.records.sweep_record import SweepStorage
+from sweep.scheduling.task import TrialShape, TrialTask
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.tasks import TrialShape, TrialTask
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
-from trainables.footprint import Block, Footprint, Layer, footprint
-from trainables.model import SimCLR, make_encoder
-from trainables.numerics import autocast
-from trainables.peak_memory import Images, fits, peak_bytes, phases, process_bytes
-from trainables.segments import SLACK, segments, stem_parts, time_factor
-from trainables.simclr import Trial, train
-from trainables.trial_files import EpochRecord
+from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
+from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
+from trainables.memory.recomputation import SLACK, segments, stem_parts, time_factor
+from trainables.models.simclr_model import SimCLR, make_encoder
+from trainables.storage.trial_files import EpochRecord
+from trainables.training.precision import autocast
+from trainables.training.trial import Trial, train
 
 GIB = 2**30
 IMAGES = Images(classes=10, train=1000, held_out=500)
@@ -337,7 +337,7 @@ SWEEP = """
 import sys
 import sweep.memory
 memory = int(sys.argv.pop())
-sweep.memory.machine_bytes = lambda: memory
+sweep.planning.memory_budget.machine_bytes = lambda: memory
 from sweep.command_line import run_command
 from sweep.run import main
 run_command(main)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from small_trials import MULTI, changed, files_in, final_metrics
 
-from sweep.image_metrics import Outputs, outputs_of, statistic_of
-from sweep.label_metrics import LabelOutputs
-from sweep.sensitivity import Head, missed
+from sweep.comparison.image_metrics import Outputs, outputs_of, statistic_of
+from sweep.comparison.label_metrics import LabelOutputs
+from sweep.comparison.missed_positives import Head, missed
 from trainables.data.store import ImageStore
-from trainables.decision import metrics_at
+from trainables.evaluation.curves import metrics_at
 
 COUNT = 4000
 

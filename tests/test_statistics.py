@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
-from sweep.statistics import (
+from sweep.comparison.statistics import (
     HeldOut,
     average_precision,
     balanced_accuracy,

@@ -18,9 +18,9 @@ import pytest
 from sample_data import write_bigearthnet, write_tiny_imagenet
 from small_trials import LABELS
 
-from sweep.records import SweepStorage
-from trainables.data.prepare import prepare
-from trainables.trial_files import TrialFiles
+from sweep.records.sweep_record import SweepStorage
+from trainables.data.preparing.prepare import prepare
+from trainables.storage.trial_files import TrialFiles
 
 ROOT = Path(__file__).parents[1]
 SPACE = """
@@ -310,7 +310,7 @@ def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) 
 
 
 def test_the_summary_goes_to_a_webhook_and_what_fails_is_said(tmp_path: Path) -> None:
-    from sweep.summary import send
+    from sweep.running.summary import send
 
     bodies: list[dict[str, Any]] = []
 

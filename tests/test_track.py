@@ -9,19 +9,19 @@ import mlflow
 import pytest
 import torch
 
-from sweep.desk import Desk
-from sweep.plan import Plan, make_plan
-from sweep.records import SweepStorage, describe
-from sweep.sizes import size_of
+from sweep.planning.dataset_sizes import size_of
+from sweep.planning.plan import Plan, make_plan
+from sweep.records.sweep_record import SweepStorage, describe
+from sweep.running.trial_events import Desk
+from sweep.scheduling.task import Failure
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.tasks import Failure
 from sweep.track import main, replay
-from sweep.tracking import Tracker
-from trainables.backlog import Backlog
+from sweep.tracking.tracker import Tracker
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.simclr import train
-from trainables.trial_files import AttemptRecord
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.trial_files import AttemptRecord
+from trainables.training.trial import train
 
 SPACE = SearchSpace(
     name="small",

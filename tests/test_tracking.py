@@ -15,17 +15,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from sweep.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
-from sweep.projection import TrialFacts, flattened
-from sweep.records import SweepRecord
-from sweep.tracking import Tracker
-from sweep.tracking_store import TrackingStore
+from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
+from sweep.records.sweep_record import SweepRecord
+from sweep.tracking.runs import TrialFacts, flattened
+from sweep.tracking.store import TrackingStore
+from sweep.tracking.tracker import Tracker
 from sweep.ui import Server, served_store
 from trainables.config import SimCLRConfig
 from trainables.data.catalog import LeakCounts, StoreInfo
 from trainables.errors import BadInputError
-from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, FailureRecord, FinalRecord, TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, FailureRecord, FinalRecord, TrialFiles
 
 NAN = float("nan")
 CONFIG = SimCLRConfig(dataset="digits", batch_size=64, positive=("1", "2")).model_dump(mode="json")
@@ -425,7 +425,7 @@ def test_the_pages_end_without_leaving_a_process(storage: Path, number: signal.S
 
 @pytest.mark.slow
 def test_several_programs_may_open_a_fresh_file_at_once(tmp_path: Path) -> None:
-    code = "import sys; from sweep.tracking import Tracker; Tracker.open(None, storage=sys.argv[1]).close(1.0)"
+    code = "import sys; from sweep.tracking.tracker import Tracker; Tracker.open(None, storage=sys.argv[1]).close(1.0)"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-c", code, str(tmp_path)]
     programs = [subprocess.Popen(command, env=environment) for _ in range(4)]

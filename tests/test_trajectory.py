@@ -20,14 +20,14 @@ from torch import Tensor
 
 from trainables import metric_names as names
 from trainables.config import SimCLRConfig
-from trainables.data import convert
-from trainables.data.prepare import prepare
+from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.distributed import sum_over_ranks
 from trainables.errors import BadInputError
-from trainables.simclr import Trial, train
-from trainables.storage import Storage
-from trainables.trial_files import EpochRecord, TrialFiles
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.training.trial import Trial, train
 
 SMALL = SimCLRConfig(
     dataset="digits",
@@ -309,7 +309,7 @@ def test_trajectory_does_not_depend_on_how_the_store_was_made(tmp_path: Path, mo
 
 WITHOUT_THE_SERVICE = (
     "import sys; sys.modules.update(dict.fromkeys(('ray', 'mlflow', 'sweep'))); "  # None: importing them raises
-    "from trainables.command_line import run; run(sys.argv[1:])"
+    "from trainables.simclr import run; run(sys.argv[1:])"
 )
 
 

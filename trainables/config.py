@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.errors import BadInputError, describe_validation
-from trainables.initial_weights import InitialWeights
+from trainables.models.pretrained import InitialWeights
 
 PROTOCOL_VERSION = 2
 """Raised whenever the same configuration, or a default, would give another result; part of every trial id."""
@@ -79,7 +79,7 @@ class SimCLRConfig(BaseModel):
     initial_weights: str | None = Field(
         None,
         description="file that the encoder starts from: a trial's model.pt, or a state dict of torchvision's or timm's "
-        "names; none: drawn (trainables/initial_weights.py)",
+        "names; none: drawn (trainables/models/pretrained.py)",
     )
 
     # Encoder and heads

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.compiled import available
+from trainables.numba_compile import available
 
 
 class LARS(Optimizer):
@@ -59,7 +59,7 @@ class LARS(Optimizer):
                 tensors = (weight, weight.grad, self._velocity(weight))
                 (fused if _is_fused(*tensors) else plain).append(tensors)
         if fused:
-            from trainables import fused_lars
+            from trainables import lars_kernel as fused_lars
 
             numbers = {name: group[name] for name in ("lr", "momentum", "weight_decay", "eeta", "adapt")}
             fused_lars.step(*zip(*fused, strict=True), **numbers)
@@ -98,6 +98,6 @@ class LARS(Optimizer):
 def _is_fused(*tensors: Tensor) -> bool:
     if not available():
         return False
-    from trainables import fused_lars
+    from trainables import lars_kernel as fused_lars
 
     return fused_lars.takes(*tensors)

@@ -53,7 +53,7 @@ EMBEDDING_RANK = "embedding_rank"
 ALIGNMENT = "alignment"
 UNIFORMITY = "uniformity"
 COLLAPSED = "collapsed"
-"""1 where the embeddings tell images apart in fewer than three directions, else 0 (trainables/representation.py)."""
+"""1 where the embeddings tell images apart in fewer than three directions, else 0 (evaluation/representation.py)."""
 
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""

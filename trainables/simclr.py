@@ -1,369 +1,112 @@
-"""One SimCLR trial with its linear probe, in plain PyTorch.
+"""One SimCLR trial with its linear probe, in plain PyTorch, its records printed a line each.
 
     python -m trainables.simclr --set dataset=digits --set epochs=2
     torchrun --nproc-per-node 2 -m trainables.simclr --set dataset=digits --set epochs=2
 
-`train` is the whole of it: a generator that trains an epoch, evaluates, keeps a checkpoint and yields the record.
-Whoever iterates it (the command line here, a Ray actor elsewhere) decides whether it goes on, and nothing in it knows
-who that is.
+From Python: `train`.
 """
 
-import inspect
-import platform
-import socket
-import time
-from collections.abc import Iterator
-from typing import Any
+import argparse
+import faulthandler
+import gc
+import os
+import sys
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torchvision
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from trainables import metric_names as names
-from trainables.augment import evaluation_view
-from trainables.batch_norm import calibrate
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import SimCLRConfig, data_fingerprint
 from trainables.data.store import ImageStore
-from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
-from trainables.draws import ViewDraws, draw_view
-from trainables.encoder import Colours, Normalise, last_strided_side
-from trainables.errors import BadInputError
-from trainables.evaluation import EVALUATION_BATCH
-from trainables.footprint import footprint
-from trainables.initial_weights import InitialWeights, start_from
-from trainables.model import Classifier, Outputs, SimCLR, parameter_groups
-from trainables.numerics import FiniteWatch, autocast, memory_layout, set_precision
-from trainables.objectives import SUMMED, objective_of
-from trainables.optimiser import make_optimiser
-from trainables.pixel_source import PixelSource
-from trainables.probe import ProbeWeights, Weights
-from trainables.pulse import beat
-from trainables.randomness import Stream, positions
-from trainables.schedule import Steps, learning_rate
-from trainables.segments import segments
-from trainables.trial_data import TrialData
-from trainables.trial_evaluation import Evaluator
-from trainables.trial_files import EpochRecord, FinalRecord, TrialFiles, now_ms
+from trainables.errors import BadInputError, NonFiniteLossError
+from trainables.overrides import parse_assignments
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.training.trial import train
+
+__all__ = ["main", "run", "train"]
+
+DESCRIPTION = "`python -m trainables.simclr`: one trial without Ray, its records printed a line each."
 
 
-def train(
-    config: SimCLRConfig,
-    *,
-    store: ImageStore,
-    evaluation_store: ImageStore | None = None,
-    files: TrialFiles,
-    device: torch.device,
-    recompute: bool = False,
-) -> Iterator[EpochRecord]:
-    """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
-
-    With `recompute` a step keeps less of the encoder's maps and takes longer; results are the same (docs/decisions.md).
-    Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises
-    BadInputError before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
-    """
-    if files.final() is not None:
-        return
-    trial = Trial(
-        config, store=store, evaluation_store=evaluation_store, files=files, device=device, recompute=recompute
-    )
-    trial.resume()
+def run(arguments: list[str] | None = None) -> None:
+    """Parse the command line and train; exit code 2 for bad input, 1 for a loss that is not finite."""
+    options = _parser().parse_args(arguments)
+    faulthandler.enable()
     try:
-        for epoch in range(trial.epoch + 1, config.epochs + 1):
-            yield trial.run_epoch(epoch)
-        if config.epochs == 0:
-            yield trial.evaluate_untrained()
-        trial.finish()
-    finally:  # also when whoever iterates stops here
-        files.flush()
+        _run_trial(options)
+    except (BadInputError, NonFiniteLossError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, BadInputError) else 1)
+    finally:
+        if dist.is_initialized():
+            gc.collect()  # what of the trial still held the group would keep its threads to the process's last moment
+            dist.destroy_process_group()
 
 
-class Trial:
-    """The state of a trial on one rank, and its phases."""
-
-    def __init__(
-        self,
-        config: SimCLRConfig,
-        *,
-        store: ImageStore,
-        evaluation_store: ImageStore | None = None,
-        files: TrialFiles,
-        device: torch.device,
-        recompute: bool = False,
-    ) -> None:
-        self.config, self.files, self.device, self.recompute = config, files, device, recompute
-        self.rank, self.world = rank(), world_size()
-        if config.epochs > 0 and config.batch_size < self.world:
-            raise BadInputError(f"batch_size: {config.batch_size} is less than one image for {self.world} workers")
-        set_precision(config.precision, device)
-        if config.precision == "bf16" and device.type == "cpu" and config.epochs > 0:
-            _refuse_undefined_gradients(config)
-        self.data = TrialData(config, store, evaluation_store)
-        data = self.data
-        self.weights = (
-            ProbeWeights(config, data.train.targets, data.labelled, len(data.classes)) if data.has_probe else None
-        )
-        self.epoch = 0
-        self.records: list[EpochRecord] = []
-        self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
-        self.layout = memory_layout(config.precision, device)
-        normalise = Normalise(*self.data.channel_moments(device)) if config.normalisation == "train" else None
-        if config.encoder in UNTRAINABLE:
-            features = Colours() if config.encoder == "colours" else nn.Flatten()
-            self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(device)
-            return
-        self.objective = objective_of(config, self.data, normalise)
-        self.model = self.objective.model
-        if recompute:
-            self.model.encoder.segments = segments(footprint(config, len(data.classes), channels=data.channels))
-        if config.initial_weights is not None:
-            initial = InitialWeights.parse(config.initial_weights)
-            start_from(self.model.encoder, initial.load(), initial.address)
-        self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.encoder = self.model.encoder
-        self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
-        self.optimiser = make_optimiser(config, parameter_groups(self.model, config.weight_decay))
-        self.watch = FiniteWatch(self._last_good)
-        self.pixels = PixelSource(self.data.train, device)
-
-    # Training
-
-    def run_epoch(self, epoch: int) -> EpochRecord:
-        """Train and evaluate one epoch, write its record and checkpoint, and return the record that stands."""
-        started = time.perf_counter()
-        metrics = self._train_epoch(epoch)
-        last = epoch == self.config.epochs
-        evaluator = self._evaluator()
-        metrics |= evaluator.everything() if last else evaluator.selection(epoch)
-        return self._keep(epoch, metrics, time.perf_counter() - started, evaluator)
-
-    def _train_epoch(self, epoch: int) -> dict[str, float]:
-        started = time.perf_counter()
-        self.model.train()
-        steps = self.steps.of_epoch(epoch)
-        sums = torch.zeros(SUMMED, dtype=torch.float64, device=self.device)
-        rate = 0.0
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        for step in steps:
-            rate = self._learning_rate(step)
-            sums += self._step(step, rate)
-        self.watch.finish()
-        sums[3:] = sum_over_ranks(sums[3:])
-        return {
-            **self.objective.metrics((sums / len(steps)).tolist()),
-            names.LEARNING_RATE: rate,
-            names.IMAGES_PER_SECOND: len(steps) * self.config.batch_size / (time.perf_counter() - started),
-            **_gpu_memory(self.device),
-        }
-
-    def _step(self, step: int, rate: float) -> Tensor:
-        """Take one optimiser step; return this rank's (5,) metrics of it."""
-        beat()
-        images, targets, draws, weights = self._batch(step)
-        outputs = self._forward(self.objective.views(images, draws).to(memory_format=self.layout))
-        loss, metrics = self.objective.loss(outputs, targets, weights)
-        self.optimiser.zero_grad(set_to_none=True)
-        # DistributedDataParallel averages; gradients here are sums over ranks (trainables/distributed.py).
-        (loss * self.world).backward()  # type: ignore[no-untyped-call]
-        # After the backward pass, since only then all ranks see the same numbers and stop together.
-        self.watch.look(step, rate, metrics[0], self.model.parameters())
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        return metrics
-
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws], Weights | None]:
-        """Return this rank's images (n, C, H, W), targets (n,), view parameters and the probe's weights of a step."""
-        size = self.config.batch_size
-        mine = slice_of(self.rank, self.world, size)
-        everyone = positions(self.config.seed, step * size, size, len(self.data.train))
-        order = everyone[mine]
-        height, width = self.data.image_shape
-        draw_a, draw_b = (
-            draw_view(self.config, stream, step, size, height=height, width=width).slice(mine)
-            for stream in (Stream.VIEW_A, Stream.VIEW_B)
-        )
-        images = self.pixels.batch(order)
-        targets = to_device(self.data.train.targets[order], self.device)
-        weights = None if self.weights is None else self.weights.of_step(step, everyone, mine, self.device)
-        return images, targets, (draw_a, draw_b), weights
-
-    def _forward(self, views: Tensor) -> Outputs:
-        with autocast(self.config.precision, self.device):
-            outputs: Outputs = self.parallel(views)
-        return outputs
-
-    def _learning_rate(self, step: int) -> float:
-        return learning_rate(
-            step,
-            base=self.config.base_learning_rate,
-            batch_size=self.config.batch_size,
-            num_examples=len(self.data.train),
-            epochs=self.config.epochs,
-            warmup_epochs=self.config.warmup_epochs,
-            scaling=self.config.learning_rate_scaling,
-        )
-
-    # Evaluation
-
-    def evaluate_untrained(self) -> EpochRecord:
-        """Evaluate the encoder as it was initialised, as epoch 0."""
-        started = time.perf_counter()
-        if self.config.calibrate_batch_norm:
-            calibrate(self.encoder, self._train_batches())
-        evaluator = self._evaluator()
-        return self._keep(0, evaluator.everything(), time.perf_counter() - started, evaluator)
-
-    def _train_batches(self) -> Iterator[Tensor]:
-        """Yield this rank's part of each whole batch of train, as it is evaluated, in the order of the first epoch."""
-        count = len(self.data.train)
-        size = min(EVALUATION_BATCH, count)
-        mine = slice_of(self.rank, self.world, size)
-        for start in range(0, count - size + 1, size):
-            order = positions(self.config.seed, start + mine.start, mine.stop - mine.start, count)
-            images = self.data.train.pixels(order)
-            beat()
-            yield evaluation_view(to_device(images, self.device), image_size=self.config.image_size)
-
-    def _evaluator(self) -> Evaluator:
-        trained = self.config.epochs > 0
-        return Evaluator(
-            self.config,
-            self.data,
-            self.encoder,
-            projector=self.model.projector if trained and isinstance(self.model, SimCLR) else None,
-            probe=self.model.probe if trained and self.data.has_probe else None,
-            files=self.files,
-            device=self.device,
-        )
-
-    # What stays
-
-    def _keep(self, epoch: int, metrics: dict[str, float], seconds: float, evaluator: Evaluator) -> EpochRecord:
-        """Write the record, then the checkpoint.
-
-        A crash between them repeats the epoch, and its first record stands.
-        """
-        record = EpochRecord(epoch=epoch, time_ms=now_ms(), seconds=seconds, metrics=metrics)
-        self.epoch = epoch
-        if self.rank == 0:
-            last = epoch == self.config.epochs
-            if last and self.config.encoder not in UNTRAINABLE:
-                weights = {"encoder": self.model.encoder.state_dict(), "linear": evaluator.linear}
-                if self.config.epochs > 0 and self.data.has_probe:
-                    weights["probe"] = self.model.probe.state_dict()
-                self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
-            record = self.files.write_epoch(record)
-            self.records.append(record)
-            if epoch > 0:
-                self.files.save_checkpoint(epoch, self._state())
-        return record
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch,
-            "step": self.steps.of_epoch(self.epoch).stop,
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "records": [record.model_dump() for record in self.records],
-            "config": self.config.model_dump(mode="json"),
-            "fingerprint": self.data.fingerprint,
-            "versions": versions(),
-        }
-
-    def resume(self) -> None:
-        """Take up the newest checkpoint that every rank can read; without one the trial starts afresh."""
-        if self.rank == 0:
-            self.files.clear_failure()
-            self.files.write_config(self.config.model_dump(mode="json"), self.data.fingerprint)
-        for epoch in reversed(_agreed(self.files.checkpoint_epochs(), self.device)):
-            try:
-                state = self.files.load_checkpoint(epoch, self.device)
-            except OSError as error:
-                if not isinstance(error, FileNotFoundError):
-                    raise  # the storage is away: the checkpoint may be good
-            except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
-                self.files.note = f"the checkpoint of epoch {epoch} can't be read; went on from before it"
-            else:
-                self.model.load_state_dict(state["model"])
-                self.optimiser.load_state_dict(state["optimiser"])
-                self.records = [EpochRecord.model_validate(record) for record in state["records"]]
-                self.epoch = epoch
-                return
-
-    def _last_good(self) -> str:
-        address = self.files.checkpoint_address()
-        return f"the last good checkpoint is {address}" if address else "no epoch was finished before"
-
-    def finish(self) -> None:
-        """Declare the trial finished."""
-        if self.rank > 0:
-            return
-        self.files.write_final(
-            FinalRecord(
-                time_ms=now_ms(),
-                epochs=self.config.epochs,
-                seconds=sum(record.seconds for record in self.records),
-                workers=self.world,
-                threads=torch.get_num_threads(),
-                recomputed=self.recompute,
-                device=torch.cuda.get_device_name() if self.device.type == "cuda" else platform.machine(),
-                host=socket.gethostname(),
-                versions=versions(),
-                train_images=len(self.data.train),
-                classes=self.data.classes,
-                positive=self.data.positive_classes,
-            )
-        )
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainables.simclr", description=DESCRIPTION)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of SimCLRConfig")
+    parser.add_argument("--output", type=Path, default=Path("trials"), help="folder that gets one folder a trial")
+    parser.add_argument("--threads", type=int, default=None, help="torch threads a process (default: torch's choice)")
+    parser.add_argument("--recompute", action="store_true", help="keep less for the backward pass, and take longer")
+    return parser
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that decide the last bits of a result."""
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
-    }
+def _run_trial(options: argparse.Namespace) -> None:
+    config = _configuration(options.set).pinned()
+    device = _join_group()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    store = ImageStore.open(config.dataset)
+    evaluated = ImageStore.open(config.evaluation_dataset) if config.evaluation_dataset else None
+    trial_id = config.trial_id(data_fingerprint(store.fingerprint, evaluated.fingerprint if evaluated else None))
+    backlog = Backlog()
+    files = TrialFiles(Storage.at(options.output).child(trial_id), backlog)
+    speaks = not dist.is_initialized() or dist.get_rank() == 0
+    if speaks:
+        print(f"trial {trial_id} in {files.storage.address()}", flush=True)
+    records = train(
+        config, store=store, evaluation_store=evaluated, files=files, device=device, recompute=options.recompute
+    )
+    for record in records:
+        if speaks:
+            print(_line(record) + (f"  not written yet: {backlog.error}" if files.behind else ""), flush=True)
+    if speaks and (final := files.final()):
+        print(f"finished after {final.epochs} epochs, {final.seconds:.1f} s", flush=True)
 
 
-def _refuse_undefined_gradients(config: SimCLRConfig) -> None:
-    """Raise BadInputError where torch leaves gradients as memory was: bf16, strides and maps of a pixel on a CPU."""
-    if last_strided_side(config.image_size, small_stem=config.small_stem) == 1:
-        raise BadInputError(
-            f"precision: bf16 on a CPU gives undefined gradients at image_size {config.image_size}, whose last maps "
-            "are one pixel; choose fp32, stem small or larger images"
-        )
+def _configuration(texts: list[str]) -> SimCLRConfig:
+    values = {}
+    for field, choices in parse_assignments(texts).items():
+        if len(choices) > 1:
+            raise BadInputError(f"--set {field}: one trial takes one value, got {choices}; a sweep varies them")
+        values[field] = choices[0]
+    return SimCLRConfig.parse(values)
 
 
-def _gpu_memory(device: torch.device) -> dict[str, float]:
-    if device.type != "cuda":
-        return {}
-    return {names.GPU_MEMORY: torch.cuda.max_memory_allocated(device) / 2**30}
+def _join_group() -> torch.device:
+    """Join torchrun's process group if there is one; return this process's device."""
+    on_gpu = torch.cuda.is_available()
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
 
 
-def _parallel(model: SimCLR | Classifier, device: torch.device) -> DistributedDataParallel:
-    # Batch-norm buffers are equal on all ranks by construction, so no step begins with sending them. torch 2.14
-    # renamed the option.
-    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    option: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
-    devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **option)
-
-
-def _agreed(epochs: list[int], device: torch.device) -> list[int]:
-    """Return rank 0's last two checkpoint epochs on every rank (ranks may list a folder at different moments)."""
-    newest = torch.tensor(([-1, -1, *epochs])[-2:], device=device)
-    if world_size() > 1:
-        dist.broadcast(newest, src=0)
-    return [epoch for epoch in newest.tolist() if epoch >= 0]
+def _line(record: EpochRecord) -> str:
+    shown = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
+    held_out = [name for name in record.metrics if name.split("/")[-1] in (names.TOP1, names.KNN_TOP1, "linear_top1")]
+    values = "  ".join(f"{name} {record.metrics[name]:.4f}" for name in (*shown, *held_out) if name in record.metrics)
+    return f"epoch {record.epoch}  {values}  {record.seconds:.1f} s"
 
 
 def main() -> None:
     """Run one trial from the command line, alone or as one of torchrun's processes."""
-    from trainables.command_line import run
-
     run()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chaos.harness import World
 from chaos.storm import Storm
-from trainables.data.prepare import prepare
+from trainables.data.preparing.prepare import prepare
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-from sweep.cluster import DRIVER_RESOURCE, ENVIRONMENT, _descendants, _runs
+from sweep.cluster.connection import DRIVER_RESOURCE, ENVIRONMENT, _descendants, _runs
 
 ROOT = Path(__file__).parents[2]
 RESUME_CODES = {130: "SIGINT", -9: "SIGKILL"}

@@ -15,9 +15,9 @@ import torch
 from mlflow import MlflowClient
 
 from chaos.harness import Faults, World, described, draw_fault, settings
-from sweep.records import SweepStorage
+from sweep.records.sweep_record import SweepStorage
 from trainables import metric_names as names
-from trainables.trial_files import TrialFiles
+from trainables.storage.trial_files import TrialFiles
 
 ROUND_SECONDS = 420.0
 """Within so long after its last fault a sweep has to end."""

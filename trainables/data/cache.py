@@ -14,7 +14,7 @@ from trainables.data.catalog import INFO_FILE
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.storage import Storage  # imports pyarrow, and planning is_remote
+    from trainables.storage.filesystem import Storage  # imports pyarrow, and planning is_remote
 
 CHUNK = 8 * 2**20
 SHARE_OF_DISK = 0.8
@@ -241,7 +241,7 @@ def _fingerprint(content: bytes) -> str:
 
 
 def _storage(address: str) -> "Storage":
-    from trainables.storage import Storage
+    from trainables.storage.filesystem import Storage
 
     return Storage.at(address)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trainables.data.known import KNOWN, DataSetFacts
+from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.errors import BadInputError, describe_validation
 
 __all__ = [
@@ -44,7 +44,7 @@ OptionValue = str | int | float
 
 
 class LeakCounts(BaseModel):
-    """Held-out images that stand, or nearly stand, in another split too (trainables/data/leaks.py)."""
+    """Held-out images that stand, or nearly stand, in another split too (trainables/data/preparing/leaks.py)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

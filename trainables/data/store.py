@@ -24,7 +24,7 @@ from trainables.data.catalog import (
     store_address,
     store_folder,
 )
-from trainables.data.rows import multi_hot, open_rows
+from trainables.data.index_table import multi_hot, open_rows
 from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]

@@ -1,0 +1,97 @@
+"""What the end of an attempt means: crash, hang, lost node, out of memory."""
+
+import re
+import time
+from collections.abc import Iterable
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
+
+from sweep.planning.dataset_sizes import size_of
+from sweep.planning.memory_budget import advice
+from sweep.planning.plan import PlannedTrial
+from sweep.scheduling.dispatcher import Attempt
+from sweep.scheduling.task import Failure, TrialTask
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+from trainables.memory.ledger import Device
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+
+NODE_DEATH_SECONDS = 20.0
+"""How long Ray may take to see that a machine is gone."""
+_MEMORY = re.compile(r"OutOfMemoryError|NODE_OUT_OF_MEMORY|running low on memory|memory pressure|out of memory", re.I)
+_NODE = re.compile(r"node (has )?(died|was dead)|its node|NodeDied|preempt", re.IGNORECASE)
+
+
+def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: Attempt | None = None) -> Failure:
+    """Return what a failure that was told, or an error of Ray's, is: by its text, its nodes and the trial's files."""
+    failure = cause if isinstance(cause, Failure) else Failure(Failure.CRASH, _first_line(cause), str(cause))
+    if failure.kind == Failure.OUT_OF_MEMORY:
+        return _with_advice(failure, attempt)
+    if failure.kind != Failure.CRASH:
+        return failure
+    if isinstance(cause, OutOfMemoryError) or _MEMORY.search(f"{failure.message} {failure.log}"):
+        return _with_advice(Failure(Failure.OUT_OF_MEMORY, failure.message, failure.log), attempt)
+    if attempt is not None and attempt.hung:
+        return Failure(Failure.HUNG, attempt.hung, failure.log)
+    preempted = isinstance(cause, RayActorError) and cause.preempted
+    # Where the driver can't be reached any more, Ray doesn't know yet whether its machine is gone.
+    patience = NODE_DEATH_SECONDS if isinstance(cause, ActorUnavailableError) else 0.0
+    if preempted or _NODE.search(f"{failure.message} {failure.log}") or _lost(nodes, patience):
+        return Failure(Failure.LOST_NODE, failure.message, failure.log)
+    return (attempt and _hang(attempt)) or failure
+
+
+def _with_advice(failure: Failure, attempt: Attempt | None) -> Failure:
+    said = "take a smaller batch or more workers" if attempt is None else _memory_advice(attempt.task)
+    return Failure(failure.kind, f"out of memory ({failure.message}): {said}", failure.log)
+
+
+def _memory_advice(task: TrialTask) -> str:
+    """Return what a trial that ran out of memory may take instead, with the estimates."""
+    config = SimCLRConfig.parse(task.config)
+    evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
+    images = PlannedTrial(config, size_of(config.dataset), 1, None, evaluation).images
+    device: Device = "cuda" if task.shape.use_gpu else "cpu"
+    return advice(config, task.shape.workers, images=images, device=device, recomputed=task.recompute)
+
+
+def _lost(nodes: Iterable[str], patience: float) -> bool:
+    """Return whether one of the nodes is dead, or is so within a time."""
+    wanted, deadline = set(nodes), time.monotonic() + patience
+    if not wanted:
+        return patience > 0  # it never stood, and it wasn't its process that ended
+    while True:
+        try:
+            alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        except RayError:
+            return False
+        if not wanted <= alive:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.5)
+
+
+def _hang(attempt: Attempt) -> Failure | None:
+    """Return what the watchdog of a process that it ended wrote during this attempt."""
+    try:
+        written = TrialFiles(Storage.at(attempt.task.files_address)).failure()
+    except (OSError, BadInputError):
+        return None
+    if written is None or written.kind != Failure.HUNG:
+        return None
+    # Each attempt forgets the failure of the one before as it starts.
+    return Failure(Failure.HUNG, written.message)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the line of an error that says what happened: of a traceback the last one, of a dead actor its reason."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if lines[0] == ActorDiedError.BASE_ERROR_MSG:
+        reason = next((line for line in lines if line.startswith("The actor is dead because")), lines[0])
+        return reason.partition(" Some common causes")[0][:300]
+    return (lines[-1] if lines[0].startswith(("Traceback", "ray::", "\x1b[36mray::")) else lines[0])[:300]

@@ -1,0 +1,289 @@
+"""Ray Tune runs what the dispatcher hands out: it starts and reuses actors, and waits for room on the cluster.
+
+An attempt is one Tune trial. Tune's own retries, searches and resuming stay unused: they know nothing of the records.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweep.cluster.connection import DRIVER_RESOURCE
+from sweep.cluster.failure_diagnosis import explain
+from sweep.cluster.trial_actor import DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
+from sweep.cluster.worker_group import free_orphans, free_placement_group
+from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
+from sweep.scheduling.task import Failure
+from trainables.storage.trial_files import EpochRecord
+
+MAX_RESTARTS = 5
+"""How often Tune as a whole is started again: a Tune actor that the machine ran out of memory for crashes it."""
+INTERRUPTED = "interrupted"
+MOST_PENDING = 1000
+ORPHAN_SECONDS, LOOK_SECONDS = 2.0, 120.0
+"""How often, and how long after the death of an attempt, placement groups are looked for whose makers died."""
+log = logging.getLogger(__name__)
+
+
+def run_trials(dispatcher: Dispatcher, *, log_dir: Path, tick: Callable[[], None] = lambda: None) -> None:
+    """Run attempts until the dispatcher has no more, calling `tick` often; what a listener raised comes at the end.
+
+    Needs `connect`. Tune's and Ray Train's own files go to `log_dir` while they are needed. Ctrl-C ends the attempts at
+    the end of their epochs; a second one at once, and raises KeyboardInterrupt.
+    """
+    log_dir = log_dir.absolute()
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with _interruptible(dispatcher) as at_once:
+        for restarts_left in range(MAX_RESTARTS, -1, -1):
+            try:
+                _fit(dispatcher, tick, log_dir)
+            except Exception as error:
+                log.exception("Ray Tune crashed; starts again: %d", restarts_left)
+                if not restarts_left and not at_once.is_set():
+                    raise
+                dispatcher.lost(explain(error, nodes=[]))
+            if at_once.is_set():
+                raise KeyboardInterrupt
+            if dispatcher.stopping or dispatcher.over:
+                break
+    dispatcher.raise_first_error()
+
+
+def _fit(dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> None:
+    bridge = _Bridge(dispatcher, tick, log_dir)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out no more than it wants
+    with tempfile.TemporaryDirectory(prefix="tune-", dir=log_dir, ignore_cleanup_errors=True) as folder:
+        tune.Tuner(
+            TrialDriver,
+            param_space={},
+            tune_config=tune.TuneConfig(
+                num_samples=-1,
+                search_alg=_Asking(bridge),
+                scheduler=_Steering(bridge),
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.config["name"],
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=folder,
+                callbacks=[_Hearing(bridge)],
+                # The trainer keeps its own checkpoints; of a class Tune takes one at the end unless told not to.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=0),
+                verbose=0,
+            ),
+        ).fit()
+
+
+class _Bridge:
+    """Joins a dispatcher to one run of Tune."""
+
+    def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> None:
+        self.dispatcher, self._tick, self._log_dir = dispatcher, tick, log_dir
+        self._has_drivers = DRIVER_RESOURCE in ray.cluster_resources()
+        self.attempts: dict[str, Attempt] = {}
+        """By Tune's id of the trial."""
+        self._nodes: dict[str, list[str]] = {}
+        self._groups: dict[str, str] = {}
+        self._failures: dict[str, Failure] = {}
+        self._actors: dict[str, Any] = {}
+        self._leaving: dict[str, Any] = {}
+        """Answers of drivers that were told to stop: there once the trial's last checkpoint is written."""
+        self._left: dict[Any, Attempt] = {}
+        """Attempts that Tune has let go of, by such an answer."""
+        self._look_at = self._look_until = 0.0
+        """When orphans are looked for again, after an attempt died, and for how long."""
+
+    def suggest(self, tune_id: str) -> Any:
+        self.step()
+        attempt = self.dispatcher.next()
+        if attempt == FINISHED:
+            return Searcher.FINISHED
+        if attempt is None:
+            return None
+        self.attempts[tune_id] = attempt
+        task = attempt.task
+        config = {"log_dir": str(self._log_dir), "drivers": self._has_drivers}
+        return {"name": task.name, "task": task.to_json(), **config}
+
+    def step(self) -> None:
+        self._tick()
+        self._end_left()
+        now = time.monotonic()
+        if self._look_at <= now < self._look_until:  # what a dead driver started dies a little later
+            self._look_at = now + ORPHAN_SECONDS
+            free_orphans()
+        silent = {id(attempt) for attempt in self.dispatcher.silent()}
+        for tune_id, attempt in self.attempts.items() if silent else ():
+            if id(attempt) in silent and tune_id in self._actors:
+                ray.kill(self._actors[tune_id])
+
+    def started(self, trial: Trial) -> None:
+        self._actors[trial.trial_id] = trial.temporary_state.ray_actor
+        self.dispatcher.started(self.attempts[trial.trial_id])
+
+    def result(self, trial: Trial, result: dict[str, Any]) -> bool:
+        """Tell the dispatcher; return whether the attempt ends here."""
+        attempt = self.attempts[trial.trial_id]
+        if PLACES in result:
+            self._nodes[trial.trial_id] = [place["node"] for place in result[PLACES]]
+            if GROUP in result:
+                self._groups[trial.trial_id] = result[GROUP]
+            self.dispatcher.placed(attempt, [place["host"] for place in result[PLACES]])
+        if RECORD not in result:
+            return False
+        if result[NOTE]:
+            self.dispatcher.noted(attempt, result[NOTE])
+        record = EpochRecord.model_validate_json(result[RECORD])
+        ends = self.dispatcher.epoch(attempt, record, durable=result[DURABLE])
+        if ends:  # asked before Tune asks anything of the actor
+            self._leaving[trial.trial_id] = self._actors[trial.trial_id].leave.remote()
+        return ends
+
+    def failed(self, trial: Trial, failure: Failure) -> None:
+        """Keep why the attempt ends, until Tune has let go of it."""
+        self._failures[trial.trial_id] = failure
+
+    def over(self, trial: Trial, error: Exception | None) -> None:
+        """Tell the dispatcher how the attempt ended, and free what a dead driver left."""
+        tune_id = trial.trial_id
+        attempt, nodes = self.attempts.pop(tune_id), self._nodes.pop(tune_id, [])
+        self._actors.pop(tune_id, None)
+        group, failure = self._groups.pop(tune_id, None), self._failures.pop(tune_id, None)
+        answer = self._leaving.pop(tune_id, None)
+        if error is None and failure is None:
+            if answer is None:
+                self.dispatcher.ended(attempt)
+            else:
+                self._left[answer] = attempt
+            return
+        if error is not None and group is not None:
+            free_placement_group(group)
+        self._look_until = time.monotonic() + LOOK_SECONDS
+        cause = failure if failure is not None else error
+        assert cause is not None
+        self.dispatcher.died(attempt, explain(cause, nodes=nodes, attempt=attempt))
+
+    def _end_left(self) -> None:
+        """Tell the dispatcher of stopped attempts whose drivers have answered, or died."""
+        if not self._left:
+            return
+        answered, _ = ray.wait(list(self._left), num_returns=len(self._left), timeout=0)
+        for answer in answered:
+            self.dispatcher.ended(self._left.pop(answer))
+
+
+class _Asking(Searcher):  # type: ignore[misc]
+    """Tune's source of trials."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__(metric=None, mode=None)
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> Any:
+        return self._bridge.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep is resumed from its records")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as nothing: Tune writes its parts to disk, and the dispatcher holds locks and files."""
+        return Searcher, ()
+
+
+class _Steering(FIFOScheduler):  # type: ignore[misc]
+    """Ends a trial after an epoch where the dispatcher wants it."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        decision: str = TrialScheduler.STOP if self._bridge.result(trial, result) else TrialScheduler.CONTINUE
+        return decision
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FIFOScheduler, ()
+
+
+class _Hearing(tune.Callback):  # type: ignore[misc]
+    """Hears of the attempts' beginnings and ends."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._bridge.step()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._bridge.started(trial)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if FAILURE in result:
+            self._bridge.failed(trial, Failure(**result[FAILURE]))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._bridge.over(trial, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._bridge.over(trial, _error_of(trial))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.Callback, ()
+
+
+def _error_of(trial: Trial) -> Exception:
+    """Return what Tune wrote of an actor's end: its own getters look where that is only copied to later."""
+    with contextlib.suppress(OSError, TypeError, pickle.UnpicklingError):
+        error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error
+    return RuntimeError("the process that drives it died")
+
+
+@contextlib.contextmanager
+def _interruptible(dispatcher: Dispatcher) -> Iterator[threading.Event]:
+    """Turn Ctrl-C into an orderly stop, a second one into Tune's own, which kills; the event says that it came."""
+    at_once = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield at_once
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if at_once.is_set():
+            raise KeyboardInterrupt
+        if dispatcher.stopping == INTERRUPTED:
+            at_once.set()
+            signal.raise_signal(signal.SIGUSR1)
+        dispatcher.stop(INTERRUPTED)
+
+    before: Any = signal.signal(signal.SIGINT, stop)
+    # Tune installs its own handler of this one in `fit`; before and after it, the signal must do no harm.
+    before_stop: Any = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        yield at_once
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGUSR1, before_stop)

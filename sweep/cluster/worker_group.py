@@ -1,0 +1,207 @@
+"""Worker processes that stay up from trial to trial: one `TorchTrainer.fit()`, costly to start, serves them all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray._private.state import state  # who made a placement group is in no public table
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.queue import Empty, Queue
+
+from sweep.cluster.attempt import News
+from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
+from sweep.scheduling.task import Failure, TrialShape, TrialTask
+
+POLL_SECONDS = 0.5
+END_SECONDS = 60.0
+"""How long the end of a broken group is waited for."""
+QUIT_SECONDS = 8.0
+"""How long workers get to leave: Tune kills an actor that takes longer than 10 s to clean up."""
+COLLECTIVE_SECONDS = 1800
+NO_ACTOR = b"\xff" * 16
+RESIZE_SECONDS = float(os.environ.get("SWEEP_RESIZE_SECONDS", "60"))
+"""How often an elastic group looks whether there is room for more workers."""
+
+
+class GroupDiedError(RuntimeError):
+    """Processes of the group died, which a new attempt can mend."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The trial has other workers now."""
+
+
+class WarmGroup:
+    """The workers of one shape, and the trial they are at. Usable until `alive` is False."""
+
+    def __init__(self, shape: TrialShape, log_dir: Path) -> None:
+        """Start the workers; `log_dir` names the folder that Ray Train's own files go to while the group lives."""
+        self.shape = shape
+        self._folder = _own_folder(log_dir)
+        self._commands, self._reports = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+        self._ready: Ready | None = None
+        self._task: TrialTask | None = None
+        self._busy = self._awaited = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._fit, name="warm group", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the group takes tasks."""
+        return self._thread.is_alive()
+
+    def placement_group(self) -> str:
+        """Return the hex id of the workers' placement group, once they stand."""
+        return self._stand().placement_group
+
+    def places(self) -> list[Place]:
+        """Return where the workers are by rank, once they stand."""
+        return self._stand().places
+
+    def start(self, task: TrialTask) -> None:
+        """Begin a trial; the one before must have ended or been left."""
+        self._stand()
+        self._task = task
+        self._commands.put(task.to_json())
+        self._busy = True
+
+    def next(self) -> News | Moved | Failure | None:
+        """Train the next epoch; None when the trial is finished. GroupDiedError when worker processes died.
+
+        Moved when Ray Train has started an elastic group anew with another number of workers: the trial then goes on
+        from its last checkpoint.
+        """
+        if self._awaited:
+            self._commands.put(GO_ON)
+            self._awaited = False
+        message = self._receive()
+        if isinstance(message, Ready):
+            assert self._task is not None
+            self._ready = message
+            self._commands.put(self._task.to_json())
+            return Moved()
+        if isinstance(message, Trained):
+            self._awaited = True
+            return message.news
+        self._busy = False
+        if isinstance(message, Broken):
+            self._thread.join(END_SECONDS)
+            return message.failure
+        assert isinstance(message, Ended)
+        return message.failure
+
+    def leave(self) -> None:
+        """Stop the trial between two epochs, if one is under way."""
+        while self._busy:
+            if not self._awaited:
+                self.next()
+                continue
+            self._commands.put(STOP)
+            self._awaited = False
+            self.next()
+
+    def close(self) -> None:
+        """End the workers and free what they hold."""
+        with contextlib.suppress(RayError):
+            if self.alive:
+                self._commands.put(QUIT)
+        self._thread.join(QUIT_SECONDS)
+        if self._ready is not None:
+            free_placement_group(self._ready.placement_group)
+        for queue in (self._commands, self._reports):
+            queue.shutdown(force=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fit(self) -> None:
+        shape = self.shape
+        trainer = TorchTrainer(
+            serve,
+            train_loop_config={"commands": self._commands, "reports": self._reports, "threads": self.shape.threads},
+            torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+            scaling_config=ScalingConfig(
+                num_workers=shape.workers if shape.most_workers is None else (shape.workers, shape.most_workers),
+                elastic_resize_monitor_interval_s=RESIZE_SECONDS,
+                use_gpu=shape.use_gpu,
+                resources_per_worker=shape.worker_resources(),
+            ),
+            run_config=RunConfig(
+                name="group",
+                storage_path=str(self._folder),
+                # Retries are the driver's: a group that Ray restarted by itself would have forgotten its task.
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            self._error = error
+
+    def _stand(self) -> Ready:
+        if self._ready is None:
+            message = self._receive()
+            if isinstance(message, Broken):
+                self._thread.join(END_SECONDS)
+                raise GroupDiedError(f"the workers didn't start: {message.failure.message}")
+            assert isinstance(message, Ready)
+            self._ready = message
+        return self._ready
+
+    def _receive(self) -> Ready | Trained | Ended | Broken:
+        while True:
+            # Looked at first: what the workers sent before the end is still in the queue.
+            ended = not self.alive
+            try:
+                message: Ready | Trained | Ended | Broken = self._reports.get(timeout=POLL_SECONDS)
+                return message
+            except Empty:
+                if ended:
+                    raise GroupDiedError(f"the workers died: {_cause(self._error)}") from self._error
+
+
+def free_placement_group(hex_id: str) -> None:
+    """Remove a placement group if it is still there."""
+    with contextlib.suppress(RayError, ValueError):
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(hex_id)))
+
+
+def free_orphans() -> None:
+    """Remove the placement groups of this job that were made by an actor which is dead.
+
+    Ray keeps them until the job ends. Ray Train's own cleaner doesn't know of one whose controller died while its
+    workers were starting, and sees no deaths where there is no dashboard.
+    """
+    states = PlacementGroupTableData.PlacementGroupState
+    with contextlib.suppress(RayError, ValueError):
+        job = ray.get_runtime_context().get_job_id()
+        for content in state._connect_and_get_accessor().get_placement_group_table():
+            group = PlacementGroupTableData.FromString(content)
+            # A driver is no actor: Ray counts the maker of its groups as dead, and they live as long as it does.
+            made_by_actor = group.creator_actor_id != NO_ACTOR
+            ours = group.creator_job_id.hex() == job and group.state != states.REMOVED
+            if ours and made_by_actor and group.creator_actor_dead:
+                free_placement_group(group.placement_group_id.hex())
+
+
+def _own_folder(log_dir: Path) -> Path:
+    # The driver may sit on a machine that hasn't the log folder; Ray Train only wants some folder.
+    parent = log_dir if log_dir.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix=f"train-{time.time_ns()}-", dir=parent))
+
+
+def _cause(error: Exception | None) -> str:
+    if isinstance(error, WorkerGroupError):
+        return "; ".join(f"rank {rank}: {failure}" for rank, failure in error.worker_failures.items())
+    return str(error) if error else "the group ended"

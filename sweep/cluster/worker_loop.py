@@ -1,0 +1,165 @@
+"""What the workers of a warm group do: take a task, train it together, wait for the next.
+
+Rank 0 talks with the driver through two queues and tells the others what it hears through a gloo group of its own, so
+that the ranks agree on every decision before the next collective operation, on GPUs too.
+"""
+
+import gc
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import ray
+import torch
+import torch.distributed as dist
+from ray.train.torch import get_device
+from ray.util.queue import Empty, Queue
+
+from sweep.cluster.attempt import News, failure_of, open_records
+from sweep.scheduling.task import Failure, TrialTask
+from trainables.errors import NonFiniteLossError
+
+GO_ON, STOP, QUIT = "go on", "stop", "quit"
+_WAIT = "wait"
+HEARTBEAT_SECONDS = 5.0
+"""How long rank 0 waits for a command before it looks whether its driver lives and shows the others that it does."""
+T = TypeVar("T")
+_LOST_PEER = ("by peer", "remote process exited", "Broken pipe")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker runs."""
+
+    host: str
+    process: int
+    node: str
+    """Ray's hex id of the machine."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The workers stand."""
+
+    placement_group: str
+    """Hex id: Ray Train leaves the placement group behind when its driver is killed."""
+    places: list[Place]
+    """By rank."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A newly trained epoch; the ranks wait for GO_ON or STOP."""
+
+    news: News
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The trial is over, the group goes on."""
+
+    failure: Failure | None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rank failed alone: the group ends with it."""
+
+    failure: Failure
+
+
+def this_place() -> Place:
+    """Return where this process runs."""
+    return Place(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """Run tasks until told to quit; the train loop of every worker. Settings: commands, reports, threads."""
+    torch.set_num_threads(settings["threads"])
+    gc.freeze()  # the modules' objects, through which the collection after each trial would go for 0.2 s
+    GroupWorker(settings["commands"], settings["reports"]).run()
+
+
+class GroupWorker:
+    """One rank of a warm group."""
+
+    def __init__(self, commands: Queue, reports: Queue) -> None:
+        self.commands, self.reports = commands, reports
+        self.leads = dist.get_rank() == 0
+        self.control: Any = dist.new_group(backend="gloo")  # torch's stubs allow a non-member's number too
+        self.quits = False
+
+    def run(self) -> None:
+        """Introduce the group, then train task after task."""
+        places = self._gather(this_place())
+        self._report(Ready(ray.util.get_current_placement_group().id.hex(), places))
+        while (command := self._command()) != QUIT:
+            if command in (GO_ON, STOP):  # meant for the workers before these
+                continue
+            self._attempt(TrialTask.from_json(command))
+            if self.quits:
+                return
+
+    def _attempt(self, task: TrialTask) -> None:
+        try:
+            failure = self._train(task)
+        except NonFiniteLossError as error:  # raised on every rank alike, so the ranks are still in step
+            failure = failure_of(error)
+        except Exception as error:
+            self._give_up(error)
+            raise
+        gc.collect()
+        if get_device().type == "cuda":
+            torch.cuda.empty_cache()
+        self._report(Ended(failure))
+
+    def _train(self, task: TrialTask) -> Failure | None:
+        try:
+            records, fault = open_records(task, get_device()), None
+        except Exception as error:
+            records, fault = iter(()), failure_of(error)
+        # A machine may lack the data that others have: nobody starts unless all can.
+        faults = [one for one in self._gather(fault) if one is not None]
+        if faults:
+            return faults[0]
+        for news in records:
+            self._report(Trained(news))
+            command = self._command()
+            self.quits = command == QUIT
+            if command != GO_ON:
+                records.close()  # type: ignore[attr-defined]
+                break
+        return None
+
+    def _give_up(self, error: Exception) -> None:
+        failure = failure_of(error)
+        lost_peer = failure.kind == Failure.CRASH and any(sign in failure.message for sign in _LOST_PEER)
+        # The rank that was lost is the cause; the driver learns of it from Ray.
+        if not lost_peer:
+            self.reports.put(Broken(failure))
+
+    def _command(self) -> str:
+        """Return the driver's next command on every rank."""
+        command = _WAIT
+        while command == _WAIT:
+            box = [self._next_command() if self.leads else ""]
+            dist.broadcast_object_list(box, src=0, group=self.control)
+            command = box[0]
+        return command
+
+    def _next_command(self) -> str:
+        try:
+            command: str = self.commands.get(timeout=HEARTBEAT_SECONDS)
+        except Empty:
+            return _WAIT
+        return command
+
+    def _gather(self, value: T) -> list[T]:
+        values: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(values, value, group=self.control)
+        return values
+
+    def _report(self, message: Ready | Trained | Ended) -> None:
+        if self.leads:
+            self.reports.put(message)

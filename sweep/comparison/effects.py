@@ -1,0 +1,155 @@
+"""What each axis of a grid does to a metric, by analysis of variance; pure: a table in, effects or a reason out.
+
+Where the numbers can't carry an answer there is none, and `Refusal` says why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+
+from sweep.comparison.table import Row, Table
+
+FEWEST_FOR_IMPORTANCE = 30
+"""Settings below which a forest's shares of variance say more about the forest."""
+
+
+class Refusal(str):
+    """Why there is no answer, for a person."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One axis, or the interaction of two."""
+
+    axes: tuple[str, ...]
+    share: float
+    """Of the whole sum of squares: what of the spread between all trials goes with it."""
+    statistic: float
+    """F."""
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of an axis."""
+
+    axis: str
+    value: Any
+    mean: float
+    """Over all settings that have it, each counting alike."""
+    settings: int
+
+
+def levels(table: Table, metric: str) -> list[Level] | Refusal:
+    """Return the mean at each value of each axis; only a full grid has the same company at each value."""
+    if (reason := _not_full(table, metric)) is not None:
+        return reason
+    return [
+        Level(axis, value, float(np.mean([_mean(row, metric) for row in own])), len(own))
+        for axis in table.axes
+        for value in _values(table.settings, axis)
+        if (own := [row for row in table.settings if row.config[axis] == value])
+    ]
+
+
+def analysis_of_variance(table: Table, metric: str) -> list[Effect] | Refusal:
+    """Return main effects and pairwise interactions over a full grid with equally many seeds, at least two.
+
+    The residual is what seeds do, and interactions of three axes and more.
+    """
+    if (reason := _not_full(table, metric)) is not None:
+        return reason
+    counts = {len(row.values(metric)) for row in table.settings}
+    if counts == {1}:
+        return Refusal("one seed a setting: nothing to judge effects against; run several (--set seed=0,1,2)")
+    if len(counts) > 1:
+        few, many = min(counts), max(counts)
+        return Refusal(f"settings have from {few} to {many} finished seeds; --resume the sweep until all have as many")
+    import pandas
+    import statsmodels.formula.api as formula
+    from statsmodels.stats.anova import anova_lm
+
+    # Patsy reads names as Python: the axes get plain ones.
+    names = {axis: f"axis{number}" for number, axis in enumerate(table.axes)}
+    frame = pandas.DataFrame(
+        [
+            {**{names[axis]: str(row.config[axis]) for axis in table.axes}, "value": value}
+            for row in table.settings
+            for value in row.values(metric)
+        ]
+    )
+    if float(frame["value"].std()) == 0.0:
+        return Refusal("all trials have the same value")
+    terms = [*((axis,) for axis in table.axes), *combinations(table.axes, 2)]
+    model = " + ".join(":".join(f"C({names[axis]})" for axis in term) for term in terms)
+    found = anova_lm(formula.ols(f"value ~ {model}", frame).fit(), typ=2)
+    total = float(found["sum_sq"].sum())
+    return [
+        Effect(term, float(row["sum_sq"]) / total, float(row["F"]), float(row["PR(>F)"]))
+        for term, (_, row) in zip(terms, found.iterrows(), strict=False)
+    ]
+
+
+def importance(table: Table, metric: str) -> dict[str, float] | Refusal:
+    """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014)."""
+    rows = [row for row in table.settings if row.values(metric)]
+    if len(rows) < FEWEST_FOR_IMPORTANCE:
+        return Refusal(f"{len(rows)} settings have a result; importance needs {FEWEST_FOR_IMPORTANCE}")
+    try:
+        import optuna
+    except ImportError:
+        return Refusal("needs optuna: pip install 'sweep-service[search]'")
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    numeric = {axis for axis in table.axes if all(_is_number(row.config[axis]) for row in rows)}
+    distributions: dict[str, Any] = {}
+    for axis in table.axes:
+        values = _values(rows, axis)
+        distributions[axis] = (
+            FloatDistribution(min(values), max(values))
+            if axis in numeric
+            else CategoricalDistribution([str(value) for value in values])
+        )
+    for row in rows:
+        params = {axis: float(row.config[axis]) if axis in numeric else str(row.config[axis]) for axis in table.axes}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=_mean(row, metric)))
+    shares = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
+    return {name: float(share) for name, share in shares.items()}
+
+
+def _not_full(table: Table, metric: str) -> Refusal | None:
+    """Return why a table isn't a full grid with a result in each cell, or None where it is."""
+    if not table.axes:
+        return Refusal("nothing varies")
+    if missing := [row for row in table.settings if not row.values(metric)]:
+        return Refusal(f"{len(missing)} of {len(table.settings)} settings have no result yet")
+    cells = [tuple(str(row.config[axis]) for axis in table.axes) for row in table.settings]
+    wanted = set(product(*({cell[number] for cell in cells} for number in range(len(table.axes)))))
+    if set(cells) != wanted or len(cells) != len(wanted):
+        return Refusal(
+            f"not a full grid: {len(set(cells))} of the {len(wanted)} combinations of {', '.join(table.axes)} were run"
+        )
+    return None
+
+
+def _values(rows: Sequence[Row], axis: str) -> list[Any]:
+    """Return the values of an axis, ascending where they are numbers."""
+    found = list({str(row.config[axis]): row.config[axis] for row in rows}.values())
+    return sorted(found) if all(map(_is_number, found)) else found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _mean(row: Row, metric: str) -> float:
+    mean = row.mean(metric)
+    assert mean is not None
+    return mean

@@ -1,0 +1,138 @@
+"""Average precision of several labels as a function of which images count how often; pure.
+
+Each label is ranked over all images, or all pairs of image and label are: for (B, n) weights that is one product with a
+sparse matrix. `bounded_resamples` says how many bootstrap samples that is worth.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.special import expit
+
+from sweep.comparison.statistics import RESAMPLES, HeldOut, Numbers, Statistic, Truth
+from trainables import metric_names as names
+from trainables.data.preparing.leaks import tile_position
+
+HALF = 0.5
+"""A label is called from this probability on."""
+MOST_DECISIONS = 5 * 10**8
+"""Bootstrap samples x images x labels of one interval: about two seconds on one core."""
+FEWEST_RESAMPLES = 200
+"""With so many, chance moves an end of the interval by a twentieth of its width (one standard deviation)."""
+WEIGHINGS = 25
+"""Weightings at a time: their products take WEIGHINGS x as many numbers as there are positives."""
+
+
+@dataclass(frozen=True)
+class LabelOutputs:
+    """What one classifier said of each label of each image of a split."""
+
+    truth: Truth
+    """(n, K)."""
+    scores: Numbers
+    """(n, K), in [0, 1]."""
+    images: tuple[str, ...]
+    """(n,) names."""
+    positive: Truth
+    """(K,): the labels any of which makes an image positive; none without a rule."""
+
+    @property
+    def positive_truth(self) -> Truth:
+        """Whether the image is positive (n,)."""
+        return np.asarray(self.truth[:, self.positive].any(axis=1))
+
+    @property
+    def positive_scores(self) -> Numbers:
+        """The largest score of a positive label (n,)."""
+        return np.asarray(self.scores[:, self.positive].max(axis=1))
+
+    def held_out(self) -> HeldOut:
+        """Return how the images were drawn: together where they share a tile, else one by one."""
+        return HeldOut(np.zeros(len(self.images), dtype=np.int64), tiles_of(self.images))
+
+
+def tiles_of(images: Sequence[str]) -> NDArray[np.int64] | None:
+    """Return the number of each image's tile (n,), by the images' names; None where some have none."""
+    places = [tile_position(name) for name in images]
+    tiles = [place[0] for place in places if place is not None]
+    return np.unique(tiles, return_inverse=True)[1] if len(tiles) == len(places) else None
+
+
+def label_outputs(table: pa.Table, values: Numbers, positive: Truth, *, logits: bool) -> LabelOutputs:
+    """Return the outputs of a table whose label column holds lists, given one classifier's (n, K) values."""
+    truth = np.zeros(values.shape, dtype=np.bool_)
+    lists = table["label"].combine_chunks()
+    truth[lists.value_parent_indices().to_numpy(), lists.flatten().to_numpy()] = True
+    scores = np.asarray(expit(values) if logits else values)
+    return LabelOutputs(truth, scores, tuple(table["name"].to_pylist()), positive)
+
+
+def label_statistic(name: str, outputs: LabelOutputs) -> Statistic | None:
+    """Return macro or micro average precision by its name without split and method; None for another metric."""
+    truth, scores = outputs.truth, outputs.scores
+    if name == names.AVERAGE_PRECISION + names.MICRO:
+        images = np.repeat(np.arange(len(truth)), truth.shape[1])
+        return _few_at_a_time(_precision(scores.ravel(), truth.ravel(), images))
+    if name == names.AVERAGE_PRECISION + names.MACRO:
+        everyone = np.arange(len(truth))
+        each = [_precision(scores[:, k], truth[:, k], everyone) for k in range(truth.shape[1]) if truth[:, k].any()]
+        return _few_at_a_time(lambda weights: _mean_of_known([statistic(weights) for statistic in each]))
+    return None
+
+
+def bounded_resamples(outputs: LabelOutputs) -> int:
+    """Return how many bootstrap samples an interval takes, so that its time stays bounded."""
+    return int(np.clip(MOST_DECISIONS // max(outputs.truth.size, 1), FEWEST_RESAMPLES, RESAMPLES))
+
+
+def _precision(scores: Numbers, positive: Truth, images: NDArray[np.int64]) -> Callable[[NDArray[np.float32]], Numbers]:
+    """Return the average precision of decisions (m,), each on one of n images, from weights (n, B) to (B,)."""
+    order = np.argsort(-scores, kind="stable")
+    # Equal scores are one threshold; of those only such matter as let a positive in.
+    thresholds = np.cumsum(np.r_[False, np.diff(scores[order]) != 0])
+    letting_in, row_of_hit = np.unique(thresholds[positive[order]], return_inverse=True)
+    row = np.searchsorted(letting_in, thresholds)
+    known = row < len(letting_in)
+    let_in = _counting(row[known], images[order][known], len(letting_in))
+    hits_in = _counting(row_of_hit, images[order][positive[order]], len(letting_in))
+
+    def area(weights: NDArray[np.float32]) -> Numbers:
+        everything = np.cumsum(let_in(weights), axis=0)
+        hits = hits_in(weights)
+        found = np.cumsum(hits, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(everything > 0, found / everything, 0)
+            return np.asarray((hits * precision).sum(axis=0, dtype=np.float64) / hits.sum(axis=0, dtype=np.float64))
+
+    return area
+
+
+def _counting(
+    rows: NDArray[np.int64], images: NDArray[np.int64], count: int
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return what sums the weights (n, B) of the images in each of `count` rows, given in ascending order."""
+    starts = np.r_[0, np.cumsum(np.bincount(rows, minlength=count))]
+    ones = np.ones(len(images), dtype=np.float32)
+    return lambda weights: np.asarray(csr_array((ones, images, starts), shape=(count, len(weights))) @ weights)
+
+
+def _few_at_a_time(precision: Callable[[NDArray[np.float32]], Numbers]) -> Statistic:
+    """Return a statistic of (B, n) weights that takes a few of them at a time, images first."""
+
+    def statistic(weights: Numbers) -> Numbers:
+        parts = (weights[start : start + WEIGHINGS] for start in range(0, len(weights), WEIGHINGS))
+        return np.concatenate([precision(np.ascontiguousarray(part.T, dtype=np.float32)) for part in parts])
+
+    return statistic
+
+
+def _mean_of_known(values: Sequence[Numbers]) -> Numbers:
+    """Return the mean (B,) over labels, as in the evaluation over those that some image of the sample carries."""
+    stacked = np.asarray(values)
+    known = np.isfinite(stacked)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, stacked, 0.0).sum(axis=0) / known.sum(axis=0))

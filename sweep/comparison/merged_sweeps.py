@@ -1,0 +1,212 @@
+"""Which sweeps can be compared with each other, as one sweep; pure: records in, records out.
+
+Settings can be ranked together where the images, the question and the objective are the same. What can't be is kept
+apart, with a sentence that says why.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sweep.comparison.conclusions import SPLITS
+from sweep.comparison.table import data_of
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import SweepRecord, TrialEntry
+
+Sources = Mapping[str, tuple[str, ...]]
+"""The sweeps that have a trial, by its id."""
+SPLIT_FIELDS = ("validation_fraction", "max_test_images")
+"""Fields that choose the images of a split: where they differ, settings were judged on different images."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Sweeps that are compared as one, or what of a sweep is compared with no other."""
+
+    record: "SweepRecord"
+    sweeps: tuple[str, ...]
+    sources: Sources = field(default_factory=dict)
+    """Empty for a single sweep."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The trials of one sweep that are about one data set."""
+
+    sweep: "SweepRecord"
+    dataset: str
+    trials: "tuple[TrialEntry, ...]"
+    fingerprint: str | None
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What has to be the same for a common ranking, in words; the first difference is what is said."""
+        configs = [entry.config for entry in self.trials]
+        asked = {(str(config.get("target")), tuple(config.get("positive") or ())) for config in configs}
+        return {
+            "the images": self.fingerprint,
+            "the kind of settings": "methods" if any(entry.method for entry in self.trials) else "",
+            "the size of the run": "smoke" if self.sweep.smoke else "full",
+            "what is asked of the labels": tuple(sorted(asked)),
+            "the objective": (self.sweep.objective, self.sweep.direction),
+        }
+
+
+def joined(
+    sweeps: "Sequence[SweepRecord]",
+    *,
+    fingerprint: "Callable[[TrialEntry], str | None]",
+    finished: "Callable[[TrialEntry], bool]",
+) -> tuple[list[Joint], list[str]]:
+    """Return what is compared as one, sweeps that share something first, and why the rest is kept apart.
+
+    `fingerprint` tells a trial's data, None where it hasn't begun; `finished` whether it has its result.
+    """
+    sweeps = list({sweep.name: sweep for sweep in sweeps}.values())
+    groups = _groups([part for sweep in sweeps for part in _parts(sweep, fingerprint)])
+    shared: dict[Any, list[list[_Part]]] = {}
+    for group in groups:
+        if len(group) > 1:
+            key = (tuple(part.sweep.name for part in group), group[0].sweep.objective, group[0].sweep.smoke)
+            shared.setdefault(key, []).append(group)
+    found = [_merged([part for group in groups_ for part in group], finished) for groups_ in shared.values()]
+    for sweep in sweeps:
+        rest = [group[0] for group in groups if len(group) == 1 and group[0].sweep is sweep]
+        if rest:
+            kept = tuple(entry for part in rest for entry in part.trials)
+            found.append(Joint(sweep.model_copy(update={"trials": kept}), (sweep.name,)))
+    return found, _reasons(groups) if len(sweeps) > 1 else []
+
+
+def _parts(sweep: "SweepRecord", fingerprint: "Callable[[TrialEntry], str | None]") -> list[_Part]:
+    parts = []
+    for dataset in dict.fromkeys(data_of(entry.config) for entry in sweep.trials):
+        own = tuple(entry for entry in sweep.trials if data_of(entry.config) == dataset)
+        known = (found for entry in own if (found := fingerprint(entry)) is not None)
+        parts.append(_Part(sweep, dataset, own, next(known, None)))
+    return parts
+
+
+def _groups(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Return the parts that can be ranked together; one that has no data yet goes with whichever has the same name."""
+    groups: list[list[_Part]] = []
+    for part in parts:
+        for group in groups:
+            if group[0].dataset == part.dataset and _difference(group[0], part) is None:
+                group.append(part)
+                break
+        else:
+            groups.append([part])
+    return groups
+
+
+def _difference(one: _Part, other: _Part) -> str | None:
+    """Return what keeps two parts on one data set from a common ranking, in words."""
+    for name, value in one.question.items():
+        there = other.question[name]
+        if value != there and not (name == "the images" and None in (value, there)):
+            if name == "the images":
+                return "the data set isn't the same: it was prepared otherwise"
+            if name == "the objective":
+                return f"{_ranking(one.sweep)}, {_ranking(other.sweep)}"
+            return f"{name} isn't the same"
+    return None
+
+
+def _ranking(sweep: "SweepRecord") -> str:
+    split = SPLITS.get(sweep.objective.partition("/")[0], "train")
+    return f"{sweep.name} by {sweep.objective} on the {split} split"
+
+
+def _reasons(groups: Sequence[Sequence[_Part]]) -> list[str]:
+    """Return a sentence for each pair of groups on one data set, and for each sweep that shares none."""
+    sentences = []
+    for number, group in enumerate(groups):
+        for other in groups[number + 1 :]:
+            if group[0].dataset == other[0].dataset and (why := _difference(group[0], other[0])) is not None:
+                pair = f"{_names(group)} and {_names(other)}"
+                sentences.append(f"{group[0].dataset}: {pair} aren't ranked together: {why}")
+    for name in dict.fromkeys(part.sweep.name for group in groups for part in group):
+        own = {part.dataset for group in groups for part in group if part.sweep.name == name}
+        if not own & {part.dataset for group in groups for part in group if part.sweep.name != name}:
+            sentences.append(f"{name} has no data set in common with the others ({', '.join(sorted(own))})")
+    return sentences
+
+
+def _names(group: Sequence[_Part]) -> str:
+    return ", ".join(part.sweep.name for part in group)
+
+
+def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") -> Joint:
+    """Return parts of several sweeps as one sweep: each trial once, its sweeps beside."""
+    sweeps = list({part.sweep.name: part.sweep for part in parts}.values())
+    first, names = sweeps[0], tuple(sweep.name for sweep in sweeps)
+    entries: dict[str, TrialEntry] = {}
+    sources: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        for entry in part.trials:
+            known = entries.get(entry.trial_id)
+            if known is None or (not finished(known) and finished(entry)):  # trained twice: whichever there is
+                entries[entry.trial_id] = entry
+            sources[entry.trial_id] = (*sources.get(entry.trial_id, ()), part.sweep.name)
+    record = first.model_copy(
+        update={
+            "name": " + ".join(names),
+            "description": "; ".join(_said(sweeps, lambda sweep: (sweep.description,))),
+            "columns": tuple(dict.fromkeys(name for sweep in sweeps for name in sweep.columns)),
+            "published": tuple(row for sweep in sweeps for row in sweep.published),
+            "published_source": "; ".join(dict.fromkeys(s.published_source for s in sweeps if s.published_source)),
+            "caveats": (*_split_sentences(parts), *_said(sweeps, lambda sweep: sweep.caveats)),
+            "selected_on": "test" if any(sweep.selected_on == "test" for sweep in sweeps) else first.selected_on,
+            "trials": _renamed(entries, sources),
+            "pending": _said(sweeps, lambda sweep: sweep.pending),
+            "command": "\n".join(sweep.command for sweep in sweeps),
+            "commit": ", ".join(dict.fromkeys(sweep.commit for sweep in sweeps if sweep.commit)) or None,
+            "versions": _versions(sweeps),
+            "digest": ", ".join(sweep.digest for sweep in sweeps),
+        }
+    )
+    return Joint(record, names, sources)
+
+
+def _said(sweeps: "Sequence[SweepRecord]", lines: "Callable[[SweepRecord], Sequence[str]]") -> tuple[str, ...]:
+    """Return lines that all sweeps have once, and others with their sweep."""
+    every = list(dict.fromkeys(line for sweep in sweeps for line in lines(sweep)))
+    return tuple(
+        line if len(own) == len(sweeps) else f"{', '.join(own)}: {line}"
+        for line in every
+        if (own := [sweep.name for sweep in sweeps if line in lines(sweep)])
+    )
+
+
+def _split_sentences(parts: Sequence[_Part]) -> list[str]:
+    """Return how the images differ on which the sweeps were judged, where they do."""
+    sentences = []
+    for name in SPLIT_FIELDS:
+        chosen = {part.sweep.name: sorted({str(entry.config.get(name)) for entry in part.trials}) for part in parts}
+        if len({tuple(values) for values in chosen.values()}) > 1:
+            listed = ", ".join(f"{sweep} {' and '.join(values)}" for sweep, values in chosen.items())
+            sentences.append(f"{name} is {listed}: the sweeps were judged on different images")
+    return sentences
+
+
+def _renamed(entries: "Mapping[str, TrialEntry]", sources: Sources) -> "tuple[TrialEntry, ...]":
+    """Return the trials; where several share a name, which says only what varied in their sweep, with the sweep's."""
+    counts: dict[str, int] = {}
+    for entry in entries.values():
+        counts[entry.name] = counts.get(entry.name, 0) + 1
+    return tuple(
+        entry
+        if counts[entry.name] == 1
+        else entry.model_copy(update={"name": f"{entry.name}@{'+'.join(sources[trial_id])}"})
+        for trial_id, entry in entries.items()
+    )
+
+
+def _versions(sweeps: "Sequence[SweepRecord]") -> dict[str, str]:
+    names = dict.fromkeys(name for sweep in sweeps for name in sweep.versions)
+    return {
+        name: " and ".join(dict.fromkeys(sweep.versions[name] for sweep in sweeps if name in sweep.versions))
+        for name in names
+    }

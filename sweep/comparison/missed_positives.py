@@ -1,0 +1,161 @@
+"""Why positives are missed: one question put to features in several ways, all at one specificity; pure.
+
+Sensitivities at different specificities say nothing of each other: a lower threshold finds more and errs more. So each
+classifier gets the threshold that has the wanted specificity on validation, and its test specificity stands beside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.comparison.image_metrics import AnyOutputs
+from sweep.comparison.label_metrics import HALF, LabelOutputs
+from sweep.comparison.statistics import Interval, difference, image_interval, roc_auc, share_of
+from trainables import metric_names as names
+from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
+
+
+@dataclass(frozen=True)
+class Head:
+    """A classifier's word on the images of both splits."""
+
+    name: str
+    validation: AnyOutputs
+    test: AnyOutputs
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a threshold gives on test."""
+
+    sensitivity: float
+    specificity: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one head finds."""
+
+    name: str
+    usual: Decision
+    """At probability one half."""
+    balanced: Decision
+    """At the threshold of best balanced accuracy on validation."""
+    level: Decision
+    """At the threshold that has the wanted specificity on validation."""
+    roc_auc: float
+    difference: float | None
+    """Of the sensitivity at the level from the first head's; None for that one."""
+    interval: Interval | None
+    """95 % of the difference, over the images."""
+    by_label: Mapping[str, tuple[float, int]]
+    """Of the images that carry a label: the share found at the level, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Missed:
+    """The answer."""
+
+    specificity: float
+    """Wanted, on validation: the first head's own at one half, or what a person asked for."""
+    findings: tuple[Finding, ...]
+    sentences: tuple[str, ...]
+
+
+def missed(heads: Sequence[Head], *, wanted: float | None, labels: Sequence[str] = ()) -> Missed | None:
+    """Return what heads find of the positives, the first being the plain one; None where a split lacks a side.
+
+    `wanted` is a specificity; without it the one that the first head has on validation at one half. `labels` are the
+    names of a LabelOutputs' columns, for the shares by label.
+    """
+    if any(_one_sided(part) for head in heads for part in (head.validation, head.test)):
+        return None
+    if len({head.test.images for head in heads}) > 1:
+        return None
+    first = heads[0].validation
+    level = wanted or metrics_at(HALF, first.positive_scores, first.positive_truth)[names.SPECIFICITY]
+    carried = next((head.test for head in heads if isinstance(head.test, LabelOutputs)), None)
+    found = tuple(_finding(head, heads[0], level, carried, labels) for head in heads)
+    return Missed(level, found, tuple(_sentences(found, level)))
+
+
+def _one_sided(outputs: AnyOutputs) -> bool:
+    truth = outputs.positive_truth
+    return bool(truth.all() or not truth.any())
+
+
+def _finding(head: Head, plain: Head, level: float, carried: LabelOutputs | None, labels: Sequence[str]) -> Finding:
+    known, fresh = head.validation, head.test
+    scores, truth = fresh.positive_scores, fresh.positive_truth
+    called = _called(head, level)
+    apart = None
+    if head is not plain:
+        apart = difference(share_of(called, truth), share_of(_called(plain, level), truth))
+    once = np.ones((1, len(truth)))
+    return Finding(
+        head.name,
+        usual=_decided(scores > HALF, truth),
+        balanced=_decided(scores >= balanced_threshold(known.positive_scores, known.positive_truth), truth),
+        level=_decided(called, truth),
+        roc_auc=float(roc_auc(scores, truth)(once)[0]),
+        difference=None if apart is None else float(apart(once)[0]),
+        interval=None if apart is None else image_interval(fresh.held_out(), apart),
+        by_label=_by_label(called, carried, labels),
+    )
+
+
+def _called(head: Head, level: float) -> NDArray[np.bool_]:
+    known = head.validation
+    return np.asarray(
+        head.test.positive_scores >= specificity_threshold(known.positive_scores, known.positive_truth, level)
+    )
+
+
+def _decided(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Decision:
+    return Decision(float(called[truth].mean()), float((~called[~truth]).mean()))
+
+
+def _by_label(
+    called: NDArray[np.bool_], carried: LabelOutputs | None, labels: Sequence[str]
+) -> dict[str, tuple[float, int]]:
+    if carried is None:
+        return {}
+    members = {label: carried.truth[:, k] for k, label in enumerate(labels) if carried.positive[k]}
+    return {label: (float(called[own].mean()), int(own.sum())) for label, own in members.items() if own.any()}
+
+
+def _sentences(found: Sequence[Finding], level: float) -> list[str]:
+    plain = found[0]
+    gained = plain.balanced.sensitivity - plain.usual.sensitivity
+    said = [
+        f"At probability one half, {plain.name} finds {_percent(plain.usual.sensitivity)} % of the positives at a "
+        f"specificity of {_percent(plain.usual.specificity)} %; at the threshold of best balanced accuracy on "
+        f"validation {_percent(plain.balanced.sensitivity)} % at {_percent(plain.balanced.specificity)} %: the "
+        f"threshold alone moves sensitivity by {_points(gained)} points."
+    ]
+    if len(found) == 1:
+        return said
+    said.append(f"All at the threshold that has a specificity of {_percent(level)} % on validation:")
+    return said + [_against(plain, other) for other in found[1:]]
+
+
+def _against(plain: Finding, other: Finding) -> str:
+    assert other.difference is not None
+    numbers = f"{other.name} finds {_percent(other.level.sensitivity)} %, {_points(other.difference)} points"
+    if other.interval is None:
+        return f"{numbers}; these images, of one tile, say nothing of others."
+    low, high = other.interval
+    span = f"(95 % {_points(low)} to {_points(high)}, over the images)"
+    if low <= 0.0 <= high:
+        return f"{numbers} {span}: not to be told from {plain.name} on these images."
+    return f"{numbers} {span}: {'more' if other.difference > 0 else 'fewer'} than {plain.name}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"

@@ -1,0 +1,79 @@
+"""Settings over two axes at a time, as the thesis' tables and bars show them; pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.comparison.conclusions import described
+from sweep.comparison.table import Row, Table, spelled
+
+MOST_VALUES = 12
+"""Values of an axis that a chart or a small table has room for."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Settings over two axes, or one, that have the other axes at one value each."""
+
+    x: str
+    group: str | None
+    company: str
+    """The other axes in words; nothing where there are none."""
+    cells: Mapping[tuple[str, str], Row]
+    """By the values of x and group as they are spelled, ascending; "" where there is no second axis."""
+
+    @property
+    def xs(self) -> list[str]:
+        """The values of x, ascending."""
+        return list(dict.fromkeys(x for x, _ in self.cells))
+
+    @property
+    def groups(self) -> list[str]:
+        """The values of the other axis, ascending."""
+        if self.group is None:
+            return [""]
+        values = {spelled(row.config[self.group]): row.config[self.group] for row in self.cells.values()}
+        return sorted(values, key=lambda name: _sortable(values[name]))
+
+
+def crossings(table: Table, metric: str) -> Iterator[Crossing]:
+    """Yield the settings that have a metric over each pair of axes, the others at the values that most settings have.
+
+    The longer training is always on x; one axis stands alone; an axis with too many values is left out.
+    """
+    usable = [row for row in table.settings if row.values(metric)]
+    axes = [axis for axis in table.axes if len({spelled(row.config[axis]) for row in usable}) <= MOST_VALUES]
+    for x, group in _pairs(axes):
+        rest = tuple(axis for axis in table.axes if axis not in (x, group))
+        fixed = _commonest([_values(row, rest) for row in usable])
+        own = [row for row in usable if _values(row, rest) == fixed]
+        if len({spelled(row.config[x]) for row in own}) < 2:
+            continue
+        own.sort(key=lambda row: (_sortable(row.config[x]), _sortable(row.config[group or x])))
+        cells = {(spelled(row.config[x]), spelled(row.config[group]) if group else ""): row for row in own}
+        yield Crossing(x, group, described(own[0].config, rest) if rest else "", cells)
+
+
+def worded(axis: str | None) -> str:
+    """Return an axis in words, nothing for none."""
+    return (axis or "").replace("_", " ")
+
+
+def _pairs(axes: Sequence[str]) -> list[tuple[str, str | None]]:
+    if len(axes) == 1:
+        return [(axes[0], None)]
+    pairs = [(one, other) for place, one in enumerate(axes) for other in axes[place + 1 :]]
+    return [(other, one) if other == "epochs" else (one, other) for one, other in pairs]
+
+
+def _values(row: Row, axes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(spelled(row.config[axis]) for axis in axes)
+
+
+def _commonest(values: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
+    return max(values, key=values.count) if values else None
+
+
+def _sortable(value: Any) -> tuple[bool, float, str]:
+    is_number = isinstance(value, int | float)
+    return not is_number, float(value) if is_number else 0.0, str(value)

@@ -1,0 +1,147 @@
+"""An exported model in use: images of a folder in, tables out, a batch at a time; neither torch nor ray is needed."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sweep.console.app import progress
+from trainables.data.preparing.pixels import fit
+from trainables.data.sources.archive import FileTree, open_tree
+from trainables.data.sources.decode import decode_any
+from trainables.data.sources.folder import IMAGE_SUFFIXES
+from trainables.data.sources.layout import file_of
+from trainables.errors import BadInputError
+
+BATCH = 64
+HALF = 0.5
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class DeployedModel:
+    """The folder that `sweep.export` wrote."""
+
+    folder: Path
+    facts: dict[str, Any]
+    """Of model.json."""
+
+    @classmethod
+    def open(cls, folder: Path) -> "DeployedModel":
+        """Open a folder; BadInputError where it holds no exported model."""
+        for name in ("model.json", "model.onnx"):
+            if not (folder / name).is_file():
+                raise BadInputError(f"{folder}: has no {name}; give a folder that python -m sweep.export wrote")
+        return cls(folder, json.loads((folder / "model.json").read_text()))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the probabilities."""
+        return list(self.facts["classes"])
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=onnxruntime.get_available_providers())
+
+    def __call__(self, images: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (N, K) and features (N, F) of (N, H, W, C) images."""
+        probabilities, features = self._session.run(["probabilities", "features"], {"images": images})
+        return probabilities, features
+
+    def pixels(self, tree: FileTree, name: str) -> NDArray[np.generic]:
+        """Return an image as the model takes it: cropped to its central square and resized where its size differs.
+
+        BadInputError for a file that can't be decoded, or has other channels or bits than the model's images.
+        """
+        image = decode_any(file_of(tree, name))
+        height, width = self.facts["image_size"]
+        if image.shape[:2] != (height, width):
+            if height != width:
+                found = f"{image.shape[1]} x {image.shape[0]}"
+                raise BadInputError(f"{name}: is {found} px, the model takes {width} x {height}")
+            image = fit(image, height)
+        wanted = (self.facts["channels"], self.facts["dtype"])
+        if (image.shape[2], str(image.dtype)) != wanted:
+            raise BadInputError(
+                f"{name}: has {image.shape[2]} channels of {image.dtype}, the model takes {wanted[0]} of {wanted[1]}, "
+                f"prepared as {self.facts['data_set']} was"
+            )
+        return image
+
+    def labels(self, probabilities: NDArray[np.float32]) -> list[str]:
+        """Return each image's class; where it may have several, those above one half, joined by a semicolon."""
+        if not self.facts["several_labels"]:
+            return [self.classes[k] for k in probabilities.argmax(axis=1)]
+        return ["; ".join(self.classes[k] for k in np.flatnonzero(row > HALF)) for row in probabilities]
+
+    def prediction(self, names: Sequence[str], images: NDArray[np.generic]) -> pa.Table:
+        """Return one row an image: path, label, and each class's probability."""
+        probabilities, _ = self(images)
+        columns = {f"p({name})": probabilities[:, k] for k, name in enumerate(self.classes)}
+        return pa.table({"path": list(names), "label": self.labels(probabilities), **columns})
+
+    def embedding(self, names: Sequence[str], images: NDArray[np.generic]) -> pa.Table:
+        """Return one row an image: path and features (F,)."""
+        _, features = self(images)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
+        return pa.table({"path": list(names), "features": values})
+
+
+Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Table]
+"""One row an image, of some images by their names."""
+
+
+def apply(model: Path, source: Path, output: Path, describe: Describe, *, suffixes: Sequence[str] = SUFFIXES) -> int:
+    """Write a table of all images of a folder or zip, in bounded memory and with progress; return how many there are.
+
+    BadInputError for anything that can't be read or written, and no file then.
+    """
+    if output.suffix not in suffixes:
+        raise BadInputError(f"--output {output}: must end in {' or '.join(suffixes)}")
+    if not output.parent.is_dir():
+        raise BadInputError(f"--output {output}: no such folder: {output.parent}")
+    opened, tree = DeployedModel.open(model), open_tree(source)
+    names = [name for name in tree.names() if name.lower().endswith(IMAGE_SUFFIXES)]
+    if not names:
+        raise BadInputError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    with progress("images", len(names)) as advance:
+
+        def tables() -> Iterator[pa.Table]:
+            for start in range(0, len(names), BATCH):
+                part = names[start : start + BATCH]
+                yield describe(opened, part, np.stack([opened.pixels(tree, name) for name in part]))
+                advance(len(part))
+
+        _write(tables(), output)
+    return len(names)
+
+
+def _write(tables: Iterator[pa.Table], output: Path) -> None:
+    """Write tables one after the other, Parquet or CSV by the suffix; the file is there when all are."""
+    partial = output.with_name(f"{output.name}.partial")
+    first = next(tables)
+    try:
+        if output.suffix == ".parquet":
+            with pq.ParquetWriter(partial, first.schema) as writer:
+                for table in chain([first], tables):
+                    writer.write_table(table)
+        else:
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                sheet = csv.writer(file)
+                sheet.writerow(first.column_names)
+                for table in chain([first], tables):
+                    sheet.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""A contact sheet of a store: a few images of each class as a trial sees them, and one image's augmented views."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sweep.figures.image_views import Pictures, StorePictures
+from trainables.config import SimCLRConfig
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+from trainables.overrides import parse_assignments
+
+IMAGES_A_CLASS = 8
+MOST_CLASSES = 50
+VIEWS = 8
+LONGEST_LABEL = 32
+GAP = 2
+"""Pixels between two images."""
+CELL_INCHES = 0.75
+WHITE = 1.0
+
+
+def draw(name: str, path: Path, settings: list[str], root: Path | None) -> None:
+    """Write the sheet of the store `name` as a PNG; `settings` are fields of SimCLRConfig as field=value.
+
+    Raises BadInputError for a store that isn't there, a setting that isn't one, and a file that can't be written.
+    """
+    store = ImageStore.open(name, root)
+    config = _config(name, store, settings)
+    classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
+    rows = [_rows_of(store, index) for index in classes]
+    labels = [store.info.class_names[index] for index in classes]
+    sheet = StorePictures(store, config, np.concatenate(rows))
+    figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
+    try:
+        FigureCanvasAgg(figure).print_png(str(path))
+    except OSError as error:
+        raise BadInputError(f"--output {path}: can't be written ({error.strerror or error})") from error
+
+
+def _config(name: str, store: ImageStore, settings: list[str]) -> SimCLRConfig:
+    values = {field: choices[0] for field, choices in parse_assignments(settings).items()}
+    size = {"image_size": max(4, min(store.info.image_size))}
+    colours = {"jitter_operations": ("brightness", "contrast"), "grayscale_probability": 0.0}
+    return SimCLRConfig.parse(
+        {"dataset": name, **size, **(colours if store.info.channels != 3 else {}), "seed": 0, **values}
+    )
+
+
+def _train_counts(store: ImageStore) -> tuple[int, ...]:
+    return store.info.class_counts["train"]
+
+
+def _rows_of(store: ImageStore, index: int) -> NDArray[np.int64]:
+    """Return the train images of a class whose stable hash is smallest, so that all sheets show the same."""
+    train = store.split("train")
+    own = train[store.label_matrix(train)[:, index].numpy()]
+    order = np.argsort(store.stable_fractions(own, "subset"), kind="stable")
+    chosen: NDArray[np.int64] = own[order[:IMAGES_A_CLASS]]
+    return chosen
+
+
+def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
+    """Return pictures side by side, (H, columns * (W + GAP), 3), white where there are fewer."""
+    count, height, width, _ = pictures.shape
+    strip = np.full((height + GAP, columns * (width + GAP), 3), WHITE)
+    for number in range(count):
+        strip[:height, number * (width + GAP) : number * (width + GAP) + width] = pictures[number]
+    return strip
+
+
+def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown: int) -> Figure:
+    store, views, rows = sheet.store, sheet.views(shown, VIEWS), len(labels)
+    figure = Figure(figsize=(IMAGES_A_CLASS * CELL_INCHES + 4.0, (rows + 4) * CELL_INCHES + 0.6), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(rows + 0.5, 3))
+    upper, lower = parts
+    info = store.info
+    hidden = len(info.class_names) - rows
+    more = f", {hidden} classes without one or not shown" if hidden else ""
+    upper.suptitle(f"{info.name}: train images as evaluated, {sheet.config.image_size} px{more}", fontsize=10)
+    _mount(upper.subplots(), [_strip(pictures, IMAGES_A_CLASS) for pictures in seen], labels)
+    lower.suptitle(f"{store.names([shown])[0]}: {VIEWS} pairs of augmented views", fontsize=10)
+    _mount(lower.subplots(), [_strip(part, VIEWS) for part in (views[:VIEWS], views[VIEWS:])], ["view a", "view b"])
+    return figure
+
+
+def _mount(axes: Axes, strips: list[NDArray[np.float64]], labels: list[str]) -> None:
+    axes.imshow(np.concatenate(strips), interpolation="nearest")
+    height = strips[0].shape[0]
+    axes.set_yticks([height * (number + 0.5) for number in range(len(strips))], [_short(label) for label in labels])
+    axes.tick_params(left=False, labelsize=8)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."

@@ -1,0 +1,50 @@
+"""A store's images as pictures: as a trial evaluates them, and their augmented views."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.augment.parameters import draw_view
+from trainables.augment.views import evaluation_view, joined_views
+from trainables.config import SimCLRConfig
+from trainables.data.class_names import RGB_BANDS
+from trainables.data.store import ImageStore
+from trainables.randomness import Stream
+
+Pictures = NDArray[np.float64]
+"""(N, H, W, 3) in [0, 1]."""
+
+
+class StorePictures:
+    """Pictures of a store's images for the eye: red, green and blue where it has them, 16 bits stretched alike."""
+
+    def __init__(self, store: ImageStore, config: SimCLRConfig, rows: NDArray[np.int64]) -> None:
+        """Open the pictures; 16-bit values are stretched from the 2nd to the 98th percentile of these rows' images."""
+        self.store, self.config = store, config
+        bands = str(store.info.options.get("bands", "")).split(", ")
+        self._channels = [bands.index(band) for band in RGB_BANDS] if set(RGB_BANDS) <= set(bands) else [0, 1, 2]
+        if store.info.channels < 3:
+            self._channels = [0, 0, 0]
+        self._low, self._high = 0.0, 1.0
+        if store.info.dtype == "uint16":
+            self._low, self._high = np.percentile(self.seen(rows), (2, 98))
+
+    def seen(self, rows: NDArray[np.int64]) -> Pictures:
+        """Return images as they are evaluated."""
+        images = self.store.images(rows).permute(0, 3, 1, 2)
+        return self._colours(evaluation_view(images, image_size=self.config.image_size))
+
+    def views(self, row: int, count: int) -> Pictures:
+        """Return `count` first and then as many second views of one image."""
+        images = self.store.images([row] * count).permute(0, 3, 1, 2)
+        height, width = self.store.info.image_size
+        draws = (
+            draw_view(self.config, Stream.VIEW_A, 0, count, height=height, width=width),
+            draw_view(self.config, Stream.VIEW_B, 0, count, height=height, width=width),
+        )
+        return self._colours(joined_views(images, draws, image_size=self.config.image_size))
+
+    def _colours(self, images: torch.Tensor) -> Pictures:
+        """Return red, green and blue of (N, C, H, W)."""
+        pixels: Pictures = images[:, self._channels].permute(0, 2, 3, 1).double().numpy()
+        return np.clip((pixels - self._low) / max(self._high - self._low, 1e-9), 0.0, 1.0)

@@ -1,0 +1,99 @@
+"""The figures that show images themselves, and where they lie: pictures and words in, a matplotlib figure out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from sweep.figures.comparison import COLOURS
+from sweep.figures.image_views import Pictures
+from sweep.figures.trial import INK, finish, panel
+
+RIGHT, WRONG, REST = "#3a8f5c", "#d9742b", "#b9bdc3"
+MAP_COLOURS = (*COLOURS[:7], "#8c6d4f", "#6b8fd6", "#2f3f8f")
+"""Of the classes on a map; the others are REST."""
+MOST_SIDE = 80
+"""Pixels of a picture on the page: larger ones are made smaller, so that the page stays one small file."""
+CELL_INCHES = 1.35
+LINE, PITCH = 0.125, 1.06
+"""Height of a line of text, and from one picture to the next, in widths of a picture."""
+LINE_WIDTH = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture with lines of text below."""
+
+    picture: NDArray[np.uint8]
+    """(H, W, 3)."""
+    lines: tuple[str, ...]
+    right: bool | None = None
+    """Colours the first line: whether what it says is right; None where that isn't asked."""
+
+
+def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
+    """Return pictures as bytes, the larger ones made smaller by averaging."""
+    found = []
+    for picture in np.round(255 * pictures).astype(np.uint8):
+        side = max(picture.shape[:2])
+        if side > MOST_SIDE:
+            height, width = (max(1, round(length * MOST_SIDE / side)) for length in picture.shape[:2])
+            picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+        found.append(picture)
+    return found
+
+
+def picture_grid(cells: Sequence[Cell], *, columns: int, title: str) -> Figure:
+    """Draw pictures row by row, each with its text."""
+    lines = max(len(cell.lines) for cell in cells)
+    step = 1 + LINE * (lines + 0.8)
+    rows = -(-len(cells) // columns)
+    figure, axes = panel(width=columns * CELL_INCHES, height=rows * step * CELL_INCHES / PITCH + 0.5)
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, columns)
+        left, top = column * PITCH, row * step
+        # Pixels as they are, for whoever draws the page to enlarge.
+        axes.imshow(cell.picture, extent=(left, left + 1, top + 1, top), interpolation="none")
+        for place, text in enumerate(cell.lines):
+            colour = INK if place or cell.right is None else RIGHT if cell.right else WRONG
+            axes.text(left, top + 1.03 + LINE * place, shortened(text), va="top", fontsize=7, color=colour)
+    finish(axes, title=title, x="", y="")
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(0, columns * PITCH)
+    axes.set_ylim(rows * step, 0)
+    return figure
+
+
+def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np.bool_]], *, title: str) -> Figure:
+    """Draw points (n, 2), those of each group in its colour, on top of all others."""
+    figure, axes = panel(width=8.0, height=5.6)
+    named = np.zeros(len(points), dtype=bool)
+    for members in groups.values():
+        named |= members
+    if not named.all():
+        axes.scatter(points[~named, 0], points[~named, 1], s=7, color=REST, label="others", linewidths=0)
+    for (name, members), colour in zip(groups.items(), MAP_COLOURS, strict=False):
+        axes.scatter(
+            points[members, 0],
+            points[members, 1],
+            s=11,
+            color=colour,
+            label=shortened(name, 34),
+            alpha=0.85,
+            linewidths=0,
+        )
+    finish(axes, title=title, x="", y="")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), markerscale=1.8)
+    return figure
+
+
+def shortened(text: str, most: int = LINE_WIDTH) -> str:
+    """Return a text cut to so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip(' ,')}…"

@@ -1,0 +1,184 @@
+"""The figures of one trial: values in, a matplotlib figure out. What they show is computed in `confusion.py`.
+
+Figures are made without pyplot, so that they may be drawn in any thread and nothing has to be closed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from sweep.comparison.confusion import row_normalised
+from trainables import metric_names as names
+
+if TYPE_CHECKING:
+    from trainables.storage.trial_files import EpochRecord
+
+CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
+INK, GRID = "#333333", "#dddddd"
+CELL_NUMBERS_UP_TO = 12
+"""Classes up to which the cells of a confusion matrix carry their number."""
+LONGEST_LABEL = 42
+LABELS_UP_TO = 50
+"""Classes up to which each has its name on an axis."""
+
+
+def accuracy_curves(epochs: Sequence["EpochRecord"]) -> Figure:
+    """Draw contrastive and supervised training accuracy over the epochs."""
+    series = {"contrastive": names.CONTRASTIVE_ACCURACY, "supervised": names.SUPERVISED_ACCURACY}
+    figure, axes = _curves(epochs, series, title="Training accuracy", label="accuracy (%)")
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
+    axes.set_ylim(0.0, 1.02)
+    return figure
+
+
+def loss_curves(epochs: Sequence["EpochRecord"]) -> Figure:
+    """Draw contrastive and supervised training loss over the epochs."""
+    series = {"contrastive": names.CONTRASTIVE_LOSS, "supervised": names.SUPERVISED_LOSS}
+    figure, axes = _curves(epochs, series, title="Training loss", label="loss (nats)")
+    axes.set_ylim(0.0, 1.05 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) else None)
+    return figure
+
+
+def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figure:
+    """Draw one bar a class, highest first; classes whose accuracy is NaN (no images) are left out.
+
+    `about` says in the title what was evaluated.
+    """
+    known = sorted(((value, name) for name, value in values.items() if value == value), reverse=True)
+    accuracies, labels = [value for value, _ in known], [name for _, name in known]
+    figure, axes = panel(width=float(np.clip(1.5 + 0.35 * len(known), 6.5, 16.0)), height=4.2)
+    axes.bar(range(len(known)), accuracies, width=0.8 if len(known) <= LABELS_UP_TO else 1.0, color=CONTRASTIVE)
+    mean = float(np.mean(accuracies)) if known else float("nan")
+    line = f"dashed: mean of classes {percent(mean)} %" if known else ""
+    finish(axes, title=_lines("Accuracy per class", about, line), x="class", y="accuracy (%)")
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
+    axes.set_ylim(0.0, 1.02)
+    axes.margins(x=0.01)
+    axes.grid(visible=False, axis="x")
+    _name_ticks(axes, labels, axis="x")
+    if len(known) <= CELL_NUMBERS_UP_TO:
+        for position, value in enumerate(accuracies):
+            inside = value > 0.1
+            place: dict[str, Any] = {"va": "top", "color": "white"} if inside else {"va": "bottom", "color": INK}
+            height = value - 0.015 if inside else value + 0.01
+            axes.text(position, height, percent(value), ha="center", fontsize=8, **place)
+    if known:
+        axes.axhline(mean, color=SUPERVISED, linewidth=1.2, linestyle="--")
+    return figure
+
+
+def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str = "") -> Figure:
+    """Draw one bar a label, its average precision, highest first, and a mark at its share of the images.
+
+    `values` are (average precision, share) by label; the share is what a blind guess gets. Labels without an image
+    (NaN) are left out.
+    """
+    known = sorted(((value, share, name) for name, (value, share) in values.items() if value == value))
+    figure, axes = panel(width=8.0, height=float(np.clip(1.6 + 0.26 * len(known), 3.0, 14.0)))
+    places = range(len(known))
+    axes.barh(places, [value for value, _, _ in known], height=0.75, color=CONTRASTIVE)
+    axes.scatter([share for _, share, _ in known], places, marker="|", s=90, color=SUPERVISED, zorder=3)
+    mean = float(np.mean([value for value, _, _ in known])) if known else float("nan")
+    line = f"mark: share of the images; mean of labels {percent(mean)} %" if known else ""
+    title = "\n".join(["Average precision per label", *filter(None, (about, line))])
+    finish(axes, title=title, x="average precision (%)", y="")
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
+    axes.set_xlim(0.0, 1.02)
+    axes.margins(y=0.01)
+    axes.grid(visible=False, axis="y")
+    _name_ticks(axes, [_shortened(name) for _, _, name in known], axis="y")
+    return figure
+
+
+def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, about: str = "") -> Figure:
+    """Draw (K, K) counts, truth by prediction, each row as shares of the images of that class."""
+    shares = row_normalised(matrix)
+    count = len(class_names)
+    side = float(np.clip(2.0 + 0.5 * count, 5.2, 11.0))
+    figure, axes = panel(width=side + 0.9, height=side)
+    # A class without images has no shares: its row stays white.
+    image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0.0, vmax=1.0)
+    finish(axes, title=_lines("Confusion matrix", about), x="predicted class", y="true class")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    _name_ticks(axes, class_names, axis="x")
+    _name_ticks(axes, class_names, axis="y")
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=PercentFormatter(xmax=1.0, symbol=""))
+    bar.set_label("share of the true class (%)", color=INK)
+    bar.outline.set_visible(False)
+    if count <= CELL_NUMBERS_UP_TO:
+        _write_cells(axes, shares)
+    return figure
+
+
+def _curves(
+    epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title: str, label: str
+) -> tuple[Figure, Axes]:
+    figure, axes = panel(width=6.5, height=4.2)
+    for (name, metric), colour in zip(series.items(), (CONTRASTIVE, SUPERVISED), strict=True):
+        points = [(record.epoch, record.metrics[metric]) for record in epochs if metric in record.metrics]
+        if epochs and not points:  # a trial that is evaluated on another data set has no probe beside it
+            continue
+        # A single epoch has no line: its marker has to be seen.
+        marker = "o" if len(points) <= 20 else None
+        axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, label=name, marker=marker, markersize=3.5)
+    finish(axes, title=title, x="epoch", y=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(frameon=False)
+    return figure, axes
+
+
+def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with one pair of axes."""
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots()
+
+
+def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
+    """Give axes their names and the look that all figures share."""
+    axes.set_title(title, loc="left", color=INK, fontsize=12, pad=10)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GRID)
+    axes.grid(color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _lines(title: str, *details: str) -> str:
+    below = "; ".join(detail for detail in details if detail)
+    return f"{title}\n{below}" if below else title
+
+
+def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
+    """Put the class names on an axis; too many to be read are left out, and the axis says how many there are."""
+    target = axes.xaxis if axis == "x" else axes.yaxis
+    if len(labels) > LABELS_UP_TO:
+        target.set_ticks([])
+        target.set_label_text(f"{target.get_label_text()} ({len(labels)} classes)")
+        return
+    long = axis == "x" and max((len(label) for label in labels), default=0) > 3
+    rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    target.set_ticks(range(len(labels)), labels, fontsize=8, **rotation)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."
+
+
+def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:
+    for (row, column), share in np.ndenumerate(shares):
+        if share > 0.0:
+            colour = "white" if share > 0.55 else INK
+            axes.text(column, row, percent(share), ha="center", va="center", color=colour, fontsize=8)
+
+
+def percent(share: float) -> str:
+    """Return a share as percent with one decimal."""
+    return "100" if share == 1.0 else f"{100 * share:.1f}"

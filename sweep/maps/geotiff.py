@@ -1,0 +1,141 @@
+"""Writing a map: a GeoTIFF row by row, and how much of it is what."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.maps.ground_resolution import Ground
+from sweep.maps.map_classes import NODATA, MapClasses
+from sweep.maps.scene import Scene
+from sweep.maps.windows import Mask, Values
+from trainables.errors import BadInputError
+
+BLOCK = 256
+"""Side of the file's tiles: rows are written so many at a time, as a tile that is written twice is packed twice."""
+LEVEL = 6
+"""Of deflate."""
+
+
+class MapWriter:
+    """Takes finished rows from the top down and writes them as two float32 bands, probability and class.
+
+    All bands of a GeoTIFF are of one type. Floats keep a probability what it is, without a factor that readers forget;
+    class numbers lose nothing.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._waiting: list[NDArray[np.float32]] = []
+        self._written = 0
+
+    def add(self, probability: Values, classes: NDArray[np.uint8], valid: Mask) -> None:
+        """Add rows (H, W); pixels that aren't valid become NODATA in both bands."""
+        rows = np.where(valid, np.stack([probability, classes.astype(np.float32)]), np.float32(NODATA))
+        self._waiting.append(rows)
+        ready = sum(part.shape[1] for part in self._waiting)
+        if ready >= BLOCK:
+            self._write(ready // BLOCK * BLOCK)
+
+    def finish(self) -> None:
+        """Write the rows that are left."""
+        self._write(sum(part.shape[1] for part in self._waiting))
+
+    def _write(self, rows: int) -> None:
+        everything = np.concatenate(self._waiting, axis=1)
+        window = ((self._written, self._written + rows), (0, everything.shape[2]))
+        self._dataset.write(everything[:, :rows], window=window)
+        self._written += rows
+        self._waiting = [everything[:, rows:]]
+
+
+@contextmanager
+def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str, str]) -> Iterator[MapWriter]:
+    """Give what writes a map with a scene's size, CRS and transform; BadInputError where it can't be written."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    shape = {"driver": "GTiff", "count": 2, "dtype": "float32", "height": scene.height, "width": scene.width}
+    place = {"crs": scene.crs, "transform": scene.transform, "nodata": float(NODATA)}
+    packing = {"compress": "deflate", "predictor": 3, "zlevel": LEVEL, "interleave": "band", "BIGTIFF": "IF_SAFER"}
+    tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path, "w", **shape, **place, **packing, **tiles)
+        with dataset:
+            _describe(dataset, classes, tags)
+            writer = MapWriter(dataset)
+            yield writer
+            writer.finish()
+    except (RasterioError, OSError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInputError(f"{path.parent}: the map can't be written ({reason})") from error
+
+
+def _describe(dataset: Any, classes: MapClasses, tags: Mapping[str, str]) -> None:
+    of = classes.positive or "the most probable class"
+    dataset.set_band_description(1, f"probability of {of}")
+    dataset.set_band_description(2, "class")
+    dataset.update_tags(**tags)
+    dataset.update_tags(2, **{f"class_{number}": name for number, name in enumerate(classes.names)})
+
+
+def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
+    """Return probability and class of a written map with at most `most` pixels a side; nodata is NODATA."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as dataset:
+            scale = max(1.0, max(dataset.shape) / most)
+            shape = (2, *(max(1, round(side / scale)) for side in dataset.shape))
+            probability, classes = dataset.read(out_shape=shape)
+    return probability, classes.astype(np.uint8)
+
+
+class Tally:
+    """Counts pixels and area of each class, row by row."""
+
+    def __init__(self, classes: MapClasses, ground: Ground) -> None:
+        self._names, self._ground = classes.names, ground
+        self._row = 0
+        self.pixels = np.zeros(len(classes.names), dtype=np.int64)
+        self.hectares = np.zeros(len(classes.names))
+        self.probability = 0.0
+        """Summed over valid pixels."""
+
+    def add(self, probability: Values, classes: NDArray[np.uint8], valid: Mask) -> None:
+        """Count rows (H, W), which come from the top down."""
+        counts = np.stack([((classes == number) & valid).sum(axis=1) for number in range(len(self._names))])
+        self.pixels += counts.sum(axis=1)
+        if self._ground.row_hectares is not None:
+            self.hectares += counts @ self._ground.row_hectares[self._row : self._row + len(valid)]
+        self.probability += float(probability[valid].sum(dtype=np.float64))
+        self._row += len(valid)
+
+    def described(self) -> dict[str, Any]:
+        """Return pixels, share of what is valid, hectares and square kilometres of each class and of all."""
+        known = self._ground.row_hectares is not None
+        amounts = self.hectares if known else self.pixels.astype(np.float64)
+        whole = max(float(amounts.sum()), 1e-300)
+        area = [_area(float(value)) if known else _area(None) for value in self.hectares]
+        classes = {
+            name: {"pixels": int(self.pixels[k]), "share": float(amounts[k]) / whole, **area[k]}
+            for k, name in enumerate(self._names)
+        }
+        total = int(self.pixels.sum())
+        return {
+            "valid": {"pixels": total, **_area(float(self.hectares.sum()) if known else None)},
+            "classes": classes,
+            "mean_probability": self.probability / max(total, 1),
+        }
+
+
+def _area(hectares: float | None) -> dict[str, float | None]:
+    return {"hectares": hectares, "square_kilometres": None if hectares is None else hectares / 100.0}

@@ -1,0 +1,202 @@
+"""A map for the eye: the scene beside it, a legend and a scale; values in, a PNG out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from sweep.figures.comparison import COLOURS
+from sweep.figures.trial import CONTRASTIVE, INK, SUPERVISED
+from sweep.maps.map_classes import NODATA
+from sweep.maps.windows import Mask, Values
+
+DPI = 100
+PANEL_INCHES = 6.6
+"""The longer side of a picture."""
+NARROWEST_INCHES = 7.0
+"""For the title."""
+NO_DATA = "#c9c9c9"
+STRETCH = (2.0, 98.0)
+"""Percentiles of the scene's values that become black and white."""
+NICE = (1, 2, 5)
+LISTED = 12
+"""Classes in a legend, the largest first."""
+LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is drawn, all pictures of one size (H, W)."""
+
+    scene: NDArray[np.generic]
+    """(H, W, 3) values."""
+    valid: Mask
+    probability: Values
+    classes: NDArray[np.uint8]
+    names: tuple[str, ...]
+    positive: str
+    """Empty: the class is drawn, not a probability."""
+    threshold: float | None
+    metres: float | None
+    """Width of a drawn pixel on the ground."""
+    facts: Mapping[str, Any]
+    """Of the map's JSON."""
+
+
+def draw(preview: Preview, path: Path) -> None:
+    """Write the picture as a PNG."""
+    FigureCanvasAgg(figure(preview)).print_png(str(path))
+
+
+def figure(preview: Preview) -> Figure:
+    """Return the picture, at most 1,600 pixels wide."""
+    height, width = preview.valid.shape
+    longer = max(height, width)
+    panel = (PANEL_INCHES * width / longer, PANEL_INCHES * height / longer)
+    drawn = Figure(
+        figsize=(np.clip(2 * panel[0] + 1.9, NARROWEST_INCHES, 16.0), panel[1] + 1.5), dpi=DPI, layout="constrained"
+    )
+    left, right = drawn.subplots(1, 2)
+    drawn.suptitle(_title(preview), fontsize=13, color=INK)
+    left.imshow(_picture(preview), interpolation="nearest")
+    _finish(left, "scene")
+    shown = _probability(right, preview) if preview.positive else _classes(right, preview)
+    _finish(right, f"probability of {preview.positive}" if preview.positive else "most probable class")
+    if preview.positive:
+        _colour_bar(drawn, right, shown, preview)
+    for axes in (left, right):
+        _scale(axes, preview)
+    drawn.supxlabel(_source(preview), fontsize=9, color=INK)
+    return drawn
+
+
+def _title(preview: Preview) -> str:
+    valid = preview.facts["valid"]["square_kilometres"]
+    if not preview.positive:
+        return "Map" if valid is None else f"Map of {_square_kilometres(valid)}"
+    own = preview.facts["classes"][preview.positive]
+    share = f"{100 * own['share']:.1f} %"
+    name = preview.positive[:1].upper() + preview.positive[1:]
+    if valid is None:
+        return f"{name}: {share} of the valid pixels"
+    return f"{name}: {_square_kilometres(own['square_kilometres'])} of {_square_kilometres(valid)} ({share})"
+
+
+def _square_kilometres(value: float) -> str:
+    return f"{value:,.0f} km²" if value >= 100 else f"{value:.3g} km²"
+
+
+def _source(preview: Preview) -> str:
+    facts = preview.facts
+    place = facts["crs"] or "no coordinates"
+    return f"{Path(facts['scene']).name}, {place}; model {facts['model']['trial']}"
+
+
+def _picture(preview: Preview) -> NDArray[np.float64]:
+    """Return the scene's colours stretched for the eye, (H, W, 3), and grey where there are no data."""
+    values = preview.scene.astype(np.float64)
+    inside = values[preview.valid]
+    low, high = np.percentile(inside, STRETCH, axis=0) if len(inside) else (0.0, 1.0)
+    picture: NDArray[np.float64] = np.clip((values - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
+    picture[~preview.valid] = [int(NO_DATA[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    return picture
+
+
+def _probability(axes: Axes, preview: Preview) -> AxesImage:
+    """Draw the probability: white is the threshold, so that its sides are the classes."""
+    colours = LinearSegmentedColormap.from_list("map", [CONTRASTIVE, "#ffffff", SUPERVISED]).with_extremes(bad=NO_DATA)
+    assert preview.threshold is not None
+    norm = TwoSlopeNorm(preview.threshold, 0.0, 1.0)
+    hidden = np.ma.masked_equal(preview.probability, NODATA)
+    return axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
+
+
+def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: Preview) -> None:
+    assert preview.threshold is not None
+    bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02)
+    middle = preview.threshold
+    ticks = [0.0, middle / 2, middle, (1.0 + middle) / 2, 1.0]
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+    bar.ax.axhline(preview.threshold, color=INK, linewidth=1.5)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
+    bar.set_label(f"line: {preview.positive} from {preview.threshold:g} on", fontsize=9, color=INK)
+    if (preview.probability == NODATA).any():
+        _legend(axes, [Patch(color=NO_DATA, label="no data")])
+
+
+def _classes(axes: Axes, preview: Preview) -> AxesImage:
+    own = preview.facts["classes"]
+    order = sorted(range(len(preview.names)), key=lambda number: -own[preview.names[number]]["pixels"])
+    palette = [COLOURS[order.index(number) % len(COLOURS)] for number in range(len(preview.names))]
+    colours = ListedColormap(palette).with_extremes(bad=NO_DATA)
+    hidden = np.ma.masked_equal(preview.classes, NODATA)
+    norm = BoundaryNorm(np.arange(len(palette) + 1) - 0.5, len(palette)) if len(palette) > 1 else None
+    shown = axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
+    patches = [
+        Patch(
+            color=palette[number],
+            label=f"{_short(preview.names[number])} {100 * own[preview.names[number]]['share']:.1f} %",
+        )
+        for number in order[:LISTED]
+        if own[preview.names[number]]["pixels"]
+    ]
+    if (preview.classes == NODATA).any():
+        patches.append(Patch(color=NO_DATA, label="no data"))
+    _legend(axes, patches)
+    return shown
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
+
+
+def _legend(axes: Axes, patches: list[Patch]) -> None:
+    axes.legend(
+        handles=patches,
+        loc="upper left",
+        bbox_to_anchor=(0.0, -0.01),
+        ncols=2,
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
+    )
+
+
+def _scale(axes: Axes, preview: Preview) -> None:
+    """Draw a bar of a round length, about a fifth of the width, in the lower right corner."""
+    if preview.metres is None:
+        return
+    height, width = preview.valid.shape
+    metres = round_length(0.25 * width * preview.metres)
+    length, margin = metres / preview.metres, 0.03 * max(width, height)
+    right, bottom = width - margin, height - margin
+    text = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
+    axes.plot([right - length, right], [bottom, bottom], color="white", linewidth=7, solid_capstyle="butt")
+    axes.plot([right - length, right], [bottom, bottom], color=INK, linewidth=3, solid_capstyle="butt")
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    axes.text(
+        right - length / 2, bottom - 0.7 * margin, text, ha="center", va="bottom", fontsize=9, color=INK, bbox=box
+    )
+
+
+def round_length(most: float) -> float:
+    """Return the largest of 1, 2 or 5 times a power of ten that isn't above `most`."""
+    power = 10.0 ** np.floor(np.log10(most))
+    return float(max(factor for factor in NICE if factor * power <= most) * power)
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=11, color=INK)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,269 @@
+"""A satellite scene to read from, a few rows at a time: one GeoTIFF or JPEG 2000, or a folder with a file a band.
+
+Importing this is cheap; opening a scene needs rasterio.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.maps.windows import Mask
+from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
+from trainables.errors import BadInputError
+
+DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
+"""What may be opened, by suffix: formats that refer to other files or addresses aren't among them."""
+DTYPES = ("uint8", "uint16")
+CACHE_BYTES = 256 * 2**20
+"""Of decoded blocks (rasterio takes bytes): a row of JPEG 2000 tiles of a Sentinel-2 scene, three bands, has 70 MiB."""
+BAND_FILE = re.compile(r"(?:^|_)(B(?:0[1-9]|1[0-2]|8A))(?:_(\d\d)m)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
+MASKS = "MSK_"
+"""Quality masks of a product, which are named like bands."""
+PRODUCT_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
+ADDED = re.compile(r'_ADD_OFFSET band_id="(\d+)"\s*>\s*(-?\d+)\s*<')
+SENTINEL_NODATA = 0
+"""As Sentinel-2's product specification has it; its JPEG 2000 files don't say so themselves."""
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Where a channel is read from."""
+
+    dataset: Any
+    index: int
+    repeat: int = 1
+    """How often a pixel is repeated in each direction, for bands of coarser pixels."""
+    offset: int = 0
+    """Added to every value."""
+    nodata: float | None = None
+
+    def read(self, top: int, rows: int) -> NDArray[np.generic]:
+        """Return raw values (rows, W)."""
+        first, last = top // self.repeat, -(-(top + rows) // self.repeat)
+        window = ((first, last), (0, self.dataset.width))
+        values: NDArray[np.generic] = self.dataset.read(self.index, window=window)
+        if self.repeat == 1:
+            return values
+        enlarged = np.repeat(np.repeat(values, self.repeat, axis=0), self.repeat, axis=1)
+        return enlarged[top - first * self.repeat :][:rows]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An open scene; a pixel is valid unless every channel of it is nodata."""
+
+    location: str
+    height: int
+    width: int
+    crs: Any
+    """Of rasterio, or None."""
+    transform: Any
+    """From columns and rows to the CRS, an affine.Affine."""
+    dtype: str
+    channels: tuple[_Band, ...]
+    names: tuple[str, ...]
+    """Of the channels, where they are bands of Sentinel-2; else empty."""
+    masked: Any = None
+    """The dataset whose own mask or opacity says what is valid, if it has one."""
+
+    def rows(self, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
+        """Return values (rows, W, C) and which pixels are valid (rows, W).
+
+        BadInputError for a file that is damaged there.
+        """
+        with _explained(self.location):
+            raw = [band.read(top, rows) for band in self.channels]
+            mask = None
+            if self.masked is not None:
+                mask = self.masked.dataset_mask(window=((top, top + rows), (0, self.width))) > 0
+        return self._stacked(raw, mask)
+
+    def small(self, most: int) -> tuple[NDArray[np.generic], Mask]:
+        """Return the whole scene with at most `most` pixels a side, as `rows` does, for the eye."""
+        scale = max(1.0, max(self.height, self.width) / most)
+        shape = (max(1, round(self.height / scale)), max(1, round(self.width / scale)))
+        with _explained(self.location):
+            raw = [band.dataset.read(band.index, out_shape=shape) for band in self.channels]
+            mask = None if self.masked is None else self.masked.dataset_mask(out_shape=shape) > 0
+        return self._stacked(raw, mask)
+
+    def _stacked(self, raw: Sequence[NDArray[np.generic]], mask: Mask | None) -> tuple[NDArray[np.generic], Mask]:
+        valid = np.zeros(raw[0].shape, dtype=bool)
+        for band, values in zip(self.channels, raw, strict=True):
+            valid |= np.ones_like(valid) if band.nodata is None else values != band.nodata
+        moved = [_moved(values, band.offset) for band, values in zip(self.channels, raw, strict=True)]
+        return np.stack(moved, axis=-1), valid if mask is None else valid & mask
+
+
+def _moved(values: NDArray[Any], offset: int) -> NDArray[np.generic]:
+    if not offset:
+        return values
+    return np.clip(values.astype(np.int32) + offset, 0, np.iinfo(values.dtype).max).astype(values.dtype)
+
+
+@contextmanager
+def open_scene(
+    source: Path, bands: Sequence[str], channels: int, *, offset: int | None = None, nodata: float | None = None
+) -> Iterator[Scene]:
+    """Open a scene with the model's channels: `bands` names them where they are Sentinel-2's.
+
+    `offset` is added to every value (None: what a product's metadata says, else nothing); `nodata` is instead of the
+    files' own. BadInputError for what isn't a scene, lacks a band, or has bands that don't lie on each other.
+    """
+    import rasterio
+
+    with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+        if source.is_dir():
+            yield _of_folder(stack, source, bands, offset=offset, nodata=nodata)
+        else:
+            yield _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata)
+
+
+def is_scene(source: Path) -> bool:
+    """Whether a path looks like a scene, without opening it: a raster file, or a folder with band files."""
+    if source.is_dir():
+        return next(_band_files(source), None) is not None
+    return source.suffix.lower() in DRIVERS
+
+
+def _open(stack: ExitStack, path: Path) -> Any:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with _explained(str(path)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the map says so itself
+        dataset = stack.enter_context(rasterio.open(path, driver=DRIVERS[path.suffix.lower()]))
+    if set(dataset.dtypes) - set(DTYPES):
+        raise BadInputError(f"{path}: has values of {dataset.dtypes[0]}; a scene has 8 or 16 bits without sign")
+    return dataset
+
+
+def _of_file(
+    stack: ExitStack, source: Path, bands: Sequence[str], channels: int, *, offset: int, nodata: float | None
+) -> Scene:
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    if not source.is_file():
+        raise BadInputError(f"{source}: no such file or folder")
+    if source.suffix.lower() not in DRIVERS:
+        raise BadInputError(f"{source}: is none of {', '.join(DRIVERS)}")
+    dataset = _open(stack, source)
+    opaque = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
+    named = {str(text).upper(): index for index, text in enumerate(dataset.descriptions, 1) if text}
+    if bands and all(band in named for band in bands):
+        chosen = [named[band] for band in bands]
+    elif len(opaque) == channels:
+        chosen = opaque
+    else:
+        wanted = f"{channels} ({', '.join(bands)})" if bands else str(channels)
+        more = (
+            "give the folder that holds all bands" if len(opaque) == 1 else "leave out others, or name them in the file"
+        )
+        raise BadInputError(f"{source}: has {len(opaque)} bands, the model takes {wanted}; {more}")
+    own = [dataset.nodatavals[index - 1] if nodata is None else nodata for index in chosen]
+    masked = nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[chosen[0] - 1]
+    read = tuple(_Band(dataset, index, 1, offset, value) for index, value in zip(chosen, own, strict=True))
+    return _scene(str(source), dataset, read, tuple(bands), dataset if masked else None)
+
+
+def _of_folder(
+    stack: ExitStack, source: Path, bands: Sequence[str], *, offset: int | None, nodata: float | None
+) -> Scene:
+    if not bands:
+        raise BadInputError(
+            f"{source}: a folder of bands, and nobody knows this model's; give one GeoTIFF of its channels"
+        )
+    found = _finest(source)
+    if missing := [band for band in bands if band not in found]:
+        raise BadInputError(f"{source}: has no file of {', '.join(missing)}; it has {', '.join(found) or 'no band'}")
+    datasets = {band: _open(stack, found[band]) for band in bands}
+    finest = max(datasets.values(), key=lambda one: one.width)
+    added = _offsets(source) if offset is None else {}
+    read = []
+    for band, dataset in datasets.items():
+        own = dataset.nodata if nodata is None else nodata
+        repeat = _repeat(found[band], dataset, finest)
+        value = added.get(band, 0) if offset is None else offset
+        read.append(_Band(dataset, 1, repeat, value, SENTINEL_NODATA if own is None else own))
+    return _scene(str(source), finest, tuple(read), tuple(bands), None)
+
+
+def _scene(location: str, grid: Any, channels: tuple[_Band, ...], names: tuple[str, ...], masked: Any) -> Scene:
+    return Scene(
+        location=location,
+        height=grid.height,
+        width=grid.width,
+        crs=grid.crs,
+        transform=grid.transform,
+        dtype=str(channels[0].dataset.dtypes[channels[0].index - 1]),
+        channels=channels,
+        names=names,
+        masked=masked,
+    )
+
+
+def _repeat(path: Path, dataset: Any, finest: Any) -> int:
+    """Return how often a band's pixels are repeated to lie on the finest band's."""
+    repeat = int(finest.width // max(dataset.width, 1))
+    alike = (dataset.width * repeat, dataset.height * repeat) == (finest.width, finest.height)
+    near = np.allclose(tuple(dataset.bounds), tuple(finest.bounds), atol=abs(finest.transform.a) / 2)
+    if not alike or not near or dataset.crs != finest.crs or dataset.dtypes[0] != finest.dtypes[0]:
+        raise BadInputError(f"{path}: doesn't lie on the pixels of {finest.name}; give bands of one scene")
+    return repeat
+
+
+def _band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
+    """Yield band, metres in the name (0: none), and file, of those in a folder and the folders in it."""
+    for path in sorted(folder.rglob("*")):
+        match = BAND_FILE.search(path.name)
+        if match is not None and not path.name.upper().startswith(MASKS) and path.is_file():
+            yield match[1].upper(), int(match[2] or 0), path
+
+
+def _finest(folder: Path) -> dict[str, Path]:
+    """Return the file of each band, that of the smallest pixels; BadInputError where two are alike."""
+    files: dict[tuple[str, int], Path] = {}
+    for band, metres, path in _band_files(folder):
+        if (band, metres) in files:
+            other = files[band, metres].relative_to(folder)
+            raise BadInputError(
+                f"{folder}: holds several scenes ({other}, {path.relative_to(folder)}); give the folder of one"
+            )
+        files[band, metres] = path
+    order = sorted(files, key=lambda key: (SENTINEL_2_BANDS.index(key[0]), -key[1]))
+    return {band: files[band, metres] for band, metres in order}
+
+
+def _offsets(folder: Path) -> dict[str, int]:
+    """Return what a Sentinel-2 product says has to be added to the values of each band: -1000 since January 2022."""
+    for path in (one for name in PRODUCT_FILES for one in sorted(folder.rglob(name))):
+        pairs = ADDED.findall(path.read_text(encoding="utf-8", errors="replace"))
+        return {SENTINEL_2_BANDS[int(k)]: int(value) for k, value in pairs if int(k) < len(SENTINEL_2_BANDS)}
+    return {}
+
+
+@contextmanager
+def _explained(location: str) -> Iterator[None]:
+    """Turn what GDAL raises into one line that names the file."""
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (RasterioError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInputError(f"{location}: can't be read ({reason}); fetch it again") from error
+
+
+def colours(scene: Scene) -> list[int]:
+    """Return which channels are red, green and blue, as far as that is known."""
+    if set(RGB_BANDS) <= set(scene.names):
+        return [scene.names.index(band) for band in RGB_BANDS]
+    return [0, 1, 2] if len(scene.channels) >= 3 else [0, 0, 0]

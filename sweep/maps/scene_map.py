@@ -1,0 +1,299 @@
+"""An exported model over a whole scene: a map of what it says, in memory that doesn't grow with the scene.
+
+MAP.tif    float32, the scene's CRS and transform: band 1 the probability, band 2 the class; 255 is nodata
+MAP.json   areas and shares, the threshold, and of which model and scene
+MAP.png    the scene and the map, for the eye
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.console.app import progress
+from sweep.deployment.exported_model import BATCH, DeployedModel
+from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small
+from sweep.maps.ground_resolution import Ground, ground
+from sweep.maps.map_classes import MapClasses, map_classes
+from sweep.maps.scene import Scene, open_scene
+from sweep.maps.windows import Blend, Mask, fill, starts, steps
+from trainables.data.preparing.pixel_recipe import PixelRecipe
+from trainables.data.preparing.pixels import Conversion
+from trainables.errors import BadInputError
+
+SUFFIXES = (".tif", ".tiff")
+OVERLAP = 0.5
+COARSEST = 2.0
+"""Pixels may be so many times as large as the model's; larger ones don't show what it learnt from."""
+ALIKE = 0.02
+"""Sizes of pixels that differ less are one."""
+PREVIEW_PIXELS = 700
+"""Of each picture's longer side."""
+AGAIN = "export it again (python -m sweep.export)"
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """What a person may choose; None: the model's or the scene's own."""
+
+    overlap: float | None = None
+    """Share of a window that the next one repeats."""
+    threshold: float | None = None
+    positive: tuple[str, ...] = ()
+    scale: float | None = None
+    """The value that becomes 255 where 16 bits become 8."""
+    offset: int | None = None
+    """Added to every value of the scene."""
+    nodata: float | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that is decided before the first window is read."""
+
+    model: DeployedModel
+    scene: Scene
+    classes: MapClasses
+    ground: Ground
+    conversion: Conversion
+    side: int
+    """Of a window, in the scene's pixels."""
+    overlap: float
+    notes: tuple[str, ...]
+
+
+def write_map(model: Path, source: Path, output: Path, options: MapOptions | None = None) -> dict[str, Any]:
+    """Write MAP.tif, MAP.json and MAP.png of a scene and return what the JSON has; needs rasterio.
+
+    BadInputError for anything that can't be read or written or doesn't fit together, and no file then.
+    """
+    _needs_rasterio()
+    chosen = options or MapOptions()
+    opened = DeployedModel.open(model)
+    recipe = _recipe(opened, chosen)
+    _check_output(output, source)
+    channels = int(opened.facts["channels"])
+    bands = recipe.channel_bands(channels)
+    with open_scene(source, bands, channels, offset=chosen.offset, nodata=chosen.nodata) as scene:
+        job = _plan(opened, scene, recipe, chosen)
+        with _aside(output) as (tif, png, text):
+            tally = _write(job, tif)
+            if not tally.pixels.any():
+                raise BadInputError(f"{source}: has no valid pixel; all are nodata")
+            facts = _facts(job, tally)
+            text.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            _draw(job, facts, tif, png)
+    return facts
+
+
+def _needs_rasterio() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("rasterio") is None:
+        raise BadInputError("rasterio: isn't installed, and maps need it: pip install 'sweep-service[maps]'")
+
+
+def _recipe(model: DeployedModel, options: MapOptions) -> PixelRecipe:
+    fields = model.facts.get("input")
+    if fields is not None:
+        return PixelRecipe.read(fields)
+    if options.scale is None:
+        raise BadInputError(
+            f"{model.folder}/model.json: doesn't say how its pixels were made of a satellite's values; {AGAIN}, or say "
+            "with --scale VALUE which value becomes 255"
+        )
+    return PixelRecipe()
+
+
+def _check_output(output: Path, source: Path) -> None:
+    if not output.parent.is_dir():
+        raise BadInputError(f"--output {output}: no such folder: {output.parent}")
+    for path in (output, *_beside(output)):
+        if path.is_dir() or path.resolve() == source.resolve():
+            raise BadInputError(f"--output {output}: {path} is {'a folder' if path.is_dir() else 'the scene'}")
+
+
+def _beside(output: Path) -> tuple[Path, Path]:
+    return output.with_suffix(".png"), output.with_suffix(".json")
+
+
+@contextmanager
+def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
+    """Give the names under which the map, its picture and its numbers are written; all move in place, or none."""
+    finals = (output, *_beside(output))
+    partials = [path.with_name(f"{path.name}.partial") for path in finals]
+    try:
+        yield partials[0], partials[1], partials[2]
+        for partial, final in reversed([*zip(partials, finals, strict=True)]):  # the map last: then all are there
+            partial.replace(final)
+    except OSError as error:
+        raise BadInputError(f"--output {output}: can't be written ({error.strerror or error})") from error
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+
+
+def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions) -> _Job:
+    """Decide windows and conversion; BadInputError for a scene that the model can't be used on."""
+    height, width = model.facts["image_size"]
+    if height != width:
+        raise BadInputError(f"{model.folder}: takes images of {width} x {height} px; a map needs square ones")
+    size = ground(scene.crs, scene.transform, scene.height, scene.width)
+    try:
+        conversion = recipe.conversion(
+            height, found=scene.dtype, wanted=str(model.facts["dtype"]), brightest=options.scale
+        )
+    except BadInputError as error:
+        raise BadInputError(f"{scene.location}: {error}") from error
+    side, notes = _side(height, size, recipe.metres)
+    if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
+        notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
+    return _Job(
+        model=model,
+        scene=scene,
+        classes=map_classes(model.facts, options.positive, options.threshold),
+        ground=size,
+        conversion=conversion,
+        side=side,
+        overlap=OVERLAP if options.overlap is None else options.overlap,
+        notes=tuple(notes),
+    )
+
+
+def _side(image_size: int, size: Ground, metres: float | None) -> tuple[int, list[str]]:
+    """Return a window's side in the scene's pixels, and what has to be said of it.
+
+    A window covers the ground that a training image did: where pixels differ in size, it is resized.
+    """
+    own = size.side
+    if own is None:
+        return image_size, ["the scene has no coordinates: pixels are taken to be as large as the model's; no areas"]
+    notes = [] if size.is_square else [_not_square(size)]
+    if metres is None:
+        return image_size, [*notes, f"nobody knows how large the model's pixels are; the scene's have {own:.3g} m"]
+    ratio = own / metres
+    if ratio > COARSEST:
+        raise BadInputError(
+            f"the scene's pixels have {own:.3g} m, the model's {metres:.3g}: too coarse; give a scene of finer ones"
+        )
+    if abs(ratio - 1.0) <= ALIKE:
+        return image_size, notes
+    side = round(image_size / ratio)
+    what = f"pixels have {own:.3g} m, the model's {metres:.3g}: windows of {side} px are resized to {image_size}"
+    return side, [*notes, what]
+
+
+def _not_square(size: Ground) -> str:
+    assert size.metres is not None
+    across, down = size.metres
+    return f"pixels are {across:.3g} x {down:.3g} m, the model's are square: better warp the scene to UTM"
+
+
+def _write(job: _Job, path: Path) -> Tally:
+    """Write the GeoTIFF, one row of windows after the other."""
+    scene = job.scene
+    tops = starts(scene.height, job.side, job.overlap)
+    lefts = starts(scene.width, job.side, job.overlap)
+    blend, tally = Blend(job.side, scene.width, job.classes.channels), Tally(job.classes, job.ground)
+    with (
+        progress("windows", len(tops) * len(lefts)) as advance,
+        map_writer(path, scene, job.classes, _tags(job)) as writer,
+    ):
+        for (values, valid), (_, rows) in zip(_strips(scene, tops, job.side), steps(tops, job.side), strict=True):
+            _add(job, blend, values, valid, lefts, advance)
+            _release(job, blend.release(rows), valid[:rows], writer, tally)
+    return tally
+
+
+def _strips(scene: Scene, tops: list[int], side: int) -> Iterator[tuple[NDArray[np.generic], Mask]]:
+    """Yield the pixels of each row of windows, every row of the scene read once."""
+    values, valid = scene.rows(tops[0], side)
+    yield values, valid
+    for top, rows in [*steps(tops, side)][:-1]:
+        more, more_valid = scene.rows(top + side, rows)
+        values = np.concatenate([values[rows:], more])
+        valid = np.concatenate([valid[rows:], more_valid])
+        yield values, valid
+
+
+def _add(
+    job: _Job,
+    blend: Blend,
+    values: NDArray[np.generic],
+    valid: Mask,
+    lefts: list[int],
+    advance: Callable[[int], None],
+) -> None:
+    """Ask the model of a row of windows, those wholly without data left out."""
+    for start in range(0, len(lefts), BATCH):
+        part = lefts[start : start + BATCH]
+        shares = {left: float(valid[:, left : left + job.side].mean()) for left in part}
+        seen = [left for left in part if shares[left] > 0.0]
+        if seen:
+            scores = job.classes.scores(job.model(np.stack([_image(job, values, valid, left) for left in seen]))[0])
+            for left, own in zip(seen, scores, strict=True):
+                blend.add(left, own, shares[left])
+        advance(len(part))
+
+
+def _image(job: _Job, values: NDArray[np.generic], valid: Mask, left: int) -> NDArray[np.generic]:
+    """Return a window as the model takes it."""
+    columns = slice(left, left + job.side)
+    return job.conversion(fill(values[:, columns], valid[:, columns]))
+
+
+def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, tally: Tally) -> None:
+    probability, classes = job.classes.decide(means)
+    writer.add(probability, classes, valid)
+    tally.add(probability, classes, valid)
+
+
+def _tags(job: _Job) -> dict[str, str]:
+    facts = job.model.facts
+    return {"model": str(facts["trial"]), "data_set": str(facts["data_set"]), "threshold": str(job.classes.threshold)}
+
+
+def _facts(job: _Job, tally: Tally) -> dict[str, Any]:
+    """Return what the JSON has."""
+    scene, model = job.scene, job.model.facts
+    metres = job.ground.metres
+    return {
+        "scene": scene.location,
+        "crs": None if scene.crs is None else scene.crs.to_string(),
+        "size": [scene.width, scene.height],
+        "pixel_metres": None if metres is None else list(metres),
+        "positive": job.classes.positive or None,
+        "threshold": job.classes.threshold,
+        **tally.described(),
+        "window_pixels": job.side,
+        "overlap": job.overlap,
+        "model": {name: model.get(name) for name in ("trial", "trial_id", "sweep", "data_set", "licence")},
+        "notes": list(job.notes),
+    }
+
+
+def _draw(job: _Job, facts: dict[str, Any], tif: Path, png: Path) -> None:
+    from sweep.maps.preview import Preview, draw
+    from sweep.maps.scene import colours
+
+    values, valid = job.scene.small(PREVIEW_PIXELS)
+    probability, classes = read_small(tif, PREVIEW_PIXELS)
+    metres = job.ground.metres
+    scale = job.scene.width / values.shape[1]
+    shown = Preview(
+        scene=values[..., colours(job.scene)],
+        valid=valid,
+        probability=probability,
+        classes=classes,
+        names=job.classes.names,
+        positive=job.classes.positive,
+        threshold=job.classes.threshold,
+        metres=None if metres is None else metres[0] * scale,
+        facts=facts,
+    )
+    draw(shown, png)

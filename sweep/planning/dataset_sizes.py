@@ -1,0 +1,84 @@
+"""Sizes of data sets for planning: of the prepared store, else the published ones."""
+
+from sweep.planning.plan import DataSize, Plan
+from trainables.config import SimCLRConfig
+from trainables.data.catalog import (
+    INFO_FILE,
+    KNOWN,
+    StoreInfo,
+    expand_positive,
+    prepare_command,
+    prepared,
+    several_labels,
+    store_folder,
+)
+from trainables.errors import BadInputError
+
+UNKNOWN_CLASSES = 1000
+
+
+def size_of(name: str) -> DataSize:
+    """Return the prepared store's sizes, else the published ones; BadInputError for a name that is neither."""
+    info = _info(name)
+    if info is not None:
+        splits = info.splits
+        return DataSize(
+            splits.get("train", 0),
+            splits.get("test", 0),
+            len(info.class_names),
+            info.fingerprint,
+            "prepared",
+            splits.get("validation", 0),
+        )
+    facts = KNOWN.get(name)
+    if facts is None or not facts.published_sizes:
+        raise BadInputError(
+            f"dataset: {name!r} is unknown; known: {', '.join(KNOWN)}; your own: {prepare_command(name)}"
+        )
+    sizes = facts.published_sizes
+    classes = facts.classes or UNKNOWN_CLASSES
+    return DataSize(sizes["train"], sizes["test"], classes, "", "published", sizes.get("validation", 0))
+
+
+def prepare_embedded(plan: Plan) -> bool:
+    """Prepare the data sets of a plan that an installed package ships; whether there was anything to do."""
+    names = {trial.config.dataset for trial in plan.trials if trial.data.origin == "published"}
+    names |= {trial.config.labelled_dataset for trial in plan.trials if trial.labelled.origin == "published"}
+    embedded = sorted(name for name in names if KNOWN[name].layout is None)
+    for name in embedded:
+        from trainables.data.preparing.prepare import prepare, remove
+
+        print(f"preparing {name} under {store_folder(name)}", flush=True)
+        if (store_folder(name) / INFO_FILE).is_file():  # of another format, or damaged
+            remove(name)
+        prepare(name)
+    return bool(embedded)
+
+
+def _info(name: str) -> StoreInfo | None:
+    """Return the store's info; None where an embedded data set's can't be read, since that is simply made again."""
+    try:
+        return StoreInfo.read(name)
+    except BadInputError:
+        if name in KNOWN and KNOWN[name].layout is None:
+            return None
+        raise
+
+
+def check_data(plan: Plan) -> None:
+    """Raise BadInputError that lists data sets that aren't prepared, and positive rules that they don't have."""
+    faults: dict[str, None] = {}
+    for config in dict.fromkeys(trial.config for trial in plan.trials):
+        try:
+            prepared(config.dataset)
+            _check_target(config, prepared(config.labelled_dataset))
+        except BadInputError as error:
+            faults[f"dataset: {error}"] = None
+    if faults:
+        raise BadInputError("\n".join(faults))
+
+
+def _check_target(config: SimCLRConfig, info: StoreInfo) -> None:
+    expand_positive(info, config.positive)
+    if config.target == "classes" and info.multi_label:
+        raise several_labels(info)

@@ -1,0 +1,177 @@
+"""What an evaluation of finished encoders trains and fits, as a space: pure, from what is known of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.planning.plan import BASELINE_FIELDS
+from sweep.space import Grid, Objective, SearchSpace, Stage
+from trainables import metric_names as names
+from trainables.config import SimCLRConfig
+from trainables.models.pretrained import InitialWeights
+
+FROZEN, FINE_TUNED, SCRATCH = "frozen", "fine-tuned", "from scratch"
+ALIKE, EVERY_LABEL = "frozen, both sides weigh alike", "frozen, every label"
+"""Asked beside FROZEN where positives are told from the rest: why are they missed?"""
+MORE_NEIGHBOURS = 200
+REGULARISATIONS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+VALIDATION_FRACTION = 0.1
+"""Of train, where neither the trial nor the data set holds any back."""
+LEAST_STEPS = 4
+"""Steps of an epoch that fine-tuning is given where labels are few: the batch is made smaller."""
+SMALLEST_BATCH = 8
+VIEWS = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
+"""Reference: only crops and flips where labels are learned."""
+SUPERVISED_FIELDS = (
+    *("batch_size", "optimiser", "learning_rate_scaling", "warmup_epochs", "momentum", "trust_coefficient"),
+    *("weight_decay", "crop_rule", "crop_area", "crop_aspect", "flip_probability", "vertical_flip_probability"),
+    *("rotation_probability", "base_learning_rate"),
+)
+"""What learning labels takes over from pretraining."""
+
+
+@dataclass(frozen=True)
+class EvaluatedWeights:
+    """An encoder: one file, or as many as it was pretrained with seeds."""
+
+    name: str
+    files: tuple[InitialWeights, ...]
+    """Pinned, in the order of the seeds."""
+    fields: Mapping[str, Any]
+    """Of the configuration, where they aren't the trial's: encoder, stem, ..."""
+
+
+@dataclass(frozen=True)
+class EvaluatedData:
+    """A data set to evaluate on."""
+
+    name: str
+    train: int
+    """Images that may be learned from."""
+    has_validation: bool
+    """Whether it brings a validation split."""
+    fields: Mapping[str, Any]
+    """What is asked of it: target, positive, wanted_specificity."""
+    several_labels: bool = False
+    """Whether an image may carry several."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked."""
+
+    sweep: str
+    config: SimCLRConfig
+    """Of the pretraining."""
+    weights: tuple[EvaluatedWeights, ...]
+    data: tuple[EvaluatedData, ...]
+    label_fractions: tuple[float, ...]
+    draws: int
+    """Replicates: of the labels that a fraction buys, of fine-tuning's order and views, and of from-scratch weights."""
+    epochs: int
+    """Of fine-tuning and of training from scratch; 0: frozen features alone."""
+    learning_rate: float
+    """Of fine-tuning, before scaling by the batch."""
+    changes: Mapping[str, Any]
+    """Fields that a person sets for everything."""
+
+
+def evaluation_space(asked: Evaluation) -> SearchSpace:
+    """Return the space: frozen, fine-tuned and from-scratch trials of every data set and share of the labels."""
+    points = [(method, point) for data in asked.data for method, point in _points(asked, data)]
+    grids = [
+        Grid(
+            points=tuple(point for own, point in points if own == method),
+            method=method,
+            with_baselines=method not in (ALIKE, EVERY_LABEL),  # which would be those of FROZEN
+        )
+        for method in dict.fromkeys(method for method, _ in points)
+    ]
+    metric, columns = _metrics(asked.data[0].fields)
+    return SearchSpace(
+        name=f"{asked.sweep}-evaluated",
+        description=f"encoders of {asked.sweep} on frozen features and fine-tuned, by share of the labels",
+        stages=(Stage("evaluation", tuple(grids)),),
+        objective=Objective(metric),
+        baselines=("untrained", "calibrated", "pixels", "colours"),
+        columns=columns,
+        caveats=_caveats(asked),
+    )
+
+
+def _points(asked: Evaluation, data: EvaluatedData) -> Iterator[tuple[str, dict[str, Any]]]:
+    for fraction in asked.label_fractions:
+        for draw in range(asked.draws):
+            common = _common(asked, data, fraction, draw)
+            for weights in asked.weights:
+                start = {**weights.fields, "initial_weights": str(weights.files[draw % len(weights.files)])}
+                # All labels and the same weights: a frozen encoder gives the same again, which is no replicate.
+                if fraction < 1.0 or draw < len(weights.files):
+                    frozen = {**common, **start, "epochs": 0}
+                    yield FROZEN, frozen
+                    if data.fields["target"] == "positive":
+                        yield ALIKE, {**frozen, "probe_class_weight": "balanced"}
+                        yield EVERY_LABEL, {**frozen, "target": "labels" if data.several_labels else "classes"}
+                if asked.epochs:
+                    rate = {"base_learning_rate": asked.learning_rate}
+                    yield FINE_TUNED, {**common, **_supervised(asked, data, fraction), **start, **rate, **asked.changes}
+            if asked.epochs:
+                yield SCRATCH, {**common, **_supervised(asked, data, fraction), **asked.changes}
+
+
+def _common(asked: Evaluation, data: EvaluatedData, fraction: float, draw: int) -> dict[str, Any]:
+    config = asked.config
+    fields = {name: getattr(config, name) for name in BASELINE_FIELDS if name != "evaluation_dataset"}
+    held_back = 0.0 if data.has_validation else config.validation_fraction or VALIDATION_FRACTION
+    return fields | {
+        "dataset": data.name,
+        "validation_fraction": held_back,
+        "label_fraction": fraction,
+        "label_draw": draw if fraction < 1.0 else 0,
+        "seed": draw,
+        "knn_also": (MORE_NEIGHBOURS,),
+        "linear_candidates": REGULARISATIONS,
+        **data.fields,
+        **asked.changes,
+    }
+
+
+def _supervised(asked: Evaluation, data: EvaluatedData, fraction: float) -> dict[str, Any]:
+    """Return the fields of training on labels, with a batch that makes a few steps of an epoch."""
+    taken = {name: getattr(asked.config, name) for name in SUPERVISED_FIELDS}
+    batch, images = asked.config.batch_size, fraction * data.train
+    while batch > max(SMALLEST_BATCH, images / LEAST_STEPS):
+        batch //= 2
+    taken["warmup_epochs"] *= asked.epochs / max(asked.config.epochs, 1)
+    return {**taken, **VIEWS, "training": "supervised", "epochs": asked.epochs, "batch_size": batch}
+
+
+def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return what is ranked by, on validation, and what is shown of test."""
+    linear, near, nearer = names.LINEAR, names.KNN, f"knn{MORE_NEIGHBOURS}_"
+    if fields["target"] == "labels":
+        precision = names.AVERAGE_PRECISION + names.MACRO
+        shown = [f"test/{method}{precision}" for method in (linear, near, nearer, "")]
+        return f"val/{linear}{precision}", tuple(shown)
+    methods = (linear, near, nearer, names.CENTROID, "")
+    if fields["target"] != "positive":
+        return f"val/{linear}{names.TOP1}", tuple(f"test/{method}{names.TOP1}" for method in methods)
+    shown = [f"test/{method}{names.BALANCED_ACCURACY}" for method in methods]
+    shown += [f"test/{linear}{name}" for name in (names.SENSITIVITY, names.SPECIFICITY, names.ROC_AUC, names.PR_AUC)]
+    return f"val/{linear}{names.BALANCED_ACCURACY}", tuple(shown)
+
+
+def _caveats(asked: Evaluation) -> tuple[str, ...]:
+    single = [weights.name for weights in asked.weights if len(weights.files) == 1]
+    said = [
+        "linear and knn are of features, fine-tuned ones in supervised rows; top1 without a prefix is the head's that "
+        "was learned with the encoder",
+        f"the regression's penalty is chosen on validation among {', '.join(f'{one:g}' for one in REGULARISATIONS)}",
+    ]
+    if asked.draws > 1:
+        said.append("replicates draw the labels of a share, the order and the views anew, and take pretraining's seeds")
+    if single and asked.draws > 1:
+        said.append(
+            f"one file each of {', '.join(single)}: its intervals don't say what another pretraining would give"
+        )
+    return tuple(said)

@@ -1,0 +1,210 @@
+"""Whether trials fit into the memory there is, which fit if they compute again, and what would fit of the others."""
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.planning.launch import Launch
+from sweep.planning.plan import Plan, PlannedTrial
+from sweep.planning.resources import parse_workers
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+from trainables.memory.ledger import Device
+from trainables.memory.peak import Images, fits, peak_bytes, process_bytes
+
+GIB = 2**30
+MOST_WORKERS = 64
+LEAST_SHARE = 8
+"""A batch is advised down to this part of the one asked for: a yet smaller one is another question."""
+SMALLER = 0.75
+"""Where a trial failed although its estimate fits, what is named as smaller needs at most this share of it."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """The memory that the workers of one trial find, as far as it is known."""
+
+    device: Device = "cpu"
+    available: int | None = None
+    """Bytes for each worker; None where nobody knows yet."""
+    given: int | None = None
+    """Bytes that a worker needs as a person says, in place of the estimate."""
+
+    def recomputes(self, trial: PlannedTrial, workers: int) -> bool:
+        """Whether a worker of this trial keeps less and computes it again: where it fits so, and doesn't otherwise."""
+        if self.available is None or self.given is not None:
+            return False
+        if fits(trial.memory_bytes(workers, self.device), self.available, device=self.device):
+            return False
+        return fits(trial.memory_bytes(workers, self.device, recompute=True), self.available, device=self.device)
+
+    def needed(self, trial: PlannedTrial, workers: int) -> int:
+        """Return the bytes that one of a trial's workers needs, beside what its process holds before."""
+        if self.given is not None:
+            return self.given
+        return trial.memory_bytes(workers, self.device, recompute=self.recomputes(trial, workers))
+
+    def most_needed(self, plan: Plan) -> int:
+        """Return what a worker of the largest trial needs."""
+        return max((self.needed(trial, plan.workers) for trial in plan.trials), default=0)
+
+    def holds(self, trial: PlannedTrial, workers: int) -> bool:
+        """Whether a worker of this trial fits, as far as is known."""
+        return self.available is None or fits(self.needed(trial, workers), self.available, device=self.device)
+
+    def recomputed(self, plan: Plan) -> list[str]:
+        """Return a line for each setting that computes again, with what it gains and costs."""
+        names: dict[str, list[str]] = {}
+        for trial in plan.trials:
+            if self.recomputes(trial, plan.workers):
+                plain = trial.memory_bytes(plan.workers, self.device)
+                gain = f"{_gib(self.needed(trial, plan.workers))} instead of {_gib(plain)} a worker"
+                longer = math.ceil(10 * trial.time_recomputed) / 10
+                cost = f"about {longer} x the time of a step, same results"
+                said = f"activations computed again in the backward pass: {gain}, {cost}"
+                names.setdefault(said, []).append(trial.name)
+        return [f"{_first(listed)}: {said}" for said, listed in names.items()]
+
+    def misfits(self, plan: Plan) -> list[str]:
+        """Return a line for each setting that doesn't fit."""
+        lines: dict[str, str] = {}
+        for trial in plan.trials:
+            if not self.holds(trial, plan.workers):
+                if self.given is None:
+                    said = advice(trial.config, plan.workers, self.available, images=trial.images, device=self.device)
+                else:
+                    said = f"{_gib(self.given)} a worker as given, {_gib(self.available or 0)} available"
+                lines.setdefault(said, f"{trial.name} does not fit: {said}")
+        return list(lines.values())
+
+    def check(self, plan: Plan) -> None:
+        """Raise BadInputError when a trial doesn't fit."""
+        if lines := self.misfits(plan):
+            raise BadInputError("\n".join([*lines, "to try it all the same, say what a worker needs: --memory GIB"]))
+
+
+def room_of(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> Room:
+    """Return the room of a worker: of a GPU of so many GiB, else of this machine, if trials run here and not elsewhere.
+
+    Light: a GPU that nobody gave the size of is not looked at.
+    """
+    given = None if launch.memory is None else int(launch.memory * GIB)
+    if use_gpu:
+        return Room("cuda", None if gpu_gib is None else int(gpu_gib * GIB), given)
+    least, _ = parse_workers(launch.workers)
+    return Room("cpu", machine_bytes() // least if here else None, given)
+
+
+def machine_bytes() -> int:
+    """Return this machine's memory, or what its control group may take of it."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return total
+
+
+def advice(
+    config: SimCLRConfig,
+    workers: int,
+    available: int | None = None,
+    *,
+    images: Images | None = None,
+    device: Device = "cpu",
+    recomputed: bool = False,
+) -> str:
+    """Return the estimate of one of `workers` workers, and what would fit into each one's `available` bytes.
+
+    "estimated 38.2 GiB a worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: --workers 4: 9.8 GiB
+    each; --set precision=bf16: 21.0 GiB; --set batch_size=1024: 19.1 GiB". Without `available`: what needs clearly
+    less. Each option computes activations again where it fits only so, or everywhere if the trial was `recomputed`.
+    """
+    known = images or Images()
+
+    def estimate(trial: SimCLRConfig, count: int) -> int:
+        plain, less = (peak_bytes(trial, known, workers=count, device=device, recompute=r) for r in (False, True))
+        too_much = available is not None and not fits(plain, available, device=device)
+        return min(plain, less) if recomputed or too_much else plain
+
+    now = estimate(config, workers)
+    does_fit = available is None or fits(now, available, device=device)
+
+    def would_fit(needed: int) -> bool:
+        smaller = not does_fit or needed <= SMALLER * now
+        return smaller and (available is None or fits(needed, available, device=device))
+
+    plain = peak_bytes(config, known, workers=workers, device=device)
+    how = f" with activations computed again ({_gib(plain)} without)" if now < plain else ""
+    said = f"estimated {_gib(now)} a worker{how} at batch {config.batch_size} on {_workers(workers)}"
+    if available is not None:
+        said += f", {_gib(available)} available"
+    if does_fit and available is not None:
+        said += ", which should do: it may be shared, or the estimate too low"
+    options = list(_options(config, workers, estimate, would_fit)) or list(_combined(config, estimate, would_fit))
+    less = peak_bytes(config, known, workers=workers, device=device, recompute=True)
+    if device == "cuda" and available is None and not recomputed and would_fit(less):
+        options.insert(0, f"--gpu-memory {_least_gib(less)}: {_gib(less)} with activations computed again")
+    if options:
+        return f"{said}; what would fit: {'; '.join(options)}"
+    return f"{said}; nothing up to {MOST_WORKERS} workers would fit: choose a smaller encoder or smaller images"
+
+
+def _options(
+    config: SimCLRConfig,
+    workers: int,
+    estimate: Callable[[SimCLRConfig, int], int],
+    would_fit: Callable[[int], bool],
+) -> Iterator[str]:
+    """Yield the fewest workers, bf16 and the largest batch that would fit; the first leaves the trial what it is."""
+    for count in _doubled(workers, min(MOST_WORKERS, config.batch_size)):
+        if would_fit(needed := estimate(config, count)):
+            yield f"--workers {count}: {_gib(needed)} each"
+            break
+    half = config.model_copy(update={"precision": "bf16"})
+    if config.precision != "bf16" and would_fit(needed := estimate(half, workers)):
+        yield f"--set precision=bf16: {_gib(needed)}"
+    for batch in _halved(config.batch_size, max(2, workers, config.batch_size // LEAST_SHARE)):
+        if would_fit(needed := estimate(config.model_copy(update={"batch_size": batch}), workers)):
+            yield f"--set batch_size={batch}: {_gib(needed)}"
+            break
+
+
+def _combined(
+    config: SimCLRConfig, estimate: Callable[[SimCLRConfig, int], int], would_fit: Callable[[int], bool]
+) -> Iterator[str]:
+    """Yield the largest batch that would fit in bf16, on the fewest workers that it takes."""
+    for batch in [config.batch_size, *_halved(config.batch_size, 2)]:
+        smaller = config.model_copy(update={"batch_size": batch, "precision": "bf16"})
+        for count in [1, *_doubled(1, min(MOST_WORKERS, batch))]:
+            if would_fit(needed := estimate(smaller, count)):
+                yield f"--workers {count} --set precision=bf16 --set batch_size={batch}: {_gib(needed)} each"
+                return
+
+
+def _doubled(start: int, most: int) -> Iterable[int]:
+    while (start := 2 * start) <= most:
+        yield start
+
+
+def _halved(start: int, least: int) -> Iterable[int]:
+    while (start := start // 2) >= least:
+        yield start
+
+
+def _least_gib(needed: int) -> float:
+    """Return the smallest GPU that holds so much, in tenths of a GiB."""
+    return math.ceil(10 * (needed + process_bytes("cuda")) / GIB) / 10
+
+
+def _first(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / GIB:.2f} GiB"

@@ -1,0 +1,106 @@
+"""Prints a plan: one row a trial, what it costs, and what later stages wait for."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweep.console.app import screen
+from sweep.planning.memory_budget import GIB, Room
+from sweep.planning.plan import DataSize, Plan, PlannedTrial, count_pending, needs
+from sweep.space import SELECTED_ON_TEST
+
+MOST_ROWS = 200
+"""Of a plan that are shown."""
+
+
+def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
+    """Print the trials of the plan, which of them don't fit, the totals and the pending stages."""
+    console = console or screen()
+    console.print(Text(f"{plan.space.name}: {plan.space.description}", style="bold"))
+    if plan.smoke:
+        console.print(Text("smoke run: everything below is made tiny", style="bold yellow"))
+    console.print(_trials(plan, room))
+    if (more := len(plan.trials) - MOST_ROWS) > 0:
+        console.print(Text(f"and {more:,} trials more\n"))
+    for line in summary(plan):
+        console.print(Text(line))
+    for line in room.recomputed(plan):
+        console.print(Text(line, style="yellow"))
+    for line in room.misfits(plan):
+        console.print(Text(line, style="bold red"))
+
+
+def _trials(plan: Plan, room: Room) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="")
+    for name in ("trial", "stage", "data set"):
+        table.add_column(name, no_wrap=True)
+    for name in ("batch", "temp.", "epochs", "steps", "views", "GiB*"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for trial in plan.trials[:MOST_ROWS]:
+        table.add_row(*_cells(trial, plan.workers, room), style="dim" if trial.baseline else "")
+    return table
+
+
+def _cells(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
+    config = trial.config
+    if trial.baseline:
+        return trial.trial_id, trial.baseline, config.dataset, "", "", "0", "0", "0", ""
+    contrasted = config.training == "simclr" and config.epochs > 0
+    return (
+        trial.trial_id,
+        trial.method or str(trial.stage),
+        config.dataset,
+        str(config.batch_size) if config.epochs else "",
+        f"{config.temperature:g}" if contrasted else "",
+        str(config.epochs),
+        f"{trial.steps:,}",
+        f"{trial.views:,}",
+        f"{room.needed(trial, workers) / GIB:.2f}" + ("" if room.holds(trial, workers) else " does not fit"),
+    )
+
+
+def summary(plan: Plan) -> list[str]:
+    """Return the totals, the pending stages, and where the sizes come from."""
+    settings = [trial for trial in plan.trials if trial.baseline is None]
+    steps, views = sum(trial.steps for trial in settings), sum(trial.views for trial in settings)
+    baselines = len(plan.trials) - len(settings)
+    lines = [f"{len(settings)} trials and {baselines} baselines: {steps:,} steps, {views:,} views"]
+    number = len(plan.space.stages) - len(plan.pending)
+    for stage in plan.space.stages[:number]:
+        if (search := plan.open_search(plan.space.stages.index(stage) + 1)) is not None:
+            more = search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+            over = ", ".join(search.over)
+            where = f"stage {plan.space.stages.index(stage) + 1}, {stage.name}"
+            lines.append(f"{where}: {more} trials more, {over} searched by {search.method} as results come")
+    for stage in plan.pending:
+        number += 1
+        fields = ", ".join(sorted({best.field for best in needs(stage, plan.assignments)}))
+        count = count_pending(plan, stage)
+        earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
+        lines.append(f"stage {number}, {stage.name}: {count} more trials, {fields} decided by {earlier}")
+    lines.append("* estimated peak memory a worker, of a step or an evaluation, beside what Python and torch hold")
+    if plan.selected_on == "test":
+        lines.append(SELECTED_ON_TEST)
+    lines += _about_sizes(plan)
+    return lines
+
+
+def _about_sizes(plan: Plan) -> list[str]:
+    sizes = {trial.config.dataset: trial.data for trial in plan.trials}
+    sizes |= {trial.config.labelled_dataset: trial.labelled for trial in plan.trials}
+    lines = [_sizes(name, size) for name, size in sizes.items()]
+    pairs = dict.fromkeys((trial.config.dataset, trial.config.labelled_dataset) for trial in plan.trials)
+    lines += [f"{evaluated} evaluates what {name} pretrains" for name, evaluated in pairs if name != evaluated]
+    if any(size.origin == "published" for size in sizes.values()):
+        lines.append("not prepared yet: its trials get their final ids when it is")
+    if any(trial.config.validation_fraction for trial in plan.trials):
+        lines.append("the validation slice is cut by a stable hash: steps may differ by a few")
+    return lines
+
+
+def _sizes(name: str, size: DataSize) -> str:
+    validation = f", {size.validation:,} validation" if size.validation else ""
+    return f"{name}: {size.train:,} train{validation} and {size.test:,} test images ({size.origin} sizes)"

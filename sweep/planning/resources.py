@@ -1,0 +1,78 @@
+"""What a trial runs on, chosen from what there is: a worker a GPU, or a worker a core."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sweep.cluster.connection import CORES_A_GPU
+from sweep.planning.plan import Plan
+from sweep.scheduling.task import Device, TrialShape
+from trainables.errors import BadInputError
+
+FREE_SHARE = 0.1
+"""Of a GPU's memory, left free where trials share it."""
+
+
+def parse_workers(text: str) -> tuple[int, int | None]:
+    """Return the least and the most workers of "2:8", or the number and None of "2"; BadInputError otherwise."""
+    parts = text.split(":")
+    if not all(part.isdigit() and int(part) >= 1 for part in parts) or len(parts) > 2:
+        raise BadInputError(f"--workers {text!r}: give a number, or the least and the most as in 2:8")
+    least, most = int(parts[0]), int(parts[1]) if len(parts) == 2 else None
+    if most is not None and most <= least:
+        raise BadInputError(f"--workers {text!r}: the most must be above the least")
+    return least, most
+
+
+def choose_shape(workers: int, device: Device, resources: Mapping[str, float], most: int | None = None) -> TrialShape:
+    """Return the shape of every trial; BadInputError when one trial asks for more than there is or can be.
+
+    `resources` is what `sweep.cluster.connect` yields: with nodes that are still to come where a cluster adds some.
+
+    On the CPU a worker has one thread: threads change the last bits of a gradient, so they are fixed rather than
+    follow how many trials run at once. On GPUs a worker has its share of the cores, which don't compute.
+    """
+    cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    use_gpu = device == "gpu" or (device == "auto" and gpus > 0)
+    if use_gpu and workers > gpus:
+        raise BadInputError(
+            f"--workers {workers}: needs {workers} GPUs, there are {gpus}; choose fewer workers or --device cpu"
+        )
+    if workers > cores:
+        raise BadInputError(f"--workers {workers}: needs {workers} cores, there are {cores}; choose fewer workers")
+    share = int(resources.get(CORES_A_GPU, cores // max(1, gpus)))  # of the node: a worker's cores are beside its GPU
+    threads = max(1, share) if use_gpu else 1
+    return TrialShape(workers=workers, threads=threads, use_gpu=use_gpu, most_workers=most)
+
+
+def shared(shape: TrialShape, needed: int, share: int, gpu_bytes: int) -> TrialShape:
+    """Return the shape of a trial of one worker that may share its GPU with up to `share` - 1 others, if all fit.
+
+    `needed` are the bytes that each takes.
+    """
+    if not shape.use_gpu or share == 1 or not shape.inline:
+        return shape
+    places = max(1, min(share, int((1 - FREE_SHARE) * gpu_bytes // max(1, needed))))
+    return replace(shape, gpus=1.0 / places, threads=max(1, shape.threads // places))
+
+
+def check_precision(plan: Plan, shape: TrialShape) -> None:
+    """Raise BadInputError for a precision that the device of this shape doesn't have."""
+    if not shape.use_gpu and any(trial.config.precision == "tf32" for trial in plan.trials):
+        raise BadInputError("precision: 'tf32' needs GPUs, the trials run on CPUs; choose fp32 or --device gpu")
+
+
+def concurrency(
+    shape: TrialShape, resources: Mapping[str, float], share: int = 1, *, available: int | None = None, needed: int = 0
+) -> int:
+    """Return how many trials of a shape fit at once, at least 1.
+
+    On a machine each of whose trials' workers finds `available` bytes and needs at most `needed`, memory limits too.
+    """
+    wanted = shape.worker_resources()
+    if share > 1 and shape.use_gpu:
+        wanted = {name: amount / share for name, amount in wanted.items()}
+    workers = shape.most_workers or shape.workers  # an elastic trial takes what there is, up to its most
+    most = min(int(resources.get(name, 0) / (workers * amount)) for name, amount in wanted.items())
+    if available is not None and not shape.use_gpu:
+        most = min(most, available // max(1, needed))
+    return max(1, most)

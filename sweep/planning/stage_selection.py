@@ -1,0 +1,34 @@
+"""What a later stage asks of the trials before it: a pure function of records."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean
+from typing import Any
+
+from sweep.planning.plan import PlannedTrial
+from sweep.space import Best, Objective
+
+
+def decide(
+    wanted: Iterable[Best],
+    trials: Iterable[PlannedTrial],
+    objective: Objective,
+    result_of: Callable[[str], Mapping[str, float] | None],
+) -> dict[Best, Any]:
+    """Return the value of each Best, leaving out those for which no trial finished.
+
+    `result_of` gives the final metrics of a trial id, or None. The best value has the best mean objective over the
+    finished trials that share it; ties go to the value that came first.
+    """
+    settings = [trial for trial in trials if trial.baseline is None]
+    sign = 1.0 if objective.direction == "max" else -1.0
+    decided = {}
+    for best in wanted:
+        scores: dict[Any, list[float]] = defaultdict(list)
+        for trial in settings:
+            metrics = result_of(trial.trial_id)
+            if trial.config.dataset == best.dataset and metrics is not None and objective.metric in metrics:
+                scores[getattr(trial.config, best.field)].append(sign * metrics[objective.metric])
+        if scores:
+            decided[best] = max(scores, key=lambda value: fmean(scores[value]))
+    return decided

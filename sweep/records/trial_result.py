@@ -1,0 +1,60 @@
+"""What there is of one trial so far, from its files."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trainables import metric_names as names
+from trainables.storage.trial_files import AttemptRecord, TrialFiles
+
+ORDERLY = ("running", "finished", "stopped", "interrupted")
+"""Outcomes of an attempt that are no failures."""
+Status = Literal["finished", "failed", "stopped", "running", "waiting"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What there is of one trial."""
+
+    status: Status
+    metrics: Mapping[str, float]
+    """Those of the last epoch so far."""
+    epoch: int
+    seconds: float
+    failure: str = ""
+    troubles: str = ""
+    """What went wrong in attempts before, by kind."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the embeddings hardly tell images apart: the collapse alarm."""
+        return any(value == 1.0 for name, value in self.metrics.items() if name.endswith(f"/{names.COLLAPSED}"))
+
+
+def result_of(files: TrialFiles) -> Result:
+    """Read a trial's result so far."""
+    epochs = files.epochs()
+    metrics = epochs[-1].metrics if epochs else {}
+    failure, attempts = files.failure(), files.attempts()
+    status: Status = "running" if epochs else "waiting"
+    if files.final() is not None:
+        status = "finished"
+    elif failure is not None:
+        status = "failed"
+    elif attempts and attempts[-1].outcome == "stopped":
+        status = "stopped"
+    return Result(
+        status,
+        metrics,
+        epochs[-1].epoch if epochs else 0,
+        sum(record.seconds for record in epochs),
+        f"{failure.kind}: {failure.message}" if failure and status == "failed" else "",
+        troubles(attempts),
+    )
+
+
+def troubles(attempts: Sequence[AttemptRecord]) -> str:
+    """Return the failures of a trial's attempts by kind, as in "crash, lost_node x 2"; empty when there were none."""
+    counts = Counter(attempt.outcome for attempt in attempts if attempt.outcome not in ORDERLY)
+    return ", ".join(kind if count == 1 else f"{kind} x {count}" for kind, count in counts.items())

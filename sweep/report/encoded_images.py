@@ -1,0 +1,99 @@
+"""Images of a trial's data with the features that its encoder gives them, as many as time allows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sweep.console.app import progress
+from sweep.report.image_selection import Numbers
+from trainables.data.stable_hash import SUBSET_SALT
+from trainables.data.trial_data import Split, TrialData, limited
+from trainables.evaluation.classification import encode
+from trainables.models.encoder import Encoder
+
+MOST_TEST, MOST_TRAIN = 2_000, 10_000
+"""Images that are encoded."""
+MOST_OPERATIONS = 6 * 10**12
+"""Floating-point operations of all encoding: about a minute on two cores. Larger encoders see fewer images."""
+FEWEST_TEST, FEWEST_TRAIN = 100, 500
+ENCODED_AT_ONCE = 250
+
+
+@dataclass(frozen=True)
+class Words:
+    """What images carry, in words."""
+
+    targets: NDArray[np.generic]
+    """(n,) classes, or (n, K) labels."""
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, split: Split, classes: tuple[str, ...]) -> "Words":
+        """Return the words of a split's images."""
+        return cls(split.targets.numpy(), classes)
+
+    def spelled(self, image: int) -> str:
+        """Return an image's class, or its labels."""
+        if self.targets.ndim == 1:
+            return self.classes[int(self.targets[image])]
+        return "; ".join(self.classes[k] for k in np.flatnonzero(self.targets[image])) or "no label"
+
+    def shared(self, image: int, other: "Words", there: int) -> bool:
+        """Whether an image carries what another does; of several labels, one of them."""
+        if self.targets.ndim == 1:
+            return bool(self.targets[image] == other.targets[there])
+        return bool(np.logical_and(self.targets[image], other.targets[there]).any())
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images with their features."""
+
+    split: Split
+    features: Numbers
+    """(n, F)."""
+    words: Words
+
+    @property
+    def by_hash(self) -> NDArray[np.int64]:
+        """The images' numbers by their stable hash, so that all reports show the same ones."""
+        return np.argsort(self.split.store.stable_fractions(self.split.rows, SUBSET_SALT), kind="stable")
+
+
+def encoded(encoder: Encoder, data: TrialData, classes: tuple[str, ...], *, image_size: int) -> tuple[Encoded, Encoded]:
+    """Return some test and some labelled train images, those of smallest stable hash, with their features."""
+    tests, trains = _numbers(encoder, data, image_size)
+    splits = limited(data.test, tests), limited(data.bank, trains)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder.to(device)
+    with progress("encoding images", sum(map(len, splits))) as advance:
+        test, train = (
+            Encoded(split, _features(encoder, split, image_size, device, advance), Words.of(split, classes))
+            for split in splits
+        )
+    return test, train
+
+
+def _numbers(encoder: Encoder, data: TrialData, image_size: int) -> tuple[int, int]:
+    """Return how many test and train images the encoder's size leaves time for."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(torch.zeros(1, data.channels, image_size, image_size))
+    affordable = MOST_OPERATIONS // max(1, counter.get_total_flops())
+    tests = int(np.clip(affordable // 6, FEWEST_TEST, MOST_TEST))
+    return tests, int(np.clip(affordable - tests, FEWEST_TRAIN, MOST_TRAIN))
+
+
+def _features(
+    encoder: Encoder, split: Split, image_size: int, device: torch.device, advance: Callable[[int], None]
+) -> Numbers:
+    pieces = []
+    for start in range(0, len(split), ENCODED_AT_ONCE):
+        piece = split.part(np.arange(start, min(start + ENCODED_AT_ONCE, len(split))))
+        pieces.append(encode(encoder, piece, image_size=image_size, device=device).features.cpu().numpy())
+        advance(len(piece))
+    return np.concatenate(pieces)

@@ -1,0 +1,241 @@
+"""Writes the report of a sweep: one HTML file that opens without a server or network, figures and tables beside it.
+
+report.html, figures/*.svg and *.png, tables/*.csv.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep.comparison.conclusions import metric_words
+from sweep.comparison.dataset_report import DataSetReport, number, reports
+from sweep.comparison.effects import Refusal
+from sweep.comparison.merged_sweeps import Sources
+from sweep.comparison.table import spelled
+from sweep.comparison.terminal_table import SMOKE_NOTICE, duration, notes
+from sweep.figures import comparison as drawing
+from sweep.figures.trial import GRID, INK
+from sweep.records.sweep_record import SweepRecord, SweepStorage
+from sweep.report.costs_and_failures import cost, data_facts, hours, troubles
+from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
+from sweep.tracking.trial_runs import trial_figures
+from trainables import metric_names as names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "report.html"
+TEMPLATES = Path(__file__).parent / "templates"
+CURVES = (
+    names.CONTRASTIVE_LOSS,
+    names.CONTRASTIVE_ACCURACY,
+    names.SUPERVISED_LOSS,
+    names.SUPERVISED_ACCURACY,
+)
+MOST_DRAWN = 60
+"""Trials whose own figures the page has room for, those of the best settings; MLflow has all."""
+MOST_MARKED = 30
+"""Epochs up to which a curve has markers."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of curves that share a colour."""
+MOST_UNIFIED = 12
+"""Curves up to which one box tells of all at an epoch."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the page shows it; its files lie beside under its name."""
+
+    name: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of the page that is about one data set."""
+
+    part: DataSetReport
+    ranking: Drawn | None
+    drawn: list[Drawn]
+    trials: dict[str, list[Drawn]]
+    """Figures by trial id."""
+    curves: str
+    """The interactive chart."""
+    pictures: list[Drawn] | Refusal
+    """Of the data, by the best trial; or why there are none."""
+
+
+def write_report(
+    sweep: SweepRecord,
+    storage: SweepStorage,
+    folder: Path,
+    *,
+    pictures: bool = True,
+    sources: Sources | None = None,
+    apart: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the report of a sweep into a folder, which is made; return its page.
+
+    `pictures` of the data are drawn where the data set is prepared on this machine, which takes up to a minute or two.
+    Of several sweeps: `sources` as `compare` takes them, `apart` what isn't compared and why, `links` to other pages.
+    """
+    import jinja2
+
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    parts = reports(sweep, storage, sources)
+    prefixes = [f"{slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
+    sections = [_section(part, storage, folder, prefix, pictures) for part, prefix in zip(parts, prefixes, strict=True)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"duration": duration, "number": number, "when": _when, "words": metric_words, "slug": slug}
+    environment.filters |= {"hours": hours, "troubles": troubles, "cost": cost, "facts": data_facts, "spelled": spelled}
+    page = environment.get_template("report.html.j2").render(
+        sweep=sweep,
+        sections=sections,
+        smoke=SMOKE_NOTICE if sweep.smoke else "",
+        notes=[*notes(sweep, [part.table for part in parts], page=True), *apart],
+        links=links or {},
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        plotly=_plotly_source() if any(section.curves for section in sections) else "",
+    )
+    path = folder / PAGE
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str, pictures: bool) -> Section:
+    """Write the files of one data set's part; return what the page shows of it."""
+    drawn = {name: _save(figure, folder, prefix + name, caption) for name, figure, caption in part.figures()}
+    trials = {
+        trial_id: [
+            _save(figure, folder, f"{slug(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
+            for path, figure in trial_figures(storage.trial_of(report.trial.entry), splits=("test",))
+        ]
+        for trial_id, report in list(part.trials.items())[:MOST_DRAWN]
+    }
+    for name, rows in (("comparison", comparison_rows(part)), ("epochs", epoch_rows(part))):
+        (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
+    seen = _pictures(part, storage, folder, prefix) if pictures else Refusal("left out by --no-pictures")
+    ranking = drawn.pop("ranking", None)
+    return Section(part, ranking, list(drawn.values()), trials, _learning_curves(part, prefix), seen)
+
+
+def _pictures(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> list[Drawn] | Refusal:
+    from sweep.report.trial_images import picture_figures
+
+    found = picture_figures(part, storage)
+    if isinstance(found, Refusal):
+        return found
+    return [_save(figure, folder, prefix + name, caption) for name, figure, caption in found]
+
+
+def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool = True) -> Drawn:
+    """Write a figure as SVG, and as PNG if wanted; return it for the page, in the page's colours."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "image.composite_image": False}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    if png:
+        figure.savefig(folder / "figures" / f"{name}.png", facecolor="white")
+    # An image is named by its content, and may be a neighbour twice; nothing refers to it.
+    inline = re.sub(r'(<image [^>]*?) id="image[0-9a-f]+"', r"\1", svg[svg.index("<svg") :])
+    # Several on one page: what a figure refers to within itself needs names of its own.
+    inline = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", inline)
+    inline = inline.replace(INK, "currentColor").replace(GRID, "var(--grid)")
+    inline = re.sub(r"fill: ?#000000|fill=\"#000000\"", "fill: currentColor", inline)
+    return Drawn(name, inline, caption)
+
+
+def _learning_curves(part: DataSetReport, prefix: str) -> str:
+    """Return all trials' learning curves as one interactive chart with a choice of metrics, without its library."""
+    reports = [report for report in part.trials.values() if report.epochs and report.epochs[-1].epoch > 0]
+    split = part.sweep.objective.partition("/")[0]
+    metrics = [
+        metric
+        for metric in dict.fromkeys((*CURVES, part.sweep.objective, f"{split}/{names.TOP1}"))
+        if any(metric in record.metrics for report in reports for record in report.epochs)
+    ]
+    if not metrics:
+        return ""
+    import plotly.graph_objects as plotly
+
+    looks = {
+        trial.entry.trial_id: {
+            "color": drawing.COLOURS[number % len(drawing.COLOURS)],
+            "dash": DASHES[number // len(drawing.COLOURS) % len(DASHES)],
+        }
+        for number, row in enumerate(part.rows)
+        for trial in row.trials
+    }
+    longest = max(report.epochs[-1].epoch for report in reports)
+    figure = plotly.Figure()
+    for metric in metrics:
+        factor = 100 if names.is_share(metric) else 1
+        for report in reports:
+            points = [(record.epoch, record.metrics.get(metric, math.nan)) for record in report.epochs]
+            points = [(epoch, factor * value) for epoch, value in points if math.isfinite(value)]
+            figure.add_scatter(
+                x=[epoch for epoch, _ in points],
+                y=[value for _, value in points],
+                name=report.trial.entry.name,
+                mode="lines+markers" if len(points) <= MOST_MARKED else "lines",
+                line=looks[report.trial.entry.trial_id],
+                visible=metric == metrics[0],
+            )
+    buttons = [
+        {
+            "label": f"{metric} (%)" if names.is_share(metric) else metric,
+            "method": "restyle",
+            "args": ["visible", [other == metric for other in metrics for _ in reports]],
+        }
+        for metric in metrics
+    ]
+    figure.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 50, "r": 10, "t": 50, "b": 40},
+        height=480,
+        hovermode="x unified" if len(reports) <= MOST_UNIFIED else "closest",
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+        xaxis={
+            "title": {"text": "epoch", "standoff": 6},
+            "tickformat": ",d",
+            **({"dtick": 1} if longest <= 12 else {}),
+        },
+        modebar={"bgcolor": "rgba(0,0,0,0)"},
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
+    )
+    config = {"displaylogo": False, "responsive": True}
+    html: str = figure.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f"{prefix}learning-curves", config=config
+    )
+    return html
+
+
+def _plotly_source() -> str:
+    from plotly.offline import get_plotlyjs
+
+    source: str = get_plotlyjs()
+    return source
+
+
+def _when(time_ms: int | None) -> str:
+    return "" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-")

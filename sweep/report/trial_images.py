@@ -1,0 +1,197 @@
+"""The report's pictures of the data, as the best trial sees them: its store's images, its outputs and its features.
+
+They cost seconds to a minute, so they are drawn for the report alone, not at a sweep's end.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from sweep.comparison import confusion
+from sweep.comparison.effects import Refusal
+from sweep.comparison.wording import class_words
+from sweep.console.app import redacted
+from sweep.figures import images as drawing
+from sweep.figures.image_views import StorePictures
+from sweep.report.encoded_images import Encoded, Words, encoded
+from sweep.report.image_selection import Mistake, feature_map, mistakes, nearest, varied
+from sweep.tracking.trial_runs import CLASSIFIER
+from trainables import metric_names as names
+from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.data.catalog import remote_root
+from trainables.data.store import ImageStore
+from trainables.data.trial_data import TrialData
+from trainables.errors import BadInputError
+from trainables.models.encoder import Encoder
+from trainables.models.inference import frozen_encoder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sweep.comparison.dataset_report import DataSetReport, NamedFigure
+    from sweep.comparison.table import Trial
+    from sweep.records.sweep_record import SweepStorage
+    from trainables.storage.trial_files import TrialFiles
+
+MOST_MAPPED = 1_000
+"""Of the test images, on the map: t-SNE takes some eight seconds for them."""
+SHOWN_MISTAKES, COLUMNS = 24, 6
+QUERIES, NEIGHBOURS = 8, 6
+MOST_NAMED = len(drawing.MAP_COLOURS)
+
+
+def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[NamedFigure] | Refusal":
+    """Return the pictures of the best setting's first seed, or why there are none."""
+    best = part.table.best
+    trial = None if best is None else best.first
+    if trial is None:
+        return Refusal("no trial has finished yet")
+    found = opened(trial, storage.trial_of(trial.entry), part.sweep.objective)
+    return found if isinstance(found, Refusal) else list(found.figures())
+
+
+def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPictures | Refusal":
+    """Return what a trial's pictures need, or what of it isn't there."""
+    config = SimCLRConfig.parse(trial.entry.config)
+    table = files.outputs("test")
+    if config.encoder in UNTRAINABLE or table is None:
+        return Refusal(f"{trial.entry.name} has no encoder, or kept nothing of its test images")
+    if (address := remote_root()) is not None:
+        return Refusal(f"they need the images on this machine, and SWEEP_DATA is {redacted(address)}")
+    try:
+        evaluated = config.evaluation_dataset
+        data = TrialData(config, ImageStore.open(config.dataset), ImageStore.open(evaluated) if evaluated else None)
+        encoder = frozen_encoder(files.load_model())
+    except BadInputError as error:
+        return Refusal(f"they need the images on this machine: {str(error).splitlines()[0]}")
+    except FileNotFoundError:
+        return Refusal(f"{trial.entry.name} kept no weights")
+    except (OSError, KeyError, RuntimeError, EOFError, UnpicklingError) as error:  # of another program, or torn
+        return Refusal(f"the weights of {trial.entry.name} can't be read ({type(error).__name__})")
+    if config.trial_id(data.fingerprint) != trial.entry.trial_id:
+        return Refusal(f"the {config.dataset} prepared here isn't the one that {trial.entry.name} was trained on")
+    return TrialPictures(trial.entry.name, config, data, encoder, table, objective)
+
+
+@dataclass(frozen=True)
+class TrialPictures:
+    """One trial with its images."""
+
+    name: str
+    config: SimCLRConfig
+    data: TrialData
+    encoder: Encoder
+    table: pa.Table
+    objective: str
+
+    def figures(self) -> "Iterator[NamedFigure]":
+        """Yield the most certain mistakes, the neighbours of some images, and a map."""
+        licence = f"images: {self._store.info.licence}"
+        if (shown := self._mistakes()) is not None:
+            yield "mistakes", shown[0], f"{shown[1]}; {licence}"
+        figure, caption = self._neighbours()
+        yield "neighbours", figure, f"{caption}; {licence}"
+        yield "feature_map", *self._map()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of what is told apart, for a reader."""
+        return class_words(self.data.classes, self.config.model_dump())
+
+    @property
+    def _store(self) -> ImageStore:
+        return self.data.test.store
+
+    # Mistakes, of all test images
+
+    def _mistakes(self) -> "tuple[Figure, str] | None":
+        column = self._classifier
+        logits = self.table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        logits = logits.reshape(len(self.table), -1).astype(np.float64)
+        words = Words.of(self.data.test, self.classes)
+        probabilities = expit(logits) if self.data.several_labels else softmax(logits, axis=1)
+        found = mistakes(probabilities, words.targets)
+        if not found:
+            return None
+        shown = found[:SHOWN_MISTAKES]
+        rows = self.data.test.rows[[mistake.image for mistake in shown]]
+        pictures = drawing.thumbnails(StorePictures(self._store, self.config, rows).seen(rows))
+        cells = [
+            drawing.Cell(picture, self._said(mistake, words), right=False)
+            for picture, mistake in zip(pictures, shown, strict=True)
+        ]
+        kind = "images with a wrong label" if self.data.several_labels else "mistakes"
+        caption = f"{len(shown)} of {len(found):,} {kind} among {len(self.table):,} test images"
+        caption += f", by the {CLASSIFIER[column]}"
+        title = "Most certain mistakes: what was said and how surely, and what is true"
+        return drawing.picture_grid(cells, columns=COLUMNS, title=title), f"{self.name}: {caption}"
+
+    @property
+    def _classifier(self) -> str:
+        """The column of the classifier that the objective is about; neighbours give no probabilities."""
+        of_features = self.objective.partition("/")[2].startswith((names.LINEAR, names.KNN))
+        probe = confusion.LOGITS in self.table.column_names and not of_features
+        return confusion.LOGITS if probe else confusion.LINEAR_LOGITS
+
+    def _said(self, mistake: Mistake, words: Words) -> tuple[str, ...]:
+        label, share = self.classes[mistake.label], f"{100 * mistake.probability:.0f} %"
+        if mistake.truth is None:
+            verb = "said" if mistake.probability > 0.5 else "missed"
+            return f"{verb} {share}", label, f"has {words.spelled(mistake.image)}"
+        return f"{drawing.shortened(label, 14)}, {share}", f"is {words.spelled(mistake.image)}"
+
+    # Neighbours and map, of encoded images
+
+    @cached_property
+    def encoded(self) -> tuple[Encoded, Encoded]:
+        """Some test and some train images with their features."""
+        return encoded(self.encoder, self.data, self.classes, image_size=self.config.image_size)
+
+    def _neighbours(self) -> "tuple[Figure, str]":
+        test, train = self.encoded
+        targets = test.words.targets if test.words.targets.ndim == 1 else np.zeros(len(test.split))
+        queries = varied(targets.astype(np.int64), test.by_hash, QUERIES)
+        found, cosines = nearest(test.features[queries], train.features, NEIGHBOURS)
+        rows = np.c_[test.split.rows[queries], train.split.rows[found]].ravel()
+        pictures = iter(drawing.thumbnails(StorePictures(self._store, self.config, rows).seen(rows)))
+        cells, right = [], 0
+        for query, near, similar in zip(queries, found, cosines, strict=True):
+            cells.append(drawing.Cell(next(pictures), ("test image:", test.words.spelled(query))))
+            for image, cosine in zip(near, similar, strict=True):
+                shared = train.words.shared(image, test.words, query)
+                right += shared
+                lines = (f"{'✓' if shared else '✗'} {train.words.spelled(image)}", f"cosine {cosine:.3f}")
+                cells.append(drawing.Cell(next(pictures), lines, right=shared))
+        rule = "share a label with it" if self.data.several_labels else "are of its class"
+        caption = (
+            f"{self.name}: {len(queries)} test images, by stable hash, and the {found.shape[1]} nearest of "
+            f"{len(train.split):,} labelled train images in the encoder's features; {right} of {found.size} {rule}"
+        )
+        title = "Nearest neighbours in feature space"
+        return drawing.picture_grid(cells, columns=1 + found.shape[1], title=title), caption
+
+    def _map(self) -> "tuple[Figure, str]":
+        test, _ = self.encoded
+        some = test.by_hash[:MOST_MAPPED]
+        found = feature_map(test.features[some])
+        groups, said = self._groups(Words(test.words.targets[some], test.words.classes))
+        caption = f"{self.name}: {len(some):,} test images, {said}; {found.method}"
+        return drawing.map_of_classes(found.points, groups, title="Test images in feature space"), caption
+
+    def _groups(self, words: Words) -> tuple[dict[str, NDArray[np.bool_]], str]:
+        """Return the members of each class that gets a colour, and what is said of that."""
+        if words.targets.ndim == 2:
+            label = int(np.abs(words.targets.astype(np.float64).mean(axis=0) - 0.5).argmin())
+            name, members = words.classes[label], words.targets[:, label].astype(np.bool_)
+            return {name: members, f"not {name}": ~members}, "coloured by the label that is nearest to half of them"
+        counts = np.bincount(words.targets.astype(np.int64), minlength=len(words.classes))
+        chosen = sorted(np.argsort(-counts, kind="stable")[:MOST_NAMED].tolist())
+        rest = "" if len(counts) <= MOST_NAMED else f", the {MOST_NAMED} commonest of {len(counts)}"
+        return {words.classes[k]: words.targets == k for k in chosen if counts[k]}, f"coloured by class{rest}"

@@ -1,0 +1,278 @@
+"""What a person sees while trials run: one live table on a terminal, else a plain line an event, or JSON lines."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Group, RenderableType
+from rich.live import Live as Screen
+from rich.table import Table
+from rich.text import Text
+
+from sweep.comparison.terminal_table import duration, percent
+from sweep.console.app import screen as make_screen
+from sweep.records.lease import LiveState, LiveTrial
+from sweep.records.sweep_record import TrialEntry
+from sweep.scheduling.task import Failure, TrialTask
+from trainables import metric_names as names
+from trainables.storage.trial_files import EpochRecord, FailureRecord
+
+SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
+STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}
+MOST_ROWS = 40
+"""Above so many trials the table shows those that run, and counts the others."""
+
+
+@dataclass
+class _State:
+    entry: TrialEntry
+    status: str = "waiting"
+    epoch: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    attempt: int = 0
+    since: float = 0.0
+    epochs_here: int = 0
+    """Epochs that were trained since `since`."""
+    note: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs planned."""
+        return int(self.entry.config["epochs"])
+
+    @property
+    def work(self) -> float:
+        """Images of one epoch, the measure of what is left."""
+        return self.entry.steps * self.entry.config["batch_size"] / self.epochs if self.epochs else 1.0
+
+    def left(self) -> float | None:
+        """Return the seconds left at the pace so far, or None while there is none."""
+        if self.status != "running" or not self.epochs_here or self.epoch == self.epochs:
+            return None
+        return (time.monotonic() - self.since) / self.epochs_here * (self.epochs - self.epoch)
+
+    def live(self) -> LiveTrial:
+        """Return it as others see it."""
+        return LiveTrial(
+            trial_id=self.entry.trial_id,
+            name=self.entry.name,
+            state=self.status,
+            epoch=self.epoch,
+            epochs=self.epochs,
+            metrics={name: value for name, value in self.metrics.items() if value == value},
+            attempt=self.attempt,
+            left_seconds=self.left(),
+            note=self.note,
+        )
+
+
+class Progress:
+    """Shows how trials stand; the desk tells it."""
+
+    def __init__(self, screen: TextIO, objective: str, *, as_json: bool = False) -> None:
+        self._console = make_screen(screen)
+        self._json = screen if as_json else None
+        self._states: dict[str, _State] = {}
+        self._lock = threading.Lock()
+        self._objective = objective
+        self._began = time.monotonic()
+        self._done = 0.0
+        """Images trained since."""
+        self._screen = Screen(
+            get_renderable=self._draw, console=self._console, refresh_per_second=2, redirect_stdout=False
+        )
+
+    @property
+    def _is_live(self) -> bool:
+        return self._console.is_terminal and self._json is None
+
+    def __enter__(self) -> Self:
+        if self._is_live:
+            self._screen.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_live:
+            self._screen.stop()
+
+    def add(self, entries: Iterable[TrialEntry]) -> None:
+        """Show more trials as waiting; those known take their new names."""
+        with self._lock:
+            for entry in entries:
+                self._states.setdefault(entry.trial_id, _State(entry)).entry = entry
+
+    def say(self, text: str) -> None:
+        """Print a line above the table."""
+        if self._json is not None:
+            self._write(event="message", text=text)
+        else:
+            self._console.print(Text(text), soft_wrap=True)
+
+    # Trials that don't run
+
+    def reused(self, entry: TrialEntry, seconds: float, other: str) -> None:
+        """Show a trial that was finished before this run, by another sweep if one is named."""
+        whose = f"in sweep {other}" if other else "before"
+        text = f"finished {whose}, not trained again ({duration(seconds)} saved)"
+        self._change(entry.trial_id, status="finished", epoch=int(entry.config["epochs"]), note=text)
+        self._tell(entry.trial_id, "reused", text)
+
+    def left_stopped(self, entry: TrialEntry, why: str) -> None:
+        """Show a trial that was stopped for good before this run."""
+        self._change(entry.trial_id, status="stopped", note=why)
+        self._tell(entry.trial_id, "left", f"stays stopped ({why}); --retry-failed lets it go on")
+
+    def left_failed(self, entry: TrialEntry, failure: FailureRecord) -> None:
+        """Show a trial that failed before this run and isn't tried again."""
+        self._change(entry.trial_id, status="failed", note=f"{failure.kind}: {failure.message}")
+        self._tell(entry.trial_id, "left", f"failed before ({failure.kind}); --retry-failed tries it again")
+
+    # Trials that do
+
+    def started(self, task: TrialTask, attempt: int) -> None:
+        """Show that the trial runs."""
+        self._change(task.trial_id, status="running", since=time.monotonic(), epochs_here=0, attempt=attempt, note="")
+        self._tell(task.trial_id, "started", "started" if attempt == 1 else f"started, attempt {attempt}")
+
+    def noted(self, task: TrialTask, note: str) -> None:
+        """Show how an attempt began."""
+        self._tell(task.trial_id, "note", note)
+
+    def epoch(self, task: TrialTask, record: EpochRecord) -> None:
+        """Show an epoch's numbers."""
+        state = self._states[task.trial_id]
+        with self._lock:
+            self._done += state.work
+        self._change(task.trial_id, epoch=record.epoch, metrics=dict(record.metrics), epochs_here=state.epochs_here + 1)
+        numbers = ", ".join(f"{name} {text}" for name in self._columns() if (text := _number(record.metrics, name)))
+        left = state.left()
+        tail = f", {duration(left)} left" if left is not None else ""
+        text = f"epoch {record.epoch}/{state.epochs}: {numbers}{tail}"
+        self._tell(task.trial_id, "epoch", text, epoch=record.epoch, metrics=record.metrics, left_seconds=left)
+
+    def finished(self, task: TrialTask) -> None:
+        """Show that the trial is done."""
+        self._change(task.trial_id, status="finished")
+        self._tell(task.trial_id, "finished", "finished")
+
+    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+        """Show that an attempt failed and another follows."""
+        self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
+        text = f"{failure.kind}: {failure.message}; tried again in {pause:g} s"
+        self._tell(task.trial_id, "retrying", text, kind=failure.kind)
+
+    def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
+        """Show that the trial was stopped."""
+        self._change(task.trial_id, status="stopped" if for_good else "interrupted", note=why)
+        self._tell(task.trial_id, "stopped", f"stopped, {why}")
+
+    def failed(self, task: TrialTask, failure: FailureRecord) -> None:
+        """Show why the trial failed."""
+        self._change(task.trial_id, status="failed", note=f"{failure.kind}: {failure.message}")
+        self._tell(task.trial_id, "failed", f"FAILED, {failure.kind}: {failure.message}", kind=failure.kind)
+
+    # The whole
+
+    def live_state(self, device_hours: float, stopping: str) -> LiveState:
+        """Return how the sweep stands, for others."""
+        with self._lock:
+            states = list(self._states.values())
+        shown = [state for state in states if state.status not in ("waiting", "finished")]
+        return LiveState(
+            counts=dict(Counter(state.status for state in states)),
+            trials=tuple(state.live() for state in shown),
+            device_hours=device_hours,
+            left_seconds=self.left_seconds(),
+            stopping=stopping,
+        )
+
+    def left_seconds(self) -> float | None:
+        """Return the seconds that the known trials still take at the pace so far, or None while there is none."""
+        with self._lock:
+            open_ = [s for s in self._states.values() if s.status in ("waiting", "running", "retrying")]
+            left = sum(state.work * (max(state.epochs, 1) - state.epoch) for state in open_)
+            return left * (time.monotonic() - self._began) / self._done if self._done else None
+
+    def _change(self, trial_id: str, **changes: object) -> None:
+        with self._lock:
+            for name, value in changes.items():
+                setattr(self._states[trial_id], name, value)
+
+    def _tell(self, trial_id: str, event: str, text: str, **facts: Any) -> None:
+        name = self._states[trial_id].entry.name
+        if self._json is not None:
+            self._write(event=event, trial=name, trial_id=trial_id, text=text, **facts)
+        elif not self._console.is_terminal:
+            self._console.print(Text(f"{name}  {text}"), soft_wrap=True)
+
+    def _write(self, **facts: Any) -> None:
+        assert self._json is not None
+        self._json.write(json.dumps({"time_ms": time.time_ns() // 1_000_000, **_finite(facts)}) + "\n")
+        self._json.flush()
+
+    def _columns(self) -> tuple[str, ...]:
+        return shown_columns(self._objective)
+
+    def _draw(self) -> RenderableType:
+        with self._lock:
+            states = list(self._states.values())
+        counts = Counter(state.status for state in states)
+        left = self.left_seconds()
+        return draw_trials([state.live() for state in states], counts, self._columns(), left)
+
+
+def shown_columns(objective: str) -> tuple[str, ...]:
+    """Return the metrics that a table of running trials shows."""
+    held_out = objective.split("/", maxsplit=1)[0]
+    return tuple(dict.fromkeys((*SHOWN, f"{held_out}/{names.TOP1}", objective, names.IMAGES_PER_SECOND)))
+
+
+def draw_trials(
+    trials: list[LiveTrial], counts: dict[str, int], columns: Iterable[str], left_seconds: float | None
+) -> RenderableType:
+    """Return the table of trials, those that failed below it, and the counts."""
+    table = Table()
+    table.add_column("trial", no_wrap=True)
+    used = [names.GPU_MEMORY] if any(names.GPU_MEMORY in trial.metrics for trial in trials) else []
+    columns = (*columns, *used)
+    for name in ("status", "epoch", *columns, "attempt", "left"):
+        table.add_column(name.replace("/", "\n").replace("_", " "), justify="right")
+    shown = trials
+    if len(trials) > MOST_ROWS:
+        shown = [trial for trial in trials if trial.state not in ("waiting", "finished")][:MOST_ROWS]
+    for trial in shown:
+        numbers = [_number(trial.metrics, name) for name in columns]
+        left = "" if trial.left_seconds is None else duration(trial.left_seconds)
+        attempt = str(trial.attempt) if trial.attempt > 1 else ""
+        row = (trial.name, trial.state, f"{trial.epoch}/{trial.epochs}", *numbers, attempt, left)
+        table.add_row(*row, style=STYLES.get(trial.state, ""))
+    troubled = [trial for trial in trials if trial.state in ("failed", "retrying") and trial.note][:MOST_ROWS]
+    notes = [Text(f"{trial.name}: {trial.note}", style=STYLES[trial.state]) for trial in troubled]
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    if left_seconds is not None and any(counts.get(status) for status in ("waiting", "running", "retrying")):
+        summary += f"; about {duration(left_seconds)} left"
+    return Group(table, *notes, Text(summary))
+
+
+def _number(metrics: dict[str, float], name: str) -> str:
+    if name not in metrics:
+        return ""
+    if name == names.IMAGES_PER_SECOND:
+        return f"{metrics[name]:,.0f}"
+    if name == names.GPU_MEMORY:
+        return f"{metrics[name]:.1f}"
+    return f"{metrics[name]:.3f}" if name == names.CONTRASTIVE_LOSS else percent(metrics[name])
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with NaN and infinities as null, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

@@ -1,0 +1,190 @@
+"""One run of a sweep from its plan to its report: checks, Ray, MLflow, and the exit code."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sweep.planning.dataset_sizes import check_data
+from sweep.planning.launch import Launch
+from sweep.planning.memory_budget import GIB, Room, room_of
+from sweep.planning.plan import Plan
+from sweep.planning.resources import check_precision, choose_shape, concurrency, parse_workers, shared
+from sweep.records.lease import Live
+from sweep.records.sweep_record import SweepStorage
+from sweep.running.progress import Progress
+from sweep.running.stages import Execution, Options, changes
+from sweep.scheduling.task import TrialShape
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.tracking.tracker import Tracker
+
+DONE, FAILED, STOPPED, INTERRUPTED = 0, 1, 3, 130
+"""Exit codes."""
+PATIENCE_SECONDS = 600.0
+"""How long a sweep under way waits for a storage that is away."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a run of a sweep uses, and whom it tells."""
+
+    storage: str
+    tracking_uri: str | None = None
+    address: str | None = None
+    """Of a Ray cluster; None: Ray starts on this machine."""
+    as_json: bool = False
+    on_end: str = ""
+    """A command or URL that gets the summary."""
+    gpu_memory: float | None = None
+    """GiB."""
+
+
+@dataclass
+class _Outcome:
+    status: str = "failed"
+    why: str = ""
+    """Why it ended early."""
+    device_hours: float = 0.0
+    missing: int = 0
+    """Writes that MLflow didn't get."""
+
+
+class Session:
+    """One run of a sweep on this machine or on a cluster."""
+
+    def __init__(self, name: str, plan: Plan, launch: Launch, options: Options, where: Where) -> None:
+        self._name, self._plan, self._launch, self._options, self._where = name, plan, launch, options, where
+        self._storage = SweepStorage(where.storage)
+
+    def run(self, *, extend: bool) -> int:
+        """Check everything that can be wrong, run the sweep and report; return the exit code."""
+        from sweep.cluster.connection import connect, machine_resources, quiet
+        from sweep.tracking.tracker import Tracker
+
+        check_data(self._plan)
+        self._storage.check_writable()
+        self._check_plan(extend=extend)
+        if self._where.address is None:
+            self._shape(machine_resources())
+        with Live(self._storage, self._name) as live:
+            tracker = Tracker.open(self._where.tracking_uri, storage=self._where.storage)
+            self._greet(tracker)
+            with (
+                quiet(self._storage.log_folder(self._name) / "ray.log") as screen,
+                connect(self._where.address) as resources,
+                Progress(screen, self._plan.space.objective.metric, as_json=self._where.as_json) as progress,
+            ):
+                outcome = self._execute(resources, tracker, progress, live)
+        return self._report(outcome, tracker)
+
+    def _execute(self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live) -> _Outcome:
+        outcome = _Outcome()
+        try:
+            execution = self._execution(resources, tracker, progress, live)
+            try:
+                outcome.status = execution.run(self._plan)
+            except KeyboardInterrupt:
+                outcome.status, execution.stopping = "stopped", "interrupted"
+            finally:
+                outcome.why, outcome.device_hours = execution.stopping, execution.device_hours()
+                if unwritten := execution.close():
+                    progress.say(unwritten)
+        finally:
+            tracker.show_comparison(self._storage)
+            tracker.finish_sweep("interrupted" if outcome.status == "stopped" else outcome.status)
+            outcome.missing = tracker.close()
+        return outcome
+
+    def _execution(
+        self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live
+    ) -> Execution:
+        shape, room = self._shape(resources)
+        share = self._launch.share_gpus if shape.use_gpu else 1
+        options = self._options
+        for line in room.recomputed(self._plan):
+            progress.say(line)
+        if options.rules.max_concurrent is None:
+            needed = room.most_needed(self._plan)
+            fitting = concurrency(shape, resources, share, available=room.available, needed=needed)
+            options = replace(options, rules=replace(options.rules, max_concurrent=fitting))
+        return Execution(
+            self._name,
+            SweepStorage(self._where.storage, patience=PATIENCE_SECONDS),
+            lambda trial: shared(shape, room.needed(trial, 1), share, room.available or 0),
+            lambda trial: room.recomputes(trial, self._plan.workers),
+            tracker,
+            progress,
+            live,
+            self._launch,
+            options,
+        )
+
+    def _shape(self, resources: Mapping[str, float]) -> tuple[TrialShape, Room]:
+        """Return what each trial runs on, and the memory that its workers find; BadInputError where it can't run."""
+        least, most = parse_workers(self._launch.workers)
+        shape = choose_shape(least, self._launch.device, resources, most)
+        check_precision(self._plan, shape)
+        here = self._where.address is None
+        gpu_gib = self._where.gpu_memory or (_gpu_gib() if shape.use_gpu else None)
+        room = room_of(self._launch, gpu_gib, use_gpu=shape.use_gpu, here=here)
+        room.check(self._plan)
+        if shape.use_gpu and self._launch.share_gpus > 1 and room.available is None:
+            raise BadInputError("--share-gpus: no GPU to look at here; say how large they are: --gpu-memory 80")
+        return shape, room
+
+    def _check_plan(self, *, extend: bool) -> None:
+        """Raise BadInputError when the sweep of that name has another plan, and it isn't to be extended."""
+        taken = self._storage.sweep(self._name)
+        if taken is None or taken.digest == self._plan.digest or extend:
+            return
+        lines = changes(taken, self._plan) or ["(other assignments or stages)"]
+        raise BadInputError(
+            "\n".join(
+                [
+                    f"sweep {self._name}: its plan has changed since it was started:",
+                    *lines,
+                    f"choose another --name, or take the plan as it is now: --resume {self._name} --extend",
+                ]
+            )
+        )
+
+    def _greet(self, tracker: "Tracker") -> None:
+        if not self._where.as_json:
+            print(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
+            print(f"MLflow: {tracker.uri} ({tracker.why})", flush=True)
+
+    def _report(self, outcome: _Outcome, tracker: "Tracker") -> int:
+        """Print the comparison and what to do next; return the exit code."""
+        from sweep.comparison.table import compare
+        from sweep.comparison.terminal_table import print_comparison
+        from sweep.records.trial_result import result_of
+        from sweep.running.summary import send, summarise
+
+        record = self._storage.record(self._name)
+        summary = summarise(
+            record, self._storage, status=outcome.status, why=outcome.why, device_hours=outcome.device_hours
+        )
+        if self._where.as_json:
+            print(json.dumps({"event": "end", **summary}))
+        else:
+            print_comparison(record, compare(record, lambda entry: result_of(self._storage.trial_of(entry))))
+        if outcome.missing:
+            print(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
+            print(f"python -m sweep.track --replay {self._name}")
+        if self._where.on_end and (fault := send(self._where.on_end, summary)):
+            print(fault, file=sys.stderr)
+        if outcome.status != "stopped":
+            return FAILED if outcome.status == "failed" else DONE
+        left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
+        print(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
+        return INTERRUPTED if outcome.why == "interrupted" else STOPPED
+
+
+def _gpu_gib() -> float | None:
+    """Return the memory of this machine's first GPU, or None where it has none."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None

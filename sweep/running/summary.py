@@ -1,0 +1,62 @@
+"""What is left of a sweep for a machine to read: a JSON summary, and the command or webhook that gets it."""
+
+import json
+import subprocess
+import urllib.request
+from collections import Counter
+from typing import Any
+
+from sweep.comparison.table import compare
+from sweep.records.sweep_record import SweepRecord, SweepStorage
+from sweep.records.trial_result import result_of
+
+TIMEOUT_SECONDS = 60.0
+
+
+def summarise(
+    record: SweepRecord, storage: SweepStorage, *, status: str, why: str, device_hours: float
+) -> dict[str, Any]:
+    """Return how a sweep ended: counts, failures and the best setting of each data set."""
+    results = {entry.trial_id: result_of(storage.trial_of(entry)) for entry in record.trials}
+    tables = compare(record, lambda entry: results[entry.trial_id])
+    best = {
+        table.dataset: {
+            "setting": {name: row.config[name] for name in table.axes},
+            "trials": [trial.entry.name for trial in row.finished],
+            record.objective: row.mean(record.objective),
+        }
+        for table in tables
+        if (row := table.best) is not None
+    }
+    failures = [
+        {"trial": entry.name, "trial_id": entry.trial_id, "failure": results[entry.trial_id].failure}
+        for entry in record.trials
+        if results[entry.trial_id].status == "failed"
+    ]
+    return {
+        "sweep": record.name,
+        "status": status,
+        "why": why,
+        "trials": dict(Counter(result.status for result in results.values())),
+        "pending_stages": list(record.pending),
+        "best": best,
+        "failures": failures,
+        "device_hours": round(device_hours, 4),
+        "records": storage.storage.address(),
+        "resume": f"python -m sweep.run --resume {record.name}",
+    }
+
+
+def send(target: str, summary: dict[str, Any]) -> str:
+    """Post the summary to a URL, or give it to a command on its standard input; return what went wrong, or nothing."""
+    content = json.dumps(summary).encode()
+    try:
+        if target.startswith(("http://", "https://")):
+            request = urllib.request.Request(target, content, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
+                return ""
+        done = subprocess.run(target, shell=True, input=content, timeout=TIMEOUT_SECONDS, capture_output=True)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return f"--on-end: {type(error).__name__}: {error}"
+    output = done.stderr.decode(errors="replace").strip()[:300]
+    return f"--on-end: exit code {done.returncode}: {output}" if done.returncode else ""

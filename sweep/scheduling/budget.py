@@ -1,0 +1,45 @@
+"""What a sweep may cost, and what it cost so far."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sweep.records.sweep_record import SweepStorage, TrialEntry
+from trainables.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a sweep; None: none."""
+
+    device_hours: float | None = None
+    """GPU-hours, or worker-hours where there are no GPUs, over all runs of the sweep."""
+    wall_hours: float | None = None
+    """Of this run."""
+    trials: int | None = None
+    """Trials that are trained, over all runs of the sweep; those found finished don't count."""
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        for name, value in (("gpu-hours", self.device_hours), ("wall-hours", self.wall_hours), ("trials", self.trials)):
+            if value is not None and value <= 0:
+                raise BadInputError(f"--{name}: must be above 0, got {value:g}")
+
+    def exceeded(self, device_hours: float) -> str:
+        """Return which limit is reached, for a person, or nothing."""
+        if self.device_hours is not None and device_hours >= self.device_hours:
+            return f"budget of {self.device_hours:g} GPU-hours reached"
+        if self.wall_hours is not None and time.monotonic() - self.began >= 3600 * self.wall_hours:
+            return f"budget of {self.wall_hours:g} hours reached"
+        return ""
+
+
+def spent(storage: SweepStorage, name: str, entries: Iterable[TrialEntry]) -> tuple[float, set[str]]:
+    """Return the device-hours that a sweep's earlier runs cost, and the ids of the trials that they trained."""
+    hours, trained = 0.0, set()
+    for entry in entries:
+        for attempt in storage.trial_of(entry).attempts():
+            if attempt.sweep == name:
+                hours += attempt.hours
+                trained.add(entry.trial_id)
+    return hours, trained

@@ -1,0 +1,41 @@
+"""A sweep's comparison shown in MLflow: figures and table at the parent run, tags at the children."""
+
+from typing import TYPE_CHECKING
+
+from sweep.comparison.dataset_report import reports
+from sweep.comparison.table import Row
+from sweep.report.csv_tables import as_csv, comparison_rows
+from sweep.tracking.runs import Projection, TrialFacts
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import SweepStorage
+
+SETTING, BEST = "sweep.setting", "sweep.best"
+"""Tags of children: what its seeds share, for the pages' groups; and whether the setting is the best, or may be."""
+
+MOST_TAGGED = 1000
+"""Trials up to which each is tagged: it takes a call to the server each."""
+
+
+def project_comparison(runs: Projection, storage: "SweepStorage") -> None:
+    """Write the comparison of the sweep's trials as they stand; writing it again replaces it."""
+    sweep = storage.sweep(runs.sweep.name) or runs.sweep  # later stages may have been decided since it began
+    parent = runs.parent()
+    parts = reports(sweep, storage)
+    for part in parts:
+        table = part.table
+        folder = f"comparison/{table.dataset}" if len(parts) > 1 else "comparison"
+        for name, figure, _ in part.figures():
+            runs.client.log_figure(parent, figure, f"{folder}/{name}.png")
+        runs.client.log_text(parent, as_csv(comparison_rows(part)), f"{folder}/comparison.csv")
+        for row in part.rows if len(sweep.trials) <= MOST_TAGGED else ():
+            tags = {SETTING: part.label(row), BEST: _word(row, table.best)}
+            for trial in row.trials:
+                if trial.result.status != "waiting":  # it has no run, and shall have none
+                    runs.set_tags(TrialFacts.of(trial.entry, storage), tags)
+
+
+def _word(row: Row, best: Row | None) -> str:
+    if row is best:
+        return "best"
+    return "maybe" if row.maybe_best else "baseline" if row.label else "no"

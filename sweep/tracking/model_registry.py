@@ -1,0 +1,77 @@
+"""An exported model in MLflow: logged to its trial's run, registered, and given an alias."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep.tracking.runs import Projection, TrialFacts
+from sweep.tracking.store import TrackingStore
+
+if TYPE_CHECKING:
+    from sweep.deployment.exporter import Chosen
+    from sweep.records.sweep_record import SweepStorage
+
+CODE = Path(__file__).with_name("serving_model.py")
+ALIAS = "best"
+ARTIFACT = "model"
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime")
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep MLflow's progress, and its advice on type hints, of which it has none for arrays, from the terminal."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.filterwarnings("ignore", message=".*[Tt]ype hint", category=UserWarning)
+        yield
+
+
+def register_model(
+    chosen: "Chosen", storage: "SweepStorage", folder: Path, *, name: str, tracking_uri: str | None
+) -> str:
+    """Log the export of a folder to the trial's run and register it; return how it is addressed and served."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    from sweep.tracking.store import EXPERIMENT
+
+    store = TrackingStore.choose(tracking_uri, storage=storage.storage.address(), experiment=EXPERIMENT)
+    client = store.connect()
+    runs = Projection(store, client, chosen.part.sweep)
+    run_id = runs.child(TrialFacts.of(chosen.trial.entry, storage))
+    run = client.get_run(run_id)
+    shape = (*chosen.store.image_size, chosen.store.channels)
+    outputs = [ColSpec("string", "label"), *(ColSpec("double", name) for name in chosen.final.classes)]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(chosen.store.dtype), (-1, *shape))]), outputs=Schema(outputs)
+    )
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.uri)
+    try:
+        with _without_advice(), mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name=ARTIFACT,
+                python_model=str(CODE),
+                artifacts={"onnx": str(folder / "model.onnx"), "facts": str(folder / "model.json")},
+                signature=signature,
+                input_example=np.zeros((1, *shape), dtype=chosen.store.dtype),
+                pip_requirements=[f"{library}=={version(library)}" for library in REQUIREMENTS],
+                registered_model_name=name,
+            )
+    finally:
+        mlflow.set_tracking_uri(before)
+        client.set_terminated(run_id, status=run.info.status, end_time=run.info.end_time)  # as it was
+    number = str(logged.registered_model_version)
+    client.set_registered_model_alias(name, ALIAS, number)
+    client.update_model_version(name, number, description=(folder / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    for file in ("MODEL_CARD.md", "encoder.safetensors"):
+        client.log_artifact(run_id, str(folder / file), "export")
+    return (
+        f"registered as models:/{name}@{ALIAS} (version {number}); serve it: "
+        f"MLFLOW_TRACKING_URI={store.uri} mlflow models serve -m models:/{name}@{ALIAS} --env-manager local"
+    )

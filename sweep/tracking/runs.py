@@ -1,0 +1,288 @@
+"""How a sweep looks in MLflow: a parent run, and a child run for each trial.
+
+Everything here may be repeated: runs are found again by their tags, and what stands already is left as it is. Only
+the background threads of `sweep.tracking` call it.
+"""
+
+import getpass
+import json
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from sweep.tracking.store import TrackingStore
+from trainables.data.catalog import StoreInfo
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import SweepRecord, SweepStorage, TrialEntry
+    from trainables.storage.trial_files import EpochRecord, TrialFiles
+
+PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
+SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
+SELECTED_ON = "sweep.selected_on"
+FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
+ATTEMPTS, TROUBLES = "sweep.attempts", "sweep.troubles"
+REUSED_FROM, REUSED_RUN = "sweep.reused_from", "sweep.reused_run"
+"""The sweep that trained a trial which another one uses, and its run there."""
+RUN_STATUS: Mapping[str, str] = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "stopped": "KILLED",
+    "interrupted": "KILLED",
+}
+"""Our word for how a sweep or trial stands, and MLflow's."""
+METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
+PARAM_LENGTH, TAG_LENGTH = 6000, 8000
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """What the child run says of a trial, and where its files are."""
+
+    trial_id: str
+    name: str
+    config: Mapping[str, Any]
+    data: Mapping[str, StoreInfo]
+    """The stores it reads, by what for: training, and evaluation where that is another."""
+    files: "TrialFiles"
+
+    @classmethod
+    def of(cls, entry: "TrialEntry", storage: "SweepStorage") -> Self:
+        """Return what MLflow is told of a sweep's trial; of its stores what this machine knows."""
+        names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
+        stores = {context: info for context, name in names.items() if name and (info := _known_store(name))}
+        return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial_of(entry))
+
+
+def _known_store(name: str) -> StoreInfo | None:
+    try:
+        return StoreInfo.read(name)
+    except BadInputError:
+        return None
+
+
+class Projection:
+    """Writes the runs of one sweep."""
+
+    def __init__(self, store: TrackingStore, client: Any, sweep: "SweepRecord") -> None:
+        self.store, self.client, self.sweep = store, client, sweep
+        self._lock = threading.RLock()  # a run is looked for and made by one thread at a time
+        self._experiment: str | None = None
+        self._parent: str | None = None
+        self._ended = False
+        self._children: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Look everything up again, as after a failure: the server may have been emptied."""
+        with self._lock:
+            self._experiment = self._parent = None
+            self._children.clear()
+
+    # The sweep
+
+    def begin(self) -> None:
+        """Show the sweep as running."""
+        self.parent()
+
+    def parent(self) -> str:
+        """Return the id of the sweep's run, made and described if need be."""
+        with self._lock:
+            return self._described_parent()
+
+    def _described_parent(self) -> str:
+        if self._parent is None:
+            run = self._find({SWEEP: self.sweep.name})
+            run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
+            self._set_tags(run_id, self._sweep_tags())
+            self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
+            self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
+            if not self._ended:  # trials' last words may come after the sweep's
+                self._set_tags(run_id, {STATUS: "running"})
+                if run is not None and run.info.status != "RUNNING":
+                    self.client.update_run(run_id, status="RUNNING")
+            self._parent = run_id
+        return self._parent
+
+    def end(self, status: str) -> None:
+        """Say how the sweep ended."""
+        with self._lock:
+            self._ended = True
+            run_id = self.parent()
+            self._set_tags(run_id, {STATUS: status})
+            self.client.set_terminated(run_id, status=RUN_STATUS[status])
+
+    def _sweep_tags(self) -> dict[str, str]:
+        sweep = self.sweep
+        return {
+            **self._source_tags(),
+            SWEEP: sweep.name,
+            SPACE: sweep.space,
+            SMOKE: _word(sweep.smoke),
+            SELECTED_ON: sweep.selected_on,
+            "mlflow.note.content": sweep.description,
+        }
+
+    def _source_tags(self) -> dict[str, str]:
+        """Tags that MLflow's fluent interface sets by itself and its client doesn't."""
+        tags = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL", "mlflow.source.name": self.sweep.command}
+        return tags if self.sweep.commit is None else {**tags, "mlflow.source.git.commit": self.sweep.commit}
+
+    # A trial
+
+    def child(self, trial: TrialFacts) -> str:
+        """Return the id of the trial's run, made and described if need be."""
+        known = self._children.get(trial.trial_id)
+        if known is not None:  # without waiting for a run that another thread makes
+            return known
+        with self._lock:
+            return self._described_child(trial)
+
+    def _described_child(self, trial: TrialFacts) -> str:
+        if trial.trial_id not in self._children:
+            run = self._find({PARENT: self.parent(), TRIAL: trial.trial_id})
+            run_id = self._create_child(trial) if run is None else run.info.run_id
+            # Also for a run that is there: an earlier attempt may have stopped half-way, and twice is once.
+            self._log_params(run_id, flattened(trial.config))
+            if trial.data:
+                from sweep.tracking.dataset_input import dataset_input
+
+                inputs = [dataset_input(info, context) for context, info in trial.data.items()]
+                self.client.log_inputs(run_id, inputs)
+            self._children[trial.trial_id] = run_id
+        return self._children[trial.trial_id]
+
+    def start(self, trial: TrialFacts) -> None:
+        """Show the trial as running, also one that failed before and is tried again."""
+        run = self.client.get_run(self.child(trial))
+        if (run.info.status, run.data.tags.get(STATUS)) != ("RUNNING", "running"):
+            self._set_tags(run.info.run_id, {STATUS: "running"})
+            self.client.update_run(run.info.run_id, status="RUNNING")
+
+    def missing_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> "list[EpochRecord]":
+        """Return the records whose metrics aren't all here: an epoch's are written together, so one tells of all."""
+        from trainables.metric_names import IMAGES_PER_SECOND
+
+        history = self.client.get_metric_history(self.child(trial), IMAGES_PER_SECOND) if records else []
+        there = {(point.step, point.timestamp) for point in history}
+        return [record for record in records if (record.epoch, record.time_ms) not in there]
+
+    def log_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
+        """Write the metrics of epochs; MLflow keeps one of those with equal name, value, epoch and time."""
+        from mlflow.entities import Metric
+
+        batch: list[Metric] = []
+        for record in records:
+            # An undefined metric has no point in a chart.
+            finite = {name: value for name, value in record.metrics.items() if math.isfinite(value)}
+            if len(batch) + len(finite) > METRICS_A_BATCH:
+                self.client.log_batch(self.child(trial), metrics=batch)
+                batch = []
+            batch += [Metric(name, value, record.time_ms, record.epoch) for name, value in finite.items()]
+        if batch:
+            self.client.log_batch(self.child(trial), metrics=batch)
+
+    def set_status(self, trial: TrialFacts, status: str, *, end_ms: int | None, tags: Mapping[str, str]) -> None:
+        """Say how the trial stands, and drop the failure of an attempt that was overcome."""
+        run = self.client.get_run(self.child(trial))
+        run_id, present = run.info.run_id, run.data.tags
+        for tag in {FAILURE_KIND, FAILURE_MESSAGE} & present.keys() - tags.keys():
+            self.client.delete_tag(run_id, tag)
+        self._set_tags(run_id, {STATUS: status, **tags})
+        if status == "running":
+            self.client.update_run(run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(run_id, status=RUN_STATUS[status], end_time=end_ms)
+
+    def projected(self, trial: TrialFacts) -> str | None:
+        """Return the tag that says which end of the trial has its artifacts here, or None."""
+        value: str | None = self.client.get_run(self.child(trial)).data.tags.get(PROJECTED)
+        return value
+
+    def set_projected(self, trial: TrialFacts, end: str) -> None:
+        """Keep which end of the trial has its artifacts here."""
+        self._set_tags(self.child(trial), {PROJECTED: end})
+
+    def set_tags(self, trial: TrialFacts, tags: Mapping[str, str]) -> None:
+        """Set tags of a trial's run."""
+        self._set_tags(self.child(trial), tags)
+
+    def of_sweep(self, name: str, trial_id: str) -> str | None:
+        """Return the id of a trial's run in another sweep, or None."""
+        parent = self._find({SWEEP: name})
+        run = None if parent is None else self._find({PARENT: parent.info.run_id, TRIAL: trial_id})
+        return None if run is None else str(run.info.run_id)
+
+    def _create_child(self, trial: TrialFacts) -> str:
+        first = trial.files.epochs()[:1]
+        started = first[0].time_ms / 1000 - first[0].seconds if first else time.time()
+        tags = {
+            **self._source_tags(),
+            PARENT: self.parent(),
+            TRIAL: trial.trial_id,
+            STATUS: "running",
+            SMOKE: _word(self.sweep.smoke),
+            SELECTED_ON: self.sweep.selected_on,
+        }
+        return self._create(trial.name, tags, started)
+
+    # Both
+
+    def _find(self, tags: Mapping[str, str]) -> Any | None:
+        """Return the oldest run that has these tags."""
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        runs = self.client.search_runs([self.experiment()], wanted, order_by=["start_time ASC"], max_results=1)
+        return runs[0] if runs else None
+
+    def experiment(self) -> str:
+        """Return the id of the experiment."""
+        if self._experiment is None:
+            self._experiment = self.store.experiment_id(self.client)
+        return self._experiment
+
+    def _create(self, name: str, tags: Mapping[str, str], started: float) -> str:
+        short = {key: value[:TAG_LENGTH] for key, value in tags.items()}
+        run = self.client.create_run(self.experiment(), start_time=int(1000 * started), tags=short, run_name=name)
+        return str(run.info.run_id)
+
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        items = [Param(key, value[:PARAM_LENGTH]) for key, value in params.items()]
+        for start in range(0, len(items), PARAMS_A_BATCH):
+            self.client.log_batch(run_id, params=items[start : start + PARAMS_A_BATCH])
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()])
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a configuration as MLflow's params: dotted names, lists as JSON, everything as text."""
+    result: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            result |= flattened(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else str(value)
+    return result
+
+
+def _prefixed(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    return {f"{prefix}.{key}": str(value) for key, value in values.items()}
+
+
+def _word(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"

@@ -1,0 +1,170 @@
+"""Which MLflow store a sweep is shown in, and opening it: a server that was named, or an SQLite file in the storage."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
+from trainables.errors import BadInputError
+from trainables.storage.filesystem import Storage
+
+ENVIRONMENT: Mapping[str, str] = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # With MLflow's 7 retries one call to a dead server takes over 100 s; the background writer has its own.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+"""Settings that MLflow reads when it is imported or called; those already set are left as they are."""
+PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Settings while a store is opened: a person waits for the answer."""
+EXPERIMENT = "sweep"
+"""The experiment that holds all sweeps of a store."""
+VIEW = "sweep"
+"""Key of the view of MLflow's pages that shows what sweeps vary and how trials did."""
+COLUMNS = (
+    *(f"params.`{name}`" for name in ("dataset", "batch_size", "temperature", "epochs")),
+    *(f"metrics.`{name}`" for name in ("val/knn_top1", "test/knn_top1", "test/linear_top1", "test/top1")),
+)
+EXPERIMENT_TAGS: Mapping[str, str] = {
+    # Without the kind the server guesses one, and may open the experiment on its pages for language models.
+    "mlflow.experimentKind": "custom_model_development",
+    f"mlflow.sharedViewState.{VIEW}": json.dumps({"selectedColumns": COLUMNS}),
+}
+SQLITE = "sqlite:///"
+SERVER_SCHEMES = ("http://", "https://", "databricks")
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """One experiment of one MLflow store, and why this one."""
+
+    uri: str
+    why: str
+    experiment: str
+    artifact_location: str | None
+    """None where a server decides."""
+
+    @classmethod
+    def choose(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str) -> "TrackingStore":
+        """Return the store that wins: the argument, else MLFLOW_TRACKING_URI, else the storage's SQLite file."""
+        folder, where = _local_folder(storage)
+        named = os.environ.get("MLFLOW_TRACKING_URI")
+        if tracking_uri:
+            uri, why = tracking_uri, "from --tracking-uri"
+        elif named:
+            uri, why = named, "from MLFLOW_TRACKING_URI"
+        else:
+            uri, why = f"{SQLITE}{tracking_database(folder)}", f"the default, {where}"
+        uri = _absolute(uri)
+        return cls(uri, why, experiment, _artifact_location(uri, folder))
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the store is reached over HTTP."""
+        return self.uri.startswith(SERVER_SCHEMES)
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file, where the store is one."""
+        return Path(self.uri.removeprefix(SQLITE).partition("?")[0]) if self.uri.startswith(SQLITE) else None
+
+    def connect(self) -> Any:
+        """Return a client of the store, which answers and has the experiment; BadInputError where it doesn't."""
+        try:
+            with _settings(PROBE), self._lock():
+                client = self.client()
+                self.experiment_id(client)
+                return client
+        except BadInputError:
+            raise
+        except Exception as error:  # MLflow, SQLAlchemy and drivers each raise their own
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BadInputError(
+                f"tracking URI {self.uri!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
+                f"the address (http://HOST:PORT or {SQLITE}FILE)"
+            ) from error
+
+    def client(self) -> Any:
+        """Return a new client, whether or not the store answers."""
+        for key, value in ENVIRONMENT.items():
+            os.environ.setdefault(key, value)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    def experiment_id(self, client: Any) -> str:
+        """Return the id of the experiment, made if need be."""
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            found = self._create_experiment(client)
+        if found.lifecycle_stage != "active":
+            raise BadInputError(
+                f"experiment {self.experiment!r} at {self.uri} was deleted; restore it there "
+                f"(mlflow experiments restore --experiment-id {found.experiment_id})"
+            )
+        return str(found.experiment_id)
+
+    def _create_experiment(self, client: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            tags = dict(EXPERIMENT_TAGS)
+            client.create_experiment(self.experiment, artifact_location=self.artifact_location, tags=tags)
+        except MlflowException:
+            if client.get_experiment_by_name(self.experiment) is None:
+                raise  # else another sweep was faster
+        return client.get_experiment_by_name(self.experiment)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let one process at a time open an SQLite file: several that migrate a fresh one crash."""
+        if self.database is None:
+            yield
+            return
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        with Path(f"{self.database}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _local_folder(storage: Path | str) -> tuple[Path, str]:
+    """Return the folder for a database, and in words why there: object stores can't hold one."""
+    place = Storage.at(storage)
+    if place.is_local:
+        return Path(place.root), "a file in the storage"
+    return DEFAULT_STORAGE, f"a file here, as {storage} can't hold a database"
+
+
+def _absolute(uri: str) -> str:
+    """Return the URI such that it means the same in every folder, and without a trailing slash."""
+    if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/") and ":memory:" not in uri:
+        return f"{SQLITE}{Path.cwd() / uri.removeprefix(SQLITE)}"
+    return uri.rstrip("/")
+
+
+def _artifact_location(uri: str, folder: Path) -> str | None:
+    """Return where clients put artifacts; unless told, those of a database put them under the current folder."""
+    if uri.startswith(SERVER_SCHEMES):
+        return None
+    beside = Path(uri.removeprefix(SQLITE).partition("?")[0]).parent if uri.startswith(SQLITE) else folder
+    return artifacts_folder(beside).as_uri()
+
+
+@contextmanager
+def _settings(values: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key, None)
+            if value is not None:
+                os.environ[key] = value

@@ -1,0 +1,173 @@
+"""MLflow as a view of a sweep's records: one parent run a sweep, one child run a trial.
+
+All calls to MLflow happen in background threads, so that a tracking server that is slow or gone costs the sweep
+nothing; what could not be shown is counted, and can be shown later from the trials' files. Some write runs, metrics
+and ends; another draws the figures of trials that ended, a second each, and is never waited for by those.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.console.app import redacted
+from sweep.tracking.background_writer import BackgroundWriter, Write
+from sweep.tracking.runs import RUN_STATUS, Projection, TrialFacts
+from sweep.tracking.store import EXPERIMENT, TrackingStore
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import SweepRecord, SweepStorage
+    from trainables.storage.trial_files import EpochRecord
+
+CLOSE_SECONDS = 60.0
+SERVER_LANES = 4
+"""Threads that write to a server: one call at a time leaves it idle while the answer travels and the next is made."""
+
+logger = logging.getLogger("sweep.tracking")
+
+
+class Tracker:
+    """Shows one sweep in MLflow. Nothing but `open` raises for what happens at the store's end."""
+
+    def __init__(self, store: TrackingStore, client: Any) -> None:
+        self._store, self._client = store, client
+        self._projection: Projection | None = None
+        self._trials: dict[str, TrialFacts] = {}
+        self._ended: set[str] = set()
+        lanes = SERVER_LANES if store.is_server else 1  # an SQLite file takes one writer at a time
+        self._writer = BackgroundWriter(logger=logger, recover=self._forget, lanes=lanes)
+        self._artist = BackgroundWriter(logger=logger, recover=self._forget)
+
+    @classmethod
+    def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = EXPERIMENT) -> "Tracker":
+        """Open the argument's store, else MLFLOW_TRACKING_URI's, else an SQLite file in `storage`.
+
+        Raises BadInputError when it doesn't answer. Takes 2 s for the import and another 5 s to make a fresh file.
+        """
+        store = TrackingStore.choose(tracking_uri, storage=storage, experiment=experiment)
+        return cls(store, store.connect())
+
+    @property
+    def uri(self) -> str:
+        """The store's address, for a person."""
+        return redacted(self._store.uri)
+
+    @property
+    def why(self) -> str:
+        """What made this the store, in words."""
+        return self._store.why
+
+    @property
+    def missing(self) -> int:
+        """Submissions that the store doesn't show (yet)."""
+        return self._writer.missing + self._artist.missing
+
+    # The sweep
+
+    def start_sweep(self, record: "SweepRecord") -> None:
+        """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
+        if "'" in record.name:
+            raise BadInputError(f"name {record.name!r}: must not contain a quote, MLflow can't search for it")
+        self._projection = Projection(self._store, self._client, record)
+        self._submit(record.name, "start", lambda _: self._runs.begin())
+
+    def finish_sweep(self, status: str = "finished") -> None:
+        """Say how the sweep ended: finished, failed or interrupted.
+
+        A trial that was started and hasn't ended is interrupted with it.
+        """
+        _known(status)
+        for trial_id in self._trials.keys() - self._ended:
+            self._project(self._trials[trial_id], "interrupted")
+        self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
+
+    def show_comparison(self, storage: "SweepStorage") -> None:
+        """Show the comparison of the sweep's trials at its run, from their files."""
+
+        def draw(_: list[Any]) -> None:
+            from sweep.tracking.comparison_runs import project_comparison
+
+            project_comparison(self._runs, storage)
+
+        self._artist.submit(Write(self._runs.sweep.name, "comparison", draw, covers=True))
+
+    def __contains__(self, trial_id: str) -> bool:
+        """Whether the trial was started."""
+        return trial_id in self._trials
+
+    # Its trials
+
+    def start_trial(self, trial: TrialFacts) -> None:
+        """Show the trial as running, also when it is tried again."""
+        self._trials[trial.trial_id] = trial
+        self._ended.discard(trial.trial_id)
+        self._submit(trial.trial_id, "start", lambda _: self._runs.start(trial))
+
+    def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
+        """Show an epoch of a trial that was started."""
+        trial = self._trials[trial_id]
+        self._submit(trial_id, "metrics", lambda records: self._runs.log_epochs(trial, records), values=[record])
+
+    def finish_trial(self, trial_id: str, status: str | None = None) -> None:
+        """Show all of a trial that was started, from its files, as `project_trial` does."""
+        self._ended.add(trial_id)
+        self._project(self._trials[trial_id], status)
+
+    def project_trial(self, trial: TrialFacts, status: str | None = None) -> None:
+        """Show all of a trial from its files, whoever trained it and when; doing it twice adds nothing.
+
+        `status` is finished, failed, stopped, interrupted or running; None: as the files say.
+        """
+        self._project(trial, status)
+
+    def _project(self, trial: TrialFacts, status: str | None) -> None:
+        _known(status)
+
+        def perform(_: list[Any]) -> None:
+            from sweep.tracking import trial_runs as trial_projection
+
+            ended = trial.files.final() is not None or trial.files.failure() is not None
+            trial_projection.project(self._runs, trial, None if status == "interrupted" and ended else status)
+            self._artist.submit(Write(trial.trial_id, "artifacts", draw, covers=True))
+
+        def draw(_: list[Any]) -> None:
+            from sweep.tracking.trial_runs import project_artifacts
+
+            project_artifacts(self._runs, trial)
+
+        self._submit(trial.trial_id, "files", perform, covers=True)
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> int:
+        """Write what waits, until nothing was written for `timeout` seconds; return how many are missing then."""
+        missing = self._writer.close(timeout)
+        missing += self._artist.close(min(1.0, timeout) if missing else timeout)
+        if missing:
+            logger.warning("%d writes to MLflow at %s are missing; the records have them", missing, self.uri)
+        return missing
+
+    @property
+    def _runs(self) -> Projection:
+        if self._projection is None:
+            raise RuntimeError("start_sweep comes first")
+        return self._projection
+
+    def _submit(
+        self,
+        subject: str,
+        what: str,
+        perform: Callable[[list[Any]], None],
+        *,
+        values: list[Any] | None = None,
+        covers: bool = False,
+    ) -> None:
+        self._writer.submit(Write(subject, what, perform, values or [], covers))
+
+    def _forget(self) -> None:
+        if self._projection is not None:
+            self._projection.forget()
+
+
+def _known(status: str | None) -> None:
+    if status is not None and status not in RUN_STATUS:
+        raise ValueError(f"status {status!r}: must be one of {', '.join(RUN_STATUS)}")

@@ -1,0 +1,124 @@
+"""A trial's files shown in MLflow: metrics and how it ended; then figures and final weights."""
+
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sweep.comparison import confusion
+from sweep.comparison.wording import class_words
+from sweep.figures import trial as figures
+from sweep.records.trial_result import troubles
+from sweep.tracking.runs import (
+    ATTEMPTS,
+    CHECKPOINT,
+    FAILURE_KIND,
+    FAILURE_MESSAGE,
+    REUSED_FROM,
+    REUSED_RUN,
+    TROUBLES,
+    Projection,
+    TrialFacts,
+)
+from trainables import metric_names as names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trainables.storage.trial_files import FailureRecord, FinalRecord, TrialFiles
+
+MODEL = "model.pt"
+HELD_OUT = {"test": "test", "val": "validation"}
+"""Splits whose outputs may be there, and their names in titles."""
+CLASSIFIER = {
+    confusion.LOGITS: "linear probe",
+    confusion.LINEAR_LOGITS: "logistic regression on frozen features",
+}
+
+
+def project(runs: Projection, trial: TrialFacts, status: str | None) -> None:
+    """Write what a trial's files say into its run, but for its artifacts; `status` None: as they say."""
+    files = trial.files
+    epochs, final, failure = files.epochs(), files.final(), files.failure()
+    runs.log_epochs(trial, runs.missing_epochs(trial, epochs))
+    times = [end.time_ms for end in (final, failure) if end is not None] + [record.time_ms for record in epochs[-1:]]
+    said = "finished" if final else "failed" if failure else "running"
+    tags = _tags(files, final, None if final else failure) | _history(runs, trial)
+    runs.set_status(trial, status or said, end_ms=times[0] if times else None, tags=tags)
+
+
+def project_artifacts(runs: Projection, trial: TrialFacts) -> None:
+    """Write a trial's figures and final weights; of a finished one once: a tag keeps which end they belong to."""
+    final = trial.files.final()
+    end = None if final is None else str(final.time_ms)
+    if end is None or runs.projected(trial) != end:
+        log_artifacts(runs.client, runs.child(trial), trial.files)
+    if end is not None:
+        runs.set_projected(trial, end)
+
+
+def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRecord | None") -> dict[str, str]:
+    tags: dict[str, str] = {}
+    if (address := files.checkpoint_address()) is not None:
+        tags[CHECKPOINT] = address
+    if failure is not None:
+        tags |= {FAILURE_KIND: failure.kind, FAILURE_MESSAGE: failure.message}
+    if final is not None:
+        shown = ("device", "host", "workers", "threads", "recomputed")
+        tags |= {f"sweep.{name}": str(getattr(final, name)) for name in shown}
+    return tags
+
+
+def _history(runs: Projection, trial: TrialFacts) -> dict[str, str]:
+    """Return what the attempts were, and where a trial was trained that this sweep only uses."""
+    attempts = trial.files.attempts()
+    if not attempts:
+        return {}
+    tags = {ATTEMPTS: str(len(attempts)), TROUBLES: troubles(attempts)}
+    last = attempts[-1]
+    if last.outcome == "finished" and last.sweep != runs.sweep.name:
+        tags[REUSED_FROM] = last.sweep
+        if (run_id := runs.of_sweep(last.sweep, trial.trial_id)) is not None:
+            tags[REUSED_RUN] = run_id
+    return {name: value for name, value in tags.items() if value}
+
+
+def trial_figures(files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT)) -> "Iterator[tuple[str, Figure]]":
+    """Yield the figures that a trial's files allow, with their paths among its artifacts."""
+    epochs = files.epochs()
+    if any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
+        yield "figures/accuracy.png", figures.accuracy_curves(epochs)
+        yield "figures/loss.png", figures.loss_curves(epochs)
+    final = files.final()
+    for split in splits if final is not None else ():
+        outputs = files.outputs(split)
+        if final is not None and outputs is not None:
+            yield from _outputs_figures(split, outputs, class_words(final.classes, files.config()))
+
+
+def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
+    column = confusion.classifier_column(outputs)
+    about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
+    if confusion.has_several_labels(outputs):
+        precisions = confusion.label_precisions(outputs, classes)
+        yield f"figures/per_label_{split}.png", figures.per_label_precision(precisions, about=about)
+        return
+    matrix = confusion.outputs_confusion(outputs, classes, column=column)
+    accuracies = dict(zip(classes, confusion.per_class(matrix).tolist(), strict=True))
+    yield f"figures/per_class_{split}.png", figures.per_class_accuracy(accuracies, about=about)
+    yield f"figures/confusion_{split}.png", figures.confusion_matrix(matrix, classes, about=about)
+
+
+def log_artifacts(client: Any, run_id: str, files: "TrialFiles") -> None:
+    """Write figures and final weights into a run; writing them again replaces them."""
+    for path, figure in trial_figures(files):
+        client.log_figure(run_id, figure, path)
+    if files.storage.is_local and files.storage.exists(MODEL):
+        client.log_artifact(run_id, f"{files.storage.root}/{MODEL}")
+    elif (content := files.storage.read(MODEL)) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / MODEL
+            copy.write_bytes(content)
+            client.log_artifact(run_id, str(copy))

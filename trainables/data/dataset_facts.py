@@ -1,0 +1,270 @@
+"""What is known of each data set before anything of it is on disk; planning reads this and nothing heavier."""
+
+from dataclasses import dataclass, field
+
+from trainables.data.class_names import (
+    AGRICULTURE_19,
+    AGRICULTURE_43,
+    EUROSAT_BANDS,
+    EUROSAT_CLASSES,
+    FARMLAND_19,
+    LABELS_19,
+    LABELS_43,
+    RGB_BANDS,
+    SENTINEL_2_BANDS,
+    THESIS_FARMLAND,
+)
+
+PATCH_BANDS = tuple(band for band in SENTINEL_2_BANDS if band != "B10")
+"""What BigEarthNet holds: level 2A has no B10."""
+SENTINEL_PIXELS = ("thesis", "percentiles", "none")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file as the authors publish it; `bytes` and `md5` are None where they aren't known."""
+
+    url: str
+    bytes: int | None = None
+    md5: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSetFacts:
+    """One data set as published, and what a person may choose when a store is made of it.
+
+    `image_size` is height and width in pixels, None where the images decide. `label_sets` are class names by the name
+    of the set, the default first; empty where the names come with the data (`classes` counts them all the same).
+    `rules` are, for each label set, groups of classes that make an image positive. `pixels`, `splits` and `bands` are
+    what can be chosen, the default first (of bands: all that there are, `default_bands` the default).
+    `published_sizes` is images a split by default; `sizes_note` says how far to trust them. `recipe` is how the rest is
+    done: it is part of a store's identity.
+    """
+
+    name: str
+    image_size: int | None
+    classes: int
+    multi_label: bool
+    published_sizes: dict[str, int]
+    sizes_note: str
+    source: str
+    licence: str
+    recipe: dict[str, str]
+    layout: str | None
+    """What `--source` has to point to; None where the data come with an installed package."""
+    archive: Published | None = None
+    lists: tuple[Published, ...] = ()
+    """Small files beside the archive: official splits, patches with snow or clouds."""
+    label_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    label_rules: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    bands: tuple[str, ...] = ()
+    default_bands: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ("published",)
+    exclusions: tuple[str, ...] = ()
+    test_share: float | None = None
+    """Share of the images that the stable hash tests on, None where the data come split."""
+    thesis_share: float | None = None
+    """What the thesis is told to have of the positive rule, for comparison."""
+    pixel_metres: float | None = None
+    """Side of a pixel on the ground at `image_size`; None where it isn't known."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class names of the default label set, empty where they come with the data."""
+        return next(iter(self.label_sets.values()), ())
+
+    @property
+    def rules(self) -> dict[str, tuple[str, ...]]:
+        """The rules of the default label set."""
+        return self.label_rules.get(next(iter(self.label_sets), ""), {})
+
+
+FARMLAND_CLASSES = ("other", "farmland")
+BIGEARTHNET_RULES_43 = {"farmland": THESIS_FARMLAND, "agriculture": AGRICULTURE_43}
+BIGEARTHNET_RULES_19 = {
+    "farmland": FARMLAND_19,
+    "farmland_as_written": THESIS_FARMLAND[1:],
+    "agriculture": AGRICULTURE_19,
+}
+
+DIGITS = DataSetFacts(
+    name="digits",
+    image_size=8,
+    classes=10,
+    label_sets={"digits": tuple("0123456789")},
+    label_rules={"digits": {"closed_loop": ("0", "6", "8", "9")}},
+    multi_label=False,
+    published_sizes={"train": 1_425, "test": 372},
+    sizes_note="exact: the hash split of all 1,797 scans",
+    source="scikit-learn load_digits (UCI, Optical Recognition of Handwritten Digits)",
+    licence="CC BY 4.0",
+    test_share=0.2,
+    splits=("random",),
+    recipe={"values": "round(value * 255 / 16), repeated into R, G, B"},
+    layout=None,
+)
+
+TINY_IMAGENET = DataSetFacts(
+    name="tiny_imagenet",
+    image_size=64,
+    classes=200,
+    multi_label=False,
+    published_sizes={"train": 100_000, "test": 10_000},
+    sizes_note="exact: the published train/ and val/",
+    source="Tiny ImageNet, Stanford CS231N (tiny-imagenet-200.zip)",
+    licence="no open licence: ImageNet's terms, non-commercial research and education only",
+    recipe={"values": "JPEG as decoded, greyscale repeated into R, G, B", "test": "val/, as in the thesis"},
+    splits=("published",),
+    layout="tiny-imagenet-200.zip, or its folder: train/<wnid>/images/*.JPEG, val/images, val/val_annotations.txt, "
+    "words.txt",
+    archive=Published(
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "90528d7ca1a48142e341f4ef8d21d0de"
+    ),
+)
+
+BIGEARTHNET_V1 = DataSetFacts(
+    name="bigearthnet_v1",
+    image_size=120,
+    classes=43,
+    label_sets={"43": LABELS_43, "19": LABELS_19, "farmland": FARMLAND_CLASSES},
+    label_rules={"43": BIGEARTHNET_RULES_43, "19": BIGEARTHNET_RULES_19, "farmland": {"farmland": ("farmland",)}},
+    multi_label=True,
+    published_sizes={"train": 109_830, "test": 36_610},
+    sizes_note="the thesis' quarter; all 590,326 with --splits random, 519,284 with --splits official",
+    source="BigEarthNet-S2 v1.0 (bigearth.net)",
+    licence="CDLA-Permissive-1.0; contains modified Copernicus Sentinel data",
+    recipe={"coarse bands": "those of 20 and 60 m are repeated to 120 x 120"},
+    bands=PATCH_BANDS,
+    default_bands=RGB_BANDS,
+    pixels=SENTINEL_PIXELS,
+    splits=("thesis", "official", "random", "place"),
+    exclusions=("snow", "cloud"),
+    test_share=0.25,
+    thesis_share=0.18,
+    pixel_metres=10.0,
+    layout="BigEarthNet-S2-v1.0.tar.gz, or its folder: <patch>/<patch>_B02.tif, ... and _labels_metadata.json",
+    archive=Published(
+        "https://bigearth.net/downloads/BigEarthNet-S2-v1.0.tar.gz", None, "5a64e9ce38deb036a435a7b59494924c"
+    ),
+    lists=tuple(
+        Published(f"https://zenodo.org/records/12687186/files/{name}.csv.gz")
+        for name in ("train", "val", "test", "patches_with_seasonal_snow", "patches_with_cloud_and_shadow")
+    ),
+)
+
+BIGEARTHNET_V2 = DataSetFacts(
+    name="bigearthnet_v2",
+    image_size=120,
+    classes=19,
+    label_sets={"19": LABELS_19, "farmland": FARMLAND_CLASSES},
+    label_rules={"19": BIGEARTHNET_RULES_19, "farmland": {"farmland": ("farmland",)}},
+    multi_label=True,
+    published_sizes={"train": 237_871, "validation": 122_342, "test": 119_825},
+    sizes_note="exact: the official splits; 549,488 with snow, cloud and shadow and --splits random",
+    source="BigEarthNet-S2 v2.0, reBEN (zenodo.org/records/10891137)",
+    licence="CDLA-Permissive-1.0; contains modified Copernicus Sentinel data",
+    recipe={"coarse bands": "those of 20 and 60 m are repeated to 120 x 120"},
+    bands=PATCH_BANDS,
+    default_bands=RGB_BANDS,
+    pixels=SENTINEL_PIXELS,
+    splits=("official", "random", "place"),
+    exclusions=("snow", "cloud"),
+    test_share=0.25,
+    thesis_share=0.18,
+    pixel_metres=10.0,
+    layout="BigEarthNet-S2.tar.zst, or the folder that holds BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif, ...; "
+    "metadata.parquet beside it",
+    archive=Published("https://zenodo.org/records/10891137/files/BigEarthNet-S2.tar.zst", 63_251_710_377),
+    lists=(
+        Published("https://zenodo.org/records/10891137/files/metadata.parquet"),
+        Published("https://zenodo.org/records/10891137/files/metadata_for_patches_with_snow_cloud_or_shadow.parquet"),
+    ),
+)
+
+EUROSAT = DataSetFacts(
+    name="eurosat",
+    image_size=64,
+    classes=10,
+    label_sets={"eurosat": EUROSAT_CLASSES},
+    label_rules={"eurosat": {"farmland": ("AnnualCrop", "PermanentCrop", "Pasture")}},
+    multi_label=False,
+    published_sizes={"train": 21_600, "test": 5_400},
+    sizes_note="exact: a fifth of each class of the 27,000 published images",
+    source="EuroSAT RGB (github.com/phelber/EuroSAT)",
+    licence="MIT",
+    test_share=0.2,
+    splits=("exact", "random"),
+    recipe={"values": "JPEG as decoded"},
+    pixel_metres=10.0,
+    layout="EuroSAT.zip, or a folder for each of the ten classes with <Class>_<i>.jpg (2750/ in the archive)",
+    archive=Published(
+        "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+        None,
+        "c8fa014336c82ac7804f0398fcb19387",
+    ),
+)
+
+EUROSAT_MS = DataSetFacts(
+    name="eurosat_ms",
+    image_size=64,
+    classes=10,
+    label_sets=EUROSAT.label_sets,
+    label_rules=EUROSAT.label_rules,
+    multi_label=False,
+    published_sizes=EUROSAT.published_sizes,
+    sizes_note=EUROSAT.sizes_note,
+    source="EuroSAT MS, 13 bands (github.com/phelber/EuroSAT)",
+    licence="MIT",
+    test_share=0.2,
+    splits=("exact", "random"),
+    recipe={},
+    bands=EUROSAT_BANDS,
+    default_bands=RGB_BANDS,
+    pixels=SENTINEL_PIXELS,
+    pixel_metres=10.0,
+    layout="EuroSATallBands.zip or EuroSAT_MS.zip, or a folder for each of the ten classes with <Class>_<i>.tif",
+    archive=Published(
+        "https://huggingface.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c/"
+        "EuroSATallBands.zip",
+        2_067_725_275,
+        "5ac12b3b2557aa56e1826e981e8e200e",
+    ),
+)
+
+FOLDER = DataSetFacts(
+    name="folder",
+    image_size=None,
+    classes=0,
+    multi_label=False,
+    published_sizes={},
+    sizes_note="",
+    source="images of your own",
+    licence="yours",
+    test_share=0.2,
+    splits=("own", "random", "place"),
+    recipe={},
+    pixels=("none", "percentiles", "thesis"),
+    layout="a folder (or zip) of class folders, or --table FILE with the columns path, label (split, place)",
+)
+
+PARQUET = DataSetFacts(
+    name="parquet",
+    image_size=None,
+    classes=0,
+    multi_label=False,
+    published_sizes={},
+    sizes_note="",
+    source="Parquet files with a column of images (bytes) and one of labels, as on the Hugging Face hub",
+    licence="see where they come from",
+    test_share=0.2,
+    splits=("own", "random", "place"),
+    recipe={},
+    pixels=("none", "percentiles", "thesis"),
+    layout="a Parquet file, or the folder that holds them (train-00000-of-00001.parquet, ...)",
+)
+
+KNOWN: dict[str, DataSetFacts] = {
+    facts.name: facts
+    for facts in (DIGITS, TINY_IMAGENET, BIGEARTHNET_V1, BIGEARTHNET_V2, EUROSAT, EUROSAT_MS, FOLDER, PARQUET)
+}

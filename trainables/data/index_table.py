@@ -1,0 +1,101 @@
+"""The rows of a store: what is known of each image, sorted by name, beside the file of pixels."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from trainables.data.catalog import StoreInfo
+from trainables.data.preparing.decode_workers import CHECKSUM_BYTES, SALTS
+from trainables.data.splits import SPLITS
+from trainables.errors import BadInputError
+
+SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("labels", pa.list_(pa.int16())),
+        ("split", pa.dictionary(pa.int8(), pa.string())),
+        ("place", pa.string()),
+        ("position", pa.int64()),
+        ("checksum", pa.binary(CHECKSUM_BYTES)),
+        ("perceptual_hash", pa.uint64()),
+        ("original_labels", pa.list_(pa.string())),
+        *((f"hash_{salt}", pa.float64()) for salt in SALTS),
+    ]
+)
+IDENTITY = ("data_set", "image_size", "channels", "dtype", "class_names", "multi_label", "rules", "options")
+"""The fields of a store's info that are part of its fingerprint, beside its rows."""
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Arrow raises for a damaged file, depending on where it is damaged."""
+
+
+def write_rows(
+    path: Path,
+    *,
+    names: Sequence[str],
+    labels: Sequence[tuple[int, ...]],
+    splits: NDArray[np.int8],
+    places: Sequence[str],
+    positions: Sequence[int],
+    checksums: Sequence[bytes],
+    hashes: Sequence[int],
+    fractions: Mapping[str, Sequence[float]],
+    original_labels: Sequence[tuple[str, ...]] | None,
+) -> None:
+    """Write one Arrow file, a row an image; `splits` are indices into SPLITS, `fractions` the stable hashes by salt."""
+    columns = [
+        pa.array(names, pa.string()),
+        pa.array(labels, pa.list_(pa.int16())),
+        pa.DictionaryArray.from_arrays(pa.array(splits, pa.int8()), pa.array(SPLITS)),
+        pa.array(places, pa.string()),
+        pa.array(positions, pa.int64()),
+        pa.array(checksums, pa.binary(CHECKSUM_BYTES)),
+        pa.array(np.asarray(hashes, dtype=np.uint64)),
+        pa.array([None] * len(names) if original_labels is None else original_labels, pa.list_(pa.string())),
+        *(pa.array(fractions[salt], pa.float64()) for salt in SALTS),
+    ]
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+
+
+def open_rows(path: Path) -> Any:
+    """Memory-map the rows and return them as one record batch; BadInputError for a damaged file."""
+    try:
+        with pa.memory_map(str(path)) as mapped:
+            reader = pa.ipc.open_file(mapped.read_buffer())
+        if reader.schema != SCHEMA or reader.num_record_batches != 1:
+            raise pa.ArrowInvalid("not the columns of this format")
+        batch = reader.get_batch(0)
+        batch.validate(full=True)
+        return batch
+    except UNREADABLE as error:
+        raise BadInputError(f"{path}: damaged ({error}); remove the store and prepare it again") from error
+
+
+def fingerprint(info: StoreInfo, rows: Any) -> str:
+    """Return the hex sha256 over the identity of `info` and all rows with their pixels' checksums, in order.
+
+    Name and place of the store are not in it, nor the order of the file of pixels: the same content made with the same
+    options has one fingerprint.
+    """
+    identity = json.dumps(info.model_dump(mode="json", include=set(IDENTITY)), sort_keys=True)
+    digest = hashlib.sha256(identity.encode() + b"\n")
+    digest.update(b"".join(rows.column("checksum").to_pylist()))
+    labels = rows.column("labels")
+    for numbers in (labels.offsets.to_numpy(), labels.values.to_numpy(), rows.column("split").indices.to_numpy()):
+        digest.update(numbers.astype("<i8").tobytes())
+    for name in ("name", "place", "original_labels"):
+        digest.update(json.dumps(rows.column(name).to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def multi_hot(offsets: NDArray[np.integer], values: NDArray[np.integer], classes: int) -> NDArray[np.bool_]:
+    """Return (N, classes): row i is true at `values[offsets[i]:offsets[i + 1]]`; `offsets` is (N + 1,)."""
+    matrix = np.zeros((len(offsets) - 1, classes), dtype=np.bool_)
+    matrix[np.repeat(np.arange(len(matrix)), np.diff(offsets)), values] = True
+    return matrix

@@ -1,0 +1,257 @@
+"""Making a store of a listed source: pixels, rows with their classes and splits, leaks, and what it says of itself."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data import splits
+from trainables.data.catalog import (
+    FORMAT_VERSION,
+    INFO_FILE,
+    PIXELS_FILE,
+    ROWS_FILE,
+    LeakCounts,
+    OptionValue,
+    StoreInfo,
+)
+from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
+from trainables.data.preparing.atomic_folder import check_space
+from trainables.data.preparing.decode_workers import CHECKSUM_BYTES, Layout, Progress, Rows, convert
+from trainables.data.preparing.leaks import find_leaks, tile_position
+from trainables.data.preparing.pixels import Conversion, described_ranges, percentile_tables, thesis_tables
+from trainables.data.sources.source import Request, Source
+from trainables.errors import BadInputError
+
+
+def make_store(
+    folder: Path, name: str, request: Request, listing: Source, strict: bool, progress: Progress | None
+) -> StoreInfo:
+    """Write the store into the empty `folder` and return its info, which is written last.
+
+    Raises BadInputError for images that can't be used, and with `strict` for leaks between splits.
+    """
+    started = time.perf_counter()
+    conversion, found = _conversion(request, listing)
+    layout = _layout(request, listing, conversion)
+    if listing.count is not None:
+        check_space(folder, listing.count * layout.row_bytes)
+    rows = convert(
+        listing.entries(),
+        folder / PIXELS_FILE,
+        layout,
+        conversion,
+        skip_corrupt=request.options.skip_corrupt,
+        report=_reporter(listing, progress),
+    )
+    table = _assigned(rows, request, listing)
+    leaks = _leaks(table, folder / PIXELS_FILE, layout)
+    if strict and leaks.described():
+        raise BadInputError(f"--strict: {leaks.described()} ({'; '.join(leaks.examples)}); choose other --splits")
+    write_rows(folder / ROWS_FILE, **table.columns())
+    info = _describe(name, request, listing, layout, table, leaks)
+    info = info.model_copy(
+        update={
+            "options": {**info.options, **found},
+            "corrupt": tuple(rows.corrupt),
+            "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {time.perf_counter() - started:.0f} s",
+        }
+    )
+    info = info.model_copy(update={"fingerprint": fingerprint(info, open_rows(folder / ROWS_FILE))})
+    (folder / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return info
+
+
+def _reporter(listing: Source, progress: Progress | None) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    position = listing.position
+    if listing.count is None and position is not None:
+        return lambda done: progress("reading the archive", *position())
+    return lambda done: progress("converting images", done, listing.count)
+
+
+def _conversion(request: Request, listing: Source) -> tuple[Conversion, dict[str, OptionValue]]:
+    """Return what is done to each image, and what had to be found out for it."""
+    size, rule = request.options.image_size, request.options.pixels
+    if rule == "thesis":
+        return Conversion(size, thesis_tables()), {}
+    if rule == "none":
+        return Conversion(size), {}
+    tables, ranges = percentile_tables(listing.entries())
+    bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
+    return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
+
+
+def _layout(request: Request, listing: Source, conversion: Conversion) -> Layout:
+    """Return the layout of the first image that can be decoded, which the others have to share."""
+    fault: BadInputError | None = None
+    for entry in listing.entries():
+        try:
+            return Layout.of(conversion(entry.read().image))
+        except BadInputError as error:
+            if not request.options.skip_corrupt:
+                raise
+            fault = error
+    raise BadInputError(f"{listing.location}: no image that can be used" + (f" ({fault})" if fault else ""))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The rows that are kept, sorted by name."""
+
+    names: list[str]
+    labels: list[tuple[int, ...]]
+    splits: NDArray[np.int8]
+    places: list[str]
+    positions: list[int]
+    checksums: list[bytes]
+    hashes: list[int]
+    fractions: dict[str, list[float]]
+    original_labels: list[tuple[str, ...]] | None
+
+    def columns(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
+    """Sort the rows by name, give each its classes and its split, and leave out those that have either not."""
+    order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
+    names = [rows.names[row] for row in order]
+    for first, second in pairwise(names):
+        if first == second:
+            raise BadInputError(f"{listing.location}: two images are named {first}; names must be unique")
+    labels = [_classes(names[number], rows.labels[row], listing) for number, row in enumerate(order)]
+    labelled = [number for number, own in enumerate(labels) if own]
+    order, names = [order[number] for number in labelled], [names[number] for number in labelled]
+    labels = [labels[number] for number in labelled]
+    codes = _split(request, listing, rows, order, names, labels)
+    kept = np.flatnonzero(codes != splits.LEFT_OUT).tolist()
+    chosen = [order[number] for number in kept]
+    derived = request.options.labels == "farmland"
+    return _Table(
+        names=[names[number] for number in kept],
+        labels=[labels[number] for number in kept],
+        splits=codes[kept],
+        places=[rows.places[row] for row in chosen],
+        positions=[rows.positions[row] for row in chosen],
+        checksums=[rows.checksums[row] for row in chosen],
+        hashes=[rows.hashes[row] for row in chosen],
+        fractions={salt: [values[row] for row in chosen] for salt, values in rows.fractions.items()},
+        original_labels=[rows.labels[row] for row in chosen] if derived else None,
+    )
+
+
+def _classes(name: str, labels: Sequence[str], listing: Source) -> tuple[int, ...]:
+    """Return the indices of an image's labels, ascending."""
+    own = listing.classify(labels) if listing.classify else labels
+    unknown = [label for label in own if label not in listing.class_index]
+    if unknown:
+        raise BadInputError(
+            f"{name}: label {unknown[0]!r} is none of the {len(listing.class_names)} of {listing.location}"
+        )
+    return tuple(sorted({listing.class_index[label] for label in own}))
+
+
+def _split(
+    request: Request,
+    listing: Source,
+    rows: Rows,
+    order: Sequence[int],
+    names: Sequence[str],
+    labels: Sequence[tuple[int, ...]],
+) -> splits.Codes:
+    rule, share = request.options.splits, request.facts.test_share or 0.0
+    given = [rows.splits[row] for row in order]
+    if rule in ("official", "published") or (rule == "own" and any(given)):
+        codes = splits.given_split(names, given)
+    elif rule == "thesis":
+        codes = splits.thesis_split(names, listing.total() if listing.total else len(names))
+    elif rule == "place":
+        codes = splits.place_split([rows.places[row] for row in order], share)
+    else:
+        codes = (splits.exact_split if rule == "exact" else splits.random_split)(names, labels, share)
+    for needed in (splits.TRAIN, splits.TEST):
+        if not (codes == needed).any():
+            raise BadInputError(
+                f"{listing.location}: no image for the {splits.SPLITS[needed]} split among {len(names)}; "
+                "keep more of them, or choose other --splits"
+            )
+    return codes
+
+
+def _leaks(table: _Table, path: Path, layout: Layout) -> LeakCounts:
+    pixels = map_pixels(path, layout)
+    positions = np.array(table.positions)
+    tiles = [tile_position(name) for name in table.names]
+    leaks = find_leaks(
+        names=table.names,
+        splits=[splits.SPLITS[code] for code in table.splits],
+        content=np.array(table.checksums, dtype=f"V{CHECKSUM_BYTES}"),
+        hashes=np.array(table.hashes, dtype=np.uint64),
+        tiles=tiles if any(tiles) else None,
+        pixels=lambda rows: pixels[positions[rows]],
+    )
+    return LeakCounts(**vars(leaks))
+
+
+def map_pixels(path: Path, layout: Layout) -> NDArray[np.generic]:
+    """Return all images of a file of pixels, (images, H, W, C), memory-mapped."""
+    try:
+        flat = np.memmap(path, dtype=layout.dtype, mode="r")
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path}: can't be read ({error}); remove the store and prepare it again") from error
+    image = layout.row_bytes // flat.dtype.itemsize
+    return np.asarray(flat[: len(flat) // image * image]).reshape(-1, layout.height, layout.width, layout.channels)
+
+
+def _describe(
+    name: str, request: Request, listing: Source, layout: Layout, table: _Table, leaks: LeakCounts
+) -> StoreInfo:
+    offsets = np.cumsum([0, *map(len, table.labels)])
+    hot = multi_hot(offsets, np.array(list(chain(*table.labels)), dtype=np.int64), len(listing.class_names))
+    present = {split: table.splits == code for code, split in enumerate(splits.SPLITS) if (table.splits == code).any()}
+    columns = {rule: [listing.class_index[name] for name in names] for rule, names in listing.rules.items()}
+    return StoreInfo(
+        format_version=FORMAT_VERSION,
+        name=name,
+        data_set=request.facts.name,
+        source=listing.location,
+        image_size=(layout.height, layout.width),
+        channels=layout.channels,
+        dtype=layout.dtype,
+        class_names=listing.class_names,
+        multi_label=listing.multi_label,
+        rules=listing.rules,
+        splits={split: int(rows.sum()) for split, rows in present.items()},
+        class_counts={split: tuple(hot[rows].sum(axis=0).tolist()) for split, rows in present.items()},
+        rule_counts={
+            rule: {split: int(hot[rows][:, own].any(axis=1).sum()) for split, rows in present.items()}
+            for rule, own in columns.items()
+        },
+        options=described(request),
+        licence=request.facts.licence,
+        notes=(*listing.notes, *_unused(listing, hot)),
+        leaks=leaks,
+        corrupt=(),
+        made="",
+        fingerprint="",
+    )
+
+
+def _unused(listing: Source, hot: NDArray[np.bool_]) -> list[str]:
+    empty = [listing.class_names[column] for column in np.flatnonzero(hot.sum(axis=0) == 0)]
+    return [f"classes without an image: {', '.join(empty)}"] if empty else []
+
+
+def described(request: Request) -> dict[str, OptionValue]:
+    """Return what was chosen, as the store's info has it."""
+    columns = ", ".join(f"{name}={own}" for name, own in sorted(request.columns.items()))
+    chosen = {"table": request.table.name if request.table else "", "columns": columns}
+    return request.options.described(request.facts) | {name: value for name, value in chosen.items() if value}

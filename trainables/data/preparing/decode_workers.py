@@ -1,0 +1,278 @@
+"""Decoding many images at once: worker processes read, convert and write pixels straight into the store's file."""
+
+import hashlib
+import itertools
+import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.process
+import os
+import signal
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.preparing.leaks import perceptual_hashes
+from trainables.data.preparing.pixels import Conversion
+from trainables.data.sources.source import Entry, Picture
+from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
+from trainables.errors import BadInputError
+
+CHUNK_BYTES = 2 * 2**20
+"""Pixels that one worker decodes at a time; a few of these a worker are all that is in memory."""
+PIECE_BYTES = 2**18
+"""Pixels that are decoded before they are written: few enough to stay in a core's cache."""
+MOST_WORKERS = 16
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+CHECKSUM_BYTES = 16
+SALTS = (SUBSET_SALT, VALIDATION_SALT, LABEL_SALT)
+"""The stable hashes that trials cut by: kept with the rows, as half a million of them take seconds."""
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, and how much of it is done and in all (images, or bytes of an archive)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape and type of every stored image."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    """uint8 or uint16."""
+
+    @classmethod
+    def of(cls, image: NDArray[np.generic]) -> "Layout":
+        """Return the layout of one (H, W, C) image."""
+        height, width, channels = image.shape
+        return cls(height, width, channels, str(image.dtype))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one image."""
+        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width} pixels, {self.channels} channels, {self.dtype}"
+
+
+@dataclass
+class Rows:
+    """What is known of each image that was written, in the order of the file; and the images that couldn't be."""
+
+    names: list[str] = field(default_factory=list)
+    labels: list[tuple[str, ...]] = field(default_factory=list)
+    splits: list[str | None] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    """Number of the image in the file of pixels."""
+    checksums: list[bytes] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+    """Perceptual hashes (trainables/data/preparing/leaks.py)."""
+    fractions: dict[str, list[float]] = field(default_factory=lambda: {salt: [] for salt in SALTS})
+    """Stable hashes of the names, for each of SALTS."""
+    corrupt: list[str] = field(default_factory=list)
+    """Messages, where corrupt images are left out."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A chunk for a worker: entries whose pixels go into `path` from row `first` on."""
+
+    path: str
+    first: int
+    entries: list[Entry]
+    layout: Layout
+    conversion: Conversion
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a worker says of its chunk: for each written image entry number, labels, checksum and hash."""
+
+    kept: list[int]
+    labels: list[tuple[str, ...]]
+    checksums: list[bytes]
+    hashes: list[int]
+    fractions: dict[str, list[float]]
+    faults: list[str]
+
+
+def convert(
+    entries: Iterable[Entry],
+    path: Path,
+    layout: Layout,
+    conversion: Conversion,
+    *,
+    skip_corrupt: bool,
+    report: Callable[[int], None] | None = None,
+) -> Rows:
+    """Decode `entries` into the file `path` and return what is known of each row; `report` hears images done.
+
+    Raises BadInputError for the first image that can't be decoded or is of another layout; with `skip_corrupt` such
+    images are left out and listed.
+    """
+    path.touch()
+    rows = Rows()
+    done = 0
+    for task, result in _results(_tasks(entries, path, layout, conversion)):
+        if result.faults and not skip_corrupt:
+            raise BadInputError(result.faults[0])
+        _append(rows, task, result)
+        done += len(task.entries)
+        if report is not None:
+            report(done)
+    return rows
+
+
+def _tasks(entries: Iterable[Entry], path: Path, layout: Layout, conversion: Conversion) -> Iterator[_Task]:
+    size = max(1, CHUNK_BYTES // layout.row_bytes)
+    source = iter(entries)
+    first = 0
+    while chunk := list(itertools.islice(source, size)):
+        yield _Task(str(path), first, chunk, layout, conversion)
+        first += len(chunk)
+
+
+def _results(tasks: Iterator[_Task]) -> Iterator[tuple[_Task, _Done]]:
+    """Yield each task with its result, in order: one alone is done here, more in worker processes."""
+    start = list(itertools.islice(tasks, 2))
+    if len(start) < 2:
+        yield from ((task, _convert_chunk(task)) for task in start)
+        return
+    pending: deque[tuple[_Task, Future[_Done]]] = deque()
+    with _workers() as (pool, count):
+        for task in itertools.chain(start, tasks):
+            pending.append((task, pool.submit(_convert_chunk, task)))
+            if len(pending) > count + 2:
+                yield _first(pending)
+        while pending:
+            yield _first(pending)
+
+
+def _first(pending: deque[tuple[_Task, Future[_Done]]]) -> tuple[_Task, _Done]:
+    task, future = pending.popleft()
+    return task, future.result()
+
+
+def warm_up() -> None:
+    """Start the process that worker processes are forked from, which loads what they need while files are listed."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    before = os.environ.get(BLAS_THREADS)
+    os.environ[BLAS_THREADS] = "1"  # read when NumPy is loaded there: one process a core needs no threads of its own
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        os.environ.pop(BLAS_THREADS) if before is None else os.environ.update({BLAS_THREADS: before})
+
+
+@contextmanager
+def _workers() -> Iterator[tuple[ProcessPoolExecutor, int]]:
+    warm_up()
+    count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    try:
+        yield pool, count
+    except BrokenProcessPool as error:
+        raise BadInputError(
+            "preparing: a worker process ended at once; out of memory, or the program that calls prepare() lacks "
+            '`if __name__ == "__main__":`'
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and don't outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _convert_chunk(task: _Task) -> _Done:
+    """Decode a chunk piece by piece: a piece stays in the processor's cache until it is written."""
+    layout = task.layout
+    size = max(1, PIECE_BYTES // layout.row_bytes)
+    pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
+    done = _Done([], [], [], [], {}, [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
+        for start in range(0, len(task.entries), size):
+            first = task.first + len(done.kept)
+            count = _decode_piece(task, range(start, min(start + size, len(task.entries))), pixels, done)
+            piece = pixels[:count]
+            _write(task.path, first * layout.row_bytes, piece)
+            done.checksums.extend(hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] for image in piece)
+            done.hashes.extend(perceptual_hashes(piece).tolist() if count else ())
+    names = [task.entries[number].name for number in done.kept]
+    done.fractions.update({salt: stable_fraction(names, salt=salt).tolist() for salt in SALTS})
+    return done
+
+
+def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done: _Done) -> int:
+    """Decode some of a chunk's entries into `pixels`, note them in `done`, and return how many there are."""
+    count = 0
+    for number in numbers:
+        try:
+            picture = _converted(task.entries[number], task.conversion, task.layout)
+        except BadInputError as error:
+            done.faults.append(str(error))
+            continue
+        if picture.labels:
+            pixels[count] = picture.image
+            count += 1
+            done.kept.append(number)
+            done.labels.append(picture.labels)
+    return count
+
+
+def _converted(entry: Entry, conversion: Conversion, layout: Layout) -> Picture:
+    picture = entry.read()
+    image = conversion(picture.image)
+    # Assignment would broadcast a smaller image without a word.
+    if image.shape != (layout.height, layout.width, layout.channels) or image.dtype != layout.dtype:
+        raise BadInputError(
+            f"{entry.name}: expected {layout}, found {Layout.of(image)}; choose a size with --image-size, or remove it"
+        )
+    return Picture(image, picture.labels)
+
+
+def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
+    content = pixels.reshape(-1).view(np.uint8).data
+    file = os.open(path, os.O_WRONLY)
+    try:
+        while content:
+            written = os.pwrite(file, content, offset)
+            content, offset = content[written:], offset + written
+    finally:
+        os.close(file)
+
+
+def _append(rows: Rows, task: _Task, result: _Done) -> None:
+    own = [task.entries[number] for number in result.kept]
+    rows.names += [entry.name for entry in own]
+    rows.splits += [entry.split for entry in own]
+    rows.places += [entry.place for entry in own]
+    rows.labels += result.labels
+    rows.positions += range(task.first, task.first + len(own))
+    rows.checksums += result.checksums
+    rows.hashes += result.hashes
+    for salt in SALTS:
+        rows.fractions[salt] += result.fractions[salt]
+    rows.corrupt += result.faults

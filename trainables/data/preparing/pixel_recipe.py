@@ -1,0 +1,85 @@
+"""How a store's pixels were made of what satellites measure, kept with a model so that scenes are made alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.class_names import RGB_BANDS
+from trainables.data.dataset_facts import KNOWN
+from trainables.data.preparing.pixels import Conversion, range_tables, read_ranges, scaled_tables, thesis_tables
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from trainables.data.catalog import StoreInfo
+
+
+@dataclass(frozen=True)
+class PixelRecipe:
+    """What became of a scene's values on their way into a store."""
+
+    bands: tuple[str, ...] = ()
+    """Sentinel-2 bands in the order of the channels; empty where the images came with channels of their own."""
+    rule: str = ""
+    """One of PIXEL_RULES; empty where the images came as pixels (JPEG)."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    """With the rule `percentiles`: the values of each channel that became 0 and 255."""
+    metres: float | None = None
+    """Side of a stored pixel on the ground; None where it isn't known."""
+
+    @classmethod
+    def of(cls, info: "StoreInfo") -> "PixelRecipe":
+        """Return the recipe by which a store was made."""
+        facts, options = KNOWN.get(info.data_set), info.options
+        metres = None
+        if facts is not None and facts.pixel_metres is not None and facts.image_size is not None:
+            metres = facts.pixel_metres * facts.image_size / info.image_size[0]
+        return cls(
+            bands=tuple(band for band in str(options.get("bands", "")).split(", ") if band),
+            rule=str(options.get("pixels", "")).partition(":")[0],
+            ranges=read_ranges(str(options.get("percentiles", ""))),
+            metres=metres,
+        )
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> "PixelRecipe":
+        """Return the recipe of what `written` gave."""
+        ranges = tuple((int(low), int(high)) for low, high in fields["ranges"])
+        return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"])
+
+    def written(self) -> dict[str, Any]:
+        """Return the recipe as JSON has it."""
+        ranges = [list(one) for one in self.ranges]
+        return {"bands": list(self.bands), "pixels": self.rule, "ranges": ranges, "metres": self.metres}
+
+    def channel_bands(self, channels: int) -> tuple[str, ...]:
+        """Return the band of each channel: three without a record are red, green and blue; empty: nobody knows."""
+        return self.bands or (RGB_BANDS if channels == len(RGB_BANDS) else ())
+
+    def conversion(self, size: int, *, found: str, wanted: str, brightest: float | None = None) -> Conversion:
+        """Return what makes (size, size) pixels of type `wanted` out of windows of type `found`.
+
+        `brightest` is the value that becomes 255, instead of the recipe's rule. BadInputError where there is no rule
+        for what was found.
+        """
+        if found == wanted and brightest is None:
+            return Conversion(size)
+        if brightest is not None and wanted != "uint8":
+            raise BadInputError(f"--scale {brightest:g}: the model takes {wanted} as it is; leave it out")
+        if (found, wanted) != ("uint16", "uint8"):
+            raise BadInputError(f"values are {found}, and the model takes {wanted}: give the scene as {wanted}")
+        return Conversion(size, self._tables(brightest))
+
+    def _tables(self, brightest: float | None) -> NDArray[np.uint8]:
+        if brightest is not None:
+            return scaled_tables(brightest)
+        if self.rule == "thesis":
+            return thesis_tables()
+        if self.rule == "percentiles":
+            return range_tables(self.ranges)
+        raise BadInputError(
+            "values have 16 bits, the model takes 8 and its data set came with 8: say with --scale VALUE which value "
+            "becomes 255"
+        )

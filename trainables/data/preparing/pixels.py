@@ -1,0 +1,127 @@
+"""From decoded values to the pixels that a store keeps: size, and the rule that makes 8 bits of 16."""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.data.sources.source import Entry
+from trainables.data.stable_hash import PERCENTILE_SALT, stable_fraction
+from trainables.errors import BadInputError
+
+BRIGHTEST = 2000.0
+"""The reflectance (times 10,000) that becomes 255, as in TensorFlow Datasets' `bigearthnet/rgb`."""
+PERCENTILES = (2.0, 98.0)
+SAMPLE_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What is done to each decoded image: cropped and resized to `size` (None: left as it is), then looked up.
+
+    `tables` holds, for each channel or for all alike, the uint8 pixel of every value; None keeps the values.
+    """
+
+    size: int | None
+    tables: NDArray[np.uint8] | None = None
+
+    def __call__(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return (H, W, C) of (H', W', C)."""
+        if self.size is not None and image.shape[:2] != (self.size, self.size):
+            image = fit(image, self.size)
+        if self.tables is None:
+            return image
+        if len(self.tables) == 1:
+            return _looked_up(self.tables[0], image)
+        if len(self.tables) != image.shape[2]:
+            raise BadInputError(f"expected {len(self.tables)} channels, found {image.shape[2]}")
+        return np.stack([_looked_up(table, image[..., channel]) for channel, table in enumerate(self.tables)], axis=-1)
+
+
+def _looked_up(table: NDArray[np.uint8], values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Index without a check: 16-bit values are always within the table."""
+    return np.take(table, values, mode="clip")
+
+
+def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+    """Return the central square of (H, W, C), resized to (size, size, C): bicubic, with antialiasing when smaller."""
+    height, width, channels = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    if image.dtype == np.uint8 and channels == 3:
+        return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
+    bands = [
+        np.asarray(Image.fromarray(square[..., c].astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC))
+        for c in range(channels)
+    ]
+    limits = np.iinfo(image.dtype)  # type: ignore[type-var]
+    resized: NDArray[np.generic] = np.clip(np.rint(np.stack(bands, axis=-1)), limits.min, limits.max).astype(
+        image.dtype
+    )
+    return resized
+
+
+def thesis_tables() -> NDArray[np.uint8]:
+    """Return clip(value / 2000 * 255, 0, 255), truncated, (1, 65536): of every value, which is exact."""
+    return scaled_tables(BRIGHTEST)
+
+
+def scaled_tables(brightest: float) -> NDArray[np.uint8]:
+    """Return clip(value / brightest * 255, 0, 255), truncated, (1, 65536)."""
+    values = np.clip(np.arange(2**16) / brightest * 255.0, 0, 255).astype(np.uint8)
+    return values[None]
+
+
+def percentile_tables(entries: Iterable[Entry]) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
+    """Return for each channel the pixel of every value, and the values (low, high) that become 0 and 255.
+
+    Over the images of smallest stable hash, so that neither the order of files nor other images matter much.
+    """
+    chosen = heapq.nsmallest(
+        SAMPLE_IMAGES, entries, key=lambda entry: stable_fraction([entry.name], salt=PERCENTILE_SALT)[0]
+    )
+    counts: NDArray[np.int64] | None = None
+    for entry in chosen:
+        image = entry.read().image
+        channels = image.shape[2]
+        if counts is None:
+            counts = np.zeros((channels, 2**16), dtype=np.int64)
+        if len(counts) != channels:
+            raise BadInputError(f"{entry.name}: {channels} channels, others have {len(counts)}; make them agree")
+        for channel in range(channels):
+            counts[channel] += np.bincount(image[..., channel].ravel(), minlength=2**16)
+    if counts is None:
+        raise BadInputError("no image to take percentiles of")
+    ranges = tuple(_range(channel) for channel in counts)
+    return range_tables(ranges), ranges
+
+
+def range_tables(ranges: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
+    """Return for each channel the pixel of every value, (channels, 65536), of the values that become 0 and 255."""
+    return np.stack([_stretch(low, high) for low, high in ranges])
+
+
+def described_ranges(bands: Sequence[str], ranges: Sequence[tuple[int, int]]) -> str:
+    """Return ranges as a store's info has them."""
+    return ", ".join(f"{band}: {low} to {high}" for band, (low, high) in zip(bands, ranges, strict=True))
+
+
+def read_ranges(described: str) -> tuple[tuple[int, int], ...]:
+    """Return the ranges of what `described_ranges` gave, none of an empty text."""
+    pairs = (part.rpartition(": ")[2].split(" to ") for part in described.split(", ") if part)
+    return tuple((int(low), int(high)) for low, high in pairs)
+
+
+def _range(counts: NDArray[np.int64]) -> tuple[int, int]:
+    cumulated = np.cumsum(counts) / counts.sum() * 100.0
+    low, high = (int(np.searchsorted(cumulated, percentile)) for percentile in PERCENTILES)
+    return low, max(high, low + 1)
+
+
+def _stretch(low: int, high: int) -> NDArray[np.uint8]:
+    return np.clip(np.rint((np.arange(2**16) - low) / (high - low) * 255.0), 0, 255).astype(np.uint8)

@@ -1,0 +1,167 @@
+"""From a data set as published to a store, and the check that the store is still what was made."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trainables.data.catalog import (
+    INFO_FILE,
+    PIXELS_FILE,
+    ROWS_FILE,
+    StoreInfo,
+    prepared,
+    remove_command,
+    store_folder,
+)
+from trainables.data.dataset_facts import KNOWN, DataSetFacts
+from trainables.data.index_table import fingerprint, open_rows
+from trainables.data.preparing.atomic_folder import explained, locked, made_aside
+from trainables.data.preparing.build_store import described, make_store, map_pixels
+from trainables.data.preparing.decode_workers import CHECKSUM_BYTES, Layout, Progress, warm_up
+from trainables.data.preparing.published_files import fetch
+from trainables.data.sources.bigearthnet import read_bigearthnet_v1, read_bigearthnet_v2
+from trainables.data.sources.digits import read_digits
+from trainables.data.sources.eurosat import read_eurosat, read_eurosat_ms
+from trainables.data.sources.folder import read_folder
+from trainables.data.sources.options import choose
+from trainables.data.sources.parquet import read_parquet
+from trainables.data.sources.source import Request, Source
+from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
+from trainables.errors import BadInputError
+
+READERS: dict[str, Callable[[Request], Source]] = {
+    "digits": read_digits,
+    "tiny_imagenet": read_tiny_imagenet,
+    "bigearthnet_v1": read_bigearthnet_v1,
+    "bigearthnet_v2": read_bigearthnet_v2,
+    "eurosat": read_eurosat,
+    "eurosat_ms": read_eurosat_ms,
+    "folder": read_folder,
+    "parquet": read_parquet,
+}
+VERIFIED_ROWS = 256
+"""How many images are read at a time to be verified."""
+
+
+def prepare(
+    name: str,
+    *,
+    source: Path | None = None,
+    root: Path | None = None,
+    store_name: str | None = None,
+    lists: Path | None = None,
+    table: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    url: str | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+    **chosen: Any,
+) -> StoreInfo:
+    """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
+
+    `lists`, `table` and `columns` are those of `Request`, `url` is a mirror, `chosen` are fields of `Options`. A store
+    that exists with the same options is returned as it is; with others, or of another source, BadInputError says what
+    differs. BadInputError too for an unknown data set or option, a wrong layout, an image that can't be decoded, a full
+    disk, and with `strict` for images in two splits at once.
+    """
+    facts = _facts(name)
+    if table is not None and facts.name != "folder":
+        raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")
+    request = Request(facts, choose(facts, chosen), source, lists, table, columns or {})
+    folder = store_folder(store_name or name, root)
+    if (existing := _existing(folder, request)) is not None:
+        return existing  # without the lock, so that a read-only root serves what it has
+    if source is None and facts.archive is not None:
+        request = fetch(request, folder.parent, url, progress)
+    with locked(folder, "prepared"):
+        existing = _existing(folder, replace(request, source=source))  # another process may have made it meanwhile
+        if existing is not None:
+            return existing
+        if facts.layout is not None:
+            warm_up()
+        listing = _listed(request)
+        with made_aside(folder) as partial:
+            return make_store(partial, folder.name, request, listing, strict, progress)
+
+
+def remove(name: str, root: Path | None = None) -> int:
+    """Remove the store `name`, whatever its format; return its bytes. BadInputError when there is none."""
+    folder = store_folder(name, root)
+    if not (folder / INFO_FILE).is_file():
+        raise BadInputError(f"{folder}: no prepared data set to remove; see python -m sweep.data list")
+    with locked(folder, "prepared"), explained(folder.parent):
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        (folder / INFO_FILE).unlink()  # first, so that nobody reads what is going
+        shutil.rmtree(folder)
+    (folder.parent / f".{name}.lock").unlink(missing_ok=True)
+    return size
+
+
+def verify(name: str, root: Path | None = None, progress: Progress | None = None) -> StoreInfo:
+    """Read all of the store `name` and compare each row with its checksum and the whole with its fingerprint.
+
+    Raises BadInputError that names the first bad row, or the file.
+    """
+    info = prepared(name, root)
+    folder = store_folder(name, root)
+    remedy = f"remove it and prepare it again: {remove_command(name)}"
+    rows = open_rows(folder / ROWS_FILE)
+    pixels = map_pixels(folder / PIXELS_FILE, _layout_of(info))
+    positions = rows.column("position").to_numpy()
+    expected, names = rows.column("checksum"), rows.column("name")
+    if len(positions) and positions.max() >= len(pixels):
+        raise BadInputError(f"{folder / PIXELS_FILE}: too short for {len(positions)} rows; {remedy}")
+    for start in range(0, len(positions), VERIFIED_ROWS):
+        for number, image in enumerate(pixels[positions[start : start + VERIFIED_ROWS]], start):
+            if hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] != expected[number].as_py():
+                raise BadInputError(f"{folder}: row {number} ({names[number]}) differs from its checksum; {remedy}")
+        if progress is not None:
+            progress("verifying images", min(start + VERIFIED_ROWS, len(positions)), len(positions))
+    if fingerprint(info, rows) != info.fingerprint:
+        raise BadInputError(f"{folder}: differs from its fingerprint; {remedy}")
+    return info
+
+
+def _facts(name: str) -> DataSetFacts:
+    if name not in KNOWN:
+        raise BadInputError(f"unknown data set {name!r}; known: {', '.join(KNOWN)}")
+    return KNOWN[name]
+
+
+def _listed(request: Request) -> Source:
+    try:
+        return READERS[request.facts.name](request)
+    except OSError as error:
+        raise BadInputError(f"{error.filename or request.source}: can't be read ({error.strerror or error})") from error
+
+
+def _existing(folder: Path, request: Request) -> StoreInfo | None:
+    """Return the store in `folder`, None if there is none; BadInputError when it isn't what is asked for now."""
+    existing = StoreInfo.read_folder(folder)
+    if existing is None:
+        return None
+    have: dict[str, Any] = {"data set": existing.data_set, **existing.options}
+    have.pop("percentiles", None)  # found, not chosen
+    want: dict[str, Any] = {"data set": request.facts.name, **described(request)}
+    if request.source is not None and not _is_same_place(request.source, existing.source):
+        have["source"], want["source"] = existing.source, str(request.source)
+    differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
+    if differing:
+        changes = "; ".join(f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing)
+        raise BadInputError(
+            f"{existing.name} is prepared otherwise: {changes}; choose another name with --as NAME, or remove it: "
+            f"{remove_command(existing.name)}"
+        )
+    return existing
+
+
+def _is_same_place(source: Path, recorded: str) -> bool:
+    """Whether `recorded` is `source` itself or the sub-folder of it in which the images were found."""
+    return Path(recorded) == source.resolve() or Path(recorded).parent == source.resolve()
+
+
+def _layout_of(info: StoreInfo) -> Layout:
+    return Layout(*info.image_size, info.channels, info.dtype)

@@ -1,0 +1,47 @@
+"""What the authors publish, downloaded once into the root's .downloads and kept there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from trainables.data.dataset_facts import Published
+from trainables.data.preparing.decode_workers import Progress
+from trainables.data.preparing.download import Remote, download
+from trainables.data.sources.source import Request
+
+DOWNLOADS = ".downloads"
+
+
+def fetch(request: Request, root: Path, url: str | None, progress: Progress | None) -> Request:
+    """Download the archive, or what has come of it goes on, and the lists that the options need; return where they lie.
+
+    `url` is a mirror of the archive. Raises BadInputError that says what couldn't be had.
+    """
+    archive = request.facts.archive
+    assert archive is not None
+    folder = root / DOWNLOADS / request.facts.name
+    lists = [] if request.lists is not None else _needed_lists(request)
+    for published in lists:
+        _download(published, folder, progress)
+    source = _download(replace(archive, url=url or archive.url), folder, progress)
+    return replace(request, source=source, lists=request.lists or (folder if lists else None))
+
+
+def _needed_lists(request: Request) -> list[Published]:
+    if request.facts.name != "bigearthnet_v1":
+        return list(request.facts.lists)
+    wanted = ["/train.", "/val.", "/test."] if request.options.splits == "official" else []
+    wanted += [{"snow": "seasonal_snow", "cloud": "cloud_and_shadow"}[name] for name in request.options.exclude]
+    return [published for published in request.facts.lists if any(part in published.url for part in wanted)]
+
+
+def _download(published: Published, folder: Path, progress: Progress | None) -> Path:
+    remote = Remote(published.url, published.bytes, published.md5)
+    return download(remote, folder, progress=_told(published, progress))
+
+
+def _told(published: Published, progress: Progress | None) -> Callable[[int, int | None], None] | None:
+    if progress is None:
+        return None
+    task = f"downloading {published.url.rsplit('/', 1)[-1]}"
+    return lambda done, total: progress(task, done, total)

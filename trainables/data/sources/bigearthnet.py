@@ -1,0 +1,222 @@
+"""BigEarthNet-S2, v1.0 and v2.0 (reBEN), as published: a folder a patch with one TIFF a band, plain or in a tar.
+
+v1.0 has a JSON of labels in each patch; v2.0 has folders of tiles above the patches, and its labels in a table.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.class_names import LABELS_19, LABELS_43, PARTS_OF_19
+from trainables.data.dataset_facts import BIGEARTHNET_V1, FARMLAND_CLASSES
+from trainables.data.preparing.leaks import tile_position
+from trainables.data.sources.archive import is_tar, stream_tar
+from trainables.data.sources.bigearthnet_lists import PatchLists, v1_lists, v2_lists
+from trainables.data.sources.decode import decode_band, load
+from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source, some_names
+from trainables.errors import BadInputError
+
+SIDE = 120
+"""Pixels of a patch at 10 m; bands of 20 and 60 m have 60 and 20."""
+PROBED_FOLDERS = 20
+"""How many sub-folders are looked at to recognise the layout; the full set has 590,326."""
+V1_LABELS = "labels_metadata.json"
+KNOWN_43 = frozenset(LABELS_43)
+LABEL_OF_19 = {LABELS_43[part]: LABELS_19[index] for index, parts in enumerate(PARTS_OF_19) for part in parts}
+
+
+def read_bigearthnet_v1(request: Request) -> Source:
+    """List the patches of BigEarthNet-v1.0: of the tar.gz, of the folder, or of the folder that holds it."""
+    return _list(request, v1_lists(request), levels=1)
+
+
+def read_bigearthnet_v2(request: Request) -> Source:
+    """List the patches of BigEarthNet-S2 v2.0: of the tar.zst, of the folder, or of the folder that holds it."""
+    return _list(request, v2_lists(request), levels=2)
+
+
+def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
+    source = request.required_source()
+    seen: set[str] = set()
+    position = [0, 1]
+    notes: tuple[str, ...] = ()
+
+    @lru_cache(maxsize=1024)  # asked for each file of a patch
+    def wants(patch: str) -> bool:
+        if patch in lists.excluded:
+            return False
+        seen.add(patch)
+        return request.wants(patch) and (lists.splits is None or patch in lists.splits)
+
+    def hear(done: int, total: int) -> None:
+        position[:] = done, total
+
+    if source.is_file() and is_tar(source):
+        location, count = str(source.resolve()), None
+        entries = partial(_of_tar, request, lists, wants, hear)
+    else:
+        root = _find_root(request, levels)
+        patches = [patch for patch in _patch_folders(root, levels) if wants(patch.name)]
+        location, count = str(root.resolve()), len(patches)
+        notes = _absent(lists, seen)
+        entries = partial(_of_folder, request, lists, patches)
+    return Source(
+        location=location,
+        class_names=request.facts.label_sets[request.options.labels],
+        entries=entries,
+        count=count,
+        notes=(*_label_notes(request), *notes),
+        multi_label=request.options.labels != "farmland",
+        rules=request.facts.label_rules[request.options.labels],
+        total=lambda: len(seen),
+        classify=_classifier(request),
+        position=lambda: (position[0], position[1]),
+    )
+
+
+def _of_folder(request: Request, lists: PatchLists, patches: Sequence[Path]) -> Iterator[Entry]:
+    wanted = _wanted_files(request, lists)
+    for patch in patches:
+        yield _entry(request, lists, patch.name, {name: f"{patch}/{patch.name}_{name}" for name in wanted})
+
+
+def _of_tar(
+    request: Request, lists: PatchLists, wants: Callable[[str], bool], hear: Callable[[int, int], None]
+) -> Iterator[Entry]:
+    """Gather each patch's files as they come by; memory holds the patches that are still incomplete."""
+    source = request.required_source()
+    wanted = _wanted_files(request, lists)
+    begun: dict[str, dict[str, File]] = {}
+    for path, content in stream_tar(source, lambda path: _is_wanted(path, wanted, wants), progress=hear):
+        patch = path.split("/")[-2]
+        files = begun.setdefault(patch, {})
+        files[path.rsplit("/", 1)[-1].removeprefix(f"{patch}_")] = Blob(f"{source}: {path}", content)
+        if len(files) == len(wanted):
+            yield _entry(request, lists, patch, begun.pop(patch))
+    for patch, files in begun.items():
+        missing = some_names([name for name in wanted if name not in files])
+        yield Entry(patch, partial(_refuse, f"{source}: {patch}: {missing} missing; download the archive again"))
+
+
+def _is_wanted(path: str, wanted: Sequence[str], wants: Callable[[str], bool]) -> bool:
+    parts = path.split("/")
+    if len(parts) < 2 or not parts[-1].startswith(f"{parts[-2]}_"):
+        return False
+    return parts[-1].removeprefix(f"{parts[-2]}_") in wanted and wants(parts[-2])
+
+
+def _wanted_files(request: Request, lists: PatchLists) -> list[str]:
+    bands = [f"{band}.tif" for band in request.options.bands]
+    return bands if lists.labels is not None else [*bands, V1_LABELS]
+
+
+def _entry(request: Request, lists: PatchLists, patch: str, files: Mapping[str, File]) -> Entry:
+    labels: tuple[str, ...] | None = None
+    if lists.labels is not None:
+        labels = lists.labels.get(patch)
+        if labels is None:
+            return Entry(patch, partial(_refuse, f"{patch}: in none of v2's tables of patches; fetch them again"))
+    tile = tile_position(patch)
+    read = partial(read_patch, [files[f"{band}.tif"] for band in request.options.bands], files.get(V1_LABELS), labels)
+    return Entry(patch, read, lists.split(patch), tile[0] if tile else "")
+
+
+def read_patch(bands: Sequence[File], labels_file: File | None, labels: tuple[str, ...] | None) -> Picture:
+    """Read one patch: (120, 120, bands) uint16 and its labels, from its JSON unless they are given."""
+    values = [decode_band(band, largest=SIDE) for band in bands]
+    if labels is None:
+        assert labels_file is not None
+        labels = _labels(labels_file)
+    return Picture(np.stack([_enlarged(band) for band in values], axis=-1), labels)
+
+
+def _enlarged(band: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    times = SIDE // len(band)
+    return band if times == 1 else np.repeat(np.repeat(band, times, axis=0), times, axis=1)
+
+
+def _refuse(message: str) -> Picture:
+    raise BadInputError(message)
+
+
+def _labels(file: File) -> tuple[str, ...]:
+    try:
+        content = json.loads(load(file))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInputError(
+            f"{file}: expected JSON with the patch's labels ({error}); fetch the patch again"
+        ) from error
+    names = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(names, list) or not names:
+        raise BadInputError(f'{file}: expected a list "labels" with at least one; fetch the patch again')
+    unknown = [name for name in names if not isinstance(name, str) or name not in KNOWN_43]
+    if unknown:
+        raise BadInputError(f"{file}: {unknown[0]!r} is none of the 43 labels of BigEarthNet v1.0")
+    return tuple(names)
+
+
+def _classifier(request: Request) -> Callable[[Sequence[str]], Sequence[str]] | None:
+    """Return the map from a patch's own labels to those of the chosen set."""
+    own = next(iter(request.facts.label_sets))
+    if request.options.labels == own:
+        return None
+    if request.options.labels == "19":
+        return lambda labels: [LABEL_OF_19[label] for label in labels if label in LABEL_OF_19]
+    farmland = frozenset(request.facts.label_rules[own]["farmland"])
+    return lambda labels: [FARMLAND_CLASSES[bool(farmland.intersection(labels))]]
+
+
+def _label_notes(request: Request) -> list[str]:
+    if request.options.labels == "farmland":
+        return ["the labels from which farmland was derived are kept beside it (column original_labels)"]
+    if request.options.labels == "19" and request.facts is BIGEARTHNET_V1:
+        return ["patches that none of the 19 labels describes are left out"]
+    return []
+
+
+def _absent(lists: PatchLists, seen: set[str]) -> tuple[str, ...]:
+    listed = lists.splits if lists.splits is not None else lists.labels
+    missing = 0 if listed is None else len(listed.keys() - seen - lists.excluded)
+    return (f"{missing:,} patches of the lists aren't in the source",) if missing else ()
+
+
+# Folders
+
+
+def _find_root(request: Request, levels: int) -> Path:
+    """Return the source, or its one direct sub-folder, that holds patches."""
+    source, expected = request.required_source(), request.facts.layout
+    if not source.is_dir():
+        raise BadInputError(f"{source}: no such folder or tar; expected {expected}")
+    if _has_patches(source, levels):
+        return source
+    found = [folder for folder in _sub_folders(source) if _has_patches(folder, levels)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = some_names([folder.name for folder in found])
+        raise BadInputError(f"{source}: holds several ({names}); give one of them as the source")
+    raise BadInputError(f"{source}: expected {expected}; found {some_names([path.name for path in source.iterdir()])}")
+
+
+def _has_patches(folder: Path, levels: int) -> bool:
+    patches = islice(_patch_folders(folder, levels), PROBED_FOLDERS)
+    return any(next(patch.glob(f"{patch.name}_B*.tif"), None) is not None for patch in patches)
+
+
+def _patch_folders(root: Path, levels: int) -> Iterator[Path]:
+    if levels == 1:
+        yield from _sub_folders(root)
+    else:
+        for tile in _sub_folders(root):
+            yield from _sub_folders(tile)
+
+
+def _sub_folders(folder: Path) -> Iterator[Path]:
+    """Yield the direct sub-folders, hidden ones left out, sorted by name."""
+    return (path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_dir())

@@ -1,0 +1,132 @@
+"""BigEarthNet's lists: official splits, patches with snow or clouds, and v2's labels."""
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainables.data.class_names import LABELS_19
+from trainables.data.sources.source import Request
+from trainables.data.splits import named_split
+from trainables.errors import BadInputError
+
+OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".bz2": bz2.open}
+V1_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+V1_EXCLUSIONS = {"snow": "patches_with_seasonal_snow", "cloud": "patches_with_cloud_and_shadow"}
+V2_TABLE = "metadata.parquet"
+V2_HIDDEN_TABLE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+V2_FLAGS = {"snow": "contains_seasonal_snow", "cloud": "contains_cloud_or_shadow"}
+
+
+@dataclass(frozen=True)
+class PatchLists:
+    """What the lists say; None where they aren't needed or say nothing."""
+
+    splits: dict[str, str] | None = None
+    """The official split of each patch that has one."""
+    excluded: frozenset[str] = frozenset()
+    labels: dict[str, tuple[str, ...]] | None = None
+
+    def split(self, patch: str) -> str | None:
+        """Return the official split, None where there is none."""
+        return None if self.splits is None else self.splits.get(patch)
+
+
+def v1_lists(request: Request) -> PatchLists:
+    """Read the lists of BigEarthNet v1.0 that the options need; BadInputError says which file is missing."""
+    splits = None
+    if request.options.splits == "official":
+        splits = {
+            patch: split for stem, split in V1_SPLITS.items() for patch in _names(_required(request, f"{stem}.csv"))
+        }
+    excluded: set[str] = set()
+    for exclusion in request.options.exclude:
+        excluded |= set(_names(_required(request, f"{V1_EXCLUSIONS[exclusion]}.csv")))
+    return PatchLists(splits, frozenset(excluded))
+
+
+def v2_lists(request: Request) -> PatchLists:
+    """Read v2's metadata: labels of all patches, and the official splits of those without snow, cloud and shadow."""
+    splits: dict[str, str] = {}
+    labels: dict[str, tuple[str, ...]] = {}
+    excluded: set[str] = set()
+    path = _required(request, V2_TABLE)
+    for row in _rows(path):
+        labels[row["patch_id"]] = _checked_labels(path, row)
+        splits[row["patch_id"]] = _checked_split(path, row)
+    hidden = _found(request, V2_HIDDEN_TABLE)
+    if hidden is None and request.options.splits != "official":
+        raise _missing(request, V2_HIDDEN_TABLE)
+    for row in _rows(hidden) if hidden else ():
+        labels[row["patch_id"]] = _checked_labels(path, row)
+        if any(row[V2_FLAGS[exclusion]] for exclusion in request.options.exclude):
+            excluded.add(row["patch_id"])
+    return PatchLists(splits if request.options.splits == "official" else None, frozenset(excluded), labels)
+
+
+def _checked_labels(path: Path, row: dict[str, Any]) -> tuple[str, ...]:
+    labels = row["labels"]
+    unknown = [label for label in labels if label not in LABELS_19] if isinstance(labels, list) else [labels]
+    if unknown or not labels:
+        raise BadInputError(f"{path}: {row['patch_id']}: label {unknown or labels!r} is none of the 19; fetch it again")
+    return tuple(str(label) for label in labels)
+
+
+def _checked_split(path: Path, row: dict[str, Any]) -> str:
+    split = named_split(str(row["split"]))
+    if split is None:
+        raise BadInputError(f"{path}: {row['patch_id']}: split {row['split']!r} is none of train, validation, test")
+    return split
+
+
+def _required(request: Request, name: str) -> Path:
+    path = _found(request, name)
+    if path is None:
+        raise _missing(request, name)
+    return path
+
+
+def _missing(request: Request, name: str) -> BadInputError:
+    urls = [published.url for published in request.facts.lists if name in published.url]
+    origin = f" (published at {urls[0]})" if urls else ""
+    return BadInputError(f"{name}: not found beside {request.source}; give its folder with --lists FOLDER{origin}")
+
+
+def _found(request: Request, name: str) -> Path | None:
+    source = request.required_source()
+    places = [request.lists] if request.lists else [source, source.parent]
+    for place in places:
+        for folder in (place, place / "splits"):
+            for suffix in OPENERS:
+                if (folder / (name + suffix)).is_file():
+                    return folder / (name + suffix)
+    return None
+
+
+def _names(path: Path) -> Iterable[str]:
+    """Return the first column of a list of patches, packed or not."""
+    opener = OPENERS[path.suffix if path.suffix in OPENERS else ""]
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            names = [line.split(",")[0].strip() for line in file]
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        raise BadInputError(f"{path}: can't be read ({error}); fetch it again") from error
+    return [name for name in names if name]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    columns = ["patch_id", "labels", "split", *V2_FLAGS.values()]
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInputError(f"{path}: not v2's table of patches ({reason}); fetch it again") from error
+    if rows and set(rows[0]) != set(columns):
+        raise BadInputError(f"{path}: expected the columns {', '.join(columns)}; fetch it again")
+    return rows

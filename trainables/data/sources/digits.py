@@ -1,0 +1,31 @@
+"""The embedded data set: 1,797 real scans of handwritten digits, 8 x 8, that scikit-learn ships."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from trainables.data.dataset_facts import DIGITS
+from trainables.data.sources.source import Entry, Picture, Request, Source
+from trainables.errors import BadInputError
+
+WHITE = 16
+"""The largest value of a scan; 0 is the smallest."""
+
+
+def read_digits(request: Request) -> Source:
+    """List the scans of scikit-learn's `load_digits` as greyscale in three equal channels; there is no source."""
+    if request.source is not None:
+        raise BadInputError(f"--source {request.source}: digits come with scikit-learn; leave --source out")
+    from sklearn.datasets import load_digits
+
+    scans = load_digits()
+    grey = np.rint(scans.images * 255 / WHITE).astype(np.uint8)
+    images = np.repeat(grey[..., None], 3, axis=-1)
+    wanted = [number for number in range(len(images)) if request.wants(f"digit_{number}")]
+
+    def entries() -> Iterator[Entry]:
+        for number in wanted:
+            yield Entry(f"digit_{number}", partial(Picture, images[number], (str(scans.target[number]),)))
+
+    return Source(DIGITS.source, DIGITS.class_names, entries, len(wanted), rules=DIGITS.rules)

@@ -1,0 +1,71 @@
+"""EuroSAT in its published layouts: one folder a class of 64 x 64 JPEGs (RGB) or of 13-band GeoTIFFs (MS)."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from trainables.data.class_names import EUROSAT_CLASSES
+from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
+from trainables.data.sources.archive import FileTree, open_tree
+from trainables.data.sources.decode import decode_any, decode_rgb
+from trainables.data.sources.layout import file_of, find_root, located
+from trainables.data.sources.source import Entry, File, Picture, Request, Source
+from trainables.errors import BadInputError
+
+
+def read_eurosat(request: Request) -> Source:
+    """List the JPEGs of the ten class folders: of the zip, of a folder, or of the folder that holds them."""
+    return _list(request, EUROSAT, (".jpg", ".jpeg"), _read_rgb)
+
+
+def read_eurosat_ms(request: Request) -> Source:
+    """List the 13-band GeoTIFFs likewise; of each the chosen bands are kept."""
+    return _list(request, EUROSAT_MS, (".tif", ".tiff"), partial(_read_bands, request.options.bands))
+
+
+def _list(
+    request: Request, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], Picture]
+) -> Source:
+    tree = open_tree(request.required_source())
+    paths = tree.names()
+    root = find_root(tree, paths, _has_classes, str(facts.layout))
+    images = [path for path in paths if path.startswith(root) and path.lower().endswith(suffixes)]
+    by_class = {path: path.removeprefix(root).split("/")[0] for path in images}
+    _check_classes(tree, root, set(by_class.values()), suffixes)
+    wanted = [
+        path for path, label in by_class.items() if label in EUROSAT_CLASSES and request.wants(path.rsplit("/", 1)[-1])
+    ]
+
+    def entries() -> Iterator[Entry]:
+        for path in wanted:
+            yield Entry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
+
+    return Source(located(tree, root), EUROSAT_CLASSES, entries, len(wanted), rules=facts.rules)
+
+
+def _has_classes(paths: set[str]) -> bool:
+    """Most of them are enough to know the layout by; which one is missing is said then."""
+    found = set(EUROSAT_CLASSES) & {path.split("/", 1)[0] for path in paths if "/" in path}
+    return len(found) > len(EUROSAT_CLASSES) // 2
+
+
+def _check_classes(tree: FileTree, root: str, found: set[str], suffixes: tuple[str, ...]) -> None:
+    for name in EUROSAT_CLASSES:
+        if name not in found:
+            raise BadInputError(
+                f"{tree.location}: {root}{name}: expected images of this class ({', '.join(suffixes)}), found none; "
+                "fetch the archive again"
+            )
+
+
+def _read_rgb(file: File, label: str) -> Picture:
+    return Picture(decode_rgb(file, EUROSAT.image_size), (label,))
+
+
+def _read_bands(bands: tuple[str, ...], file: File, label: str) -> Picture:
+    image = decode_any(file)
+    known, size = EUROSAT_MS.bands, EUROSAT_MS.image_size
+    if image.shape != (size, size, len(known)):
+        raise BadInputError(
+            f"{file}: expected {size} x {size} pixels of {len(known)} bands, found {image.shape}; fetch it again"
+        )
+    return Picture(image[..., [known.index(band) for band in bands]], (label,))

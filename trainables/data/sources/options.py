@@ -1,0 +1,115 @@
+"""What a person may choose when a store is made, checked against what the data set offers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.data.dataset_facts import DataSetFacts
+from trainables.errors import BadInputError
+
+PIXEL_RULES = {
+    "thesis": "clip(value / 2000 * 255, 0, 255), truncated",
+    "percentiles": "each band's 2nd to 98th percentile, over at most 1,000 images by stable hash, to 0 ... 255",
+    "none": "as they are",
+}
+SPLIT_RULES = {
+    "thesis": "as in the thesis",
+    "published": "as published",
+    "official": "the official lists",
+    "own": "as the source says, else a stable hash of the name",
+    "exact": "by class, exactly a fifth test, by rank of the stable hash of the name",
+    "random": "by class, stable hash of the name",
+    "place": "by place, stable hash of its name",
+}
+SMALLEST_SIZE = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides what a store holds, apart from its source. All of it is part of the fingerprint."""
+
+    fraction: float
+    """Share of the images to keep, those of the smallest stable hash."""
+    bands: tuple[str, ...]
+    """Empty where the images come with their channels."""
+    pixels: str
+    image_size: int | None
+    """Side in pixels; None: the source's own."""
+    labels: str
+    """Which set of class names; empty where the source brings them."""
+    splits: str
+    exclude: tuple[str, ...]
+    skip_corrupt: bool
+    separator: str | None
+    """Between several labels of one image in a table; None: one label an image."""
+
+    def described(self, facts: DataSetFacts) -> dict[str, str | int | float]:
+        """Return the options as a store's info has them: what was chosen, and how the rest is done."""
+        pixels = "" if not facts.pixels else f"{self.pixels}: {PIXEL_RULES[self.pixels]}"
+        shares = "" if facts.test_share is None else f", {facts.test_share:.0%} test"
+        described = {
+            "fraction": self.fraction,
+            "bands": ", ".join(self.bands),
+            "pixels": pixels,
+            "image size": self.image_size,
+            "labels": self.labels,
+            "splits": f"{self.splits}: {SPLIT_RULES[self.splits]}" + (shares if self.splits != "official" else ""),
+            "without": ", ".join(self.exclude),
+            "corrupt images": "left out" if self.skip_corrupt else "",
+            "label separator": self.separator,
+            **facts.recipe,
+        }
+        return {name: value for name, value in described.items() if value not in ("", None)}
+
+
+def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
+    """Return the options with the data set's defaults for what isn't chosen (None).
+
+    Raises BadInputError that lists every option that the data set doesn't have, or a value that it doesn't offer.
+    """
+    given = {name: value for name, value in chosen.items() if value is not None}
+    faults = list(_faults(facts, given))
+    if faults:
+        raise BadInputError("\n".join(faults))
+    bands = tuple(given.get("bands") or facts.default_bands)
+    return Options(
+        fraction=float(given.get("fraction", 1.0)),
+        bands=facts.bands if bands == ("all",) else bands,
+        pixels=given.get("pixels") or (facts.pixels[0] if facts.pixels else "none"),
+        image_size=given.get("image_size") or facts.image_size,
+        labels=given.get("labels") or next(iter(facts.label_sets), ""),
+        splits=given.get("splits") or facts.splits[0],
+        exclude=tuple(name for name in facts.exclusions if name in given.get("exclude", ())),
+        skip_corrupt=bool(given.get("skip_corrupt", False)),
+        separator=given.get("separator"),
+    )
+
+
+def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    unknown = [name for name in given if name not in Options.__dataclass_fields__]
+    fraction = given.get("fraction", 1.0)
+    faults = [] if 0.0 < fraction <= 1.0 else [f"fraction must be > 0 and <= 1, got {fraction}"]
+    faults += [f"{name}: no such option; known: {', '.join(Options.__dataclass_fields__)}" for name in unknown]
+    if fraction != 1.0 and given.get("splits", facts.splits[0]) == "thesis" and facts.thesis_share is not None:
+        faults.append(f"--fraction {fraction}: the thesis' splits take a quarter by themselves; add --splits random")
+    if given.get("image_size", SMALLEST_SIZE) < SMALLEST_SIZE:
+        faults.append(f"--image-size must be >= {SMALLEST_SIZE} pixels, got {given['image_size']}")
+    offered: dict[str, tuple[str, ...]] = {
+        "bands": (*facts.bands, *(["all"] if facts.bands else [])),
+        "pixels": facts.pixels,
+        "labels": tuple(facts.label_sets) if len(facts.label_sets) > 1 else (),
+        "splits": facts.splits if len(facts.splits) > 1 else (),
+        "exclude": facts.exclusions,
+    }
+    for name, values in offered.items():
+        value = given.get(name, ())
+        for one in (value,) if isinstance(value, str) else value:
+            if one not in values:
+                known = f"choose from {', '.join(values)}" if values else f"{facts.name} offers no choice; leave it out"
+                faults.append(f"--{name} {one}: {known}")
+    if "separator" in given and facts.name != "folder":
+        faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
+    bands = tuple(given.get("bands", ()))
+    if len(set(bands)) < len(bands) or ("all" in bands and len(bands) > 1):
+        faults.append(f"--bands {','.join(bands)}: name each band once, or all alone")
+    return faults

@@ -1,0 +1,123 @@
+"""What a source of images hands to `prepare`: entries to be read one by one, from a folder or out of an archive."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.dataset_facts import DataSetFacts
+from trainables.data.sources.options import Options
+from trainables.data.splits import is_thesis_candidate
+from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
+from trainables.errors import BadInputError
+
+SHOWN_NAMES = 6
+"""How many names of a folder's content an error message shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file of an archive: where it came from, for messages, and its content."""
+
+    label: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.label
+
+
+File = str | Blob
+"""A path on disk, or a file out of an archive; text, since half a million Path objects take seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded image, (H, W, C) uint8 or uint16, and the names of its labels, in any order.
+
+    No labels: the image isn't kept (the 57 patches of BigEarthNet that none of the 19 labels describes).
+    """
+
+    image: NDArray[np.generic]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image that is still to be decoded: its name and the function that reads it.
+
+    `read` runs in another process, so it can be pickled; it raises BadInputError for what it can't decode. `split` is
+    the one that the source gives, None where it gives none; `place` is what grouped splits keep together.
+    """
+
+    name: str
+    read: Callable[[], Picture]
+    split: str | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """All images of a data set as found: where, in which classes, and what a person should know about them."""
+
+    location: str
+    class_names: tuple[str, ...]
+    entries: Callable[[], Iterator[Entry]]
+    """Goes over the wanted images from the start, each time it is called; an archive is read as it goes."""
+    count: int | None
+    """How many entries there are, None where only reading the archive tells."""
+    notes: tuple[str, ...] = ()
+    multi_label: bool = False
+    rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    total: Callable[[], int] | None = None
+    """How many images the source has, wanted or not, known once `entries` has been gone over."""
+    classify: Callable[[Sequence[str]], Sequence[str]] | None = None
+    """From the labels that the source has to those of `class_names`; None where they are the same."""
+    position: Callable[[], tuple[int, int]] | None = None
+    """Bytes of the archive read so far and in all, for progress where the count isn't known."""
+
+    @cached_property
+    def class_index(self) -> dict[str, int]:
+        """The index of each class name."""
+        return {name: index for index, name in enumerate(self.class_names)}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks to be prepared."""
+
+    facts: DataSetFacts
+    options: Options
+    source: Path | None = None
+    lists: Path | None = None
+    """Folder with official splits and lists of patches, where they don't lie beside the source."""
+    table: Path | None = None
+    """CSV or Parquet file that names images and labels."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The table's own names for path, image, label, split and place, where they differ."""
+
+    def column(self, name: str) -> str:
+        """Return the table's own name of a column."""
+        return self.columns.get(name, name)
+
+    def wants(self, name: str) -> bool:
+        """Whether an image is in the subset that is asked for: told from its name alone."""
+        if self.options.splits == "thesis" and self.facts.thesis_share is not None:
+            return is_thesis_candidate(name)
+        return self.options.fraction == 1.0 or bool(
+            stable_fraction([name], salt=SUBSET_SALT)[0] < self.options.fraction
+        )
+
+    def required_source(self) -> Path:
+        """Return the source; BadInputError says what it has to be."""
+        if self.source is None:
+            raise BadInputError(f"{self.facts.name} needs --source PATH: {self.facts.layout}")
+        return self.source
+
+
+def some_names(names: Sequence[str]) -> str:
+    """Return the first few names for a message, "nothing" for none."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return (", ".join(sorted(names)[:SHOWN_NAMES]) or "nothing") + more

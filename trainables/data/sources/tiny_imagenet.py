@@ -1,0 +1,117 @@
+"""Tiny ImageNet in its published layout: train/ and the labelled val/, which is the test split as in the thesis."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from trainables.data.dataset_facts import TINY_IMAGENET
+from trainables.data.sources.archive import FileTree, open_tree
+from trainables.data.sources.decode import decode_rgb
+from trainables.data.sources.layout import file_of, find_root, located
+from trainables.data.sources.source import Entry, File, Picture, Request, Source
+from trainables.errors import BadInputError
+
+VAL_ANNOTATIONS = "val/val_annotations.txt"
+WORDS = "words.txt"
+
+
+@dataclass(frozen=True)
+class _Image:
+    path: str
+    label: str
+    split: str
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+
+def read_tiny_imagenet(request: Request) -> Source:
+    """List the images of tiny-imagenet-200 (folder, the folder that holds it, or the zip).
+
+    Classes are the folders of train/ in the order of their WordNet ids; labels are indices into that order.
+    """
+    tree = open_tree(request.required_source())
+    paths = tree.names()
+    root = find_root(tree, paths, _is_root, str(TINY_IMAGENET.layout))
+    own = [path.removeprefix(root) for path in paths if path.startswith(root)]
+    wnids = sorted({path.split("/")[1] for path in own if path.startswith("train/") and path.count("/") > 1})
+    if not wnids:
+        raise BadInputError(f"{tree.location}: {root}train: expected a folder for each class, found none")
+    names = _class_names(tree, root, wnids)
+    images = [*_train(tree, root, own, wnids), *_validation(tree, root, own, wnids)]
+    images = [image for image in images if request.wants(image.name)]
+
+    def entries() -> Iterator[Entry]:
+        for image in images:
+            read = partial(_read, file_of(tree, root + image.path), names[image.label])
+            yield Entry(image.name, read, image.split)
+
+    return Source(located(tree, root), tuple(names.values()), entries, len(images), _notes(own))
+
+
+def _is_root(paths: set[str]) -> bool:
+    return VAL_ANNOTATIONS in paths and WORDS in paths and any(path.startswith("train/") for path in paths)
+
+
+def _notes(paths: list[str]) -> tuple[str, ...]:
+    notes = ["val/ is the test split, as in the thesis; the published test/ has no labels and is not used"]
+    unlabelled = sum(path.startswith("test/") for path in paths)
+    if unlabelled:
+        notes.append(f"test/ found and ignored ({unlabelled:,} images)")
+    return tuple(notes)
+
+
+def _train(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -> list[_Image]:
+    images = []
+    for path in paths:
+        parts = path.split("/")
+        if len(parts) == 4 and parts[0] == "train" and parts[2] == "images" and path.endswith(".JPEG"):
+            images.append(_Image(path, parts[1], "train"))
+    found = {image.label for image in images}
+    for wnid in wnids:
+        if wnid not in found:
+            raise BadInputError(
+                f"{tree.location}: {root}train/{wnid}/images: expected *.JPEG of this class, found none"
+            )
+    return images
+
+
+def _validation(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -> list[_Image]:
+    known, images = set(wnids), []
+    for number, line in enumerate(_lines(tree, root + VAL_ANNOTATIONS), start=1):
+        name, _, rest = line.partition("\t")
+        wnid = rest.partition("\t")[0]
+        if wnid not in known:
+            raise BadInputError(
+                f"{tree.location}: {VAL_ANNOTATIONS}:{number}: class {wnid!r} has no folder in {root}train"
+            )
+        images.append(_Image(f"val/images/{name}", wnid, "test"))
+    unlabelled = {path for path in paths if path.startswith("val/images/")} - {image.path for image in images}
+    if unlabelled:
+        raise BadInputError(
+            f"{tree.location}: {root}{min(unlabelled)}: has no line in {VAL_ANNOTATIONS}; restore the original file"
+        )
+    return images
+
+
+def _class_names(tree: FileTree, root: str, wnids: list[str]) -> dict[str, str]:
+    """Return the first human name of each class; the WordNet id goes with it where two classes share one."""
+    lines = (line.partition("\t") for line in _lines(tree, root + WORDS))
+    human = {wnid: names.split(",")[0].strip() for wnid, _, names in lines}
+    names = {wnid: human.get(wnid) or wnid for wnid in wnids}
+    uses = Counter(names.values())
+    return {wnid: name if uses[name] == 1 else f"{name} ({wnid})" for wnid, name in names.items()}
+
+
+def _lines(tree: FileTree, path: str) -> list[str]:
+    try:
+        text: str = tree.read(path).decode("utf-8")
+        return text.splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{tree.location}: {path}: not a text file ({error}); restore the original file") from error
+
+
+def _read(file: File, label: str) -> Picture:
+    return Picture(decode_rgb(file, TINY_IMAGENET.image_size), (label,))

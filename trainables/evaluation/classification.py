@@ -1,0 +1,155 @@
+"""Evaluation on a held-out split: features once, then metrics as sums and counts over ranks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables import metric_names as names
+from trainables.augment.views import evaluation_view
+from trainables.data.trial_data import Split
+from trainables.distributed import gather_rows, rank, sum_over_ranks, to_device, world_size
+from trainables.evaluation.curves import Scores, Truth, average_precision, roc_area
+from trainables.heartbeat import beat
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Share:
+    """This rank's part of a split: rows rank, rank + world, ... so that every image is counted exactly once."""
+
+    features: Tensor
+    """(n, F)."""
+    targets: Tensor
+    """(n,) int64 classes, or (n, K) bool labels."""
+    total: int
+    """Images of the split over all ranks."""
+    weights: Tensor | None = None
+    """(n,) or (n, K): how much each counts in a fit; None: all alike."""
+
+
+@torch.no_grad()
+def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> Share:
+    """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
+    was_training = encoder.training
+    encoder.eval()
+    mine = slice(rank(), None, world_size())
+    numbers = np.arange(len(split))[mine]
+    # A rank without any image still takes part in the sums.
+    nothing = no_features(encoder, split, image_size, device)
+    features = nothing.new_empty(len(numbers), nothing.shape[1])
+    for start in range(0, len(numbers), EVALUATION_BATCH):
+        beat()
+        images = to_device(split.pixels(numbers[start : start + EVALUATION_BATCH]), device)
+        features[start : start + EVALUATION_BATCH] = encoder(evaluation_view(images, image_size=image_size))
+    encoder.train(was_training)
+    return Share(features, split.targets[mine].to(device), len(split))
+
+
+def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch.device) -> Tensor:
+    """Return (0, F): the width is that of a black image's features."""
+    return encoder(torch.zeros(1, split.store.info.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
+
+
+def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:
+    """Return the metrics of this rank's (n, K) logits, over all ranks; NaN where a metric is undefined.
+
+    Always top-1 and loss; top-5 for more than five classes; with a positive rule (K,) sensitivity, specificity,
+    accuracy, balanced accuracy, and the areas under the ROC and precision-recall curves of the positives' summed
+    probability.
+    """
+    classes = logits.shape[1]
+    # Loss and top-5 ride behind the confusion matrix, so that one sum over ranks carries everything.
+    cells = share.targets * classes + logits.argmax(1)
+    sums = torch.zeros(classes * classes + 2, dtype=torch.float64, device=logits.device)
+    sums[:-2] = torch.bincount(cells, minlength=classes * classes)
+    sums[-2] = functional.cross_entropy(logits, share.targets, reduction="sum")
+    if classes > 5:
+        sums[-1] = (_rank_of_target(logits, share.targets) < 5).sum()
+    sums = sum_over_ranks(sums).cpu()
+    confusion = sums[:-2].view(classes, classes)
+    metrics = {
+        names.LOSS: _ratio(sums[-2], share.total),
+        names.TOP1: _ratio(confusion.diagonal().sum(), share.total),
+    }
+    if classes > 5:
+        metrics[names.TOP5] = _ratio(sums[-1], share.total)
+    if positive is not None:
+        metrics |= binary_metrics(_fold(confusion, positive))
+        metrics |= curve_areas(*positive_scores(logits, share, positive))
+    return metrics
+
+
+def decision_metrics(predicted: Tensor, share: Share, classes: int, positive: Tensor | None) -> dict[str, float]:
+    """Return top-1 of this rank's decisions (n,), over all ranks; with a positive rule (K,) as `binary_metrics` too."""
+    cells = torch.bincount(share.targets * classes + predicted, minlength=classes * classes).double()
+    confusion = sum_over_ranks(cells).cpu().view(classes, classes)
+    top1 = {names.TOP1: _ratio(confusion.diagonal().sum(), share.total)}
+    return top1 if positive is None else top1 | binary_metrics(_fold(confusion, positive))
+
+
+def gathered_logits(logits: Tensor, share: Share) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return all ranks' logits (total, K) and classes (total,)."""
+    both = gather_rows(torch.cat([logits.double(), share.targets[:, None].double()], dim=1), share.total).cpu().numpy()
+    return both[:, :-1], both[:, -1].astype(np.int64)
+
+
+def _rank_of_target(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return how many classes come before the target's (n,): those of a larger logit, or of an equal one and earlier.
+
+    topk leaves the order of ties open; this one agrees with argmax.
+    """
+    own = logits.gather(1, targets[:, None])
+    earlier = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
+    return ((logits > own) | ((logits == own) & earlier)).sum(1)
+
+
+def _fold(confusion: Tensor, positive: Tensor) -> Tensor:
+    """Fold a (K, K) confusion matrix (truth by prediction) to (2, 2): negative, positive."""
+    sides = torch.stack([~positive, positive]).to(confusion.dtype)
+    return sides @ confusion @ sides.T
+
+
+def binary_metrics(confusion: Tensor) -> dict[str, float]:
+    """Return sensitivity, specificity and accuracies of a (2, 2) matrix of counts, truth by prediction."""
+    (true_negative, false_positive), (false_negative, true_positive) = confusion.tolist()
+    sensitivity = _ratio(true_positive, true_positive + false_negative)
+    specificity = _ratio(true_negative, true_negative + false_positive)
+    return {
+        names.SENSITIVITY: sensitivity,
+        names.SPECIFICITY: specificity,
+        names.ACCURACY: _ratio(true_positive + true_negative, float(confusion.sum())),
+        names.BALANCED_ACCURACY: (sensitivity + specificity) / 2,
+    }
+
+
+def positive_scores(logits: Tensor, share: Share, positive: Tensor) -> tuple[Scores, Truth]:
+    """Return the positives' probability and the truth of all ranks' images, (total,) each.
+
+    Of classes the positives' summed probability; of several labels the largest of a positive label, as an image is
+    positive where it carries any.
+    """
+    positive = positive.to(logits.device)
+    if share.targets.dim() == 2:
+        scores = logits.double().sigmoid()[:, positive].amax(1)
+        truth = share.targets[:, positive].any(1)
+    else:
+        scores = logits.double().softmax(1)[:, positive].sum(1)
+        truth = positive[share.targets]
+    both = gather_rows(torch.stack([scores, truth.double()], dim=1), share.total).cpu().numpy()
+    return both[:, 0], both[:, 1] > 0.5
+
+
+def curve_areas(scores: Scores, truth: Truth) -> dict[str, float]:
+    """Return the areas under the ROC and precision-recall curves; NaN where all images are of one side."""
+    if truth.all() or not truth.any():
+        return {names.ROC_AUC: np.nan, names.PR_AUC: np.nan}
+    return {names.ROC_AUC: roc_area(scores, truth), names.PR_AUC: average_precision(scores, truth)}
+
+
+def _ratio(part: Tensor | float, whole: float) -> float:
+    return float(part) / whole if whole else float("nan")

@@ -1,0 +1,59 @@
+"""Metrics of several labels an image, from scores and truths of all images; pure."""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.evaluation.curves import average_precision, cumulative
+
+Scores = NDArray[np.float64]
+"""(n, K) probabilities."""
+Truth = NDArray[np.bool_]
+"""(n, K)."""
+HALF = 0.5
+
+
+def average_precisions(scores: Scores, truth: Truth) -> NDArray[np.float64]:
+    """Return each label's average precision (K,); NaN for a label that no image carries."""
+    return np.array([average_precision(scores[:, label], truth[:, label]) for label in range(truth.shape[1])])
+
+
+def micro_average_precision(scores: Scores, truth: Truth) -> float:
+    """Return the average precision over all pairs of image and label; NaN without a positive."""
+    return average_precision(scores.ravel(), truth.ravel())
+
+
+def best_thresholds(scores: Scores, truth: Truth) -> NDArray[np.float64]:
+    """Return each label's threshold of best F1 (K,), the highest among equals; 0.5 for a label without a positive."""
+    return np.array([_best_threshold(scores[:, label], truth[:, label]) for label in range(truth.shape[1])])
+
+
+def f1_scores(scores: Scores, truth: Truth, thresholds: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return each label's F1 (K,), NaN for a label that no image carries, and the micro F1 over all decisions.
+
+    A label is called where its score is at least its threshold.
+    """
+    called = scores >= thresholds
+    hits = (called & truth).sum(axis=0)
+    totals = called.sum(axis=0) + truth.sum(axis=0)
+    each = np.where(truth.any(axis=0), 2 * hits / np.maximum(totals, 1), np.nan)
+    return each, float(2 * hits.sum() / totals.sum()) if truth.any() else float("nan")
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """Return the mean of what isn't NaN; NaN when all is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def slug(label: str) -> str:
+    """Return a label as part of a metric's name: lower case, runs of anything but letters and digits become "_"."""
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
+
+
+def _best_threshold(scores: Scores, truth: Truth) -> float:
+    if not truth.any():
+        return HALF
+    thresholds, hits, alarms = cumulative(scores, truth)
+    return float(thresholds[np.argmax(2 * hits / (hits + alarms + hits[-1]))])

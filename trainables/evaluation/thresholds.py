@@ -1,0 +1,100 @@
+"""Decisions at thresholds, and metrics of several labels, over all ranks' images of a held-out split."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables import metric_names as names
+from trainables.distributed import gather_rows
+from trainables.evaluation import multilabel
+from trainables.evaluation.classification import Share, curve_areas, positive_scores
+from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
+
+Thresholds = Mapping[str, NDArray[np.float64]]
+"""Thresholds by the suffix that their metrics get: () of the positive's probability, or (K,) of each label's."""
+
+
+def binary_thresholds(logits: Tensor, share: Share, positive: Tensor, wanted_specificity: float | None) -> Thresholds:
+    """Return the thresholds that a split chooses: of best balanced accuracy, and of a wanted specificity."""
+    scores, truth = positive_scores(logits, share, positive)
+    chosen = {names.AT_VALIDATION_BALANCE: np.array(balanced_threshold(scores, truth))}
+    if wanted_specificity is not None:
+        suffix = f"{names.AT_VALIDATION_SPECIFICITY}{wanted_specificity:g}"
+        chosen[suffix] = np.array(specificity_threshold(scores, truth, wanted_specificity))
+    return chosen
+
+
+def binary_decisions(logits: Tensor, share: Share, positive: Tensor, thresholds: Thresholds) -> dict[str, float]:
+    """Return sensitivity, specificity and accuracies of this rank's (n, K) logits, over all ranks, at thresholds."""
+    if not thresholds:
+        return {}
+    scores, truth = positive_scores(logits, share, positive)
+    return {
+        name + suffix: value
+        for suffix, threshold in thresholds.items()
+        for name, value in metrics_at(float(threshold), scores, truth).items()
+    }
+
+
+def rule_metrics(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
+    """Return of several labels what a positive rule makes of them: called positive where any of its labels is."""
+    scores, truth = positive_scores(logits, share, positive)
+    return metrics_at(multilabel.HALF, scores, truth) | curve_areas(scores, truth)
+
+
+def label_metrics(logits: Tensor, share: Share) -> dict[str, float]:
+    """Return macro and micro average precision, and how many labels the macro mean is over."""
+    return precision_metrics(logits.double().sigmoid(), share)
+
+
+def precision_metrics(scores: Tensor, share: Share) -> dict[str, float]:
+    """As `label_metrics`, of scores (n, K) that needn't be probabilities."""
+    everything, truth = _gathered(scores, share)
+    each = multilabel.average_precisions(everything, truth)
+    return {
+        names.AVERAGE_PRECISION + names.MACRO: multilabel.mean_of_known(each),
+        names.AVERAGE_PRECISION + names.MICRO: multilabel.micro_average_precision(everything, truth),
+        names.LABELS_EVALUATED: float(truth.any(axis=0).sum()),
+    }
+
+
+def label_thresholds(logits: Tensor, share: Share) -> Thresholds:
+    """Return each label's threshold of best F1 on this split."""
+    return {names.AT_VALIDATION_THRESHOLDS: multilabel.best_thresholds(*_gathered(logits.double().sigmoid(), share))}
+
+
+def half_thresholds(logits: Tensor) -> Thresholds:
+    """Return 0.5 for each label."""
+    return {names.AT_HALF: np.full(logits.shape[1], multilabel.HALF)}
+
+
+def label_decisions(logits: Tensor, share: Share, thresholds: Thresholds) -> dict[str, float]:
+    """Return macro and micro F1 at thresholds."""
+    scores, truth = _gathered(logits.double().sigmoid(), share)
+    metrics: dict[str, float] = {}
+    for suffix, values in thresholds.items():
+        each, micro = multilabel.f1_scores(scores, truth, values)
+        metrics[names.F1 + names.MACRO + suffix] = multilabel.mean_of_known(each)
+        metrics[names.F1 + names.MICRO + suffix] = micro
+    return metrics
+
+
+def each_label(logits: Tensor, share: Share, thresholds: Thresholds, labels: Sequence[str]) -> dict[str, float]:
+    """Return average precision and F1 at thresholds of each label by its name; NaN where no image carries it."""
+    scores, truth = _gathered(logits.double().sigmoid(), share)
+    columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
+    columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}
+    return {
+        f"{name}/{multilabel.slug(label)}": float(value)
+        for name, values in columns.items()
+        for label, value in zip(labels, values, strict=True)
+    }
+
+
+def _gathered(scores: Tensor, share: Share) -> tuple[multilabel.Scores, multilabel.Truth]:
+    both = gather_rows(torch.cat([scores.double(), share.targets.double()], dim=1), share.total).cpu().numpy()
+    labels = scores.shape[1]
+    return both[:, :labels], both[:, labels:] > 0.5

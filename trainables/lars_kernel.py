@@ -1,0 +1,98 @@
+"""LARS' step on the CPU by one compiled kernel: what lars.py does, in two passes over a parameter's numbers.
+
+float32; equal to the plain version but for rounding, and the same with any number of threads. Needs numba.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.numba_compile import compiled, in_threads
+
+REASSOCIATED = ("reassoc", "contract", "nsz")
+"""Sums may be made in any order; not finite numbers stay what they are."""
+BLOCK = 4096
+"""Numbers that are summed in float32 before float64 takes over."""
+ALONE = 1 << 18
+"""Fewer numbers than these are done before another thread has begun."""
+
+
+def takes(weight: Tensor, gradient: Tensor, velocity: Tensor) -> bool:
+    """Return whether the kernel steps this parameter: float32 on the CPU, all three in one order of memory."""
+    tensors = (weight, gradient, velocity)
+    if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in tensors):
+        return False
+    if all(each.is_contiguous() for each in tensors):
+        return True
+    return weight.dim() == 4 and all(each.is_contiguous(memory_format=torch.channels_last) for each in tensors)
+
+
+def step(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    velocities: Sequence[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    eeta: float,
+    adapt: bool,
+) -> None:
+    """Step parameters that the kernel takes, in place, in torch's number of threads."""
+    numbers = (np.float32(lr), np.float32(momentum), np.float32(weight_decay), eeta, adapt)
+
+    def work(part: list[tuple[NDArray[np.float32], ...]]) -> None:
+        for arrays in part:
+            _step(*arrays, *numbers)
+
+    everything = zip(weights, gradients, velocities, strict=True)
+    arrays = [tuple(_flat(tensor) for tensor in tensors) for tensors in everything]
+    in_threads(work, _shares(arrays))
+
+
+def _shares(arrays: list[tuple[NDArray[np.float32], ...]]) -> list[list[tuple[NDArray[np.float32], ...]]]:
+    """Return the parameters by thread, with about as many numbers each."""
+    total = sum(len(weight) for weight, *_ in arrays)
+    threads = 1 if total < ALONE else min(torch.get_num_threads(), len(arrays))
+    shares: list[list[tuple[NDArray[np.float32], ...]]] = [[] for _ in range(threads)]
+    loads = [0] * threads
+    for each in sorted(arrays, key=lambda each: -len(each[0])):
+        least = loads.index(min(loads))
+        shares[least].append(each)
+        loads[least] += len(each[0])
+    return shares
+
+
+def _flat(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().as_strided((tensor.numel(),), (1,)).numpy()
+
+
+@compiled(*REASSOCIATED)
+def _step(weight, gradient, velocity, rate, momentum, decay, eeta, adapt):
+    """Step one parameter."""
+    if adapt:
+        weight_square, gradient_square = _squares(weight, gradient, decay)
+        if weight_square > 0.0 and gradient_square > 0.0:
+            rate *= np.float32(eeta * np.sqrt(weight_square / gradient_square))
+    for place in range(len(weight)):
+        moved = momentum * velocity[place] + rate * (gradient[place] + decay * weight[place])
+        velocity[place] = moved
+        weight[place] -= moved
+
+
+@compiled(*REASSOCIATED)
+def _squares(weight, gradient, decay):
+    """Return the squared norms of the weight and of its decayed gradient."""
+    weight_square, gradient_square = np.float64(0.0), np.float64(0.0)
+    for start in range(0, len(weight), BLOCK):
+        ours, theirs = np.float32(0.0), np.float32(0.0)
+        for place in range(start, min(start + BLOCK, len(weight))):
+            decayed = gradient[place] + decay * weight[place]
+            ours += weight[place] * weight[place]
+            theirs += decayed * decayed
+        weight_square += ours
+        gradient_square += theirs
+    return weight_square, gradient_square

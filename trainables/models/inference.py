@@ -1,0 +1,87 @@
+"""An encoder with a head as it is used: images as they are read in, probabilities out, everything inside."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.augment.views import evaluation_matrices
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+from trainables.models.encoder import Encoder, Normalise
+from trainables.models.simclr_model import make_encoder
+
+HEADS = {"linear": "logistic regression on frozen features", "probe": "linear probe trained beside the encoder"}
+
+
+class Deployed(nn.Module):
+    """(N, H, W, C) uint8 or uint16 images of one size to features and probabilities, as the trial's evaluation gives.
+
+    The view (crop, resize, clip) is two constant matrices, so that every runtime can do it. Not for other sizes than
+    `size`: their crop is another.
+    """
+
+    rows: Tensor
+    """(image_size, H)."""
+    columns: Tensor
+    """(image_size, W)."""
+
+    def __init__(
+        self, encoder: Encoder, head: nn.Linear, *, size: tuple[int, int], image_size: int, full: float, several: bool
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self._full, self._several = full, several
+        rows, columns = evaluation_matrices(size, image_size)
+        self.register_buffer("rows", rows.to(torch.float32))
+        self.register_buffer("columns", columns.to(torch.float32))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities (N, K), of classes or of each label, and features (N, F)."""
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32) / self._full
+        views = (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
+        features = self.encoder(views)
+        logits = self.head(features)
+        return (logits.sigmoid() if self._several else functional.softmax(logits, dim=1)), features
+
+
+def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, head: str = "linear") -> Deployed:
+    """Return the module of a trial's final weights (`TrialFiles.load_model`), in evaluation mode.
+
+    `size` is (H, W) of the images, `bits` 8 or 16. BadInputError for a head that the trial has none of.
+    """
+    config = SimCLRConfig.parse(state["config"])
+    if not state.get(head):
+        known = ", ".join(name for name in HEADS if state.get(name)) or "none: it was trained before heads were kept"
+        raise BadInputError(f"--head {head}: this trial has no such head; it has {known}")
+    encoder = frozen_encoder(state)
+    classes, features = state[head]["weight"].shape
+    linear = nn.Linear(features, classes)
+    linear.load_state_dict(state[head])
+    module = Deployed(
+        encoder,
+        linear,
+        size=size,
+        image_size=config.image_size,
+        full=float(np.iinfo(np.uint16 if bits == 16 else np.uint8).max),
+        several=config.target == "labels",
+    )
+    return module.eval()
+
+
+def frozen_encoder(state: dict[str, Any]) -> Encoder:
+    """Return the encoder of a trial's final weights (`TrialFiles.load_model`), in evaluation mode."""
+    config, weights = SimCLRConfig.parse(state["config"]), dict(state["encoder"])
+    normalise = None
+    if "normalise.mean" in weights:
+        normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"])
+    encoder = make_encoder(config, channels=weights["conv1.weight"].shape[1], normalise=normalise)
+    encoder.load_state_dict(weights)
+    return encoder.eval()
+
+
+def torchvision_state(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the encoder's weights under torchvision's names, without `fc` and without how channels are normalised."""
+    return {name: tensor.contiguous() for name, tensor in state["encoder"].items() if not name.startswith("normalise.")}

@@ -1,0 +1,126 @@
+"""The model of a trial: encoder, projector and the probe behind its stop-gradient (reference: model.py)."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import SimCLRConfig
+from trainables.models.batch_norm import GlobalBatchNorm
+from trainables.models.encoder import Encoder, initialise_encoder
+from trainables.randomness import Stream, normal
+
+DENSE_STD = 0.01
+PROJECTOR_BLOCK, PROBE_BLOCK = 1, 2  # the encoder's is 0
+
+
+class Outputs(NamedTuple):
+    """What one pass over a batch of views gives."""
+
+    embeddings: Tensor | None
+    """(N, projector_output_width), not normalised; None without a projector."""
+    logits: Tensor
+    """(N, classes) of the probe or head."""
+
+
+class Projector(nn.Sequential):
+    """Dense layers without bias, each followed by batch norm, ReLU between them; the last batch norm has no beta."""
+
+    def __init__(self, input_width: int, *, layers: int, hidden_width: int, output_width: int) -> None:
+        modules: list[nn.Module] = []
+        width = input_width
+        for layer in range(1, layers + 1):
+            last = layer == layers
+            units = output_width if last else hidden_width
+            modules += [nn.Linear(width, units, bias=False), GlobalBatchNorm(units, shift=not last)]
+            modules += [] if last else [nn.ReLU(inplace=True)]
+            width = units
+        super().__init__(*modules)
+
+
+class SimCLR(nn.Module):
+    """Encoder, projector and simultaneous linear probe, which no gradient passes on its way to the encoder."""
+
+    def __init__(
+        self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        with _drawn_here():
+            self.encoder = make_encoder(config, channels=channels, normalise=normalise)
+            features = self.encoder.output_width
+            self.projector = Projector(
+                features,
+                layers=config.projector_layers,
+                hidden_width=config.projector_hidden_width or features,
+                output_width=config.projector_output_width,
+            )
+            self.probe = nn.Linear(features, classes)
+        initialise_encoder(self.encoder, config.seed)
+        dense = [module for module in self.projector if isinstance(module, nn.Linear)]
+        _initialise_dense(dense, config.seed, PROJECTOR_BLOCK)
+        _initialise_dense([self.probe], config.seed, PROBE_BLOCK)
+
+    def forward(self, views: Tensor) -> Outputs:
+        """Return embeddings and probe logits of (N, C, H, W) views."""
+        features = self.encoder(views)
+        return Outputs(self.projector(features), self.probe(features.detach()))
+
+
+class Classifier(nn.Module):
+    """Encoder and linear head, both of which learn the labels; drawn as SimCLR's encoder and probe are."""
+
+    def __init__(
+        self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        with _drawn_here():
+            self.encoder = make_encoder(config, channels=channels, normalise=normalise)
+            self.probe = nn.Linear(self.encoder.output_width, classes)
+        initialise_encoder(self.encoder, config.seed)
+        _initialise_dense([self.probe], config.seed, PROBE_BLOCK)
+
+    def forward(self, views: Tensor) -> Outputs:
+        """Return logits of (N, C, H, W) views."""
+        return Outputs(None, self.probe(self.encoder(views)))
+
+
+def make_encoder(config: SimCLRConfig, *, channels: int = 3, normalise: nn.Module | None = None) -> Encoder:
+    """Return a configuration's encoder, with torch's own initial weights."""
+    return Encoder(
+        config.encoder,
+        width_factor=config.width_factor,
+        small_stem=config.small_stem,
+        channels=channels,
+        normalise=normalise,
+    )
+
+
+def _drawn_here() -> AbstractContextManager[None]:
+    """Keep the global generator as it is: torch's layers draw weights as they are made, ours are drawn after."""
+    return torch.random.fork_rng(devices=[])
+
+
+def _initialise_dense(layers: Sequence[nn.Linear], seed: int, block: int) -> None:
+    # Each layer of each part has its own block, so that neither the classes nor the projector nor the version of
+    # torch change the encoder's weights.
+    for number, layer in enumerate(layers):
+        numbers = normal(seed, Stream.WEIGHTS, number, tuple(layer.weight.shape), block=block)
+        layer.weight.data.copy_(torch.from_numpy(DENSE_STD * numbers))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def parameter_groups(model: SimCLR | Classifier, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the parameters for LARS: batch norm, biases and the probe are neither adapted nor decayed."""
+    adapted: list[nn.Parameter] = []
+    excluded = list(model.probe.parameters())
+    for part in (model.encoder, *([model.projector] if isinstance(model, SimCLR) else [])):
+        for module in part.modules():
+            own = list(module.parameters(recurse=False))
+            (excluded if isinstance(module, GlobalBatchNorm) else adapted).extend(own)
+    return [
+        {"params": adapted, "weight_decay": weight_decay, "adapt": True},
+        {"params": excluded, "weight_decay": 0.0, "adapt": False},
+    ]
