@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces.thesis_grid import SPACE
 from sweep.space import Best
 from trainables.config import SimCLRConfig
-from trainables.data.catalog import KNOWN
+from trainables.data.dataset_facts import KNOWN
 from trainables.memory.layer_sizes import footprint
 
 FORWARD_AND_BACKWARD = 3

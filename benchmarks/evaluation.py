@@ -21,12 +21,14 @@ import numpy as np
 import torch
 
 from benchmarks.memory import MadeUpStore
-from trainables.augment.views import evaluation_view
+from trainables.augment.evaluation_view import evaluation_view
 from trainables.config import SimCLRConfig
 from trainables.data.trial_data import Split
 from trainables.distributed import to_device
-from trainables.evaluation.classification import EVALUATION_BATCH, Share, classification_metrics, encode
-from trainables.evaluation.logistic_regression import knn_scores
+from trainables.evaluation.classification import classification_metrics
+from trainables.evaluation.features import Share, encode
+from trainables.evaluation.knn import knn_scores
+from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.peak import Images
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.console.app import PIPED_WIDTH, run_app
-from trainables.data.catalog import KNOWN, StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
+from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
+from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:

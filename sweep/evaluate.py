@@ -145,7 +145,7 @@ def _pretrained(
     from sweep.deployment.exporter import find_trial
     from sweep.planning.evaluation_space import EvaluatedWeights
     from trainables.config import UNTRAINABLE, SimCLRConfig
-    from trainables.models.pretrained import InitialWeights
+    from trainables.initial_weights import InitialWeights
     from trainables.storage.trial_files import MODEL
 
     if trials:
@@ -171,7 +171,7 @@ def _setting_name(trial: str, config: "SimCLRConfig") -> str:
 def _named(text: str) -> "EvaluatedWeights":
     """Return weights of NAME=FILE[,FIELD=VALUE...]."""
     from sweep.planning.evaluation_space import EvaluatedWeights
-    from trainables.models.pretrained import InitialWeights
+    from trainables.initial_weights import InitialWeights
 
     first, *rest = text.split(",")
     name, _, address = first.partition("=")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from trainables.errors import BadInputError
-from trainables.models.pretrained import InitialWeights
+from trainables.initial_weights import InitialWeights
 
 Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""

@@ -12,7 +12,8 @@ from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, world_size
 from trainables.errors import NonFiniteLossError
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 
 
 def counts(

@@ -17,7 +17,7 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.augment import views as augment
+from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import SimCLRConfig
 from trainables.randomness import Stream, permutation, positions, random_words, uniform

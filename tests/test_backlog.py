@@ -16,7 +16,8 @@ from trainables.data.store import ImageStore
 from trainables.errors import StorageAwayError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, FailureRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord, FailureRecord
 from trainables.training.trial import train
 
 QUICK = (0.01,)

@@ -13,7 +13,8 @@ from trainables.storage import trial_files
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 
 CPU = torch.device("cpu")
 RECORD = EpochRecord(epoch=2, time_ms=1, seconds=1.0, metrics={})

@@ -15,7 +15,7 @@ from sweep.records.sweep_record import SweepStorage, TrialEntry, describe
 from sweep.records.trial_result import Result
 from sweep.report.costs_and_failures import cost, data_facts, hours, troubles
 from trainables.data.store import ImageStore
-from trainables.storage.trial_files import AttemptRecord, FailureRecord
+from trainables.storage.trial_records import AttemptRecord, FailureRecord
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import tifffile
 from PIL import Image
 from sample_data import sample_folder, write_bigearthnet, write_eurosat, write_tiny_imagenet
 
-from trainables.data.catalog import KNOWN, StoreInfo
+from trainables.data.catalog import StoreInfo
+from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.pixels import thesis_tables
 from trainables.data.preparing.prepare import READERS, prepare
 from trainables.data.sources.options import choose

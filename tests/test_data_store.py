@@ -15,7 +15,8 @@ import torch
 from sample_data import write_bigearthnet
 from sklearn.datasets import load_digits
 
-from trainables.data.catalog import KNOWN, StoreInfo, expand_positive, store_folder
+from trainables.data.catalog import StoreInfo, expand_positive, store_folder
+from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing import decode_workers as convert
 from trainables.data.preparing.prepare import prepare, remove, verify
 from trainables.data.splits import TEST, exact_split

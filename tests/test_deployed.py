@@ -7,7 +7,7 @@ import torch
 from small_trials import MULTI, changed, files_in, final_metrics
 from torchvision.models import resnet18
 
-from trainables.augment.views import evaluation_matrices, evaluation_view
+from trainables.augment.evaluation_view import evaluation_matrices, evaluation_view
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.models.inference import deployed, torchvision_state

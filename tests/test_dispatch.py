@@ -8,7 +8,7 @@ from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
 from sweep.scheduling.halving import Rungs
 from sweep.scheduling.task import DONE, GO, WAIT, Failure, Permission, TrialShape, TrialTask
 from sweep.space import Halving
-from trainables.storage.trial_files import EpochRecord
+from trainables.storage.trial_records import EpochRecord
 
 CRASH = Failure(Failure.CRASH, "it fell over")
 

@@ -13,8 +13,7 @@ import pytest
 from sample_data import pack_zip, write_eurosat
 
 from sweep.data import main
-from trainables.data.catalog import KNOWN
-from trainables.data.dataset_facts import Published
+from trainables.data.dataset_facts import KNOWN, Published
 from trainables.data.preparing import download as downloading
 from trainables.data.preparing.download import Remote, download
 from trainables.data.preparing.prepare import prepare

@@ -30,7 +30,7 @@ from sweep.space import read_space, with_weights, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.models.pretrained import InitialWeights
+from trainables.initial_weights import InitialWeights
 
 PRETRAINED = SimCLRConfig(
     dataset="d", encoder="resnet18", batch_size=256, epochs=20, warmup_epochs=4, base_learning_rate=2.0

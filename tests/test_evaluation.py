@@ -18,9 +18,11 @@ from torch import Tensor
 from torchmetrics.functional import classification as tm
 
 from trainables.evaluation import logistic_regression as frozen
-from trainables.evaluation.classification import Share, binary_metrics, classification_metrics
+from trainables.evaluation.classification import binary_metrics, classification_metrics
 from trainables.evaluation.curves import average_precision, roc_area
-from trainables.evaluation.logistic_regression import LogisticRegression, best_regression, knn_scores, nearest_centroids
+from trainables.evaluation.features import Share
+from trainables.evaluation.knn import knn_scores, nearest_centroids
+from trainables.evaluation.logistic_regression import LogisticRegression, best_regression
 
 BINARY = {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"}
 

@@ -13,7 +13,7 @@ from torchmetrics.functional import classification as tm
 from sweep.comparison import confusion
 from sweep.figures import trial as figures
 from trainables import metric_names as names
-from trainables.storage.trial_files import EpochRecord
+from trainables.storage.trial_records import EpochRecord
 
 
 def record(epoch: int, **more: float) -> EpochRecord:

@@ -14,12 +14,8 @@ from sweep.planning.plan_table import print_plan
 from sweep.planning.resources import concurrency, shared
 from sweep.scheduling.task import TrialShape
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from trainables import losses
 from trainables.config import SimCLRConfig
-from trainables.data import trial_data
 from trainables.errors import BadInputError
-from trainables.evaluation import classification as evaluation
-from trainables.evaluation import logistic_regression as frozen
 from trainables.memory import peak as peak_memory
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, Ledger
@@ -114,15 +110,6 @@ def test_the_heap_keeps_what_it_had_and_mapped_blocks_go() -> None:
     gpu.touch(large)
     assert gpu.end_phase() == large
     assert gpu.end_phase() == gpu.live == 0
-
-
-def test_the_estimate_knows_the_sizes_of_what_it_follows() -> None:
-    assert (peak_memory.EVALUATION_BATCH, peak_memory.SAMPLE_IMAGES) == (
-        evaluation.EVALUATION_BATCH,
-        trial_data.SAMPLE_IMAGES,
-    )
-    assert (peak_memory.WHOLE_ROWS, peak_memory.TILES) == (losses.WHOLE_ROWS, losses.TILES)
-    assert (peak_memory.KNN_CHUNK, peak_memory.STANDARDISED_CHUNK) == (frozen.KNN_CHUNK, frozen.STANDARDISED_CHUNK)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

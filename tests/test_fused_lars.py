@@ -11,7 +11,7 @@ from trainables import lars
 
 pytest.importorskip("numba", reason="numba isn't installed: there is no compiled step to test")
 
-from trainables import lars_kernel as fused_lars
+from trainables import lars_kernel
 
 SHAPES = ((1,), (7,), (130, 33), (64, 32, 3, 3), (300, 200, 1, 1), (3, 5, 7, 7))
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -74,7 +74,7 @@ def test_equals_the_plain_step(monkeypatch: pytest.MonkeyPatch, layout: torch.me
 
 
 def test_threads_change_no_bit(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_lars, "ALONE", 0)
+    monkeypatch.setattr(lars_kernel, "ALONE", 0)
     torch.set_num_threads(1)
     alone = three_steps(parameters())
     torch.set_num_threads(5)
@@ -86,12 +86,12 @@ def test_takes_what_lies_in_one_order_and_leaves_the_rest(monkeypatch: pytest.Mo
     weight = torch.randn(4, 3, 5, 5)
     last = weight.contiguous(memory_format=torch.channels_last)
     pointwise = torch.randn(8, 4, 1, 1)
-    assert fused_lars.takes(weight, weight, weight)
-    assert fused_lars.takes(last, last, last)
-    assert fused_lars.takes(pointwise, pointwise.contiguous(memory_format=torch.channels_last), pointwise)
-    assert not fused_lars.takes(weight, last, weight)
-    assert not fused_lars.takes(weight.double(), weight.double(), weight.double())
-    assert not fused_lars.takes(weight[:, ::2], weight[:, ::2], weight[:, ::2])
+    assert lars_kernel.takes(weight, weight, weight)
+    assert lars_kernel.takes(last, last, last)
+    assert lars_kernel.takes(pointwise, pointwise.contiguous(memory_format=torch.channels_last), pointwise)
+    assert not lars_kernel.takes(weight, last, weight)
+    assert not lars_kernel.takes(weight.double(), weight.double(), weight.double())
+    assert not lars_kernel.takes(weight[:, ::2], weight[:, ::2], weight[:, ::2])
 
     def mixed() -> list[list[nn.Parameter]]:
         groups = parameters()
@@ -114,9 +114,9 @@ def test_what_is_not_finite_stays_so() -> None:
 
 def test_the_trial_s_groups_take_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     stepped: list[int] = []
-    step = fused_lars.step
+    step = lars_kernel.step
     monkeypatch.setattr(
-        fused_lars,
+        lars_kernel,
         "step",
         lambda weights, *rest, **numbers: (stepped.append(len(weights)), step(weights, *rest, **numbers)),
     )

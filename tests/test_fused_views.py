@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.augment import views as augment
+from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import JITTER_OPERATIONS, SimCLRConfig
 from trainables.randomness import Stream
@@ -137,6 +137,6 @@ def test_stored_images_take_the_kernel_and_without_numba_the_plain_way(monkeypat
     assert torch.equal(
         augment.one_view(pictures, drawn, image_size=64), fused_views.view(pictures, drawn, image_size=64)
     )
-    monkeypatch.setattr(augment, "available", lambda: False)
+    monkeypatch.setattr("trainables.augment.views.available", lambda: False)
     plain = augment.one_view(pictures, drawn, image_size=64)
     assert torch.equal(plain, augment.one_view(augment.unit_interval(pictures), drawn, image_size=64))

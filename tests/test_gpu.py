@@ -16,8 +16,9 @@ import torch.multiprocessing as mp
 from stores import of_noise
 from torch.nn import functional
 
+from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import draw_view
-from trainables.augment.views import evaluation_view, two_views
+from trainables.augment.views import two_views
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.losses import contrast

@@ -15,8 +15,9 @@ from stores import made
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
 from trainables.models.encoder import Encoder
-from trainables.models.pretrained import InitialWeights, start_from
+from trainables.models.pretrained import load_weights, start_from
 from trainables.models.simclr_model import make_encoder
 
 CPU = torch.device("cpu")
@@ -58,7 +59,7 @@ def test_a_torchvision_state_gives_torchvisions_features(prefix: str, suffix: st
     save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
     weights = InitialWeights.parse(str(path)).pinned()
     ours = encoder18()
-    start_from(ours, weights.load(), weights.address)
+    start_from(ours, load_weights(weights), weights.address)
     theirs.fc = torch.nn.Identity()  # type: ignore[assignment]
     images = torch.rand(4, 3, 64, 64)
     with torch.no_grad():
@@ -68,7 +69,7 @@ def test_a_torchvision_state_gives_torchvisions_features(prefix: str, suffix: st
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pt"
     torch.save(resnet18().state_dict(), path)
-    weights = InitialWeights.parse(str(path)).load()
+    weights = load_weights(InitialWeights.parse(str(path)))
     for field, words in (
         ({"encoder": "resnet50"}, "layer1.0.conv1.weight is (64, 64, 3, 3), the trial's (64, 64, 1, 1)"),
         ({"encoder": "resnet10"}, "layer1.1.conv1.weight is too much"),
@@ -92,7 +93,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path) -> None:
         ("other.pt", "holds no conv1.weight"),
     ):
         with pytest.raises(BadInputError, match=words) as raised:
-            InitialWeights.parse(str(tmp_path / name)).load()
+            load_weights(InitialWeights.parse(str(tmp_path / name)))
         assert name in str(raised.value)
 
 
@@ -100,10 +101,10 @@ def test_a_file_that_changes_after_planning_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
     torch.save(resnet18().state_dict(), path)
     pinned = InitialWeights.parse(str(path)).pinned()
-    pinned.load()
+    load_weights(pinned)
     torch.save({**resnet18().state_dict(), "conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
     with pytest.raises(BadInputError, match="has changed"):
-        pinned.load()
+        load_weights(pinned)
 
 
 def test_a_trial_is_known_by_the_weights_and_not_by_their_place(tmp_path: Path) -> None:

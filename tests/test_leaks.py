@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from sample_data import sample_folder
 
+from trainables.data.patch_names import tile_position
 from trainables.data.preparing import leaks
-from trainables.data.preparing.leaks import find_leaks, perceptual_hashes, tile_position
+from trainables.data.preparing.leaks import find_leaks, perceptual_hashes
 
 Images = NDArray[np.uint8]
 

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import losses
 from trainables.losses import Contrast, contrast, nt_xent
+from trainables.memory import constants
 
 FEW = settings(max_examples=30, deadline=None, database=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -206,7 +207,7 @@ def tiled(z_a: Tensor, z_b: Tensor, temperature: float) -> Contrast:
 def test_tiles_equal_the_whole_matrix_with_its_gradient(
     count: int, side: int, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(losses.TILES, "cpu", side)
+    monkeypatch.setitem(constants.TILES, "cpu", side)
     found_pair = [z.clone().requires_grad_() for z in pairs(count, count)]
     expected_pair = [z.clone().requires_grad_() for z in pairs(count, count)]
     found, expected = tiled(*found_pair, temperature), contrast(*expected_pair, temperature=temperature)
@@ -220,7 +221,7 @@ def test_tiles_equal_the_whole_matrix_with_its_gradient(
 
 def test_the_nearest_of_equal_ones_is_the_first_by_tiles_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """All embeddings alike: each image's nearest is image 0, so that one in six is right."""
-    monkeypatch.setitem(losses.TILES, "cpu", 4)
+    monkeypatch.setitem(constants.TILES, "cpu", 4)
     same = torch.ones(6, 3, dtype=torch.float64)
     found = tiled(same, same, 0.5)
     assert float(found.accuracy) == pytest.approx(1 / 6)
@@ -241,7 +242,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_many_embeddings_need_no_matrix_of_all_similarities() -> None:
-    few, many = losses.WHOLE_ROWS // 2, losses.WHOLE_ROWS // 2 + 100
+    few, many = constants.WHOLE_ROWS // 2, constants.WHOLE_ROWS // 2 + 100
     largest = {}
     for count in (few, many):
         z_a, z_b = (torch.randn(count, 2, generator=torch.Generator().manual_seed(view)) for view in (0, 1))
@@ -249,4 +250,4 @@ def test_many_embeddings_need_no_matrix_of_all_similarities() -> None:
             contrast(z_a.requires_grad_(), z_b.requires_grad_(), temperature=0.5).loss.backward()  # type: ignore[no-untyped-call]
         largest[count] = mode.elements
     assert largest[few] == (2 * few) ** 2
-    assert largest[many] == losses.TILES["cpu"] ** 2
+    assert largest[many] == constants.TILES["cpu"] ** 2

@@ -11,8 +11,9 @@ from small_trials import LABELS, MULTI, changed, files_in, final_metrics
 from torch.nn import functional
 
 from trainables.data.store import ImageStore
-from trainables.evaluation.classification import Share
-from trainables.evaluation.logistic_regression import LogisticRegression, knn_scores
+from trainables.evaluation.features import Share
+from trainables.evaluation.knn import knn_scores
+from trainables.evaluation.logistic_regression import LogisticRegression
 from trainables.evaluation.multilabel import (
     average_precisions,
     best_thresholds,

@@ -13,7 +13,8 @@ from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 from trainables.training.trial import train
 
 

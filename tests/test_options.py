@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 from torchvision.transforms import RandomResizedCrop
 
-from trainables.augment import views as augment
+from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore

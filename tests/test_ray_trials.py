@@ -19,7 +19,8 @@ from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 
 ONE, TWO = TrialShape(workers=1, threads=1, use_gpu=False), TrialShape(workers=2, threads=1, use_gpu=False)
 

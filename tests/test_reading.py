@@ -7,7 +7,7 @@ import torch
 from sample_data import write_bigearthnet
 from small_trials import CPU, LABELS, MULTI, SMALL, changed, final_metrics
 
-from trainables.augment.views import unit_interval
+from trainables.augment.torch_ops import unit_interval
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData

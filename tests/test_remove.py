@@ -15,7 +15,7 @@ from sweep.space import Grid, Objective, SearchSpace, Stage
 from sweep.tracking.runs import TrialFacts
 from sweep.tracking.tracker import Tracker
 from trainables.errors import BadInputError
-from trainables.storage.trial_files import AttemptRecord, EpochRecord, FinalRecord
+from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
 
 
 def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...], *, ended_ms: int) -> None:

@@ -22,7 +22,8 @@ from trainables.evaluation.evaluator import Evaluator
 from trainables.schedule import Steps
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, FailureRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord, FailureRecord
 from trainables.training.trial import Trial, train
 
 TINY = SimCLRConfig(

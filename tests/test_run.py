@@ -19,7 +19,8 @@ from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.metric_names import OF_THE_MACHINE
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 from trainables.training.trial import train
 
 TINY = (

@@ -31,7 +31,7 @@ from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
 from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
 from trainables.memory.recomputation import SLACK, segments, stem_parts, time_factor
 from trainables.models.simclr_model import SimCLR, make_encoder
-from trainables.storage.trial_files import EpochRecord
+from trainables.storage.trial_records import EpochRecord
 from trainables.training.precision import autocast
 from trainables.training.trial import Trial, train
 

@@ -20,7 +20,7 @@ from sweep.tracking.tracker import Tracker
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
-from trainables.storage.trial_files import AttemptRecord
+from trainables.storage.trial_records import AttemptRecord
 from trainables.training.trial import train
 
 SPACE = SearchSpace(

@@ -25,7 +25,8 @@ from trainables.config import SimCLRConfig
 from trainables.data.catalog import LeakCounts, StoreInfo
 from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, FailureRecord, FinalRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord, FailureRecord, FinalRecord
 
 NAN = float("nan")
 CONFIG = SimCLRConfig(dataset="digits", batch_size=64, positive=("1", "2")).model_dump(mode="json")

@@ -26,7 +26,8 @@ from trainables.data.store import ImageStore
 from trainables.distributed import sum_over_ranks
 from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 from trainables.training.trial import Trial, train
 
 SMALL = SimCLRConfig(

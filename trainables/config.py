@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.errors import BadInputError, describe_validation
-from trainables.models.pretrained import InitialWeights
+from trainables.initial_weights import InitialWeights
 
 PROTOCOL_VERSION = 2
 """Raised whenever the same configuration, or a default, would give another result; part of every trial id."""

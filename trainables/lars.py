@@ -1,6 +1,6 @@
 """LARS as the reference has it (lars_optimizer.py): classic momentum with the learning rate inside the buffer.
 
-On a CPU with numba a compiled kernel takes the same step in less than half the time (fused_lars.py).
+On a CPU with numba a compiled kernel takes the same step in less than half the time (lars_kernel.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -59,10 +59,10 @@ class LARS(Optimizer):
                 tensors = (weight, weight.grad, self._velocity(weight))
                 (fused if _is_fused(*tensors) else plain).append(tensors)
         if fused:
-            from trainables import lars_kernel as fused_lars
+            from trainables import lars_kernel
 
             numbers = {name: group[name] for name in ("lr", "momentum", "weight_decay", "eeta", "adapt")}
-            fused_lars.step(*zip(*fused, strict=True), **numbers)
+            lars_kernel.step(*zip(*fused, strict=True), **numbers)
         if plain:
             self._step_plainly(group, *map(list, zip(*plain, strict=True)))
 
@@ -98,6 +98,6 @@ class LARS(Optimizer):
 def _is_fused(*tensors: Tensor) -> bool:
     if not available():
         return False
-    from trainables import lars_kernel as fused_lars
+    from trainables import lars_kernel
 
-    return fused_lars.takes(*tensors)
+    return lars_kernel.takes(*tensors)

@@ -7,14 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.memory.constants import TILES, WHOLE_ROWS
+
 NORM_FLOOR = 1e-6  # TensorFlow bounds the squared norm by 1e-12
 ENTROPY_FLOOR = 1e-8
-WHOLE_ROWS = 1024
-"""Up to so many embeddings their similarities are one matrix, 4 MiB of float32; beyond, one tile at a time is made."""
 LARGEST_EXPONENT = 80.0
 """exp of as much, and of minus as much, are ordinary numbers of float32."""
-TILES = {"cpu": 512, "cuda": 8192}
-"""Rows and columns of a tile: on a CPU 1 MiB, which stays in a core's cache; on a GPU 256 MiB, so that few are made."""
 
 
 class Contrast(NamedTuple):

@@ -23,7 +23,8 @@ from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.overrides import parse_assignments
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
 from trainables.training.trial import train
 
 __all__ = ["main", "run", "train"]

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from sweep.scheduling.task import Failure, TrialTask
-from trainables import heartbeat as pulse
+from trainables import heartbeat
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError, StorageAwayError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import EpochRecord, FailureRecord, TrialFiles, now_ms
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord, FailureRecord, now_ms
 
 HUNG_EXIT_CODE = 70
 _LAST_WORDS_SECONDS = 5.0
@@ -57,14 +58,14 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[News]:
 def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[News]:
     try:
         while True:
-            pulse.beat()
+            heartbeat.beat()
             record = next(records, None)
-            pulse.rest()
+            heartbeat.rest()
             if record is None:
                 return
             yield News(record, not files.behind, files.note)
     finally:
-        pulse.rest()
+        heartbeat.rest()
         close = getattr(records, "close", None)
         if close is not None:
             close()
@@ -95,7 +96,7 @@ class _Watchdog:
         while True:
             self._wake.wait(min(self._limit / 10, 5.0))
             self._wake.clear()
-            silence = pulse.silence()
+            silence = heartbeat.silence()
             if silence > self._limit:
                 self._end(silence)
 

@@ -28,7 +28,7 @@ from sweep.cluster.trial_actor import DURABLE, FAILURE, GROUP, NOTE, PLACES, REC
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
 from sweep.scheduling.task import Failure
-from trainables.storage.trial_files import EpochRecord
+from trainables.storage.trial_records import EpochRecord
 
 MAX_RESTARTS = 5
 """How often Tune as a whole is started again: a Tune actor that the machine ran out of memory for crashes it."""

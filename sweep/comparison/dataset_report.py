@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sweep.comparison.missed_positives import Missed
-    from trainables.storage.trial_files import AttemptRecord, EpochRecord, FinalRecord
+    from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
 
     NamedFigure = tuple[str, Figure, str]
     """Name of its files, figure, caption."""

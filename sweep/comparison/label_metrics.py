@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from sweep.comparison.statistics import RESAMPLES, HeldOut, Numbers, Statistic, Truth
 from trainables import metric_names as names
-from trainables.data.preparing.leaks import tile_position
+from trainables.data.patch_names import tile_position
 
 HALF = 0.5
 """A label is called from this probability on."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sweep.comparison.statistics import Interval, candidates_for_best, seed_interval
 from sweep.planning.plan import BASELINE_FIELDS, varying_fields
 from trainables.config import SimCLRConfig
+from trainables.initial_weights import InitialWeights
 from trainables.metric_names import is_share
-from trainables.models.pretrained import InitialWeights
 
 if TYPE_CHECKING:
     from sweep.comparison.merged_sweeps import Sources

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.data.catalog import INFO_FILE, KNOWN, PIXELS_FILE, ROWS_FILE, StoreInfo, remove_command, store_folder
+from trainables.data.catalog import StoreInfo, remove_command, store_folder
+from trainables.data.dataset_facts import KNOWN
+from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sweep.comparison.table import Row, Trial
     from sweep.records.sweep_record import SweepStorage
     from trainables.data.catalog import StoreInfo
-    from trainables.storage.trial_files import FinalRecord
+    from trainables.storage.trial_records import FinalRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIBRARIES = ("safetensors", "onnx", "onnxruntime", "onnxscript")

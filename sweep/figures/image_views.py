@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import draw_view
-from trainables.augment.views import evaluation_view, joined_views
+from trainables.augment.views import joined_views
 from trainables.config import SimCLRConfig
 from trainables.data.class_names import RGB_BANDS
 from trainables.data.store import ImageStore

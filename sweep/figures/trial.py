@@ -16,7 +16,7 @@ from sweep.comparison.confusion import row_normalised
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
-    from trainables.storage.trial_files import EpochRecord
+    from trainables.storage.trial_records import EpochRecord
 
 CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
 INK, GRID = "#333333", "#dddddd"

@@ -2,16 +2,9 @@
 
 from sweep.planning.plan import DataSize, Plan
 from trainables.config import SimCLRConfig
-from trainables.data.catalog import (
-    INFO_FILE,
-    KNOWN,
-    StoreInfo,
-    expand_positive,
-    prepare_command,
-    prepared,
-    several_labels,
-    store_folder,
-)
+from trainables.data.catalog import StoreInfo, expand_positive, prepare_command, prepared, several_labels, store_folder
+from trainables.data.dataset_facts import KNOWN
+from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
 UNKNOWN_CLASSES = 1000

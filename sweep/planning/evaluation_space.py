@@ -8,7 +8,7 @@ from sweep.planning.plan import BASELINE_FIELDS
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables import metric_names as names
 from trainables.config import SimCLRConfig
-from trainables.models.pretrained import InitialWeights
+from trainables.initial_weights import InitialWeights
 
 FROZEN, FINE_TUNED, SCRATCH = "frozen", "fine-tuned", "from scratch"
 ALIKE, EVERY_LABEL = "frozen, both sides weigh alike", "frozen, every label"

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
 from trainables.config import UNTRAINABLE, SimCLRConfig, data_fingerprint
 from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
 from trainables.memory.peak import Images, peak_bytes
 from trainables.memory.recomputation import time_factor
-from trainables.models.pretrained import InitialWeights
 from trainables.schedule import Steps
 
 Assignments = Mapping[str, Sequence[Any]]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sweep.records.sweep_record import SweepStorage
 from trainables.errors import BadInputError
-from trainables.storage.trial_files import now_ms
+from trainables.storage.trial_records import now_ms
 
 BEAT_SECONDS = 3.0
 STALE_SECONDS = 30.0

@@ -19,7 +19,8 @@ from sweep.planning.plan import Plan
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import TrialFiles, now_ms
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import now_ms
 
 SWEEP_FILE = "sweep.json"
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainables import metric_names as names
-from trainables.storage.trial_files import AttemptRecord, TrialFiles
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import AttemptRecord
 
 ORDERLY = ("running", "finished", "stopped", "interrupted")
 """Outcomes of an attempt that are no failures."""

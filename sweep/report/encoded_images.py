@@ -11,7 +11,7 @@ from sweep.console.app import progress
 from sweep.report.image_selection import Numbers
 from trainables.data.stable_hash import SUBSET_SALT
 from trainables.data.trial_data import Split, TrialData, limited
-from trainables.evaluation.classification import encode
+from trainables.evaluation.features import encode
 from trainables.models.encoder import Encoder
 
 MOST_TEST, MOST_TRAIN = 2_000, 10_000

@@ -20,7 +20,7 @@ from sweep.records.lease import LiveState, LiveTrial
 from sweep.records.sweep_record import TrialEntry
 from sweep.scheduling.task import Failure, TrialTask
 from trainables import metric_names as names
-from trainables.storage.trial_files import EpochRecord, FailureRecord
+from trainables.storage.trial_records import EpochRecord, FailureRecord
 
 SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
 STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}

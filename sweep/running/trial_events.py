@@ -11,7 +11,8 @@ from sweep.tracking.runs import TrialFacts
 from sweep.tracking.tracker import Tracker
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
-from trainables.storage.trial_files import AttemptRecord, EpochRecord, FailureRecord, TrialFiles, now_ms
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, now_ms
 
 
 class Desk:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sweep.scheduling.task import GO, WAIT, Failure, Listener, Permission, TrialTask
 
 if TYPE_CHECKING:
-    from trainables.storage.trial_files import EpochRecord
+    from trainables.storage.trial_records import EpochRecord
 
 log = logging.getLogger(__name__)
 FINISHED: Literal["finished"] = "finished"

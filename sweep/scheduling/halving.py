@@ -10,7 +10,7 @@ from typing import Literal
 
 from sweep.scheduling.task import TrialTask
 from sweep.space import Halving
-from trainables.storage.trial_files import EpochRecord
+from trainables.storage.trial_records import EpochRecord
 
 
 class Rungs:

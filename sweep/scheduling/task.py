@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.storage.trial_files import EpochRecord
+    from trainables.storage.trial_records import EpochRecord
 
 HANG_SECONDS = 1800.0
 Device = Literal["auto", "cpu", "gpu"]

@@ -19,7 +19,8 @@ from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, SweepStorage, TrialEntry
-    from trainables.storage.trial_files import EpochRecord, TrialFiles
+    from trainables.storage.trial_files import TrialFiles
+    from trainables.storage.trial_records import EpochRecord
 
 PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
 SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"

@@ -18,7 +18,7 @@ from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, SweepStorage
-    from trainables.storage.trial_files import EpochRecord
+    from trainables.storage.trial_records import EpochRecord
 
 CLOSE_SECONDS = 60.0
 SERVER_LANES = 4
@@ -125,10 +125,10 @@ class Tracker:
         _known(status)
 
         def perform(_: list[Any]) -> None:
-            from sweep.tracking import trial_runs as trial_projection
+            from sweep.tracking import trial_runs
 
             ended = trial.files.final() is not None or trial.files.failure() is not None
-            trial_projection.project(self._runs, trial, None if status == "interrupted" and ended else status)
+            trial_runs.project(self._runs, trial, None if status == "interrupted" and ended else status)
             self._artist.submit(Write(trial.trial_id, "artifacts", draw, covers=True))
 
         def draw(_: list[Any]) -> None:

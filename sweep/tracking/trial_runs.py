@@ -27,7 +27,8 @@ from trainables import metric_names as names
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from trainables.storage.trial_files import FailureRecord, FinalRecord, TrialFiles
+    from trainables.storage.trial_files import TrialFiles
+    from trainables.storage.trial_records import FailureRecord, FinalRecord
 
 MODEL = "model.pt"
 HELD_OUT = {"test": "test", "val": "validation"}

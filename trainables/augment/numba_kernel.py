@@ -1,4 +1,4 @@
-"""Views on the CPU by one compiled kernel: what augment.py does, without its many passes over memory.
+"""Views on the CPU by one compiled kernel: what views.py does, without its many passes over memory.
 
 An image's crop, colours and blur stay in the core's cache from its bytes to the finished view. float32 inside; equal to
 the plain version but for rounding, and the same whichever thread or rank makes a view. Needs numba.
@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.augment.bicubic import CUBIC, TABLE_STEPS
 from trainables.augment.parameters import ViewDraws
-from trainables.augment.views import CUBIC, LUMA, TABLE_STEPS
+from trainables.augment.torch_ops import LUMA
 from trainables.config import JITTER_OPERATIONS
 from trainables.numba_compile import compiled, in_threads
 
@@ -90,7 +91,7 @@ def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radiu
 
 @compiled()
 def _taps(length, mirrored, weights, places):
-    """Fill in (size, 4) weights and places of the pixels that each pixel of the view is made of (augment.py)."""
+    """Fill in (size, 4) weights and places of the pixels that each pixel of the view is made of (bicubic.py)."""
     size = len(weights)
     for output in range(size):
         centre = (output + 0.5) * (length / size) - 0.5

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from trainables.data.catalog import INFO_FILE
+from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:

@@ -9,34 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
+from trainables.data.store_format import FORMAT_VERSION, INFO_FILE
 from trainables.errors import BadInputError, describe_validation
 
-__all__ = [
-    "FORMAT_VERSION",
-    "INFO_FILE",
-    "KNOWN",
-    "PIXELS_FILE",
-    "ROWS_FILE",
-    "DataSetFacts",
-    "LeakCounts",
-    "StoreInfo",
-    "beneath",
-    "data_root",
-    "expand_positive",
-    "prepare_command",
-    "prepared",
-    "remote_root",
-    "remove_command",
-    "several_labels",
-    "store_address",
-    "store_folder",
-]
-
-FORMAT_VERSION = 2
-PIXELS_FILE = "pixels.bin"
-"""Every image's values, (H, W, C), one after another and nothing else."""
-ROWS_FILE = "rows.arrow"
-INFO_FILE = "store.json"
 LISTED_NAMES = 12
 """How many class names an error message lists before it points to `info`."""
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trainables.data.catalog import StoreInfo
-from trainables.data.preparing.decode_workers import CHECKSUM_BYTES, SALTS
 from trainables.data.splits import SPLITS
+from trainables.data.stable_hash import SALTS
+from trainables.data.store_format import CHECKSUM_BYTES
 from trainables.errors import BadInputError
 
 SCHEMA = pa.schema(

@@ -18,6 +18,8 @@ LABEL_SALT = "label"
 """Whose labels a label budget buys."""
 PERCENTILE_SALT = "percentiles"
 """Over which images percentiles are taken."""
+SALTS = (SUBSET_SALT, VALIDATION_SALT, LABEL_SALT)
+"""Those that trials cut by: kept with the rows, as half a million hashes take seconds."""
 
 
 def stable_fraction(names: Sequence[str], *, salt: str = VALIDATION_SALT) -> NDArray[np.float64]:

@@ -13,18 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.data.cache import hold, is_remote, local_copy
-from trainables.data.catalog import (
-    INFO_FILE,
-    PIXELS_FILE,
-    ROWS_FILE,
-    StoreInfo,
-    expand_positive,
-    prepared,
-    several_labels,
-    store_address,
-    store_folder,
-)
+from trainables.data.catalog import StoreInfo, expand_positive, prepared, several_labels, store_address, store_folder
 from trainables.data.index_table import multi_hot, open_rows
+from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]
@@ -133,7 +124,7 @@ class ImageStore:
         return taken
 
     def stable_fractions(self, indices: Indices, salt: str) -> NDArray[np.float64]:
-        """Return (N,) the images' stable hashes for one of the purposes in rows.SALTS, in [0, 1)."""
+        """Return (N,) the images' stable hashes for one of the purposes in stable_hash.SALTS, in [0, 1)."""
         values: NDArray[np.float64] = self._rows.column(f"hash_{salt}").to_numpy()[_as_index(indices)]
         return values
 

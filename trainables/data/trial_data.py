@@ -14,9 +14,9 @@ from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
+from trainables.memory.constants import LABEL_FREE_IMAGES
 
 Rows = NDArray[np.int64]
-SAMPLE_IMAGES = 1024
 MOMENTS_CHUNK = 256
 HIGH_BITS = 16
 """Squares are summed in two halves of so many bits, so that no data set overflows 64."""
@@ -115,8 +115,8 @@ class TrialData:
 
     @cached_property
     def sample(self) -> Split:
-        """At most SAMPLE_IMAGES of the selection split, for what needs no more."""
-        return limited(self.evaluated[self.selection], SAMPLE_IMAGES)
+        """At most LABEL_FREE_IMAGES of the selection split, for what needs no more."""
+        return limited(self.evaluated[self.selection], LABEL_FREE_IMAGES)
 
     def channel_moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of each channel over train, pixels in [0, 1], (C,) float64 on the CPU.

@@ -1,58 +1,14 @@
 """Evaluation on a held-out split: features once, then metrics as sums and counts over ranks."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from trainables import metric_names as names
-from trainables.augment.views import evaluation_view
-from trainables.data.trial_data import Split
-from trainables.distributed import gather_rows, rank, sum_over_ranks, to_device, world_size
+from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation.curves import Scores, Truth, average_precision, roc_area
-from trainables.heartbeat import beat
-
-EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Share:
-    """This rank's part of a split: rows rank, rank + world, ... so that every image is counted exactly once."""
-
-    features: Tensor
-    """(n, F)."""
-    targets: Tensor
-    """(n,) int64 classes, or (n, K) bool labels."""
-    total: int
-    """Images of the split over all ranks."""
-    weights: Tensor | None = None
-    """(n,) or (n, K): how much each counts in a fit; None: all alike."""
-
-
-@torch.no_grad()
-def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> Share:
-    """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
-    was_training = encoder.training
-    encoder.eval()
-    mine = slice(rank(), None, world_size())
-    numbers = np.arange(len(split))[mine]
-    # A rank without any image still takes part in the sums.
-    nothing = no_features(encoder, split, image_size, device)
-    features = nothing.new_empty(len(numbers), nothing.shape[1])
-    for start in range(0, len(numbers), EVALUATION_BATCH):
-        beat()
-        images = to_device(split.pixels(numbers[start : start + EVALUATION_BATCH]), device)
-        features[start : start + EVALUATION_BATCH] = encoder(evaluation_view(images, image_size=image_size))
-    encoder.train(was_training)
-    return Share(features, split.targets[mine].to(device), len(split))
-
-
-def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch.device) -> Tensor:
-    """Return (0, F): the width is that of a black image's features."""
-    return encoder(torch.zeros(1, split.store.info.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
+from trainables.evaluation.features import Share
 
 
 def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:
@@ -90,12 +46,6 @@ def decision_metrics(predicted: Tensor, share: Share, classes: int, positive: Te
     confusion = sum_over_ranks(cells).cpu().view(classes, classes)
     top1 = {names.TOP1: _ratio(confusion.diagonal().sum(), share.total)}
     return top1 if positive is None else top1 | binary_metrics(_fold(confusion, positive))
-
-
-def gathered_logits(logits: Tensor, share: Share) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return all ranks' logits (total, K) and classes (total,)."""
-    both = gather_rows(torch.cat([logits.double(), share.targets[:, None].double()], dim=1), share.total).cpu().numpy()
-    return both[:, :-1], both[:, -1].astype(np.int64)
 
 
 def _rank_of_target(logits: Tensor, targets: Tensor) -> Tensor:

@@ -15,16 +15,10 @@ from trainables.config import SimCLRConfig
 from trainables.data.trial_data import Rows, Split, TrialData
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.calibration import best_scale, calibration
-from trainables.evaluation.classification import (
-    EVALUATION_BATCH,
-    Share,
-    classification_metrics,
-    decision_metrics,
-    encode,
-    gathered_logits,
-    no_features,
-)
-from trainables.evaluation.logistic_regression import LogisticRegression, best_regression, knn_scores, nearest_centroids
+from trainables.evaluation.classification import classification_metrics, decision_metrics
+from trainables.evaluation.features import Share, encode, gathered_logits, no_features
+from trainables.evaluation.knn import knn_scores, nearest_centroids
+from trainables.evaluation.logistic_regression import LogisticRegression, best_regression
 from trainables.evaluation.probe import ProbeWeights
 from trainables.evaluation.representation import label_free_metrics
 from trainables.evaluation.thresholds import (
@@ -40,6 +34,7 @@ from trainables.evaluation.thresholds import (
     rule_metrics,
 )
 from trainables.heartbeat import beat
+from trainables.memory.constants import EVALUATION_BATCH
 from trainables.randomness import Stream
 from trainables.storage.trial_files import TrialFiles
 

@@ -7,61 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.distributed import gather_rows, sum_over_ranks
-from trainables.evaluation.classification import Share
+from trainables.distributed import sum_over_ranks
+from trainables.evaluation.features import Share
 from trainables.evaluation.probe import elements
 from trainables.heartbeat import beat
+from trainables.memory.constants import STANDARDISED_CHUNK
 
-KNN_CHUNK = 512
-STANDARDISED_CHUNK = 4096
-"""Rows at once, so that features are never in float64 as a whole."""
 LOGISTIC_ITERATIONS = 100
-
-
-@torch.no_grad()
-def knn_scores(
-    train: Share, held_out: Share, *, classes: int, neighbours: Sequence[int], temperature: float
-) -> dict[int, Tensor]:
-    """Return, for each k, the (n, K) shares of the weighted votes that each class or label gets, of this rank's images.
-
-    Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the neighbours over all ranks.
-    """
-    parts: dict[int, list[Tensor]] = {k: [] for k in neighbours}
-    most = min(max(neighbours), train.total)
-    bank = gather_rows(functional.normalize(train.features, dim=1), train.total)
-    bank_targets = gather_rows(train.targets, train.total)
-    hot = _hot(bank_targets, classes)
-    queries = functional.normalize(held_out.features, dim=1)
-    for start in range(0, len(queries), KNN_CHUNK):
-        beat()
-        cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(most, dim=1)
-        # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
-        weights = ((cosines - cosines[:, :1]) / temperature).exp()
-        for k, found in parts.items():
-            own = weights[:, :k]
-            # A product, since scattered sums on a GPU come in any order.
-            found.append((own.unsqueeze(1) @ hot[nearest[:, :k]].to(own)).squeeze(1) / own.sum(1, keepdim=True))
-    nothing = train.features.new_zeros(0, classes)
-    return {k: torch.cat(found) if found else nothing for k, found in parts.items()}
-
-
-def _hot(targets: Tensor, classes: int) -> Tensor:
-    """Return (N, classes) bool of classes (N,), or labels as they are; a byte each, where one_hot has eight."""
-    return targets if targets.dim() == 2 else targets[:, None] == torch.arange(classes, device=targets.device)
-
-
-@torch.no_grad()
-def nearest_centroids(train: Share, held_out: Share, *, classes: int) -> Tensor:
-    """Return the class (n,) whose mean of normalised train features is nearest to an image's, of this rank's images.
-
-    Classes without a train image are never nearest.
-    """
-    members = functional.one_hot(train.targets, classes).double()
-    sums = sum_over_ranks(members.T @ functional.normalize(train.features, dim=1).double())
-    counts = sum_over_ranks(members.sum(0))
-    means = sums / counts.clamp_min(1.0)[:, None]
-    distances = torch.cdist(functional.normalize(held_out.features, dim=1).double(), means)
-    return distances.masked_fill(counts == 0, torch.inf).argmin(1)
 
 
 class LogisticRegression:

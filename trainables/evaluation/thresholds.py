@@ -10,8 +10,9 @@ from torch import Tensor
 from trainables import metric_names as names
 from trainables.distributed import gather_rows
 from trainables.evaluation import multilabel
-from trainables.evaluation.classification import Share, curve_areas, positive_scores
+from trainables.evaluation.classification import curve_areas, positive_scores
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
+from trainables.evaluation.features import Share
 
 Thresholds = Mapping[str, NDArray[np.float64]]
 """Thresholds by the suffix that their metrics get: () of the positive's probability, or (K,) of each label's."""

@@ -5,13 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from trainables.config import SimCLRConfig
-
-DEPTHS = {
-    "resnet10": (1, 1, 1, 1),
-    "resnet18": (2, 2, 2, 2),
-    "resnet34": (3, 4, 6, 3),
-    "resnet50": (3, 4, 6, 3),
-}
+from trainables.memory.constants import DEPTHS
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.memory.constants import (
+    EVALUATION_BATCH,
+    KNN_CHUNK,
+    LABEL_FREE_IMAGES,
+    STANDARDISED_CHUNK,
+    TILES,
+    WHOLE_ROWS,
+)
 from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
 from trainables.memory.ledger import Device, Ledger
 from trainables.memory.recomputation import segments, stem_parts
@@ -18,9 +26,6 @@ from trainables.memory.recomputation import segments, stem_parts
 FLOAT, DOUBLE, HALF = 4, 8, 2
 INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate": 1.0, "weight_decay": 0.0}
 """Fields that spaces vary and memory doesn't depend on."""
-EVALUATION_BATCH, SAMPLE_IMAGES = 256, 1024  # as evaluation.py and trial_data.py have them, which import torch
-KNN_CHUNK, STANDARDISED_CHUNK = 512, 4096  # as frozen.py
-WHOLE_ROWS, TILES = 1024, {"cpu": 512, "cuda": 8192}  # as losses.py
 CPU_PROCESS_BYTES = 468 * 2**20
 """What Python, torch and scikit-learn hold beside the files that all processes share, by benchmarks/memory.py."""
 CUDA_CONTEXT_BYTES = 600 * 2**20
@@ -325,7 +330,7 @@ class _Worker:
         """Encode batches without gradients, in float32; make views of a sample; fit and compare features."""
         ledger = self.ledger
         count = self._batch_of(max(self.images.train, self.images.held_out))
-        sample = self._batch_of(min(self.images.held_out, SAMPLE_IMAGES))
+        sample = self._batch_of(min(self.images.held_out, LABEL_FREE_IMAGES))
         self._make_views(sample)
         with ledger.borrow(FLOAT * count * self.model.image):
             self._infer(FLOAT * count)
@@ -372,7 +377,7 @@ class _Worker:
         rows = math.ceil(self.images.train / self.workers)
         own = FLOAT * rows * width
         with ledger.borrow(own):
-            # Of some rows in float64: themselves, their distance from the mean, its square (frozen.py).
+            # Of some rows in float64: themselves, their distance from the mean, its square (logistic_regression.py).
             ledger.touch(*[DOUBLE * min(rows, STANDARDISED_CHUNK) * width] * 3)
             ledger.touch(own)
             everyone = own * self.workers

@@ -11,18 +11,13 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from trainables.distributed import slice_of
+from trainables.memory.constants import DEPTHS
 from trainables.memory.recomputation import stem_parts
 from trainables.models.batch_norm import GlobalBatchNorm, computed_again
 from trainables.randomness import Stream, normal
 
 CUT_STD = 0.87962566103423978
 """What cutting a normal at two sigmas leaves of its deviation; TensorFlow's variance scaling divides by it."""
-BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
-    "resnet10": (BasicBlock, (1, 1, 1, 1)),
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-}
 
 
 class Normalise(nn.Module):
@@ -69,7 +64,8 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.normalise = normalise or nn.Identity()
-        block, depths = BLOCKS[name]
+        block: type[BasicBlock] | type[Bottleneck] = Bottleneck if name == "resnet50" else BasicBlock
+        depths = DEPTHS[name]
         width = max(1, round(64 * width_factor))
         if small_stem:
             self.conv1 = nn.Conv2d(channels, width, kernel_size=3, stride=1, padding=1, bias=False)

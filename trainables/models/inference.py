@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.augment.views import evaluation_matrices
+from trainables.augment.evaluation_view import evaluation_matrices
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.models.encoder import Encoder, Normalise

@@ -1,84 +1,29 @@
-"""Weights that an encoder starts from, as one text: ADDRESS, or ADDRESS#name=NAME&sha256=DIGEST.
+"""Loading weights that an encoder starts from (trainables/initial_weights.py).
 
 The file is a finished trial's model.pt, or a state dict of torchvision's or timm's ResNets (.pt, .pth, .safetensors):
-ImageNet's, say, or those of other Sentinel-2 pretraining. What a trial is depends on the content, by its digest, and
-not on where the file lies.
+ImageNet's, say, or those of other Sentinel-2 pretraining.
 """
 
-import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qs, quote, unquote
+from typing import TYPE_CHECKING, Any
 
 from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from trainables.models.encoder import Encoder
 
-DIGEST_DIGITS = 16
 FIRST = "conv1.weight"
 NESTED = ("state_dict", "model", "encoder")
 """Where files keep the weights beside other things."""
 
 
-@dataclass(frozen=True)
-class InitialWeights:
-    """Where weights lie, and what they are."""
-
-    address: str
-    name: str
-    """For a person; default: the file's name."""
-    digest: str = ""
-    """The first digits of the file's SHA-256; empty while nobody has looked."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the parts of a text; BadInputError for one without an address."""
-        address, _, fragment = text.partition("#")
-        if not address:
-            raise BadInputError(f"initial_weights: {text!r} names no file")
-        parts = parse_qs(fragment)
-        name = parts.get("name", [PurePosixPath(address).stem])[0]
-        return cls(address, unquote(name), parts.get("sha256", [""])[0])
-
-    def __str__(self) -> str:
-        return f"{self.address}#name={quote(self.name)}" + (f"&sha256={self.digest}" if self.digest else "")
-
-    def absolute(self) -> Self:
-        """Return the same with an address that means the same everywhere on this machine."""
-        address = self.address if "://" in self.address else str(Path(self.address).expanduser().absolute())
-        return replace(self, address=address)
-
-    def pinned(self) -> Self:
-        """Return the same with the digest of what the file holds now; BadInputError where it can't be read."""
-        return replace(self.absolute(), digest=_digest(self._content()))
-
-    def load(self) -> "dict[str, Tensor]":
-        """Return the encoder's weights under torchvision's names; BadInputError where they aren't what they were."""
-        content = self._content()
-        if self.digest and _digest(content) != self.digest:
-            now = _digest(content)
-            raise BadInputError(
-                f"initial_weights: {self.address} has changed: sha256 {now}, {self.digest} when it was planned"
-            )
-        return encoder_weights(_read(self.address, content), self.address)
-
-    def _content(self) -> bytes:
-        from trainables.storage.filesystem import Storage
-
-        folder, _, file = self.address.rpartition("/")
-        try:
-            content = Storage.at(folder or ("/" if self.address.startswith("/") else ".")).read(file)
-        except OSError as error:
-            raise BadInputError(f"initial_weights: {self.address}: can't be read ({error})") from error
-        if content is None:
-            raise BadInputError(f"initial_weights: {self.address}: no such file")
-        return content
+def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
+    """Return the encoder's weights under torchvision's names; BadInputError where they aren't what they were."""
+    return encoder_weights(_read(initial.address, initial.content()), initial.address)
 
 
 def encoder_weights(state: Mapping[str, Any], address: str) -> "dict[str, Tensor]":
@@ -152,7 +97,3 @@ def _read(address: str, content: bytes) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise BadInputError(f"initial_weights: {address}: holds a {type(state).__name__}, not a state dict")
     return state
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]

@@ -11,102 +11,22 @@ attempts/000001.json   one record an attempt: when, where, how it ended
 """
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
+from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
 KEPT_CHECKPOINTS = 2
 CONFIG, FINAL, FAILURE, MODEL = "config.json", "final.json", "failure.json", "model.pt"
 CHECKPOINT = "checkpoint"
 """What a backlog calls every epoch's, as the newest takes the place of one that waits."""
-
-
-class EpochRecord(BaseModel):
-    """What one epoch gave; NaN where a metric is undefined."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    epoch: int
-    """1-based."""
-    time_ms: int
-    """Milliseconds since 1970 when the epoch ended; MLflow's timestamp of its metrics."""
-    seconds: float
-    """Wall time of training and evaluation."""
-    metrics: dict[str, float]
-
-
-class FinalRecord(BaseModel):
-    """That and how a trial ended, with what a person needs to trust and repeat it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    time_ms: int
-    epochs: int
-    seconds: float
-    """Wall time of all epochs that led here."""
-    workers: int
-    threads: int
-    recomputed: bool = False
-    """Whether its steps computed activations again: slower, with the same results."""
-    device: str
-    host: str
-    versions: dict[str, str]
-    train_images: int
-    classes: tuple[str, ...]
-    """Names of the probe's outputs."""
-    positive: tuple[str, ...] = ()
-    """Those that count as positive; none without a rule."""
-
-
-class FailureRecord(BaseModel):
-    """Why an attempt failed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    time_ms: int
-    kind: str
-    """crash, hung, lost_node, storage, non_finite_loss, out_of_memory or bad_input."""
-    message: str
-
-
-class AttemptRecord(BaseModel):
-    """One attempt at a trial, by whichever sweep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    number: int
-    """1-based, over all sweeps."""
-    sweep: str
-    started_ms: int
-    ended_ms: int | None = None
-    """None while it runs, and when whoever ran the sweep was killed."""
-    outcome: str = "running"
-    """running, finished, stopped, interrupted, or a kind of failure."""
-    message: str = ""
-    first_epoch: int | None = None
-    last_epoch: int | None = None
-    """The epochs that it trained."""
-    last_ms: int | None = None
-    """When it was last heard of."""
-    devices: float = 1.0
-    """GPUs, or workers where there are none, that it held."""
-    hosts: tuple[str, ...] = ()
-    """Of its workers, by rank."""
-
-    @property
-    def hours(self) -> float:
-        """Return the device-hours that it cost."""
-        end = self.ended_ms or self.last_ms or self.started_ms
-        return self.devices * max(0, end - self.started_ms) / 3_600_000
 
 
 class TrialFiles:
@@ -281,11 +201,6 @@ class TrialFiles:
         """Return the records of all attempts so far, in order."""
         contents = (self.storage.read(f"attempts/{name}") for name in self.storage.names("attempts"))
         return [AttemptRecord.model_validate_json(content) for content in contents if content is not None]
-
-
-def now_ms() -> int:
-    """Return milliseconds since 1970, the unit of times in records."""
-    return time.time_ns() // 1_000_000
 
 
 def _checkpoint(epoch: int) -> str:

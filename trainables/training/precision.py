@@ -1,13 +1,11 @@
 """How numbers are computed: the precision of the encoder, reproducible kernels, and the watch for non-finite ones."""
 
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
 
-from trainables.errors import BadInputError, NonFiniteLossError
+from trainables.errors import BadInputError
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
@@ -41,55 +39,3 @@ def memory_layout(precision: Precision, device: torch.device) -> torch.memory_fo
     """
     on_wide_cpu = precision == "bf16" and torch.backends.cpu.get_cpu_capability() == "AVX512"
     return torch.channels_last if device.type == "cuda" or on_wide_cpu else torch.contiguous_format
-
-
-class _Seen(NamedTuple):
-    step: int
-    rate: float
-    values: Tensor
-    """Loss and sum of the gradients' norms, (2,)."""
-    ready: torch.cuda.Event | None
-
-
-class FiniteWatch:
-    """Finds a loss or gradient that isn't finite before the optimiser's step.
-
-    On a GPU the numbers of a step are read after the next one was queued, so that the step never waits for the host;
-    what was trained in between is not kept. Every rank looks at the same numbers, so all of them stop at one step.
-    """
-
-    def __init__(self, last_good: Callable[[], str]) -> None:
-        """`last_good` says where the last good checkpoint lies."""
-        self._last_good = last_good
-        self._waiting: _Seen | None = None
-
-    def look(self, step: int, rate: float, loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
-        """Look at a step's global loss and gradients; raises NonFiniteLossError for this step's or the last one's."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients)).sum()
-        values = torch.stack([loss.detach().to(norms.dtype), norms])
-        if values.device.type == "cpu":
-            self._judge(_Seen(step, rate, values, None))
-            return
-        self.finish()
-        copied = torch.empty(2, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
-        ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        ready.record()
-        self._waiting = _Seen(step, rate, copied, ready)
-
-    def finish(self) -> None:
-        """Look at what is still waiting to be looked at."""
-        if self._waiting is not None:
-            assert self._waiting.ready is not None
-            self._waiting.ready.synchronize()
-            self._judge(self._waiting)
-        self._waiting = None
-
-    def _judge(self, seen: _Seen) -> None:
-        loss, norms = seen.values.tolist()
-        if torch.isfinite(seen.values).all():
-            return
-        raise NonFiniteLossError(
-            f"the loss is {loss:.6g} and the gradients' norms sum to {norms:.6g} at step {seen.step} (learning rate "
-            f"{seen.rate:.4g}); {self._last_good()}"
-        )

@@ -19,30 +19,34 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables import metric_names as names
+from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import ViewDraws, draw_view
-from trainables.augment.views import evaluation_view
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
 from trainables.errors import BadInputError
-from trainables.evaluation.classification import EVALUATION_BATCH
 from trainables.evaluation.evaluator import Evaluator
 from trainables.evaluation.probe import ProbeWeights, Weights
 from trainables.heartbeat import beat
+from trainables.initial_weights import InitialWeights
+from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.recomputation import segments
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import Colours, Normalise, last_strided_side
-from trainables.models.pretrained import InitialWeights, start_from
+from trainables.models.pretrained import load_weights, start_from
 from trainables.models.simclr_model import Classifier, Outputs, SimCLR, parameter_groups
-from trainables.objectives.contrastive import SUMMED, objective_of
+from trainables.objectives.methods import objective_of
+from trainables.objectives.objective import SUMMED
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
-from trainables.storage.trial_files import EpochRecord, FinalRecord, TrialFiles, now_ms
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord, FinalRecord, now_ms
 from trainables.training.device_images import PixelSource
+from trainables.training.finite_watch import FiniteWatch
 from trainables.training.optimiser import make_optimiser
-from trainables.training.precision import FiniteWatch, autocast, memory_layout, set_precision
+from trainables.training.precision import autocast, memory_layout, set_precision
 
 
 def train(
@@ -116,7 +120,7 @@ class Trial:
             self.model.encoder.segments = segments(footprint(config, len(data.classes), channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
-            start_from(self.model.encoder, initial.load(), initial.address)
+            start_from(self.model.encoder, load_weights(initial), initial.address)
         self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
         self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)

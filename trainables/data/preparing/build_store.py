@@ -12,21 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data import splits
-from trainables.data.catalog import (
-    FORMAT_VERSION,
-    INFO_FILE,
-    PIXELS_FILE,
-    ROWS_FILE,
-    LeakCounts,
-    OptionValue,
-    StoreInfo,
-)
+from trainables.data.catalog import LeakCounts, OptionValue, StoreInfo
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
+from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
-from trainables.data.preparing.decode_workers import CHECKSUM_BYTES, Layout, Progress, Rows, convert
-from trainables.data.preparing.leaks import find_leaks, tile_position
+from trainables.data.preparing.decode_workers import Layout, Progress, Rows, convert
+from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import Conversion, described_ranges, percentile_tables, thesis_tables
 from trainables.data.sources.source import Request, Source
+from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 

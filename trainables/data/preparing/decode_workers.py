@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import Conversion
 from trainables.data.sources.source import Entry, Picture
-from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
+from trainables.data.stable_hash import SALTS, stable_fraction
+from trainables.data.store_format import CHECKSUM_BYTES
 from trainables.errors import BadInputError
 
 CHUNK_BYTES = 2 * 2**20
@@ -32,9 +33,6 @@ PIECE_BYTES = 2**18
 """Pixels that are decoded before they are written: few enough to stay in a core's cache."""
 MOST_WORKERS = 16
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-CHECKSUM_BYTES = 16
-SALTS = (SUBSET_SALT, VALIDATION_SALT, LABEL_SALT)
-"""The stable hashes that trials cut by: kept with the rows, as half a million of them take seconds."""
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, and how much of it is done and in all (images, or bytes of an archive)."""

@@ -1,6 +1,5 @@
 """Images that stand in two splits at once: looked for when a data set is prepared."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +22,6 @@ MOST_CANDIDATES = 8
 """Images that one held-out image is compared with on the pixels, the nearest hashes first."""
 PAIRS_AT_ONCE = 64
 EXAMPLES = 5
-PATCH = re.compile(r"(S2[AB]_MSIL2A_\d{8}T\d{6}(?:_N\d{4}_R\d{3}_T\d{2}[A-Z]{3})?)_(\d+)_(\d+)", re.ASCII)
 
 Rows = NDArray[np.int64]
 Pair = tuple[int, int]
@@ -91,12 +89,6 @@ def find_leaks(
     ]
     counts = [len(_once(pairs)) for pairs in found.values()]
     return Leaks(counts[0], counts[1], counts[2], tuple(examples))
-
-
-def tile_position(patch: str) -> tuple[str, int, int] | None:
-    """Return acquisition (v2: with its tile), row and column of a BigEarthNet patch's name, None for other names."""
-    match = PATCH.fullmatch(patch)
-    return None if match is None else (match[1], int(match[2]), int(match[3]))
 
 
 @lru_cache

@@ -7,20 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainables.data.catalog import (
-    INFO_FILE,
-    PIXELS_FILE,
-    ROWS_FILE,
-    StoreInfo,
-    prepared,
-    remove_command,
-    store_folder,
-)
+from trainables.data.catalog import StoreInfo, prepared, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.index_table import fingerprint, open_rows
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside
 from trainables.data.preparing.build_store import described, make_store, map_pixels
-from trainables.data.preparing.decode_workers import CHECKSUM_BYTES, Layout, Progress, warm_up
+from trainables.data.preparing.decode_workers import Layout, Progress, warm_up
 from trainables.data.preparing.published_files import fetch
 from trainables.data.sources.bigearthnet import read_bigearthnet_v1, read_bigearthnet_v2
 from trainables.data.sources.digits import read_digits
@@ -30,6 +22,7 @@ from trainables.data.sources.options import choose
 from trainables.data.sources.parquet import read_parquet
 from trainables.data.sources.source import Request, Source
 from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
+from trainables.data.store_format import CHECKSUM_BYTES, INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 READERS: dict[str, Callable[[Request], Source]] = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainables.data.class_names import LABELS_19, LABELS_43, PARTS_OF_19
 from trainables.data.dataset_facts import BIGEARTHNET_V1, FARMLAND_CLASSES
-from trainables.data.preparing.leaks import tile_position
+from trainables.data.patch_names import tile_position
 from trainables.data.sources.archive import is_tar, stream_tar
 from trainables.data.sources.bigearthnet_lists import PatchLists, v1_lists, v2_lists
 from trainables.data.sources.decode import decode_band, load

@@ -1,0 +1,153 @@
+"""The operations of a view in plain vectorised torch: float images (N, C, H, W) in [0, 1], one parameter an image.
+
+Nothing here reads a value back from the device."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.distributed import to_device
+
+LUMA = (0.2989, 0.5870, 0.1140)
+TINY = 1e-30
+"""In place of a spread of 0 that is divided by."""
+
+
+def apply_where(mask: NDArray[np.bool_], images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply an operation to the images of a (N,) mask, which lives on the CPU, and to no other."""
+    numbers = np.flatnonzero(mask)
+    if len(numbers) == 0:
+        return images
+    chosen = to_device(numbers, images.device)
+    return images.index_copy(0, chosen, operation(images[chosen]))
+
+
+def quarter_turns(images: Tensor, turns: NDArray[np.int64]) -> Tensor:
+    """Turn each square image counter-clockwise by its number (N,) of quarter turns, 0 to 3."""
+    for count in (1, 2, 3):
+        images = apply_where(turns == count, images, partial(torch.rot90, k=count, dims=(2, 3)))
+    return images
+
+
+def unit_interval(images_u8: Tensor) -> Tensor:
+    """Return pixels in [0, 1], of torch's default dtype: float32, or float64 where a test asks for it.
+
+    255 becomes 1, or 65,535 where the images have 16 bits.
+    """
+    full = 65_535.0 if images_u8.dtype == torch.uint16 else 255.0
+    return images_u8.to(torch.get_default_dtype()).div_(full)  # in place, as a second block of that size costs more
+
+
+def jitter_colours(
+    images: Tensor, factors: NDArray[np.float64], order: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> Tensor:
+    """Apply the four operations to the chosen images in each one's own order, clipping to [0, 1] after each.
+
+    At each of the four places images are brought into the order of their operation there, so that those of one
+    operation lie side by side.
+    """
+    members = np.flatnonzero(chosen)
+    if len(members) == 0:
+        return images
+    arranged = np.argsort(order[members], axis=0, kind="stable")  # (n, 4): who comes where, at each place
+    operations = np.take_along_axis(order[members], arranged, axis=0)
+    amounts = factors[members[arranged], operations]  # of -1, no operation, whatever
+    column = to_device(torch.from_numpy(amounts.T.copy()).to(images.dtype), images.device)[..., None, None, None]
+    moves = to_device(_moves(members, arranged), images.device)
+    current = images
+    for place in range(4):
+        current = current[moves[place]]
+        counts = np.bincount(operations[:, place] + 1, minlength=5).tolist()
+        groups = zip(_OPERATIONS, torch.split(current, counts), torch.split(column[place], counts), strict=True)
+        current = torch.cat(
+            [
+                part if change is None else change(part, factor).clamp(0.0, 1.0)
+                for change, part, factor in groups
+                if len(part)  # images of other than three channels have no hue
+            ]
+        )
+    return images.index_copy(0, moves[4], current)
+
+
+def _moves(members: NDArray[np.int64], arranged: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (5, n): where each image comes from, at the first place and from each to the next; at last where it goes.
+
+    `members` are the numbers (n,) of the images, `arranged` (n, 4) their order at each place.
+    """
+    before = np.argsort(arranged, axis=0)  # (n, 4): where each one stands at a place
+    between = [before[arranged[:, place + 1], place] for place in range(3)]
+    return np.stack([members[arranged[:, 0]], *between, members[arranged[:, 3]]])
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply every value; factor (N, 1, 1, 1)."""
+    return images * factor
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Stretch about each channel's mean over the image; factor (N, 1, 1, 1)."""
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return torch.addcmul(mean, images - mean, factor)
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply S of HSV and clip it to [0, 1]; factor (N, 1, 1, 1), not negative.
+
+    With hue and value kept, each channel's distance from the largest one is multiplied. S = spread / value stays at
+    most 1, so the factor at most value / spread.
+    """
+    value = images.amax(1, keepdim=True)
+    spread = value - images.amin(1, keepdim=True)
+    factor = torch.minimum(value / spread.clamp_min(TINY), factor).clamp_min(0.0)
+    return torch.addcmul(value, images - value, factor)
+
+
+def adjust_hue(images: Tensor, offset: Tensor) -> Tensor:
+    """Turn H of HSV; offset (N, 1, 1, 1) in turns of the full circle.
+
+    Value and spread are kept; each channel falls off linearly with the hue's distance from its own.
+    """
+    value, largest = images.max(1, keepdim=True)
+    spread = value - images.amin(1, keepdim=True)
+    others = images.roll(-1, 1) - images.roll(-2, 1)  # green - blue, blue - red, red - green
+    sixths = others.gather(1, largest) / spread.clamp_min(TINY)
+    sixths = torch.add(sixths, largest, alpha=2)
+    beginnings = torch.arange(5, 0, -2, device=images.device).view(1, 3, 1, 1)  # of red, green, blue, in sixths
+    turned = (sixths + (6.0 * offset + beginnings)) % 6.0
+    share = torch.minimum(turned, 4.0 - turned).clamp(0.0, 1.0)
+    return torch.addcmul(value, spread, share, value=-1.0)
+
+
+_OPERATIONS = (None, adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+"""No operation, -1 in the draws, then those of JITTER_OPERATIONS in their order."""
+
+
+def grayscale(images: Tensor) -> Tensor:
+    """Return the luma in all three channels."""
+    red, green, blue = images.unbind(1)
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma.unsqueeze(1).expand_as(images)
+
+
+def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Tensor:
+    """Blur each image with its own sigma (N,), 2 * radius + 1 taps in each direction, zero padding.
+
+    Two products with banded (H, H) and (W, W) matrices, one an image.
+    """
+    taps = np.arange(radius + 1)
+    weights = np.exp(-(taps**2) / (2.0 * sigma[:, None] ** 2))
+    weights /= weights[:, :1] + 2.0 * weights[:, 1:].sum(axis=1, keepdims=True)
+    beyond = np.zeros((len(sigma), 1))
+    device_weights = to_device(torch.from_numpy(np.hstack([weights, beyond])).to(images.dtype), images.device)
+    down, across = (_bands(device_weights, size) for size in images.shape[-2:])
+    return down.unsqueeze(1) @ images @ across.unsqueeze(1)
+
+
+def _bands(weights: Tensor, size: int) -> Tensor:
+    """Return symmetric matrices (N, size, size) of each image's weights (N, k) by distance, the last for all beyond."""
+    places = torch.arange(size, device=weights.device)
+    return weights[:, (places[:, None] - places).abs().clamp_max(weights.shape[1] - 1)]

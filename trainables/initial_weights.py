@@ -1,0 +1,73 @@
+"""Weights that an encoder starts from, as one text: ADDRESS, or ADDRESS#name=NAME&sha256=DIGEST.
+
+What a trial is depends on the content, by its digest, and not on where the file lies.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Self
+from urllib.parse import parse_qs, quote, unquote
+
+from trainables.errors import BadInputError
+
+DIGEST_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where weights lie, and what they are."""
+
+    address: str
+    name: str
+    """For a person; default: the file's name."""
+    digest: str = ""
+    """The first digits of the file's SHA-256; empty while nobody has looked."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the parts of a text; BadInputError for one without an address."""
+        address, _, fragment = text.partition("#")
+        if not address:
+            raise BadInputError(f"initial_weights: {text!r} names no file")
+        parts = parse_qs(fragment)
+        name = parts.get("name", [PurePosixPath(address).stem])[0]
+        return cls(address, unquote(name), parts.get("sha256", [""])[0])
+
+    def __str__(self) -> str:
+        return f"{self.address}#name={quote(self.name)}" + (f"&sha256={self.digest}" if self.digest else "")
+
+    def absolute(self) -> Self:
+        """Return the same with an address that means the same everywhere on this machine."""
+        address = self.address if "://" in self.address else str(Path(self.address).expanduser().absolute())
+        return replace(self, address=address)
+
+    def pinned(self) -> Self:
+        """Return the same with the digest of what the file holds now; BadInputError where it can't be read."""
+        return replace(self.absolute(), digest=_digest(self._read()))
+
+    def content(self) -> bytes:
+        """Return the file's content; BadInputError where it can't be read or isn't what it was when it was planned."""
+        content = self._read()
+        if self.digest and _digest(content) != self.digest:
+            now = _digest(content)
+            raise BadInputError(
+                f"initial_weights: {self.address} has changed: sha256 {now}, {self.digest} when it was planned"
+            )
+        return content
+
+    def _read(self) -> bytes:
+        from trainables.storage.filesystem import Storage
+
+        folder, _, file = self.address.rpartition("/")
+        try:
+            content = Storage.at(folder or ("/" if self.address.startswith("/") else ".")).read(file)
+        except OSError as error:
+            raise BadInputError(f"initial_weights: {self.address}: can't be read ({error})") from error
+        if content is None:
+            raise BadInputError(f"initial_weights: {self.address}: no such file")
+        return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]

@@ -1,0 +1,40 @@
+"""The labels as what a step minimises (reference: train_mode finetune)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trainables import metric_names as names
+from trainables.augment.parameters import ViewDraws
+from trainables.augment.views import one_view
+from trainables.config import SimCLRConfig
+from trainables.data.trial_data import TrialData
+from trainables.distributed import sum_over_ranks
+from trainables.evaluation.probe import Weights, probe_loss
+from trainables.models.simclr_model import Classifier, Outputs
+from trainables.objectives.objective import probe_decay
+
+
+class Supervised:
+    """One view of each image and its labels; the encoder learns with the head (reference: train_mode finetune)."""
+
+    def __init__(self, config: SimCLRConfig, data: TrialData, normalise: nn.Module | None) -> None:
+        self._config = config
+        self.model = Classifier(config, len(data.classes), channels=data.channels, normalise=normalise)
+
+    def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
+        """Return (n, C, s, s)."""
+        return one_view(images, draws[0], image_size=self._config.image_size)
+
+    def loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+        """Return as `Objective`: the global loss, twice nothing, loss and accuracy."""
+        loss, correct = probe_loss(outputs.logits, targets, weights, views=self._config.batch_size)
+        everywhere = sum_over_ranks(loss.detach().double())
+        nothing = torch.zeros_like(everywhere)
+        metrics = torch.stack([everywhere, nothing, nothing, loss.detach().double(), correct.detach().double()])
+        return loss + probe_decay(self._config, self.model), metrics
+
+    def metrics(self, means: Sequence[float]) -> dict[str, float]:
+        """Return as `Objective`."""
+        return {names.SUPERVISED_LOSS: means[3], names.SUPERVISED_ACCURACY: means[4]}
