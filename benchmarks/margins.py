@@ -14,7 +14,8 @@ import numpy as np
 from sweep.comparison.statistics import seed_interval
 from sweep.comparison.table import BASELINE_LABELS
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.records.sweep_record import SweepStorage, TrialEntry
+from sweep.records.sweep_record import TrialEntry
+from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
 
 

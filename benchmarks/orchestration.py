@@ -24,7 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Beside, Growth, Measurement
-from sweep.scheduling.task import GO, Failure, Permission, TrialShape, TrialTask
+from sweep.planning.trial_shape import TrialShape
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.listener import GO, Permission
+from sweep.scheduling.task import TrialTask
 
 SWEEP, SHELL, NESTED = "sweep", "shell loop", "naively nested"
 FIELDS: dict[str, Any] = {
@@ -98,7 +101,8 @@ def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask
 
 def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run the trials as a sweep does, in a Ray of its own."""
-    from sweep.cluster.connection import connect, quiet
+    from sweep.cluster.connection import connect
+    from sweep.console.redirect import quiet
     from sweep.scheduling.dispatcher import Dispatcher, Rules
 
     with quiet(folder / "ray.log"), connect(None):
@@ -110,7 +114,8 @@ def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
 
 def nested(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run a Tune trial for each, which starts a group of workers of its own."""
-    from sweep.cluster.connection import connect, quiet
+    from sweep.cluster.connection import connect
+    from sweep.console.redirect import quiet
 
     with quiet(folder / "ray.log"), connect(None):
         from ray import tune

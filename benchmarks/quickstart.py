@@ -36,7 +36,7 @@ def measurements() -> Iterator[Measurement]:
 @cache
 def measured() -> tuple[float, float, float]:
     """Run it in folders of its own; return seconds, the best trial's accuracy and the untrained encoder's."""
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
     from sweep.records.trial_result import result_of
 
     with tempfile.TemporaryDirectory(prefix="quickstart-") as folder:

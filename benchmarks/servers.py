@@ -33,7 +33,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     data = home / "data"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([binaries[-1] / "initdb", "-D", data, "-U", "mlflow", "-A", "trust"], check=True, **quiet, **as_user)
-    port = _free_port()
+    port = free_port()
     server = subprocess.Popen(
         [binaries[-1] / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", home], **quiet, **as_user
     )
@@ -49,7 +49,7 @@ def postgresql(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def mlflow_server(store: str, folder: Path) -> Iterator[str]:
     """Start MLflow's server as cluster.yaml does, and yield its address."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
     command += ["--backend-store-uri", store, "--artifacts-destination", str(folder / "artifacts")]
     settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -67,7 +67,7 @@ def mlflow_server(store: str, folder: Path) -> Iterator[str]:
         server.wait(60)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

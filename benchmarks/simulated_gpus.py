@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.large_grid import EPOCH_SECONDS, EPOCHS
+from sweep.planning.trial_shape import TrialShape
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
-from sweep.scheduling.task import GO, Failure, TrialShape, TrialTask
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.listener import GO
+from sweep.scheduling.task import TrialTask
 
 
 @dataclass(frozen=True)

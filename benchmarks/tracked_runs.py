@@ -38,7 +38,8 @@ class Tracked:
 
 def track(runs: int, uri: str, folder: Path) -> Tracked:
     """Show `runs` runs, told at RATE, and then their ends."""
-    from sweep.records.sweep_record import SweepStorage, describe
+    from sweep.records.sweep_record import describe
+    from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.runs import TrialFacts
     from sweep.tracking.tracker import Tracker
 

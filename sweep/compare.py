@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
     from sweep.comparison.merged_sweeps import Joint
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
     import pandas
 
     from sweep.comparison.dataset_report import reports
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
     from sweep.report.csv_tables import comparison_rows, epoch_rows, trial_rows
 
     place = SweepStorage(storage)
@@ -76,7 +76,7 @@ def main(
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.comparison.table import compare
     from sweep.comparison.terminal_table import print_apart, print_comparison
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
     from sweep.records.trial_result import result_of
 
     place = SweepStorage(storage)

@@ -1,168 +1,16 @@
 """What a sweep would use and what is missing: `python -m sweep.doctor [--address ...] [--storage ...]`."""
 
 import json
-import os
-import platform
-import secrets
-import shutil
-import socket
 import sys
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
+from sweep.cluster.node_check import Finding, ask_nodes, judge
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
-
-PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
-MOST_SKEW_SECONDS = 5.0
-"""Leases are judged by the clocks of two machines (sweep/records/lease.py)."""
-LEAST_FREE_GIB = 5.0
-Verdict = Literal["ok", "warning", "missing"]
-
-
-@dataclass(frozen=True)
-class NodeFacts:
-    """What one machine says of itself."""
-
-    host: str
-    versions: dict[str, str]
-    gpus: list[str]
-    skew_seconds: float
-    sees_storage: bool
-    """Whether it reads what the main process wrote there, and writes."""
-    stores: dict[str, str]
-    """Prepared data sets and their fingerprints."""
-    free_gib: float
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    what: str
-    verdict: Verdict
-    text: str
-
-
-def judge(nodes: Iterable[NodeFacts], wanted: Mapping[str, str] = {}, *, drivers: bool = True) -> list[Finding]:
-    """Return what is well and what isn't; `wanted`: data sets that a space needs, by their fingerprints here."""
-    nodes = list(nodes)
-    findings = [_same("versions", {node.host: node.versions for node in nodes})]
-    gpus = {node.host: node.gpus for node in nodes if node.gpus}
-    named = "; ".join(f"{host}: {', '.join(found)}" for host, found in gpus.items())
-    findings.append(Finding("GPUs", "ok", named or "none: trials run on CPUs"))
-    skewed = [f"{node.host} {node.skew_seconds:+.1f} s" for node in nodes if abs(node.skew_seconds) > MOST_SKEW_SECONDS]
-    findings.append(_finding("clocks", skewed, "agree", "set them by NTP: leases go by them"))
-    blind = [node.host for node in nodes if not node.sees_storage]
-    findings.append(_finding("storage", blind, "written and read by all", "don't see it: give a folder that all mount"))
-    for name, fingerprint in wanted.items():
-        lacking = [node.host for node in nodes if node.stores.get(name) != fingerprint]
-        findings.append(
-            _finding(f"data {name}", lacking, "the same everywhere", "lack it: prepare it there, or set SWEEP_DATA")
-        )
-    full = [f"{node.host} {node.free_gib:.1f} GiB" for node in nodes if node.free_gib < LEAST_FREE_GIB]
-    findings.append(Finding("disk", "warning" if full else "ok", f"nearly full: {', '.join(full)}" if full else "free"))
-    if not drivers:
-        text = "no node has the resource trial_driver: trials of several workers are driven from the head node"
-        findings.append(Finding("drivers", "warning", text))
-    return findings
-
-
-def _finding(what: str, bad: list[str], well: str, advice: str) -> Finding:
-    return Finding(what, "missing", f"{', '.join(bad)} {advice}") if bad else Finding(what, "ok", well)
-
-
-def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> Finding:
-    hosts = list(by_host)
-    differences = [
-        f"{name}: " + ", ".join(f"{host} {by_host[host].get(name, 'not there')}" for host in hosts)
-        for name in by_host[hosts[0]]
-        if len({by_host[host].get(name) for host in hosts}) > 1
-    ]
-    if differences:
-        return Finding(what, "missing", f"differ, install the same: {'; '.join(differences)}")
-    return Finding(what, "ok", ", ".join(f"{name} {number}" for name, number in by_host[hosts[0]].items()))
-
-
-def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
-    """Return this machine's NodeFacts as a mapping; `written` is a file of the storage, `sent` the caller's clock."""
-    from trainables.data.catalog import StoreInfo, data_root, remote_root
-    from trainables.storage.filesystem import Storage
-
-    now = time.time()
-    place = Storage.at(storage)
-    try:
-        sees = place.read(written) is not None
-        own = f"{written}-{secrets.token_hex(4)}"
-        place.write(own, b"")
-        place.delete(own)
-    except (OSError, BadInputError):
-        sees = False
-    stores = {}
-    if remote_root() is None and data_root().is_dir():
-        for folder in data_root().iterdir():
-            try:
-                info = StoreInfo.read(folder.name)
-            except BadInputError:
-                continue
-            if info is not None:
-                stores[folder.name] = info.fingerprint
-    facts = NodeFacts(
-        host=socket.gethostname(),
-        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        gpus=_gpus(),
-        skew_seconds=now - sent,
-        sees_storage=sees,
-        stores=stores,
-        free_gib=shutil.disk_usage(os.path.expanduser("~")).free / 2**30,  # noqa: PTH111
-    )
-    return asdict(facts)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not there"
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    devices = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return [f"{device.name} {device.total_memory / 2**30:.0f} GiB" for device in devices]
-
-
-def _ask_nodes(storage: str) -> list[NodeFacts]:
-    """Ask every machine of the cluster."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from trainables.storage.filesystem import Storage
-
-    place, written = Storage.at(storage), f".doctor-{secrets.token_hex(4)}"
-    place.write(written, b"")
-    task = ray.remote(num_cpus=0)(examine)
-    answers = []
-    try:
-        for node in ray.nodes():
-            if not node["Alive"]:
-                continue
-            strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            pinned = task.options(scheduling_strategy=strategy)
-            ray.get(pinned.remote(place.address(), written, time.time()))  # the first one imports for seconds
-            sent = time.time()
-            facts = ray.get(pinned.remote(place.address(), written, sent))
-            # Half of the way there and back is no skew.
-            answers.append(NodeFacts(**{**facts, "skew_seconds": facts["skew_seconds"] - (time.time() - sent) / 2}))
-    finally:
-        place.delete(written)
-    return answers
 
 
 def _wanted(space: str | None) -> dict[str, str]:
@@ -188,14 +36,16 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Say what a sweep would use on this machine or cluster, and what is missing: exit code 1 then."""
-    from sweep.cluster.connection import DRIVER_RESOURCE, connect, quiet
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.cluster.connection import connect
+    from sweep.cluster.ray_names import DRIVER_RESOURCE
+    from sweep.console.redirect import quiet
+    from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import Tracker
 
     place = SweepStorage(storage)
     place.check_writable()
     with quiet(place.log_folder("doctor") / "ray.log"), connect(address) as resources:
-        nodes = _ask_nodes(storage)
+        nodes = ask_nodes(storage)
     machines = f"{len(nodes)} machines, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
     findings = [Finding("Ray", "ok", machines)]
     try:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sweep.planning.trial_shape import Device
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.scheduling.task import Device
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from sweep.planning.evaluation_space import EvaluatedData, EvaluatedWeights, Evaluation
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
     from trainables.config import SimCLRConfig
     from trainables.data.catalog import StoreInfo
 
@@ -74,7 +74,7 @@ def main(
     from sweep.planning.launch import Launch
     from sweep.planning.memory_budget import room_of
     from sweep.planning.plan_table import print_plan
-    from sweep.records.sweep_record import SweepStorage, check_name
+    from sweep.records.sweep_storage import SweepStorage, check_name
     from sweep.run import plan_of
     from sweep.running.session import Session, Where
     from sweep.running.stages import Options
@@ -142,7 +142,7 @@ def _pretrained(
     storage: "SweepStorage", sweep: str | None, trials: list[str]
 ) -> "tuple[SimCLRConfig, EvaluatedWeights]":
     """Return the configuration of the trials and their weights; BadInputError where they have none or differ."""
-    from sweep.deployment.exporter import find_trial
+    from sweep.deployment.trial_choice import find_trial
     from sweep.planning.evaluation_space import EvaluatedWeights
     from trainables.config import UNTRAINABLE, SimCLRConfig
     from trainables.initial_weights import InitialWeights

@@ -19,8 +19,10 @@ def main(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow, else as for the sweep.")] = None,
 ) -> None:
     """Write a trial's encoder and classifier for use elsewhere: safetensors, ONNX, a model card; or register it."""
-    from sweep.deployment.exporter import PARITY_IMAGES, check_libraries, choose, write
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.deployment.exporter import check_libraries, write
+    from sweep.deployment.onnx_export import PARITY_IMAGES
+    from sweep.deployment.trial_choice import choose
+    from sweep.records.sweep_storage import SweepStorage
 
     check_libraries()
     place = SweepStorage(storage)
@@ -32,7 +34,11 @@ def main(
     if register is not None:
         from sweep.tracking.model_registry import register_model
 
-        print(register_model(chosen, place, folder, name=register, tracking_uri=tracking_uri))
+        print(
+            register_model(
+                chosen.part.sweep, chosen.trial.entry, place, folder, name=register, tracking_uri=tracking_uri
+            )
+        )
 
 
 if __name__ == "__main__":

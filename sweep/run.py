@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.planning.trial_shape import Device
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.scheduling.task import Device
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ def plan_of(launch: "Launch") -> "Plan":
 
 
 def _recorded(storage: str, name: str) -> "SweepRecord":
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
 
     return SweepStorage(storage).record(name)
 
 
 def _sweep_name(name: str | None, plan: "Plan") -> str:
-    from sweep.records.sweep_record import check_name
+    from sweep.records.sweep_storage import check_name
 
     chosen = name or plan.space.name + ("-smoke" if plan.smoke else "")
     check_name(chosen)

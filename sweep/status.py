@@ -2,18 +2,19 @@
 
 import json
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweep.records.paths import DEFAULT_STORAGE
+from sweep.records.status import state_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sweep.records.lease import Lease, LiveState
-    from sweep.records.sweep_record import SweepRecord, SweepStorage
+    from sweep.records.lease import Lease
+    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_storage import SweepStorage
 
 WATCH_SECONDS = 2.0
 
@@ -29,7 +30,7 @@ def main(
 
     from sweep.console.app import screen
     from sweep.records.lease import lease
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
 
     place = SweepStorage(storage)
     record = place.record(sweep)
@@ -49,36 +50,6 @@ def main(
             time.sleep(WATCH_SECONDS)
 
 
-def state_of(record: "SweepRecord", storage: "SweepStorage") -> "LiveState":
-    """Return how a sweep that nobody runs stands, from its trials' records."""
-    from sweep.records.lease import LiveState, LiveTrial
-    from sweep.records.trial_result import result_of
-
-    trials = []
-    hours = 0.0
-    stopped = storage.stopped(record.name)
-    for entry in record.trials:
-        files = storage.trial_of(entry)
-        result, attempts = result_of(files), files.attempts()
-        hours += sum(attempt.hours for attempt in attempts if attempt.sweep == record.name)
-        state: str = "stopped" if entry.trial_id in stopped else result.status
-        trials.append(
-            LiveTrial(
-                trial_id=entry.trial_id,
-                name=entry.name,
-                state="interrupted" if state == "running" else state,
-                epoch=result.epoch,
-                epochs=entry.config["epochs"],
-                metrics={name: value for name, value in result.metrics.items() if value == value},
-                attempt=len(attempts),
-                left_seconds=None,
-                note=result.failure or stopped.get(entry.trial_id, "") or result.troubles,
-            )
-        )
-    counts = Counter(trial.state for trial in trials)
-    return LiveState(counts=dict(counts), trials=tuple(trials), device_hours=hours, left_seconds=None, stopping="")
-
-
 def _facts(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage") -> dict[str, object]:
     runs = held is not None and held.alive
     state = held.state if runs and held is not None else None
@@ -90,7 +61,7 @@ def _drawn(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage")
     from rich.console import Group
     from rich.text import Text
 
-    from sweep.running.progress import draw_trials, shown_columns
+    from sweep.running.trials_table import draw_trials, shown_columns
 
     runs = held is not None and held.alive
     state = held.state if runs and held is not None else None

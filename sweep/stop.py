@@ -21,7 +21,7 @@ def main(
 ) -> None:
     """Stop a sweep, or trials of it, in good order: a running trial ends after its epoch and keeps its checkpoint."""
     from sweep.records.lease import EVERYTHING, lease, request_stop
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
 
     place = SweepStorage(storage)
     record = place.record(sweep)

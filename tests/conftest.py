@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from small_trials import LABELS
+from support.small_trials import LABELS
 
 from trainables.config import SimCLRConfig
 from trainables.data.preparing.prepare import prepare
@@ -15,7 +15,8 @@ from trainables.data.store import ImageStore
 from trainables.training.trial import train
 
 if TYPE_CHECKING:
-    from sweep.records.sweep_record import SweepRecord, SweepStorage
+    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_storage import SweepStorage
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 @pytest.fixture(scope="session")
 def patches(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """64 patches, three labels in use."""
-    from sample_data import write_bigearthnet
+    from support.sample_data import write_bigearthnet
 
     root = tmp_path_factory.mktemp("patches")
     source = write_bigearthnet(root, LABELS * 16)
@@ -40,11 +41,12 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> "tuple[SweepRecord, SweepStorage]":
     """A sweep whose last trial failed before it began."""
-    from small_sweeps import SMALL_SPACE
+    from support.small_sweeps import SMALL_SPACE
 
     from sweep.planning.dataset_sizes import size_of
     from sweep.planning.plan import make_plan
-    from sweep.records.sweep_record import SweepStorage, describe
+    from sweep.records.sweep_record import describe
+    from sweep.records.sweep_storage import SweepStorage
 
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:

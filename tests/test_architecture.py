@@ -7,8 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 RAY_MODULES = ("tune_bridge.py", "trial_actor.py", "failure_diagnosis.py", "worker_*.py", "connection.py")
 MLFLOW_MODULES = ("tracker.py", "store.py", "runs.py", "dataset_input.py", "model_registry.py", "serving_model.py")
 HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow")

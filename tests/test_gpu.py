@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from stores import of_noise
+from support.stores import of_noise
 from torch.nn import functional
 
 from trainables.augment.evaluation_view import evaluation_view

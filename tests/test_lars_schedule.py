@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sample_data import golden
+from support.sample_data import golden
 from torch import Tensor, nn
 
 from trainables.lars import LARS

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import special
+from support.paths import TESTS
 
 from trainables import randomness, torch_normal
 from trainables.randomness import Stream, normal
 
-TESTS = Path(__file__).resolve().parent
 TRAINED = """
 import json
 import sys
@@ -30,8 +30,8 @@ class Fewer(PathFinder):
 
 sys.meta_path = [Fewer if finder is PathFinder else finder for finder in sys.meta_path]
 
-from small_trials import changed, final_metrics
-from stores import of_noise
+from support.small_trials import changed, final_metrics
+from support.stores import of_noise
 
 store = of_noise(Path({folder!r}))
 for positive in ((), ("a",)):

@@ -9,9 +9,10 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryErr
 
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.memory_budget import advice
-from sweep.planning.plan import PlannedTrial
+from sweep.planning.trial import PlannedTrial
 from sweep.scheduling.dispatcher import Attempt
-from sweep.scheduling.task import Failure, TrialTask
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.task import TrialTask
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.memory.ledger import Device

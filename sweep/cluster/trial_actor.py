@@ -10,10 +10,11 @@ import torch
 from ray import tune
 
 from sweep.cluster.attempt import News, failure_of, open_records
-from sweep.cluster.connection import DRIVER_RESOURCE, HEAD_RESOURCE
+from sweep.cluster.ray_names import DRIVER_RESOURCE, HEAD_RESOURCE
 from sweep.cluster.worker_group import GroupDiedError, Moved, WarmGroup
 from sweep.cluster.worker_loop import Place, this_place
-from sweep.scheduling.task import Failure, TrialTask
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.task import TrialTask
 
 RECORD, DURABLE, NOTE, FAILURE, PLACES, GROUP = "record", "durable", "note", "failure", "places", "placement_group"
 """Keys of a result: EpochRecord as JSON; whether it is in the storage; how the attempt began; a Failure's fields; the

@@ -22,12 +22,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep.cluster.connection import DRIVER_RESOURCE
 from sweep.cluster.failure_diagnosis import explain
+from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.trial_actor import DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
-from sweep.scheduling.task import Failure
+from sweep.scheduling.failure import Failure
 from trainables.storage.trial_records import EpochRecord
 
 MAX_RESTARTS = 5

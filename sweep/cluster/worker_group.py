@@ -21,7 +21,9 @@ from ray.util.queue import Empty, Queue
 
 from sweep.cluster.attempt import News
 from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
-from sweep.scheduling.task import Failure, TrialShape, TrialTask
+from sweep.planning.trial_shape import TrialShape
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.task import TrialTask
 
 POLL_SECONDS = 0.5
 END_SECONDS = 60.0

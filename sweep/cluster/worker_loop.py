@@ -17,7 +17,8 @@ from ray.train.torch import get_device
 from ray.util.queue import Empty, Queue
 
 from sweep.cluster.attempt import News, failure_of, open_records
-from sweep.scheduling.task import Failure, TrialTask
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.task import TrialTask
 from trainables.errors import NonFiniteLossError
 
 GO_ON, STOP, QUIT = "go on", "stop", "quit"

@@ -1,30 +1,12 @@
 """What a comparison says in two sentences; pure. Nothing is said that the numbers don't carry."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
 from sweep.comparison.image_metrics import Pair
 from sweep.comparison.statistics import Interval
-from sweep.comparison.table import Row, Table, spelled
+from sweep.comparison.table import Row, Table
+from sweep.comparison.wording import described, metric_words
 from sweep.records.sweep_record import SweepRecord
-from trainables import metric_names as names
 
 MOST_LISTED = 3
-SPLITS = {"val": "validation", "test": "test"}
-METHODS = {
-    names.KNN: "nearest neighbours",
-    names.CENTROID: "nearest class mean",
-    names.LINEAR: "logistic regression",
-    "": "linear probe",
-}
-WITHOUT_LABELS = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
-WORDS = {
-    names.TOP1: "top-1 accuracy",
-    names.TOP5: "top-5 accuracy",
-    "roc_auc": "ROC AUC",
-    "pr_auc": "average precision",
-}
 
 
 def answer(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> list[str]:
@@ -41,31 +23,6 @@ def answer(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> list[s
         said += f" (mean of {len(best.finished)} seeds, 95 % interval {_range(interval)} %)"
     sentences = [f"{said}.", *_against_others(table, best, pair), *_against_baselines(sweep, table, value)]
     return [sentence for sentence in sentences if sentence]
-
-
-def described(config: Mapping[str, Any], axes: tuple[str, ...]) -> str:
-    """Return a setting in words: batch size 256, temperature 0.25."""
-    parts = [f"{axis.replace('_', ' ')} {spelled(config[axis])}" for axis in axes]
-    return ", ".join(parts) or "the one setting"
-
-
-def metric_words(metric: str) -> str:
-    """Return a metric's name for a reader: test/linear_top1 as top-1 accuracy (logistic regression, test split)."""
-    split, _, name = metric.partition("/")
-    method, base = _method(name)
-    what = WORDS.get(base, base.replace("_", " "))
-    if split not in SPLITS:
-        return f"{what} ({split})"
-    told = "" if base in WITHOUT_LABELS else f"{method}, "
-    return f"{what} ({told}{SPLITS[split]} split)"
-
-
-def _method(name: str) -> tuple[str, str]:
-    """Return in words what a metric is by, and its name without that."""
-    if (found := re.match(r"knn(\d+)_", name)) is not None:
-        return f"{found[1]} nearest neighbours", name.removeprefix(found[0])
-    prefix = next(prefix for prefix in METHODS if name.startswith(prefix))
-    return METHODS[prefix], name.removeprefix(prefix)
 
 
 def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:

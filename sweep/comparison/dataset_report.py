@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.conclusions import answer, described, metric_words
+from sweep.comparison.conclusions import answer
 from sweep.comparison.effects import Refusal, analysis_of_variance, importance, levels
 from sweep.comparison.image_metrics import AnyOutputs, Outputs, Pair, outputs_of, paired, sampling_interval
 from sweep.comparison.merged_sweeps import Sources
 from sweep.comparison.pivots import Crossing, crossings, worded
 from sweep.comparison.statistics import Interval
-from sweep.comparison.table import Row, Table, Trial, compare, spelled
+from sweep.comparison.table import Row, Table, Trial, compare
+from sweep.comparison.wording import described, metric_words, spelled
 from sweep.figures import comparison as drawing
-from sweep.records.sweep_record import SweepRecord, SweepStorage, TrialEntry
+from sweep.records.sweep_record import SweepRecord, TrialEntry
+from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
 from sweep.report.costs_and_failures import hours
 from trainables import metric_names as names

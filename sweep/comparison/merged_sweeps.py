@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.conclusions import SPLITS
 from sweep.comparison.table import data_of
+from sweep.comparison.wording import SPLITS
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.comparison.conclusions import described
-from sweep.comparison.table import Row, Table, spelled
+from sweep.comparison.table import Row, Table
+from sweep.comparison.wording import described, spelled
 
 MOST_VALUES = 12
 """Values of an axis that a chart or a small table has room for."""

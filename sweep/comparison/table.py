@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.statistics import Interval, candidates_for_best, seed_interval
-from sweep.planning.plan import BASELINE_FIELDS, varying_fields
+from sweep.comparison.wording import spelled
+from sweep.planning.expansion import BASELINE_FIELDS
+from sweep.planning.trial_names import varying_fields
 from trainables.config import SimCLRConfig
-from trainables.initial_weights import InitialWeights
 from trainables.metric_names import is_share
 
 if TYPE_CHECKING:
@@ -243,12 +244,3 @@ def _published(config: Mapping[str, Any], published: "Sequence[PublishedRow]") -
         if all(config.get(name) == value for name, value in row.setting.items()):
             return row.metrics
     return {}
-
-
-def spelled(value: Any) -> str:
-    """Return a field's value as a person writes it, of initial weights their name."""
-    if isinstance(value, list | tuple):
-        return ", ".join(spelled(part) for part in value)
-    if isinstance(value, str) and "#name=" in value:
-        return InitialWeights.parse(value).name
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

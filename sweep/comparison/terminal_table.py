@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sweep.comparison.table import Row, Table, Trial, spelled
+from sweep.comparison.table import Row, Table, Trial
+from sweep.comparison.wording import spelled
 from sweep.console.app import screen
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST

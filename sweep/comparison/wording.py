@@ -1,7 +1,11 @@
-"""The names of a trial's classes for a reader."""
+"""Settings, metrics and classes in words for a reader."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from trainables import metric_names as names
+from trainables.initial_weights import InitialWeights
 
 LONGEST = 32
 
@@ -12,3 +16,53 @@ def class_words(classes: Sequence[str], config: Mapping[str, Any] | None) -> tup
         return tuple(classes)
     what = " or ".join(config["positive"])
     return (f"not {what}", what) if len(what) <= LONGEST else tuple(classes)
+
+
+SPLITS = {"val": "validation", "test": "test"}
+METHODS = {
+    names.KNN: "nearest neighbours",
+    names.CENTROID: "nearest class mean",
+    names.LINEAR: "logistic regression",
+    "": "linear probe",
+}
+WITHOUT_LABELS = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
+WORDS = {
+    names.TOP1: "top-1 accuracy",
+    names.TOP5: "top-5 accuracy",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "average precision",
+}
+
+
+def described(config: Mapping[str, Any], axes: tuple[str, ...]) -> str:
+    """Return a setting in words: batch size 256, temperature 0.25."""
+    parts = [f"{axis.replace('_', ' ')} {spelled(config[axis])}" for axis in axes]
+    return ", ".join(parts) or "the one setting"
+
+
+def metric_words(metric: str) -> str:
+    """Return a metric's name for a reader: test/linear_top1 as top-1 accuracy (logistic regression, test split)."""
+    split, _, name = metric.partition("/")
+    method, base = _method(name)
+    what = WORDS.get(base, base.replace("_", " "))
+    if split not in SPLITS:
+        return f"{what} ({split})"
+    told = "" if base in WITHOUT_LABELS else f"{method}, "
+    return f"{what} ({told}{SPLITS[split]} split)"
+
+
+def _method(name: str) -> tuple[str, str]:
+    """Return in words what a metric is by, and its name without that."""
+    if (found := re.match(r"knn(\d+)_", name)) is not None:
+        return f"{found[1]} nearest neighbours", name.removeprefix(found[0])
+    prefix = next(prefix for prefix in METHODS if name.startswith(prefix))
+    return METHODS[prefix], name.removeprefix(prefix)
+
+
+def spelled(value: Any) -> str:
+    """Return a field's value as a person writes it, of initial weights their name."""
+    if isinstance(value, list | tuple):
+        return ", ".join(spelled(part) for part in value)
+    if isinstance(value, str) and "#name=" in value:
+        return InitialWeights.parse(value).name
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from sweep.comparison.image_metrics import Outputs
 from sweep.comparison.statistics import Interval
-from sweep.figures.trial import CONTRASTIVE, GRID, INK, SUPERVISED, finish, panel, percent
+from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, panel, percent
 from trainables.metric_names import is_share
 
-COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")
 MARKERS = "os^Dv"
 """For those that share a colour."""
 BINS = 10

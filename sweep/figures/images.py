@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweep.figures.comparison import COLOURS
 from sweep.figures.image_views import Pictures
-from sweep.figures.trial import INK, finish, panel
+from sweep.figures.style import COLOURS, INK, finish, panel
 
 RIGHT, WRONG, REST = "#3a8f5c", "#d9742b", "#b9bdc3"
 MAP_COLOURS = (*COLOURS[:7], "#8c6d4f", "#6b8fd6", "#2f3f8f")

@@ -13,13 +13,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from sweep.comparison.confusion import row_normalised
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, panel, percent, title_lines
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord
 
-CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
-INK, GRID = "#333333", "#dddddd"
 CELL_NUMBERS_UP_TO = 12
 """Classes up to which the cells of a confusion matrix carry their number."""
 LONGEST_LABEL = 42
@@ -55,7 +54,7 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     axes.bar(range(len(known)), accuracies, width=0.8 if len(known) <= LABELS_UP_TO else 1.0, color=CONTRASTIVE)
     mean = float(np.mean(accuracies)) if known else float("nan")
     line = f"dashed: mean of classes {percent(mean)} %" if known else ""
-    finish(axes, title=_lines("Accuracy per class", about, line), x="class", y="accuracy (%)")
+    finish(axes, title=title_lines("Accuracy per class", about, line), x="class", y="accuracy (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
     axes.set_ylim(0.0, 1.02)
     axes.margins(x=0.01)
@@ -103,7 +102,7 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, a
     figure, axes = panel(width=side + 0.9, height=side)
     # A class without images has no shares: its row stays white.
     image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0.0, vmax=1.0)
-    finish(axes, title=_lines("Confusion matrix", about), x="predicted class", y="true class")
+    finish(axes, title=title_lines("Confusion matrix", about), x="predicted class", y="true class")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     _name_ticks(axes, class_names, axis="x")
@@ -133,29 +132,6 @@ def _curves(
     return figure, axes
 
 
-def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of so many inches with one pair of axes."""
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    return figure, figure.subplots()
-
-
-def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Give axes their names and the look that all figures share."""
-    axes.set_title(title, loc="left", color=INK, fontsize=12, pad=10)
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
-    axes.tick_params(colors=INK, length=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GRID)
-    axes.grid(color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-
-
-def _lines(title: str, *details: str) -> str:
-    below = "; ".join(detail for detail in details if detail)
-    return f"{title}\n{below}" if below else title
-
-
 def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
     """Put the class names on an axis; too many to be read are left out, and the axis says how many there are."""
     target = axes.xaxis if axis == "x" else axes.yaxis
@@ -177,8 +153,3 @@ def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:
         if share > 0.0:
             colour = "white" if share > 0.55 else INK
             axes.text(column, row, percent(share), ha="center", va="center", color=colour, fontsize=8)
-
-
-def percent(share: float) -> str:
-    """Return a share as percent with one decimal."""
-    return "100" if share == 1.0 else f"{100 * share:.1f}"

@@ -14,8 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from sweep.figures.comparison import COLOURS
-from sweep.figures.trial import CONTRASTIVE, INK, SUPERVISED
+from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED
 from sweep.maps.map_classes import NODATA
 from sweep.maps.windows import Mask, Values
 

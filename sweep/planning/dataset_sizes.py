@@ -1,6 +1,7 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
-from sweep.planning.plan import DataSize, Plan
+from sweep.planning.plan import Plan
+from sweep.planning.trial import DataSize
 from trainables.config import SimCLRConfig
 from trainables.data.catalog import StoreInfo, expand_positive, prepare_command, prepared, several_labels, store_folder
 from trainables.data.dataset_facts import KNOWN

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.planning.plan import BASELINE_FIELDS
+from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables import metric_names as names
 from trainables.config import SimCLRConfig

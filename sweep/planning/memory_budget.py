@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.planning.launch import Launch
-from sweep.planning.plan import Plan, PlannedTrial
+from sweep.planning.plan import Plan
 from sweep.planning.resources import parse_workers
+from sweep.planning.trial import PlannedTrial
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 from trainables.memory.ledger import Device

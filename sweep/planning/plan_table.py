@@ -8,8 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.console.app import screen
+from sweep.planning.expansion import needs
 from sweep.planning.memory_budget import GIB, Room
-from sweep.planning.plan import DataSize, Plan, PlannedTrial, count_pending, needs
+from sweep.planning.plan import Plan, count_pending
+from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import SELECTED_ON_TEST
 
 MOST_ROWS = 200

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sweep.cluster.connection import CORES_A_GPU
 from sweep.planning.plan import Plan
-from sweep.scheduling.task import Device, TrialShape
+from sweep.planning.trial_shape import Device, TrialShape
 from trainables.errors import BadInputError
 
+CORES_A_GPU = "cores_a_gpu"
+"""Beside Ray's names in a cluster's resources: the cores that each GPU has of its node, on the worst node."""
 FREE_SHARE = 0.1
 """Of a GPU's memory, left free where trials share it."""
 
@@ -26,7 +27,7 @@ def parse_workers(text: str) -> tuple[int, int | None]:
 def choose_shape(workers: int, device: Device, resources: Mapping[str, float], most: int | None = None) -> TrialShape:
     """Return the shape of every trial; BadInputError when one trial asks for more than there is or can be.
 
-    `resources` is what `sweep.cluster.connect` yields: with nodes that are still to come where a cluster adds some.
+    `resources` is what `connect` yields (sweep/cluster/): with nodes that are still to come where a cluster adds some.
 
     On the CPU a worker has one thread: threads change the last bits of a gradient, so they are fixed rather than
     follow how many trials run at once. On GPUs a worker has its share of the cores, which don't compute.

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sweep.planning.plan import DataSize, Plan, settings_of_all_stages
-from sweep.space import Best
+from sweep.planning.expansion import Assignments, settings_of_all_stages
+from sweep.planning.trial import DataSize
+from sweep.space import Best, SearchSpace
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
 
@@ -22,18 +23,23 @@ TINY: Mapping[str, Any] = {
 
 
 def shrink(
-    settings: Sequence[Mapping[str, Any]], plan: Plan, size_of: Callable[[str], DataSize]
+    settings: Sequence[Mapping[str, Any]],
+    space: SearchSpace,
+    assignments: Assignments,
+    *,
+    size_of: Callable[[str], DataSize],
+    workers: int,
 ) -> list[dict[str, Any]]:
     """Return the settings with a small encoder, few images and steps, every batch size and training length distinct.
 
     All batch sizes of all stages are scaled by one factor, so that the largest is at most half of the train images;
     training lengths become 1, 2, 3, ... in their order.
     """
-    everything = settings_of_all_stages(plan)
+    everything = settings_of_all_stages(space, assignments)
     if not everything:
         return []
     images = min(_train_images(setting, size_of) for setting in everything)
-    batches = _scaled({_value(setting, "batch_size") for setting in everything}, images, plan.workers)
+    batches = _scaled({_value(setting, "batch_size") for setting in everything}, images, workers)
     lengths = {length: rank for rank, length in enumerate(sorted({_value(s, "epochs") for s in everything}), start=1)}
     return [
         {
@@ -46,9 +52,9 @@ def shrink(
     ]
 
 
-def made_tiny(setting: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def made_tiny(setting: Mapping[str, Any], workers: int) -> dict[str, Any]:
     """Return one setting of a search made small; what it searches over may then be the same in several."""
-    batch = min(_value(setting, "batch_size"), SEARCHED_BATCH) // plan.workers * plan.workers
+    batch = min(_value(setting, "batch_size"), SEARCHED_BATCH) // workers * workers
     return {**setting, **TINY, "batch_size": batch, "epochs": min(_value(setting, "epochs"), SEARCHED_EPOCHS)}
 
 

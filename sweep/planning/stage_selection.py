@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from sweep.planning.plan import PlannedTrial
+from sweep.planning.trial import PlannedTrial
 from sweep.space import Best, Objective
 
 

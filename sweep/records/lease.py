@@ -16,7 +16,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from sweep.records.sweep_record import SweepStorage
+from sweep.records.status import LiveState
+from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
 from trainables.storage.trial_records import now_ms
 
@@ -24,36 +25,6 @@ BEAT_SECONDS = 3.0
 STALE_SECONDS = 30.0
 """A sweep that has said nothing for so long has died, by the clocks of the two machines."""
 EVERYTHING = "all"
-
-
-class LiveTrial(BaseModel):
-    """A trial that isn't waiting, as its sweep sees it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    trial_id: str
-    name: str
-    state: str
-    epoch: int
-    epochs: int
-    metrics: dict[str, float]
-    attempt: int
-    left_seconds: float | None
-    note: str
-
-
-class LiveState(BaseModel):
-    """How a sweep stands."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    counts: dict[str, int]
-    """Trials by state."""
-    trials: tuple[LiveTrial, ...]
-    """Those that run, and those that failed."""
-    device_hours: float
-    left_seconds: float | None
-    stopping: str
 
 
 class Lease(BaseModel):

@@ -4,7 +4,6 @@ report.html, figures/*.svg and *.png, tables/*.csv.
 """
 
 import io
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,39 +11,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.comparison.conclusions import metric_words
 from sweep.comparison.dataset_report import DataSetReport, number, reports
 from sweep.comparison.effects import Refusal
 from sweep.comparison.merged_sweeps import Sources
-from sweep.comparison.table import spelled
 from sweep.comparison.terminal_table import SMOKE_NOTICE, duration, notes
-from sweep.figures import comparison as drawing
-from sweep.figures.trial import GRID, INK
-from sweep.records.sweep_record import SweepRecord, SweepStorage
+from sweep.comparison.wording import metric_words, spelled
+from sweep.figures.style import GRID, INK
+from sweep.figures.trial_files import trial_figures
+from sweep.records.sweep_record import SweepRecord
+from sweep.records.sweep_storage import SweepStorage
 from sweep.report.costs_and_failures import cost, data_facts, hours, troubles
 from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
-from sweep.tracking.trial_runs import trial_figures
-from trainables import metric_names as names
+from sweep.report.learning_curves import learning_curves, plotly_source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
-CURVES = (
-    names.CONTRASTIVE_LOSS,
-    names.CONTRASTIVE_ACCURACY,
-    names.SUPERVISED_LOSS,
-    names.SUPERVISED_ACCURACY,
-)
 MOST_DRAWN = 60
 """Trials whose own figures the page has room for, those of the best settings; MLflow has all."""
-MOST_MARKED = 30
-"""Epochs up to which a curve has markers."""
-DASHES = ("solid", "dash", "dot", "dashdot")
-"""Of curves that share a colour."""
-MOST_UNIFIED = 12
-"""Curves up to which one box tells of all at an epoch."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +91,7 @@ def write_report(
         notes=[*notes(sweep, [part.table for part in parts], page=True), *apart],
         links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        plotly=_plotly_source() if any(section.curves for section in sections) else "",
+        plotly=plotly_source() if any(section.curves for section in sections) else "",
     )
     path = folder / PAGE
     path.write_text(page, encoding="utf-8")
@@ -126,7 +112,7 @@ def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: s
         (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
     seen = _pictures(part, storage, folder, prefix) if pictures else Refusal("left out by --no-pictures")
     ranking = drawn.pop("ranking", None)
-    return Section(part, ranking, list(drawn.values()), trials, _learning_curves(part, prefix), seen)
+    return Section(part, ranking, list(drawn.values()), trials, learning_curves(part, prefix), seen)
 
 
 def _pictures(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> list[Drawn] | Refusal:
@@ -156,80 +142,6 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool 
     inline = inline.replace(INK, "currentColor").replace(GRID, "var(--grid)")
     inline = re.sub(r"fill: ?#000000|fill=\"#000000\"", "fill: currentColor", inline)
     return Drawn(name, inline, caption)
-
-
-def _learning_curves(part: DataSetReport, prefix: str) -> str:
-    """Return all trials' learning curves as one interactive chart with a choice of metrics, without its library."""
-    reports = [report for report in part.trials.values() if report.epochs and report.epochs[-1].epoch > 0]
-    split = part.sweep.objective.partition("/")[0]
-    metrics = [
-        metric
-        for metric in dict.fromkeys((*CURVES, part.sweep.objective, f"{split}/{names.TOP1}"))
-        if any(metric in record.metrics for report in reports for record in report.epochs)
-    ]
-    if not metrics:
-        return ""
-    import plotly.graph_objects as plotly
-
-    looks = {
-        trial.entry.trial_id: {
-            "color": drawing.COLOURS[number % len(drawing.COLOURS)],
-            "dash": DASHES[number // len(drawing.COLOURS) % len(DASHES)],
-        }
-        for number, row in enumerate(part.rows)
-        for trial in row.trials
-    }
-    longest = max(report.epochs[-1].epoch for report in reports)
-    figure = plotly.Figure()
-    for metric in metrics:
-        factor = 100 if names.is_share(metric) else 1
-        for report in reports:
-            points = [(record.epoch, record.metrics.get(metric, math.nan)) for record in report.epochs]
-            points = [(epoch, factor * value) for epoch, value in points if math.isfinite(value)]
-            figure.add_scatter(
-                x=[epoch for epoch, _ in points],
-                y=[value for _, value in points],
-                name=report.trial.entry.name,
-                mode="lines+markers" if len(points) <= MOST_MARKED else "lines",
-                line=looks[report.trial.entry.trial_id],
-                visible=metric == metrics[0],
-            )
-    buttons = [
-        {
-            "label": f"{metric} (%)" if names.is_share(metric) else metric,
-            "method": "restyle",
-            "args": ["visible", [other == metric for other in metrics for _ in reports]],
-        }
-        for metric in metrics
-    ]
-    figure.update_layout(
-        template="none",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 50, "r": 10, "t": 50, "b": 40},
-        height=480,
-        hovermode="x unified" if len(reports) <= MOST_UNIFIED else "closest",
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
-        xaxis={
-            "title": {"text": "epoch", "standoff": 6},
-            "tickformat": ",d",
-            **({"dtick": 1} if longest <= 12 else {}),
-        },
-        modebar={"bgcolor": "rgba(0,0,0,0)"},
-        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
-    )
-    config = {"displaylogo": False, "responsive": True}
-    html: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"{prefix}learning-curves", config=config
-    )
-    return html
-
-
-def _plotly_source() -> str:
-    from plotly.offline import get_plotlyjs
-
-    source: str = get_plotlyjs()
-    return source
 
 
 def _when(time_ms: int | None) -> str:

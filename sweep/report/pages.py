@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.comparison.merged_sweeps import Joint
-from sweep.records.sweep_record import SweepStorage
+from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import PAGE, slug, write_report
 
 

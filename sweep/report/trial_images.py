@@ -20,9 +20,9 @@ from sweep.comparison.wording import class_words
 from sweep.console.app import redacted
 from sweep.figures import images as drawing
 from sweep.figures.image_views import StorePictures
+from sweep.figures.trial_files import CLASSIFIER
 from sweep.report.encoded_images import Encoded, Words, encoded
 from sweep.report.image_selection import Mistake, feature_map, mistakes, nearest, varied
-from sweep.tracking.trial_runs import CLASSIFIER
 from trainables import metric_names as names
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.catalog import remote_root
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sweep.comparison.dataset_report import DataSetReport, NamedFigure
     from sweep.comparison.table import Trial
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
     from trainables.storage.trial_files import TrialFiles
 
 MOST_MAPPED = 1_000

@@ -9,23 +9,18 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.live import Live as Screen
-from rich.table import Table
 from rich.text import Text
 
-from sweep.comparison.terminal_table import duration, percent
+from sweep.comparison.terminal_table import duration
 from sweep.console.app import screen as make_screen
-from sweep.records.lease import LiveState, LiveTrial
+from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_record import TrialEntry
-from sweep.scheduling.task import Failure, TrialTask
-from trainables import metric_names as names
+from sweep.running.trials_table import draw_trials, metric_text, shown_columns
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.task import TrialTask
 from trainables.storage.trial_records import EpochRecord, FailureRecord
-
-SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
-STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}
-MOST_ROWS = 40
-"""Above so many trials the table shows those that run, and counts the others."""
 
 
 @dataclass
@@ -151,7 +146,7 @@ class Progress:
         with self._lock:
             self._done += state.work
         self._change(task.trial_id, epoch=record.epoch, metrics=dict(record.metrics), epochs_here=state.epochs_here + 1)
-        numbers = ", ".join(f"{name} {text}" for name in self._columns() if (text := _number(record.metrics, name)))
+        numbers = ", ".join(f"{name} {text}" for name in self._columns() if (text := metric_text(record.metrics, name)))
         left = state.left()
         tail = f", {duration(left)} left" if left is not None else ""
         text = f"epoch {record.epoch}/{state.epochs}: {numbers}{tail}"
@@ -226,49 +221,6 @@ class Progress:
         counts = Counter(state.status for state in states)
         left = self.left_seconds()
         return draw_trials([state.live() for state in states], counts, self._columns(), left)
-
-
-def shown_columns(objective: str) -> tuple[str, ...]:
-    """Return the metrics that a table of running trials shows."""
-    held_out = objective.split("/", maxsplit=1)[0]
-    return tuple(dict.fromkeys((*SHOWN, f"{held_out}/{names.TOP1}", objective, names.IMAGES_PER_SECOND)))
-
-
-def draw_trials(
-    trials: list[LiveTrial], counts: dict[str, int], columns: Iterable[str], left_seconds: float | None
-) -> RenderableType:
-    """Return the table of trials, those that failed below it, and the counts."""
-    table = Table()
-    table.add_column("trial", no_wrap=True)
-    used = [names.GPU_MEMORY] if any(names.GPU_MEMORY in trial.metrics for trial in trials) else []
-    columns = (*columns, *used)
-    for name in ("status", "epoch", *columns, "attempt", "left"):
-        table.add_column(name.replace("/", "\n").replace("_", " "), justify="right")
-    shown = trials
-    if len(trials) > MOST_ROWS:
-        shown = [trial for trial in trials if trial.state not in ("waiting", "finished")][:MOST_ROWS]
-    for trial in shown:
-        numbers = [_number(trial.metrics, name) for name in columns]
-        left = "" if trial.left_seconds is None else duration(trial.left_seconds)
-        attempt = str(trial.attempt) if trial.attempt > 1 else ""
-        row = (trial.name, trial.state, f"{trial.epoch}/{trial.epochs}", *numbers, attempt, left)
-        table.add_row(*row, style=STYLES.get(trial.state, ""))
-    troubled = [trial for trial in trials if trial.state in ("failed", "retrying") and trial.note][:MOST_ROWS]
-    notes = [Text(f"{trial.name}: {trial.note}", style=STYLES[trial.state]) for trial in troubled]
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    if left_seconds is not None and any(counts.get(status) for status in ("waiting", "running", "retrying")):
-        summary += f"; about {duration(left_seconds)} left"
-    return Group(table, *notes, Text(summary))
-
-
-def _number(metrics: dict[str, float], name: str) -> str:
-    if name not in metrics:
-        return ""
-    if name == names.IMAGES_PER_SECOND:
-        return f"{metrics[name]:,.0f}"
-    if name == names.GPU_MEMORY:
-        return f"{metrics[name]:.1f}"
-    return f"{metrics[name]:.3f}" if name == names.CONTRASTIVE_LOSS else percent(metrics[name])
 
 
 def _finite(value: Any) -> Any:

@@ -11,11 +11,11 @@ from sweep.planning.launch import Launch
 from sweep.planning.memory_budget import GIB, Room, room_of
 from sweep.planning.plan import Plan
 from sweep.planning.resources import check_precision, choose_shape, concurrency, parse_workers, shared
+from sweep.planning.trial_shape import TrialShape
 from sweep.records.lease import Live
-from sweep.records.sweep_record import SweepStorage
+from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
 from sweep.running.stages import Execution, Options, changes
-from sweep.scheduling.task import TrialShape
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Session:
 
     def run(self, *, extend: bool) -> int:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
-        from sweep.cluster.connection import connect, machine_resources, quiet
+        from sweep.cluster.connection import connect, machine_resources
+        from sweep.console.redirect import quiet
         from sweep.tracking.tracker import Tracker
 
         check_data(self._plan)

@@ -2,32 +2,30 @@
 
 import logging
 import math
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from itertools import pairwise
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sweep.console.app import HIDDEN, redacted
 from sweep.planning.dataset_sizes import size_of
+from sweep.planning.expansion import needs
 from sweep.planning.launch import Launch
-from sweep.planning.plan import Plan, PlannedTrial, extend, needs, propose
+from sweep.planning.plan import Plan, extend, propose
 from sweep.planning.search import Tried, ask
 from sweep.planning.stage_selection import decide
+from sweep.planning.trial import PlannedTrial
+from sweep.planning.trial_shape import TrialShape
 from sweep.records.lease import EVERYTHING, Live
-from sweep.records.sweep_record import SweepRecord, SweepStorage, TrialEntry, describe
+from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
+from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
+from sweep.running.provenance import command_line, git_commit, versions
 from sweep.running.trial_events import Desk
 from sweep.scheduling.budget import Budget, spent
 from sweep.scheduling.dispatcher import Dispatcher, Rules
 from sweep.scheduling.halving import Rungs
-from sweep.scheduling.task import HANG_SECONDS, TrialShape, TrialTask
+from sweep.scheduling.task import HANG_SECONDS, TrialTask
 from sweep.space import Search
 from sweep.tracking.runs import TrialFacts
 from trainables.data.catalog import prepared, store_address
@@ -36,7 +34,6 @@ from trainables.errors import StorageAwayError
 if TYPE_CHECKING:
     from sweep.tracking.tracker import Tracker
 
-PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
 TICK_SECONDS = 0.5
 CATCH_UP_SECONDS = 600.0
 """How long the end of a sweep waits for a storage that is away."""
@@ -352,31 +349,3 @@ def changes(before: SweepRecord, plan: Plan) -> list[str]:
     lines += [f"- {name} ({trial_id})" for trial_id, name in old.items() if trial_id not in new.keys() | later]
     lines += [f"+ {name} ({trial_id})" for trial_id, name in new.items() if trial_id not in old]
     return lines
-
-
-def command_line() -> str:
-    """Return the command as it was typed, in a form that can be typed again but for what may be secret."""
-    hidden = [HIDDEN if before == "--on-end" else redacted(word) for before, word in pairwise(sys.argv)]
-    hidden = [f"--on-end={HIDDEN}" if word.startswith("--on-end=") else word for word in hidden]
-    return shlex.join(["python", "-m", "sweep.run", *hidden])
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that matter for a result."""
-    return {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}}
-
-
-def git_commit() -> str | None:
-    """Return the commit that this code is at, with a mark where it was changed since; None outside a repository."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip() or None

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any
 
 from sweep.comparison.table import compare
-from sweep.records.sweep_record import SweepRecord, SweepStorage
+from sweep.records.sweep_record import SweepRecord
+from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
 
 TIMEOUT_SECONDS = 60.0

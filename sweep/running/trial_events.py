@@ -4,9 +4,12 @@ import threading
 from collections.abc import Iterable
 
 from sweep.records.lease import Live
-from sweep.records.sweep_record import SweepStorage, TrialEntry
+from sweep.records.sweep_record import TrialEntry
+from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
-from sweep.scheduling.task import DONE, GO, WAIT, Failure, Permission, TrialTask
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.listener import DONE, GO, WAIT, Permission
+from sweep.scheduling.task import TrialTask
 from sweep.tracking.runs import TrialFacts
 from sweep.tracking.tracker import Tracker
 from trainables.storage.deferred_writes import Backlog

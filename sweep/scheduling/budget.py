@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sweep.records.sweep_record import SweepStorage, TrialEntry
+from sweep.records.sweep_record import TrialEntry
+from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
 
 

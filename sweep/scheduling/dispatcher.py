@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sweep.scheduling.task import GO, WAIT, Failure, Listener, Permission, TrialTask
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.listener import GO, WAIT, Listener, Permission
+from sweep.scheduling.task import TrialTask
 
 if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord

@@ -8,7 +8,7 @@ from sweep.report.csv_tables import as_csv, comparison_rows
 from sweep.tracking.runs import Projection, TrialFacts
 
 if TYPE_CHECKING:
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_storage import SweepStorage
 
 SETTING, BEST = "sweep.setting", "sweep.best"
 """Tags of children: what its seeds share, for the pages' groups; and whether the setting is the best, or may be."""

@@ -1,6 +1,7 @@
 """An exported model in MLflow: logged to its trial's run, registered, and given an alias."""
 
 import io
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -12,8 +13,8 @@ from sweep.tracking.runs import Projection, TrialFacts
 from sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
-    from sweep.deployment.exporter import Chosen
-    from sweep.records.sweep_record import SweepStorage
+    from sweep.records.sweep_record import SweepRecord, TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
 
 CODE = Path(__file__).with_name("serving_model.py")
 ALIAS = "best"
@@ -30,7 +31,13 @@ def _without_advice() -> Iterator[None]:
 
 
 def register_model(
-    chosen: "Chosen", storage: "SweepStorage", folder: Path, *, name: str, tracking_uri: str | None
+    record: "SweepRecord",
+    entry: "TrialEntry",
+    storage: "SweepStorage",
+    folder: Path,
+    *,
+    name: str,
+    tracking_uri: str | None,
 ) -> str:
     """Log the export of a folder to the trial's run and register it; return how it is addressed and served."""
     import mlflow
@@ -42,13 +49,14 @@ def register_model(
 
     store = TrackingStore.choose(tracking_uri, storage=storage.storage.address(), experiment=EXPERIMENT)
     client = store.connect()
-    runs = Projection(store, client, chosen.part.sweep)
-    run_id = runs.child(TrialFacts.of(chosen.trial.entry, storage))
+    runs = Projection(store, client, record)
+    run_id = runs.child(TrialFacts.of(entry, storage))
+    facts = json.loads((folder / "model.json").read_text())
     run = client.get_run(run_id)
-    shape = (*chosen.store.image_size, chosen.store.channels)
-    outputs = [ColSpec("string", "label"), *(ColSpec("double", name) for name in chosen.final.classes)]
+    shape = (*facts["image_size"], facts["channels"])
+    outputs = [ColSpec("string", "label"), *(ColSpec("double", name) for name in facts["classes"])]
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(chosen.store.dtype), (-1, *shape))]), outputs=Schema(outputs)
+        inputs=Schema([TensorSpec(np.dtype(facts["dtype"]), (-1, *shape))]), outputs=Schema(outputs)
     )
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(store.uri)
@@ -59,7 +67,7 @@ def register_model(
                 python_model=str(CODE),
                 artifacts={"onnx": str(folder / "model.onnx"), "facts": str(folder / "model.json")},
                 signature=signature,
-                input_example=np.zeros((1, *shape), dtype=chosen.store.dtype),
+                input_example=np.zeros((1, *shape), dtype=facts["dtype"]),
                 pip_requirements=[f"{library}=={version(library)}" for library in REQUIREMENTS],
                 registered_model_name=name,
             )

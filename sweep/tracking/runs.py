@@ -18,7 +18,8 @@ from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records.sweep_record import SweepRecord, SweepStorage, TrialEntry
+    from sweep.records.sweep_record import SweepRecord, TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
     from trainables.storage.trial_files import TrialFiles
     from trainables.storage.trial_records import EpochRecord
 

@@ -17,7 +17,8 @@ from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records.sweep_record import SweepRecord, SweepStorage
+    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_storage import SweepStorage
     from trainables.storage.trial_records import EpochRecord
 
 CLOSE_SECONDS = 60.0

@@ -1,15 +1,10 @@
 """A trial's files shown in MLflow: metrics and how it ended; then figures and final weights."""
 
 import tempfile
-from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from sweep.comparison import confusion
-from sweep.comparison.wording import class_words
-from sweep.figures import trial as figures
+from sweep.figures.trial_files import trial_figures
 from sweep.records.trial_result import troubles
 from sweep.tracking.runs import (
     ATTEMPTS,
@@ -22,21 +17,12 @@ from sweep.tracking.runs import (
     Projection,
     TrialFacts,
 )
-from trainables import metric_names as names
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from trainables.storage.trial_files import TrialFiles
     from trainables.storage.trial_records import FailureRecord, FinalRecord
 
 MODEL = "model.pt"
-HELD_OUT = {"test": "test", "val": "validation"}
-"""Splits whose outputs may be there, and their names in titles."""
-CLASSIFIER = {
-    confusion.LOGITS: "linear probe",
-    confusion.LINEAR_LOGITS: "logistic regression on frozen features",
-}
 
 
 def project(runs: Projection, trial: TrialFacts, status: str | None) -> None:
@@ -84,32 +70,6 @@ def _history(runs: Projection, trial: TrialFacts) -> dict[str, str]:
         if (run_id := runs.of_sweep(last.sweep, trial.trial_id)) is not None:
             tags[REUSED_RUN] = run_id
     return {name: value for name, value in tags.items() if value}
-
-
-def trial_figures(files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT)) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures that a trial's files allow, with their paths among its artifacts."""
-    epochs = files.epochs()
-    if any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
-        yield "figures/accuracy.png", figures.accuracy_curves(epochs)
-        yield "figures/loss.png", figures.loss_curves(epochs)
-    final = files.final()
-    for split in splits if final is not None else ():
-        outputs = files.outputs(split)
-        if final is not None and outputs is not None:
-            yield from _outputs_figures(split, outputs, class_words(final.classes, files.config()))
-
-
-def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
-    column = confusion.classifier_column(outputs)
-    about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
-    if confusion.has_several_labels(outputs):
-        precisions = confusion.label_precisions(outputs, classes)
-        yield f"figures/per_label_{split}.png", figures.per_label_precision(precisions, about=about)
-        return
-    matrix = confusion.outputs_confusion(outputs, classes, column=column)
-    accuracies = dict(zip(classes, confusion.per_class(matrix).tolist(), strict=True))
-    yield f"figures/per_class_{split}.png", figures.per_class_accuracy(accuracies, about=about)
-    yield f"figures/confusion_{split}.png", figures.confusion_matrix(matrix, classes, about=about)
 
 
 def log_artifacts(client: Any, run_id: str, files: "TrialFiles") -> None:

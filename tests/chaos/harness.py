@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
+from support.paths import ROOT
 
-from sweep.cluster.connection import DRIVER_RESOURCE, ENVIRONMENT, _descendants, _runs
+from sweep.cluster.processes import _runs, descendants
+from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT
 
-ROOT = Path(__file__).parents[2]
 RESUME_CODES = {130: "SIGINT", -9: "SIGKILL"}
 SPACE = """
 from sweep.space import Grid, Objective, SearchSpace, Stage
@@ -104,7 +105,7 @@ class World:
             self.sweep.kill()
             self.sweep.wait()
         self.server.kill()
-        ours = _descendants(os.getpid())
+        ours = descendants(os.getpid())
         self.cluster.shutdown()
         for process in ours:
             with contextlib.suppress(ProcessLookupError):
@@ -130,7 +131,7 @@ class World:
     def processes(self, *titles: str) -> list[int]:
         """Return the ids of the cluster's processes whose title begins with one of these."""
         found = []
-        for process in _descendants(os.getpid()):
+        for process in descendants(os.getpid()):
             with contextlib.suppress(OSError):
                 title = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if title.startswith(titles):

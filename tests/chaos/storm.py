@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from mlflow import MlflowClient
+from support.paths import ROOT
 
 from chaos.harness import Faults, World, described, draw_fault, settings
-from sweep.records.sweep_record import SweepStorage
+from sweep.records.sweep_storage import SweepStorage
 from trainables import metric_names as names
 from trainables.storage.trial_files import TrialFiles
 
@@ -147,7 +148,7 @@ class Storm:
                 [*replay, "--tracking-uri", self._world.server.uri],
                 check=True,
                 capture_output=True,
-                cwd=Path(__file__).parents[2],
+                cwd=ROOT,
                 env=None,
             )
             self.tally.replays += 1

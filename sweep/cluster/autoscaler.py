@@ -1,0 +1,85 @@
+"""What a cluster can grow to."""
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.cluster.ray_names import HEAD_RESOURCE
+from sweep.planning.resources import CORES_A_GPU
+from trainables.errors import BadInputError
+
+_LOOK_SECONDS = 60.0
+_TOLD = ("available_node_types", "head_node_type", "max_workers")
+log = logging.getLogger(__name__)
+
+
+def within_reach() -> dict[str, float]:
+    """Return the resources of the cluster that was joined, counting nodes that its autoscaler can add."""
+    import ray
+
+    there = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    look = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_retries=0)(_look_at_head)
+    try:
+        config, asks = ray.get(look.remote(ray.get_runtime_context().gcs_address), timeout=_LOOK_SECONDS)
+    except Exception as error:  # what it would bring is then unknown, what there is isn't
+        log.warning("the autoscaler's configuration can't be read, taking the cluster as it is: %s", error)
+        return reach(there, nodes, {})
+    if asks is False and _asks_for_token():
+        # Its processes would show none to this one, and every trial would die before it began.
+        raise BadInputError(
+            "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
+        )
+    return reach(there, nodes, config)
+
+
+def reach(
+    there: Mapping[str, float], nodes: Sequence[Mapping[str, float]], config: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the most that a cluster can have of each resource, and `CORES_A_GPU` where it can have GPUs.
+
+    `there` are its resources now, of all `nodes`; `config` is its autoscaler's file (cluster.yaml as `ray up` leaves it
+    on the head node), empty where there is none. A node type whose resources the file doesn't tell adds nothing.
+    """
+    kinds = dict(config.get("available_node_types", {}))
+    head = kinds.pop(config.get("head_node_type"), {}).get("resources", {})
+    limit = config.get("max_workers", 0)
+    addable = {name for kind in kinds.values() for name in kind["resources"]}
+    most = dict(there)
+    for name in addable:
+        amounts = [kind["resources"].get(name, 0) for kind in kinds.values() for _ in range(kind["max_workers"])]
+        added = sum(sorted(amounts, reverse=True)[:limit])
+        most[name] = float(max(there.get(name, 0), head.get(name, 0) + added))
+    having = [*nodes, *(kind["resources"] for kind in kinds.values() if kind["max_workers"])]
+    shares = [node.get("CPU", 0) // node["GPU"] for node in having if node.get("GPU")]
+    return most | ({CORES_A_GPU: float(min(shares))} if shares else {})
+
+
+def _look_at_head(gcs_address: str) -> tuple[dict[str, Any], bool | None]:
+    """Return the autoscaler's configuration, and whether the cluster's processes want a token of each other."""
+    return _autoscaler_config(gcs_address), _asks_for_token()
+
+
+def _asks_for_token() -> bool | None:
+    """Return whether Ray wants a token of whoever calls this process; None where this version can't say."""
+    try:
+        from ray._private.authentication.authentication_utils import is_token_auth_enabled
+    except ImportError:
+        return None
+    return bool(is_token_auth_enabled())
+
+
+def _autoscaler_config(gcs_address: str) -> dict[str, Any]:
+    """Return what the autoscaler of this cluster was told, if it runs on this machine; the rest of the file stays."""
+    import yaml
+
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = entry.read_text().split("\0")
+            path = next((word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), "")
+            if path and f"--gcs-address={gcs_address}" in words:
+                config = yaml.safe_load(Path(path).expanduser().read_text())
+                return {name: config[name] for name in _TOLD if name in config}
+    return {}

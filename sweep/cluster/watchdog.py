@@ -1,0 +1,66 @@
+"""The end of a process whose trial shows no sign of life."""
+
+import faulthandler
+import os
+import tempfile
+import threading
+
+from sweep.scheduling.failure import Failure
+from trainables import heartbeat
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import FailureRecord, now_ms
+
+HUNG_EXIT_CODE = 70
+_LAST_WORDS_SECONDS = 5.0
+
+
+class Watchdog:
+    """A thread that ends this process when the trial under way stops showing signs of life."""
+
+    _only: "Watchdog | None" = None
+
+    def __init__(self) -> None:
+        self._files: TrialFiles | None = None
+        self._limit = float("inf")
+        self._wake = threading.Event()
+        threading.Thread(target=self._look, name="watchdog", daemon=True).start()
+
+    @classmethod
+    def of_this_process(cls) -> "Watchdog":
+        if cls._only is None:
+            cls._only = cls()
+        return cls._only
+
+    def watch(self, files: TrialFiles, limit: float) -> None:
+        self._files, self._limit = TrialFiles(files.storage), limit
+        self._wake.set()
+
+    def _look(self) -> None:
+        while True:
+            self._wake.wait(min(self._limit / 10, 5.0))
+            self._wake.clear()
+            silence = heartbeat.silence()
+            if silence > self._limit:
+                self._end(silence)
+
+    def _end(self, silence: float) -> None:
+        message = f"process {os.getpid()} took no step for {silence:.0f} s: {_where_it_stands()}"
+        # In a thread of its own: the storage may be what hangs.
+        words = threading.Thread(target=self._last_words, args=(message,), daemon=True)
+        words.start()
+        words.join(_LAST_WORDS_SECONDS)
+        os._exit(HUNG_EXIT_CODE)
+
+    def _last_words(self, message: str) -> None:
+        assert self._files is not None
+        self._files.write_failure(FailureRecord(time_ms=now_ms(), kind=Failure.HUNG, message=message))
+
+
+def _where_it_stands() -> str:
+    """Return the innermost line of each thread, for the message."""
+    with tempfile.TemporaryFile("w+") as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        frames = file.read().split("\n\n")
+    tops = [lines[1].strip() for block in frames if len(lines := block.splitlines()) > 1]
+    return "; ".join(top for top in tops if __file__ not in top and "threading.py" not in top)[:500]

@@ -1,0 +1,98 @@
+"""The model card: what a model is, how good, and its limits, from the records."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep.deployment.trial_choice import Chosen
+
+if TYPE_CHECKING:
+    from trainables.data.catalog import StoreInfo
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+TORCHVISION = ("resnet18", "resnet34", "resnet50")
+
+
+def model_card(chosen: Chosen) -> str:
+    import jinja2
+
+    from trainables.config import SimCLRConfig
+    from trainables.models.inference import HEADS
+
+    config = SimCLRConfig.parse(chosen.config)
+    plain = config.width_factor == 1.0 and not config.small_stem and config.encoder in TORCHVISION
+    departure = "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of its own"
+    side = f"{config.image_size} x {config.image_size}"
+    crop = "the central 0.875 is cut out and " if config.image_size > 32 else ""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("model_card.md.j2").render(
+        name=chosen.trial.entry.name,
+        data=f"{chosen.config['dataset']} ({chosen.final.train_images:,} images)",
+        head_words=HEADS[chosen.head],
+        several=config.target == "labels",
+        classes=chosen.final.classes,
+        positive=chosen.final.positive,
+        size=chosen.store.image_size,
+        channels=chosen.store.channels,
+        bits=chosen.bits,
+        dtype=chosen.store.dtype,
+        preprocessing=f"({crop}resized to {side} by bicubic interpolation, scaled to 0 ... 1)",
+        torchvision=config.encoder if plain else "",
+        encoder=config.encoder,
+        departure=departure,
+        metrics=_metrics(chosen),
+        limits=_limits(chosen),
+        config={name: value for name, value in chosen.config.items() if value not in (None, [], ())},
+        store=_data_sentence(chosen.store),
+        trial_id=chosen.trial.entry.trial_id,
+        sweep=chosen.part.sweep.name,
+        versions=", ".join(f"{name} {version}" for name, version in chosen.final.versions.items()),
+        command=chosen.part.trials[chosen.trial.entry.trial_id].command,
+    )
+
+
+def _metrics(chosen: Chosen) -> list[dict[str, str]]:
+    from sweep.comparison.dataset_report import number, span
+    from sweep.comparison.image_metrics import sampling_interval
+
+    shown = []
+    for metric, value in chosen.trial.result.metrics.items():
+        split, _, name = metric.partition("/")
+        if split != "test" or "_at_" in name or name.startswith("linear_") != (chosen.head == "linear"):
+            continue
+        own = chosen.part.outputs_of_trial(chosen.trial.entry, metric)
+        shown.append(
+            {
+                "metric": metric,
+                "value": number(metric, value),
+                "images": span(metric, sampling_interval(metric, [own]) if own is not None else None),
+                "mean": number(metric, chosen.row.mean(metric)) if len(chosen.row.finished) > 1 else "",
+                "seeds": span(metric, chosen.row.interval(metric)),
+            }
+        )
+    return shown
+
+
+def _limits(chosen: Chosen) -> list[str]:
+    from sweep.comparison.terminal_table import SMOKE_NOTICE
+    from sweep.space import SELECTED_ON_TEST
+
+    sweep = chosen.part.sweep
+    sentences = [*chosen.part.answer, *sweep.caveats]
+    if sweep.smoke:
+        sentences.insert(0, SMOKE_NOTICE)
+    if sweep.selected_on == "test":
+        sentences.append(SELECTED_ON_TEST)
+    if leaks := chosen.store.leaks.described():
+        sentences.append(leaks)
+    return [*sentences, f"Made for images like those of {chosen.store.data_set}; nothing is known of others."]
+
+
+def _data_sentence(store: "StoreInfo") -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in store.splits.items())
+    return f"{store.data_set} from {store.source}; {splits} images; licence: {store.licence}.\n"

@@ -1,0 +1,40 @@
+"""The model as ONNX, checked against PyTorch."""
+
+from pathlib import Path
+from typing import Any
+
+from sweep.deployment.trial_choice import Chosen
+
+PARITY = 1e-4
+"""The most that ONNX's probabilities may differ from PyTorch's."""
+PARITY_IMAGES = 16
+OPSET = 18
+
+
+def write_onnx(module: Any, chosen: Chosen, path: Path) -> float:
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    shape = (PARITY_IMAGES, *chosen.store.image_size, chosen.store.channels)
+    images = np.random.default_rng(0).integers(0, 2**chosen.bits, shape, dtype=chosen.store.dtype)
+    torch.onnx.export(
+        module,
+        (torch.from_numpy(images),),
+        path,
+        input_names=["images"],
+        output_names=["probabilities", "features"],
+        dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"images": images})[0]
+    with torch.no_grad():
+        expected = module(torch.from_numpy(images))[0].numpy()
+    difference = float(np.abs(found - expected).max())
+    if not difference <= PARITY:
+        raise RuntimeError(f"{path}: ONNX's probabilities differ from PyTorch's by {difference:.2g}")
+    return difference

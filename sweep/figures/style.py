@@ -1,0 +1,38 @@
+"""How all figures look: colours, a panel, its axes."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
+INK, GRID = "#333333", "#dddddd"
+
+
+def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with one pair of axes."""
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots()
+
+
+def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
+    """Give axes their names and the look that all figures share."""
+    axes.set_title(title, loc="left", color=INK, fontsize=12, pad=10)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GRID)
+    axes.grid(color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def title_lines(title: str, *details: str) -> str:
+    below = "; ".join(detail for detail in details if detail)
+    return f"{title}\n{below}" if below else title
+
+
+def percent(share: float) -> str:
+    """Return a share as percent with one decimal."""
+    return "100" if share == 1.0 else f"{100 * share:.1f}"
+
+
+COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")

@@ -1,0 +1,50 @@
+"""The figures that a trial's files allow."""
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from sweep.comparison import confusion
+from sweep.comparison.wording import class_words
+from sweep.figures import trial as figures
+from trainables import metric_names as names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trainables.storage.trial_files import TrialFiles
+
+
+HELD_OUT = {"test": "test", "val": "validation"}
+"""Splits whose outputs may be there, and their names in titles."""
+CLASSIFIER = {
+    confusion.LOGITS: "linear probe",
+    confusion.LINEAR_LOGITS: "logistic regression on frozen features",
+}
+
+
+def trial_figures(files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT)) -> "Iterator[tuple[str, Figure]]":
+    """Yield the figures that a trial's files allow, with their paths among its artifacts."""
+    epochs = files.epochs()
+    if any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
+        yield "figures/accuracy.png", figures.accuracy_curves(epochs)
+        yield "figures/loss.png", figures.loss_curves(epochs)
+    final = files.final()
+    for split in splits if final is not None else ():
+        outputs = files.outputs(split)
+        if final is not None and outputs is not None:
+            yield from _outputs_figures(split, outputs, class_words(final.classes, files.config()))
+
+
+def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
+    column = confusion.classifier_column(outputs)
+    about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
+    if confusion.has_several_labels(outputs):
+        precisions = confusion.label_precisions(outputs, classes)
+        yield f"figures/per_label_{split}.png", figures.per_label_precision(precisions, about=about)
+        return
+    matrix = confusion.outputs_confusion(outputs, classes, column=column)
+    accuracies = dict(zip(classes, confusion.per_class(matrix).tolist(), strict=True))
+    yield f"figures/per_class_{split}.png", figures.per_class_accuracy(accuracies, about=about)
+    yield f"figures/confusion_{split}.png", figures.confusion_matrix(matrix, classes, about=about)

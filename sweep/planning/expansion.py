@@ -1,0 +1,115 @@
+"""A stage of a space as settings, and settings as trials with their baselines."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sweep.planning.search import draw
+from sweep.planning.trial import DataSize, PlannedTrial
+from sweep.space import Baseline, Best, Grid, SearchSpace, Stage
+from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.errors import BadInputError
+
+Assignments = Mapping[str, Sequence[Any]]
+ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
+BASELINE_FIELDS = (
+    *("dataset", "evaluation_dataset", "image_size", "target", "positive", "validation_fraction"),
+    *("max_train_images", "max_test_images", "label_fraction", "label_draw"),
+    *("probe_class_weight", "probe_sampling", "wanted_specificity"),
+    *ENCODER_FIELDS,
+    *("knn_neighbours", "knn_also", "knn_temperature", "linear_regularisation", "linear_candidates"),
+)
+"""What the evaluation of an untrained encoder depends on."""
+
+
+def needs(stage: Stage, assignments: Assignments) -> list[Best]:
+    """Return the results of earlier stages that a stage asks for."""
+    wanted = []
+    for grid in stage.grids:
+        values = [(key, value) for part in (grid.base, *grid.points) for key, value in part.items()]
+        wanted += [value for key, value in values if isinstance(value, Best) and key not in assignments]
+    return list(dict.fromkeys(wanted))
+
+
+def settings_of(space: SearchSpace, stage: Stage, assignments: Assignments) -> Iterator[tuple[Grid, dict[str, Any]]]:
+    """Yield what is known before anything ran: required grids first, then the others, then a random search."""
+    for grid in sorted(stage.grids, key=lambda grid: not grid.required):
+        for point in grid.points:
+            for setting in crossed(space, grid, point, assignments):
+                yield grid, setting
+    if stage.search is not None and stage.search.method == "random":
+        for number in range(stage.search.settings):
+            grid = Grid(base={**stage.search.base, **draw(stage.search, number)})
+            for setting in crossed(space, grid, {}, assignments):
+                yield grid, setting
+
+
+def settings_of_all_stages(space: SearchSpace, assignments: Assignments) -> list[dict[str, Any]]:
+    """Return every setting of the space, those of pending stages with Best in place of values."""
+    return [setting for stage in space.stages for _, setting in settings_of(space, stage, assignments)]
+
+
+def crossed(
+    space: SearchSpace, grid: Grid, point: Mapping[str, Any], assignments: Assignments
+) -> Iterator[dict[str, Any]]:
+    """Yield the settings of a grid at one of its points, a seed after the other; Best in place of open values."""
+    base = {**space.base, **grid.base, **point}
+    axes: dict[str, Sequence[Any]] = {**grid.axes, **({} if "seed" in base else {"seed": tuple(space.seeds)})}
+    # A value from the command line replaces the field's axis, or its fixed value, in every grid.
+    axes |= assignments
+    for values in itertools.product(*axes.values()):
+        yield {**base, **dict(zip(axes, values, strict=True))}
+
+
+def with_best(setting: Mapping[str, Any], decided: Mapping[Best, Any]) -> dict[str, Any]:
+    """Return a setting with the decided values in place of Best."""
+    return {key: decided[value] if isinstance(value, Best) else value for key, value in setting.items()}
+
+
+def planned(config: SimCLRConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
+    """Return the trial of a configuration, with the sizes of its data."""
+    evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
+    return PlannedTrial(config, size_of(config.dataset), stage, None, evaluation)
+
+
+def made_small(trial: PlannedTrial, config: SimCLRConfig) -> PlannedTrial:
+    """Return the trial with a smaller configuration, and what it stands for."""
+    changed = [name for name in SimCLRConfig.model_fields if getattr(trial.config, name) != getattr(config, name)]
+    return replace(trial, config=config, stands_for={name: getattr(trial.config, name) for name in changed})
+
+
+def with_baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> list[PlannedTrial]:
+    """Return the trials behind their baselines, each once."""
+    found = [
+        replace(trial, config=_baseline_config(trial.config, one), baseline=one, stands_for={}, method="")
+        for trial in trials
+        if trial.with_baselines
+        for one in space.baselines
+    ]
+    return list({trial.trial_id: trial for trial in reversed([*found, *trials])}.values())[::-1]
+
+
+def _baseline_config(config: SimCLRConfig, baseline: Baseline) -> SimCLRConfig:
+    kept = {name: getattr(config, name) for name in BASELINE_FIELDS}
+    if baseline in UNTRAINABLE:
+        kept = {name: kept[name] for name in kept if name not in ENCODER_FIELDS} | {"encoder": baseline}
+    return SimCLRConfig.parse({**kept, "epochs": 0, "calibrate_batch_norm": baseline == "calibrated"})
+
+
+def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:
+    """Raise BadInputError that lists every fault of every trial."""
+    faults: dict[str, None] = {}
+    for trial in trials:
+        batch, images = trial.config.batch_size, trial.train_images
+        if trial.config.epochs and batch > images:
+            faults[f"batch_size: {batch} is larger than the {images} train images of {trial.config.dataset}"] = None
+        if trial.labelled.validation and trial.config.validation_fraction:
+            faults[
+                f"validation_fraction: {trial.config.labelled_dataset} has its own validation split; set it to 0, got "
+                f"{trial.config.validation_fraction}"
+            ] = None
+        if trial.config.epochs and batch < workers:
+            faults[f"batch_size: {batch} is less than one image for {workers} workers; choose fewer --workers"] = None
+    if faults:
+        raise BadInputError("\n".join(faults))

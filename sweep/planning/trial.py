@@ -1,0 +1,102 @@
+"""One planned trial: its configuration, data, steps and memory."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from sweep.space import Baseline
+from trainables.config import SimCLRConfig, data_fingerprint
+from trainables.memory.layer_sizes import footprint
+from trainables.memory.ledger import Device
+from trainables.memory.peak import Images, peak_bytes
+from trainables.memory.recomputation import time_factor
+from trainables.schedule import Steps
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What planning has to know of a data set."""
+
+    train: int
+    test: int
+    classes: int
+    fingerprint: str
+    """Empty while the data set isn't prepared."""
+    origin: Literal["prepared", "published"]
+    validation: int = 0
+    """Images of a validation split that the data set brings."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial before it runs."""
+
+    config: SimCLRConfig
+    data: DataSize
+    stage: int
+    """1-based."""
+    baseline: Baseline | None
+    evaluation: DataSize | None = None
+    """Of the data set that is evaluated on, where that is another."""
+    stands_for: Mapping[str, Any] = field(default_factory=dict)
+    """In a smoke run, the fields of the full-size setting that were made small."""
+    name: str = ""
+    required: bool = False
+    """Whether halving leaves it alone."""
+    setting: int | None = None
+    """Of a search: the number of the setting, from 0."""
+    method: str = ""
+    with_baselines: bool = True
+    """Both of its grid."""
+
+    @cached_property
+    def trial_id(self) -> str:
+        """The hash of configuration, data and protocol version."""
+        evaluated = None if self.evaluation is None else self.evaluation.fingerprint
+        return self.config.trial_id(data_fingerprint(self.data.fingerprint, evaluated))
+
+    @property
+    def labelled(self) -> DataSize:
+        """The size of what is evaluated on."""
+        return self.evaluation or self.data
+
+    @property
+    def train_images(self) -> int:
+        """Images that are trained on; to the nearest image where a stable hash cuts the validation slice."""
+        kept = 1.0 if self.evaluation is not None else 1.0 - self.config.validation_fraction
+        images = round(self.data.train * kept)
+        images = min(images, self.config.max_train_images or images)
+        return math.ceil(self.config.label_fraction * images) if self.config.training == "supervised" else images
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return Steps(self.train_images, self.config.batch_size, self.config.epochs).total if self.config.epochs else 0
+
+    @property
+    def views(self) -> int:
+        """Views that the encoder sees in training."""
+        return (1 if self.config.training == "supervised" else 2) * self.steps * self.config.batch_size
+
+    @property
+    def images(self) -> Images:
+        """What the estimate of memory has to know of the data."""
+        size, config = self.labelled, self.config
+        kept = size.train if self.evaluation is not None else self.train_images
+        held_out = max(size.test, size.validation, round(size.train * config.validation_fraction))
+        return Images(
+            classes=2 if config.target == "positive" else size.classes,
+            train=math.ceil(config.label_fraction * kept),
+            held_out=min(held_out, config.max_test_images or held_out),
+        )
+
+    def memory_bytes(self, workers: int, device: Device = "cpu", *, recompute: bool = False) -> int:
+        """Return the estimated peak memory of one worker, beside what its process holds before the trial."""
+        return peak_bytes(self.config, self.images, workers=workers, device=device, recompute=recompute)
+
+    @property
+    def time_recomputed(self) -> float:
+        """The time of a step that computes activations again over that of a plain one."""
+        return time_factor(footprint(self.config, self.images.classes))

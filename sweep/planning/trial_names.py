@@ -1,0 +1,66 @@
+"""Names of trials, from the fields that vary."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sweep.planning.trial import PlannedTrial
+from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.initial_weights import InitialWeights
+
+NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
+"""What a trial's name always says."""
+
+
+def named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[PlannedTrial, ...]:
+    """Give each trial a name of the fields that are always said, and of those that else vary or are searched."""
+    groups: dict[str, list[SimCLRConfig]] = defaultdict(list)
+    for trial in trials:
+        if trial.baseline is None:
+            groups[trial.method].append(trial.config)
+    varying = {}
+    for method, configs in groups.items():
+        different = set(varying_fields(configs)) | set(searched)
+        varying[method] = [name for name in SimCLRConfig.model_fields if name in different and name not in NAMED_FIELDS]
+    return tuple(replace(trial, name=_name(trial, varying.get(trial.method, []))) for trial in trials)
+
+
+def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
+    config = trial.config
+    if trial.baseline in UNTRAINABLE:
+        return f"{config.dataset}-{trial.baseline}-{trial.trial_id[:4]}"
+    if trial.baseline:
+        return f"{config.dataset}-{trial.baseline}-s{config.seed}-{trial.trial_id[:4]}"
+    if trial.method:
+        # Labels' shares are what its trials are told apart by; the id says the rest.
+        parts = [config.dataset, trial.method.replace(" ", "_"), f"l{config.label_fraction:g}"]
+        parts += [_spelled(config.initial_weights)] if "initial_weights" in varying else []
+        return "-".join([*parts, f"s{config.seed}", trial.trial_id[:4]])
+    parts = [config.dataset, f"b{config.batch_size}", f"t{config.temperature:g}", f"e{config.epochs}"]
+    parts += [f"{name}_{_spelled(getattr(config, name))}" for name in varying]
+    return "-".join([*parts, f"s{config.seed}"])
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "_".join(_spelled(part) for part in value)
+    if isinstance(value, str) and "#name=" in value:
+        value = InitialWeights.parse(value).name
+    return f"{value:g}" if isinstance(value, float) else re.sub(r"[/\s]+", "_", str(value))
+
+
+def varying_fields(configs: Iterable[SimCLRConfig]) -> list[str]:
+    """Return the fields that differ among the configurations of some one data set, in their order in SimCLRConfig.
+
+    What differs between data sets only (their image sizes, say) goes without saying.
+    """
+    by_dataset: dict[str, list[SimCLRConfig]] = defaultdict(list)
+    for config in configs:
+        by_dataset[config.dataset].append(config)
+    return [
+        name
+        for name in SimCLRConfig.model_fields
+        if any(len({getattr(config, name) for config in group}) > 1 for group in by_dataset.values())
+    ]

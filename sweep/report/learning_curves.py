@@ -1,0 +1,94 @@
+"""All trials' learning curves as one interactive chart."""
+
+import math
+
+from sweep.comparison.dataset_report import DataSetReport
+from sweep.figures.style import COLOURS
+from trainables import metric_names as names
+
+CURVES = (
+    names.CONTRASTIVE_LOSS,
+    names.CONTRASTIVE_ACCURACY,
+    names.SUPERVISED_LOSS,
+    names.SUPERVISED_ACCURACY,
+)
+MOST_MARKED = 30
+"""Epochs up to which a curve has markers."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of curves that share a colour."""
+MOST_UNIFIED = 12
+"""Curves up to which one box tells of all at an epoch."""
+
+
+def learning_curves(part: DataSetReport, prefix: str) -> str:
+    """Return all trials' learning curves as one interactive chart with a choice of metrics, without its library."""
+    reports = [report for report in part.trials.values() if report.epochs and report.epochs[-1].epoch > 0]
+    split = part.sweep.objective.partition("/")[0]
+    metrics = [
+        metric
+        for metric in dict.fromkeys((*CURVES, part.sweep.objective, f"{split}/{names.TOP1}"))
+        if any(metric in record.metrics for report in reports for record in report.epochs)
+    ]
+    if not metrics:
+        return ""
+    import plotly.graph_objects as plotly
+
+    looks = {
+        trial.entry.trial_id: {
+            "color": COLOURS[number % len(COLOURS)],
+            "dash": DASHES[number // len(COLOURS) % len(DASHES)],
+        }
+        for number, row in enumerate(part.rows)
+        for trial in row.trials
+    }
+    longest = max(report.epochs[-1].epoch for report in reports)
+    figure = plotly.Figure()
+    for metric in metrics:
+        factor = 100 if names.is_share(metric) else 1
+        for report in reports:
+            points = [(record.epoch, record.metrics.get(metric, math.nan)) for record in report.epochs]
+            points = [(epoch, factor * value) for epoch, value in points if math.isfinite(value)]
+            figure.add_scatter(
+                x=[epoch for epoch, _ in points],
+                y=[value for _, value in points],
+                name=report.trial.entry.name,
+                mode="lines+markers" if len(points) <= MOST_MARKED else "lines",
+                line=looks[report.trial.entry.trial_id],
+                visible=metric == metrics[0],
+            )
+    buttons = [
+        {
+            "label": f"{metric} (%)" if names.is_share(metric) else metric,
+            "method": "restyle",
+            "args": ["visible", [other == metric for other in metrics for _ in reports]],
+        }
+        for metric in metrics
+    ]
+    figure.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 50, "r": 10, "t": 50, "b": 40},
+        height=480,
+        hovermode="x unified" if len(reports) <= MOST_UNIFIED else "closest",
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+        xaxis={
+            "title": {"text": "epoch", "standoff": 6},
+            "tickformat": ",d",
+            **({"dtick": 1} if longest <= 12 else {}),
+        },
+        modebar={"bgcolor": "rgba(0,0,0,0)"},
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
+    )
+    config = {"displaylogo": False, "responsive": True}
+    html: str = figure.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f"{prefix}learning-curves", config=config
+    )
+    return html
+
+
+def plotly_source() -> str:
+    from plotly.offline import get_plotlyjs
+
+    source: str = get_plotlyjs()
+    return source

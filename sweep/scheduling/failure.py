@@ -1,0 +1,24 @@
+"""Why an attempt ended before its trial did."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt ended before the trial did."""
+
+    kind: str
+    message: str
+    log: str = ""
+    """A traceback; for the log, not for the table."""
+
+    CRASH: ClassVar = "crash"
+    HUNG: ClassVar = "hung"
+    LOST_NODE: ClassVar = "lost_node"
+    OUT_OF_MEMORY: ClassVar = "out_of_memory"
+    NON_FINITE: ClassVar = "non_finite_loss"
+    BAD_INPUT: ClassVar = "bad_input"
+    STORAGE: ClassVar = "storage"
+    RETRIED: ClassVar = frozenset({CRASH, HUNG, STORAGE})
+    """Kinds that another attempt may mend, and that are counted."""

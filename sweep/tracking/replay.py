@@ -1,0 +1,64 @@
+"""A sweep's records written into MLflow again.
+
+The records are the truth and MLflow is a view of them: a server that was away, emptied or changed is caught up from
+the storage alone, and doing it twice adds nothing.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_storage import SweepStorage
+    from sweep.tracking.tracker import Tracker
+    from trainables.storage.trial_files import TrialFiles
+
+
+STALL_SECONDS = 300.0
+"""After so long without a write the server is given up."""
+SAY_SECONDS = 15.0
+
+
+def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -> list[str]:
+    """Show the sweep and each of its trials that has records; return the names of those that have none.
+
+    A trial that has neither ended nor was stopped for good is shown as interrupted.
+    """
+    from sweep.tracking.runs import TrialFacts
+
+    tracker.start_sweep(record)
+    stopped = storage.stopped(record.name)
+    waiting, states = [], set()
+    for entry in record.trials:
+        trial = TrialFacts.of(entry, storage)
+        state = _state(trial.files, stopped=entry.trial_id in stopped)
+        states.add(state)
+        if state in ("finished", "failed") or trial.files.epochs():
+            tracker.project_trial(trial, state)
+        else:
+            waiting.append(entry.name)
+    under_way = "interrupted" in states or record.pending
+    tracker.show_comparison(storage)
+    tracker.finish_sweep("interrupted" if under_way else "failed" if "failed" in states else "finished")
+    return waiting
+
+
+def _state(files: "TrialFiles", *, stopped: bool) -> str:
+    if files.final() is not None:
+        return "finished"
+    if files.failure() is not None:
+        return "failed"
+    return "stopped" if stopped else "interrupted"
+
+
+def wait_for_writes(tracker: "Tracker") -> None:
+    """Wait while writes are done, however many, and say how many are left."""
+    left, moved, said = tracker.missing, time.monotonic(), time.monotonic()
+    while left and time.monotonic() - moved < STALL_SECONDS:
+        time.sleep(0.05)
+        now = tracker.missing
+        if now != left:
+            left, moved = now, time.monotonic()
+        if time.monotonic() - said > SAY_SECONDS:
+            said = time.monotonic()
+            print(f"{left} writes left, one or two a trial: a second each where figures are drawn", flush=True)

@@ -1,0 +1,130 @@
+"""An MLflow server over a storage, on this machine."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from sweep.records.paths import DEFAULT_STORAGE
+from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
+from trainables.errors import BadInputError
+
+HOST = "127.0.0.1"
+START_SECONDS, STOP_SECONDS = 120.0, 10.0
+LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
+"""With its job runner the server is 15 processes, some of which outlive it."""
+
+
+class Server:
+    """An MLflow server over a store, in its own process group: a context manager that leaves no process."""
+
+    def __init__(self, store: TrackingStore, port: int = 0) -> None:
+        self.store, self.port = store, port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> "Server":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
+        # Its own session: Ctrl-C in a terminal reaches this program only, which then ends the whole group.
+        self._process = subprocess.Popen(
+            self._command(),
+            env={**environment, **LEAN},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise BadInputError(f"MLflow's server over {self.store.uri} did not start:\n{self._output()}")
+            time.sleep(0.2)
+
+    def page(self) -> str:
+        """Return the page of the store's sweeps, or the front page where there are none yet."""
+        query = f"{self.url}/api/2.0/mlflow/experiments/get-by-name?experiment_name={self.store.experiment}"
+        try:
+            with urllib.request.urlopen(query, timeout=30.0) as answer:
+                number = json.load(answer)["experiment"]["experiment_id"]
+        except (OSError, ValueError, KeyError):
+            return self.url
+        return f"{self.url}/#/experiments/{number}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; return its exit status."""
+        return 0 if self._process is None else self._process.wait()
+
+    def stop(self) -> None:
+        """End the process group."""
+        process, self._process = self._process, None
+        if process is not None:
+            self._signal(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            # Also when it ended in time: a worker may have outlived it.
+            self._signal(process.pid, signal.SIGKILL)
+            process.wait()
+        self._log.close()
+
+    def _command(self) -> list[str]:
+        options = {"backend-store-uri": self.store.uri, "host": HOST, "port": str(self.port), "workers": "1"}
+        if self.store.artifact_location is not None:
+            options["artifacts-destination"] = self.store.artifact_location
+        return [sys.executable, "-m", "mlflow", "server", *(f"--{key}={value}" for key, value in options.items())]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2.0) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def _output(self, length: int = 3000) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-length:]
+
+    @staticmethod
+    def _signal(group: int, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(group, number)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def served_store(tracking_uri: str | None, storage: Path | None) -> TrackingStore:
+    """Return the store to serve; BadInputError when it is a server already or there is none."""
+    store = TrackingStore.choose(tracking_uri, storage=storage or DEFAULT_STORAGE, experiment=EXPERIMENT)
+    if store.is_server:
+        raise BadInputError(f"tracking URI {store.uri!r} ({store.why}): is a server already; open it in a browser")
+    if store.database is not None and not store.database.exists():
+        raise BadInputError(f"no runs at {store.database} ({store.why}): run a sweep first, or name its --storage")
+    return store

@@ -1,0 +1,210 @@
+"""Clusters as `ray start` makes them: one whose autoscaler brings nodes; one that asks for a token and takes jobs."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from sweep.cluster.processes import _runs, descendants
+from sweep.cluster.ray_names import DRIVER_RESOURCE
+from sweep.records.sweep_storage import SweepStorage
+from trainables.data.preparing.prepare import prepare
+
+TINY = (
+    "epochs=2",
+    "warmup_epochs=0",
+    "max_train_images=64",
+    "max_test_images=32",
+    "batch_size=32",
+    "width_factor=0.125",
+)
+SETTINGS = tuple(part for field in TINY for part in ("--set", field))
+RAY = str(Path(sys.executable).with_name("ray"))
+HEAD = "ray.head.default"  # so called in Ray's provider of fake nodes
+LOOK = """
+import json, ray, sys
+ray.init(address=sys.argv[1], configure_logging=False, log_to_driver=False)
+print("NODES", json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def head(*options: str, environment: Mapping[str, str], port: int) -> Iterator[Path]:
+    """Run `ray start --head` until the end of the block; yield its folder. Nothing else on the machine is touched."""
+    # Ray's sockets have long paths below it, and the system's limit is 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    command = [RAY, "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder}", "--disable-usage-stats"]
+    # Ports that are the same for every head unless told otherwise: another may run on this machine.
+    command += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+    command += ["--min-worker-port=0", "--max-worker-port=0"]
+    with (folder / "start.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--node-ip-address=127.0.0.1", f"--resources={json.dumps({DRIVER_RESOURCE: 100})}", *options],
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while "Ray runtime started" not in (folder / "start.log").read_text():
+            assert process.poll() is None, (folder / "start.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield folder
+    finally:
+        ours = {process.pid, *descendants(process.pid)}
+        for one in ours:
+            with contextlib.suppress(ProcessLookupError):
+                if _runs(one):
+                    os.kill(one, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(*command: str, cwd: Path, code: int = 0, timeout: float = 300, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        # What Ray of the tests before left in this process is not for these clusters.
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def nodes(address: str, folder: Path) -> list[dict[str, float]]:
+    """Return the resources of the nodes of a cluster that are alive."""
+    said = run(sys.executable, "-c", LOOK, address, cwd=folder, timeout=60)
+    return list(json.loads(next(line for line in said.splitlines() if line.startswith("NODES")).partition(" ")[2]))
+
+
+def wait_for_jobs(submit: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    """Submit a job that does nothing until it is taken: a head's job agent comes later than its page."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(*submit, "--", "true", cwd=folder, **environment)
+            return
+        except AssertionError as refused:
+            if "No available agent" not in str(refused) or time.monotonic() > deadline:
+                raise
+
+
+@pytest.mark.slow
+def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it(tmp_path: Path) -> None:
+    prepare("digits", root=tmp_path / "data")
+    port = free_port()
+    config = {
+        "cluster_name": "fake",
+        "max_workers": 2,
+        "idle_timeout_minutes": 0.2,
+        "upscaling_speed": 10.0,
+        "provider": {
+            "type": "fake_multinode",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "gcs_address": f"127.0.0.1:{port}",
+        },
+        "auth": {},
+        "head_node_type": HEAD,
+        "available_node_types": {
+            HEAD: {"resources": {"CPU": 0, DRIVER_RESOURCE: 100}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
+        },
+        # The rest of what `ray up` would have filled in.
+        **{name: [] for name in ("initialization_commands", "setup_commands", "head_setup_commands")},
+        **{name: [] for name in ("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")},
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+        **{name: {} for name in ("file_mounts", "docker")},
+    }
+    file = tmp_path / "cluster.yaml"
+    file.write_text(json.dumps(config))
+    environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_AUTH_MODE": "disabled"}
+    options = (f"--autoscaling-config={file}", "--num-cpus=0", "--include-dashboard=false")
+    with head(*options, environment=environment, port=port):
+        address = f"127.0.0.1:{port}"
+        assert [node.get("CPU", 0) for node in nodes(address, tmp_path)] == [0]
+        (tmp_path / "token").write_text("6b" * 32)
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+        command = (sys.executable, "-m", "sweep.run", "--space", "quickstart", "--name", "grown", "--address", address)
+        variables = {"PYTHONPATH": str(ROOT), "SWEEP_DATA": str(tmp_path / "data")}
+        said = run(*command, *SETTINGS, cwd=tmp_path, code=2, **variables, **token)
+        assert "error: RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token" in said
+        with ThreadPoolExecutor(1) as aside:
+            sweep = aside.submit(run, *command, *SETTINGS, cwd=tmp_path, **variables)
+            most = 0
+            while not sweep.done():
+                most = max(most, len(nodes(address, tmp_path)))
+        said = sweep.result()
+        assert most == 3  # the head, and the two that may come
+        deadline = time.monotonic() + 90
+        while len(left := nodes(address, tmp_path)) > 1 and time.monotonic() < deadline:
+            time.sleep(2)
+        assert [node.get("CPU", 0) for node in left] == [0]
+    storage = SweepStorage(tmp_path / ".sweep")
+    attempts = [attempt for entry in storage.record("grown").trials for attempt in storage.trial_of(entry).attempts()]
+    assert {attempt.outcome for attempt in attempts} == {"finished"}, said
+
+
+@pytest.mark.slow
+def test_a_job_from_a_laptop_takes_the_code_and_nothing_else(tmp_path: Path) -> None:
+    prepare("digits", root=tmp_path / "data")
+    laptop = tmp_path / "laptop"
+    for name in ("sweep", "trainables", "search_spaces"):
+        shutil.copytree(ROOT / name, laptop / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".rayignore", laptop)
+    for name in (".venv", ".sweep", ".git"):
+        (laptop / name).mkdir()
+        (laptop / name / "large").write_bytes(b"\0" * 200_000_000)  # more than Ray takes at all
+    token = "6b" * 32
+    (tmp_path / "token").write_text(token)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"), "PATH": path}
+    page = free_port()
+    options = (f"--dashboard-port={page}", "--dashboard-host=127.0.0.1", "--include-dashboard=true", "--num-cpus=2")
+    with head(*options, environment=secret, port=free_port()) as ray_folder:
+        submit = (RAY, "job", "submit", "--address", f"http://127.0.0.1:{page}", "--working-dir", ".")
+        job = ("python", "-m", "sweep.run", "--space", "quickstart", "--name", "job", "--address", "auto", *SETTINGS)
+        place = ("--storage", str(tmp_path / "storage"))
+        variables = {"env_vars": {"SWEEP_DATA": str(tmp_path / "data")}}
+        refused = run(*submit, "--", *job, cwd=laptop, code=1, RAY_AUTH_MODE="disabled")
+        assert "401" in refused or "token" in refused.lower()
+        wait_for_jobs(submit, laptop, secret)
+        said = run(*submit, "--runtime-env-json", json.dumps(variables), "--", *job, *place, cwd=laptop, **secret)
+        assert "succeeded" in said
+        assert "4 of 4" in said or "knn" in said
+        taken = [path for path in ray_folder.glob("session_latest/runtime_resources/*/*/**/*") if path.is_file()]
+        assert "sweep/run.py" in {"/".join(path.parts[-2:]) for path in taken}
+        # What was compiled there lies beside the code.
+        assert sum(path.stat().st_size for path in taken if path.parent.name != "__pycache__") < 3_000_000
+        logs = [path for path in (ray_folder / "session_latest" / "logs").rglob("*") if path.is_file()]
+        assert logs
+        assert not [path for path in logs if token in path.read_text(errors="replace")]
+    assert token not in said
+    storage = SweepStorage(tmp_path / "storage")
+    record = storage.record("job")
+    assert all(storage.trial_of(entry).final() is not None for entry in record.trials)
+    assert token not in record.model_dump_json()

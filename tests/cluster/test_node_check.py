@@ -1,0 +1,88 @@
+"""What the doctor sees, and what it makes of it."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from sweep.cluster.node_check import Finding, NodeFacts, judge
+
+WELL = NodeFacts(
+    host="a",
+    versions={"python": "3.11.7", "torch": "2.14.1"},
+    gpus=["A10G 24 GiB"],
+    skew_seconds=0.1,
+    sees_storage=True,
+    stores={"eurosat": "aa"},
+    free_gib=100.0,
+)
+
+
+def verdicts(*nodes: NodeFacts, drivers: bool = True) -> dict[str, Finding]:
+    return {finding.what: finding for finding in judge(nodes, {"eurosat": "aa"}, drivers=drivers)}
+
+
+def test_all_is_well() -> None:
+    found = verdicts(WELL, dataclasses.replace(WELL, host="b", gpus=[]))
+    assert {finding.verdict for finding in found.values()} == {"ok"}
+    assert found["GPUs"].text == "a: A10G 24 GiB"
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "text"),
+    [
+        ({"versions": {"python": "3.11.7", "torch": "2.13.0"}}, "versions", "torch: a 2.14.1, b 2.13.0"),
+        ({"versions": {"python": "3.11.7"}}, "versions", "torch: a 2.14.1, b not there"),
+        ({"skew_seconds": -61.0}, "clocks", "b -61.0 s"),
+        ({"sees_storage": False}, "storage", "b don't see it"),
+        ({"stores": {}}, "data eurosat", "b lack it"),
+        ({"stores": {"eurosat": "bb"}}, "data eurosat", "b lack it"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_machine(change: dict[str, object], what: str, text: str) -> None:
+    found = verdicts(WELL, dataclasses.replace(WELL, host="b", **change))  # type: ignore[arg-type]
+    assert found[what].verdict == "missing"
+    assert text in found[what].text
+    assert [name for name, finding in found.items() if finding.verdict == "missing"] == [what]
+
+
+def test_warnings() -> None:
+    found = verdicts(dataclasses.replace(WELL, free_gib=1.0), drivers=False)
+    assert found["disk"].verdict == found["drivers"].verdict == "warning"
+
+
+@pytest.mark.slow
+def test_it_asks_every_machine_of_a_cluster(tmp_path: Path) -> None:
+    program = (
+        "import os, subprocess, sys\n"
+        "os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'\n"
+        "from ray.cluster_utils import Cluster\n"
+        "cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 1, 'include_dashboard': False})\n"
+        "cluster.add_node(num_cpus=1)\n"
+        "command = [sys.executable, '-m', 'sweep.doctor', '--json', '--address', cluster.address]\n"
+        "code = subprocess.run(command).returncode\n"
+        "cluster.shutdown()\n"
+        "sys.exit(code)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SWEEP_DATA": str(tmp_path / "data")}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
+    report = json.loads(line)
+    assert len(report["nodes"]) == 2
+    assert all(node["sees_storage"] and abs(node["skew_seconds"]) < 1 for node in report["nodes"])
+    assert {finding["what"]: finding["verdict"] for finding in report["findings"]}["drivers"] == "warning"

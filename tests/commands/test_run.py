@@ -1,0 +1,201 @@
+"""The command: every bad input is one clear error before anything starts, and a real sweep goes end to end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.paths import ROOT
+
+from sweep.comparison.table import compare
+from sweep.records.sweep_storage import SweepStorage
+from sweep.records.trial_result import Result, result_of
+from sweep.run import main
+from trainables.config import SimCLRConfig
+from trainables.data.preparing.prepare import prepare
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+from trainables.metric_names import OF_THE_MACHINE
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
+from trainables.training.trial import train
+
+TINY = (
+    *("--set", "epochs=1", "--set", "warmup_epochs=0", "--set", "max_train_images=128", "--set", "max_test_images=64"),
+    *("--set", "batch_size=32", "--set", "width_factor=0.125"),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "data"
+    monkeypatch.setenv("SWEEP_DATA", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    prepare("digits", root=root)
+    return root
+
+
+def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweep.run", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space": "nope"}, r"space 'nope': unknown; known: "),
+        ({"assignments": ["foo=1"]}, r"--set foo=1: unknown field 'foo'; known fields: dataset, "),
+        ({"assignments": ["temperature"]}, r"--set temperature: must be field=value"),
+        ({"assignments": ["epochs=many"]}, r"epochs: must be a valid integer.*'many'"),
+        ({"assignments": ["temperature=0"]}, r"temperature: must be greater than 0, got 0"),
+        ({"assignments": ["batch_size=4096"]}, r"batch_size: 4096 is larger than the 1211 train images of digits"),
+        ({"workers": "65"}, r"batch_size: 64 is less than one image for 65 workers"),
+        ({"workers": "2:1"}, r"--workers '2:1': the most must be above the least"),
+        ({"workers": "two"}, r"--workers 'two': give a number, or the least and the most as in 2:8"),
+        ({"gpu_hours": 0.0}, r"--gpu-hours: must be above 0, got 0"),
+        ({"space": None}, r"--space: name a search space, or --resume a sweep"),
+        ({"resume": "nope"}, r"--storage .*: no sweep here"),
+        ({"assignments": ["dataset=nothing"]}, r"dataset: 'nothing' is unknown; known: digits, tiny_imagenet"),
+        (
+            {"assignments": ["dataset=eurosat"]},
+            r"'eurosat' is not prepared.*sweep.data prepare eurosat .downloads it",
+        ),
+        ({"assignments": ["positive=round"]}, r"positive 'round': neither a rule nor a class of digits"),
+        ({"storage": "/proc/nowhere"}, r"--storage /proc/nowhere: can't be written"),
+        ({"tracking_uri": "http://127.0.0.1:9"}, r"tracking URI 'http://127.0.0.1:9'.*can't be used"),
+        ({"workers": "32"}, r"--workers 32: needs 32 cores"),
+        ({"assignments": ["precision=tf32"], "device": "cpu"}, r"precision: 'tf32' needs GPUs, the trials run on CPUs"),
+        ({"device": "gpu", "workers": "32"}, r"--workers 32: needs 32 GPUs, there are \d+"),
+        ({"address": "127.0.0.1:9"}, r"address '127.0.0.1:9': no Ray cluster answers there"),
+        ({"name": "a/b"}, r"sweep 'a/b': use letters"),
+    ],
+)
+def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        main(**{"space": "quickstart", "storage": str(tmp_path / "storage"), **options})
+    assert not list(tmp_path.glob("storage/trials"))
+
+
+def test_bad_input_exits_with_2_and_without_a_traceback(tmp_path: Path) -> None:
+    done = sweep_run(tmp_path, "--space", "quickstart", "--set", "temperature=0", "--set", "epochs=x")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: epochs: must be a valid integer, unable to parse string as an integer, got 'x'",
+        "error: temperature: must be greater than 0, got 0",
+    ]
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def final(storage: SweepStorage, name: str) -> dict[str, Result]:
+    record = storage.record(name)
+    return {entry.name: result_of(storage.trial(entry.trial_id)) for entry in record.trials}
+
+
+def assert_alike(ours: list[EpochRecord], theirs: list[EpochRecord]) -> None:
+    """Compare to the last bit."""
+    for mine, other in zip(ours, theirs, strict=True):
+        for name, value in mine.metrics.items():
+            if name not in OF_THE_MACHINE:
+                assert other.metrics[name] == value, name
+
+
+def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: Path) -> None:
+    first = sweep_run(tmp_path, "--space", "quickstart", *TINY)
+    assert first.returncode == 0, first.stderr
+    storage = SweepStorage(tmp_path / ".sweep")
+    results = final(storage, "quickstart")
+    assert len(results) == 4
+    assert {result.status for result in results.values()} == {"finished"}
+    (table,) = compare(storage.record("quickstart"), lambda entry: result_of(storage.trial_of(entry)))
+    assert table.axes == ("temperature",)
+    assert {row.label for row in table.baselines} == {"untrained encoder", "raw pixels"}
+    assert "raw pixels" in first.stdout
+    assert "sqlite:///" in first.stdout
+    entry = next(entry for entry in storage.record("quickstart").trials if entry.baseline is None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    files = TrialFiles(Storage.at(tmp_path / "alone"))
+    config = SimCLRConfig.parse(entry.config)
+    assert_alike(
+        storage.trial_of(entry).epochs(),
+        list(train(config, store=ImageStore.open("digits"), files=files, device=torch.device("cpu"))),
+    )
+    torch.set_num_threads(threads)
+
+    again = sweep_run(tmp_path, "--space", "quickstart", *TINY)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("finished before, not trained again") == 4
+    assert final(storage, "quickstart") == results
+
+    taken = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.1")
+    assert taken.returncode == 2
+    old, new = (entry.name for entry in storage.record("quickstart").trials if entry.baseline is None), "t0.1"
+    for line in (
+        *(f"error: - {name} (" for name in old),
+        f"error: + digits-b32-{new}-",
+        "--resume quickstart --extend",
+    ):
+        assert line in taken.stderr
+
+
+@pytest.mark.slow
+def test_smoke_marks_everything(data: Path, tmp_path: Path) -> None:
+    done = sweep_run(tmp_path, "--space", "quickstart", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "SMOKE RUN" in done.stdout
+    record = SweepStorage(tmp_path / ".sweep").record("quickstart-smoke")
+    assert record.smoke
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/.sweep/mlflow.db")
+    experiment = client.get_experiment_by_name("sweep")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 1 + len(record.trials)
+    assert {run.data.tags["sweep.smoke"].lower() for run in runs} == {"true"}
+
+
+def assignments_of(config: dict[str, Any]) -> list[str]:
+    """Spell a recorded configuration as a person would type it."""
+    texts = []
+    for name, value in config.items():
+        if value is not None and value != []:
+            texts += ["--set", f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"]
+    return texts
+
+
+@pytest.mark.slow
+def test_ray_and_torchrun_give_the_same_metrics(data: Path, tmp_path: Path) -> None:
+    """A trial of two workers on Ray and under torchrun: same id, same numbers to the last bit."""
+    done = sweep_run(tmp_path, "--space", "quickstart", *TINY, "--set", "temperature=0.5", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    storage = SweepStorage(tmp_path / ".sweep")
+    (entry,) = (entry for entry in storage.record("quickstart").trials if entry.baseline is None)
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    for _ in range(2):  # once more where PyTorch's own threads abort a process: see process_group.on_ranks
+        alone = subprocess.run(
+            [*program, "trainables.simclr", "--threads", "1", "--output", "alone", *assignments_of(entry.config)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if "SIGABRT" not in alone.stderr:
+            break
+    assert alone.returncode == 0, alone.stderr
+    theirs = TrialFiles(Storage.at(tmp_path / "alone" / entry.trial_id)).epochs()
+    assert_alike(storage.trial(entry.trial_id).epochs(), theirs)

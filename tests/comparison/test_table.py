@@ -1,0 +1,150 @@
+"""The comparison: pure from records to rows, and what the terminal shows of it."""
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+from scipy import stats
+from support.small_sweeps import seeded
+
+from search_spaces.thesis_grid import SPACE as THESIS
+from sweep.comparison.table import Row, compare
+from sweep.comparison.terminal_table import duration, print_comparison
+from sweep.planning.plan import make_plan
+from sweep.planning.trial import DataSize
+from sweep.records.sweep_record import SweepRecord, describe
+from sweep.records.trial_result import Result
+
+
+def record(smoke: bool = False) -> SweepRecord:
+    sizes = {
+        "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
+        "bigearthnet_v1": DataSize(109_830, 36_610, 43, "bb", "prepared"),
+    }
+    plan = make_plan(THESIS, assignments={}, size_of=sizes.__getitem__, smoke=smoke)
+    return describe(plan, name="mine", command="python -m sweep.run", commit=None, versions={})
+
+
+def results(sweep: SweepRecord) -> dict[str, Result]:
+    """Top-1 falls from trial to trial; the third failed, the fourth diverged, the fifth runs."""
+    found = {}
+    for number, entry in enumerate(sweep.trials):
+        metrics = {"test/top1": 0.5 - number / 100, "test/sensitivity": 0.5 if number == 11 else 0.6}
+        found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
+    settings = [entry for entry in sweep.trials if entry.baseline is None]
+    found[settings[2].trial_id] = Result("failed", {}, 0, 0.0, "crash: it fell over, see /log")
+    found[settings[3].trial_id] = Result("finished", {"test/top1": float("nan")}, 50, 1.0)
+    found[settings[4].trial_id] = Result("running", {"test/top1": 0.99}, 3, 1.0)
+    return found
+
+
+def test_rows_are_ranked_within_a_data_set_with_published_numbers_beside() -> None:
+    sweep = record()
+    tiny, farmland = compare(sweep, lambda entry: results(sweep)[entry.trial_id])
+    assert (tiny.dataset, farmland.dataset) == ("tiny_imagenet", "bigearthnet_v1")
+    assert tiny.axes == ("batch_size", "temperature")
+    assert [row.trials[0].result.status for row in tiny.settings[:3]] == ["finished"] * 3
+    tops = [row.mean("test/top1") for row in tiny.settings[:3]]
+    assert tops == sorted(tops, reverse=True)  # type: ignore[type-var]
+    # A trial that failed, diverged or isn't done can't lead, whatever its number.
+    assert {row.trials[0].entry.name for row in tiny.settings[3:]} == {
+        "tiny_imagenet-b1024-t0.25-e50-s0",
+        "tiny_imagenet-b1024-t0.5-e50-s0",
+        "tiny_imagenet-b2048-t0.25-e50-s0",
+    }
+    assert tiny.settings[0].published == {"test/top1": 0.3226, "test/top5": 0.5808}
+    by_name: dict[str, Row] = {row.trials[0].entry.name: row for row in farmland.settings}
+    assert by_name["bigearthnet_v1-b1024-t0.5-e50-s0"].published["test/sensitivity"] == 0.6331
+    assert [row.label for row in tiny.baselines] == ["untrained encoder"]
+
+
+def test_smoke_rows_carry_the_numbers_of_what_they_stand_for() -> None:
+    sweep = record(smoke=True)
+    tiny, _ = compare(sweep, lambda entry: results(sweep)[entry.trial_id])
+    by_name = {row.trials[0].entry.name: row.published for row in tiny.settings}
+    assert by_name["tiny_imagenet-b16-t0.25-e1-s0"] == {"test/top1": 0.3226, "test/top5": 0.5808}
+    assert by_name["tiny_imagenet-b128-t0.5-e1-s0"] == {"test/top1": 0.1885, "test/top5": 0.4073}
+
+
+def test_terminal_shows_what_a_reader_needs() -> None:
+    sweep = record()
+    stream = io.StringIO()
+    tables = compare(sweep, lambda entry: results(sweep)[entry.trial_id])
+    print_comparison(sweep, tables, Console(file=stream, width=200))
+    shown = stream.getvalue()
+    assert "48.00 / 32.26" in shown
+    assert "untrained encoder" in shown
+    assert "undefined / 18.05" in shown
+    assert "failed, crash: it fell over, see /log" in shown
+    assert "SELECTED ON TEST" in shown
+    assert "not decided yet: longer training" in shown
+    assert "3/50" in shown
+    assert "one seed a setting" in shown
+    assert "±" not in shown
+
+
+def test_a_collapsed_trial_is_marked_in_its_row_and_below() -> None:
+    sweep = record()
+    found = results(sweep)
+    entry = next(entry for entry in sweep.trials if entry.baseline is None)
+    metrics = {"test/top1": 0.3, "test/collapsed": 1.0}
+    found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
+    stream = io.StringIO()
+    print_comparison(sweep, compare(sweep, lambda entry: found[entry.trial_id]), Console(file=stream, width=200))
+    lines = stream.getvalue().splitlines()
+    assert sum("finished, COLLAPSED" in line for line in lines) == 1
+    assert sum(f"{entry.name} collapsed: its embeddings" in line for line in lines) == 1
+
+
+def test_seeds_are_folded_into_mean_and_interval_and_the_best_is_not_alone() -> None:
+    values = {0.1: [0.50, 0.51, 0.52], 0.2: [0.58, 0.60, 0.62], 0.5: [0.57, 0.59, 0.62], 0.9: [0.7, math.nan, math.nan]}
+    sweep, found = seeded(values)
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    assert table.axes == ("temperature",)
+    assert [row.config["temperature"] for row in table.settings] == [0.9, 0.2, 0.5, 0.1]
+    assert [len(row.trials) for row in table.settings] == [3, 3, 3, 3]
+    assert [len(row.trials) for row in table.baselines if row.label == "untrained encoder"] == [3]
+    second = table.settings[1]
+    assert second.mean("val/knn_top1") == pytest.approx(0.6)
+    interval = second.interval("val/knn_top1")
+    assert interval is not None
+    assert tuple(interval) == pytest.approx(stats.t.interval(0.95, 2, 0.6, 0.02 / math.sqrt(3)))
+    assert table.settings[0].interval("val/knn_top1") is None
+    assert [row.maybe_best for row in table.settings] == [True, False, False, False]
+
+    stream = io.StringIO()
+    print_comparison(sweep, [table], Console(file=stream, width=200))
+    shown = stream.getvalue()
+    assert "60.00 ± 4.97" in shown
+    assert "1 finished; 2 failed" in shown
+    assert "● 0.9" in shown
+    assert "Hsu's comparison with the best" in shown
+
+
+def test_a_setting_near_the_best_is_marked_with_it() -> None:
+    sweep, found = seeded({0.1: [0.50, 0.51, 0.52], 0.2: [0.58, 0.60, 0.62], 0.5: [0.57, 0.59, 0.62]})
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    assert [(row.config["temperature"], row.maybe_best) for row in table.settings] == [
+        (0.2, True),
+        (0.5, True),
+        (0.1, False),
+    ]
+
+
+def test_durations_read() -> None:
+    assert [duration(value) for value in (3.14, 245, 12_000)] == ["3.1 s", "4 min 05 s", "3 h 20 min"]
+
+
+def test_records_from_before_a_field_existed_compare_with_those_after() -> None:
+    sweep, found = seeded({0.1: [0.5, 0.51], 0.2: [0.58, 0.60]})
+    old = [
+        entry.model_copy(update={"config": {k: v for k, v in entry.config.items() if k != "initial_weights"}})
+        if entry.config["seed"] == 0
+        else entry
+        for entry in sweep.trials
+    ]
+    (table,) = compare(sweep.model_copy(update={"trials": tuple(old)}), lambda entry: found[entry.trial_id])
+    assert [len(row.trials) for row in table.settings] == [2, 2]
+    assert table.settings[0].first is not None
+    assert table.settings[0].first.entry.config["seed"] == 0

@@ -1,0 +1,327 @@
+"""Archives as published, and what can be chosen when a store is made of them."""
+
+import bz2
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+from support.sample_data import (
+    pack_tar,
+    pack_zip,
+    sample_folder,
+    write_bigearthnet,
+    write_bigearthnet_v2,
+    write_eurosat,
+    write_eurosat_ms,
+    write_tiny_imagenet,
+)
+from support.stores import everything, made
+
+from trainables.data import splits
+from trainables.data.catalog import StoreInfo
+from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
+from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing.pixels import fit, thesis_tables
+from trainables.data.preparing.prepare import prepare
+from trainables.data.stable_hash import stable_fraction
+from trainables.errors import BadInputError
+
+PATCHES = [["Sea and ocean"], ["Mixed forest", "Rice fields"], ["Pastures", "Vineyards"], ["Burnt areas"]] * 4
+PATCHES_V2 = [["Marine waters"], ["Mixed forest", "Arable land"], ["Pastures"], ["Urban fabric", "Pastures"]] * 4
+
+
+def archive_of_tiny_imagenet(parent: Path) -> tuple[Path, Path]:
+    root = write_tiny_imagenet(parent)
+    return root, pack_zip(root, parent / "tiny-imagenet-200.zip")
+
+
+def archive_of_eurosat(parent: Path) -> tuple[Path, Path]:
+    root = write_eurosat(parent)
+    return root, pack_zip(root, parent / "EuroSAT.zip")
+
+
+def archive_of_eurosat_ms(parent: Path) -> tuple[Path, Path]:
+    root = write_eurosat_ms(parent)
+    return root, pack_zip(root, parent / "EuroSATallBands.zip")
+
+
+def archive_of_v1(parent: Path) -> tuple[Path, Path]:
+    root = write_bigearthnet(parent, PATCHES)
+    return root, pack_tar(root, parent / "BigEarthNet-S2-v1.0.tar.gz")
+
+
+def archive_of_v2(parent: Path) -> tuple[Path, Path]:
+    root = write_bigearthnet_v2(parent, PATCHES_V2)
+    return root, pack_tar(root / "BigEarthNet-S2", parent / "BigEarthNet-S2.tar.zst")
+
+
+ARCHIVES: dict[str, Callable[[Path], tuple[Path, Path]]] = {
+    "tiny_imagenet": archive_of_tiny_imagenet,
+    "eurosat": archive_of_eurosat,
+    "eurosat_ms": archive_of_eurosat_ms,
+    "bigearthnet_v1": archive_of_v1,
+    "bigearthnet_v2": archive_of_v2,
+}
+
+
+@pytest.mark.parametrize("name", list(ARCHIVES))
+def test_an_archive_and_its_folder_give_one_store(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "CHUNK_BYTES", 5 * 120 * 120 * 3)  # several chunks, in worker processes
+    folder, archive = ARCHIVES[name](tmp_path)
+    options = {"splits": "random"} if name == "bigearthnet_v1" else {}
+    unpacked = prepare(name, source=folder, root=tmp_path / "a", **options)
+    packed = made(name, tmp_path / "b", source=archive, **options)
+    assert packed.info.fingerprint == unpacked.fingerprint
+    assert packed.info.source == str(archive)
+    assert prepare(name, source=archive, root=tmp_path / "b", **options) == packed.info
+    assert not list(tmp_path.glob("**/*.partial"))
+
+
+def test_a_patch_without_one_of_its_bands_is_named_wherever_it_lies(tmp_path: Path) -> None:
+    folder = write_bigearthnet(tmp_path, PATCHES)
+    (folder / "S2A_MSIL2A_20170613T101032_3_50" / "S2A_MSIL2A_20170613T101032_3_50_B03.tif").unlink()
+    archive = pack_tar(folder, tmp_path / "BigEarthNet-S2-v1.0.tar.gz")
+    for source in (folder, archive):
+        with pytest.raises(BadInputError, match=r"S2A_MSIL2A_20170613T101032_3_50.*B03\.tif"):
+            prepare("bigearthnet_v1", source=source, root=tmp_path / "out", splits="random")
+    store = made("bigearthnet_v1", tmp_path / "out", source=archive, splits="random", skip_corrupt=True)
+    assert len(store) == len(PATCHES) - 1
+    assert len(store.info.corrupt) == 1
+    assert "B03.tif missing" in store.info.corrupt[0]
+
+
+def test_all_bands_of_a_patch_each_enlarged_to_its_pixels(tmp_path: Path) -> None:
+    bands = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+    folder = write_bigearthnet(tmp_path, PATCHES, bands=bands)
+    store = made("bigearthnet_v1", tmp_path / "out", source=folder, splits="random", bands=("all",), pixels="none")
+    assert (store.info.channels, store.info.dtype) == (12, "uint16")
+    names, images, _ = everything(store)
+    for row in (0, 7):
+        for channel, band in enumerate(bands):
+            values = tifffile.imread(folder / names[row] / f"{names[row]}_{band}.tif")
+            times = 120 // len(values)
+            np.testing.assert_array_equal(images[row, ..., channel], np.kron(values, np.ones((times, times))))
+
+
+def test_percentiles_stretch_each_band_over_the_sampled_images(tmp_path: Path) -> None:
+    folder = write_bigearthnet(tmp_path, PATCHES, bands=("B02", "B08"))
+    for number, path in enumerate(folder.rglob("*_B08.tif")):
+        tifffile.imwrite(path, np.full((120, 120), 1000 + 100 * number, np.uint16))
+    options = {"splits": "random", "bands": ("B08", "B02"), "pixels": "percentiles"}
+    store = made("bigearthnet_v1", tmp_path / "out", source=folder, **options)
+    _, images, _ = everything(store)
+    values = np.sort(images[:, 0, 0, 0])
+    assert (values[0], values[-1]) == (0, 255)
+    assert np.all(np.diff(values.astype(int)) == 17)  # 16 levels, equally far apart
+    assert str(store.info.options["percentiles"]).startswith("B08: 1000 to 2500, B02: ")
+    assert prepare("bigearthnet_v1", source=folder, root=tmp_path / "out", **options) == store.info
+
+
+def test_eurosat_bands_are_chosen_by_name(tmp_path: Path) -> None:
+    folder = write_eurosat_ms(tmp_path)
+    store = made("eurosat_ms", tmp_path / "out", source=folder)
+    names, images, _ = everything(store)
+    path = next(folder.rglob(names[3]))
+    bands = tifffile.imread(path)[..., [3, 2, 1]]
+    np.testing.assert_array_equal(images[3], thesis_tables()[0][bands])
+
+
+# Labels, lists, splits
+
+
+def test_the_19_labels_are_the_official_conversion_of_the_43(tmp_path: Path) -> None:
+    folder = write_bigearthnet(tmp_path, [[label] for label in LABELS_43])
+    store = made("bigearthnet_v1", tmp_path / "out", source=folder, splits="random", labels="19")
+    official = json.loads((sample_folder("bigearthnet-metadata") / "label_indices.json").read_text())
+    expected = {}
+    for label, parts in zip(official["BigEarthNet-19_labels"], official["label_conversion"], strict=True):
+        expected |= dict.fromkeys((f"S2A_MSIL2A_20170613T101032_{part}_50" for part in parts), label)
+    names, _, hot = everything(store)
+    assert tuple(official["BigEarthNet-19_labels"]) == store.info.class_names
+    assert {name: LABELS_19[row.argmax()] for name, row in zip(names, hot, strict=True)} == expected
+    assert (hot.sum(axis=1) == 1).all()
+    assert set(official["agricultural_43"]) == set(AGRICULTURE_43)
+
+
+def test_farmland_as_label_set_keeps_the_patches_own_labels_beside_it(tmp_path: Path) -> None:
+    labels = [["Mixed forest", THESIS_FARMLAND[0]], ["Sea and ocean"], [THESIS_FARMLAND[2]], ["Pastures"]] * 3
+    folder = write_bigearthnet(tmp_path, labels)
+    store = made("bigearthnet_v1", tmp_path / "out", source=folder, splits="random", labels="farmland")
+    assert store.info.class_names == ("other", "farmland")
+    names = store.names(range(len(store)))
+    own = [labels[int(name.split("_")[-2])] for name in names]
+    assert store.labels(range(len(store))).tolist() == [int(bool(set(THESIS_FARMLAND) & {*each})) for each in own]
+    assert [sorted(each) for each in store._rows.column("original_labels").to_pylist()] == [sorted(e) for e in own]
+
+
+def test_official_splits_and_lists_of_v1_from_beside_the_source(tmp_path: Path) -> None:
+    folder = write_bigearthnet(tmp_path, PATCHES)
+    patches = sorted(path.name for path in folder.iterdir())
+    lists = tmp_path / "splits"
+    lists.mkdir()
+    with pytest.raises(BadInputError, match=r"train\.csv: not found beside .*--lists FOLDER .published at https"):
+        prepare("bigearthnet_v1", source=folder, root=tmp_path / "out", splits="official")
+    (lists / "train.csv").write_text("\n".join(patches[:8]))
+    (lists / "val.csv.bz2").write_bytes(bz2.compress("\n".join(patches[8:11]).encode()))
+    (lists / "test.csv").write_text("\n".join([*patches[11:14], "S2A_elsewhere_0_0"]))
+    (lists / "patches_with_seasonal_snow.csv").write_text(f"{patches[0]}\n{patches[15]}\n")
+    options = {"splits": "official", "exclude": ("snow",)}
+    store = made("bigearthnet_v1", tmp_path / "out", source=folder, **options)
+    found = {name: store.names(store.split(name)) for name in store.info.splits}
+    assert found == {"train": patches[1:8], "validation": patches[8:11], "test": patches[11:14]}
+    assert "1 patches of the lists aren't in the source" in store.info.notes
+    with pytest.raises(BadInputError, match=r"patches_with_cloud_and_shadow\.csv: not found"):
+        prepare("bigearthnet_v1", source=folder, root=tmp_path / "other", exclude=("cloud",), splits="random")
+
+
+def test_v2_takes_labels_and_splits_from_its_tables(tmp_path: Path) -> None:
+    folder = write_bigearthnet_v2(tmp_path, PATCHES_V2)
+    store = made("bigearthnet_v2", tmp_path / "out", source=folder)
+    assert store.info.splits == {"train": 8, "validation": 3, "test": 3}  # without the two under snow
+    names, _, hot = everything(store)
+    for name, row in zip(names, hot, strict=True):
+        assert {LABELS_19[column] for column in np.flatnonzero(row)} == set(PATCHES_V2[int(name.split("_")[-2])])
+    whole = made("bigearthnet_v2", tmp_path / "whole", source=folder, splits="random")
+    assert len(whole) == 16
+    clear = made("bigearthnet_v2", tmp_path / "clear", source=folder, splits="random", exclude=("snow",))
+    left_out = set(whole.names(range(16))) - set(clear.names(range(14)))
+    assert {name.split("_")[-2] for name in left_out} == {"14", "15"}
+    by_place = made("bigearthnet_v2", tmp_path / "place", source=folder, splits="place")
+    places = {
+        split: {n.rsplit("_", 2)[0] for n in by_place.names(by_place.split(split))} for split in ("train", "test")
+    }
+    assert not places["train"] & places["test"]
+    assert by_place.info.leaks.neighbours == 0
+
+
+def test_a_patch_that_v2s_tables_dont_have_is_refused(tmp_path: Path) -> None:
+    folder = write_bigearthnet_v2(tmp_path, PATCHES_V2)
+    table = pq.read_table(folder / "metadata.parquet")
+    pq.write_table(table.slice(1), folder / "metadata.parquet")
+    with pytest.raises(BadInputError, match="_00_50: in none of v2's tables"):
+        prepare("bigearthnet_v2", source=folder, root=tmp_path / "out", splits="random")
+    broken = table.set_column(table.schema.get_field_index("labels"), "labels", pa.array([["Wood"]] * len(table)))
+    pq.write_table(broken, folder / "metadata.parquet")
+    with pytest.raises(BadInputError, match="label \\['Wood'\\] is none of the 19"):
+        prepare("bigearthnet_v2", source=folder, root=tmp_path / "out")
+
+
+def test_the_thesis_numbers_come_from_the_official_lists_of_names() -> None:
+    folder = sample_folder("bigearthnet-metadata")
+    names: set[str] = set()
+    for path in (*folder.glob("*.csv"), *folder.glob("*.csv.bz2")):
+        text = bz2.decompress(path.read_bytes()).decode() if path.suffix == ".bz2" else path.read_text()
+        names.update(line.split(",")[0] for line in text.splitlines() if line)
+    assert len(names) == 590_326
+    candidates = [name for name in sorted(names) if splits.is_thesis_candidate(name)]
+    codes = splits.thesis_split(candidates, len(names))
+    assert (codes == splits.TRAIN).sum() == 109_830
+    assert (codes == splits.TEST).sum() == 36_610
+    # Of any other number it is a quarter, by the hashes alone.
+    fewer = splits.thesis_split(candidates, len(names) - 1)
+    assert (fewer == splits.LEFT_OUT).sum() == 0
+    assert len(fewer) == pytest.approx(len(names) / 4, rel=0.005)
+    assert (fewer == splits.TEST).mean() == pytest.approx(0.25, abs=0.005)
+    # Those of smallest hash are kept, and of them those of smallest second hash are tested.
+    subset, test = stable_fraction(candidates, salt="subset"), stable_fraction(candidates, salt="test")
+    kept = codes != splits.LEFT_OUT
+    assert subset[kept].max() < subset[~kept].min()
+    assert test[codes == splits.TEST].max() < test[codes == splits.TRAIN].min()
+
+
+def test_adding_images_moves_none_and_every_class_is_on_both_sides() -> None:
+    names = [f"{label}_{number}.jpg" for label in range(20) for number in range(60)]
+    labels = [(label,) for label in range(20) for _ in range(60)]
+    whole = dict(zip(names, splits.random_split(names, labels, 0.2).tolist(), strict=True))
+    share = sum(code == splits.TEST for code in whole.values()) / len(whole)
+    assert share == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / len(names)))
+    some = [row for row in range(len(names)) if row % 3]
+    half = splits.random_split([names[row] for row in some], [labels[row] for row in some], 0.2)
+    assert half.tolist() == [whole[names[row]] for row in some]
+    few = splits.random_split(["a", "b", "c", "d"], [(0,), (0,), (1,), (1,)], 1e-9)
+    assert sorted(few[:2].tolist()) == sorted(few[2:].tolist()) == [splits.TRAIN, splits.TEST]
+
+
+# What goes wrong
+
+
+def test_corrupt_images_are_named_or_left_out_and_listed(tmp_path: Path) -> None:
+    folder = write_eurosat(tmp_path)
+    (folder / "Forest" / "Forest_2.jpg").write_bytes(b"no JPEG")
+    (folder / "River" / "River_1.jpg").write_bytes((folder / "River" / "River_1.jpg").read_bytes()[:300])
+    with pytest.raises(BadInputError, match=r"Forest_2\.jpg: no image .* --skip-corrupt"):
+        prepare("eurosat", source=folder, root=tmp_path / "out")
+    store = made("eurosat", tmp_path / "out", source=folder, skip_corrupt=True)
+    assert len(store) == 38
+    assert sorted(message.split("/")[-1].split(":")[0] for message in store.info.corrupt) == [
+        "Forest_2.jpg",
+        "River_1.jpg",
+    ]
+
+
+def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_eurosat(tmp_path)
+
+    class Usage:
+        free = 10_000
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda path: Usage)
+        with pytest.raises(BadInputError, match=r"needs 0.0 GB, 0.0 GB free; choose another place"):
+            prepare("eurosat", source=folder, root=tmp_path / "out")
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(convert, "_write", full)
+    with pytest.raises(BadInputError, match=r"out: can't be written \(No space left on device\)"):
+        prepare("eurosat", source=folder, root=tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".eurosat.lock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("tiny_imagenet", {"bands": ("B02",)}, "--bands B02: tiny_imagenet offers no choice; leave it out"),
+        ("bigearthnet_v1", {"bands": ("B10",)}, "--bands B10: choose from B01, B02"),
+        ("bigearthnet_v1", {"bands": ("B02", "B02")}, "--bands B02,B02: name each band once"),
+        ("bigearthnet_v1", {"fraction": 0.5}, "the thesis' splits take a quarter by themselves; add --splits random"),
+        ("bigearthnet_v2", {"labels": "43"}, "--labels 43: choose from 19, farmland"),
+        ("bigearthnet_v2", {"splits": "thesis"}, "--splits thesis: choose from official, random, place"),
+        ("eurosat_ms", {"pixels": "log"}, "--pixels log: choose from thesis, percentiles, none"),
+        ("folder", {"image_size": 2}, "--image-size must be >= 4 pixels, got 2"),
+        ("eurosat", {"separator": "|"}, "--separator"),
+        ("eurosat", {"fractoin": 0.5}, "fractoin: no such option; known: fraction, bands"),
+        ("eurosat", {"fraction": 1.5}, "fraction must be > 0 and <= 1, got 1.5"),
+    ],
+)
+def test_options_that_a_data_set_doesnt_have(name: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError) as caught:
+        prepare(name, source=tmp_path, root=tmp_path / "out", **options)
+    assert message in str(caught.value)
+    assert StoreInfo.read(name, tmp_path / "out") is None
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 64), (7, 9)])
+def test_resizing_takes_the_central_square_and_keeps_the_mean(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(4).integers(0, 2**16, (*size, 5), dtype=np.uint16)
+    small = fit(image, 5)
+    side = min(size)
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    square = image[top : top + side, left : left + side]
+    assert small.shape == (5, 5, 5)
+    np.testing.assert_allclose(small.mean((0, 1)), square.mean((0, 1)), rtol=0.12)
+    flat = np.full((*size, 3), 77, np.uint8)
+    assert (fit(flat, 8) == 77).all()
+
+
+def test_the_bands_are_red_green_and_blue_by_default(tmp_path: Path) -> None:
+    store = made("bigearthnet_v1", tmp_path / "out", source=write_bigearthnet(tmp_path, PATCHES), splits="random")
+    assert store.info.options["bands"] == ", ".join(RGB_BANDS) == "B04, B03, B02"

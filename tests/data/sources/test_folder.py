@@ -1,0 +1,133 @@
+"""Images of one's own: class folders, tables, TIFFs with any bands, and Parquet files as the hub publishes them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+from PIL import Image
+from support.stores import everything, made
+
+from trainables.data.preparing.pixels import fit
+from trainables.data.preparing.prepare import prepare
+from trainables.errors import BadInputError
+
+
+def write_images(folder: Path, sizes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    images = {}
+    for path, (height, width) in sizes.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        images[path] = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(images[path]).save(folder / path)
+    return images
+
+
+def test_class_folders_with_and_without_splits_of_their_own(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "own", {f"{c}/{n}.png": (20, 30) for c in ("oak", "birch") for n in range(20)})
+    store = made("folder", tmp_path / "out", source=tmp_path / "own", image_size=16, store_name="trees")
+    assert store.info.class_names == ("birch", "oak")
+    assert store.info.data_set == "folder"
+    names, pixels, hot = everything(store)
+    for row in (0, 25):
+        np.testing.assert_array_equal(pixels[row], fit(images[names[row]], 16))
+        assert store.info.class_names[hot[row].argmax()] == names[row].split("/")[0]
+    write_images(tmp_path / "own", {"oak/odd.png": (8, 9)})
+    with pytest.raises(BadInputError, match="--image-size"):
+        prepare("folder", source=tmp_path / "own", root=tmp_path / "none")
+    write_images(tmp_path / "split", {f"{s}/{c}/1.png": (8, 8) for s in ("train", "val", "test") for c in "ab"})
+    split = made("folder", tmp_path / "out", source=tmp_path / "split", store_name="split")
+    assert split.info.splits == {"train": 2, "validation": 2, "test": 2}
+    (tmp_path / "split" / "train" / "c").mkdir()
+    with pytest.raises(BadInputError, match="class folders without an image: c"):
+        prepare("folder", source=tmp_path / "split", root=tmp_path / "none")
+
+
+def test_a_table_with_several_labels_splits_and_places(tmp_path: Path) -> None:
+    write_images(tmp_path / "own", {f"{n}.png": (8, 8) for n in range(12)})
+    rows = [
+        {"path": f"{n}.png", "species": "oak|fir" if n % 2 else "fir", "split": "", "place": f"plot {n // 3}"}
+        for n in range(12)
+    ]
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    options: dict[str, Any] = {"table": table, "columns": {"label": "species"}, "source": tmp_path / "own"}
+    store = made("folder", tmp_path / "out", separator="|", splits="place", **options)
+    assert store.info.multi_label
+    assert store.info.class_counts["train"][0] == store.info.splits["train"]  # fir
+    places = {
+        split: set(store._rows.column("place").take(pa.array(store.split(split))).to_pylist())
+        for split in store.info.splits
+    }
+    assert not places["train"] & places["test"]
+    with pytest.raises(BadInputError, match=r"labels.csv:2: column|no column 'label'"):
+        prepare("folder", root=tmp_path / "none", **{**options, "columns": {}})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "labels.parquet")
+    again = made(
+        "folder", tmp_path / "p", separator="|", splits="place", **{**options, "table": tmp_path / "labels.parquet"}
+    )
+    assert again.info.splits == store.info.splits
+    with pytest.raises(BadInputError, match="prepared otherwise: columns is 'label=species', asked for 'label=place'"):
+        prepare(
+            "folder", root=tmp_path / "out", separator="|", splits="place", **{**options, "columns": {"label": "place"}}
+        )
+    table.write_text("path,species,split\n0.png,fir,train\n1.png,fir,test\n2.png,fir,\n")
+    with pytest.raises(BadInputError, match=r"2\.png: has no split, 2 of 3 images have one; give one to each"):
+        prepare("folder", root=tmp_path / "none", **options)
+    assert prepare("folder", root=tmp_path / "three", splits="random", **options).images == 3
+    table.write_text("path,species\nnowhere.png,fir\n")
+    with pytest.raises(BadInputError, match=r"labels.csv:2: nowhere.png isn't an image in .*own"):
+        prepare("folder", root=tmp_path / "none", **options)
+
+
+def test_tiffs_keep_their_bands_and_bits(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    for number in range(8):
+        path = tmp_path / "own" / "ab"[number % 2] / f"{number}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bands = random.integers(0, 9000, (13, 24, 24), dtype=np.uint16)
+        planar = "separate" if number < 4 else "contig"
+        data = bands if planar == "separate" else np.moveaxis(bands, 0, -1)
+        tifffile.imwrite(path, data, planarconfig=planar, photometric="minisblack")
+    store = made("folder", tmp_path / "out", source=tmp_path / "own", image_size=12)
+    assert (store.info.image_size, store.info.channels, store.info.dtype) == ((12, 12), 13, "uint16")
+    names, images, _ = everything(store)
+    original = tifffile.imread(tmp_path / "own" / names[0])
+    original = np.moveaxis(original, 0, -1) if original.shape[0] == 13 else original
+    np.testing.assert_array_equal(images[0], fit(original, 12))
+
+
+def test_parquet_as_on_the_hub_with_its_class_names(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+
+    def row(number: int) -> dict[str, Any]:
+        content = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(content, "PNG")
+        return {"image": {"bytes": content.getvalue(), "path": None}, "label": number % 3}
+
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog", "owl"]}}
+    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    for split, count in (("train", 9), ("test", 4)):
+        table = pa.Table.from_pylist([row(number) for number in range(count)])
+        path = tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+    store = made("parquet", tmp_path / "out", source=tmp_path / "hub", store_name="pets")
+    assert store.info.class_names == ("cat", "dog", "owl")
+    assert store.info.splits == {"train": 9, "test": 4}
+    assert store.labels(store.split("train")).tolist() == [0, 1, 2] * 3
+    bare = tmp_path / "bare.parquet"
+    pq.write_table(table, bare)
+    assert made("parquet", tmp_path / "out", source=bare, store_name="bare").info.class_names == ("0", "1", "2")
+    pq.write_table(pa.table({"picture": [b"x"], "label": [0]}), bare)
+    with pytest.raises(BadInputError, match="no column image or img among picture, label; name it with --column"):
+        prepare("parquet", source=bare, root=tmp_path / "none")

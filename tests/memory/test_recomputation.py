@@ -1,0 +1,373 @@
+"""Computing activations again: which, that it changes nothing, what it saves, and who decides it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from support.paths import ROOT
+from support.process_group import on_ranks, single_thread
+from support.small_trials import CPU, changed, files_in
+from support.trajectories import AGREEMENT, default_dtype, largest_difference
+
+from benchmarks.memory import RESNET18, measure
+from sweep.cluster.attempt import open_records
+from sweep.planning.memory_budget import Room, advice
+from sweep.planning.plan import make_plan
+from sweep.planning.plan_table import print_plan
+from sweep.planning.trial import DataSize
+from sweep.planning.trial_shape import TrialShape
+from sweep.records.sweep_storage import SweepStorage
+from sweep.scheduling.task import TrialTask
+from sweep.space import Grid, Objective, SearchSpace, Stage
+from trainables.config import SimCLRConfig
+from trainables.data.store import ImageStore
+from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
+from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
+from trainables.memory.recomputation import SLACK, segments, stem_parts, time_factor
+from trainables.models.simclr_model import SimCLR, make_encoder
+from trainables.storage.trial_records import EpochRecord
+from trainables.training.precision import autocast
+from trainables.training.trial import Trial, train
+
+GIB = 2**30
+IMAGES = Images(classes=10, train=1000, held_out=500)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
+# Which
+
+
+def compositions(total: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to cut so many blocks into segments."""
+    for count in range(total):
+        for cuts in combinations(range(1, total), count):
+            yield tuple(b - a for a, b in pairwise((0, *cuts, total)))
+    if total == 0:
+        yield ()
+
+
+def held_at_most(model: Footprint, lengths: Sequence[int]) -> int:
+    """Go backwards through the blocks and return the most elements that live at once."""
+    runs, blocks = [], list(model.blocks)
+    for length in lengths:
+        runs.append(blocks[:length])
+        blocks = blocks[length:]
+    runs += [blocks] if blocks else []
+    live = sum(run[0].layers[0].inputs for run in runs)
+    most = 0
+    for run in reversed(runs):
+        insides = [
+            sum(2 * layer.outputs for layer in block.layers) + (block.shortcut.outputs if block.shortcut else 0)
+            for block in run
+        ]
+        for number in reversed(range(len(run))):
+            most = max(most, live + sum(insides[: number + 1]) + 2 * run[number].layers[-1].outputs)
+        live -= run[0].layers[0].inputs
+    assert live == 0
+    return most
+
+
+def stem_holds(model: Footprint) -> int:
+    count = {4: 2, 8: 4, 64: 4}[model.stem.channels]
+    whole, part = model.pooled or model.stem.outputs, model.stem.outputs // count
+    return whole + 4 * part + 3 * model.pooled // count
+
+
+def random_model(generator: np.random.Generator) -> Footprint:
+    """Return blocks of any sizes, which no ResNet has."""
+    maps = [int(n) for n in 8 * generator.integers(1, 50, size=8)]
+    blocks = []
+    for inputs, outputs in pairwise(maps):
+        inside = 8 * int(generator.integers(1, 50))
+        layers = (Layer(inputs, inside, 10, True), Layer(inside, outputs, 10, True))
+        blocks.append(Block(layers, Layer(inputs, outputs, 10, False) if generator.random() < 0.5 else None))
+    stem = Layer(8, maps[0], 40, True, channels=8)
+    return Footprint(8, stem, 0, tuple(blocks), (), 1, 1)
+
+
+def models() -> list[Footprint]:
+    configs = [changed(encoder=e, image_size=s) for e, s in (("resnet10", 32), ("resnet18", 64), ("resnet18", 32))]
+    generator = np.random.default_rng(0)
+    return [footprint(config, 10) for config in configs] + [random_model(generator) for _ in range(20)]
+
+
+@pytest.mark.parametrize("model", models())
+def test_segments_are_the_best_of_all(model: Footprint) -> None:
+    """Least memory but for the slack, then the fewest blocks again, then the least memory with so many."""
+    count = len(model.blocks)
+    held = {cut: held_at_most(model, cut) for again in range(count + 1) for cut in compositions(again)}
+    assert len(held) == 2**count
+    enough = SLACK * max(stem_holds(model), *([min(held.values())]))
+    fewest = min(sum(cut) for cut in held if held[cut] <= enough)
+    chosen = segments(model)
+    assert sum(chosen) == fewest
+    assert held[chosen] == min(held[cut] for cut in held if sum(cut) == fewest)
+
+
+def test_no_part_of_a_stem_has_one_channel_of_several() -> None:
+    assert [stem_parts(width) for width in (1, 2, 3, 4, 5, 7, 8, 64, 130)] == [1, 1, 1, 2, 2, 3, 4, 4, 4]
+    parts = make_encoder(changed(width_factor=5 / 64))._parts()
+    assert parts == [slice(0, 2), slice(2, 5)]
+
+
+def test_early_maps_are_cut_finely_and_the_last_ones_left() -> None:
+    lengths = segments(footprint(changed(encoder="resnet50", image_size=64), 10))
+    assert lengths[:3] == (1, 1, 1)
+    assert max(lengths) > 1
+    assert sum(lengths) < 16
+
+
+def test_the_time_is_that_of_the_forward_passes_computed_twice() -> None:
+    model = footprint(changed(encoder="resnet18", image_size=64, width_factor=1.0), 10)
+    network = SimCLR(changed(encoder="resnet18", image_size=64, width_factor=1.0), 10).encoder
+    seen: dict[str, int] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(
+                lambda module, _, output, name=name: seen.update({name: module.weight[0].numel() * output.numel()})
+            )
+    with torch.no_grad():
+        network(torch.rand(1, 3, 64, 64))
+    again = sum(segments(model))
+    blocks = [f"layer{group}.{number}" for group in range(1, 5) for number in range(2)]
+    twice = sum(count for name, count in seen.items() if name == "conv1" or name[:8] in blocks[:again])
+    assert 0 < again < 8
+    assert time_factor(model) == pytest.approx(1 + twice / sum(seen.values()) / 3)
+
+
+# That it changes nothing
+
+
+def steps(config: SimCLRConfig, store: ImageStore, *, recompute: bool) -> dict[str, dict[str, Any]]:
+    """Return what three steps give."""
+    trial = Trial(config, store=store, files=files_in(Path("unused")), device=CPU, recompute=recompute)
+    trial.model.train()
+    metrics = [trial._step(step, 0.1) for step in range(3)]
+    named = dict(trial.model.named_parameters())
+    return {
+        "metrics": dict(enumerate(metrics)),
+        "gradients": {name: weight.grad for name, weight in named.items()},
+        "state": trial.model.state_dict(),
+        "momenta": {name: trial.optimiser.state[weight]["momentum_buffer"] for name, weight in named.items()},
+    }
+
+
+wide_cpu = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512",
+    reason="bf16 without AVX-512 unfolds its inputs, whose products were not compared",
+)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"encoder": "resnet18", "width_factor": 0.25, "image_size": 32, "stem": "large"},
+        {"encoder": "resnet50", "width_factor": 0.125, "normalisation": "train"},
+        pytest.param({"encoder": "resnet10", "width_factor": 5 / 64, "precision": "bf16"}, marks=wide_cpu),
+        pytest.param({"encoder": "resnet10", "width_factor": 0.25, "precision": "bf16"}, marks=wide_cpu),
+        {"encoder": "resnet18", "training": "supervised", "label_fraction": 0.9},
+    ],
+)
+def test_steps_are_the_same_to_the_last_bit(fields: Any, store: ImageStore) -> None:
+    config = changed(**fields)
+    plain, recomputed = (steps(config, store, recompute=recompute) for recompute in (False, True))
+    assert recomputed["state"]["encoder.bn1.num_batches_tracked"] == 3
+    for kind, tensors in plain.items():
+        assert tensors.keys() == recomputed[kind].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, recomputed[kind][name]), (kind, name)
+
+
+def test_an_evaluation_does_not_know_of_segments() -> None:
+    model = SimCLR(changed(encoder="resnet18"), 10).eval()
+    images = torch.rand(4, 3, 20, 20)
+    plain = model(images)
+    model.encoder.segments = (1, 2)
+    assert torch.equal(model(images).embeddings, plain.embeddings)
+
+
+TWO_WORKERS = changed(encoder="resnet18", epochs=2)
+
+
+def _train_double(store_path: str, folder: str, recompute: bool) -> None:
+    with default_dtype(torch.float64):
+        store = ImageStore(Path(store_path))
+        list(train(TWO_WORKERS, store=store, files=files_in(Path(folder)), device=CPU, recompute=recompute))
+
+
+def test_two_workers_computing_again_follow_the_plain_trajectory_of_one(store: ImageStore, tmp_path: Path) -> None:
+    assert segments(footprint(TWO_WORKERS, 10))
+    _train_double(str(store.path), str(tmp_path / "alone"), False)
+    on_ranks(2, tmp_path, _train_double, str(store.path), str(tmp_path / "both"), True)
+    alone, both = (files_in(tmp_path / name) for name in ("alone", "both"))
+    states = [files.load_checkpoint(2, CPU) for files in (both, alone)]
+    assert largest_difference(*(state["model"] for state in states)) <= AGREEMENT
+    momenta = [
+        {str(number): values["momentum_buffer"] for number, values in state["optimiser"]["state"].items()}
+        for state in states
+    ]
+    assert largest_difference(*momenta) <= AGREEMENT
+    final = both.final()
+    assert final is not None
+    assert final.recomputed
+
+
+# What it saves
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet34", "resnet50"])
+def test_little_is_kept_from_the_forward_to_the_backward_pass(encoder: str) -> None:
+    config = changed(encoder=encoder, image_size=64, width_factor=1.0)
+
+    def kept(lengths: tuple[int, ...] | None) -> int:
+        model = SimCLR(config, 10)
+        model.encoder.segments = lengths
+        owned = {weights.untyped_storage().data_ptr() for weights in (*model.parameters(), *model.buffers())}
+        found: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in owned:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(config.precision, CPU):
+            outputs = model(torch.rand(4, 3, 64, 64))
+        assert outputs.embeddings.requires_grad
+        return sum(found.values())
+
+    assert kept(segments(footprint(config, 10))) <= 0.35 * kept(None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are reset through Linux's /proc")
+def test_the_estimate_is_within_a_fifth_of_what_is_measured() -> None:
+    result = measure(RESNET18 | {"batch_size": 256, "recompute": True}, steps=2)
+    estimate, _ = result.estimates
+    assert estimate == pytest.approx(result.training, rel=0.2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("fields", [{"encoder": "resnet18"}, {"encoder": "resnet50"}, {"encoder": "resnet34"}])
+def test_the_estimate_of_a_large_batch_falls_to_about_a_third(fields: Any, device: Any) -> None:
+    config = SimCLRConfig.parse({"image_size": 64, "batch_size": 2048, **fields})
+    plain, less = (phases(config, IMAGES, device=device, recompute=recompute) for recompute in (False, True))
+    assert less[0] < 0.4 * plain[0]
+    assert less[1] <= plain[1]
+
+
+# Who decides it
+
+
+def planned(**axes: tuple[Any, ...]) -> Any:
+    size = DataSize(train=5000, test=300, classes=10, fingerprint="", origin="prepared")
+    base = {"dataset": "a", "encoder": "resnet50", "image_size": 64, "validation_fraction": 0.0}
+    stages = (Stage("grid", (Grid(base=base, axes=axes),)),)
+    space = SearchSpace("s", "", stages, Objective("test/top1"), seeds=(0, 1), baselines=())
+    return make_plan(space, assignments={}, size_of=lambda _: size)
+
+
+def test_the_memory_decides_and_the_plan_says_so() -> None:
+    plan = planned(batch_size=(64, 2048, 4096))
+    room = Room("cuda", available=12 * GIB)
+    again = [trial.config.batch_size for trial in plan.trials if room.recomputes(trial, 1)]
+    assert again == [2048, 2048]
+    large = next(trial for trial in plan.trials if trial.config.batch_size == 2048)
+    less = peak_bytes(large.config, large.images, device="cuda", recompute=True)
+    plain = peak_bytes(large.config, large.images, device="cuda")
+    assert room.needed(large, 1) == less
+    assert room.holds(large, 1)
+    (line,) = room.recomputed(plan)
+    assert line == (
+        f"{large.name} and 1 more: activations computed again in the backward pass: {less / GIB:.1f} GiB instead of "
+        f"{plain / GIB:.1f} GiB a worker, about 1.3 x the time of a step, same results"
+    )
+    table = StringIO()
+    print_plan(plan, room, Console(file=table, width=250))
+    assert line in table.getvalue()
+    assert len(room.misfits(plan)) == 1
+    assert "with activations computed again" in room.misfits(plan)[0]
+    for other in (Room("cuda"), Room("cuda", available=80 * GIB), Room("cuda", available=12 * GIB, given=GIB)):
+        assert other.recomputed(plan) == []
+
+
+def test_a_trial_keeps_its_id_and_a_failure_names_what_is_left() -> None:
+    (trial, _) = planned(batch_size=(2048,)).trials
+    said = advice(trial.config, 1, images=trial.images, device="cuda")
+    less = peak_bytes(trial.config, trial.images, device="cuda", recompute=True)
+    option = said.partition("what would fit: --gpu-memory ")[2].partition(":")[0]
+    room = Room("cuda", available=int(float(option) * GIB))
+    assert room.recomputes(trial, 1)
+    assert f"{less / GIB:.1f} GiB with activations computed again; --workers 2: " in said
+    after = advice(trial.config, 1, images=trial.images, device="cuda", recomputed=True)
+    assert after.startswith(f"estimated {less / GIB:.1f} GiB a worker with activations computed again (")
+    assert "--gpu-memory" not in after
+    assert fits(less, less + process_bytes("cuda"), device="cuda")
+
+
+def test_a_task_tells_the_trial(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def noted(config: SimCLRConfig, **options: Any) -> Iterator[EpochRecord]:
+        told.append(options.get("recompute"))
+        return iter(())
+
+    monkeypatch.setattr("trainables.simclr.train", noted)
+    shape, fields = TrialShape(1, 1, use_gpu=False), changed().model_dump(mode="json")
+    for recompute in (False, True):
+        task = TrialTask(
+            "t", "t", fields, str(store.path), store.fingerprint, str(tmp_path), shape, recompute=recompute
+        )
+        assert list(open_records(TrialTask.from_json(task.to_json()), CPU)) == []
+    assert told == [None, True]
+
+
+SWEEP = """
+import sys
+import sweep.memory
+memory = int(sys.argv.pop())
+sweep.planning.memory_budget.machine_bytes = lambda: memory
+from sweep.command_line import run_command
+from sweep.run import main
+run_command(main)
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_what_fits_only_so(store: ImageStore, tmp_path: Path) -> None:
+    settings = {"epochs": 1, "warmup_epochs": 0, "max_train_images": 256, "max_test_images": 64, "batch_size": 256}
+    settings |= {"image_size": 16, "width_factor": 0.5, "temperature": 0.5, "seed": 0}
+    space = ["--space", "quickstart", *(word for pair in settings.items() for word in ("--set", "{}={}".format(*pair)))]
+    config = changed(**settings, validation_fraction=0.2)
+    images = Images(10, train=256, held_out=300)
+    plain, less = (peak_bytes(config, images, recompute=recompute) for recompute in (False, True))
+    memory = (plain + less) // 2 + process_bytes("cpu")
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP, *space, "--name", "tight", str(memory)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SWEEP_DATA": str(store.path.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "activations computed again in the backward pass" in done.stdout
+    storage = SweepStorage(next(tmp_path.glob("*/sweeps")).parent)
+    entries = storage.record("tight").trials
+    finals = {entry.name: storage.trial_of(entry).final() for entry in entries if entry.baseline is None}
+    assert [final.recomputed for final in finals.values() if final] == [True]

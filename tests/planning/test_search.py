@@ -1,0 +1,114 @@
+"""Searches: what is drawn, what is learned, and that a resumed one goes on as if it hadn't stopped."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from sweep.planning.plan import Plan, count_pending, make_plan, propose
+from sweep.planning.search import Tried, ask, draw
+from sweep.planning.trial import DataSize
+from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
+from trainables.errors import BadInputError
+
+OVER = {
+    "temperature": Range(0.05, 1.0, log=True),
+    "batch_size": Range(16, 64, integer=True),
+    "optimiser": ("lars", "adamw"),
+}
+RANDOM = Search(OVER, settings=20)
+LEARNING = Search({"temperature": Range(0.05, 1.0, log=True)}, settings=20, method="optuna")
+
+
+def space(search: Search, seeds: Sequence[int] = (0,)) -> SearchSpace:
+    return SearchSpace(
+        name="searched",
+        description="",
+        base={"dataset": "digits", "image_size": 16, "epochs": 2, "positive": ("closed_loop",)},
+        stages=(Stage("search", (Grid(axes={"temperature": (0.5,)}),), search),),
+        objective=Objective("test/knn_top1"),
+        seeds=seeds,
+        baselines=(),
+    )
+
+
+def size_of(name: str) -> DataSize:
+    return DataSize(1000, 100, 10, "aa", "prepared")
+
+
+def plan_of(search: Search, seeds: Sequence[int] = (0,)) -> Plan:
+    return make_plan(space(search, seeds), assignments={}, size_of=size_of)
+
+
+def test_random_settings_lie_in_their_ranges_and_do_not_change() -> None:
+    drawn = [draw(RANDOM, number) for number in range(200)]
+    assert drawn == [draw(RANDOM, number) for number in range(200)]
+    temperatures = [setting["temperature"] for setting in drawn]
+    assert all(0.05 <= value <= 1.0 for value in temperatures)
+    assert {setting["optimiser"] for setting in drawn} == {"lars", "adamw"}
+    assert all(isinstance(setting["batch_size"], int) and 16 <= setting["batch_size"] <= 64 for setting in drawn)
+    below = sum(value < math.sqrt(0.05) for value in temperatures)
+    assert 70 < below < 130, "half of them below the geometric middle"
+
+
+def test_a_random_search_is_in_the_plan_with_every_seed_and_grids_first() -> None:
+    plan = plan_of(RANDOM, seeds=(0, 1))
+    assert len(plan.trials) == 2 * 21
+    assert [trial.config.temperature for trial in plan.trials[:2]] == [0.5, 0.5]
+    assert len({trial.name for trial in plan.trials}) == len(plan.trials)
+
+
+def test_a_learning_search_is_decided_by_results_and_the_plan_says_so() -> None:
+    from sweep.planning.plan_table import summary
+
+    plan = plan_of(LEARNING, seeds=(0, 1))
+    assert len(plan.trials) == 2
+    assert plan.open_search(1) == LEARNING
+    assert "stage 1, search: 40 trials more, temperature searched by optuna as results come" in summary(plan)
+    assert count_pending(plan, plan.space.stages[0]) == 42
+    grown = propose(plan, 1, 0, {"temperature": 0.1}, size_of=size_of)
+    assert [(trial.config.temperature, trial.setting) for trial in grown.trials[2:]] == [(0.1, 0), (0.1, 0)]
+    assert grown.digest == plan.digest
+    assert propose(grown, 1, 1, {"temperature": 0.1}, size_of=size_of).trials == grown.trials
+
+
+def run_search(search: Search, known: list[Tried], settings: int) -> list[Tried]:
+    tried = list(known)
+    while len(tried) < settings:
+        values = ask(search, len(tried), tried, "max")
+        tried.append(Tried(values, -abs(math.log(values["temperature"] / 0.2))))
+    return tried
+
+
+def test_optuna_finds_the_best_region_and_a_resumed_search_asks_the_same() -> None:
+    whole = run_search(LEARNING, [], 40)
+    assert run_search(LEARNING, whole[:17], 40) == whole
+    late = [setting.values["temperature"] for setting in whole[20:]]
+    close = sum(0.1 < value < 0.4 for value in late)
+    assert close >= 14, late
+
+
+def test_failed_and_running_settings_are_known_too() -> None:
+    values = ask(LEARNING, 3, [Tried({"temperature": 0.2}, math.nan), Tried({"temperature": 0.3}, None)], "min")
+    assert 0.05 <= values["temperature"] <= 1.0
+
+
+def test_choices_may_be_sequences() -> None:
+    search = Search({"crop_area": ((0.2, 1.0), [0.3, 1.0])}, settings=3, method="optuna")
+    known = [Tried({"crop_area": (0.3, 1.0)}, 1.0), Tried({"crop_area": (0.2, 1.0)}, 0.0)]
+    assert ask(search, 2, known, "max")["crop_area"] in ((0.2, 1.0), [0.3, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Range(1.0, 1.0), "low must be below high"),
+        (lambda: Range(0.0, 1.0, log=True), "above 0 with log"),
+        (lambda: Search({}, settings=3), "over must name at least one field"),
+        (lambda: Search({"seed": (1, 2)}, settings=3), "list seeds in the space"),
+        (lambda: plan_of(Search({"tempurature": Range(0.1, 1.0)}, settings=1)), "tempurature: unknown field"),
+    ],
+)
+def test_a_senseless_search_is_one_clear_error(make: object, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        make()  # type: ignore[operator]

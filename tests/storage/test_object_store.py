@@ -1,0 +1,98 @@
+"""Records and checkpoints in an object store: a local S3 server stands for it."""
+
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.process_group import single_thread
+from support.small_trials import CPU, changed
+
+from trainables.data.preparing.prepare import prepare
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+from trainables.storage.deferred_writes import Backlog
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import EpochRecord
+from trainables.training.trial import train
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """Return the address of an empty bucket."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "planted-secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="sweeps")
+        yield f"s3://sweeps/some/folder?endpoint_override={host}%3A{port}&scheme=http&region=us-east-1"
+        server.stop()
+
+
+def test_what_is_written_is_read_listed_and_removed(bucket: str) -> None:
+    storage = Storage.at(bucket).child("basics")
+    assert storage.read("a/b.json") is None
+    assert storage.names("a") == []
+    storage.write("a/b.json", b"one")
+    storage.write("a/b.json", b"two")
+    storage.write("a/c.json", b"three")
+    assert storage.read("a/b.json") == b"two"
+    assert storage.names("a") == ["b.json", "c.json"]
+    storage.delete("a/b.json")
+    storage.delete("a/never.json")
+    assert storage.names("a") == ["c.json"]
+    assert not storage.is_local
+
+
+def test_an_address_leads_to_the_same_place_again_and_holds_no_secret(bucket: str) -> None:
+    storage = Storage.at(bucket).child("again")
+    storage.write("x", b"here")
+    address = storage.address()
+    assert Storage.at(address).read("x") == b"here"
+    assert urllib.parse.urlsplit(storage.address("x")).path == "/some/folder/again/x"
+    assert "planted-secret" not in address
+
+
+def test_credentials_in_an_address_are_refused() -> None:
+    with pytest.raises(BadInputError, match="credentials belong in the environment"):
+        Storage.at("s3://key:planted-secret@sweeps/folder")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd"])
+def test_a_name_cannot_leave_its_root(tmp_path: Path, name: str) -> None:
+    storage = Storage.at(tmp_path / "root")
+    with pytest.raises(BadInputError, match="leaves"):
+        storage.write(name, b"")
+    with pytest.raises(BadInputError, match="leaves"):
+        storage.read(name)
+    with pytest.raises(BadInputError, match="leaves"):
+        storage.child(name)
+
+
+def test_a_trial_goes_on_from_a_checkpoint_in_the_store(bucket: str, tmp_path: Path) -> None:
+    prepare("digits", root=tmp_path, fraction=0.2)
+    store, config = ImageStore(tmp_path / "digits"), changed(epochs=3)
+
+    def records(files: TrialFiles) -> Iterator[EpochRecord]:
+        return train(config, store=store, files=files, device=CPU)
+
+    with single_thread():
+        expected = list(records(TrialFiles(Storage.at(tmp_path / "local"))))
+        address = Storage.at(bucket).child("trials/abc").address()
+        first = records(TrialFiles(Storage.at(address), Backlog()))
+        next(first)
+        first.close()  # type: ignore[attr-defined]
+        rest = list(records(TrialFiles(Storage.at(address), Backlog())))
+    files = TrialFiles(Storage.at(address))
+    assert [record.epoch for record in rest] == [2, 3]
+    assert files.checkpoint_epochs() == [2, 3]
+    assert files.final() is not None
+    for mine, theirs in zip(files.epochs(), expected, strict=True):
+        assert mine.metrics["train/contrastive_loss"] == theirs.metrics["train/contrastive_loss"]
