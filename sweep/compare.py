@@ -1,6 +1,5 @@
 """Compare a sweep's settings, or those of several sweeps: `python -m sweep.compare [SWEEP ...] [--html DIR]`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +10,6 @@ from sweep.records.paths import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import pandas
-
-    from sweep.comparison.merged_sweeps import Joint
-    from sweep.records.sweep_storage import SweepStorage
 
 
 @dataclass(frozen=True)
@@ -35,30 +31,19 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
     """
     import pandas
 
-    from sweep.comparison.dataset_report import reports
+    from sweep.comparison.dataset_report import dataset_reports
+    from sweep.comparison.merged_sweeps import merged_sweeps
     from sweep.records.sweep_storage import SweepStorage
     from sweep.report.csv_tables import comparison_rows, epoch_rows, trial_rows
 
     place = SweepStorage(storage)
-    joints, _ = chosen(place, sweeps)
-    parts = [(one.record.name, part) for one in joints for part in reports(one.record, place, one.sources)]
+    merged, _ = merged_sweeps(place, sweeps)
+    parts = [(one.record.name, part) for one in merged for part in dataset_reports(one.record, place, one.sources)]
     frames = [
         pandas.DataFrame([{"sweep": name, **row} for name, part in parts for row in rows(part)])
         for rows in (comparison_rows, trial_rows, epoch_rows)
     ]
     return Frames(*frames)
-
-
-def chosen(place: "SweepStorage", sweeps: Sequence[str]) -> "tuple[list[Joint], list[str]]":
-    """Return sweeps by their names, the latest without one, as they are compared; and why not all with each other."""
-    from sweep.comparison.merged_sweeps import joined
-
-    records = [place.record(name) for name in sweeps] if sweeps else [place.record()]
-    return joined(
-        records,
-        fingerprint=lambda entry: place.trial_of(entry).fingerprint(),
-        finished=lambda entry: place.trial_of(entry).final() is not None,
-    )
 
 
 def main(
@@ -74,22 +59,26 @@ def main(
     ] = True,
 ) -> None:
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
-    from sweep.comparison.table import compare
-    from sweep.comparison.terminal_table import print_apart, print_comparison
+    from sweep.comparison.dataset_report import dataset_reports, sweep_tables
+    from sweep.comparison.merged_sweeps import merged_sweeps
+    from sweep.comparison.terminal_table import print_comparison, print_not_comparable
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.records.trial_result import result_of
 
     place = SweepStorage(storage)
-    joints, apart = chosen(place, sweeps or ())
-    for one in joints:
-        tables = compare(one.record, lambda entry: result_of(place.trial_of(entry)), one.sources)
-        print_comparison(one.record, tables)
-    print_apart(apart)
-    if html is not None:
-        from sweep.report.pages import write_reports
+    merged, not_comparable = merged_sweeps(place, sweeps or ())
+    if html is None:
+        for one in merged:
+            print_comparison(one.record, sweep_tables(one.record, place, one.sources))
+        print_not_comparable(not_comparable)
+        return
+    from sweep.report.pages import write_reports
 
-        for page in write_reports(joints, apart, place, html, pictures=pictures):
-            print(f"report: {page.absolute()}")
+    reports = [dataset_reports(one.record, place, one.sources) for one in merged]
+    for one, parts in zip(merged, reports, strict=True):
+        print_comparison(one.record, [part.table for part in parts])
+    print_not_comparable(not_comparable)
+    for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures):
+        print(f"report: {page.absolute()}")
 
 
 if __name__ == "__main__":

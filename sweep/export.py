@@ -34,11 +34,7 @@ def main(
     if register is not None:
         from sweep.tracking.model_registry import register_model
 
-        print(
-            register_model(
-                chosen.part.sweep, chosen.trial.entry, place, folder, name=register, tracking_uri=tracking_uri
-            )
-        )
+        print(register_model(chosen.sweep, chosen.trial.entry, place, folder, name=register, tracking_uri=tracking_uri))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
 """What a comparison says in two sentences; pure. Nothing is said that the numbers don't carry."""
 
 from sweep.comparison.image_metrics import Pair
-from sweep.comparison.statistics import Interval
 from sweep.comparison.table import Row, Table
 from sweep.comparison.wording import described, metric_words
+from sweep.console.formatting import percent, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 
 MOST_LISTED = 3
 
 
-def answer(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> list[str]:
+def conclusions(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> tuple[str, ...]:
     """Return the answer for one data set; `pair` compares the first setting with the second image by image."""
     best = table.best
     if best is None:
-        return [f"No setting on {table.dataset} has finished yet."]
+        return (f"No setting on {table.dataset} has finished yet.",)
     value = best.mean(sweep.objective)
     assert value is not None
     whose = f" ({best.sweeps})" if best.sweeps else ""
     said = f"On {table.dataset}, {described(best.config, table.axes)}{whose} does best"
-    said += f" by {metric_words(sweep.objective)}: {_points(value)} %"
+    said += f" by {metric_words(sweep.objective)}: {percent(value, 1)} %"
     if (interval := best.interval(sweep.objective)) is not None:
-        said += f" (mean of {len(best.finished)} seeds, 95 % interval {_range(interval)} %)"
+        said += f" (mean of {len(best.finished)} seeds, 95 % interval {range_of_shares(interval)} %)"
     sentences = [f"{said}.", *_against_others(table, best, pair), *_against_baselines(sweep, table, value)]
-    return [sentence for sentence in sentences if sentence]
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
@@ -47,25 +47,17 @@ def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
     if pair is not None and pair.interval is not None and known:
         second = described(known[0].config, table.axes)
         above = "above" if pair.difference >= 0 else "below"
-        apart = f"{_points(abs(pair.difference))} points {above}" if pair.difference else "as good as"
+        apart = f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
         said += f"; on the same images it is {apart} {second}"
-        said += f" (95 % from {_points(pair.interval.low)} to {_points(pair.interval.high)})"
+        said += f" (95 % from {range_of_shares(pair.interval)})"
     return [f"{said}.{tail}"]
 
 
 def _against_baselines(sweep: SweepRecord, table: Table, value: float) -> list[str]:
     sign = 1 if sweep.direction == "max" else -1
     better = [
-        f"{row.label} ({_points(mean)} %)"
+        f"{row.label} ({percent(mean, 1)} %)"
         for row in table.baselines
         if (mean := row.mean(sweep.objective)) is not None and sign * (mean - value) > 0
     ]
     return [f"No setting does better than {', '.join(better)}."] if better else []
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _range(interval: Interval) -> str:
-    return f"{_points(interval.low)} to {_points(interval.high)}"

@@ -1,6 +1,6 @@
 """What each axis of a grid does to a metric, by analysis of variance; pure: a table in, effects or a reason out.
 
-Where the numbers can't carry an answer there is none, and `Refusal` says why.
+Where the numbers can't carry an answer there is none, and `NotComputed` says why.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,12 @@ FEWEST_FOR_IMPORTANCE = 30
 """Settings below which a forest's shares of variance say more about the forest."""
 
 
-class Refusal(str):
-    """Why there is no answer, for a person."""
+@dataclass(frozen=True)
+class NotComputed:
+    """Something that isn't there, and why."""
+
+    reason: str
+    """For a person."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,21 @@ class Level:
     settings: int
 
 
-def levels(table: Table, metric: str) -> list[Level] | Refusal:
+@dataclass(frozen=True)
+class Effects:
+    """What the axes of a table do to a metric, each part or why it isn't there."""
+
+    levels: list[Level] | NotComputed
+    variance: list[Effect] | NotComputed
+    importance: dict[str, float] | NotComputed
+
+
+def effects_of(table: Table, metric: str) -> Effects:
+    """Return everything that is said of the axes."""
+    return Effects(levels(table, metric), analysis_of_variance(table, metric), importance(table, metric))
+
+
+def levels(table: Table, metric: str) -> list[Level] | NotComputed:
     """Return the mean at each value of each axis; only a full grid has the same company at each value."""
     if (reason := _not_full(table, metric)) is not None:
         return reason
@@ -55,7 +73,7 @@ def levels(table: Table, metric: str) -> list[Level] | Refusal:
     ]
 
 
-def analysis_of_variance(table: Table, metric: str) -> list[Effect] | Refusal:
+def analysis_of_variance(table: Table, metric: str) -> list[Effect] | NotComputed:
     """Return main effects and pairwise interactions over a full grid with equally many seeds, at least two.
 
     The residual is what seeds do, and interactions of three axes and more.
@@ -64,10 +82,12 @@ def analysis_of_variance(table: Table, metric: str) -> list[Effect] | Refusal:
         return reason
     counts = {len(row.values(metric)) for row in table.settings}
     if counts == {1}:
-        return Refusal("one seed a setting: nothing to judge effects against; run several (--set seed=0,1,2)")
+        return NotComputed("one seed a setting: nothing to judge effects against; run several (--set seed=0,1,2)")
     if len(counts) > 1:
         few, many = min(counts), max(counts)
-        return Refusal(f"settings have from {few} to {many} finished seeds; --resume the sweep until all have as many")
+        return NotComputed(
+            f"settings have from {few} to {many} finished seeds; --resume the sweep until all have as many"
+        )
     import pandas
     import statsmodels.formula.api as formula
     from statsmodels.stats.anova import anova_lm
@@ -82,7 +102,7 @@ def analysis_of_variance(table: Table, metric: str) -> list[Effect] | Refusal:
         ]
     )
     if float(frame["value"].std()) == 0.0:
-        return Refusal("all trials have the same value")
+        return NotComputed("all trials have the same value")
     terms = [*((axis,) for axis in table.axes), *combinations(table.axes, 2)]
     model = " + ".join(":".join(f"C({names[axis]})" for axis in term) for term in terms)
     found = anova_lm(formula.ols(f"value ~ {model}", frame).fit(), typ=2)
@@ -93,15 +113,15 @@ def analysis_of_variance(table: Table, metric: str) -> list[Effect] | Refusal:
     ]
 
 
-def importance(table: Table, metric: str) -> dict[str, float] | Refusal:
+def importance(table: Table, metric: str) -> dict[str, float] | NotComputed:
     """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014)."""
     rows = [row for row in table.settings if row.values(metric)]
     if len(rows) < FEWEST_FOR_IMPORTANCE:
-        return Refusal(f"{len(rows)} settings have a result; importance needs {FEWEST_FOR_IMPORTANCE}")
+        return NotComputed(f"{len(rows)} settings have a result; importance needs {FEWEST_FOR_IMPORTANCE}")
     try:
         import optuna
     except ImportError:
-        return Refusal("needs optuna: pip install 'sweep-service[search]'")
+        return NotComputed("needs optuna: pip install 'sweep-service[search]'")
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -124,16 +144,16 @@ def importance(table: Table, metric: str) -> dict[str, float] | Refusal:
     return {name: float(share) for name, share in shares.items()}
 
 
-def _not_full(table: Table, metric: str) -> Refusal | None:
+def _not_full(table: Table, metric: str) -> NotComputed | None:
     """Return why a table isn't a full grid with a result in each cell, or None where it is."""
     if not table.axes:
-        return Refusal("nothing varies")
+        return NotComputed("nothing varies")
     if missing := [row for row in table.settings if not row.values(metric)]:
-        return Refusal(f"{len(missing)} of {len(table.settings)} settings have no result yet")
+        return NotComputed(f"{len(missing)} of {len(table.settings)} settings have no result yet")
     cells = [tuple(str(row.config[axis]) for axis in table.axes) for row in table.settings]
     wanted = set(product(*({cell[number] for cell in cells} for number in range(len(table.axes)))))
     if set(cells) != wanted or len(cells) != len(wanted):
-        return Refusal(
+        return NotComputed(
             f"not a full grid: {len(set(cells))} of the {len(wanted)} combinations of {', '.join(table.axes)} were run"
         )
     return None

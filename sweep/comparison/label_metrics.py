@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from scipy.special import expit
 
-from sweep.comparison.statistics import RESAMPLES, HeldOut, Numbers, Statistic, Truth
+from sweep.comparison.statistics import RESAMPLES, HeldOut, Numbers, Statistic, Truth, decisions_precision
 from trainables import metric_names as names
 from trainables.data.patch_names import tile_position
 
@@ -76,10 +75,12 @@ def label_statistic(name: str, outputs: LabelOutputs) -> Statistic | None:
     truth, scores = outputs.truth, outputs.scores
     if name == names.AVERAGE_PRECISION + names.MICRO:
         images = np.repeat(np.arange(len(truth)), truth.shape[1])
-        return _few_at_a_time(_precision(scores.ravel(), truth.ravel(), images))
+        return _few_at_a_time(decisions_precision(scores.ravel(), truth.ravel(), images))
     if name == names.AVERAGE_PRECISION + names.MACRO:
         everyone = np.arange(len(truth))
-        each = [_precision(scores[:, k], truth[:, k], everyone) for k in range(truth.shape[1]) if truth[:, k].any()]
+        each = [
+            decisions_precision(scores[:, k], truth[:, k], everyone) for k in range(truth.shape[1]) if truth[:, k].any()
+        ]
         return _few_at_a_time(lambda weights: _mean_of_known([statistic(weights) for statistic in each]))
     return None
 
@@ -89,39 +90,8 @@ def bounded_resamples(outputs: LabelOutputs) -> int:
     return int(np.clip(MOST_DECISIONS // max(outputs.truth.size, 1), FEWEST_RESAMPLES, RESAMPLES))
 
 
-def _precision(scores: Numbers, positive: Truth, images: NDArray[np.int64]) -> Callable[[NDArray[np.float32]], Numbers]:
-    """Return the average precision of decisions (m,), each on one of n images, from weights (n, B) to (B,)."""
-    order = np.argsort(-scores, kind="stable")
-    # Equal scores are one threshold; of those only such matter as let a positive in.
-    thresholds = np.cumsum(np.r_[False, np.diff(scores[order]) != 0])
-    letting_in, row_of_hit = np.unique(thresholds[positive[order]], return_inverse=True)
-    row = np.searchsorted(letting_in, thresholds)
-    known = row < len(letting_in)
-    let_in = _counting(row[known], images[order][known], len(letting_in))
-    hits_in = _counting(row_of_hit, images[order][positive[order]], len(letting_in))
-
-    def area(weights: NDArray[np.float32]) -> Numbers:
-        everything = np.cumsum(let_in(weights), axis=0)
-        hits = hits_in(weights)
-        found = np.cumsum(hits, axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision = np.where(everything > 0, found / everything, 0)
-            return np.asarray((hits * precision).sum(axis=0, dtype=np.float64) / hits.sum(axis=0, dtype=np.float64))
-
-    return area
-
-
-def _counting(
-    rows: NDArray[np.int64], images: NDArray[np.int64], count: int
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return what sums the weights (n, B) of the images in each of `count` rows, given in ascending order."""
-    starts = np.r_[0, np.cumsum(np.bincount(rows, minlength=count))]
-    ones = np.ones(len(images), dtype=np.float32)
-    return lambda weights: np.asarray(csr_array((ones, images, starts), shape=(count, len(weights))) @ weights)
-
-
-def _few_at_a_time(precision: Callable[[NDArray[np.float32]], Numbers]) -> Statistic:
-    """Return a statistic of (B, n) weights that takes a few of them at a time, images first."""
+def _few_at_a_time(precision: Callable[[NDArray[np.floating]], Numbers]) -> Statistic:
+    """Return a statistic of (B, n) weights that takes a few of them at a time, images first, in float32."""
 
     def statistic(weights: Numbers) -> Numbers:
         parts = (weights[start : start + WEIGHINGS] for start in range(0, len(weights), WEIGHINGS))

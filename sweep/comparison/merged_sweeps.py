@@ -8,20 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.table import data_of
+from sweep.comparison.table import Sources, data_of
 from sweep.comparison.wording import SPLITS
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
 
-Sources = Mapping[str, tuple[str, ...]]
-"""The sweeps that have a trial, by its id."""
 SPLIT_FIELDS = ("validation_fraction", "max_test_images")
 """Fields that choose the images of a split: where they differ, settings were judged on different images."""
 
 
 @dataclass(frozen=True)
-class Joint:
+class MergedSweep:
     """Sweeps that are compared as one, or what of a sweep is compared with no other."""
 
     record: "SweepRecord"
@@ -53,12 +52,12 @@ class _Part:
         }
 
 
-def joined(
+def merge_sweeps(
     sweeps: "Sequence[SweepRecord]",
     *,
     fingerprint: "Callable[[TrialEntry], str | None]",
     finished: "Callable[[TrialEntry], bool]",
-) -> tuple[list[Joint], list[str]]:
+) -> tuple[list[MergedSweep], list[str]]:
     """Return what is compared as one, sweeps that share something first, and why the rest is kept apart.
 
     `fingerprint` tells a trial's data, None where it hasn't begun; `finished` whether it has its result.
@@ -75,7 +74,7 @@ def joined(
         rest = [group[0] for group in groups if len(group) == 1 and group[0].sweep is sweep]
         if rest:
             kept = tuple(entry for part in rest for entry in part.trials)
-            found.append(Joint(sweep.model_copy(update={"trials": kept}), (sweep.name,)))
+            found.append(MergedSweep(sweep.model_copy(update={"trials": kept}), (sweep.name,)))
     return found, _reasons(groups) if len(sweeps) > 1 else []
 
 
@@ -138,7 +137,7 @@ def _names(group: Sequence[_Part]) -> str:
     return ", ".join(part.sweep.name for part in group)
 
 
-def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") -> Joint:
+def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") -> MergedSweep:
     """Return parts of several sweeps as one sweep: each trial once, its sweeps beside."""
     sweeps = list({part.sweep.name: part.sweep for part in parts}.values())
     first, names = sweeps[0], tuple(sweep.name for sweep in sweeps)
@@ -167,7 +166,7 @@ def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") ->
             "digest": ", ".join(sweep.digest for sweep in sweeps),
         }
     )
-    return Joint(record, names, sources)
+    return MergedSweep(record, names, sources)
 
 
 def _said(sweeps: "Sequence[SweepRecord]", lines: "Callable[[SweepRecord], Sequence[str]]") -> tuple[str, ...]:
@@ -210,3 +209,13 @@ def _versions(sweeps: "Sequence[SweepRecord]") -> dict[str, str]:
         name: " and ".join(dict.fromkeys(sweep.versions[name] for sweep in sweeps if name in sweep.versions))
         for name in names
     }
+
+
+def merged_sweeps(storage: "SweepStorage", names: Sequence[str]) -> tuple[list[MergedSweep], list[str]]:
+    """Return sweeps by their names, the latest without one, as they are compared; and why not all with each other."""
+    records = [storage.record(name) for name in names] if names else [storage.record()]
+    return merge_sweeps(
+        records,
+        fingerprint=lambda entry: storage.trial_of(entry).fingerprint(),
+        finished=lambda entry: storage.trial_of(entry).final() is not None,
+    )

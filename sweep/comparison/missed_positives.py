@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sweep.comparison.image_metrics import AnyOutputs
 from sweep.comparison.label_metrics import HALF, LabelOutputs
 from sweep.comparison.statistics import Interval, difference, image_interval, roc_auc, share_of
+from sweep.console.formatting import percent, points
 from trainables import metric_names as names
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
 
@@ -130,32 +131,24 @@ def _sentences(found: Sequence[Finding], level: float) -> list[str]:
     plain = found[0]
     gained = plain.balanced.sensitivity - plain.usual.sensitivity
     said = [
-        f"At probability one half, {plain.name} finds {_percent(plain.usual.sensitivity)} % of the positives at a "
-        f"specificity of {_percent(plain.usual.specificity)} %; at the threshold of best balanced accuracy on "
-        f"validation {_percent(plain.balanced.sensitivity)} % at {_percent(plain.balanced.specificity)} %: the "
-        f"threshold alone moves sensitivity by {_points(gained)} points."
+        f"At probability one half, {plain.name} finds {percent(plain.usual.sensitivity, 1)} % of the positives at a "
+        f"specificity of {percent(plain.usual.specificity, 1)} %; at the threshold of best balanced accuracy on "
+        f"validation {percent(plain.balanced.sensitivity, 1)} % at {percent(plain.balanced.specificity, 1)} %: the "
+        f"threshold alone moves sensitivity by {points(gained)} points."
     ]
     if len(found) == 1:
         return said
-    said.append(f"All at the threshold that has a specificity of {_percent(level)} % on validation:")
+    said.append(f"All at the threshold that has a specificity of {percent(level, 1)} % on validation:")
     return said + [_against(plain, other) for other in found[1:]]
 
 
 def _against(plain: Finding, other: Finding) -> str:
     assert other.difference is not None
-    numbers = f"{other.name} finds {_percent(other.level.sensitivity)} %, {_points(other.difference)} points"
+    numbers = f"{other.name} finds {percent(other.level.sensitivity, 1)} %, {points(other.difference)} points"
     if other.interval is None:
         return f"{numbers}; these images, of one tile, say nothing of others."
     low, high = other.interval
-    span = f"(95 % {_points(low)} to {_points(high)}, over the images)"
+    span = f"(95 % {points(low)} to {points(high)}, over the images)"
     if low <= 0.0 <= high:
         return f"{numbers} {span}: not to be told from {plain.name} on these images."
     return f"{numbers} {span}: {'more' if other.difference > 0 else 'fewer'} than {plain.name}."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"

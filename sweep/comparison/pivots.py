@@ -12,12 +12,12 @@ MOST_VALUES = 12
 
 
 @dataclass(frozen=True)
-class Crossing:
+class PivotTable:
     """Settings over two axes, or one, that have the other axes at one value each."""
 
     x: str
     group: str | None
-    company: str
+    fixed_axes: str
     """The other axes in words; nothing where there are none."""
     cells: Mapping[tuple[str, str], Row]
     """By the values of x and group as they are spelled, ascending; "" where there is no second axis."""
@@ -36,7 +36,7 @@ class Crossing:
         return sorted(values, key=lambda name: _sortable(values[name]))
 
 
-def crossings(table: Table, metric: str) -> Iterator[Crossing]:
+def pivot_tables(table: Table, metric: str) -> Iterator[PivotTable]:
     """Yield the settings that have a metric over each pair of axes, the others at the values that most settings have.
 
     The longer training is always on x; one axis stands alone; an axis with too many values is left out.
@@ -51,12 +51,7 @@ def crossings(table: Table, metric: str) -> Iterator[Crossing]:
             continue
         own.sort(key=lambda row: (_sortable(row.config[x]), _sortable(row.config[group or x])))
         cells = {(spelled(row.config[x]), spelled(row.config[group]) if group else ""): row for row in own}
-        yield Crossing(x, group, described(own[0].config, rest) if rest else "", cells)
-
-
-def worded(axis: str | None) -> str:
-    """Return an axis in words, nothing for none."""
-    return (axis or "").replace("_", " ")
+        yield PivotTable(x, group, described(own[0].config, rest) if rest else "", cells)
 
 
 def _pairs(axes: Sequence[str]) -> list[tuple[str, str | None]]:

@@ -136,17 +136,47 @@ def roc_auc(scores: Numbers, positive: Truth) -> Statistic:
 
 def average_precision(scores: Numbers, positive: Truth) -> Statistic:
     """Return the mean precision over the positives, each at its own score: the area under steps, not trapezoids."""
-    order, groups = _ties(scores)
+    area = decisions_precision(scores, positive, np.arange(len(scores)))
+    return lambda weights: area(weights.T)
 
-    def area(weights: Numbers) -> Numbers:
-        ordered = weights[:, order]
-        positives = np.add.reduceat(ordered * positive[order], groups, axis=1)
-        everything = np.add.reduceat(ordered, groups, axis=1).cumsum(axis=1)
+
+def decisions_precision(
+    scores: Numbers, positive: Truth, images: NDArray[np.int64]
+) -> Callable[[NDArray[np.floating]], Numbers]:
+    """Return the average precision of m decisions (m,), each on one of n `images`.
+
+    A function of how often each image counts, (n, B): images first, since each threshold's sums are one product with a
+    sparse matrix.
+    """
+    order = np.argsort(-scores, kind="stable")
+    # Equal scores are one threshold; of those only such matter as let a positive in.
+    thresholds = np.cumsum(np.r_[False, np.diff(scores[order]) != 0])
+    letting_in, row_of_hit = np.unique(thresholds[positive[order]], return_inverse=True)
+    row = np.searchsorted(letting_in, thresholds)
+    known = row < len(letting_in)
+    let_in = _counting(row[known], images[order][known], len(letting_in))
+    hits_in = _counting(row_of_hit, images[order][positive[order]], len(letting_in))
+
+    def area(weights: NDArray[np.floating]) -> Numbers:
+        everything = np.cumsum(let_in(weights), axis=0)
+        hits = hits_in(weights)
+        found = np.cumsum(hits, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            precision = np.where(everything > 0, positives.cumsum(axis=1) / everything, 0.0)
-            return np.asarray((positives * precision).sum(axis=1) / positives.sum(axis=1))
+            precision = np.where(everything > 0, found / everything, 0)
+            return np.asarray((hits * precision).sum(axis=0, dtype=np.float64) / hits.sum(axis=0, dtype=np.float64))
 
     return area
+
+
+def _counting(
+    rows: NDArray[np.int64], images: NDArray[np.int64], count: int
+) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
+    """Return what sums the weights (n, B) of the images in each of `count` rows, given in ascending order."""
+    from scipy.sparse import csr_array
+
+    starts = np.r_[0, np.cumsum(np.bincount(rows, minlength=count))]
+    ones = np.ones(len(images), dtype=np.float32)
+    return lambda weights: np.asarray(csr_array((ones, images, starts), shape=(count, len(weights))) @ weights)
 
 
 def _ties(scores: Numbers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.statistics import Interval, candidates_for_best, seed_interval
-from sweep.comparison.wording import spelled
+from sweep.comparison.wording import described, spelled
 from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.planning.trial_names import varying_fields
 from trainables.config import SimCLRConfig
 from trainables.metric_names import is_share
 
 if TYPE_CHECKING:
-    from sweep.comparison.merged_sweeps import Sources
     from sweep.records.sweep_record import PublishedRow, SweepRecord, TrialEntry
     from sweep.records.trial_result import Result
 
+Sources = Mapping[str, tuple[str, ...]]
+"""The sweeps that have a trial, by its id."""
 BASELINE_LABELS = {
     "untrained": "untrained encoder",
     "calibrated": "untrained, batch norm calibrated",
@@ -70,6 +71,10 @@ class Row:
         """What stands in place of a setting for a baseline."""
         told = [f"{name.replace('_', ' ')} {spelled(self.config[name])}" for name in self.told]
         return ", ".join([self.kind, *told]) if self.kind else ""
+
+    def words(self, axes: tuple[str, ...]) -> str:
+        """Return the setting or baseline in words."""
+        return self.label or described(self.config, axes)
 
     @property
     def sweeps(self) -> str:
@@ -137,7 +142,7 @@ class Table:
 
 
 def compare(
-    sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources | None" = None
+    sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: Sources | None = None
 ) -> list[Table]:
     """Return one table a data set, since shares of different data sets can't be ranked against each other.
 
@@ -166,7 +171,7 @@ def _complete(entry: "TrialEntry", config: SimCLRConfig) -> "TrialEntry":
     return entry.model_copy(update={"config": config.model_dump(mode="json")})
 
 
-def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: "Sources") -> list[Row]:
+def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: Sources) -> list[Row]:
     """Return a row a setting, in the order of its first trial."""
     groups: dict[str, list[TrialEntry]] = {}
     for entry in sweep.trials:

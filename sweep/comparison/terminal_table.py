@@ -8,19 +8,17 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from sweep.comparison.notes import MAYBE_BEST, SMOKE_NOTICE, notes
 from sweep.comparison.table import Row, Table, Trial
 from sweep.comparison.wording import spelled
 from sweep.console.app import screen
+from sweep.console.formatting import axis_label, duration, number
 from sweep.records.sweep_record import SweepRecord
-from sweep.space import SELECTED_ON_TEST
-from trainables.metric_names import is_share
 
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
 MOST_LABEL = 26
 """Characters of a baseline's name that stand on one line."""
-MAYBE_BEST = "●"
 SHOWN = ("running", "stopped")
-SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
 def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Console | None = None) -> None:
@@ -40,37 +38,11 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
         console.print(Text(f"- {line}", style="dim"))
 
 
-def print_apart(sentences: Sequence[str], console: Console | None = None) -> None:
+def print_not_comparable(sentences: Sequence[str], console: Console | None = None) -> None:
     """Print why sweeps weren't ranked together."""
     console = console or screen()
     for sentence in sentences:
         console.print(Text(sentence))
-
-
-def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) -> list[str]:
-    """Return what has to be said beside the tables, in the terminal or on a page, which shows intervals otherwise."""
-    split = sweep.objective.split("/", maxsplit=1)[0]
-    lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
-    if sweep.selected_on == "test":
-        lines.append(SELECTED_ON_TEST)
-    lines += _about_seeds(tables, page)
-    if any(row.published for table in tables for row in table.settings):
-        smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
-        lines.append(f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}")
-    lines += [f"not decided yet: {name}" for name in sweep.pending]
-    return [*lines, *sweep.caveats]
-
-
-def _about_seeds(tables: Sequence[Table], page: bool) -> list[str]:
-    if any(table.seeds > 1 for table in tables):
-        half = "" if page else ", and half the width of its 95 % t-interval: how much another seed changes"
-        lines = [f"mean over seeds{half}"]
-        if any(row.maybe_best for table in tables for row in table.settings):
-            lines.append(f"{MAYBE_BEST} can't be told from the best (Hsu's comparison with the best; errs in 5 %)")
-        return lines
-    if any(len(table.settings) > 1 for table in tables):
-        return ["one seed a setting: how much another seed would change isn't known, so the order may be chance"]
-    return []
 
 
 def _draw(sweep: SweepRecord, table: Table) -> RichTable:
@@ -86,12 +58,12 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     if table.of_several_sweeps:
         drawn.add_column("sweep")
     labels = [row.kind for row in table.baselines]
-    for number, name in enumerate(table.axes or ("",)):
+    for place, name in enumerate(table.axes or ("",)):
         # The first column holds baselines' names, too.
-        width = min(MOST_LABEL, max(map(len, labels), default=0)) if number == 0 else None
-        drawn.add_column(name.replace("_", " "), justify="left" if width else "right", min_width=width)
+        width = min(MOST_LABEL, max(map(len, labels), default=0)) if place == 0 else None
+        drawn.add_column(axis_label(name), justify="left" if width else "right", min_width=width)
     for name in table.metrics:
-        starred = Text(name.replace("/", "\n").replace("_", " "), style="bold" if name == sweep.objective else "")
+        starred = Text(axis_label(name.replace("/", "\n")), style="bold" if name == sweep.objective else "")
         drawn.add_column(starred, justify="right")
     if table.seeds > 1:
         drawn.add_column("seeds", justify="right")
@@ -145,26 +117,9 @@ def _cell(row: Row, metric: str) -> str:
     ours, interval = row.mean(metric), row.interval(metric)
     if not row.finished:
         ours = next((t.result.metrics.get(metric) for t in row.trials if t.result.status in SHOWN), None)
-    text = "" if ours is None else _shown(metric, ours)
+    text = "" if ours is None else number(metric, ours)
     if interval is not None and ours is not None:
         # The side that the range of a share doesn't cut off.
-        text += f" ± {_shown(metric, max(interval.high - ours, ours - interval.low))}"
+        text += f" ± {number(metric, max(interval.high - ours, ours - interval.low))}"
     published = row.published.get(metric)
-    return text if published is None else f"{text or '-'} / {_shown(metric, published)}"
-
-
-def _shown(metric: str, value: float) -> str:
-    return percent(value) if is_share(metric) else f"{value:.4g}"
-
-
-def percent(share: float) -> str:
-    """Return a share as percent with two decimals, as the thesis prints them."""
-    return "undefined" if share != share else f"{100 * share:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration that reads: 12.3 s, 4 min 05 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return text if published is None else f"{text or '-'} / {number(metric, published)}"

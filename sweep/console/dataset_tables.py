@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweep.console.formatting import count_and_share
 from trainables.data.catalog import StoreInfo, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
@@ -73,9 +74,9 @@ def split_table(store: StoreInfo) -> "Table":
     table = _table("split", "images", *(f"positive by {rule!r}" for rule in store.rules))
     total = {rule: sum(counts.values()) for rule, counts in store.rule_counts.items()}
     for split, images in store.splits.items():
-        positives = (share(store.rule_counts[rule][split], images) for rule in store.rules)
+        positives = (count_and_share(store.rule_counts[rule][split], images) for rule in store.rules)
         table.add_row(split, f"{images:,}", *positives)
-    table.add_row("all", f"{store.images:,}", *(share(total[rule], store.images) for rule in store.rules))
+    table.add_row("all", f"{store.images:,}", *(count_and_share(total[rule], store.images) for rule in store.rules))
     return table
 
 
@@ -85,7 +86,7 @@ def class_table(store: StoreInfo) -> "Table":
     for index, name in enumerate(store.class_names):
         counts = [store.class_counts[split][index] for split in store.splits]
         rules = ", ".join(rule for rule, names in store.rules.items() if name in names)
-        table.add_row(name, share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
+        table.add_row(name, count_and_share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
     return table
 
 
@@ -99,11 +100,6 @@ def store_bytes(name: str, root: Path | None) -> int:
             f"{error.filename}: can't be read ({error.strerror}); remove the store and prepare again: "
             f"{remove_command(name)}"
         ) from error
-
-
-def share(part: int, whole: int) -> str:
-    """Return a count with its share of the whole."""
-    return f"{part:,} ({part / max(whole, 1):.1%})"
 
 
 def _pixels(store: StoreInfo) -> str:

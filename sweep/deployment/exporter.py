@@ -34,7 +34,7 @@ def write(chosen: Chosen, storage: "SweepStorage", folder: Path) -> float:
     module = deployed(state, size=chosen.store.image_size, bits=chosen.bits, head=chosen.head)
     difference = write_onnx(module, chosen, folder / "model.onnx")
     (folder / "model.json").write_text(json.dumps(_facts(chosen), indent=1) + "\n")
-    (folder / "MODEL_CARD.md").write_text(model_card(chosen), encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card(chosen, storage), encoding="utf-8")
     return difference
 
 
@@ -55,7 +55,7 @@ def _facts(chosen: Chosen) -> dict[str, Any]:
         "encoder": chosen.config["encoder"],
         "trial": chosen.trial.entry.name,
         "trial_id": chosen.trial.entry.trial_id,
-        "sweep": chosen.part.sweep.name,
+        "sweep": chosen.sweep.name,
         "data_set": chosen.store.name,
         "licence": chosen.store.licence,
     }

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from sweep.deployment.trial_choice import Chosen
 
 if TYPE_CHECKING:
+    from sweep.comparison.trial_outputs import TrialOutputs
+    from sweep.records.sweep_storage import SweepStorage
     from trainables.data.catalog import StoreInfo
 
 
@@ -13,12 +15,16 @@ TEMPLATES = Path(__file__).parent / "templates"
 TORCHVISION = ("resnet18", "resnet34", "resnet50")
 
 
-def model_card(chosen: Chosen) -> str:
+def model_card(chosen: Chosen, storage: "SweepStorage") -> str:
+    """Return the card as Markdown; its numbers come from the records."""
     import jinja2
 
+    from sweep.comparison.trial_outputs import TrialOutputs
+    from sweep.comparison.trial_report import trial_command
     from trainables.config import SimCLRConfig
     from trainables.models.inference import HEADS
 
+    outputs = TrialOutputs(storage)
     config = SimCLRConfig.parse(chosen.config)
     plain = config.width_factor == 1.0 and not config.small_stem and config.encoder in TORCHVISION
     departure = "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of its own"
@@ -45,45 +51,49 @@ def model_card(chosen: Chosen) -> str:
         torchvision=config.encoder if plain else "",
         encoder=config.encoder,
         departure=departure,
-        metrics=_metrics(chosen),
-        limits=_limits(chosen),
+        metrics=_metrics(chosen, outputs),
+        limits=_limits(chosen, outputs),
         config={name: value for name, value in chosen.config.items() if value not in (None, [], ())},
         store=_data_sentence(chosen.store),
         trial_id=chosen.trial.entry.trial_id,
-        sweep=chosen.part.sweep.name,
+        sweep=chosen.sweep.name,
         versions=", ".join(f"{name} {version}" for name, version in chosen.final.versions.items()),
-        command=chosen.part.trials[chosen.trial.entry.trial_id].command,
+        command=trial_command(chosen.trial.entry, workers=chosen.final.workers),
     )
 
 
-def _metrics(chosen: Chosen) -> list[dict[str, str]]:
-    from sweep.comparison.dataset_report import number, span
+def _metrics(chosen: Chosen, outputs: "TrialOutputs") -> list[dict[str, str]]:
     from sweep.comparison.image_metrics import sampling_interval
+    from sweep.console.formatting import interval, number
 
+    row = chosen.found.row
     shown = []
     for metric, value in chosen.trial.result.metrics.items():
         split, _, name = metric.partition("/")
         if split != "test" or "_at_" in name or name.startswith("linear_") != (chosen.head == "linear"):
             continue
-        own = chosen.part.outputs_of_trial(chosen.trial.entry, metric)
+        own = outputs.of_trial(chosen.trial.entry, metric)
         shown.append(
             {
                 "metric": metric,
                 "value": number(metric, value),
-                "images": span(metric, sampling_interval(metric, [own]) if own is not None else None),
-                "mean": number(metric, chosen.row.mean(metric)) if len(chosen.row.finished) > 1 else "",
-                "seeds": span(metric, chosen.row.interval(metric)),
+                "images": interval(metric, sampling_interval(metric, [own]) if own is not None else None),
+                "mean": number(metric, row.mean(metric)) if len(row.finished) > 1 else "",
+                "seeds": interval(metric, row.interval(metric)),
             }
         )
     return shown
 
 
-def _limits(chosen: Chosen) -> list[str]:
-    from sweep.comparison.terminal_table import SMOKE_NOTICE
+def _limits(chosen: Chosen, outputs: "TrialOutputs") -> list[str]:
+    from sweep.comparison.conclusions import conclusions
+    from sweep.comparison.dataset_report import best_pair
+    from sweep.comparison.notes import SMOKE_NOTICE
     from sweep.space import SELECTED_ON_TEST
 
-    sweep = chosen.part.sweep
-    sentences = [*chosen.part.answer, *sweep.caveats]
+    sweep = chosen.sweep
+    pair = best_pair(sweep, chosen.found.table, outputs)
+    sentences = [*conclusions(sweep, chosen.found.table, pair), *sweep.caveats]
     if sweep.smoke:
         sentences.insert(0, SMOKE_NOTICE)
     if sweep.selected_on == "test":

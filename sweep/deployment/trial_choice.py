@@ -2,28 +2,45 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.comparison.dataset_report import DataSetReport
-    from sweep.comparison.table import Row, Trial
+    from sweep.comparison.table import Row, Table, Trial
+    from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
     from trainables.data.catalog import StoreInfo
     from trainables.storage.trial_records import FinalRecord
+
+
+class FoundTrial(NamedTuple):
+    """A trial of a sweep, and the setting and table that it stands in."""
+
+    table: "Table"
+    row: "Row"
+    trial: "Trial"
+    sweep: "SweepRecord"
 
 
 @dataclass(frozen=True)
 class Chosen:
     """The trial that is exported, and what is known of it."""
 
-    part: "DataSetReport"
-    row: "Row"
-    trial: "Trial"
+    found: FoundTrial
     final: "FinalRecord"
     store: "StoreInfo"
     head: str
+
+    @property
+    def sweep(self) -> "SweepRecord":
+        """The sweep that it was found in."""
+        return self.found.sweep
+
+    @property
+    def trial(self) -> "Trial":
+        """The trial itself."""
+        return self.found.trial
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -40,37 +57,43 @@ def choose(storage: "SweepStorage", sweep: str | None, *, trial: str | None, bes
     """Return the trial of this name or id, else the first seed of the best setting; BadInputError without one."""
     from trainables.data.catalog import StoreInfo
 
-    part, row, found = find_trial(storage, sweep, trial=trial, best=best)
-    final = storage.trial_of(found.entry).final()
-    if final is None or found.entry.config["encoder"] in ("pixels", "colours"):
-        raise BadInputError(f"--trial {found.entry.name}: has no weights to export; it is {found.result.status}")
-    name = found.entry.config.get("evaluation_dataset") or found.entry.config["dataset"]
+    found = find_trial(storage, sweep, trial=trial, best=best)
+    entry, status = found.trial.entry, found.trial.result.status
+    final = storage.trial_of(entry).final()
+    if final is None or entry.config["encoder"] in ("pixels", "colours"):
+        raise BadInputError(f"--trial {entry.name}: has no weights to export; it is {status}")
+    name = entry.config.get("evaluation_dataset") or entry.config["dataset"]
     info = StoreInfo.read(name)
     if info is None:
         raise BadInputError(f"data set {name!r}: isn't prepared here, and its image size is needed; prepare it first")
-    return Chosen(part, row, found, final, info, head)
+    return Chosen(found, final, info, head)
 
 
 def find_trial(
     storage: "SweepStorage", sweep: str | None, *, trial: str | None = None, best: str | None = None
-) -> "tuple[DataSetReport, Row, Trial]":
+) -> FoundTrial:
     """Return the trial of this name or id, else the first seed of the best setting by `best`; BadInputError without."""
-    from sweep.comparison.dataset_report import reports
+    from sweep.comparison.dataset_report import sweep_tables
 
     record = storage.record(sweep)
     if best is not None:
         record = record.model_copy(update={"objective": best, "direction": "min" if best.endswith("loss") else "max"})
-    parts = reports(record, storage)
-    everything = [(part, row, one) for part in parts for row in part.rows for one in row.trials]
+    tables = sweep_tables(record, storage)
+    everything = [
+        FoundTrial(table, row, one, record)
+        for table in tables
+        for row in (*table.settings, *table.baselines)
+        for one in row.trials
+    ]
     if trial is not None:
-        for part, row, one in everything:
-            if trial in (one.entry.name, one.entry.trial_id):
-                return part, row, one
-        known = ", ".join(one.entry.name for _, _, one in everything)
+        for found in everything:
+            if trial in (found.trial.entry.name, found.trial.entry.trial_id):
+                return found
+        known = ", ".join(found.trial.entry.name for found in everything)
         raise BadInputError(f"--trial {trial}: not in sweep {record.name!r}; its trials: {known}")
-    if len(parts) > 1:
-        raise BadInputError(f"sweep {record.name!r}: has {len(parts)} data sets, so several bests; name a --trial")
-    winner = parts[0].table.best if parts else None
+    if len(tables) > 1:
+        raise BadInputError(f"sweep {record.name!r}: has {len(tables)} data sets, so several bests; name a --trial")
+    winner = tables[0].best if tables else None
     if winner is None or winner.first is None:
         raise BadInputError(f"sweep {record.name!r}: no setting has {record.objective} yet; name a --trial")
-    return parts[0], winner, winner.first
+    return FoundTrial(tables[0], winner, winner.first, record)

@@ -8,17 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
-from numpy.typing import NDArray
 
-from sweep.comparison.image_metrics import Outputs
+from sweep.comparison.classifier_curves import ThresholdCurves, TradeOff, pareto_front
 from sweep.comparison.statistics import Interval
-from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, panel, percent
+from sweep.console.formatting import short_percent
+from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, panel
 from trainables.metric_names import is_share
 
 MARKERS = "os^Dv"
 """For those that share a colour."""
-BINS = 10
-"""Of a calibration curve, each with equally many images."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +29,6 @@ class Point:
     images: Interval | None = None
     published: float | None = None
     baseline: bool = False
-
-
-@dataclass(frozen=True)
-class Trade:
-    """What a setting finds of the positives, and spares of the negatives."""
-
-    label: str
-    sensitivity: float
-    specificity: float
-    up: Interval | None = None
-    """Of the sensitivity."""
-    across: Interval | None = None
-    """Of the specificity."""
 
 
 def ranking(points: Sequence[Point], *, metric: str) -> Figure:
@@ -92,7 +77,7 @@ def grouped_bars(
                 axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
             if (at, name) in published:
                 axes.plot(left, published[at, name], "D", markerfacecolor="none", markeredgecolor=INK, markersize=5)
-            text = percent(value) if is_share(metric) else f"{value:.3g}"
+            text = short_percent(value) if is_share(metric) else f"{value:.3g}"
             top = max(value, interval.high if interval else value)
             axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
     finish(axes, title=f"{x} and {group}" if group else x, x=x, y=_unit(metric))
@@ -105,15 +90,15 @@ def grouped_bars(
     return figure
 
 
-def sensitivity_specificity(points: Sequence[Trade]) -> Figure:
+def sensitivity_specificity(points: Sequence[TradeOff]) -> Figure:
     """Draw each setting's sensitivity against its specificity, with the intervals of both over the test images."""
     figure, axes = panel(width=6.5, height=4.6)
     for number, point in enumerate(points):
         colour = COLOURS[number % len(COLOURS)]
-        if point.up is not None:
-            axes.plot([point.specificity] * 2, list(point.up), color=colour, linewidth=1.2, alpha=0.6)
-        if point.across is not None:
-            axes.plot(list(point.across), [point.sensitivity] * 2, color=colour, linewidth=1.2, alpha=0.6)
+        if point.sensitivity_interval is not None:
+            axes.plot([point.specificity] * 2, list(point.sensitivity_interval), color=colour, linewidth=1.2, alpha=0.6)
+        if point.specificity_interval is not None:
+            axes.plot(list(point.specificity_interval), [point.sensitivity] * 2, color=colour, linewidth=1.2, alpha=0.6)
         axes.plot([point.specificity], [point.sensitivity], "o", color=colour, label=point.label)
     finish(axes, title="Sensitivity against specificity", x="specificity (%)", y="sensitivity (%)")
     for axis in (axes.xaxis, axes.yaxis):
@@ -122,62 +107,45 @@ def sensitivity_specificity(points: Sequence[Trade]) -> Figure:
     return figure
 
 
-def roc_curves(outputs: Mapping[str, Outputs]) -> Figure:
+def roc_curves(curves: Sequence[ThresholdCurves]) -> Figure:
     """Draw sensitivity over the share of negatives taken for positive, at every threshold."""
-    from sklearn.metrics import roc_curve
-
     figure, axes = panel(width=5.6, height=4.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
-    for number, (label, own) in enumerate(outputs.items()):
-        false_positives, sensitivity, _ = roc_curve(own.positive_truth, own.positive_scores)
-        axes.plot(false_positives, sensitivity, color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.4)
-        at = own.positive[own.predicted]
-        axes.plot(
-            [at[~own.positive_truth].mean()], [at[own.positive_truth].mean()], "o", color=COLOURS[number % len(COLOURS)]
-        )
+    for number, own in enumerate(curves):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(*own.roc, color=colour, label=own.label, linewidth=1.4)
+        axes.plot(*([place] for place in own.decision), "o", color=colour)
     finish(axes, title="ROC (dot: the decision as made)", x="1 - specificity (%)", y="sensitivity (%)")
     _square(axes)
-    _legend(axes, len(outputs))
+    _legend(axes, len(curves))
     return figure
 
 
-def precision_recall_curves(outputs: Mapping[str, Outputs]) -> Figure:
+def precision_recall_curves(curves: Sequence[ThresholdCurves]) -> Figure:
     """Draw precision over sensitivity, and the share of positives, which a blind guess has."""
-    from sklearn.metrics import precision_recall_curve
-
     figure, axes = panel(width=5.6, height=4.6)
-    for number, (label, own) in enumerate(outputs.items()):
-        precision, recall, _ = precision_recall_curve(own.positive_truth, own.positive_scores)
-        axes.step(recall, precision, where="post", color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.4)
-    shares = [float(own.positive_truth.mean()) for own in outputs.values()]
-    axes.axhline(shares[0], color=GRID, linewidth=1.2)
+    for number, own in enumerate(curves):
+        axes.step(
+            *own.precision_recall, where="post", color=COLOURS[number % len(COLOURS)], label=own.label, linewidth=1.4
+        )
+    axes.axhline(curves[0].positive_share, color=GRID, linewidth=1.2)
     finish(axes, title="Precision and recall (line: blind guess)", x="sensitivity, recall (%)", y="precision (%)")
     _square(axes)
-    _legend(axes, len(outputs))
+    _legend(axes, len(curves))
     return figure
 
 
-def calibration_curves(outputs: Mapping[str, Outputs]) -> Figure:
+def calibration_curves(curves: Sequence[ThresholdCurves]) -> Figure:
     """Draw the share of positives over the predicted probability, in bins of equally many images."""
     figure, axes = panel(width=5.6, height=4.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
-    for number, (label, own) in enumerate(outputs.items()):
-        predicted, observed = calibration(own.positive_scores, own.positive_truth)
-        axes.plot(
-            predicted, observed, "o-", color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.2, markersize=4
-        )
+    for number, own in enumerate(curves):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(*own.calibration, "o-", color=colour, label=own.label, linewidth=1.2, markersize=4)
     finish(axes, title="Calibration (diagonal: as predicted)", x="predicted probability (%)", y="positives (%)")
     _square(axes)
-    _legend(axes, len(outputs))
+    _legend(axes, len(curves))
     return figure
-
-
-def calibration(
-    scores: NDArray[np.float64], truth: NDArray[np.bool_], bins: int = BINS
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean probability and share of positives of bins with equally many images, by ascending probability."""
-    parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
-    return np.array([scores[part].mean() for part in parts]), np.array([truth[part].mean() for part in parts])
 
 
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:
@@ -186,22 +154,12 @@ def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str,
     for number, (label, hours, value) in enumerate(points):
         marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
         axes.plot([hours], [value], marker, color=COLOURS[number % len(COLOURS)], label=label)
-    front = pareto([(hours, value) for _, hours, value in points], highest=highest)
+    front = pareto_front([(hours, value) for _, hours, value in points], highest=highest)
     axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=GRID, linewidth=1.4, zorder=0)
     finish(axes, title="Cost and quality (line: nothing cheaper is better)", x=unit, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
     _legend(axes, len(points))
     return figure
-
-
-def pareto(points: Sequence[tuple[float, float]], *, highest: bool) -> list[int]:
-    """Return the numbers of the (cost, value) that no cheaper or equally dear point beats, by ascending cost."""
-    sign = 1 if highest else -1
-    front: list[int] = []
-    for number in sorted(range(len(points)), key=lambda n: (points[n][0], -sign * points[n][1])):
-        if not front or sign * points[number][1] > sign * points[front[-1]][1]:
-            front.append(number)
-    return front
 
 
 def _unit(metric: str) -> str:

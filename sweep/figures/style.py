@@ -30,9 +30,4 @@ def title_lines(title: str, *details: str) -> str:
     return f"{title}\n{below}" if below else title
 
 
-def percent(share: float) -> str:
-    """Return a share as percent with one decimal."""
-    return "100" if share == 1.0 else f"{100 * share:.1f}"
-
-
 COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")

@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from sweep.comparison.confusion import row_normalised
-from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, panel, percent, title_lines
+from sweep.console.formatting import short_percent
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, panel, title_lines
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     figure, axes = panel(width=float(np.clip(1.5 + 0.35 * len(known), 6.5, 16.0)), height=4.2)
     axes.bar(range(len(known)), accuracies, width=0.8 if len(known) <= LABELS_UP_TO else 1.0, color=CONTRASTIVE)
     mean = float(np.mean(accuracies)) if known else float("nan")
-    line = f"dashed: mean of classes {percent(mean)} %" if known else ""
+    line = f"dashed: mean of classes {short_percent(mean)} %" if known else ""
     finish(axes, title=title_lines("Accuracy per class", about, line), x="class", y="accuracy (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
     axes.set_ylim(0.0, 1.02)
@@ -65,7 +66,7 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
             inside = value > 0.1
             place: dict[str, Any] = {"va": "top", "color": "white"} if inside else {"va": "bottom", "color": INK}
             height = value - 0.015 if inside else value + 0.01
-            axes.text(position, height, percent(value), ha="center", fontsize=8, **place)
+            axes.text(position, height, short_percent(value), ha="center", fontsize=8, **place)
     if known:
         axes.axhline(mean, color=SUPERVISED, linewidth=1.2, linestyle="--")
     return figure
@@ -83,7 +84,7 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
     axes.barh(places, [value for value, _, _ in known], height=0.75, color=CONTRASTIVE)
     axes.scatter([share for _, share, _ in known], places, marker="|", s=90, color=SUPERVISED, zorder=3)
     mean = float(np.mean([value for value, _, _ in known])) if known else float("nan")
-    line = f"mark: share of the images; mean of labels {percent(mean)} %" if known else ""
+    line = f"mark: share of the images; mean of labels {short_percent(mean)} %" if known else ""
     title = "\n".join(["Average precision per label", *filter(None, (about, line))])
     finish(axes, title=title, x="average precision (%)", y="")
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
@@ -152,4 +153,4 @@ def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share > 0.0:
             colour = "white" if share > 0.55 else INK
-            axes.text(column, row, percent(share), ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, short_percent(share), ha="center", va="center", color=colour, fontsize=8)

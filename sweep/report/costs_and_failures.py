@@ -1,19 +1,17 @@
 """What the report says of costs, failures and data: plain values for its tables and sentences."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sweep.console.dataset_tables import notes, share
-from sweep.records.trial_result import ORDERLY
+from sweep.comparison.dataset_report import DataSetReport
+from sweep.console.dataset_tables import notes
+from sweep.console.formatting import count_and_share, hours
 from trainables.data.catalog import StoreInfo
-
-if TYPE_CHECKING:
-    from sweep.comparison.dataset_report import DataSetReport, TrialReport
 
 MOST_CLASSES = 50
 """Classes that the page lists; `python -m sweep.data info` lists all."""
 
 
-def troubles(part: "DataSetReport") -> list[dict[str, Any]]:
+def troubles(part: DataSetReport) -> list[dict[str, Any]]:
     """Return the trials that failed or needed more than one attempt because of failures."""
     return [
         {
@@ -21,7 +19,7 @@ def troubles(part: "DataSetReport") -> list[dict[str, Any]]:
             "status": report.trial.result.status,
             "before": report.trial.result.troubles,
             "attempts": len(report.attempts),
-            "lost": hours(_lost(report)),
+            "lost": hours(report.lost_hours),
             "why": report.trial.result.failure or next((a.message for a in report.attempts[::-1] if a.message), ""),
         }
         for report in part.trials.values()
@@ -29,21 +27,10 @@ def troubles(part: "DataSetReport") -> list[dict[str, Any]]:
     ]
 
 
-def cost(part: "DataSetReport") -> str:
+def cost(part: DataSetReport) -> str:
     """Return what all attempts took together, and what of it was lost to failures."""
-    total = sum(report.hours for report in part.trials.values())
-    lost = sum(_lost(report) for report in part.trials.values())
-    said = f"{hours(total)} {part.unit} in all, every attempt counted"
-    return f"{said}; {hours(lost)} of them in attempts that failed" if lost else said
-
-
-def _lost(report: "TrialReport") -> float:
-    return sum(attempt.hours for attempt in report.attempts if attempt.outcome not in ORDERLY)
-
-
-def hours(value: float) -> str:
-    """Return hours with two decimals, the few with two digits that say something."""
-    return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+    said = f"{hours(part.hours)} {part.unit} in all, every attempt counted"
+    return f"{said}; {hours(part.lost_hours)} of them in attempts that failed" if part.lost_hours else said
 
 
 def data_facts(store: StoreInfo) -> dict[str, Any]:
@@ -57,7 +44,7 @@ def data_facts(store: StoreInfo) -> dict[str, Any]:
     ]
     return {
         "rows": [
-            (name, [share(count, images) for count, images in zip(own, store.splits.values(), strict=True)])
+            (name, [count_and_share(count, images) for count, images in zip(own, store.splits.values(), strict=True)])
             for name, own in counts
         ],
         "more": max(0, len(store.class_names) - MOST_CLASSES),

@@ -5,8 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sweep.comparison.dataset_report import DataSetReport
-from sweep.comparison.table import Row
+from sweep.comparison.dataset_report import Cell, DataSetReport
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:
@@ -21,41 +20,41 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield the table for other programs: one row a setting, with both intervals of each metric."""
-    for row in part.rows:
+    for one in part.rows:
+        row = one.row
         yield {
             **_of(row.sweeps),
             "dataset": part.table.dataset,
-            "setting": part.label(row),
+            "setting": one.label,
             **{axis: row.config.get(axis) for axis in part.table.axes},
             "trials": " ".join(trial.entry.trial_id for trial in row.trials),
             "finished": len(row.finished),
             "maybe_best": row.maybe_best,
-            "hours": round(part.hours(row), 4),
-            **{key: value for metric in part.table.metrics for key, value in _cells(part, row, metric).items()},
+            "hours": round(one.hours, 4),
+            **{key: value for metric, cell in one.cells.items() for key, value in _columns(metric, cell).items()},
         }
 
 
-def _cells(part: DataSetReport, row: Row, metric: str) -> dict[str, float | None]:
-    seeds, images = row.interval(metric), part.sampling(row, metric) if row.finished else None
+def _columns(metric: str, cell: Cell) -> dict[str, float | None]:
     return {
-        metric: row.mean(metric),
-        f"{metric} seeds low": seeds and seeds.low,
-        f"{metric} seeds high": seeds and seeds.high,
-        f"{metric} images low": images and images.low,
-        f"{metric} images high": images and images.high,
-        f"{metric} published": row.published.get(metric),
+        metric: cell.mean,
+        f"{metric} seeds low": cell.seeds and cell.seeds.low,
+        f"{metric} seeds high": cell.seeds and cell.seeds.high,
+        f"{metric} images low": cell.images and cell.images.low,
+        f"{metric} images high": cell.images and cell.images.high,
+        f"{metric} published": cell.published,
     }
 
 
 def trial_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield one row a trial."""
-    for row in part.rows:
-        for trial in row.trials:
+    for one in part.rows:
+        for trial in one.row.trials:
             yield {
                 **_of(", ".join(trial.sweeps)),
                 "trial": trial.entry.name,
                 "trial_id": trial.entry.trial_id,
-                "setting": part.label(row),
+                "setting": one.label,
                 "status": trial.result.status,
                 "hours": part.trials[trial.entry.trial_id].hours,
                 **trial.entry.config,

@@ -38,8 +38,8 @@ def learning_curves(part: DataSetReport, prefix: str) -> str:
             "color": COLOURS[number % len(COLOURS)],
             "dash": DASHES[number // len(COLOURS) % len(DASHES)],
         }
-        for number, row in enumerate(part.rows)
-        for trial in row.trials
+        for number, one in enumerate(part.rows)
+        for trial in one.row.trials
     }
     longest = max(report.epochs[-1].epoch for report in reports)
     figure = plotly.Figure()

@@ -1,14 +1,11 @@
 """Which classifiers of a sweep answer why positives are missed (comparison/missed_positives.py), from their outputs."""
 
-from typing import TYPE_CHECKING
-
+from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.missed_positives import Head, Missed, missed
 from sweep.comparison.table import METHOD, Row, Trial
+from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.planning.evaluation_space import ALIKE, EVERY_LABEL, FINE_TUNED, FROZEN, SCRATCH
 from trainables import metric_names as names
-
-if TYPE_CHECKING:
-    from sweep.comparison.dataset_report import DataSetReport
 
 ASKED = (FROZEN, ALIKE, EVERY_LABEL, FINE_TUNED, SCRATCH)
 LEARNED = (FINE_TUNED, SCRATCH)
@@ -16,20 +13,20 @@ LEARNED = (FINE_TUNED, SCRATCH)
 PLAIN = "the logistic regression"
 
 
-def missed_of(part: "DataSetReport") -> Missed | None:
+def missed_of(part: DataSetReport, outputs: TrialOutputs) -> Missed | None:
     """Return the answer of an evaluation's methods, of another sweep that of its best setting; None without a rule.
 
     Of each setting the first seed, with the most labels.
     """
     rows = _rows(part)
-    heads = [head for name, row in rows if (head := _head(part, name, row)) is not None]
+    heads = [head for name, row in rows if (head := _head(outputs, name, row)) is not None]
     if not heads or heads[0].name not in (PLAIN, FROZEN):
         return None
     config = rows[0][1].config
     return missed(heads, wanted=config.get("wanted_specificity"), labels=_labels(part, rows))
 
 
-def _rows(part: "DataSetReport") -> list[tuple[str, Row]]:
+def _rows(part: DataSetReport) -> list[tuple[str, Row]]:
     rows = [row for row in part.table.settings if row.first is not None]
     if not any(row.config[METHOD] for row in rows):
         return [(PLAIN, part.table.best)] if part.table.best is not None else []
@@ -47,17 +44,17 @@ def _first(row: Row) -> Trial:
     return row.first
 
 
-def _head(part: "DataSetReport", name: str, row: Row) -> Head | None:
+def _head(outputs: TrialOutputs, name: str, row: Row) -> Head | None:
     method = "" if name in LEARNED else names.LINEAR
     known, fresh = (
-        part.outputs_of_trial(_first(row).entry, f"{split}/{method}{names.SENSITIVITY}") for split in ("val", "test")
+        outputs.of_trial(_first(row).entry, f"{split}/{method}{names.SENSITIVITY}") for split in ("val", "test")
     )
     if known is None or fresh is None or not fresh.positive.any():
         return None
     return Head(name, known, fresh)
 
 
-def _labels(part: "DataSetReport", rows: list[tuple[str, Row]]) -> tuple[str, ...]:
+def _labels(part: DataSetReport, rows: list[tuple[str, Row]]) -> tuple[str, ...]:
     for name, row in rows:
         final = part.trials[_first(row).entry.trial_id].final
         if name == EVERY_LABEL and final is not None:

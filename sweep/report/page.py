@@ -5,24 +5,29 @@ report.html, figures/*.svg and *.png, tables/*.csv.
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.dataset_report import DataSetReport, number, reports
-from sweep.comparison.effects import Refusal
-from sweep.comparison.merged_sweeps import Sources
-from sweep.comparison.terminal_table import SMOKE_NOTICE, duration, notes
+from sweep.comparison.dataset_report import DataSetReport
+from sweep.comparison.effects import NotComputed
+from sweep.comparison.missed_positives import Missed
+from sweep.comparison.notes import SMOKE_NOTICE, notes
+from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
+from sweep.console.formatting import axis_label, duration, hours, number, percent, slug
 from sweep.figures.style import GRID, INK
 from sweep.figures.trial_files import trial_figures
-from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.costs_and_failures import cost, data_facts, hours, troubles
+from sweep.report.comparison_figures import comparison_figures
+from sweep.report.costs_and_failures import cost, data_facts, troubles
 from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
 from sweep.report.learning_curves import learning_curves, plotly_source
+from sweep.report.missed_positives import missed_of
+from sweep.report.page_tables import held_out_metrics, pivot_rows, setting_rows
+from sweep.report.trial_images import picture_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,48 +52,52 @@ class Section:
     """The part of the page that is about one data set."""
 
     part: DataSetReport
+    settings: list[dict[str, Any]]
+    """Rows of the big table."""
+    pivots: list[dict[str, Any]]
+    missed: Missed | None
+    """Why positives are missed, where the question is of positives."""
     ranking: Drawn | None
     drawn: list[Drawn]
     trials: dict[str, list[Drawn]]
     """Figures by trial id."""
     curves: str
     """The interactive chart."""
-    pictures: list[Drawn] | Refusal
+    pictures: list[Drawn] | NotComputed
     """Of the data, by the best trial; or why there are none."""
 
 
 def write_report(
-    sweep: SweepRecord,
+    parts: Sequence[DataSetReport],
     storage: SweepStorage,
     folder: Path,
     *,
     pictures: bool = True,
-    sources: Sources | None = None,
-    apart: Sequence[str] = (),
+    not_comparable: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a sweep into a folder, which is made; return its page.
 
-    `pictures` of the data are drawn where the data set is prepared on this machine, which takes up to a minute or two.
-    Of several sweeps: `sources` as `compare` takes them, `apart` what isn't compared and why, `links` to other pages.
+    `parts` are its data sets' (`dataset_reports`). `pictures` of the data are drawn where the data set is prepared on
+    this machine, which takes up to a minute or two. Of several sweeps: `not_comparable` says what isn't compared and
+    why, `links` lead to other pages.
     """
     import jinja2
 
+    sweep = parts[0].sweep
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    parts = reports(sweep, storage, sources)
     prefixes = [f"{slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
     sections = [_section(part, storage, folder, prefix, pictures) for part, prefix in zip(parts, prefixes, strict=True)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"duration": duration, "number": number, "when": _when, "words": metric_words, "slug": slug}
-    environment.filters |= {"hours": hours, "troubles": troubles, "cost": cost, "facts": data_facts, "spelled": spelled}
+    environment.filters |= FILTERS
     page = environment.get_template("report.html.j2").render(
         sweep=sweep,
         sections=sections,
         smoke=SMOKE_NOTICE if sweep.smoke else "",
-        notes=[*notes(sweep, [part.table for part in parts], page=True), *apart],
+        notes=[*notes(sweep, [part.table for part in parts], page=True), *not_comparable],
         links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         plotly=plotly_source() if any(section.curves for section in sections) else "",
@@ -100,26 +109,35 @@ def write_report(
 
 def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str, pictures: bool) -> Section:
     """Write the files of one data set's part; return what the page shows of it."""
-    drawn = {name: _save(figure, folder, prefix + name, caption) for name, figure, caption in part.figures()}
-    trials = {
+    drawn = {name: _save(figure, folder, prefix + name, text) for name, figure, text in comparison_figures(part)}
+    for name, rows in (("comparison", comparison_rows(part)), ("epochs", epoch_rows(part))):
+        (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
+    return Section(
+        part,
+        settings=setting_rows(part),
+        pivots=pivot_rows(part),
+        missed=missed_of(part, TrialOutputs(storage)),
+        ranking=drawn.pop("ranking", None),
+        drawn=list(drawn.values()),
+        trials=_trial_figures(part, storage, folder),
+        curves=learning_curves(part, prefix),
+        pictures=_pictures(part, storage, folder, prefix) if pictures else NotComputed("left out by --no-pictures"),
+    )
+
+
+def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> dict[str, list[Drawn]]:
+    return {
         trial_id: [
             _save(figure, folder, f"{slug(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
             for path, figure in trial_figures(storage.trial_of(report.trial.entry), splits=("test",))
         ]
         for trial_id, report in list(part.trials.items())[:MOST_DRAWN]
     }
-    for name, rows in (("comparison", comparison_rows(part)), ("epochs", epoch_rows(part))):
-        (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
-    seen = _pictures(part, storage, folder, prefix) if pictures else Refusal("left out by --no-pictures")
-    ranking = drawn.pop("ranking", None)
-    return Section(part, ranking, list(drawn.values()), trials, learning_curves(part, prefix), seen)
 
 
-def _pictures(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> list[Drawn] | Refusal:
-    from sweep.report.trial_images import picture_figures
-
+def _pictures(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> list[Drawn] | NotComputed:
     found = picture_figures(part, storage)
-    if isinstance(found, Refusal):
+    if isinstance(found, NotComputed):
         return found
     return [_save(figure, folder, prefix + name, caption) for name, figure, caption in found]
 
@@ -148,6 +166,19 @@ def _when(time_ms: int | None) -> str:
     return "" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def slug(text: str) -> str:
-    """Return a text as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-")
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "axis": axis_label,
+    "cost": cost,
+    "duration": duration,
+    "facts": data_facts,
+    "held_out": held_out_metrics,
+    "hours": hours,
+    "number": number,
+    "percent": percent,
+    "slug": slug,
+    "spelled": spelled,
+    "troubles": troubles,
+    "when": _when,
+    "words": metric_words,
+}
+"""What the template turns values into text with."""

@@ -4,34 +4,41 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.comparison.merged_sweeps import Joint
+from sweep.comparison.dataset_report import DataSetReport, dataset_reports
+from sweep.comparison.merged_sweeps import MergedSweep
+from sweep.console.formatting import slug
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.page import PAGE, slug, write_report
+from sweep.report.page import PAGE, write_report
 
 
 def write_reports(
-    joints: Sequence[Joint], apart: Sequence[str], storage: SweepStorage, folder: Path, *, pictures: bool = True
+    merged: Sequence[MergedSweep],
+    reports: Sequence[Sequence[DataSetReport]],
+    not_comparable: Sequence[str],
+    storage: SweepStorage,
+    folder: Path,
+    *,
+    pictures: bool = True,
 ) -> list[Path]:
-    """Write the pages of sweeps as they are compared; return them, what is joined first.
+    """Write the pages of sweeps as they are compared, with the reports of each; return them, what is merged first.
 
     A sweep alone, or sweeps that are all compared as one, have their page in the folder itself; each sweep of several
-    has its own in a folder of its name. `apart` says what isn't compared with each other.
+    has its own in a folder of its name. `not_comparable` says what isn't compared with each other.
     """
-    names = list(dict.fromkeys(name for one in joints for name in one.sweeps))
+    names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
     if len(names) == 1:
-        return [write_report(joints[0].record, storage, folder, pictures=pictures)]
-    together = [one for one in joints if len(one.sweeps) > 1]
-    places = [folder if len(together) == 1 else folder / slug("-".join(one.sweeps)) for one in together]
+        return [write_report(reports[0], storage, folder, pictures=pictures)]
+    together = [(one, parts) for one, parts in zip(merged, reports, strict=True) if len(one.sweeps) > 1]
+    places = [folder if len(together) == 1 else folder / slug("-".join(one.sweeps)) for one, _ in together]
     pages = []
-    for one, place in zip(together, places, strict=True):
+    for (one, parts), place in zip(together, places, strict=True):
         links = {f"{name} alone": _from(place, folder / name) for name in one.sweeps}
-        pages.append(
-            write_report(one.record, storage, place, pictures=pictures, sources=one.sources, apart=apart, links=links)
-        )
+        pages.append(write_report(parts, storage, place, pictures=pictures, not_comparable=not_comparable, links=links))
     for name in names:
         around = zip(together, places, strict=True)
-        links = {one.record.name: _from(folder / name, place) for one, place in around if name in one.sweeps}
-        pages.append(write_report(storage.record(name), storage, folder / name, pictures=pictures, links=links))
+        links = {one.record.name: _from(folder / name, place) for (one, _), place in around if name in one.sweeps}
+        alone = dataset_reports(storage.record(name), storage)
+        pages.append(write_report(alone, storage, folder / name, pictures=pictures, links=links))
     return pages
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from sweep.comparison import confusion
-from sweep.comparison.effects import Refusal
+from sweep.comparison.effects import NotComputed
 from sweep.comparison.wording import class_words
 from sweep.console.app import redacted
 from sweep.figures import images as drawing
@@ -35,9 +35,10 @@ from trainables.models.inference import frozen_encoder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sweep.comparison.dataset_report import DataSetReport, NamedFigure
+    from sweep.comparison.dataset_report import DataSetReport
     from sweep.comparison.table import Trial
     from sweep.records.sweep_storage import SweepStorage
+    from sweep.report.comparison_figures import NamedFigure
     from trainables.storage.trial_files import TrialFiles
 
 MOST_MAPPED = 1_000
@@ -47,36 +48,36 @@ QUERIES, NEIGHBOURS = 8, 6
 MOST_NAMED = len(drawing.MAP_COLOURS)
 
 
-def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[NamedFigure] | Refusal":
+def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[NamedFigure] | NotComputed":
     """Return the pictures of the best setting's first seed, or why there are none."""
     best = part.table.best
     trial = None if best is None else best.first
     if trial is None:
-        return Refusal("no trial has finished yet")
+        return NotComputed("no trial has finished yet")
     found = opened(trial, storage.trial_of(trial.entry), part.sweep.objective)
-    return found if isinstance(found, Refusal) else list(found.figures())
+    return found if isinstance(found, NotComputed) else list(found.figures())
 
 
-def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPictures | Refusal":
+def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
     """Return what a trial's pictures need, or what of it isn't there."""
     config = SimCLRConfig.parse(trial.entry.config)
     table = files.outputs("test")
     if config.encoder in UNTRAINABLE or table is None:
-        return Refusal(f"{trial.entry.name} has no encoder, or kept nothing of its test images")
+        return NotComputed(f"{trial.entry.name} has no encoder, or kept nothing of its test images")
     if (address := remote_root()) is not None:
-        return Refusal(f"they need the images on this machine, and SWEEP_DATA is {redacted(address)}")
+        return NotComputed(f"they need the images on this machine, and SWEEP_DATA is {redacted(address)}")
     try:
         evaluated = config.evaluation_dataset
         data = TrialData(config, ImageStore.open(config.dataset), ImageStore.open(evaluated) if evaluated else None)
         encoder = frozen_encoder(files.load_model())
     except BadInputError as error:
-        return Refusal(f"they need the images on this machine: {str(error).splitlines()[0]}")
+        return NotComputed(f"they need the images on this machine: {str(error).splitlines()[0]}")
     except FileNotFoundError:
-        return Refusal(f"{trial.entry.name} kept no weights")
+        return NotComputed(f"{trial.entry.name} kept no weights")
     except (OSError, KeyError, RuntimeError, EOFError, UnpicklingError) as error:  # of another program, or torn
-        return Refusal(f"the weights of {trial.entry.name} can't be read ({type(error).__name__})")
+        return NotComputed(f"the weights of {trial.entry.name} can't be read ({type(error).__name__})")
     if config.trial_id(data.fingerprint) != trial.entry.trial_id:
-        return Refusal(f"the {config.dataset} prepared here isn't the one that {trial.entry.name} was trained on")
+        return NotComputed(f"the {config.dataset} prepared here isn't the one that {trial.entry.name} was trained on")
     return TrialPictures(trial.entry.name, config, data, encoder, table, objective)
 
 

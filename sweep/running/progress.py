@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from rich.live import Live as Screen
 from rich.text import Text
 
-from sweep.comparison.terminal_table import duration
 from sweep.console.app import screen as make_screen
+from sweep.console.formatting import duration
 from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweep.comparison.terminal_table import duration, percent
+from sweep.console.formatting import duration, percent
 from sweep.records.status import LiveTrial
 from trainables import metric_names as names
 

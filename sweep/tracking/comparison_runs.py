@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from sweep.comparison.dataset_report import reports
+from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.table import Row
+from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
 from sweep.tracking.runs import Projection, TrialFacts
 
@@ -21,16 +22,16 @@ def project_comparison(runs: Projection, storage: "SweepStorage") -> None:
     """Write the comparison of the sweep's trials as they stand; writing it again replaces it."""
     sweep = storage.sweep(runs.sweep.name) or runs.sweep  # later stages may have been decided since it began
     parent = runs.parent()
-    parts = reports(sweep, storage)
+    parts = dataset_reports(sweep, storage)
     for part in parts:
         table = part.table
         folder = f"comparison/{table.dataset}" if len(parts) > 1 else "comparison"
-        for name, figure, _ in part.figures():
+        for name, figure, _ in comparison_figures(part):
             runs.client.log_figure(parent, figure, f"{folder}/{name}.png")
         runs.client.log_text(parent, as_csv(comparison_rows(part)), f"{folder}/comparison.csv")
-        for row in part.rows if len(sweep.trials) <= MOST_TAGGED else ():
-            tags = {SETTING: part.label(row), BEST: _word(row, table.best)}
-            for trial in row.trials:
+        for one in part.rows if len(sweep.trials) <= MOST_TAGGED else ():
+            tags = {SETTING: one.label, BEST: _word(one.row, table.best)}
+            for trial in one.row.trials:
                 if trial.result.status != "waiting":  # it has no run, and shall have none
                     runs.set_tags(TrialFacts.of(trial.entry, storage), tags)
 

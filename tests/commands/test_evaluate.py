@@ -13,6 +13,7 @@ from support.paths import ROOT
 from typer.testing import CliRunner
 
 from sweep.__main__ import app
+from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.table import compare
 from sweep.planning.evaluation_space import (
     FINE_TUNED,
@@ -149,7 +150,7 @@ def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage, tmp_path: 
             assert 0.0 <= (row.mean(metric) or 0.0) <= 1.0
     assert {row.config["label_fraction"] for row in table.baselines} == {0.2, 1.0}
     assert {len(row.told) for row in table.baselines} == {1}
-    page = write_report(record, evaluated, tmp_path, pictures=False).read_text()
+    page = write_report(dataset_reports(record, evaluated), evaluated, tmp_path, pictures=False).read_text()
     assert "Why positives are missed" in page
     assert "At probability one half, frozen finds" in page
 

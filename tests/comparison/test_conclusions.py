@@ -5,7 +5,7 @@ import math
 import pytest
 from support.small_sweeps import seeded
 
-from sweep.comparison.conclusions import answer
+from sweep.comparison.conclusions import conclusions
 from sweep.comparison.image_metrics import Pair
 from sweep.comparison.statistics import Interval
 from sweep.comparison.table import compare
@@ -15,7 +15,7 @@ from sweep.comparison.wording import described, metric_words
 def said(values: dict[float, list[float]], pair: Pair | None = None) -> str:
     sweep, found = seeded(values)
     (table,) = compare(sweep, lambda entry: found[entry.trial_id])
-    return " ".join(answer(sweep, table, pair))
+    return " ".join(conclusions(sweep, table, pair))
 
 
 def test_a_clear_best_is_said_with_its_interval() -> None:

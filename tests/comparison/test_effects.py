@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.comparison.effects import Effect, Refusal, analysis_of_variance, importance, levels
+from sweep.comparison.effects import Effect, NotComputed, analysis_of_variance, importance, levels
 from sweep.comparison.table import Row, Table, Trial
 from sweep.records.sweep_record import TrialEntry
 from sweep.records.trial_result import Result
@@ -45,7 +45,7 @@ def test_main_effects_and_interaction_are_the_sums_of_squares() -> None:
     values = random.normal(0.6, 0.02, (2, 3, 4)) + np.array([0.0, 0.1])[:, None, None]
     grid = table({(64 * (a + 1), 0.1 * (b + 1)): values[a, b].tolist() for a in range(2) for b in range(3)})
     effects = analysis_of_variance(grid, METRIC)
-    assert not isinstance(effects, Refusal)
+    assert not isinstance(effects, NotComputed)
     mean, cells = values.mean(), values.mean(axis=2)
     first, second = cells.mean(axis=1) - mean, cells.mean(axis=0) - mean
     between = cells - mean - first[:, None] - second[None]
@@ -58,7 +58,7 @@ def test_main_effects_and_interaction_are_the_sums_of_squares() -> None:
     assert [effect.statistic for effect in effects] == pytest.approx(expected)
     assert effects[0].p_value < 1e-6
     found = levels(grid, METRIC)
-    assert not isinstance(found, Refusal)
+    assert not isinstance(found, NotComputed)
     described = [(level.axis, level.value, level.settings) for level in found[:2]]
     assert described == [("batch_size", 64, 3), ("batch_size", 128, 3)]
     assert [level.mean for level in found[:2]] == pytest.approx((first + mean).tolist())
@@ -82,7 +82,7 @@ def test_three_axes_have_three_interactions() -> None:
     axes = ("batch_size", "temperature", "epochs")
     cells = {cell: random.normal(0.5, 0.1, 2).tolist() for cell in itertools.product((1, 2), (3, 4), (5, 6))}
     effects = analysis_of_variance(table(cells, axes), METRIC)
-    assert not isinstance(effects, Refusal)
+    assert not isinstance(effects, NotComputed)
     assert [len(effect.axes) for effect in effects] == [1, 1, 1, 2, 2, 2]
 
 
@@ -98,8 +98,8 @@ def test_three_axes_have_three_interactions() -> None:
 )
 def test_what_cannot_be_told_is_refused_with_the_reason(cells: dict[tuple[int, ...], list[float]], said: str) -> None:
     refusal = analysis_of_variance(table(cells), METRIC)
-    assert isinstance(refusal, Refusal)
-    assert said in refusal
+    assert isinstance(refusal, NotComputed)
+    assert said in refusal.reason
 
 
 def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> None:
@@ -109,9 +109,9 @@ def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> No
         for batch, temperature in zip(random.integers(32, 512, 60), random.uniform(0.05, 1.0, 60), strict=True)
     }
     shares = importance(table(cells), METRIC)
-    assert not isinstance(shares, Refusal)
+    assert not isinstance(shares, NotComputed)
     assert shares["temperature"] > 0.8
     assert sum(shares.values()) == pytest.approx(1.0)
     few = importance(table(dict(list(cells.items())[:10])), METRIC)
-    assert isinstance(few, Refusal)
-    assert "importance needs 30" in few
+    assert isinstance(few, NotComputed)
+    assert "importance needs 30" in few.reason

@@ -14,7 +14,7 @@ from rich.console import Console
 from support.small_sweeps import SMALL_SPACE
 
 from sweep.compare import load, main
-from sweep.comparison.merged_sweeps import Joint, joined
+from sweep.comparison.merged_sweeps import MergedSweep, merge_sweeps
 from sweep.comparison.table import Table, compare
 from sweep.comparison.terminal_table import print_comparison
 from sweep.planning.dataset_sizes import size_of
@@ -52,11 +52,11 @@ def sweep_of(
 
 def together(
     *sweeps: SweepRecord, finished: Callable[[TrialEntry], bool] = lambda _: True
-) -> tuple[list[Joint], list[str]]:
-    return joined(sweeps, fingerprint=lambda entry: "aa", finished=finished)
+) -> tuple[list[MergedSweep], list[str]]:
+    return merge_sweeps(sweeps, fingerprint=lambda entry: "aa", finished=finished)
 
 
-def table_of(joint: Joint, value: Callable[[TrialEntry], float]) -> Table:
+def table_of(joint: MergedSweep, value: Callable[[TrialEntry], float]) -> Table:
     def result(entry: TrialEntry) -> Result:
         metrics = {joint.record.objective: value(entry), "test/top1": value(entry) - 0.1}
         return Result("finished", metrics, int(entry.config["epochs"]), 1.0)
@@ -144,7 +144,7 @@ def test_what_cant_be_ranked_together_is_said(changes: dict[str, Any], said: str
 def test_a_data_set_of_the_same_name_has_to_be_the_same_images() -> None:
     one, two, waiting = sweep_of("one", 0.1), sweep_of("two", 0.5), sweep_of("waiting", 0.9)
     data = {entry.trial_id: name for sweep, name in ((one, "aa"), (two, "bb")) for entry in sweep.trials[1:]}
-    found, apart = joined(
+    found, apart = merge_sweeps(
         [one, two, waiting], fingerprint=lambda entry: data.get(entry.trial_id), finished=lambda _: True
     )
     assert [joint.sweeps for joint in found] == [("one", "waiting"), ("two",)]

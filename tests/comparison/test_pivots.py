@@ -5,23 +5,33 @@ from pathlib import Path
 import pytest
 
 from search_spaces.thesis_grid import SPACE as THESIS
-from sweep.comparison.dataset_report import DataSetReport
-from sweep.comparison.pivots import crossings
+from sweep.comparison.dataset_report import DataSetReport, dataset_report, dataset_reports
+from sweep.comparison.pivots import pivot_tables
 from sweep.comparison.table import compare
+from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import class_words, metric_words
+from sweep.console.formatting import hours
 from sweep.planning.expansion import needs
 from sweep.planning.plan import extend, make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result
-from sweep.report.costs_and_failures import cost, data_facts, hours, troubles
+from sweep.report.comparison_figures import comparison_figures
+from sweep.report.costs_and_failures import cost, data_facts, troubles
+from sweep.report.page import write_report
+from sweep.report.page_tables import pivot_rows
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import AttemptRecord, FailureRecord
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSetReport, DataSetReport]:
+def storage(tmp_path_factory: pytest.TempPathFactory) -> SweepStorage:
+    return SweepStorage(tmp_path_factory.mktemp("thesis"))
+
+
+@pytest.fixture(scope="module")
+def parts(storage: SweepStorage) -> tuple[DataSetReport, DataSetReport]:
     """The parts of a report in which every trial got what the thesis published for it."""
     sizes = {
         "tiny_imagenet": DataSize(100_000, 10_000, 200, "aa", "prepared"),
@@ -38,13 +48,15 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSetReport, Data
         metrics.setdefault("test/top1", metrics.get("test/accuracy", 0.1))
         return Result("finished", metrics, int(entry.config["epochs"]), 1.0)
 
-    storage = SweepStorage(tmp_path_factory.mktemp("thesis"))
-    tiny, farmland = (DataSetReport(sweep, table, storage) for table in compare(sweep, published))
+    outputs = TrialOutputs(storage)
+    tiny, farmland = (dataset_report(sweep, table, storage, outputs) for table in compare(sweep, published))
     return tiny, farmland
 
 
 def test_the_thesis_tables_over_training_length_and_batch_size(parts: tuple[DataSetReport, DataSetReport]) -> None:
-    found = {crossed["title"]: crossed for crossed in parts[0].crossed if crossed["corner"] == "batch size \\ epochs"}
+    found = {
+        crossed["title"]: crossed for crossed in pivot_rows(parts[0]) if crossed["corner"] == "batch size \\ epochs"
+    }
     assert list(found) == [
         "top-1 accuracy (linear probe, test split); temperature 0.25",
         "top-5 accuracy (linear probe, test split); temperature 0.25",
@@ -64,41 +76,39 @@ def test_the_thesis_tables_over_training_length_and_batch_size(parts: tuple[Data
 
 
 def test_the_thesis_bars(parts: tuple[DataSetReport, DataSetReport]) -> None:
-    figures = {name: figure for name, figure, _ in parts[0].figures()}
+    figures = {name: figure for name, figure, _ in comparison_figures(parts[0])}
     assert {"bars_batch_size_temperature", "bars_epochs_batch_size", "bars_epochs_batch_size_top5"} <= figures.keys()
     axes = figures["bars_batch_size_temperature"].axes[0]
     assert sorted(round(100 * bar.get_height(), 2) for bar in axes.patches) == [18.05, 18.85, 26.38, 26.47, 29.1, 32.26]
     diamonds = sorted(round(100 * float(line.get_ydata()[0]), 2) for line in axes.lines if line.get_marker() == "D")
     assert diamonds == [18.05, 18.85, 26.38, 26.47, 29.1, 32.26]
-    names = {name for name, _, _ in parts[1].figures()}
+    names = {name for name, _, _ in comparison_figures(parts[1])}
     assert {"bars_batch_size_temperature_sensitivity", "bars_batch_size_temperature_specificity"} <= names
 
 
-def test_crossings_hold_the_other_axes_where_most_settings_are(parts: tuple[DataSetReport, DataSetReport]) -> None:
-    found = {(one.x, one.group): one for one in crossings(parts[0].table, "test/top1")}
-    assert found["batch_size", "temperature"].company == "epochs 50"
+def test_pivot_tables_hold_the_other_axes_where_most_settings_are(parts: tuple[DataSetReport, DataSetReport]) -> None:
+    found = {(one.x, one.group): one for one in pivot_tables(parts[0].table, "test/top1")}
+    assert found["batch_size", "temperature"].fixed_axes == "epochs 50"
     assert len(found["batch_size", "temperature"].cells) == 6
-    assert found["epochs", "batch_size"].company == "temperature 0.25"
+    assert found["epochs", "batch_size"].fixed_axes == "temperature 0.25"
     assert found["epochs", "batch_size"].xs == ["50", "100", "200", "400"]
     assert found["epochs", "batch_size"].groups == ["256", "1024", "2048"]
-    assert list(crossings(parts[0].table, "test/none")) == []
+    assert list(pivot_tables(parts[0].table, "test/none")) == []
 
 
-def test_costs_and_failures_are_said(parts: tuple[DataSetReport, DataSetReport]) -> None:
-    part = DataSetReport(parts[0].sweep, parts[0].table, SweepStorage(parts[0]._storage.storage.root))
+def test_costs_and_failures_are_said(parts: tuple[DataSetReport, DataSetReport], storage: SweepStorage) -> None:
+    part = parts[0]
     assert cost(part) == "0.00 worker-hours in all, every attempt counted"
     assert troubles(part) == []
     entry = part.table.settings[0].trials[0].entry
-    files = part._storage.trial_of(entry)
+    files = storage.trial_of(entry)
     hour = 3_600_000
     files.write_attempt(
         AttemptRecord(number=1, sweep="mine", started_ms=0, ended_ms=hour, outcome="crash", message="fell")
     )
     files.write_attempt(AttemptRecord(number=2, sweep="mine", started_ms=hour, ended_ms=3 * hour, outcome="finished"))
     files.write_failure(FailureRecord(time_ms=0, kind="crash", message="fell"))
-    from sweep.comparison.dataset_report import reports
-
-    (part, _) = reports(parts[0].sweep, part._storage)
+    (part, _) = dataset_reports(parts[0].sweep, storage)
     assert cost(part) == "3.00 worker-hours in all, every attempt counted; 1.00 of them in attempts that failed"
     (row,) = troubles(part)
     assert (row["trial"], row["status"], row["before"], row["attempts"], row["lost"]) == (
@@ -150,10 +160,10 @@ def test_metrics_of_other_methods_have_words(metric: str, words: str) -> None:
     assert metric_words(metric) == words
 
 
-def test_the_page_has_a_place_for_each(parts: tuple[DataSetReport, DataSetReport], tmp_path: Path) -> None:
-    from sweep.report.page import write_report
-
-    page = write_report(parts[0].sweep, parts[0]._storage, tmp_path, pictures=False).read_text()
+def test_the_page_has_a_place_for_each(
+    parts: tuple[DataSetReport, DataSetReport], storage: SweepStorage, tmp_path: Path
+) -> None:
+    page = write_report(dataset_reports(parts[0].sweep, storage), storage, tmp_path, pictures=False).read_text()
     for dataset in ("tiny_imagenet", "bigearthnet_v1"):
         for place in ("", "-settings", "-pictures", "-trials", "-cost", "-data"):
             assert f'href="#{dataset}{place}"' in page

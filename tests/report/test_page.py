@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from sweep.compare import load, main
+from sweep.comparison.classifier_curves import calibration, pareto_front
+from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.image_metrics import outputs_of, sampling_interval
-from sweep.figures.comparison import calibration, pareto
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import write_report
@@ -26,7 +27,7 @@ from trainables.overrides import parse_assignments
 
 @pytest.fixture(scope="module")
 def folder(swept: tuple[SweepRecord, SweepStorage], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    page = write_report(*swept, tmp_path_factory.mktemp("report") / "new")
+    page = write_report(dataset_reports(*swept), swept[1], tmp_path_factory.mktemp("report") / "new")
     assert page.name == "report.html"
     return page.parent
 
@@ -150,8 +151,8 @@ def test_mlflow_shows_it_at_the_sweeps_run(
 
 def test_the_front_is_what_nothing_cheaper_beats() -> None:
     points = [(1.0, 0.5), (2.0, 0.4), (2.0, 0.7), (3.0, 0.7), (4.0, 0.9)]
-    assert pareto(points, highest=True) == [0, 2, 4]
-    assert pareto([(1.0, 0.5), (2.0, 0.4)], highest=False) == [0, 1]
+    assert pareto_front(points, highest=True) == [0, 2, 4]
+    assert pareto_front([(1.0, 0.5), (2.0, 0.4)], highest=False) == [0, 1]
 
 
 def test_calibration_is_over_equally_many_images() -> None:

@@ -10,8 +10,8 @@ from sklearn.neighbors import NearestNeighbors
 from support.small_sweeps import SMALL_SPACE
 from support.small_trials import MULTI
 
-from sweep.comparison.dataset_report import reports
-from sweep.comparison.effects import Refusal
+from sweep.comparison.dataset_report import dataset_reports
+from sweep.comparison.effects import NotComputed
 from sweep.figures.images import MOST_SIDE, Cell, map_of_classes, picture_grid, shortened, thumbnails
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
@@ -101,8 +101,8 @@ def test_the_report_shows_what_the_best_trial_sees(
 ) -> None:
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = swept
-    page = write_report(record, storage, tmp_path).read_text()
-    (part,) = reports(record, storage)
+    page = write_report(dataset_reports(record, storage), storage, tmp_path).read_text()
+    (part,) = dataset_reports(record, storage)
     best = part.table.best
     assert best is not None
     assert best.first is not None
@@ -130,8 +130,8 @@ def test_features_are_those_that_the_trial_was_evaluated_by(
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = swept
     entry = next(entry for entry in record.trials if entry.baseline is None)
-    (part,) = reports(record, storage)
-    trial = next(one for row in part.rows for one in row.trials if one.entry is entry)
+    (part,) = dataset_reports(record, storage)
+    trial = next(one for shown in part.rows for one in shown.row.trials if one.entry is entry)
     found = opened(trial, storage.trial_of(entry), record.objective)
     assert isinstance(found, TrialPictures)
     test, bank = found.encoded
@@ -148,17 +148,23 @@ def test_what_isnt_there_is_said(
     swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, storage = swept
-    (part,) = reports(record, storage)
+    (part,) = dataset_reports(record, storage)
 
     def refused() -> str:
         found = picture_figures(part, storage)
-        assert isinstance(found, Refusal)
-        return found
+        assert isinstance(found, NotComputed)
+        return found.reason
 
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path))
     assert "they need the images on this machine" in refused()
-    assert "There are none: they need the images" in write_report(record, storage, tmp_path / "page").read_text()
-    assert "left out by --no-pictures" in write_report(record, storage, tmp_path / "page", pictures=False).read_text()
+    assert (
+        "There are none: they need the images"
+        in write_report(dataset_reports(record, storage), storage, tmp_path / "page").read_text()
+    )
+    assert (
+        "left out by --no-pictures"
+        in write_report(dataset_reports(record, storage), storage, tmp_path / "page", pictures=False).read_text()
+    )
     prepare("digits", root=tmp_path, fraction=0.5)
     assert "isn't the one that" in refused()
     monkeypatch.setenv("SWEEP_DATA", "s3://bucket/stores")
@@ -178,7 +184,7 @@ def test_what_isnt_there_is_said(
     finally:
         files.storage.write(MODEL, content)
     waiting = record.model_copy(update={"objective": "val/nothing"})
-    (part,) = reports(waiting, storage)
+    (part,) = dataset_reports(waiting, storage)
     assert refused() == "no trial has finished yet"
 
 
@@ -198,9 +204,9 @@ def test_several_labels_an_image(patches: ImageStore, tmp_path: Path, monkeypatc
     for entry in record.trials:
         config = SimCLRConfig.parse(entry.config)
         list(train(config, store=patches, files=storage.trial_of(entry), device=torch.device("cpu")))
-    (part,) = reports(record, storage)
+    (part,) = dataset_reports(record, storage)
     found = picture_figures(part, storage)
-    assert not isinstance(found, Refusal)
+    assert not isinstance(found, NotComputed)
     captions = {name: caption for name, _, caption in found}
     assert "images with a wrong label" in captions["mistakes"]
     assert "share a label with it" in captions["neighbours"]

@@ -42,9 +42,9 @@ def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     """
     stored = not images.is_floating_point()
     if stored and available() and images.device.type == "cpu" and torch.get_default_dtype() == torch.float32:
-        from trainables.augment import numba_kernel
+        from trainables.augment.numba_kernel import view as compiled_view
 
-        return numba_kernel.view(images, draws, image_size=image_size)
+        return compiled_view(images, draws, image_size=image_size)
     if len(draws) > len(images):
         images = images.repeat(len(draws) // len(images), 1, 1, 1)
     if stored:

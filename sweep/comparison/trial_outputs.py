@@ -1,0 +1,39 @@
+"""What trials' classifiers said of each image, read from their files."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sweep.comparison.image_metrics import AnyOutputs, outputs_of
+from sweep.comparison.table import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sweep.records.sweep_record import TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
+    from trainables.storage.trial_records import FinalRecord
+
+KEPT = 8
+"""Outputs of so many trials and splits stay in memory: all metrics of a setting are computed from one reading."""
+
+
+class TrialOutputs:
+    """The per-image outputs of a storage's trials, those used last kept in memory."""
+
+    def __init__(self, storage: "SweepStorage") -> None:
+        self._storage = storage
+        self._read = lru_cache(maxsize=KEPT)(self._read_files)
+
+    def of_trial(self, entry: "TrialEntry", metric: str) -> AnyOutputs | None:
+        """Return the outputs of the classifier that a metric is about; None where nothing is kept of it."""
+        final, table = self._read(entry.folder, metric.partition("/")[0])
+        return None if final is None or table is None else outputs_of(table, final.classes, final.positive, metric)
+
+    def of_row(self, row: Row, metric: str) -> list[AnyOutputs]:
+        """Return the outputs of a setting's finished trials; an empty list where one of them has none."""
+        found = [self.of_trial(trial.entry, metric) for trial in row.finished]
+        return [outputs for outputs in found if outputs is not None] if all(found) else []
+
+    def _read_files(self, folder: str, split: str) -> "tuple[FinalRecord | None, pa.Table | None]":
+        files = self._storage.trial(folder)
+        return files.final(), files.outputs(split)

@@ -1,0 +1,71 @@
+"""What a report says of one trial: its epochs, attempts and end, what it cost, and the command that trains it again."""
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweep.comparison.table import Row, Trial
+from sweep.records.trial_result import ORDERLY
+from trainables.config import SimCLRConfig
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
+    from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One trial's records."""
+
+    trial: Trial
+    epochs: "tuple[EpochRecord, ...]"
+    final: "FinalRecord | None"
+    attempts: "tuple[AttemptRecord, ...]"
+
+    @property
+    def hours(self) -> float:
+        """Device-hours of all attempts, whichever sweep made them."""
+        return sum(attempt.hours for attempt in self.attempts)
+
+    @property
+    def lost_hours(self) -> float:
+        """Device-hours of the attempts that failed."""
+        return sum(attempt.hours for attempt in self.attempts if attempt.outcome not in ORDERLY)
+
+    @property
+    def command(self) -> str:
+        """The command that trains this trial alone."""
+        return trial_command(self.trial.entry, workers=self.final.workers if self.final else 1)
+
+
+def trial_reports(rows: Iterable[Row], storage: "SweepStorage") -> dict[str, TrialReport]:
+    """Return the trials of settings by their ids, read from their files."""
+    found = {}
+    for trial in (trial for row in rows for trial in row.trials):
+        files = storage.trial_of(trial.entry)
+        epochs, attempts = tuple(files.epochs()), tuple(files.attempts())
+        found[trial.entry.trial_id] = TrialReport(trial, epochs, files.final(), attempts)
+    return found
+
+
+def trial_command(entry: "TrialEntry", *, workers: int) -> str:
+    """Return the command that trains a trial without Ray, under torchrun where it has several workers."""
+    default = SimCLRConfig.model_fields
+    fields = [
+        f"--set {shlex.quote(f'{name}={_typed(value)}')}"
+        for name, value in entry.config.items()
+        if name == "dataset" or value != _plain(default[name].default)
+    ]
+    python = f"torchrun --nproc-per-node {workers}" if workers > 1 else "python"
+    return f"{python} -m trainables.simclr {' '.join(fields)}"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

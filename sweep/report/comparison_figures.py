@@ -1,0 +1,101 @@
+"""The figures of a report that compare settings, drawn from its value."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sweep.comparison.dataset_report import DataSetReport, ReportRow
+from sweep.comparison.wording import metric_words
+from sweep.console.formatting import axis_label
+from sweep.figures import comparison as drawing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    NamedFigure = tuple[str, Figure, str]
+    """Name of its files, figure, caption."""
+
+
+def comparison_figures(part: DataSetReport) -> "Iterator[NamedFigure]":
+    """Yield the figures that compare settings."""
+    points = [_point(row, part.sweep.objective) for row in _with_values(part.rows, part.sweep.objective)]
+    if points:
+        yield "ranking", drawing.ranking(points, metric=part.sweep.objective), _ranking_caption(part, points)
+    yield from _bars(part)
+    yield from _classifiers(part)
+    yield from _cost(part)
+
+
+def _with_values(rows: Sequence[ReportRow], metric: str) -> list[ReportRow]:
+    return [one for one in rows if one.row.values(metric)]
+
+
+def _point(one: ReportRow, metric: str) -> drawing.Point:
+    cell = one.cells[metric]
+    return drawing.Point(
+        one.label, _known(cell.mean), cell.seeds, cell.images, cell.published, baseline=bool(one.row.label)
+    )
+
+
+def _ranking_caption(part: DataSetReport, points: Sequence[drawing.Point]) -> str:
+    words = [f"{metric_words(part.sweep.objective)} of every setting (blue) and baseline (orange)"]
+    if any(point.seeds for point in points):
+        words.append("thick line: 95 % over seeds")
+    if any(point.images for point in points):
+        words.append("thin line: 95 % over the evaluated images")
+    if any(point.published is not None for point in points):
+        words.append(f"diamond: {part.sweep.published_source}")
+    return "; ".join(words)
+
+
+def _bars(part: DataSetReport) -> "Iterator[NamedFigure]":
+    """Yield bars over each pair of axes, as the thesis' figures 4.7 and 4.8."""
+    for metric, pivots in part.pivots.items():
+        suffix = "" if metric == part.sweep.objective else f"_{metric.partition('/')[2]}"
+        for pivot in pivots:
+            cells = {key: part.row_of(row).cells[metric] for key, row in pivot.cells.items()}
+            values = {key: (_known(cell.mean), cell.seeds or cell.images) for key, cell in cells.items()}
+            published = {key: cell.published for key, cell in cells.items() if cell.published is not None}
+            caption = [metric_words(metric), pivot.fixed_axes]
+            if any(interval for _, interval in values.values()):
+                caption.append("lines: 95 % over seeds, over images with one seed")
+            caption += [f"diamond: {part.sweep.published_source}"] if published else []
+            yield (
+                "_".join(filter(None, ("bars", pivot.x, pivot.group))) + suffix,
+                drawing.grouped_bars(
+                    values,
+                    metric=metric,
+                    x=axis_label(pivot.x),
+                    group=axis_label(pivot.group or ""),
+                    published=published,
+                ),
+                "; ".join(filter(None, caption)),
+            )
+
+
+def _classifiers(part: DataSetReport) -> "Iterator[NamedFigure]":
+    """Yield what a yes-or-no question allows, for the best settings, by each classifier that decides it."""
+    for one in part.classifiers:
+        caption = f"{one.words}, test split"
+        figure = drawing.sensitivity_specificity(one.trade_offs)
+        yield f"sensitivity_{one.name}", figure, f"{caption}; lines: 95 % over images"
+        if one.curves:
+            caption += ", first seed" if part.table.seeds > 1 else ""
+            yield f"roc_{one.name}", drawing.roc_curves(one.curves), caption
+            yield f"precision_recall_{one.name}", drawing.precision_recall_curves(one.curves), caption
+            yield f"calibration_{one.name}", drawing.calibration_curves(one.curves), caption
+
+
+def _cost(part: DataSetReport) -> "Iterator[NamedFigure]":
+    metric = part.sweep.objective
+    rows = [one for one in _with_values(part.rows, metric) if not one.row.label and one.hours > 0]
+    if len(rows) < 2:
+        return
+    points = [(one.label, one.hours / len(one.row.trials), _known(one.cells[metric].mean)) for one in rows]
+    highest = part.sweep.direction == "max"
+    figure = drawing.cost_and_quality(points, metric=metric, unit=f"{part.unit} a trial", highest=highest)
+    yield "cost", figure, "every attempt is counted, also those that failed"
+
+
+def _known(mean: float | None) -> float:
+    assert mean is not None
+    return mean

@@ -1,0 +1,67 @@
+"""The tables of the page: a report's numbers as text."""
+
+from typing import Any
+
+from sweep.comparison.dataset_report import Cell, DataSetReport, ReportRow
+from sweep.comparison.pivots import PivotTable
+from sweep.comparison.trial_report import TrialReport
+from sweep.comparison.wording import metric_words, spelled
+from sweep.console.formatting import axis_label, hours, interval, number, signed_number
+
+
+def setting_rows(part: DataSetReport) -> list[dict[str, Any]]:
+    """Return one row of the big table a setting or baseline."""
+    return [_setting_row(part, one) for one in part.rows]
+
+
+def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
+    row = one.row
+    return {
+        "label": row.label,
+        "sweeps": row.sweeps,
+        "axes": [spelled(row.config[axis]) for axis in part.table.axes] or ["the setting"],
+        "cells": [_cell(metric, cell) for metric, cell in one.cells.items()],
+        "seeds": f"{len(row.finished)} of {len(row.trials)}",
+        "hours": hours(one.hours),
+        "best": row is part.table.best,
+        "maybe_best": bool(row.maybe_best),
+    }
+
+
+def _cell(metric: str, cell: Cell) -> dict[str, str]:
+    both = cell.mean is not None and cell.published is not None
+    return {
+        "value": number(metric, cell.mean),
+        "seeds": interval(metric, cell.seeds),
+        "images": interval(metric, cell.images),
+        "published": number(metric, cell.published),
+        "difference": signed_number(metric, cell.mean - cell.published) if both else "",  # type: ignore[operator]
+    }
+
+
+def pivot_rows(part: DataSetReport) -> list[dict[str, Any]]:
+    """Return small tables over two axes, as the thesis' A.1 and A.2: a pair after the other, each with all metrics."""
+    tables = [pivot for pivot in part.pivots[part.sweep.objective] if pivot.group is not None]
+    return [_pivot(part, metric, pivot) for pivot in tables for metric in part.pivots]
+
+
+def _pivot(part: DataSetReport, metric: str, pivot: PivotTable) -> dict[str, Any]:
+    cells = {key: part.row_of(row).cells[metric] for key, row in pivot.cells.items()}
+    shown = {
+        key: {"value": number(metric, cell.mean), "published": number(metric, cell.published)}
+        for key, cell in cells.items()
+    }
+    nothing = {"value": "", "published": ""}
+    return {
+        "title": "; ".join(filter(None, (metric_words(metric), pivot.fixed_axes))),
+        "corner": f"{axis_label(pivot.group or '')} \\ {axis_label(pivot.x)}",
+        "columns": pivot.xs,
+        "rows": [(group, [shown.get((x, group), nothing) for x in pivot.xs]) for group in pivot.groups],
+    }
+
+
+def held_out_metrics(part: DataSetReport, report: TrialReport) -> dict[str, float]:
+    """Return a trial's held-out metrics at its last epoch, the table's columns first."""
+    found = report.trial.result.metrics
+    order = dict.fromkeys((*part.table.metrics, *found))
+    return {name: found[name] for name in order if name in found and name.startswith(("val/", "test/"))}
