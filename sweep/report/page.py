@@ -27,10 +27,11 @@ from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
 from sweep.report.learning_curves import learning_curves, plotly_source
 from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import held_out_metrics, pivot_rows, setting_rows
-from sweep.report.trial_images import picture_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from sweep.report.comparison_figures import NamedFigure
 
 PAGE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,18 +70,17 @@ class Section:
 
 def write_report(
     parts: Sequence[DataSetReport],
+    images: "Sequence[list[NamedFigure] | NotComputed]",
     storage: SweepStorage,
     folder: Path,
     *,
-    pictures: bool = True,
     not_comparable: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a sweep into a folder, which is made; return its page.
 
-    `parts` are its data sets' (`dataset_reports`). `pictures` of the data are drawn where the data set is prepared on
-    this machine, which takes up to a minute or two. Of several sweeps: `not_comparable` says what isn't compared and
-    why, `links` lead to other pages.
+    `parts` are its data sets' reports, `images` the pictures of each data set, or why there are none. Of several
+    sweeps: `not_comparable` says what isn't compared and why, `links` lead to other pages.
     """
     import jinja2
 
@@ -88,7 +88,9 @@ def write_report(
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     prefixes = [f"{slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
-    sections = [_section(part, storage, folder, prefix, pictures) for part, prefix in zip(parts, prefixes, strict=True)]
+    sections = [
+        _section(part, own, prefix, storage, folder) for part, own, prefix in zip(parts, images, prefixes, strict=True)
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -107,7 +109,9 @@ def write_report(
     return path
 
 
-def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str, pictures: bool) -> Section:
+def _section(
+    part: DataSetReport, images: "list[NamedFigure] | NotComputed", prefix: str, storage: SweepStorage, folder: Path
+) -> Section:
     """Write the files of one data set's part; return what the page shows of it."""
     drawn = {name: _save(figure, folder, prefix + name, text) for name, figure, text in comparison_figures(part)}
     for name, rows in (("comparison", comparison_rows(part)), ("epochs", epoch_rows(part))):
@@ -121,7 +125,9 @@ def _section(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: s
         drawn=list(drawn.values()),
         trials=_trial_figures(part, storage, folder),
         curves=learning_curves(part, prefix),
-        pictures=_pictures(part, storage, folder, prefix) if pictures else NotComputed("left out by --no-pictures"),
+        pictures=images
+        if isinstance(images, NotComputed)
+        else [_save(one, folder, prefix + name, text) for name, one, text in images],
     )
 
 
@@ -133,13 +139,6 @@ def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> 
         ]
         for trial_id, report in list(part.trials.items())[:MOST_DRAWN]
     }
-
-
-def _pictures(part: DataSetReport, storage: SweepStorage, folder: Path, prefix: str) -> list[Drawn] | NotComputed:
-    found = picture_figures(part, storage)
-    if isinstance(found, NotComputed):
-        return found
-    return [_save(figure, folder, prefix + name, caption) for name, figure, caption in found]
 
 
 def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool = True) -> Drawn:

@@ -1,14 +1,16 @@
 """Writes the pages of several sweeps: what they have in common, and each alone, linked."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
+from sweep.comparison.effects import NotComputed
 from sweep.comparison.merged_sweeps import MergedSweep
 from sweep.console.formatting import slug
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import PAGE, write_report
+from sweep.report.trial_images import picture_figures
 
 
 def write_reports(
@@ -27,19 +29,37 @@ def write_reports(
     """
     names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
     if len(names) == 1:
-        return [write_report(reports[0], storage, folder, pictures=pictures)]
+        return [write_page(reports[0], storage, folder, pictures=pictures)]
     together = [(one, parts) for one, parts in zip(merged, reports, strict=True) if len(one.sweeps) > 1]
     places = [folder if len(together) == 1 else folder / slug("-".join(one.sweeps)) for one, _ in together]
     pages = []
     for (one, parts), place in zip(together, places, strict=True):
         links = {f"{name} alone": _from(place, folder / name) for name in one.sweeps}
-        pages.append(write_report(parts, storage, place, pictures=pictures, not_comparable=not_comparable, links=links))
+        pages.append(write_page(parts, storage, place, pictures=pictures, not_comparable=not_comparable, links=links))
     for name in names:
         around = zip(together, places, strict=True)
         links = {one.record.name: _from(folder / name, place) for (one, _), place in around if name in one.sweeps}
         alone = dataset_reports(storage.record(name), storage)
-        pages.append(write_report(alone, storage, folder / name, pictures=pictures, links=links))
+        pages.append(write_page(alone, storage, folder / name, pictures=pictures, links=links))
     return pages
+
+
+def write_page(
+    parts: Sequence[DataSetReport],
+    storage: SweepStorage,
+    folder: Path,
+    *,
+    pictures: bool = True,
+    not_comparable: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the page of one sweep, or of merged ones, as `write_report`.
+
+    `pictures` of the data are drawn where the data set is prepared on this machine, which takes up to a minute or two.
+    """
+    left_out = NotComputed("left out by --no-pictures")
+    images = [picture_figures(part, storage) if pictures else left_out for part in parts]
+    return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links)
 
 
 def _from(place: Path, other: Path) -> str:

@@ -29,7 +29,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
-from sweep.report.page import write_report
+from sweep.report.pages import write_page
 from sweep.space import read_space, with_weights, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
@@ -150,7 +150,7 @@ def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage, tmp_path: 
             assert 0.0 <= (row.mean(metric) or 0.0) <= 1.0
     assert {row.config["label_fraction"] for row in table.baselines} == {0.2, 1.0}
     assert {len(row.told) for row in table.baselines} == {1}
-    page = write_report(dataset_reports(record, evaluated), evaluated, tmp_path, pictures=False).read_text()
+    page = write_page(dataset_reports(record, evaluated), evaluated, tmp_path, pictures=False).read_text()
     assert "Why positives are missed" in page
     assert "At probability one half, frozen finds" in page
 

@@ -19,8 +19,8 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
-from sweep.report.page import write_report
 from sweep.report.page_tables import pivot_rows
+from sweep.report.pages import write_page
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import AttemptRecord, FailureRecord
 
@@ -163,7 +163,7 @@ def test_metrics_of_other_methods_have_words(metric: str, words: str) -> None:
 def test_the_page_has_a_place_for_each(
     parts: tuple[DataSetReport, DataSetReport], storage: SweepStorage, tmp_path: Path
 ) -> None:
-    page = write_report(dataset_reports(parts[0].sweep, storage), storage, tmp_path, pictures=False).read_text()
+    page = write_page(dataset_reports(parts[0].sweep, storage), storage, tmp_path, pictures=False).read_text()
     for dataset in ("tiny_imagenet", "bigearthnet_v1"):
         for place in ("", "-settings", "-pictures", "-trials", "-cost", "-data"):
             assert f'href="#{dataset}{place}"' in page

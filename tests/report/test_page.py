@@ -16,7 +16,7 @@ from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.image_metrics import outputs_of, sampling_interval
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.page import write_report
+from sweep.report.pages import write_page
 from sweep.tracking.replay import replay
 from sweep.tracking.tracker import Tracker
 from trainables.config import SimCLRConfig
@@ -27,7 +27,7 @@ from trainables.overrides import parse_assignments
 
 @pytest.fixture(scope="module")
 def folder(swept: tuple[SweepRecord, SweepStorage], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    page = write_report(dataset_reports(*swept), swept[1], tmp_path_factory.mktemp("report") / "new")
+    page = write_page(dataset_reports(*swept), swept[1], tmp_path_factory.mktemp("report") / "new")
     assert page.name == "report.html"
     return page.parent
 

@@ -18,7 +18,7 @@ from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.image_selection import FEWEST_FOR_TSNE, Mistake, feature_map, mistakes, nearest, varied
-from sweep.report.page import write_report
+from sweep.report.pages import write_page
 from sweep.report.trial_images import TrialPictures, opened, picture_figures
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import SimCLRConfig
@@ -101,7 +101,7 @@ def test_the_report_shows_what_the_best_trial_sees(
 ) -> None:
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = swept
-    page = write_report(dataset_reports(record, storage), storage, tmp_path).read_text()
+    page = write_page(dataset_reports(record, storage), storage, tmp_path).read_text()
     (part,) = dataset_reports(record, storage)
     best = part.table.best
     assert best is not None
@@ -159,11 +159,11 @@ def test_what_isnt_there_is_said(
     assert "they need the images on this machine" in refused()
     assert (
         "There are none: they need the images"
-        in write_report(dataset_reports(record, storage), storage, tmp_path / "page").read_text()
+        in write_page(dataset_reports(record, storage), storage, tmp_path / "page").read_text()
     )
     assert (
         "left out by --no-pictures"
-        in write_report(dataset_reports(record, storage), storage, tmp_path / "page", pictures=False).read_text()
+        in write_page(dataset_reports(record, storage), storage, tmp_path / "page", pictures=False).read_text()
     )
     prepare("digits", root=tmp_path, fraction=0.5)
     assert "isn't the one that" in refused()
