@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sweep.comparison.statistics import seed_interval
+from sweep.statistics.intervals import seed_interval
 from sweep.comparison.table import BASELINE_LABELS
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.records.sweep_record import TrialEntry

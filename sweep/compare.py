@@ -61,8 +61,8 @@ def main(
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables
     from sweep.comparison.merged_sweeps import merged_sweeps
-    from sweep.comparison.terminal_table import print_comparison, print_not_comparable
     from sweep.records.sweep_storage import SweepStorage
+    from sweep.report.terminal_table import print_comparison, print_not_comparable
 
     place = SweepStorage(storage)
     merged, not_comparable = merged_sweeps(place, sweeps or ())

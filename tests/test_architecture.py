@@ -12,7 +12,7 @@ from support.paths import ROOT
 PACKAGES = ("sweep", "trainables", "search_spaces")
 SWEEP_FLOORS = (
     ("space", "console"),
-    ("planning",),
+    ("planning", "statistics"),
     ("records",),
     ("comparison", "scheduling"),
     ("figures", "cluster"),

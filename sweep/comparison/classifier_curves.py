@@ -1,25 +1,18 @@
 """Classifiers of a yes-or-no question at every threshold: the points of ROC, precision-recall and calibration."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sweep.comparison.image_metrics import Outputs, sampling_interval
-from sweep.comparison.statistics import Interval, Numbers, Truth
 from sweep.comparison.table import Row, Table
 from sweep.comparison.trial_outputs import TrialOutputs
+from sweep.statistics.image_metrics import Outputs, sampling_interval
+from sweep.statistics.intervals import Interval
+from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
 from trainables import metric_names as names
-from trainables.evaluation.curves import cumulative
 
 MOST_CURVES = 8
 """Settings in one chart of curves: the best ones."""
-BINS = 10
-"""Of a calibration curve, each with equally many images."""
 CLASSIFIERS = ((names.LINEAR, "logistic regression on frozen features"), ("", "linear probe"))
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""x and y of a curve's points, (n,) each."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +24,6 @@ class TradeOff:
     specificity: float
     sensitivity_interval: Interval | None = None
     specificity_interval: Interval | None = None
-
-
-@dataclass(frozen=True)
-class ThresholdCurves:
-    """One trial's classifier at every threshold."""
-
-    label: str
-    roc: Curve
-    """Share of negatives called positive, and sensitivity."""
-    decision: tuple[float, float]
-    """The point of the ROC curve of the decisions as made."""
-    precision_recall: Curve
-    """Sensitivity, descending, and precision."""
-    calibration: Curve
-    """Mean probability and share of positives of bins with equally many images."""
-    positive_share: float
 
 
 @dataclass(frozen=True)
@@ -90,38 +67,6 @@ def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
             if isinstance(own, Outputs) and 0 < own.positive_truth.sum() < len(own.positive_truth)
         )
         yield ClassifierReport(method.rstrip("_") or "probe", words, trade_offs, curves)
-
-
-def threshold_curves(label: str, outputs: Outputs) -> ThresholdCurves:
-    """Return the curves of one classifier; both sides have to be among the images."""
-    scores, truth = outputs.positive_scores, outputs.positive_truth
-    _, hits, alarms = cumulative(scores, truth)
-    called = outputs.positive[outputs.predicted]
-    precision = np.append((hits[1:] / (hits[1:] + alarms[1:]))[::-1], 1.0)
-    return ThresholdCurves(
-        label,
-        roc=(alarms / alarms[-1], hits / hits[-1]),
-        decision=(float(called[~truth].mean()), float(called[truth].mean())),
-        precision_recall=((hits / hits[-1])[::-1], precision),
-        calibration=calibration(scores, truth),
-        positive_share=float(truth.mean()),
-    )
-
-
-def calibration(scores: Numbers, truth: Truth, bins: int = BINS) -> Curve:
-    """Return mean probability and share of positives of bins with equally many images, by ascending probability."""
-    parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
-    return np.array([scores[part].mean() for part in parts]), np.array([truth[part].mean() for part in parts])
-
-
-def pareto_front(points: Sequence[tuple[float, float]], *, highest: bool) -> list[int]:
-    """Return the numbers of the (cost, value) that no cheaper or equally dear point beats, by ascending cost."""
-    sign = 1 if highest else -1
-    front: list[int] = []
-    for number in sorted(range(len(points)), key=lambda n: (points[n][0], -sign * points[n][1])):
-        if not front or sign * points[number][1] > sign * points[front[-1]][1]:
-            front.append(number)
-    return front
 
 
 def _mean(row: Row, metric: str) -> float:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from sweep.comparison.classifier_curves import ClassifierReport, classifier_reports
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.effects import Effects, effects_of
-from sweep.comparison.image_metrics import Pair, paired, sampling_interval
 from sweep.comparison.pivots import PivotTable, pivot_tables
-from sweep.comparison.statistics import Interval
 from sweep.comparison.table import Row, Sources, Table, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.trial_result import result_of
+from sweep.statistics.image_metrics import Pair, paired, sampling_interval
+from sweep.statistics.intervals import Interval
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.statistics import Interval, candidates_for_best, seed_interval
 from sweep.comparison.wording import described, spelled
 from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.planning.trial_names import varying_fields
+from sweep.statistics.hypothesis_tests import candidates_for_best
+from sweep.statistics.intervals import Interval, seed_interval
 from trainables.config import SimCLRConfig
 from trainables.metric_names import is_share
 

@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sweep.comparison.image_metrics import AnyOutputs, outputs_of
 from sweep.comparison.table import Row
+from sweep.statistics.image_metrics import AnyOutputs, outputs_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -63,8 +63,8 @@ def model_card(chosen: Chosen, storage: "SweepStorage") -> str:
 
 
 def _metrics(chosen: Chosen, outputs: "TrialOutputs") -> list[dict[str, str]]:
-    from sweep.comparison.image_metrics import sampling_interval
     from sweep.console.formatting import interval, number
+    from sweep.statistics.image_metrics import sampling_interval
 
     row = chosen.found.row
     shown = []
@@ -86,9 +86,8 @@ def _metrics(chosen: Chosen, outputs: "TrialOutputs") -> list[dict[str, str]]:
 
 
 def _limits(chosen: Chosen, outputs: "TrialOutputs") -> list[str]:
-    from sweep.comparison.conclusions import conclusions
+    from sweep.comparison.conclusions import SMOKE_NOTICE, conclusions
     from sweep.comparison.dataset_report import best_pair
-    from sweep.comparison.notes import SMOKE_NOTICE
     from sweep.space import SELECTED_ON_TEST
 
     sweep = chosen.sweep

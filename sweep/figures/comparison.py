@@ -9,10 +9,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from sweep.comparison.classifier_curves import ThresholdCurves, TradeOff, pareto_front
-from sweep.comparison.statistics import Interval
+from sweep.comparison.classifier_curves import TradeOff
 from sweep.console.formatting import short_percent
 from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, panel
+from sweep.statistics.intervals import Interval
+from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
 
 MARKERS = "os^Dv"

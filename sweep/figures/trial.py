@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from sweep.comparison.confusion import row_normalised
 from sweep.console.formatting import short_percent
 from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, panel, title_lines
+from sweep.statistics.confusion import row_normalised
 from trainables import metric_names as names
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from sweep.comparison import confusion
 from sweep.comparison.wording import class_words
 from sweep.figures import trial as figures
+from sweep.statistics import confusion
 from trainables import metric_names as names
 
 if TYPE_CHECKING:

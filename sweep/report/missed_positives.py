@@ -1,10 +1,10 @@
 """Which classifiers of a sweep answer why positives are missed (comparison/missed_positives.py), from their outputs."""
 
 from sweep.comparison.dataset_report import DataSetReport
-from sweep.comparison.missed_positives import Head, Missed, missed
 from sweep.comparison.table import METHOD, Row, Trial
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.planning.evaluation_space import ALIKE, EVERY_LABEL, FINE_TUNED, FROZEN, SCRATCH
+from sweep.statistics.missed_positives import Head, Missed, missed
 from trainables import metric_names as names
 
 ASKED = (FROZEN, ALIKE, EVERY_LABEL, FINE_TUNED, SCRATCH)

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.comparison.conclusions import SMOKE_NOTICE, notes
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.effects import NotComputed
-from sweep.comparison.missed_positives import Missed
-from sweep.comparison.notes import SMOKE_NOTICE, notes
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, duration, hours, number, percent, slug
@@ -27,6 +26,7 @@ from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
 from sweep.report.learning_curves import learning_curves, plotly_source
 from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import held_out_metrics, pivot_rows, setting_rows
+from sweep.statistics.missed_positives import Missed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from sweep.comparison import confusion
 from sweep.comparison.effects import NotComputed
 from sweep.comparison.wording import class_words
 from sweep.console.app import redacted
@@ -23,6 +22,7 @@ from sweep.figures.image_views import StorePictures
 from sweep.figures.trial_files import CLASSIFIER
 from sweep.report.encoded_images import Encoded, Words, encoded
 from sweep.report.image_selection import Mistake, feature_map, mistakes, nearest, varied
+from sweep.statistics import confusion
 from trainables import metric_names as names
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.data.catalog import remote_root

@@ -160,8 +160,8 @@ class Session:
     def _report(self, outcome: _Outcome, tracker: "Tracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
         from sweep.comparison.table import compare
-        from sweep.comparison.terminal_table import print_comparison
         from sweep.records.trial_result import result_of
+        from sweep.report.terminal_table import print_comparison
         from sweep.running.summary import send, summarise
 
         record = self._storage.record(self._name)

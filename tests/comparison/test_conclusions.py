@@ -6,10 +6,10 @@ import pytest
 from support.small_sweeps import seeded
 
 from sweep.comparison.conclusions import conclusions
-from sweep.comparison.image_metrics import Pair
-from sweep.comparison.statistics import Interval
 from sweep.comparison.table import compare
 from sweep.comparison.wording import described, metric_words
+from sweep.statistics.image_metrics import Pair
+from sweep.statistics.intervals import Interval
 
 
 def said(values: dict[float, list[float]], pair: Pair | None = None) -> str:

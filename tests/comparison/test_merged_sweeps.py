@@ -16,13 +16,13 @@ from support.small_sweeps import SMALL_SPACE
 from sweep.compare import load, main
 from sweep.comparison.merged_sweeps import MergedSweep, merge_sweeps
 from sweep.comparison.table import Table, compare
-from sweep.comparison.terminal_table import print_comparison
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result
+from sweep.report.terminal_table import print_comparison
 from sweep.space import Grid, Objective, Published, SearchSpace, Stage
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore

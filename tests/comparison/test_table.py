@@ -10,12 +10,12 @@ from support.small_sweeps import seeded
 
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.comparison.table import Row, compare
-from sweep.comparison.terminal_table import print_comparison
 from sweep.console.formatting import duration
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.trial_result import Result
+from sweep.report.terminal_table import print_comparison
 
 
 def record(smoke: bool = False) -> SweepRecord:

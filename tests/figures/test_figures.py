@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
-from sweep.comparison import confusion
 from sweep.figures import trial as figures
+from sweep.statistics import confusion
 from trainables import metric_names as names
 from trainables.storage.trial_records import EpochRecord
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from sweep.compare import load, main
-from sweep.comparison.classifier_curves import calibration, pareto_front
 from sweep.comparison.dataset_report import dataset_reports
-from sweep.comparison.image_metrics import outputs_of, sampling_interval
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.pages import write_page
+from sweep.statistics.image_metrics import outputs_of, sampling_interval
+from sweep.statistics.threshold_curves import calibration, pareto_front
 from sweep.tracking.replay import replay
 from sweep.tracking.tracker import Tracker
 from trainables.config import SimCLRConfig

@@ -8,9 +8,9 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar as oracle
 from support.small_trials import changed, files_in, final_metrics
 
-from sweep.comparison.confusion import outputs_confusion
-from sweep.comparison.image_metrics import Outputs, outputs_of, paired, sampling_interval, statistic_of
-from sweep.comparison.statistics import wilson_interval
+from sweep.statistics.confusion import outputs_confusion
+from sweep.statistics.image_metrics import Outputs, outputs_of, paired, sampling_interval, statistic_of
+from sweep.statistics.intervals import wilson_interval
 from trainables.data.store import ImageStore
 
 KNOWN = [

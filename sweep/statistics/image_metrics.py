@@ -1,6 +1,6 @@
 """Metrics as functions of which images count how often, from the per-image outputs of a trial; pure.
 
-What `trainables.evaluation` computes once, over all images, is given here to resampling (statistics.py).
+What `trainables.evaluation` computes once, over all images, is given here to resampling (intervals.py).
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from sweep.comparison import statistics
-from sweep.comparison.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
-from sweep.comparison.label_metrics import (
+from sweep.statistics import hypothesis_tests, resampled_metrics
+from sweep.statistics.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
+from sweep.statistics.intervals import RESAMPLES, HeldOut, Interval, image_interval, wilson_interval
+from sweep.statistics.label_metrics import (
     HALF,
     LabelOutputs,
     bounded_resamples,
@@ -21,15 +22,7 @@ from sweep.comparison.label_metrics import (
     label_statistic,
     tiles_of,
 )
-from sweep.comparison.statistics import (
-    RESAMPLES,
-    HeldOut,
-    Interval,
-    Statistic,
-    image_interval,
-    mean_of,
-    wilson_interval,
-)
+from sweep.statistics.resampled_metrics import Statistic, mean_of
 from trainables import metric_names as names
 
 KNN = "knn"
@@ -114,7 +107,7 @@ def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
             return found
         return _binary_statistic(name, outputs.positive_scores > HALF, outputs)
     if name == names.TOP1:
-        return statistics.share_of(outputs.right)
+        return resampled_metrics.share_of(outputs.right)
     if not outputs.positive.any():
         return None
     return _binary_statistic(name, outputs.positive[outputs.predicted], outputs)
@@ -125,15 +118,15 @@ def _binary_statistic(name: str, called: NDArray[np.bool_], outputs: AnyOutputs)
     truth = outputs.positive_truth
     decided = called == truth
     found: dict[str, Statistic] = {
-        names.SENSITIVITY: statistics.share_of(decided, truth),
-        names.SPECIFICITY: statistics.share_of(decided, ~truth),
-        names.ACCURACY: statistics.share_of(decided),
-        names.BALANCED_ACCURACY: statistics.balanced_accuracy(decided, truth),
+        names.SENSITIVITY: resampled_metrics.share_of(decided, truth),
+        names.SPECIFICITY: resampled_metrics.share_of(decided, ~truth),
+        names.ACCURACY: resampled_metrics.share_of(decided),
+        names.BALANCED_ACCURACY: resampled_metrics.balanced_accuracy(decided, truth),
     }
     if name in (names.ROC_AUC, names.PR_AUC):
         if isinstance(outputs, Outputs) and outputs.logits is None:
             return None
-        area = statistics.roc_auc if name == names.ROC_AUC else statistics.average_precision
+        area = resampled_metrics.roc_auc if name == names.ROC_AUC else resampled_metrics.average_precision
         return area(outputs.positive_scores, truth)
     return found.get(name)
 
@@ -175,7 +168,7 @@ def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) 
     statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
     if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
         return None
-    between = statistics.difference(statistics_[0], statistics_[1])
+    between = resampled_metrics.difference(statistics_[0], statistics_[1])
     return Pair(
         float(between(np.ones((1, len(one[0].images))))[0]),
         image_interval(one[0].held_out(), between, resamples=_resamples(one)),
@@ -188,7 +181,7 @@ def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]
         return None
     assert isinstance(one[0], Outputs)
     assert isinstance(other[0], Outputs)
-    return statistics.mcnemar(one[0].right, other[0].right)
+    return hypothesis_tests.mcnemar(one[0].right, other[0].right)
 
 
 def _mean_statistic(metric: str, seeds: Sequence[AnyOutputs]) -> Statistic | None:

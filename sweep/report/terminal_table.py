@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sweep.comparison.notes import MAYBE_BEST, SMOKE_NOTICE, notes
+from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, notes
 from sweep.comparison.table import Row, Table, Trial
 from sweep.comparison.wording import spelled
 from sweep.console.app import screen

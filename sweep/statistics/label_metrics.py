@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from sweep.comparison.statistics import RESAMPLES, HeldOut, Numbers, Statistic, Truth, decisions_precision
+from sweep.statistics.intervals import RESAMPLES, HeldOut
+from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, decisions_precision
 from trainables import metric_names as names
 from trainables.data.patch_names import tile_position
 

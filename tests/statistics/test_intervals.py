@@ -8,19 +8,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
-from sweep.comparison.statistics import (
-    HeldOut,
+from sweep.statistics.hypothesis_tests import candidates_for_best, mcnemar
+from sweep.statistics.intervals import HeldOut, image_interval, seed_interval, wilson_interval
+from sweep.statistics.resampled_metrics import (
     average_precision,
     balanced_accuracy,
-    candidates_for_best,
     difference,
-    image_interval,
-    mcnemar,
     mean_of,
     roc_auc,
-    seed_interval,
     share_of,
-    wilson_interval,
 )
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.comparison.image_metrics import AnyOutputs
-from sweep.comparison.label_metrics import HALF, LabelOutputs
-from sweep.comparison.statistics import Interval, difference, image_interval, roc_auc, share_of
 from sweep.console.formatting import percent, points
+from sweep.statistics.image_metrics import AnyOutputs
+from sweep.statistics.intervals import Interval, image_interval
+from sweep.statistics.label_metrics import HALF, LabelOutputs
+from sweep.statistics.resampled_metrics import difference, roc_auc, share_of
 from trainables import metric_names as names
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
 

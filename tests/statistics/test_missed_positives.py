@@ -7,9 +7,9 @@ import pytest
 import torch
 from support.small_trials import MULTI, changed, files_in, final_metrics
 
-from sweep.comparison.image_metrics import Outputs, outputs_of, statistic_of
-from sweep.comparison.label_metrics import LabelOutputs
-from sweep.comparison.missed_positives import Head, missed
+from sweep.statistics.image_metrics import Outputs, outputs_of, statistic_of
+from sweep.statistics.label_metrics import LabelOutputs
+from sweep.statistics.missed_positives import Head, missed
 from trainables.data.store import ImageStore
 from trainables.evaluation.curves import metrics_at
 

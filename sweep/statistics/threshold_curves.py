@@ -1,0 +1,64 @@
+"""A classifier at every threshold: the points of ROC, precision-recall and calibration curves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.statistics.image_metrics import Outputs
+from sweep.statistics.resampled_metrics import Numbers, Truth
+from trainables.evaluation.curves import cumulative
+
+BINS = 10
+"""Of a calibration curve, each with equally many images."""
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""x and y of a curve's points, (n,) each."""
+
+
+@dataclass(frozen=True)
+class ThresholdCurves:
+    """One trial's classifier at every threshold."""
+
+    label: str
+    roc: Curve
+    """Share of negatives called positive, and sensitivity."""
+    decision: tuple[float, float]
+    """The point of the ROC curve of the decisions as made."""
+    precision_recall: Curve
+    """Sensitivity, descending, and precision."""
+    calibration: Curve
+    """Mean probability and share of positives of bins with equally many images."""
+    positive_share: float
+
+
+def threshold_curves(label: str, outputs: Outputs) -> ThresholdCurves:
+    """Return the curves of one classifier; both sides have to be among the images."""
+    scores, truth = outputs.positive_scores, outputs.positive_truth
+    _, hits, alarms = cumulative(scores, truth)
+    called = outputs.positive[outputs.predicted]
+    precision = np.append((hits[1:] / (hits[1:] + alarms[1:]))[::-1], 1.0)
+    return ThresholdCurves(
+        label,
+        roc=(alarms / alarms[-1], hits / hits[-1]),
+        decision=(float(called[~truth].mean()), float(called[truth].mean())),
+        precision_recall=((hits / hits[-1])[::-1], precision),
+        calibration=calibration(scores, truth),
+        positive_share=float(truth.mean()),
+    )
+
+
+def calibration(scores: Numbers, truth: Truth, bins: int = BINS) -> Curve:
+    """Return mean probability and share of positives of bins with equally many images, by ascending probability."""
+    parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
+    return np.array([scores[part].mean() for part in parts]), np.array([truth[part].mean() for part in parts])
+
+
+def pareto_front(points: Sequence[tuple[float, float]], *, highest: bool) -> list[int]:
+    """Return the numbers of the (cost, value) that no cheaper or equally dear point beats, by ascending cost."""
+    sign = 1 if highest else -1
+    front: list[int] = []
+    for number in sorted(range(len(points)), key=lambda n: (points[n][0], -sign * points[n][1])):
+        if not front or sign * points[number][1] > sign * points[front[-1]][1]:
+            front.append(number)
+    return front
