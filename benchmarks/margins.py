@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sweep.statistics.intervals import seed_interval
 from sweep.comparison.table import BASELINE_LABELS
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.records.sweep_record import TrialEntry
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
+from sweep.statistics.intervals import seed_interval
 
 
 def margin(trained: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
