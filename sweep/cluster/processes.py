@@ -1,43 +1,34 @@
 """The processes that Ray starts on this machine."""
 
 import contextlib
-import os
-import signal
 import time
-from pathlib import Path
+
+import psutil
 
 _EXIT_SECONDS = 10.0
 
 
 def descendants(process: int) -> set[int]:
-    """Return the ids of all processes below one; empty where there is no /proc."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):
-            fields = entry.read_text().rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found: set[int] = set()
-    layer = [process]
-    while layer:
-        layer = [child for parent in layer for child in parents.get(parent, []) if child not in found]
-        found |= set(layer)
-    return found
+    """Return the ids of all processes below one; empty when it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return {child.pid for child in psutil.Process(process).children(recursive=True)}
+    return set()
 
 
 def see_out(processes: set[int]) -> None:
     """Wait until Ray's processes, which leave by themselves, are gone; kill those that stay."""
+    # Not psutil.wait_procs: it takes the exit status of children from those who started them, and waits for zombies.
     deadline = time.monotonic() + _EXIT_SECONDS
-    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+    while any(runs(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
     for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            if _runs(process):
-                os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error):
+            if runs(process):
+                psutil.Process(process).kill()
 
 
-def _runs(process: int) -> bool:
-    """Whether it is there and no zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def runs(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    return False

@@ -10,10 +10,10 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 from pydantic import BaseModel, ConfigDict
 
 from sweep.records.status import LiveState
@@ -45,7 +45,7 @@ class Lease(BaseModel):
     @property
     def alive(self) -> bool:
         """Whether whoever wrote this still runs, as far as can be seen from here."""
-        if self.host == socket.gethostname() and not Path(f"/proc/{self.process}").exists() and Path("/proc").exists():
+        if self.host == socket.gethostname() and not psutil.pid_exists(self.process):
             return False
         return now_ms() - self.time_ms < 1000 * STALE_SECONDS
 

@@ -17,7 +17,7 @@ from typing import Any
 from ray.cluster_utils import Cluster
 from support.paths import ROOT
 
-from sweep.cluster.processes import _runs, descendants
+from sweep.cluster.processes import descendants, runs
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT
 
 RESUME_CODES = {130: "SIGINT", -9: "SIGKILL"}
@@ -109,7 +109,7 @@ class World:
         self.cluster.shutdown()
         for process in ours:
             with contextlib.suppress(ProcessLookupError):
-                if _runs(process):
+                if runs(process):
                     os.kill(process, signal.SIGKILL)
 
     def start(self, name: str, storage: Path, *arguments: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from sweep.cluster.processes import _runs, descendants
+from sweep.cluster.processes import descendants, runs
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.records.sweep_storage import SweepStorage
 from trainables.data.preparing.prepare import prepare
@@ -74,7 +74,7 @@ def head(*options: str, environment: Mapping[str, str], port: int) -> Iterator[P
         ours = {process.pid, *descendants(process.pid)}
         for one in ours:
             with contextlib.suppress(ProcessLookupError):
-                if _runs(one):
+                if runs(one):
                     os.kill(one, signal.SIGKILL)
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)

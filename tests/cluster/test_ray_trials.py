@@ -14,7 +14,7 @@ import pytest
 from support.paths import TESTS
 
 from sweep.cluster.connection import connect
-from sweep.cluster.processes import _runs, descendants
+from sweep.cluster.processes import descendants, runs
 from sweep.console.redirect import quiet
 from sweep.planning.trial_shape import TrialShape
 from sweep.scheduling.dispatcher import Attempt, Dispatcher, Rules
@@ -120,7 +120,7 @@ def ray_cluster() -> Iterator[None]:
         before = descendants(os.getpid())
         with connect(None):
             yield
-        assert not [process for process in descendants(os.getpid()) - before if _runs(process)]
+        assert not [process for process in descendants(os.getpid()) - before if runs(process)]
         alive = bystander.poll() is None
         bystander.kill()
         bystander.wait()
