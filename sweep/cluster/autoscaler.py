@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cluster.ray_names import HEAD_RESOURCE
+from sweep.cluster.ray_private import asks_for_token
 from sweep.planning.resources import CORES_A_GPU
 from trainables.errors import BadInputError
 
@@ -27,7 +28,7 @@ def within_reach() -> dict[str, float]:
     except Exception as error:  # what it would bring is then unknown, what there is isn't
         log.warning("the autoscaler's configuration can't be read, taking the cluster as it is: %s", error)
         return reach(there, nodes, {})
-    if asks is False and _asks_for_token():
+    if asks is False and asks_for_token():
         # Its processes would show none to this one, and every trial would die before it began.
         raise BadInputError(
             "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
@@ -59,27 +60,19 @@ def reach(
 
 def _look_at_head(gcs_address: str) -> tuple[dict[str, Any], bool | None]:
     """Return the autoscaler's configuration, and whether the cluster's processes want a token of each other."""
-    return _autoscaler_config(gcs_address), _asks_for_token()
-
-
-def _asks_for_token() -> bool | None:
-    """Return whether Ray wants a token of whoever calls this process; None where this version can't say."""
-    try:
-        from ray._private.authentication.authentication_utils import is_token_auth_enabled
-    except ImportError:
-        return None
-    return bool(is_token_auth_enabled())
+    return _autoscaler_config(gcs_address), asks_for_token()
 
 
 def _autoscaler_config(gcs_address: str) -> dict[str, Any]:
     """Return what the autoscaler of this cluster was told, if it runs on this machine; the rest of the file stays."""
+    import psutil
     import yaml
 
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = entry.read_text().split("\0")
-            path = next((word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), "")
-            if path and f"--gcs-address={gcs_address}" in words:
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or ()  # None: another user's
+        path = next((word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), "")
+        if path and f"--gcs-address={gcs_address}" in words:
+            with contextlib.suppress(OSError):
                 config = yaml.safe_load(Path(path).expanduser().read_text())
                 return {name: config[name] for name in _TOLD if name in config}
     return {}

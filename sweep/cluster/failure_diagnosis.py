@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterable
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
+from sweep.cluster.ray_private import death_heading
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.memory_budget import advice
 from sweep.planning.trial import PlannedTrial
@@ -92,7 +93,7 @@ def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    if lines[0] == ActorDiedError.BASE_ERROR_MSG:
+    if lines[0] == death_heading():
         reason = next((line for line in lines if line.startswith("The actor is dead because")), lines[0])
         return reason.partition(" Some common causes")[0][:300]
     return (lines[-1] if lines[0].startswith(("Traceback", "ray::", "\x1b[36mray::")) else lines[0])[:300]

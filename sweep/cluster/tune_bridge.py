@@ -24,6 +24,7 @@ from ray.tune.search import Searcher
 
 from sweep.cluster.failure_diagnosis import explain
 from sweep.cluster.ray_names import DRIVER_RESOURCE
+from sweep.cluster.ray_private import actor_of, error_file_of
 from sweep.cluster.trial_actor import DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
@@ -134,7 +135,8 @@ class _Bridge:
                 ray.kill(self._actors[tune_id])
 
     def started(self, trial: Trial) -> None:
-        self._actors[trial.trial_id] = trial.temporary_state.ray_actor
+        if (actor := actor_of(trial)) is not None:
+            self._actors[trial.trial_id] = actor
         self.dispatcher.started(self.attempts[trial.trial_id])
 
     def result(self, trial: Trial, result: dict[str, Any]) -> bool:
@@ -151,8 +153,8 @@ class _Bridge:
             self.dispatcher.noted(attempt, result[NOTE])
         record = EpochRecord.model_validate_json(result[RECORD])
         ends = self.dispatcher.epoch(attempt, record, durable=result[DURABLE])
-        if ends:  # asked before Tune asks anything of the actor
-            self._leaving[trial.trial_id] = self._actors[trial.trial_id].leave.remote()
+        if ends and (actor := self._actors.get(trial.trial_id)) is not None:
+            self._leaving[trial.trial_id] = actor.leave.remote()  # before Tune asks anything of the actor
         return ends
 
     def failed(self, trial: Trial, failure: Failure) -> None:
@@ -257,9 +259,11 @@ class _Hearing(tune.Callback):  # type: ignore[misc]
 
 def _error_of(trial: Trial) -> Exception:
     """Return what Tune wrote of an actor's end: its own getters look where that is only copied to later."""
-    with contextlib.suppress(OSError, TypeError, pickle.UnpicklingError):
-        error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
-        return error
+    file = error_file_of(trial)
+    if file is not None:
+        with contextlib.suppress(OSError, TypeError, pickle.UnpicklingError):
+            error: Exception = pickle.loads(file.read_bytes())
+            return error
     return RuntimeError("the process that drives it died")
 
 

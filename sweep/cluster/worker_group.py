@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from ray._private.state import state  # who made a placement group is in no public table
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.exceptions import RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.queue import Empty, Queue
 
 from sweep.cluster.attempt import News
+from sweep.cluster.ray_private import orphaned_placement_groups
 from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
 from sweep.planning.trial_shape import TrialShape
 from sweep.scheduling.failure import Failure
@@ -31,7 +29,6 @@ END_SECONDS = 60.0
 QUIT_SECONDS = 8.0
 """How long workers get to leave: Tune kills an actor that takes longer than 10 s to clean up."""
 COLLECTIVE_SECONDS = 1800
-NO_ACTOR = b"\xff" * 16
 RESIZE_SECONDS = float(os.environ.get("SWEEP_RESIZE_SECONDS", "60"))
 """How often an elastic group looks whether there is room for more workers."""
 
@@ -185,16 +182,9 @@ def free_orphans() -> None:
     Ray keeps them until the job ends. Ray Train's own cleaner doesn't know of one whose controller died while its
     workers were starting, and sees no deaths where there is no dashboard.
     """
-    states = PlacementGroupTableData.PlacementGroupState
     with contextlib.suppress(RayError, ValueError):
-        job = ray.get_runtime_context().get_job_id()
-        for content in state._connect_and_get_accessor().get_placement_group_table():
-            group = PlacementGroupTableData.FromString(content)
-            # A driver is no actor: Ray counts the maker of its groups as dead, and they live as long as it does.
-            made_by_actor = group.creator_actor_id != NO_ACTOR
-            ours = group.creator_job_id.hex() == job and group.state != states.REMOVED
-            if ours and made_by_actor and group.creator_actor_dead:
-                free_placement_group(group.placement_group_id.hex())
+        for hex_id in orphaned_placement_groups():
+            free_placement_group(hex_id)
 
 
 def _own_folder(log_dir: Path) -> Path:

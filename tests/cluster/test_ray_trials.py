@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.paths import TESTS
+from support.ray_parts import hide_private_parts
 
 from sweep.cluster.connection import connect
 from sweep.cluster.processes import descendants, runs
@@ -265,6 +266,30 @@ def test_a_hung_trial_is_ended_and_tried_again(sweep: Sweep) -> None:
         ("finished", "hangs"),
     ]
     assert ("finished", "next") in diary.events
+
+
+@pytest.mark.parametrize("shape", [ONE, pytest.param(TWO, marks=pytest.mark.slow)], ids=["one worker", "two"])
+def test_a_ray_without_private_parts_runs_trials(
+    sweep: Sweep, shape: TrialShape, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stopping(Diary):
+        def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
+            super().epoch(task, record, durable)
+            if task.name == "stopped":
+                sweep.dispatcher.stop_trial(task.trial_id, "enough")
+
+    from sweep.cluster import tune_bridge
+
+    hide_private_parts(monkeypatch)
+    monkeypatch.setattr(tune_bridge, "actor_of", lambda trial: None)
+    monkeypatch.setattr(tune_bridge, "error_file_of", lambda trial: None)
+    tasks = [sweep.task(name, fake, shape=shape) for name, fake in (("killed", "killed_once"), ("stopped", "counts"))]
+    diary = sweep.run(*tasks, listener=Stopping())
+    assert ("retried", "killed", "crash") in diary.events
+    assert ("finished", "killed") in diary.events
+    assert diary.of("stopped")[-1] == ("stopped", "stopped", "enough")
+    said = [message for message in caplog.messages if "this Ray" in message]
+    assert [message.partition(" is off")[0] for message in said] == ["freeing orphaned placement groups"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,84 @@
+"""Ray's private parts, which stand in no documentation and may go with any version.
+
+Each is read by one function here, when it is called. Where the installed Ray lacks the part, the feature that needs it
+is off: the function returns a neutral value, and a process logs it once.
+
+- orphaned placement groups: who made a placement group is in no public table
+- tokens: whether a process asks its callers for one
+- silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
+- causes: the file that Tune writes an actor's error to, and the heading of a dead actor's error
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+NO_ACTOR = b"\xff" * 16
+log = logging.getLogger(__name__)
+_off: set[str] = set()
+"""Features that were found to be off in this process."""
+
+
+def orphaned_placement_groups() -> list[str]:
+    """Return the hex ids of this job's placement groups that were made by an actor which is dead."""
+    with _feature("freeing orphaned placement groups"):
+        import ray
+        from ray._private.state import state
+        from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+
+        job, removed = ray.get_runtime_context().get_job_id(), PlacementGroupTableData.PlacementGroupState.REMOVED
+        contents = state._connect_and_get_accessor().get_placement_group_table()
+        groups = [PlacementGroupTableData.FromString(content) for content in contents]
+        ours = [group for group in groups if group.creator_job_id.hex() == job and group.state != removed]
+        # A driver is no actor: Ray counts the maker of its groups as dead, and they live as long as it does.
+        made_by_actors = [group for group in ours if group.creator_actor_id != NO_ACTOR]
+        return [group.placement_group_id.hex() for group in made_by_actors if group.creator_actor_dead]
+    return []
+
+
+def asks_for_token() -> bool | None:
+    """Return whether Ray wants a token of whoever calls this process, or None."""
+    with _feature("checking that both sides want a token or none"):
+        from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+        return bool(is_token_auth_enabled())
+    return None
+
+
+def actor_of(trial: Any) -> Any:
+    """Return the actor that runs a `ray.tune.experiment.Trial`, or None."""
+    with _feature("reaching a trial's actor, to kill it when it is silent and to await its last writes,"):
+        return trial.temporary_state.ray_actor
+    return None
+
+
+def error_file_of(trial: Any) -> Path | None:
+    """Return the file that holds the pickled error of the actor of a `ray.tune.experiment.Trial`, or None."""
+    with _feature("reading what an actor died of"):
+        name = trial.pickled_error_file
+        return None if name is None else Path(name)
+    return None
+
+
+def death_heading() -> str | None:
+    """Return the first line of a dead actor's error, which says no more than that it is dead."""
+    with _feature("shortening what an actor died of"):
+        from ray.exceptions import ActorDiedError
+
+        return str(ActorDiedError.BASE_ERROR_MSG)
+    return None
+
+
+@contextlib.contextmanager
+def _feature(name: str) -> Iterator[None]:
+    """Suppress that Ray lacks what a feature needs, and log once that it is off."""
+    try:
+        yield
+    except (ImportError, AttributeError, TypeError) as missing:
+        import ray  # here, as some of its environment is read on import: sweep/cluster/connection.py sets it before
+
+        if name not in _off:
+            _off.add(name)
+            log.warning("%s is off: this Ray, %s, lacks a private part (%s)", name, ray.__version__, missing)
