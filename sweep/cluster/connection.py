@@ -47,6 +47,13 @@ def machine_resources() -> dict[str, float]:
     return {"CPU": float(cores), "GPU": float(torch.cuda.device_count())}
 
 
+def gpu_gib() -> float | None:
+    """Return the memory of this machine's first GPU in GiB, or None without a GPU."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 2**30 if torch.cuda.is_available() else None
+
+
 def _start_local() -> set[int]:
     """Start Ray and return the ids of its processes."""
     os.environ |= {name: value for name, value in LOCAL_ENVIRONMENT.items() if name not in os.environ}

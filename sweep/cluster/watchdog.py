@@ -4,6 +4,7 @@ import faulthandler
 import os
 import tempfile
 import threading
+from pathlib import Path
 
 from sweep.scheduling.failure import Failure
 from trainables import heartbeat
@@ -12,6 +13,8 @@ from trainables.storage.trial_records import FailureRecord, now_ms
 
 HUNG_EXIT_CODE = 70
 _LAST_WORDS_SECONDS = 5.0
+_WAITING = (__file__, str(Path(__file__).with_name("attempt.py")), "threading.py")
+"""Files whose lines say nothing of where a trial hangs: this one, the loop around the trial, and waiting threads."""
 
 
 class Watchdog:
@@ -63,4 +66,4 @@ def _where_it_stands() -> str:
         file.seek(0)
         frames = file.read().split("\n\n")
     tops = [lines[1].strip() for block in frames if len(lines := block.splitlines()) > 1]
-    return "; ".join(top for top in tops if __file__ not in top and "threading.py" not in top)[:500]
+    return "; ".join(top for top in tops if not any(name in top for name in _WAITING))[:500]
