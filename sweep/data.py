@@ -1,24 +1,20 @@
 """Prepare, list, describe, show, verify, share and remove data sets: `python -m sweep.data --help`."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.console.app import PIPED_WIDTH, run_app
+from sweep.console.app import PIPED_WIDTH, run_app, stage_progress
 from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from trainables.data.preparing.decode_workers import Progress
-
 
 app = typer.Typer(
     help="Prepare the images that sweeps train on: convert once, verify, and say what is in them.",
@@ -73,7 +69,7 @@ def prepare(
     from trainables.data.preparing.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
-    with _progress(f"preparing {store_name or name}") as progress:
+    with stage_progress(f"preparing {store_name or name}") as progress:
         info = make(
             name,
             source=source,
@@ -105,9 +101,9 @@ def prepare(
 @app.command("list")
 def list_stores(root: Root = None) -> None:
     """List what is prepared, and how to prepare the rest."""
-    from sweep.console.dataset_tables import overview
+    from sweep.console.dataset_tables import overview, readable_stores
 
-    infos = _stores(data_root() if root is None else root)
+    infos = readable_stores(data_root() if root is None else root)
     if infos:
         _console().print(overview(infos, root))
     made = {info.data_set for info in infos}
@@ -130,7 +126,7 @@ def verify(name: Name, root: Root = None) -> None:
     """Read every image of a prepared data set and compare it with its checksum."""
     from trainables.data.preparing.prepare import verify as check
 
-    with _progress(f"verifying {name}") as progress:
+    with stage_progress(f"verifying {name}") as progress:
         store = check(name, root, progress)
     print(f"{name}: {store.images:,} images verified, fingerprint {store.fingerprint}")
 
@@ -163,7 +159,7 @@ def upload(
 
     store = prepared(name, root)
     place = beneath(address, name)
-    with _progress(f"uploading {name}") as progress:
+    with stage_progress(f"uploading {name}") as progress:
         copy(store_folder(name, root), place, progress=progress and partial(progress, "copying"))
     print(f"{name}: {store.images:,} images at {place}")
 
@@ -190,44 +186,10 @@ def _columns(texts: list[str]) -> dict[str, str]:
     return columns
 
 
-def _stores(root: Path) -> list[StoreInfo]:
-    stores = []
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        try:
-            found = None if folder.name.startswith(".") else StoreInfo.read_folder(folder)
-        except BadInputError as error:  # one damaged store doesn't hide the others
-            print(f"error: {error}", file=sys.stderr)
-        else:
-            stores += [] if found is None else [found]
-    return stores
-
-
 def _console() -> "Console":
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, markup=False)
-
-
-@contextmanager
-def _progress(task: str) -> Iterator["Progress | None"]:
-    """Give a callback that draws progress bars on stderr, one a stage, or None where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
-
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = ("{task.description}", BarColumn(), "{task.fields[amount]}", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        stages: dict[str, TaskID] = {}
-
-        def tell(stage: str, done: int, total: int | None) -> None:
-            if stage not in stages:
-                stages[stage] = bar.add_task(f"{task}: {stage}", total=total, amount="")
-            amount = f"{done:,}" + ("" if total is None else f" of {total:,}")
-            bar.update(stages[stage], completed=done, total=total, amount=amount)
-
-        yield tell
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

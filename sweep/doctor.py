@@ -4,26 +4,15 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweep.cluster.node_check import Finding, ask_nodes, judge
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
-
-def _wanted(space: str | None) -> dict[str, str]:
-    from sweep.planning.dataset_sizes import size_of
-    from sweep.planning.plan import make_plan
-    from sweep.space import load_space
-
-    if space is None:
-        return {}
-    trials = make_plan(load_space(space), assignments={}, size_of=size_of).trials
-    sizes = {trial.config.dataset: trial.data for trial in trials}
-    sizes |= {trial.config.labelled_dataset: trial.labelled for trial in trials}
-    return {name: size.fingerprint for name, size in sizes.items()}
+if TYPE_CHECKING:
+    from sweep.cluster.node_check import Finding
 
 
 def main(
@@ -37,6 +26,7 @@ def main(
 ) -> None:
     """Say what a sweep would use on this machine or cluster, and what is missing: exit code 1 then."""
     from sweep.cluster.connection import connect
+    from sweep.cluster.node_check import Finding, ask_nodes, judge, stores_of
     from sweep.cluster.ray_names import DRIVER_RESOURCE
     from sweep.console.redirect import quiet
     from sweep.records.sweep_storage import SweepStorage
@@ -54,7 +44,7 @@ def main(
         tracker.close()
     except BadInputError as error:
         findings.append(Finding("MLflow", "missing", str(error)))
-    findings += judge(nodes, _wanted(space), drivers=address is None or DRIVER_RESOURCE in resources)
+    findings += judge(nodes, stores_of(space), drivers=address is None or DRIVER_RESOURCE in resources)
     if as_json:
         print(json.dumps({"findings": [asdict(one) for one in findings], "nodes": [asdict(node) for node in nodes]}))
     else:
@@ -62,7 +52,7 @@ def main(
     sys.exit(any(finding.verdict == "missing" for finding in findings))
 
 
-def _print(findings: Iterable[Finding]) -> None:
+def _print(findings: Iterable["Finding"]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text

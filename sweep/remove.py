@@ -1,17 +1,11 @@
 """Remove or archive sweeps: records, checkpoints and MLflow's runs together: `python -m sweep.remove [SWEEP]`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.records.removal import archive, contents, older_than, plan_removal
-from sweep.tracking.removal import remove_runs
 from trainables.errors import BadInputError
-
-if TYPE_CHECKING:
-    from sweep.records.sweep_record import SweepRecord
-    from sweep.records.sweep_storage import SweepStorage
 
 GIB = 2**30
 
@@ -32,7 +26,16 @@ def main(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow's, as for sweep.run.")] = None,
 ) -> None:
     """Remove a sweep, or old ones: records, checkpoints, MLflow's runs. Trials that other sweeps list stay."""
+    from sweep.records.removal import (
+        archive_sweep,
+        delete_files,
+        delete_sweep,
+        finished_checkpoints,
+        older_than,
+        plan_removal,
+    )
     from sweep.records.sweep_storage import SweepStorage
+    from sweep.tracking.removal import remove_runs
     from trainables.storage.filesystem import Storage
 
     place = SweepStorage(storage)
@@ -43,7 +46,10 @@ def main(
         record = place.record(name)
         removal = plan_removal(place, record)
         if checkpoints_only:
-            _drop_checkpoints(place, record, yes=yes)
+            files = finished_checkpoints(place, record)
+            size = sum(size for _, size in files)
+            print(f"{name}: {len(files)} checkpoints of finished trials, {size / GIB:.3f} GiB")
+            delete_files(place, [file for file, _ in files] if yes else [])
             continue
         print(f"{name}: {removal.files} files, {removal.size / GIB:.3f} GiB, and its runs in MLflow")
         if removal.shared:
@@ -51,25 +57,13 @@ def main(
         if not yes:
             continue
         if target is not None:
-            files = [file for folder in removal.folders for file, _ in contents(place.storage, folder)]
-            shared = [file for trial in removal.shared for file, _ in contents(place.storage, f"trials/{trial}")]
-            archive(place.storage, Storage.at(target), [*files, *shared])
+            archive_sweep(place, removal, Storage.at(target))
             print(f"  copied to {target}; see it: python -m sweep.compare {name} --storage {target}")
         runs = remove_runs(tracking_uri, storage, name)
-        for folder in removal.folders:
-            place.storage.filesystem.delete_dir(f"{place.storage.root}/{folder}")
-        place.storage.delete(f"live/{name}.json")
+        delete_sweep(place, removal)
         print(f"  removed, with {runs} runs")
     if not yes and names:
         print("nothing was removed; --yes does it")
-
-
-def _drop_checkpoints(storage: "SweepStorage", record: "SweepRecord", *, yes: bool) -> None:
-    finished = [entry.folder for entry in record.trials if storage.trial_of(entry).final() is not None]
-    files = [found for folder in finished for found in contents(storage.storage, f"trials/{folder}/checkpoints")]
-    print(f"{record.name}: {len(files)} checkpoints of finished trials, {sum(s for _, s in files) / GIB:.3f} GiB")
-    for name, _ in files if yes else ():
-        storage.storage.delete(name)
 
 
 if __name__ == "__main__":

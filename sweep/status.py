@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.records.status import state_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,9 +50,10 @@ def main(
 
 
 def _facts(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage") -> dict[str, object]:
+    from sweep.records.lease import current_state
+
     runs = held is not None and held.alive
-    state = held.state if runs and held is not None else None
-    state = state if state is not None else state_of(record, storage)
+    state = current_state(storage, record, held)
     return {"sweep": record.name, "running": runs, "pending": record.pending, **state.model_dump(mode="json")}
 
 
@@ -61,22 +61,22 @@ def _drawn(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage")
     from rich.console import Group
     from rich.text import Text
 
+    from sweep.records.lease import current_state
     from sweep.running.trials_table import draw_trials, shown_columns
 
-    runs = held is not None and held.alive
-    state = held.state if runs and held is not None else None
-    state = state if state is not None else state_of(record, storage)
-    if runs and held is not None:
-        head = f"{record.name} runs: {held.described()}"
-        if state.stopping:
-            head += f"; stopping, {state.stopping}"
-    elif held is not None:
-        head = f"{record.name}: whoever ran it is gone ({held.described()}); python -m sweep.run --resume {record.name}"
-    else:
-        head = f"{record.name}: nobody runs it"
+    state = current_state(storage, record, held)
     lines = [Text(f"waits for results: {name}") for name in record.pending]
     table = draw_trials(list(state.trials), state.counts, shown_columns(record.objective), state.left_seconds)
-    return Group(Text(head, style="bold"), table, Text(f"{state.device_hours:.2f} GPU- or worker-hours"), *lines)
+    hours = Text(f"{state.device_hours:.2f} GPU- or worker-hours")
+    return Group(Text(_headline(record.name, held, state.stopping), style="bold"), table, hours, *lines)
+
+
+def _headline(name: str, held: "Lease | None", stopping: str) -> str:
+    if held is None:
+        return f"{name}: nobody runs it"
+    if not held.alive:
+        return f"{name}: whoever ran it is gone ({held.described()}); python -m sweep.run --resume {name}"
+    return f"{name} runs: {held.described()}" + (f"; stopping, {stopping}" if stopping else "")
 
 
 if __name__ == "__main__":

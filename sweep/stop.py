@@ -32,7 +32,7 @@ def main(
         request_stop(place, sweep, EVERYTHING)
         print(f"{sweep} stops after the running epochs; python -m sweep.run --resume {sweep} goes on")
     for wanted in trial or ():
-        ids = {entry.trial_id for entry in record.trials if wanted in (entry.trial_id, entry.name)}
+        ids = record.trial_ids(wanted)
         if not ids:
             raise BadInputError(f"--trial {wanted}: no trial of {sweep}; its trials: python -m sweep.status {sweep}")
         for trial_id in ids:

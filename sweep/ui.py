@@ -8,9 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.console.app import run_command
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.tracking.server import Server, served_store
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -32,6 +30,8 @@ def main(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")] = 0,
 ) -> None:
     """Serve the runs of a storage as MLflow's pages on this machine, until Ctrl-C."""
+    from sweep.tracking.server import Server, served_store
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
@@ -45,4 +45,6 @@ def main(
 
 
 if __name__ == "__main__":
+    from sweep.console.app import run_command
+
     run_command(main)

@@ -44,6 +44,20 @@ class Finding:
     text: str
 
 
+def stores_of(space: str | None) -> dict[str, str]:
+    """Return the fingerprints of the data sets that a search space needs, by their names."""
+    from sweep.planning.dataset_sizes import size_of
+    from sweep.planning.plan import make_plan
+    from sweep.space import load_space
+
+    if space is None:
+        return {}
+    trials = make_plan(load_space(space), assignments={}, size_of=size_of).trials
+    sizes = {trial.config.dataset: trial.data for trial in trials}
+    sizes |= {trial.config.labelled_dataset: trial.labelled for trial in trials}
+    return {name: size.fingerprint for name, size in sizes.items()}
+
+
 def judge(nodes: Iterable[NodeFacts], wanted: Mapping[str, str] = {}, *, drivers: bool = True) -> list[Finding]:
     """Return what is well and what isn't; `wanted`: data sets that a space needs, by their fingerprints here."""
     nodes = list(nodes)

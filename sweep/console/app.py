@@ -38,6 +38,27 @@ def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(number, count)
 
 
+@contextmanager
+def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Draw progress bars on stderr, one a stage; yield what counts a stage on, or None where that is no terminal."""
+    from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = ("{task.description}", BarColumn(), "{task.fields[amount]}", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        stages: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            if stage not in stages:
+                stages[stage] = bar.add_task(f"{task}: {stage}", total=total, amount="")
+            amount = f"{done:,}" + ("" if total is None else f" of {total:,}")
+            bar.update(stages[stage], completed=done, total=total, amount=amount)
+
+        yield tell
+
+
 def redacted(text: str) -> str:
     """Return a text with the credentials of its addresses hidden."""
     return _CREDENTIALS.sub(f"://{HIDDEN}@", text)

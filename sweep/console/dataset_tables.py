@@ -1,5 +1,6 @@
 """What `python -m sweep.data` prints of stores."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 
 LISTED_CORRUPT = 20
 """How many of the corrupt images that were left out `info` names."""
+
+
+def readable_stores(root: Path) -> list[StoreInfo]:
+    """Return the prepared data sets of a folder; prints an error for each that is damaged."""
+    stores = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        try:
+            found = None if folder.name.startswith(".") else StoreInfo.read_folder(folder)
+        except BadInputError as error:  # one damaged store doesn't hide the others
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            stores += [] if found is None else [found]
+    return stores
 
 
 def overview(infos: list[StoreInfo], root: Path | None) -> "Table":

@@ -16,7 +16,8 @@ from typing import Self
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from sweep.records.status import LiveState
+from sweep.records.status import LiveState, state_of
+from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
 from trainables.storage.trial_records import now_ms
@@ -161,6 +162,12 @@ def leases(storage: SweepStorage) -> list[Lease]:
     """Return those of all sweeps that haven't ended."""
     names = (name.removesuffix(".json") for name in storage.storage.names("live"))
     return [found for name in names if (found := lease(storage, name)) is not None]
+
+
+def current_state(storage: SweepStorage, record: SweepRecord, held: Lease | None) -> LiveState:
+    """Return how a sweep stands: as its process says while it runs, else by its trials' records."""
+    said = held.state if held is not None and held.alive else None
+    return said if said is not None else state_of(record, storage)
 
 
 def request_stop(storage: SweepStorage, name: str, what: str = EVERYTHING) -> None:

@@ -1,4 +1,4 @@
-"""What of a storage goes with a sweep, and copying it away before."""
+"""Removing sweeps from a storage: what goes with them, copying it away before, and their checkpoints alone."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -58,8 +58,39 @@ def contents(storage: "Storage", folder: str) -> Iterator[tuple[str, int]]:
             yield info.path.removeprefix(f"{storage.root}/"), info.size
 
 
-def archive(storage: "Storage", target: "Storage", names: Iterable[str]) -> None:
-    """Copy files; BadInputError when one arrived with another size."""
+def archive_sweep(storage: "SweepStorage", removal: Removal, target: "Storage") -> None:
+    """Copy a sweep and all its trials, also those that stay; BadInputError when a file arrived with another size."""
+    folders = (*removal.folders, *(f"trials/{folder}" for folder in removal.shared))
+    _copy(storage.storage, target, [name for folder in folders for name, _ in contents(storage.storage, folder)])
+
+
+def delete_sweep(storage: "SweepStorage", removal: Removal) -> None:
+    """Delete a sweep's folders and its lease."""
+    for folder in removal.folders:
+        storage.storage.filesystem.delete_dir(f"{storage.storage.root}/{folder}")
+    storage.storage.delete(f"live/{removal.name}.json")
+
+
+def finished_checkpoints(storage: "SweepStorage", record: "SweepRecord") -> list[tuple[str, int]]:
+    """Return the checkpoint files of a sweep's finished trials by their names in the storage, with their sizes."""
+    finished = [entry.folder for entry in record.trials if storage.trial_of(entry).final() is not None]
+    return [found for folder in finished for found in contents(storage.storage, f"trials/{folder}/checkpoints")]
+
+
+def delete_files(storage: "SweepStorage", names: Iterable[str]) -> None:
+    """Delete files by their names in the storage."""
+    for name in names:
+        storage.storage.delete(name)
+
+
+def older_than(storage: "SweepStorage", days: float) -> list[str]:
+    """Return the sweeps that were last run so many days ago."""
+    limit = time.time_ns() // 1_000_000 - days * DAY_MS
+    records = [record for name in storage.sweep_names() if (record := storage.sweep(name)) is not None]
+    return [record.name for record in records if _last_ms(storage, record) < limit]
+
+
+def _copy(storage: "Storage", target: "Storage", names: Iterable[str]) -> None:
     for name in names:
         content = storage.read(name)
         if content is None:
@@ -68,13 +99,6 @@ def archive(storage: "Storage", target: "Storage", names: Iterable[str]) -> None
         written = target.read(name)
         if written != content:
             raise BadInputError(f"--archive {target.address(name)}: isn't what was written; nothing was removed")
-
-
-def older_than(storage: "SweepStorage", days: float) -> list[str]:
-    """Return the sweeps that were last run so many days ago."""
-    limit = time.time_ns() // 1_000_000 - days * DAY_MS
-    records = [record for name in storage.sweep_names() if (record := storage.sweep(name)) is not None]
-    return [record.name for record in records if _last_ms(storage, record) < limit]
 
 
 def _last_ms(storage: "SweepStorage", record: "SweepRecord") -> int:

@@ -80,6 +80,10 @@ class SweepRecord(BaseModel):
     time_ms: int
     launch: Launch | None = None
 
+    def trial_ids(self, wanted: str) -> set[str]:
+        """Return the ids of the trials with this id or name."""
+        return {entry.trial_id for entry in self.trials if wanted in (entry.trial_id, entry.name)}
+
 
 def describe(
     plan: Plan, *, name: str, command: str, commit: str | None, versions: dict[str, str], launch: Launch | None = None
