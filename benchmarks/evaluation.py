@@ -26,7 +26,7 @@ from trainables.config import SimCLRConfig
 from trainables.data.trial_data import Split
 from trainables.distributed import to_device
 from trainables.evaluation.classification import classification_metrics
-from trainables.evaluation.features import Share, encode
+from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.knn import knn_scores
 from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.peak import Images
@@ -91,8 +91,8 @@ def _forward(trial: Trial, batches: list[torch.Tensor]) -> None:
 
 @torch.no_grad()
 def _evaluate(trial: Trial, split: Split) -> None:
-    share = encode(trial.encoder, split, image_size=SIDE, device=trial.device)
-    classification_metrics(trial.model.probe(share.features), share, None)
+    shard = encode(trial.encoder, split, image_size=SIDE, device=trial.device)
+    classification_metrics(trial.model.probe(shard.features), shard, None)
 
 
 def _neighbours(width: int, queries: int, bank: int, device: torch.device) -> dict[str, float]:
@@ -102,11 +102,11 @@ def _neighbours(width: int, queries: int, bank: int, device: torch.device) -> di
     return {"knn_seconds": QUERIES / queries * seconds}
 
 
-def _features(count: int, width: int, device: torch.device) -> Share:
+def _features(count: int, width: int, device: torch.device) -> RankShard:
     generator = torch.Generator().manual_seed(count)
     targets = torch.randint(0, CLASSES, (count,), generator=generator)
     features = torch.randn(count, width, generator=generator).add_(0.3 * targets[:, None]).relu_()
-    return Share(features.to(device), targets.to(device), count)
+    return RankShard(features.to(device), targets.to(device), count)
 
 
 def _step(trial: Trial) -> float:

@@ -20,15 +20,15 @@ from torchmetrics.functional import classification as tm
 from trainables.evaluation import logistic_regression as frozen
 from trainables.evaluation.classification import binary_metrics, classification_metrics
 from trainables.evaluation.curves import average_precision, roc_area
-from trainables.evaluation.features import Share
+from trainables.evaluation.features import RankShard
 from trainables.evaluation.knn import knn_scores, nearest_centroids
 from trainables.evaluation.logistic_regression import LogisticRegression, best_regression
 
 BINARY = {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"}
 
 
-def share(features: NDArray[Any], targets: NDArray[Any]) -> Share:
-    return Share(torch.from_numpy(features), torch.from_numpy(targets.astype(np.int64)), len(targets))
+def shard(features: NDArray[Any], targets: NDArray[Any]) -> RankShard:
+    return RankShard(torch.from_numpy(features), torch.from_numpy(targets.astype(np.int64)), len(targets))
 
 
 def outputs(seed: int, *, count: int, classes: int, present: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -105,7 +105,7 @@ def test_metrics_are_the_libraries(
     logits, targets = drawn(seed, count=157, classes=classes, present=present)
     positive = np.zeros(classes, dtype=bool)
     positive[[1, classes - 1]] = True
-    found = classification_metrics(torch.from_numpy(logits), share(logits, targets), torch.from_numpy(positive))
+    found = classification_metrics(torch.from_numpy(logits), shard(logits, targets), torch.from_numpy(positive))
     expected = library(logits, targets, positive)
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=tolerance)
 
@@ -128,11 +128,11 @@ def test_top5_takes_the_first_classes_of_a_tie_as_top1_does() -> None:
     """Conventions differ: scikit-learn takes the last classes of a tie, torch and torchmetrics whichever come up."""
     random = np.random.default_rng(0)
     logits, targets = random.integers(0, 3, (400, 12)).astype(float), random.integers(0, 12, 400)
-    found = classification_metrics(torch.from_numpy(logits), share(logits, targets), None)
+    found = classification_metrics(torch.from_numpy(logits), shard(logits, targets), None)
     assert found["top5"] == sk.top_k_accuracy_score(11 - targets, logits[:, ::-1], k=5, labels=range(12))
     equal = torch.zeros(20, 10)
     for label in (0, 4, 5, 9):
-        tied = classification_metrics(equal, share(equal.numpy(), np.full(20, label)), None)
+        tied = classification_metrics(equal, shard(equal.numpy(), np.full(20, label)), None)
         assert (tied["top1"], tied["top5"]) == (float(label == 0), float(label < 5))
 
 
@@ -140,8 +140,8 @@ def test_metrics_do_not_depend_on_the_order_of_images() -> None:
     logits, targets = outputs(0, count=80, classes=7, present=7)
     positive = torch.arange(7) < 3
     order = np.random.default_rng(1).permutation(80)
-    found = classification_metrics(torch.from_numpy(logits[order]), share(logits, targets[order]), positive)
-    assert found == pytest.approx(classification_metrics(torch.from_numpy(logits), share(logits, targets), positive))
+    found = classification_metrics(torch.from_numpy(logits[order]), shard(logits, targets[order]), positive)
+    assert found == pytest.approx(classification_metrics(torch.from_numpy(logits), shard(logits, targets), positive))
 
 
 def test_which_metrics_there_are_follows_classes_and_rule() -> None:
@@ -151,7 +151,7 @@ def test_which_metrics_there_are_follows_classes_and_rule() -> None:
         (2, torch.tensor([False, True]), {"loss", "top1"} | BINARY),
     ):
         logits, targets = outputs(0, count=20, classes=classes, present=2)
-        assert set(classification_metrics(torch.from_numpy(logits), share(logits, targets), positive)) == names
+        assert set(classification_metrics(torch.from_numpy(logits), shard(logits, targets), positive)) == names
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -161,13 +161,13 @@ def test_one_sided_truth_leaves_the_other_side_undefined(side: int) -> None:
     positive = torch.tensor([False, False, False, True, True, True])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = classification_metrics(torch.from_numpy(logits), share(logits, targets), positive)
+        found = classification_metrics(torch.from_numpy(logits), shard(logits, targets), positive)
     undefined = {"balanced_accuracy", "roc_auc", "pr_auc", "specificity" if side else "sensitivity"}
     assert {name for name, value in found.items() if math.isnan(value)} == undefined
 
 
 def test_no_images_leave_everything_undefined() -> None:
-    none = Share(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 0)
+    none = RankShard(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 0)
     found = classification_metrics(torch.zeros(0, 6), none, torch.arange(6) > 2)
     assert all(math.isnan(value) for value in found.values())
 
@@ -185,7 +185,7 @@ def test_binary_metrics_by_hand_and_with_an_empty_side() -> None:
     assert no_negatives["sensitivity"] == 0.75
 
 
-def slow_knn(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> float:
+def slow_knn(train: RankShard, held_out: RankShard, *, classes: int, neighbours: int, temperature: float) -> float:
     """Return the share of right votes, neighbour by neighbour."""
     right = 0
     for query, target in zip(held_out.features, held_out.targets.tolist(), strict=True):
@@ -199,14 +199,16 @@ def slow_knn(train: Share, held_out: Share, *, classes: int, neighbours: int, te
     return right / len(held_out.targets)
 
 
-def clusters(seed: int, count: int, *, classes: int = 4, width: int = 5, spread: float = 1.0) -> Share:
+def clusters(seed: int, count: int, *, classes: int = 4, width: int = 5, spread: float = 1.0) -> RankShard:
     centres = np.random.default_rng(99).normal(size=(classes, width))
     random = np.random.default_rng(seed)
     targets = random.integers(0, classes, count)
-    return share(centres[targets] + spread * random.normal(size=(count, width)), targets)
+    return shard(centres[targets] + spread * random.normal(size=(count, width)), targets)
 
 
-def share_right_by_votes(train: Share, held_out: Share, *, classes: int, neighbours: int, temperature: float) -> float:
+def share_right_by_votes(
+    train: RankShard, held_out: RankShard, *, classes: int, neighbours: int, temperature: float
+) -> float:
     votes = knn_scores(train, held_out, classes=classes, neighbours=(neighbours,), temperature=temperature)[neighbours]
     return float((votes.argmax(1) == held_out.targets).double().mean())
 
@@ -218,7 +220,7 @@ def test_knn_equals_the_slow_oracle(neighbours: int, temperature: float) -> None
     expected = slow_knn(train, held_out, **options)
     assert 0.3 < expected < 1.0
     assert share_right_by_votes(train, held_out, **options) == pytest.approx(expected)
-    scaled = Share(held_out.features * 7.0, held_out.targets, held_out.total)
+    scaled = RankShard(held_out.features * 7.0, held_out.targets, held_out.total)
     assert share_right_by_votes(train, scaled, **options) == pytest.approx(expected)
 
 
@@ -230,7 +232,7 @@ def test_knn_finds_the_images_themselves() -> None:
 def test_knn_at_a_small_temperature_still_votes() -> None:
     """Votes count relative to the nearest neighbour, whose own weight must not vanish."""
     train, held_out = clusters(0, 90), clusters(1, 60)
-    small = [Share(part.features.float(), part.targets, part.total) for part in (train, held_out)]
+    small = [RankShard(part.features.float(), part.targets, part.total) for part in (train, held_out)]
     options: dict[str, Any] = {"classes": 4, "neighbours": 20, "temperature": 0.0005}
     assert share_right_by_votes(small[0], small[1], **options) == pytest.approx(slow_knn(train, held_out, **options))
 
@@ -270,11 +272,11 @@ def test_validation_chooses_the_regularisation_of_least_loss() -> None:
     assert model.loss(validation) == pytest.approx(min(losses))
 
 
-def moments(train: Share) -> tuple[Tensor, Tensor]:
+def moments(train: RankShard) -> tuple[Tensor, Tensor]:
     return train.features.mean(0), train.features.std(0, correction=0)
 
 
-def fitted(train: Share, model: LogisticRegression) -> tuple[NDArray[Any], NDArray[Any]]:
+def fitted(train: RankShard, model: LogisticRegression) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return coefficients (K, F) on standardised features and biases (K,), each centred over the classes."""
     mean, scale = moments(train)
     bias = model.logits(mean[None])[0]
@@ -282,11 +284,11 @@ def fitted(train: Share, model: LogisticRegression) -> tuple[NDArray[Any], NDArr
     return coefficients.numpy(), (bias - bias.mean()).numpy()
 
 
-def stretched(seed: int, count: int, classes: int) -> Share:
+def stretched(seed: int, count: int, classes: int) -> RankShard:
     """Return clusters whose features differ in mean and scale, as an encoder's do."""
     plain = clusters(seed, count, classes=classes, width=6)
     features = plain.features * torch.tensor([1.0, 10.0, 0.1, 1.0, 3.0, 100.0]) + torch.arange(6.0)
-    return Share(features, plain.targets, plain.total)
+    return RankShard(features, plain.targets, plain.total)
 
 
 @pytest.mark.parametrize("regularisation", [1e-1, 1e-2, 1e-4])
@@ -323,14 +325,16 @@ def test_logistic_regression_ends_where_its_gradient_vanishes_and_ignores_units(
     standard = ((train.features - mean) / scale).numpy()
     assert np.abs(excess.T @ standard / 200 + 0.01 * coefficients).max() < 1e-4
     assert np.abs(excess.mean(0)).max() < 1e-4
-    other = Share(train.features * 50.0 - 8.0, train.targets, train.total)
+    other = RankShard(train.features * 50.0 - 8.0, train.targets, train.total)
     again = LogisticRegression(other, classes=4, regularisation=0.01)
     torch.testing.assert_close(again.logits(other.features), model.logits(train.features), rtol=1e-3, atol=1e-3)
 
 
 def test_features_are_standardised_alike_in_chunks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     train = stretched(5, 200, 4)
-    single = Share(train.features.float() + 1e4, train.targets, train.total)  # float32 sums would lose the deviation
+    single = RankShard(
+        train.features.float() + 1e4, train.targets, train.total
+    )  # float32 sums would lose the deviation
     wide = single.features.double()
     for size in (1, 7, 200, 5000):
         monkeypatch.setattr(frozen, "STANDARDISED_CHUNK", size)
@@ -342,7 +346,7 @@ def test_features_are_standardised_alike_in_chunks_of_any_size(monkeypatch: pyte
 def test_logistic_regression_ignores_a_constant_feature() -> None:
     train = stretched(4, 100, 3)
     constant = torch.full((100, 1), 5.0, dtype=torch.float64)
-    wider = Share(torch.cat([train.features, constant], dim=1), train.targets, 100)
+    wider = RankShard(torch.cat([train.features, constant], dim=1), train.targets, 100)
     found = LogisticRegression(wider, classes=3, regularisation=0.01).logits(wider.features)
     expected = LogisticRegression(train, classes=3, regularisation=0.01).logits(train.features)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -11,7 +11,7 @@ from support.small_trials import LABELS, MULTI, changed, files_in, final_metrics
 from torch.nn import functional
 
 from trainables.data.store import ImageStore
-from trainables.evaluation.features import Share
+from trainables.evaluation.features import RankShard
 from trainables.evaluation.knn import knn_scores
 from trainables.evaluation.logistic_regression import LogisticRegression
 from trainables.evaluation.multilabel import (
@@ -67,18 +67,18 @@ def test_the_regression_of_labels_is_one_of_each() -> None:
     random = np.random.default_rng(2)
     features = torch.from_numpy(random.normal(size=(60, 5)))
     truth = torch.from_numpy(random.random((60, 3)) < 0.4)
-    together = LogisticRegression(Share(features, truth, 60), classes=3, regularisation=0.03).logits(features)
+    together = LogisticRegression(RankShard(features, truth, 60), classes=3, regularisation=0.03).logits(features)
     for label in range(3):
         # Two classes of opposite weights: the penalty counts twice, and each label's mean is a third of the loss.
-        alone = LogisticRegression(Share(features, truth[:, label].long(), 60), classes=2, regularisation=0.18)
+        alone = LogisticRegression(RankShard(features, truth[:, label].long(), 60), classes=2, regularisation=0.18)
         logits = alone.logits(features)
         torch.testing.assert_close(together[:, label], logits[:, 1] - logits[:, 0], rtol=1e-3, atol=1e-3)
 
 
 def test_neighbours_vote_for_each_label() -> None:
     random = np.random.default_rng(3)
-    bank = Share(torch.from_numpy(random.normal(size=(30, 4))), torch.from_numpy(random.random((30, 3)) < 0.5), 30)
-    held_out = Share(torch.from_numpy(random.normal(size=(7, 4))), torch.zeros(7, 3, dtype=torch.bool), 7)
+    bank = RankShard(torch.from_numpy(random.normal(size=(30, 4))), torch.from_numpy(random.random((30, 3)) < 0.5), 30)
+    held_out = RankShard(torch.from_numpy(random.normal(size=(7, 4))), torch.zeros(7, 3, dtype=torch.bool), 7)
     scores = knn_scores(bank, held_out, classes=3, neighbours=(5,), temperature=0.1)[5]
     for row in range(7):
         cosine = functional.cosine_similarity(held_out.features[row], bank.features)

@@ -8,10 +8,10 @@ from torch.nn import functional
 from trainables import metric_names as names
 from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation.curves import Scores, Truth, average_precision, roc_area
-from trainables.evaluation.features import Share
+from trainables.evaluation.features import RankShard
 
 
-def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None) -> dict[str, float]:
+def classification_metrics(logits: Tensor, shard: RankShard, positive: Tensor | None) -> dict[str, float]:
     """Return the metrics of this rank's (n, K) logits, over all ranks; NaN where a metric is undefined.
 
     Always top-1 and loss; top-5 for more than five classes; with a positive rule (K,) sensitivity, specificity,
@@ -20,31 +20,31 @@ def classification_metrics(logits: Tensor, share: Share, positive: Tensor | None
     """
     classes = logits.shape[1]
     # Loss and top-5 ride behind the confusion matrix, so that one sum over ranks carries everything.
-    cells = share.targets * classes + logits.argmax(1)
+    cells = shard.targets * classes + logits.argmax(1)
     sums = torch.zeros(classes * classes + 2, dtype=torch.float64, device=logits.device)
     sums[:-2] = torch.bincount(cells, minlength=classes * classes)
-    sums[-2] = functional.cross_entropy(logits, share.targets, reduction="sum")
+    sums[-2] = functional.cross_entropy(logits, shard.targets, reduction="sum")
     if classes > 5:
-        sums[-1] = (_rank_of_target(logits, share.targets) < 5).sum()
+        sums[-1] = (_rank_of_target(logits, shard.targets) < 5).sum()
     sums = sum_over_ranks(sums).cpu()
     confusion = sums[:-2].view(classes, classes)
     metrics = {
-        names.LOSS: _ratio(sums[-2], share.total),
-        names.TOP1: _ratio(confusion.diagonal().sum(), share.total),
+        names.LOSS: _ratio(sums[-2], shard.total),
+        names.TOP1: _ratio(confusion.diagonal().sum(), shard.total),
     }
     if classes > 5:
-        metrics[names.TOP5] = _ratio(sums[-1], share.total)
+        metrics[names.TOP5] = _ratio(sums[-1], shard.total)
     if positive is not None:
         metrics |= binary_metrics(_fold(confusion, positive))
-        metrics |= curve_areas(*positive_scores(logits, share, positive))
+        metrics |= curve_areas(*positive_scores(logits, shard, positive))
     return metrics
 
 
-def decision_metrics(predicted: Tensor, share: Share, classes: int, positive: Tensor | None) -> dict[str, float]:
+def decision_metrics(predicted: Tensor, shard: RankShard, classes: int, positive: Tensor | None) -> dict[str, float]:
     """Return top-1 of this rank's decisions (n,), over all ranks; with a positive rule (K,) as `binary_metrics` too."""
-    cells = torch.bincount(share.targets * classes + predicted, minlength=classes * classes).double()
+    cells = torch.bincount(shard.targets * classes + predicted, minlength=classes * classes).double()
     confusion = sum_over_ranks(cells).cpu().view(classes, classes)
-    top1 = {names.TOP1: _ratio(confusion.diagonal().sum(), share.total)}
+    top1 = {names.TOP1: _ratio(confusion.diagonal().sum(), shard.total)}
     return top1 if positive is None else top1 | binary_metrics(_fold(confusion, positive))
 
 
@@ -77,20 +77,20 @@ def binary_metrics(confusion: Tensor) -> dict[str, float]:
     }
 
 
-def positive_scores(logits: Tensor, share: Share, positive: Tensor) -> tuple[Scores, Truth]:
+def positive_scores(logits: Tensor, shard: RankShard, positive: Tensor) -> tuple[Scores, Truth]:
     """Return the positives' probability and the truth of all ranks' images, (total,) each.
 
     Of classes the positives' summed probability; of several labels the largest of a positive label, as an image is
     positive where it carries any.
     """
     positive = positive.to(logits.device)
-    if share.targets.dim() == 2:
+    if shard.targets.dim() == 2:
         scores = logits.double().sigmoid()[:, positive].amax(1)
-        truth = share.targets[:, positive].any(1)
+        truth = shard.targets[:, positive].any(1)
     else:
         scores = logits.double().softmax(1)[:, positive].sum(1)
-        truth = positive[share.targets]
-    both = gather_rows(torch.stack([scores, truth.double()], dim=1), share.total).cpu().numpy()
+        truth = positive[shard.targets]
+    both = gather_rows(torch.stack([scores, truth.double()], dim=1), shard.total).cpu().numpy()
     return both[:, 0], both[:, 1] > 0.5
 
 

@@ -16,7 +16,7 @@ from trainables.data.trial_data import Rows, Split, TrialData
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.calibration import best_scale, calibration
 from trainables.evaluation.classification import classification_metrics, decision_metrics
-from trainables.evaluation.features import Share, encode, gathered_logits, no_features
+from trainables.evaluation.features import RankShard, encode, gathered_logits, no_features
 from trainables.evaluation.knn import knn_scores, nearest_centroids
 from trainables.evaluation.logistic_regression import LogisticRegression, best_regression
 from trainables.evaluation.probe import ProbeWeights
@@ -73,40 +73,40 @@ class Evaluator:
     def selection(self, epoch: int) -> dict[str, float]:
         """Return the metrics of the split that settings are selected on, with kNN every `knn_every` epochs."""
         prefix = self._data.selection
-        share = self._encode(self._data.evaluated[prefix])
+        shard = self._encode(self._data.evaluated[prefix])
         metrics = self._label_free()
         if self._probe is not None:
-            metrics = self._metrics(prefix, "", self._probe_logits(share), share) | metrics
+            metrics = self._metrics(prefix, "", self._probe_logits(shard), shard) | metrics
         if self._config.knn_every and epoch % self._config.knn_every == 0:
-            metrics |= self._knn(prefix, self._encode(self._data.bank), share)[0]
+            metrics |= self._knn(prefix, self._encode(self._data.bank), shard)[0]
         return metrics
 
     def everything(self) -> dict[str, float]:
         """Return the metrics of every held-out split by every method, and keep what each image got."""
         bank = self._encode(self._data.bank)
-        shares = {prefix: self._encode(split) for prefix, split in self._data.evaluated.items()}
-        regression, metrics = self._regression(bank, shares.get("val"))
+        shards = {prefix: self._encode(split) for prefix, split in self._data.evaluated.items()}
+        regression, metrics = self._regression(bank, shards.get("val"))
         self.linear = regression.state_dict()
         metrics |= self._label_free()
         thresholds: dict[str, Chosen] = {}
         scales: dict[str, float] = {}
-        for prefix, share in shares.items():
-            outputs = {"linear_logits": regression.logits(share.features)}
+        for prefix, shard in shards.items():
+            outputs = {"linear_logits": regression.logits(shard.features)}
             if self._probe is not None:
-                outputs["logits"] = self._probe_logits(share)
+                outputs["logits"] = self._probe_logits(shard)
             for name, logits in reversed(outputs.items()):
                 method = names.LINEAR if name == "linear_logits" else ""
-                metrics |= self._metrics(prefix, method, logits, share)
-                chosen = self._thresholds(prefix, logits, share)
+                metrics |= self._metrics(prefix, method, logits, shard)
+                chosen = self._thresholds(prefix, logits, shard)
                 thresholds.setdefault(method, chosen)  # those of the first split, validation
-                metrics |= self._at_thresholds(prefix, method, logits, share, thresholds[method])
-                metrics |= self._calibration(prefix, method, logits, share, scales)
-            voted, outputs["knn"] = self._knn(prefix, bank, share)
-            metrics |= voted | self._centroids(prefix, bank, share)
+                metrics |= self._at_thresholds(prefix, method, logits, shard, thresholds[method])
+                metrics |= self._calibration(prefix, method, logits, shard, scales)
+            voted, outputs["knn"] = self._knn(prefix, bank, shard)
+            metrics |= voted | self._centroids(prefix, bank, shard)
             self._write_outputs(prefix, self._data.evaluated[prefix], outputs)
         return metrics
 
-    def _regression(self, bank: Share, validation: Share | None) -> tuple[LogisticRegression, dict[str, float]]:
+    def _regression(self, bank: RankShard, validation: RankShard | None) -> tuple[LogisticRegression, dict[str, float]]:
         """Return the regression on the bank, its lambda chosen on validation where there are candidates."""
         weighted, classes = replace(bank, weights=self._fit_weights()), len(self._data.classes)
         candidates = self._config.linear_candidates
@@ -117,7 +117,7 @@ class Evaluator:
         regression, chosen = best_regression(weighted, validation, classes=classes, candidates=candidates)
         return regression, {names.LINEAR_REGULARISATION: chosen}
 
-    def _encode(self, split: Split) -> Share:
+    def _encode(self, split: Split) -> RankShard:
         return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
 
     def _fit_weights(self) -> Tensor | None:
@@ -128,48 +128,48 @@ class Evaluator:
         return None if weights is None else to_device(weights[rank() :: world_size()].contiguous(), self._device)
 
     @torch.no_grad()
-    def _probe_logits(self, share: Share) -> Tensor:
+    def _probe_logits(self, shard: RankShard) -> Tensor:
         assert self._probe is not None
-        logits: Tensor = self._probe(share.features)
+        logits: Tensor = self._probe(shard.features)
         return logits
 
-    def _metrics(self, prefix: str, method: str, logits: Tensor, share: Share) -> dict[str, float]:
+    def _metrics(self, prefix: str, method: str, logits: Tensor, shard: RankShard) -> dict[str, float]:
         if self._data.several_labels:
-            metrics = label_metrics(logits, share)
+            metrics = label_metrics(logits, shard)
             if self._data.positive is not None:
-                metrics |= rule_metrics(logits, share, self._data.positive)
+                metrics |= rule_metrics(logits, shard, self._data.positive)
         else:
-            metrics = classification_metrics(logits, share, self._data.positive)
+            metrics = classification_metrics(logits, shard, self._data.positive)
         return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
 
-    def _thresholds(self, prefix: str, logits: Tensor, share: Share) -> Chosen:
+    def _thresholds(self, prefix: str, logits: Tensor, shard: RankShard) -> Chosen:
         """Return the thresholds that validation chooses; where there is none, those that need no choice."""
         of_labels: Thresholds = {}
         if self._data.several_labels:
-            of_labels = label_thresholds(logits, share) if prefix == "val" else half_thresholds(logits)
+            of_labels = label_thresholds(logits, shard) if prefix == "val" else half_thresholds(logits)
         if self._data.positive is None or prefix != "val":
             return Chosen(of_labels, {})
-        return Chosen(of_labels, binary_thresholds(logits, share, self._data.positive, self._config.wanted_specificity))
+        return Chosen(of_labels, binary_thresholds(logits, shard, self._data.positive, self._config.wanted_specificity))
 
     def _at_thresholds(
-        self, prefix: str, method: str, logits: Tensor, share: Share, thresholds: Chosen
+        self, prefix: str, method: str, logits: Tensor, shard: RankShard, thresholds: Chosen
     ) -> dict[str, float]:
         metrics: dict[str, float] = {}
         if self._data.several_labels:
-            metrics = label_decisions(logits, share, thresholds.of_labels)
+            metrics = label_decisions(logits, shard, thresholds.of_labels)
             if method == names.LINEAR:
-                metrics |= each_label(logits, share, thresholds.of_labels, self._data.classes)
+                metrics |= each_label(logits, shard, thresholds.of_labels, self._data.classes)
         if self._data.positive is not None:
-            metrics |= binary_decisions(logits, share, self._data.positive, thresholds.of_positives)
+            metrics |= binary_decisions(logits, shard, self._data.positive, thresholds.of_positives)
         return {f"{prefix}/{method}{name}": value for name, value in metrics.items()}
 
     def _calibration(
-        self, prefix: str, method: str, logits: Tensor, share: Share, scales: dict[str, float]
+        self, prefix: str, method: str, logits: Tensor, shard: RankShard, scales: dict[str, float]
     ) -> dict[str, float]:
         """Return how well probabilities are calibrated, after scaling too where validation chose `scales`' method's."""
         if self._data.several_labels:
             return {}
-        everything, classes = gathered_logits(logits, share)
+        everything, classes = gathered_logits(logits, shard)
         positive = None if self._data.positive is None else self._data.positive.numpy()
         found = calibration(everything, classes, positive)
         del found[names.LOSS]  # which is there already
@@ -211,7 +211,7 @@ class Evaluator:
         size = self._config.image_size
         return torch.cat(pieces) if pieces else no_features(self._encoder, sample, size, self._device)
 
-    def _knn(self, prefix: str, bank: Share, held_out: Share) -> tuple[dict[str, float], Tensor]:
+    def _knn(self, prefix: str, bank: RankShard, held_out: RankShard) -> tuple[dict[str, float], Tensor]:
         """Return the metrics of the neighbours' votes, and of this rank's images the class (n, 1) or scores (n, K)."""
         config, first = self._config, self._config.knn_neighbours
         voted = knn_scores(
@@ -231,7 +231,7 @@ class Evaluator:
             metrics |= {f"{prefix}/{method}{name}": value for name, value in found.items()}
         return metrics, voted[first] if self._data.several_labels else voted[first].argmax(1)[:, None]
 
-    def _centroids(self, prefix: str, bank: Share, held_out: Share) -> dict[str, float]:
+    def _centroids(self, prefix: str, bank: RankShard, held_out: RankShard) -> dict[str, float]:
         if self._data.several_labels:
             return {}
         count = len(self._data.classes)

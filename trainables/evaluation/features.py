@@ -15,7 +15,7 @@ from trainables.memory.constants import EVALUATION_BATCH
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShard:
     """This rank's part of a split: rows rank, rank + world, ... so that every image is counted exactly once."""
 
     features: Tensor
@@ -29,7 +29,7 @@ class Share:
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> Share:
+def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> RankShard:
     """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
@@ -43,7 +43,7 @@ def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.d
         images = to_device(split.pixels(numbers[start : start + EVALUATION_BATCH]), device)
         features[start : start + EVALUATION_BATCH] = encoder(evaluation_view(images, image_size=image_size))
     encoder.train(was_training)
-    return Share(features, split.targets[mine].to(device), len(split))
+    return RankShard(features, split.targets[mine].to(device), len(split))
 
 
 def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch.device) -> Tensor:
@@ -51,7 +51,7 @@ def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch
     return encoder(torch.zeros(1, split.store.info.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
 
 
-def gathered_logits(logits: Tensor, share: Share) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def gathered_logits(logits: Tensor, shard: RankShard) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return all ranks' logits (total, K) and classes (total,)."""
-    both = gather_rows(torch.cat([logits.double(), share.targets[:, None].double()], dim=1), share.total).cpu().numpy()
+    both = gather_rows(torch.cat([logits.double(), shard.targets[:, None].double()], dim=1), shard.total).cpu().numpy()
     return both[:, :-1], both[:, -1].astype(np.int64)

@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.distributed import gather_rows, sum_over_ranks
-from trainables.evaluation.features import Share
+from trainables.evaluation.features import RankShard
 from trainables.heartbeat import beat
 from trainables.memory.constants import KNN_CHUNK
 
 
 @torch.no_grad()
 def knn_scores(
-    train: Share, held_out: Share, *, classes: int, neighbours: Sequence[int], temperature: float
+    train: RankShard, held_out: RankShard, *, classes: int, neighbours: Sequence[int], temperature: float
 ) -> dict[int, Tensor]:
     """Return, for each k, the (n, K) shares of the weighted votes that each class or label gets, of this rank's images.
 
@@ -45,7 +45,7 @@ def _hot(targets: Tensor, classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def nearest_centroids(train: Share, held_out: Share, *, classes: int) -> Tensor:
+def nearest_centroids(train: RankShard, held_out: RankShard, *, classes: int) -> Tensor:
     """Return the class (n,) whose mean of normalised train features is nearest to an image's, of this rank's images.
 
     Classes without a train image are never nearest.

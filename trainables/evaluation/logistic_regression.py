@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.distributed import sum_over_ranks
-from trainables.evaluation.features import Share
+from trainables.evaluation.features import RankShard
 from trainables.evaluation.probe import elements
 from trainables.heartbeat import beat
 from trainables.memory.constants import STANDARDISED_CHUNK
@@ -22,7 +22,7 @@ class LogisticRegression:
     Minimises mean cross-entropy + lambda / 2 * ||W||^2, the mean weighted where there are weights; the bias is free.
     """
 
-    def __init__(self, train: Share, *, classes: int, regularisation: float) -> None:
+    def __init__(self, train: RankShard, *, classes: int, regularisation: float) -> None:
         self._mean, self._scale = _standardisation(train)
         width = train.features.shape[1]
         self._weights = torch.zeros(classes, width, device=train.features.device, dtype=train.features.dtype)
@@ -38,15 +38,15 @@ class LogisticRegression:
         weight = self._weights * self._scale
         return {"weight": weight, "bias": self._bias - weight @ self._mean}
 
-    def loss(self, share: Share) -> float:
+    def loss(self, shard: RankShard) -> float:
         """Return the mean cross-entropy of all ranks' images, unweighted."""
-        even = replace(share, weights=None)
-        return float(sum_over_ranks(_mean_loss(self.logits(share.features), even, _total_weight(even))[None]))
+        even = replace(shard, weights=None)
+        return float(sum_over_ranks(_mean_loss(self.logits(shard.features), even, _total_weight(even))[None]))
 
     def _standardise(self, features: Tensor) -> Tensor:
         return (features - self._mean).mul_(self._scale)
 
-    def _fit(self, train: Share, regularisation: float) -> None:
+    def _fit(self, train: RankShard, regularisation: float) -> None:
         parameters = [self._weights.requires_grad_(), self._bias.requires_grad_()]
         features = self._standardise(train.features)
         optimiser = torch.optim.LBFGS(
@@ -74,21 +74,21 @@ class LogisticRegression:
 
 
 def best_regression(
-    train: Share, validation: Share, *, classes: int, candidates: Sequence[float]
+    train: RankShard, validation: RankShard, *, classes: int, candidates: Sequence[float]
 ) -> tuple[LogisticRegression, float]:
     """Return the regression with the least loss on validation, and its lambda."""
     fitted = [(LogisticRegression(train, classes=classes, regularisation=one), one) for one in candidates]
     return min(fitted, key=lambda pair: pair[0].loss(validation))
 
 
-def _total_weight(train: Share) -> float:
+def _total_weight(train: RankShard) -> float:
     """Return the sum of all ranks' weights."""
     if train.weights is not None:
         return float(sum_over_ranks(train.weights.double().sum()))
     return float(train.total * (1 if train.targets.dim() == 1 else train.targets.shape[1]))
 
 
-def _mean_loss(logits: Tensor, train: Share, weight: float) -> Tensor:
+def _mean_loss(logits: Tensor, train: RankShard, weight: float) -> Tensor:
     """Return this rank's part of the mean loss."""
     if train.weights is None and train.targets.dim() == 1:
         return functional.cross_entropy(logits, train.targets, reduction="sum") / train.total
@@ -96,7 +96,7 @@ def _mean_loss(logits: Tensor, train: Share, weight: float) -> Tensor:
     return (loss if train.weights is None else loss * train.weights.to(loss)).sum() / weight
 
 
-def _standardisation(train: Share) -> tuple[Tensor, Tensor]:
+def _standardisation(train: RankShard) -> tuple[Tensor, Tensor]:
     """Return the features' mean and 1 / std over all ranks, (F,) each; constant features get scale 0."""
     chunks = train.features.split(STANDARDISED_CHUNK)  # type: ignore[no-untyped-call]  # of no rows one, empty
     sums = torch.stack([chunk.double().sum(0) for chunk in chunks])

@@ -12,15 +12,17 @@ from trainables.distributed import gather_rows
 from trainables.evaluation import multilabel
 from trainables.evaluation.classification import curve_areas, positive_scores
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
-from trainables.evaluation.features import Share
+from trainables.evaluation.features import RankShard
 
 Thresholds = Mapping[str, NDArray[np.float64]]
 """Thresholds by the suffix that their metrics get: () of the positive's probability, or (K,) of each label's."""
 
 
-def binary_thresholds(logits: Tensor, share: Share, positive: Tensor, wanted_specificity: float | None) -> Thresholds:
+def binary_thresholds(
+    logits: Tensor, shard: RankShard, positive: Tensor, wanted_specificity: float | None
+) -> Thresholds:
     """Return the thresholds that a split chooses: of best balanced accuracy, and of a wanted specificity."""
-    scores, truth = positive_scores(logits, share, positive)
+    scores, truth = positive_scores(logits, shard, positive)
     chosen = {names.AT_VALIDATION_BALANCE: np.array(balanced_threshold(scores, truth))}
     if wanted_specificity is not None:
         suffix = f"{names.AT_VALIDATION_SPECIFICITY}{wanted_specificity:g}"
@@ -28,11 +30,11 @@ def binary_thresholds(logits: Tensor, share: Share, positive: Tensor, wanted_spe
     return chosen
 
 
-def binary_decisions(logits: Tensor, share: Share, positive: Tensor, thresholds: Thresholds) -> dict[str, float]:
+def binary_decisions(logits: Tensor, shard: RankShard, positive: Tensor, thresholds: Thresholds) -> dict[str, float]:
     """Return sensitivity, specificity and accuracies of this rank's (n, K) logits, over all ranks, at thresholds."""
     if not thresholds:
         return {}
-    scores, truth = positive_scores(logits, share, positive)
+    scores, truth = positive_scores(logits, shard, positive)
     return {
         name + suffix: value
         for suffix, threshold in thresholds.items()
@@ -40,20 +42,20 @@ def binary_decisions(logits: Tensor, share: Share, positive: Tensor, thresholds:
     }
 
 
-def rule_metrics(logits: Tensor, share: Share, positive: Tensor) -> dict[str, float]:
+def rule_metrics(logits: Tensor, shard: RankShard, positive: Tensor) -> dict[str, float]:
     """Return of several labels what a positive rule makes of them: called positive where any of its labels is."""
-    scores, truth = positive_scores(logits, share, positive)
+    scores, truth = positive_scores(logits, shard, positive)
     return metrics_at(multilabel.HALF, scores, truth) | curve_areas(scores, truth)
 
 
-def label_metrics(logits: Tensor, share: Share) -> dict[str, float]:
+def label_metrics(logits: Tensor, shard: RankShard) -> dict[str, float]:
     """Return macro and micro average precision, and how many labels the macro mean is over."""
-    return precision_metrics(logits.double().sigmoid(), share)
+    return precision_metrics(logits.double().sigmoid(), shard)
 
 
-def precision_metrics(scores: Tensor, share: Share) -> dict[str, float]:
+def precision_metrics(scores: Tensor, shard: RankShard) -> dict[str, float]:
     """As `label_metrics`, of scores (n, K) that needn't be probabilities."""
-    everything, truth = _gathered(scores, share)
+    everything, truth = _gathered(scores, shard)
     each = multilabel.average_precisions(everything, truth)
     return {
         names.AVERAGE_PRECISION + names.MACRO: multilabel.mean_of_known(each),
@@ -62,9 +64,9 @@ def precision_metrics(scores: Tensor, share: Share) -> dict[str, float]:
     }
 
 
-def label_thresholds(logits: Tensor, share: Share) -> Thresholds:
+def label_thresholds(logits: Tensor, shard: RankShard) -> Thresholds:
     """Return each label's threshold of best F1 on this split."""
-    return {names.AT_VALIDATION_THRESHOLDS: multilabel.best_thresholds(*_gathered(logits.double().sigmoid(), share))}
+    return {names.AT_VALIDATION_THRESHOLDS: multilabel.best_thresholds(*_gathered(logits.double().sigmoid(), shard))}
 
 
 def half_thresholds(logits: Tensor) -> Thresholds:
@@ -72,9 +74,9 @@ def half_thresholds(logits: Tensor) -> Thresholds:
     return {names.AT_HALF: np.full(logits.shape[1], multilabel.HALF)}
 
 
-def label_decisions(logits: Tensor, share: Share, thresholds: Thresholds) -> dict[str, float]:
+def label_decisions(logits: Tensor, shard: RankShard, thresholds: Thresholds) -> dict[str, float]:
     """Return macro and micro F1 at thresholds."""
-    scores, truth = _gathered(logits.double().sigmoid(), share)
+    scores, truth = _gathered(logits.double().sigmoid(), shard)
     metrics: dict[str, float] = {}
     for suffix, values in thresholds.items():
         each, micro = multilabel.f1_scores(scores, truth, values)
@@ -83,9 +85,9 @@ def label_decisions(logits: Tensor, share: Share, thresholds: Thresholds) -> dic
     return metrics
 
 
-def each_label(logits: Tensor, share: Share, thresholds: Thresholds, labels: Sequence[str]) -> dict[str, float]:
+def each_label(logits: Tensor, shard: RankShard, thresholds: Thresholds, labels: Sequence[str]) -> dict[str, float]:
     """Return average precision and F1 at thresholds of each label by its name; NaN where no image carries it."""
-    scores, truth = _gathered(logits.double().sigmoid(), share)
+    scores, truth = _gathered(logits.double().sigmoid(), shard)
     columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
     columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}
     return {
@@ -95,7 +97,7 @@ def each_label(logits: Tensor, share: Share, thresholds: Thresholds, labels: Seq
     }
 
 
-def _gathered(scores: Tensor, share: Share) -> tuple[multilabel.Scores, multilabel.Truth]:
-    both = gather_rows(torch.cat([scores.double(), share.targets.double()], dim=1), share.total).cpu().numpy()
+def _gathered(scores: Tensor, shard: RankShard) -> tuple[multilabel.Scores, multilabel.Truth]:
+    both = gather_rows(torch.cat([scores.double(), shard.targets.double()], dim=1), shard.total).cpu().numpy()
     labels = scores.shape[1]
     return both[:, :labels], both[:, labels:] > 0.5

@@ -12,7 +12,7 @@ from trainables.evaluation.probe import Weights
 from trainables.models.simclr_model import Classifier, Outputs, SimCLR
 
 SUMMED = 5
-"""Numbers that a step's metrics are; the last two are this rank's share of theirs."""
+"""Numbers that a step's metrics are; the last two are this rank's part of theirs."""
 
 
 class Objective(Protocol):
