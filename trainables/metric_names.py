@@ -1,5 +1,7 @@
 """The names under which metrics are recorded; `val/...` likewise for each `test/...`."""
 
+from collections.abc import Mapping
+
 CONTRASTIVE_LOSS = "train/contrastive_loss"
 CONTRASTIVE_ACCURACY = "train/contrastive_accuracy"
 CONTRASTIVE_ENTROPY = "train/contrastive_entropy"
@@ -64,6 +66,11 @@ _NO_SHARES = (
     *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity"),
     *("learning_rate", "per_second", "gib", "evaluated", "brier", "scale"),
 )
+
+
+def qualified(split: str, method: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics under their full names: test/knn_top1 of the split test, the method knn_ and the metric top1."""
+    return {f"{split}/{method}{name}": value for name, value in metrics.items()}
 
 
 def is_share(metric: str) -> bool:

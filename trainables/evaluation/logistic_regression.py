@@ -1,4 +1,4 @@
-"""What frozen features are worth: weighted kNN, nearest class mean, and a logistic regression fitted on them."""
+"""Logistic regression on frozen features, fitted by L-BFGS over all ranks' rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace

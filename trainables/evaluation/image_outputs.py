@@ -1,0 +1,34 @@
+"""The table of what each image of a split got from every method, a row an image."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+from torch import Tensor
+
+from trainables.data.trial_data import Split
+from trainables.distributed import gather_rows, rank
+
+
+def image_outputs(split: Split, outputs: Mapping[str, Tensor]) -> pa.Table | None:
+    """Return row, name and label of each image and a column of each output, (n, K) on this rank; None but on rank 0.
+
+    Every rank calls it alike.
+    """
+    gathered = {name: gather_rows(values, len(split)).cpu() for name, values in outputs.items()}
+    if rank() > 0:
+        return None
+    table = {
+        "row": pa.array(split.rows),
+        "name": pa.array(split.store.names(split.rows)),
+        "label": _label_column(split.targets),
+    }
+    for name, values in gathered.items():
+        table[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.flatten().numpy()), values.shape[1])
+    return pa.table(table)
+
+
+def _label_column(targets: Tensor) -> pa.Array:
+    """Return the class of each image, or the list of its labels."""
+    if targets.dim() == 1:
+        return pa.array(targets.numpy())
+    return pa.array([row.nonzero().flatten().tolist() for row in targets], pa.list_(pa.int64()))
