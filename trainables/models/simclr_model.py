@@ -47,20 +47,9 @@ class SimCLR(nn.Module):
         self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
     ) -> None:
         super().__init__()
-        with _drawn_here():
-            self.encoder = make_encoder(config, channels=channels, normalise=normalise)
-            features = self.encoder.output_width
-            self.projector = Projector(
-                features,
-                layers=config.projector_layers,
-                hidden_width=config.projector_hidden_width or features,
-                output_width=config.projector_output_width,
-            )
-            self.probe = nn.Linear(features, classes)
-        initialise_encoder(self.encoder, config.seed)
-        dense = [module for module in self.projector if isinstance(module, nn.Linear)]
-        _initialise_dense(dense, config.seed, PROJECTOR_BLOCK)
-        _initialise_dense([self.probe], config.seed, PROBE_BLOCK)
+        self.encoder, probe = _encoder_and_probe(config, classes, channels, normalise)
+        self.projector = _projector(config, self.encoder.output_width)
+        self.probe = probe  # after the projector, since optimisers take parameters in the order of modules
 
     def forward(self, views: Tensor) -> Outputs:
         """Return embeddings and probe logits of (N, C, H, W) views."""
@@ -75,11 +64,7 @@ class Classifier(nn.Module):
         self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
     ) -> None:
         super().__init__()
-        with _drawn_here():
-            self.encoder = make_encoder(config, channels=channels, normalise=normalise)
-            self.probe = nn.Linear(self.encoder.output_width, classes)
-        initialise_encoder(self.encoder, config.seed)
-        _initialise_dense([self.probe], config.seed, PROBE_BLOCK)
+        self.encoder, self.probe = _encoder_and_probe(config, classes, channels, normalise)
 
     def forward(self, views: Tensor) -> Outputs:
         """Return logits of (N, C, H, W) views."""
@@ -97,8 +82,34 @@ def make_encoder(config: SimCLRConfig, *, channels: int = 3, normalise: nn.Modul
     )
 
 
-def _drawn_here() -> AbstractContextManager[None]:
-    """Keep the global generator as it is: torch's layers draw weights as they are made, ours are drawn after."""
+def _encoder_and_probe(
+    config: SimCLRConfig, classes: int, channels: int, normalise: nn.Module | None
+) -> tuple[Encoder, nn.Linear]:
+    """Return a configuration's encoder and its linear head, their weights drawn."""
+    with _kept_generator():
+        encoder = make_encoder(config, channels=channels, normalise=normalise)
+        probe = nn.Linear(encoder.output_width, classes)
+    initialise_encoder(encoder, config.seed)
+    _initialise_dense([probe], config.seed, PROBE_BLOCK)
+    return encoder, probe
+
+
+def _projector(config: SimCLRConfig, features: int) -> Projector:
+    """Return a configuration's projector of (N, features), its weights drawn."""
+    with _kept_generator():
+        projector = Projector(
+            features,
+            layers=config.projector_layers,
+            hidden_width=config.projector_hidden_width or features,
+            output_width=config.projector_output_width,
+        )
+    dense = [module for module in projector if isinstance(module, nn.Linear)]
+    _initialise_dense(dense, config.seed, PROJECTOR_BLOCK)
+    return projector
+
+
+def _kept_generator() -> AbstractContextManager[None]:
+    """Keep the global generator's state: torch's layers draw weights as they are made, ours are drawn after."""
     return torch.random.fork_rng(devices=[])
 
 
