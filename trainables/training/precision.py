@@ -1,11 +1,13 @@
-"""How numbers are computed: the precision of the encoder, reproducible kernels, and the watch for non-finite ones."""
+"""How numbers are computed: the precision of the encoder, its memory layout, and reproducible kernels."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 
+from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
+from trainables.models.encoder import last_strided_side
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
@@ -24,6 +26,17 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.deterministic = True
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+
+
+def refuse_undefined_gradients(config: SimCLRConfig, device: torch.device) -> None:
+    """Raise BadInputError where torch leaves gradients as memory was: bf16, strides and maps of a pixel on a CPU."""
+    if config.precision != "bf16" or device.type != "cpu":
+        return
+    if last_strided_side(config.image_size, small_stem=config.small_stem) == 1:
+        raise BadInputError(
+            f"precision: bf16 on a CPU gives undefined gradients at image_size {config.image_size}, whose last maps "
+            "are one pixel; choose fp32, stem small or larger images"
+        )
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -1,22 +1,15 @@
 """The training loop of one trial, in plain PyTorch.
 
-`train` is the whole of it: a generator that trains an epoch, evaluates, keeps a checkpoint and yields the record.
-Whoever iterates it (the command line here, a Ray actor elsewhere) decides whether it goes on, and nothing in it knows
-who that is.
+`train` is the whole of it: a generator that trains an epoch, evaluates, writes a checkpoint and yields the record. Its
+caller (the command line of one trial, a Ray actor) decides whether it goes on; nothing here depends on the caller.
 """
 
-import inspect
-import platform
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torchvision
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from trainables import metric_names as names
 from trainables.augment.evaluation_view import evaluation_view
@@ -34,19 +27,22 @@ from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.recomputation import segments
 from trainables.models.batch_norm import calibrate
-from trainables.models.encoder import Colours, Normalise, last_strided_side
+from trainables.models.encoder import Colours, Normalise
 from trainables.models.pretrained import load_weights, start_from
-from trainables.models.simclr_model import Classifier, Outputs, SimCLR, parameter_groups
+from trainables.models.simclr_model import Outputs, SimCLR, parameter_groups
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
 from trainables.randomness import Stream, positions
 from trainables.schedule import Steps, learning_rate
 from trainables.storage.trial_files import TrialFiles
-from trainables.storage.trial_records import EpochRecord, FinalRecord, now_ms
+from trainables.storage.trial_records import EpochRecord, now_ms
+from trainables.training.checkpoint import newest_checkpoint
+from trainables.training.data_parallel import data_parallel
 from trainables.training.device_images import PixelSource
+from trainables.training.final_record import final_record, versions
 from trainables.training.finite_watch import FiniteWatch
 from trainables.training.optimiser import make_optimiser
-from trainables.training.precision import autocast, memory_layout, set_precision
+from trainables.training.precision import autocast, memory_layout, refuse_undefined_gradients, set_precision
 
 
 def train(
@@ -95,38 +91,51 @@ class Trial:
     ) -> None:
         self.config, self.files, self.device, self.recompute = config, files, device, recompute
         self.rank, self.world = rank(), world_size()
-        if config.epochs > 0 and config.batch_size < self.world:
-            raise BadInputError(f"batch_size: {config.batch_size} is less than one image for {self.world} workers")
+        self._check()
         set_precision(config.precision, device)
-        if config.precision == "bf16" and device.type == "cpu" and config.epochs > 0:
-            _refuse_undefined_gradients(config)
-        self.data = TrialData(config, store, evaluation_store)
-        data = self.data
+        self.data = data = TrialData(config, store, evaluation_store)
         self.weights = (
             ProbeWeights(config, data.train.targets, data.labelled, len(data.classes)) if data.has_probe else None
         )
         self.epoch = 0
         self.records: list[EpochRecord] = []
-        self.steps = Steps(len(self.data.train), config.batch_size, config.epochs)
+        self.steps = Steps(len(data.train), config.batch_size, config.epochs)
         self.layout = memory_layout(config.precision, device)
-        normalise = Normalise(*self.data.channel_moments(device)) if config.normalisation == "train" else None
+        normalise = Normalise(*data.channel_moments(device)) if config.normalisation == "train" else None
         if config.encoder in UNTRAINABLE:
-            features = Colours() if config.encoder == "colours" else nn.Flatten()
-            self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(device)
+            self._make_baseline(normalise)
+        else:
+            self._make_model(normalise)
+
+    def _check(self) -> None:
+        """Raise BadInputError for what can't be trained here."""
+        if self.config.epochs == 0:
             return
-        self.objective = objective_of(config, self.data, normalise)
+        if self.config.batch_size < self.world:
+            raise BadInputError(f"batch_size: {self.config.batch_size} is less than one image for {self.world} workers")
+        refuse_undefined_gradients(self.config, self.device)
+
+    def _make_baseline(self, normalise: nn.Module | None) -> None:
+        """Make features without weights, to be evaluated alone."""
+        features = Colours() if self.config.encoder == "colours" else nn.Flatten()
+        self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(self.device)
+
+    def _make_model(self, normalise: nn.Module | None) -> None:
+        """Make the model with its initial weights, and what a step needs."""
+        config, data, device = self.config, self.data, self.device
+        self.objective = objective_of(config, data, normalise)
         self.model = self.objective.model
-        if recompute:
+        if self.recompute:
             self.model.encoder.segments = segments(footprint(config, len(data.classes), channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
             start_from(self.model.encoder, load_weights(initial), initial.address)
         self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
-        self.parallel: nn.Module = self.model if self.world == 1 else _parallel(self.model, device)
+        self.parallel = data_parallel(self.model, device)
         self.optimiser = make_optimiser(config, parameter_groups(self.model, config.weight_decay))
         self.watch = FiniteWatch(self._last_good)
-        self.pixels = PixelSource(self.data.train, device)
+        self.pixels = PixelSource(data.train, device)
 
     # Training
 
@@ -240,7 +249,7 @@ class Trial:
             device=self.device,
         )
 
-    # What stays
+    # Records and checkpoints
 
     def _keep(self, epoch: int, metrics: dict[str, float], seconds: float, evaluator: Evaluator) -> EpochRecord:
         """Write the record, then the checkpoint.
@@ -250,17 +259,20 @@ class Trial:
         record = EpochRecord(epoch=epoch, time_ms=now_ms(), seconds=seconds, metrics=metrics)
         self.epoch = epoch
         if self.rank == 0:
-            last = epoch == self.config.epochs
-            if last and self.config.encoder not in UNTRAINABLE:
-                weights = {"encoder": self.model.encoder.state_dict(), "linear": evaluator.linear}
-                if self.config.epochs > 0 and self.data.has_probe:
-                    weights["probe"] = self.model.probe.state_dict()
-                self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
+            if epoch == self.config.epochs and self.config.encoder not in UNTRAINABLE:
+                self._save_model(evaluator.linear)
             record = self.files.write_epoch(record)
             self.records.append(record)
             if epoch > 0:
                 self.files.save_checkpoint(epoch, self._state())
         return record
+
+    def _save_model(self, linear: dict[str, Tensor]) -> None:
+        """Write the final weights: of the encoder, of the logistic regression, and of the probe if there is one."""
+        weights = {"encoder": self.model.encoder.state_dict(), "linear": linear}
+        if self.config.epochs > 0 and self.data.has_probe:
+            weights["probe"] = self.model.probe.state_dict()
+        self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -279,20 +291,12 @@ class Trial:
         if self.rank == 0:
             self.files.clear_failure()
             self.files.write_config(self.config.model_dump(mode="json"), self.data.fingerprint)
-        for epoch in reversed(_agreed(self.files.checkpoint_epochs(), self.device)):
-            try:
-                state = self.files.load_checkpoint(epoch, self.device)
-            except OSError as error:
-                if not isinstance(error, FileNotFoundError):
-                    raise  # the storage is away: the checkpoint may be good
-            except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
-                self.files.note = f"the checkpoint of epoch {epoch} can't be read; went on from before it"
-            else:
-                self.model.load_state_dict(state["model"])
-                self.optimiser.load_state_dict(state["optimiser"])
-                self.records = [EpochRecord.model_validate(record) for record in state["records"]]
-                self.epoch = epoch
-                return
+        state = newest_checkpoint(self.files, self.device)
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.records = [EpochRecord.model_validate(record) for record in state["records"]]
+            self.epoch = state["epoch"]
 
     def _last_good(self) -> str:
         address = self.files.checkpoint_address()
@@ -300,62 +304,13 @@ class Trial:
 
     def finish(self) -> None:
         """Declare the trial finished."""
-        if self.rank > 0:
-            return
-        self.files.write_final(
-            FinalRecord(
-                time_ms=now_ms(),
-                epochs=self.config.epochs,
-                seconds=sum(record.seconds for record in self.records),
-                workers=self.world,
-                threads=torch.get_num_threads(),
-                recomputed=self.recompute,
-                device=torch.cuda.get_device_name() if self.device.type == "cuda" else platform.machine(),
-                host=socket.gethostname(),
-                versions=versions(),
-                train_images=len(self.data.train),
-                classes=self.data.classes,
-                positive=self.data.positive_classes,
+        if self.rank == 0:
+            self.files.write_final(
+                final_record(self.config, self.data, self.records, recomputed=self.recompute, device=self.device)
             )
-        )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide the last bits of a result."""
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
-    }
-
-
-def _refuse_undefined_gradients(config: SimCLRConfig) -> None:
-    """Raise BadInputError where torch leaves gradients as memory was: bf16, strides and maps of a pixel on a CPU."""
-    if last_strided_side(config.image_size, small_stem=config.small_stem) == 1:
-        raise BadInputError(
-            f"precision: bf16 on a CPU gives undefined gradients at image_size {config.image_size}, whose last maps "
-            "are one pixel; choose fp32, stem small or larger images"
-        )
 
 
 def _gpu_memory(device: torch.device) -> dict[str, float]:
     if device.type != "cuda":
         return {}
     return {names.GPU_MEMORY: torch.cuda.max_memory_allocated(device) / 2**30}
-
-
-def _parallel(model: SimCLR | Classifier, device: torch.device) -> DistributedDataParallel:
-    # Batch-norm buffers are equal on all ranks by construction, so no step begins with sending them. torch 2.14
-    # renamed the option.
-    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    option: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
-    devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **option)
-
-
-def _agreed(epochs: list[int], device: torch.device) -> list[int]:
-    """Return rank 0's last two checkpoint epochs on every rank (ranks may list a folder at different moments)."""
-    newest = torch.tensor(([-1, -1, *epochs])[-2:], device=device)
-    if world_size() > 1:
-        dist.broadcast(newest, src=0)
-    return [epoch for epoch in newest.tolist() if epoch >= 0]

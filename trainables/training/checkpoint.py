@@ -1,0 +1,33 @@
+"""The checkpoint that a trial resumes from: the newest that every rank can see and that is whole."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from trainables.distributed import world_size
+from trainables.storage.trial_files import TrialFiles
+
+
+def newest_checkpoint(files: TrialFiles, device: torch.device) -> dict[str, Any] | None:
+    """Return the state of the newest checkpoint, of the one before where that is torn; None without one.
+
+    Every rank of a process group calls it alike. Raises OSError where the storage can't be reached.
+    """
+    for epoch in reversed(_agreed(files.checkpoint_epochs(), device)):
+        try:
+            return files.load_checkpoint(epoch, device)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                raise  # the storage is away: the checkpoint may be good
+        except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
+            files.note = f"the checkpoint of epoch {epoch} can't be read; went on from before it"
+    return None
+
+
+def _agreed(epochs: list[int], device: torch.device) -> list[int]:
+    """Return rank 0's last two checkpoint epochs on every rank (ranks may list a folder at different moments)."""
+    newest = torch.tensor(([-1, -1, *epochs])[-2:], device=device)
+    if world_size() > 1:
+        dist.broadcast(newest, src=0)
+    return [epoch for epoch in newest.tolist() if epoch >= 0]

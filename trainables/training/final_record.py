@@ -1,0 +1,42 @@
+"""The record of a finished trial: what it trained on and with, as far as that decides or explains its results."""
+
+import platform
+import socket
+from collections.abc import Sequence
+
+import torch
+import torchvision
+
+from trainables.config import SimCLRConfig
+from trainables.data.trial_data import TrialData
+from trainables.distributed import world_size
+from trainables.storage.trial_records import EpochRecord, FinalRecord, now_ms
+
+
+def final_record(
+    config: SimCLRConfig, data: TrialData, epochs: Sequence[EpochRecord], *, recomputed: bool, device: torch.device
+) -> FinalRecord:
+    """Return the record of a trial that ends now."""
+    return FinalRecord(
+        time_ms=now_ms(),
+        epochs=config.epochs,
+        seconds=sum(record.seconds for record in epochs),
+        workers=world_size(),
+        threads=torch.get_num_threads(),
+        recomputed=recomputed,
+        device=torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        host=socket.gethostname(),
+        versions=versions(),
+        train_images=len(data.train),
+        classes=data.classes,
+        positive=data.positive_classes,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide the last bits of a result."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+    }
