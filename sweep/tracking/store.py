@@ -1,6 +1,5 @@
 """Which MLflow store a sweep is shown in, and opening it: a server that was named, or an SQLite file in the storage."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -128,9 +127,10 @@ class TrackingStore:
         if self.database is None:
             yield
             return
+        from filelock import FileLock
+
         self.database.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{self.database}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(f"{self.database}.lock"):
             yield
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -193,7 +193,7 @@ def _make_room(root: Path, needed: int, limit: int) -> None:
 def _remove(folder: Path) -> bool:
     """Remove a store; False where somebody reads it or asks for it."""
     partial = _beside(folder, "partial")
-    with _locked(_beside(folder, "lock"), wait=False) as alone, _locked(folder / USE_FILE, wait=False) as unheld:
+    with _locked(_beside(folder, "lock"), wait=False) as alone, _closed_to_readers(folder) as unheld:
         if alone and unheld:
             folder.rename(partial)  # in one step, so that nobody takes half a store for one
             shutil.rmtree(partial)
@@ -201,19 +201,37 @@ def _remove(folder: Path) -> bool:
 
 
 def _is_held(folder: Path) -> bool:
-    with _locked(folder / USE_FILE, wait=False) as unheld:
+    with _closed_to_readers(folder) as unheld:
         return not unheld
+
+
+@contextmanager
+def _closed_to_readers(folder: Path) -> Iterator[bool]:
+    """Keep a store from being held; gives False where somebody holds it.
+
+    flock itself, since readers share their lock and filelock has no shared one.
+    """
+    with (folder / USE_FILE).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unheld = True
+        except BlockingIOError:
+            unheld = False
+        yield unheld
 
 
 @contextmanager
 def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold an exclusive lock on a file; gives False where another process has it and `wait` is false."""
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            alone = True
-        except BlockingIOError:
-            alone = False
+    from filelock import FileLock, Timeout  # not at the top: planning imports is_remote
+
+    held: AbstractContextManager[object] = nullcontext()
+    try:
+        held = FileLock(path).acquire(blocking=wait)
+        alone = True
+    except Timeout:
+        alone = False
+    with held:
         yield alone
 
 

@@ -1,10 +1,11 @@
 """Writing a store: made aside under a lock, then moved into place in one step."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from trainables.errors import BadInputError
 
@@ -14,16 +15,17 @@ SPARE_BYTES = 2**24
 
 @contextmanager
 def locked(target: Path, doing: str) -> Iterator[None]:
-    """Hold a store's or file's name for one process at a time, so that what lies half-made beside it is nobody's."""
+    """Hold an exclusive lock on a store's or file's path, so that no other process touches its partial files.
+
+    BadInputError where another process holds it; a lock of a process that was killed is free.
+    """
     with explained(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = (target.parent / f".{target.name}.lock").open("w")
-    with file:
-        with explained(target.parent):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BadInputError(f"{target}: being {doing} by another process; wait for it") from error
+        try:
+            held = FileLock(target.parent / f".{target.name}.lock").acquire(blocking=False)
+        except Timeout as error:
+            raise BadInputError(f"{target}: being {doing} by another process; wait for it") from error
+    with held:
         yield
 
 
