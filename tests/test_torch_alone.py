@@ -40,7 +40,7 @@ for positive in ((), ("a",)):
 assert not OTHERS & {{name.split(".")[0] for name in sys.modules}}
 """
 OTHERS = {"ray", "mlflow", "scipy", "sklearn", "threadpoolctl", "numba", "pandas", "typer", "rich", "matplotlib"}
-OTHERS |= {"tifffile", "statsmodels", "plotly", "yaml", "sweep"}
+OTHERS |= {"tifffile", "statsmodels", "plotly", "yaml", "requests", "urllib3", "sweep"}
 
 
 def test_trials_train_and_evaluate_without_any_other_package(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
 
 
 def test_the_catalog_and_the_command_line_import_nothing_heavy() -> None:
-    heavy = "torch pyarrow sklearn numpy PIL ray mlflow"
+    heavy = "torch pyarrow sklearn numpy PIL ray mlflow requests filelock"
     program = (
         f"import sys, trainables.data.catalog, sweep.data; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
     )

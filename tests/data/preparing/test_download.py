@@ -24,7 +24,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` and does to each request what `plan` says next: ok, cut, a status, or range ignored."""
+    """Serves `content` and does to each request what `plan` says next: ok, cut, gzip, whole, a status, to ADDRESS."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -49,6 +49,11 @@ class Handler(BaseHTTPRequestHandler):
         if what.isdigit():
             self.send_error(int(what))
             return
+        if what.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", what.removeprefix("to "))
+            self.end_headers()
+            return
         content, wanted = server.content, self.headers.get("Range")
         first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         fresh = self.headers.get("If-Range") not in (None, server.etag)
@@ -63,6 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             first = 0
             self.send_response(200)
+        if what == "gzip":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("ETag", server.etag)
         self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
@@ -153,6 +160,26 @@ def test_passing_faults_are_tried_again_and_lasting_ones_not(server: Server, tmp
     with pytest.raises(BadInputError, match="503"):
         download(Remote(server.url.replace("file", "third"), None, None), tmp_path, attempts=3)
     assert len(server.ranges) == 8
+
+
+def test_bytes_are_those_that_were_sent_and_redirections_stay_on_http(server: Server, tmp_path: Path) -> None:
+    server.plan = ["gzip"]  # what a server says of an archive that is packed once
+    assert download(Remote(server.url, None, MD5), tmp_path).read_bytes() == CONTENT
+    moved = server.url.replace("file", "moved")
+    server.plan = [f"to {server.url}"]
+    assert download(Remote(moved, None, MD5), tmp_path).read_bytes() == CONTENT
+    for elsewhere in (Path(__file__).as_uri(), "ftp://x/y.zip"):
+        server.plan = [f"to {elsewhere}"]
+        with pytest.raises(BadInputError, match=elsewhere):
+            download(Remote(server.url.replace("file", "other"), None, None), tmp_path)
+
+
+def test_a_file_url_is_copied_and_verified(tmp_path: Path) -> None:
+    published = tmp_path / "file.zip"
+    published.write_bytes(CONTENT)
+    assert download(Remote(published.as_uri(), len(CONTENT), MD5), tmp_path / "out").read_bytes() == CONTENT
+    with pytest.raises(BadInputError, match="expected MD5"):
+        download(Remote(published.as_uri(), None, "0" * 32), tmp_path / "other")
 
 
 def test_a_proxy_is_honoured(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

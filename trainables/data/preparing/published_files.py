@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainables.data.dataset_facts import Published
 from trainables.data.preparing.decode_workers import Progress
-from trainables.data.preparing.download import Remote, download
+from trainables.data.preparing.partial_file import Remote
 from trainables.data.sources.source import Request
 
 DOWNLOADS = ".downloads"
@@ -36,6 +36,8 @@ def _needed_lists(request: Request) -> list[Published]:
 
 
 def _download(published: Published, folder: Path, progress: Progress | None) -> Path:
+    from trainables.data.preparing.download import download  # imports requests, which images at hand don't need
+
     remote = Remote(published.url, published.bytes, published.md5)
     return download(remote, folder, progress=_told(published, progress))
 
