@@ -1,4 +1,4 @@
-"""What the ranks of one trial tell each other; on one rank everything here is the identity.
+"""Collective operations over the ranks of one trial; on one rank each is the identity.
 
 Convention: every rank computes the loss of the whole global batch from gathered embeddings, and a parameter's gradient
 is the *sum* of the ranks' gradients. The gather's backward is then just this rank's slice, with no communication.

@@ -1,4 +1,4 @@
-"""The error for input that a person can mend."""
+"""The errors of a trial: input that a person can mend, a loss that is not finite, a storage that is away."""
 
 from collections.abc import Sequence
 

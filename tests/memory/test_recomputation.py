@@ -338,10 +338,10 @@ def test_a_task_tells_the_trial(store: ImageStore, tmp_path: Path, monkeypatch: 
 
 SWEEP = """
 import sys
-import sweep.memory
+from sweep.planning import memory_budget
 memory = int(sys.argv.pop())
-sweep.planning.memory_budget.machine_bytes = lambda: memory
-from sweep.command_line import run_command
+memory_budget.machine_bytes = lambda: memory
+from sweep.console.app import run_command
 from sweep.run import main
 run_command(main)
 """

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: Brier score, calibration error, and temperature scaling; pure."""
+"""Calibration of probabilities: Brier score, expected calibration error, and temperature scaling; pure."""
 
 import numpy as np
 import torch

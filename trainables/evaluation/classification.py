@@ -1,4 +1,4 @@
-"""Evaluation on a held-out split: features once, then metrics as sums and counts over ranks."""
+"""Classification metrics of a held-out split: sums and counts over ranks, divided once."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Classes by neighbours in feature space: weighted kNN and nearest class mean."""
+"""Classification by neighbours in feature space: weighted kNN and nearest class mean."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the probe is taught: its loss over classes or labels, and how much each image and label counts."""
+"""The probe's loss over classes or labels, and the weight of each image and label in it."""
 
 from dataclasses import dataclass
 

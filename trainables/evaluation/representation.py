@@ -1,4 +1,4 @@
-"""What a representation looks like without labels: effective rank, alignment, uniformity, and whether it collapsed."""
+"""Label-free metrics of a representation: effective rank, alignment, uniformity, and collapse; pure."""
 
 import math
 

@@ -70,7 +70,7 @@ class Block:
         """Elements of the map that it gives."""
         return self.layers[-1].outputs
 
-    @cached_property  # segments.py asks again and again
+    @cached_property  # recomputation.py asks again and again
     def kept(self) -> int:
         """Elements that the backward pass needs beside the input: the last of them are the next block's input."""
         return sum(layer.kept for layer in self.everything)

@@ -1,4 +1,4 @@
-"""Which part of an encoder a step computes a second time to keep less of it; imports nothing heavy.
+"""Activation recomputation: which part of an encoder the backward pass computes again; imports nothing heavy.
 
 A segment is a run of residual blocks that keeps its input alone. The backward pass computes its inside again, from the
 last segment to the first, one at a time (Chen et al. 2016, arXiv:1604.06174; here of unequal length, since the first

@@ -1,4 +1,4 @@
-"""What a trial's steps minimise: SimCLR's loss with a probe behind a stop-gradient, or the labels' own."""
+"""SimCLR's objective: NT-Xent over two views of each image."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from trainables.objectives.objective import probe_decay
 
 
 class Contrastive:
-    """Two views of each image, found again among all others', and a probe that learns alongside."""
+    """SimCLR: NT-Xent over two views of each image, with a simultaneous linear probe behind a stop-gradient."""
 
     def __init__(self, config: SimCLRConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config, self._has_probe = config, data.has_probe

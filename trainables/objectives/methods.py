@@ -1,4 +1,4 @@
-"""The methods that a trial can train by, a file each."""
+"""The choice of a trial's training method; each method is a file of this folder."""
 
 from torch import nn
 

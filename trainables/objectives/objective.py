@@ -1,4 +1,4 @@
-"""What an objective is: a model, the views it is given, and their loss."""
+"""The protocol of a training objective: a model, the views that it is given, and their loss."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""The labels as what a step minimises (reference: train_mode finetune)."""
+"""The supervised objective: the loss over the labels themselves (reference: train_mode finetune)."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from trainables.objectives.objective import probe_decay
 
 
 class Supervised:
-    """One view of each image and its labels; the encoder learns with the head (reference: train_mode finetune)."""
+    """Supervised training: one view of each image, and the encoder learns with the head."""
 
     def __init__(self, config: SimCLRConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config = config

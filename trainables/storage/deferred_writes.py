@@ -1,4 +1,4 @@
-"""Writes that may wait: for the storage where it is away, and a checkpoint's for nobody; all in their order."""
+"""Ordered, deferred writes: buffered while the storage is away; checkpoints are written while training continues."""
 
 import threading
 import time

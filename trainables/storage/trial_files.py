@@ -1,4 +1,4 @@
-"""The files of one trial and their names: epoch records, checkpoints, outputs, the final word.
+"""The files of one trial and their names: epoch records, checkpoints, outputs, the final record.
 
 config.json            the configuration and the data's fingerprint
 epochs/000001.json     one record an epoch; the first one written stands

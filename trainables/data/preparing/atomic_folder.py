@@ -1,4 +1,4 @@
-"""Writing a store: made aside under a lock, then moved into place in one step."""
+"""Atomic writing of a store's folder: an exclusive lock, a folder beside it, and a move into place in one step."""
 
 import shutil
 from collections.abc import Iterator
