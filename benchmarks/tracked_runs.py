@@ -40,7 +40,6 @@ def track(runs: int, uri: str, folder: Path) -> Tracked:
     """Show `runs` runs, told at RATE, and then their ends."""
     from sweep.records.sweep_record import describe
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.runs import TrialFacts
     from sweep.tracking.tracker import Tracker
 
     pattern = _real_trial(folder)
@@ -48,8 +47,7 @@ def track(runs: int, uri: str, folder: Path) -> Tracked:
     record = describe(grid(runs, folder), name=f"scale-{runs}", command="benchmarks/scale.py", commit=None, versions={})
     for entry in record.trials:
         shutil.copytree(pattern, Path(storage.trial_of(entry).storage.root), copy_function=os.link)
-    facts = [TrialFacts.of(entry, storage) for entry in record.trials]
-    epochs = facts[0].files.epochs()
+    epochs = storage.trial_of(record.trials[0]).epochs()
     tracker = Tracker.open(uri, storage=folder)
     tracker.start_sweep(record)
 
@@ -59,23 +57,25 @@ def track(runs: int, uri: str, folder: Path) -> Tracked:
             time.sleep(0.02)
         return time.perf_counter() - start
 
-    for trial in facts:
-        tracker.start_trial(trial)
-    starting = drained()
+    begin = time.perf_counter()
+    for entry in record.trials:
+        tracker.start_trial(entry, storage)
+    drained()
+    starting = time.perf_counter() - begin
     begin = time.perf_counter()
     told = 0
     for epoch in epochs:
-        for trial in facts:
+        for entry in record.trials:
             told += 1
             time.sleep(max(0.0, begin + told / RATE - time.perf_counter()))
-            tracker.submit_epoch(trial.trial_id, epoch)
+            tracker.submit_epoch(entry.trial_id, epoch)
     offered = time.perf_counter() - begin
     behind = tracker.missing / RATE
     drained()
     whole = time.perf_counter() - begin
-    ended = facts[:ENDS]
-    for trial in ended:
-        tracker.finish_trial(trial.trial_id)
+    ended = record.trials[:ENDS]
+    for entry in ended:
+        tracker.finish_trial(entry.trial_id)
     ending = drained(lambda: tracker._writer.missing)
     drawing = ending + drained()
     if missing := tracker.close():

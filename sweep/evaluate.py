@@ -76,8 +76,8 @@ def main(
     from sweep.planning.plan_table import print_plan
     from sweep.records.sweep_storage import SweepStorage, check_name
     from sweep.run import plan_of
-    from sweep.running.session import Session, Where
-    from sweep.running.stages import Options
+    from sweep.running.run_context import RunOptions
+    from sweep.running.session import RunLocation, Session
     from sweep.scheduling.dispatcher import Rules
     from sweep.space import written
 
@@ -101,8 +101,8 @@ def main(
     if dry_run:
         print_plan(plan, room_of(launch, None, use_gpu=device == "gpu"))
         return
-    options = Options(rules=Rules(max_concurrent))
-    sys.exit(Session(chosen, plan, launch, options, Where(storage, tracking_uri, address)).run(extend=False))
+    options = RunOptions(rules=Rules(max_concurrent))
+    sys.exit(Session(chosen, plan, launch, options, RunLocation(storage, tracking_uri, address)).run(extend=False))
 
 
 def _asked(

@@ -125,18 +125,18 @@ def main(
 
         print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
         return
-    from sweep.running.session import Session, Where
-    from sweep.running.stages import Options
+    from sweep.running.run_context import RunOptions
+    from sweep.running.session import RunLocation, Session
     from sweep.scheduling.budget import Budget
     from sweep.scheduling.dispatcher import Rules
 
     if prepare_embedded(plan):
         plan = plan_of(launch)
-    where = Where(storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory)
-    options = Options(
+    location = RunLocation(storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory)
+    options = RunOptions(
         retry_failed, Rules(max_concurrent, max_failures), Budget(gpu_hours, wall_hours, trials), 60 * hang_minutes
     )
-    sys.exit(Session(_sweep_name(name, plan), plan, launch, options, where).run(extend=extend))
+    sys.exit(Session(_sweep_name(name, plan), plan, launch, options, location).run(extend=extend))
 
 
 def plan_of(launch: "Launch") -> "Plan":

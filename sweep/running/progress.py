@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -17,10 +17,11 @@ from sweep.console.app import screen as make_screen
 from sweep.console.formatting import duration
 from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_record import TrialEntry
+from sweep.running.trial_listener import TrialListener
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
-from trainables.storage.trial_records import EpochRecord, FailureRecord
+from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
 
 @dataclass
@@ -66,15 +67,15 @@ class _State:
         )
 
 
-class Progress:
-    """Shows how trials stand; the desk tells it."""
+class Progress(TrialListener):
+    """The terminal of a sweep: shows how its trials stand."""
 
-    def __init__(self, screen: TextIO, objective: str, *, as_json: bool = False) -> None:
+    def __init__(self, screen: TextIO, sweep: str, objective: str, *, as_json: bool = False) -> None:
         self._console = make_screen(screen)
         self._json = screen if as_json else None
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()
-        self._objective = objective
+        self._sweep, self._objective = sweep, objective
         self._began = time.monotonic()
         self._done = 0.0
         """Images trained since."""
@@ -97,7 +98,7 @@ class Progress:
         if self._is_live:
             self._screen.stop()
 
-    def add(self, entries: Iterable[TrialEntry]) -> None:
+    def planned(self, entries: Sequence[TrialEntry]) -> None:
         """Show more trials as waiting; those known take their new names."""
         with self._lock:
             for entry in entries:
@@ -112,10 +113,11 @@ class Progress:
 
     # Trials that don't run
 
-    def reused(self, entry: TrialEntry, seconds: float, other: str) -> None:
-        """Show a trial that was finished before this run, by another sweep if one is named."""
-        whose = f"in sweep {other}" if other else "before"
-        text = f"finished {whose}, not trained again ({duration(seconds)} saved)"
+    def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
+        """Show a trial that was finished before this run, and by which sweep if by another."""
+        trained_by = attempts[-1].sweep if attempts else self._sweep
+        whose = "before" if trained_by == self._sweep else f"in sweep {trained_by}"
+        text = f"finished {whose}, not trained again ({duration(final.seconds)} saved)"
         self._change(entry.trial_id, status="finished", epoch=int(entry.config["epochs"]), note=text)
         self._tell(entry.trial_id, "reused", text)
 
@@ -131,16 +133,17 @@ class Progress:
 
     # Trials that do
 
-    def started(self, task: TrialTask, attempt: int) -> None:
+    def started(self, task: TrialTask, attempt: AttemptRecord, earlier: Sequence[AttemptRecord]) -> None:
         """Show that the trial runs."""
-        self._change(task.trial_id, status="running", since=time.monotonic(), epochs_here=0, attempt=attempt, note="")
-        self._tell(task.trial_id, "started", "started" if attempt == 1 else f"started, attempt {attempt}")
+        number = attempt.number
+        self._change(task.trial_id, status="running", since=time.monotonic(), epochs_here=0, attempt=number, note="")
+        self._tell(task.trial_id, "started", "started" if number == 1 else f"started, attempt {number}")
 
     def noted(self, task: TrialTask, note: str) -> None:
         """Show how an attempt began."""
         self._tell(task.trial_id, "note", note)
 
-    def epoch(self, task: TrialTask, record: EpochRecord) -> None:
+    def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
         """Show an epoch's numbers."""
         state = self._states[task.trial_id]
         with self._lock:
@@ -168,7 +171,7 @@ class Progress:
         self._change(task.trial_id, status="stopped" if for_good else "interrupted", note=why)
         self._tell(task.trial_id, "stopped", f"stopped, {why}")
 
-    def failed(self, task: TrialTask, failure: FailureRecord) -> None:
+    def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
         """Show why the trial failed."""
         self._change(task.trial_id, status="failed", note=f"{failure.kind}: {failure.message}")
         self._tell(task.trial_id, "failed", f"FAILED, {failure.kind}: {failure.message}", kind=failure.kind)

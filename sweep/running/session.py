@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import Launch
-from sweep.planning.memory_budget import GIB, Room, room_of
+from sweep.planning.memory_budget import GIB, room_of
 from sweep.planning.plan import Plan
-from sweep.planning.resources import check_precision, choose_shape, concurrency, parse_workers, shared
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import check_precision, choose_shape, parse_workers
+from sweep.planning.trial_sizing import TrialSizing
 from sweep.records.lease import Live
 from sweep.records.sweep_storage import SweepStorage
+from sweep.running.plan_record import changes
 from sweep.running.progress import Progress
-from sweep.running.stages import Execution, Options, changes
+from sweep.running.run_context import RunContext, RunOptions
+from sweep.running.stages import StageLoop
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Where:
+class RunLocation:
     """What a run of a sweep uses, and whom it tells."""
 
     storage: str
@@ -55,9 +57,9 @@ class _Outcome:
 class Session:
     """One run of a sweep on this machine or on a cluster."""
 
-    def __init__(self, name: str, plan: Plan, launch: Launch, options: Options, where: Where) -> None:
-        self._name, self._plan, self._launch, self._options, self._where = name, plan, launch, options, where
-        self._storage = SweepStorage(where.storage)
+    def __init__(self, name: str, plan: Plan, launch: Launch, options: RunOptions, location: RunLocation) -> None:
+        self._name, self._plan, self._launch, self._options, self._location = name, plan, launch, options, location
+        self._storage = SweepStorage(location.storage)
 
     def run(self, *, extend: bool) -> int:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
@@ -68,15 +70,16 @@ class Session:
         check_data(self._plan)
         self._storage.check_writable()
         self._check_plan(extend=extend)
-        if self._where.address is None:
-            self._shape(machine_resources())
+        if self._location.address is None:
+            self._sizing(machine_resources())
+        metric, as_json = self._plan.space.objective.metric, self._location.as_json
         with Live(self._storage, self._name) as live:
-            tracker = Tracker.open(self._where.tracking_uri, storage=self._where.storage)
+            tracker = Tracker.open(self._location.tracking_uri, storage=self._location.storage)
             self._greet(tracker)
             with (
                 quiet(self._storage.log_folder(self._name) / "ray.log") as screen,
-                connect(self._where.address) as resources,
-                Progress(screen, self._plan.space.objective.metric, as_json=self._where.as_json) as progress,
+                connect(self._location.address) as resources,
+                Progress(screen, self._name, metric, as_json=as_json) as progress,
             ):
                 outcome = self._execute(resources, tracker, progress, live)
         return self._report(outcome, tracker)
@@ -84,14 +87,14 @@ class Session:
     def _execute(self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live) -> _Outcome:
         outcome = _Outcome()
         try:
-            execution = self._execution(resources, tracker, progress, live)
+            loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
             try:
-                outcome.status = execution.run(self._plan)
+                outcome.status = loop.run()
             except KeyboardInterrupt:
-                outcome.status, execution.stopping = "stopped", "interrupted"
+                outcome.status, loop.stopping = "stopped", "interrupted"
             finally:
-                outcome.why, outcome.device_hours = execution.stopping, execution.device_hours()
-                if unwritten := execution.close():
+                outcome.why, outcome.device_hours = loop.stopping, loop.device_hours()
+                if unwritten := loop.close():
                     progress.say(unwritten)
         finally:
             tracker.show_comparison(self._storage)
@@ -99,42 +102,38 @@ class Session:
             outcome.missing = tracker.close()
         return outcome
 
-    def _execution(
+    def _context(
         self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live
-    ) -> Execution:
-        shape, room = self._shape(resources)
-        share = self._launch.share_gpus if shape.use_gpu else 1
-        options = self._options
-        for line in room.recomputed(self._plan):
+    ) -> RunContext:
+        sizing, options = self._sizing(resources), self._options
+        for line in sizing.room.recomputed(self._plan):
             progress.say(line)
         if options.rules.max_concurrent is None:
-            needed = room.most_needed(self._plan)
-            fitting = concurrency(shape, resources, share, available=room.available, needed=needed)
+            fitting = sizing.concurrency(self._plan, resources)
             options = replace(options, rules=replace(options.rules, max_concurrent=fitting))
-        return Execution(
-            self._name,
-            SweepStorage(self._where.storage, patience=PATIENCE_SECONDS),
-            lambda trial: shared(shape, room.needed(trial, 1), share, room.available or 0),
-            lambda trial: room.recomputes(trial, self._plan.workers),
-            tracker,
-            progress,
-            live,
-            self._launch,
-            options,
+        return RunContext(
+            name=self._name,
+            storage=SweepStorage(self._location.storage, patience=PATIENCE_SECONDS),
+            launch=self._launch,
+            options=options,
+            sizing=sizing,
+            live=live,
+            progress=progress,
+            tracker=tracker,
         )
 
-    def _shape(self, resources: Mapping[str, float]) -> tuple[TrialShape, Room]:
+    def _sizing(self, resources: Mapping[str, float]) -> TrialSizing:
         """Return what each trial runs on, and the memory that its workers find; BadInputError where it can't run."""
         least, most = parse_workers(self._launch.workers)
         shape = choose_shape(least, self._launch.device, resources, most)
         check_precision(self._plan, shape)
-        here = self._where.address is None
-        gpu_gib = self._where.gpu_memory or (_gpu_gib() if shape.use_gpu else None)
+        here = self._location.address is None
+        gpu_gib = self._location.gpu_memory or (_gpu_gib() if shape.use_gpu else None)
         room = room_of(self._launch, gpu_gib, use_gpu=shape.use_gpu, here=here)
         room.check(self._plan)
         if shape.use_gpu and self._launch.share_gpus > 1 and room.available is None:
             raise BadInputError("--share-gpus: no GPU to look at here; say how large they are: --gpu-memory 80")
-        return shape, room
+        return TrialSizing(shape, room, self._launch.share_gpus if shape.use_gpu else 1, self._plan.workers)
 
     def _check_plan(self, *, extend: bool) -> None:
         """Raise BadInputError when the sweep of that name has another plan, and it isn't to be extended."""
@@ -153,7 +152,7 @@ class Session:
         )
 
     def _greet(self, tracker: "Tracker") -> None:
-        if not self._where.as_json:
+        if not self._location.as_json:
             print(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
             print(f"MLflow: {tracker.uri} ({tracker.why})", flush=True)
 
@@ -168,14 +167,14 @@ class Session:
         summary = summarise(
             record, self._storage, status=outcome.status, why=outcome.why, device_hours=outcome.device_hours
         )
-        if self._where.as_json:
+        if self._location.as_json:
             print(json.dumps({"event": "end", **summary}))
         else:
             print_comparison(record, compare(record, lambda entry: result_of(self._storage.trial_of(entry))))
         if outcome.missing:
             print(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
             print(f"python -m sweep.track --replay {self._name}")
-        if self._where.on_end and (fault := send(self._where.on_end, summary)):
+        if self._location.on_end and (fault := send(self._location.on_end, summary)):
             print(fault, file=sys.stderr)
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE

@@ -24,17 +24,15 @@ def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -
 
     A trial that has neither ended nor was stopped for good is shown as interrupted.
     """
-    from sweep.tracking.runs import TrialFacts
-
     tracker.start_sweep(record)
     stopped = storage.stopped(record.name)
     waiting, states = [], set()
     for entry in record.trials:
-        trial = TrialFacts.of(entry, storage)
-        state = _state(trial.files, stopped=entry.trial_id in stopped)
+        files = storage.trial_of(entry)
+        state = _state(files, stopped=entry.trial_id in stopped)
         states.add(state)
-        if state in ("finished", "failed") or trial.files.epochs():
-            tracker.project_trial(trial, state)
+        if state in ("finished", "failed") or files.epochs():
+            tracker.project_trial(entry, storage, state)
         else:
             waiting.append(entry.name)
     under_way = "interrupted" in states or record.pending

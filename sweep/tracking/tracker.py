@@ -17,7 +17,7 @@ from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_record import SweepRecord, TrialEntry
     from sweep.records.sweep_storage import SweepStorage
     from trainables.storage.trial_records import EpochRecord
 
@@ -99,9 +99,9 @@ class Tracker:
 
     # Its trials
 
-    def start_trial(self, trial: TrialFacts) -> None:
+    def start_trial(self, entry: "TrialEntry", storage: "SweepStorage") -> None:
         """Show the trial as running, also when it is tried again."""
-        self._trials[trial.trial_id] = trial
+        trial = self._trials[entry.trial_id] = TrialFacts.of(entry, storage)
         self._ended.discard(trial.trial_id)
         self._submit(trial.trial_id, "start", lambda _: self._runs.start(trial))
 
@@ -115,12 +115,12 @@ class Tracker:
         self._ended.add(trial_id)
         self._project(self._trials[trial_id], status)
 
-    def project_trial(self, trial: TrialFacts, status: str | None = None) -> None:
+    def project_trial(self, entry: "TrialEntry", storage: "SweepStorage", status: str | None = None) -> None:
         """Show all of a trial from its files, whoever trained it and when; doing it twice adds nothing.
 
         `status` is finished, failed, stopped, interrupted or running; None: as the files say.
         """
-        self._project(trial, status)
+        self._project(TrialFacts.of(entry, storage), status)
 
     def _project(self, trial: TrialFacts, status: str | None) -> None:
         _known(status)

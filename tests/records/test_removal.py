@@ -15,7 +15,6 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
 from sweep.remove import main
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.tracking.runs import TrialFacts
 from sweep.tracking.tracker import Tracker
 from trainables.errors import BadInputError
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
@@ -46,7 +45,7 @@ def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...]
         )
         shape = {"workers": 1, "threads": 1, "device": "cpu", "host": "here", "versions": {}, "train_images": 1}
         files.write_final(FinalRecord(time_ms=ended_ms, epochs=1, seconds=1.0, classes=(), **shape))
-        tracker.project_trial(TrialFacts.of(entry, storage))
+        tracker.project_trial(entry, storage)
     tracker.finish_sweep("finished")
     assert tracker.close() == 0
 

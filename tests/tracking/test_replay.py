@@ -8,12 +8,15 @@ from unittest.mock import MagicMock
 import mlflow
 import pytest
 import torch
+from support.run_contexts import run_context
 
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import Plan, make_plan
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.running.trial_events import Desk
+from sweep.running.records_listener import RecordsListener
+from sweep.running.tracker_listener import TrackerListener
+from sweep.running.trial_events import TrialEventHandler
 from sweep.scheduling.failure import Failure
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from sweep.track import main
@@ -75,6 +78,12 @@ def sweep(
     plan, folder = trained
     shutil.copytree(folder, tmp_path / "storage")
     return plan, SweepStorage(tmp_path / "storage")
+
+
+def handler(storage: SweepStorage, tracker: Any) -> TrialEventHandler:
+    """Return a handler of the sweep's events that writes records and shows them in MLflow."""
+    context = run_context(storage, tracker=tracker)
+    return TrialEventHandler(context, [RecordsListener(context), TrackerListener(context)])
 
 
 def shown(uri: str) -> dict[str, Any]:
@@ -160,13 +169,13 @@ def test_a_trial_whose_sweep_was_killed_after_its_last_word_is_recorded_as_finis
     assert final is not None
     begun = AttemptRecord(number=1, sweep="mine", started_ms=epochs[0].time_ms - 1)
     files.write_attempt(begun)
-    desk = Desk("mine", storage, MagicMock(), MagicMock(), MagicMock())
-    assert desk.reuse(entry)
+    events = handler(storage, MagicMock())
+    assert events.reuse(entry)
     (attempt,) = files.attempts()
     assert (attempt.outcome, attempt.ended_ms, attempt.message) == ("finished", final.time_ms, "")
     assert (attempt.first_epoch, attempt.last_epoch) == (1, len(epochs))
     files.write_attempt(begun.model_copy(update={"sweep": "another"}))
-    assert desk.reuse(entry)
+    assert events.reuse(entry)
     assert files.attempts()[0].outcome == "running", "another sweep may be about to say so itself"
 
 
@@ -177,12 +186,12 @@ def test_a_trial_that_failed_before_it_began_is_shown(sweep: tuple[Plan, SweepSt
     uri = f"sqlite:///{tmp_path / 'fresh.db'}"
     tracker = Tracker.open(uri, storage=tmp_path)
     tracker.start_sweep(record)
-    desk = Desk("mine", storage, tracker, MagicMock(), MagicMock())
-    desk.expect([entry])
+    events = handler(storage, tracker)
+    events.planned([entry])
     place = storage.storage.child(f"trials/{entry.folder}").address()
     task = MagicMock(trial_id=entry.trial_id, files_address=place, name=entry.name)
     storage.trial_of(entry).storage.delete("final.json")
-    desk.failed(task, Failure(Failure.CRASH, "no process came up"))
+    events.failed(task, Failure(Failure.CRASH, "no process came up"))
     assert tracker.close(60.0) == 0
     run = shown(uri)[entry.name]
     assert run.info.status == "FAILED"

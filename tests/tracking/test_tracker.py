@@ -16,13 +16,15 @@ import pytest
 import torch
 
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
-from sweep.records.sweep_record import SweepRecord
-from sweep.tracking.runs import TrialFacts, flattened
+from sweep.records.sweep_record import SweepRecord, TrialEntry
+from sweep.records.sweep_storage import SweepStorage
+from sweep.tracking.runs import flattened
 from sweep.tracking.server import Server, served_store
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
 from trainables.config import SimCLRConfig
 from trainables.data.catalog import LeakCounts, StoreInfo
+from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
@@ -45,13 +47,15 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def storage(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("SWEEP_DATA", str(tmp_path / "data"))
     shutil.copy(fresh_database, tracking_database(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
-def digits() -> StoreInfo:
-    return StoreInfo(
+def digits(storage: Path) -> StoreInfo:
+    """A data set that is known here, and another one beside it."""
+    info = StoreInfo(
         format_version=2,
         name="digits",
         data_set="digits",
@@ -73,6 +77,11 @@ def digits() -> StoreInfo:
         made="now",
         fingerprint="0123456789abcdef" * 4,
     )
+    for name in ("digits", "other"):
+        folder = storage / "data" / name
+        folder.mkdir(parents=True)
+        (folder / INFO_FILE).write_text(info.model_copy(update={"name": name}).model_dump_json())
+    return info
 
 
 def epoch_record(epoch: int) -> EpochRecord:
@@ -141,16 +150,25 @@ def begin(tracker: Tracker, name: str = "quick") -> None:
     tracker.start_sweep(record)
 
 
-def facts(files: TrialFiles, trial_id: str = "t1", **stores: StoreInfo) -> TrialFacts:
-    return TrialFacts(trial_id, "digits-b64", CONFIG, stores, files)
+def entry(trial_id: str = "t1", **fields: Any) -> TrialEntry:
+    """Return a trial whose files are those of trial t1."""
+    return TrialEntry(
+        trial_id=trial_id,
+        name="digits-b64",
+        stage=1,
+        baseline=None,
+        config={**CONFIG, **fields},
+        stands_for={},
+        steps=1,
+        place="t1",
+    )
 
 
-def project(storage: Path, files: TrialFiles, data: StoreInfo | None = None, **more: Any) -> int:
+def project(storage: Path, trial: TrialEntry | None = None, **more: Any) -> int:
     """Show one trial of one sweep, as a program does from start to end; return what is missing."""
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    stores = {"training": data, "evaluation": data.model_copy(update={"name": "other"})} if data else {}
-    tracker.project_trial(facts(files, **stores), **more)
+    tracker.project_trial(trial or entry(), SweepStorage(storage), **more)
     tracker.finish_sweep()
     return tracker.close(30.0)
 
@@ -180,8 +198,9 @@ def artifacts(storage: Path, run: Any) -> set[str]:
 
 
 def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> None:
-    files = trial_files(storage / "trials" / "t1")
-    assert project(storage, files, digits) == 0
+    trial_files(storage / "trials" / "t1")
+    trial = entry(evaluation_dataset="other")
+    assert project(storage, trial) == 0
     found = runs(storage)
     parent, child = found["quick"], found["digits-b64"]
     assert parent.info.status == child.info.status == "FINISHED"
@@ -205,7 +224,7 @@ def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> No
         "sweep.checkpoint": f"{storage}/trials/t1/checkpoints/000003.pt",
     }
     assert expected.items() <= child.data.tags.items()
-    assert child.data.params == flattened(CONFIG)
+    assert child.data.params == flattened(trial.config)
     assert artifacts(storage, child) == {*FIGURES, "figures", "model.pt"}
     assert child.info.end_time == 1_700_000_009_000
     inputs = {entry.tags[0].value: entry.dataset for entry in child.inputs.dataset_inputs}
@@ -215,7 +234,8 @@ def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> No
 
 
 def test_metrics_keep_the_records_own_time_and_epoch_and_leave_out_nan(storage: Path) -> None:
-    project(storage, trial_files(storage / "trials" / "t1"))
+    trial_files(storage / "trials" / "t1")
+    project(storage)
     client = TrackingStore.choose(None, storage=storage, experiment="sweep").client()
     run = runs(storage)["digits-b64"]
     history = client.get_metric_history(run.info.run_id, "test/top1")
@@ -226,12 +246,13 @@ def test_metrics_keep_the_records_own_time_and_epoch_and_leave_out_nan(storage: 
 
 
 def test_projecting_twice_adds_nothing(storage: Path, digits: StoreInfo) -> None:
-    files = trial_files(storage / "trials" / "t1")
+    trial_files(storage / "trials" / "t1")
+    trial = entry(evaluation_dataset="other")
     tables = ("runs", "metrics", "latest_metrics", "params", "tags", "inputs", "datasets", "experiments")
-    project(storage, files, digits)
+    project(storage, trial)
     before = {table: rows(storage, table) for table in tables}
     shown = artifacts(storage, runs(storage)["digits-b64"])
-    project(storage, files, digits)
+    project(storage, trial)
     assert {table: rows(storage, table) for table in tables} == before
     assert before["metrics"] == 3 * 5
     assert artifacts(storage, runs(storage)["digits-b64"]) == shown
@@ -241,7 +262,7 @@ def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.start_trial(facts(files))
+    tracker.start_trial(entry(), SweepStorage(storage))
     for record in files.epochs():
         tracker.submit_epoch("t1", record)
     files.write_final(final_record(3))
@@ -255,30 +276,31 @@ def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
 def test_a_failure_is_shown_and_goes_when_it_is_overcome(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
     files.write_failure(FailureRecord(time_ms=1_700_000_005_000, kind="out_of_memory", message="take batch 32"))
-    project(storage, files)
+    project(storage)
     run = runs(storage)["digits-b64"]
     assert run.info.status == "FAILED"
     assert run.data.tags["sweep.failure_kind"] == "out_of_memory"
     assert run.data.tags["sweep.failure_message"] == "take batch 32"
     files.write_final(final_record(3))
-    project(storage, files)
+    project(storage)
     run = runs(storage)["digits-b64"]
     assert run.info.status == "FINISHED"
     assert "sweep.failure_kind" not in run.data.tags
 
 
 def test_a_stopped_trial_is_told_so(storage: Path) -> None:
-    project(storage, trial_files(storage / "trials" / "t1", finished=False), status="stopped")
+    trial_files(storage / "trials" / "t1", finished=False)
+    project(storage, status="stopped")
     run = runs(storage)["digits-b64"]
     assert (run.info.status, run.data.tags["sweep.status"]) == ("KILLED", "stopped")
 
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_trials_in_the_middle_end_with_an_interrupted_sweep(storage: Path, finished: bool) -> None:
-    files = trial_files(storage / "trials" / "t1", finished=finished)
+    trial_files(storage / "trials" / "t1", finished=finished)
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.start_trial(facts(files))
+    tracker.start_trial(entry(), SweepStorage(storage))
     tracker.finish_sweep("interrupted")
     assert tracker.close(30.0) == 0
     run = runs(storage)["digits-b64"]
@@ -288,16 +310,16 @@ def test_trials_in_the_middle_end_with_an_interrupted_sweep(storage: Path, finis
 
 
 def test_a_deleted_child_is_made_again_while_the_sweep_runs(storage: Path) -> None:
-    files = trial_files(storage / "trials" / "t1")
+    trial_files(storage / "trials" / "t1")
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.start_trial(facts(files))
+    tracker.start_trial(entry(), SweepStorage(storage))
     deadline = time.monotonic() + 20.0
     while tracker.missing and time.monotonic() < deadline:
         time.sleep(0.05)
     client = TrackingStore.choose(None, storage=storage, experiment="sweep").client()
     client.delete_run(runs(storage)["digits-b64"].info.run_id)
-    tracker.project_trial(facts(files))
+    tracker.project_trial(entry(), SweepStorage(storage))
     assert tracker.close(30.0) == 0
     assert runs(storage)["digits-b64"].info.status == "FINISHED"
 
@@ -378,18 +400,18 @@ def test_the_pages_need_a_store_that_is_there_and_no_server(tmp_path: Path, monk
 @pytest.mark.slow
 def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: pytest.LogCaptureFixture) -> None:
     Tracker.open(None, storage=storage).close(1.0)
-    files = trial_files(storage / "trials" / "t1")
+    trial_files(storage / "trials" / "t1")
     with Server(served_store(None, storage)) as server:
         tracker = Tracker.open(server.url, storage=storage)
         begin(tracker)
-        tracker.project_trial(facts(files))
+        tracker.project_trial(entry(), SweepStorage(storage))
         deadline = time.monotonic() + 60.0
         while tracker.missing and time.monotonic() < deadline:
             time.sleep(0.1)
         assert tracker.missing == 0
         assert rows(storage, "metrics") == 3 * 5
     started = time.monotonic()
-    tracker.start_trial(facts(files, "t2"))
+    tracker.start_trial(entry("t2"), SweepStorage(storage))
     tracker.submit_epoch("t2", epoch_record(1))
     tracker.finish_trial("t2")
     tracker.finish_sweep()
@@ -399,8 +421,8 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
     # Later, from the files:
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.project_trial(facts(files))
-    tracker.project_trial(facts(files, "t2"))
+    tracker.project_trial(entry(), SweepStorage(storage))
+    tracker.project_trial(entry("t2"), SweepStorage(storage))
     tracker.finish_sweep()
     assert tracker.close(60.0) == 0
     assert rows(storage, "metrics") == 2 * 3 * 5

@@ -1,0 +1,82 @@
+"""Trials as they go, written into their files."""
+
+from collections.abc import Iterable, Sequence
+
+from sweep.records.sweep_record import TrialEntry
+from sweep.running.run_context import RunContext
+from sweep.running.trial_listener import TrialListener
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.task import TrialTask
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.storage.trial_records import AttemptRecord, FailureRecord, FinalRecord, now_ms
+
+
+class RecordsListener(TrialListener):
+    """Writes attempts, failures and logs. What can't be written because the storage is away is written later."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
+        """End this sweep's attempts: its run was killed between the final record and the attempt's end."""
+        own = [attempt for attempt in attempts if attempt.sweep == self._context.name]
+        _end_orphans(own, self._context.storage.trial_of(entry))
+
+    def started(self, task: TrialTask, attempt: AttemptRecord, earlier: Sequence[AttemptRecord]) -> None:
+        """Write the attempt's record, and end those of sweeps that were killed."""
+        files = self._files(task)
+        _end_orphans(earlier, files)
+        files.write_attempt(attempt)
+
+    def attempt_changed(self, task: TrialTask, attempt: AttemptRecord) -> None:
+        """Write the attempt's record in place of the one before."""
+        self._files(task).write_attempt(attempt)
+
+    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+        """Remove the trial's failure, and write the log."""
+        self._files(task).clear_failure()
+        self._write_log(task, failure.log)
+
+    def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
+        """Write why a trial was stopped for good, so that resuming leaves it alone."""
+        if for_good:
+            context = self._context
+            context.storage.write_stopped(context.name, task.trial_id, why, context.backlog)
+
+    def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
+        """Write the log, and why the trial failed."""
+        self._write_log(task, log)
+        self._files(task).write_failure(failure)
+
+    def _write_log(self, task: TrialTask, log: str) -> None:
+        if not log:
+            return
+        path = self._context.log_of(task)
+
+        def append() -> None:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(log.rstrip() + "\n")
+
+        self._context.backlog.write(f"{path} {now_ms()}", append)
+
+    def _files(self, task: TrialTask) -> TrialFiles:
+        return TrialFiles(Storage.at(task.files_address), self._context.backlog)
+
+
+def _end_orphans(attempts: Iterable[AttemptRecord], files: TrialFiles) -> None:
+    for attempt in attempts:
+        if attempt.outcome == "running":
+            files.write_attempt(_ended(attempt, files))
+
+
+def _ended(attempt: AttemptRecord, files: TrialFiles) -> AttemptRecord:
+    """Return the record of an attempt whose sweep was killed, with its end as far as the trial's epochs tell it."""
+    epochs = [record for record in files.epochs() if record.time_ms >= attempt.started_ms]
+    known: dict[str, object] = {"outcome": "interrupted", "message": "its sweep was killed"}
+    known["ended_ms"] = max([record.time_ms for record in epochs], default=attempt.started_ms)
+    if (final := files.final()) is not None and final.time_ms >= attempt.started_ms:
+        known |= {"outcome": "finished", "message": "", "ended_ms": final.time_ms}
+    if epochs:
+        known |= {"first_epoch": epochs[0].epoch, "last_epoch": epochs[-1].epoch}
+    return attempt.model_copy(update=known)

@@ -1,0 +1,73 @@
+"""From the trials of a sweep's record to the tasks that are handed to Ray: those that are left to do."""
+
+from collections.abc import Mapping, Sequence
+
+from sweep.planning.plan import Plan
+from sweep.planning.trial import PlannedTrial
+from sweep.records.sweep_record import TrialEntry
+from sweep.running.run_context import RunContext
+from sweep.running.trial_events import TrialEventHandler
+from sweep.scheduling.task import TrialTask
+from trainables.data.catalog import prepared, store_address
+
+
+def tasks_left(
+    context: RunContext,
+    events: TrialEventHandler,
+    plan: Plan,
+    entries: Sequence[TrialEntry],
+    stopped: Mapping[str, str],
+) -> list[TrialTask]:
+    """Return the tasks of the trials that have to run, and tell of the others.
+
+    `stopped` says why trials were stopped for good, by their ids.
+    """
+    planned = {trial.trial_id: trial for trial in plan.trials}
+    return [
+        task_of(context, entry, planned[entry.trial_id])
+        for entry in entries
+        if _has_to_run(context, events, entry, stopped)
+    ]
+
+
+def _has_to_run(context: RunContext, events: TrialEventHandler, entry: TrialEntry, stopped: Mapping[str, str]) -> bool:
+    failure = context.storage.trial_of(entry).failure()
+    if events.reuse(entry):
+        return False
+    if entry.trial_id in stopped:
+        events.tell(lambda one: one.left_stopped(entry, stopped[entry.trial_id]))
+        return False
+    if failure is not None and not context.options.retry_failed:
+        events.tell(lambda one: one.left_failed(entry, failure))
+        return False
+    return True
+
+
+def task_of(context: RunContext, entry: TrialEntry, planned: PlannedTrial) -> TrialTask:
+    """Return the task of a trial, over the stores as they are now."""
+    dataset, evaluated = entry.config["dataset"], entry.config["evaluation_dataset"]
+    return TrialTask(
+        trial_id=entry.trial_id,
+        name=entry.name,
+        config=entry.config,
+        store_address=store_address(dataset),
+        fingerprint=prepared(dataset).fingerprint,
+        evaluation_address=store_address(evaluated) if evaluated else "",
+        evaluation_fingerprint=prepared(evaluated).fingerprint if evaluated else "",
+        files_address=context.storage.trial_of(entry).storage.address(),
+        shape=context.sizing.shape_of(planned),
+        recompute=context.sizing.recomputes(planned),
+        hang_seconds=context.options.hang_seconds,
+    )
+
+
+def within_budget(tasks: Sequence[TrialTask], trained: set[str], limit: int | None) -> list[TrialTask]:
+    """Return the tasks that a budget of trials allows, and add their ids to those that the sweep has `trained`."""
+    if limit is None:
+        return list(tasks)
+    allowed = []
+    for task in tasks:
+        if task.trial_id in trained or len(trained) < limit:
+            trained.add(task.trial_id)
+            allowed.append(task)
+    return allowed

@@ -1,0 +1,90 @@
+"""A stage's search as the dispatcher's source: in the order of its settings, within the budget, and resumed."""
+
+from pathlib import Path
+
+import pytest
+from support.run_contexts import run_context
+
+from sweep.planning.launch import Launch
+from sweep.planning.plan import Plan, make_plan, propose
+from sweep.planning.trial import DataSize
+from sweep.planning.trial_shape import TrialShape
+from sweep.records.sweep_record import describe
+from sweep.records.sweep_storage import SweepStorage
+from sweep.running import search_source
+from sweep.running.plan_record import write_record
+from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals
+from sweep.running.trial_tasks import within_budget
+from sweep.scheduling.task import TrialTask
+from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
+
+SPACE = SearchSpace(
+    name="searched",
+    description="",
+    base={"dataset": "digits", "image_size": 16, "epochs": 2},
+    stages=(
+        Stage(
+            "search",
+            (Grid(axes={"temperature": (0.9,)}),),
+            Search({"temperature": Range(0.1, 0.8)}, settings=3, method="optuna"),
+        ),
+    ),
+    objective=Objective("test/top1"),
+    baselines=(),
+)
+
+
+def size_of(name: str) -> DataSize:
+    return DataSize(1000, 100, 10, "aa", "prepared")
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    return make_plan(SPACE, assignments={}, size_of=size_of)
+
+
+def task(name: str) -> TrialTask:
+    return TrialTask(name, name, {}, "", "", "", TrialShape(1, 1, use_gpu=False))
+
+
+def test_settings_come_in_order_until_they_are_all_proposed_or_the_sweep_ends(plan: Plan) -> None:
+    settings, stopping = settings_left(plan, 1), ""
+    assert settings == range(3)
+    source = SearchSource(settings, lambda number: [task(str(number))], lambda: bool(stopping))
+    assert [source.ask()[0].name, source.ask()[0].name] == ["0", "1"]
+    assert not source.exhausted
+    stopping = "asked to stop"
+    assert source.exhausted
+    stopping = ""
+    source.ask()
+    assert source.exhausted
+
+
+def test_a_resumed_search_has_its_earlier_settings_from_the_record(plan: Plan) -> None:
+    grown = propose(plan, 1, 0, {"temperature": 0.3}, size_of=size_of)
+    before = describe(grown, name="mine", command="", commit=None, versions={})
+    again = with_earlier_proposals(plan, before)
+    assert [trial.trial_id for trial in again.trials] == [trial.trial_id for trial in grown.trials]
+    assert settings_left(again, 1) == range(1, 3)
+    assert with_earlier_proposals(plan, None) == plan
+
+
+def test_the_record_is_the_plans_and_keeps_the_command_that_started_the_sweep(plan: Plan, tmp_path: Path) -> None:
+    context = run_context(SweepStorage(tmp_path), launch=Launch(space="searched", no_reuse=True))
+    first = write_record(context, plan)
+    context.storage.write_sweep(first.model_copy(update={"command": "as typed first"}))
+    grown = propose(plan, 1, 0, {"temperature": 0.3}, size_of=size_of)
+    record = write_record(context, grown)
+    assert record == context.storage.sweep("mine")
+    assert (record.command, len(record.trials)) == ("as typed first", 2)
+    folders = [context.files_of(trial.trial_id).storage.root for trial in grown.trials]
+    assert folders == [context.storage.trial_of(entry).storage.root for entry in record.trials]
+
+
+def test_a_budget_of_trials_counts_those_that_were_trained_before() -> None:
+    trained = {"a"}
+    allowed = within_budget([task("a"), task("b"), task("c")], trained, 2)
+    assert [one.name for one in allowed] == ["a", "b"]
+    assert trained == {"a", "b"}
+    assert within_budget([task("c")], trained, None) == [task("c")]
