@@ -2,18 +2,13 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweep.planning.trial_shape import Device
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
-
-if TYPE_CHECKING:
-    from sweep.planning.launch import Launch
-    from sweep.planning.plan import Plan
-    from sweep.records.sweep_record import SweepRecord
 
 ON_END = "SWEEP_ON_END"
 
@@ -98,14 +93,15 @@ def main(
     # What a plan takes is imported here: --help shall not wait for it.
     from sweep.planning.dataset_sizes import prepare_embedded
     from sweep.planning.launch import Launch
+    from sweep.planning.launch_plan import plan_of
     from sweep.planning.memory_budget import room_of
     from trainables.overrides import parse_assignments
 
     launch = Launch()
     if resume is not None:
-        before = _recorded(storage, resume)
-        launch = before.launch or Launch(space=before.space)
-        name = resume
+        from sweep.records.sweep_storage import SweepStorage
+
+        launch, name = SweepStorage(storage).record(resume).resumed_launch, resume
     typed = Launch(
         space=space or "",
         assignments={field: tuple(values) for field, values in parse_assignments(assignments or []).items()},
@@ -125,6 +121,7 @@ def main(
 
         print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
         return
+    from sweep.records.sweep_storage import check_name
     from sweep.running.run_context import RunOptions
     from sweep.running.session import RunLocation, Session
     from sweep.scheduling.budget import Budget
@@ -136,38 +133,8 @@ def main(
     options = RunOptions(
         retry_failed, Rules(max_concurrent, max_failures), Budget(gpu_hours, wall_hours, trials), 60 * hang_minutes
     )
-    sys.exit(Session(_sweep_name(name, plan), plan, launch, options, location).run(extend=extend))
-
-
-def plan_of(launch: "Launch") -> "Plan":
-    """Return what a launch plans as its space, data and initial weights are now."""
-    from sweep.planning.dataset_sizes import size_of
-    from sweep.planning.plan import make_plan
-    from sweep.planning.resources import parse_workers
-    from sweep.space import load_space, pinned, read_space, with_weights
-
-    least, _ = parse_workers(launch.workers)
-    return make_plan(
-        with_weights(load_space(launch.space) if launch.written is None else read_space(launch.written)),
-        assignments=pinned(launch.assignments),
-        size_of=size_of,
-        workers=least,
-        smoke=launch.smoke,
-    )
-
-
-def _recorded(storage: str, name: str) -> "SweepRecord":
-    from sweep.records.sweep_storage import SweepStorage
-
-    return SweepStorage(storage).record(name)
-
-
-def _sweep_name(name: str | None, plan: "Plan") -> str:
-    from sweep.records.sweep_storage import check_name
-
-    chosen = name or plan.space.name + ("-smoke" if plan.smoke else "")
-    check_name(chosen)
-    return chosen
+    check_name(chosen := name or plan.sweep_name)
+    sys.exit(Session(chosen, plan, launch, options, location).run(extend=extend))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ class Plan:
     assignments: Assignments = field(default_factory=dict)
 
     @property
+    def sweep_name(self) -> str:
+        """What its sweep is called unless a person says otherwise."""
+        return self.space.name + ("-smoke" if self.smoke else "")
+
+    @property
     def digest(self) -> str:
         """A hash of what this plan will run: two sweeps of one name have one digest."""
         listed = (trial.trial_id for trial in self.trials if trial.stage == 1 and trial.setting is None)

@@ -79,6 +79,12 @@ class SweepRecord(BaseModel):
     versions: dict[str, str]
     time_ms: int
     launch: Launch | None = None
+    """How it was started; None in records that don't say it."""
+
+    @property
+    def resumed_launch(self) -> Launch:
+        """What resuming it takes over."""
+        return self.launch or Launch(space=self.space)
 
     def trial_ids(self, wanted: str) -> set[str]:
         """Return the ids of the trials with this id or name."""
