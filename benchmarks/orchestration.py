@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Beside, Growth, Measurement
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import TrialShape
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO, Permission
 from sweep.scheduling.task import TrialTask

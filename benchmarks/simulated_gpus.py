@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.large_grid import EPOCH_SECONDS, EPOCHS
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.planning.trial_shape import Device
+from sweep.planning.resources import Device
 from sweep.records.paths import DEFAULT_STORAGE
 
 FINE_TUNING_RATE = 0.1
@@ -62,8 +62,7 @@ def main(
     It is a sweep: python -m sweep.run --resume NAME goes on with it, sweep.compare NAME --html shows it.
     """
     from sweep.planning.evaluation_space import evaluation_space
-    from sweep.planning.launch import Launch
-    from sweep.planning.launch_plan import plan_of
+    from sweep.planning.launch import Launch, plan_of
     from sweep.planning.memory_budget import room_of
     from sweep.planning.plan_table import print_plan
     from sweep.records.sweep_storage import SweepStorage, check_name

@@ -7,8 +7,6 @@ import typer
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
-GIB = 2**30
-
 
 def main(
     sweep: Annotated[str | None, typer.Argument(help="The sweep's name.")] = None,
@@ -26,6 +24,7 @@ def main(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow's, as for sweep.run.")] = None,
 ) -> None:
     """Remove a sweep, or old ones: records, checkpoints, MLflow's runs. Trials that other sweeps list stay."""
+    from sweep.console.formatting import GIB
     from sweep.records.removal import (
         archive_sweep,
         delete_files,

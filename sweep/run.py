@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.planning.trial_shape import Device
+from sweep.planning.resources import Device
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
@@ -92,8 +92,7 @@ def main(
     """
     # What a plan takes is imported here: --help shall not wait for it.
     from sweep.planning.dataset_sizes import prepare_embedded
-    from sweep.planning.launch import Launch
-    from sweep.planning.launch_plan import plan_of
+    from sweep.planning.launch import Launch, plan_of
     from sweep.planning.memory_budget import room_of
     from trainables.overrides import parse_assignments
 

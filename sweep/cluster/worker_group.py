@@ -19,7 +19,7 @@ from ray.util.queue import Empty, Queue
 from sweep.cluster.attempt import News
 from sweep.cluster.ray_private import orphaned_placement_groups
 from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import TrialShape
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.console.formatting import GIB, gib, plural
 from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
 from sweep.planning.resources import parse_workers
@@ -16,7 +17,6 @@ from trainables.errors import BadInputError
 from trainables.memory.ledger import Device
 from trainables.memory.peak import Images, fits, peak_bytes, process_bytes
 
-GIB = 2**30
 MOST_WORKERS = 64
 LEAST_SHARE = 8
 """A batch is advised down to this part of the one asked for: a yet smaller one is another question."""
@@ -62,7 +62,7 @@ class Room:
         for trial in plan.trials:
             if self.recomputes(trial, plan.workers):
                 plain = trial.memory_bytes(plan.workers, self.device)
-                gain = f"{_gib(self.needed(trial, plan.workers))} instead of {_gib(plain)} a worker"
+                gain = f"{gib(self.needed(trial, plan.workers))} instead of {gib(plain)} a worker"
                 longer = math.ceil(10 * trial.time_recomputed) / 10
                 cost = f"about {longer} x the time of a step, same results"
                 said = f"activations computed again in the backward pass: {gain}, {cost}"
@@ -77,7 +77,7 @@ class Room:
                 if self.given is None:
                     said = advice(trial.config, plan.workers, self.available, images=trial.images, device=self.device)
                 else:
-                    said = f"{_gib(self.given)} a worker as given, {_gib(self.available or 0)} available"
+                    said = f"{gib(self.given)} a worker as given, {gib(self.available or 0)} available"
                 lines.setdefault(said, f"{trial.name} does not fit: {said}")
         return list(lines.values())
 
@@ -137,16 +137,16 @@ def advice(
         return smaller and (available is None or fits(needed, available, device=device))
 
     plain = peak_bytes(config, known, workers=workers, device=device)
-    how = f" with activations computed again ({_gib(plain)} without)" if now < plain else ""
-    said = f"estimated {_gib(now)} a worker{how} at batch {config.batch_size} on {_workers(workers)}"
+    how = f" with activations computed again ({gib(plain)} without)" if now < plain else ""
+    said = f"estimated {gib(now)} a worker{how} at batch {config.batch_size} on {plural(workers, 'worker')}"
     if available is not None:
-        said += f", {_gib(available)} available"
+        said += f", {gib(available)} available"
     if does_fit and available is not None:
         said += ", which should do: it may be shared, or the estimate too low"
     options = list(_options(config, workers, estimate, would_fit)) or list(_combined(config, estimate, would_fit))
     less = peak_bytes(config, known, workers=workers, device=device, recompute=True)
     if device == "cuda" and available is None and not recomputed and would_fit(less):
-        options.insert(0, f"--gpu-memory {_least_gib(less)}: {_gib(less)} with activations computed again")
+        options.insert(0, f"--gpu-memory {_least_gib(less)}: {gib(less)} with activations computed again")
     if options:
         return f"{said}; what would fit: {'; '.join(options)}"
     return f"{said}; nothing up to {MOST_WORKERS} workers would fit: choose a smaller encoder or smaller images"
@@ -161,14 +161,14 @@ def _options(
     """Yield the fewest workers, bf16 and the largest batch that would fit; the first leaves the trial what it is."""
     for count in _doubled(workers, min(MOST_WORKERS, config.batch_size)):
         if would_fit(needed := estimate(config, count)):
-            yield f"--workers {count}: {_gib(needed)} each"
+            yield f"--workers {count}: {gib(needed)} each"
             break
     half = config.model_copy(update={"precision": "bf16"})
     if config.precision != "bf16" and would_fit(needed := estimate(half, workers)):
-        yield f"--set precision=bf16: {_gib(needed)}"
+        yield f"--set precision=bf16: {gib(needed)}"
     for batch in _halved(config.batch_size, max(2, workers, config.batch_size // LEAST_SHARE)):
         if would_fit(needed := estimate(config.model_copy(update={"batch_size": batch}), workers)):
-            yield f"--set batch_size={batch}: {_gib(needed)}"
+            yield f"--set batch_size={batch}: {gib(needed)}"
             break
 
 
@@ -180,7 +180,7 @@ def _combined(
         smaller = config.model_copy(update={"batch_size": batch, "precision": "bf16"})
         for count in [1, *_doubled(1, min(MOST_WORKERS, batch))]:
             if would_fit(needed := estimate(smaller, count)):
-                yield f"--workers {count} --set precision=bf16 --set batch_size={batch}: {_gib(needed)} each"
+                yield f"--workers {count} --set precision=bf16 --set batch_size={batch}: {gib(needed)} each"
                 return
 
 
@@ -201,11 +201,3 @@ def _least_gib(needed: int) -> float:
 
 def _first(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count} workers"
-
-
-def _gib(count: int) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / GIB:.2f} GiB"

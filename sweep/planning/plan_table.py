@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.console.app import screen
+from sweep.console.formatting import GIB
 from sweep.planning.expansion import needs
-from sweep.planning.memory_budget import GIB, Room
+from sweep.planning.memory_budget import Room
 from sweep.planning.plan import Plan, count_pending
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import SELECTED_ON_TEST

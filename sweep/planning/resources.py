@@ -1,11 +1,45 @@
 """What a trial runs on, chosen from what there is: a worker a GPU, or a worker a core."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from sweep.planning.plan import Plan
-from sweep.planning.trial_shape import Device, TrialShape
 from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.planning.plan import Plan
+
+Device = Literal["auto", "cpu", "gpu"]
+"""What trials run on, as a person asks for it."""
+
+
+@dataclass(frozen=True)
+class TrialShape:
+    """What one trial runs on; part of its outcome's last bits, so it doesn't follow concurrency."""
+
+    workers: int
+    threads: int
+    """CPUs, and torch's threads, of each worker."""
+    use_gpu: bool
+    gpus: float = 1.0
+    """GPUs of a worker, where it uses one: less than 1 where trials share it."""
+    most_workers: int | None = None
+    """Workers of an elastic trial go from `workers` to this many."""
+
+    def __post_init__(self) -> None:
+        for field in ("workers", "threads"):
+            if getattr(self, field) < 1:
+                raise BadInputError(f"{field} must be >= 1, got {getattr(self, field)}")
+
+    @property
+    def inline(self) -> bool:
+        """Whether its one worker is the process that drives it."""
+        return self.workers == 1 and self.most_workers is None
+
+    def worker_resources(self) -> dict[str, float]:
+        """Return what one worker holds, in Ray's names."""
+        return {"CPU": float(self.threads)} | ({"GPU": self.gpus} if self.use_gpu else {})
+
 
 CORES_A_GPU = "cores_a_gpu"
 """Beside Ray's names in a cluster's resources: the cores that each GPU has of its node, on the worst node."""
@@ -56,7 +90,7 @@ def shared(shape: TrialShape, needed: int, share: int, gpu_bytes: int) -> TrialS
     return replace(shape, gpus=1.0 / places, threads=max(1, shape.threads // places))
 
 
-def check_precision(plan: Plan, shape: TrialShape) -> None:
+def check_precision(plan: "Plan", shape: TrialShape) -> None:
     """Raise BadInputError for a precision that the device of this shape doesn't have."""
     if not shape.use_gpu and any(trial.config.precision == "tf32" for trial in plan.trials):
         raise BadInputError("precision: 'tf32' needs GPUs, the trials run on CPUs; choose fp32 or --device gpu")

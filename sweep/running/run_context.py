@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.planning.launch import Launch
-from sweep.planning.trial_sizing import TrialSizing
 from sweep.records.lease import Live
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
@@ -18,6 +17,36 @@ from trainables.storage.trial_files import TrialFiles
 
 if TYPE_CHECKING:
     from sweep.tracking.tracker import Tracker
+
+from sweep.planning.memory_budget import Room
+from sweep.planning.plan import Plan
+from sweep.planning.resources import TrialShape, concurrency, shared
+from sweep.planning.trial import PlannedTrial
+
+
+@dataclass(frozen=True)
+class TrialSizing:
+    """The shape that all trials of a run start from, and the memory that their workers find."""
+
+    shape: TrialShape
+    room: Room
+    share_gpus: int
+    """Trials of one worker that may share a GPU."""
+    workers: int
+    """Workers that the plan was made for."""
+
+    def shape_of(self, trial: PlannedTrial) -> TrialShape:
+        """Return what a trial runs on: a part of a GPU where it may share one."""
+        return shared(self.shape, self.room.needed(trial, 1), self.share_gpus, self.room.available or 0)
+
+    def recomputes(self, trial: PlannedTrial) -> bool:
+        """Return whether a trial fits only with activation recomputation."""
+        return self.room.recomputes(trial, self.workers)
+
+    def concurrency(self, plan: Plan, resources: Mapping[str, float]) -> int:
+        """Return how many trials of a plan fit at once, at least 1."""
+        needed = self.room.most_needed(plan)
+        return concurrency(self.shape, resources, self.share_gpus, available=self.room.available, needed=needed)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import Launch
-from sweep.planning.memory_budget import GIB, room_of
+from sweep.planning.memory_budget import room_of
 from sweep.planning.plan import Plan
 from sweep.planning.resources import check_precision, choose_shape, parse_workers
-from sweep.planning.trial_sizing import TrialSizing
 from sweep.records.lease import Live
 from sweep.records.sweep_storage import SweepStorage
-from sweep.running.plan_record import changes
 from sweep.running.progress import Progress
-from sweep.running.run_context import RunContext, RunOptions
+from sweep.running.provenance import changes
+from sweep.running.run_context import RunContext, RunOptions, TrialSizing
 from sweep.running.stages import StageLoop
 from trainables.errors import BadInputError
 
@@ -124,12 +123,14 @@ class Session:
 
     def _sizing(self, resources: Mapping[str, float]) -> TrialSizing:
         """Return what each trial runs on, and the memory that its workers find; BadInputError where it can't run."""
+        from sweep.cluster.connection import gpu_gib
+
         least, most = parse_workers(self._launch.workers)
         shape = choose_shape(least, self._launch.device, resources, most)
         check_precision(self._plan, shape)
         here = self._location.address is None
-        gpu_gib = self._location.gpu_memory or (_gpu_gib() if shape.use_gpu else None)
-        room = room_of(self._launch, gpu_gib, use_gpu=shape.use_gpu, here=here)
+        memory = self._location.gpu_memory or (gpu_gib() if shape.use_gpu else None)
+        room = room_of(self._launch, memory, use_gpu=shape.use_gpu, here=here)
         room.check(self._plan)
         if shape.use_gpu and self._launch.share_gpus > 1 and room.available is None:
             raise BadInputError("--share-gpus: no GPU to look at here; say how large they are: --gpu-memory 80")
@@ -164,13 +165,21 @@ class Session:
         from sweep.running.summary import send, summarise
 
         record = self._storage.record(self._name)
+        results = {entry.trial_id: result_of(self._storage.trial_of(entry)) for entry in record.trials}
+        tables = compare(record, lambda entry: results[entry.trial_id])
         summary = summarise(
-            record, self._storage, status=outcome.status, why=outcome.why, device_hours=outcome.device_hours
+            record,
+            results,
+            tables,
+            status=outcome.status,
+            why=outcome.why,
+            device_hours=outcome.device_hours,
+            records=self._storage.storage.address(),
         )
         if self._location.as_json:
             print(json.dumps({"event": "end", **summary}))
         else:
-            print_comparison(record, compare(record, lambda entry: result_of(self._storage.trial_of(entry))))
+            print_comparison(record, tables)
         if outcome.missing:
             print(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
             print(f"python -m sweep.track --replay {self._name}")
@@ -181,10 +190,3 @@ class Session:
         left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
         print(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
         return INTERRUPTED if outcome.why == "interrupted" else STOPPED
-
-
-def _gpu_gib() -> float | None:
-    """Return the memory of this machine's first GPU, or None where it has none."""
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None

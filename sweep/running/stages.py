@@ -9,11 +9,10 @@ from sweep.planning.plan import Plan, extend
 from sweep.planning.stage_selection import decide
 from sweep.records.lease import EVERYTHING
 from sweep.records.sweep_record import SweepRecord, TrialEntry
-from sweep.running.plan_record import write_record
-from sweep.running.records_listener import RecordsListener
+from sweep.running.listeners import RecordsListener, TrackerListener
+from sweep.running.provenance import write_record
 from sweep.running.run_context import RunContext
 from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals, with_proposed
-from sweep.running.tracker_listener import TrackerListener
 from sweep.running.trial_events import TrialEventHandler
 from sweep.running.trial_tasks import tasks_left, within_budget
 from sweep.scheduling.budget import spent

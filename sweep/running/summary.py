@@ -4,22 +4,30 @@ import json
 import subprocess
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweep.comparison.table import compare
+from sweep.comparison.table import Table
 from sweep.records.sweep_record import SweepRecord
-from sweep.records.sweep_storage import SweepStorage
-from sweep.records.trial_result import result_of
+from sweep.records.trial_result import Result
 
 TIMEOUT_SECONDS = 60.0
 
 
 def summarise(
-    record: SweepRecord, storage: SweepStorage, *, status: str, why: str, device_hours: float
+    record: SweepRecord,
+    results: Mapping[str, Result],
+    tables: Sequence[Table],
+    *,
+    status: str,
+    why: str,
+    device_hours: float,
+    records: str,
 ) -> dict[str, Any]:
-    """Return how a sweep ended: counts, failures and the best setting of each data set."""
-    results = {entry.trial_id: result_of(storage.trial_of(entry)) for entry in record.trials}
-    tables = compare(record, lambda entry: results[entry.trial_id])
+    """Return how a sweep ended: counts, failures and the best setting of each data set.
+
+    `results` are its trials' by their ids, `records` is the address of its storage.
+    """
     best = {
         table.dataset: {
             "setting": {name: row.config[name] for name in table.axes},
@@ -29,21 +37,22 @@ def summarise(
         for table in tables
         if (row := table.best) is not None
     }
+    ordered = [(entry, results[entry.trial_id]) for entry in record.trials]
     failures = [
-        {"trial": entry.name, "trial_id": entry.trial_id, "failure": results[entry.trial_id].failure}
-        for entry in record.trials
-        if results[entry.trial_id].status == "failed"
+        {"trial": entry.name, "trial_id": entry.trial_id, "failure": result.failure}
+        for entry, result in ordered
+        if result.status == "failed"
     ]
     return {
         "sweep": record.name,
         "status": status,
         "why": why,
-        "trials": dict(Counter(result.status for result in results.values())),
+        "trials": dict(Counter(result.status for _, result in ordered)),
         "pending_stages": list(record.pending),
         "best": best,
         "failures": failures,
         "device_hours": round(device_hours, 4),
-        "records": storage.storage.address(),
+        "records": records,
         "resume": f"python -m sweep.run --resume {record.name}",
     }
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import TrialShape
 
 HANG_SECONDS = 1800.0
 

@@ -17,7 +17,7 @@ from support.ray_parts import hide_private_parts
 from sweep.cluster.connection import connect
 from sweep.cluster.processes import descendants, runs
 from sweep.console.redirect import quiet
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import Attempt, Dispatcher, Rules
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO, Permission

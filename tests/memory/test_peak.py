@@ -11,9 +11,8 @@ from rich.console import Console
 from sweep.planning.memory_budget import Room, advice
 from sweep.planning.plan import make_plan
 from sweep.planning.plan_table import print_plan
-from sweep.planning.resources import concurrency, shared
+from sweep.planning.resources import TrialShape, concurrency, shared
 from sweep.planning.trial import DataSize, PlannedTrial
-from sweep.planning.trial_shape import TrialShape
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError

@@ -23,8 +23,8 @@ from sweep.cluster.attempt import open_records
 from sweep.planning.memory_budget import Room, advice
 from sweep.planning.plan import make_plan
 from sweep.planning.plan_table import print_plan
+from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
-from sweep.planning.trial_shape import TrialShape
 from sweep.records.sweep_storage import SweepStorage
 from sweep.scheduling.task import TrialTask
 from sweep.space import Grid, Objective, SearchSpace, Stage

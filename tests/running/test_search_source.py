@@ -7,12 +7,12 @@ from support.run_contexts import run_context
 
 from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan, make_plan, propose
+from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
-from sweep.planning.trial_shape import TrialShape
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running import search_source
-from sweep.running.plan_record import write_record
+from sweep.running.provenance import write_record
 from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals
 from sweep.running.trial_tasks import within_budget
 from sweep.scheduling.task import TrialTask

@@ -9,16 +9,14 @@ import pytest
 from support.run_contexts import run_context
 
 from sweep.planning.plan import make_plan
+from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
-from sweep.planning.trial_shape import TrialShape
 from sweep.records.sweep_record import TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running import open_attempts
-from sweep.running.open_attempts import OpenAttempts
+from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.progress import Progress
-from sweep.running.records_listener import RecordsListener
-from sweep.running.tracker_listener import TrackerListener
-from sweep.running.trial_events import TrialEventHandler
+from sweep.running.trial_events import OpenAttempts, TrialEventHandler
 from sweep.running.trial_listener import TrialListener
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import DONE, GO, WAIT

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sweep.planning.trial_shape import TrialShape
+from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.halving import Rungs

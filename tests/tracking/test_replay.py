@@ -14,8 +14,7 @@ from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import Plan, make_plan
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.running.records_listener import RecordsListener
-from sweep.running.tracker_listener import TrackerListener
+from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.trial_events import TrialEventHandler
 from sweep.scheduling.failure import Failure
 from sweep.space import Grid, Objective, SearchSpace, Stage
