@@ -13,7 +13,7 @@ from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.running import open_attempts
+from sweep.running import trial_events
 from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.progress import Progress
 from sweep.running.trial_events import OpenAttempts, TrialEventHandler
@@ -160,7 +160,7 @@ def test_listeners_are_told_in_their_order_and_one_that_raises_keeps_it_from_tho
 
 def test_a_run_costs_what_has_ended_and_what_is_under_way(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0]
-    monkeypatch.setattr(open_attempts, "now_ms", lambda: now[0])
+    monkeypatch.setattr(trial_events, "now_ms", lambda: now[0])
     attempts, tasks = OpenAttempts("mine"), [run.task(entry) for entry in run.entries]
     for task in tasks:
         attempts.begin(task, [])
