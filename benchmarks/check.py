@@ -8,10 +8,10 @@ import sys
 
 import torch
 
-from benchmarks import lars, nt_xent, step_rows, view_rows
-from benchmarks.machine import described, machine
-from benchmarks.rows import Measurement, Row
-from benchmarks.speed import line
+from benchmarks.harness.machine import described, machine
+from benchmarks.harness.measurement import Measurement, Row
+from benchmarks.harness.table import line
+from benchmarks.rows import lars, nt_xent, training_step, views
 
 BEHIND = 0.5
 """A ratio this many times worse than its goal is one that fell behind: half as good."""
@@ -20,7 +20,7 @@ BEHIND = 0.5
 def measurements() -> list[Measurement]:
     """Return what is looked at."""
     cpu = torch.device("cpu")
-    return [step_rows.small(cpu), view_rows.small(), *lars.measurements(cpu), nt_xent.small()]
+    return [training_step.small(cpu), views.small(), *lars.measurements(cpu), nt_xent.small()]
 
 
 def behind(rows: list[Row]) -> list[Row]:

@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.arithmetic import counted, grid_hours
-from benchmarks.gpu_case import Case, configuration, fits, measure, profiled
-from benchmarks.machine import described, machine
+from benchmarks.harness.arithmetic import counted, grid_hours
+from benchmarks.harness.machine import described, machine
+from benchmarks.rows.gpu_case import Case, configuration, fits, measure, profiled
 from trainables.config import SimCLRConfig
 
 MINUTES = 8.0

@@ -26,17 +26,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.large_grid import EPOCHS, GPUS, space_file
-from benchmarks.servers import mlflow_server, postgresql
-from benchmarks.simulated_gpus import Simulation
-from benchmarks.tracked_runs import RATE, track
+from benchmarks.harness.large_grid import EPOCHS, GPUS, space_file
+from benchmarks.harness.servers import mlflow_server, postgresql
+from benchmarks.rows.simulated_gpus import Simulation
+from benchmarks.rows.tracked_runs import RATE, track
 
 SIZES = (100, 1000, 3000, 10_000)
 PLAN = """
 import sys, time
 from pathlib import Path
-from sweep.plan import make_plan
-from sweep.sizes import size_of
+from sweep.planning.dataset_sizes import size_of
+from sweep.planning.plan import make_plan
 from sweep.space import load_space
 space = load_space(sys.argv[1])
 start = time.perf_counter()

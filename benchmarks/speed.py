@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import described, machine
-from benchmarks.rows import Growth, Measurement, Row, number
+from benchmarks.harness.machine import described, machine
+from benchmarks.harness.measurement import Growth, Measurement, Row
+from benchmarks.harness.table import line, show
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     if options.plot:
-        from benchmarks.chart import draw_growth, draw_rows
+        from benchmarks.harness.chart import draw_growth, draw_rows
 
         draw_rows(rows, described(found["machine"]), options.plot / "performance.png")
         draw_growth(growths, options.plot / "scaling.png")
@@ -80,23 +81,23 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator[Measurement]:
-    from benchmarks import (
-        around_rows,
+    from benchmarks.rows import (
+        around_training,
         lars,
         lightly_loop,
         nt_xent,
         orchestration,
         quickstart,
-        step_rows,
+        training_step,
         two_workers,
-        view_rows,
+        views,
     )
 
-    yield from step_rows.measurements(device)
-    yield from view_rows.measurements()
+    yield from training_step.measurements(device)
+    yield from views.measurements()
     yield from lars.measurements(device)
     yield from nt_xent.measurements(options.threads)
-    yield from around_rows.measurements()
+    yield from around_training.measurements()
     yield from lightly_loop.measurements(device)
     if not options.quick:
         yield from two_workers.measurements()
@@ -105,11 +106,11 @@ def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator
 
 
 def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Growth]]]]:
-    from benchmarks import nt_xent, orchestration, work
+    from benchmarks.rows import nt_xent, orchestration, trial_growth
 
     yield "NT-Xent", lambda: nt_xent.growth(options.threads)
     if not options.quick:
-        yield "growth of a trial with its work", work.growth
+        yield "growth of a trial with its work", trial_growth.growth
         yield "orchestration", orchestration.growth
 
 
@@ -123,44 +124,6 @@ def rows_of(found: dict[str, Any]) -> tuple[list[Row], list[Growth]]:
         Growth(**{name: value for name, value in fields.items() if name != "exponent"}) for fields in found["growth"]
     ]
     return rows, growths
-
-
-def line(row: Row) -> str:
-    """Return a row as a line of plain text."""
-    named, *rest = cells(row)
-    return f"{named} beside {row.beside}: {' | '.join(rest)}"
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """Return what the table shows of a row."""
-    low, high = row.spread
-    sign = "<=" if row.at_most else ">="
-    peer = f"{number(row.peer)} {row.unit}"
-    return (
-        row.what + (f" ({row.note})" if row.note else ""),
-        f"{number(row.ours)} {row.unit}",
-        peer if peer == row.beside else f"{peer}, {row.beside}",
-        f"{number(row.ratio)} ({number(low)} to {number(high)})",
-        "" if row.goal is None else f"{sign} {row.goal:g}",
-        {True: "yes", False: "no", None: ""}[row.met],
-    )
-
-
-HEADINGS = ("what", "ours", "peer", "ratio", "goal", "met")
-
-
-def show(rows: list[Row], growths: list[Growth], found: dict[str, Any]) -> None:
-    """Print the tables in Markdown, which documents take as they are."""
-    print(f"\n{described(found)}\n\n| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
-    for row in rows:
-        print(f"| {' | '.join(cells(row))} |")
-    if growths:
-        print("\n| cost | work | from | to | exponent | goal |\n|---|---|---|---|---|---|")
-    for growth in growths:
-        ends = (f"{number(work)}: {number(cost)} {growth.cost}" for work, cost in (growth.points[0], growth.points[-1]))
-        goal = "" if growth.goal is None else f"<= {growth.goal:g}"
-        print(f"| {growth.what} | {growth.work} | {' | '.join(ends)} | {growth.exponent:.2f} | {goal} |")
-    print()
 
 
 if __name__ == "__main__":

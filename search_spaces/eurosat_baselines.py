@@ -2,7 +2,7 @@
 
     python -m sweep.data prepare eurosat        (any share of it: --fraction 0.11 makes 3,000)
     python -m sweep.run --space eurosat_baselines
-    python benchmarks/margins.py eurosat_baselines
+    python -m benchmarks.studies.margins eurosat_baselines
 
 ResNet-18 at 64 px, 10 epochs: about half an hour a seed on one core. Weak jitter and neither grayscale nor blur, since
 the colours of a satellite's tile say much of what it shows (docs/experiments.md has what helped and what didn't).
@@ -34,6 +34,6 @@ SPACE = SearchSpace(
     columns=("test/linear_top1", "test/top1", "train/contrastive_accuracy"),
     caveats=(
         "one setting, so nothing is selected on the test split that is reported",
-        "three seeds share one test split: the intervals of benchmarks/margins.py are over seeds alone",
+        "three seeds share one test split: the intervals of benchmarks/studies/margins.py are over seeds alone",
     ),
 )

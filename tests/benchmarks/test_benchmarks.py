@@ -12,13 +12,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import check, gpu, speed, view_rows
-from benchmarks.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
-from benchmarks.chart import draw_growth, draw_rows
-from benchmarks.machine import Others
-from benchmarks.rows import Beside, Growth, Measurement, Row, beside, exponent
-from benchmarks.steps import Stepper, bare_step, made_trial
-from benchmarks.two_workers import make_local
+from benchmarks import check, gpu, speed
+from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
+from benchmarks.harness.chart import draw_growth, draw_rows
+from benchmarks.harness.machine import Others
+from benchmarks.harness.measurement import Beside, Growth, Measurement, Row, beside, exponent
+from benchmarks.harness.steps import Stepper, bare_step, made_trial
+from benchmarks.rows import views
+from benchmarks.rows.two_workers import make_local
 from trainables.config import SimCLRConfig
 from trainables.models.batch_norm import GlobalBatchNorm
 from trainables.models.simclr_model import SimCLR
@@ -150,11 +151,11 @@ def test_batch_norm_made_local_is_torchs() -> None:
 
 def test_the_check_needs_no_lightly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightly", None)
-    importlib.reload(view_rows)
+    importlib.reload(views)
     importlib.reload(check)
     assert len(check.measurements()) == 4
     with pytest.raises(ImportError):
-        view_rows.lightly_transform(64)
+        views.lightly_transform(64)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

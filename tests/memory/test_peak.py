@@ -280,7 +280,7 @@ def test_small_trials_share_a_gpu_as_far_as_its_memory_goes() -> None:
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are reset through Linux's /proc")
 @pytest.mark.parametrize("fields", [{}, {"workers": 2}])
 def test_the_estimate_is_within_a_fifth_of_what_is_measured(fields: Any) -> None:
-    from benchmarks.memory import RESNET18, measure
+    from benchmarks.rows.peak_memory import RESNET18, measure
 
     result = measure(RESNET18 | fields, steps=2)
     assert result.estimate == pytest.approx(result.measured, rel=0.2)

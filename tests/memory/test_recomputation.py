@@ -18,7 +18,7 @@ from support.process_group import on_ranks, single_thread
 from support.small_trials import CPU, changed, files_in
 from support.trajectories import AGREEMENT, default_dtype, largest_difference
 
-from benchmarks.memory import RESNET18, measure
+from benchmarks.rows.peak_memory import RESNET18, measure
 from sweep.cluster.attempt import open_records
 from sweep.planning.memory_budget import Room, advice
 from sweep.planning.plan import make_plan

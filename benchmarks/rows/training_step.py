@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.rows import Beside, Measurement, beside
-from benchmarks.steps import Stepper, bare_step, made_trial, settle
+from benchmarks.harness.measurement import Beside, Measurement, beside
+from benchmarks.harness.steps import Stepper, bare_step, made_trial, settle
 
 STEPS = (("resnet50", 256, 1.05, 3), ("resnet50", 64, 1.08, 5), ("resnet18", 256, 1.10, 5))
 """Encoder, images a step, largest ratio, turns; at 64 px."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.machine import Others
+from benchmarks.harness.machine import Others
 
 LEAST_SECONDS = 0.2
 """A turn repeats a short call until it takes so long."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.large_grid import EPOCH_SECONDS, EPOCHS
+from benchmarks.harness.large_grid import EPOCH_SECONDS, EPOCHS
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
 from sweep.scheduling.failure import Failure

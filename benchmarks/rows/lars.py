@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.rows import Beside, Measurement, beside
-from benchmarks.steps import bare_encoder, settle
+from benchmarks.harness.measurement import Beside, Measurement, beside
+from benchmarks.harness.steps import bare_encoder, settle
 from trainables.lars import LARS
 
 GOAL = 1.5

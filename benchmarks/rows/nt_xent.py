@@ -1,6 +1,7 @@
 """NT-Xent, forward and backward: its time beside the products that it is made of, its memory, and their growth.
 
-`python -m benchmarks.nt_xent N` prints seconds and peak bytes above the inputs of N pairs, measured in its own process.
+`python -m benchmarks.rows.nt_xent N` prints seconds and peak bytes above the inputs of N pairs, measured in its own
+process.
 """
 
 import gc
@@ -14,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.memory import ResidentSet
-from benchmarks.rows import Beside, Growth, Measurement, beside, seconds
+from benchmarks.harness.measurement import Beside, Growth, Measurement, beside, seconds
+from benchmarks.harness.memory_in_use import ResidentSet
 from trainables.losses import nt_xent
 
 WIDTH, TEMPERATURE = 128, 0.25
@@ -111,7 +112,7 @@ def pass_over(z_a: Tensor, z_b: Tensor) -> None:
 
 def alone(pairs: int, threads: int) -> dict[str, float]:
     """Return seconds and peak bytes above the inputs, of a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.nt_xent", str(pairs), str(threads)]
+    command = [sys.executable, "-m", "benchmarks.rows.nt_xent", str(pairs), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

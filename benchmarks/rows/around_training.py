@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from benchmarks import checkpoint, evaluation, startup
-from benchmarks.rows import Beside, Measurement
+from benchmarks.harness.measurement import Beside, Measurement
+from benchmarks.rows import checkpoint, evaluation, startup
 
 ENCODER, IMAGES, QUERIES = "resnet18", 10_000, 2_048
 EVALUATION_GOAL, KNN_GOAL = 1.1, 0.05

@@ -1,6 +1,6 @@
 """By how much a sweep's trials beat its baselines: mean difference over seeds with a 95 % t-interval.
 
-    python benchmarks/margins.py SWEEP [--storage PLACE] [--metric test/knn_top1 ...]
+    python -m benchmarks.studies.margins SWEEP [--storage PLACE] [--metric test/knn_top1 ...]
 
 For sweeps of one setting with several seeds. A baseline that has seeds itself is compared seed by seed, one that has
 none (raw pixels, colours) with its one number. The interval says how the seeds scatter; all share one test split.

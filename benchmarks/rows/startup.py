@@ -1,4 +1,4 @@
-"""How long the command line takes to start: `python benchmarks/startup.py`.
+"""How long the command line takes to start: `python -m benchmarks.rows.startup`.
 
 Beside what it can't do without, pydantic and typer alone; each a process of its own, in turn, medians. Prints a table
 and, as the last line, JSON.

@@ -19,8 +19,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.rows import Beside, Measurement, beside, seconds
-from benchmarks.steps import Stepper, made_trial
+from benchmarks.harness.measurement import Beside, Measurement, beside, seconds
+from benchmarks.harness.steps import Stepper, made_trial
 from trainables.models.batch_norm import GlobalBatchNorm
 
 FIELDS: dict[str, Any] = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.made_up import MadeUpStore
-from benchmarks.rows import Growth, seconds
+from benchmarks.harness.made_up import MadeUpStore
+from benchmarks.harness.measurement import Growth, seconds
 from trainables.config import SimCLRConfig
 from trainables.memory.peak import Images
 from trainables.storage.filesystem import Storage

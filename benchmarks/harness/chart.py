@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.rows import Growth, Row, number
+from benchmarks.harness.measurement import Growth, Row, number
 
 MET, MISSED, GOAL, INK = "#2a7f62", "#c2553a", "#1b1b1b", "#444444"
 BAR, HEAD = 0.34, 1.1

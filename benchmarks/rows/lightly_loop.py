@@ -20,10 +20,10 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.made_up import made_up_images
-from benchmarks.rows import Beside, Measurement, in_turns, seconds
-from benchmarks.steps import Stepper, bare_encoder, made_trial, settle
-from benchmarks.view_rows import lightly_transform
+from benchmarks.harness.made_up import made_up_images
+from benchmarks.harness.measurement import Beside, Measurement, in_turns, seconds
+from benchmarks.harness.steps import Stepper, bare_encoder, made_trial, settle
+from benchmarks.rows.views import lightly_transform
 from trainables.training.precision import Precision, autocast
 from trainables.training.trial import Trial
 

@@ -1,4 +1,4 @@
-"""How long training waits for a checkpoint: `python benchmarks/checkpoint.py`.
+"""How long training waits for a checkpoint: `python -m benchmarks.rows.checkpoint`.
 
 A ResNet-50 with its momenta is written as a trial does, while the next steps train, and beside it the same bytes by the
 disk alone and the same checkpoint by whoever waits for it. Medians of several times in turn. Prints a table and, as the

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from benchmarks.rows import Beside, Measurement
+from benchmarks.harness.measurement import Beside, Measurement
 
 SPACE, METRIC = "quickstart", "test/knn_top1"
 GOAL_SECONDS = 60.0

@@ -1,7 +1,7 @@
 """What evaluating costs beside the encoder alone, and kNN beside the epoch that it follows.
 
-    python -m benchmarks.evaluation
-    python -m benchmarks.evaluation --encoders resnet18 --images 2560 --queries 1024      # shorter
+    python -m benchmarks.rows.evaluation
+    python -m benchmarks.rows.evaluation --encoders resnet18 --images 2560 --queries 1024      # shorter
 
 Made-up images of 64 px. Evaluating is reading uint8 images, their evaluation view, features, and the metrics of the
 probe's logits; beside it the same encoder on float batches that are made already, a piece of the one after a piece of
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.memory import MadeUpStore
+from benchmarks.harness.made_up import MadeUpStore
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.config import SimCLRConfig
 from trainables.data.trial_data import Split

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.made_up import MadeUpStore
+from benchmarks.harness.made_up import MadeUpStore
 from trainables.config import SimCLRConfig
 from trainables.memory.peak import Images
 from trainables.storage.filesystem import Storage

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.arithmetic import peak_of, step_flops
-from benchmarks.rows import in_turns
-from benchmarks.steps import CLASSES, Stepper, bare_step, made_trial, settle, sizes
+from benchmarks.harness.arithmetic import peak_of, step_flops
+from benchmarks.harness.measurement import in_turns
+from benchmarks.harness.steps import CLASSES, Stepper, bare_step, made_trial, settle, sizes
 from trainables.config import SimCLRConfig
 from trainables.memory.peak import phases
 from trainables.training.trial import Trial

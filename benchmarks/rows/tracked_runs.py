@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.large_grid import EPOCH_SECONDS, GPUS, grid
+from benchmarks.harness.large_grid import EPOCH_SECONDS, GPUS, grid
 
 RATE = GPUS / EPOCH_SECONDS
 """Epoch reports a second."""

@@ -6,9 +6,9 @@ from typing import Any
 from PIL import Image
 from torchvision import transforms
 
-from benchmarks.machine import threads
-from benchmarks.made_up import made_up_images
-from benchmarks.rows import Beside, Measurement, beside
+from benchmarks.harness.machine import threads
+from benchmarks.harness.made_up import made_up_images
+from benchmarks.harness.measurement import Beside, Measurement, beside
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
 from trainables.config import SimCLRConfig

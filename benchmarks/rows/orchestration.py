@@ -1,0 +1,231 @@
+"""What a trial costs beside its training: through Ray, as a shell loop, and naively nested, over the same trials."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.measurement import Beside, Growth, Measurement
+from sweep.planning.resources import TrialShape
+from sweep.scheduling.failure import Failure
+from sweep.scheduling.listener import GO, Permission
+from sweep.scheduling.task import TrialTask
+
+SWEEP, SHELL, NESTED = "sweep", "shell loop", "naively nested"
+FIELDS: dict[str, Any] = {
+    "dataset": "digits",
+    "image_size": 16,
+    "encoder": "resnet10",
+    "width_factor": 0.25,
+    "projector_layers": 2,
+    "batch_size": 128,
+    "warmup_epochs": 1.0,
+    "blur_probability": 0.0,
+}
+TRIALS, EPOCHS, WORKERS = 4, 2, (1, 2)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the same trials in one way of running them."""
+
+    way: str
+    workers: int
+    ends: tuple[float, ...]
+    """When each trial was over, since the start of the first one."""
+    wall: float
+    """With what follows the last one."""
+    training: float
+    first: float
+    """Orchestration of the first trial."""
+    next: float
+    """Orchestration of a later one, median."""
+
+
+class Nobody:
+    """A listener that hears nothing but failures: a failed trial has no cost to compare."""
+
+    def may_start(self, task: TrialTask) -> Permission:
+        """Let every trial start."""
+        return GO
+
+    def failed(self, task: TrialTask, failure: Failure) -> None:
+        """Give up."""
+        raise RuntimeError(f"{task.name}: {failure.message}")
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask]:
+    """Return trials that differ in their seed."""
+    from trainables.config import SimCLRConfig
+    from trainables.data.catalog import prepared, store_folder
+
+    fingerprint = prepared("digits").fingerprint
+    made = []
+    for seed in range(count):
+        config = SimCLRConfig.parse(FIELDS | {"epochs": epochs, "seed": seed})
+        trial_id = config.trial_id(fingerprint)
+        made.append(
+            TrialTask(
+                trial_id=trial_id,
+                name=f"seed-{seed}",
+                config=config.model_dump(mode="json"),
+                store_address=str(store_folder("digits").absolute()),
+                fingerprint=fingerprint,
+                files_address=str(folder / trial_id),
+                shape=TrialShape(workers=workers, threads=1, use_gpu=False),
+            )
+        )
+    return made
+
+
+def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
+    """Run the trials as a sweep does, in a Ray of its own."""
+    from sweep.cluster.connection import connect
+    from sweep.console.redirect import quiet
+    from sweep.scheduling.dispatcher import Dispatcher, Rules
+
+    with quiet(folder / "ray.log"), connect(None):
+        from sweep.cluster.tune_bridge import run_trials
+
+        dispatcher = Dispatcher(todo, Nobody(), rules=Rules(max_concurrent=1))  # type: ignore[arg-type]
+        run_trials(dispatcher, log_dir=folder / "logs")
+
+
+def nested(todo: Sequence[TrialTask], folder: Path) -> None:
+    """Run a Tune trial for each, which starts a group of workers of its own."""
+    from sweep.cluster.connection import connect
+    from sweep.console.redirect import quiet
+
+    with quiet(folder / "ray.log"), connect(None):
+        from ray import tune
+
+        results = tune.Tuner(
+            tune.with_resources(_fit, {"CPU": 0, "node:__internal_head__": 0.001}),
+            param_space={"task": tune.grid_search([task.to_json() for task in todo]), "folder": str(folder)},
+            tune_config=tune.TuneConfig(max_concurrent_trials=1),
+            run_config=tune.RunConfig(name="trials", storage_path=str(folder), verbose=0),
+        ).fit()
+    if results.errors:
+        raise RuntimeError(str(results.errors[0]))
+
+
+def _fit(config: dict[str, Any]) -> None:
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    shape = TrialTask.from_json(config["task"]).shape
+    TorchTrainer(
+        _train,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=shape.workers, resources_per_worker=shape.worker_resources()),
+        run_config=RunConfig(storage_path=config["folder"]),
+    ).fit()
+
+
+def _train(config: dict[str, Any]) -> None:
+    import torch
+
+    from sweep.cluster.attempt import open_records
+
+    task = TrialTask.from_json(config["task"])
+    torch.set_num_threads(task.shape.threads)
+    for _ in open_records(task, torch.device("cpu")):
+        pass
+
+
+def shell_loop(todo: Sequence[TrialTask], folder: Path) -> None:
+    """Run the trials one process (or torchrun) after the other."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for task in todo:
+        workers = task.shape.workers
+        launcher = ["-m"] if workers == 1 else ["-m", "torch.distributed.run", f"--nproc-per-node={workers}", "-m"]
+        fields = FIELDS | {name: task.config[name] for name in ("epochs", "seed")}
+        settings = [part for name, value in fields.items() for part in ("--set", f"{name}={value}")]
+        command = [sys.executable, *launcher, "trainables.simclr", "--output", str(folder), "--threads", "1", *settings]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+
+
+WAYS = {SWEEP: through_ray, SHELL: shell_loop, NESTED: nested}
+
+
+def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> Cost:
+    """Run the trials in one way; when they ended and what they trained stands in their records."""
+    from trainables.storage.filesystem import Storage
+    from trainables.storage.trial_files import TrialFiles
+
+    folder.mkdir(parents=True)
+    todo = tasks(workers, count, epochs, folder)
+    begin = time.time()
+    WAYS[way](todo, folder)
+    wall = time.time() - begin
+    found = []
+    for task in todo:
+        files = TrialFiles(Storage.at(task.files_address))
+        final = files.final()
+        assert final is not None, f"{task.name} isn't finished"
+        found.append((final.time_ms / 1000 - begin, sum(record.seconds for record in files.epochs())))
+    found.sort()
+    ends, trainings = zip(*found, strict=True)
+    walls = [end - start for start, end in zip((0.0, *ends), ends, strict=False)]
+    costs = [each - training for each, training in zip(walls, trainings, strict=True)]
+    return Cost(way, workers, ends, wall, sum(trainings), costs[0], statistics.median(costs[1:]))
+
+
+@cache
+def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...] = WORKERS) -> tuple[Cost, ...]:
+    """Measure every way with every number of workers, over digits that are prepared for it."""
+    from trainables.data.preparing.prepare import prepare
+
+    before = os.environ.get("SWEEP_DATA")
+    with tempfile.TemporaryDirectory(prefix="orchestration-") as name:
+        os.environ["SWEEP_DATA"] = str(Path(name) / "data")
+        try:
+            prepare("digits")
+            return tuple(
+                cost(way, number, count, epochs, Path(name) / f"{way.split()[0]}-{number}")
+                for number in workers
+                for way in WAYS
+            )
+        finally:
+            os.environ.pop("SWEEP_DATA")
+            if before is not None:
+                os.environ["SWEEP_DATA"] = before
+
+
+def measurements() -> Iterator[Measurement]:
+    """Yield the goals of orchestration; all are read off one run."""
+    for workers in WORKERS:
+        spelled = f"{workers} worker{'s' if workers > 1 else ''}"
+        yield Measurement(
+            f"orchestration of a later trial, {spelled}",
+            "1 s",
+            lambda workers=workers: Beside((_of(SWEEP, workers).next,), (1.0,)),
+            goal=1.0,
+        )
+        for way, goal in ((SHELL, 1.0), (NESTED, 0.6)):
+            yield Measurement(
+                f"a sweep of {TRIALS} trials, {spelled}",
+                {SHELL: "a shell loop of them", NESTED: "a TorchTrainer.fit() in each trial of Tune"}[way],
+                lambda workers=workers, way=way: Beside((_of(SWEEP, workers).wall,), (_of(way, workers).wall,)),
+                goal=goal,
+            )
+
+
+def growth() -> Iterator[Growth]:
+    """Yield how a sweep's wall time grows with its trials, whose first one carries the start of everything."""
+    points = [(float(number), end) for number, end in enumerate(_of(SWEEP, 1).ends, start=1)]
+    yield Growth("a sweep through Ray, one worker", "trials", "seconds", points, 1.0)
+
+
+def _of(way: str, workers: int) -> Cost:
+    return next(each for each in measured() if (each.way, each.workers) == (way, workers))

@@ -1,0 +1,152 @@
+"""Peak memory of one setting, measured on real workers, beside the estimate of a plan."""
+
+import importlib.util
+import json
+import math
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from benchmarks.harness.made_up import MadeUpStore
+from benchmarks.harness.memory_in_use import GpuMemory, ResidentSet
+from trainables.config import SimCLRConfig
+from trainables.memory.ledger import Device
+from trainables.memory.peak import Images, phases
+
+CLASSES, LEAST_TRAIN, HELD_OUT = 10, 512, 256
+RESNET18 = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}
+RESNET10 = {"encoder": "resnet10", "image_size": 32, "batch_size": 64}
+RESNET50 = {"encoder": "resnet50", "image_size": 64, "batch_size": 64}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Bytes of one setting on its largest worker."""
+
+    setting: dict[str, Any]
+    device: Device
+    training: int
+    evaluation: int
+    process: int
+    """What the process held before: on the CPU its anonymous memory, on a GPU everything outside torch's allocator."""
+    seconds: float = math.nan
+    """Of a step after the first."""
+
+    @property
+    def measured(self) -> int:
+        """The larger of both phases."""
+        return max(self.training, self.evaluation)
+
+    @property
+    def estimate(self) -> int:
+        """What a plan says."""
+        return max(self.estimates)
+
+    @property
+    def estimates(self) -> tuple[int, int]:
+        """Of training and of the evaluation after it."""
+        config, workers = configuration(self.setting)
+        recompute = self.setting.get("recompute", False)
+        return phases(config, images(config), workers=workers, device=self.device, recompute=recompute)
+
+
+def configuration(setting: dict[str, Any]) -> tuple[SimCLRConfig, int]:
+    """Return a setting's configuration and its workers."""
+    fields = {name: value for name, value in setting.items() if name not in ("workers", "recompute")}
+    return SimCLRConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields}), setting.get(
+        "workers", 1
+    )
+
+
+def images(config: SimCLRConfig) -> Images:
+    """Return the sizes of the made-up data."""
+    return Images(CLASSES, train=max(config.batch_size, LEAST_TRAIN), held_out=HELD_OUT)
+
+
+def provide_stand_ins() -> None:
+    """Where SciPy and scikit-learn aren't installed, put what a trial calls of them: memory is all that is measured."""
+    if "scipy" not in sys.modules and importlib.util.find_spec("scipy") is None:
+        special = ModuleType("scipy.special")
+        special.ndtr = lambda x: 0.5 * (1 + math.erf(x / math.sqrt(2)))  # type: ignore[attr-defined]
+        special.ndtri = lambda x: torch.special.ndtri(torch.from_numpy(x)).numpy()  # type: ignore[attr-defined]
+        sys.modules |= {"scipy": ModuleType("scipy"), "scipy.special": special}
+    if "sklearn" not in sys.modules and importlib.util.find_spec("sklearn") is None:
+        metrics = ModuleType("sklearn.metrics")
+        metrics.average_precision_score = metrics.roc_auc_score = lambda *_: math.nan  # type: ignore[attr-defined]
+        sys.modules |= {"sklearn": ModuleType("sklearn"), "sklearn.metrics": metrics}
+
+
+def _worker(rank: int, setting: dict[str, Any], device: Device, steps: int, folder: str) -> None:
+    """Measure on one worker and write what was found."""
+    config, workers = configuration(setting)
+    torch.set_num_threads(1)
+    place = torch.device("cuda", rank) if device == "cuda" else torch.device("cpu")
+    if device == "cuda":
+        torch.cuda.set_device(rank)
+    if workers > 1:
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
+    tiny = RESNET10 | {"image_size": 16, "width_factor": 1 / 16, "batch_size": 4, "precision": config.precision}
+    recompute = setting.get("recompute", False)
+    _phases(configuration(tiny)[0], place, 2, f"{folder}/tiny", None, recompute)
+    memory = GpuMemory() if device == "cuda" else ResidentSet()
+    training, evaluation, seconds = _phases(config, place, steps, f"{folder}/trial", memory, recompute)
+    found = {"training": training, "evaluation": evaluation, "process": memory.process, "seconds": seconds}
+    Path(folder, f"worker-{rank}.json").write_text(json.dumps(found))
+    if workers > 1:
+        dist.destroy_process_group()
+
+
+def _phases(
+    config: SimCLRConfig,
+    place: torch.device,
+    steps: int,
+    folder: str,
+    memory: ResidentSet | GpuMemory | None,
+    recompute: bool,
+) -> tuple[int, int, float]:
+    """Run a trial's steps, a checkpoint on its way, and the last epoch's evaluation.
+
+    Return the peak of each, and a later step's seconds.
+    """
+    provide_stand_ins()
+    from trainables.storage.filesystem import Storage
+    from trainables.storage.host_copy import HostCopy
+    from trainables.storage.trial_files import TrialFiles
+    from trainables.training.trial import Trial
+
+    store: Any = MadeUpStore(config.image_size, images(config))
+    if memory is not None:
+        memory.reset()
+    trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=place, recompute=recompute)
+    trial.model.train()
+    started = 0.0
+    for step in range(steps):
+        trial._step(step, 1e-3)
+        trial.watch.finish()
+        if step == 0:
+            _on_its_way = HostCopy({"model": trial.model.state_dict(), "optimiser": trial.optimiser.state_dict()})
+            started = time.perf_counter()
+    seconds = (time.perf_counter() - started) / (steps - 1)
+    training = memory.peak() if memory else 0
+    if memory:
+        memory.reset()
+    trial._evaluator().everything()
+    return training, memory.peak() if memory else 0, seconds
+
+
+def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) -> Result:
+    """Measure one setting in processes of its own."""
+    workers = setting.get("workers", 1)
+    with tempfile.TemporaryDirectory() as folder:
+        mp.start_processes(_worker, args=(setting, device, steps, folder), nprocs=workers, start_method="spawn")
+        found = [json.loads(path.read_text()) for path in Path(folder).glob("worker-*.json")]
+    return Result(setting, device, **{name: max(each[name] for each in found) for name in found[0]})
