@@ -5,24 +5,21 @@ They are forked from a server that has imported what a trial needs, which takes 
 
 import faulthandler
 import multiprocessing
+import multiprocessing.forkserver
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from trainables.numba_compile import available
+from support.paths import ROOT, TESTS
 
-multiprocessing.set_forkserver_preload(
-    [
-        "pytest",
-        "trainables.simclr",
-        *(["trainables.augment.numba_kernel", "trainables.lars_kernel"] if available() else []),
-    ]
-)
+multiprocessing.set_forkserver_preload(["pytest", "support.preloaded"])
 
 
 @contextmanager
@@ -36,8 +33,16 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _start_server() -> None:
+    """Start the server unless it runs; it finds modules by the environment, not by this process's path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(TESTS))), prepend=os.pathsep)
+        multiprocessing.forkserver.ensure_running()
+
+
 def exit_code(body: Callable[..., None], *arguments: Any) -> int | None:
     """Run `body`, a function of a module, in a process with one thread; return how it ended: -9 for SIGKILL."""
+    _start_server()
     process = multiprocessing.get_context("forkserver").Process(target=_alone, args=(body, arguments))
     process.start()
     process.join()
@@ -55,6 +60,7 @@ def on_ranks(world: int, tmp_path: Path, body: Callable[..., None], *arguments: 
     A rank that PyTorch's own threads abort ("terminate called without an active exception", seen twice while the
     machine was overloaded) is given one more try; faulthandler then shows where it was.
     """
+    _start_server()
     for tries_left in (1, 0):
         rendezvous = tmp_path / f"rendezvous-{world}-{len(list(tmp_path.iterdir()))}"
         work = (world, str(rendezvous), body, arguments)
