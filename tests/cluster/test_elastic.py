@@ -13,7 +13,7 @@ from trainables.data.preparing.prepare import prepare
 
 PROGRAM = """
 import os, subprocess, sys, threading, time
-from sweep.cluster import DRIVER_RESOURCE, ENVIRONMENT
+from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT
 os.environ |= {**ENVIRONMENT, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 from ray.cluster_utils import Cluster
 import psutil  # which Ray brings

@@ -69,7 +69,7 @@ def test_a_wheel_holds_all_that_is_needed_outside_the_checkout(tmp_path: Path) -
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     names = {str(path.relative_to(tmp_path / "installed")) for path in (tmp_path / "installed").rglob("*")}
-    assert {"sweep/templates/report.html.j2", "sweep/py.typed", "trainables/py.typed"} <= names
+    assert {"sweep/report/templates/report.html.j2", "sweep/py.typed", "trainables/py.typed"} <= names
     assert "search_spaces/thesis_grid.py" in names
     shown = subprocess.run(
         [sys.executable, "-m", "sweep", "run", "--space", "thesis_grid", "--dry-run"],
