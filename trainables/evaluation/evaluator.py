@@ -12,11 +12,11 @@ from trainables.data.trial_data import Split, TrialData
 from trainables.distributed import rank, to_device, world_size
 from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.image_outputs import image_outputs
-from trainables.evaluation.label_free import evaluate_without_labels
+from trainables.evaluation.knn import centroid_metrics, knn_metrics
 from trainables.evaluation.logistic_regression import LogisticRegression, best_regression
 from trainables.evaluation.logit_metrics import VALIDATION, LogitMetrics, MethodOutputs
-from trainables.evaluation.neighbour_metrics import centroid_metrics, knn_metrics
 from trainables.evaluation.probe import ProbeWeights
+from trainables.evaluation.representation import evaluate_without_labels
 from trainables.storage.trial_files import TrialFiles
 
 PROBE = ""
