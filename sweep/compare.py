@@ -71,7 +71,7 @@ def main(
             print_comparison(one.record, sweep_tables(one.record, place, one.sources))
         print_not_comparable(not_comparable)
         return
-    from sweep.report.pages import write_reports
+    from sweep.report.linked_pages import write_reports
 
     reports = [dataset_reports(one.record, place, one.sources) for one in merged]
     for one, parts in zip(merged, reports, strict=True):

@@ -6,7 +6,7 @@ from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.table import Row
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
-from sweep.tracking.runs import Projection, TrialFacts
+from sweep.tracking.mlflow_runs import Projection, TrialFacts
 
 if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage

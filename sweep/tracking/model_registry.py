@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.tracking.runs import Projection, TrialFacts
+from sweep.tracking.mlflow_runs import Projection, TrialFacts
 from sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 
 def remove_runs(tracking_uri: str | None, storage: str, name: str) -> int:
     """Delete a sweep's runs in MLflow, the children before their parent; return how many."""
-    from sweep.tracking.runs import PARENT, SWEEP
+    from sweep.tracking.mlflow_runs import PARENT, SWEEP
     from sweep.tracking.store import EXPERIMENT, TrackingStore
 
     client: Any = TrackingStore.choose(tracking_uri, storage=storage, experiment=EXPERIMENT).connect()

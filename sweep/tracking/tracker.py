@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.console.app import redacted
 from sweep.tracking.background_writer import BackgroundWriter, Write
-from sweep.tracking.runs import RUN_STATUS, Projection, TrialFacts
+from sweep.tracking.mlflow_runs import RUN_STATUS, Projection, TrialFacts
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 

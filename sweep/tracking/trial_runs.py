@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.figures.trial_files import trial_figures
 from sweep.records.trial_result import troubles
-from sweep.tracking.runs import (
+from sweep.tracking.mlflow_runs import (
     ATTEMPTS,
     CHECKPOINT,
     FAILURE_KIND,

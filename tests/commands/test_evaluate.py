@@ -29,7 +29,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
-from sweep.report.pages import write_page
+from sweep.report.linked_pages import write_page
 from sweep.space import read_space, with_weights, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore

@@ -19,8 +19,8 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
+from sweep.report.linked_pages import write_page
 from sweep.report.page_tables import pivot_rows
-from sweep.report.pages import write_page
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import AttemptRecord, FailureRecord
 

@@ -14,7 +14,7 @@ from sweep.compare import load, main
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.pages import write_page
+from sweep.report.linked_pages import write_page
 from sweep.statistics.image_metrics import outputs_of, sampling_interval
 from sweep.statistics.threshold_curves import calibration, pareto_front
 from sweep.tracking.replay import replay

@@ -18,7 +18,7 @@ from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.image_selection import FEWEST_FOR_TSNE, Mistake, feature_map, mistakes, nearest, varied
-from sweep.report.pages import write_page
+from sweep.report.linked_pages import write_page
 from sweep.report.trial_images import TrialPictures, opened, picture_figures
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import SimCLRConfig

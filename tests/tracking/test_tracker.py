@@ -18,7 +18,7 @@ import torch
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
 from sweep.records.sweep_record import SweepRecord, TrialEntry
 from sweep.records.sweep_storage import SweepStorage
-from sweep.tracking.runs import flattened
+from sweep.tracking.mlflow_runs import flattened
 from sweep.tracking.server import Server, served_store
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
