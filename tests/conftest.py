@@ -3,6 +3,8 @@
 Tests of what PyTorch alone can run are read beside it too, so it imports no more where it isn't asked for more.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,24 @@ from trainables.training.trial import train
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
+
+
+def pytest_configure() -> None:
+    """Let workers of pytest-xdist, and programs that they start, compute with their part of the cores.
+
+    Threads of torch that wait for each other spin, which takes the other worker's time.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the server of forked processes before the code under test starts one without what tests preload."""
+    if session.items and not session.config.option.collectonly and "support.process_group" in sys.modules:
+        sys.modules["support.process_group"].start_server()
 
 
 @pytest.fixture(scope="session")

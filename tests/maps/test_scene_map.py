@@ -578,7 +578,7 @@ def test_classes_are_drawn_with_their_shares(mapped: Callable[..., Any], tmp_pat
 MEASURED = """
 import re, sys
 from pathlib import Path
-from sweep.scene_map import MapOptions, write_map
+from sweep.maps.scene_map import MapOptions, write_map
 write_map(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), MapOptions(overlap=0.1))
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """

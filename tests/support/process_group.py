@@ -33,8 +33,8 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _start_server() -> None:
-    """Start the server unless it runs; it finds modules by the environment, not by this process's path."""
+def start_server() -> None:
+    """Start the server unless it runs: it finds modules by the environment, not by this process's path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(TESTS))), prepend=os.pathsep)
         multiprocessing.forkserver.ensure_running()
@@ -42,7 +42,6 @@ def _start_server() -> None:
 
 def exit_code(body: Callable[..., None], *arguments: Any) -> int | None:
     """Run `body`, a function of a module, in a process with one thread; return how it ended: -9 for SIGKILL."""
-    _start_server()
     process = multiprocessing.get_context("forkserver").Process(target=_alone, args=(body, arguments))
     process.start()
     process.join()
@@ -60,7 +59,6 @@ def on_ranks(world: int, tmp_path: Path, body: Callable[..., None], *arguments: 
     A rank that PyTorch's own threads abort ("terminate called without an active exception", seen twice while the
     machine was overloaded) is given one more try; faulthandler then shows where it was.
     """
-    _start_server()
     for tries_left in (1, 0):
         rendezvous = tmp_path / f"rendezvous-{world}-{len(list(tmp_path.iterdir()))}"
         work = (world, str(rendezvous), body, arguments)
