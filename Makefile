@@ -2,11 +2,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help quickstart test test-slow test-gpu chaos lint ui bench bench-check bench-gpu clean
+# Tests start hundreds of programs; compiled files make each start faster.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help quickstart test test-slow test-long test-gpu chaos lint ui bench bench-check bench-gpu clean
 
 help:
 	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
-	@echo "make test        install, then lint, types and tests (make test-slow: the long ones)"
+	@echo "make test        install, then lint, types and tests"
+	@echo "make test-slow   the tests that start clusters, servers and whole sweeps"
+	@echo "make test-long   the tests that repeat a case of the others at another size"
 	@echo "make test-gpu    the tests that need a GPU, with the python at hand: PyTorch, torchvision, pyarrow, pydantic, pytest"
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
@@ -32,11 +37,17 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A worker that is done takes tests over from the other.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
+
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations 10
+	$(PYTEST) -m 'slow and not long'
+
+test-long: $(INSTALLED)
+	$(PYTEST) -m long
 
 # Installs nothing: a machine with a GPU has its own PyTorch. GPU_PYTHON=... names another interpreter.
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(BIN)/python,python3)

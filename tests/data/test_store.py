@@ -262,7 +262,7 @@ def test_resident_memory_stays_flat_over_a_pass(tmp_path: Path) -> None:
     assert read_all_of_a_sparse_store(tmp_path, 2 * 2**30) < 700
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_resident_memory_stays_flat_over_a_store_larger_than_memory(tmp_path: Path) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert read_all_of_a_sparse_store(tmp_path, round(1.2 * memory)) < 1200
