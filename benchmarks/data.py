@@ -137,7 +137,7 @@ def _opening(root: Path) -> None:
 def _big_store(root: Path) -> Path:
     """Write BigEarthNet's 590,326 rows over a sparse file of pixels."""
     from trainables.data.index_table import open_rows, write_rows
-    from trainables.data.store_format import SALTS
+    from trainables.data.stable_hash import SALTS
 
     small = StoreInfo.read("bigearthnet_v1", root / "stores")
     assert small is not None

@@ -8,7 +8,7 @@
     python -m benchmarks.memory --recompute                # a plain step and one that computes activations again
 
 Every setting is a process of its own (one a worker), with one thread: a tiny trial loads what is loaded on first use,
-then some real steps of `trainables.simclr.Trial` on made-up images, then the last epoch's evaluation. On the CPU the
+then some real steps of trainables/training/trial.py on made-up images, then the last epoch's evaluation. On the CPU the
 peak is that of the resident set (VmHWM, reset before each phase) above what the process had before; on a GPU
 torch.cuda.max_memory_allocated. Prints a table and, as the last line, JSON. With --recompute each setting is measured
 plain and recomputing in turn, three times, and the medians of memory and of the steps' time stand side by side.

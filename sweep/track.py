@@ -4,16 +4,13 @@ The records are the truth and MLflow is a view of them: a server that was away, 
 the storage alone, and doing it twice adds nothing.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.tracking.replay import replay, wait_for_writes
 from trainables.errors import BadInputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(

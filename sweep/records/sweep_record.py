@@ -1,11 +1,4 @@
-"""What is kept of a sweep: its own record, and the trials', which sweeps share by id.
-
-trials/ID/...                 one folder a trial (trainables/storage/trial_files.py)
-sweeps/NAME/sweep.json        which trials, which space, how it was started
-sweeps/NAME/stopped/ID.json   why a trial was stopped for good
-sweeps/NAME/logs/             Ray's log and those of failed trials
-live/NAME.json                while it runs (sweep/records/lease.py)
-"""
+"""The record of a sweep: which trials, which space, how it was started (sweeps/NAME/sweep.json)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The sweeps and trials of a storage.
+"""The sweeps and trials of a storage; sweeps share trials by their ids.
 
 trials/ID/...                 one folder a trial (trainables/storage/trial_files.py)
 sweeps/NAME/sweep.json        which trials, which space, how it was started

@@ -1,4 +1,4 @@
-"""Which classifiers of a sweep answer why positives are missed (comparison/missed_positives.py), from their outputs."""
+"""Which classifiers of a sweep answer why positives are missed (sweep/statistics/missed_positives.py), from their outputs."""
 
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.table import METHOD, Row, Trial

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.planning.launch import Launch
+from sweep.planning.memory_budget import Room
+from sweep.planning.plan import Plan
+from sweep.planning.resources import TrialShape, concurrency, shared
+from sweep.planning.trial import PlannedTrial
 from sweep.records.lease import Live
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
@@ -17,11 +21,6 @@ from trainables.storage.trial_files import TrialFiles
 
 if TYPE_CHECKING:
     from sweep.tracking.tracker import Tracker
-
-from sweep.planning.memory_budget import Room
-from sweep.planning.plan import Plan
-from sweep.planning.resources import TrialShape, concurrency, shared
-from sweep.planning.trial import PlannedTrial
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How a sweep looks in MLflow: a parent run, and a child run for each trial.
 
 Everything here may be repeated: runs are found again by their tags, and what stands already is left as it is. Only
-the background threads of `sweep.tracking` call it.
+the background threads of `Tracker` call it.
 """
 
 import getpass
