@@ -14,6 +14,7 @@ from typing import Any, Literal
 from trainables.errors import BadInputError
 
 PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
+"""Those whose versions matter for a result."""
 MOST_SKEW_SECONDS = 5.0
 """Leases are judged by the clocks of two machines (sweep/records/lease.py)."""
 LEAST_FREE_GIB = 5.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sweep.comparison.table import Row, Table
+from sweep.comparison.table import Table
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.statistics.image_metrics import Outputs, sampling_interval
 from sweep.statistics.intervals import Interval
@@ -52,8 +52,8 @@ def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
         trade_offs = tuple(
             TradeOff(
                 row.words(table.axes),
-                _mean(row, sensitivity),
-                _mean(row, specificity),
+                row.known_mean(sensitivity),
+                row.known_mean(specificity),
                 sampling_interval(sensitivity, outputs.of_row(row, sensitivity)),
                 sampling_interval(specificity, outputs.of_row(row, specificity)),
             )
@@ -67,9 +67,3 @@ def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
             if isinstance(own, Outputs) and 0 < own.positive_truth.sum() < len(own.positive_truth)
         )
         yield ClassifierReport(method.rstrip("_") or "probe", words, trade_offs, curves)
-
-
-def _mean(row: Row, metric: str) -> float:
-    mean = row.mean(metric)
-    assert mean is not None
-    return mean

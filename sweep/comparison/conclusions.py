@@ -10,6 +10,8 @@ from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.image_metrics import Pair
 
 MOST_LISTED = 3
+MAYBE_BEST = "●"
+SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
 def conclusions(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> tuple[str, ...]:
@@ -17,8 +19,7 @@ def conclusions(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> t
     best = table.best
     if best is None:
         return (f"No setting on {table.dataset} has finished yet.",)
-    value = best.mean(sweep.objective)
-    assert value is not None
+    value = best.known_mean(sweep.objective)
     whose = f" ({best.sweeps})" if best.sweeps else ""
     said = f"On {table.dataset}, {described(best.config, table.axes)}{whose} does best"
     said += f" by {metric_words(sweep.objective)}: {percent(value, 1)} %"
@@ -64,10 +65,6 @@ def _against_baselines(sweep: SweepRecord, table: Table, value: float) -> list[s
         if (mean := row.mean(sweep.objective)) is not None and sign * (mean - value) > 0
     ]
     return [f"No setting does better than {', '.join(better)}."] if better else []
-
-
-MAYBE_BEST = "●"
-SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
 def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) -> list[str]:

@@ -66,7 +66,7 @@ def levels(table: Table, metric: str) -> list[Level] | NotComputed:
     if (reason := _not_full(table, metric)) is not None:
         return reason
     return [
-        Level(axis, value, float(np.mean([_mean(row, metric) for row in own])), len(own))
+        Level(axis, value, float(np.mean([row.known_mean(metric) for row in own])), len(own))
         for axis in table.axes
         for value in _values(table.settings, axis)
         if (own := [row for row in table.settings if row.config[axis] == value])
@@ -137,7 +137,9 @@ def importance(table: Table, metric: str) -> dict[str, float] | NotComputed:
         )
     for row in rows:
         params = {axis: float(row.config[axis]) if axis in numeric else str(row.config[axis]) for axis in table.axes}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=_mean(row, metric)))
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=distributions, value=row.known_mean(metric))
+        )
     shares = optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
     )
@@ -167,9 +169,3 @@ def _values(rows: Sequence[Row], axis: str) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _mean(row: Row, metric: str) -> float:
-    mean = row.mean(metric)
-    assert mean is not None
-    return mean

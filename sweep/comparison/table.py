@@ -105,6 +105,12 @@ class Row:
         values = self.values(metric)
         return sum(values) / len(values) if values else None
 
+    def known_mean(self, metric: str) -> float:
+        """Return the mean over seeds of a metric that some finished trial has."""
+        mean = self.mean(metric)
+        assert mean is not None
+        return mean
+
     def interval(self, metric: str) -> Interval | None:
         """Return the 95 % t-interval of the mean over seeds, a share's within 0 and 1; None with fewer than two."""
         found = seed_interval(self.values(metric))

@@ -78,6 +78,11 @@ def plural(count: int, noun: str) -> str:
     return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters, with three dots for what is cut off."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def axis_label(name: str) -> str:
     """Return the name of a field or metric in words: batch size for batch_size."""
     return name.replace("_", " ")

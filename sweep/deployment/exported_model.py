@@ -21,9 +21,9 @@ from trainables.data.sources.decode import decode_any
 from trainables.data.sources.folder import IMAGE_SUFFIXES
 from trainables.data.sources.layout import file_of
 from trainables.errors import BadInputError
+from trainables.evaluation.multilabel import HALF
 
 BATCH = 64
-HALF = 0.5
 SUFFIXES = (".parquet", ".csv")
 
 

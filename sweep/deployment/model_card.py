@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
     from trainables.data.catalog import StoreInfo
 
-
 TEMPLATES = Path(__file__).parent / "templates"
 TORCHVISION = ("resnet18", "resnet34", "resnet50")
 

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sweep.console.formatting import shortened
 from sweep.figures.image_views import Pictures, StorePictures
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
@@ -92,11 +93,10 @@ def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown
 def _mount(axes: Axes, strips: list[NDArray[np.float64]], labels: list[str]) -> None:
     axes.imshow(np.concatenate(strips), interpolation="nearest")
     height = strips[0].shape[0]
-    axes.set_yticks([height * (number + 0.5) for number in range(len(strips))], [_short(label) for label in labels])
+    axes.set_yticks(
+        [height * (number + 0.5) for number in range(len(strips))],
+        [shortened(label, LONGEST_LABEL) for label in labels],
+    )
     axes.tick_params(left=False, labelsize=8)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
 INK, GRID = "#333333", "#dddddd"
+COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")
 
 
 def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
@@ -26,8 +27,6 @@ def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
 
 
 def title_lines(title: str, *details: str) -> str:
+    """Return a title with what there is of details in a line below it."""
     below = "; ".join(detail for detail in details if detail)
     return f"{title}\n{below}" if below else title
-
-
-COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")

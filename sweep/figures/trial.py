@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from sweep.console.formatting import short_percent
+from sweep.console.formatting import short_percent, shortened
 from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, panel, title_lines
 from sweep.statistics.confusion import row_normalised
 from trainables import metric_names as names
@@ -91,7 +91,7 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
     axes.set_xlim(0.0, 1.02)
     axes.margins(y=0.01)
     axes.grid(visible=False, axis="y")
-    _name_ticks(axes, [_shortened(name) for _, _, name in known], axis="y")
+    _name_ticks(axes, [shortened(name, LONGEST_LABEL) for _, _, name in known], axis="y")
     return figure
 
 
@@ -143,10 +143,6 @@ def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
     long = axis == "x" and max((len(label) for label in labels), default=0) > 3
     rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
     target.set_ticks(range(len(labels)), labels, fontsize=8, **rotation)
-
-
-def _shortened(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."
 
 
 def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from trainables.storage.trial_files import TrialFiles
 
-
 HELD_OUT = {"test": "test", "val": "validation"}
 """Splits whose outputs may be there, and their names in titles."""
 CLASSIFIER = {

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sweep.maps.windows import Values
 from trainables.errors import BadInputError
+from trainables.evaluation.multilabel import HALF
 
-HALF = 0.5
 NODATA = 255
 """In both bands: no probability, and no class, as a map has fewer."""
 STEPS = 4096

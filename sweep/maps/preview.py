@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from sweep.console.formatting import shortened
 from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED
 from sweep.maps.map_classes import NODATA
 from sweep.maps.windows import Mask, Values
@@ -144,7 +145,7 @@ def _classes(axes: Axes, preview: Preview) -> AxesImage:
     patches = [
         Patch(
             color=palette[number],
-            label=f"{_short(preview.names[number])} {100 * own[preview.names[number]]['share']:.1f} %",
+            label=f"{shortened(preview.names[number], LONGEST_NAME)} {100 * own[preview.names[number]]['share']:.1f} %",
         )
         for number in order[:LISTED]
         if own[preview.names[number]]["pixels"]
@@ -153,10 +154,6 @@ def _classes(axes: Axes, preview: Preview) -> AxesImage:
         patches.append(Patch(color=NO_DATA, label="no data"))
     _legend(axes, patches)
     return shown
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
 
 
 def _legend(axes: Axes, patches: list[Patch]) -> None:

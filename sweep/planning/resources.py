@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "gpu"]
 """What trials run on, as a person asks for it."""
+CORES_A_GPU = "cores_a_gpu"
+"""Beside Ray's names in a cluster's resources: the cores that each GPU has of its node, on the worst node."""
+FREE_SHARE = 0.1
+"""Of a GPU's memory, left free where trials share it."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,6 @@ class TrialShape:
     def worker_resources(self) -> dict[str, float]:
         """Return what one worker holds, in Ray's names."""
         return {"CPU": float(self.threads)} | ({"GPU": self.gpus} if self.use_gpu else {})
-
-
-CORES_A_GPU = "cores_a_gpu"
-"""Beside Ray's names in a cluster's resources: the cores that each GPU has of its node, on the worst node."""
-FREE_SHARE = 0.1
-"""Of a GPU's memory, left free where trials share it."""
 
 
 def parse_workers(text: str) -> tuple[int, int | None]:

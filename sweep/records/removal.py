@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
     from trainables.storage.filesystem import Storage
 
-
 DAY_MS = 86_400_000
 
 

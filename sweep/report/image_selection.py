@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-HALF = 0.5
+from trainables.evaluation.multilabel import HALF
+
 PERPLEXITY = 30
 FEWEST_FOR_TSNE = 3 * PERPLEXITY
 """Images below which t-SNE has no neighbourhoods of PERPLEXITY to keep; fewer are shown by principal components."""

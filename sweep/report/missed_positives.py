@@ -1,4 +1,4 @@
-"""Which classifiers of a sweep answer why positives are missed (sweep/statistics/missed_positives.py), from their outputs."""
+"""The classifiers of a sweep that answer why positives are missed (sweep/statistics/missed_positives.py)."""
 
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.table import METHOD, Row, Trial

@@ -14,6 +14,9 @@ from trainables.initial_weights import InitialWeights
 from trainables.overrides import parse_assignments
 from trainables.storage.trial_files import MODEL
 
+ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
+"""Fields that may be given for weights that a person names."""
+
 
 @dataclass(frozen=True)
 class EvaluationRequest:
@@ -74,10 +77,6 @@ def _pretrained(
         address = storage.trial_of(one.entry).storage.address(MODEL)
         files.append(InitialWeights(address, one.entry.name.removesuffix(f"-s{config.seed}")).pinned())
     return configs[0], EvaluatedWeights(files[0].name, tuple(files), {})
-
-
-ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
-"""Fields that may be given for weights that a person names."""
 
 
 def named_weights(text: str) -> EvaluatedWeights:

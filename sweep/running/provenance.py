@@ -7,12 +7,11 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
+from sweep.cluster.node_check import PACKAGES
 from sweep.console.app import HIDDEN, redacted
 from sweep.planning.plan import Plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.running.run_context import RunContext
-
-PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
 
 
 def command_line() -> str:

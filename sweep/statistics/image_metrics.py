@@ -15,7 +15,6 @@ from sweep.statistics import hypothesis_tests, resampled_metrics
 from sweep.statistics.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
 from sweep.statistics.intervals import RESAMPLES, HeldOut, Interval, image_interval, wilson_interval
 from sweep.statistics.label_metrics import (
-    HALF,
     LabelOutputs,
     bounded_resamples,
     label_outputs,
@@ -24,6 +23,7 @@ from sweep.statistics.label_metrics import (
 )
 from sweep.statistics.resampled_metrics import Statistic, mean_of
 from trainables import metric_names as names
+from trainables.evaluation.multilabel import HALF
 
 KNN = "knn"
 """Column of the class that the neighbours vote for, or of the score that they give each label."""

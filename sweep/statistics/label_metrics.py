@@ -17,8 +17,6 @@ from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, decisi
 from trainables import metric_names as names
 from trainables.data.patch_names import tile_position
 
-HALF = 0.5
-"""A label is called from this probability on."""
 MOST_DECISIONS = 5 * 10**8
 """Bootstrap samples x images x labels of one interval: about two seconds on one core."""
 FEWEST_RESAMPLES = 200

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sweep.console.formatting import percent, points
 from sweep.statistics.image_metrics import AnyOutputs
 from sweep.statistics.intervals import Interval, image_interval
-from sweep.statistics.label_metrics import HALF, LabelOutputs
+from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.resampled_metrics import difference, roc_auc, share_of
 from trainables import metric_names as names
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
+from trainables.evaluation.multilabel import HALF
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from typing import Any
 
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt of a write."""
-
-
 LOOK_SECONDS = 0.5
 """How often closing looks whether writes still move."""
 

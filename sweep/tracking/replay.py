@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sweep.tracking.tracker import Tracker
     from trainables.storage.trial_files import TrialFiles
 
-
 STALL_SECONDS = 300.0
 """After so long without a write the server is given up."""
 SAY_SECONDS = 15.0

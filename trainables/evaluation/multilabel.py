@@ -12,6 +12,7 @@ Scores = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 """(n, K)."""
 HALF = 0.5
+"""A label or positive is called from this probability on, where no threshold was chosen."""
 
 
 def average_precisions(scores: Scores, truth: Truth) -> NDArray[np.float64]:
