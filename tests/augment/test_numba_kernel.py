@@ -15,7 +15,7 @@ from trainables.randomness import Stream
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there are no compiled views to test")
 
-from trainables.augment import numba_kernel as fused_views  # noqa: E402
+from trainables.augment import numba_kernel  # noqa: E402
 
 COUNT = 48
 EVERYTHING = SimCLRConfig(
@@ -52,7 +52,7 @@ def both(config: SimCLRConfig, pictures: Tensor, size: int) -> tuple[Tensor, Ten
     """Return the compiled view and the plain one."""
     drawn = draws(config, pictures)
     plain = augment.one_view(augment.unit_interval(pictures), drawn, image_size=size)
-    return fused_views.view(pictures, drawn, image_size=size), plain
+    return numba_kernel.view(pictures, drawn, image_size=size), plain
 
 
 @pytest.fixture
@@ -98,18 +98,18 @@ def test_colours_of_other_than_three_channels_are_refused(changes: dict[str, Any
     pictures = images(channels=2, count=8)
     drawn = draws(SimCLRConfig(**{**NOTHING, "jitter_probability": 1.0, **BANDS, **changes}), pictures)
     with pytest.raises(ValueError, match="need 3 channels, the images have 2"):
-        fused_views.view(pictures, drawn, image_size=32)
+        numba_kernel.view(pictures, drawn, image_size=32)
 
 
 def test_threads_and_slices_change_no_bit(threads: None) -> None:
     pictures = images()
     drawn = draws(EVERYTHING, pictures)
     torch.set_num_threads(1)
-    alone = fused_views.view(pictures, drawn, image_size=64)
+    alone = numba_kernel.view(pictures, drawn, image_size=64)
     torch.set_num_threads(5)
-    assert torch.equal(fused_views.view(pictures, drawn, image_size=64), alone)
+    assert torch.equal(numba_kernel.view(pictures, drawn, image_size=64), alone)
     for part in (slice(0, 11), slice(40, 48), slice(1, None, 3), slice(7, 7)):
-        found = fused_views.view(pictures[part], drawn.slice(part), image_size=64)
+        found = numba_kernel.view(pictures[part], drawn.slice(part), image_size=64)
         assert torch.equal(found, alone[part])
 
 
@@ -135,7 +135,7 @@ def test_stored_images_take_the_kernel_and_without_numba_the_plain_way(monkeypat
     pictures = images()
     drawn = draws(EVERYTHING, pictures)
     assert torch.equal(
-        augment.one_view(pictures, drawn, image_size=64), fused_views.view(pictures, drawn, image_size=64)
+        augment.one_view(pictures, drawn, image_size=64), numba_kernel.view(pictures, drawn, image_size=64)
     )
     monkeypatch.setattr("trainables.augment.views.available", lambda: False)
     plain = augment.one_view(pictures, drawn, image_size=64)

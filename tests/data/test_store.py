@@ -17,7 +17,7 @@ from support.sample_data import write_bigearthnet
 
 from trainables.data.catalog import StoreInfo, expand_positive, store_folder
 from trainables.data.dataset_facts import KNOWN
-from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing import decode_workers
 from trainables.data.preparing.prepare import prepare, remove, verify
 from trainables.data.splits import TEST, exact_split
 from trainables.data.stable_hash import stable_fraction
@@ -40,7 +40,7 @@ PATCH_LABELS = [
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 100 digits, so that 18 of them are decoded in worker processes and the last one is smaller."""
-    monkeypatch.setattr(convert, "CHUNK_BYTES", 100 * 8 * 8 * 3)
+    monkeypatch.setattr(decode_workers, "CHUNK_BYTES", 100 * 8 * 8 * 3)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_the_fingerprint_follows_content_and_options_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = prepare("digits", root=tmp_path / "a")
-    monkeypatch.setattr(convert, "CHUNK_BYTES", 10_000)
+    monkeypatch.setattr(decode_workers, "CHUNK_BYTES", 10_000)
     assert prepare("digits", root=tmp_path / "b", store_name="scans").fingerprint == plain.fingerprint
     half = prepare("digits", root=tmp_path / "a", fraction=0.5, store_name="half")
     assert half.fingerprint != plain.fingerprint

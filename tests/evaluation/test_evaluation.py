@@ -17,7 +17,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from trainables.evaluation import logistic_regression as frozen
+from trainables.evaluation import logistic_regression
 from trainables.evaluation.classification import binary_metrics, classification_metrics
 from trainables.evaluation.curves import average_precision, roc_area
 from trainables.evaluation.features import RankShard
@@ -337,8 +337,8 @@ def test_features_are_standardised_alike_in_chunks_of_any_size(monkeypatch: pyte
     )  # float32 sums would lose the deviation
     wide = single.features.double()
     for size in (1, 7, 200, 5000):
-        monkeypatch.setattr(frozen, "STANDARDISED_CHUNK", size)
-        mean, scale = frozen._standardisation(single)
+        monkeypatch.setattr(logistic_regression, "STANDARDISED_CHUNK", size)
+        mean, scale = logistic_regression._standardisation(single)
         torch.testing.assert_close(mean, wide.mean(0).float(), rtol=0, atol=0)
         torch.testing.assert_close(scale, (1 / wide.std(0, correction=0)).float(), rtol=1e-6, atol=0)
 

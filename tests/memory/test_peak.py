@@ -16,7 +16,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
-from trainables.memory import peak as peak_memory
+from trainables.memory import peak
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, Ledger
 from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
@@ -84,7 +84,7 @@ def test_footprint_equals_the_model(
 def test_what_a_step_and_an_evaluation_take_they_give_back(
     fields: Any, workers: int, device: Any, recompute: bool
 ) -> None:
-    worker = peak_memory._Worker(config(**fields), IMAGES, workers, device, recompute)
+    worker = peak._Worker(config(**fields), IMAGES, workers, device, recompute)
     worker.hold_weights()
     held = worker.ledger.live
     copies = 4 if fields.get("optimiser") == "adamw" else 3
@@ -136,7 +136,7 @@ def test_more_takes_more(less: Any, more: Any, encoder: str, device: Any) -> Non
 
 
 def test_a_cpu_unfolds_the_inputs_of_convolutions_in_bf16() -> None:
-    worker = peak_memory._Worker(config(precision="bf16"), IMAGES, 1, "cpu")
+    worker = peak._Worker(config(precision="bf16"), IMAGES, 1, "cpu")
     layer = worker.model.blocks[0].layers[0]  # 3x3, 64 to 64 channels, 16 px
     assert worker._columns(layer) == 2 * 128 * (64 * 9) * 16**2
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from support.paths import ROOT
 
-from sweep.records import lease as live_module
+from sweep.records import lease as lease_module
 from sweep.records.lease import EVERYTHING, Live, lease, leases, request_stop, stops
 from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_storage import SweepStorage
@@ -28,7 +28,7 @@ def storage(tmp_path: Path) -> SweepStorage:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.05)
 
 
 def wait_until(true: object) -> None:
@@ -85,7 +85,7 @@ def test_of_two_that_took_it_the_first_gives_way(storage: SweepStorage) -> None:
 
 
 def test_a_trial_is_trained_by_one_sweep(storage: SweepStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "BEAT_SECONDS", 60.0)  # what is written below stays
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 60.0)  # what is written below stays
     with Live(storage, "one") as one, Live(storage, "two") as two:
         assert one.claim("trial")
         assert not two.claim("trial")

@@ -13,7 +13,7 @@ from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.losses import Contrast
 from trainables.models.encoder import Encoder, last_strided_side
-from trainables.objectives import contrastive as objectives
+from trainables.objectives import contrastive
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.precision import memory_layout, set_precision
@@ -52,7 +52,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimiser(
     def broken(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Contrast:
         return Contrast((z_a * z_b).sum() * torch.inf, torch.tensor(0.0), torch.tensor(0.0))
 
-    monkeypatch.setattr(objectives, "contrast", broken)
+    monkeypatch.setattr(contrastive, "contrast", broken)
     rate = made._learning_rate(3)
     with pytest.raises(NonFiniteLossError) as caught:
         made.run_epoch(2)

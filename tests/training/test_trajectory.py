@@ -20,7 +20,7 @@ from support.trajectories import AGREEMENT, default_dtype, largest_difference
 
 from trainables import metric_names as names
 from trainables.config import SimCLRConfig
-from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing import decode_workers
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.distributed import sum_over_ranks
@@ -275,10 +275,10 @@ def test_trajectory_does_not_depend_on_how_the_store_was_made(tmp_path: Path, mo
     source = write_eurosat(tmp_path / "in", images=6)
     config = SMALL.model_copy(update={"dataset": "eurosat", "epochs": 1, "max_train_images": None, "positive": ()})
     made = []
-    for threads, chunk_bytes in ((1, convert.CHUNK_BYTES), (1, 40_000), (3, 40_000)):
+    for threads, chunk_bytes in ((1, decode_workers.CHUNK_BYTES), (1, 40_000), (3, 40_000)):
         root = tmp_path / f"{threads}-{chunk_bytes}"
         with monkeypatch.context() as patch:
-            patch.setattr(convert, "CHUNK_BYTES", chunk_bytes)
+            patch.setattr(decode_workers, "CHUNK_BYTES", chunk_bytes)
             patch.setattr(os, "sched_getaffinity", lambda _, count=threads: set(range(count)))
             prepare("eurosat", source=source, root=root)
         store = ImageStore.open("eurosat", root)

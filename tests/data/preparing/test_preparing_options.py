@@ -27,7 +27,7 @@ from support.stores import everything, made
 from trainables.data import splits
 from trainables.data.catalog import StoreInfo
 from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
-from trainables.data.preparing import decode_workers as convert
+from trainables.data.preparing import decode_workers
 from trainables.data.preparing.pixels import fit, thesis_tables
 from trainables.data.preparing.prepare import prepare
 from trainables.data.stable_hash import stable_fraction
@@ -73,7 +73,7 @@ ARCHIVES: dict[str, Callable[[Path], tuple[Path, Path]]] = {
 
 @pytest.mark.parametrize("name", list(ARCHIVES))
 def test_an_archive_and_its_folder_give_one_store(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "CHUNK_BYTES", 5 * 120 * 120 * 3)  # several chunks, in worker processes
+    monkeypatch.setattr(decode_workers, "CHUNK_BYTES", 5 * 120 * 120 * 3)  # several chunks, in worker processes
     folder, archive = ARCHIVES[name](tmp_path)
     options = {"splits": "random"} if name == "bigearthnet_v1" else {}
     unpacked = prepare(name, source=folder, root=tmp_path / "a", **options)
@@ -280,7 +280,7 @@ def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pyt
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(convert, "_write", full)
+    monkeypatch.setattr(decode_workers, "_write", full)
     with pytest.raises(BadInputError, match=r"out: can't be written \(No space left on device\)"):
         prepare("eurosat", source=folder, root=tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".eurosat.lock"]
