@@ -95,15 +95,15 @@ class TrackerListener(TrialListener):
 
     def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
         """Show a finished trial, whoever trained it."""
-        self._tracker.project_trial(entry, self._storage)
+        self._tracker.write_trial(entry, self._storage)
 
     def left_stopped(self, entry: TrialEntry, why: str) -> None:
         """Show a trial that stays stopped."""
-        self._tracker.project_trial(entry, self._storage, "stopped")
+        self._tracker.write_trial(entry, self._storage, "stopped")
 
     def left_failed(self, entry: TrialEntry, failure: FailureRecord) -> None:
         """Show a trial that stays failed."""
-        self._tracker.project_trial(entry, self._storage, "failed")
+        self._tracker.write_trial(entry, self._storage, "failed")
 
     def started(self, task: TrialTask, attempt: AttemptRecord, earlier: Sequence[AttemptRecord]) -> None:
         """Show the trial as running."""
@@ -128,4 +128,4 @@ class TrackerListener(TrialListener):
         if task.trial_id in self._tracker:
             self._tracker.finish_trial(task.trial_id)
         else:
-            self._tracker.project_trial(self._entries[task.trial_id], self._storage)
+            self._tracker.write_trial(self._entries[task.trial_id], self._storage)

@@ -6,7 +6,7 @@ from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.table import Row
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
-from sweep.tracking.mlflow_runs import Projection, TrialFacts
+from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
 
 if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
@@ -18,7 +18,7 @@ MOST_TAGGED = 1000
 """Trials up to which each is tagged: it takes a call to the server each."""
 
 
-def project_comparison(runs: Projection, storage: "SweepStorage") -> None:
+def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
     """Write the comparison of the sweep's trials as they stand; writing it again replaces it."""
     sweep = storage.sweep(runs.sweep.name) or runs.sweep  # later stages may have been decided since it began
     parent = runs.parent()

@@ -68,8 +68,8 @@ def _known_store(name: str) -> StoreInfo | None:
         return None
 
 
-class Projection:
-    """Writes the runs of one sweep."""
+class MlflowRuns:
+    """The runs of one sweep, found or made, and written."""
 
     def __init__(self, store: TrackingStore, client: Any, sweep: "SweepRecord") -> None:
         self.store, self.client, self.sweep = store, client, sweep

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.tracking.mlflow_runs import Projection, TrialFacts
+from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
 from sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def register_model(
 
     store = TrackingStore.choose(tracking_uri, storage=storage.storage.address(), experiment=EXPERIMENT)
     client = store.connect()
-    runs = Projection(store, client, record)
+    runs = MlflowRuns(store, client, record)
     run_id = runs.child(TrialFacts.of(entry, storage))
     facts = json.loads((folder / "model.json").read_text())
     run = client.get_run(run_id)

@@ -31,7 +31,7 @@ def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -
         state = _state(files, stopped=entry.trial_id in stopped)
         states.add(state)
         if state in ("finished", "failed") or files.epochs():
-            tracker.project_trial(entry, storage, state)
+            tracker.write_trial(entry, storage, state)
         else:
             waiting.append(entry.name)
     under_way = "interrupted" in states or record.pending

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.console.app import redacted
 from sweep.tracking.background_writer import BackgroundWriter, Write
-from sweep.tracking.mlflow_runs import RUN_STATUS, Projection, TrialFacts
+from sweep.tracking.mlflow_runs import RUN_STATUS, MlflowRuns, TrialFacts
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 
@@ -33,7 +33,7 @@ class Tracker:
 
     def __init__(self, store: TrackingStore, client: Any) -> None:
         self._store, self._client = store, client
-        self._projection: Projection | None = None
+        self._known_runs: MlflowRuns | None = None
         self._trials: dict[str, TrialFacts] = {}
         self._ended: set[str] = set()
         lanes = SERVER_LANES if store.is_server else 1  # an SQLite file takes one writer at a time
@@ -70,7 +70,7 @@ class Tracker:
         """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
         if "'" in record.name:
             raise BadInputError(f"name {record.name!r}: must not contain a quote, MLflow can't search for it")
-        self._projection = Projection(self._store, self._client, record)
+        self._known_runs = MlflowRuns(self._store, self._client, record)
         self._submit(record.name, "start", lambda _: self._runs.begin())
 
     def finish_sweep(self, status: str = "finished") -> None:
@@ -80,16 +80,16 @@ class Tracker:
         """
         _known(status)
         for trial_id in self._trials.keys() - self._ended:
-            self._project(self._trials[trial_id], "interrupted")
+            self._write(self._trials[trial_id], "interrupted")
         self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
 
     def show_comparison(self, storage: "SweepStorage") -> None:
         """Show the comparison of the sweep's trials at its run, from their files."""
 
         def draw(_: list[Any]) -> None:
-            from sweep.tracking.comparison_runs import project_comparison
+            from sweep.tracking.comparison_runs import write_comparison
 
-            project_comparison(self._runs, storage)
+            write_comparison(self._runs, storage)
 
         self._artist.submit(Write(self._runs.sweep.name, "comparison", draw, covers=True))
 
@@ -111,31 +111,31 @@ class Tracker:
         self._submit(trial_id, "metrics", lambda records: self._runs.log_epochs(trial, records), values=[record])
 
     def finish_trial(self, trial_id: str, status: str | None = None) -> None:
-        """Show all of a trial that was started, from its files, as `project_trial` does."""
+        """Show all of a trial that was started, from its files, as `write_trial` does."""
         self._ended.add(trial_id)
-        self._project(self._trials[trial_id], status)
+        self._write(self._trials[trial_id], status)
 
-    def project_trial(self, entry: "TrialEntry", storage: "SweepStorage", status: str | None = None) -> None:
+    def write_trial(self, entry: "TrialEntry", storage: "SweepStorage", status: str | None = None) -> None:
         """Show all of a trial from its files, whoever trained it and when; doing it twice adds nothing.
 
         `status` is finished, failed, stopped, interrupted or running; None: as the files say.
         """
-        self._project(TrialFacts.of(entry, storage), status)
+        self._write(TrialFacts.of(entry, storage), status)
 
-    def _project(self, trial: TrialFacts, status: str | None) -> None:
+    def _write(self, trial: TrialFacts, status: str | None) -> None:
         _known(status)
 
         def perform(_: list[Any]) -> None:
             from sweep.tracking import trial_runs
 
             ended = trial.files.final() is not None or trial.files.failure() is not None
-            trial_runs.project(self._runs, trial, None if status == "interrupted" and ended else status)
+            trial_runs.write_trial(self._runs, trial, None if status == "interrupted" and ended else status)
             self._artist.submit(Write(trial.trial_id, "artifacts", draw, covers=True))
 
         def draw(_: list[Any]) -> None:
-            from sweep.tracking.trial_runs import project_artifacts
+            from sweep.tracking.trial_runs import write_artifacts
 
-            project_artifacts(self._runs, trial)
+            write_artifacts(self._runs, trial)
 
         self._submit(trial.trial_id, "files", perform, covers=True)
 
@@ -148,10 +148,10 @@ class Tracker:
         return missing
 
     @property
-    def _runs(self) -> Projection:
-        if self._projection is None:
+    def _runs(self) -> MlflowRuns:
+        if self._known_runs is None:
             raise RuntimeError("start_sweep comes first")
-        return self._projection
+        return self._known_runs
 
     def _submit(
         self,
@@ -165,8 +165,8 @@ class Tracker:
         self._writer.submit(Write(subject, what, perform, values or [], covers))
 
     def _forget(self) -> None:
-        if self._projection is not None:
-            self._projection.forget()
+        if self._known_runs is not None:
+            self._known_runs.forget()
 
 
 def _known(status: str | None) -> None:

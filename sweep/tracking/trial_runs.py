@@ -14,7 +14,7 @@ from sweep.tracking.mlflow_runs import (
     REUSED_FROM,
     REUSED_RUN,
     TROUBLES,
-    Projection,
+    MlflowRuns,
     TrialFacts,
 )
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MODEL = "model.pt"
 
 
-def project(runs: Projection, trial: TrialFacts, status: str | None) -> None:
+def write_trial(runs: MlflowRuns, trial: TrialFacts, status: str | None) -> None:
     """Write what a trial's files say into its run, but for its artifacts; `status` None: as they say."""
     files = trial.files
     epochs, final, failure = files.epochs(), files.final(), files.failure()
@@ -36,7 +36,7 @@ def project(runs: Projection, trial: TrialFacts, status: str | None) -> None:
     runs.set_status(trial, status or said, end_ms=times[0] if times else None, tags=tags)
 
 
-def project_artifacts(runs: Projection, trial: TrialFacts) -> None:
+def write_artifacts(runs: MlflowRuns, trial: TrialFacts) -> None:
     """Write a trial's figures and final weights; of a finished one once: a tag keeps which end they belong to."""
     final = trial.files.final()
     end = None if final is None else str(final.time_ms)
@@ -58,7 +58,7 @@ def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRec
     return tags
 
 
-def _history(runs: Projection, trial: TrialFacts) -> dict[str, str]:
+def _history(runs: MlflowRuns, trial: TrialFacts) -> dict[str, str]:
     """Return what the attempts were, and where a trial was trained that this sweep only uses."""
     attempts = trial.files.attempts()
     if not attempts:

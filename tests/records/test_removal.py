@@ -45,7 +45,7 @@ def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...]
         )
         shape = {"workers": 1, "threads": 1, "device": "cpu", "host": "here", "versions": {}, "train_images": 1}
         files.write_final(FinalRecord(time_ms=ended_ms, epochs=1, seconds=1.0, classes=(), **shape))
-        tracker.project_trial(entry, storage)
+        tracker.write_trial(entry, storage)
     tracker.finish_sweep("finished")
     assert tracker.close() == 0
 

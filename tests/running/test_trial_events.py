@@ -81,7 +81,7 @@ def epoch(number: int) -> EpochRecord:
     return EpochRecord(epoch=number, time_ms=1_000 * number, seconds=1.0, metrics={"test/top1": 0.5})
 
 
-def test_a_trial_is_recorded_shown_and_projected_from_start_to_end(run: Run) -> None:
+def test_a_trial_is_recorded_shown_and_tracked_from_start_to_end(run: Run) -> None:
     entry, task = run.entries[0], run.task(run.entries[0])
     files = run.storage.trial_of(entry)
     files.write_attempt(AttemptRecord(number=1, sweep="another", started_ms=500))
@@ -121,7 +121,7 @@ def test_what_another_sweep_trains_waits_and_what_it_finished_is_reused(run: Run
     files.write_final(FINAL)
     assert run.events.may_start(task) == DONE
     assert run.screen.getvalue().endswith("finished in sweep another, not trained again (3.0 s saved)\n")
-    run.tracker.project_trial.assert_called_once_with(entry, run.storage)
+    run.tracker.write_trial.assert_called_once_with(entry, run.storage)
     run.live.release.assert_called_once_with(entry.trial_id)
 
 

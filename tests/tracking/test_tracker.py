@@ -168,7 +168,7 @@ def project(storage: Path, trial: TrialEntry | None = None, **more: Any) -> int:
     """Show one trial of one sweep, as a program does from start to end; return what is missing."""
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.project_trial(trial or entry(), SweepStorage(storage), **more)
+    tracker.write_trial(trial or entry(), SweepStorage(storage), **more)
     tracker.finish_sweep()
     return tracker.close(30.0)
 
@@ -319,7 +319,7 @@ def test_a_deleted_child_is_made_again_while_the_sweep_runs(storage: Path) -> No
         time.sleep(0.05)
     client = TrackingStore.choose(None, storage=storage, experiment="sweep").client()
     client.delete_run(runs(storage)["digits-b64"].info.run_id)
-    tracker.project_trial(entry(), SweepStorage(storage))
+    tracker.write_trial(entry(), SweepStorage(storage))
     assert tracker.close(30.0) == 0
     assert runs(storage)["digits-b64"].info.status == "FINISHED"
 
@@ -404,7 +404,7 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
     with Server(served_store(None, storage)) as server:
         tracker = Tracker.open(server.url, storage=storage)
         begin(tracker)
-        tracker.project_trial(entry(), SweepStorage(storage))
+        tracker.write_trial(entry(), SweepStorage(storage))
         deadline = time.monotonic() + 60.0
         while tracker.missing and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -421,8 +421,8 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
     # Later, from the files:
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
-    tracker.project_trial(entry(), SweepStorage(storage))
-    tracker.project_trial(entry("t2"), SweepStorage(storage))
+    tracker.write_trial(entry(), SweepStorage(storage))
+    tracker.write_trial(entry("t2"), SweepStorage(storage))
     tracker.finish_sweep()
     assert tracker.close(60.0) == 0
     assert rows(storage, "metrics") == 2 * 3 * 5

@@ -1,1 +1,1 @@
-"""Images on disk: what is known of each data set, how it becomes an Arrow store, and how a trial reads that store."""
+"""Images on disk: what is known of each data set, its Arrow store, and how a trial reads that store."""
