@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.ground_resolution import Ground
+from sweep.maps.ground_resolution import GroundResolution
 from sweep.maps.map_classes import NODATA, MapClasses
 from sweep.maps.scene import Scene
 from sweep.maps.windows import Mask, Values
@@ -102,7 +102,7 @@ def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
 class Tally:
     """Counts pixels and area of each class, row by row."""
 
-    def __init__(self, classes: MapClasses, ground: Ground) -> None:
+    def __init__(self, classes: MapClasses, ground: GroundResolution) -> None:
         self._names, self._ground = classes.names, ground
         self._row = 0
         self.pixels = np.zeros(len(classes.names), dtype=np.int64)

@@ -13,7 +13,7 @@ EQUATOR, ECCENTRICITY = 6_378_137.0, 0.0818191908426215
 
 
 @dataclass(frozen=True)
-class Ground:
+class GroundResolution:
     """Sizes on the ground; None where the scene says nothing of them."""
 
     metres: tuple[float, float] | None
@@ -32,25 +32,25 @@ class Ground:
         return self.metres is None or abs(self.metres[0] / self.metres[1] - 1.0) < 0.05
 
 
-def ground(crs: Any, transform: Any, height: int, width: int) -> Ground:
+def ground(crs: Any, transform: Any, height: int, width: int) -> GroundResolution:
     """Return the sizes of a scene's pixels, of its rasterio CRS (or None) and affine transform.
 
     Projected ones take the projection's own area; degrees that of the WGS 84 ellipsoid between two parallels.
     """
     if crs is None or not (crs.is_projected or crs.is_geographic):
-        return Ground(None, None)
+        return GroundResolution(None, None)
     if crs.is_geographic:
         return _degrees(transform, height)
     unit = float(crs.linear_units_factor[1])
     across = float(np.hypot(transform.a, transform.d)) * unit
     down = float(np.hypot(transform.b, transform.e)) * unit
     area = abs(transform.a * transform.e - transform.b * transform.d) * unit**2
-    return Ground((across, down), np.full(height, area / SQUARE_METRES))
+    return GroundResolution((across, down), np.full(height, area / SQUARE_METRES))
 
 
-def _degrees(transform: Any, height: int) -> Ground:
+def _degrees(transform: Any, height: int) -> GroundResolution:
     if transform.b or transform.d:  # a row is no parallel then
-        return Ground(None, None)
+        return GroundResolution(None, None)
     edges = np.radians(transform.f + transform.e * np.arange(height + 1))
     step = abs(np.radians(transform.a))
     areas = step * np.abs(np.diff(_zone(edges)))
@@ -58,7 +58,7 @@ def _degrees(transform: Any, height: int) -> Ground:
     shrink = 1.0 - (ECCENTRICITY * np.sin(middle)) ** 2
     across = float(step * EQUATOR * np.cos(middle) / np.sqrt(shrink))
     down = float(abs(np.radians(transform.e)) * EQUATOR * (1.0 - ECCENTRICITY**2) / shrink**1.5)
-    return Ground((across, down), areas / SQUARE_METRES)
+    return GroundResolution((across, down), areas / SQUARE_METRES)
 
 
 def _zone(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sweep.console.app import progress
 from sweep.deployment.exported_model import BATCH, DeployedModel
 from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small
-from sweep.maps.ground_resolution import Ground, ground
+from sweep.maps.ground_resolution import GroundResolution, ground
 from sweep.maps.map_classes import MapClasses, map_classes
 from sweep.maps.scene import Scene, open_scene
 from sweep.maps.windows import Blend, Mask, fill, starts, steps
@@ -59,7 +59,7 @@ class _Job:
     model: DeployedModel
     scene: Scene
     classes: MapClasses
-    ground: Ground
+    ground: GroundResolution
     conversion: Conversion
     side: int
     """Of a window, in the scene's pixels."""
@@ -165,7 +165,7 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
     )
 
 
-def _side(image_size: int, size: Ground, metres: float | None) -> tuple[int, list[str]]:
+def _side(image_size: int, size: GroundResolution, metres: float | None) -> tuple[int, list[str]]:
     """Return a window's side in the scene's pixels, and what has to be said of it.
 
     A window covers the ground that a training image did: where pixels differ in size, it is resized.
@@ -188,7 +188,7 @@ def _side(image_size: int, size: Ground, metres: float | None) -> tuple[int, lis
     return side, [*notes, what]
 
 
-def _not_square(size: Ground) -> str:
+def _not_square(size: GroundResolution) -> str:
     assert size.metres is not None
     across, down = size.metres
     return f"pixels are {across:.3g} x {down:.3g} m, the model's are square: better warp the scene to UTM"
