@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Ray on one node of a job, until SIGTERM: node.sh head|worker HOST:PORT. Started by sweep.sbatch through srun.
+set -euo pipefail
+# shellcheck source=deploy/slurm/environment.sh
+. "${SWEEP_HOME:-$SLURM_SUBMIT_DIR}/deploy/slurm/environment.sh"
+ray=""
+trap 'if [[ -n $ray ]]; then kill -TERM "$ray"; else exit 143; fi' TERM
+role=$1 host=${2%:*} port=${2##*:}
+
+# Ray's sockets lie in it, and a socket's path has at most 107 characters.
+folder=/tmp/ray-$SLURM_JOB_ID-${role:0:1}$SLURM_PROCID
+options=(
+    --temp-dir="$folder" --block --disable-usage-stats
+    # Ray would count the whole machine's, also where the job has a part of it.
+    --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"
+    # Images and checkpoints are files; only messages pass through it.
+    --object-store-memory=$((512 * 1024 * 1024))
+    # Fixed ports by default, which another job on this node may hold.
+    --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port="$(free_port)"
+)
+if [[ $role == head ]]; then
+    options+=(--head --node-ip-address="$host" --port="$port" --ray-client-server-port="$(free_port)")
+    options+=(--include-dashboard=false --resources='{"trial_driver": 1000}')
+else
+    deadline=$((SECONDS + ${SWEEP_START_SECONDS:-300}))
+    until (: > "/dev/tcp/$host/$port") 2> /dev/null; do
+        ((SECONDS < deadline)) || { echo "$(hostname): no head answers at $2" >&2; exit 1; }
+        sleep 1
+    done
+    options+=(--address="$2")
+fi
+
+trap 'rm -rf "$folder"' EXIT
+"${runner[@]}" ray start "${options[@]}" &
+ray=$!
+await "$ray"
+# shellcheck disable=SC2154 # set by await
+exit "$status"
