@@ -4,7 +4,8 @@ set -euo pipefail
 # shellcheck source=deploy/slurm/environment.sh
 . "${SWEEP_HOME:-$SLURM_SUBMIT_DIR}/deploy/slurm/environment.sh"
 ray=""
-trap 'if [[ -n $ray ]]; then kill -TERM "$ray"; else exit 143; fi' TERM
+# Slurm may have sent it to Ray, too.
+trap 'if [[ -n $ray ]]; then kill -TERM "$ray" 2> /dev/null || true; else exit 143; fi' TERM
 role=$1 host=${2%:*} port=${2##*:}
 
 # Ray's sockets lie in it, and a socket's path has at most 107 characters.
