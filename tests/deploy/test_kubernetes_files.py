@@ -1,12 +1,9 @@
-"""The files for Kubernetes and SkyPilot, field by field.
+"""The files for Kubernetes, field by field.
 
 The schema of KubeRay's resources isn't at hand: FIELDS below names what its reference (v1.5) has of what they use.
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,20 +151,3 @@ def test_a_job_that_dies_goes_on_with_a_command_that_the_sweep_takes() -> None:
         == (job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["maxReplicas"])
     )
     assert words[words.index("--storage") + 1].startswith("s3://")
-
-
-def test_the_task_of_skypilot_has_its_fields_and_its_shell_is_clean(tmp_path: Path) -> None:
-    task = yaml.safe_load((ROOT / "deploy" / "skypilot" / "sweep.yaml").read_text())
-    assert set(task) == {"name", "workdir", "num_nodes", "resources", "envs", "secrets", "setup", "run"}
-    assert task["resources"]["use_spot"] is True
-    assert task["secrets"] == {"RAY_AUTH_TOKEN": None}
-    assert "constraints.txt" in task["setup"]
-    assert "ray stop\n" not in task["run"]
-    for name in ("setup", "run"):
-        script = tmp_path / name
-        script.write_text("#!/usr/bin/env bash\n" + task[name])
-        shellcheck = str(Path(sys.executable).with_name("shellcheck"))
-        # What SkyPilot sets is assigned nowhere.
-        command = [shellcheck, "--exclude=SC2154", str(script)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout

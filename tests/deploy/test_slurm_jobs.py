@@ -74,16 +74,19 @@ def test_a_sweep_is_cut_by_the_time_limit_and_goes_on_when_requeued(
 
 
 @pytest.mark.slow
-def test_two_tasks_of_an_array_train_on_two_nodes_at_once(environment: dict[str, str], tmp_path: Path) -> None:
+def test_two_tasks_of_an_array_train_on_two_nodes_at_once_and_one_goes_on_when_requeued(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "settings.txt").write_text("temperature=0.25\ntemperature=0.5\n")
-    fixed = {**TINY, "dataset": "digits", "image_size": 12, "encoder": "resnet10", "epochs": 1, "batch_size": 32}
+    fixed = {**TINY, "dataset": "digits", "image_size": 12, "encoder": "resnet10", "epochs": 20, "batch_size": 32}
     fields = [f"{name}={value}" for name, value in fixed.items()]
     place = {**environment, "SWEEP_STORAGE": str(tmp_path / "trials"), "GLOO_SOCKET_IFNAME": "lo"}
-    jobs = [
+    first, second = (
         Job(
             SCRIPTS / "trials.sbatch",
             "settings.txt",
             *fields,
+            f"seed={task}",
             folder=tmp_path,
             environment=place,
             submitted_in=tmp_path,
@@ -91,11 +94,23 @@ def test_two_tasks_of_an_array_train_on_two_nodes_at_once(environment: dict[str,
             task=task,
         )
         for task in (1, 2)
-    ]
-    with jobs[0], jobs[1]:
-        for job in jobs:
+    )
+    with first, second:
+        deadline = time.monotonic() + 240
+        while "epoch 2 " not in first.log():
+            assert first.runs(), first.log()
+            assert time.monotonic() < deadline, first.log()
+            time.sleep(0.1)
+        first.warn()
+        assert first.wait(60) == 0, first.log()
+        assert first.requeued() == "77_1"
+        assert first.left() == []
+        assert "finished after" not in first.log()
+        first.start()
+        for job in (first, second):
             assert job.wait(240) == 0, job.log()
-            assert "finished after 1 epochs" in job.log()
             assert job.left() == []
+            assert "finished after 20 epochs" in job.log()
+    assert first.log().count("epoch 1 ") == second.log().count("epoch 1 ") == 1
     trials = [TrialFiles(Storage.at(folder)) for folder in (tmp_path / "trials").iterdir()]
     assert len([trial for trial in trials if trial.final() is not None]) == 2
