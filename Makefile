@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 # Tests start hundreds of programs; compiled files make each start faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test test-slow test-long test-gpu chaos lint ui bench bench-check bench-gpu clean
+.PHONY: help quickstart test test-slow test-long test-gpu test-cluster bundle chaos lint ui bench bench-check bench-gpu clean
 
 help:
 	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
@@ -13,6 +13,8 @@ help:
 	@echo "make test-slow   the tests that start clusters, servers and whole sweeps"
 	@echo "make test-long   the tests that repeat a case of the others at another size"
 	@echo "make test-gpu    the tests that need a GPU, with the python at hand: PyTorch, torchvision, pyarrow, pydantic, pytest"
+	@echo "make test-cluster  a cluster over network namespaces as hosts, and on a local EC2; needs root, iproute2, sshd, rsync"
+	@echo "make bundle      what travels to the nodes of a cluster, into ~/.sweep-bundle (docs/cluster.md)"
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
 	@echo "make lint        ruff and mypy"
@@ -53,6 +55,17 @@ test-long: $(INSTALLED)
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(BIN)/python,python3)
 test-gpu:
 	$(GPU_PYTHON) -m pytest tests/test_gpu.py -rs --durations 5
+
+# The command line of AWS pins its own botocore: an environment beside.
+AWS_CLI := .venv/aws-cli
+test-cluster: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
+	test -x $(AWS_CLI)/bin/aws || { $(PYTHON) -m venv $(AWS_CLI) && $(AWS_CLI)/bin/python -m pip install --quiet awscli; }
+	PATH=$(CURDIR)/$(AWS_CLI)/bin:$$PATH $(BIN)/python -m pytest -m slow -rs --durations 10 \
+		tests/cluster/test_cluster_local.py tests/cluster/test_cluster_aws.py
+
+bundle:
+	@PYTHON=$(abspath $(BIN)/python) deploy/cluster/make_bundle.sh
 
 chaos: $(INSTALLED)
 	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m chaos --seed $(or $(SEED),0) --faults $(or $(FAULTS),200)

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from pyarrow.fs import FileSystem, FileType
@@ -19,7 +20,7 @@ NAME = "mlflow-database"
 def save(store: str, copy: Path) -> None:
     """Write a consistent copy of the running database."""
     if store.startswith("sqlite"):
-        with sqlite3.connect(_sqlite_path(store)) as source, sqlite3.connect(copy) as target:
+        with closing(sqlite3.connect(_sqlite_path(store))) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     else:
         subprocess.run(["pg_dump", "--format=custom", f"--file={copy}", _postgresql_uri(store)], check=True)
@@ -29,7 +30,7 @@ def restore(store: str, copy: Path) -> None:
     """Fill an empty database from a copy."""
     if store.startswith("sqlite"):
         _sqlite_path(store).parent.mkdir(parents=True, exist_ok=True)
-        with sqlite3.connect(copy) as source, sqlite3.connect(_sqlite_path(store)) as target:
+        with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(_sqlite_path(store))) as target:
             source.backup(target)
     else:
         command = ["pg_restore", "--no-owner", "--exit-on-error", "--single-transaction"]

@@ -1,6 +1,14 @@
 """The cluster files, with Ray's own schema and config loader, as far as `ray up` goes without a cloud."""
 
+import contextlib
 import copy
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,38 +52,121 @@ def commands(config: dict[str, Any]) -> list[str]:
     return [command for kind in kinds for command in config.get(kind, [])]
 
 
+def scripts() -> str:
+    return "".join(path.read_text() for path in sorted((ROOT / "deploy/cluster").glob("*.sh")))
+
+
 def test_versions_are_pinned_and_the_token_is_read_on_every_node(config: dict[str, Any]) -> None:
-    installs = [command for command in config["setup_commands"] if "pip install" in command]
-    assert installs
-    assert all("constraints.txt" in command for command in installs)
+    assert config["setup_commands"] == ["~/sweep-service/node_setup.sh"]
+    setup = (ROOT / "deploy/cluster/node_setup.sh").read_text()
+    assert "-c \"$bundle/constraints.txt\" 'sweep-service[cluster,search]'" in setup
     starts = [command for command in commands(config) if "ray start" in command]
     assert len(starts) == 2
-    assert all(command.startswith(". ~/.sweep-secrets/env;") for command in starts)
+    assert all(command.startswith(". ~/sweep-service/environment.sh;") for command in starts)
     assert all("--disable-usage-stats" in command for command in starts)
 
 
+def test_what_the_extra_brings_is_pinned() -> None:
+    pinned = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {"flask-wtf", "wtforms", "psycopg2-binary", "boto3"} <= pinned
+
+
+def test_every_script_that_a_file_names_is_in_the_bundle(config: dict[str, Any]) -> None:
+    named = {
+        word for command in commands(config) for word in command.replace(";", " ").split() if "sweep-service" in word
+    }
+    assert named
+    for word in named:
+        assert (ROOT / "deploy/cluster" / word.removeprefix("~/sweep-service/")).is_file(), word
+
+
+def test_secrets_keys_and_exports_do_not_travel(config: dict[str, Any]) -> None:
+    assert {".env", "*.pem", "exports/"} <= set(config["rsync_exclude"])
+    assert set(config["file_mounts"].values()) == {"~/.sweep-bundle", "~/.sweep-secrets"}
+
+
+def test_the_bundle_holds_the_code_its_pins_and_the_scripts_alone(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHON": sys.executable}
+    script = ROOT / "deploy/cluster/make_bundle.sh"
+    subprocess.run([script, tmp_path / "bundle"], check=True, env=environment, capture_output=True)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()}
+    (wheel,) = (name for name in first if name.endswith(".whl"))
+    assert {"constraints.txt", "node_setup.sh", "mlflow_service.sh", "mlflow_backup.py"} <= set(first)
+    with zipfile.ZipFile(tmp_path / "bundle" / wheel) as archive:
+        names = archive.namelist()
+    assert "sweep/run.py" in names
+    assert "search_spaces/quickstart.py" in names
+    assert not [name for name in names if name.startswith("tests") or ".env" in name or name.endswith(".pem")]
+    # The same code: nothing for `ray up` to bring again.
+    subprocess.run([script, tmp_path / "bundle"], check=True, env=environment, capture_output=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()} == first
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    files = sorted((ROOT / "deploy/cluster").glob("*.sh"))
+    done = subprocess.run(["shellcheck", "-S", "warning", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_servers_listen_on_loopback_and_mlflow_wants_a_password(config: dict[str, Any]) -> None:
-    (server,) = (command for command in commands(config) if "mlflow server" in command)
-    assert "--app-name basic-auth" in server
-    assert "--host 127.0.0.1" in server
+    assert config["head_start_ray_commands"][0] == "~/sweep-service/mlflow_service.sh start"
+    server = (ROOT / "deploy/cluster/mlflow_service.sh").read_text()
+    assert "mlflow server --app-name basic-auth --host 127.0.0.1" in server
     (head,) = (command for command in commands(config) if "ray start --head" in command)
     assert "--dashboard-host=127.0.0.1" in head
 
 
 def test_nothing_secret_is_in_the_file(config: dict[str, Any]) -> None:
-    for command in commands(config):
-        assert "PASSWORD=" not in command
-        assert "TOKEN=" not in command
+    for text in (*commands(config), scripts()):
+        assert "PASSWORD=" not in text
+        assert "TOKEN=" not in text
 
 
-def test_aws_opens_ssh_alone_and_workers_are_spot_that_come_and_go() -> None:
+def test_a_database_is_saved_and_fills_an_empty_one(tmp_path: Path) -> None:
+    def backup(action: str, database: Path) -> None:
+        variables = {"MLFLOW_STORE": f"sqlite:///{database}", "MLFLOW_BACKUP": str(tmp_path / "kept")}
+        command = [sys.executable, ROOT / "deploy/cluster/mlflow_backup.py", action]
+        subprocess.run(command, check=True, env={**os.environ, **variables}, capture_output=True)
+
+    def write(database: Path, value: int) -> None:
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("create table if not exists runs (value integer)")
+            connection.execute("insert into runs values (?)", (value,))
+
+    def read(database: Path) -> list[tuple[int]]:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            return connection.execute("select value from runs").fetchall()
+
+    lost, new = tmp_path / "lost.db", tmp_path / "new" / "mlflow.db"
+    backup("restore", lost)
+    assert not lost.exists()
+    write(lost, 7)
+    backup("save", lost)
+    backup("restore", new)
+    assert read(new) == [(7,)]
+    write(new, 8)
+    backup("restore", new)
+    assert read(new) == [(7,), (8,)]
+
+
+def test_the_local_file_has_a_key_for_its_workers_and_an_autoscaler_that_keeps_its_head() -> None:
+    config = loaded("cluster.local.yaml")
+    assert config["auth"]["ssh_private_key"]
+    (head,) = (command for command in commands(config) if "ray start --head" in command)
+    assert "RAY_enable_autoscaler_v2=0 ray start --head" in head
+
+
+def test_aws_takes_a_group_made_beforehand_and_workers_are_spot_that_come_and_go() -> None:
     config = prepared(loaded("cluster.yaml"))
-    rules = config["provider"]["security_group"]["IpPermissions"]
-    assert [(rule["FromPort"], rule["ToPort"]) for rule in rules] == [(22, 22)]
+    assert "security_group" not in config["provider"]
+    assert "," not in config["provider"]["availability_zone"]
     head, gpu = (config["available_node_types"][name] for name in ("head", "gpu"))
+    for kind in (head, gpu):
+        assert kind["node_config"]["SecurityGroupIds"] == ["sg-CHANGE"]
     assert gpu["min_workers"] == 0
     assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert "InstanceMarketOptions" not in head["node_config"]
     assert head["resources"] == {"CPU": 0, DRIVER_RESOURCE: 1000}
     assert DRIVER_RESOURCE not in gpu["resources"]
-    assert config["idle_timeout_minutes"] > 0
+    assert config["idle_timeout_minutes"] == 15

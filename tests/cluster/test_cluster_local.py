@@ -103,6 +103,8 @@ def laptop() -> Iterator[Laptop]:
             config = yaml.safe_load((ROOT / "cluster.local.yaml").read_text())
             config["provider"] |= {"head_ip": made[0].address, "worker_ips": [host.address for host in made[1:]]}
             config["auth"] |= {"ssh_user": USER, "ssh_private_key": str(one.key)}
+            # The hosts are one machine: one CPU each puts a trial's two workers on two of them.
+            config["worker_start_ray_commands"][-1] += " --num-cpus=1"
             (one.home / "cluster.local.yaml").write_text(yaml.safe_dump(config, sort_keys=False, width=1000))
             yield one
     finally:
@@ -114,6 +116,8 @@ def cluster(laptop: Laptop) -> Laptop:
     """The same with everything up."""
     laptop.run(f"{ROOT}/deploy/cluster/make_bundle.sh")
     laptop.page("secrets")
+    # Each host takes the machine's memory for its own.
+    laptop.run("echo RAY_memory_monitor_refresh_ms=0 >> ~/.sweep-secrets/env")
     laptop.page("local up")
     wait_for_nodes(laptop, 3)
     return laptop
@@ -124,7 +128,9 @@ def wait_for_nodes(laptop: Laptop, count: int, *, seconds: float = 180) -> None:
     look = "python -c \"import ray; ray.init('auto', configure_logging=False, log_to_driver=False); "
     look += "print('ALIVE', sum(node['Alive'] for node in ray.nodes()))\""
     began = time.monotonic()
-    while f"ALIVE {count}" not in (said := laptop.hosts[0].run(f". ~/sweep-service/environment.sh; {look}", key=laptop.key)):
+    while f"ALIVE {count}" not in (
+        said := laptop.hosts[0].run(f". ~/sweep-service/environment.sh; {look}", key=laptop.key)
+    ):
         assert time.monotonic() < deadline, said
         time.sleep(2)
     print(f"{count} nodes after {time.monotonic() - began:.0f} s more")

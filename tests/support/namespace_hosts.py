@@ -16,7 +16,9 @@ from pathlib import Path
 
 from sweep.cluster.processes import descendants
 
-NETWORK = "10.77.0"
+MINE = os.getpid() % 250
+"""Two test runs at once have different names and addresses."""
+NETWORK = f"10.77.{MINE}"
 HOME = "/run/sweeper"
 SHARED = "/run/shared"
 """Where every host sees the shared folder."""
@@ -28,8 +30,8 @@ hostname {name}; mount --make-rprivate /
 mount --bind {folder}/passwd /etc/passwd; mount --bind {folder}/hosts /etc/hosts; mount -t tmpfs tmpfs /dev/shm
 mount --bind {shared} {folder}/run/shared; mount --rbind {folder}/run /run
 cd /; mount --bind {folder}/tmp /tmp
-exec {sshd} -D -e -h /run/sshd/host_key -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no \
-    -o UsePAM=no -o StrictModes=no -o AuthorizedKeysFile={home}/.ssh/authorized_keys
+exec {sshd} -D -e -h /run/sshd/host_key -o PidFile=none -o PermitRootLogin=prohibit-password \
+    -o PasswordAuthentication=no -o UsePAM=no -o StrictModes=no -o AuthorizedKeysFile={home}/.ssh/authorized_keys
 """
 
 
@@ -84,11 +86,11 @@ class Host:
 
     def cut(self) -> None:
         """Take its link down."""
-        _ip("link", "set", f"veth-{self.name}", "down")
+        _ip("link", "set", _link(self.name), "down")
 
     def mend(self) -> None:
         """Bring its link up."""
-        _ip("link", "set", f"veth-{self.name}", "up")
+        _ip("link", "set", _link(self.name), "up")
 
 
 @contextlib.contextmanager
@@ -96,7 +98,7 @@ def hosts(count: int, folder: Path, shared: Path) -> Iterator[list[Host]]:
     """Make hosts h1, h2, ... for the block; `shared` is a folder that all see. `folder`/key opens them."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
     made: list[Host] = []
-    bridge = f"br-sweep{os.getpid() % 10000}"
+    bridge = f"br-sweep{MINE}"
     try:
         _ip("link", "add", bridge, "type", "bridge")
         _ip("addr", "add", f"{NETWORK}.1/24", "dev", bridge)
@@ -111,8 +113,18 @@ def hosts(count: int, folder: Path, shared: Path) -> Iterator[list[Host]]:
         for host in made:
             _stop(host)
         for name in [f"h{number}" for number in range(1, count + 1)]:
-            subprocess.run(["ip", "netns", "del", f"sweep-{name}"], capture_output=True, check=False)
+            # The link first: a namespace lives on while something in it still ends.
+            subprocess.run(["ip", "link", "del", _link(name)], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "del", _namespace(name)], capture_output=True, check=False)
         subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
+
+
+def _link(name: str) -> str:
+    return f"v{MINE}-{name}"
+
+
+def _namespace(name: str) -> str:
+    return f"sweep{MINE}-{name}"
 
 
 def _ip(*arguments: str) -> None:
@@ -133,7 +145,7 @@ def _start(name: str, address: str, names: dict[str, str], bridge: str, folder: 
     users = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
     entries = [[*parts[:5], HOME, "/bin/bash"] if parts[0] == USER else parts for parts in users]
     (own / "passwd").write_text("".join(":".join(parts) + "\n" for parts in entries))
-    namespace, link = f"sweep-{name}", f"veth-{name}"
+    namespace, link = _namespace(name), _link(name)
     _ip("netns", "add", namespace)
     _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
     _ip("link", "set", link, "master", bridge)

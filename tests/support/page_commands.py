@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-_BLOCK = re.compile(r"^<!-- run: (?P<name>[\w -]+) -->\n+```(?:bash|text)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^<!-- run: (?P<name>[\w -]+) -->\n+```(?:bash|text)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 def page_commands(page: Path) -> dict[str, str]:
