@@ -16,6 +16,8 @@ from support.namespace_hosts import SHARED, USER, Host, hosts, what_is_missing
 from support.page_commands import page_commands
 from support.paths import ROOT
 
+from sweep.records.sweep_storage import SweepStorage
+
 MISSING = what_is_missing()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 COMMANDS = page_commands(ROOT / "docs/cluster.md")
@@ -141,6 +143,12 @@ def test_it_comes_up_and_a_sweep_trains_on_two_hosts_at_once(cluster: Laptop) ->
     assert "3 machines" in said
     said = cluster.page("local sweep")
     assert "knn" in said
+    storage = SweepStorage(cluster.shared / "sweeps")
+    attempts = [
+        one for entry in storage.record("quickstart-smoke").trials for one in storage.trial_of(entry).attempts()
+    ]
+    assert {attempt.outcome for attempt in attempts} == {"finished"}
+    assert ["h2", "h3"] in [sorted(attempt.hosts) for attempt in attempts]
 
 
 def test_the_password_of_mlflow_is_on_the_head_node_alone(cluster: Laptop) -> None:
@@ -166,6 +174,28 @@ def test_mlflow_is_found_again_and_comes_back_when_it_dies(cluster: Laptop) -> N
     os.kill(before, 9)
     head.run(f"for _ in $(seq 60); do {service} status && exit 0; sleep 1; done; exit 1", key=cluster.key)
     assert server_of(head) != before
+
+
+def test_a_second_up_finds_mlflow_and_brings_every_node_again(cluster: Laptop) -> None:
+    before = server_of(cluster.hosts[0])
+    cluster.page("local up")
+    assert server_of(cluster.hosts[0]) == before
+    wait_for_nodes(cluster, 3)
+
+
+def test_a_server_that_does_not_start_ends_up_with_its_log_and_leaves_ray_alone(cluster: Laptop) -> None:
+    head = cluster.hosts[0]
+    secrets = head.home / ".sweep-head/env"
+    before = secrets.read_text()
+    head.run("~/sweep-service/mlflow_service.sh stop", key=cluster.key)
+    secrets.write_text(before.replace("sqlite:///$HOME/.sweep-mlflow/mlflow.db", "sqlite:////proc/nowhere/mlflow.db"))
+    said = cluster.page("local up", code=1)
+    assert "MLflow's server did not start" in said
+    assert "nowhere" in said.partition("did not start")[2]
+    assert not [line for line in head.processes().values() if "mlflow" in line]
+    wait_for_nodes(cluster, 3)
+    secrets.write_text(before)
+    head.run("~/sweep-service/mlflow_service.sh start", key=cluster.key)
 
 
 def server_of(host: Host) -> int:
