@@ -15,6 +15,6 @@ for worker in config["provider"].get("worker_ips", []):
     print(config["auth"]["ssh_user"], worker)
 END
   echo "$worker: $(ssh -n -q -i "$HOME/ray_bootstrap_key.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-    -o ConnectTimeout=20 "$user@$worker" '~/venv/bin/ray stop' 2>&1 | tail -n 1)"
+    -o ConnectTimeout=20 "$user@$worker" 'venv/bin/ray stop' 2>&1 | tail -n 1)"
 done
 "$here/mlflow_service.sh" stop
