@@ -1,12 +1,13 @@
 """What the end of an attempt means: crash, hang, lost node, out of memory."""
 
 import re
-import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
+from sweep.cluster.peer_errors import is_peer_error
 from sweep.cluster.ray_private import death_heading
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.memory_budget import advice
@@ -20,8 +21,6 @@ from trainables.memory.ledger import Device
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 
-NODE_DEATH_SECONDS = 20.0
-"""How long Ray may take to see that a machine is gone."""
 _MEMORY = re.compile(r"OutOfMemoryError|NODE_OUT_OF_MEMORY|running low on memory|memory pressure|out of memory", re.I)
 _NODE = re.compile(r"node (has )?(died|was dead)|its node|NodeDied|preempt", re.IGNORECASE)
 
@@ -37,12 +36,23 @@ def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: Attemp
         return _with_advice(Failure(Failure.OUT_OF_MEMORY, failure.message, failure.log), attempt)
     if attempt is not None and attempt.hung:
         return Failure(Failure.HUNG, attempt.hung, failure.log)
-    preempted = isinstance(cause, RayActorError) and cause.preempted
-    # Where the driver can't be reached any more, Ray doesn't know yet whether its machine is gone.
-    patience = NODE_DEATH_SECONDS if isinstance(cause, ActorUnavailableError) else 0.0
-    if preempted or _NODE.search(f"{failure.message} {failure.log}") or _lost(nodes, patience):
+    nodes, preempted = tuple(nodes), isinstance(cause, RayActorError) and cause.preempted
+    unreachable = isinstance(cause, ActorUnavailableError)
+    never_stood = unreachable and not nodes  # and it wasn't its process that ended
+    if preempted or never_stood or _NODE.search(f"{failure.message} {failure.log}") or _lost(nodes):
         return Failure(Failure.LOST_NODE, failure.message, failure.log)
-    return (attempt and _hang(attempt)) or failure
+    if attempt is not None and (hang := _hang(attempt)) is not None:
+        return hang
+    # A connection breaks at once with its machine, which Ray learns of half a minute later.
+    suspect = unreachable or is_peer_error(f"{failure.message} {failure.log}")
+    return replace(failure, nodes=nodes or _alive()) if suspect else failure
+
+
+def review(failure: Failure) -> Failure:
+    """Return what a failure is now: a lost node if one of the machines that it names has died since."""
+    if not _lost(failure.nodes):
+        return failure
+    return Failure(Failure.LOST_NODE, f"a machine of it was lost: {failure.message}", failure.log)
 
 
 def _with_advice(failure: Failure, attempt: Attempt | None) -> Failure:
@@ -59,21 +69,18 @@ def _memory_advice(task: TrialTask) -> str:
     return advice(config, task.shape.workers, images=images, device=device, recomputed=task.recompute)
 
 
-def _lost(nodes: Iterable[str], patience: float) -> bool:
-    """Return whether one of the nodes is dead, or is so within a time."""
-    wanted, deadline = set(nodes), time.monotonic() + patience
-    if not wanted:
-        return patience > 0  # it never stood, and it wasn't its process that ended
-    while True:
-        try:
-            alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        except RayError:
-            return False
-        if not wanted <= alive:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.5)
+def _lost(nodes: Iterable[str]) -> bool:
+    """Return whether Ray knows that one of the nodes is dead."""
+    alive = _alive()
+    return bool(alive) and not set(nodes) <= set(alive)
+
+
+def _alive() -> tuple[str, ...]:
+    """Return the ids of the machines that Ray takes for alive; none where it doesn't say."""
+    try:
+        return tuple(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    except RayError:
+        return ()
 
 
 def _hang(attempt: Attempt) -> Failure | None:

@@ -17,8 +17,9 @@ from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 
 RECORD, DURABLE, NOTE, FAILURE, PLACES, GROUP = "record", "durable", "note", "failure", "places", "placement_group"
+DRIVER_NODE = "driver_node"
 """Keys of a result: EpochRecord as JSON; whether it is in the storage; how the attempt began; a Failure's fields; the
-workers' places; hex id of what must be freed when the driver dies."""
+workers' places; hex id of what must be freed when the driver dies; Ray's id of the driver's machine."""
 IDLE_SECONDS = 10.0
 """How long a driver without a trial keeps its workers, which others may wait for."""
 
@@ -145,7 +146,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
 
     def _introduce(self, run: Run) -> dict[str, Any]:
         group = {} if self._group is None else {GROUP: self._group.placement_group()}
-        return {PLACES: [asdict(place) for place in run.places()], **group}
+        return {PLACES: [asdict(place) for place in run.places()], DRIVER_NODE: this_place().node, **group}
 
     def _leave_run(self) -> None:
         if self._run is None:

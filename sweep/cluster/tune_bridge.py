@@ -25,7 +25,7 @@ from ray.tune.search import Searcher
 from sweep.cluster.failure_diagnosis import explain
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.ray_private import actor_of, error_file_of
-from sweep.cluster.trial_actor import DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
+from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
 from sweep.scheduling.failure import Failure
@@ -125,6 +125,7 @@ class _Bridge:
     def step(self) -> None:
         self._tick()
         self._end_left()
+        self.dispatcher.review()
         now = time.monotonic()
         if self._look_at <= now < self._look_until:  # what a dead driver started dies a little later
             self._look_at = now + ORPHAN_SECONDS
@@ -143,7 +144,7 @@ class _Bridge:
         """Tell the dispatcher; return whether the attempt ends here."""
         attempt = self.attempts[trial.trial_id]
         if PLACES in result:
-            self._nodes[trial.trial_id] = [place["node"] for place in result[PLACES]]
+            self._nodes[trial.trial_id] = [result[DRIVER_NODE], *(place["node"] for place in result[PLACES])]
             if GROUP in result:
                 self._groups[trial.trial_id] = result[GROUP]
             self.dispatcher.placed(attempt, [place["host"] for place in result[PLACES]])

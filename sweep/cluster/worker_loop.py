@@ -17,6 +17,7 @@ from ray.train.torch import get_device
 from ray.util.queue import Empty, Queue
 
 from sweep.cluster.attempt import News, failure_of, open_records
+from sweep.cluster.peer_errors import is_peer_error
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 from trainables.errors import NonFiniteLossError
@@ -26,7 +27,6 @@ _WAIT = "wait"
 HEARTBEAT_SECONDS = 5.0
 """How long rank 0 waits for a command before it looks whether its driver lives and shows the others that it does."""
 T = TypeVar("T")
-_LOST_PEER = ("by peer", "remote process exited", "Broken pipe")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class GroupWorker:
 
     def _give_up(self, error: Exception) -> None:
         failure = failure_of(error)
-        lost_peer = failure.kind == Failure.CRASH and any(sign in failure.message for sign in _LOST_PEER)
+        lost_peer = failure.kind == Failure.CRASH and is_peer_error(failure.message)
         # The rank that was lost is the cause; the driver learns of it from Ray.
         if not lost_peer:
             self.reports.put(Broken(failure))

@@ -38,6 +38,10 @@ class RecordsListener(TrialListener):
         self._files(task).clear_failure()
         self._write_log(task, failure.log)
 
+    def held(self, task: TrialTask, failure: Failure) -> None:
+        """Remove the trial's failure, and write the log."""
+        self.retried(task, failure, 0.0)
+
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """Write why a trial was stopped for good, so that resuming leaves it alone."""
         if for_good:

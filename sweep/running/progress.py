@@ -166,6 +166,19 @@ class Progress(TrialListener):
         text = f"{failure.kind}: {failure.message}; tried again in {pause:g} s"
         self._tell(task.trial_id, "retrying", text, kind=failure.kind)
 
+    def held(self, task: TrialTask, failure: Failure) -> None:
+        """Show that an attempt failed, the last one unless a machine of it turns out to be lost."""
+        self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
+        text = f"{failure.kind}: {failure.message}; tried again only if a machine of it turns out to be lost"
+        self._tell(task.trial_id, "held", text, kind=failure.kind)
+
+    def reviewed(self, task: TrialTask, attempt: AttemptRecord) -> None:
+        """Show that an attempt was lost with a machine."""
+        if self._states[task.trial_id].status == "retrying":
+            self._change(task.trial_id, note=f"{attempt.outcome}: {attempt.message}")
+        text = f"{attempt.outcome}: a machine of attempt {attempt.number} was lost, it doesn't count"
+        self._tell(task.trial_id, "reviewed", text, kind=attempt.outcome)
+
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """Show that the trial was stopped."""
         self._change(task.trial_id, status="stopped" if for_good else "interrupted", note=why)

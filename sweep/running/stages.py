@@ -98,6 +98,7 @@ class StageLoop:
 
     def _run_stage(self, stage: int) -> None:
         """Run what is left of a stage; its search adds to the plan."""
+        from sweep.cluster.failure_diagnosis import review
         from sweep.cluster.tune_bridge import run_trials
 
         entries = [entry for entry in self._record().trials if entry.stage == stage]
@@ -107,6 +108,7 @@ class StageLoop:
             rules=self._context.options.rules,
             source=self._source(stage),
             judge=self._rungs(entries),
+            review=review,
         )
         self._tick_at = 0.0
         if not dispatcher.over:

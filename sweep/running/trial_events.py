@@ -78,6 +78,8 @@ class TrialEventHandler:
         self._context, self._listeners = context, tuple(listeners)
         self._entries: dict[str, TrialEntry] = {}
         self._attempts = OpenAttempts(context.name)
+        self._suspects: dict[str, list[tuple[Failure, AttemptRecord]]] = {}
+        """Ended attempts of each trial whose failures may be judged again."""
 
     def tell(self, event: Callable[[TrialListener], None]) -> None:
         """Pass an event to the listeners, in their order; one that raises keeps it from those after it."""
@@ -144,8 +146,24 @@ class TrialEventHandler:
 
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
         """End the attempt, which another follows."""
-        self._end(task, failure.kind, failure.message)
+        self._end_failed(task, failure)
         self.tell(lambda one: one.retried(task, failure, pause))
+
+    def held(self, task: TrialTask, failure: Failure) -> None:
+        """End the attempt, which another follows only if a machine of it turns out to be lost."""
+        self._end_failed(task, failure)
+        self.tell(lambda one: one.held(task, failure))
+
+    def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
+        """Correct the record of an attempt that a lost machine ended."""
+        suspects = self._suspects.get(task.trial_id, [])
+        found = next((suspect for suspect in suspects if suspect[0] == before), None)
+        if found is None:
+            return
+        suspects.remove(found)
+        attempt = found[1].model_copy(update={"outcome": after.kind, "message": after.message})
+        self.tell(lambda one: one.attempt_changed(task, attempt))
+        self.tell(lambda one: one.reviewed(task, attempt))
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """End the attempt, if there is one."""
@@ -159,13 +177,21 @@ class TrialEventHandler:
         record = FailureRecord(time_ms=now_ms(), kind=failure.kind, message=failure.message + place)
         self.tell(lambda one: one.failed(task, record, failure.log))
 
-    def _change(self, task: TrialTask, **changes: object) -> None:
+    def _change(self, task: TrialTask, **changes: object) -> AttemptRecord:
         attempt = self._attempts.change(task.trial_id, **changes)
         self.tell(lambda one: one.attempt_changed(task, attempt))
+        return attempt
 
-    def _end(self, task: TrialTask, outcome: str, message: str = "") -> None:
-        if task.trial_id not in self._attempts:  # it ends before it began
-            return
-        self._change(task, outcome=outcome, ended_ms=now_ms(), **({"message": message} if message else {}))
+    def _end_failed(self, task: TrialTask, failure: Failure) -> None:
+        attempt = self._end(task, failure.kind, failure.message)
+        if attempt is not None and failure.nodes:
+            self._suspects.setdefault(task.trial_id, []).append((failure, attempt))
+
+    def _end(self, task: TrialTask, outcome: str, message: str = "") -> AttemptRecord | None:
+        """End the attempt; return its record, None if it ends before it began."""
+        if task.trial_id not in self._attempts:
+            return None
+        attempt = self._change(task, outcome=outcome, ended_ms=now_ms(), **({"message": message} if message else {}))
         self._attempts.close(task.trial_id)
         self._context.live.release(task.trial_id)
+        return attempt

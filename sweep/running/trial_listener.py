@@ -45,6 +45,12 @@ class TrialListener:
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
         """Take in that an attempt failed and another follows in `pause` seconds."""
 
+    def held(self, task: TrialTask, failure: Failure) -> None:
+        """Take in that an attempt failed, the last one unless a machine of it turns out to be lost."""
+
+    def reviewed(self, task: TrialTask, attempt: AttemptRecord) -> None:
+        """Take in that a lost machine explains why an attempt failed, which counts no more."""
+
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """Take in that the trial was stopped; not for good: with the whole sweep."""
 

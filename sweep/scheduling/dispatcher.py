@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure_tally import REVIEW_SECONDS, FailureTally, Review, unchanged
 from sweep.scheduling.listener import GO, WAIT, Listener, Permission
 from sweep.scheduling.task import TrialTask
 
@@ -112,12 +113,13 @@ class Dispatcher:
         rules: Rules = DEFAULT_RULES,
         source: Source | None = None,
         judge: Judge | None = None,
+        review: Review = unchanged,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._book = _Book(deque(tasks))
         self._listener, self._rules, self._source, self._judge, self._clock = listener, rules, source, judge, clock
         self._attempts: dict[str, Attempt] = {}
-        self._failures: dict[str, int] = {}
+        self._tally = FailureTally(rules.max_failures, review, clock)
         self._stopped_trials: dict[str, str] = {}
         self._stop = ""
         self._first_error: Exception | None = None
@@ -141,6 +143,9 @@ class Dispatcher:
         now = self._clock()
         for _ in range(len(self._book) + 1):
             task = self._book.take(now)
+            if task is not None and self._tally.exceeded(task):
+                self._decide(task)
+                continue
             if task is None:
                 if self._source is None or self._source.exhausted:
                     return None
@@ -211,19 +216,36 @@ class Dispatcher:
         if self._attempts.pop(task.trial_id, None) is None:
             return
         if failure.kind == Failure.LOST_NODE:
-            pause = FIRST_PAUSE_SECONDS
+            self._retry(task, failure, FIRST_PAUSE_SECONDS)
         elif failure.kind in Failure.RETRIED:
-            count = self._failures[task.trial_id] = self._failures.get(task.trial_id, 0) + 1
-            if count > self._rules.max_failures:
-                given_up = Failure(failure.kind, f"given up after {count} attempts: {failure.message}", failure.log)
-                self._tell(self._listener.failed, task, given_up)
-                return
-            pause = min(FIRST_PAUSE_SECONDS * 2.0 ** (count - 1), LONGEST_PAUSE_SECONDS)
+            self.review(at_once=True)
+            self._tally.add(task, failure)
+            if not self._tally.exceeded(task):
+                pause = FIRST_PAUSE_SECONDS * 2.0 ** (self._tally.count(task) - 1)
+                self._retry(task, failure, min(pause, LONGEST_PAUSE_SECONDS))
+            elif self._tally.undecided(task):
+                self._tell(self._listener.held, task, failure)
+                self._decide(task)
+            else:
+                self._tell(self._listener.failed, task, self._tally.given_up(task))
         else:
             self._tell(self._listener.failed, task, failure)
-            return
+
+    def _retry(self, task: TrialTask, failure: Failure, pause: float) -> None:
         self._book.postpone(task, self._clock() + pause)
         self._tell(self._listener.retried, task, failure, pause)
+
+    def _decide(self, task: TrialTask) -> None:
+        """Give a trial up that has failed too often, unless a lost machine may still explain it."""
+        if self._tally.undecided(task):
+            self._book.postpone(task, self._clock() + REVIEW_SECONDS)
+        else:
+            self._tell(self._listener.failed, task, self._tally.given_up(task))
+
+    def review(self, *, at_once: bool = False) -> None:
+        """Judge failures again that a lost machine may explain, every few seconds."""
+        for one in self._tally.review(at_once=at_once):
+            self._tell(self._listener.reviewed, one.task, one.before, one.after)
 
     def lost(self, failure: Failure) -> None:
         """Hear that whoever ran the attempts is gone, and they with it."""

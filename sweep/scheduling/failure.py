@@ -12,6 +12,8 @@ class Failure:
     message: str
     log: str = ""
     """A traceback; for the log, not for the table."""
+    nodes: tuple[str, ...] = ()
+    """Ids of machines one of which may turn out to have died, which would explain it."""
 
     CRASH: ClassVar = "crash"
     HUNG: ClassVar = "hung"

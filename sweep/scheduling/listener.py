@@ -39,6 +39,12 @@ class Listener(Protocol):
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
         """Hear that an attempt failed and another follows in `pause` seconds."""
 
+    def held(self, task: TrialTask, failure: Failure) -> None:
+        """Hear that an attempt failed, the last one unless a machine of it turns out to be lost."""
+
+    def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
+        """Hear that a machine explains a failure that `retried` or `held` told of: it counts no more."""
+
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """Hear that the trial was stopped after an epoch; not for good: with the whole sweep."""
 

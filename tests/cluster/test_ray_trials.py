@@ -62,6 +62,12 @@ class Diary:
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
         self.events.append(("retried", task.name, failure.kind))
 
+    def held(self, task: TrialTask, failure: Failure) -> None:
+        self.events.append(("held", task.name, failure.kind))
+
+    def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
+        self.events.append(("reviewed", task.name, before.kind, after.kind))
+
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         self.events.append(("stopped", task.name, why))
 

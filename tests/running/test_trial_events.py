@@ -140,6 +140,27 @@ def test_a_failure_names_its_log_and_a_stop_for_good_is_kept(run: Run) -> None:
     assert run.tracker.finish_trial.call_args_list[-1].args == (second.trial_id, "stopped")
 
 
+def test_a_lost_machine_corrects_the_record_of_the_attempt_it_ended(run: Run) -> None:
+    entry, task = run.entries[0], run.task(run.entries[0])
+    peer = Failure(Failure.CRASH, "Connection closed by peer", nodes=("a", "b"))
+    lost = Failure(Failure.LOST_NODE, "a machine of it was lost: Connection closed by peer")
+    for tell in (lambda: run.events.retried(task, peer, 1.0), lambda: run.events.held(task, peer)):
+        run.events.started(task)
+        tell()
+    run.events.reviewed(task, peer, lost)
+    assert [outcome for _, outcome, _ in run.attempts(entry)] == ["lost_node", "crash"]
+    run.events.started(task)
+    run.events.reviewed(task, peer, lost)
+    run.events.reviewed(task, peer, lost)
+    assert run.attempts(entry) == [(1, "lost_node", lost.message), (2, "lost_node", lost.message), (3, "running", "")]
+    shown = [line.partition("  ")[2] for line in run.screen.getvalue().splitlines()]
+    assert shown[1:5:2] == [
+        "crash: Connection closed by peer; tried again in 1 s",
+        "crash: Connection closed by peer; tried again only if a machine of it turns out to be lost",
+    ]
+    assert shown[-1] == "lost_node: a machine of attempt 2 was lost, it doesn't count"
+
+
 def test_listeners_are_told_in_their_order_and_one_that_raises_keeps_it_from_those_behind(run: Run) -> None:
     told: list[Any] = []
 

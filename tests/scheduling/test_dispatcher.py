@@ -100,6 +100,70 @@ def test_a_lost_node_does_not_count_and_what_cannot_be_mended_is_not_repeated() 
     assert bench.dispatcher.over
 
 
+class Machines:
+    """A review that finds the machines of every failure dead once one is known to be."""
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def __call__(self, failure: Failure) -> Failure:
+        return Failure(Failure.LOST_NODE, "lost") if self.lost else failure
+
+
+PEER = Failure(Failure.CRASH, "Connection closed by peer", nodes=("a", "b"))
+
+
+def test_a_failure_that_a_lost_machine_explains_later_counts_no_more() -> None:
+    machines = Machines()
+    bench = Bench("a", rules=Rules(max_failures=1), review=machines)
+    bench.dispatcher.died(bench.start(), PEER)
+    assert bench.heard.events[-1] == ("retried", "a", PEER, 1.0)
+    bench.now += 1.0
+    bench.start()  # at once, not when Ray has had its time
+    bench.now, machines.lost = 40.0, True
+    bench.dispatcher.review()
+    assert bench.heard.events[-1] == ("reviewed", "a", PEER, Failure(Failure.LOST_NODE, "lost"))
+    bench.dispatcher.review()
+    assert bench.heard.events[-2][0] == "placed", "it is told once"
+    machines.lost = False
+    bench.dispatcher.died(bench.dispatcher.running[0], CRASH)
+    assert bench.heard.events[-1] == ("retried", "a", CRASH, 1.0), "the first that counts"
+
+
+def test_the_last_failure_is_held_until_a_machine_is_lost_or_time_is_up() -> None:
+    machines = Machines()
+    bench = Bench("a", "b", rules=Rules(max_failures=0), review=machines)
+    bench.dispatcher.died(bench.start(), PEER)
+    assert bench.heard.events[-1] == ("held", "a", PEER)
+    bench.now = 30.0
+    assert bench.start().task.name == "b", "others go on"
+    assert bench.dispatcher.next() is None
+    machines.lost = True
+    bench.dispatcher.review()
+    bench.now = 36.0
+    again = bench.start()
+    assert again.task.name == "a"
+    machines.lost = False
+    bench.dispatcher.died(again, PEER)
+    bench.dispatcher.ended(bench.dispatcher.running[0])
+    assert not bench.dispatcher.over
+    for bench.now in (60.0, 90.0):
+        bench.dispatcher.review()
+        assert bench.dispatcher.next() is None
+    bench.now = 97.0
+    assert bench.dispatcher.next() == FINISHED
+    kind, name, failure = bench.heard.events[-1]
+    assert (kind, name, failure.message) == ("failed", "a", "given up after 1 attempts: Connection closed by peer")
+
+
+def test_a_stop_leaves_a_held_trial_for_the_next_run() -> None:
+    bench = Bench("a", rules=Rules(max_failures=0), review=Machines())
+    bench.dispatcher.died(bench.start(), PEER)
+    bench.dispatcher.stop("interrupted")
+    assert bench.dispatcher.next() == FINISHED
+    assert [waiting.name for waiting in bench.dispatcher.waiting] == ["a"]
+
+
 def test_an_orderly_stop_ends_at_the_epoch_and_the_last_epoch_is_let_through() -> None:
     bench = Bench("a", "b", "c")
     early, late = bench.start(), bench.start()
