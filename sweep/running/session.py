@@ -96,8 +96,9 @@ class Session:
                 if unwritten := loop.close():
                     progress.say(unwritten)
         finally:
-            tracker.show_comparison(self._storage)
-            tracker.finish_sweep("interrupted" if outcome.status == "stopped" else outcome.status)
+            if tracker.begun:
+                tracker.show_comparison(self._storage)
+                tracker.finish_sweep("interrupted" if outcome.status == "stopped" else outcome.status)
             outcome.missing = tracker.close()
         return outcome
 

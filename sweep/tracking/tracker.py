@@ -66,6 +66,11 @@ class Tracker:
 
     # The sweep
 
+    @property
+    def begun(self) -> bool:
+        """Whether the sweep is shown: what fails before that leaves nothing to end."""
+        return self._known_runs is not None
+
     def start_sweep(self, record: "SweepRecord") -> None:
         """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
         if "'" in record.name:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from support.paths import ROOT
 
+from sweep.cluster import connection
 from sweep.comparison.table import compare
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
@@ -85,6 +87,17 @@ def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[
     with pytest.raises(BadInputError, match=message):
         main(**{"space": "quickstart", "storage": str(tmp_path / "storage"), **options})
     assert not list(tmp_path.glob("storage/trials"))
+
+
+def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size is known only once it was joined, when MLflow's store is open and the sweep hasn't begun."""
+    monkeypatch.setattr(connection, "connect", lambda _: nullcontext({"CPU": 1.0}))
+    with pytest.raises(BadInputError, match=r"--workers 2: needs 2 cores, there are 1"):
+        main(space="quickstart", storage=str(tmp_path / "storage"), address="127.0.0.1:9", workers="2")
+    assert not list(tmp_path.glob("storage/trials"))
+    assert not list(tmp_path.glob("storage/live/*"))
 
 
 def test_bad_input_exits_with_2_and_without_a_traceback(tmp_path: Path) -> None:
