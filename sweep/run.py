@@ -41,6 +41,9 @@ def main(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster, HOST:PORT or auto; default: Ray starts on this machine.")
     ] = None,
+    wait_cluster: Annotated[
+        float, typer.Option(min=0.0, metavar="MINUTES", help="How long to wait for a cluster that is away or gone.")
+    ] = 0.0,
     workers: Annotated[
         str, typer.Option(help="Workers a trial; on GPUs each has one to itself. 2:8: as many as there is room for.")
     ] = "1",
@@ -87,8 +90,8 @@ def main(
     No trial is trained twice: the same command, or --resume NAME, goes on where it stopped. Ctrl-C stops at the end
     of the running epochs, twice at once.
 
-    Exit code 0: all trials finished; 1: some failed; 2: bad input; 3: stopped by a budget or by sweep.stop; 130:
-    Ctrl-C.
+    Exit code 0: all trials finished; 1: some failed; 2: bad input; 3: stopped by a budget or by sweep.stop, or
+    the cluster is gone; 130: Ctrl-C.
     """
     # What a plan takes is imported here: --help shall not wait for it.
     from sweep.planning.dataset_sizes import prepare_embedded
@@ -128,7 +131,9 @@ def main(
 
     if prepare_embedded(plan):
         plan = plan_of(launch)
-    location = RunLocation(storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory)
+    location = RunLocation(
+        storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory, wait_cluster
+    )
     options = RunOptions(
         retry_failed, Rules(max_concurrent, max_failures), Budget(gpu_hours, wall_hours, trials), 60 * hang_minutes
     )

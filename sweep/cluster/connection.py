@@ -3,10 +3,12 @@
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sweep.cluster.autoscaler import within_reach
+from sweep.cluster.cluster_watch import unwatch, watch
 from sweep.cluster.processes import descendants, see_out
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT, LOCAL_ENVIRONMENT
 from trainables.errors import BadInputError
@@ -14,29 +16,43 @@ from trainables.errors import BadInputError
 _DRIVERS = 10_000
 _CONNECT_SECONDS = 5.0
 _OBJECT_STORE_BYTES = 100 * 2**20
+_AGAIN_SECONDS = 5.0
+"""How often a cluster that is waited for is asked."""
+
+
+class ClusterAwayError(BadInputError):
+    """No cluster answers at an address; one may later."""
 
 
 @contextlib.contextmanager
-def connect(address: str | None) -> Iterator[Mapping[str, float]]:
+def connect(
+    address: str | None, *, wait: float = 0.0, enough: Callable[[Mapping[str, float]], object] = dict
+) -> Iterator[Mapping[str, float]]:
     """Start Ray on this machine's loopback (address None) or connect to the cluster there; yield its resources.
 
     Where a cluster's autoscaler adds nodes, that is what there can be, not what there is. Raises BadInputError when no
-    cluster answers. Call it before anything imports ray: some of the environment is read on import.
+    cluster answers; for `wait` seconds it is asked again, and until `enough` takes its resources without a
+    BadInputError. Call it before anything imports ray: some of the environment is read on import.
     """
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     if address is None:
         started = _start_local()
     else:
-        _join(address)
+        deadline = time.monotonic() + wait
+        _join_patiently(address, deadline)
         started = set()
     import ray
 
+    if address is not None:
+        watch(ray.get_runtime_context().gcs_address)
     try:
-        yield ray.cluster_resources() if address is None else within_reach()
+        yield ray.cluster_resources() if address is None else _grown(enough, deadline)
     finally:
-        started = started.union(*(descendants(process) for process in started))
-        ray.shutdown()
-        see_out(started)
+        # Ray's client would wait for a cluster that is gone, and end the process.
+        if not unwatch():
+            started = started.union(*(descendants(process) for process in started))
+            ray.shutdown()
+            see_out(started)
 
 
 def machine_resources() -> dict[str, float]:
@@ -74,6 +90,28 @@ def _start_local() -> set[int]:
     return descendants(os.getpid()) - before
 
 
+def _join_patiently(address: str, deadline: float) -> None:
+    while True:
+        try:
+            return _join(address)
+        except ClusterAwayError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _grown(enough: Callable[[Mapping[str, float]], object], deadline: float) -> Mapping[str, float]:
+    """Return the resources within reach, once they are enough or the time is up."""
+    while True:
+        resources = within_reach()
+        with contextlib.suppress(BadInputError):
+            enough(resources)
+            return resources
+        if time.monotonic() >= deadline:
+            return resources
+        time.sleep(_AGAIN_SECONDS)
+
+
 def _join(address: str) -> None:
     """Connect to a cluster, which gets this code's packages."""
     if "://" in address:
@@ -98,7 +136,9 @@ def _join(address: str) -> None:
                 f"address {address!r}: the cluster asks for a token: export RAY_AUTH_MODE=token, and the token itself "
                 "in ~/.ray/auth_token or RAY_AUTH_TOKEN_PATH (ray get-auth-token prints it on the head node)"
             ) from error
-        raise BadInputError(f"address {address!r}: can't join the Ray cluster there: {error}") from error
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        raise ClusterAwayError(f"address {address!r}: can't join the Ray cluster there: {error}") from error
 
 
 def _knock(address: str) -> None:
@@ -109,6 +149,6 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:
-        raise BadInputError(
+        raise ClusterAwayError(
             f"address {address!r}: no Ray cluster answers there ({error}); start one with ray start --head"
         ) from error

@@ -7,6 +7,7 @@ from dataclasses import replace
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
+from sweep.cluster.cluster_watch import settle
 from sweep.cluster.peer_errors import is_peer_error
 from sweep.cluster.ray_private import death_heading
 from sweep.planning.dataset_sizes import size_of
@@ -76,7 +77,11 @@ def _lost(nodes: Iterable[str]) -> bool:
 
 
 def _alive() -> tuple[str, ...]:
-    """Return the ids of the machines that Ray takes for alive; none where it doesn't say."""
+    """Return the ids of the machines that Ray takes for alive; none where it doesn't say.
+
+    ClusterGoneError where that is why.
+    """
+    settle()
     try:
         return tuple(node["NodeID"] for node in ray.nodes() if node["Alive"])
     except RayError:

@@ -9,6 +9,7 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard copies of what our records hold
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_STATE_REFRESH_PERIOD": "86400",  # for its tables; where the cluster is gone, this look ends the process
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths keep their meaning in workers
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # Train looks at its workers every 2 s otherwise, also at start and end
     "RAY_TRAIN_METRICS_ENABLED": "0",

@@ -5,11 +5,14 @@ is off: the function returns a neutral value, and a process logs it once.
 
 - orphaned placement groups: who made a placement group is in no public table
 - tokens: whether a process asks its callers for one
+- another cluster: the identity of the one that answers at an address
+- the autoscaler's errors: why machines don't come
 - silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
 - causes: the file that Tune writes an actor's error to, and the heading of a dead actor's error
 """
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +48,38 @@ def asks_for_token() -> bool | None:
 
         return bool(is_token_auth_enabled())
     return None
+
+
+def cluster_id_at(gcs_address: str) -> str | None:
+    """Return the identity of the cluster that answers at an address, or None."""
+    with _feature("noticing that another cluster has taken the place of the joined one"):
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
+        from ray.exceptions import RayError
+
+        with contextlib.suppress(RayError):
+            return str(GcsClient(address=gcs_address).cluster_id)
+    return None
+
+
+def autoscaler_errors(gcs_address: str) -> list[str]:
+    """Return why the autoscaler's machines don't come, as it says itself; empty where it says nothing."""
+    found: dict[str, None] = {}
+    with _feature("reading the autoscaler's errors"):
+        from ray._private.ray_constants import DEBUG_AUTOSCALING_ERROR, DEBUG_AUTOSCALING_STATUS
+        from ray.autoscaler.v2.sdk import get_cluster_status
+        from ray.exceptions import RayError
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        if error := _internal_kv_get(DEBUG_AUTOSCALING_ERROR):
+            found[error.decode().strip().splitlines()[-1]] = None
+        report = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or b"{}").get("autoscaler_report") or {}
+        for kind, record in (report.get("node_availability_summary") or {}).get("node_availabilities", {}).items():
+            if why := record.get("unavailable_node_information"):
+                found[f"{kind}: {why['category']}: {why['description']}"] = None
+        with contextlib.suppress(RayError, ValueError, AssertionError):  # the first autoscaler knows no such status
+            for launch in get_cluster_status(gcs_address).failed_launches:
+                found[f"{launch.ray_node_type_name}: {launch.details}"] = None
+    return list(found)
 
 
 def actor_of(trial: Any) -> Any:

@@ -22,6 +22,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweep.cluster.cluster_watch import ClusterGoneError, reason_gone, settle, watched
 from sweep.cluster.failure_diagnosis import explain
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.ray_private import actor_of, error_file_of
@@ -44,7 +45,8 @@ def run_trials(dispatcher: Dispatcher, *, log_dir: Path, tick: Callable[[], None
     """Run attempts until the dispatcher has no more, calling `tick` often; what a listener raised comes at the end.
 
     Needs `connect`. Tune's and Ray Train's own files go to `log_dir` while they are needed. Ctrl-C ends the attempts at
-    the end of their epochs; a second one at once, and raises KeyboardInterrupt.
+    the end of their epochs; a second one at once, and raises KeyboardInterrupt. ClusterGoneError when the cluster that
+    was joined is gone; attempts under way are then interrupted.
     """
     log_dir = log_dir.absolute()
     log_dir.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,7 @@ def run_trials(dispatcher: Dispatcher, *, log_dir: Path, tick: Callable[[], None
             try:
                 _fit(dispatcher, tick, log_dir)
             except Exception as error:
+                _interrupt_if_gone(dispatcher, error)
                 log.exception("Ray Tune crashed; starts again: %d", restarts_left)
                 if not restarts_left and not at_once.is_set():
                     raise
@@ -62,6 +65,16 @@ def run_trials(dispatcher: Dispatcher, *, log_dir: Path, tick: Callable[[], None
             if dispatcher.stopping or dispatcher.over:
                 break
     dispatcher.raise_first_error()
+
+
+def _interrupt_if_gone(dispatcher: Dispatcher, error: Exception) -> None:
+    try:
+        settle(error)
+    except ClusterGoneError as gone:
+        if (watch := watched()) is not None:
+            watch.leave()
+        dispatcher.interrupt(str(gone))
+        raise
 
 
 def _fit(dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> None:
@@ -123,12 +136,15 @@ class _Bridge:
         return {"name": task.name, "task": task.to_json(), **config}
 
     def step(self) -> None:
+        if reason_gone():
+            settle()
         self._tick()
         self._end_left()
         self.dispatcher.review()
         now = time.monotonic()
         if self._look_at <= now < self._look_until:  # what a dead driver started dies a little later
             self._look_at = now + ORPHAN_SECONDS
+            settle()
             free_orphans()
         silent = {id(attempt) for attempt in self.dispatcher.silent()}
         for tune_id, attempt in self.attempts.items() if silent else ():

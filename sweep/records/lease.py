@@ -85,6 +85,10 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Give the lease up."""
         self._over.set()
         self._thread.join()
         with contextlib.suppress(OSError):

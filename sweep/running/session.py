@@ -1,10 +1,11 @@
 """One run of a sweep from its plan to its report: checks, Ray, MLflow, and the exit code."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import Launch
@@ -13,6 +14,7 @@ from sweep.planning.plan import Plan
 from sweep.planning.resources import check_precision, choose_shape, parse_workers
 from sweep.records.lease import Live
 from sweep.records.sweep_storage import SweepStorage
+from sweep.running.beginning_again import begin_again, leave_at_once, take_reason
 from sweep.running.progress import Progress
 from sweep.running.provenance import changes
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
@@ -41,6 +43,8 @@ class RunLocation:
     """A command or URL that gets the summary."""
     gpu_memory: float | None = None
     """GiB."""
+    wait_minutes: float = 0.0
+    """How long a cluster that doesn't answer is waited for."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class _Outcome:
     device_hours: float = 0.0
     missing: int = 0
     """Writes that MLflow didn't get."""
+    gone: bool = False
+    """Whether the cluster is."""
 
 
 class Session:
@@ -62,10 +68,11 @@ class Session:
 
     def run(self, *, extend: bool) -> int:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
-        from sweep.cluster.connection import connect, machine_resources
+        from sweep.cluster.connection import ClusterAwayError, connect, machine_resources
         from sweep.console.redirect import quiet
         from sweep.tracking.tracker import Tracker
 
+        gone_before = take_reason()
         check_data(self._plan)
         self._storage.check_writable()
         self._check_plan(extend=extend)
@@ -75,32 +82,81 @@ class Session:
         with Live(self._storage, self._name) as live:
             tracker = Tracker.open(self._location.tracking_uri, storage=self._location.storage)
             self._greet(tracker)
-            with (
-                quiet(self._storage.log_folder(self._name) / "ray.log") as screen,
-                connect(self._location.address) as resources,
-                Progress(screen, self._name, metric, as_json=as_json) as progress,
-            ):
-                outcome = self._execute(resources, tracker, progress, live)
-        return self._report(outcome, tracker)
+            with quiet(self._storage.log_folder(self._name) / "ray.log") as screen:
+                try:
+                    with (
+                        connect(
+                            self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing
+                        ) as resources,
+                        Progress(screen, self._name, metric, as_json=as_json) as progress,
+                    ):
+                        loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
+                        self._guard(loop, tracker, live, screen)
+                        outcome = self._execute(loop, tracker, progress)
+                except BadInputError as error:
+                    missing = tracker.close()
+                    if not gone_before or not isinstance(error, ClusterAwayError):
+                        raise
+                    outcome = _Outcome("stopped", gone_before, missing=missing)
+        return self._end(outcome, tracker)
 
-    def _execute(self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live) -> _Outcome:
+    def _guard(self, loop: StageLoop, tracker: "Tracker", live: Live, screen: TextIO) -> None:
+        """Let the watch of the cluster end the run where the main thread doesn't come out of Ray."""
+        from sweep.cluster.cluster_watch import watched
+
+        watch = watched()
+        if watch is None:
+            return
+
+        def end() -> None:
+            for descriptor in (1, 2):
+                os.dup2(screen.fileno(), descriptor)
+            loop.interrupt(watch.reason)
+            loop.close()
+            outcome = _Outcome("stopped", watch.reason, loop.device_hours(), gone=True)
+            self._end_tracking(outcome, tracker)
+            live.end()
+            self._end(outcome, tracker)
+
+        watch.when_stuck = end
+
+    def _end(self, outcome: _Outcome, tracker: "Tracker") -> int:
+        """Report, and return the exit code; where the cluster is gone, leave with it at once, or begin again."""
+        if outcome.gone and self._location.wait_minutes:
+            self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
+            begin_again(outcome.why)
+        code = self._report(outcome, tracker)
+        if outcome.gone:
+            leave_at_once(code)
+        return code
+
+    def _say(self, text: str) -> None:
+        print(json.dumps({"event": "message", "text": text}) if self._location.as_json else text, flush=True)
+
+    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress) -> _Outcome:
+        from sweep.cluster.cluster_watch import ClusterGoneError
+
         outcome = _Outcome()
         try:
-            loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
             try:
                 outcome.status = loop.run()
             except KeyboardInterrupt:
                 outcome.status, loop.stopping = "stopped", "interrupted"
+            except ClusterGoneError as gone:
+                outcome.status, loop.stopping, outcome.gone = "stopped", str(gone), True
             finally:
                 outcome.why, outcome.device_hours = loop.stopping, loop.device_hours()
                 if unwritten := loop.close():
                     progress.say(unwritten)
         finally:
-            if tracker.begun:
-                tracker.show_comparison(self._storage)
-                tracker.finish_sweep("interrupted" if outcome.status == "stopped" else outcome.status)
-            outcome.missing = tracker.close()
+            self._end_tracking(outcome, tracker)
         return outcome
+
+    def _end_tracking(self, outcome: _Outcome, tracker: "Tracker") -> None:
+        if tracker.begun:
+            tracker.show_comparison(self._storage)
+            tracker.finish_sweep("interrupted" if outcome.status == "stopped" else outcome.status)
+        outcome.missing = tracker.close()
 
     def _context(
         self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live

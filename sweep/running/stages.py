@@ -37,6 +37,7 @@ class StageLoop:
         self._earlier_hours, self._trained = 0.0, set[str]()
         self._stopped: dict[str, str] = {}
         self._tick_at = 0.0
+        self._dispatcher: Dispatcher | None = None
         self.stopping = ""
         """Why the sweep ended before its time; empty when it didn't."""
 
@@ -60,6 +61,12 @@ class StageLoop:
             if not self._plan.of_stage(stage + 1) and not self._decide_next_stage():
                 return self._status()
             stage += 1
+
+    def interrupt(self, why: str) -> None:
+        """End the attempts under way, whose cluster is gone."""
+        self.stopping = self.stopping or why
+        if self._dispatcher is not None:
+            self._dispatcher.interrupt(why)
 
     def close(self) -> str:
         """Write what is still to be written; return what is missing, for a person, or nothing."""
@@ -102,7 +109,7 @@ class StageLoop:
         from sweep.cluster.tune_bridge import run_trials
 
         entries = [entry for entry in self._record().trials if entry.stage == stage]
-        dispatcher = Dispatcher(
+        dispatcher = self._dispatcher = Dispatcher(
             self._tasks(entries),
             self._events,
             rules=self._context.options.rules,

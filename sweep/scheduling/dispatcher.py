@@ -252,6 +252,13 @@ class Dispatcher:
         for attempt in list(self._attempts.values()):
             self.died(attempt, failure)
 
+    def interrupt(self, why: str) -> None:
+        """Hear that the attempts under way are gone for a reason that ends the stage; another run goes on with them."""
+        self.stop(why)
+        for attempt in list(self._attempts.values()):
+            attempt.stopped = why
+            self.ended(attempt)
+
     # Steering
 
     def stop(self, why: str) -> None:

@@ -21,6 +21,11 @@ FIELDS = ("creator_job_id", "creator_actor_id", "creator_actor_dead", "placement
 PARTS = [
     ("ray._private.state", "state._connect_and_get_accessor"),
     ("ray._raylet", "GlobalStateAccessor.get_placement_group_table"),
+    ("ray._raylet", "GcsClient"),
+    ("ray._private.ray_constants", "DEBUG_AUTOSCALING_ERROR"),
+    ("ray._private.ray_constants", "DEBUG_AUTOSCALING_STATUS"),
+    ("ray.autoscaler.v2.sdk", "get_cluster_status"),
+    ("ray.experimental.internal_kv", "_internal_kv_get"),
     ("ray.core.generated.gcs_pb2", "PlacementGroupTableData.PlacementGroupState.REMOVED"),
     ("ray._private.authentication.authentication_utils", "is_token_auth_enabled"),
     ("ray.tune.experiment", "Trial.pickled_error_file"),
@@ -29,6 +34,8 @@ PARTS = [
 USES: dict[str, tuple[Callable[[], Any], Any]] = {
     "freeing orphaned placement groups": (ray_private.orphaned_placement_groups, []),
     "checking that both sides want a token": (ray_private.asks_for_token, None),
+    "noticing that another cluster": (lambda: ray_private.cluster_id_at("127.0.0.1:1"), None),
+    "reading the autoscaler's errors": (lambda: ray_private.autoscaler_errors("127.0.0.1:1"), []),
     "reaching a trial's actor": (lambda: ray_private.actor_of(SimpleNamespace()), None),
     "reading what an actor died of": (lambda: ray_private.error_file_of(SimpleNamespace()), None),
     "shortening what an actor died of": (ray_private.death_heading, None),
