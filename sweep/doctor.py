@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,9 @@ import typer
 
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
+
+CONNECT_SECONDS = 60.0
+"""How long joining a cluster may take, half of it for its autoscaler's configuration."""
 
 if TYPE_CHECKING:
     from sweep.cluster.node_check import Finding
@@ -25,17 +29,22 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Say what a sweep would use on this machine or cluster, and what is missing: exit code 1 then."""
+    from sweep.cluster.autoscaler import joined_autoscaler_errors
     from sweep.cluster.connection import connect
-    from sweep.cluster.node_check import Finding, ask_nodes, judge, stores_of
+    from sweep.cluster.node_check import Finding, ask_nodes, judge, judge_autoscaler, stores_of
     from sweep.cluster.ray_names import DRIVER_RESOURCE
+    from sweep.cluster.time_limit import ends_after
     from sweep.console.redirect import quiet
     from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import Tracker
 
     place = SweepStorage(storage)
     place.check_writable()
-    with quiet(place.log_folder("doctor") / "ray.log"), connect(address) as resources:
-        nodes = ask_nodes(storage)
+    with quiet(place.log_folder("doctor") / "ray.log") as screen, ExitStack() as connected:
+        with nullcontext() if address is None else ends_after(CONNECT_SECONDS, _no_answer(address), screen):
+            resources = connected.enter_context(connect(address))
+        nodes, silent = ask_nodes(storage)
+        errors = [] if address is None else joined_autoscaler_errors()
     machines = f"{len(nodes)} machines, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
     findings = [Finding("Ray", "ok", machines)]
     try:
@@ -44,12 +53,23 @@ def main(
         tracker.close()
     except BadInputError as error:
         findings.append(Finding("MLflow", "missing", str(error)))
-    findings += judge(nodes, stores_of(space), drivers=address is None or DRIVER_RESOURCE in resources)
+    findings += [*silent, *judge_autoscaler(errors)]
+    drivers = address is None or DRIVER_RESOURCE in resources
+    if nodes:
+        findings += judge(nodes, stores_of(space), drivers=drivers, gpus_in_reach=resources.get("GPU", 0))
     if as_json:
         print(json.dumps({"findings": [asdict(one) for one in findings], "nodes": [asdict(node) for node in nodes]}))
     else:
         _print(findings)
     sys.exit(any(finding.verdict == "missing" for finding in findings))
+
+
+def _no_answer(address: str) -> str:
+    return (
+        f"address {address!r}: no answer within {CONNECT_SECONDS:g} s; likely: the token (RAY_AUTH_MODE=token and the "
+        "same token on both sides, or none on either), an address that the head doesn't listen on "
+        "(ray start --node-ip-address), another version of Ray, or a firewall"
+    )
 
 
 def _print(findings: Iterable["Finding"]) -> None:

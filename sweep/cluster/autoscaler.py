@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cluster.ray_names import HEAD_RESOURCE
-from sweep.cluster.ray_private import asks_for_token
+from sweep.cluster.ray_private import asks_for_token, autoscaler_errors
 from sweep.planning.resources import CORES_A_GPU
 from trainables.errors import BadInputError
 
-_LOOK_SECONDS = 60.0
+_LOOK_SECONDS = 30.0
 _TOLD = ("available_node_types", "head_node_type", "max_workers")
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,13 @@ def within_reach() -> dict[str, float]:
             "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
         )
     return reach(there, nodes, config)
+
+
+def joined_autoscaler_errors() -> list[str]:
+    """Return why machines of the joined cluster's autoscaler don't come."""
+    import ray
+
+    return autoscaler_errors(ray.get_runtime_context().gcs_address)
 
 
 def reach(

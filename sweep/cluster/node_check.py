@@ -6,11 +6,12 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
 PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
@@ -18,6 +19,16 @@ PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
 MOST_SKEW_SECONDS = 5.0
 """Leases are judged by the clocks of two machines (sweep/records/lease.py)."""
 LEAST_FREE_GIB = 5.0
+ANSWER_SECONDS = 60.0
+"""How long a machine has for its first answer, for which a process starts and imports."""
+_WAYS = {
+    "ServiceLinkedRole": "make it once: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
+    "LimitExceeded": "ask for a higher quota of these instances: aws service-quotas request-service-quota-increase",
+    "MaxSpotInstanceCount": "ask for a higher quota of spot instances of this kind",
+    "InsufficientInstanceCapacity": "the zone has none at the moment: try another zone or type",
+    "UnauthorizedOperation": "the head's role may not start instances",
+}
+"""What mends an error of the provider, by a word of it."""
 Verdict = Literal["ok", "warning", "missing"]
 
 
@@ -59,28 +70,54 @@ def stores_of(space: str | None) -> dict[str, str]:
     return {name: size.fingerprint for name, size in sizes.items()}
 
 
-def judge(nodes: Iterable[NodeFacts], wanted: Mapping[str, str] = {}, *, drivers: bool = True) -> list[Finding]:
-    """Return what is well and what isn't; `wanted`: data sets that a space needs, by their fingerprints here."""
+def judge(
+    nodes: Iterable[NodeFacts], wanted: Mapping[str, str] = {}, *, drivers: bool = True, gpus_in_reach: float = 0.0
+) -> list[Finding]:
+    """Return what is well and what isn't of machines, at least one.
+
+    `wanted` are data sets that a space needs, by their fingerprints here; `gpus_in_reach` counts those that an
+    autoscaler can add.
+    """
     nodes = list(nodes)
-    findings = [_same("versions", {node.host: node.versions for node in nodes})]
-    gpus = {node.host: node.gpus for node in nodes if node.gpus}
-    named = "; ".join(f"{host}: {', '.join(found)}" for host, found in gpus.items())
-    findings.append(Finding("GPUs", "ok", named or "none: trials run on CPUs"))
+    findings = [_same("versions", {node.host: node.versions for node in nodes}), _gpus_found(nodes, gpus_in_reach)]
     skewed = [f"{node.host} {node.skew_seconds:+.1f} s" for node in nodes if abs(node.skew_seconds) > MOST_SKEW_SECONDS]
     findings.append(_finding("clocks", skewed, "agree", "set them by NTP: leases go by them"))
     blind = [node.host for node in nodes if not node.sees_storage]
     findings.append(_finding("storage", blind, "written and read by all", "don't see it: give a folder that all mount"))
-    for name, fingerprint in wanted.items():
-        lacking = [node.host for node in nodes if node.stores.get(name) != fingerprint]
-        findings.append(
-            _finding(f"data {name}", lacking, "the same everywhere", "lack it: prepare it there, or set SWEEP_DATA")
-        )
+    findings += [_data_found(name, fingerprint, nodes) for name, fingerprint in wanted.items()]
     full = [f"{node.host} {node.free_gib:.1f} GiB" for node in nodes if node.free_gib < LEAST_FREE_GIB]
     findings.append(Finding("disk", "warning" if full else "ok", f"nearly full: {', '.join(full)}" if full else "free"))
     if not drivers:
         text = "no node has the resource trial_driver: trials of several workers are driven from the head node"
         findings.append(Finding("drivers", "warning", text))
     return findings
+
+
+def _gpus_found(nodes: Sequence[NodeFacts], in_reach: float) -> Finding:
+    gpus = {node.host: node.gpus for node in nodes if node.gpus}
+    if gpus:
+        return Finding("GPUs", "ok", "; ".join(f"{host}: {', '.join(found)}" for host, found in gpus.items()))
+    if in_reach:
+        return Finding("GPUs", "ok", f"none yet; the autoscaler can add {in_reach:g} when trials ask for them")
+    return Finding("GPUs", "ok", "none: trials run on CPUs")
+
+
+def _data_found(name: str, fingerprint: str, nodes: Sequence[NodeFacts]) -> Finding:
+    what = f"data {name}"
+    if not fingerprint and name in KNOWN and KNOWN[name].layout is None:
+        if len(nodes) == 1:
+            return Finding(what, "ok", "the run prepares it")
+        return Finding(what, "warning", "the run prepares it, on its machine alone: SWEEP_DATA must be seen by all")
+    lacking = [node.host for node in nodes if node.stores.get(name) != fingerprint]
+    return _finding(what, lacking, "the same everywhere", "lack it: prepare it there, or set SWEEP_DATA")
+
+
+def judge_autoscaler(errors: Iterable[str]) -> list[Finding]:
+    """Return what the autoscaler says of machines that don't come, with what mends it."""
+    return [
+        Finding("autoscaler", "missing", "; ".join([error, *(way for sign, way in _WAYS.items() if sign in error)]))
+        for error in errors
+    ]
 
 
 def _finding(what: str, bad: list[str], well: str, advice: str) -> Finding:
@@ -148,9 +185,10 @@ def _gpus() -> list[str]:
     return [f"{device.name} {device.total_memory / 2**30:.0f} GiB" for device in devices]
 
 
-def ask_nodes(storage: str) -> list[NodeFacts]:
-    """Ask every machine of the cluster."""
+def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[Finding]]:
+    """Ask every machine of the cluster; return what they say, and a finding for each that doesn't answer."""
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from trainables.storage.filesystem import Storage
@@ -158,18 +196,33 @@ def ask_nodes(storage: str) -> list[NodeFacts]:
     place, written = Storage.at(storage), f".doctor-{secrets.token_hex(4)}"
     place.write(written, b"")
     task = ray.remote(num_cpus=0)(examine)
-    answers = []
+    answers, silent = [], []
     try:
         for node in ray.nodes():
             if not node["Alive"]:
                 continue
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             pinned = task.options(scheduling_strategy=strategy)
-            ray.get(pinned.remote(place.address(), written, time.time()))  # the first one imports for seconds
-            sent = time.time()
-            facts = ray.get(pinned.remote(place.address(), written, sent))
+            try:  # the first one imports for seconds
+                ray.get(pinned.remote(place.address(), written, time.time()), timeout=ANSWER_SECONDS)
+                sent = time.time()
+                facts = ray.get(pinned.remote(place.address(), written, sent), timeout=ANSWER_SECONDS)
+            except RayError as error:
+                silent.append(_silent(node["NodeManagerAddress"], error))
+                continue
             # Half of the way there and back is no skew.
             answers.append(NodeFacts(**{**facts, "skew_seconds": facts["skew_seconds"] - (time.time() - sent) / 2}))
     finally:
         place.delete(written)
-    return answers
+    return answers, silent
+
+
+def _silent(host: str, error: Exception) -> Finding:
+    if isinstance(error, TimeoutError):
+        why = (
+            f"doesn't answer within {ANSWER_SECONDS:g} s: its processes may lack the token, or the head can't reach it"
+        )
+    else:
+        lines = str(error).strip().splitlines()
+        why = f"can't be asked: {lines[-1] if lines else type(error).__name__}"
+    return Finding("machine", "missing", f"{host} {why}")

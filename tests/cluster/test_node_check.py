@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from sweep.cluster.node_check import Finding, NodeFacts, judge
+from sweep.cluster.node_check import Finding, NodeFacts, judge, judge_autoscaler
 
 WELL = NodeFacts(
     host="a",
@@ -54,6 +54,32 @@ def test_what_is_missing_is_named_with_its_machine(change: dict[str, object], wh
 def test_warnings() -> None:
     found = verdicts(dataclasses.replace(WELL, free_gib=1.0), drivers=False)
     assert found["disk"].verdict == found["drivers"].verdict == "warning"
+
+
+def test_gpus_that_an_autoscaler_can_add_are_said() -> None:
+    bare = dataclasses.replace(WELL, gpus=[])
+    text = {n: next(one.text for one in judge([bare], gpus_in_reach=n) if one.what == "GPUs") for n in (0.0, 8.0)}
+    assert text[0.0] == "none: trials run on CPUs"
+    assert text[8.0] == "none yet; the autoscaler can add 8 when trials ask for them"
+
+
+def test_a_data_set_that_the_run_prepares_is_not_missing() -> None:
+    bare = dataclasses.replace(WELL, stores={})
+    found = [one for one in judge([bare], {"digits": ""}) if one.what == "data digits"]
+    assert found == [Finding("data digits", "ok", "the run prepares it")]
+    (several,) = (one for one in judge([bare, bare], {"digits": ""}) if one.what == "data digits")
+    assert several.verdict == "warning"
+    (prepared,) = (one for one in judge([bare], {"digits": "aa"}) if one.what == "data digits")
+    assert prepared.verdict == "missing", "this machine has it, that one not"
+
+
+def test_errors_of_the_autoscaler_are_said_with_what_mends_them() -> None:
+    error = "gpu: VcpuLimitExceeded: You have requested more vCPU capacity than your current vCPU limit of 0 allows"
+    (finding,) = judge_autoscaler([error])
+    assert (finding.what, finding.verdict) == ("autoscaler", "missing")
+    assert finding.text.startswith(f"{error}; ask for a higher quota")
+    (role,) = judge_autoscaler(["AuthFailure.ServiceLinkedRoleCreationNotPermitted"])
+    assert "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com" in role.text
 
 
 @pytest.mark.slow

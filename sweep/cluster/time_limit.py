@@ -1,0 +1,25 @@
+"""A limit on what waits inside Ray's client, which no exception reaches."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import TextIO
+
+
+@contextlib.contextmanager
+def ends_after(seconds: float, text: str, screen: TextIO) -> Iterator[None]:
+    """End the process with one line and exit code 2 when the block takes longer."""
+
+    def end() -> None:
+        screen.write(f"error: {text}\n")
+        screen.flush()
+        os._exit(2)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
