@@ -104,7 +104,7 @@ def made(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         "zone": yaml.safe_load(text)["provider"]["availability_zone"],
         "roles": json.loads(run("aws iam list-roles --output json"))["Roles"],
         "policies": {
-            path.stem: json.loads(path.read_text()) for path in Path("/tmp/sweep-policies").glob("*-policy.json")
+            path.stem: json.loads(path.read_text()) for path in (folder / ".sweep-policies").glob("*-policy.json")
         },
     }
     run(f"{sys.executable} {folder}/up.py {folder}/cluster.yaml")
