@@ -68,7 +68,8 @@ launch() {
   : > "$log"
   chmod 600 "$log"
   if has_systemd; then
-    sudo loginctl enable-linger "$(id -un)" # it runs on after the SSH session
+    # It runs on after the SSH session.
+    if [ "$(id -u)" = 0 ]; then loginctl enable-linger root; else sudo loginctl enable-linger "$(id -un)"; fi
     write_units
     systemctl --user daemon-reload
     systemctl --user reset-failed "$unit" 2> /dev/null || true

@@ -1,10 +1,8 @@
 """The cluster files, with Ray's own schema and config loader, as far as `ray up` goes without a cloud."""
 
-import contextlib
 import copy
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -121,33 +119,6 @@ def test_nothing_secret_is_in_the_file(config: dict[str, Any]) -> None:
     for text in (*commands(config), scripts()):
         assert "PASSWORD=" not in text
         assert "TOKEN=" not in text
-
-
-def test_a_database_is_saved_and_fills_an_empty_one(tmp_path: Path) -> None:
-    def backup(action: str, database: Path) -> None:
-        variables = {"MLFLOW_STORE": f"sqlite:///{database}", "MLFLOW_BACKUP": str(tmp_path / "kept")}
-        command = [sys.executable, ROOT / "deploy/cluster/mlflow_backup.py", action]
-        subprocess.run(command, check=True, env={**os.environ, **variables}, capture_output=True)
-
-    def write(database: Path, value: int) -> None:
-        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-            connection.execute("create table if not exists runs (value integer)")
-            connection.execute("insert into runs values (?)", (value,))
-
-    def read(database: Path) -> list[tuple[int]]:
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            return connection.execute("select value from runs").fetchall()
-
-    lost, new = tmp_path / "lost.db", tmp_path / "new" / "mlflow.db"
-    backup("restore", lost)
-    assert not lost.exists()
-    write(lost, 7)
-    backup("save", lost)
-    backup("restore", new)
-    assert read(new) == [(7,)]
-    write(new, 8)
-    backup("restore", new)
-    assert read(new) == [(7,), (8,)]
 
 
 def test_the_local_file_has_a_key_for_its_workers_and_an_autoscaler_that_keeps_its_head() -> None:
