@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.page_commands import page_commands
 from support.paths import ROOT
 
 from sweep.cluster.ray_names import DRIVER_RESOURCE
@@ -141,3 +142,39 @@ def test_aws_takes_a_group_made_beforehand_and_workers_are_spot_that_come_and_go
     assert head["resources"] == {"CPU": 0, DRIVER_RESOURCE: 1000}
     assert DRIVER_RESOURCE not in gpu["resources"]
     assert config["idle_timeout_minutes"] == 15
+
+
+def test_the_secrets_of_the_page_serve_laptop_and_nodes_and_are_nobody_elses(tmp_path: Path) -> None:
+    page = page_commands(ROOT / "docs/cluster.md")
+    for name in ("own machines", "aws names"):
+        laptop, node = tmp_path / name[:3] / "laptop", tmp_path / name[:3] / "node"
+        laptop.mkdir(parents=True)
+        script = page[name] + page["secrets"]
+        subprocess.run(["bash", "-ec", script], check=True, env={**os.environ, "HOME": str(laptop)})
+        files = sorted((laptop / ".sweep-secrets").iterdir())
+        assert [file.name for file in files] == ["env", "head.env", "ray_token"]
+        assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+        assert "PASSWORD" not in files[0].read_text()
+        shutil.copytree(laptop / ".sweep-secrets", node / ".sweep-secrets")
+        for home in (laptop, node):
+            look = ". ~/.sweep-secrets/env; . ~/.sweep-secrets/head.env; cat $RAY_AUTH_TOKEN_PATH; echo $MLFLOW_STORE"
+            command = ["bash", "-ec", look]
+            done = subprocess.run(command, check=True, env={"HOME": str(home)}, capture_output=True, text=True)
+            token, store = done.stdout.split()
+            assert len(token) == 64
+            assert store in (f"sqlite:///{home}/.sweep-mlflow/mlflow.db", "postgresql+psycopg2:///mlflow")
+
+
+def test_the_head_takes_the_password_out_of_what_its_workers_get(tmp_path: Path) -> None:
+    secrets = tmp_path / ".sweep-secrets"
+    secrets.mkdir()
+    (secrets / "env").write_text("SWEEP_DATA=/share/stores\n")
+    for number in ("1", "2"):
+        # A second `ray up` brings the file again.
+        (secrets / "head.env").write_text(f"MLFLOW_AUTH_ADMIN_PASSWORD=secret{number}\n")
+        look = f". {ROOT}/deploy/cluster/head_secrets.sh; echo $SWEEP_DATA $MLFLOW_AUTH_ADMIN_PASSWORD"
+        environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        done = subprocess.run(["bash", "-ec", look], check=True, env=environment, capture_output=True, text=True)
+        assert done.stdout.split() == ["/share/stores", f"secret{number}"]
+        assert [file.name for file in secrets.iterdir()] == ["env"]
+        assert (tmp_path / ".sweep-head").stat().st_mode & 0o077 == 0
