@@ -84,6 +84,7 @@ def test_secrets_keys_and_exports_do_not_travel(config: dict[str, Any]) -> None:
     assert set(config["file_mounts"].values()) == {"~/.sweep-bundle", "~/.sweep-secrets"}
 
 
+@pytest.mark.slow
 def test_the_bundle_holds_the_code_its_pins_and_the_scripts_alone(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHON": sys.executable}
     script = ROOT / "deploy/cluster/make_bundle.sh"
