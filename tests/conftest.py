@@ -5,6 +5,7 @@ Tests of what PyTorch alone can run are read beside it too, so it imports no mor
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,20 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     source = write_bigearthnet(root, LABELS * 16)
     prepare("bigearthnet_v1", source=source, root=root / "out", splits="random", image_size=24)
     return ImageStore.open("bigearthnet_v1", root / "out")
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's SQLite file, migrated and without any run: making one takes seconds, copying it none."""
+    from sweep.records.paths import tracking_database
+    from sweep.tracking.store import TrackingStore
+
+    folder = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store = TrackingStore.choose(None, storage=folder, experiment="unused")
+        store.client().search_experiments(max_results=1)
+    return tracking_database(folder)
 
 
 @pytest.fixture(scope="session")

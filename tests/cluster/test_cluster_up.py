@@ -9,9 +9,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,9 +34,11 @@ SETTINGS = tuple(part for field in TINY for part in ("--set", field))
 RAY = str(Path(sys.executable).with_name("ray"))
 HEAD = "ray.head.default"  # so called in Ray's provider of fake nodes
 LOOK = """
-import json, ray, sys
+import json, ray, sys, time
 ray.init(address=sys.argv[1], configure_logging=False, log_to_driver=False)
-print("NODES", json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]))
+while True:
+    print("NODES", json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]), flush=True)
+    time.sleep(0.5)
 """
 
 
@@ -95,10 +97,51 @@ def run(*command: str, cwd: Path, code: int = 0, timeout: float = 300, **environ
     return done.stdout + done.stderr
 
 
-def nodes(address: str, folder: Path) -> list[dict[str, float]]:
-    """Return the resources of the nodes of a cluster that are alive."""
-    said = run(sys.executable, "-c", LOOK, address, cwd=folder, timeout=60)
-    return list(json.loads(next(line for line in said.splitlines() if line.startswith("NODES")).partition(" ")[2]))
+class Nodes:
+    """The nodes of a cluster that are alive, as a program of its own sees them again and again."""
+
+    def __init__(self, address: str) -> None:
+        self._program = subprocess.Popen(
+            [sys.executable, "-c", LOOK, address],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._seen: list[list[dict[str, float]]] = []
+        self._looked = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+
+    def __enter__(self) -> "Nodes":
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.kill()
+        self._program.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._program.stdout is not None
+        with self._program.stdout as lines:
+            for line in lines:
+                if line.startswith("NODES "):
+                    with self._looked:
+                        self._seen.append(json.loads(line.removeprefix("NODES ")))
+                        self._looked.notify_all()
+
+    @property
+    def most(self) -> int:
+        """How many there were at once."""
+        with self._looked:
+            return max(map(len, self._seen))
+
+    def once(self, count: int, timeout: float) -> list[dict[str, float]]:
+        """Return the resources of each, as soon as there are so many from now on; else of those that there are."""
+        with self._looked:
+            before = len(self._seen)
+            there = lambda: len(self._seen) > before and len(self._seen[-1]) == count  # noqa: E731
+            self._looked.wait_for(there, timeout)
+            return self._seen[-1]
 
 
 def wait_for_jobs(submit: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
@@ -144,26 +187,18 @@ def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it
     file.write_text(json.dumps(config))
     environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_AUTH_MODE": "disabled"}
     options = (f"--autoscaling-config={file}", "--num-cpus=0", "--include-dashboard=false")
-    with head(*options, environment=environment, port=port):
-        address = f"127.0.0.1:{port}"
-        assert [node.get("CPU", 0) for node in nodes(address, tmp_path)] == [0]
+    address = f"127.0.0.1:{port}"
+    with head(*options, environment=environment, port=port), Nodes(address) as nodes:
+        assert [node.get("CPU", 0) for node in nodes.once(1, timeout=60)] == [0]
         (tmp_path / "token").write_text("6b" * 32)
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
         command = (sys.executable, "-m", "sweep.run", "--space", "quickstart", "--name", "grown", "--address", address)
         variables = {"PYTHONPATH": str(ROOT), "SWEEP_DATA": str(tmp_path / "data")}
         said = run(*command, *SETTINGS, cwd=tmp_path, code=2, **variables, **token)
         assert "error: RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token" in said
-        with ThreadPoolExecutor(1) as aside:
-            sweep = aside.submit(run, *command, *SETTINGS, cwd=tmp_path, **variables)
-            most = 0
-            while not sweep.done():
-                most = max(most, len(nodes(address, tmp_path)))
-        said = sweep.result()
-        assert most == 3  # the head, and the two that may come
-        deadline = time.monotonic() + 90
-        while len(left := nodes(address, tmp_path)) > 1 and time.monotonic() < deadline:
-            time.sleep(2)
-        assert [node.get("CPU", 0) for node in left] == [0]
+        said = run(*command, *SETTINGS, cwd=tmp_path, **variables)
+        assert nodes.most == 3  # the head, and the two that may come
+        assert [node.get("CPU", 0) for node in nodes.once(1, timeout=90)] == [0]
     storage = SweepStorage(tmp_path / ".sweep")
     attempts = [attempt for entry in storage.record("grown").trials for attempt in storage.trial_of(entry).attempts()]
     assert {attempt.outcome for attempt in attempts} == {"finished"}, said

@@ -1,5 +1,6 @@
 """Removing and archiving sweeps; trials that others list stay."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -51,9 +52,11 @@ def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...]
 
 
 @pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepStorage:
+def storage(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> SweepStorage:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     storage = SweepStorage(tmp_path / "place")
+    (tmp_path / "place").mkdir()
+    shutil.copy(mlflow_database, tmp_path / "place")
     now = time.time_ns() // 1_000_000
     make_sweep(storage, "old", (0.1, 0.2), ended_ms=now - 10 * 86_400_000)
     make_sweep(storage, "new", (0.2, 0.5), ended_ms=now)

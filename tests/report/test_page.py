@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import shlex
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -125,13 +126,17 @@ def test_notebooks_get_data_frames(swept: tuple[SweepRecord, SweepStorage]) -> N
 
 
 def test_mlflow_shows_it_at_the_sweeps_run(
-    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swept: tuple[SweepRecord, SweepStorage],
+    store: ImageStore,
+    mlflow_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = swept
-    uri = f"sqlite:///{tmp_path / 'fresh.db'}"
+    uri = f"sqlite:///{shutil.copy(mlflow_database, tmp_path)}"
     tracker = Tracker.open(uri, storage=tmp_path)
     waiting = replay(record, storage, tracker)
     assert tracker.close(120.0) == 0

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,8 +53,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Shell:
     """Runs the project's programs in a folder."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
+    def __init__(self, folder: Path, data: Path, mlflow_database: Path) -> None:
         self.folder = folder
+        (folder / ".sweep").mkdir()
+        shutil.copy(mlflow_database, folder / ".sweep")
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "SWEEP_DATA": str(data)}
         self.environment.pop("MLFLOW_TRACKING_URI", None)
 
@@ -103,8 +106,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, data: Path) -> Shell:
-    return Shell(tmp_path, data)
+def shell(tmp_path: Path, data: Path, mlflow_database: Path) -> Shell:
+    return Shell(tmp_path, data, mlflow_database)
 
 
 def until(process: subprocess.Popen[str], sign: str) -> str:
@@ -154,12 +157,12 @@ def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> Non
 
 
 @pytest.mark.slow
-def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_five_places(tmp_path: Path) -> None:
+def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_five_places(tmp_path: Path, mlflow_database: Path) -> None:
     data, sources = tmp_path / "data", tmp_path / "sources"
     prepare("tiny_imagenet", source=write_tiny_imagenet(sources, images=48), root=data)
     labels = [*LABELS, ["Non-irrigated arable land"]] * 48
     prepare("bigearthnet_v1", source=write_bigearthnet(sources, labels), root=data, fraction=1.0)
-    shell = Shell(tmp_path, data)
+    shell = Shell(tmp_path, data, mlflow_database)
     command, name = ("--space", "thesis_grid", "--smoke", "--name", "thesis"), "thesis"
     # As it begins, in an epoch, between two trials, and in the longer trainings of its second stage.
     for sign in ("started", "epoch 1/1", "  finished\n", "epoch 1/2", "epoch 2/3"):

@@ -69,9 +69,14 @@ def trained(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 @pytest.fixture
 def sweep(
-    trained: tuple[Plan, Path], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Plan, Path],
+    store: ImageStore,
+    mlflow_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Plan, SweepStorage]:
-    """Its plan, and a copy of its storage."""
+    """Its plan, and a copy of its storage; beside it fresh.db, of MLflow."""
+    shutil.copy(mlflow_database, tmp_path / "fresh.db")
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     plan, folder = trained
@@ -149,7 +154,7 @@ def test_trials_without_a_record_are_named(sweep: tuple[Plan, SweepStorage], tmp
     plan, _ = sweep
     empty = SweepStorage(tmp_path / "empty")
     record = describe(plan, name="mine", command="", commit=None, versions={})
-    tracker = Tracker.open(f"sqlite:///{tmp_path / 'b.db'}", storage=tmp_path)
+    tracker = Tracker.open(f"sqlite:///{tmp_path / 'fresh.db'}", storage=tmp_path)
     assert replay(record, empty, tracker) == [trial.name for trial in plan.trials]
     assert tracker.close(60.0) == 0
     with pytest.raises(BadInputError, match="no sweep here"):

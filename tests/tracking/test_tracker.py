@@ -35,20 +35,11 @@ CONFIG = SimCLRConfig(dataset="digits", batch_size=64, positive=("1", "2")).mode
 FIGURES = {"accuracy.png", "loss.png", "per_class_test.png", "confusion_test.png"}
 
 
-@pytest.fixture(scope="module")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated file without any run; making one takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("database")
-    store = TrackingStore.choose(None, storage=folder, experiment="unused")
-    store.client().search_experiments(max_results=1)
-    return tracking_database(folder)
-
-
 @pytest.fixture
-def storage(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def storage(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path / "data"))
-    shutil.copy(fresh_database, tracking_database(tmp_path))
+    shutil.copy(mlflow_database, tracking_database(tmp_path))
     return tmp_path
 
 
