@@ -20,6 +20,7 @@ from support.paths import ROOT
 from support.sample_data import write_bigearthnet, write_tiny_imagenet
 from support.small_trials import LABELS
 
+from sweep.records.lease import lease
 from sweep.records.sweep_storage import SweepStorage
 from trainables.data.preparing.prepare import prepare
 from trainables.storage.trial_files import TrialFiles
@@ -121,6 +122,13 @@ def until(process: subprocess.Popen[str], sign: str) -> str:
     raise AssertionError(f"{sign!r} was not printed:\n{seen}")
 
 
+def until_the_lease_tells_an_epoch(storage: SweepStorage, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while not any(trial.epoch for held in [lease(storage, name)] if held and held.state for trial in held.state.trials):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def rest(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     text = process.stdout.read()
@@ -208,7 +216,7 @@ def test_a_sweep_is_stopped_watched_and_refused_from_another_terminal(shell: She
     space = shell.space(GRID)
     with shell.background("run", "--space", space, "--max-concurrent", "1", "--set", "epochs=400") as running:
         until(running, "epoch 1/400")
-        time.sleep(4.0)  # for the lease to say so
+        until_the_lease_tells_an_epoch(shell.storage, "small")
         facts = json.loads(shell("status", "small", "--json"))
         assert facts["running"]
         assert facts["counts"] == {"running": 1, "waiting": 2}
