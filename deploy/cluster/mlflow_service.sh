@@ -37,14 +37,16 @@ serve() { # in the foreground; systemd or the loop starts it again
 
 supervise() { # without systemd: three failures within a minute of their start end it
   failures=0
-  trap 'kill -- "$server" "$backup" 2> /dev/null; wait; exit 0' TERM INT
+  trap 'kill -- "-$server" 2> /dev/null; wait "$server"; exit 0' TERM INT
   while sleep "${MLFLOW_BACKUP_SECONDS:-900}"; do "$here/mlflow_backup.py" save || true; done &
   backup=$!
   while [ "$failures" -lt 3 ]; do
     started=$SECONDS
-    "$0" serve &
+    setsid "$0" serve & # a group of its own, whose other processes go when the first one is killed, and free the port
     server=$!
+    echo "$server" > "$folder/server.pid"
     wait "$server" || echo "the server ended with exit code $?"
+    kill -9 -- "-$server" 2> /dev/null || true
     if [ $((SECONDS - started)) -gt 60 ]; then failures=0; else failures=$((failures + 1)); fi
     sleep 2
   done
@@ -101,7 +103,7 @@ stop() {
   elif supervised; then
     kill -- "-$(cat "$pid_file")" 2> /dev/null || true
     for _ in $(seq 20); do supervised || break; sleep 0.5; done
-    kill -9 -- "-$(cat "$pid_file")" 2> /dev/null || true
+    kill -9 -- "-$(cat "$pid_file")" "-$(cat "$folder/server.pid")" 2> /dev/null || true
   fi
   rm -f "$pid_file"
 }

@@ -5,7 +5,9 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/head_secrets.sh"
 "$here/mlflow_backup.py" save || true
-ray stop # the autoscaler first, which would start the workers again
+# The autoscaler first, which would start the workers again; what doesn't end in time, by force.
+ray stop
+ray stop --force
 python - << 'END' | while read -r user worker; do
 import pathlib
 import yaml
@@ -15,6 +17,6 @@ for worker in config["provider"].get("worker_ips", []):
     print(config["auth"]["ssh_user"], worker)
 END
   echo "$worker: $(ssh -n -q -i "$HOME/ray_bootstrap_key.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-    -o ConnectTimeout=20 "$user@$worker" 'venv/bin/ray stop' 2>&1 | tail -n 1)"
+    -o ConnectTimeout=20 "$user@$worker" 'venv/bin/ray stop; venv/bin/ray stop --force' 2>&1 | tail -n 1)"
 done
 "$here/mlflow_service.sh" stop
