@@ -39,7 +39,6 @@ supervise() { # without systemd: three failures within a minute of their start e
   failures=0
   trap 'kill -- "-$server" 2> /dev/null; wait "$server"; exit 0' TERM INT
   while sleep "${MLFLOW_BACKUP_SECONDS:-900}"; do "$here/mlflow_backup.py" save || true; done &
-  backup=$!
   while [ "$failures" -lt 3 ]; do
     started=$SECONDS
     setsid "$0" serve & # a group of its own, whose other processes go when the first one is killed, and free the port
@@ -50,8 +49,8 @@ supervise() { # without systemd: three failures within a minute of their start e
     if [ $((SECONDS - started)) -gt 60 ]; then failures=0; else failures=$((failures + 1)); fi
     sleep 2
   done
-  kill "$backup" 2> /dev/null
   rm -f "$pid_file"
+  kill -- "-$$" # with what waits for the next copy
 }
 
 write_units() {
