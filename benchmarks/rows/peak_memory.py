@@ -146,7 +146,14 @@ def _phases(
 def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) -> Result:
     """Measure one setting in processes of its own."""
     workers = setting.get("workers", 1)
-    with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(_worker, args=(setting, device, steps, folder), nprocs=workers, start_method="spawn")
-        found = [json.loads(path.read_text()) for path in Path(folder).glob("worker-*.json")]
+    for tries_left in (1, 0):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                mp.start_processes(_worker, args=(setting, device, steps, folder), nprocs=workers, start_method="spawn")
+            except mp.ProcessExitedException as error:  # PyTorch's own threads abort a process once in a while
+                if not tries_left or error.signal_name != "SIGABRT":
+                    raise
+                continue
+            found = [json.loads(path.read_text()) for path in Path(folder).glob("worker-*.json")]
+        break
     return Result(setting, device, **{name: max(each[name] for each in found) for name in found[0]})

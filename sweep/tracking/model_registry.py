@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
 
 CODE = Path(__file__).with_name("serving_model.py")
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 ALIAS = "best"
 ARTIFACT = "model"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime")
@@ -58,7 +60,7 @@ def register_model(
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(facts["dtype"]), (-1, *shape))]), outputs=Schema(outputs)
     )
-    before = mlflow.get_tracking_uri()
+    before, variable = mlflow.get_tracking_uri(), os.environ.get(TRACKING_URI)
     mlflow.set_tracking_uri(store.uri)
     try:
         with _without_advice(), mlflow.start_run(run_id=run_id):
@@ -73,6 +75,8 @@ def register_model(
             )
     finally:
         mlflow.set_tracking_uri(before)
+        if variable is None:  # MLflow sets it, and what comes after would take it for a person's choice
+            os.environ.pop(TRACKING_URI, None)
         client.set_terminated(run_id, status=run.info.status, end_time=run.info.end_time)  # as it was
     number = str(logged.registered_model_version)
     client.set_registered_model_alias(name, ALIAS, number)
