@@ -1,13 +1,15 @@
-"""What a cluster can grow to."""
+"""What a cluster can grow to: from Ray's own state, else the autoscaler's file, else KubeRay's custom resource."""
 
 import contextlib
 import logging
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweep.cluster.ray_names import HEAD_RESOURCE
-from sweep.cluster.ray_private import asks_for_token, autoscaler_errors
+from sweep.cluster.ray_private import asks_for_token, autoscaler_errors, kuberay_config, reported_config
 from sweep.planning.resources import CORES_A_GPU
 from trainables.errors import BadInputError
 
@@ -24,15 +26,17 @@ def within_reach() -> dict[str, float]:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     look = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_retries=0)(_look_at_head)
     try:
-        config, asks = ray.get(look.remote(ray.get_runtime_context().gcs_address), timeout=_LOOK_SECONDS)
-    except Exception as error:  # what it would bring is then unknown, what there is isn't
-        log.warning("the autoscaler's configuration can't be read, taking the cluster as it is: %s", error)
-        return reach(there, nodes, {})
+        config, unknown, asks = ray.get(look.remote(ray.get_runtime_context().gcs_address), timeout=_LOOK_SECONDS)
+    except Exception as error:
+        config, unknown, asks = {}, str(error), None
     if asks is False and asks_for_token():
         # Its processes would show none to this one, and every trial would die before it began.
         raise BadInputError(
             "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
         )
+    config = reported_config() or config
+    if unknown and not config:  # what it would bring is then unknown, what there is isn't
+        log.warning("the autoscaler's configuration can't be read, taking the cluster as it is: %s", unknown)
     return reach(there, nodes, config)
 
 
@@ -48,26 +52,49 @@ def reach(
 ) -> dict[str, float]:
     """Return the most that a cluster can have of each resource, and `CORES_A_GPU` where it can have GPUs.
 
-    `there` are its resources now, of all `nodes`; `config` is its autoscaler's file (cluster.yaml as `ray up` leaves it
-    on the head node), empty where there is none. A node type whose resources the file doesn't tell adds nothing.
+    `there` are its resources now, of all `nodes`; `config` is what its autoscaler was told, in the words of the file
+    that `ray up` takes, empty where there is none. A node type whose resources it doesn't tell adds nothing.
     """
     kinds = dict(config.get("available_node_types", {}))
     head = kinds.pop(config.get("head_node_type"), {}).get("resources", {})
-    limit = config.get("max_workers", 0)
+    limits = config.get("max_resources", {})
     addable = {name for kind in kinds.values() for name in kind["resources"]}
     most = dict(there)
     for name in addable:
-        amounts = [kind["resources"].get(name, 0) for kind in kinds.values() for _ in range(kind["max_workers"])]
-        added = sum(sorted(amounts, reverse=True)[:limit])
-        most[name] = float(max(there.get(name, 0), head.get(name, 0) + added))
+        offers = [(kind["resources"].get(name, 0), kind["max_workers"]) for kind in kinds.values()]
+        added = _most_of(offers, config.get("max_workers", 0))
+        grown = min(head.get(name, 0) + added, limits.get(name, math.inf))
+        most[name] = float(max(there.get(name, 0), grown))
     having = [*nodes, *(kind["resources"] for kind in kinds.values() if kind["max_workers"])]
     shares = [node.get("CPU", 0) // node["GPU"] for node in having if node.get("GPU")]
     return most | ({CORES_A_GPU: float(min(shares))} if shares else {})
 
 
-def _look_at_head(gcs_address: str) -> tuple[dict[str, Any], bool | None]:
-    """Return the autoscaler's configuration, and whether the cluster's processes want a token of each other."""
-    return _autoscaler_config(gcs_address), asks_for_token()
+def _most_of(offers: Sequence[tuple[float, int]], nodes: int) -> float:
+    """Return the most that so many nodes can have together; an offer: what a node has, how many there may be."""
+    total = 0.0
+    for amount, count in sorted(offers, reverse=True):
+        taken = min(count, nodes)
+        total, nodes = total + amount * taken, nodes - taken
+    return total
+
+
+def _look_at_head(gcs_address: str) -> tuple[dict[str, Any], str, bool | None]:
+    """Return what the autoscaler was told, why that is unknown, and whether this cluster's processes want a token."""
+    try:
+        return _autoscaler_config(gcs_address) or _custom_resource(os.environ), "", asks_for_token()
+    except Exception as error:  # no file, no right to read, an answer that isn't understood
+        return {}, f"{type(error).__name__}: {error}", asks_for_token()
+
+
+def _custom_resource(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the autoscaler beside this pod was told, where KubeRay runs the cluster."""
+    if not {"KUBERNETES_SERVICE_HOST", "RAY_CLUSTER_NAME"} <= set(environment):
+        return {}
+    config = kuberay_config(environment)
+    if config is None:
+        raise LookupError("this Ray lacks what reads KubeRay's RayCluster")
+    return {name: config[name] for name in _TOLD if name in config}
 
 
 def _autoscaler_config(gcs_address: str) -> dict[str, Any]:

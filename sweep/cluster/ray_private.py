@@ -7,6 +7,7 @@ is off: the function returns a neutral value, and a process logs it once.
 - tokens: whether a process asks its callers for one
 - another cluster: the identity of the one that answers at an address
 - the autoscaler's errors: why machines don't come
+- growth: what a cluster's autoscaler was told, as the head's state or KubeRay's custom resource has it
 - silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
 - causes: the file that Tune writes an actor's error to, and the heading of a dead actor's error
 """
@@ -14,11 +15,13 @@ is off: the function returns a neutral value, and a process logs it once.
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 NO_ACTOR = b"\xff" * 16
+UNLIMITED = 2**31 - 1
+"""Nodes of a group that has no limit; KubeRay's word for it, too."""
 log = logging.getLogger(__name__)
 _off: set[str] = set()
 """Features that were found to be off in this process."""
@@ -80,6 +83,48 @@ def autoscaler_errors(gcs_address: str) -> list[str]:
             for launch in get_cluster_status(gcs_address).failed_launches:
                 found[f"{launch.ray_node_type_name}: {launch.details}"] = None
     return list(found)
+
+
+def reported_config() -> dict[str, Any]:
+    """Return the configuration that the joined cluster's autoscaler reported to the head; empty where it reports none.
+
+    In the words of the file that `ray up` takes, with `max_resources`: the most that there may be of each.
+    """
+    with _feature("reading what the cluster can grow to from Ray's state"):
+        from ray._private.state import state
+
+        if config := state.get_cluster_config():
+            groups = [
+                (group.name, dict(group.resources), UNLIMITED if group.max_count < 0 else group.max_count)
+                for group in config.node_group_configs
+            ]
+            return {
+                "available_node_types": {
+                    name: {"resources": resources, "max_workers": count} for name, resources, count in groups
+                },
+                "max_workers": sum(count for _, _, count in groups),
+                "max_resources": dict(config.max_resources),
+            }
+    return {}
+
+
+def kuberay_config(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what KubeRay's autoscaler of this head pod is told, from its RayCluster; None where Ray can't read one.
+
+    Empty where the RayCluster has no autoscaler. It is read as Ray's own does, with the pod's service account, to which
+    the operator gives that right; an answer that isn't the resource is raised.
+    """
+    with _feature("reading what the cluster can grow to from KubeRay's resource"):
+        from ray.autoscaler._private.kuberay import autoscaling_config, node_provider
+
+        beside_token = Path(node_provider.IN_CLUSTER_TOKEN_PATH).with_name("namespace")
+        namespace = environment.get("RAY_CLUSTER_NAMESPACE") or beside_token.read_text().strip()
+        client = node_provider.KubernetesHttpApiClient(namespace)
+        resource = client.get(f"rayclusters/{environment['RAY_CLUSTER_NAME']}")
+        if not resource["spec"].get("enableInTreeAutoscaling"):
+            return {}
+        return dict(autoscaling_config._derive_autoscaling_config_from_ray_cr(resource))
+    return None
 
 
 def actor_of(trial: Any) -> Any:

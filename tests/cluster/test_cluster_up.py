@@ -1,23 +1,20 @@
 """Clusters as `ray start` makes them: one whose autoscaler brings nodes; one that asks for a token and takes jobs."""
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.ports import free_port
+from support.ray_head import RAY, head, run
 
-from sweep.cluster.processes import descendants, runs
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.records.sweep_storage import SweepStorage
 from trainables.data.preparing.prepare import prepare
@@ -31,7 +28,6 @@ TINY = (
     "width_factor=0.125",
 )
 SETTINGS = tuple(part for field in TINY for part in ("--set", field))
-RAY = str(Path(sys.executable).with_name("ray"))
 HEAD = "ray.head.default"  # so called in Ray's provider of fake nodes
 LOOK = """
 import json, ray, sys, time
@@ -40,61 +36,6 @@ while True:
     print("NODES", json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]), flush=True)
     time.sleep(0.5)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def head(*options: str, environment: Mapping[str, str], port: int) -> Iterator[Path]:
-    """Run `ray start --head` until the end of the block; yield its folder. Nothing else on the machine is touched."""
-    # Ray's sockets have long paths below it, and the system's limit is 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    command = [RAY, "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder}", "--disable-usage-stats"]
-    # Ports that are the same for every head unless told otherwise: another may run on this machine.
-    command += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
-    command += ["--min-worker-port=0", "--max-worker-port=0"]
-    with (folder / "start.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--node-ip-address=127.0.0.1", f"--resources={json.dumps({DRIVER_RESOURCE: 100})}", *options],
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while "Ray runtime started" not in (folder / "start.log").read_text():
-            assert process.poll() is None, (folder / "start.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        yield folder
-    finally:
-        ours = {process.pid, *descendants(process.pid)}
-        for one in ours:
-            with contextlib.suppress(ProcessLookupError):
-                if runs(one):
-                    os.kill(one, signal.SIGKILL)
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def run(*command: str, cwd: Path, code: int = 0, timeout: float = 300, **environment: str) -> str:
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        # What Ray of the tests before left in this process is not for these clusters.
-        env={**os.environ, "RAY_AUTH_MODE": "disabled", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 class Nodes:

@@ -95,8 +95,8 @@ def test_gpu_workers_come_from_none_on_spot_nodes_and_the_head_computes_nothing(
     assert quoted[0] == quoted[-1] == "'" or quoted[0] == quoted[-1] == '"'
     assert yaml.safe_load(yaml.safe_load(quoted)) == {DRIVER_RESOURCE: 1000}
     (group,) = cluster["workerGroupSpecs"]
-    assert group["minReplicas"] == 0
-    assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    assert group["minReplicas"] == group["replicas"] == 0
+    assert group["maxReplicas"] > 0
     (container,) = group["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     tolerated = {toleration["key"] for toleration in group["template"]["spec"]["tolerations"]}
@@ -146,8 +146,4 @@ def test_a_job_that_dies_goes_on_with_a_command_that_the_sweep_takes() -> None:
     app.command()(sweep.run.main)
     shown = typer.testing.CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output
     assert all(word in shown for word in words if word.startswith("--"))
-    assert (
-        int(words[words.index("--max-concurrent") + 1])
-        == (job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["maxReplicas"])
-    )
     assert words[words.index("--storage") + 1].startswith("s3://")
