@@ -8,7 +8,6 @@ import typer
 
 from sweep.planning.resources import Device
 from sweep.records.paths import DEFAULT_STORAGE
-from trainables.errors import BadInputError
 
 ON_END = "SWEEP_ON_END"
 
@@ -59,9 +58,11 @@ def main(
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Go on with a sweep, started as its record says.")
+        str | None, typer.Option(metavar="NAME", help="Go on with a sweep as its record has it; imports no code.")
     ] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="With --resume: take the space as it is now.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="With --resume and --space: take the space as it is now.")
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try trials again that failed or were stopped.")
     ] = False,
@@ -97,15 +98,12 @@ def main(
     from sweep.planning.dataset_sizes import prepare_embedded
     from sweep.planning.launch import Launch, plan_of
     from sweep.planning.memory_budget import room_of
+    from sweep.space import load_space, written
     from trainables.overrides import parse_assignments
 
-    launch = Launch()
-    if resume is not None:
-        from sweep.records.sweep_storage import SweepStorage
-
-        launch, name = SweepStorage(storage).record(resume).resumed_launch, resume
     typed = Launch(
         space=space or "",
+        written=written(load_space(space)) if space else None,
         assignments={field: tuple(values) for field, values in parse_assignments(assignments or []).items()},
         smoke=smoke,
         workers=workers,
@@ -114,9 +112,11 @@ def main(
         no_reuse=no_reuse,
         memory=memory,
     )
-    launch = launch.updated(typed)
-    if not launch.space and launch.written is None:
-        raise BadInputError("--space: name a search space, or --resume a sweep; --help lists more")
+    launch = typed
+    if resume is not None:
+        from sweep.records.sweep_storage import SweepStorage
+
+        launch, name = SweepStorage(storage).record(resume).resumed(typed, extend=extend), resume
     plan = plan_of(launch)
     if dry_run:
         from sweep.planning.plan_table import print_plan

@@ -2,17 +2,18 @@
 
 import importlib
 import importlib.util
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.errors import BadInputError, describe_validation
 
 Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
@@ -32,6 +33,46 @@ class Best:
     dataset: str
 
 
+def _plain(value: Any) -> Any:
+    """Return a setting's value as JSON has it; other than text, numbers and tuples, it is named: {"list": [...]}."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() if math.isfinite(value):
+            return float(value)
+        case tuple():
+            return [_plain(one) for one in value]
+        case list():
+            return {"list": [_plain(one) for one in value]}
+        case range():
+            return {"range": [value.start, value.stop, value.step]}
+        case Best():
+            return {"best": asdict(value)}
+    raise ValueError(f"{value!r} is a {type(value).__name__}; a space holds numbers, texts, tuples and lists of them")
+
+
+def _value(plain: Any) -> Any:
+    """Return the value that `_plain` wrote."""
+    if isinstance(plain, list):
+        return tuple(_value(one) for one in plain)
+    match plain:
+        case {"list": list(own), **rest} if not rest:
+            return [_value(one) for one in own]
+        case {"range": [int(start), int(stop), int(step)], **rest} if not rest and step:
+            return range(start, stop, step)
+        case {"best": {"field": str(name), "dataset": str(dataset), **more}, **rest} if not more and not rest:
+            return Best(name, dataset)
+        case None | bool() | int() | float() | str():
+            return plain
+    raise ValueError("is no value of a setting")
+
+
+Value = Annotated[Any, PlainSerializer(_plain), BeforeValidator(_value)]
+"""A field's value: a number, a text, a tuple or list of them, or Best."""
+Values = Annotated[Sequence[Any], PlainSerializer(_plain), BeforeValidator(_value)]
+"""Values that a field takes one after the other."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Trials that share `base`: every combination of `axes`, for each of `points`.
@@ -39,9 +80,9 @@ class Grid:
     `axes` are crossed, the last one varying fastest; `points` are explicit settings for what isn't a product.
     """
 
-    base: Mapping[str, Any] = field(default_factory=dict)
-    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    points: Sequence[Mapping[str, Any]] = ({},)
+    base: Mapping[str, Value] = field(default_factory=dict)
+    axes: Mapping[str, Values] = field(default_factory=dict)
+    points: Sequence[Mapping[str, Value]] = ({},)
     required: bool = False
     """Whether halving leaves these trials alone."""
     with_baselines: bool = True
@@ -57,8 +98,8 @@ class Grid:
 class Range:
     """The numbers from `low` to `high`, both included."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     log: bool = False
     """Whether their logarithms are drawn evenly."""
     integer: bool = False
@@ -75,10 +116,10 @@ class Search:
     A setting runs once a seed of the space; what the search learns of it is the mean of the objective over them.
     """
 
-    over: Mapping[str, Range | Sequence[Any]]
+    over: Mapping[str, Range | Values]
     settings: int
     """How many are drawn."""
-    base: Mapping[str, Any] = field(default_factory=dict)
+    base: Mapping[str, Value] = field(default_factory=dict)
     method: Literal["random", "optuna"] = "random"
     """random: all drawn at the start; optuna: its TPE sampler learns from those that finished."""
     seed: int = 0
@@ -135,7 +176,7 @@ class Objective:
 class Published:
     """A published result: the setting's fields and its metrics, shares between 0 and 1."""
 
-    setting: Mapping[str, Any]
+    setting: Mapping[str, Value]
     metrics: Mapping[str, float]
 
 
@@ -147,8 +188,8 @@ class SearchSpace:
     description: str
     stages: tuple[Stage, ...]
     objective: Objective
-    base: Mapping[str, Any] = field(default_factory=dict)
-    seeds: Sequence[int] = (0,)
+    base: Mapping[str, Value] = field(default_factory=dict)
+    seeds: Annotated[Sequence[int], PlainSerializer(list)] = (0,)
     baselines: Sequence[Baseline] = ("untrained",)
     columns: Sequence[str] = ()
     """Metrics that the comparison shows, besides the objective."""
@@ -159,56 +200,22 @@ class SearchSpace:
 
 
 def written(space: SearchSpace) -> dict[str, Any]:
-    """Return a space without stages that are decided later as plain values, which `read_space` reads."""
-    values: dict[str, Any] = TypeAdapter(SearchSpace).dump_python(space, mode="json")
+    """Return a space as plain values, which `read_space` reads; BadInputError where it holds something else."""
+    try:
+        values: dict[str, Any] = TypeAdapter(SearchSpace).dump_python(space, mode="json")
+    except PydanticSerializationError as error:
+        what = str(error).removeprefix("Error calling function `_plain`: ")
+        raise BadInputError(f"space {space.name!r}: can't be kept in the sweep's record: {what}") from error
     return values
 
 
 def read_space(values: Mapping[str, Any]) -> SearchSpace:
-    """Return the space that `written` wrote."""
-    return TypeAdapter(SearchSpace).validate_python(values)
-
-
-def pinned(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with what initial weights are now, by their digests; BadInputError for a file that isn't there."""
-    return _Pins().fields(values)
-
-
-def with_weights(space: SearchSpace) -> SearchSpace:
-    """Return the space with the digests of all initial weights that it names: a trial's id says what they are."""
-    pin = _Pins().fields
-    stages = [
-        replace(
-            stage,
-            grids=tuple(
-                replace(g, base=pin(g.base), axes=pin(g.axes), points=[pin(point) for point in g.points])
-                for g in stage.grids
-            ),
-            search=stage.search and replace(stage.search, base=pin(stage.search.base)),
-        )
-        for stage in space.stages
-    ]
-    return replace(space, base=pin(space.base), stages=tuple(stages))
-
-
-class _Pins:
-    """Looks at each file once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._pinned(value) if name == "initial_weights" else value for name, value in values.items()}
-
-    def _pinned(self, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [self._pinned(one) for one in value]
-        if not isinstance(value, str):
-            return value
-        weights = InitialWeights.parse(value)
-        if weights.address not in self._known:
-            self._known[weights.address] = weights.pinned().digest
-        return str(replace(weights.absolute(), digest=self._known[weights.address]))
+    """Return the space that `written` wrote; BadInputError for other values."""
+    try:
+        return TypeAdapter(SearchSpace).validate_python(values)
+    except ValidationError as error:
+        faults = describe_validation(error).replace("\n", "; ")
+        raise BadInputError(f"the space that the record keeps can't be read: {faults}") from error
 
 
 def load_space(name: str) -> SearchSpace:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+LONGEST_VALUE = 200
+"""Characters of a value that an error repeats."""
+
 
 class BadInputError(ValueError):
     """Input that can't be used: says the field or file, its value and what to do. Programs print it and exit with 2."""
@@ -17,16 +20,25 @@ def describe_validation(error: ValidationError, *, known_fields: Sequence[str] =
     """Return every fault of a pydantic error, one a line: the field, the rule and the value."""
     lines = []
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"]) or "configuration"
+        field = ".".join(_shown(str(part)) for part in fault["loc"]) or "configuration"
         if fault["type"] == "extra_forbidden":
             lines.append(f"{field}: unknown field; known fields: {', '.join(known_fields)}")
         else:
             message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            value = "" if fault["type"] == "value_error" else f", got {fault['input']!r}"
+            value = "" if fault["type"] == "value_error" else f", got {_shortened(repr(fault['input']))}"
             # A validator of the whole model names the fields itself.
             names_itself = not fault["loc"] and fault["type"] == "value_error"
             lines.append(message if names_itself else f"{field}: {_rule(fault['msg'], message)}{value}")
     return "\n".join(lines)
+
+
+def _shown(name: str) -> str:
+    """Return a field's name, which a stranger may have chosen, on one line."""
+    return _shortened(name if name.isprintable() else repr(name))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def _rule(original: str, message: str) -> str:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from trainables.errors import BadInputError
+
 if TYPE_CHECKING:
     from sweep.planning.plan import Plan
 
@@ -14,8 +16,9 @@ class Launch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: str = ""
+    """The space as it was typed, for a person: a record's is never imported. Empty where no module holds it."""
     written: dict[str, Any] | None = None
-    """The space itself, where no module holds it (`sweep.space.written`)."""
+    """The space itself (`sweep.space.written`), which resuming reads."""
     assignments: dict[str, tuple[Any, ...]] = {}
     smoke: bool = False
     workers: str = "1"
@@ -31,18 +34,21 @@ class Launch(BaseModel):
 
 
 def plan_of(launch: Launch) -> "Plan":
-    """Return what a launch plans as its space, data sets and initial weights are now.
+    """Return what a launch plans as data sets and initial weights are now; nothing is imported for it.
 
     Raises BadInputError that lists every fault of the plan.
     """
     from sweep.planning.dataset_sizes import size_of
+    from sweep.planning.pinned_weights import pinned, with_weights
     from sweep.planning.plan import make_plan
     from sweep.planning.resources import parse_workers
-    from sweep.space import load_space, pinned, read_space, with_weights
+    from sweep.space import read_space
 
+    if launch.written is None:
+        raise BadInputError("--space: name a search space, or --resume a sweep; --help lists more")
     least, _ = parse_workers(launch.workers)
     return make_plan(
-        with_weights(load_space(launch.space) if launch.written is None else read_space(launch.written)),
+        with_weights(read_space(launch.written)),
         assignments=pinned(launch.assignments),
         size_of=size_of,
         workers=least,

@@ -1,11 +1,13 @@
 """The record of a sweep: which trials, which space, how it was started (sweeps/NAME/sweep.json)."""
 
+import shlex
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
+from trainables.errors import BadInputError
 from trainables.storage.trial_records import now_ms
 
 
@@ -74,10 +76,23 @@ class SweepRecord(BaseModel):
     launch: Launch | None = None
     """How it was started; None in records that don't say it."""
 
-    @property
-    def resumed_launch(self) -> Launch:
-        """What resuming it takes over."""
-        return self.launch or Launch(space=self.space)
+    def resumed(self, typed: Launch, *, extend: bool) -> Launch:
+        """Return what resuming it starts with, and with what was typed now; BadInputError where the space is missing.
+
+        The record keeps the space as values. Its name is for a person: whoever writes a storage could name any code.
+        """
+        launch = self.launch or Launch(space=self.space)
+        if launch.written is None and typed.written is None:
+            raise BadInputError(
+                f"sweep {self.name}: its record is of an earlier version and only names its space, {launch.space!r}; "
+                f"if you trust that code, say so: --resume {self.name} --space {shlex.quote(launch.space)}"
+            )
+        if extend and launch.space and typed.written is None and not typed.assignments:
+            raise BadInputError(
+                f"--extend: the record keeps the space as it was; for what it is now: "
+                f"--resume {self.name} --extend --space {shlex.quote(launch.space)}"
+            )
+        return launch.updated(typed)
 
     def trial_ids(self, wanted: str) -> set[str]:
         """Return the ids of the trials with this id or name."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -199,12 +200,13 @@ class Session:
         if taken is None or taken.digest == self._plan.digest or extend:
             return
         lines = changes(taken, self._plan) or ["(other assignments or stages)"]
+        space = f" --space {shlex.quote(self._launch.space)}" if self._launch.space else ""
         raise BadInputError(
             "\n".join(
                 [
                     f"sweep {self._name}: its plan has changed since it was started:",
                     *lines,
-                    f"choose another --name, or take the plan as it is now: --resume {self._name} --extend",
+                    f"choose another --name, or take the plan as it is now: --resume {self._name} --extend{space}",
                 ]
             )
         )

@@ -24,13 +24,14 @@ from sweep.planning.evaluation_space import (
     Evaluation,
     evaluation_space,
 )
+from sweep.planning.pinned_weights import with_weights
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
 from sweep.report.linked_pages import write_page
-from sweep.space import read_space, with_weights, written
+from sweep.space import read_space, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError

@@ -1,0 +1,50 @@
+"""Initial weights by their digests: what a trial is depends on the content of the file that it starts from."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sweep.space import SearchSpace
+from trainables.initial_weights import InitialWeights
+
+
+def pinned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with what initial weights are now, by their digests; BadInputError for a file that isn't there."""
+    return _Pins().fields(values)
+
+
+def with_weights(space: SearchSpace) -> SearchSpace:
+    """Return the space with the digests of all initial weights that it names: a trial's id says what they are."""
+    pin = _Pins().fields
+    stages = [
+        replace(
+            stage,
+            grids=tuple(
+                replace(g, base=pin(g.base), axes=pin(g.axes), points=[pin(point) for point in g.points])
+                for g in stage.grids
+            ),
+            search=stage.search and replace(stage.search, base=pin(stage.search.base)),
+        )
+        for stage in space.stages
+    ]
+    return replace(space, base=pin(space.base), stages=tuple(stages))
+
+
+class _Pins:
+    """Looks at each file once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._pinned(value) if name == "initial_weights" else value for name, value in values.items()}
+
+    def _pinned(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._pinned(one) for one in value]
+        if not isinstance(value, str):
+            return value
+        weights = InitialWeights.parse(value)
+        if weights.address not in self._known:
+            self._known[weights.address] = weights.pinned().digest
+        return str(replace(weights.absolute(), digest=self._known[weights.address]))
