@@ -14,6 +14,7 @@ from typing import Any
 
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt of a write."""
+REASON_LENGTH = 150
 LOOK_SECONDS = 0.5
 """How often closing looks whether writes still move."""
 
@@ -71,6 +72,9 @@ class BackgroundWriter:
         self._waiting = 0
         self._lost: Counter[str] = Counter()
         self._owed: dict[str, Write] = {}
+        self._under_way: dict[int, tuple[Write, float]] = {}
+        """By thread, with the time of the first attempt."""
+        self._fault = ""
         self._healthy = True
         self._abandoned = threading.Event()
         self._closed = False
@@ -96,6 +100,16 @@ class BackgroundWriter:
         """Submissions that have not been written: waiting, or failed and not made up for since."""
         with self._lock:
             return self._waiting + self._lost.total()
+
+    def why_missing(self) -> str:
+        """Return what holds the writes up, in words; empty where nothing failed and nothing is under way."""
+        with self._lock:
+            under_way, fault = list(self._under_way.values()), self._fault
+        if not under_way:
+            return fault
+        write, since = min(under_way, key=lambda entry: entry[1])
+        tried = f"{write.what} of {write.subject} has been tried for {time.monotonic() - since:.0f} s"
+        return f"{tried}: {fault}" if fault else f"{tried}, and nothing answers"
 
     def close(self, timeout: float) -> int:
         """Write what waits, until nothing was written for `timeout` seconds; return how many are missing then."""
@@ -135,10 +149,21 @@ class BackgroundWriter:
 
     def _attempts(self, write: Write, pauses: Sequence[float]) -> Exception | None:
         """Try until it works; return the last error when it doesn't."""
+        thread = threading.get_ident()
+        with self._lock:
+            self._under_way[thread] = write, time.monotonic()
+        try:
+            return self._attempt_again(write, pauses)
+        finally:
+            with self._lock:
+                del self._under_way[thread]
+
+    def _attempt_again(self, write: Write, pauses: Sequence[float]) -> Exception | None:
         for pause in (*pauses, None):
             try:
                 write.perform(write.values)
             except Exception as error:  # whatever it is, the sweep goes on
+                self._fault = _reason(error)
                 self._recover()
                 if pause is None or self._abandoned.wait(pause):
                     return error
@@ -171,8 +196,13 @@ class BackgroundWriter:
     def _log(self, write: Write, error: Exception) -> None:
         # Once for an outage, not once for each write in it.
         level = logging.WARNING if self._healthy else logging.DEBUG
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
-        self._logger.log(level, "%s of %s not written (%s)", write.what, write.subject, reason)
+        self._logger.log(level, "%s of %s not written (%s)", write.what, write.subject, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line; of a long one both ends, since libraries put the cause last."""
+    line = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return line if len(line) <= 2 * REASON_LENGTH else f"{line[:REASON_LENGTH]} ... {line[-REASON_LENGTH:]}"
 
 
 def _take(lane: "queue.Queue[Write | None]") -> tuple[list[Write], bool]:

@@ -17,8 +17,12 @@ ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # With MLflow's 7 retries one call to a dead server takes over 100 s; the background writer has its own.
+    # With MLflow's 7 retries one call to a dead server takes over 200 s; the background writer has its own.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # A server that takes the call and doesn't answer is waited for twice so long, not twice 120 s.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # A proxy before a dead server may ask for hours.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
 """Settings that MLflow reads when it is imported or called; those already set are left as they are."""
 PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -76,6 +80,7 @@ class TrackingStore:
 
     def connect(self) -> Any:
         """Return a client of the store, which answers and has the experiment; BadInputError where it doesn't."""
+        set_environment()  # first: what is set among the probe's settings goes with them
         try:
             with _settings(PROBE), self._lock():
                 client = self.client()
@@ -92,8 +97,7 @@ class TrackingStore:
 
     def client(self) -> Any:
         """Return a new client, whether or not the store answers."""
-        for key, value in ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
+        set_environment()
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.uri)
@@ -132,6 +136,12 @@ class TrackingStore:
         self.database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.database}.lock"):
             yield
+
+
+def set_environment() -> None:
+    """Set MLflow's settings for the rest of the process; before MLflow is imported."""
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
 
 
 def _local_folder(storage: Path | str) -> tuple[Path, str]:

@@ -149,7 +149,8 @@ class Tracker:
         missing = self._writer.close(timeout)
         missing += self._artist.close(min(1.0, timeout) if missing else timeout)
         if missing:
-            logger.warning("%d writes to MLflow at %s are missing; the records have them", missing, self.uri)
+            why = redacted(self._writer.why_missing() or self._artist.why_missing())
+            logger.warning("%d writes to MLflow at %s are missing (%s); the records have them", missing, self.uri, why)
         return missing
 
     @property

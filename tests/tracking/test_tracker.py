@@ -409,6 +409,7 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
     assert time.monotonic() - started < 1.0
     assert tracker.close(30.0) == 4
     assert "4 writes to MLflow" in caplog.text
+    assert "Connection refused" in caplog.text.partition("4 writes to MLflow")[2], "with the reason"
     # Later, from the files:
     tracker = Tracker.open(None, storage=storage)
     begin(tracker)
