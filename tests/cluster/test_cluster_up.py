@@ -6,14 +6,12 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
 from support.ports import free_port
-from support.ray_head import RAY, head, run
+from support.ray_head import RAY, head, run, wait_for_jobs
 
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.records.sweep_storage import SweepStorage
@@ -83,18 +81,6 @@ class Nodes:
             there = lambda: len(self._seen) > before and len(self._seen[-1]) == count  # noqa: E731
             self._looked.wait_for(there, timeout)
             return self._seen[-1]
-
-
-def wait_for_jobs(submit: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-    """Submit a job that does nothing until it is taken: a head's job agent comes later than its page."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            run(*submit, "--", "true", cwd=folder, **environment)
-            return
-        except AssertionError as refused:
-            if "No available agent" not in str(refused) or time.monotonic() > deadline:
-                raise
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 The schema of KubeRay's resources isn't at hand: FIELDS below names what its reference (v1.5) has of what they use.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,8 +141,12 @@ def test_a_job_that_dies_goes_on_with_a_command_that_the_sweep_takes() -> None:
 
     (job,) = resources("rayjob.yaml")
     assert job["spec"]["backoffLimit"] > 0
-    words = job["spec"]["entrypoint"].split()
-    assert words[:3] == ["python", "-m", "sweep.run"]
+    script, *words = job["spec"]["entrypoint"].split()
+    lines = (ROOT / "deploy" / "docker" / "Dockerfile").read_text().splitlines()
+    (folder,) = (line.split()[1] for line in lines if line.startswith("WORKDIR"))
+    copied = [line.split()[-1] for line in lines if line.startswith("COPY")]
+    assert script.removeprefix(f"{folder}/") in copied
+    assert os.access(ROOT / script.removeprefix(f"{folder}/"), os.X_OK)
     app = typer.Typer()
     app.command()(sweep.run.main)
     shown = typer.testing.CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from support.ports import free_port
@@ -66,3 +66,15 @@ def run(*command: str, cwd: Path, code: int = 0, timeout: float = 300, **environ
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def wait_for_jobs(submit: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    """Submit a job that does nothing until it is taken: a head's job agent comes later than its page."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(*submit, "--", "true", cwd=folder, **environment)
+            return
+        except AssertionError as refused:
+            if "No available agent" not in str(refused) or time.monotonic() > deadline:
+                raise
