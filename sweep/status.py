@@ -28,55 +28,58 @@ def main(
     from rich.live import Live as Screen
 
     from sweep.console.app import screen
-    from sweep.records.lease import lease
+    from sweep.records.lease import GLANCE_SECONDS, holder_of, lease
     from sweep.records.sweep_storage import SweepStorage
 
     place = SweepStorage(storage)
     record = place.record(sweep)
+    holder = holder_of(place, record.name, watch_seconds=GLANCE_SECONDS)
     if as_json:
-        print(json.dumps(_facts(record, lease(place, record.name), place)))
+        print(json.dumps(_facts(record, holder, place)))
         return
     console = screen()
     if not watch:
-        console.print(_drawn(record, lease(place, record.name), place))
+        console.print(_drawn(record, holder, lease(place, record.name), place))
         return
     with Screen(console=console, auto_refresh=False) as shown:
         while True:
-            held = lease(place, record.name)
-            shown.update(_drawn(place.record(record.name), held, place), refresh=True)
-            if held is None or not held.alive:
+            shown.update(_drawn(place.record(record.name), holder, lease(place, record.name), place), refresh=True)
+            if holder is None:
                 return
             time.sleep(WATCH_SECONDS)
+            holder = holder_of(place, record.name, watch_seconds=GLANCE_SECONDS)
 
 
-def _facts(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage") -> dict[str, object]:
+def _facts(record: "SweepRecord", holder: "Lease | None", storage: "SweepStorage") -> dict[str, object]:
     from sweep.records.lease import current_state
 
-    runs = held is not None and held.alive
-    state = current_state(storage, record, held)
-    return {"sweep": record.name, "running": runs, "pending": record.pending, **state.model_dump(mode="json")}
+    state = current_state(storage, record, holder)
+    running = holder is not None
+    return {"sweep": record.name, "running": running, "pending": record.pending, **state.model_dump(mode="json")}
 
 
-def _drawn(record: "SweepRecord", held: "Lease | None", storage: "SweepStorage") -> "RenderableType":
+def _drawn(
+    record: "SweepRecord", holder: "Lease | None", held: "Lease | None", storage: "SweepStorage"
+) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
     from sweep.records.lease import current_state
     from sweep.running.trials_table import draw_trials, shown_columns
 
-    state = current_state(storage, record, held)
+    state = current_state(storage, record, holder)
     lines = [Text(f"waits for results: {name}") for name in record.pending]
     table = draw_trials(list(state.trials), state.counts, shown_columns(record.objective), state.left_seconds)
     hours = Text(f"{state.device_hours:.2f} GPU- or worker-hours")
-    return Group(Text(_headline(record.name, held, state.stopping), style="bold"), table, hours, *lines)
+    return Group(Text(_headline(record.name, holder, held, state.stopping), style="bold"), table, hours, *lines)
 
 
-def _headline(name: str, held: "Lease | None", stopping: str) -> str:
+def _headline(name: str, holder: "Lease | None", held: "Lease | None", stopping: str) -> str:
+    if holder is not None:
+        return f"{name} runs: {holder.described()}" + (f"; stopping, {stopping}" if stopping else "")
     if held is None:
         return f"{name}: nobody runs it"
-    if not held.alive:
-        return f"{name}: whoever ran it is gone ({held.described()}); python -m sweep.run --resume {name}"
-    return f"{name} runs: {held.described()}" + (f"; stopping, {stopping}" if stopping else "")
+    return f"{name}: whoever ran it is gone ({held.described()}); python -m sweep.run --resume {name}"
 
 
 if __name__ == "__main__":

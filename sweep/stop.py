@@ -1,5 +1,6 @@
 """Ask a sweep to stop, from any machine that sees its storage: `python -m sweep.stop SWEEP [--trial ID]`."""
 
+import sys
 import time
 from typing import Annotated
 
@@ -20,13 +21,12 @@ def main(
     wait: Annotated[bool, typer.Option("--wait", help="Return when the sweep has stopped.")] = False,
 ) -> None:
     """Stop a sweep, or trials of it, in good order: a running trial ends after its epoch and keeps its checkpoint."""
-    from sweep.records.lease import EVERYTHING, lease, request_stop
+    from sweep.records.lease import EVERYTHING, holder_of, request_stop
     from sweep.records.sweep_storage import SweepStorage
 
     place = SweepStorage(storage)
     record = place.record(sweep)
-    held = lease(place, sweep)
-    if held is None or not held.alive:
+    if holder_of(place, sweep, say=lambda text: print(text, file=sys.stderr)) is None:
         raise BadInputError(f"sweep {sweep}: nobody runs it; see python -m sweep.status {sweep}")
     if not trial:
         request_stop(place, sweep, EVERYTHING)
@@ -38,7 +38,7 @@ def main(
         for trial_id in ids:
             request_stop(place, sweep, trial_id)
             print(f"{wanted} stops after its epoch, for good; --retry-failed lets it go on")
-    while wait and not trial and (held := lease(place, sweep)) is not None and held.alive:
+    while wait and not trial and holder_of(place, sweep) is not None:
         time.sleep(POLL_SECONDS)
 
 

@@ -2,6 +2,10 @@
 
 live/NAME.json           who runs it and how it stands, rewritten every few seconds, gone when it ends
 sweeps/NAME/stops/...    what it is asked to stop: `all`, or a trial's id
+
+A sweep runs while its lease is renewed. A process that isn't there counts as its end only where process numbers are
+ours (`process_identity`). Otherwise the lease's age decides, by the clocks of two machines, which may differ by
+minutes: a lease that is neither fresh nor very old is in doubt, and is watched for a change, which no clock falsifies.
 """
 
 import contextlib
@@ -9,13 +13,14 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sweep.records.process_identity import has_ended, machine_identity, start_time
 from sweep.records.status import LiveState, state_of
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
@@ -24,7 +29,11 @@ from trainables.storage.trial_records import now_ms
 
 BEAT_SECONDS = 3.0
 STALE_SECONDS = 30.0
-"""A sweep that has said nothing for so long has died, by the clocks of the two machines."""
+"""A sweep that has said nothing for so long has died, or its machine's clock differs."""
+WATCH_SECONDS, GLANCE_SECONDS = 30.0, 7.0
+"""How long a lease in doubt is watched before its sweep is taken over or removed, and before it is only described."""
+OLD_SECONDS = 3600.0
+"""No clocks differ so much."""
 EVERYTHING = "all"
 
 
@@ -36,7 +45,10 @@ class Lease(BaseModel):
     name: str
     token: str
     host: str
-    process: int
+    process: int = Field(ge=1, lt=2**31)
+    machine: str = ""
+    """Where the process number holds: see `process_identity`."""
+    process_start: str = ""
     started_ms: int
     time_ms: int
     claims: tuple[str, ...]
@@ -44,22 +56,56 @@ class Lease(BaseModel):
     state: LiveState | None
 
     @property
+    def age(self) -> float:
+        """Seconds since it was renewed, by the clocks of two machines."""
+        return (now_ms() - self.time_ms) / 1000
+
+    @property
     def alive(self) -> bool:
-        """Whether whoever wrote this still runs, as far as can be seen from here."""
-        if self.host == socket.gethostname() and not psutil.pid_exists(self.process):
-            return False
-        return now_ms() - self.time_ms < 1000 * STALE_SECONDS
+        """Whether whoever wrote this still runs, as far as its age says."""
+        return not self.ended and abs(self.age) < STALE_SECONDS
+
+    @property
+    def ended(self) -> bool:
+        """Whether whoever wrote this certainly runs no more."""
+        here = self.host == socket.gethostname()
+        return self.age > OLD_SECONDS or (here and has_ended(self.machine, self.process, self.process_start))
 
     def described(self) -> str:
         """Return who runs it, for a message."""
-        return f"process {self.process} on {self.host}, last heard of {(now_ms() - self.time_ms) / 1000:.0f} s ago"
+        return f"process {self.process} on {self.host}, last heard of {self.age:.0f} s ago"
+
+
+class Watcher:
+    """Judges leases also by whether they change while it looks, which doesn't depend on clocks."""
+
+    def __init__(self, seconds: float) -> None:
+        """Take a lease in doubt for dead when it hasn't changed for so long."""
+        self._seconds = seconds
+        self._seen: dict[str, tuple[int, float, bool]] = {}
+        """By token: its time, since when it is known, and whether it has changed."""
+
+    def runs(self, held: Lease) -> bool | None:
+        """Return whether whoever wrote this still runs; None while that is in doubt."""
+        if held.ended or held.alive:
+            return held.alive
+        now = time.monotonic()
+        seen_ms, since, changed = self._seen.get(held.token, (held.time_ms, now, False))
+        if seen_ms != held.time_ms:
+            since, changed = now, True
+        self._seen[held.token] = held.time_ms, since, changed
+        if now - since >= self._seconds:
+            return False
+        return True if changed else None
 
 
 class Live:
     """Holds a sweep's lease while it runs, and looks for what it is asked to stop."""
 
-    def __init__(self, storage: SweepStorage, name: str) -> None:
+    def __init__(self, storage: SweepStorage, name: str, *, say: Callable[[str], None] = lambda _: None) -> None:
+        """Args: `say` is called where another's lease must be watched before it is taken."""
         self._storage, self._name, self._token = storage, name, secrets.token_hex(8)
+        self._say, self._watcher = say, Watcher(WATCH_SECONDS)
         self._started = now_ms()
         self._claims: set[str] = set()
         self._state: Callable[[], LiveState] | None = None
@@ -71,8 +117,8 @@ class Live:
 
     def __enter__(self) -> Self:
         """Take the lease; BadInputError when the sweep is under way elsewhere."""
-        holder = lease(self._storage, self._name)
-        if holder is not None and holder.alive:
+        holder = holder_of(self._storage, self._name, say=self._say)
+        if holder is not None:
             raise BadInputError(
                 f"sweep {self._name}: is running already ({holder.described()}); watch it with python -m sweep.status "
                 f"{self._name}, stop it with python -m sweep.stop {self._name}"
@@ -109,7 +155,7 @@ class Live:
             self._claims.add(trial_id)
         self._write()
         for other in leases(self._storage):
-            if other.token != self._token and trial_id in other.claims and other.alive:
+            if other.token != self._token and trial_id in other.claims and self._watcher.runs(other) is not False:
                 self.release(trial_id)
                 return False
         return True
@@ -134,7 +180,7 @@ class Live:
         while not self._over.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
                 holder = lease(self._storage, self._name)
-                if holder is not None and holder.token != self._token and holder.alive:
+                if holder is not None and holder.token != self._token and not holder.ended:
                     self._taken_by = holder
                     return
                 self._write()
@@ -148,6 +194,8 @@ class Live:
                 token=self._token,
                 host=socket.gethostname(),
                 process=os.getpid(),
+                machine=machine_identity(),
+                process_start=start_time(os.getpid()),
                 started_ms=self._started,
                 time_ms=now_ms(),
                 claims=tuple(sorted(self._claims)),
@@ -157,20 +205,50 @@ class Live:
 
 
 def lease(storage: SweepStorage, name: str) -> Lease | None:
-    """Return who runs, or ran, a sweep, or None when it ended."""
+    """Return who runs, or ran, a sweep, or None when it ended; BadInputError when the file is none of ours."""
     content = storage.storage.read(_path(name))
-    return None if content is None else Lease.model_validate_json(content)
+    try:
+        return None if content is None else Lease.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise BadInputError(
+            f"{storage.storage.address(_path(name))}: isn't a sweep's lease ({fault['msg']}); remove it if nobody runs "
+            f"{name}"
+        ) from None
+
+
+def holder_of(
+    storage: SweepStorage,
+    name: str,
+    *,
+    watch_seconds: float | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Lease | None:
+    """Return the lease of whoever runs a sweep, or None; a lease in doubt is watched for a change before."""
+    watcher, said = Watcher(WATCH_SECONDS if watch_seconds is None else watch_seconds), False
+    while (held := lease(storage, name)) is not None:
+        runs = watcher.runs(held)
+        if runs is not None:
+            return held if runs else None
+        if not said:
+            said = True
+            say(f"sweep {name}: {held.described()}, by this machine's clock; watching whether it goes on")
+        time.sleep(BEAT_SECONDS / 3)
+    return None
 
 
 def leases(storage: SweepStorage) -> list[Lease]:
-    """Return those of all sweeps that haven't ended."""
-    names = (name.removesuffix(".json") for name in storage.storage.names("live"))
-    return [found for name in names if (found := lease(storage, name)) is not None]
+    """Return those of all sweeps that haven't ended; files that are none are left out."""
+    found = []
+    for name in storage.storage.names("live"):
+        with contextlib.suppress(BadInputError):
+            found.append(lease(storage, name.removesuffix(".json")))
+    return [one for one in found if one is not None]
 
 
-def current_state(storage: SweepStorage, record: SweepRecord, held: Lease | None) -> LiveState:
-    """Return how a sweep stands: as its process says while it runs, else by its trials' records."""
-    said = held.state if held is not None and held.alive else None
+def current_state(storage: SweepStorage, record: SweepRecord, holder: Lease | None) -> LiveState:
+    """Return how a sweep stands: as the process that runs it says, else by its trials' records."""
+    said = holder.state if holder is not None else None
     return said if said is not None else state_of(record, storage)
 
 

@@ -31,10 +31,10 @@ class Removal:
 
 def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
     """Return what would go with a sweep; BadInputError while it runs."""
-    from sweep.records.lease import lease
+    from sweep.records.lease import holder_of
 
-    held = lease(storage, record.name)
-    if held is not None and held.alive:
+    held = holder_of(storage, record.name)
+    if held is not None:
         raise BadInputError(
             f"sweep {record.name}: is running ({held.described()}); stop it: python -m sweep.stop {record.name}"
         )

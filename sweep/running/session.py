@@ -80,7 +80,7 @@ class Session:
         if self._location.address is None:
             self._sizing(machine_resources())
         metric, as_json = self._plan.space.objective.metric, self._location.as_json
-        with Live(self._storage, self._name) as live:
+        with Live(self._storage, self._name, say=self._say) as live:
             tracker = Tracker.open(self._location.tracking_uri, storage=self._location.storage)
             self._greet(tracker)
             with quiet(self._storage.log_folder(self._name) / "ray.log") as screen:

@@ -29,6 +29,7 @@ def storage(tmp_path: Path) -> SweepStorage:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.5)
 
 
 def wait_until(true: object) -> None:

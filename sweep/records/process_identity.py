@@ -1,0 +1,58 @@
+"""Identity of a process: whether one that another program named has certainly ended, as far as this one can see.
+
+A process number means something in one PID namespace of one running machine, and only until it is given away again. A
+host name doesn't say which: containers share it. A process of another user may be hidden in /proc, but not from kill.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+_PROC = Path("/proc")
+_START_FIELD = 19
+"""Of /proc/PID/stat, from the state on."""
+_DEAD = frozenset("ZX")
+"""States of a process that has ended and whose parent hasn't asked for it."""
+
+
+def machine_identity() -> str:
+    """Return the running system and the namespaces that process numbers and their times belong to; empty if unknown."""
+    with contextlib.suppress(OSError):
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return "/".join((boot, *((_PROC / "self/ns" / kind).readlink().name for kind in ("pid", "time"))))
+    return ""
+
+
+def start_time(process: int) -> str:
+    """Return when a process started, in the kernel's ticks; empty where that can't be seen."""
+    return _stat(process)[1]
+
+
+def has_ended(machine: str, process: int, started: str) -> bool:
+    """Return whether a process has certainly ended; False where it runs, or may run where it can't be seen.
+
+    Args:
+        machine: Its `machine_identity`, as it wrote it itself.
+        process: Its number.
+        started: Its `start_time`; another process may have its number now.
+    """
+    if not machine or machine != machine_identity():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's
+        pass
+    state, now = _stat(process)
+    return state in _DEAD or (bool(started and now) and started != now)
+
+
+def _stat(process: int) -> tuple[str, str]:
+    """Return a process's state and start; empty where they can't be seen."""
+    with contextlib.suppress(OSError, IndexError):
+        if (_PROC / "self").readlink().name == str(os.getpid()):  # else another namespace's /proc
+            # The second field may hold spaces and brackets.
+            fields = (_PROC / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            return fields[0], fields[_START_FIELD]
+    return "", ""
