@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.options import Address, MaxConcurrent, WaitCluster
 from sweep.planning.resources import Device
 from sweep.records.paths import DEFAULT_STORAGE
 
@@ -50,9 +51,10 @@ def main(
     name: Annotated[str | None, typer.Option(help="The evaluation's name; default: SWEEP-evaluated.")] = None,
     storage: Annotated[str, typer.Option(help="Where the sweep was run.")] = str(DEFAULT_STORAGE),
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow server; as for sweep.run.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster, HOST:PORT or auto; as for sweep.run.")] = None,
+    address: Address = None,
+    wait_cluster: WaitCluster = 0.0,
     device: Annotated[Device, typer.Option(help="auto: GPUs where there are any.")] = "auto",
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")] = None,
+    max_concurrent: MaxConcurrent = None,
 ) -> None:
     """Evaluate encoders by shares of the labels, frozen and fine-tuned, on their data or on others.
 
@@ -83,14 +85,18 @@ def main(
         relative_learning_rate=FINE_TUNING_RATE,
         assignments=assignments or [],
     )
-    space = evaluation_space(request.of_sweep(SweepStorage(storage), sweep))
+    evaluation = request.of_sweep(SweepStorage(storage), sweep)
+    space = evaluation_space(evaluation)
     check_name(chosen := name or space.name)
     launch = Launch(written=written(space), device=device)
     plan = plan_of(launch)
     if dry_run:
         print_plan(plan, room_of(launch, None, use_gpu=device == "gpu"))
         return
-    options, location = RunOptions(rules=Rules(max_concurrent)), RunLocation(storage, tracking_uri, address)
+    options = RunOptions(rules=Rules(max_concurrent))
+    # The latest sweep is this one, once it has begun.
+    named = () if sweep else (evaluation.sweep,)
+    location = RunLocation(storage, tracking_uri, address, wait_minutes=wait_cluster, again=named)
     sys.exit(Session(chosen, plan, launch, options, location).run(extend=False))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.options import Address, MaxConcurrent, WaitCluster
 from sweep.planning.resources import Device
 from sweep.records.paths import DEFAULT_STORAGE
 
@@ -37,12 +38,8 @@ def main(
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow server; default: MLFLOW_TRACKING_URI, else a SQLite file in the storage.")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster, HOST:PORT or auto; default: Ray starts on this machine.")
-    ] = None,
-    wait_cluster: Annotated[
-        float, typer.Option(min=0.0, metavar="MINUTES", help="How long to wait for a cluster that is away or gone.")
-    ] = 0.0,
+    address: Address = None,
+    wait_cluster: WaitCluster = 0.0,
     workers: Annotated[
         str, typer.Option(help="Workers a trial; on GPUs each has one to itself. 2:8: as many as there is room for.")
     ] = "1",
@@ -56,7 +53,7 @@ def main(
     memory: Annotated[
         float | None, typer.Option(min=0.0, help="GiB that a worker needs; default: the plan's estimate.")
     ] = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")] = None,
+    max_concurrent: MaxConcurrent = None,
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on with a sweep as its record has it; imports no code.")
     ] = None,

@@ -10,10 +10,10 @@ _ONCE = "--retry-failed"
 """Not for a process that goes on: what failed meanwhile has been tried again."""
 
 
-def begin_again(why: str) -> NoReturn:
-    """Replace this process by a new one of the same command, which goes on from the last checkpoints."""
+def begin_again(why: str, *words: str) -> NoReturn:
+    """Replace this process by a new one of the same command and `words`, which goes on from the last checkpoints."""
     _flush()
-    command = [sys.executable, *(word for word in sys.orig_argv[1:] if word != _ONCE)]
+    command = [sys.executable, *(word for word in sys.orig_argv[1:] if word != _ONCE), *words]
     os.execve(sys.executable, command, {**os.environ, _REASON: why})
 
 

@@ -46,6 +46,8 @@ class RunLocation:
     """GiB."""
     wait_minutes: float = 0.0
     """How long a cluster that doesn't answer is waited for."""
+    again: tuple[str, ...] = ()
+    """Words after the command's own, for a process that goes on with it on another cluster."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Session:
         """Report, and return the exit code; where the cluster is gone, leave with it at once, or begin again."""
         if outcome.gone and self._location.wait_minutes:
             self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
-            begin_again(outcome.why)
+            begin_again(outcome.why, *self._location.again)
         code = self._report(outcome, tracker)
         if outcome.gone:
             leave_at_once(code)

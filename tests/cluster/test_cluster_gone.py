@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from cluster.test_cluster_up import SETTINGS, free_port, head
+from cluster.test_cluster_up import SETTINGS
 from support.paths import ROOT
+from support.ports import free_port
+from support.ray_head import head
 
 from sweep.records.sweep_storage import SweepStorage
 from trainables.data.preparing.prepare import prepare

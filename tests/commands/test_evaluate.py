@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.paths import ROOT
+from support.ports import free_port
 from typer.testing import CliRunner
 
 from sweep.__main__ import app
@@ -31,6 +34,8 @@ from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
 from sweep.report.linked_pages import write_page
+from sweep.running import session
+from sweep.running.session import RunLocation
 from sweep.space import read_space, written
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
@@ -179,3 +184,24 @@ def test_bad_input_is_one_line_and_starts_nothing(
     said = str(found.exception) if isinstance(found.exception, BadInputError) else found.output
     assert words in said
     assert swept[1].sweep_names() == ["mine"]
+
+
+def test_it_waits_for_a_cluster_as_a_sweep_does(
+    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    locations: list[RunLocation] = []
+    whole = session.Session.__init__
+
+    def noting(self: session.Session, *arguments: Any) -> None:
+        locations.append(arguments[-1])
+        whole(self, *arguments)
+
+    monkeypatch.setattr(session.Session, "__init__", noting)
+    shutil.copytree(swept[1].storage.root, tmp_path / "storage")
+    place = ["--storage", str(tmp_path / "storage"), "--address", f"127.0.0.1:{free_port()}"]
+    begun = time.monotonic()
+    found = CliRunner().invoke(app, ["evaluate", "--epochs", "0", "--wait-cluster", "0.05", *place])
+    assert "no Ray cluster answers there" in str(found.exception)
+    assert time.monotonic() - begun > 3
+    assert [one.again for one in locations] == [("mine",)], "the latest sweep would be the evaluation itself"
