@@ -122,9 +122,12 @@ def info(name: Name, root: Root = None) -> None:
 
 
 @app.command()
-def verify(name: Name, root: Root = None) -> None:
-    """Read every image of a prepared data set and compare it with its checksum."""
-    from trainables.data.preparing.prepare import verify as check
+def verify(
+    name: Annotated[str, typer.Argument(help="Name of a prepared data set, or its address (s3://bucket/stores/NAME).")],
+    root: Root = None,
+) -> None:
+    """Read every image of a prepared data set, here or at an address, and compare it with its checksum."""
+    from trainables.data.preparing.verify import verify as check
 
     with stage_progress(f"verifying {name}") as progress:
         store = check(name, root, progress)

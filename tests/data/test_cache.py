@@ -1,5 +1,6 @@
 """A store in shared storage on a node: copied once, checked, held while it is read, and cleaned by least recent use."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -17,27 +18,76 @@ from fsspec.implementations.memory import MemoryFile
 from support.paths import ROOT
 
 from trainables.data import cache
-from trainables.data.cache import hold, is_remote, local_copy, read_info_bytes, upload
-from trainables.data.catalog import StoreInfo, beneath, data_root, store_address
+from trainables.data.cache import hold, local_copy, upload
+from trainables.data.catalog import LeakCounts, StoreInfo, beneath, data_root, store_address
+from trainables.data.index_table import fingerprint as fingerprint_of
+from trainables.data.index_table import open_rows, write_rows
 from trainables.data.preparing.prepare import prepare
+from trainables.data.remote_store import is_remote, read_info_bytes
+from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store import ImageStore
+from trainables.data.store_format import FORMAT_VERSION, UNFINISHED
 from trainables.errors import BadInputError
 
+SIZE = 100_000
+"""Bytes of a store's pixels: one image, and its rows take a few thousand more."""
 
-def write_store(folder: Path, fingerprint: str, size: int = 1000) -> Path:
+
+def write_store(folder: Path, seed: int, size: int = SIZE) -> Path:
+    """Write a store of one image."""
     folder.mkdir(parents=True)
-    (folder / "pixels.bin").write_bytes(bytes([len(fingerprint)]) * size)
-    (folder / "rows.arrow").write_bytes(b"rows")
-    (folder / "store.json").write_text(json.dumps({"fingerprint": fingerprint}))
+    pixels = np.random.default_rng(seed).bytes(size)
+    (folder / "pixels.bin").write_bytes(pixels)
+    write_rows(
+        folder / "rows.arrow",
+        names=["one"],
+        labels=[(0,)],
+        splits=np.zeros(1, dtype=np.int8),
+        places=[""],
+        positions=[0],
+        checksums=[hashlib.sha256(pixels).digest()[:16]],
+        hashes=[0],
+        fractions={salt: stable_fraction(["one"], salt=salt).tolist() for salt in SALTS},
+        original_labels=None,
+    )
+    info = StoreInfo(
+        format_version=FORMAT_VERSION,
+        name="small",
+        data_set="folder",
+        source="here",
+        image_size=(1, size),
+        channels=1,
+        dtype="uint8",
+        class_names=("thing",),
+        multi_label=False,
+        rules={},
+        splits={"train": 1},
+        class_counts={"train": (1,)},
+        rule_counts={},
+        options={},
+        licence="",
+        notes=(),
+        leaks=LeakCounts(identical=0, near_identical=0, neighbours=0, examples=()),
+        corrupt=(),
+        made="",
+        fingerprint=UNFINISHED,
+    )
+    info = info.model_copy(update={"fingerprint": fingerprint_of(info, open_rows(folder / "rows.arrow"))})
+    (folder / "store.json").write_text(info.model_dump_json())
     return folder
 
 
-def uploaded(tmp_path: Path, name: str, size: int = 1000) -> tuple[str, str]:
+def its_fingerprint(folder: Path) -> str:
+    found: str = json.loads((folder / "store.json").read_text())["fingerprint"]
+    return found
+
+
+def uploaded(tmp_path: Path, name: str, size: int = SIZE) -> tuple[str, str]:
     """Return the address and fingerprint of a store in shared storage."""
-    fingerprint = name * 40
+    folder = write_store(tmp_path / "made" / name, ord(name), size)
     address = f"file://{tmp_path}/shared/{name}"
-    upload(write_store(tmp_path / "made" / name, fingerprint, size), address)
-    return address, fingerprint
+    upload(folder, address)
+    return address, its_fingerprint(folder)
 
 
 def test_what_is_an_address() -> None:
@@ -54,22 +104,22 @@ def test_a_store_goes_up_and_comes_down_once(tmp_path: Path) -> None:
     folder = local_copy(address, fingerprint, cache=tmp_path / "node", progress=lambda *both: told.append(both))
     assert {path.name for path in folder.iterdir()} == {"pixels.bin", "rows.arrow", "store.json", ".use"}
     assert (folder / "pixels.bin").read_bytes() == (tmp_path / "made/a/pixels.bin").read_bytes()
-    assert told[-1][0] == told[-1][1] > 1000
+    assert told[-1][0] == told[-1][1] > SIZE
     for path in (tmp_path / "shared" / "a").iterdir():
         path.unlink()  # the remote isn't asked again
     assert local_copy(address, fingerprint, cache=tmp_path / "node") == folder
 
 
 def test_a_file_system_that_isnt_local(tmp_path: Path) -> None:
-    made, address = write_store(tmp_path / "made", "a" * 40), f"fsspec+memory://{tmp_path}/a"
+    made, address = write_store(tmp_path / "made", 1), f"fsspec+memory://{tmp_path}/a"
     assert read_info_bytes(address) is None
     upload(made, address)
-    folder = local_copy(address, "a" * 40, cache=tmp_path / "node")
+    folder = local_copy(address, its_fingerprint(made), cache=tmp_path / "node")
     assert (folder / "pixels.bin").read_bytes() == (made / "pixels.bin").read_bytes()
 
 
 def test_an_upload_that_is_cut_off_is_no_store(tmp_path: Path) -> None:
-    made, address = write_store(tmp_path / "made", "a" * 40, 3000), f"file://{tmp_path}/shared/a"
+    made, address = write_store(tmp_path / "made", 1), f"file://{tmp_path}/shared/a"
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -78,18 +128,18 @@ def test_an_upload_that_is_cut_off_is_no_store(tmp_path: Path) -> None:
         upload(made, address, progress=stop)
     assert read_info_bytes(address) is None
     with pytest.raises(BadInputError, match="no store there"):
-        local_copy(address, "a" * 40, cache=tmp_path / "node")
+        local_copy(address, its_fingerprint(made), cache=tmp_path / "node")
     upload(made, address)
     upload(made, address)  # the same again is left alone
     assert read_info_bytes(address) == (made / "store.json").read_bytes()
     with pytest.raises(BadInputError, match="holds another store"):
-        upload(write_store(tmp_path / "other", "b" * 40), address)
+        upload(write_store(tmp_path / "other", 2), address)
 
 
 def test_another_store_than_planned_with_is_refused(tmp_path: Path) -> None:
     address, _ = uploaded(tmp_path, "a")
-    with pytest.raises(BadInputError, match="has fingerprint aaaaaaaaaaaa, bbbbbbbbbbbb was planned with"):
-        local_copy(address, "b" * 40, cache=tmp_path / "node")
+    with pytest.raises(BadInputError, match=r"has fingerprint \w{12}, bbbbbbbbbbbb was planned with"):
+        local_copy(address, "b" * 64, cache=tmp_path / "node")
     assert [path.name for path in (tmp_path / "node").iterdir()] == [f".{'b' * 32}.lock"]
 
 
@@ -97,16 +147,16 @@ def test_a_store_that_is_replaced_while_it_is_copied_is_refused(tmp_path: Path) 
     address, fingerprint = uploaded(tmp_path, "a")
 
     def replace(done: int, total: int) -> None:
-        (tmp_path / "shared" / "a" / "store.json").write_text(json.dumps({"fingerprint": "b" * 40}))
+        (tmp_path / "shared" / "a" / "pixels.bin").write_bytes(bytes(SIZE))
 
-    with pytest.raises(BadInputError, match="has fingerprint bbbbbbbbbbbb, aaaaaaaaaaaa was planned with"):
+    with pytest.raises(BadInputError, match=r"row 0 \(one\) differs from its checksum"):
         local_copy(address, fingerprint, cache=tmp_path / "node", progress=replace)
     assert all(path.is_file() for path in (tmp_path / "node").iterdir())
 
 
 def test_a_file_that_comes_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address, fingerprint = uploaded(tmp_path, "a")
-    monkeypatch.setattr(cache, "_copy", lambda read, write, *_: write(read(2)))
+    monkeypatch.setattr(cache, "_pieces", lambda read_into, size: [memoryview(b"ab")])
     with pytest.raises(BadInputError, match="came with another size than listed"):
         local_copy(address, fingerprint, cache=tmp_path / "node")
 
@@ -121,7 +171,7 @@ def test_what_killed_processes_left_is_cleared(tmp_path: Path) -> None:
         (left / "pixels.bin").write_bytes(b"half")
         (left / "stray").write_bytes(b"")
     folder = local_copy(address, fingerprint, cache=tmp_path / "node")
-    assert (folder / "pixels.bin").stat().st_size == 1000
+    assert (folder / "pixels.bin").stat().st_size == SIZE
     assert not (folder / "stray").exists()
     assert not half_copied.exists()
     assert not of_another.exists()
@@ -135,7 +185,7 @@ def test_what_another_process_is_copying_is_left_alone(tmp_path: Path) -> None:
 
     folder = local_copy(*stores["a"], cache=tmp_path / "node", progress=copy_another)
     assert len(list(folder.iterdir())) == 4
-    assert (tmp_path / "node" / ("b" * 32) / ".use").exists()
+    assert (tmp_path / "node" / stores["b"][1][:32] / ".use").exists()
 
 
 def _copy_slowly(address: str, fingerprint: str, node: str, log: str, barrier: Barrier) -> None:
@@ -162,8 +212,8 @@ def test_two_processes_at_once_copy_once(tmp_path: Path) -> None:
 
 
 def test_the_least_recently_used_makes_room_unless_it_is_held(tmp_path: Path) -> None:
-    stores = {name: uploaded(tmp_path, name, 1000) for name in "abcd"}
-    node, limit = tmp_path / "node", 3300
+    stores = {name: uploaded(tmp_path, name) for name in "abcd"}
+    node, limit = tmp_path / "node", 330_000
     folders = {}
     for age, name in enumerate("abc"):
         folders[name] = local_copy(*stores[name], cache=node, limit=limit)
@@ -173,9 +223,9 @@ def test_the_least_recently_used_makes_room_unless_it_is_held(tmp_path: Path) ->
         local_copy(*stores["d"], cache=node, limit=limit)
         assert {name: folders[name].exists() for name in "abc"} == {"a": True, "b": True, "c": False}
     with hold(folders["a"]), hold(folders["b"]), pytest.raises(BadInputError, match=r"needs 0\.0 GB, the limit is"):
-        local_copy(*stores["c"], cache=node, limit=2200)
-    assert (node / ("d" * 32)).exists()  # it wouldn't have been room enough, so it wasn't removed
-    local_copy(*stores["c"], cache=node, limit=2200)
+        local_copy(*stores["c"], cache=node, limit=220_000)
+    assert (node / stores["d"][1][:32]).exists()  # it wouldn't have been room enough, so it wasn't removed
+    local_copy(*stores["c"], cache=node, limit=220_000)
     assert not folders["b"].exists()
 
 
@@ -183,7 +233,7 @@ def test_a_disk_that_others_filled_makes_room_under_the_limit(tmp_path: Path, mo
     stores = {name: uploaded(tmp_path, name) for name in "ab"}
     oldest = local_copy(*stores["a"], cache=tmp_path / "node", limit=10**6)
     usage = type(shutil.disk_usage(tmp_path))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6 - 500, 500))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6 - 5000, 5000))
     with hold(oldest), pytest.raises(BadInputError, match=r"the disk has 0\.0 GB for stores, 0\.0 GB are in use"):
         local_copy(*stores["b"], cache=tmp_path / "node", limit=10**6)
     local_copy(*stores["b"], cache=tmp_path / "node", limit=10**6)
@@ -252,17 +302,18 @@ def test_a_disk_that_is_full_is_the_caches_fault(tmp_path: Path, monkeypatch: py
 
 def test_an_address_that_fails_in_the_middle_is_its_own_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"fsspec+memory://{tmp_path}/a"
-    upload(write_store(tmp_path / "made", "a" * 40), address)
+    made = write_store(tmp_path / "made", 1)
+    upload(made, address)
     read = MemoryFile.read
 
     def reset(file: MemoryFile, *size: int) -> bytes:
-        if file.getbuffer().nbytes == 1000:  # pixels.bin
+        if file.getbuffer().nbytes == SIZE:  # pixels.bin
             raise OSError("connection reset")
         return read(file, *size)
 
     monkeypatch.setattr(MemoryFile, "read", reset)
     with pytest.raises(BadInputError, match=r"/a: can't be reached \(connection reset\)"):
-        local_copy(address, "a" * 40, cache=tmp_path / "node")
+        local_copy(address, its_fingerprint(made), cache=tmp_path / "node")
 
 
 def test_importing_the_cache_doesnt_import_pyarrow() -> None:

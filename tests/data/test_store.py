@@ -18,7 +18,8 @@ from support.sample_data import write_bigearthnet
 from trainables.data.catalog import StoreInfo, expand_positive, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing import decode_workers
-from trainables.data.preparing.prepare import prepare, remove, verify
+from trainables.data.preparing.prepare import prepare, remove
+from trainables.data.preparing.verify import verify
 from trainables.data.splits import TEST, exact_split
 from trainables.data.stable_hash import stable_fraction
 from trainables.data.store import ImageStore

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image  # torchvision brings it
 
-from trainables.data.preparing.prepare import prepare, verify
+from trainables.data.preparing.prepare import prepare
+from trainables.data.preparing.verify import verify
 from trainables.data.store import ImageStore
 
 

@@ -1,35 +1,35 @@
 """A store in shared or object storage, copied once to each node: locked, checked, and cleaned by least recent use."""
 
 import fcntl
-import json
+import itertools
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from trainables.data.store_format import INFO_FILE
+from trainables.byte_size import size_from_environment
+from trainables.data.catalog import StoreInfo
+from trainables.data.remote_store import reached, read_info_bytes, storage_at
+from trainables.data.store_format import FINGERPRINT, INFO_FILE, PIXELS_FILE, ROWS_FILE, STORE_FILES
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.storage.filesystem import Storage  # imports pyarrow, and planning is_remote
+    from trainables.storage.filesystem import Storage
 
 CHUNK = 8 * 2**20
+HASHED_CHUNKS = 3
+"""Pieces that may wait to be hashed, in a thread beside the one that copies."""
 SHARE_OF_DISK = 0.8
-UNITS = {"": 1, "B": 1} | {f"{letter}B": 10 ** (3 * power) for power, letter in enumerate("KMGT", 1)}
-UNITS |= {f"{letter}IB": 2 ** (10 * power) for power, letter in enumerate("KMGT", 1)}
 USE_FILE = ".use"
 """Its time is the store's last use; who reads the store holds a shared lock on it."""
 
 Progress = Callable[[int, int], None]
 """Called with bytes copied and bytes in all."""
-
-
-def is_remote(address: str) -> bool:
-    """Whether an address has a scheme (s3://, gs://, file://), as opposed to a plain path."""
-    return "://" in address
 
 
 def upload(folder: Path, address: str, *, progress: Progress | None = None) -> None:
@@ -38,31 +38,28 @@ def upload(folder: Path, address: str, *, progress: Progress | None = None) -> N
     A store with the same fingerprint there is left alone. Raises BadInputError for one with another, and for an address
     that can't be written.
     """
-    own = (folder / INFO_FILE).read_bytes()
-    there = read_info_bytes(address)
+    own = StoreInfo.read_folder(folder)
+    if own is None:
+        raise BadInputError(f"{folder}: no prepared data set; see python -m sweep.data list")
+    content = (folder / INFO_FILE).read_bytes()
+    there = StoreInfo.read_address(address)
     if there is not None:
-        if _fingerprint(there) == _fingerprint(own):
+        if there.fingerprint == own.fingerprint:
             return
-        raise BadInputError(f"{address}: holds another store ({_fingerprint(there)[:12]}); choose another address")
-    with _reached(address):
-        storage = _storage(address)
+        raise BadInputError(f"{address}: holds another store ({there.fingerprint[:12]}); choose another address")
+    with reached(address):
+        storage = storage_at(address)
         storage.filesystem.create_dir(storage.root, recursive=True)
-        files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in (INFO_FILE, USE_FILE)]
-        total, done = sum(path.stat().st_size for path in files) + len(own), 0
+        files = [folder / name for name in STORE_FILES if name != INFO_FILE]
+        total, done = sum(path.stat().st_size for path in files) + len(content), 0
         for path in files:
-            target = f"{storage.root}/{path.name}"
-            with path.open("rb") as source, storage.filesystem.open_output_stream(target) as stream:
-                done = _copy(source.read, stream.write, done, total, progress)
-        storage.write(INFO_FILE, own)  # in one piece: a reader sees all of it or none
-
-
-def read_info_bytes(address: str) -> bytes | None:
-    """Return the content of store.json at an address, None where there is no store.
-
-    Raises BadInputError for an address that can't be reached.
-    """
-    with _reached(address):
-        return _storage(address).read(INFO_FILE)
+            with path.open("rb") as source, storage.filesystem.open_output_stream(f"{storage.root}/{path.name}") as to:
+                for piece in _pieces(source.readinto, path.stat().st_size):
+                    to.write(piece)
+                    done += len(piece)
+                    if progress is not None:
+                        progress(done, total)
+        storage.write(INFO_FILE, content)  # in one piece: a reader sees all of it or none
 
 
 def local_copy(
@@ -77,8 +74,11 @@ def local_copy(
 
     `cache` (else SWEEP_CACHE, else ~/.cache/sweep/nodes) holds at most `limit` bytes (else SWEEP_CACHE_LIMIT, else 80 %
     of the disk): stores that nobody reads make room, the least recently used first. A second process waits for the
-    first. Raises BadInputError for another store at the address, no room, and a cache that can't be written.
+    first. Every image is compared with its checksum as it is copied. Raises BadInputError for another store at the
+    address, one that differs from its checksums, no room, and a cache that can't be written.
     """
+    if not re.fullmatch(FINGERPRINT, fingerprint):  # of a record that anybody may have written
+        raise BadInputError(f"{address}: fingerprint {fingerprint[:80]!r}: must be 64 hex digits")
     root = cache or Path(os.environ.get("SWEEP_CACHE", "~/.cache/sweep/nodes")).expanduser()
     folder = root / fingerprint[:32]
     if (folder / USE_FILE).is_file():
@@ -111,61 +111,122 @@ def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: P
     partial = _beside(folder, "partial")
     for left in (partial, folder):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    _check_fingerprint(address, read_info_bytes(address), fingerprint)
+    content = read_info_bytes(address)
+    info = None if content is None else StoreInfo.parse(content, address)
+    if info is None or content is None:
+        raise BadInputError(f"{address}: no store there; upload one: python -m sweep.data upload --help")
+    if info.fingerprint != fingerprint:
+        raise BadInputError(
+            f"{address}: has fingerprint {info.fingerprint[:12]}, {fingerprint[:12]} was planned with; plan again, or "
+            "prepare and upload that store again"
+        )
     try:
-        _download(address, partial, limit, progress)
-        _check_fingerprint(address, (partial / INFO_FILE).read_bytes(), fingerprint)
+        _download(address, info, content, partial, limit, progress)
         (partial / USE_FILE).touch()
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_fingerprint(address: str, content: bytes | None, wanted: str) -> None:
-    if content is None:
-        raise BadInputError(f"{address}: no store there; upload one: python -m sweep.data upload --help")
-    if _fingerprint(content) != wanted:
-        raise BadInputError(
-            f"{address}: has fingerprint {_fingerprint(content)[:12]}, {wanted[:12]} was planned with; plan again, or "
-            "prepare and upload that store again"
-        )
+def _download(
+    address: str, info: StoreInfo, content: bytes, partial: Path, limit: int, progress: Progress | None
+) -> None:
+    """Copy the store of `info` to the folder `partial`, checked; failures to write are left to the caller to explain.
 
+    Names are this program's own, whatever else lies at the address.
+    """
+    from trainables.data.index_table import open_rows
+    from trainables.data.store_check import PixelCheck, check_rows
 
-def _download(address: str, partial: Path, limit: int, progress: Progress | None) -> None:
-    """Copy every file to the folder `partial`, store.json last. Failures to write are left to the caller to explain."""
-    from pyarrow import fs
-
-    with _reached(address):
-        storage = _storage(address)
-        found = [info for info in storage.filesystem.get_file_info(fs.FileSelector(storage.root)) if info.is_file]
-    found.sort(key=lambda info: info.base_name == INFO_FILE)
-    total, done = sum(info.size for info in found), 0
+    with reached(address):
+        storage = storage_at(address)
+        sizes = {name: _size(storage, name) for name in STORE_FILES if name != INFO_FILE}
+    total = sum(sizes.values()) + len(content)
     _make_room(partial.parent, total, limit)
     partial.mkdir()
-    for info in found:
-        with _reached(address):
-            source = storage.filesystem.open_input_stream(info.path)
-        with source, (partial / info.base_name).open("wb") as target:
-            done = _copy(_reached(address)(source.read), target.write, done, total, progress)
-            target.flush()
-            os.fsync(target.fileno())  # a folder that is there after a crash is whole
-        if (partial / info.base_name).stat().st_size != info.size:
-            raise BadInputError(f"{info.path}: came with another size than listed; try again")
+    done = 0
 
-
-def _copy(
-    read: Callable[[int], bytes],
-    write: Callable[[bytes], Any],
-    done: int,
-    total: int,
-    progress: Progress | None,
-) -> int:
-    while piece := read(CHUNK):
-        write(piece)
-        done += len(piece)
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
         if progress is not None:
             progress(done, total)
-    return done
+
+    _take(address, storage, ROWS_FILE, sizes[ROWS_FILE], partial, tell)
+    rows = open_rows(partial / ROWS_FILE)
+    check = PixelCheck(info, rows, address)
+    with _in_background(lambda: check_rows(info, rows, address)), _hashed(check.add) as add:
+        _take(address, storage, PIXELS_FILE, sizes[PIXELS_FILE], partial, tell, add)
+    check.finish()
+    (partial / INFO_FILE).write_bytes(content)
+    tell(len(content))
+
+
+def _size(storage: "Storage", name: str) -> int:
+    info = storage.filesystem.get_file_info(f"{storage.root}/{name}")
+    if not info.is_file:
+        raise FileNotFoundError(f"no file {name}")
+    return int(info.size)
+
+
+def _take(
+    address: str,
+    storage: "Storage",
+    name: str,
+    size: int,
+    partial: Path,
+    tell: Callable[[int], None],
+    add: Callable[[memoryview], None] | None = None,
+) -> None:
+    """Copy one file, as many bytes as were listed, and hand each piece to `add`."""
+    with reached(address):
+        source = storage.filesystem.open_input_stream(f"{storage.root}/{name}")
+    with source, (partial / name).open("wb") as target:
+        for piece in _pieces(reached(address)(source.readinto), size):
+            if add is not None:
+                add(piece)
+            target.write(piece)
+            tell(len(piece))
+        target.flush()
+        os.fsync(target.fileno())  # a folder that is there after a crash is whole
+    if (partial / name).stat().st_size != size:
+        raise BadInputError(f"{address}: {name} came with another size than listed; try again")
+
+
+def _pieces(read_into: Callable[[memoryview], int], size: int) -> Iterator[memoryview]:
+    """Yield what is read, at most `size` bytes: a file may grow, or never end.
+
+    A piece's memory is used again when HASHED_CHUNKS + 1 others have been read: fresh memory costs more than the copy.
+    """
+    buffers = itertools.cycle([memoryview(bytearray(min(CHUNK, size))) for _ in range(HASHED_CHUNKS + 2)])
+    while size and (count := read_into((buffer := next(buffers))[:size])):
+        size -= count
+        yield buffer[:count]
+
+
+@contextmanager
+def _in_background(call: Callable[[], None]) -> Iterator[None]:
+    """Call beside what is done within; what it raises is raised at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(call)
+        yield
+        result.result()
+
+
+@contextmanager
+def _hashed(add: Callable[[memoryview], None]) -> Iterator[Callable[[memoryview], None]]:
+    """Give what hands pieces to `add` in their order, in a thread beside: a hash leaves the interpreter to the copy."""
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+
+        def later(piece: memoryview) -> None:
+            waiting.append(pool.submit(add, piece))
+            if len(waiting) > HASHED_CHUNKS:
+                waiting.popleft().result()
+
+        yield later
+        while waiting:
+            waiting.popleft().result()
 
 
 def _make_room(root: Path, needed: int, limit: int) -> None:
@@ -242,38 +303,8 @@ def _beside(folder: Path, kind: str) -> Path:
 def _limit(root: Path, limit: int | None) -> int:
     if limit is not None:
         return limit
-    text = os.environ.get("SWEEP_CACHE_LIMIT", "").strip()
-    if not text:
-        return int(shutil.disk_usage(root).total * SHARE_OF_DISK)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B|)", text.upper())
-    if match is None:
-        raise BadInputError(f"SWEEP_CACHE_LIMIT {text!r}: must be bytes, or as 200GB or 50 GiB")
-    return int(float(match[1]) * UNITS[match[2]])
-
-
-def _fingerprint(content: bytes) -> str:
-    try:
-        return str(json.loads(content)["fingerprint"])
-    except (ValueError, KeyError, TypeError):
-        return "unknown"
-
-
-def _storage(address: str) -> "Storage":
-    from trainables.storage.filesystem import Storage
-
-    return Storage.at(address)
-
-
-@contextmanager
-def _reached(address: str) -> Iterator[None]:
-    """Turn a failure at an address (unknown scheme, no permission, unreachable) into BadInputError of one line."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (BadInputError, pa.ArrowException, OSError, ImportError) as error:
-        reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
-        raise BadInputError(f"{address}: can't be reached ({reason}); check the address and your access") from error
+    chosen = size_from_environment("SWEEP_CACHE_LIMIT")
+    return int(shutil.disk_usage(root).total * SHARE_OF_DISK) if chosen is None else chosen
 
 
 @contextmanager

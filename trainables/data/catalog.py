@@ -4,18 +4,28 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
-from trainables.data.store_format import FORMAT_VERSION, INFO_FILE
+from trainables.data.remote_store import is_remote, read_info_bytes
+from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME
 from trainables.errors import BadInputError, describe_validation
 
 LISTED_NAMES = 12
 """How many class names an error message lists before it points to `info`."""
 
 OptionValue = str | int | float
+Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT)]
+PlainName = Annotated[str, StringConstraints(pattern=PLAIN_NAME)]
+SplitName = Annotated[str, StringConstraints(pattern=r"^(train|validation|test)$")]
+Count = Annotated[int, Field(ge=0, lt=2**48)]
+Side = Annotated[int, Field(ge=1, le=2**20)]
+BAND_NAMES = re.compile(r"[A-Za-z0-9_.-]{1,40}(, [A-Za-z0-9_.-]{1,40})*")
+PERCENTILES = re.compile(r"[A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5}(, [A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5})*")
+MOST_CLASSES = 2**15
+"""Labels are 16-bit numbers."""
 
 
 class LeakCounts(BaseModel):
@@ -51,25 +61,40 @@ class StoreInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int
-    name: str
-    data_set: str
+    name: PlainName
+    data_set: PlainName
     source: str
-    image_size: tuple[int, int]
-    channels: int
+    image_size: tuple[Side, Side]
+    channels: Annotated[int, Field(ge=1, le=2**10)]
     dtype: Literal["uint8", "uint16"]
-    class_names: tuple[str, ...]
+    class_names: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)]
     multi_label: bool
     rules: dict[str, tuple[str, ...]]
-    splits: dict[str, int]
-    class_counts: dict[str, tuple[int, ...]]
-    rule_counts: dict[str, dict[str, int]]
+    splits: dict[SplitName, Count]
+    class_counts: dict[SplitName, tuple[Count, ...]]
+    rule_counts: dict[str, dict[SplitName, Count]]
     options: dict[str, OptionValue]
     licence: str
     notes: tuple[str, ...]
     leaks: LeakCounts
     corrupt: tuple[str, ...]
     made: str
-    fingerprint: str
+    fingerprint: Fingerprint
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Refuse parts that contradict each other, and names of bands that aren't plain."""
+        for split, counts in self.class_counts.items():
+            if split not in self.splits or len(counts) != len(self.class_names):
+                raise ValueError(f"class_counts: {split}: must have a count for each class of a split that there is")
+        for rule, names in self.rules.items():
+            if unknown := [name for name in names if name not in self.class_names]:
+                raise ValueError(f"rules: {rule}: names {unknown[0][:60]!r}, which is no class")
+        for option, pattern in (("bands", BAND_NAMES), ("percentiles", PERCENTILES)):
+            value = str(self.options.get(option, ""))
+            if value and not pattern.fullmatch(value):
+                raise ValueError(f"options: {option}: must be names of bands, got {value[:60]!r}")
+        return self
 
     @property
     def images(self) -> int:
@@ -85,30 +110,39 @@ class StoreInfo(BaseModel):
         address = None if root is not None else remote_root()
         if address is None:
             return cls.read_folder(store_folder(name, root))
-        from trainables.data.cache import read_info_bytes  # which imports pyarrow
+        return cls.read_address(beneath(address, _plain(name)), name)
 
-        place = beneath(address, _plain(name))
-        content = read_info_bytes(place)
-        return None if content is None else cls._parsed(content, place, name)
+    @classmethod
+    def read_address(cls, address: str, name: str = "") -> "StoreInfo | None":
+        """As `read`, for the store at an address or in a folder; `name` is for messages."""
+        if not is_remote(address):
+            return cls.read_folder(Path(address))
+        content = read_info_bytes(address)
+        return None if content is None else cls.parse(content, address, name)
 
     @classmethod
     def read_folder(cls, folder: Path) -> "StoreInfo | None":
         """As `read`, for the store in `folder`."""
         path = folder / INFO_FILE
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(INFO_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
-        return cls._parsed(content, str(path), folder.name)
+        return cls.parse(content, str(path), folder.name)
 
     @classmethod
-    def _parsed(cls, content: bytes, where: str, name: str) -> "StoreInfo":
+    def parse(cls, content: bytes, where: str, name: str = "") -> "StoreInfo":
+        """Return what the content of a store.json says; BadInputError names `where` and each field that is wrong."""
+        name = name or where.partition("?")[0].rstrip("/").rpartition("/")[2]
         remedy = f"remove it and prepare it again: {remove_command(name)}; {prepare_command(name)}"
+        if len(content) > INFO_BYTES:
+            raise BadInputError(f"{where}: has more than {INFO_BYTES:,} bytes; {remedy}")
         try:
             fields = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInputError(f"{where}: can't be read ({error}); {remedy}") from error
         version = fields.get("format_version") if isinstance(fields, dict) else None
         if version != FORMAT_VERSION:
@@ -158,7 +192,7 @@ def store_folder(name: str, root: Path | None = None) -> Path:
 
 
 def _plain(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+    if not re.fullmatch(PLAIN_NAME, name):
         raise BadInputError(
             f"data set name {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first"
         )

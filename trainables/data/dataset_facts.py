@@ -17,12 +17,21 @@ from trainables.data.class_names import (
 
 PATCH_BANDS = tuple(band for band in SENTINEL_2_BANDS if band != "B10")
 """What BigEarthNet holds: level 2A has no B10."""
+V1_SPLITS = "https://git.tu-berlin.de/rsim/BigEarthNet-MM_19-classes_models/-/raw/9a5be07346ab0884b2d9517475c27ef9db9b5104/splits"
+"""The official splits at one commit; their checksums are in TorchGeo's BigEarthNet, as is the archive's."""
+V1_SITE = "https://raw.githubusercontent.com/rsim-tu-berlin/bigearth.net/1236b8d9c0b7fff653733ab907581d3129f809db/static/documents"
+"""bigearth.net at one commit; it publishes no checksums: these are of the files of that commit."""
+V2_RECORD = "https://zenodo.org/records/10891137/files"
+"""Checksums as the record lists them; that of metadata.parquet is in TorchGeo's BigEarthNetV2 too."""
 SENTINEL_PIXELS = ("thesis", "percentiles", "none")
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file as the authors publish it; `bytes` and `md5` are None where they aren't known."""
+    """A file as the authors publish it; `bytes` and `md5` are None where they aren't known.
+
+    A file without a checksum is taken over https alone. EuroSAT's checksums are in torchvision (RGB) and TorchGeo (MS).
+    """
 
     url: str
     bytes: int | None = None
@@ -147,9 +156,12 @@ BIGEARTHNET_V1 = DataSetFacts(
     archive=Published(
         "https://bigearth.net/downloads/BigEarthNet-S2-v1.0.tar.gz", None, "5a64e9ce38deb036a435a7b59494924c"
     ),
-    lists=tuple(
-        Published(f"https://zenodo.org/records/12687186/files/{name}.csv.gz")
-        for name in ("train", "val", "test", "patches_with_seasonal_snow", "patches_with_cloud_and_shadow")
+    lists=(
+        Published(f"{V1_SPLITS}/train.csv?inline=false", md5="623e501b38ab7b12fe44f0083c00986d"),
+        Published(f"{V1_SPLITS}/val.csv?inline=false", md5="22efe8ed9cbd71fa10742ff7df2b7978"),
+        Published(f"{V1_SPLITS}/test.csv?inline=false", md5="697fb90677e30571b9ac7699b7e5b432"),
+        Published(f"{V1_SITE}/patches_with_seasonal_snow.csv", 2_065_439, "7219803bde2ab2925ded75c5109450f5"),
+        Published(f"{V1_SITE}/patches_with_cloud_and_shadow.csv", 313_331, "7388ec3bee2d519846f01ecb9f95cc4d"),
     ),
 )
 
@@ -175,10 +187,14 @@ BIGEARTHNET_V2 = DataSetFacts(
     pixel_metres=10.0,
     layout="BigEarthNet-S2.tar.zst, or the folder that holds BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif, ...; "
     "metadata.parquet beside it",
-    archive=Published("https://zenodo.org/records/10891137/files/BigEarthNet-S2.tar.zst", 63_251_710_377),
+    archive=Published(f"{V2_RECORD}/BigEarthNet-S2.tar.zst", 63_251_710_377, "2245ed2d1a93f6ce637d839bc856396e"),
     lists=(
-        Published("https://zenodo.org/records/10891137/files/metadata.parquet"),
-        Published("https://zenodo.org/records/10891137/files/metadata_for_patches_with_snow_cloud_or_shadow.parquet"),
+        Published(f"{V2_RECORD}/metadata.parquet", 3_616_349, "55687065e77b6d0b0f1ff604a6e7b49c"),
+        Published(
+            f"{V2_RECORD}/metadata_for_patches_with_snow_cloud_or_shadow.parquet",
+            710_162,
+            "fe31856f4986d446c9468b59d6387c91",
+        ),
     ),
 )
 

@@ -68,14 +68,49 @@ def open_rows(path: Path) -> Any:
     """Memory-map the rows and return them as one record batch; BadInputError for a damaged file."""
     try:
         with pa.memory_map(str(path)) as mapped:
-            reader = pa.ipc.open_file(mapped.read_buffer())
+            content = mapped.read_buffer()
+    except UNREADABLE as error:
+        raise BadInputError(f"{path}: damaged ({error}); remove the store and prepare it again") from error
+    return parse_rows(content, str(path))
+
+
+def parse_rows(content: Any, where: str) -> Any:
+    """Return the rows in a pyarrow buffer as one record batch; BadInputError for what `write_rows` doesn't write."""
+    try:
+        reader = pa.ipc.open_file(content)
         if reader.schema != SCHEMA or reader.num_record_batches != 1:
             raise pa.ArrowInvalid("not the columns of this format")
         batch = reader.get_batch(0)
         batch.validate(full=True)
+        _check_values(batch)
         return batch
     except UNREADABLE as error:
-        raise BadInputError(f"{path}: damaged ({error}); remove the store and prepare it again") from error
+        reason = " ".join(str(error).split())
+        raise BadInputError(f"{where}: damaged ({reason}); remove the store and prepare it again") from error
+
+
+def _check_values(rows: Any) -> None:
+    """Refuse values that no store has: the fingerprint covers numbers of splits, and not which split they stand for."""
+    for field in SCHEMA:
+        if field.name != "original_labels" and rows.column(field.name).null_count:
+            raise pa.ArrowInvalid(f"column {field.name} has empty values")
+    if rows.column("split").dictionary.to_pylist() != list(SPLITS):
+        raise pa.ArrowInvalid(f"column split must stand for {', '.join(SPLITS)}")
+    positions = rows.column("position").to_numpy()
+    if len(positions) and positions.min() < 0:
+        raise pa.ArrowInvalid(f"column position has {positions.min()}")
+    if rows.column("labels").values.null_count:
+        raise pa.ArrowInvalid("column labels has empty values")
+
+
+def check_labels(info: StoreInfo, rows: Any, path: Path) -> None:
+    """Raise BadInputError for a label that is no number of a class."""
+    values = rows.column("labels").values.to_numpy()
+    if len(values) and not 0 <= values.min() <= values.max() < len(info.class_names):
+        raise BadInputError(
+            f"{path}: labels from {values.min()} to {values.max()}, and {len(info.class_names)} classes; remove the "
+            "store and prepare it again"
+        )
 
 
 def fingerprint(info: StoreInfo, rows: Any) -> str:

@@ -12,9 +12,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from trainables.data.cache import hold, is_remote, local_copy
+from trainables.data.cache import hold, local_copy
 from trainables.data.catalog import StoreInfo, expand_positive, prepared, several_labels, store_address, store_folder
-from trainables.data.index_table import multi_hot, open_rows
+from trainables.data.index_table import check_labels, multi_hot, open_rows
+from trainables.data.remote_store import is_remote
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
@@ -46,6 +47,7 @@ class ImageStore:
                 f"{path}: {len(self)} rows and {len(self._pixels)} images, {info.images} expected; remove it and "
                 "prepare it again"
             )
+        check_labels(info, self._rows, path / ROWS_FILE)
 
     @classmethod
     def open(cls, name: str, root: Path | None = None) -> "ImageStore":

@@ -120,6 +120,11 @@ class Storage:
         except FileNotFoundError:
             return None
 
+    def read_buffer(self, name: str) -> Any:
+        """Return a file's content as a pyarrow buffer; FileNotFoundError where there is none."""
+        with self.filesystem.open_input_file(self._path(name)) as file:
+            return file.read_buffer()
+
     def exists(self, name: str) -> bool:
         """Whether a file or folder of that name is there."""
         path = self._path(name)

@@ -21,7 +21,8 @@ from support.sample_data import (
     write_tiny_imagenet,
 )
 
-from trainables.data.preparing.prepare import prepare, verify
+from trainables.data.preparing.prepare import prepare
+from trainables.data.preparing.verify import verify
 from trainables.errors import BadInputError
 
 ATTEMPTS = 25

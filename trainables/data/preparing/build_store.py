@@ -20,7 +20,8 @@ from trainables.data.preparing.decode_workers import Layout, Progress, Rows, con
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import Conversion, described_ranges, percentile_tables, thesis_tables
 from trainables.data.sources.source import Request, Source
-from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE
+from trainables.data.store_check import image_counts
+from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
 from trainables.errors import BadInputError
 
 
@@ -210,8 +211,6 @@ def _describe(
 ) -> StoreInfo:
     offsets = np.cumsum([0, *map(len, table.labels)])
     hot = multi_hot(offsets, np.array(list(chain(*table.labels)), dtype=np.int64), len(listing.class_names))
-    present = {split: table.splits == code for code, split in enumerate(splits.SPLITS) if (table.splits == code).any()}
-    columns = {rule: [listing.class_index[name] for name in names] for rule, names in listing.rules.items()}
     return StoreInfo(
         format_version=FORMAT_VERSION,
         name=name,
@@ -223,19 +222,14 @@ def _describe(
         class_names=listing.class_names,
         multi_label=listing.multi_label,
         rules=listing.rules,
-        splits={split: int(rows.sum()) for split, rows in present.items()},
-        class_counts={split: tuple(hot[rows].sum(axis=0).tolist()) for split, rows in present.items()},
-        rule_counts={
-            rule: {split: int(hot[rows][:, own].any(axis=1).sum()) for split, rows in present.items()}
-            for rule, own in columns.items()
-        },
+        **image_counts(hot, table.splits, listing.class_names, listing.rules),
         options=described(request),
         licence=request.facts.licence,
         notes=(*listing.notes, *_unused(listing, hot)),
         leaks=leaks,
         corrupt=(),
         made="",
-        fingerprint="",
+        fingerprint=UNFINISHED,
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -30,6 +30,7 @@ BACK_OFF_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 60.0
 """Of what a server's Retry-After asks for."""
 SCHEMES = ("http", "https", "file")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LONGEST_NAME = 200
 PASSING_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600))
 """Those that another attempt may not meet."""
@@ -64,6 +65,10 @@ def _file_name(remote: Remote) -> str:
         raise quoted.failure(f"not a URL ({error})") from error
     if parts.scheme not in SCHEMES or not remote.url.isprintable() or " " in remote.url:
         raise quoted.failure(f"not a URL of {', '.join(SCHEMES)} without spaces")
+    if parts.scheme == "http" and remote.md5 is None and parts.hostname not in LOOPBACK:
+        raise remote.failure(
+            "http, and no checksum is known: anybody on the way could change it; give an https address"
+        )
     last = unquote(parts.path.rpartition("/")[2])
     name = re.sub(r"[^A-Za-z0-9._-]", "_", last)[-LONGEST_NAME:].lstrip(".-")
     if not name:
@@ -93,6 +98,19 @@ def _copy(file: PartialFile, progress: Progress) -> None:
         raise file.remote.failure(_reason(error)) from error
 
 
+class _Session(requests.Session):
+    """Follows redirections, but none that leads from https to something that anybody on the way can change."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target: str | None = super().get_redirect_target(resp)
+        if target is not None and urlsplit(resp.url).scheme == "https":
+            target = urljoin(resp.url, target)
+            if urlsplit(target).scheme != "https":
+                resp.close()
+                raise InvalidSchema(f"{urlsplit(resp.url).netloc} leads from https to {target[:LONGEST_NAME]}")
+        return target
+
+
 class _Retry(Retry):
     def get_retry_after(self, response: "BaseHTTPResponse") -> float | None:
         seconds = super().get_retry_after(response)
@@ -108,7 +126,7 @@ def _fetch(file: PartialFile, progress: Progress, *, attempts: int) -> None:
         backoff_factor=BACK_OFF_SECONDS,
     )
     adapter = HTTPAdapter(max_retries=retries)
-    with requests.Session() as session:
+    with _Session() as session:
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         try:

@@ -1,18 +1,16 @@
-"""From a data set as published to a store, and the check that the store is still what was made."""
+"""From a data set as published to a store."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainables.data.catalog import StoreInfo, prepared, remove_command, store_folder
+from trainables.data.catalog import StoreInfo, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
-from trainables.data.index_table import fingerprint, open_rows
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside
-from trainables.data.preparing.build_store import described, make_store, map_pixels
-from trainables.data.preparing.decode_workers import Layout, Progress, warm_up
+from trainables.data.preparing.build_store import described, make_store
+from trainables.data.preparing.decode_workers import Progress, warm_up
 from trainables.data.preparing.published_files import fetch
 from trainables.data.sources.bigearthnet import read_bigearthnet_v1, read_bigearthnet_v2
 from trainables.data.sources.digits import read_digits
@@ -22,7 +20,7 @@ from trainables.data.sources.options import choose
 from trainables.data.sources.parquet import read_parquet
 from trainables.data.sources.source import Request, Source
 from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
-from trainables.data.store_format import CHECKSUM_BYTES, INFO_FILE, PIXELS_FILE, ROWS_FILE
+from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
 READERS: dict[str, Callable[[Request], Source]] = {
@@ -35,8 +33,6 @@ READERS: dict[str, Callable[[Request], Source]] = {
     "folder": read_folder,
     "parquet": read_parquet,
 }
-VERIFIED_ROWS = 256
-"""How many images are read at a time to be verified."""
 
 
 def prepare(
@@ -93,31 +89,6 @@ def remove(name: str, root: Path | None = None) -> int:
     return size
 
 
-def verify(name: str, root: Path | None = None, progress: Progress | None = None) -> StoreInfo:
-    """Read all of the store `name` and compare each row with its checksum and the whole with its fingerprint.
-
-    Raises BadInputError that names the first bad row, or the file.
-    """
-    info = prepared(name, root)
-    folder = store_folder(name, root)
-    remedy = f"remove it and prepare it again: {remove_command(name)}"
-    rows = open_rows(folder / ROWS_FILE)
-    pixels = map_pixels(folder / PIXELS_FILE, _layout_of(info))
-    positions = rows.column("position").to_numpy()
-    expected, names = rows.column("checksum"), rows.column("name")
-    if len(positions) and positions.max() >= len(pixels):
-        raise BadInputError(f"{folder / PIXELS_FILE}: too short for {len(positions)} rows; {remedy}")
-    for start in range(0, len(positions), VERIFIED_ROWS):
-        for number, image in enumerate(pixels[positions[start : start + VERIFIED_ROWS]], start):
-            if hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] != expected[number].as_py():
-                raise BadInputError(f"{folder}: row {number} ({names[number]}) differs from its checksum; {remedy}")
-        if progress is not None:
-            progress("verifying images", min(start + VERIFIED_ROWS, len(positions)), len(positions))
-    if fingerprint(info, rows) != info.fingerprint:
-        raise BadInputError(f"{folder}: differs from its fingerprint; {remedy}")
-    return info
-
-
 def _facts(name: str) -> DataSetFacts:
     if name not in KNOWN:
         raise BadInputError(f"unknown data set {name!r}; known: {', '.join(KNOWN)}")
@@ -154,7 +125,3 @@ def _existing(folder: Path, request: Request) -> StoreInfo | None:
 def _is_same_place(source: Path, recorded: str) -> bool:
     """Whether `recorded` is `source` itself or the sub-folder of it in which the images were found."""
     return Path(recorded) == source.resolve() or Path(recorded).parent == source.resolve()
-
-
-def _layout_of(info: StoreInfo) -> Layout:
-    return Layout(*info.image_size, info.channels, info.dtype)

@@ -1,0 +1,23 @@
+"""Amounts of memory or disk as a person writes them: 200GB, 50 GiB, 1000."""
+
+import os
+import re
+
+from trainables.errors import BadInputError
+
+UNITS = {"": 1, "B": 1} | {f"{letter}B": 10 ** (3 * power) for power, letter in enumerate("KMGT", 1)}
+UNITS |= {f"{letter}IB": 2 ** (10 * power) for power, letter in enumerate("KMGT", 1)}
+
+
+def size_from_environment(name: str) -> int | None:
+    """Return the bytes that an environment variable gives, None where it is unset or empty.
+
+    Raises BadInputError for a text that is no amount.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B|)", text.upper())
+    if match is None:
+        raise BadInputError(f"{name} {text!r}: must be bytes, or as 200GB or 50 GiB")
+    return int(float(match[1]) * UNITS[match[2]])

@@ -1,0 +1,49 @@
+"""The check that a store is still what was made: wherever it lies, every image against its checksum."""
+
+from pathlib import Path
+
+from trainables.data.catalog import StoreInfo, prepared, store_address, store_folder
+from trainables.data.index_table import open_rows, parse_rows
+from trainables.data.preparing.decode_workers import Progress
+from trainables.data.remote_store import is_remote, reached, storage_at
+from trainables.data.store_check import PixelCheck, check_rows
+from trainables.data.store_format import PIXELS_FILE, ROWS_FILE
+from trainables.errors import BadInputError
+
+PIECE_BYTES = 8 * 2**20
+
+
+def verify(name: str, root: Path | None = None, progress: Progress | None = None) -> StoreInfo:
+    """Read all of a store and compare each row with its checksum and the whole with its fingerprint.
+
+    `name` is a store's under `root` (default: where SWEEP_DATA says, a folder or an address), or the address of one
+    (s3://bucket/stores/eurosat). Raises BadInputError that names the first bad row, or the file.
+    """
+    if is_remote(name):
+        info, place = StoreInfo.read_address(name), name
+        if info is None:
+            raise BadInputError(f"{name}: no store there; upload one: python -m sweep.data upload --help")
+    else:
+        info = prepared(name, root)
+        place = store_address(name) if root is None else str(store_folder(name, root))
+    if is_remote(place):
+        with reached(place):
+            content = storage_at(place).read_buffer(ROWS_FILE)
+        rows = parse_rows(content, f"{place}: {ROWS_FILE}")
+    else:
+        rows = open_rows(Path(place) / ROWS_FILE)
+    check_rows(info, rows, place)
+    _check_pixels(PixelCheck(info, rows, place), place, info.images, progress)
+    return info
+
+
+def _check_pixels(check: PixelCheck, place: str, images: int, progress: Progress | None) -> None:
+    with reached(place):
+        storage = storage_at(place)
+        stream = storage.filesystem.open_input_stream(f"{storage.root}/{PIXELS_FILE}")
+    with stream:
+        while piece := reached(place)(stream.read)(PIECE_BYTES):
+            check.add(piece)
+            if progress is not None:
+                progress("verifying images", check.checked, images)
+    check.finish()
