@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sweep.records.process_identity import has_ended, machine_identity, start_time
 from sweep.records.status import LiveState, state_of
@@ -206,15 +206,10 @@ class Live:
 
 def lease(storage: SweepStorage, name: str) -> Lease | None:
     """Return who runs, or ran, a sweep, or None when it ended; BadInputError when the file is none of ours."""
-    content = storage.storage.read(_path(name))
     try:
-        return None if content is None else Lease.model_validate_json(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise BadInputError(
-            f"{storage.storage.address(_path(name))}: isn't a sweep's lease ({fault['msg']}); remove it if nobody runs "
-            f"{name}"
-        ) from None
+        return storage.storage.read_record(_path(name), Lease)
+    except BadInputError as error:
+        raise BadInputError(f"{error}; remove it if nobody runs {name}") from None
 
 
 def holder_of(

@@ -1,7 +1,8 @@
 """Removing sweeps from a storage: what goes with them, copying it away before, and their checkpoints alone."""
 
+import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,42 +39,74 @@ def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
         raise BadInputError(
             f"sweep {record.name}: is running ({held.described()}); stop it: python -m sweep.stop {record.name}"
         )
-    others = [storage.sweep(name) for name in storage.sweep_names() if name != record.name]
+    # One that can't be read is an error here: its trials would go with this sweep's.
+    others = [storage.sweep(name) for name in storage.storage.names("sweeps") if name != record.name]
     kept = {entry.folder for other in others if other is not None for entry in other.trials}
     own = [entry.folder for entry in record.trials]
     # The sweep's own folder last: until then the same command finishes what was cut short.
     folders = (*(f"trials/{folder}" for folder in own if folder not in kept), f"sweeps/{record.name}")
-    sizes = [size for folder in folders for _, size in contents(storage.storage, folder)]
+    sizes = [size for folder in folders for _, size in storage.storage.files(folder)]
     return Removal(record.name, folders, tuple(sorted(set(own) & kept)), len(sizes), sum(sizes))
 
 
-def contents(storage: "Storage", folder: str) -> Iterator[tuple[str, int]]:
-    """Yield the files below a folder by their names in the storage, with their sizes."""
-    from pyarrow import fs
-
-    selector = fs.FileSelector(f"{storage.root}/{folder}", recursive=True, allow_not_found=True)
-    for info in storage.filesystem.get_file_info(selector):
-        if info.is_file:
-            yield info.path.removeprefix(f"{storage.root}/"), info.size
-
-
 def archive_sweep(storage: "SweepStorage", removal: Removal, target: "Storage") -> None:
-    """Copy a sweep and all its trials, also those that stay; BadInputError when a file arrived with another size."""
-    folders = (*removal.folders, *(f"trials/{folder}" for folder in removal.shared))
-    _copy(storage.storage, target, [name for folder in folders for name, _ in contents(storage.storage, folder)])
+    """Copy a sweep and all its trials, also those that stay, and compare the copies' checksums.
+
+    BadInputError where the target is this storage by another name, has another sweep of this name, or differs then.
+    """
+    source, folders = storage.storage, (*removal.folders, *(f"trials/{folder}" for folder in removal.shared))
+    _check_apart(source, target, folders)
+    _check_free(source, target, removal.name)
+    names = [name for folder in folders for name, _ in source.files(folder)]
+    digests = {name: source.copy_to(target, name) for name in names}
+    wrong = [name for name, digest in digests.items() if target.digest(name) != digest]
+    if wrong:
+        raise BadInputError(f"--archive {target.address(wrong[0])}: isn't what was copied; nothing was removed")
+    if names != [name for folder in folders for name, _ in source.files(folder)]:
+        raise BadInputError(f"sweep {removal.name}: changed while it was copied; nothing was removed, do it again")
+
+
+def _check_apart(source: "Storage", target: "Storage", folders: Iterable[str]) -> None:
+    """Raise BadInputError where what is written to the target is seen in the folders that go."""
+    alike = BadInputError(
+        f"--archive {target.address()}: is this storage, or lies within it, or it within that: the copy would go with "
+        "the sweep; choose another"
+    )
+    if source.overlaps(target):
+        raise alike
+    # Addresses may be spelled so that nobody can compare them: an object store's by another endpoint, say.
+    for folder in folders:
+        marker = f"{folder}/.archive-{secrets.token_hex(8)}"
+        target.write(marker, b"")
+        try:
+            if any(name.endswith(marker.rpartition("/")[2]) for name, _ in source.files(folder)):
+                raise alike
+        finally:
+            target.delete(marker)
+
+
+def _check_free(source: "Storage", target: "Storage", name: str) -> None:
+    """Raise BadInputError where the target has another sweep of this name; the same one was copied before."""
+    file = f"sweeps/{name}/sweep.json"
+    there = target.digest(file)
+    if there is not None and there != source.digest(file):
+        raise BadInputError(
+            f"--archive {target.address()}: has another sweep {name!r} already; choose another target, or remove that "
+            f"first: python -m sweep.remove {name} --storage {target.address()}"
+        )
 
 
 def delete_sweep(storage: "SweepStorage", removal: Removal) -> None:
     """Delete a sweep's folders and its lease."""
     for folder in removal.folders:
-        storage.storage.filesystem.delete_dir(f"{storage.storage.root}/{folder}")
+        storage.storage.delete_folder(folder)
     storage.storage.delete(f"live/{removal.name}.json")
 
 
 def finished_checkpoints(storage: "SweepStorage", record: "SweepRecord") -> list[tuple[str, int]]:
     """Return the checkpoint files of a sweep's finished trials by their names in the storage, with their sizes."""
     finished = [entry.folder for entry in record.trials if storage.trial_of(entry).final() is not None]
-    return [found for folder in finished for found in contents(storage.storage, f"trials/{folder}/checkpoints")]
+    return [found for folder in finished for found in storage.storage.files(f"trials/{folder}/checkpoints")]
 
 
 def delete_files(storage: "SweepStorage", names: Iterable[str]) -> None:
@@ -87,17 +120,6 @@ def older_than(storage: "SweepStorage", days: float) -> list[str]:
     limit = time.time_ns() // 1_000_000 - days * DAY_MS
     records = [record for name in storage.sweep_names() if (record := storage.sweep(name)) is not None]
     return [record.name for record in records if _last_ms(storage, record) < limit]
-
-
-def _copy(storage: "Storage", target: "Storage", names: Iterable[str]) -> None:
-    for name in names:
-        content = storage.read(name)
-        if content is None:
-            continue
-        target.write(name, content)
-        written = target.read(name)
-        if written != content:
-            raise BadInputError(f"--archive {target.address(name)}: isn't what was written; nothing was removed")
 
 
 def _last_ms(storage: "SweepStorage", record: "SweepRecord") -> int:

@@ -1,14 +1,35 @@
 """The record of a sweep: which trials, which space, how it was started (sweeps/NAME/sweep.json)."""
 
 import shlex
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
+from sweep.space import Baseline
+from trainables.config import SimCLRConfig
 from trainables.errors import BadInputError
-from trainables.storage.trial_records import now_ms
+from trainables.storage.trial_records import Count, FileName, Milliseconds, now_ms
+
+
+def _is_no_step(name: str) -> str:
+    if name.strip(".") == "":
+        raise ValueError(f"must be a name, got {name!r}")
+    return name
+
+
+TrialName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]+$", max_length=1000), AfterValidator(_is_no_step)]
+"""Of a trial, for people; a file's name in logs and exports."""
+SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
+
+
+class StopRecord(BaseModel):
+    """Why a trial was stopped for good."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    why: str
 
 
 class TrialEntry(BaseModel):
@@ -16,22 +37,31 @@ class TrialEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trial_id: str
-    name: str
-    stage: int
-    baseline: str | None
+    trial_id: FileName
+    name: TrialName
+    stage: Annotated[int, Field(ge=1, le=1_000_000)]
+    baseline: Baseline | None
     config: dict[str, Any]
     stands_for: dict[str, Any]
     """In a smoke run, the fields of the full-size setting that were made small."""
-    steps: int
+    steps: Count
     required: bool = False
     """Whether halving leaves it alone."""
-    setting: int | None = None
+    setting: Count | None = None
     """Of a search: the number of its setting."""
     method: str = ""
     """What its grid does, where grids of the space do different things."""
-    place: str = ""
+    place: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.+-]*)?$", max_length=400)] = ""
     """The name of its folder, where that isn't the trial's id: of a sweep that reuses nothing."""
+
+    @model_validator(mode="after")
+    def _is_a_setting(self) -> Self:
+        """Check the fields; those of records of earlier versions may be fewer."""
+        for values in (self.config, *([{**self.config, **self.stands_for}] if self.stands_for else [])):
+            fields = SimCLRConfig.parse(values).model_dump(mode="json")
+            if wrong := [name for name, value in values.items() if fields[name] != value]:
+                raise ValueError(f"{wrong[0]}: got {values[wrong[0]]!r}")
+        return self
 
     @property
     def folder(self) -> str:
@@ -53,12 +83,12 @@ class SweepRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: SweepName
     digest: str
     space: str
     description: str
     objective: str
-    direction: str
+    direction: Literal["max", "min"]
     columns: tuple[str, ...]
     published: tuple[PublishedRow, ...]
     published_source: str
@@ -72,7 +102,7 @@ class SweepRecord(BaseModel):
     command: str
     commit: str | None
     versions: dict[str, str]
-    time_ms: int
+    time_ms: Milliseconds
     launch: Launch | None = None
     """How it was started; None in records that don't say it."""
 

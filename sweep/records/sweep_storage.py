@@ -7,11 +7,12 @@ sweeps/NAME/logs/             Ray's log and those of failed trials
 live/NAME.json                while it runs (sweep/records/lease.py)
 """
 
-import json
 import re
+import sys
+from functools import cache
 from pathlib import Path
 
-from sweep.records.sweep_record import SweepRecord, TrialEntry
+from sweep.records.sweep_record import StopRecord, SweepRecord, TrialEntry
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
@@ -47,14 +48,14 @@ class SweepStorage:
 
     def write_stopped(self, name: str, trial_id: str, why: str, backlog: Backlog) -> None:
         """Keep why a trial of a sweep was stopped for good; later, when the storage is away."""
-        path, content = f"sweeps/{name}/stopped/{trial_id}.json", json.dumps({"why": why}).encode()
+        path, content = f"sweeps/{name}/stopped/{trial_id}.json", StopRecord(why=why).model_dump_json().encode()
         backlog.write(path, lambda: self.storage.write(path, content))
 
     def stopped(self, name: str) -> dict[str, str]:
         """Return why trials of a sweep were stopped for good, by their ids."""
-        names = self.storage.names(f"sweeps/{name}/stopped")
-        contents = {file.removesuffix(".json"): self.storage.read(f"sweeps/{name}/stopped/{file}") for file in names}
-        return {trial_id: json.loads(content)["why"] for trial_id, content in contents.items() if content}
+        folder = f"sweeps/{name}/stopped"
+        found = {file: self.storage.read_record(f"{folder}/{file}", StopRecord) for file in self.storage.names(folder)}
+        return {file.removesuffix(".json"): stop.why for file, stop in found.items() if stop is not None}
 
     def forget_stopped(self, name: str, trial_id: str) -> None:
         """Let a stopped trial go on."""
@@ -63,25 +64,40 @@ class SweepStorage:
     def sweep(self, name: str) -> SweepRecord | None:
         """Return the record of a sweep, or None."""
         check_name(name)
-        content = self.storage.read(f"sweeps/{name}/{SWEEP_FILE}")
-        return None if content is None else SweepRecord.model_validate_json(content)
+        file = f"sweeps/{name}/{SWEEP_FILE}"
+        found = self.storage.read_record(file, SweepRecord)
+        if found is not None and found.name != name:
+            raise BadInputError(
+                f"{self.storage.address(file)}: is the record of sweep {found.name!r}, in another's folder"
+            )
+        return found
 
     def record(self, name: str | None = None) -> SweepRecord:
         """Return the record of a sweep, of the latest one without a name; BadInputError when there is none."""
+        found = None if name is None else self.sweep(name)
+        if found is not None:
+            return found
         names = self.sweep_names()
         if not names:
             raise BadInputError(
                 f"--storage {self.storage.address()}: no sweep here; run one: python -m sweep.run --help"
             )
-        found = self.sweep(name or names[-1])
+        found = self.sweep(names[-1]) if name is None else None
         if found is None:
             raise BadInputError(f"sweep {name!r}: not in {self.storage.address()}; there are: {', '.join(names)}")
         return found
 
     def sweep_names(self) -> list[str]:
-        """Return the sweeps of this storage, the latest last."""
-        records = [record for name in self.storage.names("sweeps") if (record := self.sweep(name))]
-        return [record.name for record in sorted(records, key=lambda record: record.time_ms)]
+        """Return the sweeps of this storage that can be read, the latest last; others are named on stderr, once."""
+        found = [record for name in self.storage.names("sweeps") if (record := self._readable(name)) is not None]
+        return [record.name for record in sorted(found, key=lambda record: record.time_ms)]
+
+    def _readable(self, name: str) -> SweepRecord | None:
+        try:
+            return self.sweep(name)
+        except BadInputError as error:
+            _say_once(f"left out: {error}")
+            return None
 
     def write_sweep(self, record: SweepRecord) -> None:
         """Write a sweep's record in place of the one before."""
@@ -89,8 +105,16 @@ class SweepStorage:
 
     def log_folder(self, name: str) -> Path:
         """Return the local folder of a sweep's logs: in the storage, or beside the data where that is remote."""
-        root = Path(self.storage.root) if self.storage.is_local else Path.home() / ".cache" / "sweep"
-        return root / "sweeps" / name / "logs"
+        check_name(name)
+        if not self.storage.is_local:
+            return Path.home() / ".cache" / "sweep" / "sweeps" / name / "logs"
+        list(self.storage.files(f"sweeps/{name}/logs"))  # a link there would be written through
+        return Path(self.storage.own_path(f"sweeps/{name}/logs", whole=True))
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def check_name(name: str) -> None:

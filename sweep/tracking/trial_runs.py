@@ -77,7 +77,7 @@ def log_artifacts(client: Any, run_id: str, files: "TrialFiles") -> None:
     for path, figure in trial_figures(files):
         client.log_figure(run_id, figure, path)
     if files.storage.is_local and files.storage.exists(MODEL):
-        client.log_artifact(run_id, f"{files.storage.root}/{MODEL}")
+        client.log_artifact(run_id, files.storage.own_path(MODEL, whole=True))
     elif (content := files.storage.read(MODEL)) is not None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / MODEL

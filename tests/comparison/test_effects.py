@@ -23,10 +23,10 @@ def table(
         config = dict(zip(axes, values, strict=True))
         trials = [
             Trial(
-                TrialEntry(
-                    trial_id=f"{values}{seed}",
+                TrialEntry.model_construct(  # of made-up values
+                    trial_id="-".join(map(str, (*values, seed))),
                     name=f"{values}-s{seed}",
-                    stage=0,
+                    stage=1,
                     baseline=None,
                     config={**config, "seed": seed},
                     stands_for={},

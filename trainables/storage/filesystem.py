@@ -1,21 +1,26 @@
 """Small files under one address: a local folder, NFS, or an object store, through pyarrow.fs."""
 
+import hashlib
 import os
 import secrets
+import shutil
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pyarrow import fs
+from pydantic import BaseModel, ValidationError
 
-from trainables.errors import BadInputError
+from trainables.errors import BadInputError, describe_validation
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further attempt of an operation; the last one again and again."""
+PIECE_BYTES = 2**22
 T = TypeVar("T")
+Record = TypeVar("Record", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,23 @@ class Storage:
 
     def _path(self, name: str) -> str:
         """Return the path of a name; BadInputError when it isn't below the root."""
-        if name.startswith("/") or ".." in name.split("/"):
-            raise BadInputError(f"storage {self.root}: the name {name!r} leaves it")
-        return f"{self.root}/{name}".rstrip("/")
+        parts = name.split("/") if name else []
+        if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
+            raise BadInputError(f"storage {self.root}: the name {name!r} leaves it, or is no name of a file")
+        return "/".join([self.root, *parts])
+
+    def own_path(self, name: str, *, whole: bool = False) -> str:
+        """Return the path of a name to write or delete; BadInputError where a link leads it out of the root.
+
+        `whole`: a folder with all that is below it, so it is no link itself. A file that is a link is itself replaced.
+        """
+        path = self._path(name)
+        if self.is_local:
+            root = os.path.realpath(self.root)
+            place = os.path.realpath(path if whole else os.path.dirname(path))  # noqa: PTH120
+            if not name or os.path.commonpath([root, place]) != root:
+                raise BadInputError(f"storage {self.root}: {name!r} lies behind a link, in {place}: left alone")
+        return path
 
     def _try(self, operation: Callable[[], T]) -> T:
         pauses, deadline = iter(PAUSES), time.monotonic() + self.patience
@@ -78,6 +97,17 @@ class Storage:
         """Whether the files lie in a file system of this machine (NFS counts)."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
+    def overlaps(self, other: "Storage") -> bool:
+        """Whether one's root is the other's, or lies within it, by whatever links and spellings."""
+        if self.is_local and other.is_local:
+            mine, its = (Path(os.path.realpath(root)) for root in (self.root, other.root))
+            return _within(mine, its) or _within(its, mine)
+        if self.filesystem.type_name != other.filesystem.type_name:
+            return False
+        mine_parts, its_parts = ([part for part in root.split("/") if part] for root in (self.root, other.root))
+        shorter = min(len(mine_parts), len(its_parts))
+        return mine_parts[:shorter] == its_parts[:shorter]
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that a reader sees all of it or none."""
         self.write_stream(name, lambda stream: stream.write(content))
@@ -90,7 +120,7 @@ class Storage:
         self._try(lambda: self._write_stream(name, fill))
 
     def _write_stream(self, name: str, fill: Callable[[Any], object]) -> None:
-        target = self._path(name)
+        target = self.own_path(name)
         if not self.is_local:
             with self.filesystem.open_output_stream(target) as stream:
                 fill(stream)
@@ -137,10 +167,71 @@ class Storage:
         entries = self._try(lambda: self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
         return sorted(entry.base_name for entry in entries if not entry.base_name.endswith(".partial"))
 
+    def digest(self, name: str) -> str | None:
+        """Return the SHA-256 of a file's content, or None when there is no such file."""
+        path = self._path(name)
+
+        def read() -> str:
+            with self.filesystem.open_input_stream(path) as stream:
+                return _hashed(stream, lambda _: None)
+
+        try:
+            return self._try(read)
+        except FileNotFoundError:
+            return None
+
+    def copy_to(self, target: "Storage", name: str) -> str:
+        """Copy a file to another storage under the same name; return the SHA-256 of what was read."""
+        digest = ""
+
+        def fill(stream: Any) -> None:
+            nonlocal digest
+            with self.filesystem.open_input_stream(self._path(name)) as source:
+                digest = _hashed(source, stream.write)
+
+        target.write_stream(name, fill)
+        return digest
+
+    def read_record(self, name: str, kind: type[Record]) -> Record | None:
+        """Return the record in a file, or None when there is none; BadInputError, of one line, for what is none."""
+        content = self.read(name)
+        if content is None:
+            return None
+        try:
+            return kind.model_validate_json(content)
+        except ValidationError as error:
+            faults = describe_validation(error, known_fields=tuple(kind.model_fields)).replace("\n", "; ")
+            raise BadInputError(f"{self.address(name)}: is no record that this version reads: {faults}") from error
+
+    def files(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield the files below a folder by their names in the storage, with their sizes; BadInputError for a link."""
+        path = self._path(folder)
+        if not self.is_local:
+            for info in self.filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True)):
+                if info.is_file:
+                    yield info.path.removeprefix(f"{self.root}/"), info.size
+            return
+        for place, folders, names in os.walk(self.own_path(folder, whole=True)):
+            for name in (*folders, *names):
+                found = Path(place, name)
+                if found.is_symlink():
+                    raise BadInputError(f"{found}: is a link to {found.readlink()}; take it out of the storage first")
+                if name in names:
+                    yield found.relative_to(self.root).as_posix(), found.stat().st_size
+
     def delete(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it is there; BadInputError where it lies behind a link."""
+        path = self.own_path(name)
         if self.exists(name):
-            self._try(lambda: self.filesystem.delete_file(self._path(name)))
+            self._try(lambda: self.filesystem.delete_file(path))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder with all that is in it, if it is there; BadInputError where it lies behind a link."""
+        path = self.own_path(name, whole=True)
+        if not self.exists(name):
+            return
+        # Of links within, rmtree removes the link and not what it leads to.
+        self._try(lambda: shutil.rmtree(path) if self.is_local else self.filesystem.delete_dir(path))
 
     def address(self, name: str = "") -> str:
         """Return the full address of a file, for a person, a tag, or `at`; it holds no credentials."""
@@ -149,3 +240,20 @@ class Storage:
             return path
         scheme = {"gcs": "gs"}.get(self.filesystem.type_name, self.filesystem.type_name)
         return f"{scheme}://{path}" + (f"?{self.options}" if self.options else "")
+
+
+def _within(folder: Path, other: Path) -> bool:
+    """Whether a folder is another one or lies below it; also where a disk is mounted at two places."""
+    return any(
+        place == other or (place.exists() and other.exists() and place.samefile(other))
+        for place in (folder, *folder.parents)
+    )
+
+
+def _hashed(source: Any, take: Callable[[bytes], object]) -> str:
+    """Return the SHA-256 of a stream, which is read a piece after the other."""
+    digest = hashlib.sha256()
+    while piece := source.read(PIECE_BYTES):
+        digest.update(piece)
+        take(piece)
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ failure.json           why the last attempt failed
 attempts/000001.json   one record an attempt: when, where, how it ended
 """
 
-import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import torch
 
 from trainables.storage.deferred_writes import Backlog
-from trainables.storage.filesystem import Storage
+from trainables.storage.filesystem import Record, Storage
 from trainables.storage.host_copy import HostCopy
-from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
+from trainables.storage.trial_records import AttemptRecord, ConfigRecord, EpochRecord, FailureRecord, FinalRecord
 
 KEPT_CHECKPOINTS = 2
 CONFIG, FINAL, FAILURE, MODEL = "config.json", "final.json", "failure.json", "model.pt"
@@ -63,19 +63,18 @@ class TrialFiles:
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
         """Say what is trained here."""
-        content = json.dumps({"fingerprint": fingerprint, "config": config}, indent=1).encode()
+        content = ConfigRecord(fingerprint=fingerprint, config=config).model_dump_json(indent=1).encode()
         self._write(CONFIG, lambda: self.storage.write(CONFIG, content))
 
     def config(self) -> dict[str, Any] | None:
         """Return the configuration as written, or None."""
-        content = self.storage.read(CONFIG)
-        return None if content is None else json.loads(content)["config"]
+        found = self.storage.read_record(CONFIG, ConfigRecord)
+        return None if found is None else found.config
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of the data that it was begun with, or None."""
-        content = self.storage.read(CONFIG)
-        found: str | None = None if content is None else json.loads(content)["fingerprint"]
-        return found
+        found = self.storage.read_record(CONFIG, ConfigRecord)
+        return None if found is None else found.fingerprint
 
     def write_epoch(self, record: EpochRecord) -> EpochRecord:
         """Write an epoch's record unless there is one; return the record that stands."""
@@ -83,19 +82,18 @@ class TrialFiles:
 
         def perform() -> None:
             nonlocal standing
-            content = self.storage.read(name)
-            if content is None:
+            found = self.storage.read_record(name, EpochRecord)
+            if found is None:
                 self.storage.write(name, record.model_dump_json().encode())
             else:
-                standing = EpochRecord.model_validate_json(content)
+                standing = found
 
         self._write(name, perform)
         return standing
 
     def epochs(self) -> list[EpochRecord]:
         """Return the records of all epochs so far, in order."""
-        contents = (self.storage.read(f"epochs/{name}") for name in self.storage.names("epochs"))
-        return [EpochRecord.model_validate_json(content) for content in contents if content is not None]
+        return self._all("epochs", EpochRecord)
 
     def save_checkpoint(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of an epoch as the state is now, and drop those before the last two.
@@ -126,7 +124,8 @@ class TrialFiles:
         return self._checkpoints()
 
     def _checkpoints(self) -> list[int]:
-        return [int(name.removesuffix(".pt")) for name in self.storage.names("checkpoints")]
+        names = self.storage.names("checkpoints")
+        return [int(name.removesuffix(".pt")) for name in names if re.fullmatch(r"\d{6,12}\.pt", name, re.ASCII)]
 
     def load_checkpoint(self, epoch: int, device: torch.device) -> dict[str, Any]:
         """Return the state of an epoch's checkpoint."""
@@ -175,8 +174,7 @@ class TrialFiles:
 
     def final(self) -> FinalRecord | None:
         """Return the final record, or None while the trial is unfinished."""
-        content = self.storage.read(FINAL)
-        return None if content is None else FinalRecord.model_validate_json(content)
+        return self.storage.read_record(FINAL, FinalRecord)
 
     def write_failure(self, record: FailureRecord) -> None:
         """Say why the last attempt failed."""
@@ -189,8 +187,7 @@ class TrialFiles:
 
     def failure(self) -> FailureRecord | None:
         """Return why the last attempt failed, or None."""
-        content = self.storage.read(FAILURE)
-        return None if content is None else FailureRecord.model_validate_json(content)
+        return self.storage.read_record(FAILURE, FailureRecord)
 
     def write_attempt(self, record: AttemptRecord) -> None:
         """Write the record of an attempt in place of the one before."""
@@ -199,8 +196,11 @@ class TrialFiles:
 
     def attempts(self) -> list[AttemptRecord]:
         """Return the records of all attempts so far, in order."""
-        contents = (self.storage.read(f"attempts/{name}") for name in self.storage.names("attempts"))
-        return [AttemptRecord.model_validate_json(content) for content in contents if content is not None]
+        return self._all("attempts", AttemptRecord)
+
+    def _all(self, folder: str, kind: type[Record]) -> list[Record]:
+        found = (self.storage.read_record(f"{folder}/{name}", kind) for name in self.storage.names(folder))
+        return [record for record in found if record is not None]
 
 
 def _checkpoint(epoch: int) -> str:

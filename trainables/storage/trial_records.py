@@ -1,8 +1,26 @@
 """The records of one trial: an epoch, an attempt, a failure, the end."""
 
 import time
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
+"""An id or a name that becomes the name of a file or folder."""
+Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
+"""Since 1970, up to the end of the year 9999."""
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Seconds = Annotated[float, Field(ge=0.0, le=1e12)]
+
+
+class ConfigRecord(BaseModel):
+    """What is trained in a trial's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    """Of the data."""
+    config: dict[str, Any]
 
 
 class EpochRecord(BaseModel):
@@ -10,11 +28,11 @@ class EpochRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
-    epoch: int
+    epoch: Count
     """1-based."""
-    time_ms: int
+    time_ms: Milliseconds
     """Milliseconds since 1970 when the epoch ended; MLflow's timestamp of its metrics."""
-    seconds: float
+    seconds: Seconds
     """Wall time of training and evaluation."""
     metrics: dict[str, float]
 
@@ -24,18 +42,18 @@ class FinalRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    time_ms: int
-    epochs: int
-    seconds: float
+    time_ms: Milliseconds
+    epochs: Count
+    seconds: Seconds
     """Wall time of all epochs that led here."""
-    workers: int
-    threads: int
+    workers: Count
+    threads: Count
     recomputed: bool = False
     """Whether its steps computed activations again: slower, with the same results."""
     device: str
     host: str
     versions: dict[str, str]
-    train_images: int
+    train_images: Count
     classes: tuple[str, ...]
     """Names of the probe's outputs."""
     positive: tuple[str, ...] = ()
@@ -47,7 +65,7 @@ class FailureRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    time_ms: int
+    time_ms: Milliseconds
     kind: str
     """crash, hung, lost_node, storage, non_finite_loss, out_of_memory or bad_input."""
     message: str
@@ -58,21 +76,21 @@ class AttemptRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    number: int
+    number: Count
     """1-based, over all sweeps."""
     sweep: str
-    started_ms: int
-    ended_ms: int | None = None
+    started_ms: Milliseconds
+    ended_ms: Milliseconds | None = None
     """None while it runs, and when whoever ran the sweep was killed."""
     outcome: str = "running"
     """running, finished, stopped, interrupted, or a kind of failure."""
     message: str = ""
-    first_epoch: int | None = None
-    last_epoch: int | None = None
+    first_epoch: Count | None = None
+    last_epoch: Count | None = None
     """The epochs that it trained."""
-    last_ms: int | None = None
+    last_ms: Milliseconds | None = None
     """When it was last heard of."""
-    devices: float = 1.0
+    devices: Annotated[float, Field(ge=0.0, le=1e9)] = 1.0
     """GPUs, or workers where there are none, that it held."""
     hosts: tuple[str, ...] = ()
     """Of its workers, by rank."""
