@@ -1,5 +1,6 @@
 """Look at sweeps in MLflow's pages: `python -m sweep.ui` serves a storage's runs on this machine until Ctrl-C."""
 
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from sweep.records.paths import DEFAULT_STORAGE
+
+PASSWORD_BYTES = 18
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -28,15 +31,24 @@ def main(
         typer.Option(help="Database to serve instead, as sqlite:///FILE (default: MLFLOW_TRACKING_URI)."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")] = 0,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="Let every user of this machine read and change it, without a password.")
+    ] = False,
 ) -> None:
     """Serve the runs of a storage as MLflow's pages on this machine, until Ctrl-C."""
+    from sweep.tracking.pages import USER
     from sweep.tracking.server import Server, served_store
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        with Server(served_store(tracking_uri, storage), port) as server:
+        password = "" if everybody else secrets.token_urlsafe(PASSWORD_BYTES)
+        with Server(served_store(tracking_uri, storage), port, password) as server:
             print(f"{server.page()}  shows {server.store.uri} (Ctrl-C ends it)", flush=True)
+            if password:
+                print(f"user: {USER}  password: {password}", flush=True)
+            else:
+                print("every user of this machine can change and delete what it shows", file=sys.stderr)
             status = server.wait()
             print(f"MLflow's server ended by itself (status {status})", file=sys.stderr)
             raise typer.Exit(1)

@@ -11,6 +11,8 @@ from sweep.cluster.autoscaler import within_reach
 from sweep.cluster.cluster_watch import unwatch, watch
 from sweep.cluster.processes import descendants, see_out
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT, LOCAL_ENVIRONMENT
+from sweep.cluster.ray_private import forget_token
+from sweep.cluster.session_folder import RAY, session_folder, write_token
 from trainables.errors import BadInputError
 
 _DRIVERS = 10_000
@@ -35,24 +37,13 @@ def connect(
     BadInputError. Call it before anything imports ray: some of the environment is read on import.
     """
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
-    if address is None:
-        started = _start_local()
-    else:
-        deadline = time.monotonic() + wait
-        _join_patiently(address, deadline)
-        started = set()
-    import ray
-
-    if address is not None:
-        watch(ray.get_runtime_context().gcs_address)
-    try:
-        yield ray.cluster_resources() if address is None else _grown(enough, deadline)
-    finally:
-        # Ray's client would wait for a cluster that is gone, and end the process.
-        if not unwatch():
-            started = started.union(*(descendants(process) for process in started))
-            ray.shutdown()
-            see_out(started)
+    with session_folder() as folder:
+        if address is None:
+            with _own_token(folder), _local(folder) as resources:
+                yield resources
+        else:
+            with _joined(address, time.monotonic() + wait, enough) as resources:
+                yield resources
 
 
 def machine_resources() -> dict[str, float]:
@@ -70,7 +61,54 @@ def gpu_gib() -> float | None:
     return torch.cuda.get_device_properties(0).total_memory / 2**30 if torch.cuda.is_available() else None
 
 
-def _start_local() -> set[int]:
+@contextlib.contextmanager
+def _own_token(folder: Path) -> Iterator[None]:
+    """Let Ray take a token of this session alone, whatever the person's environment says of tokens."""
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(write_token(folder))
+    forget_token()
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ |= before
+        forget_token()
+
+
+@contextlib.contextmanager
+def _local(folder: Path) -> Iterator[Mapping[str, float]]:
+    """Start Ray and end it, with all of its processes."""
+    started = _start_local(folder)
+    import ray
+
+    try:
+        yield ray.cluster_resources()
+    finally:
+        started = started.union(*(descendants(process) for process in started))
+        ray.shutdown()
+        see_out(started)
+
+
+@contextlib.contextmanager
+def _joined(
+    address: str, deadline: float, enough: Callable[[Mapping[str, float]], object]
+) -> Iterator[Mapping[str, float]]:
+    """Connect to a cluster and leave it, unless it is gone."""
+    _join_patiently(address, deadline)
+    import ray
+
+    watch(ray.get_runtime_context().gcs_address)
+    try:
+        yield _grown(enough, deadline)
+    finally:
+        # Ray's client would wait for a cluster that is gone, and end the process.
+        if not unwatch():
+            ray.shutdown()
+
+
+def _start_local(folder: Path) -> set[int]:
     """Start Ray and return the ids of its processes."""
     os.environ |= {name: value for name, value in LOCAL_ENVIRONMENT.items() if name not in os.environ}
     resources = machine_resources()
@@ -86,6 +124,7 @@ def _start_local() -> set[int]:
         include_dashboard=False,
         log_to_driver=False,
         configure_logging=False,
+        _temp_dir=str(folder / RAY),
     )
     return descendants(os.getpid()) - before
 

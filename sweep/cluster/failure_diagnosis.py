@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import ray
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from sweep.cluster.cluster_watch import settle
 from sweep.cluster.peer_errors import is_peer_error
@@ -23,6 +23,7 @@ from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 
 _MEMORY = re.compile(r"OutOfMemoryError|NODE_OUT_OF_MEMORY|running low on memory|memory pressure|out of memory", re.I)
+_UNREACHABLE = re.compile(r"the actor \S+ is unavailable", re.IGNORECASE)
 _NODE = re.compile(r"node (has )?(died|was dead)|its node|NodeDied|preempt", re.IGNORECASE)
 
 
@@ -38,7 +39,8 @@ def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: Attemp
     if attempt is not None and attempt.hung:
         return Failure(Failure.HUNG, attempt.hung, failure.log)
     nodes, preempted = tuple(nodes), isinstance(cause, RayActorError) and cause.preempted
-    unreachable = isinstance(cause, ActorUnavailableError)
+    # What Tune says of an actor is its text alone.
+    unreachable = isinstance(cause, Exception) and _UNREACHABLE.match(str(cause)) is not None
     never_stood = unreachable and not nodes  # and it wasn't its process that ended
     if preempted or never_stood or _NODE.search(f"{failure.message} {failure.log}") or _lost(nodes):
         return Failure(Failure.LOST_NODE, failure.message, failure.log)

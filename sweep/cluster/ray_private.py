@@ -9,12 +9,14 @@ is off: the function returns a neutral value, and a process logs it once.
 - the autoscaler's errors: why machines don't come
 - growth: what a cluster's autoscaler was told, as the head's state or KubeRay's custom resource has it
 - silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
-- causes: the file that Tune writes an actor's error to, and the heading of a dead actor's error
+- one token a start: a process keeps the first token that it read
+- causes: the files that Tune writes an actor's error to, and the heading of a dead actor's error
 """
 
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,20 @@ def asks_for_token() -> bool | None:
 
         return bool(is_token_auth_enabled())
     return None
+
+
+def forget_token() -> None:
+    """Let Ray read its token, and whether it wants one, anew from the environment; does nothing before it is imported.
+
+    Call it where the environment names another token than before: a process keeps the first one that it read.
+    """
+    if "ray" not in sys.modules:
+        return
+    with _feature("starting Ray a second time in one process with a token of its own"):
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def cluster_id_at(gcs_address: str) -> str | None:
@@ -135,9 +151,15 @@ def actor_of(trial: Any) -> Any:
 
 
 def error_file_of(trial: Any) -> Path | None:
-    """Return the file that holds the pickled error of the actor of a `ray.tune.experiment.Trial`, or None."""
+    """Return the file with the text of the error of the actor of a `ray.tune.experiment.Trial`, or None.
+
+    Tune also pickles the error, and would load that file when all trials have ended; it is removed and forgotten.
+    """
     with _feature("reading what an actor died of"):
-        name = trial.pickled_error_file
+        pickled, name = trial.pickled_error_file, trial.error_file
+        trial.run_metadata.pickled_error_filename = None
+        if pickled is not None:
+            Path(pickled).unlink(missing_ok=True)
         return None if name is None else Path(name)
     return None
 

@@ -114,6 +114,9 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             except GroupDiedError as error:
                 self._close_group()
                 outcome = Failure(Failure.CRASH, str(error))
+            except Exception as error:  # as a value: its class may be one that only workers have
+                self._close_group()
+                outcome = failure_of(error)
             if isinstance(outcome, Moved) and self._run is not None:
                 return self._introduce(self._run)
             if isinstance(outcome, News):

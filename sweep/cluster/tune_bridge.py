@@ -6,7 +6,6 @@ An attempt is one Tune trial. Tune's own retries, searches and resuming stay unu
 import contextlib
 import logging
 import os
-import pickle
 import signal
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from sweep.cluster.cluster_watch import ClusterGoneError, reason_gone, settle, w
 from sweep.cluster.failure_diagnosis import explain
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.ray_private import actor_of, error_file_of
+from sweep.cluster.session_folder import current_folder
 from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
@@ -36,6 +36,7 @@ MAX_RESTARTS = 5
 """How often Tune as a whole is started again: a Tune actor that the machine ran out of memory for crashes it."""
 INTERRUPTED = "interrupted"
 MOST_PENDING = 1000
+MOST_ERROR_TEXT = 1_000_000
 ORPHAN_SECONDS, LOOK_SECONDS = 2.0, 120.0
 """How often, and how long after the death of an attempt, placement groups are looked for whose makers died."""
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 def run_trials(dispatcher: Dispatcher, *, log_dir: Path, tick: Callable[[], None] = lambda: None) -> None:
     """Run attempts until the dispatcher has no more, calling `tick` often; what a listener raised comes at the end.
 
-    Needs `connect`. Tune's and Ray Train's own files go to `log_dir` while they are needed. Ctrl-C ends the attempts at
+    Needs `connect`. Ray Train's own files go to `log_dir` while they are needed. Ctrl-C ends the attempts at
     the end of their epochs; a second one at once, and raises KeyboardInterrupt. ClusterGoneError when the cluster that
     was joined is gone; attempts under way are then interrupted.
     """
@@ -80,7 +81,8 @@ def _interrupt_if_gone(dispatcher: Dispatcher, error: Exception) -> None:
 def _fit(dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> None:
     bridge = _Bridge(dispatcher, tick, log_dir)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out no more than it wants
-    with tempfile.TemporaryDirectory(prefix="tune-", dir=log_dir, ignore_cleanup_errors=True) as folder:
+    # Tune pickles its own state: nobody else may change it.
+    with tempfile.TemporaryDirectory(prefix="tune-", dir=current_folder(), ignore_cleanup_errors=True) as folder:
         tune.Tuner(
             TrialDriver,
             param_space={},
@@ -275,12 +277,15 @@ class _Hearing(tune.Callback):  # type: ignore[misc]
 
 
 def _error_of(trial: Trial) -> Exception:
-    """Return what Tune wrote of an actor's end: its own getters look where that is only copied to later."""
+    """Return what Tune wrote of an actor's end, as text: an error's class may be one that only workers have."""
     file = error_file_of(trial)
     if file is not None:
-        with contextlib.suppress(OSError, TypeError, pickle.UnpicklingError):
-            error: Exception = pickle.loads(file.read_bytes())
-            return error
+        with contextlib.suppress(OSError), file.open(errors="replace") as lines:
+            heading, _, text = lines.read(MOST_ERROR_TEXT).strip().partition("\n")
+            if text.strip():
+                return RuntimeError(text.strip())
+            if heading and not heading.startswith("Failure #"):
+                return RuntimeError(heading)
     return RuntimeError("the process that drives it died")
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.queue import Empty, Queue
 
 from sweep.cluster.attempt import News
+from sweep.cluster.process_group import OwnGroupConfig
 from sweep.cluster.ray_private import orphaned_placement_groups
 from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
 from sweep.planning.resources import TrialShape
@@ -28,7 +29,6 @@ END_SECONDS = 60.0
 """How long the end of a broken group is waited for."""
 QUIT_SECONDS = 8.0
 """How long workers get to leave: Tune kills an actor that takes longer than 10 s to clean up."""
-COLLECTIVE_SECONDS = 1800
 RESIZE_SECONDS = float(os.environ.get("SWEEP_RESIZE_SECONDS", "60"))
 """How often an elastic group looks whether there is room for more workers."""
 
@@ -128,8 +128,13 @@ class WarmGroup:
         shape = self.shape
         trainer = TorchTrainer(
             serve,
-            train_loop_config={"commands": self._commands, "reports": self._reports, "threads": self.shape.threads},
-            torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+            train_loop_config={
+                "commands": self._commands,
+                "reports": self._reports,
+                "threads": shape.threads,
+                "backend": "nccl" if shape.use_gpu else "gloo",
+            },
+            torch_config=OwnGroupConfig(),
             scaling_config=ScalingConfig(
                 num_workers=shape.workers if shape.most_workers is None else (shape.workers, shape.most_workers),
                 elastic_resize_monitor_interval_s=RESIZE_SECONDS,

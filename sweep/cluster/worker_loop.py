@@ -18,6 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from sweep.cluster.attempt import News, failure_of, open_records
 from sweep.cluster.peer_errors import is_peer_error
+from sweep.cluster.process_group import form_process_group
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 from trainables.errors import NonFiniteLossError
@@ -76,8 +77,9 @@ def this_place() -> Place:
 
 
 def serve(settings: dict[str, Any]) -> None:
-    """Run tasks until told to quit; the train loop of every worker. Settings: commands, reports, threads."""
+    """Run tasks until told to quit; the train loop of every worker. Settings: commands, reports, threads, backend."""
     torch.set_num_threads(settings["threads"])
+    form_process_group(settings["backend"])
     gc.freeze()  # the modules' objects, through which the collection after each trial would go for 0.2 s
     GroupWorker(settings["commands"], settings["reports"]).run()
 

@@ -11,13 +11,14 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sweep.records.paths import DEFAULT_STORAGE
+from sweep.tracking import pages
+from sweep.tracking.pages import HOST
 from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
 from trainables.errors import BadInputError
 
-HOST = "127.0.0.1"
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
 """With its job runner the server is 15 processes, some of which outlive it."""
@@ -26,8 +27,10 @@ LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
 class Server:
     """An MLflow server over a store, in its own process group: a context manager that leaves no process."""
 
-    def __init__(self, store: TrackingStore, port: int = 0) -> None:
-        self.store, self.port = store, port or free_port()
+    def __init__(self, store: TrackingStore, port: int = 0, password: str = "") -> None:
+        """Take a store and a port, 0 for a free one; without a password every user of this machine is let in."""
+        self.store, self.port, self.password = store, port, password
+        self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
 
@@ -50,10 +53,12 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
+        listening = self._listen()
         # Its own session: Ctrl-C in a terminal reaches this program only, which then ends the whole group.
         self._process = subprocess.Popen(
-            self._command(),
-            env={**environment, **LEAN},
+            [sys.executable, "-m", pages.__name__],
+            env={**environment, **LEAN, **self._settings(listening)},
+            pass_fds=(listening,),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -67,9 +72,9 @@ class Server:
 
     def page(self) -> str:
         """Return the page of the store's sweeps, or the front page where there are none yet."""
-        query = f"{self.url}/api/2.0/mlflow/experiments/get-by-name?experiment_name={self.store.experiment}"
+        query = f"api/2.0/mlflow/experiments/get-by-name?experiment_name={self.store.experiment}"
         try:
-            with urllib.request.urlopen(query, timeout=30.0) as answer:
+            with self._open(query, timeout=30.0) as answer:
                 number = json.load(answer)["experiment"]["experiment_id"]
         except (OSError, ValueError, KeyError):
             return self.url
@@ -89,20 +94,41 @@ class Server:
             # Also when it ended in time: a worker may have outlived it.
             self._signal(process.pid, signal.SIGKILL)
             process.wait()
+        if self._socket is not None:
+            self._socket.close()
         self._log.close()
 
-    def _command(self) -> list[str]:
-        options = {"backend-store-uri": self.store.uri, "host": HOST, "port": str(self.port), "workers": "1"}
-        if self.store.artifact_location is not None:
-            options["artifacts-destination"] = self.store.artifact_location
-        return [sys.executable, "-m", "mlflow", "server", *(f"--{key}={value}" for key, value in options.items())]
+    def _listen(self) -> int:
+        """Take the port before the server needs it, so that nobody else answers there, and gets the password."""
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((HOST, self.port))
+        except OSError as error:
+            raise BadInputError(
+                f"--port {self.port}: can't be used: {error.strerror}; leave it out for a free one"
+            ) from error
+        self._socket.listen()
+        self.port = int(self._socket.getsockname()[1])
+        return self._socket.fileno()
+
+    def _settings(self, listening: int) -> dict[str, str]:
+        """Return what it is told by its environment, which no other user can read."""
+        artifacts = self.store.artifact_location or ""
+        settings = {pages.SOCKET: str(listening), pages.STORE: self.store.uri, pages.ARTIFACTS: artifacts}
+        return {**settings, pages.PASSWORD: self.password}
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=2.0) as answer:
+            with self._open("health", timeout=2.0) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    def _open(self, path: str, timeout: float) -> Any:
+        headers = {"Authorization": pages.authorization(self.password)} if self.password else {}
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return direct.open(urllib.request.Request(f"{self.url}/{path}", headers=headers), timeout=timeout)
 
     def _output(self, length: int = 3000) -> str:
         self._log.seek(0)
@@ -112,12 +138,6 @@ class Server:
     def _signal(group: int, number: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(group, number)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def served_store(tracking_uri: str | None, storage: Path | None) -> TrackingStore:

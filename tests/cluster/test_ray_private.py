@@ -33,6 +33,9 @@ PARTS = [
     ("ray.core.generated.gcs_pb2", "PlacementGroupTableData.PlacementGroupState.REMOVED"),
     ("ray._private.authentication.authentication_utils", "is_token_auth_enabled"),
     ("ray.tune.experiment", "Trial.pickled_error_file"),
+    ("ray.tune.experiment", "Trial.error_file"),
+    ("ray._raylet", "AuthenticationTokenLoader.reset_cache"),
+    ("ray._raylet", "Config.initialize"),
     ("ray.exceptions", "ActorDiedError.BASE_ERROR_MSG"),
 ]
 USES: dict[str, tuple[Callable[[], Any], Any]] = {
@@ -44,6 +47,7 @@ USES: dict[str, tuple[Callable[[], Any], Any]] = {
     "reading what the cluster can grow to from KubeRay": (lambda: ray_private.kuberay_config({}), None),
     "reaching a trial's actor": (lambda: ray_private.actor_of(SimpleNamespace()), None),
     "reading what an actor died of": (lambda: ray_private.error_file_of(SimpleNamespace()), None),
+    "starting Ray a second time": (ray_private.forget_token, None),
     "shortening what an actor died of": (ray_private.death_heading, None),
 }
 

@@ -1,0 +1,72 @@
+"""The process group of a trial's workers: its rendezvous listens on the cluster's own address alone.
+
+Ray's TorchTrainer lets torch make the TCPStore, which listens on every interface, and asks nobody for a secret: whoever
+reaches it can change what the ranks agree on.
+"""
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any
+
+import psutil
+import ray
+import torch.distributed as dist
+from ray.train import get_context
+from ray.train.backend import Backend
+from ray.train.collective import broadcast_from_rank_zero
+from ray.train.torch import TorchConfig
+
+COLLECTIVE_SECONDS = 1800.0
+
+
+class _NoRendezvous(Backend):  # type: ignore[misc]
+    """Leaves it to the train loop to make the process group."""
+
+    share_cuda_visible_devices = True
+
+
+class OwnGroupConfig(TorchConfig):  # type: ignore[misc]
+    """Configuration of Ray Train for a loop that calls `form_process_group`."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """The class that would set workers up."""
+        return _NoRendezvous
+
+
+def form_process_group(backend: str) -> None:
+    """Make this rank's default process group; called by all workers of a group."""
+    context = get_context()
+    rank, ranks = context.get_world_rank(), context.get_world_size()
+    here = ray.util.get_node_ip_address()
+    _stay_on_interface_of(here)
+    listener = listen(here) if rank == 0 else None
+    host, port = broadcast_from_rank_zero((here, listener.getsockname()[1]) if listener is not None else None)
+    store = rendezvous(host, port, rank, ranks, listener)
+    timeout = timedelta(seconds=COLLECTIVE_SECONDS)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
+
+
+def listen(host: str) -> socket.socket:
+    """Return a socket that listens at a free port of one address."""
+    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def rendezvous(host: str, port: int, rank: int, ranks: int, listener: socket.socket | None) -> Any:
+    """Return the store where ranks meet; rank 0 serves it on its listener, which is torch's from then on."""
+    given = listener.detach() if listener is not None else None
+    timeout = timedelta(seconds=COLLECTIVE_SECONDS)
+    return dist.TCPStore(host, port, ranks, is_master=rank == 0, timeout=timeout, master_listen_fd=given)  # type: ignore[attr-defined]
+
+
+def _stay_on_interface_of(address: str) -> None:
+    """Let gloo listen on the interface of an address, and NCCL too where that is the loopback's.
+
+    Across machines NCCL chooses by itself: it knows of faster networks than the one that has the cluster's addresses.
+    """
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(found.address == address for found in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            if address in ("127.0.0.1", "::1"):
+                os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={name}")

@@ -1,0 +1,81 @@
+"""MLflow's pages behind a password: `python -m sweep.tracking.pages`, which `server` starts and sets up by environment.
+
+Not `mlflow server`: its own sign-in is an experimental app for many users, whose packages a plain installation lacks,
+and it takes a store's address, which may hold a password, on a command line that everybody on the machine can read.
+"""
+
+import base64
+import hmac
+import os
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+HOST = "127.0.0.1"
+USER = "sweep"
+SOCKET, STORE, ARTIFACTS, PASSWORD = "SWEEP_UI_SOCKET", "SWEEP_UI_STORE", "SWEEP_UI_ARTIFACTS", "SWEEP_UI_PASSWORD"
+"""Names in the environment; without a password everybody on this machine is let in."""
+LEAVE_SECONDS = 3
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Scope]]
+Send = Callable[[Scope], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def authorization(password: str) -> str:
+    """Return the HTTP header's value that lets a request in."""
+    return "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
+
+
+class PasswordGuard:
+    """An ASGI application that passes a request on only with the password: whatever its path and method are."""
+
+    def __init__(self, application: Application, password: str) -> None:
+        self._application, self._expected = application, authorization(password).encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection, as ASGI calls it."""
+        if scope["type"] == "lifespan" or self._is_let_in(scope):
+            await self._application(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            headers = [(b"www-authenticate", b'Basic realm="sweep"'), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+
+    def _is_let_in(self, scope: Scope) -> bool:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
+
+
+def application(store: str, artifacts: str, password: str) -> Application:
+    """Return MLflow's server over a store, behind the password if there is one."""
+    from mlflow.server import constants
+
+    # MLflow's parts read these when they are imported, and make their stores from them.
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = store
+    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
+    os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
+    if artifacts:
+        os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(store, store, "mlflow-artifacts:/")
+    served: Application = app
+    return PasswordGuard(served, password) if password else served
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    import uvicorn
+
+    store, artifacts, password = (os.environ.pop(name, "") for name in (STORE, ARTIFACTS, PASSWORD))
+    served = application(store, artifacts, password)
+    config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=LEAVE_SECONDS)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(os.environ.pop(SOCKET)))])
+
+
+if __name__ == "__main__":
+    main()
