@@ -38,8 +38,8 @@ SWEEP_FLOORS = (
 )
 """From the ground up: an import leads to a lower floor, or stays in its room. Files are commands and space.py."""
 TRAINABLES_FLOORS = (
-    ("errors", "metric_names", "heartbeat", "torch_normal", "numba_compile", "schedule", "memory.constants"),
-    ("byte_size",),
+    ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
+    ("byte_size", "numba_compile"),
     ("storage", "randomness", "distributed"),
     ("initial_weights", "lars_kernel", "losses"),
     ("config", "lars"),

@@ -1,8 +1,9 @@
 """Functions that numba compiles for the CPU. Only where it is installed is there something to call."""
 
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ def available() -> bool:
 
 
 def compiled(*fastmath: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a function when it is first called, and keep that beside its file or in the person's cache.
+    """Compile a function when it is first called, and keep that for other processes (numba_cache.py).
 
     `fastmath` names what LLVM may take for granted of floating point numbers; nothing named: everything.
     """
@@ -26,11 +27,27 @@ def compiled(*fastmath: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     def compile_when_called(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-        except RuntimeError:  # neither can be written to
+            with _kept_by_content():
+                return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        except RuntimeError:  # no folder can be written to
             return njit(**options)(function)  # type: ignore[no-any-return]
 
     return compile_when_called
+
+
+@contextmanager
+def _kept_by_content() -> Iterator[None]:
+    """Have numba ask our locator, for the functions that are decorated meanwhile; other packages' are none of ours."""
+    from numba import config
+
+    from trainables.numba_cache import LOCATORS
+
+    before = config.CACHE_LOCATOR_CLASSES
+    config.CACHE_LOCATOR_CLASSES = before or LOCATORS
+    try:
+        yield
+    finally:
+        config.CACHE_LOCATOR_CLASSES = before
 
 
 def in_threads(work: Callable[[T], None], parts: Iterable[T]) -> None:

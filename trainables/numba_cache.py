@@ -1,0 +1,57 @@
+"""Where compiled functions are kept: in the person's cache, by the content of the source that they were compiled from.
+
+Numba's own place is beside the source. That is a new folder for each job that ships its code to a cluster, which would
+compile anew. What is kept is read with pickle, so the folder belongs to the person alone, or isn't used.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba.core.caching import InTreeCacheLocator
+
+LOCATORS = f"UserProvidedCacheLocator,{__name__}.ContentLocator,InTreeCacheLocator,UserWideCacheLocator"
+"""In the order in which they are asked: NUMBA_CACHE_DIR goes first."""
+_CONSTANT = (bool, int, float, complex, str, bytes, tuple, np.generic, np.ndarray)
+
+
+class ContentLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba has no types
+    """Numba's locator of a folder that is named by the content of a function's module."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        """Name the folder; it is made by `from_function`, which returns None where it can't be."""
+        super().__init__(py_func, py_file)
+        self._content = _content(py_func, Path(py_file))
+        self._cache_path = str(folder() / self._content)
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder; OSError where another person could write into it, on which numba asks the next locator."""
+        whole = folder()
+        whole.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = whole.stat()
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
+            raise PermissionError(f"{whole}: others may write into it")
+        super().ensure_cache_path()
+
+    def get_source_stamp(self) -> str:
+        """Return what has to be the same for what is kept to be used."""
+        return self._content
+
+
+def folder() -> Path:
+    """Return the folder of all that is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sweep" / "numba"
+
+
+def _content(function: Callable[..., Any], file: Path) -> str:
+    """Return a digest of a module's source and of the constants that it imports, which are compiled into the code."""
+    digest = hashlib.sha256(file.read_bytes())
+    for name, value in sorted(function.__globals__.items()):
+        if isinstance(value, _CONSTANT) and not name.startswith("__"):
+            array = np.asarray(value)
+            digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:32]
