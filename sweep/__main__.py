@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from sweep import compare, data, doctor, embed, evaluate, export, predict, remove, run, status, stop, track, ui
+from sweep import (
+    compare,
+    configure,
+    data,
+    doctor,
+    embed,
+    evaluate,
+    export,
+    predict,
+    remove,
+    run,
+    status,
+    stop,
+    track,
+    ui,
+)
 from sweep.console.app import interruptible, run_app
 
 app = typer.Typer(
@@ -14,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for program in (run, compare, evaluate, export, predict, embed, status, stop, remove, track, doctor, ui):
+for program in (run, compare, evaluate, export, predict, embed, status, stop, remove, track, configure, doctor, ui):
     app.command(program.__name__.rpartition(".")[2])(interruptible(program.main))
 app.add_typer(data.app, name="data")
 

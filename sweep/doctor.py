@@ -2,10 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,6 @@ from trainables.errors import BadInputError
 
 CONNECT_SECONDS = 60.0
 """How long joining a cluster may take, half of it for its autoscaler's configuration."""
-
-if TYPE_CHECKING:
-    from sweep.cluster.node_check import Finding
 
 
 def main(
@@ -31,9 +27,10 @@ def main(
     """Say what a sweep would use on this machine or cluster, and what is missing: exit code 1 then."""
     from sweep.cluster.autoscaler import joined_autoscaler_errors
     from sweep.cluster.connection import connect
-    from sweep.cluster.node_check import Finding, ask_nodes, judge, judge_autoscaler, stores_of
+    from sweep.cluster.node_check import ask_nodes, judge, judge_autoscaler, stores_of
     from sweep.cluster.ray_names import DRIVER_RESOURCE
     from sweep.cluster.time_limit import ends_after
+    from sweep.console.findings import Finding, any_missing, print_findings
     from sweep.console.redirect import quiet
     from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import Tracker
@@ -60,8 +57,8 @@ def main(
     if as_json:
         print(json.dumps({"findings": [asdict(one) for one in findings], "nodes": [asdict(node) for node in nodes]}))
     else:
-        _print(findings)
-    sys.exit(any(finding.verdict == "missing" for finding in findings))
+        print_findings(findings)
+    sys.exit(any_missing(findings))
 
 
 def _no_answer(address: str) -> str:
@@ -70,20 +67,6 @@ def _no_answer(address: str) -> str:
         "same token on both sides, or none on either), an address that the head doesn't listen on "
         "(ray start --node-ip-address), another version of Ray, or a firewall"
     )
-
-
-def _print(findings: Iterable["Finding"]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from sweep.console.app import screen
-
-    styles = {"ok": "green", "warning": "yellow", "missing": "bold red"}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    for finding in findings:
-        table.add_row(finding.what, Text(finding.verdict, style=styles[finding.verdict]), finding.text)
-    screen().print(table)
 
 
 if __name__ == "__main__":

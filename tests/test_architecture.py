@@ -16,7 +16,7 @@ SWEEP_FLOORS = (
     ("records",),
     ("comparison", "scheduling"),
     ("figures", "cluster"),
-    ("report",),
+    ("report", "cluster_setup"),
     ("tracking", "deployment"),
     ("running", "maps"),
     (
@@ -30,6 +30,7 @@ SWEEP_FLOORS = (
         "ui",
         "status",
         "stop",
+        "configure",
         "doctor",
         "track",
         "remove",
@@ -55,6 +56,8 @@ ONLY_IN = {
     "ray": ("sweep/cluster/*",),
     "mlflow": ("sweep/tracking/*",),
     "rasterio": ("sweep/maps/*",),
+    "boto3": ("sweep/cluster_setup/*",),
+    "botocore": ("sweep/cluster_setup/*",),
     "matplotlib": ("sweep/figures/*", "sweep/report/*", "sweep/maps/*"),
 }
 """Libraries that one room keeps to itself; matplotlib's types may be named elsewhere."""

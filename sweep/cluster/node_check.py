@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
+from sweep.console.findings import Finding
 from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
@@ -29,7 +30,6 @@ _WAYS = {
     "UnauthorizedOperation": "the head's role may not start instances",
 }
 """What mends an error of the provider, by a word of it."""
-Verdict = Literal["ok", "warning", "missing"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,6 @@ class NodeFacts:
     stores: dict[str, str]
     """Prepared data sets and their fingerprints."""
     free_gib: float
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    what: str
-    verdict: Verdict
-    text: str
 
 
 def stores_of(space: str | None) -> dict[str, str]:

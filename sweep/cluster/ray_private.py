@@ -10,10 +10,13 @@ is off: the function returns a neutral value, and a process logs it once.
 - growth: what a cluster's autoscaler was told, as the head's state or KubeRay's custom resource has it
 - silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
 - one token a start: a process keeps the first token that it read
+- cluster files: Ray's schema of the file that `ray up` reads
 - causes: the files that Tune writes an actor's error to, and the heading of a dead actor's error
 """
 
 import contextlib
+import copy
+import io
 import json
 import logging
 import sys
@@ -140,6 +143,22 @@ def kuberay_config(environment: Mapping[str, str]) -> dict[str, Any] | None:
         if not resource["spec"].get("enableInTreeAutoscaling"):
             return {}
         return dict(autoscaling_config._derive_autoscaling_config_from_ray_cr(resource))
+
+
+def cluster_file_error(config: dict[str, Any]) -> str | None:
+    """Return what `ray up` would refuse in a cluster file's content, "" where nothing, None where Ray can't say."""
+    with _feature("checking a cluster file by Ray's schema"):
+        import jsonschema
+        from ray.autoscaler._private.util import prepare_config, validate_config
+
+        try:
+            with _silenced("ray.autoscaler"):  # it tells of each default
+                validate_config(prepare_config(copy.deepcopy(config)))
+        except jsonschema.ValidationError as error:
+            return ": ".join(filter(None, ["/".join(map(str, error.absolute_path)), str(error.message)]))
+        except Exception as error:  # whatever it stumbles over in a wrong file
+            return str(error)
+        return ""
     return None
 
 
@@ -171,6 +190,19 @@ def death_heading() -> str | None:
 
         return str(ActorDiedError.BASE_ERROR_MSG)
     return None
+
+
+@contextlib.contextmanager
+def _silenced(logger: str) -> Iterator[None]:
+    """Drop what is printed and logged meanwhile."""
+    its, said = logging.getLogger(logger), io.StringIO()
+    level = its.level
+    its.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            yield
+    finally:
+        its.setLevel(level)
 
 
 @contextlib.contextmanager

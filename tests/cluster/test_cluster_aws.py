@@ -5,20 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.aws_account import KEYS, moto_server
 from support.page_commands import page_commands
 from support.paths import ROOT
 
 AWS = shutil.which("aws")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(AWS is None, reason="needs the command line `aws`")]
 COMMANDS = page_commands(ROOT / "docs/cluster.md")
-KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-west-2"}
 NAMES = {"AWS_REGION": "us-west-2", "BUCKET": "my-sweeps", "MY_ADDRESSES": "203.0.113.7/32"}
 BRING_UP = """
 import sys
@@ -37,28 +36,8 @@ for kind, name in (("head", "head"), ("worker", "gpu")):
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A local server of AWS's API."""
-    import requests
-    from support.ports import free_port
-
-    port = free_port()
-    log = tmp_path_factory.mktemp("moto") / "log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with log.open("w") as stream:
-        server = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, **KEYS})
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                requests.get(f"http://127.0.0.1:{port}/moto-api/", timeout=5)
-                break
-            except requests.ConnectionError:
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with moto_server(tmp_path_factory.mktemp("moto")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -157,5 +136,5 @@ def test_roles_exist_and_no_policy_allows_everything(made: dict[str, Any]) -> No
             assert "*" not in "".join(actions)
             # What has no narrower resource only looks.
             if statement["Resource"] == "*":
-                assert all(action.startswith("ec2:Describe") for action in actions)
+                assert all(action.startswith(("ec2:Describe", "pricing:Get")) for action in actions)
             assert not {"BUCKET", "REGION", "ACCOUNT"} & set(json.dumps(statement).replace("/", ":").split(":"))

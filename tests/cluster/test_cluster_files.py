@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from support.cluster_answers import AWS, LOCAL
 from support.page_commands import page_commands
 from support.paths import ROOT
 
 from sweep.cluster.ray_names import DRIVER_RESOURCE
+from sweep.cluster_setup.cluster_file import filled
 
 
 def loaded(name: str) -> dict[str, Any]:
@@ -22,9 +24,14 @@ def loaded(name: str) -> dict[str, Any]:
     return content
 
 
-@pytest.fixture(params=["cluster.yaml", "cluster.local.yaml"])
+@pytest.fixture(params=["cluster.yaml", "cluster.local.yaml", "written for aws", "written for local"])
 def config(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return loaded(request.param)
+    """A cluster file of the checkout, or what sweep.configure makes of it."""
+    if request.param.endswith(".yaml"):
+        return loaded(request.param)
+    provider = request.param.split()[-1]
+    content: dict[str, Any] = yaml.safe_load(filled(provider, AWS if provider == "aws" else LOCAL))
+    return content
 
 
 def prepared(config: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +43,7 @@ def prepared(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_ray_accepts_it(config: dict[str, Any]) -> None:
-    assert prepared(config)["cluster_name"].startswith("sweep")
+    assert prepared(config)["cluster_name"] == config["cluster_name"]
 
 
 def test_a_field_that_ray_does_not_know_is_found(config: dict[str, Any]) -> None:

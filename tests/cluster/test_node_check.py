@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from sweep.cluster.node_check import Finding, NodeFacts, judge, judge_autoscaler
+from sweep.cluster.node_check import NodeFacts, judge, judge_autoscaler
+from sweep.console.findings import Finding
 
 WELL = NodeFacts(
     host="a",

@@ -31,6 +31,7 @@ def test_it_lists_the_programs_and_its_version() -> None:
         "stop",
         "remove",
         "track",
+        "configure",
         "doctor",
         "ui",
         "data",
@@ -70,7 +71,7 @@ def test_a_wheel_holds_all_that_is_needed_outside_the_checkout(tmp_path: Path) -
         archive.extractall(tmp_path / "installed")
     names = {str(path.relative_to(tmp_path / "installed")) for path in (tmp_path / "installed").rglob("*")}
     assert {"sweep/report/templates/report.html.j2", "sweep/py.typed", "trainables/py.typed"} <= names
-    assert "search_spaces/thesis_grid.py" in names
+    assert {"sweep/cluster_setup/templates/cluster.yaml", "search_spaces/thesis_grid.py"} <= names
     shown = subprocess.run(
         [sys.executable, "-m", "sweep", "run", "--space", "thesis_grid", "--dry-run"],
         cwd=tmp_path / "installed",

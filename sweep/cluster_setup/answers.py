@@ -1,0 +1,65 @@
+"""Options, suggestions and prompts become checked answers."""
+
+from collections.abc import Callable, Mapping
+
+from sweep.cluster_setup.cluster_file import template, value_at
+from sweep.cluster_setup.questions import QUESTIONS, Answers, Question, Value, agree
+from trainables.errors import BadInputError
+
+Ask = Callable[[Question, str | None, Callable[[str], Value]], Value]
+"""Asks a person: the question, its default, and what makes a value of an answer or raises BadInputError."""
+Suggest = Callable[[Question, Answers], str | None]
+"""Returns a default for a question, from the answers before it."""
+
+
+def provider_of(provider: str) -> str:
+    """Return the provider, if there is a template for it."""
+    if provider not in QUESTIONS:
+        raise BadInputError(f"--provider {provider!r}: is none of {', '.join(QUESTIONS)}")
+    return provider
+
+
+def collect(provider: str, options: Mapping[str, str | None], ask: Ask | None, suggest: Suggest) -> dict[str, Value]:
+    """Return the answers to all questions of a provider.
+
+    Args:
+        provider: aws or local.
+        options: Answers that were given; None where none was.
+        ask: Asks for the others, or None where nobody can be asked.
+        suggest: Defaults that the template doesn't have.
+    Raises:
+        BadInputError: An answer is wrong, or some are missing and nobody can be asked.
+    """
+    _belong(provider, options)
+    answers: dict[str, Value] = {}
+    lacking = []
+    text = template(provider)
+    for question in QUESTIONS[provider]:
+
+        def checked(answer: str, question: Question = question) -> Value:
+            value = question.value_of(answer)
+            agree({**answers, question.name: value})
+            return value
+
+        given = options.get(question.name)
+        if given is not None:
+            answers[question.name] = checked(given)
+            continue
+        default = str(value_at(text, question.places[0])) if question.usual else suggest(question, answers)
+        if ask is not None:
+            answers[question.name] = ask(question, default, checked)
+        elif default is not None:
+            answers[question.name] = checked(default)
+        else:
+            lacking.append(f"{question.option} ({question.text})")
+    if lacking:
+        raise BadInputError(f"not given: {'; '.join(lacking)}")
+    return answers
+
+
+def _belong(provider: str, options: Mapping[str, str | None]) -> None:
+    known = {question.name for question in QUESTIONS[provider]}
+    for questions in QUESTIONS.values():
+        for question in questions:
+            if options.get(question.name) is not None and question.name not in known:
+                raise BadInputError(f"{question.option}: has no meaning with --provider {provider}")

@@ -1,0 +1,36 @@
+"""What a check found, as a line of a table: `sweep.doctor` and `sweep.configure --check` print it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from sweep.console.app import screen
+
+Verdict = Literal["ok", "warning", "missing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    what: str
+    verdict: Verdict
+    text: str
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print a table of findings, their verdicts in colour."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"ok": "green", "warning": "yellow", "missing": "bold red"}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    for finding in findings:
+        table.add_row(finding.what, Text(finding.verdict, style=styles[finding.verdict]), Text(finding.text))
+    screen().print(table)
+
+
+def any_missing(findings: Iterable[Finding]) -> bool:
+    """Return whether something is missing: the command's exit code is 1 then."""
+    return any(finding.verdict == "missing" for finding in findings)
