@@ -143,6 +143,7 @@ def kuberay_config(environment: Mapping[str, str]) -> dict[str, Any] | None:
         if not resource["spec"].get("enableInTreeAutoscaling"):
             return {}
         return dict(autoscaling_config._derive_autoscaling_config_from_ray_cr(resource))
+    return None
 
 
 def cluster_file_error(config: dict[str, Any]) -> str | None:
