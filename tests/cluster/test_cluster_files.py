@@ -116,6 +116,25 @@ def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_understands_the_units_of_mlflows_server(tmp_path: Path) -> None:
+    script = (ROOT / "deploy/cluster/mlflow_service.sh").read_text()
+    start = script.index("write_units() {")
+    function = script[start : script.index("\n}\n", start) + 3]
+    values = f"here={ROOT}/deploy/cluster log={tmp_path}/mlflow.log unit=sweep-mlflow.service"
+    environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run(["bash", "-euc", f"{values}\n{function}\nwrite_units"], env=environment, check=True)
+    units = sorted((tmp_path / ".config/systemd/user").iterdir())
+    assert [unit.name for unit in units] == [
+        "sweep-mlflow-backup.service",
+        "sweep-mlflow-backup.timer",
+        "sweep-mlflow.service",
+    ]
+    command = ["systemd-analyze", "--user", "verify", *map(str, units)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 def test_servers_listen_on_loopback_and_mlflow_wants_a_password(config: dict[str, Any]) -> None:
     assert config["head_start_ray_commands"][0] == "~/sweep-service/mlflow_service.sh start"
     server = (ROOT / "deploy/cluster/mlflow_service.sh").read_text()
