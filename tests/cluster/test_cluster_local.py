@@ -17,6 +17,7 @@ from support.namespace_hosts import SHARED, USER, Host, hosts, what_is_missing
 from support.page_commands import page_commands
 from support.paths import ROOT
 
+from sweep.cluster_setup.cluster_file import filled
 from sweep.records.sweep_storage import SweepStorage
 
 MISSING = what_is_missing()
@@ -103,12 +104,12 @@ def laptop() -> Iterator[Laptop]:
                 subprocess.run(["cp", "-al", str(venv), str(host.home / "venv")], check=True)
             one = Laptop(folder / "laptop", made, shared)
             shutil.copytree(ROOT / "docs", one.home / "docs")
-            config = yaml.safe_load((ROOT / "cluster.local.yaml").read_text())
-            config["provider"] |= {"head_ip": made[0].address, "worker_ips": [host.address for host in made[1:]]}
-            config["auth"] |= {"ssh_user": USER, "ssh_private_key": str(one.key)}
+            answers = {"head": made[0].address, "workers": [host.address for host in made[1:]]}
+            answers |= {"ssh_user": USER, "ssh_key": str(one.key), "cluster_name": "sweep-local"}
+            config = yaml.safe_load(filled("local", answers))
             # The hosts are one machine: one CPU each puts a trial's two workers on two of them.
             config["worker_start_ray_commands"][-1] += " --num-cpus=1"
-            (one.home / "cluster.local.yaml").write_text(yaml.safe_dump(config, sort_keys=False, width=1000))
+            (one.home / "my-cluster.yaml").write_text(yaml.safe_dump(config, sort_keys=False, width=1000))
             yield one
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.page_commands import page_commands
 from support.paths import ROOT
 
 AWS_OPTIONS = [
@@ -67,6 +68,23 @@ def test_options_become_a_file_and_the_next_steps_are_named(home: Path) -> None:
     assert steps[2] == "make bundle"
     assert "secrets" in steps[3]
     assert steps[4:] == ["python -m sweep.configure --check my-cluster.yaml", "ray up -y my-cluster.yaml"]
+
+
+def test_the_pages_commands_write_and_check_a_file(home: Path) -> None:
+    command = page_commands(ROOT / "docs/cluster.md")["local configure"]
+    names = {"HEAD_ADDRESS": "127.0.0.1", "WORKER_ADDRESSES": "127.0.0.2", "SSH_USER": "me", "SSH_KEY": "~/key"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=home,
+        env={**environment(home), **names, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (home / "my-cluster.yaml").is_file()
+    assert "~/.sweep-bundle isn't there: make bundle" in done.stdout
 
 
 def test_a_file_that_is_there_is_kept_until_its_replacement_is_asked_for(home: Path) -> None:
