@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def main(
         print_comparison(one.record, [part.table for part in parts])
     print_not_comparable(not_comparable)
     for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures):
-        print(f"report: {page.absolute()}")
+        say(f"report: {page.absolute()}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A cluster's file, written and checked before it costs money: `python -m sweep.configure [--check FILE]`."""
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.cluster_setup.questions import AWS, LOCAL
+from sweep.console.printing import say, say_json
 
 if TYPE_CHECKING:
     from sweep.cluster_setup.questions import Answers, Question, Value
@@ -76,7 +76,8 @@ def main(
     }
     answers = collect(provider_of(provider), options, ask, _suggested)
     write(output, filled(provider, answers), overwrite=overwrite)
-    print(next_steps(provider, answers, output))
+    for line in next_steps(provider, answers, output).split("\n"):
+        say(line)
 
 
 def _check(path: Path, *, bucket: str | None, log_in: bool, as_json: bool) -> None:
@@ -85,7 +86,7 @@ def _check(path: Path, *, bucket: str | None, log_in: bool, as_json: bool) -> No
 
     findings = check(path, bucket=bucket, log_in=log_in)
     if as_json:
-        print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+        say_json({"findings": [asdict(finding) for finding in findings]})
     else:
         print_findings(findings)
     sys.exit(any_missing(findings))
@@ -118,7 +119,7 @@ def _suggested(question: "Question", answers: "Answers") -> str | None:
     try:
         return newest_image(str(answers["region"]))
     except NoAnswerError as error:
-        print(f"AWS isn't asked for its newest image: {error}; docs/cluster.md, AWS, step 5", file=sys.stderr)
+        say(f"AWS isn't asked for its newest image: {error}; docs/cluster.md, AWS, step 5", error=True)
         return None
 
 

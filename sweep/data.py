@@ -1,20 +1,18 @@
 """Prepare, list, describe, show, verify, share and remove data sets: `python -m sweep.data --help`."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sweep.console.app import PIPED_WIDTH, run_app, stage_progress
+from sweep.console.app import run_app, stage_progress
+from sweep.console.printing import say, screen
 from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from trainables.redaction import redact
 
 app = typer.Typer(
     help="Prepare the images that sweeps train on: convert once, verify, and say what is in them.",
@@ -93,9 +91,9 @@ def prepare(
         )
     state = "prepared" if before is None else "already prepared"
     sizes = ", ".join(f"{count:,} {split}" for split, count in info.splits.items())
-    print(f"{info.name}: {state}, {info.images:,} images ({sizes}) in {store_folder(info.name, root)}")
+    say(f"{info.name}: {state}, {info.images:,} images ({sizes}) in {store_folder(info.name, root)}")
     for note in notes(info):
-        print(f"  {note}")
+        say(f"  {note}")
 
 
 @app.command("list")
@@ -105,11 +103,11 @@ def list_stores(root: Root = None) -> None:
 
     infos = readable_stores(data_root() if root is None else root)
     if infos:
-        _console().print(overview(infos, root))
+        screen().print(overview(infos, root))
     made = {info.data_set for info in infos}
     for name in KNOWN:
         if name not in made:
-            print(f"{name}: not prepared; {prepare_command(name)}")
+            say(f"{name}: not prepared; {prepare_command(name)}")
 
 
 @app.command()
@@ -118,7 +116,7 @@ def info(name: Name, root: Root = None) -> None:
     from sweep.console.dataset_tables import class_table, split_table, summary
 
     store = prepared(name, root)
-    _console().print(summary(store, root), "", split_table(store), "", class_table(store), sep="\n")
+    screen().print(summary(store, root), "", split_table(store), "", class_table(store), sep="\n")
 
 
 @app.command()
@@ -131,7 +129,7 @@ def verify(
 
     with stage_progress(f"verifying {name}") as progress:
         store = check(name, root, progress)
-    print(f"{name}: {store.images:,} images verified, fingerprint {store.fingerprint}")
+    say(f"{name}: {store.images:,} images verified, fingerprint {store.fingerprint}")
 
 
 @app.command()
@@ -148,7 +146,7 @@ def show(
 
     path = output or Path(f"{name}.png")
     draw(name, path, settings or [], root)
-    print(f"{name}: drawn to {path}")
+    say(f"{name}: drawn to {path}")
 
 
 @app.command()
@@ -164,7 +162,7 @@ def upload(
     place = beneath(address, name)
     with stage_progress(f"uploading {name}") as progress:
         copy(store_folder(name, root), place, progress=progress and partial(progress, "copying"))
-    print(f"{name}: {store.images:,} images at {place}")
+    say(f"{name}: {store.images:,} images at {redact(place)}")
 
 
 @app.command()
@@ -172,7 +170,7 @@ def remove(name: Name, root: Root = None) -> None:
     """Remove a prepared data set; what was downloaded for it stays."""
     from trainables.data.preparing.prepare import remove as delete
 
-    print(f"{name}: removed, {delete(name, root):,} bytes")
+    say(f"{name}: removed, {delete(name, root):,} bytes")
 
 
 def _split(text: str | None) -> tuple[str, ...] | None:
@@ -187,12 +185,6 @@ def _columns(texts: list[str]) -> dict[str, str]:
             raise BadInputError(f"--column {text}: must be path, image, label, split or place, =, the table's own name")
         columns[name] = own
     return columns
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, markup=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

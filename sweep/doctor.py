@@ -1,6 +1,5 @@
 """What a sweep would use and what is missing: `python -m sweep.doctor [--address ...] [--storage ...]`."""
 
-import json
 import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
@@ -55,7 +55,7 @@ def main(
     if nodes:
         findings += judge(nodes, stores_of(space), drivers=drivers, gpus_in_reach=resources.get("GPU", 0))
     if as_json:
-        print(json.dumps({"findings": [asdict(one) for one in findings], "nodes": [asdict(node) for node in nodes]}))
+        say_json({"findings": [asdict(one) for one in findings], "nodes": [asdict(node) for node in nodes]})
     else:
         print_findings(findings)
     sys.exit(any_missing(findings))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.printing import say
+
 
 def main(
     model: Annotated[Path, typer.Argument(help="A folder that sweep.export wrote.")],
@@ -15,7 +17,7 @@ def main(
     from sweep.deployment.exported_model import DeployedModel, apply
 
     count = apply(model, images, output, DeployedModel.embedding, suffixes=(".parquet",))
-    print(f"{count:,} images: {output.absolute()}")
+    say(f"{count:,} images: {output.absolute()}")
 
 
 if __name__ == "__main__":

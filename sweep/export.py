@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 
 
@@ -29,12 +30,12 @@ def main(
     chosen = choose(place, sweep, trial=trial, best=best, head=head)
     folder = output or Path("exports") / chosen.trial.entry.name
     difference = write(chosen, place, folder)
-    print(f"{chosen.trial.entry.name}: {folder.absolute()}")
-    print(f"ONNX differs from PyTorch by {difference:.1g} at most, over {PARITY_IMAGES} images")
+    say(f"{chosen.trial.entry.name}: {folder.absolute()}")
+    say(f"ONNX differs from PyTorch by {difference:.1g} at most, over {PARITY_IMAGES} images")
     if register is not None:
         from sweep.tracking.model_registry import register_model
 
-        print(register_model(chosen.sweep, chosen.trial.entry, place, folder, name=register, tracking_uri=tracking_uri))
+        say(register_model(chosen.sweep, chosen.trial.entry, place, folder, name=register, tracking_uri=tracking_uri))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """`python -m sweep.predict MODEL IMAGES --output FILE`: what an exported model says of images, or of a whole scene."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sweep.console.printing import say
 from trainables.errors import BadInputError
 
 MAPS = (".tif", ".tiff")
@@ -47,7 +47,7 @@ def main(
     from sweep.deployment.exported_model import DeployedModel, apply
 
     count = apply(model, images, output, DeployedModel.prediction)
-    print(f"{count:,} images: {output.absolute()}")
+    say(f"{count:,} images: {output.absolute()}")
 
 
 def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any]) -> None:
@@ -63,10 +63,10 @@ def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any]) -> None
         )
     facts = write_map(model, scene, output, MapOptions(**chosen))
     for note in facts["notes"]:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", error=True)
     for line in _said(facts):
-        print(line)
-    print(f"{output.absolute()}, and beside it .json and .png")
+        say(line)
+    say(f"{output.absolute()}, and beside it .json and .png")
 
 
 def _said(facts: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
@@ -47,22 +48,22 @@ def main(
         if checkpoints_only:
             files = finished_checkpoints(place, record)
             size = sum(size for _, size in files)
-            print(f"{name}: {len(files)} checkpoints of finished trials, {size / GIB:.3f} GiB")
+            say(f"{name}: {len(files)} checkpoints of finished trials, {size / GIB:.3f} GiB")
             delete_files(place, [file for file, _ in files] if yes else [])
             continue
-        print(f"{name}: {removal.files} files, {removal.size / GIB:.3f} GiB, and its runs in MLflow")
+        say(f"{name}: {removal.files} files, {removal.size / GIB:.3f} GiB, and its runs in MLflow")
         if removal.shared:
-            print(f"  {len(removal.shared)} trials stay, other sweeps list them: {', '.join(removal.shared)}")
+            say(f"  {len(removal.shared)} trials stay, other sweeps list them: {', '.join(removal.shared)}")
         if not yes:
             continue
         if target is not None:
             archive_sweep(place, removal, Storage.at(target))
-            print(f"  copied to {target}; see it: python -m sweep.compare {name} --storage {target}")
+            say(f"  copied to {target}; see it: python -m sweep.compare {name} --storage {target}")
         runs = remove_runs(tracking_uri, storage, name)
         delete_sweep(place, removal)
-        print(f"  removed, with {runs} runs")
+        say(f"  removed, with {runs} runs")
     if not yes and names:
-        print("nothing was removed; --yes does it")
+        say("nothing was removed; --yes does it")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """How a sweep stands, from its storage alone: `python -m sweep.status [SWEEP] [--watch]`."""
 
-import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main(
     """Print how a sweep and its trials stand, on this machine or another one."""
     from rich.live import Live as Screen
 
-    from sweep.console.app import screen
+    from sweep.console.printing import screen
     from sweep.records.lease import GLANCE_SECONDS, holder_of, lease
     from sweep.records.sweep_storage import SweepStorage
 
@@ -35,7 +35,7 @@ def main(
     record = place.record(sweep)
     holder = holder_of(place, record.name, watch_seconds=GLANCE_SECONDS)
     if as_json:
-        print(json.dumps(_facts(record, holder, place)))
+        say_json(_facts(record, holder, place))
         return
     console = screen()
     if not watch:
@@ -51,27 +51,39 @@ def main(
 
 
 def _facts(record: "SweepRecord", holder: "Lease | None", storage: "SweepStorage") -> dict[str, object]:
+    from sweep.records.end_report import end_report
     from sweep.records.lease import current_state
 
     state = current_state(storage, record, holder)
     running = holder is not None
-    return {"sweep": record.name, "running": running, "pending": record.pending, **state.model_dump(mode="json")}
+    told = end_report(storage, record.name)
+    extra = {} if told is None else {"on_end": told.model_dump(mode="json")}
+    return {
+        "sweep": record.name,
+        **extra,
+        "running": running,
+        "pending": record.pending,
+        **state.model_dump(mode="json"),
+    }
 
 
 def _drawn(
     record: "SweepRecord", holder: "Lease | None", held: "Lease | None", storage: "SweepStorage"
 ) -> "RenderableType":
     from rich.console import Group
-    from rich.text import Text
 
+    from sweep.console.printing import text
+    from sweep.records.end_report import end_report
     from sweep.records.lease import current_state
     from sweep.running.trials_table import draw_trials, shown_columns
 
     state = current_state(storage, record, holder)
-    lines = [Text(f"waits for results: {name}") for name in record.pending]
+    lines = [text(f"waits for results: {name}") for name in record.pending]
+    if (told := end_report(storage, record.name)) is not None and told.fault:
+        lines.append(text(told.fault, "yellow"))
     table = draw_trials(list(state.trials), state.counts, shown_columns(record.objective), state.left_seconds)
-    hours = Text(f"{state.device_hours:.2f} GPU- or worker-hours")
-    return Group(Text(_headline(record.name, holder, held, state.stopping), style="bold"), table, hours, *lines)
+    hours = text(f"{state.device_hours:.2f} GPU- or worker-hours")
+    return Group(text(_headline(record.name, holder, held, state.stopping), "bold"), table, hours, *lines)
 
 
 def _headline(name: str, holder: "Lease | None", held: "Lease | None", stopping: str) -> str:

@@ -1,11 +1,12 @@
 """Ask a sweep to stop, from any machine that sees its storage: `python -m sweep.stop SWEEP [--trial ID]`."""
 
-import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
@@ -26,18 +27,18 @@ def main(
 
     place = SweepStorage(storage)
     record = place.record(sweep)
-    if holder_of(place, sweep, say=lambda text: print(text, file=sys.stderr)) is None:
+    if holder_of(place, sweep, say=partial(say, error=True)) is None:
         raise BadInputError(f"sweep {sweep}: nobody runs it; see python -m sweep.status {sweep}")
     if not trial:
         request_stop(place, sweep, EVERYTHING)
-        print(f"{sweep} stops after the running epochs; python -m sweep.run --resume {sweep} goes on")
+        say(f"{sweep} stops after the running epochs; python -m sweep.run --resume {sweep} goes on")
     for wanted in trial or ():
         ids = record.trial_ids(wanted)
         if not ids:
             raise BadInputError(f"--trial {wanted}: no trial of {sweep}; its trials: python -m sweep.status {sweep}")
         for trial_id in ids:
             request_stop(place, sweep, trial_id)
-            print(f"{wanted} stops after its epoch, for good; --retry-failed lets it go on")
+            say(f"{wanted} stops after its epoch, for good; --retry-failed lets it go on")
     while wait and not trial and holder_of(place, sweep) is not None:
         time.sleep(POLL_SECONDS)
 

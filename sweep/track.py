@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.tracking.replay import replay, wait_for_writes
 from trainables.errors import BadInputError
@@ -30,9 +31,9 @@ def main(
     waiting = replay(record, place, tracker)
     wait_for_writes(tracker)
     missing = tracker.close(0.0)
-    print(f"{record.name}: {len(record.trials) - len(waiting)} trials written to {tracker.uri} ({tracker.why})")
+    say(f"{record.name}: {len(record.trials) - len(waiting)} trials written to {tracker.uri} ({tracker.why})")
     if waiting:
-        print(f"without any record yet: {', '.join(waiting)}")
+        say(f"without any record yet: {', '.join(waiting)}")
     if missing:
         raise BadInputError(f"{tracker.uri}: {missing} writes are missing; run this again when it answers")
 

@@ -2,13 +2,13 @@
 
 import secrets
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 
 PASSWORD_BYTES = 18
@@ -44,16 +44,16 @@ def main(
     try:
         password = "" if everybody else secrets.token_urlsafe(PASSWORD_BYTES)
         with Server(served_store(tracking_uri, storage), port, password) as server:
-            print(f"{server.page()}  shows {server.store.uri} (Ctrl-C ends it)", flush=True)
+            say(f"{server.page()}  shows {server.store.shown} (Ctrl-C ends it)")
             if password:
-                print(f"user: {USER}  password: {password}", flush=True)
+                say(f"user: {USER}  password: {password}")
             else:
-                print("every user of this machine can change and delete what it shows", file=sys.stderr)
+                say("every user of this machine can change and delete what it shows", error=True)
             status = server.wait()
-            print(f"MLflow's server ended by itself (status {status})", file=sys.stderr)
+            say(f"MLflow's server ended by itself (status {status})", error=True)
             raise typer.Exit(1)
     except Stopped:
-        print("stopped", flush=True)
+        say("stopped")
 
 
 if __name__ == "__main__":

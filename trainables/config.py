@@ -231,7 +231,7 @@ class SimCLRConfig(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise BadInputError(describe_validation(error, known_fields=list(cls.model_fields))) from None
+            raise BadInputError(*describe_validation(error, known_fields=list(cls.model_fields)).split("\n")) from None
 
     def pinned(self) -> Self:
         """Return the same with what its initial weights are now, by their digest; BadInputError where they aren't."""

@@ -1,15 +1,29 @@
 """The errors of a trial: input that a person can mend, a loss that is not finite, a storage that is away."""
 
 from collections.abc import Sequence
+from typing import Self
 
 from pydantic import ValidationError
+
+from trainables.printable_text import printable
+from trainables.redaction import redact
 
 LONGEST_VALUE = 200
 """Characters of a value that an error repeats."""
 
 
 class BadInputError(ValueError):
-    """Input that can't be used: says the field or file, its value and what to do. Programs print it and exit with 2."""
+    """Input that can't be used: says the field or file, its value and what to do. Programs print it and exit with 2.
+
+    Each argument is one line, whatever it quotes: without secrets, and without signs that act on a terminal or begin
+    another line.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(printable(redact(line)) for line in lines))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        return type(self), tuple(str(self).split("\n"))
 
 
 class NonFiniteLossError(RuntimeError):

@@ -10,6 +10,7 @@ from typing import Self
 from urllib.parse import parse_qs, quote, unquote
 
 from trainables.errors import BadInputError
+from trainables.redaction import secret_part
 
 DIGEST_DIGITS = 16
 
@@ -30,6 +31,11 @@ class InitialWeights:
         address, _, fragment = text.partition("#")
         if not address:
             raise BadInputError(f"initial_weights: {text!r} names no file")
+        if secret := secret_part(text):
+            raise BadInputError(
+                f"initial_weights: {text}: has {secret}; credentials belong in the environment or a file, as an "
+                "address is kept"
+            )
         parts = parse_qs(fragment)
         name = parts.get("name", [PurePosixPath(address).stem])[0]
         return cls(address, unquote(name), parts.get("sha256", [""])[0])

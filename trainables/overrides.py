@@ -25,7 +25,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
         else:
             assignments[field] = _values(field, value)
     if faults:
-        raise BadInputError("\n".join(faults))
+        raise BadInputError(*faults)
     return assignments
 
 

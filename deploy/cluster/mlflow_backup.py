@@ -11,6 +11,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pyarrow.fs import FileSystem, FileType
 
@@ -23,7 +24,8 @@ def save(store: str, copy: Path) -> None:
         with closing(sqlite3.connect(_sqlite_path(store))) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     else:
-        subprocess.run(["pg_dump", "--format=custom", f"--file={copy}", _postgresql_uri(store)], check=True)
+        uri, environment = _postgresql(store)
+        subprocess.run(["pg_dump", "--format=custom", f"--file={copy}", uri], check=True, env=environment)
 
 
 def restore(store: str, copy: Path) -> None:
@@ -34,7 +36,8 @@ def restore(store: str, copy: Path) -> None:
             source.backup(target)
     else:
         command = ["pg_restore", "--no-owner", "--exit-on-error", "--single-transaction"]
-        subprocess.run([*command, f"--dbname={_postgresql_uri(store)}", str(copy)], check=True)
+        uri, environment = _postgresql(store)
+        subprocess.run([*command, f"--dbname={uri}", str(copy)], check=True, env=environment)
 
 
 def is_empty(store: str) -> bool:
@@ -42,7 +45,8 @@ def is_empty(store: str) -> bool:
     if store.startswith("sqlite"):
         return not _sqlite_path(store).exists()
     query = "select count(*) from pg_tables where schemaname = 'public'"
-    done = subprocess.run(["psql", "-tAc", query, _postgresql_uri(store)], check=True, capture_output=True, text=True)
+    uri, environment = _postgresql(store)
+    done = subprocess.run(["psql", "-tAc", query, uri], check=True, capture_output=True, text=True, env=environment)
     return done.stdout.strip() == "0"
 
 
@@ -50,8 +54,16 @@ def _sqlite_path(store: str) -> Path:
     return Path(store.removeprefix("sqlite:///"))
 
 
-def _postgresql_uri(store: str) -> str:
-    return "postgresql:" + store.partition(":")[2]
+def _postgresql(store: str) -> tuple[str, dict[str, str]]:
+    """Return the database's address without its password, and the environment with it: others see command lines."""
+    parts = urlsplit("postgresql:" + store.partition(":")[2])
+    user, _, host = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    query = parse_qsl(parts.query)
+    password = dict(query).get("password") or unquote(password)
+    kept = urlencode([(key, value) for key, value in query if key != "password"])
+    uri = urlunsplit(parts._replace(netloc=f"{name}@{host}" if name else host, query=kept))
+    return uri, {**os.environ, **({"PGPASSWORD": password} if password else {})}
 
 
 def main(action: str) -> None:

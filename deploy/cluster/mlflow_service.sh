@@ -31,8 +31,9 @@ supervised() {
 
 serve() { # in the foreground; systemd or the loop starts it again
   "$here/mlflow_backup.py" restore
-  exec mlflow server --app-name basic-auth --host 127.0.0.1 --port "$port" --workers 1 \
-    --backend-store-uri "$MLFLOW_STORE" --artifacts-destination "$MLFLOW_ARTIFACTS" --serve-artifacts
+  # The addresses by the environment: every user of the machine sees a command line.
+  export MLFLOW_BACKEND_STORE_URI=$MLFLOW_STORE MLFLOW_ARTIFACTS_DESTINATION=$MLFLOW_ARTIFACTS
+  exec mlflow server --app-name basic-auth --host 127.0.0.1 --port "$port" --workers 1 --serve-artifacts
 }
 
 supervise() { # without systemd: three failures within a minute of their start end it

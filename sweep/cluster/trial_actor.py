@@ -13,6 +13,7 @@ from sweep.cluster.attempt import News, failure_of, open_records
 from sweep.cluster.ray_names import DRIVER_RESOURCE, HEAD_RESOURCE
 from sweep.cluster.worker_group import GroupDiedError, Moved, WarmGroup
 from sweep.cluster.worker_loop import Place, this_place
+from sweep.console.printing import say
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 
@@ -160,7 +161,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
         except GroupDiedError:
             self._close_group()
         except Exception as error:  # what was left unwritten was trained in vain, and that is all
-            print(f"{self._task.name}: {failure_of(error).message}", flush=True)
+            say(f"{self._task.name}: {failure_of(error).message}")
         if self._group is not None:
             self._idle = threading.Timer(IDLE_SECONDS, self._give_back)
             self._idle.daemon = True

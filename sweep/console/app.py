@@ -1,27 +1,18 @@
 """What the programs have in common: bad input is one clear error on stderr and exit code 2, never a traceback."""
 
 import functools
-import re
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 import typer
-from rich.console import Console
 
+from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
 from trainables.errors import BadInputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
-PIPED_WIDTH = 160
-HIDDEN = "***"
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
-
-
-def screen(file: TextIO | None = None) -> Console:
-    """Return a console for people: as wide as the terminal, or wide enough for a table where there is none."""
-    console = Console(file=file, highlight=False)
-    return console if console.is_terminal else Console(file=file, highlight=False, width=PIPED_WIDTH)
 
 
 @contextmanager
@@ -30,10 +21,10 @@ def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen(error=True), transient=True) as bar:
         number = bar.add_task(task, total=total)
         yield lambda count: bar.advance(number, count)
 
@@ -41,13 +32,14 @@ def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """Draw progress bars on stderr, one a stage; yield what counts a stage on, or None where that is no terminal."""
-    from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     if not sys.stderr.isatty():
         yield None
         return
-    columns = ("{task.description}", BarColumn(), "{task.fields[amount]}", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    words = (TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[amount]"))
+    columns = (next(words), BarColumn(), next(words), TimeRemainingColumn())
+    with Progress(*columns, console=screen(error=True), transient=True) as bar:
         stages: dict[str, TaskID] = {}
 
         def tell(stage: str, done: int, total: int | None) -> None:
@@ -59,11 +51,6 @@ def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None]
         yield tell
 
 
-def redacted(text: str) -> str:
-    """Return a text with the credentials of its addresses hidden."""
-    return _CREDENTIALS.sub(f"://{HIDDEN}@", text)
-
-
 def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return the command such that Ctrl-C ends it with exit code 130."""
 
@@ -72,7 +59,7 @@ def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*arguments, **options)
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            say("interrupted", error=True)
             sys.exit(INTERRUPTED)
 
     return run
@@ -87,9 +74,14 @@ def run_command(command: Callable[..., Any]) -> None:
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_name: str | None = None) -> None:
     """Run a typer application with these arguments, else the process's."""
+    if logging.lastResort is not None:  # what writes the warnings of loggers that have no handler
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         app(args=arguments, prog_name=prog_name)
     except BadInputError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            say(f"error: {line}", error=True)
         sys.exit(BAD_INPUT)
+    except Exception:
+        sys.excepthook = show_traceback  # now, as typer sets its own
+        raise

@@ -1,10 +1,10 @@
 """What `python -m sweep.data` prints of stores."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.console.formatting import count_and_share
+from sweep.console.printing import say, text
 from trainables.data.catalog import StoreInfo, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
@@ -24,7 +24,7 @@ def readable_stores(root: Path) -> list[StoreInfo]:
         try:
             found = None if folder.name.startswith(".") else StoreInfo.read_folder(folder)
         except BadInputError as error:  # one damaged store doesn't hide the others
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}", error=True)
         else:
             stores += [] if found is None else [found]
     return stores
@@ -36,7 +36,7 @@ def overview(infos: list[StoreInfo], root: Path | None) -> "Table":
     for info in infos:
         size = f"{store_bytes(info.name, root) / 2**20:,.1f}"
         row = (f"{info.images:,}", _pixels(info), len(info.class_names), size, info.fingerprint[:12])
-        table.add_row(info.name, *map(str, row))
+        table.add_row(*(text(str(cell)) for cell in (info.name, *row)))
     return table
 
 
@@ -59,7 +59,7 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
         **{f"note {number}": note for number, note in enumerate(notes(store), start=1)},
     }
     for row in rows.items():
-        table.add_row(*row)
+        table.add_row(*map(text, row))
     return table
 
 
@@ -89,7 +89,7 @@ def split_table(store: StoreInfo) -> "Table":
     total = {rule: sum(counts.values()) for rule, counts in store.rule_counts.items()}
     for split, images in store.splits.items():
         positives = (count_and_share(store.rule_counts[rule][split], images) for rule in store.rules)
-        table.add_row(split, f"{images:,}", *positives)
+        table.add_row(*map(text, (split, f"{images:,}", *positives)))
     table.add_row("all", f"{store.images:,}", *(count_and_share(total[rule], store.images) for rule in store.rules))
     return table
 
@@ -100,7 +100,8 @@ def class_table(store: StoreInfo) -> "Table":
     for index, name in enumerate(store.class_names):
         counts = [store.class_counts[split][index] for split in store.splits]
         rules = ", ".join(rule for rule, names in store.rules.items() if name in names)
-        table.add_row(name, count_and_share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
+        cells = (name, count_and_share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
+        table.add_row(*map(text, cells))
     return table
 
 
@@ -127,5 +128,7 @@ def _table(*columns: str) -> "Table":
     table = Table(box=None, pad_edge=False, header_style="bold")
     numbers = {"images", "MiB", "train", "validation", "test"}
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers or column.startswith("positive") else "left")
+        table.add_column(
+            text(column), justify="right" if column in numbers or column.startswith("positive") else "left"
+        )
     return table

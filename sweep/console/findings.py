@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sweep.console.app import screen
+from sweep.console.printing import screen, text
+from trainables.redaction import redact
 
 Verdict = Literal["ok", "warning", "missing"]
 
@@ -22,12 +23,11 @@ def print_findings(findings: Iterable[Finding]) -> None:
     """Print a table of findings, their verdicts in colour."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     styles = {"ok": "green", "warning": "yellow", "missing": "bold red"}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     for finding in findings:
-        table.add_row(finding.what, Text(finding.verdict, style=styles[finding.verdict]), Text(finding.text))
+        table.add_row(text(finding.what), text(finding.verdict, styles[finding.verdict]), text(redact(finding.text)))
     screen().print(table)
 
 

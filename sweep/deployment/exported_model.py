@@ -22,6 +22,7 @@ from trainables.data.sources.folder import IMAGE_SUFFIXES
 from trainables.data.sources.layout import file_of
 from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF
+from trainables.printable_text import csv_cell, printable
 
 BATCH = 64
 SUFFIXES = (".parquet", ".csv")
@@ -69,13 +70,13 @@ class DeployedModel:
         if image.shape[:2] != (height, width):
             if height != width:
                 found = f"{image.shape[1]} x {image.shape[0]}"
-                raise BadInputError(f"{name}: is {found} px, the model takes {width} x {height}")
+                raise BadInputError(f"{printable(name)}: is {found} px, the model takes {width} x {height}")
             image = fit(image, height)
         wanted = (self.facts["channels"], self.facts["dtype"])
         if (image.shape[2], str(image.dtype)) != wanted:
             raise BadInputError(
-                f"{name}: has {image.shape[2]} channels of {image.dtype}, the model takes {wanted[0]} of {wanted[1]}, "
-                f"prepared as {self.facts['data_set']} was"
+                f"{printable(name)}: has {image.shape[2]} channels of {image.dtype}, the model takes {wanted[0]} of "
+                f"{wanted[1]}, prepared as {self.facts['data_set']} was"
             )
         return image
 
@@ -139,9 +140,10 @@ def _write(tables: Iterator[pa.Table], output: Path) -> None:
         else:
             with partial.open("w", newline="", encoding="utf-8") as file:
                 sheet = csv.writer(file)
-                sheet.writerow(first.column_names)
+                sheet.writerow(map(csv_cell, first.column_names))
                 for table in chain([first], tables):
-                    sheet.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+                    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+                    sheet.writerows(map(csv_cell, row) for row in rows)
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)

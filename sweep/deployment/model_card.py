@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.deployment.trial_choice import Chosen
+from trainables.printable_text import markdown_text, printable
 
 if TYPE_CHECKING:
     from sweep.comparison.trial_outputs import TrialOutputs
@@ -35,6 +36,7 @@ def model_card(chosen: Chosen, storage: "SweepStorage") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"md": lambda value: markdown_text(str(value)), "printable": printable}
     return environment.get_template("model_card.md.j2").render(
         name=chosen.trial.entry.name,
         data=f"{chosen.config['dataset']} ({chosen.final.train_images:,} images)",
@@ -103,4 +105,4 @@ def _limits(chosen: Chosen, outputs: "TrialOutputs") -> list[str]:
 
 def _data_sentence(store: "StoreInfo") -> str:
     splits = ", ".join(f"{split} {count:,}" for split, count in store.splits.items())
-    return f"{store.data_set} from {store.source}; {splits} images; licence: {store.licence}.\n"
+    return f"{store.data_set} from {store.source}; {splits} images; licence: {store.licence}."

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from sweep.comparison.classifier_curves import TradeOff
 from sweep.console.formatting import short_percent
-from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, panel
+from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, label, panel
 from sweep.statistics.intervals import Interval
 from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
@@ -46,7 +46,7 @@ def ranking(points: Sequence[Point], *, metric: str) -> Figure:
             axes.plot([point.published], [place], "D", markerfacecolor="none", markeredgecolor=INK, markersize=6)
     finish(axes, title="", x=_unit(metric), y="")
     _in_percent(axes.xaxis, metric)
-    axes.set_yticks(range(len(points)), [point.label for point in points], fontsize=9)
+    axes.set_yticks(range(len(points)), [label(point.label) for point in points], fontsize=9)
     axes.set_ylim(len(points) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     return figure
@@ -71,9 +71,9 @@ def grouped_bars(
                 continue
             value, interval = values[at, name]
             left = place - 0.4 + width * (number + 0.5)
-            label = name if place == min(i for i, p in enumerate(places) if (p, name) in values) else None
+            shown = label(name) if place == min(i for i, p in enumerate(places) if (p, name) in values) else None
             colour = COLOURS[number % len(COLOURS)]
-            axes.bar(left, value, width=0.92 * width, color=colour, label=label if group else None)
+            axes.bar(left, value, width=0.92 * width, color=colour, label=shown if group else None)
             if interval is not None:
                 axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
             if (at, name) in published:
@@ -83,11 +83,12 @@ def grouped_bars(
             axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
     finish(axes, title=f"{x} and {group}" if group else x, x=x, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
-    axes.set_xticks(range(len(places)), places)
+    axes.set_xticks(range(len(places)), [label(place) for place in places])
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.12)
     if group:
-        axes.legend(frameon=False, title=group, fontsize=8, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        look = {"fontsize": 8, "title_fontsize": 8, "loc": "upper left", "bbox_to_anchor": (1, 1)}
+        axes.legend(frameon=False, title=label(group), **look)
     return figure
 
 
@@ -100,7 +101,7 @@ def sensitivity_specificity(points: Sequence[TradeOff]) -> Figure:
             axes.plot([point.specificity] * 2, list(point.sensitivity_interval), color=colour, linewidth=1.2, alpha=0.6)
         if point.specificity_interval is not None:
             axes.plot(list(point.specificity_interval), [point.sensitivity] * 2, color=colour, linewidth=1.2, alpha=0.6)
-        axes.plot([point.specificity], [point.sensitivity], "o", color=colour, label=point.label)
+        axes.plot([point.specificity], [point.sensitivity], "o", color=colour, label=label(point.label))
     finish(axes, title="Sensitivity against specificity", x="specificity (%)", y="sensitivity (%)")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
@@ -114,7 +115,7 @@ def roc_curves(curves: Sequence[ThresholdCurves]) -> Figure:
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, own in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(*own.roc, color=colour, label=own.label, linewidth=1.4)
+        axes.plot(*own.roc, color=colour, label=label(own.label), linewidth=1.4)
         axes.plot(*([place] for place in own.decision), "o", color=colour)
     finish(axes, title="ROC (dot: the decision as made)", x="1 - specificity (%)", y="sensitivity (%)")
     _square(axes)
@@ -126,9 +127,8 @@ def precision_recall_curves(curves: Sequence[ThresholdCurves]) -> Figure:
     """Draw precision over sensitivity, and the share of positives, which a blind guess has."""
     figure, axes = panel(width=5.6, height=4.6)
     for number, own in enumerate(curves):
-        axes.step(
-            *own.precision_recall, where="post", color=COLOURS[number % len(COLOURS)], label=own.label, linewidth=1.4
-        )
+        colour = COLOURS[number % len(COLOURS)]
+        axes.step(*own.precision_recall, where="post", color=colour, label=label(own.label), linewidth=1.4)
     axes.axhline(curves[0].positive_share, color=GRID, linewidth=1.2)
     finish(axes, title="Precision and recall (line: blind guess)", x="sensitivity, recall (%)", y="precision (%)")
     _square(axes)
@@ -142,7 +142,7 @@ def calibration_curves(curves: Sequence[ThresholdCurves]) -> Figure:
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, own in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(*own.calibration, "o-", color=colour, label=own.label, linewidth=1.2, markersize=4)
+        axes.plot(*own.calibration, "o-", color=colour, label=label(own.label), linewidth=1.2, markersize=4)
     finish(axes, title="Calibration (diagonal: as predicted)", x="predicted probability (%)", y="positives (%)")
     _square(axes)
     _legend(axes, len(curves))
@@ -152,9 +152,9 @@ def calibration_curves(curves: Sequence[ThresholdCurves]) -> Figure:
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:
     """Draw (label, hours, value) of each setting, and the line of those that nothing cheaper beats."""
     figure, axes = panel(width=6.5, height=4.2)
-    for number, (label, hours, value) in enumerate(points):
+    for number, (name, hours, value) in enumerate(points):
         marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.plot([hours], [value], marker, color=COLOURS[number % len(COLOURS)], label=label)
+        axes.plot([hours], [value], marker, color=COLOURS[number % len(COLOURS)], label=label(name))
     front = pareto_front([(hours, value) for _, hours, value in points], highest=highest)
     axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=GRID, linewidth=1.4, zorder=0)
     finish(axes, title="Cost and quality (line: nothing cheaper is better)", x=unit, y=_unit(metric))

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sweep.console.formatting import shortened
 from sweep.figures.image_views import Pictures, StorePictures
+from sweep.figures.style import label
 from trainables.config import SimCLRConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -83,9 +83,9 @@ def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown
     info = store.info
     hidden = len(info.class_names) - rows
     more = f", {hidden} classes without one or not shown" if hidden else ""
-    upper.suptitle(f"{info.name}: train images as evaluated, {sheet.config.image_size} px{more}", fontsize=10)
+    upper.suptitle(f"{label(info.name)}: train images as evaluated, {sheet.config.image_size} px{more}", fontsize=10)
     _mount(upper.subplots(), [_strip(pictures, IMAGES_A_CLASS) for pictures in seen], labels)
-    lower.suptitle(f"{store.names([shown])[0]}: {VIEWS} pairs of augmented views", fontsize=10)
+    lower.suptitle(f"{label(str(store.names([shown])[0]))}: {VIEWS} pairs of augmented views", fontsize=10)
     _mount(lower.subplots(), [_strip(part, VIEWS) for part in (views[:VIEWS], views[VIEWS:])], ["view a", "view b"])
     return figure
 
@@ -95,7 +95,7 @@ def _mount(axes: Axes, strips: list[NDArray[np.float64]], labels: list[str]) -> 
     height = strips[0].shape[0]
     axes.set_yticks(
         [height * (number + 0.5) for number in range(len(strips))],
-        [shortened(label, LONGEST_LABEL) for label in labels],
+        [label(name, LONGEST_LABEL) for name in labels],
     )
     axes.tick_params(left=False, labelsize=8)
     axes.set_xticks([])

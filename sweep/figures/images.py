@@ -10,6 +10,7 @@ from PIL import Image
 
 from sweep.figures.image_views import Pictures
 from sweep.figures.style import COLOURS, INK, finish, panel
+from trainables.printable_text import figure_text
 
 RIGHT, WRONG, REST = "#3a8f5c", "#d9742b", "#b9bdc3"
 MAP_COLOURS = (*COLOURS[:7], "#8c6d4f", "#6b8fd6", "#2f3f8f")
@@ -58,7 +59,7 @@ def picture_grid(cells: Sequence[Cell], *, columns: int, title: str) -> Figure:
         axes.imshow(cell.picture, extent=(left, left + 1, top + 1, top), interpolation="none")
         for place, text in enumerate(cell.lines):
             colour = INK if place or cell.right is None else RIGHT if cell.right else WRONG
-            axes.text(left, top + 1.03 + LINE * place, shortened(text), va="top", fontsize=7, color=colour)
+            axes.text(left, top + 1.03 + LINE * place, figure_text(shortened(text)), va="top", fontsize=7, color=colour)
     finish(axes, title=title, x="", y="")
     axes.set_axis_off()
     axes.set_aspect("equal")
@@ -81,7 +82,7 @@ def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np
             points[members, 1],
             s=11,
             color=colour,
-            label=shortened(name, 34),
+            label=figure_text(shortened(name, 34)),
             alpha=0.85,
             linewidths=0,
         )

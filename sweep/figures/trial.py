@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from sweep.console.formatting import short_percent, shortened
-from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, panel, title_lines
+from sweep.console.formatting import short_percent
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, label, panel, title_lines
 from sweep.statistics.confusion import row_normalised
 from trainables import metric_names as names
 
@@ -30,7 +30,7 @@ LABELS_UP_TO = 50
 def accuracy_curves(epochs: Sequence["EpochRecord"]) -> Figure:
     """Draw contrastive and supervised training accuracy over the epochs."""
     series = {"contrastive": names.CONTRASTIVE_ACCURACY, "supervised": names.SUPERVISED_ACCURACY}
-    figure, axes = _curves(epochs, series, title="Training accuracy", label="accuracy (%)")
+    figure, axes = _curves(epochs, series, title="Training accuracy", y="accuracy (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
     axes.set_ylim(0.0, 1.02)
     return figure
@@ -39,7 +39,7 @@ def accuracy_curves(epochs: Sequence["EpochRecord"]) -> Figure:
 def loss_curves(epochs: Sequence["EpochRecord"]) -> Figure:
     """Draw contrastive and supervised training loss over the epochs."""
     series = {"contrastive": names.CONTRASTIVE_LOSS, "supervised": names.SUPERVISED_LOSS}
-    figure, axes = _curves(epochs, series, title="Training loss", label="loss (nats)")
+    figure, axes = _curves(epochs, series, title="Training loss", y="loss (nats)")
     axes.set_ylim(0.0, 1.05 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) else None)
     return figure
 
@@ -91,7 +91,7 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
     axes.set_xlim(0.0, 1.02)
     axes.margins(y=0.01)
     axes.grid(visible=False, axis="y")
-    _name_ticks(axes, [shortened(name, LONGEST_LABEL) for _, _, name in known], axis="y")
+    _name_ticks(axes, [name for _, _, name in known], axis="y")
     return figure
 
 
@@ -116,9 +116,7 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, a
     return figure
 
 
-def _curves(
-    epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title: str, label: str
-) -> tuple[Figure, Axes]:
+def _curves(epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title: str, y: str) -> tuple[Figure, Axes]:
     figure, axes = panel(width=6.5, height=4.2)
     for (name, metric), colour in zip(series.items(), (CONTRASTIVE, SUPERVISED), strict=True):
         points = [(record.epoch, record.metrics[metric]) for record in epochs if metric in record.metrics]
@@ -127,7 +125,7 @@ def _curves(
         # A single epoch has no line: its marker has to be seen.
         marker = "o" if len(points) <= 20 else None
         axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, label=name, marker=marker, markersize=3.5)
-    finish(axes, title=title, x="epoch", y=label)
+    finish(axes, title=title, x="epoch", y=y)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False)
     return figure, axes
@@ -140,9 +138,9 @@ def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
         target.set_ticks([])
         target.set_label_text(f"{target.get_label_text()} ({len(labels)} classes)")
         return
-    long = axis == "x" and max((len(label) for label in labels), default=0) > 3
+    long = axis == "x" and max(map(len, labels), default=0) > 3
     rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
-    target.set_ticks(range(len(labels)), labels, fontsize=8, **rotation)
+    target.set_ticks(range(len(labels)), [label(name, LONGEST_LABEL) for name in labels], fontsize=8, **rotation)
 
 
 def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:

@@ -14,8 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from sweep.console.formatting import shortened
-from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED
+from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED, label
 from sweep.maps.map_classes import NODATA
 from sweep.maps.windows import Mask, Values
 
@@ -66,7 +65,7 @@ def figure(preview: Preview) -> Figure:
         figsize=(np.clip(2 * panel[0] + 1.9, NARROWEST_INCHES, 16.0), panel[1] + 1.5), dpi=DPI, layout="constrained"
     )
     left, right = drawn.subplots(1, 2)
-    drawn.suptitle(_title(preview), fontsize=13, color=INK)
+    drawn.suptitle(label(_title(preview), 120), fontsize=13, color=INK)
     left.imshow(_picture(preview), interpolation="nearest")
     _finish(left, "scene")
     shown = _probability(right, preview) if preview.positive else _classes(right, preview)
@@ -75,7 +74,7 @@ def figure(preview: Preview) -> Figure:
         _colour_bar(drawn, right, shown, preview)
     for axes in (left, right):
         _scale(axes, preview)
-    drawn.supxlabel(_source(preview), fontsize=9, color=INK)
+    drawn.supxlabel(label(_source(preview), 120), fontsize=9, color=INK)
     return drawn
 
 
@@ -129,7 +128,7 @@ def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: Preview) -
     bar.ax.axhline(preview.threshold, color=INK, linewidth=1.5)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
-    bar.set_label(f"line: {preview.positive} from {preview.threshold:g} on", fontsize=9, color=INK)
+    bar.set_label(f"line: {label(preview.positive, LONGEST_NAME)} from {preview.threshold:g} on", fontsize=9, color=INK)
     if (preview.probability == NODATA).any():
         _legend(axes, [Patch(color=NO_DATA, label="no data")])
 
@@ -145,7 +144,7 @@ def _classes(axes: Axes, preview: Preview) -> AxesImage:
     patches = [
         Patch(
             color=palette[number],
-            label=f"{shortened(preview.names[number], LONGEST_NAME)} {100 * own[preview.names[number]]['share']:.1f} %",
+            label=f"{label(preview.names[number], LONGEST_NAME)} {100 * own[preview.names[number]]['share']:.1f} %",
         )
         for number in order[:LISTED]
         if own[preview.names[number]]["pixels"]
@@ -192,7 +191,7 @@ def round_length(most: float) -> float:
 
 
 def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=11, color=INK)
+    axes.set_title(label(title), fontsize=11, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -1,5 +1,6 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
+from sweep.console.printing import say
 from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import SimCLRConfig
@@ -42,7 +43,7 @@ def prepare_embedded(plan: Plan) -> bool:
     for name in embedded:
         from trainables.data.preparing.prepare import prepare, remove
 
-        print(f"preparing {name} under {store_folder(name)}", flush=True)
+        say(f"preparing {name} under {store_folder(name)}")
         if (store_folder(name) / INFO_FILE).is_file():  # of another format, or damaged
             remove(name)
         prepare(name)
@@ -69,7 +70,7 @@ def check_data(plan: Plan) -> None:
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     if faults:
-        raise BadInputError("\n".join(faults))
+        raise BadInputError(*faults)
 
 
 def _check_target(config: SimCLRConfig, info: StoreInfo) -> None:

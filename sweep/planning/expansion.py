@@ -112,4 +112,4 @@ def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:
         if trial.config.epochs and batch < workers:
             faults[f"batch_size: {batch} is less than one image for {workers} workers; choose fewer --workers"] = None
     if faults:
-        raise BadInputError("\n".join(faults))
+        raise BadInputError(*faults)

@@ -84,7 +84,7 @@ class Room:
     def check(self, plan: Plan) -> None:
         """Raise BadInputError when a trial doesn't fit."""
         if lines := self.misfits(plan):
-            raise BadInputError("\n".join([*lines, "to try it all the same, say what a worker needs: --memory GIB"]))
+            raise BadInputError(*lines, "to try it all the same, say what a worker needs: --memory GIB")
 
 
 def room_of(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> Room:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from sweep.console.app import screen
 from sweep.console.formatting import GIB
+from sweep.console.printing import screen, text
 from sweep.planning.expansion import needs
 from sweep.planning.memory_budget import Room
 from sweep.planning.plan import Plan, count_pending
@@ -22,18 +21,18 @@ MOST_ROWS = 200
 def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
     """Print the trials of the plan, which of them don't fit, the totals and the pending stages."""
     console = console or screen()
-    console.print(Text(f"{plan.space.name}: {plan.space.description}", style="bold"))
+    console.print(text(f"{plan.space.name}: {plan.space.description}", "bold"))
     if plan.smoke:
-        console.print(Text("smoke run: everything below is made tiny", style="bold yellow"))
+        console.print(text("smoke run: everything below is made tiny", "bold yellow"))
     console.print(_trials(plan, room))
     if (more := len(plan.trials) - MOST_ROWS) > 0:
-        console.print(Text(f"and {more:,} trials more\n"))
+        console.print(text(f"and {more:,} trials more"), "")
     for line in summary(plan):
-        console.print(Text(line))
+        console.print(text(line))
     for line in room.recomputed(plan):
-        console.print(Text(line, style="yellow"))
+        console.print(text(line, "yellow"))
     for line in room.misfits(plan):
-        console.print(Text(line, style="bold red"))
+        console.print(text(line, "bold red"))
 
 
 def _trials(plan: Plan, room: Room) -> Table:
@@ -43,7 +42,7 @@ def _trials(plan: Plan, room: Room) -> Table:
     for name in ("batch", "temp.", "epochs", "steps", "views", "GiB*"):
         table.add_column(name, justify="right", no_wrap=True)
     for trial in plan.trials[:MOST_ROWS]:
-        table.add_row(*_cells(trial, plan.workers, room), style="dim" if trial.baseline else "")
+        table.add_row(*map(text, _cells(trial, plan.workers, room)), style="dim" if trial.baseline else "")
     return table
 
 

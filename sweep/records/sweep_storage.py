@@ -8,10 +8,10 @@ live/NAME.json                while it runs (sweep/records/lease.py)
 """
 
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
+from sweep.console.printing import say
 from sweep.records.sweep_record import StopRecord, SweepRecord, TrialEntry
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
@@ -114,7 +114,7 @@ class SweepStorage:
 
 @cache
 def _say_once(line: str) -> None:
-    print(line, file=sys.stderr)
+    say(line, error=True)
 
 
 def check_name(name: str) -> None:

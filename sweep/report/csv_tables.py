@@ -6,15 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sweep.comparison.dataset_report import Cell, DataSetReport
+from trainables.printable_text import csv_cell
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:
-    """Return rows as CSV; the columns are those of all rows, in the order in which they come up."""
+    """Return rows as CSV; the columns are those of all rows, in the order in which they come up.
+
+    A text that a spreadsheet would compute gets an apostrophe before it.
+    """
     found = list(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in found for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
+    columns = list(dict.fromkeys(name for row in found for name in row))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(row.get(name, "")) for name in columns] for row in found)
     return text.getvalue()
 
 

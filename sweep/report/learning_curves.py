@@ -1,10 +1,15 @@
 """All trials' learning curves as one interactive chart."""
 
+import html
+import json
 import math
+from typing import Any
 
 from sweep.comparison.dataset_report import DataSetReport
+from sweep.console.formatting import slug
 from sweep.figures.style import COLOURS
 from trainables import metric_names as names
+from trainables.printable_text import printable
 
 CURVES = (
     names.CONTRASTIVE_LOSS,
@@ -12,6 +17,13 @@ CURVES = (
     names.SUPERVISED_LOSS,
     names.SUPERVISED_ACCURACY,
 )
+DRAW_CHARTS = """
+for (const values of document.querySelectorAll("script.chart")) {
+  const chart = JSON.parse(values.textContent);
+  Plotly.newPlot(values.previousElementSibling, chart.data, chart.layout, chart.config);
+}
+"""
+"""The script that draws the charts of a page."""
 MOST_MARKED = 30
 """Epochs up to which a curve has markers."""
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -51,14 +63,14 @@ def learning_curves(part: DataSetReport, prefix: str) -> str:
             figure.add_scatter(
                 x=[epoch for epoch, _ in points],
                 y=[value for _, value in points],
-                name=report.trial.entry.name,
+                name=html.escape(printable(report.trial.entry.name)),  # Plotly takes tags in names
                 mode="lines+markers" if len(points) <= MOST_MARKED else "lines",
                 line=looks[report.trial.entry.trial_id],
                 visible=metric == metrics[0],
             )
     buttons = [
         {
-            "label": f"{metric} (%)" if names.is_share(metric) else metric,
+            "label": html.escape(printable(f"{metric} (%)" if names.is_share(metric) else metric)),
             "method": "restyle",
             "args": ["visible", [other == metric for other in metrics for _ in reports]],
         }
@@ -80,14 +92,20 @@ def learning_curves(part: DataSetReport, prefix: str) -> str:
         modebar={"bgcolor": "rgba(0,0,0,0)"},
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
     )
+    return _chart(figure, f"{prefix}learning-curves")
+
+
+def _chart(figure: Any, name: str) -> str:
+    """Return a place for a chart and its values, which DRAW_CHARTS draws: data, in which no mark ends the element."""
     config = {"displaylogo": False, "responsive": True}
-    html: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"{prefix}learning-curves", config=config
-    )
-    return html
+    values = json.dumps({**json.loads(figure.to_json()), "config": config})
+    for mark in "<>&":
+        values = values.replace(mark, f"\\u{ord(mark):04x}")
+    return f'<div id="{slug(name)}"></div><script type="application/json" class="chart">{values}</script>'
 
 
 def plotly_source() -> str:
+    """Return the library that draws charts."""
     from plotly.offline import get_plotlyjs
 
     source: str = get_plotlyjs()

@@ -3,6 +3,8 @@
 report.html, figures/*.svg and *.png, tables/*.csv.
 """
 
+import base64
+import hashlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +25,11 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
 from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
-from sweep.report.learning_curves import learning_curves, plotly_source
+from sweep.report.learning_curves import DRAW_CHARTS, learning_curves, plotly_source
 from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import held_out_metrics, pivot_rows, setting_rows
 from sweep.statistics.missed_positives import Missed
+from trainables.printable_text import printable_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,9 +95,14 @@ def write_report(
         _section(part, own, prefix, storage, folder) for part, own, prefix in zip(parts, images, prefixes, strict=True)
     ]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=_shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters |= FILTERS
+    scripts = [plotly_source(), DRAW_CHARTS] if any(section.curves for section in sections) else []
     page = environment.get_template("report.html.j2").render(
         sweep=sweep,
         sections=sections,
@@ -102,11 +110,27 @@ def write_report(
         notes=[*notes(sweep, [part.table for part in parts], page=True), *not_comparable],
         links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        plotly=plotly_source() if any(section.curves for section in sections) else "",
+        scripts=scripts,
+        policy=content_policy(scripts),
     )
     path = folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def content_policy(scripts: Sequence[str]) -> str:
+    """Return the Content-Security-Policy of a page that runs these scripts alone and asks the network for nothing."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _shown(value: Any) -> Any:
+    """Return what the template writes: texts of others without signs that hide or turn what stands beside them."""
+    return printable_lines(value) if type(value) is str else value
 
 
 def _section(

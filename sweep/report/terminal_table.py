@@ -11,9 +11,10 @@ from rich.text import Text
 from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, notes
 from sweep.comparison.table import Row, Table, Trial
 from sweep.comparison.wording import spelled
-from sweep.console.app import screen
 from sweep.console.formatting import axis_label, duration, number
+from sweep.console.printing import screen, text
 from sweep.records.sweep_record import SweepRecord
+from trainables.printable_text import printable
 
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
 MOST_LABEL = 26
@@ -24,30 +25,30 @@ SHOWN = ("running", "stopped")
 def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Console | None = None) -> None:
     """Print every table with what a reader has to know of it."""
     console = console or screen()
-    console.print(Text(f"\n{sweep.name}: {sweep.description}", style="bold"))
+    console.print("", text(f"{sweep.name}: {sweep.description}", "bold"), sep="\n")
     if sweep.smoke:
-        console.print(Text(SMOKE_NOTICE, style="bold yellow"))
+        console.print(text(SMOKE_NOTICE, "bold yellow"))
     for table in tables:
         console.print(_draw(sweep, table))
         for trial in (trial for row in (*table.settings, *table.baselines) for trial in row.trials):
             if trial.result.status == "failed":
-                console.print(Text(f"{trial.entry.name} failed, {trial.result.failure}", style="red"))
+                console.print(text(f"{trial.entry.name} failed, {trial.result.failure}", "red"))
             if trial.result.collapsed:
-                console.print(Text(f"{trial.entry.name} {COLLAPSED}", style="red"))
+                console.print(text(f"{trial.entry.name} {COLLAPSED}", "red"))
     for line in notes(sweep, tables):
-        console.print(Text(f"- {line}", style="dim"))
+        console.print(text(f"- {line}", "dim"))
 
 
 def print_not_comparable(sentences: Sequence[str], console: Console | None = None) -> None:
     """Print why sweeps weren't ranked together."""
     console = console or screen()
     for sentence in sentences:
-        console.print(Text(sentence))
+        console.print(text(sentence))
 
 
 def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     drawn = RichTable(
-        title=table.dataset,
+        title=text(table.dataset),
         title_justify="left",
         title_style="bold",
         header_style="",
@@ -61,9 +62,10 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     for place, name in enumerate(table.axes or ("",)):
         # The first column holds baselines' names, too.
         width = min(MOST_LABEL, max(map(len, labels), default=0)) if place == 0 else None
-        drawn.add_column(axis_label(name), justify="left" if width else "right", min_width=width)
+        drawn.add_column(text(axis_label(name)), justify="left" if width else "right", min_width=width)
     for name in table.metrics:
-        starred = Text(axis_label(name.replace("/", "\n")), style="bold" if name == sweep.objective else "")
+        words = "\n".join(printable(axis_label(part)) for part in name.split("/"))
+        starred = Text(words, style="bold" if name == sweep.objective else "")
         drawn.add_column(starred, justify="right")
     if table.seeds > 1:
         drawn.add_column("seeds", justify="right")
@@ -74,14 +76,16 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
         if row.maybe_best:
             cells[0] = f"{MAYBE_BEST} {cells[0]}"
         drawn.add_row(
-            *_sweeps(table, row), *cells, *_numbers(table, row), style="bold green" if row is table.best else ""
+            *map(text, [*_sweeps(table, row), *cells, *_numbers(table, row)]),
+            style="bold green" if row is table.best else "",
         )
     drawn.add_section()
     for row in table.baselines:
         # What baselines differ in has its column, unless that is the first.
         told = [spelled(row.config[name]) if name in row.told else "" for name in table.axes[1:]]
         label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
-        drawn.add_row(*_sweeps(table, row), label, *told, *_numbers(table, row), style="cyan")
+        cells = [*_sweeps(table, row), label, *told, *_numbers(table, row)]
+        drawn.add_row(*map(text, cells), style="cyan")
     return drawn
 
 
@@ -117,9 +121,9 @@ def _cell(row: Row, metric: str) -> str:
     ours, interval = row.mean(metric), row.interval(metric)
     if not row.finished:
         ours = next((t.result.metrics.get(metric) for t in row.trials if t.result.status in SHOWN), None)
-    text = "" if ours is None else number(metric, ours)
+    shown = "" if ours is None else number(metric, ours)
     if interval is not None and ours is not None:
         # The side that the range of a share doesn't cut off.
-        text += f" ± {number(metric, max(interval.high - ours, ours - interval.low))}"
+        shown += f" ± {number(metric, max(interval.high - ours, ours - interval.low))}"
     published = row.published.get(metric)
-    return text if published is None else f"{text or '-'} / {number(metric, published)}"
+    return shown if published is None else f"{shown or '-'} / {number(metric, published)}"

@@ -16,7 +16,6 @@ from scipy.special import expit, softmax
 
 from sweep.comparison.effects import NotComputed
 from sweep.comparison.wording import class_words
-from sweep.console.app import redacted
 from sweep.figures import images as drawing
 from sweep.figures.image_views import StorePictures
 from sweep.figures.trial_files import CLASSIFIER
@@ -31,6 +30,7 @@ from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.models.encoder import Encoder
 from trainables.models.inference import frozen_encoder
+from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +65,7 @@ def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPicture
     if config.encoder in UNTRAINABLE or table is None:
         return NotComputed(f"{trial.entry.name} has no encoder, or kept nothing of its test images")
     if (address := remote_root()) is not None:
-        return NotComputed(f"they need the images on this machine, and SWEEP_DATA is {redacted(address)}")
+        return NotComputed(f"they need the images on this machine, and SWEEP_DATA is {redact(address)}")
     try:
         evaluated = config.evaluation_dataset
         data = TrialData(config, ImageStore.open(config.dataset), ImageStore.open(evaluated) if evaluated else None)

@@ -1,6 +1,5 @@
 """What a person sees while trials run: one live table on a terminal, else a plain line an event, or JSON lines."""
 
-import json
 import threading
 import time
 from collections import Counter
@@ -11,16 +10,18 @@ from typing import Any, Self, TextIO
 
 from rich.console import RenderableType
 from rich.live import Live as Screen
-from rich.text import Text
 
-from sweep.console.app import screen as make_screen
 from sweep.console.formatting import duration
+from sweep.console.printing import say_json
+from sweep.console.printing import screen as make_screen
+from sweep.console.printing import text as plain
 from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.trial_listener import TrialListener
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
+from trainables.redaction import redact
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
 
@@ -109,7 +110,7 @@ class Progress(TrialListener):
         if self._json is not None:
             self._write(event="message", text=text)
         else:
-            self._console.print(Text(text), soft_wrap=True)
+            self._console.print(plain(redact(text)), soft_wrap=True)
 
     # Trials that don't run
 
@@ -221,12 +222,11 @@ class Progress(TrialListener):
         if self._json is not None:
             self._write(event=event, trial=name, trial_id=trial_id, text=text, **facts)
         elif not self._console.is_terminal:
-            self._console.print(Text(f"{name}  {text}"), soft_wrap=True)
+            self._console.print(plain(redact(f"{name}  {text}")), soft_wrap=True)
 
     def _write(self, **facts: Any) -> None:
         assert self._json is not None
-        self._json.write(json.dumps({"time_ms": time.time_ns() // 1_000_000, **_finite(facts)}) + "\n")
-        self._json.flush()
+        say_json({"time_ms": time.time_ns() // 1_000_000, **_finite(facts)}, self._json)
 
     def _columns(self) -> tuple[str, ...]:
         return shown_columns(self._objective)

@@ -8,15 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from sweep.cluster.node_check import PACKAGES
-from sweep.console.app import HIDDEN, redacted
 from sweep.planning.plan import Plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.running.run_context import RunContext
+from trainables.redaction import HIDDEN, redact
 
 
 def command_line() -> str:
     """Return the command as it was typed, in a form that can be typed again but for what may be secret."""
-    hidden = [HIDDEN if before == "--on-end" else redacted(word) for before, word in pairwise(sys.argv)]
+    hidden = [HIDDEN if before == "--on-end" else redact(word) for before, word in pairwise(sys.argv)]
     hidden = [f"--on-end={HIDDEN}" if word.startswith("--on-end=") else word for word in hidden]
     return shlex.join(["python", "-m", "sweep.run", *hidden])
 

@@ -1,13 +1,13 @@
 """One run of a sweep from its plan to its report: checks, Ray, MLflow, and the exit code."""
 
-import json
 import os
 import shlex
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TextIO
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TextIO
 
+from sweep.console.printing import say, say_json
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import Launch
 from sweep.planning.memory_budget import room_of
@@ -40,8 +40,8 @@ class RunLocation:
     address: str | None = None
     """Of a Ray cluster; None: Ray starts on this machine."""
     as_json: bool = False
-    on_end: str = ""
-    """A command or URL that gets the summary."""
+    on_end: str = field(default="", repr=False)
+    """A command or URL that gets the summary; it may hold secrets."""
     gpu_memory: float | None = None
     """GiB."""
     wait_minutes: float = 0.0
@@ -134,7 +134,7 @@ class Session:
         return code
 
     def _say(self, text: str) -> None:
-        print(json.dumps({"event": "message", "text": text}) if self._location.as_json else text, flush=True)
+        say_json({"event": "message", "text": text}) if self._location.as_json else say(text)
 
     def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress) -> _Outcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
@@ -204,26 +204,34 @@ class Session:
         lines = changes(taken, self._plan) or ["(other assignments or stages)"]
         space = f" --space {shlex.quote(self._launch.space)}" if self._launch.space else ""
         raise BadInputError(
-            "\n".join(
-                [
-                    f"sweep {self._name}: its plan has changed since it was started:",
-                    *lines,
-                    f"choose another --name, or take the plan as it is now: --resume {self._name} --extend{space}",
-                ]
-            )
+            f"sweep {self._name}: its plan has changed since it was started:",
+            *lines,
+            f"choose another --name, or take the plan as it is now: --resume {self._name} --extend{space}",
         )
 
     def _greet(self, tracker: "Tracker") -> None:
         if not self._location.as_json:
-            print(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
-            print(f"MLflow: {tracker.uri} ({tracker.why})", flush=True)
+            say(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
+            say(f"MLflow: {tracker.uri} ({tracker.why})")
+
+    def _deliver(self, summary: dict[str, Any]) -> None:
+        """Give the summary to what --on-end names; what fails is said, and kept beside the sweep's record."""
+        from sweep.records.end_report import write_end_report
+        from sweep.running.end_hook import send
+
+        if not self._location.on_end:
+            return
+        if fault := send(self._location.on_end, summary):
+            say(fault, error=True)
+        with suppress(OSError):  # a storage that is away was said before
+            write_end_report(self._storage, self._name, fault)
 
     def _report(self, outcome: _Outcome, tracker: "Tracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
         from sweep.comparison.table import compare
         from sweep.records.trial_result import result_of
         from sweep.report.terminal_table import print_comparison
-        from sweep.running.summary import send, summarise
+        from sweep.running.summary import summarise
 
         record = self._storage.record(self._name)
         results = {entry.trial_id: result_of(self._storage.trial_of(entry)) for entry in record.trials}
@@ -238,16 +246,15 @@ class Session:
             records=self._storage.storage.address(),
         )
         if self._location.as_json:
-            print(json.dumps({"event": "end", **summary}))
+            say_json({"event": "end", **summary})
         else:
             print_comparison(record, tables)
         if outcome.missing:
-            print(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
-            print(f"python -m sweep.track --replay {self._name}")
-        if self._location.on_end and (fault := send(self._location.on_end, summary)):
-            print(fault, file=sys.stderr)
+            say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
+            say(f"python -m sweep.track --replay {self._name}")
+        self._deliver(summary)
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE
         left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
-        print(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
+        say(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
         return INTERRUPTED if outcome.why == "interrupted" else STOPPED

@@ -1,8 +1,5 @@
-"""What is left of a sweep for a machine to read: a JSON summary, and the command or webhook that gets it."""
+"""What is left of a sweep for a machine to read: a JSON summary."""
 
-import json
-import subprocess
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +7,6 @@ from typing import Any
 from sweep.comparison.table import Table
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.trial_result import Result
-
-TIMEOUT_SECONDS = 60.0
 
 
 def summarise(
@@ -55,18 +50,3 @@ def summarise(
         "records": records,
         "resume": f"python -m sweep.run --resume {record.name}",
     }
-
-
-def send(target: str, summary: dict[str, Any]) -> str:
-    """Post the summary to a URL, or give it to a command on its standard input; return what went wrong, or nothing."""
-    content = json.dumps(summary).encode()
-    try:
-        if target.startswith(("http://", "https://")):
-            request = urllib.request.Request(target, content, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
-                return ""
-        done = subprocess.run(target, shell=True, input=content, timeout=TIMEOUT_SECONDS, capture_output=True)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        return f"--on-end: {type(error).__name__}: {error}"
-    output = done.stderr.decode(errors="replace").strip()[:300]
-    return f"--on-end: exit code {done.returncode}: {output}" if done.returncode else ""

@@ -7,8 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.console.formatting import duration, percent
+from sweep.console.printing import text
 from sweep.records.status import LiveTrial
 from trainables import metric_names as names
+from trainables.printable_text import printable
 
 SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
 STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}
@@ -31,7 +33,8 @@ def draw_trials(
     used = [names.GPU_MEMORY] if any(names.GPU_MEMORY in trial.metrics for trial in trials) else []
     columns = (*columns, *used)
     for name in ("status", "epoch", *columns, "attempt", "left"):
-        table.add_column(name.replace("/", "\n").replace("_", " "), justify="right")
+        header = "\n".join(printable(part) for part in name.replace("_", " ").split("/"))
+        table.add_column(Text(header), justify="right")
     shown = trials
     if len(trials) > MOST_ROWS:
         shown = [trial for trial in trials if trial.state not in ("waiting", "finished")][:MOST_ROWS]
@@ -40,13 +43,13 @@ def draw_trials(
         left = "" if trial.left_seconds is None else duration(trial.left_seconds)
         attempt = str(trial.attempt) if trial.attempt > 1 else ""
         row = (trial.name, trial.state, f"{trial.epoch}/{trial.epochs}", *numbers, attempt, left)
-        table.add_row(*row, style=STYLES.get(trial.state, ""))
+        table.add_row(*map(text, row), style=STYLES.get(trial.state, ""))
     troubled = [trial for trial in trials if trial.state in ("failed", "retrying") and trial.note][:MOST_ROWS]
-    notes = [Text(f"{trial.name}: {trial.note}", style=STYLES[trial.state]) for trial in troubled]
+    notes = [text(f"{trial.name}: {trial.note}", STYLES[trial.state]) for trial in troubled]
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     if left_seconds is not None and any(counts.get(status) for status in ("waiting", "running", "retrying")):
         summary += f"; about {duration(left_seconds)} left"
-    return Group(table, *notes, Text(summary))
+    return Group(table, *notes, text(summary))
 
 
 def metric_text(metrics: dict[str, float], name: str) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainables.printable_text import printable
+from trainables.redaction import redact
+
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt of a write."""
 REASON_LENGTH = 150
@@ -196,12 +199,12 @@ class BackgroundWriter:
     def _log(self, write: Write, error: Exception) -> None:
         # Once for an outage, not once for each write in it.
         level = logging.WARNING if self._healthy else logging.DEBUG
-        self._logger.log(level, "%s of %s not written (%s)", write.what, write.subject, _reason(error))
+        self._logger.log(level, "%s of %s not written (%s)", write.what, printable(write.subject), _reason(error))
 
 
 def _reason(error: Exception) -> str:
     """Return an error's first line; of a long one both ends, since libraries put the cause last."""
-    line = f"{type(error).__name__}: {error}".partition("\n")[0]
+    line = printable(redact(f"{type(error).__name__}: {error}".partition("\n")[0]))
     return line if len(line) <= 2 * REASON_LENGTH else f"{line[:REASON_LENGTH]} ... {line[-REASON_LENGTH:]}"
 
 

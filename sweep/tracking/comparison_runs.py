@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.table import Row
+from sweep.console.formatting import slug
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
 from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
@@ -25,7 +26,7 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
     parts = dataset_reports(sweep, storage)
     for part in parts:
         table = part.table
-        folder = f"comparison/{table.dataset}" if len(parts) > 1 else "comparison"
+        folder = f"comparison/{slug(table.dataset)}" if len(parts) > 1 else "comparison"
         for name, figure, _ in comparison_figures(part):
             runs.client.log_figure(parent, figure, f"{folder}/{name}.png")
         runs.client.log_text(parent, as_csv(comparison_rows(part)), f"{folder}/comparison.csv")

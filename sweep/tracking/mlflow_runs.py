@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sweep.tracking.store import TrackingStore
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
+from trainables.printable_text import markdown_text, printable, printable_lines
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry
@@ -126,7 +127,7 @@ class MlflowRuns:
             SPACE: sweep.space,
             SMOKE: _word(sweep.smoke),
             SELECTED_ON: sweep.selected_on,
-            "mlflow.note.content": sweep.description,
+            "mlflow.note.content": markdown_text(sweep.description),
         }
 
     def _source_tags(self) -> dict[str, str]:
@@ -247,21 +248,25 @@ class MlflowRuns:
         return self._experiment
 
     def _create(self, name: str, tags: Mapping[str, str], started: float) -> str:
-        short = {key: value[:TAG_LENGTH] for key, value in tags.items()}
-        run = self.client.create_run(self.experiment(), start_time=int(1000 * started), tags=short, run_name=name)
+        short = {key: printable_lines(value)[:TAG_LENGTH] for key, value in tags.items()}
+        run = self.client.create_run(
+            self.experiment(), start_time=int(1000 * started), tags=short, run_name=printable(name)
+        )
         return str(run.info.run_id)
 
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        items = [Param(key, value[:PARAM_LENGTH]) for key, value in params.items()]
+        items = [Param(printable(key), printable_lines(value)[:PARAM_LENGTH]) for key, value in params.items()]
         for start in range(0, len(items), PARAMS_A_BATCH):
             self.client.log_batch(run_id, params=items[start : start + PARAMS_A_BATCH])
 
     def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        self.client.log_batch(run_id, tags=[RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()])
+        self.client.log_batch(
+            run_id, tags=[RunTag(key, printable_lines(value)[:TAG_LENGTH]) for key, value in tags.items()]
+        )
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

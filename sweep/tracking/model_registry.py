@@ -85,5 +85,5 @@ def register_model(
         client.log_artifact(run_id, str(folder / file), "export")
     return (
         f"registered as models:/{name}@{ALIAS} (version {number}); serve it: "
-        f"MLFLOW_TRACKING_URI={store.uri} mlflow models serve -m models:/{name}@{ALIAS} --env-manager local"
+        f"MLFLOW_TRACKING_URI={store.shown} mlflow models serve -m models:/{name}@{ALIAS} --env-manager local"
     )

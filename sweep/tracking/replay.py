@@ -7,6 +7,8 @@ the storage alone, and doing it twice adds nothing.
 import time
 from typing import TYPE_CHECKING
 
+from sweep.console.printing import say
+
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
@@ -58,4 +60,4 @@ def wait_for_writes(tracker: "Tracker") -> None:
             left, moved = now, time.monotonic()
         if time.monotonic() - said > SAY_SECONDS:
             said = time.monotonic()
-            print(f"{left} writes left, one or two a trial: a second each where figures are drawn", flush=True)
+            say(f"{left} writes left, one or two a trial: a second each where figures are drawn")

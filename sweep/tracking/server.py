@@ -18,6 +18,7 @@ from sweep.tracking import pages
 from sweep.tracking.pages import HOST
 from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
 from trainables.errors import BadInputError
+from trainables.redaction import redact
 
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
@@ -67,7 +68,8 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise BadInputError(f"MLflow's server over {self.store.uri} did not start:\n{self._output()}")
+                said = redact(self._output(), self.store.uri).splitlines()
+                raise BadInputError(f"MLflow's server over {self.store.shown} did not start:", *said)
             time.sleep(0.2)
 
     def page(self) -> str:
@@ -144,7 +146,7 @@ def served_store(tracking_uri: str | None, storage: Path | None) -> TrackingStor
     """Return the store to serve; BadInputError when it is a server already or there is none."""
     store = TrackingStore.choose(tracking_uri, storage=storage or DEFAULT_STORAGE, experiment=EXPERIMENT)
     if store.is_server:
-        raise BadInputError(f"tracking URI {store.uri!r} ({store.why}): is a server already; open it in a browser")
+        raise BadInputError(f"tracking URI {store.shown!r} ({store.why}): is a server already; open it in a browser")
     if store.database is not None and not store.database.exists():
         raise BadInputError(f"no runs at {store.database} ({store.why}): run a sweep first, or name its --storage")
     return store

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
 from trainables.errors import BadInputError
+from trainables.redaction import redact
 from trainables.storage.filesystem import Storage
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -69,6 +70,11 @@ class TrackingStore:
         return cls(uri, why, experiment, _artifact_location(uri, folder))
 
     @property
+    def shown(self) -> str:
+        """The address without its secrets, for a person."""
+        return redact(self.uri)
+
+    @property
     def is_server(self) -> bool:
         """Whether the store is reached over HTTP."""
         return self.uri.startswith(SERVER_SCHEMES)
@@ -90,10 +96,11 @@ class TrackingStore:
             raise
         except Exception as error:  # MLflow, SQLAlchemy and drivers each raise their own
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = redact(reason, self.uri)
             raise BadInputError(
-                f"tracking URI {self.uri!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
+                f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
                 f"the address (http://HOST:PORT or {SQLITE}FILE)"
-            ) from error
+            ) from None  # the cause may quote the address
 
     def client(self) -> Any:
         """Return a new client, whether or not the store answers."""
@@ -109,7 +116,7 @@ class TrackingStore:
             found = self._create_experiment(client)
         if found.lifecycle_stage != "active":
             raise BadInputError(
-                f"experiment {self.experiment!r} at {self.uri} was deleted; restore it there "
+                f"experiment {self.experiment!r} at {self.shown} was deleted; restore it there "
                 f"(mlflow experiments restore --experiment-id {found.experiment_id})"
             )
         return str(found.experiment_id)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.console.app import redacted
 from sweep.tracking.background_writer import BackgroundWriter, Write
 from sweep.tracking.mlflow_runs import RUN_STATUS, MlflowRuns, TrialFacts
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
+from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry
@@ -52,7 +52,7 @@ class Tracker:
     @property
     def uri(self) -> str:
         """The store's address, for a person."""
-        return redacted(self._store.uri)
+        return self._store.shown
 
     @property
     def why(self) -> str:
@@ -149,7 +149,7 @@ class Tracker:
         missing = self._writer.close(timeout)
         missing += self._artist.close(min(1.0, timeout) if missing else timeout)
         if missing:
-            why = redacted(self._writer.why_missing() or self._artist.why_missing())
+            why = redact(self._writer.why_missing() or self._artist.why_missing())
             logger.warning("%d writes to MLflow at %s are missing (%s); the records have them", missing, self.uri, why)
         return missing
 

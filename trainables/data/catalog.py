@@ -12,6 +12,7 @@ from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME
 from trainables.errors import BadInputError, describe_validation
+from trainables.redaction import secret_part
 
 LISTED_NAMES = 12
 """How many class names an error message lists before it points to `info`."""
@@ -171,7 +172,14 @@ def data_root() -> Path:
 def remote_root() -> str | None:
     """Return the address in SWEEP_DATA (s3://..., file://...), None where it is a folder or nothing."""
     chosen = os.environ.get("SWEEP_DATA", "")
-    return chosen if "://" in chosen else None
+    if "://" not in chosen:
+        return None
+    if secret := secret_part(chosen):
+        raise BadInputError(
+            f"SWEEP_DATA {chosen}: has {secret}; credentials belong in their own variables or a file, as an address "
+            "is kept"
+        )
+    return chosen
 
 
 def beneath(address: str, name: str) -> str:

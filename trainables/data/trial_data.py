@@ -195,7 +195,7 @@ class TrialData:
         if config.epochs > 0 and self.channels != 3:
             faults += _colour_operations(config, self.channels)
         if faults:
-            raise BadInputError("\n".join(faults))
+            raise BadInputError(*faults)
 
 
 def _colour_operations(config: SimCLRConfig, channels: int) -> list[str]:

@@ -15,6 +15,7 @@ from pyarrow import fs
 from pydantic import BaseModel, ValidationError
 
 from trainables.errors import BadInputError, describe_validation
+from trainables.redaction import secret_part
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further attempt of an operation; the last one again and again."""
@@ -40,16 +41,15 @@ class Storage:
         text = str(address)
         if "://" not in text:
             text = Path(text).expanduser().absolute().as_uri()
-        parts = urllib.parse.urlsplit(text)
-        if parts.username or parts.password:
+        if secret := secret_part(text):
             raise BadInputError(
-                f"storage {parts.scheme}://...@{parts.hostname}: credentials belong in the environment or a file"
+                f"storage {text}: has {secret}; credentials belong in the environment or a file, as an address is kept"
             )
         try:
             filesystem, root = fs.FileSystem.from_uri(text)
         except (ValueError, OSError) as error:
             raise BadInputError(f"storage {str(address)!r}: not a path or URI that pyarrow opens ({error})") from error
-        return cls(filesystem, root.rstrip("/"), options=parts.query)
+        return cls(filesystem, root.rstrip("/"), options=urllib.parse.urlsplit(text).query)
 
     def child(self, name: str) -> "Storage":
         """Return the folder `name` below this one."""

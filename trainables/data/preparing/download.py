@@ -19,6 +19,7 @@ from urllib3.util.retry import Retry
 from trainables.data.preparing.atomic_folder import explained, locked
 from trainables.data.preparing.partial_file import PartialFile, Progress, Remote, Version
 from trainables.errors import BadInputError
+from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse  # urllib3 1.26 has none
@@ -92,7 +93,7 @@ def _copy(file: PartialFile, progress: Progress) -> None:
     url = file.remote.url
     try:
         with Path(unquote(urlsplit(url).path)).open("rb") as source:
-            file.start(Version(url, total=os.fstat(source.fileno()).st_size))
+            file.start(Version(redact(url), total=os.fstat(source.fileno()).st_size))
             file.take(iter(partial(source.read, PIECE_BYTES), b""), progress)
     except OSError as error:
         raise file.remote.failure(_reason(error)) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trainables.data.preparing.atomic_folder import explained
 from trainables.errors import BadInputError
+from trainables.redaction import redact
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes in all (None: unknown)."""
@@ -36,6 +37,7 @@ class Version:
     """A version of a file, as a server describes it; `total` is in bytes."""
 
     url: str
+    """Without secrets, as it is kept beside the file: a link that is signed anew names the same file."""
     etag: str | None = None
     last_modified: str | None = None
     total: int | None = None
@@ -45,7 +47,7 @@ class Version:
         """Return the version that a whole response's headers describe."""
         length = headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
-        return cls(url, headers.get("ETag"), headers.get("Last-Modified"), total)
+        return cls(redact(url), headers.get("ETag"), headers.get("Last-Modified"), total)
 
     @property
     def validator(self) -> str | None:
@@ -57,7 +59,7 @@ class PartialFile:
     """The bytes of a remote file that are here already, hashed as they come; the path must be locked."""
 
     def __init__(self, target: Path, remote: Remote) -> None:
-        self.remote, self.version, self.count = remote, Version(remote.url), 0
+        self.remote, self.version, self.count = remote, Version(redact(remote.url)), 0
         self._target, self._path = target, target.with_name(f"{target.name}.part")
         self._version_path = target.with_name(f"{target.name}.part.json")
         self._digest = hashlib.md5(usedforsecurity=False)
@@ -71,7 +73,7 @@ class PartialFile:
             count = self._path.stat().st_size
         except (FileNotFoundError, ValueError, TypeError):
             return
-        if version.url == self.remote.url and (version.total is None or count <= version.total):
+        if version.url == redact(self.remote.url) and (version.total is None or count <= version.total):
             with self._path.open("rb") as file:
                 self._digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
             self.version, self.count = version, count

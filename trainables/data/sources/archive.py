@@ -38,7 +38,14 @@ class FileTree:
     def names(self) -> list[str]:
         """Return the relative paths of all files, sorted; hidden ones and what macOS adds are left out."""
         found = _walk(str(self._folder)) if self._zip is None else (i.filename for i in self._members())
-        return sorted(name for name in found if not _is_hidden(name))
+        return sorted(self._checked(name) for name in found if not _is_hidden(name))
+
+    def _checked(self, name: str) -> str:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise BadInputError(f"{self.location}: {name}: its name isn't UTF-8; rename it") from None
+        return name
 
     def read(self, name: str) -> bytes:
         """Return a file's content; BadInputError when it isn't there or is damaged."""

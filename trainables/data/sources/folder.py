@@ -150,8 +150,8 @@ def _rows(request: Request, table: Path) -> Iterator[Mapping[str, Any]]:
 
 def _csv_rows(table: Path) -> list[Mapping[str, Any]]:
     try:
-        text = table.read_text(encoding="utf-8-sig")
-        return list(csv.DictReader(io.StringIO(text), strict=True))
+        text = table.read_bytes().decode("utf-8-sig")  # line ends within quotes belong to names
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInputError(f"{table}: not a CSV table in UTF-8 ({error})") from error
 

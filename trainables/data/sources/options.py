@@ -70,7 +70,7 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
     given = {name: value for name, value in chosen.items() if value is not None}
     faults = list(_faults(facts, given))
     if faults:
-        raise BadInputError("\n".join(faults))
+        raise BadInputError(*faults)
     bands = tuple(given.get("bands") or facts.default_bands)
     return Options(
         fraction=float(given.get("fraction", 1.0)),

@@ -1,0 +1,64 @@
+"""What programs print: names and messages of others without signs that act on a terminal, and without secrets."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from trainables.printable_text import printable, printable_lines
+from trainables.redaction import redact
+
+PIPED_WIDTH = 160
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print one line on stdout, or on stderr, and flush it."""
+    print(printable(redact(text)), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def say_json(value: Any, file: TextIO | None = None) -> None:
+    """Print a value as one line of JSON: ASCII, so that nothing in it acts on a terminal."""
+    print(json.dumps(value).replace("\x7f", "\\u007f"), file=file or sys.stdout, flush=True)
+
+
+def text(value: str, style: str = "") -> Text:
+    """Return a text for a rich table or line: no markup, one line."""
+    return Text(printable(value), style=style)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines as the other lines: printable, and without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, with its traceback."""
+        return printable_lines(redact(super().format(record)))
+
+
+class _PlainConsole(Console):
+    """A console that takes brackets and colons as they are and escapes control signs in whatever it draws."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of a renderable, those of text made printable."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable_lines(segment.text))
+
+
+def screen(file: TextIO | None = None, *, error: bool = False) -> Console:
+    """Return a console for people: as wide as the terminal, or wide enough for a table where there is none."""
+    console = _PlainConsole(file=file, stderr=error, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    return console
+
+
+def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that nobody caught as Python does, without secrets and printable; for sys.excepthook."""
+    lines = "".join(traceback.format_exception(kind, error, trace))
+    print(printable_lines(redact(lines.rstrip("\n"))), file=sys.stderr)

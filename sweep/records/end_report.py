@@ -1,0 +1,35 @@
+"""Whether a sweep's summary reached what `--on-end` names: sweeps/NAME/on_end.json, without the command or URL."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sweep.records.sweep_storage import SweepStorage
+from trainables.storage.trial_records import now_ms
+
+
+class EndReport(BaseModel):
+    """How the last delivery ended."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    time_ms: int
+    fault: str
+    """Empty where it was delivered."""
+
+
+def write_end_report(storage: SweepStorage, name: str, fault: str) -> None:
+    """Keep how the delivery ended."""
+    report = EndReport(time_ms=now_ms(), fault=fault)
+    storage.storage.write(_path(name), report.model_dump_json().encode())
+
+
+def end_report(storage: SweepStorage, name: str) -> EndReport | None:
+    """Return how the last delivery ended; None where there was none, or its record can't be read."""
+    content = storage.storage.read(_path(name))
+    try:
+        return None if content is None else EndReport.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def _path(name: str) -> str:
+    return f"sweeps/{name}/on_end.json"

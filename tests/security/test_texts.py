@@ -1,0 +1,345 @@
+"""Hostile names and texts on their whole way: prepare, run, compare, report, MLflow, export, predict."""
+
+import ast
+import dataclasses
+import io
+import json
+import logging
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from support.hostile_names import NAMES, SHOWN, acting, check_csv, check_output, write_images
+from support.paths import ROOT
+
+from trainables.errors import BadInputError
+from trainables.printable_text import csv_cell, markdown_text, printable
+
+CLASSES = tuple(sorted(name.strip() for name in NAMES))
+
+# One place makes texts printable
+
+
+@given(st.text())
+def test_a_printable_text_acts_on_nothing_and_is_printable_twice(text: str) -> None:
+    shown = printable(text)
+    assert acting(shown) == []
+    assert "\n" not in shown
+    assert printable(shown) == shown
+    shown.encode()
+
+
+@given(
+    st.text(st.characters(categories=("L", "N", "P", "S", "Zs"), exclude_characters="\u2800\u3164\uffa0\u115f\u1160"))
+)
+def test_what_everybody_sees_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+@given(st.text())
+def test_no_text_becomes_a_formula(text: str) -> None:
+    cell = csv_cell(text)
+    assert isinstance(cell, str)
+    try:
+        float(cell)
+    except ValueError:
+        assert not cell.lstrip().startswith(("=", "+", "-", "@"))
+    assert acting(cell) == []
+
+
+def test_numbers_stay_numbers() -> None:
+    assert [csv_cell(value) for value in (-0.5, 3, None, True, "-0.5", "+1e3", "-inf")] == [
+        *(-0.5, 3, None, True),
+        *("-0.5", "+1e3", "-inf"),
+    ]
+    assert csv_cell("\uff1d1+1") == "'\uff1d1+1"
+    assert csv_cell("  =1") == "'  =1"
+
+
+@given(st.text())
+def test_no_text_is_markup_in_markdown(text: str) -> None:
+    shown = markdown_text(text)
+    assert "\n" not in shown
+    for place, sign in enumerate(shown):
+        if sign in "`*[]<>|$~&":
+            before = shown[:place]
+            assert (len(before) - len(before.rstrip("\\"))) % 2 == 1
+
+
+# Terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def colourless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rich write no sequence of its own, so that each one is an attacker's."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+@pytest.mark.usefixtures("colourless")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_live_table_shows_every_name(name: str) -> None:
+    from sweep.console.printing import screen
+    from sweep.records.status import LiveTrial
+    from sweep.running.trials_table import draw_trials
+
+    fields = {"trial_id": name, "name": name, "epoch": 1, "epochs": 2, "attempt": 1, "left_seconds": None}
+    trials = [LiveTrial(state="failed", metrics={name: 0.5}, note=name, **fields)]
+    for console in (screen(Terminal()), Console(file=Terminal(), width=400)):
+        console.print(draw_trials(trials, {name: 1}, [name], None))
+        said = console.file.getvalue()  # type: ignore[attr-defined]
+        assert acting(said) == []
+        if len(name) < 60:
+            assert printable(name) in said
+
+
+@pytest.mark.usefixtures("colourless")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_renderable_that_nobody_looked_at_is_printable_too(name: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sweep.console.printing import screen
+
+    console = screen(io.StringIO())
+    table = Table(title=name)
+    table.add_column(name)
+    table.add_row(Text(name))
+    console.print(name, Text(name), table)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert acting(said.replace("\n", "")) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_messages_are_one_line_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from sweep.console.printing import say, say_json
+
+    say(f"{name}: prepared")
+    say(f"error: {name}", error=True)
+    captured = capsys.readouterr()
+    check_output(captured)
+    assert len(captured.out.splitlines()) == len(captured.err.splitlines()) == 1
+    say_json({"name": name + "\x7f"})
+    captured = capsys.readouterr()
+    check_output(captured)
+    assert json.loads(captured.out) == {"name": name + "\x7f"}
+    assert acting(str(BadInputError(name)).replace("\n", "")) == []
+
+
+def test_no_other_place_prints() -> None:
+    """Whatever is printed goes through sweep/console/printing.py; trainables print numbers and checked messages."""
+    allowed = {"sweep/console/printing.py", "sweep/__main__.py", "trainables/simclr.py"}
+    allowed |= {"trainables/training/device_images.py"}
+    for path in [*(ROOT / "sweep").rglob("*.py"), *(ROOT / "trainables").rglob("*.py")]:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        name = path.relative_to(ROOT).as_posix()
+        if name not in allowed:
+            assert not [call for call in calls if ast.unparse(call.func) in ("print", "typer.echo", "rich.print")], name
+        if name != "sweep/console/printing.py":
+            assert not [call for call in calls if ast.unparse(call.func) in ("Console", "Text.from_markup")], name
+
+
+def test_log_lines_are_printable(caplog: pytest.LogCaptureFixture) -> None:
+    from sweep.tracking.background_writer import BackgroundWriter, Write
+
+    def fail(_: object) -> None:
+        raise OSError(f"{NAMES[0]} at https://me:pl4nted@host")
+
+    writer = BackgroundWriter(logger=logging.getLogger("test"), recover=lambda: None, pauses=())
+    writer.submit(Write(NAMES[0], "metrics", fail))
+    writer.close(10.0)
+    assert "not written" in caplog.text
+    assert acting(caplog.text) == []
+    assert "pl4nted" not in caplog.text
+
+
+# Figures
+
+
+def figures() -> Iterator[tuple[str, object]]:
+    from sweep.comparison.classifier_curves import TradeOff
+    from sweep.figures import comparison, images, trial
+    from sweep.statistics.intervals import Interval
+
+    count = len(NAMES)
+    shares = dict(zip(NAMES, np.linspace(0.1, 1.0, count).tolist(), strict=True))
+    yield "per class", trial.per_class_accuracy(shares, about="a split")
+    yield "per label", trial.per_label_precision({name: (share, 0.1) for name, share in shares.items()})
+    yield "confusion", trial.confusion_matrix(np.eye(count, dtype=np.int64), NAMES)
+    points = [comparison.Point(name, 0.5, Interval(0.4, 0.6)) for name in NAMES]
+    yield "ranking", comparison.ranking(points, metric="test/top1")
+    values = {(name, other): (0.5, None) for name in NAMES[:4] for other in NAMES[4:8]}
+    yield "bars", comparison.grouped_bars(values, metric="test/top1", x=NAMES[5], group=NAMES[5])
+    yield "cost", comparison.cost_and_quality([(n, 1.0, 0.5) for n in NAMES], metric="m", unit="hours", highest=True)
+    trade = [TradeOff(name, 0.5, 0.5, None, None) for name in NAMES]
+    yield "trade", comparison.sensitivity_specificity(trade)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    yield "grid", images.picture_grid([images.Cell(picture, (name, name), True) for name in NAMES], columns=5, title="")
+    groups = {name: np.arange(count) == number for number, name in enumerate(NAMES)}
+    yield "map", images.map_of_classes(np.zeros((count, 2)), groups, title="map")
+
+
+def test_every_figure_is_drawn_and_shows_the_names(tmp_path: Path) -> None:
+    from sweep.report.page import _save
+
+    (tmp_path / "figures").mkdir()
+    seen = ""
+    for name, figure in figures():
+        drawn = _save(figure, tmp_path, name, "")  # type: ignore[arg-type]
+        text = " ".join(ET.parse(tmp_path / "figures" / f"{name}.svg").getroot().itertext())
+        assert acting(text.replace("\n", "")) == []
+        assert "<script" not in drawn.svg
+        assert "<img" not in drawn.svg
+        seen += text
+    for shown in SHOWN:
+        if len(shown) < 20:
+            assert shown in seen
+    assert r"$\frac{$" in seen
+
+
+def test_a_map_is_drawn_for_every_name() -> None:
+    from sweep.maps.preview import Preview, figure
+
+    for name in (NAMES[0], NAMES[5], "x" * 300):
+        own = {"pixels": 9, "share": 1.0, "hectares": 1.0, "square_kilometres": 1.0}
+        facts = {
+            "valid": {"square_kilometres": 1.0},
+            "classes": {name: own, "other": own},
+            "crs": name,
+            "scene": name,
+            "model": {"trial": name},
+        }
+        for positive in ("", name):
+            fields = {
+                "scene": np.zeros((8, 8, 3), np.uint8),
+                "probability": np.full((8, 8), 0.5),
+                "classes": np.zeros((8, 8), np.uint8),
+                "valid": np.ones((8, 8), bool),
+                "names": ("other", name) if positive else (name, "other"),
+                "positive": positive,
+                "threshold": 0.5 if positive else None,
+                "metres": 10.0,
+                "facts": facts,
+            }
+            known = {field.name for field in dataclasses.fields(Preview)}
+            buffer = io.BytesIO()
+            figure(Preview(**{key: value for key, value in fields.items() if key in known})).savefig(buffer)
+            assert buffer.tell()
+
+
+# The whole way
+
+
+def test_prepare_info_list_show_and_verify(hostile: SimpleNamespace) -> None:
+    said = check_output(hostile.said)
+    assert "error" not in hostile.said.err
+    assert "images verified" in said
+    assert hostile.store.info.class_names == CLASSES, "names themselves stay as they are"
+    for shown in map(printable, CLASSES):
+        if len(shown) < 60:
+            assert shown in said
+    assert (hostile.folder / "sheet.png").stat().st_size
+
+
+def test_compare_writes_terminal_page_and_tables(
+    hostile: SimpleNamespace, capsys: pytest.CaptureFixture[str], tmp_path: Path, colourless: None
+) -> None:
+    from sweep.compare import main
+
+    root = str(hostile.storage.storage.root)
+    main(["mine"], storage=root, html=tmp_path / "page")
+    said = check_output(capsys.readouterr())
+    assert printable(NAMES[0]) in said
+    assert "[/b]" in said
+    for table in (tmp_path / "page" / "tables").iterdir():
+        check_csv(table)
+    page = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    body = page[page.rindex("<body>") :]
+    assert acting(body) == []
+    assert "&lt;img src=x onerror" in body
+    assert "<img" not in body
+    assert "javascript:" not in [part for part in body.split('href="')[1:] if part.startswith("javascript:")]
+    assert "49" not in body[body.index("{{ 7") : body.index("{{ 7") + 12]
+
+
+def test_status_draws_it(hostile: SimpleNamespace, capsys: pytest.CaptureFixture[str], colourless: None) -> None:
+    from sweep.status import main
+
+    root = str(hostile.storage.storage.root)
+    for as_json in (False, True):
+        main("mine", storage=root, watch=False, as_json=as_json)
+        check_output(capsys.readouterr())
+
+
+def test_mlflow_takes_every_text(hostile: SimpleNamespace, mlflow_database: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    from sweep.tracking.replay import replay
+    from sweep.tracking.tracker import Tracker
+
+    uri = f"sqlite:///{shutil.copy(mlflow_database, tmp_path)}"
+    tracker = Tracker.open(uri, storage=tmp_path)
+    replay(hostile.record, hostile.storage, tracker)
+    assert tracker.close(120.0) == 0
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'sweep'")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.run_name for run in runs} == {"mine", *(entry.name for entry in hostile.record.trials)}
+    for run in runs:
+        for text in (*run.data.tags.items(), *run.data.params.items()):
+            if "history" not in text[0] and "dataset" not in text[0]:
+                assert acting("".join(text).replace("\n", "")) == []
+        note = run.data.tags.get("mlflow.note.content", "")
+        assert "\\<img" in note or not note
+    (whole,) = [run for run in runs if run.info.run_name == "mine"]
+    table = client.download_artifacts(whole.info.run_id, "comparison/comparison.csv")
+    check_csv(Path(table))
+
+
+def test_export_writes_a_card_and_predict_a_table(
+    hostile: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sweep.export import main as export
+    from sweep.predict import main as predict
+
+    export("mine", storage=str(hostile.storage.storage.root), output=tmp_path / "model")
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert acting(card) == []
+    text = "\n".join(line for line in card.splitlines() if not line.startswith("    "))
+    for mark in ("<img", "</script", "[click](", "![x]", "| a | b |"):
+        assert mark not in text.replace(f"\\{mark}", "")
+    assert not [line for line in card.splitlines() if line.startswith("# heading")]
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["classes"] == list(CLASSES)
+
+    predict(tmp_path / "model", hostile.folder / "images", output=tmp_path / "table.csv")
+    header, *rows = check_csv(tmp_path / "table.csv")
+    assert len(rows) == 5 * len(NAMES)
+    assert [printable(f"p({name})") for name in CLASSES] == header[2:]
+    predict(tmp_path / "model", hostile.folder / "images", output=tmp_path / "table.parquet")
+    check_output(capsys.readouterr())
+
+
+def test_files_whose_names_are_no_text_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trainables.data.preparing.prepare import prepare
+
+    good = write_images(tmp_path, each=1).parent / "images"
+    with (Path(str(good)) / "x\udcff\x1b.png").open("wb") as file:
+        file.write((good / "Pastures0.png").read_bytes())
+    with pytest.raises(BadInputError, match="UTF-8") as refused:
+        prepare("folder", source=good, root=tmp_path / "data", store_name="odd")
+    assert "\n" not in str(refused.value)
+    assert acting(str(refused.value)) == []

@@ -1,0 +1,66 @@
+"""Names and texts of others made printable: for a terminal or HTML, figures, Markdown, and cells of CSV.
+
+File names, class names, descriptions and messages come from archives, data sets and other people's records.
+"""
+
+import re
+import unicodedata
+
+_ESCAPED_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+"""Control signs, invisible and direction signs, halves of surrogate pairs, private and unassigned ones, line ends."""
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0") | {
+    chr(number) for number in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
+"""Signs of other categories that nobody sees."""
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212|%]|[\t\r\n]")
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-])")
+_LIST_NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that shows every sign; those that would act on a terminal or hide are escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(sign) if _acts(sign) else sign for sign in text)
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, for a text whose lines are its own."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def figure_text(text: str) -> str:
+    """Return a text for a matplotlib figure: dollar signs begin no formula, a first underscore hides no label."""
+    shown = printable(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def markdown_text(text: str) -> str:
+    """Return a text for Markdown, on one line and without markup, links or HTML."""
+    return _LIST_NUMBER.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", printable(text).strip()))
+
+
+def csv_cell(value: object) -> object:
+    """Return a value for a table that spreadsheets open; a text that they would compute gets an apostrophe."""
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    return printable(f"'{value}" if _FORMULA.match(value) else value)
+
+
+def _acts(sign: str) -> bool:
+    return sign in _INVISIBLE or unicodedata.category(sign) in _ESCAPED_CATEGORIES
+
+
+def _escaped(sign: str) -> str:
+    number = ord(sign)
+    code = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return _SHORT.get(sign, code)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
