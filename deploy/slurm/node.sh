@@ -8,10 +8,11 @@ ray=""
 trap 'if [[ -n $ray ]]; then kill -TERM "$ray" 2> /dev/null || true; else exit 143; fi' TERM
 role=$1 host=${2%:*} port=${2##*:}
 
-# Ray's sockets lie in it, and a socket's path has at most 107 characters.
-folder=/tmp/ray-$SLURM_JOB_ID-${role:0:1}$SLURM_PROCID
+# Ray's sockets lie in it, and a socket's path has at most 107 characters. Ray opens the folder that it is given to every
+# user of the node, so that is one in a folder of mode 0700.
+folder=$(mktemp -d "/tmp/ray-$SLURM_JOB_ID-XXXXXX")
 options=(
-    --temp-dir="$folder" --block --disable-usage-stats
+    --temp-dir="$folder/r" --block --disable-usage-stats
     # Ray would count the whole machine's, also where the job has a part of it.
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"
     # Images and checkpoints are files; only messages pass through it.

@@ -8,6 +8,7 @@ live/NAME.json                while it runs (sweep/records/lease.py)
 """
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sweep.records.sweep_record import StopRecord, SweepRecord, TrialEntry
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
+from trainables.storage.ownership import files_as_private_as, make_private
 from trainables.storage.trial_files import TrialFiles
 
 SWEEP_FILE = "sweep.json"
@@ -31,12 +33,18 @@ class SweepStorage:
     def check_writable(self) -> None:
         """Write and remove a small file; BadInputError when that fails."""
         try:
+            if self.storage.is_local:
+                make_private(Path(self.storage.root))
             self.storage.write(".writable", b"")
             self.storage.delete(".writable")
         except OSError as error:
             raise BadInputError(
                 f"--storage {self.storage.address()}: can't be written ({error.strerror or error}); choose another"
             ) from error
+
+    def private_files(self) -> AbstractContextManager[None]:
+        """Make new files of this process private meanwhile, where the storage is a private folder."""
+        return files_as_private_as(Path(self.storage.root)) if self.storage.is_local else nullcontext()
 
     def trial(self, trial_id: str) -> TrialFiles:
         """Return the files of a trial, which need not exist."""
@@ -107,7 +115,9 @@ class SweepStorage:
         """Return the local folder of a sweep's logs: in the storage, or beside the data where that is remote."""
         check_name(name)
         if not self.storage.is_local:
-            return Path.home() / ".cache" / "sweep" / "sweeps" / name / "logs"
+            cache = Path.home() / ".cache" / "sweep"
+            make_private(cache)
+            return cache / "sweeps" / name / "logs"
         list(self.storage.files(f"sweeps/{name}/logs"))  # a link there would be written through
         return Path(self.storage.own_path(f"sweeps/{name}/logs", whole=True))
 

@@ -71,13 +71,17 @@ class Session:
 
     def run(self, *, extend: bool) -> int:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
+        gone_before = take_reason()
+        check_data(self._plan)
+        self._storage.check_writable()
+        with self._storage.private_files():
+            return self._run(gone_before, extend=extend)
+
+    def _run(self, gone_before: str, *, extend: bool) -> int:
         from sweep.cluster.connection import ClusterAwayError, connect, machine_resources
         from sweep.console.redirect import quiet
         from sweep.tracking.tracker import Tracker
 
-        gone_before = take_reason()
-        check_data(self._plan)
-        self._storage.check_writable()
         self._check_plan(extend=extend)
         if self._location.address is None:
             self._sizing(machine_resources())

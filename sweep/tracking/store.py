@@ -12,6 +12,7 @@ from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_data
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 from trainables.storage.filesystem import Storage
+from trainables.storage.ownership import make_private, refuse_foreign
 
 ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -140,8 +141,10 @@ class TrackingStore:
             return
         from filelock import FileLock
 
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.database}.lock"):
+        make_private(self.database.parent)
+        lock = Path(f"{self.database}.lock")
+        refuse_foreign(lock)
+        with FileLock(lock):
             yield
 
 

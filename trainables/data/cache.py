@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import os
 import re
+import secrets
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from trainables.data.catalog import StoreInfo
 from trainables.data.remote_store import reached, read_info_bytes, storage_at
 from trainables.data.store_format import FINGERPRINT, INFO_FILE, PIXELS_FILE, ROWS_FILE, STORE_FILES
 from trainables.errors import BadInputError
+from trainables.storage.ownership import make_private, refuse_foreign
 
 if TYPE_CHECKING:
     from trainables.storage.filesystem import Storage
@@ -25,6 +27,7 @@ CHUNK = 8 * 2**20
 HASHED_CHUNKS = 3
 """Pieces that may wait to be hashed, in a thread beside the one that copies."""
 SHARE_OF_DISK = 0.8
+TOKEN = "[0-9a-f]" * 16
 USE_FILE = ".use"
 """Its time is the store's last use; who reads the store holds a shared lock on it."""
 
@@ -81,12 +84,14 @@ def local_copy(
         raise BadInputError(f"{address}: fingerprint {fingerprint[:80]!r}: must be 64 hex digits")
     root = cache or Path(os.environ.get("SWEEP_CACHE", "~/.cache/sweep/nodes")).expanduser()
     folder = root / fingerprint[:32]
+    for place in (root, folder):
+        refuse_foreign(place)
     if (folder / USE_FILE).is_file():
         with suppress(OSError):  # a cache that is only read is no worse a cache
             os.utime(folder / USE_FILE)
         return folder
     with _explained(root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_private(root)
         with _locked(_beside(folder, "lock")):
             if not (folder / USE_FILE).is_file():
                 _fetch(address, fingerprint, folder, _limit(root, limit), progress)
@@ -108,9 +113,9 @@ def hold(folder: Path) -> IO[bytes]:
 
 
 def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: Progress | None) -> None:
-    partial = _beside(folder, "partial")
-    for left in (partial, folder):  # of a process that was killed
+    for left in (*_partials(folder), folder):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
+    partial = _new_partial(folder)
     content = read_info_bytes(address)
     info = None if content is None else StoreInfo.parse(content, address)
     if info is None or content is None:
@@ -233,7 +238,7 @@ def _make_room(root: Path, needed: int, limit: int) -> None:
     """Remove unheld stores, the least recently used first, until `needed` bytes fit; none where that isn't enough."""
     with _locked(root / ".room.lock"):
         for partial in root.glob(".*.partial"):
-            with _locked(partial.with_suffix(".lock"), wait=False) as abandoned:
+            with _locked(root / f".{partial.name.split('.')[1]}.lock", wait=False) as abandoned:
                 if abandoned:
                     shutil.rmtree(partial, ignore_errors=True)
         kept = [file.parent for file in sorted(root.glob(f"[!.]*/{USE_FILE}"), key=lambda file: file.stat().st_mtime)]
@@ -253,7 +258,7 @@ def _make_room(root: Path, needed: int, limit: int) -> None:
 
 def _remove(folder: Path) -> bool:
     """Remove a store; False where somebody reads it or asks for it."""
-    partial = _beside(folder, "partial")
+    partial = _new_partial(folder)
     with _locked(_beside(folder, "lock"), wait=False) as alone, _closed_to_readers(folder) as unheld:
         if alone and unheld:
             folder.rename(partial)  # in one step, so that nobody takes half a store for one
@@ -286,6 +291,7 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold an exclusive lock on a file; gives False where another process has it and `wait` is false."""
     from filelock import FileLock, Timeout  # not at the top: planning imports is_remote
 
+    refuse_foreign(path)
     held: AbstractContextManager[object] = nullcontext()
     try:
         held = FileLock(path).acquire(blocking=wait)
@@ -298,6 +304,16 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 def _beside(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _new_partial(folder: Path) -> Path:
+    """Return a name that nobody can guess, and so prepare."""
+    return _beside(folder, f"{secrets.token_hex(8)}.partial")
+
+
+def _partials(folder: Path) -> list[Path]:
+    """Return what killed processes left, also those that chose no such name."""
+    return [_beside(folder, "partial"), *folder.parent.glob(f".{folder.name}.{TOKEN}.partial")]
 
 
 def _limit(root: Path, limit: int | None) -> int:

@@ -125,10 +125,10 @@ class Storage:
             with self.filesystem.open_output_stream(target) as stream:
                 fill(stream)
             return
-        temporary = Path(f"{target}.{secrets.token_hex(4)}.partial")
+        temporary = Path(f"{target}.{secrets.token_hex(8)}.partial")
         temporary.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("xb") as stream:
                 fill(stream)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -1,5 +1,7 @@
 """Atomic writing of a store's folder: an exclusive lock, a folder beside it, and a move into place in one step."""
 
+import glob
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trainables.errors import BadInputError
+from trainables.storage.ownership import make_private, refuse_foreign
 
+TOKEN = "[0-9a-f]" * 16
+"""In names that nobody can guess, and so prepare."""
 SPARE_BYTES = 2**24
 """Free space that is left over, beside the store itself."""
 
@@ -20,9 +25,11 @@ def locked(target: Path, doing: str) -> Iterator[None]:
     BadInputError where another process holds it; a lock of a process that was killed is free.
     """
     with explained(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private(target.parent)
+        lock = target.parent / f".{target.name}.lock"
+        refuse_foreign(lock)
         try:
-            held = FileLock(target.parent / f".{target.name}.lock").acquire(blocking=False)
+            held = FileLock(lock).acquire(blocking=False)
         except Timeout as error:
             raise BadInputError(f"{target}: being {doing} by another process; wait for it") from error
     with held:
@@ -44,8 +51,10 @@ def made_aside(folder: Path) -> Iterator[Path]:
     """Give a folder beside `folder`, which must be locked, and move it there at the end; nothing is left on failure."""
     if folder.exists():
         raise BadInputError(f"{folder}: exists and is not a store; choose another name with --as NAME, or delete it")
-    partial = folder.parent / f".{folder.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    named = folder.parent.glob(f".{glob.escape(folder.name)}.{TOKEN}.partial")
+    for left in (folder.parent / f".{folder.name}.partial", *named):  # of processes that were killed
+        shutil.rmtree(left, ignore_errors=True)
+    partial = folder.parent / f".{folder.name}.{secrets.token_hex(8)}.partial"
     try:
         with explained(folder.parent):
             partial.mkdir()
