@@ -19,25 +19,25 @@ KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REG
 
 
 @contextmanager
-def moto_server(folder: Path) -> Iterator[str]:
+def moto_server(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve AWS's API in a process of its own, with its log in a folder; yield its address."""
     import requests
 
     port, log = free_port(), folder / "moto.log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     with log.open("w") as stream:
         server = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, **KEYS})
     try:
         deadline = time.monotonic() + 60
         while True:
             try:
-                requests.get(f"http://127.0.0.1:{port}/moto-api/", timeout=5)
+                requests.get(f"http://{host}:{port}/moto-api/", timeout=5)
                 break
             except requests.ConnectionError:
                 assert server.poll() is None, log.read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{host}:{port}"
     finally:
         server.kill()
         server.wait()

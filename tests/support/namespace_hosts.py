@@ -24,11 +24,19 @@ SHARED = "/run/shared"
 """Where every host sees the shared folder."""
 USER = "root"
 PROGRAMS = ("ip", "sshd", "rsync", "ssh-keygen", "unshare", "setsid")
+PROBE = """
+mount -t tmpfs tmpfs /tmp; mkdir /tmp/upper /tmp/work /tmp/all
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/tmp/upper,workdir=/tmp/work /tmp/all
+"""
 HOST = """
 set -e
 hostname {name}; mount --make-rprivate /
 mount --bind {folder}/passwd /etc/passwd; mount --bind {folder}/hosts /etc/hosts; mount -t tmpfs tmpfs /dev/shm
-mount --bind {shared} {folder}/run/shared; mount --rbind {folder}/run /run
+mount --bind {shared} {folder}/run/shared
+mount -t tmpfs tmpfs {folder}/changes; cp -a {folder}/../environment {folder}/changes/upper; mkdir {folder}/changes/work
+mount -t overlay overlay -o lowerdir={packages},upperdir={folder}/changes/upper,workdir={folder}/changes/work \
+    {folder}/run/sweeper/venv
+mount --rbind {folder}/run /run
 cd /; mount --bind {folder}/tmp /tmp
 exec {sshd} -D -e -h /run/sshd/host_key -o PidFile=none -o PermitRootLogin=prohibit-password \
     -o PasswordAuthentication=no -o UsePAM=no -o StrictModes=no -o AuthorizedKeysFile={home}/.ssh/authorized_keys
@@ -43,8 +51,8 @@ def what_is_missing() -> str | None:
     missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
     if missing:
         return f"needs {', '.join(missing)}"
-    probe = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
-    return None if probe.returncode == 0 else "this system allows no namespaces"
+    probe = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-ec", PROBE], capture_output=True)
+    return None if probe.returncode == 0 else f"no namespaces or overlays here: {probe.stderr.decode().strip()}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,11 @@ class Host:
 
 @contextlib.contextmanager
 def hosts(count: int, folder: Path, shared: Path) -> Iterator[list[Host]]:
-    """Make hosts h1, h2, ... for the block; `shared` is a folder that all see. `folder`/key opens them."""
+    """Make hosts h1, h2, ... for the block; `shared` is a folder that all see. `folder`/key opens them.
+
+    Each has a ~/venv already, as a machine without a way to PyPI: this Python's packages, over which its changes lie.
+    """
+    _moved_scripts(folder / "environment")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
     made: list[Host] = []
     bridge = f"br-sweep{MINE}"
@@ -119,6 +131,21 @@ def hosts(count: int, folder: Path, shared: Path) -> Iterator[list[Host]]:
         subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
 
 
+def _moved_scripts(folder: Path) -> None:
+    """Write how a ~/venv differs from this Python: the paths in its scripts, and no way to the checkout."""
+    (folder / "bin").mkdir(parents=True)
+    mine = f"#!{sys.prefix}".encode()
+    for script in Path(sys.prefix, "bin").iterdir():
+        if script.is_file() and not script.is_symlink() and (content := script.read_bytes()).startswith(mine):
+            copy = folder / "bin" / script.name
+            copy.write_bytes(content.replace(mine, f"#!{HOME}/venv".encode(), 1))
+            copy.chmod(0o755)
+    for link in Path(sys.prefix).glob("lib/python*/site-packages/__editable__*sweep*.pth"):
+        empty = folder / link.relative_to(sys.prefix)
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        empty.write_text("")
+
+
 def _link(name: str) -> str:
     return f"v{MINE}-{name}"
 
@@ -133,7 +160,7 @@ def _ip(*arguments: str) -> None:
 
 def _start(name: str, address: str, names: dict[str, str], bridge: str, folder: Path, shared: Path) -> Host:
     own = folder / name
-    for part in ("run/sweeper/.ssh", "run/shared", "run/sshd", "tmp"):
+    for part in ("run/sweeper/.ssh", "run/sweeper/venv", "run/shared", "run/sshd", "tmp", "changes"):
         (own / part).mkdir(parents=True)
     (own / "tmp").chmod(0o1777)
     (own / "run/sshd").chmod(0o755)
@@ -155,7 +182,7 @@ def _start(name: str, address: str, names: dict[str, str], bridge: str, folder: 
     _ip("-n", namespace, "link", "set", "lo", "up")
     _ip("-n", namespace, "route", "add", "default", "via", f"{NETWORK}.1")
     sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
-    script = HOST.format(name=name, home=HOME, folder=own, shared=shared, sshd=sshd)
+    script = HOST.format(name=name, home=HOME, folder=own, shared=shared, sshd=sshd, packages=sys.prefix)
     isolation = ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
     # Nothing of the caller's environment: a host has its own.
     with (folder / f"{name}.log").open("w") as log:
