@@ -62,7 +62,7 @@ test-cluster: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
 	test -x $(AWS_CLI)/bin/aws || { $(PYTHON) -m venv $(AWS_CLI) && $(AWS_CLI)/bin/python -m pip install --quiet awscli; }
 	PATH=$(CURDIR)/$(AWS_CLI)/bin:$$PATH $(BIN)/python -m pytest -m slow -rs --durations 10 \
-		tests/cluster/test_cluster_local.py tests/cluster/test_cluster_aws.py
+		tests/cluster/test_cluster_local.py tests/cluster/test_cluster_local_jobs.py tests/cluster/test_cluster_aws.py
 
 bundle:
 	@PYTHON=$(abspath $(BIN)/python) deploy/cluster/make_bundle.sh

@@ -26,6 +26,7 @@ def cluster() -> Iterator[Laptop]:
 def test_it_comes_up_and_a_sweep_trains_on_two_hosts_at_once(cluster: Laptop) -> None:
     said = cluster.page("local doctor")
     assert "3 machines" in said
+    cluster.page("local data")
     said = cluster.page("local sweep")
     assert "knn" in said
     storage = SweepStorage(cluster.shared / "sweeps")
