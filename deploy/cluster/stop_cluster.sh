@@ -5,10 +5,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/head_secrets.sh"
 "$here/mlflow_backup.py" save || true
+stop_worker() {
+  echo "$2: $(ssh -n -q -i "$HOME/ray_bootstrap_key.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+    -o ConnectTimeout=20 "$1@$2" 'venv/bin/ray stop; venv/bin/ray stop --force' 2>&1 | tail -n 1)"
+}
 # The autoscaler first, which would start the workers again; what doesn't end in time, by force.
 ray stop
 ray stop --force
-python - << 'END' | while read -r user worker; do
+python - << 'END' | { while read -r user worker; do stop_worker "$user" "$worker" & done; wait; } # all at once
 import pathlib
 import yaml
 
@@ -16,7 +20,4 @@ config = yaml.safe_load(pathlib.Path("~/ray_bootstrap_config.yaml").expanduser()
 for worker in config["provider"].get("worker_ips", []):
     print(config["auth"]["ssh_user"], worker)
 END
-  echo "$worker: $(ssh -n -q -i "$HOME/ray_bootstrap_key.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-    -o ConnectTimeout=20 "$user@$worker" 'venv/bin/ray stop; venv/bin/ray stop --force' 2>&1 | tail -n 1)"
-done
 "$here/mlflow_service.sh" stop
