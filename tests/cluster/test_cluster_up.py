@@ -83,8 +83,14 @@ class Nodes:
             return self._seen[-1]
 
 
+FAKE = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+PROVIDERS = {"0": {"type": "fake_multinode"}, "1": {"type": "external", "module": FAKE, "launch_multiple": True}}
+"""Of Ray's two autoscalers: v1, for machines of your own, and v2, for AWS, to which the fake one is a stranger's."""
+
+
 @pytest.mark.slow
-def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("v2", PROVIDERS)
+def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it(tmp_path: Path, v2: str) -> None:
     prepare("digits", root=tmp_path / "data")
     port = free_port()
     config = {
@@ -93,7 +99,7 @@ def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it
         "idle_timeout_minutes": 0.2,
         "upscaling_speed": 10.0,
         "provider": {
-            "type": "fake_multinode",
+            **PROVIDERS[v2],
             "use_node_id_as_ip": True,
             "disable_node_updaters": True,
             "gcs_address": f"127.0.0.1:{port}",
@@ -113,6 +119,11 @@ def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it
     file = tmp_path / "cluster.yaml"
     file.write_text(json.dumps(config))
     environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_AUTH_MODE": "disabled"}
+    environment |= {
+        "RAY_enable_autoscaler_v2": v2,
+        "RAY_NODE_TYPE_NAME": HEAD,
+        "RAY_CLOUD_INSTANCE_ID": "f" * 51 + "0" * 5,
+    }
     options = (f"--autoscaling-config={file}", "--num-cpus=0", "--include-dashboard=false")
     address = f"127.0.0.1:{port}"
     with head(*options, environment=environment, port=port), Nodes(address) as nodes:
