@@ -58,6 +58,9 @@ def main(
     pictures: Annotated[
         bool, typer.Option(help="Draw the best trial's mistakes, neighbours and map of the data into the report.")
     ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what another program wrote into the folder.")
+    ] = False,
 ) -> None:
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables
@@ -78,7 +81,7 @@ def main(
     for one, parts in zip(merged, reports, strict=True):
         print_comparison(one.record, [part.table for part in parts])
     print_not_comparable(not_comparable)
-    for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures):
+    for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures, overwrite=overwrite):
         say(f"report: {page.absolute()}")
 
 

@@ -139,13 +139,14 @@ def show(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Field of a trial that decides the views, as image_size=64.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another program wrote there.")] = False,
     root: Root = None,
 ) -> None:
     """Draw a contact sheet: a few images of each class as a trial will see them, and one image's augmented views."""
     from sweep.figures.contact_sheet import draw
 
     path = output or Path(f"{name}.png")
-    draw(name, path, settings or [], root)
+    draw(name, path, settings or [], root, overwrite=overwrite)
     say(f"{name}: drawn to {path}")
 
 

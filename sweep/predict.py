@@ -16,6 +16,7 @@ def main(
     model: Annotated[Path, typer.Argument(help="A folder that sweep.export wrote.")],
     images: Annotated[Path, typer.Argument(help="A folder or zip of images; or a scene: GeoTIFF, or folder of bands.")],
     output: Annotated[Path, typer.Option(help="A .parquet or .csv file for the table; a .tif for the map of a scene.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another program wrote there.")] = False,
     positive: Annotated[
         list[str] | None, typer.Option(help="Maps: the class or rule that is mapped; else the model's own.")
     ] = None,
@@ -41,16 +42,16 @@ def main(
         "nodata": nodata,
     }
     if output.suffix.lower() in MAPS:
-        _map(model, images, output, chosen)
+        _map(model, images, output, chosen, overwrite=overwrite)
         return
     _table_only(images, output, [name for name, value in chosen.items() if value not in (None, ())])
     from sweep.deployment.exported_model import DeployedModel, apply
 
-    count = apply(model, images, output, DeployedModel.prediction)
+    count = apply(model, images, output, DeployedModel.prediction, overwrite=overwrite)
     say(f"{count:,} images: {output.absolute()}")
 
 
-def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any]) -> None:
+def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, overwrite: bool) -> None:
     from sweep.maps.scene import DRIVERS, is_scene
     from sweep.maps.scene_map import MapOptions, write_map
 
@@ -61,7 +62,7 @@ def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any]) -> None
             f"{scene}: no scene: neither a file ({', '.join(DRIVERS)}) nor a folder of bands (*_B04.tif, ...); "
             f"for a table of images give --output FILE that ends in {' or '.join(TABLES)}"
         )
-    facts = write_map(model, scene, output, MapOptions(**chosen))
+    facts = write_map(model, scene, output, MapOptions(**chosen), overwrite=overwrite)
     for note in facts["notes"]:
         say(f"note: {note}", error=True)
     for line in _said(facts):

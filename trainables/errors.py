@@ -39,7 +39,8 @@ def describe_validation(error: ValidationError, *, known_fields: Sequence[str] =
             lines.append(f"{field}: unknown field; known fields: {', '.join(known_fields)}")
         else:
             message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            value = "" if fault["type"] == "value_error" else f", got {_shortened(repr(fault['input']))}"
+            said = fault["type"] in ("value_error", "json_invalid")
+            value = "" if said else f", got {_shortened(repr(fault['input']))}"
             # A validator of the whole model names the fields itself.
             names_itself = not fault["loc"] and fault["type"] == "value_error"
             lines.append(message if names_itself else f"{field}: {_rule(fault['msg'], message)}{value}")

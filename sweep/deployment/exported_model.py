@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sweep.console.app import progress
+from sweep.console.output_files import check_outputs
 from trainables.data.preparing.pixels import fit
 from trainables.data.sources.archive import FileTree, open_tree
 from trainables.data.sources.decode import decode_any
@@ -103,7 +104,15 @@ Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Tabl
 """One row an image, of some images by their names."""
 
 
-def apply(model: Path, source: Path, output: Path, describe: Describe, *, suffixes: Sequence[str] = SUFFIXES) -> int:
+def apply(
+    model: Path,
+    source: Path,
+    output: Path,
+    describe: Describe,
+    *,
+    suffixes: Sequence[str] = SUFFIXES,
+    overwrite: bool = False,
+) -> int:
     """Write a table of all images of a folder or zip, in bounded memory and with progress; return how many there are.
 
     BadInputError for anything that can't be read or written, and no file then.
@@ -112,6 +121,7 @@ def apply(model: Path, source: Path, output: Path, describe: Describe, *, suffix
         raise BadInputError(f"--output {output}: must end in {' or '.join(suffixes)}")
     if not output.parent.is_dir():
         raise BadInputError(f"--output {output}: no such folder: {output.parent}")
+    check_outputs([output], overwrite=overwrite, is_own=lambda: _is_table(output))
     opened, tree = DeployedModel.open(model), open_tree(source)
     names = [name for name in tree.names() if name.lower().endswith(IMAGE_SUFFIXES)]
     if not names:
@@ -126,6 +136,14 @@ def apply(model: Path, source: Path, output: Path, describe: Describe, *, suffix
 
         _write(tables(), output)
     return len(names)
+
+
+def _is_table(output: Path) -> bool:
+    """Whether a file is a table that `apply` wrote."""
+    if output.suffix == ".csv":
+        with output.open(encoding="utf-8") as file:
+            return file.readline(100).startswith("path,label,p(")
+    return pq.read_schema(output).names[:2] in (["path", "label"], ["path", "features"])
 
 
 def _write(tables: Iterator[pa.Table], output: Path) -> None:

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.console.output_files import check_outputs
 from sweep.deployment.model_card import model_card
 from sweep.deployment.onnx_export import write_onnx
 from sweep.deployment.trial_choice import Chosen
@@ -19,6 +20,7 @@ from trainables.errors import BadInputError
 if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
 
+FILES = ("encoder.safetensors", "model.onnx", "model.json", "MODEL_CARD.md")
 LIBRARIES = ("safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
@@ -36,6 +38,17 @@ def write(chosen: Chosen, storage: "SweepStorage", folder: Path) -> float:
     (folder / "model.json").write_text(json.dumps(_facts(chosen), indent=1) + "\n")
     (folder / "MODEL_CARD.md").write_text(model_card(chosen, storage), encoding="utf-8")
     return difference
+
+
+def check_folder(folder: Path, chosen: Chosen, *, overwrite: bool) -> None:
+    """Raise BadInputError for a folder that holds something else than an earlier export of the same trial."""
+    check_outputs(
+        [folder / name for name in FILES],
+        overwrite=overwrite,
+        is_own=lambda: json.loads((folder / "model.json").read_text())["trial_id"] == chosen.trial.entry.trial_id,
+    )
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BadInputError(f"{folder}: is no folder; choose another --output")
 
 
 def _facts(chosen: Chosen) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
+from sweep.console.output_files import check_outputs
 from sweep.figures.image_views import Pictures, StorePictures
 from sweep.figures.style import label
 from trainables.config import SimCLRConfig
@@ -24,14 +26,17 @@ GAP = 2
 """Pixels between two images."""
 CELL_INCHES = 0.75
 WHITE = 1.0
+MADE_BY = "sweep.data show"
+"""In the PNG, so that the command knows its own."""
 
 
-def draw(name: str, path: Path, settings: list[str], root: Path | None) -> None:
+def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overwrite: bool = False) -> None:
     """Write the sheet of the store `name` as a PNG; `settings` are fields of SimCLRConfig as field=value.
 
     Raises BadInputError for a store that isn't there, a setting that isn't one, and a file that can't be written.
     """
     store = ImageStore.open(name, root)
+    check_outputs([path], overwrite=overwrite, is_own=lambda: _is_sheet(path))
     config = _config(name, store, settings)
     classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
     rows = [_rows_of(store, index) for index in classes]
@@ -39,9 +44,14 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None) -> None:
     sheet = StorePictures(store, config, np.concatenate(rows))
     figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
     try:
-        FigureCanvasAgg(figure).print_png(str(path))
+        FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
     except OSError as error:
         raise BadInputError(f"--output {path}: can't be written ({error.strerror or error})") from error
+
+
+def _is_sheet(path: Path) -> bool:
+    with Image.open(path, formats=["PNG"]) as image:
+        return image.info.get("Software") == MADE_BY
 
 
 def _config(name: str, store: ImageStore, settings: list[str]) -> SimCLRConfig:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.console.app import progress
+from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
 from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small
 from sweep.maps.ground_resolution import GroundResolution, ground
@@ -67,7 +68,9 @@ class _Job:
     notes: tuple[str, ...]
 
 
-def write_map(model: Path, source: Path, output: Path, options: MapOptions | None = None) -> dict[str, Any]:
+def write_map(
+    model: Path, source: Path, output: Path, options: MapOptions | None = None, *, overwrite: bool = False
+) -> dict[str, Any]:
     """Write MAP.tif, MAP.json and MAP.png of a scene and return what the JSON has; needs rasterio.
 
     BadInputError for anything that can't be read or written or doesn't fit together, and no file then.
@@ -76,7 +79,7 @@ def write_map(model: Path, source: Path, output: Path, options: MapOptions | Non
     chosen = options or MapOptions()
     opened = DeployedModel.open(model)
     recipe = _recipe(opened, chosen)
-    _check_output(output, source)
+    _check_output(output, source, overwrite=overwrite)
     channels = int(opened.facts["channels"])
     bands = recipe.channel_bands(channels)
     with open_scene(source, bands, channels, offset=chosen.offset, nodata=chosen.nodata) as scene:
@@ -110,12 +113,18 @@ def _recipe(model: DeployedModel, options: MapOptions) -> PixelRecipe:
     return PixelRecipe()
 
 
-def _check_output(output: Path, source: Path) -> None:
+def _check_output(output: Path, source: Path, *, overwrite: bool) -> None:
     if not output.parent.is_dir():
         raise BadInputError(f"--output {output}: no such folder: {output.parent}")
     for path in (output, *_beside(output)):
         if path.is_dir() or path.resolve() == source.resolve():
             raise BadInputError(f"--output {output}: {path} is {'a folder' if path.is_dir() else 'the scene'}")
+    text = output.with_suffix(".json")
+    check_outputs(
+        (output, *_beside(output)),
+        overwrite=overwrite,
+        is_own=lambda: {"scene", "model", "window_pixels"} <= json.loads(text.read_text(encoding="utf-8")).keys(),
+    )
 
 
 def _beside(output: Path) -> tuple[Path, Path]:

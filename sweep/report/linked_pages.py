@@ -7,7 +7,7 @@ from pathlib import Path
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
 from sweep.comparison.effects import NotComputed
 from sweep.comparison.merged_sweeps import MergedSweep
-from sweep.console.formatting import slug
+from sweep.console.output_files import check_outputs, file_name
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import PAGE, write_report
 from sweep.report.trial_images import picture_figures
@@ -21,17 +21,22 @@ def write_reports(
     folder: Path,
     *,
     pictures: bool = True,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write the pages of sweeps as they are compared, with the reports of each; return them, what is merged first.
 
     A sweep alone, or sweeps that are all compared as one, have their page in the folder itself; each sweep of several
-    has its own in a folder of its name. `not_comparable` says what isn't compared with each other.
+    has its own in a folder of its name. `not_comparable` says what isn't compared with each other. BadInputError, and
+    nothing is written, where the folders hold such files of another program and `overwrite` isn't said.
     """
     names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
     if len(names) == 1:
+        _check_folder(folder, overwrite=overwrite)
         return [write_page(reports[0], storage, folder, pictures=pictures)]
     together = [(one, parts) for one, parts in zip(merged, reports, strict=True) if len(one.sweeps) > 1]
-    places = [folder if len(together) == 1 else folder / slug("-".join(one.sweeps)) for one, _ in together]
+    places = [folder if len(together) == 1 else folder / file_name("-".join(one.sweeps)) for one, _ in together]
+    for place in (*places, *(folder / name for name in names)):
+        _check_folder(place, overwrite=overwrite)
     pages = []
     for (one, parts), place in zip(together, places, strict=True):
         links = {f"{name} alone": _from(place, folder / name) for name in one.sweeps}
@@ -60,6 +65,16 @@ def write_page(
     left_out = NotComputed("left out by --no-pictures")
     images = [picture_figures(part, storage) if pictures else left_out for part in parts]
     return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links)
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise BadInputError for a folder with files of a report's names that belong to no report."""
+
+    def is_report() -> bool:
+        with (folder / PAGE).open("rb") as file:
+            return b": comparison</title>" in file.read(4096)
+
+    check_outputs([folder / name for name in (PAGE, "figures", "tables")], overwrite=overwrite, is_own=is_report)
 
 
 def _from(place: Path, other: Path) -> str:

@@ -19,6 +19,7 @@ from sweep.comparison.effects import NotComputed
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, duration, hours, number, percent, slug
+from sweep.console.output_files import file_name
 from sweep.figures.style import GRID, INK
 from sweep.figures.trial_files import trial_figures
 from sweep.records.sweep_storage import SweepStorage
@@ -90,7 +91,7 @@ def write_report(
     sweep = parts[0].sweep
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    prefixes = [f"{slug(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
+    prefixes = [f"{file_name(part.table.dataset)}_" if len(parts) > 1 else "" for part in parts]
     sections = [
         _section(part, own, prefix, storage, folder) for part, own, prefix in zip(parts, images, prefixes, strict=True)
     ]
@@ -158,7 +159,7 @@ def _section(
 def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> dict[str, list[Drawn]]:
     return {
         trial_id: [
-            _save(figure, folder, f"{slug(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
+            _save(figure, folder, f"{file_name(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
             for path, figure in trial_figures(storage.trial_of(report.trial.entry), splits=("test",))
         ]
         for trial_id, report in list(part.trials.items())[:MOST_DRAWN]

@@ -440,7 +440,7 @@ def test_nothing_is_left_of_a_map_that_fails(model: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(DeployedModel, "__call__", fails)
     with pytest.raises(RuntimeError, match="out of memory"):
-        predict(model, scene, tmp_path / "map.tif")
+        predict(model, scene, tmp_path / "map.tif", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert (tmp_path / "map.tif").read_bytes() == b"earlier"
 

@@ -77,14 +77,21 @@ def prepare(
 
 
 def remove(name: str, root: Path | None = None) -> int:
-    """Remove the store `name`, whatever its format; return its bytes. BadInputError when there is none."""
+    """Remove the store `name`, whatever its format; return its bytes. BadInputError when there is none.
+
+    Of a store that is a link the link alone goes.
+    """
     folder = store_folder(name, root)
     if not (folder / INFO_FILE).is_file():
         raise BadInputError(f"{folder}: no prepared data set to remove; see python -m sweep.data list")
     with locked(folder, "prepared"), explained(folder.parent):
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        (folder / INFO_FILE).unlink()  # first, so that nobody reads what is going
-        shutil.rmtree(folder)
+        size = 0
+        if folder.is_symlink():
+            folder.unlink()  # what it leads to is a store of another place
+        else:
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            (folder / INFO_FILE).unlink()  # first, so that nobody reads what is going
+            shutil.rmtree(folder)
     (folder.parent / f".{name}.lock").unlink(missing_ok=True)
     return size
 
