@@ -4,9 +4,11 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.errors import BadInputError
+from trainables.storage.ownership import make_private
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord
@@ -74,6 +76,8 @@ def _check_apart(source: "Storage", target: "Storage", folders: Iterable[str]) -
     )
     if source.overlaps(target):
         raise alike
+    if target.is_local:
+        make_private(Path(target.root))
     # Addresses may be spelled so that nobody can compare them: an object store's by another endpoint, say.
     for folder in folders:
         marker = f"{folder}/.archive-{secrets.token_hex(8)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sweep.records.removal import Removal, archive_sweep
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.store import TrackingStore
 from trainables.data.cache import local_copy
@@ -100,6 +101,15 @@ def test_mlflows_database_and_caches_are_made_in_private_folders(tmp_path: Path,
         assert mode(tmp_path / "data") == 0o700
     local_copy(*digits, cache=tmp_path / "cache")
     assert mode(tmp_path / "cache") == 0o700
+
+
+def test_an_archive_is_as_private(tmp_path: Path) -> None:
+    storage = SweepStorage(tmp_path / "storage")
+    storage.check_writable()
+    storage.storage.write("sweeps/mine/sweep.json", b"{}")
+    archive_sweep(storage, Removal("mine", ("sweeps/mine",), (), 1, 2), Storage.at(tmp_path / "archive"))
+    assert mode(tmp_path / "archive") == 0o700
+    assert (tmp_path / "archive" / "sweeps" / "mine" / "sweep.json").read_bytes() == b"{}"
 
 
 @as_root
