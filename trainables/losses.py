@@ -26,8 +26,9 @@ class Contrast(NamedTuple):
 def nt_xent(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Tensor:
     """Return equation 2.3, the mean over 2N anchors of -log softmax of the partner's cosine / temperature.
 
-    z_a, z_b: (N, D) embeddings of the two views, any float dtype, any norm that float32 holds (zero vectors count as
-    orthogonal to all). float32 or wider inside; the row maximum is subtracted, so small temperatures don't overflow.
+    z_a, z_b: (N, D) embeddings of the two views, any float dtype and any finite values; a norm below NORM_FLOOR counts
+    as NORM_FLOOR, so that zero vectors are orthogonal to all. float32 or wider inside; the row maximum is
+    subtracted, so small temperatures don't overflow.
     """
     return contrast(z_a, z_b, temperature=temperature).loss
 
@@ -172,7 +173,11 @@ def _gradient(both: Tensor, temperature: float, normaliser: Tensor, cross: Tenso
 
 
 def _normalise(z: Tensor) -> Tensor:
-    return functional.normalize(widen(z), dim=1, eps=NORM_FLOOR)
+    """Return rows of norm 1, shorter below NORM_FLOOR; large ones are scaled first, so that no square overflows."""
+    z = widen(z)
+    largest = torch.linalg.vector_norm(z.detach(), torch.inf, dim=1, keepdim=True)
+    safe = torch.finfo(z.dtype).max ** 0.25
+    return functional.normalize(z / torch.where(largest > safe, largest, 1.0), dim=1, eps=NORM_FLOOR)
 
 
 def widen(values: Tensor) -> Tensor:

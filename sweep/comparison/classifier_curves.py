@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweep.comparison.table import Table
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.statistics.image_metrics import Outputs, sampling_interval
-from sweep.statistics.intervals import Interval
+from sweep.statistics.share_intervals import Interval
 from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
 from trainables import metric_names as names
 

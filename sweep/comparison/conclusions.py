@@ -45,6 +45,8 @@ def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
             elif len(near) <= MOST_LISTED:
                 listed = "; ".join(near)
             return [f"These seeds can't tell it from {listed} (95 %).{tail}"]
+        if not table.others_are_worse:
+            return [f"It alone may be the best (95 %).{tail}"]
         worse = "The other setting is" if len(known) == 1 else f"The other {len(known)} are"
         return [f"{worse} worse beyond what seeds explain (95 %).{tail}"]
     said = "With one seed a setting, how much of the order is chance isn't known"
@@ -76,7 +78,11 @@ def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) ->
     lines += _about_seeds(tables, page)
     if any(row.published for table in tables for row in table.settings):
         smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
-        lines.append(f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}")
+        lines.append(
+            f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}; a published number is of its own "
+            "seeds and split, so how much of a difference is chance isn't known"
+        )
+    lines += _left_out(sweep, tables)
     lines += [f"not decided yet: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]
 
@@ -86,8 +92,32 @@ def _about_seeds(tables: Sequence[Table], page: bool) -> list[str]:
         half = "" if page else ", and half the width of its 95 % t-interval: how much another seed changes"
         lines = [f"mean over seeds{half}"]
         if any(row.maybe_best for table in tables for row in table.settings):
-            lines.append(f"{MAYBE_BEST} can't be told from the best (Hsu's comparison with the best; errs in 5 %)")
+            lines.append(
+                f"{MAYBE_BEST} can't be told from the best: the truly best setting loses this mark in 5 % of "
+                "comparisons at most; a setting with one seed isn't compared, and keeps it"
+            )
         return lines
     if any(len(table.settings) > 1 for table in tables):
         return ["one seed a setting: how much another seed would change isn't known, so the order may be chance"]
     return []
+
+
+def _left_out(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
+    """Return what no interval here knows of."""
+    lines = []
+    columns = max((len(table.metrics) for table in tables), default=0)
+    if columns > 1:
+        lines.append(
+            f"the ranking is of {sweep.objective} alone; each other column is right or wrong by itself: of {columns} "
+            f"separate 95 % intervals some one misses in up to {100 * (1 - 0.95**columns):.0f} % of sweeps"
+        )
+    lines.append(
+        "every number is of one split and one set of images; no interval knows how another split would change it"
+    )
+    most = max((sum(bool(row.finished) for row in table.settings) for table in tables), default=0)
+    if most > 1:
+        lines.append(
+            f"the best of {most} settings is chosen by the numbers that are shown, so its own is likelier too high "
+            "than too low; train it with new seeds, and evaluate it on new images, for a number without that"
+        )
+    return lines

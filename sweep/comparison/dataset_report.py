@@ -14,7 +14,7 @@ from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.trial_result import result_of
 from sweep.statistics.image_metrics import Pair, paired, sampling_interval
-from sweep.statistics.intervals import Interval
+from sweep.statistics.share_intervals import Interval
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
 

@@ -10,7 +10,8 @@ from sweep.comparison.wording import described, spelled
 from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.planning.trial_names import varying_fields
 from sweep.statistics.hypothesis_tests import candidates_for_best
-from sweep.statistics.intervals import Interval, seed_interval
+from sweep.statistics.intervals import seed_interval
+from sweep.statistics.share_intervals import LEVEL, Interval
 from trainables.config import SimCLRConfig
 from trainables.metric_names import is_share
 
@@ -130,6 +131,8 @@ class Table:
     """Those that some trial has, the objective first."""
     settings: tuple[Row, ...]
     baselines: tuple[Row, ...]
+    others_are_worse: bool = False
+    """Whether every setting but the best is worse by the objective over seeds, with an error of 5 % at most."""
 
     @property
     def best(self) -> Row | None:
@@ -167,7 +170,8 @@ def compare(
         ranked = sorted((row for row in own if not row.label), key=lambda row: _rank(row, sweep))
         baselines = _told_apart([row for row in own if row.label], axes)
         varying = _independent(ranked, axes)
-        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), _judged(ranked, sweep), baselines))
+        judged, worse = _judged(ranked, sweep)
+        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), judged, baselines, worse))
     return tables
 
 
@@ -218,14 +222,30 @@ def _told_apart(baselines: Sequence[Row], axes: Sequence[str]) -> tuple[Row, ...
     )
 
 
-def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[Row, ...]:
-    """Return the rows with whether each may be the best, of those that have a result."""
-    sign = 1 if sweep.direction == "max" else -1
-    values = [[sign * value for value in row.values(sweep.objective) if math.isfinite(value)] for row in ranked]
+def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[tuple[Row, ...], bool]:
+    """Return the rows with whether each may be the best, and whether all others are worse than the one that is.
+
+    Dropping all others says more than dropping each: of two that are equally good either one would do. Where m are
+    equally good, m - 1 of them have to drop out for a false word, so half the error for each is enough for any m > 1.
+    """
+    values = [_by_seed(row, sweep) for row in ranked]
     usable = [number for number, own in enumerate(values) if own]
-    judgement = candidates_for_best([values[number] for number in usable])
-    verdicts = dict(zip(usable, judgement or (), strict=False))
-    return tuple(replace(row, maybe_best=verdicts.get(number)) for number, row in enumerate(ranked))
+    groups, seeds = ([list(part(values[number])) for number in usable] for part in (dict.values, dict.keys))
+    verdicts = dict(zip(usable, candidates_for_best(groups, seeds=seeds) or (), strict=False))
+    surer = candidates_for_best(groups, seeds=seeds, level=(1.0 + LEVEL) / 2)
+    judged = tuple(replace(row, maybe_best=verdicts.get(number)) for number, row in enumerate(ranked))
+    return judged, surer is not None and sum(surer) == 1
+
+
+def _by_seed(row: Row, sweep: "SweepRecord") -> dict[Any, float]:
+    """Return the objective of a setting's finished trials, larger being better, by what they share with others."""
+    sign = 1 if sweep.direction == "max" else -1
+    found = {
+        tuple(trial.entry.config.get(name) for name in REPLICATED): sign * trial.result.metrics[sweep.objective]
+        for trial in row.finished
+        if sweep.objective in trial.result.metrics
+    }
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
 def data_of(config: Mapping[str, Any]) -> str:

@@ -85,7 +85,7 @@ class DeployedModel:
         """Return each image's class; where it may have several, those above one half, joined by a semicolon."""
         if not self.facts["several_labels"]:
             return [self.classes[k] for k in probabilities.argmax(axis=1)]
-        return ["; ".join(self.classes[k] for k in np.flatnonzero(row > HALF)) for row in probabilities]
+        return ["; ".join(self.classes[k] for k in np.flatnonzero(row >= HALF)) for row in probabilities]
 
     def prediction(self, names: Sequence[str], images: NDArray[np.generic]) -> pa.Table:
         """Return one row an image: path, label, and each class's probability."""

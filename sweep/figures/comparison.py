@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from sweep.comparison.classifier_curves import TradeOff
 from sweep.console.formatting import short_percent
 from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, label, panel
-from sweep.statistics.intervals import Interval
+from sweep.statistics.share_intervals import Interval
 from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
 

@@ -40,7 +40,7 @@ def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[Mistake
         said = probabilities.argmax(axis=1)
         certain = np.where(said == truth, -1.0, probabilities.max(axis=1))
     else:
-        wrong = (probabilities > HALF) != truth
+        wrong = (probabilities >= HALF) != truth
         distances = np.where(wrong, np.abs(probabilities - HALF), -1.0)
         said, certain = distances.argmax(axis=1), distances.max(axis=1)
     order = np.argsort(-certain, kind="stable")

@@ -144,7 +144,7 @@ class TrialPictures:
     def _said(self, mistake: Mistake, words: Words) -> tuple[str, ...]:
         label, share = self.classes[mistake.label], f"{100 * mistake.probability:.0f} %"
         if mistake.truth is None:
-            verb = "said" if mistake.probability > 0.5 else "missed"
+            verb = "said" if mistake.probability >= 0.5 else "missed"
             return f"{verb} {share}", label, f"has {words.spelled(mistake.image)}"
         return f"{drawing.shortened(label, 14)}, {share}", f"is {words.spelled(mistake.image)}"
 

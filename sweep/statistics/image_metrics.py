@@ -9,11 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from sweep.statistics import hypothesis_tests, resampled_metrics
 from sweep.statistics.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
-from sweep.statistics.intervals import RESAMPLES, HeldOut, Interval, image_interval, wilson_interval
+from sweep.statistics.intervals import (
+    RESAMPLES,
+    HeldOut,
+    difference_interval,
+    image_interval,
+    sampling_variance,
+)
 from sweep.statistics.label_metrics import (
     LabelOutputs,
     bounded_resamples,
@@ -21,12 +27,22 @@ from sweep.statistics.label_metrics import (
     label_statistic,
     tiles_of,
 )
-from sweep.statistics.resampled_metrics import Statistic, mean_of
+from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, mean_of
+from sweep.statistics.share_intervals import (
+    FEWEST_IMAGES,
+    FEWEST_TILES,
+    Interval,
+    area_interval,
+    mean_interval,
+    share_interval,
+)
 from trainables import metric_names as names
-from trainables.evaluation.multilabel import HALF
 
 KNN = "knn"
 """Column of the class that the neighbours vote for, or of the score that they give each label."""
+AREAS = (names.ROC_AUC, names.PR_AUC)
+SIDED = (names.BALANCED_ACCURACY, *AREAS)
+"""Metrics that need positives and negatives."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +76,30 @@ class Outputs:
         assert self.logits is not None
         return np.asarray(softmax(self.logits, axis=1)[:, self.positive].sum(axis=1))
 
+    @property
+    def positive_ranked(self) -> NDArray[np.float64]:
+        """The positives' log-odds (n,): what probabilities, which come too near to 0 or 1, are ranked by."""
+        assert self.logits is not None
+        sides = (self.logits[:, self.positive], self.logits[:, ~self.positive])
+        return np.asarray(
+            np.subtract(*(logsumexp(side, axis=1) if side.size else np.full(len(side), -np.inf) for side in sides))
+        )
+
+    @property
+    def half(self) -> float:
+        """The log-odds of one half, from which on an image is called positive where a threshold decides."""
+        return 0.0
+
     def of(self, chosen: NDArray[np.bool_]) -> "Outputs":
         """Return those of some images."""
         images = tuple(np.asarray(self.images)[chosen])
         logits = None if self.logits is None else self.logits[chosen]
         return replace(self, labels=self.labels[chosen], predicted=self.predicted[chosen], logits=logits, images=images)
 
-    def held_out(self) -> HeldOut:
-        """Return how the images were drawn: together where they share a tile, else with so many of each side."""
-        tiles = tiles_of(self.images)
-        if tiles is not None:
-            return HeldOut(np.zeros(len(tiles), dtype=np.int64), tiles)
-        return HeldOut(self.positive_truth.astype(np.int64))
+    def held_out(self, *, sided: bool = False) -> HeldOut:
+        """Return how the images were drawn: together where they share a tile; with so many of each side if `sided`."""
+        strata = self.positive_truth if sided else np.zeros(len(self.images), dtype=np.bool_)
+        return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 
 
 AnyOutputs = Outputs | LabelOutputs
@@ -100,50 +128,99 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
 
 def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     """Return a metric such as test/linear_sensitivity; None for one that isn't of single images' decisions."""
+    if (decided := _decisions(metric, outputs)) is not None:
+        return resampled_metrics.share_of(*decided)
     _, name = _method(metric)
-    if isinstance(outputs, LabelOutputs):
-        found = label_statistic(name, outputs)
-        if found is not None or not outputs.positive.any():
-            return found
-        return _binary_statistic(name, outputs.positive_scores > HALF, outputs)
-    if name == names.TOP1:
-        return resampled_metrics.share_of(outputs.right)
-    if not outputs.positive.any():
+    if isinstance(outputs, LabelOutputs) and (found := label_statistic(name, outputs)) is not None:
+        return found
+    if name not in SIDED or not outputs.positive.any():
         return None
-    return _binary_statistic(name, outputs.positive[outputs.predicted], outputs)
-
-
-def _binary_statistic(name: str, called: NDArray[np.bool_], outputs: AnyOutputs) -> Statistic | None:
-    """Return a metric of positives and negatives, given which images are called positive."""
     truth = outputs.positive_truth
-    decided = called == truth
-    found: dict[str, Statistic] = {
-        names.SENSITIVITY: resampled_metrics.share_of(decided, truth),
-        names.SPECIFICITY: resampled_metrics.share_of(decided, ~truth),
-        names.ACCURACY: resampled_metrics.share_of(decided),
-        names.BALANCED_ACCURACY: resampled_metrics.balanced_accuracy(decided, truth),
-    }
-    if name in (names.ROC_AUC, names.PR_AUC):
-        if isinstance(outputs, Outputs) and outputs.logits is None:
-            return None
-        area = resampled_metrics.roc_auc if name == names.ROC_AUC else resampled_metrics.average_precision
-        return area(outputs.positive_scores, truth)
-    return found.get(name)
+    if name == names.BALANCED_ACCURACY:
+        return resampled_metrics.balanced_accuracy(_called_positive(outputs) == truth, truth)
+    if isinstance(outputs, Outputs) and outputs.logits is None:
+        return None
+    area = resampled_metrics.roc_auc if name == names.ROC_AUC else resampled_metrics.average_precision
+    return area(outputs.positive_ranked, truth)
+
+
+def _called_positive(outputs: AnyOutputs) -> Truth:
+    return outputs.called_positive if isinstance(outputs, LabelOutputs) else outputs.positive[outputs.predicted]
+
+
+def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
+    """Return which images (n,) are right, and among which a metric counts the share; None where it is no share."""
+    _, name = _method(metric)
+    everyone = np.ones(len(outputs.images), dtype=np.bool_)
+    if name == names.TOP1 and isinstance(outputs, Outputs):
+        return outputs.right, everyone
+    if name not in (names.SENSITIVITY, names.SPECIFICITY, names.ACCURACY) or not outputs.positive.any():
+        return None
+    truth = outputs.positive_truth
+    among = {names.SENSITIVITY: truth, names.SPECIFICITY: ~truth, names.ACCURACY: everyone}[name]
+    return _called_positive(outputs) == truth, among
 
 
 def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | None:
-    """Return the 95 % interval of a metric over the test images, of one trial or the mean over seeds; None if unknown.
+    """Return the 95 % interval of a metric over the test images, of one trial or the mean over seeds.
 
-    Shares of one trial get Wilson's interval; everything else, and images that share tiles, the bootstrap; several
-    labels an image with as many samples as their number allows.
+    None where it is unknown, or where there are too few images or tiles (`too_few`). Shares by `share_interval`,
+    balanced accuracy from those of its two sides, areas under the ROC curve by `area_interval`; average precision, and
+    what isn't a share where images share tiles, by resampling.
     """
     statistic = _mean_statistic(metric, seeds)
-    if statistic is None:
+    if statistic is None or too_few(metric, seeds):
         return None
-    held_out = seeds[0].held_out()
-    if len(seeds) == 1 and held_out.tiles is None and (counts := _counts(metric, seeds[0])) is not None:
-        return wilson_interval(*counts)
-    return image_interval(held_out, statistic, resamples=_resamples(seeds))
+    if (share := _share_interval(metric, seeds)) is not None:
+        return share[1]
+    _, name = _method(metric)
+    held_out = seeds[0].held_out(sided=name in SIDED)
+    if held_out.tiles is not None or name not in (names.BALANCED_ACCURACY, names.ROC_AUC):
+        return image_interval(held_out, statistic, resamples=_resamples(seeds))
+    if name == names.BALANCED_ACCURACY:
+        sides = [_share_interval(metric.replace(name, side), seeds) for side in (names.SENSITIVITY, names.SPECIFICITY)]
+        return _mean_interval(*sides)
+    truth = seeds[0].positive_truth
+    return area_interval(
+        *sampling_variance(held_out, statistic, _resamples(seeds)), int(truth.sum()), int((~truth).sum())
+    )
+
+
+def _share_interval(metric: str, seeds: Sequence[AnyOutputs]) -> tuple[float, Interval | None] | None:
+    """Return the mean over seeds of a share, with its interval; None where the metric is no share."""
+    decided = [found for outputs in seeds if (found := _decisions(metric, outputs)) is not None]
+    if not decided:
+        return None
+    among, tiles = decided[0][1], tiles_of(seeds[0].images)
+    right: Numbers = np.mean([own for own, _ in decided], axis=0)[among]
+    return float(right.mean()), share_interval(right, None if tiles is None else tiles[among])
+
+
+def _mean_interval(
+    one: tuple[float, Interval | None] | None, other: tuple[float, Interval | None] | None
+) -> Interval | None:
+    if one is None or other is None or one[1] is None or other[1] is None:
+        return None
+    return mean_interval(one[0], one[1], other[0], other[1])
+
+
+def too_few(metric: str, seeds: Sequence[AnyOutputs]) -> str:
+    """Return what there is too little of for an interval of a metric over the images; empty where there is enough."""
+    if not seeds:
+        return ""
+    _, name = _method(metric)
+    truth, tiles = seeds[0].positive_truth, tiles_of(seeds[0].images)
+    sides = {"images": np.ones(len(truth), dtype=np.bool_)}
+    if name in (names.SENSITIVITY, *SIDED):
+        sides["positives"] = truth
+    if name in (names.SPECIFICITY, *SIDED):
+        sides["negatives"] = ~truth
+    for side, own in sides.items():
+        if own.sum() < FEWEST_IMAGES:
+            return f"too few {side}: {own.sum()} of {FEWEST_IMAGES}"
+        if tiles is not None and (count := len(np.unique(tiles[own]))) < FEWEST_TILES:
+            return f"too few tiles with {side}: {count} of {FEWEST_TILES}"
+    return ""
 
 
 def _resamples(seeds: Sequence[AnyOutputs]) -> int:
@@ -171,7 +248,7 @@ def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) 
     between = resampled_metrics.difference(statistics_[0], statistics_[1])
     return Pair(
         float(between(np.ones((1, len(one[0].images))))[0]),
-        image_interval(one[0].held_out(), between, resamples=_resamples(one)),
+        difference_interval(one[0].held_out(sided=_method(metric)[1] in SIDED), between, resamples=_resamples(one)),
         _mcnemar(metric, one, other),
     )
 
@@ -187,22 +264,6 @@ def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]
 def _mean_statistic(metric: str, seeds: Sequence[AnyOutputs]) -> Statistic | None:
     found = [statistic for outputs in seeds if (statistic := statistic_of(metric, outputs)) is not None]
     return mean_of(found) if found and len(found) == len(seeds) else None
-
-
-def _counts(metric: str, outputs: AnyOutputs) -> tuple[int, int] | None:
-    """Return how many of how many images a share counts."""
-    _, name = _method(metric)
-    if isinstance(outputs, LabelOutputs):
-        return None
-    if name == names.TOP1:
-        return int(outputs.right.sum()), len(outputs.right)
-    decided = outputs.positive[outputs.predicted] == outputs.positive_truth
-    among = {
-        names.SENSITIVITY: outputs.positive_truth,
-        names.SPECIFICITY: ~outputs.positive_truth,
-        names.ACCURACY: np.ones(len(decided), dtype=np.bool_),
-    }.get(name)
-    return None if among is None else (int(decided[among].sum()), int(among.sum()))
 
 
 def _method(metric: str) -> tuple[str, str]:

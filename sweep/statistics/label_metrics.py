@@ -16,6 +16,7 @@ from sweep.statistics.intervals import RESAMPLES, HeldOut
 from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, decisions_precision
 from trainables import metric_names as names
 from trainables.data.patch_names import tile_position
+from trainables.evaluation.multilabel import HALF
 
 MOST_DECISIONS = 5 * 10**8
 """Bootstrap samples x images x labels of one interval: about two seconds on one core."""
@@ -37,6 +38,8 @@ class LabelOutputs:
     """(n,) names."""
     positive: Truth
     """(K,): the labels any of which makes an image positive; none without a rule."""
+    log_odds: Numbers | None = None
+    """(n, K): what probabilities, which come too near to 0 or 1, are ranked by; the neighbours have none."""
 
     @property
     def positive_truth(self) -> Truth:
@@ -48,9 +51,30 @@ class LabelOutputs:
         """The largest score of a positive label (n,)."""
         return np.asarray(self.scores[:, self.positive].max(axis=1))
 
-    def held_out(self) -> HeldOut:
-        """Return how the images were drawn: together where they share a tile, else one by one."""
-        return HeldOut(np.zeros(len(self.images), dtype=np.int64), tiles_of(self.images))
+    @property
+    def ranked(self) -> Numbers:
+        """What each label is ranked by (n, K)."""
+        return self.scores if self.log_odds is None else self.log_odds
+
+    @property
+    def half(self) -> float:
+        """The least that a label called has of what it is ranked by."""
+        return HALF if self.log_odds is None else 0.0
+
+    @property
+    def positive_ranked(self) -> Numbers:
+        """What the image's being positive is ranked by (n,)."""
+        return np.asarray(self.ranked[:, self.positive].max(axis=1))
+
+    @property
+    def called_positive(self) -> Truth:
+        """Whether the image is called positive (n,)."""
+        return np.asarray(self.positive_ranked >= self.half)
+
+    def held_out(self, *, sided: bool = False) -> HeldOut:
+        """Return how the images were drawn: together where they share a tile; with so many of each side if `sided`."""
+        strata = self.positive_truth if sided else np.zeros(len(self.images), dtype=np.bool_)
+        return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 
 
 def tiles_of(images: Sequence[str]) -> NDArray[np.int64] | None:
@@ -66,12 +90,12 @@ def label_outputs(table: pa.Table, values: Numbers, positive: Truth, *, logits: 
     lists = table["label"].combine_chunks()
     truth[lists.value_parent_indices().to_numpy(), lists.flatten().to_numpy()] = True
     scores = np.asarray(expit(values) if logits else values)
-    return LabelOutputs(truth, scores, tuple(table["name"].to_pylist()), positive)
+    return LabelOutputs(truth, scores, tuple(table["name"].to_pylist()), positive, values if logits else None)
 
 
 def label_statistic(name: str, outputs: LabelOutputs) -> Statistic | None:
     """Return macro or micro average precision by its name without split and method; None for another metric."""
-    truth, scores = outputs.truth, outputs.scores
+    truth, scores = outputs.truth, outputs.ranked
     if name == names.AVERAGE_PRECISION + names.MICRO:
         images = np.repeat(np.arange(len(truth)), truth.shape[1])
         return _few_at_a_time(decisions_precision(scores.ravel(), truth.ravel(), images))

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from sweep.console.formatting import percent, points
 from sweep.statistics.image_metrics import AnyOutputs
-from sweep.statistics.intervals import Interval, image_interval
+from sweep.statistics.intervals import HeldOut, difference_interval
 from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.resampled_metrics import difference, roc_auc, share_of
+from sweep.statistics.share_intervals import Interval
 from trainables import metric_names as names
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
-from trainables.evaluation.multilabel import HALF
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def missed(heads: Sequence[Head], *, wanted: float | None, labels: Sequence[str]
     if len({head.test.images for head in heads}) > 1:
         return None
     first = heads[0].validation
-    level = wanted or metrics_at(HALF, first.positive_scores, first.positive_truth)[names.SPECIFICITY]
+    level = wanted or metrics_at(first.half, first.positive_ranked, first.positive_truth)[names.SPECIFICITY]
     carried = next((head.test for head in heads if isinstance(head.test, LabelOutputs)), None)
     found = tuple(_finding(head, heads[0], level, carried, labels) for head in heads)
     return Missed(level, found, tuple(_sentences(found, level)))
@@ -91,29 +91,33 @@ def _one_sided(outputs: AnyOutputs) -> bool:
 
 def _finding(head: Head, plain: Head, level: float, carried: LabelOutputs | None, labels: Sequence[str]) -> Finding:
     known, fresh = head.validation, head.test
-    scores, truth = fresh.positive_scores, fresh.positive_truth
+    ranked, truth = fresh.positive_ranked, fresh.positive_truth
     called = _called(head, level)
     apart = None
     if head is not plain:
-        apart = difference(share_of(called, truth), share_of(_called(plain, level), truth))
-    once = np.ones((1, len(truth)))
+        apart = difference(share_of(called[truth]), share_of(_called(plain, level)[truth]))
     return Finding(
         head.name,
-        usual=_decided(scores > HALF, truth),
-        balanced=_decided(scores >= balanced_threshold(known.positive_scores, known.positive_truth), truth),
+        usual=_decided(ranked >= fresh.half, truth),
+        balanced=_decided(ranked >= balanced_threshold(known.positive_ranked, known.positive_truth), truth),
         level=_decided(called, truth),
-        roc_auc=float(roc_auc(scores, truth)(once)[0]),
-        difference=None if apart is None else float(apart(once)[0]),
-        interval=None if apart is None else image_interval(fresh.held_out(), apart),
+        roc_auc=float(roc_auc(ranked, truth)(np.ones((1, len(truth))))[0]),
+        difference=None if apart is None else float(apart(np.ones((1, truth.sum())))[0]),
+        interval=None if apart is None else difference_interval(_positives_of(fresh), apart),
         by_label=_by_label(called, carried, labels),
     )
 
 
+def _positives_of(outputs: AnyOutputs) -> HeldOut:
+    """Return how the positives were drawn."""
+    truth, tiles = outputs.positive_truth, outputs.held_out().tiles
+    return HeldOut(np.zeros(truth.sum(), dtype=np.int64), None if tiles is None else tiles[truth])
+
+
 def _called(head: Head, level: float) -> NDArray[np.bool_]:
     known = head.validation
-    return np.asarray(
-        head.test.positive_scores >= specificity_threshold(known.positive_scores, known.positive_truth, level)
-    )
+    threshold = specificity_threshold(known.positive_ranked, known.positive_truth, level)
+    return np.asarray(head.test.positive_ranked >= threshold)
 
 
 def _decided(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Decision:
@@ -148,7 +152,7 @@ def _against(plain: Finding, other: Finding) -> str:
     assert other.difference is not None
     numbers = f"{other.name} finds {percent(other.level.sensitivity, 1)} %, {points(other.difference)} points"
     if other.interval is None:
-        return f"{numbers}; these images, of one tile, say nothing of others."
+        return f"{numbers}; too few positives, or tiles, for an interval."
     low, high = other.interval
     span = f"(95 % {points(low)} to {points(high)}, over the images)"
     if low <= 0.0 <= high:

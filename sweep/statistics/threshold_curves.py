@@ -34,8 +34,8 @@ class ThresholdCurves:
 
 def threshold_curves(label: str, outputs: Outputs) -> ThresholdCurves:
     """Return the curves of one classifier; both sides have to be among the images."""
-    scores, truth = outputs.positive_scores, outputs.positive_truth
-    _, hits, alarms = cumulative(scores, truth)
+    truth = outputs.positive_truth
+    _, hits, alarms = cumulative(outputs.positive_ranked, truth)
     called = outputs.positive[outputs.predicted]
     precision = np.append((hits[1:] / (hits[1:] + alarms[1:]))[::-1], 1.0)
     return ThresholdCurves(
@@ -43,7 +43,7 @@ def threshold_curves(label: str, outputs: Outputs) -> ThresholdCurves:
         roc=(alarms / alarms[-1], hits / hits[-1]),
         decision=(float(called[~truth].mean()), float(called[truth].mean())),
         precision_recall=((hits / hits[-1])[::-1], precision),
-        calibration=calibration(scores, truth),
+        calibration=calibration(outputs.positive_scores, truth),
         positive_share=float(truth.mean()),
     )
 

@@ -34,7 +34,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         probabilities = self.session.run(["probabilities"], {"images": images})[0].astype(np.float64)
         classes = self.facts["classes"]
         if self.facts["several_labels"]:
-            labels = [json.dumps([classes[k] for k in np.flatnonzero(row > HALF)]) for row in probabilities]
+            labels = [json.dumps([classes[k] for k in np.flatnonzero(row >= HALF)]) for row in probabilities]
         else:
             labels = [classes[k] for k in probabilities.argmax(axis=1)]
         return pd.DataFrame({"label": labels, **{name: probabilities[:, k] for k, name in enumerate(classes)}})

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from support.small_sweeps import seeded
 
@@ -9,7 +10,7 @@ from sweep.comparison.conclusions import conclusions
 from sweep.comparison.table import compare
 from sweep.comparison.wording import described, metric_words
 from sweep.statistics.image_metrics import Pair
-from sweep.statistics.intervals import Interval
+from sweep.statistics.share_intervals import Interval
 
 
 def said(values: dict[float, list[float]], pair: Pair | None = None) -> str:
@@ -26,6 +27,16 @@ def test_a_clear_best_is_said_with_its_interval() -> None:
     assert "81.0 % (mean of 3 seeds, 95 % interval 78.5 to 83.5 %)" in text
     assert "The other 1 are worse" not in text
     assert "The other setting is worse beyond what seeds explain (95 %)." in text
+
+
+def test_of_two_equal_settings_one_is_seldom_called_worse() -> None:
+    """The word is about either one, so it takes half the error of dropping a given one."""
+    random = np.random.default_rng(0)
+    words = [said({0.1: list(one), 0.2: list(other)}) for one, other in random.normal(0.7, 0.01, (400, 2, 3))]
+    worse = sum("The other setting is worse" in text for text in words) / len(words)
+    alone = sum("It alone may be the best (95 %)." in text for text in words) / len(words)
+    assert worse < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 400)
+    assert 0.02 < worse + alone < 0.10 + 4 * math.sqrt(0.1 * 0.9 / 400)
 
 
 def test_several_that_may_be_best_are_named() -> None:

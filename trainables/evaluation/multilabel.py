@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from trainables.evaluation.curves import average_precision, cumulative
 
 Scores = NDArray[np.float64]
-"""(n, K) probabilities."""
+"""(n, K) probabilities, or what orders images as they do."""
 Truth = NDArray[np.bool_]
 """(n, K)."""
 HALF = 0.5
@@ -25,9 +25,9 @@ def micro_average_precision(scores: Scores, truth: Truth) -> float:
     return average_precision(scores.ravel(), truth.ravel())
 
 
-def best_thresholds(scores: Scores, truth: Truth) -> NDArray[np.float64]:
-    """Return each label's threshold of best F1 (K,), the highest among equals; 0.5 for a label without a positive."""
-    return np.array([_best_threshold(scores[:, label], truth[:, label]) for label in range(truth.shape[1])])
+def best_thresholds(scores: Scores, truth: Truth, *, otherwise: float = HALF) -> NDArray[np.float64]:
+    """Return each label's threshold of best F1 (K,), the highest among equals; `otherwise` without a positive."""
+    return np.array([_best_threshold(scores[:, k], truth[:, k], otherwise) for k in range(truth.shape[1])])
 
 
 def f1_scores(scores: Scores, truth: Truth, thresholds: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -53,8 +53,8 @@ def slug(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
 
 
-def _best_threshold(scores: Scores, truth: Truth) -> float:
+def _best_threshold(scores: Scores, truth: Truth, otherwise: float) -> float:
     if not truth.any():
-        return HALF
+        return otherwise
     thresholds, hits, alarms = cumulative(scores, truth)
     return float(thresholds[np.argmax(2 * hits / (hits + alarms + hits[-1]))])

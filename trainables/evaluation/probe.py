@@ -23,13 +23,13 @@ def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss and whether the decision is right, of each decision, float64 for the latter.
 
     Classes: logits (n, K) and targets (n,) int64 give (n,), cross-entropy and argmax. Labels: targets (n, K) bool give
-    (n, K), binary cross-entropy and a threshold of 0.5.
+    (n, K), binary cross-entropy and whether the probability is at least 0.5.
     """
     if targets.dim() == 1:
         loss = functional.cross_entropy(logits, targets, reduction="none")
         return loss, (logits.argmax(1) == targets).double()
     loss = functional.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none")
-    return loss, ((logits > 0) == targets).double()
+    return loss, ((logits >= 0) == targets).double()
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,21 @@ from torch import Tensor
 from trainables import metric_names as names
 from trainables.distributed import gather_rows
 from trainables.evaluation import multilabel
-from trainables.evaluation.classification import curve_areas, positive_scores
+from trainables.evaluation.classification import curve_areas, positive_log_odds
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
 from trainables.evaluation.features import RankShard
 
 Thresholds = Mapping[str, NDArray[np.float64]]
-"""Thresholds by the suffix that their metrics get: () of the positive's probability, or (K,) of each label's."""
+"""Thresholds by the suffix that their metrics get: () of the positive's log-odds, or (K,) of each label's."""
+EVEN = 0.0
+"""The log-odds of one half: a label or positive is called from there on."""
 
 
 def binary_thresholds(
     logits: Tensor, shard: RankShard, positive: Tensor, wanted_specificity: float | None
 ) -> Thresholds:
     """Return the thresholds that a split chooses: of best balanced accuracy, and of a wanted specificity."""
-    scores, truth = positive_scores(logits, shard, positive)
+    scores, truth = positive_log_odds(logits, shard, positive)
     chosen = {names.AT_VALIDATION_BALANCE: np.array(balanced_threshold(scores, truth))}
     if wanted_specificity is not None:
         suffix = f"{names.AT_VALIDATION_SPECIFICITY}{wanted_specificity:g}"
@@ -34,7 +36,7 @@ def binary_decisions(logits: Tensor, shard: RankShard, positive: Tensor, thresho
     """Return sensitivity, specificity and accuracies of this rank's (n, K) logits, over all ranks, at thresholds."""
     if not thresholds:
         return {}
-    scores, truth = positive_scores(logits, shard, positive)
+    scores, truth = positive_log_odds(logits, shard, positive)
     return {
         name + suffix: value
         for suffix, threshold in thresholds.items()
@@ -44,13 +46,13 @@ def binary_decisions(logits: Tensor, shard: RankShard, positive: Tensor, thresho
 
 def rule_metrics(logits: Tensor, shard: RankShard, positive: Tensor) -> dict[str, float]:
     """Return of several labels what a positive rule makes of them: called positive where any of its labels is."""
-    scores, truth = positive_scores(logits, shard, positive)
-    return metrics_at(multilabel.HALF, scores, truth) | curve_areas(scores, truth)
+    scores, truth = positive_log_odds(logits, shard, positive)
+    return metrics_at(EVEN, scores, truth) | curve_areas(scores, truth)
 
 
 def label_metrics(logits: Tensor, shard: RankShard) -> dict[str, float]:
     """Return macro and micro average precision, and how many labels the macro mean is over."""
-    return precision_metrics(logits.double().sigmoid(), shard)
+    return precision_metrics(logits, shard)
 
 
 def precision_metrics(scores: Tensor, shard: RankShard) -> dict[str, float]:
@@ -66,17 +68,17 @@ def precision_metrics(scores: Tensor, shard: RankShard) -> dict[str, float]:
 
 def label_thresholds(logits: Tensor, shard: RankShard) -> Thresholds:
     """Return each label's threshold of best F1 on this split."""
-    return {names.AT_VALIDATION_THRESHOLDS: multilabel.best_thresholds(*_gathered(logits.double().sigmoid(), shard))}
+    return {names.AT_VALIDATION_THRESHOLDS: multilabel.best_thresholds(*_gathered(logits, shard), otherwise=EVEN)}
 
 
 def half_thresholds(logits: Tensor) -> Thresholds:
-    """Return 0.5 for each label."""
-    return {names.AT_HALF: np.full(logits.shape[1], multilabel.HALF)}
+    """Return the log-odds of one half for each label."""
+    return {names.AT_HALF: np.full(logits.shape[1], EVEN)}
 
 
 def label_decisions(logits: Tensor, shard: RankShard, thresholds: Thresholds) -> dict[str, float]:
     """Return macro and micro F1 at thresholds."""
-    scores, truth = _gathered(logits.double().sigmoid(), shard)
+    scores, truth = _gathered(logits, shard)
     metrics: dict[str, float] = {}
     for suffix, values in thresholds.items():
         each, micro = multilabel.f1_scores(scores, truth, values)
@@ -87,7 +89,7 @@ def label_decisions(logits: Tensor, shard: RankShard, thresholds: Thresholds) ->
 
 def each_label(logits: Tensor, shard: RankShard, thresholds: Thresholds, labels: Sequence[str]) -> dict[str, float]:
     """Return average precision and F1 at thresholds of each label by its name; NaN where no image carries it."""
-    scores, truth = _gathered(logits.double().sigmoid(), shard)
+    scores, truth = _gathered(logits, shard)
     columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
     columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}
     return {

@@ -1,0 +1,50 @@
+"""How often a comparison errs, by simulation: the tables of docs/comparison.md.
+
+    python -m benchmarks.error_rates                    # an hour on one core
+    python -m benchmarks.error_rates --sweeps 400 --only best
+
+best: how often the truly best setting is dropped, and a worse one found. intervals: how often an interval over images
+holds the truth. halving: what the best row of a sweep with halving says of settings that are equally good.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from benchmarks.rows import best_errors
+
+PARTS = ("best",)
+AHEAD = 4.0
+"""Standard deviations between seeds that the best is ahead by where the power is shown."""
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown."""
+    print(f"\n| {' | '.join(headings)} |\n|{'---|' * len(headings)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def best(sweeps: int) -> None:
+    """Print the errors and the power of the comparisons with the best."""
+    procedures = (best_errors.ours, best_errors.hsu, best_errors.holm)
+    rows = []
+    for case, far in zip(best_errors.cases(), best_errors.cases(ahead=AHEAD), strict=True):
+        count = max(sweeps // 10, 200) if len(case.seeds) == 30 else sweeps
+        errors = [f"{100 * best_errors.dropped(case, one, count)[0]:.1f}" for one in procedures]
+        powers = [f"{100 * best_errors.dropped(far, one, max(count // 10, 100))[1]:.0f}" for one in procedures[:2]]
+        rows.append((case.what, *errors, *powers))
+    table(("case", "dropped: ours", "Hsu", "Holm", f"{AHEAD:g} sd worse, found: ours", "Hsu"), rows)
+
+
+def main() -> None:
+    """Print the tables that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sweeps", type=int, default=4000, help="simulated sweeps a row")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    options = parser.parse_args()
+    if "best" in options.only:
+        best(options.sweeps)
+
+
+if __name__ == "__main__":
+    main()
