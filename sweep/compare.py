@@ -18,9 +18,9 @@ class Frames:
     """The tables of sweeps as data frames; the first column is the sweep, or those that have the setting or trial."""
 
     settings: "pandas.DataFrame"
-    """One row a setting: axes, mean of each metric over seeds, the ends of its two intervals, hours."""
+    """One row a setting that ran to its end: axes, mean of each metric over seeds, the ends of its intervals, hours."""
     trials: "pandas.DataFrame"
-    """One row a trial: its fields, status, metrics of the last epoch, hours."""
+    """One row a trial: its fields, status, the last epoch and its metrics, hours."""
     epochs: "pandas.DataFrame"
     """One row an epoch of a trial: its metrics."""
 

@@ -133,10 +133,11 @@ class Search:
 
 @dataclass(frozen=True)
 class Halving:
-    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): the worse of the trials end early.
+    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): the worse settings end early.
 
-    After `grace` epochs, and after `reduction` times as many again and again, a trial goes on if it is among the best
-    1 / `reduction` of those that got there. Its checkpoint is kept. Trials of required grids and baselines always end.
+    After `grace` epochs, and after `reduction` times as many again and again, a setting goes on if the mean over its
+    seeds is among the best 1 / `reduction` of those that got there; its seeds wait for each other. Checkpoints are
+    kept. Trials of required grids and baselines are left alone.
     """
 
     metric: str

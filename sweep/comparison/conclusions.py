@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sweep.comparison.table import Row, Table
 from sweep.comparison.wording import described, metric_words
-from sweep.console.formatting import percent, range_of_shares
+from sweep.console.formatting import percent, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.image_metrics import Pair
@@ -31,8 +31,13 @@ def conclusions(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> t
 
 def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
     others = [row for row in table.settings if row is not best]
+    ended = f"Halving ended {plural(len(table.halved), 'more setting')} early." if table.halved else ""
     if not others:
-        return []
+        return [ended]
+    return [*_against_finished(table, best, others, pair), ended]
+
+
+def _against_finished(table: Table, best: Row, others: Sequence[Row], pair: Pair | None) -> list[str]:
     known = [row for row in others if row.values(table.objective)]
     unknown = len(others) - len(known)
     tail = f" {unknown} of {len(table.settings)} settings have no result." if unknown else ""

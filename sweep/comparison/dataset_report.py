@@ -1,8 +1,8 @@
 """The report of one data set as a value: computed once from the records, then drawn as page, MLflow figures and CSV."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sweep.comparison.classifier_curves import ClassifierReport, classifier_reports
@@ -13,7 +13,7 @@ from sweep.comparison.table import Row, Sources, Table, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.trial_result import result_of
-from sweep.statistics.image_metrics import Pair, paired, sampling_interval
+from sweep.statistics.image_metrics import Pair, paired, sampling_interval, too_few
 from sweep.statistics.share_intervals import Interval
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
@@ -37,6 +37,8 @@ class Cell:
     images: Interval | None
     """95 % interval over the evaluated images."""
     published: float | None
+    too_few: str = ""
+    """What there is too little of for an interval over the images; empty where there is enough."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class DataSetReport:
     """Settings best first, then baselines."""
     trials: Mapping[str, TrialReport]
     """By trial id."""
+    halved: tuple[ReportRow, ...]
+    """Settings that halving ended, each at an epoch of its own."""
     pair: Pair | None
     """The first setting against the second, image by image."""
     classifiers: tuple[ClassifierReport, ...]
@@ -103,7 +107,7 @@ class DataSetReport:
     def store(self) -> StoreInfo | None:
         """What this machine knows of the data."""
         try:
-            return StoreInfo.read(self.table.settings[0].config["dataset"])
+            return StoreInfo.read((*self.table.settings, *self.table.halved)[0].config["dataset"])
         except BadInputError:
             return None
 
@@ -134,22 +138,28 @@ def best_pair(sweep: "SweepRecord", table: Table, outputs: TrialOutputs) -> Pair
 
 def dataset_report(sweep: "SweepRecord", table: Table, storage: "SweepStorage", outputs: TrialOutputs) -> DataSetReport:
     """Return the report of one table."""
-    trials = trial_reports((*table.settings, *table.baselines), storage)
+    trials = trial_reports((*table.settings, *table.baselines, *table.halved), storage)
     near = {id(row) for row in (*table.settings[:MOST_SAMPLED], *table.baselines) if row.finished}
+
+    def report_row(row: Row, cell: "Callable[[str], Cell]") -> ReportRow:
+        hours = sum(trials[trial.entry.trial_id].hours for trial in row.trials)
+        return ReportRow(row, row.words(table.axes), {metric: cell(metric) for metric in table.metrics}, hours)
+
     rows = tuple(
-        ReportRow(
-            row,
-            row.words(table.axes),
-            {metric: _cell(row, metric, outputs if id(row) in near else None) for metric in table.metrics},
-            sum(trials[trial.entry.trial_id].hours for trial in row.trials),
-        )
+        report_row(row, partial(_cell, row, outputs=outputs if id(row) in near else None))
         for row in (*table.settings, *table.baselines)
     )
-    return DataSetReport(
-        sweep, table, rows, trials, best_pair(sweep, table, outputs), classifier_reports(table, outputs)
-    )
+    halved = tuple(report_row(row, partial(_reached, row)) for row in table.halved)
+    pair, classifiers = best_pair(sweep, table, outputs), classifier_reports(table, outputs)
+    return DataSetReport(sweep, table, rows, trials, halved, pair, classifiers)
+
+
+def _reached(row: Row, metric: str) -> Cell:
+    """Return the mean at the epoch at which halving ended a setting: it has no interval, as it is compared to none."""
+    return Cell(row.reached(metric), None, None, None)
 
 
 def _cell(row: Row, metric: str, outputs: TrialOutputs | None) -> Cell:
-    images = None if outputs is None else sampling_interval(metric, outputs.of_row(row, metric))
-    return Cell(row.mean(metric), row.interval(metric), images, row.published.get(metric))
+    said = [] if outputs is None else outputs.of_row(row, metric)
+    images = sampling_interval(metric, said)
+    return Cell(row.mean(metric), row.interval(metric), images, row.published.get(metric), too_few(metric, said))

@@ -84,6 +84,17 @@ class Row:
         return ", ".join(dict.fromkeys(name for trial in self.trials for name in trial.sweeps))
 
     @property
+    def halved(self) -> int:
+        """The epoch at which halving ended the setting, the least of its trials'; 0 where it didn't."""
+        return min((trial.result.epoch for trial in self.trials if trial.result.halved), default=0)
+
+    def reached(self, metric: str) -> float | None:
+        """Return the mean of a metric over the trials that halving ended, at that epoch; None where none has it."""
+        ended = [trial.result for trial in self.trials if trial.result.halved and trial.result.epoch == self.halved]
+        values = [result.metrics[metric] for result in ended if metric in result.metrics]
+        return sum(values) / len(values) if values else None
+
+    @property
     def finished(self) -> tuple[Trial, ...]:
         """The trials that a mean is over."""
         return tuple(trial for trial in self.trials if trial.result.status == "finished")
@@ -122,7 +133,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The settings of one data set, best first, then those without a result; baselines apart."""
+    """The settings of one data set, best first, then those without a result; baselines and halved settings apart."""
 
     dataset: str
     axes: tuple[str, ...]
@@ -131,6 +142,8 @@ class Table:
     """Those that some trial has, the objective first."""
     settings: tuple[Row, ...]
     baselines: tuple[Row, ...]
+    halved: tuple[Row, ...] = ()
+    """Settings that halving ended: at an epoch of their own, so ranked, averaged or tested with none of the others."""
     others_are_worse: bool = False
     """Whether every setting but the best is worse by the objective over seeds, with an error of 5 % at most."""
 
@@ -143,7 +156,7 @@ class Table:
     @property
     def of_several_sweeps(self) -> bool:
         """Whether settings of several sweeps stand here."""
-        return any(row.sweeps for row in self.settings)
+        return any(row.sweeps for row in (*self.settings, *self.halved))
 
     @property
     def seeds(self) -> int:
@@ -167,11 +180,12 @@ def compare(
     tables = []
     for dataset in dict.fromkeys(data_of(entry.config) for entry in settings):
         own = [row for row in rows if data_of(row.config) == dataset]
-        ranked = sorted((row for row in own if not row.label), key=lambda row: _rank(row, sweep))
+        halved = tuple(row for row in own if row.halved and not row.label)
+        ranked = sorted((row for row in own if not row.halved and not row.label), key=lambda row: _rank(row, sweep))
         baselines = _told_apart([row for row in own if row.label], axes)
-        varying = _independent(ranked, axes)
+        varying = _independent([*ranked, *halved], axes)
         judged, worse = _judged(ranked, sweep)
-        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), judged, baselines, worse))
+        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), judged, baselines, halved, worse))
     return tables
 
 
@@ -182,13 +196,18 @@ def _complete(entry: "TrialEntry", config: SimCLRConfig) -> "TrialEntry":
     return entry.model_copy(update={"config": config.model_dump(mode="json")})
 
 
+def setting_key(entry: "TrialEntry") -> str:
+    """Return what the replicates of a setting, and no others, have in common."""
+    setting = {name: value for name, value in entry.config.items() if name not in REPLICATED}
+    setting[WEIGHTS] = spelled(setting.get(WEIGHTS))  # of each seed its own, by one name
+    return json.dumps([entry.baseline, entry.method, setting], sort_keys=True)
+
+
 def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: Sources) -> list[Row]:
     """Return a row a setting, in the order of its first trial."""
     groups: dict[str, list[TrialEntry]] = {}
     for entry in sweep.trials:
-        setting = {name: value for name, value in entry.config.items() if name not in REPLICATED}
-        setting[WEIGHTS] = spelled(setting.get(WEIGHTS))  # of each seed its own, by one name
-        groups.setdefault(json.dumps([entry.baseline, entry.method, setting], sort_keys=True), []).append(entry)
+        groups.setdefault(setting_key(entry), []).append(entry)
     return [
         Row(
             tuple(Trial(entry, results(entry), sources.get(entry.trial_id, ())) for entry in entries),

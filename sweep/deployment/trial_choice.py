@@ -82,7 +82,7 @@ def find_trial(
     everything = [
         FoundTrial(table, row, one, record)
         for table in tables
-        for row in (*table.settings, *table.baselines)
+        for row in (*table.settings, *table.baselines, *table.halved)
         for one in row.trials
     ]
     if trial is not None:

@@ -20,7 +20,12 @@ class Tried:
     values: Mapping[str, Any]
     """Of the fields it searches over."""
     value: float | None
-    """The mean of the objective over its seeds; None while they run, NaN when it has none: failed or stopped."""
+    """The mean of the objective over its seeds; None while they run, NaN when it has none: failed or stopped.
+
+    Of a setting that halving ended the mean of halving's metric at `rung`.
+    """
+    rung: int = 0
+    """The epoch at which halving ended the setting; 0 where it didn't."""
 
 
 def draw(search: Search, number: int) -> dict[str, Any]:
@@ -87,6 +92,11 @@ def _frozen(setting: Tried, spaces: Mapping[str, Any], search: Search) -> Any:
     }
     if setting.value is None:
         return create_trial(state=TrialState.RUNNING, params=values, distributions=dict(spaces))
+    if setting.rung and not math.isnan(setting.value):
+        reached = {setting.rung: setting.value}
+        return create_trial(
+            state=TrialState.PRUNED, intermediate_values=reached, params=values, distributions=dict(spaces)
+        )
     if math.isnan(setting.value):
         return create_trial(state=TrialState.FAIL, params=values, distributions=dict(spaces))
     return create_trial(state=TrialState.COMPLETE, value=setting.value, params=values, distributions=dict(spaces))

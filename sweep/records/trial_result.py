@@ -11,6 +11,8 @@ from trainables.storage.trial_records import AttemptRecord
 
 ORDERLY = ("running", "finished", "stopped", "interrupted")
 """Outcomes of an attempt that are no failures."""
+HALVED = "halving: "
+"""How the reason begins why a trial was stopped by halving."""
 Status = Literal["finished", "failed", "stopped", "running", "waiting"]
 
 
@@ -26,6 +28,8 @@ class Result:
     failure: str = ""
     troubles: str = ""
     """What went wrong in attempts before, by kind."""
+    halved: bool = False
+    """Whether halving ended it: its metrics are of an epoch before the last."""
 
     @property
     def collapsed(self) -> bool:
@@ -52,6 +56,7 @@ def result_of(files: TrialFiles) -> Result:
         sum(record.seconds for record in epochs),
         f"{failure.kind}: {failure.message}" if failure and status == "failed" else "",
         troubles(attempts),
+        status == "stopped" and attempts[-1].message.startswith(HALVED),
     )
 
 

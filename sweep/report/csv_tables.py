@@ -40,6 +40,21 @@ def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
         }
 
 
+def ended_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
+    """Yield one row a setting that halving ended: the epoch at which, and the mean of each metric there."""
+    for one in part.halved:
+        yield {
+            **_of(one.row.sweeps),
+            "dataset": part.table.dataset,
+            "setting": one.label,
+            **{axis: one.row.config.get(axis) for axis in part.table.axes},
+            "trials": " ".join(trial.entry.trial_id for trial in one.row.trials),
+            "ended at epoch": one.row.halved,
+            "hours": round(one.hours, 4),
+            **{f"{metric} at that epoch": cell.mean for metric, cell in one.cells.items()},
+        }
+
+
 def _columns(metric: str, cell: Cell) -> dict[str, float | None]:
     return {
         metric: cell.mean,
@@ -53,7 +68,7 @@ def _columns(metric: str, cell: Cell) -> dict[str, float | None]:
 
 def trial_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield one row a trial."""
-    for one in part.rows:
+    for one in (*part.rows, *part.halved):
         for trial in one.row.trials:
             yield {
                 **_of(", ".join(trial.sweeps)),
@@ -61,6 +76,7 @@ def trial_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
                 "trial_id": trial.entry.trial_id,
                 "setting": one.label,
                 "status": trial.result.status,
+                "epoch": trial.result.epoch,
                 "hours": part.trials[trial.entry.trial_id].hours,
                 **trial.entry.config,
                 **trial.result.metrics,

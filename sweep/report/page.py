@@ -25,10 +25,10 @@ from sweep.figures.trial_files import trial_figures
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
-from sweep.report.csv_tables import as_csv, comparison_rows, epoch_rows
+from sweep.report.csv_tables import as_csv, comparison_rows, ended_rows, epoch_rows
 from sweep.report.learning_curves import DRAW_CHARTS, learning_curves, plotly_source
 from sweep.report.missed_positives import missed_of
-from sweep.report.page_tables import held_out_metrics, pivot_rows, setting_rows
+from sweep.report.page_tables import halved_rows, held_out_metrics, pivot_rows, setting_rows
 from sweep.statistics.missed_positives import Missed
 from trainables.printable_text import printable_lines
 
@@ -59,6 +59,8 @@ class Section:
     part: DataSetReport
     settings: list[dict[str, Any]]
     """Rows of the big table."""
+    halved: list[dict[str, Any]]
+    """Rows of the table of settings that halving ended."""
     pivots: list[dict[str, Any]]
     missed: Missed | None
     """Why positives are missed, where the question is of positives."""
@@ -139,11 +141,15 @@ def _section(
 ) -> Section:
     """Write the files of one data set's part; return what the page shows of it."""
     drawn = {name: _save(figure, folder, prefix + name, text) for name, figure, text in comparison_figures(part)}
-    for name, rows in (("comparison", comparison_rows(part)), ("epochs", epoch_rows(part))):
+    tables = {"comparison": comparison_rows(part), "epochs": epoch_rows(part)}
+    if part.halved:
+        tables["halved"] = ended_rows(part)
+    for name, rows in tables.items():
         (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
     return Section(
         part,
         settings=setting_rows(part),
+        halved=halved_rows(part),
         pivots=pivot_rows(part),
         missed=missed_of(part, TrialOutputs(storage)),
         ranking=drawn.pop("ranking", None),

@@ -14,6 +14,12 @@ def setting_rows(part: DataSetReport) -> list[dict[str, Any]]:
     return [_setting_row(part, one) for one in part.rows]
 
 
+def halved_rows(part: DataSetReport) -> list[dict[str, Any]]:
+    """Return one row of the table of settings that halving ended, those that came furthest first."""
+    rows = sorted(part.halved, key=lambda one: -one.row.halved)
+    return [{**_setting_row(part, one), "epoch": one.row.halved, "seeds": len(one.row.trials)} for one in rows]
+
+
 def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
     row = one.row
     return {
@@ -33,7 +39,7 @@ def _cell(metric: str, cell: Cell) -> dict[str, str]:
     return {
         "value": number(metric, cell.mean),
         "seeds": interval(metric, cell.seeds),
-        "images": interval(metric, cell.images),
+        "images": interval(metric, cell.images) or cell.too_few,
         "published": number(metric, cell.published),
         "difference": signed_number(metric, cell.mean - cell.published) if both else "",  # type: ignore[operator]
     }

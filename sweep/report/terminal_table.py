@@ -17,6 +17,7 @@ from sweep.records.sweep_record import SweepRecord
 from trainables.printable_text import printable
 
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
+HALVED = "ended early by halving: means over seeds at that epoch, not to be compared with those above"
 MOST_LABEL = 26
 """Characters of a baseline's name that stand on one line."""
 SHOWN = ("running", "stopped")
@@ -30,7 +31,10 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
         console.print(text(SMOKE_NOTICE, "bold yellow"))
     for table in tables:
         console.print(_draw(sweep, table))
-        for trial in (trial for row in (*table.settings, *table.baselines) for trial in row.trials):
+        if table.halved:
+            console.print(Text(HALVED, style="bold"))
+            console.print(_draw_halved(table))
+        for trial in (trial for row in (*table.settings, *table.baselines, *table.halved) for trial in row.trials):
             if trial.result.status == "failed":
                 console.print(text(f"{trial.entry.name} failed, {trial.result.failure}", "red"))
             if trial.result.collapsed:
@@ -86,6 +90,18 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
         label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
         cells = [*_sweeps(table, row), label, *told, *_numbers(table, row)]
         drawn.add_row(*map(text, cells), style="cyan")
+    return drawn
+
+
+def _draw_halved(table: Table) -> RichTable:
+    """Draw the settings that halving ended, those that came furthest first."""
+    drawn = RichTable(header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (*table.axes, "ended at epoch", *(metric.replace("/", "\n") for metric in table.metrics), "seeds"):
+        drawn.add_column(axis_label(name), justify="right")
+    for row in sorted(table.halved, key=lambda row: -row.halved):
+        reached = [number(metric, row.reached(metric)) for metric in table.metrics]
+        axes = [spelled(row.config[name]) for name in table.axes]
+        drawn.add_row(*axes, str(row.halved), *reached, str(len(row.trials)))
     return drawn
 
 

@@ -47,6 +47,14 @@ class RecordsListener(TrialListener):
         if for_good:
             context = self._context
             context.storage.write_stopped(context.name, task.trial_id, why, context.backlog)
+            self._end_paused(task, why)
+
+    def _end_paused(self, task: TrialTask, why: str) -> None:
+        """Write that a trial's last attempt, which paused for other seeds, is followed by none."""
+        files = self._files(task)
+        last = next(reversed(files.attempts()), None)
+        if last is not None and (last.sweep, last.outcome) == (self._context.name, "interrupted"):
+            files.write_attempt(last.model_copy(update={"outcome": "stopped", "message": why}))
 
     def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
         """Write the log, and why the trial failed."""
@@ -124,8 +132,11 @@ class TrackerListener(TrialListener):
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """Show a stop, but not of a trial that hadn't started."""
+        entry = self._entries[task.trial_id]
         if task.trial_id in self._tracker:
             self._tracker.finish_trial(task.trial_id, "stopped" if for_good else "interrupted")
+        elif for_good and self._storage.trial_of(entry).attempts():  # it had paused
+            self._tracker.write_trial(entry, self._storage, "stopped")
 
     def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
         """Show the failure, also of a trial that failed before it started."""

@@ -1,13 +1,16 @@
 """The settings that a stage's search proposes as results come, and how the plan grows by them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import Plan, propose
 from sweep.planning.search import Tried, ask
+from sweep.planning.trial import PlannedTrial
 from sweep.records.sweep_record import SweepRecord
+from sweep.records.trial_result import HALVED
 from sweep.running.run_context import RunContext
 from sweep.scheduling.task import TrialTask
 from sweep.space import Search
@@ -71,10 +74,36 @@ def _tried(context: RunContext, plan: Plan, stage: int, search: Search) -> list[
         if not trials:  # its trials were in the plan before
             continue
         full = {**trials[0].config.model_dump(), **trials[0].stands_for}
-        results = [_result(context, plan.space.objective.metric, trial.trial_id, stopped) for trial in trials]
-        value = None if None in results else fmean(result for result in results if result is not None)
-        tried.append(Tried({name: full[name] for name in search.over}, value))
+        values = {name: full[name] for name in search.over}
+        tried.append(
+            _halved(context, plan, stage, values, trials, stopped)
+            or Tried(values, _mean(context, plan, trials, stopped))
+        )
     return tried
+
+
+def _halved(
+    context: RunContext,
+    plan: Plan,
+    stage: int,
+    values: Mapping[str, Any],
+    trials: Sequence[PlannedTrial],
+    stopped: Mapping[str, str],
+) -> Tried | None:
+    """Return a setting that halving ended, with the mean of its metric at the rung; None for another one."""
+    halving = plan.space.stages[stage - 1].halving
+    if halving is None or not any(stopped.get(trial.trial_id, "").startswith(HALVED) for trial in trials):
+        return None
+    epochs = [own for trial in trials if (own := context.files_of(trial.trial_id).epochs())]
+    rung = min((own[-1].epoch for own in epochs), default=0)
+    reached = [own[rung - 1].metrics.get(halving.metric, math.nan) for own in epochs]
+    return Tried(values, fmean(reached) if reached else math.nan, rung)
+
+
+def _mean(context: RunContext, plan: Plan, trials: Sequence[PlannedTrial], stopped: Mapping[str, str]) -> float | None:
+    """Return the mean objective of a setting's trials; NaN when one won't have it, None while it may come."""
+    results = [_result(context, plan.space.objective.metric, trial.trial_id, stopped) for trial in trials]
+    return None if None in results else fmean(result for result in results if result is not None)
 
 
 def _result(context: RunContext, metric: str, trial_id: str, stopped: Mapping[str, str]) -> float | None:

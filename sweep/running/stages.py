@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from sweep.comparison.table import setting_key
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.expansion import needs
 from sweep.planning.plan import Plan, extend
@@ -38,6 +39,7 @@ class StageLoop:
         self._stopped: dict[str, str] = {}
         self._tick_at = 0.0
         self._dispatcher: Dispatcher | None = None
+        self._rungs: Rungs | None = None
         self.stopping = ""
         """Why the sweep ended before its time; empty when it didn't."""
 
@@ -109,12 +111,13 @@ class StageLoop:
         from sweep.cluster.tune_bridge import run_trials
 
         entries = [entry for entry in self._record().trials if entry.stage == stage]
+        self._rungs = self._make_rungs(entries)
         dispatcher = self._dispatcher = Dispatcher(
             self._tasks(entries),
             self._events,
             rules=self._context.options.rules,
             source=self._source(stage),
-            judge=self._rungs(entries),
+            judge=self._rungs,
             review=review,
         )
         self._tick_at = 0.0
@@ -144,19 +147,30 @@ class StageLoop:
         """Add a search's setting to the plan; return its tasks: none where the plan has them already."""
         known = {trial.trial_id for trial in self._plan.trials}
         self._plan = with_proposed(self._context, self._plan, stage, number)
-        return self._tasks([entry for entry in self._record().trials if entry.trial_id not in known])
+        entries = [entry for entry in self._record().trials if entry.trial_id not in known]
+        self._join(self._rungs, entries)
+        return self._tasks(entries)
 
-    def _rungs(self, entries: Sequence[TrialEntry]) -> Rungs | None:
+    def _make_rungs(self, entries: Sequence[TrialEntry]) -> Rungs | None:
         space = self._plan.space
         halving = space.stages[entries[0].stage - 1].halving if entries else None
         if halving is None:
             return None
         exempt = {entry.trial_id for entry in entries if entry.required or entry.baseline is not None}
         rungs = Rungs(halving, space.objective.direction, exempt)
-        for entry in entries:
-            if entry.baseline is None:
-                rungs.learn(entry.trial_id, self._context.storage.trial_of(entry).epochs())
+        self._join(rungs, entries)
         return rungs
+
+    def _join(self, rungs: Rungs | None, entries: Sequence[TrialEntry]) -> None:
+        """Let replicates of a setting wait for each other at its rungs, as far as more is to come of them."""
+        for entry in entries:
+            if rungs is None or entry.baseline is not None:
+                continue
+            files = self._context.storage.trial_of(entry)
+            rungs.join(setting_key(entry), entry.trial_id)
+            rungs.learn(entry.trial_id, files.epochs(), self._stopped.get(entry.trial_id, ""))
+            if files.failure() is not None and files.final() is None and not self._context.options.retry_failed:
+                rungs.left(entry.trial_id)
 
     def _tick(self, dispatcher: Dispatcher) -> None:
         """Look at the budget, and at what a person asked for."""

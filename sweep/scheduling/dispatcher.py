@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.failure_tally import REVIEW_SECONDS, FailureTally, Review, unchanged
-from sweep.scheduling.listener import GO, WAIT, Listener, Permission
+from sweep.scheduling.listener import DONE, GO, WAIT, Listener, Permission
 from sweep.scheduling.task import TrialTask
+from sweep.scheduling.verdict import WAITING, Judge, Verdict, Waits
 
 if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord
@@ -40,13 +41,6 @@ class Source(Protocol):
         """Whether no task will come any more."""
 
 
-class Judge(Protocol):
-    """Decides at the end of an epoch whether a trial goes on."""
-
-    def verdict(self, task: TrialTask, record: "EpochRecord") -> str | None:
-        """Return why the trial ends here, or None."""
-
-
 @dataclass
 class Attempt:
     """One try at a trial, from its place being asked for to its end."""
@@ -60,6 +54,8 @@ class Attempt:
     """Whether its workers stand; until then it may wait for room, for as long as that takes."""
     stopped: str = ""
     """Why it ends early."""
+    waits: bool = False
+    """Whether it ends for others to come as far."""
     hung: str = ""
     """Why it was killed."""
     note: str = ""
@@ -119,6 +115,7 @@ class Dispatcher:
         self._book = _Book(deque(tasks))
         self._listener, self._rules, self._source, self._judge, self._clock = listener, rules, source, judge, clock
         self._attempts: dict[str, Attempt] = {}
+        self._paused: dict[str, TrialTask] = {}
         self._tally = FailureTally(rules.max_failures, review, clock)
         self._stopped_trials: dict[str, str] = {}
         self._stop = ""
@@ -151,9 +148,13 @@ class Dispatcher:
                     return None
                 self._book.ready.extend(self._source.ask())
                 task = self._book.take(now)
+            if task is not None and self._is_held(task):
+                continue
             permission = GO if task is None else self._permission(task)
             if permission == GO:
                 return task
+            if permission == DONE and task is not None:
+                self._leave(task)
             if permission == WAIT and task is not None:
                 # Not all at the same time: of two sweeps that ask at once both are refused.
                 self._book.postpone(task, now + random.uniform(0.5, 1.5) * BUSY_PAUSE_SECONDS)
@@ -192,6 +193,10 @@ class Dispatcher:
         if record.epoch >= attempt.task.config["epochs"]:
             return False
         judged = self._judge.verdict(attempt.task, record) if self._judge is not None else None
+        if isinstance(judged, Waits):
+            attempt.waits, attempt.stopped = True, WAITING
+            return True
+        self._settle()
         stopped = judged or self._stopped_trials.get(attempt.task.trial_id, "")
         if stopped:
             self._stopped_trials[attempt.task.trial_id] = stopped
@@ -206,8 +211,14 @@ class Dispatcher:
             self._tell(self._listener.finished, attempt.task)
             return
         of_its_own = attempt.task.trial_id in self._stopped_trials
-        self._tell(self._listener.stopped, attempt.task, attempt.stopped, of_its_own)
-        if not of_its_own:
+        why = self._stopped_trials.get(attempt.task.trial_id, attempt.stopped)
+        self._tell(self._listener.stopped, attempt.task, why, of_its_own)
+        if of_its_own:
+            self._leave(attempt.task)
+        if attempt.waits and not of_its_own:
+            self._paused[attempt.task.trial_id] = attempt.task
+            self._settle()
+        elif not of_its_own:
             self._book.ready.appendleft(attempt.task)
 
     def died(self, attempt: Attempt, failure: Failure) -> None:
@@ -227,9 +238,47 @@ class Dispatcher:
                 self._tell(self._listener.held, task, failure)
                 self._decide(task)
             else:
-                self._tell(self._listener.failed, task, self._tally.given_up(task))
+                self._fail(task, self._tally.given_up(task))
         else:
-            self._tell(self._listener.failed, task, failure)
+            self._fail(task, failure)
+
+    def _fail(self, task: TrialTask, failure: Failure) -> None:
+        self._tell(self._listener.failed, task, failure)
+        self._leave(task)
+
+    def _leave(self, task: TrialTask) -> None:
+        """Let nobody wait for a trial."""
+        if self._judge is not None:
+            self._judge.left(task.trial_id)
+            self._settle()
+
+    def _standing(self, task: TrialTask) -> Verdict:
+        return None if self._judge is None else self._judge.standing(task.trial_id)
+
+    def _is_held(self, task: TrialTask) -> bool:
+        """Return whether a trial about to start is not to: it waits for others, or its setting has ended."""
+        standing = self._standing(task)
+        if isinstance(standing, Waits):
+            self._paused[task.trial_id] = task
+        elif standing is not None:
+            self._end(task, standing)
+        return standing is not None
+
+    def _settle(self) -> None:
+        """Let paused trials go on, or end them, as soon as that is decided."""
+        for task in list(self._paused.values()):
+            standing = self._standing(task)
+            if isinstance(standing, Waits):
+                continue
+            del self._paused[task.trial_id]
+            if standing is None:
+                self._book.ready.appendleft(task)
+            else:
+                self._end(task, standing)
+
+    def _end(self, task: TrialTask, why: str) -> None:
+        self._stopped_trials[task.trial_id] = why
+        self._tell(self._listener.stopped, task, why, True)
 
     def _retry(self, task: TrialTask, failure: Failure, pause: float) -> None:
         self._book.postpone(task, self._clock() + pause)
@@ -240,7 +289,7 @@ class Dispatcher:
         if self._tally.undecided(task):
             self._book.postpone(task, self._clock() + REVIEW_SECONDS)
         else:
-            self._tell(self._listener.failed, task, self._tally.given_up(task))
+            self._fail(task, self._tally.given_up(task))
 
     def review(self, *, at_once: bool = False) -> None:
         """Judge failures again that a lost machine may explain, every few seconds."""
@@ -268,12 +317,14 @@ class Dispatcher:
     def stop_trial(self, trial_id: str, why: str) -> None:
         """End one trial at the end of its epoch, or before it starts."""
         self._stopped_trials.setdefault(trial_id, why)
-        for task in self._book.tasks():
+        for task in self.waiting:
             if task.trial_id == trial_id:
+                self._paused.pop(trial_id, None)
                 self._book.ready = deque(one for one in self._book.ready if one is not task)
                 self._book.later = [one for one in self._book.later if one[2] is not task]
                 heapq.heapify(self._book.later)
                 self._tell(self._listener.stopped, task, why, True)
+                self._leave(task)
 
     @property
     def stopping(self) -> str:
@@ -288,7 +339,7 @@ class Dispatcher:
     @property
     def waiting(self) -> list[TrialTask]:
         """The tasks that are known and not under way."""
-        return self._book.tasks()
+        return self._book.tasks() + list(self._paused.values())
 
     @property
     def over(self) -> bool:

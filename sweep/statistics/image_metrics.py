@@ -206,7 +206,7 @@ def _mean_interval(
 
 def too_few(metric: str, seeds: Sequence[AnyOutputs]) -> str:
     """Return what there is too little of for an interval of a metric over the images; empty where there is enough."""
-    if not seeds:
+    if _mean_statistic(metric, seeds) is None:
         return ""
     _, name = _method(metric)
     truth, tiles = seeds[0].positive_truth, tiles_of(seeds[0].images)

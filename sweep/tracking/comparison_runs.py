@@ -30,7 +30,7 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
         for name, figure, _ in comparison_figures(part):
             runs.client.log_figure(parent, figure, f"{folder}/{name}.png")
         runs.client.log_text(parent, as_csv(comparison_rows(part)), f"{folder}/comparison.csv")
-        for one in part.rows if len(sweep.trials) <= MOST_TAGGED else ():
+        for one in (*part.rows, *part.halved) if len(sweep.trials) <= MOST_TAGGED else ():
             tags = {SETTING: one.label, BEST: _word(one.row, table.best)}
             for trial in one.row.trials:
                 if trial.result.status != "waiting":  # it has no run, and shall have none
@@ -40,4 +40,6 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
 def _word(row: Row, best: Row | None) -> str:
     if row is best:
         return "best"
+    if row.halved:
+        return "halved"
     return "maybe" if row.maybe_best else "baseline" if row.label else "no"

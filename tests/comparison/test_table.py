@@ -9,6 +9,7 @@ from scipy import stats
 from support.small_sweeps import seeded
 
 from search_spaces.thesis_grid import SPACE as THESIS
+from sweep.comparison.conclusions import conclusions
 from sweep.comparison.table import Row, compare
 from sweep.console.formatting import duration
 from sweep.planning.plan import make_plan
@@ -153,3 +154,25 @@ def test_records_from_before_a_field_existed_compare_with_those_after() -> None:
     assert [len(row.trials) for row in table.settings] == [2, 2]
     assert table.settings[0].first is not None
     assert table.settings[0].first.entry.config["seed"] == 0
+
+
+def test_settings_that_halving_ended_stand_apart_at_their_epoch() -> None:
+    sweep, found = seeded({0.1: [0.50, 0.51, 0.52], 0.2: [0.58, 0.60, 0.62], 0.5: [0.90, 0.95, 0.97]})
+    for entry in sweep.trials:
+        if entry.baseline is None and entry.config["temperature"] == 0.5 and entry.config["seed"] < 2:
+            reached = {"val/knn_top1": 0.30 + entry.config["seed"] / 10}
+            found[entry.trial_id] = Result("stopped", reached, 2, 1.0, halved=True)
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    assert [row.config["temperature"] for row in table.settings] == [0.2, 0.1], "not by the seed that finished"
+    assert table.best is table.settings[0]
+    (row,) = table.halved
+    assert (row.config["temperature"], row.halved) == (0.5, 2)
+    assert row.reached("val/knn_top1") == pytest.approx(0.35)
+    assert row.maybe_best is None
+    stream = io.StringIO()
+    print_comparison(sweep, [table], Console(file=stream, width=200))
+    shown = stream.getvalue()
+    assert "ended early by halving: means over seeds at that epoch, not to be compared with those above" in shown
+    assert "35.00" in shown
+    assert "97.00" not in shown
+    assert "Halving ended 1 more setting early." in " ".join(conclusions(sweep, table))

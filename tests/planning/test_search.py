@@ -112,3 +112,17 @@ def test_choices_may_be_sequences() -> None:
 def test_a_senseless_search_is_one_clear_error(make: object, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_a_setting_that_halving_ended_is_told_as_pruned_with_what_it_reached() -> None:
+    from optuna.trial import TrialState
+
+    from sweep.planning.search import _distribution, _frozen
+
+    spaces = {name: _distribution(over) for name, over in LEARNING.over.items()}
+    told = _frozen(Tried({"temperature": 0.2}, 0.4, rung=3), spaces, LEARNING)
+    assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {3: 0.4})
+    near = [Tried({"temperature": 0.1 + number / 1000}, 0.9) for number in range(12)]
+    poor = [Tried({"temperature": 0.8 - number / 1000}, 0.1, rung=1) for number in range(12)]
+    failed = [Tried(one.values, math.nan) for one in poor]
+    assert ask(LEARNING, 24, [*near, *poor], "max") != ask(LEARNING, 24, [*near, *failed], "max")

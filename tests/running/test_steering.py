@@ -20,6 +20,7 @@ from support.paths import ROOT
 from support.sample_data import write_bigearthnet, write_tiny_imagenet
 from support.small_trials import LABELS
 
+from sweep.comparison.dataset_report import sweep_tables
 from sweep.records.lease import lease
 from sweep.records.sweep_storage import SweepStorage
 from trainables.data.preparing.prepare import prepare
@@ -294,30 +295,43 @@ def test_a_failed_trial_leaves_its_neighbour_alone_and_waits_until_it_is_asked_f
 
 @pytest.mark.slow
 def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) -> None:
+    """Two seeds a setting, stopped in the middle by a budget and resumed."""
     stage = (
         'Stage("search", (Grid(axes={"temperature": (0.9,)}, required=True),), '
-        'Search({"temperature": Range(0.05, 0.8, log=True)}, settings=6, method="optuna"), '
+        'Search({"temperature": Range(0.05, 0.8, log=True)}, settings=4, method="optuna"), '
         'Halving("train/contrastive_loss", grace=1, reduction=2))'
     )
     space = shell.space(stage)
-    shell("run", "--space", space, "--trials", "4", "--max-concurrent", "1", code=3)
+    path = shell.folder / space
+    path.write_text(path.read_text().replace("baselines=(),", "baselines=(), seeds=(0, 1),"))
+    # The budget ends amid a setting: one of its seeds is left waiting for the other.
+    shell("run", "--space", space, "--trials", "5", "--max-concurrent", "1", code=3)
     first = {entry.setting: entry.config["temperature"] for entry in shell.storage.sweep("small").trials}  # type: ignore[union-attr]
     out = shell("run", "--resume", "small", "--max-concurrent", "1")
     record = shell.storage.sweep("small")
     assert record is not None
     again = {entry.setting: entry.config["temperature"] for entry in record.trials}
     assert {number: again[number] for number in first} == first
-    assert set(again) == {None, 0, 1, 2, 3, 4, 5}
+    assert set(again) == {None, 0, 1, 2, 3}
     stopped = shell.storage.stopped("small")
     assert stopped
     assert all(why.startswith("halving: ") for why in stopped.values())
-    (required,) = (entry for entry in record.trials if entry.setting is None)
-    assert shell.storage.trial_of(required).final() is not None
+    for number in again:
+        own = [entry for entry in record.trials if entry.setting == number]
+        ends = {(entry.trial_id in stopped, shell.storage.trial_of(entry).epochs()[-1].epoch) for entry in own}
+        assert len(own) == 2
+        assert len(ends) == 1, "the seeds of a setting go on or end together"
+    (table,) = sweep_tables(record, shell.storage)
+    halved = {trial.entry.trial_id for row in table.halved for trial in row.trials}
+    assert halved == set(stopped)
+    assert all(row.halved in (1, 2) and len(row.trials) == 2 for row in table.halved)
+    assert all(len(row.finished) == 2 for row in table.settings)
     for entry in record.trials:
         files = shell.storage.trial_of(entry)
         assert (files.final() is None) == (entry.trial_id in stopped)
         assert files.checkpoint_epochs(), "halving keeps checkpoints"
     assert "stopped" in out
+    assert "ended early by halving" in shell("compare", "small")
 
 
 def test_the_summary_goes_to_a_webhook_and_what_fails_is_said(tmp_path: Path) -> None:
