@@ -52,7 +52,8 @@ def main(
 
 
 def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, overwrite: bool) -> None:
-    from sweep.maps.scene import DRIVERS, is_scene
+    from sweep.maps.raster_file import DRIVERS
+    from sweep.maps.scene import is_scene
     from sweep.maps.scene_map import MapOptions, write_map
 
     if not scene.exists():

@@ -42,6 +42,7 @@ TRAINABLES_FLOORS = (
     ("printable_text", "redaction"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile"),
+    ("unpacked_limit",),
     ("storage", "randomness", "distributed"),
     ("initial_weights", "lars_kernel", "losses"),
     ("config", "lars"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sweep.maps.ground_resolution import GroundResolution
 from sweep.maps.map_classes import NODATA, MapClasses
+from sweep.maps.raster_file import ALONE
 from sweep.maps.scene import Scene
 from sweep.maps.windows import Mask, Values
 from trainables.errors import BadInputError
@@ -92,7 +93,7 @@ def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as dataset:
+        with rasterio.open(path, driver="GTiff", **ALONE) as dataset:
             scale = max(1.0, max(dataset.shape) / most)
             shape = (2, *(max(1, round(side / scale)) for side in dataset.shape))
             probability, classes = dataset.read(out_shape=shape)

@@ -4,7 +4,6 @@ Importing this is cheap; opening a scene needs rasterio.
 """
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,20 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.maps.raster_file import DRIVERS, band_names, closed_raster, open_raster
 from sweep.maps.windows import Mask
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.errors import BadInputError
 
-DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
-"""What may be opened, by suffix: formats that refer to other files or addresses aren't among them."""
 DTYPES = ("uint8", "uint16")
-CACHE_BYTES = 256 * 2**20
-"""Of decoded blocks (rasterio takes bytes): a row of JPEG 2000 tiles of a Sentinel-2 scene, three bands, has 70 MiB."""
 BAND_FILE = re.compile(r"(?:^|_)(B(?:0[1-9]|1[0-2]|8A))(?:_(\d\d)m)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
 MASKS = "MSK_"
 """Quality masks of a product, which are named like bands."""
 PRODUCT_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 ADDED = re.compile(r'_ADD_OFFSET band_id="(\d+)"\s*>\s*(-?\d+)\s*<')
+METADATA_BYTES = 64 * 2**20
+"""Most of a product's XML, which has about 50 kB."""
 SENTINEL_NODATA = 0
 """As Sentinel-2's product specification has it; its JPEG 2000 files don't say so themselves."""
 
@@ -117,10 +115,8 @@ def open_scene(
     `offset` is added to every value (None: what a product's metadata says, else nothing); `nodata` is instead of the
     files' own. BadInputError for what isn't a scene, lacks a band, or has bands that don't lie on each other.
     """
-    import rasterio
-
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+        stack.enter_context(closed_raster())
         if source.is_dir():
             yield _of_folder(stack, source, bands, offset=offset, nodata=nodata)
         else:
@@ -135,12 +131,8 @@ def is_scene(source: Path) -> bool:
 
 
 def _open(stack: ExitStack, path: Path) -> Any:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with _explained(str(path)), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the map says so itself
-        dataset = stack.enter_context(rasterio.open(path, driver=DRIVERS[path.suffix.lower()]))
+    with _explained(str(path)):
+        dataset = stack.enter_context(open_raster(path))
     if set(dataset.dtypes) - set(DTYPES):
         raise BadInputError(f"{path}: has values of {dataset.dtypes[0]}; a scene has 8 or 16 bits without sign")
     return dataset
@@ -157,7 +149,8 @@ def _of_file(
         raise BadInputError(f"{source}: is none of {', '.join(DRIVERS)}")
     dataset = _open(stack, source)
     opaque = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
-    named = {str(text).upper(): index for index, text in enumerate(dataset.descriptions, 1) if text}
+    with _explained(str(source)):
+        named = {str(text).upper(): index for index, text in enumerate(band_names(source), 1) if text}
     if bands and all(band in named for band in bands):
         chosen = [named[band] for band in bands]
     elif len(opaque) == channels:
@@ -244,8 +237,9 @@ def _finest(folder: Path) -> dict[str, Path]:
 
 def _offsets(folder: Path) -> dict[str, int]:
     """Return what a Sentinel-2 product says has to be added to the values of each band: -1000 since January 2022."""
-    for path in (one for name in PRODUCT_FILES for one in sorted(folder.rglob(name))):
-        pairs = ADDED.findall(path.read_text(encoding="utf-8", errors="replace"))
+    for path in (one for name in PRODUCT_FILES for one in sorted(folder.rglob(name)) if one.is_file()):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            pairs = ADDED.findall(file.read(METADATA_BYTES))
         return {SENTINEL_2_BANDS[int(k)]: int(value) for k, value in pairs if int(k) < len(SENTINEL_2_BANDS)}
     return {}
 
@@ -257,7 +251,9 @@ def _explained(location: str) -> Iterator[None]:
 
     try:
         yield
-    except (RasterioError, OSError, ValueError) as error:
+    except BadInputError:
+        raise
+    except (RasterioError, OSError, ValueError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadInputError(f"{location}: can't be read ({reason}); fetch it again") from error
 

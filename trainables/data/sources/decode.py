@@ -1,8 +1,14 @@
 """Image files to arrays, with an error that names the file; one read a file, since small files cost mostly that."""
 
+import importlib.util
 import io
+import lzma
+import math
+import os
+import zlib
 from collections.abc import Callable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +16,24 @@ from PIL import Image, UnidentifiedImageError
 
 from trainables.data.sources.source import Blob, File
 from trainables.errors import BadInputError
+from trainables.unpacked_limit import check_unpacked
 
 Pixels = TypeVar("Pixels", bound=NDArray[np.generic])
 REMEDY = "fetch the file again, remove it from the source, or leave such files out with --skip-corrupt"
-MOST_PIXELS = 2**28
-"""Of one image; larger ones are refused before a pixel is decoded."""
+MOST_BYTES = 2**30
+"""Of one image, unpacked; larger ones are refused before a pixel is decoded (trainables/unpacked_limit.py)."""
+MOST_FILE_BYTES = 2**30
+"""Of one file, as it lies on disk: no image that a model trains on is larger."""
+MOST_SCANS = 500
+"""Of a JPEG, which is decoded once for each: progressive ones have about 10."""
+MANY_SCANS_BYTES = 5 * MOST_SCANS
+SCAN = b"\xff\xda"
+"""Begins a JPEG's scan; within one no two bytes are these."""
+TIFF_COMPRESSIONS = (1, 5, 6, 7, 8, 32773, 32946, 34925)
+"""None, LZW, JPEG, deflate, PackBits, LZMA: those whose unpacking ends at what the file declares."""
+OTHER_FILES = {"_multifile": False, "is_ome": False, "is_mmstack": False, "is_ndtiff": False}
+"""What tifffile doesn't look for: formats of which one file names others."""
+MOST_PAGES = 4096
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -23,7 +42,12 @@ def decode_rgb(file: File, size: int | None = None) -> NDArray[np.uint8]:
 
     With `size` the image has to be (size, size).
     """
-    return _decoded(file, lambda content: _with_pil(content, size, ("JPEG", "PNG"), _rgb))
+
+    def check(width: int, height: int) -> None:
+        if size is not None and (width, height) != (size, size):
+            raise ValueError(f"expected {size} x {size} pixels, found {width} x {height}")
+
+    return _decoded(file, lambda content: _with_pil(content, check, ("JPEG", "PNG"), _rgb))
 
 
 def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
@@ -33,11 +57,11 @@ def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
     """
 
     def read(content: bytes) -> NDArray[np.uint16]:
-        values = _with_pil(content, None, ("TIFF",), _one_band)
-        if values.shape[0] != values.shape[1] or not values.shape[0] or largest % values.shape[0]:
-            height, width = values.shape
-            raise ValueError(f"expected a square whose side divides {largest}, found {width} x {height} pixels")
-        return values
+        def check(width: int, height: int) -> None:
+            if width != height or not width or largest % width:
+                raise ValueError(f"expected a square whose side divides {largest}, found {width} x {height} pixels")
+
+        return _with_pil(content, check, ("TIFF",), _one_band)
 
     return _decoded(file, read)
 
@@ -55,6 +79,8 @@ def load(file: File) -> bytes:
     if isinstance(file, Blob):
         return file.content
     with open(file, "rb", buffering=0) as opened:  # noqa: PTH123  # a Path takes longer than the read
+        if (size := os.fstat(opened.fileno()).st_size) > MOST_FILE_BYTES:
+            raise OSError(f"{size:,} bytes are more than any image has")
         return opened.read()
 
 
@@ -72,18 +98,15 @@ def _picture(content: bytes) -> NDArray[np.generic]:
     def pixels(image: Image.Image) -> NDArray[np.generic]:
         return _one_band(image)[..., None] if image.mode.startswith("I;16") else _rgb(image)
 
-    return _with_pil(content, None, ("JPEG", "PNG"), pixels)
+    return _with_pil(content, lambda width, height: None, ("JPEG", "PNG"), pixels)
 
 
 def _tiff(content: bytes) -> NDArray[np.generic]:
     """Bands last, whichever way the file holds them."""
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+    with _tiff_library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
         page = tiff.series[0]
-        if int(np.prod(page.shape)) > MOST_PIXELS:
-            raise ValueError(f"shape {page.shape} is too large")
-        values = page.asarray()
+        _check_tiff(page, len(content))
+        values = page.asarray(maxworkers=1)
         axes = page.axes
     if values.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"expected 8 or 16 bits without sign, found {values.dtype}")
@@ -95,15 +118,49 @@ def _tiff(content: bytes) -> NDArray[np.generic]:
     return np.ascontiguousarray(values if last else np.moveaxis(values, 0, -1))
 
 
+def _check_tiff(series: Any, packed: int) -> None:
+    """Refuse a TIFF that declares more than it may unpack to, or that nothing here unpacks within what it declares."""
+    check_unpacked(math.prod(series.shape) * series.dtype.itemsize, packed, MOST_BYTES)
+    if len(series.pages) > MOST_PAGES:
+        raise ValueError(f"{len(series.pages):,} pages are more than any image has")
+    first = series.keyframe
+    if first.compression not in TIFF_COMPRESSIONS:
+        raise ValueError(f"compression {first.compression} is none that is read; pack it with deflate")
+    check_unpacked(math.prod(first.chunks) * first.dtype.itemsize * len(first.dataoffsets), packed, MOST_BYTES)
+
+
+@cache
+def _tiff_library() -> Any:
+    """Return tifffile, whose own decoders would unpack a strip to its end, however much more that is than declared."""
+    import tifffile
+
+    if importlib.util.find_spec("imagecodecs") is None:  # which takes no more than it is asked for
+        tifffile.TIFF.DECOMPRESSORS._codecs.update({8: _inflated, 32946: _inflated, 34925: _lzma_unpacked})
+    return tifffile
+
+
+def _inflated(data: bytes, /, *, out: int) -> bytes:
+    return zlib.decompressobj().decompress(data, max(out, 1))
+
+
+def _lzma_unpacked(data: bytes, /, *, out: int) -> bytes:
+    return lzma.LZMADecompressor(memlimit=MOST_BYTES).decompress(data, max(out, 1))
+
+
 def _with_pil(
-    content: bytes, size: int | None, formats: tuple[str, ...], pixels: Callable[[Image.Image], Pixels]
+    content: bytes, check: Callable[[int, int], None], formats: tuple[str, ...], pixels: Callable[[Image.Image], Pixels]
 ) -> Pixels:
+    if len(content) > MANY_SCANS_BYTES and content.count(SCAN) > MOST_SCANS:
+        raise ValueError(f"more than {MOST_SCANS} scans")
     with Image.open(io.BytesIO(content), formats=formats) as image:
-        if size is not None and image.size != (size, size):  # known before a pixel is decoded
-            raise ValueError(f"expected {size} x {size} pixels, found {image.width} x {image.height}")
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        check(image.width, image.height)  # known before a pixel is decoded
+        check_unpacked(image.width * image.height * _pixel_bytes(image), len(content), MOST_BYTES)
         return pixels(image)
+
+
+def _pixel_bytes(image: Image.Image) -> int:
+    """Return the bytes of a pixel as PIL holds it: three at least, as most become red, green and blue."""
+    return max(3, len(image.getbands())) * (4 if image.mode[0] in "IF" else 1)
 
 
 def _decoded(file: File, read: Callable[[bytes], Pixels]) -> Pixels:
