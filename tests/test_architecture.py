@@ -43,6 +43,7 @@ TRAINABLES_FLOORS = (
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile"),
     ("unpacked_limit",),
+    ("parquet_file",),
     ("storage", "randomness", "distributed"),
     ("initial_weights", "lars_kernel", "losses"),
     ("config", "lars"),

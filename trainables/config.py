@@ -248,7 +248,7 @@ class SimCLRConfig(BaseModel):
         values = self.model_dump(mode="json", exclude_defaults=True)
         if self.initial_weights is not None:
             weights = InitialWeights.parse(self.initial_weights)
-            values["initial_weights"] = weights.digest or weights.address
+            values["initial_weights"] = weights.id_digits or weights.address
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def trial_id(self, fingerprint: str) -> str:

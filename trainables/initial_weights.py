@@ -4,6 +4,7 @@ What a trial is depends on the content, by its digest, and not on where the file
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -12,7 +13,10 @@ from urllib.parse import parse_qs, quote, unquote
 from trainables.errors import BadInputError
 from trainables.redaction import secret_part
 
-DIGEST_DIGITS = 16
+ID_DIGITS = 16
+"""Of a digest, those that are part of a trial's id; files are compared by all."""
+DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
+"""A whole SHA-256, or the first digits of one, as earlier versions wrote it."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class InitialWeights:
     name: str
     """For a person; default: the file's name."""
     digest: str = ""
-    """The first digits of the file's SHA-256; empty while nobody has looked."""
+    """The file's SHA-256, of earlier versions its first 16 digits; empty while nobody has looked."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -36,12 +40,23 @@ class InitialWeights:
                 f"initial_weights: {text}: has {secret}; credentials belong in the environment or a file, as an "
                 "address is kept"
             )
-        parts = parse_qs(fragment)
+        try:
+            parts = parse_qs(fragment, max_num_fields=10)
+        except ValueError as error:
+            raise BadInputError(f"initial_weights: {text[:200]!r}: {error}") from error
+        digest = parts.get("sha256", [""])[0]
+        if digest and not DIGEST.fullmatch(digest):
+            raise BadInputError(f"initial_weights: sha256 {digest[:80]!r}: must be 64 hex digits (or the first 16)")
         name = parts.get("name", [PurePosixPath(address).stem])[0]
-        return cls(address, unquote(name), parts.get("sha256", [""])[0])
+        return cls(address, unquote(name), digest)
 
     def __str__(self) -> str:
         return f"{self.address}#name={quote(self.name)}" + (f"&sha256={self.digest}" if self.digest else "")
+
+    @property
+    def id_digits(self) -> str:
+        """What a trial's id has of the digest."""
+        return self.digest[:ID_DIGITS]
 
     def absolute(self) -> Self:
         """Return the same with an address that means the same everywhere on this machine."""
@@ -49,14 +64,17 @@ class InitialWeights:
         return replace(self, address=address)
 
     def pinned(self) -> Self:
-        """Return the same with the digest of what the file holds now; BadInputError where it can't be read."""
-        return replace(self.absolute(), digest=_digest(self._read()))
+        """Return the same with the digest of what the file holds now.
+
+        Raises BadInputError where it can't be read, or isn't the one of the digest that was given.
+        """
+        return replace(self.absolute(), digest=hashlib.sha256(self.content()).hexdigest())
 
     def content(self) -> bytes:
         """Return the file's content; BadInputError where it can't be read or isn't what it was when it was planned."""
         content = self._read()
-        if self.digest and _digest(content) != self.digest:
-            now = _digest(content)
+        now = hashlib.sha256(content).hexdigest()
+        if not now.startswith(self.digest):
             raise BadInputError(
                 f"initial_weights: {self.address} has changed: sha256 {now}, {self.digest} when it was planned"
             )
@@ -73,7 +91,3 @@ class InitialWeights:
         if content is None:
             raise BadInputError(f"initial_weights: {self.address}: no such file")
         return content
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]

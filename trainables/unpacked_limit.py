@@ -26,7 +26,12 @@ def check_unpacked(unpacked: int, packed: int, most: int | None = None) -> None:
     """Raise ValueError, in one line that says what to do, for a file that unpacks to more than it may."""
     limit = unpacked_limit(packed, most)
     if unpacked > limit:
-        raise ValueError(
-            f"{packed:,} bytes unpack to {unpacked:,}, the limit is {limit:,}: if it is what it should be, set "
-            f"{VARIABLE}={unpacked}"
-        )
+        raise ValueError(too_much(unpacked, packed, limit))
+
+
+def too_much(unpacked: int, packed: int, limit: int) -> str:
+    """Return what is wrong with a file that unpacks to more than `limit`, and what a person can do."""
+    return (
+        f"{packed:,} bytes unpack to {unpacked:,} or more, the limit is {limit:,}: if it is what it should be, set "
+        f"{VARIABLE}={unpacked}"
+    )

@@ -1,6 +1,6 @@
 """Initial weights by their digests: what a trial is depends on the content of the file that it starts from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,24 @@ def with_weights(space: SearchSpace) -> SearchSpace:
         for stage in space.stages
     ]
     return replace(space, base=pin(space.base), stages=tuple(stages))
+
+
+def named_weights(space: SearchSpace) -> list[str]:
+    """Return the texts of all initial weights that a space names, in any of its stages."""
+    found: set[str] = set()
+    for fields in _fields(space):
+        value = fields.get("initial_weights")
+        found.update(one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str))
+    return sorted(found)
+
+
+def _fields(space: SearchSpace) -> Iterator[Mapping[str, Any]]:
+    yield space.base
+    for stage in space.stages:
+        for grid in stage.grids:
+            yield from (grid.base, grid.axes, *grid.points)
+        if stage.search is not None:
+            yield stage.search.base
 
 
 class _Pins:

@@ -20,6 +20,7 @@ from sweep.running.progress import Progress
 from sweep.running.provenance import changes
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
 from sweep.running.stages import StageLoop
+from sweep.running.weights_check import check_weights
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Session:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
         gone_before = take_reason()
         check_data(self._plan)
+        check_weights(self._plan)
         self._storage.check_writable()
         with self._storage.private_files():
             return self._run(gone_before, extend=extend)

@@ -207,7 +207,7 @@ def test_a_scene_of_nothing_is_refused_unless_a_person_says_so(
     source.write_bytes(hole(2**17))
     assert source.stat().st_size < 2**21
     with pytest.raises(
-        BadInputError, match=r"scene\.tif: .* unpack to 17,179,869,184.*set SWEEP_UNPACKED_LIMIT="
+        BadInputError, match=r"scene\.tif: .* unpack to 17,179,869,184 .*set SWEEP_UNPACKED_LIMIT="
     ) as caught:
         mapped(model, source, tmp_path / "map.tif")
     assert "\n" not in str(caught.value)

@@ -4,12 +4,12 @@ The file is a finished trial's model.pt, or a state dict of torchvision's or tim
 ImageNet's, say, or those of other Sentinel-2 pretraining.
 """
 
-import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
+from trainables.models.weights_file import read_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,23 +17,18 @@ if TYPE_CHECKING:
     from trainables.models.encoder import Encoder
 
 FIRST = "conv1.weight"
-NESTED = ("state_dict", "model", "encoder")
-"""Where files keep the weights beside other things."""
 
 
 def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
     """Return the encoder's weights under torchvision's names; BadInputError where they aren't what they were."""
-    return encoder_weights(_read(initial.address, initial.content()), initial.address)
+    return encoder_weights(read_state(initial.content(), initial.address), initial.address)
 
 
-def encoder_weights(state: Mapping[str, Any], address: str) -> "dict[str, Tensor]":
+def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, Tensor]":
     """Return what belongs to a ResNet of a file's state, without what wrappers put before its names.
 
     Of a momentum encoder's file the first of its encoders; BadInputError where there is none.
     """
-    for key in NESTED:
-        if isinstance(state.get(key), Mapping):
-            return encoder_weights(state[key], address)
     firsts = [name for name in state if name == FIRST or name.endswith("." + FIRST)]
     firsts = [name for name in firsts if ".layer" not in f".{name}"]
     if not firsts:
@@ -75,25 +70,3 @@ def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str)
             "and the data's channels as the weights have them"
         )
     encoder.load_state_dict({name: weights[name] for name in wanted}, strict=False)
-
-
-def _read(address: str, content: bytes) -> Mapping[str, Any]:
-    if address.endswith(".safetensors"):
-        try:
-            from safetensors.torch import load
-        except ModuleNotFoundError as error:
-            raise BadInputError(
-                f"initial_weights: {address}: needs safetensors: pip install 'sweep-service[export]'"
-            ) from error
-        tensors: Mapping[str, Any] = load(content)
-        return tensors
-    import torch
-
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn or foreign file raises whatever the unpickler meets
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInputError(f"initial_weights: {address}: isn't a file of weights alone ({reason})") from error
-    if not isinstance(state, Mapping):
-        raise BadInputError(f"initial_weights: {address}: holds a {type(state).__name__}, not a state dict")
-    return state

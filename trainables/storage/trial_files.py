@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from trainables.parquet_file import check_parquet
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Record, Storage
 from trainables.storage.host_copy import HostCopy
@@ -165,7 +166,10 @@ class TrialFiles:
         logistic regression (lists); knn, a list of the class that the neighbours vote for, or of each label's score.
         """
         content = self.storage.read(f"outputs/{split}.parquet")
-        return None if content is None else pq.read_table(pa.BufferReader(content))
+        if content is None:
+            return None
+        check_parquet(pa.BufferReader(content), len(content))
+        return pq.read_table(pa.BufferReader(content))
 
     def write_final(self, record: FinalRecord) -> None:
         """Declare the trial finished."""

@@ -1,5 +1,6 @@
 """Reading a published data set from a folder, a zip or a tar, without unpacking any of it to disk."""
 
+import io
 import lzma
 import os
 import stat
@@ -14,9 +15,23 @@ from typing import IO, Any
 import pyarrow as pa
 
 from trainables.errors import BadInputError
+from trainables.unpacked_limit import check_unpacked, too_much, unpacked_limit
 
 MEMBER_LIMIT = 256 * 2**20
 """Bytes of the largest member that is read; larger ones are taken for decompression bombs."""
+MOST_MEMBERS = 20_000_000
+"""Of an archive: BigEarthNet has 7.7 million files."""
+HEADER_BYTES = 2**20
+"""Of a tar's long name or extended header, which tarfile reads whole."""
+HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+XZ_MEMORY = 512 * 2**20
+"""For an xz archive's dictionary, which its header declares: `xz -9` takes 64 MiB."""
 CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 BLOCK = tarfile.BLOCKSIZE
@@ -99,9 +114,11 @@ def stream_tar(
     size = source.stat().st_size
     try:
         with _unpacked(source) as (inner, position):
-            stream: Any = _Tail(inner)
-            archive = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115  # nothing of its own to close
-            for member in archive:
+            stream: Any = _Tail(inner, size)
+            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member)  # noqa: SIM115  # nothing to close
+            for number, member in enumerate(archive, 1):
+                if number > MOST_MEMBERS:
+                    raise BadInputError(f"more than {MOST_MEMBERS:,} files")
                 archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
                 _check_member(source, member)
                 if member.isfile() and wanted(member.name):
@@ -111,22 +128,45 @@ def stream_tar(
                 if progress is not None:
                     progress(position(), size)
             _check_end(source, stream)
-    except BadInputError:
-        raise
+    except BadInputError as error:
+        raise error if str(source) in str(error) else BadInputError(f"{source}: {error}") from error
     except DAMAGE as error:
         raise _damaged(str(source), error) from error
 
 
-class _Tail:
-    """A stream that remembers its last two blocks."""
+class _Member(tarfile.TarInfo):
+    """A member whose header isn't larger than any, and of which nothing is left out (sparse ones declare any size)."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_Member":
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in HEADERS and member.size > HEADER_BYTES:
+            raise BadInputError(f"{member.name!r}: a header of {member.size:,} bytes; the limit is {HEADER_BYTES:,}")
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise BadInputError(f"{member.name!r}: a sparse file; pack it again without --sparse")
+        return member
+
+    def _refuse(self, *_: Any, **__: Any) -> None:
+        raise BadInputError(f"{self.name!r}: a sparse file; pack it again without --sparse")
+
+    # tarfile's readers of what extended headers say of sparse files.
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
+
+
+class _Tail:
+    """A stream that remembers its last two blocks; BadInputError where it gives more than `packed` bytes may."""
+
+    def __init__(self, stream: Any, packed: int) -> None:
+        self._stream, self._packed = stream, packed
+        self._limit, self._count = unpacked_limit(packed), 0
         self.tail = b""
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, none at the end."""
         content: bytes = self._stream.read(size)
+        self._count += len(content)
+        if self._count > self._limit:
+            raise BadInputError(too_much(self._count, self._packed, self._limit))
         self.tail = (self.tail + content[-2 * BLOCK :])[-2 * BLOCK :]
         return content
 
@@ -139,11 +179,34 @@ def _unpacked(source: Path) -> Iterator[tuple[Any, Callable[[], int]]]:
         if codec is None:
             yield file, file.tell
         elif codec == "xz":
-            with lzma.open(file) as stream:
-                yield stream, file.tell
+            yield _Xz(file), file.tell
         else:
             with pa.PythonFile(file, "r") as packed, pa.CompressedInputStream(packed, codec) as stream:
                 yield stream, file.tell
+
+
+class _Xz:
+    """An xz file, read with a limit of its memory, which lzma.open doesn't have."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._decoder = file, lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, none at the end; several streams one after another are one."""
+        while True:
+            if self._decoder.eof:
+                rest = self._decoder.unused_data.lstrip(b"\0") or self._file.read(io.DEFAULT_BUFFER_SIZE).lstrip(b"\0")
+                if not rest:
+                    return b""
+                self._decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+                content = self._decoder.decompress(rest, size)
+            else:
+                packed = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._decoder.needs_input else b""
+                if self._decoder.needs_input and not packed:
+                    raise EOFError("it ends in the middle")
+                content = self._decoder.decompress(packed, size)
+            if content:
+                return content
 
 
 def _check_member(source: Path, member: tarfile.TarInfo) -> None:
@@ -168,6 +231,7 @@ def _open_zip(source: Path) -> zipfile.ZipFile:
     except DAMAGE as error:
         raise _damaged(str(source), error) from error
     names = set()
+    _check_total(source, archive)
     for info in archive.infolist():
         where = f"{source}: {info.filename}"
         _check_name(where, info.filename)
@@ -180,6 +244,17 @@ def _open_zip(source: Path) -> zipfile.ZipFile:
             raise BadInputError(f"{where}: stands in the archive twice; download it again")
         names.add(info.filename)
     return archive
+
+
+def _check_total(source: Path, archive: zipfile.ZipFile) -> None:
+    """Raise BadInputError for a zip that declares more than it may unpack to, or more files than any has."""
+    members = archive.infolist()
+    try:
+        if len(members) > MOST_MEMBERS:
+            raise ValueError(f"{len(members):,} files are more than {MOST_MEMBERS:,}")
+        check_unpacked(sum(info.file_size for info in members), source.stat().st_size)
+    except ValueError as error:
+        raise BadInputError(f"{source}: {error}") from error
 
 
 def _check_name(where: str, name: str) -> None:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from trainables.data.class_names import LABELS_19
 from trainables.data.sources.source import Request
 from trainables.data.splits import named_split
 from trainables.errors import BadInputError
+from trainables.parquet_file import UNREADABLE, ParquetRows
 
+LIST_BYTES = 256 * 2**20
+"""Most of an unpacked list of patches; the largest has 30 MB."""
+ROWS_AT_ONCE = 4096
 OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".bz2": bz2.open}
 V1_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 V1_EXCLUSIONS = {"snow": "patches_with_seasonal_snow", "cloud": "patches_with_cloud_and_shadow"}
@@ -113,8 +114,11 @@ def _names(path: Path) -> Iterable[str]:
     """Return the first column of a list of patches, packed or not."""
     opener = OPENERS[path.suffix if path.suffix in OPENERS else ""]
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            names = [line.split(",")[0].strip() for line in file]
+        with opener(path, "rb") as file:
+            content = file.read(LIST_BYTES + 1)
+        if len(content) > LIST_BYTES:
+            raise ValueError(f"more than {LIST_BYTES:,} bytes")
+        names = [line.split(",")[0].strip() for line in content.decode("utf-8").splitlines()]
     except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
         raise BadInputError(f"{path}: can't be read ({error}); fetch it again") from error
     return [name for name in names if name]
@@ -123,8 +127,8 @@ def _names(path: Path) -> Iterable[str]:
 def _rows(path: Path) -> list[dict[str, Any]]:
     columns = ["patch_id", "labels", "split", *V2_FLAGS.values()]
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        rows = [row for batch in ParquetRows(path).batches(columns, ROWS_AT_ONCE) for row in batch]
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0]
         raise BadInputError(f"{path}: not v2's table of patches ({reason}); fetch it again") from error
     if rows and set(rows[0]) != set(columns):

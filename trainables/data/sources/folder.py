@@ -15,6 +15,8 @@ from trainables.data.sources.source import Entry, File, Picture, Request, Source
 from trainables.data.splits import named_split
 from trainables.errors import BadInputError
 
+TABLE_BYTES = 2**30
+"""Most of a CSV table, which is read whole: ten million rows fit in."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
@@ -150,6 +152,10 @@ def _rows(request: Request, table: Path) -> Iterator[Mapping[str, Any]]:
 
 def _csv_rows(table: Path) -> list[Mapping[str, Any]]:
     try:
+        if (size := table.stat().st_size) > TABLE_BYTES:
+            raise BadInputError(
+                f"{table}: has {size:,} bytes, the limit of a CSV table is {TABLE_BYTES:,}; write Parquet"
+            )
         text = table.read_bytes().decode("utf-8-sig")  # line ends within quotes belong to names
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -157,12 +163,11 @@ def _csv_rows(table: Path) -> list[Mapping[str, Any]]:
 
 
 def _parquet_rows(table: Path) -> list[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from trainables.parquet_file import UNREADABLE, ParquetRows
 
     try:
-        rows: list[Mapping[str, Any]] = pq.read_table(table).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
+        rows: list[Mapping[str, Any]] = [row for batch in ParquetRows(table).batches() for row in batch]
+    except UNREADABLE as error:
         raise BadInputError(f"{table}: not a Parquet table ({str(error).splitlines()[0]})") from error
     return rows
 

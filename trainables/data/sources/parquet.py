@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trainables.data.sources.decode import decode_any
 from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source
 from trainables.data.splits import named_split
 from trainables.errors import BadInputError
+from trainables.parquet_file import UNREADABLE, ParquetRows
 
-ROWS_AT_ONCE = 256
+LABELS_AT_ONCE = 4096
 IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels")
 
 
@@ -47,8 +47,8 @@ class _File:
     def __init__(self, path: Path, request: Request) -> None:
         self.path = path
         self.split = named_split(path.stem.split("-")[0])
-        schema = self._open().schema_arrow
-        self.rows: int = self._open().metadata.num_rows
+        opened = self._open()
+        schema, self.rows = opened.schema, opened.count
         self.image = self._column(schema, request, "image", IMAGE_COLUMNS)
         self.label = self._column(schema, request, "label", LABEL_COLUMNS)
         self.place = request.columns.get("place")
@@ -59,25 +59,27 @@ class _File:
         """Yield the rows, some at a time."""
         columns = [self.image, self.label, *([self.place] if self.place else [])]
         try:
-            for batch in self._open().iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
-                yield batch.to_pylist()
-        except (pa.ArrowException, OSError, ValueError) as error:
+            yield from self._open().batches(columns)
+        except UNREADABLE as error:
             raise self._damaged(error) from error
 
     def labels(self) -> Iterator[Any]:
         """Yield the labels alone, without reading an image."""
         try:
-            yield from pq.read_table(self.path, columns=[self.label]).column(0).to_pylist()
-        except (pa.ArrowException, OSError, ValueError) as error:
+            for rows in self._open().batches([self.label], LABELS_AT_ONCE):
+                yield from (row[self.label] for row in rows)
+        except UNREADABLE as error:
             raise self._damaged(error) from error
 
-    def _open(self) -> Any:
+    def _open(self) -> ParquetRows:
         try:
-            return pq.ParquetFile(self.path)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            return ParquetRows(self.path)
+        except UNREADABLE as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> BadInputError:
+        if isinstance(error, BadInputError):
+            return error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return BadInputError(f"{self.path}: not a readable Parquet file ({reason}); download it again")
 

@@ -1,0 +1,14 @@
+"""The check of a plan's initial weights before anything starts: foreign files are refused here, not on a worker."""
+
+from sweep.planning.pinned_weights import named_weights
+from sweep.planning.plan import Plan
+from trainables.initial_weights import InitialWeights
+
+
+def check_weights(plan: Plan) -> None:
+    """Read all initial weights of a plan, of its later stages too; BadInputError names the file and what is wrong."""
+    texts = {trial.config.initial_weights for trial in plan.trials} | set(named_weights(plan.space))
+    for text in sorted(text for text in texts if text):
+        from trainables.models.pretrained import load_weights  # torch, where a plan has weights
+
+        load_weights(InitialWeights.parse(text))

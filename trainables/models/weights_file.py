@@ -1,0 +1,136 @@
+"""Reading a foreign file of weights: plain tensors by name, or a refusal in one line."""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trainables.errors import BadInputError
+from trainables.unpacked_limit import check_unpacked
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NESTED = ("state_dict", "model", "encoder")
+"""Where files keep the weights beside other things."""
+DEEPEST = 4
+"""Of those within each other; deeper ones go round in a circle."""
+MOST_NAMES = 100_000
+HEADER_BYTES = 16 * 2**20
+"""Of a safetensors file's header: a tensor takes about 100 bytes of it."""
+LONGEST_NAME = 100
+"""Of a name that a message shows."""
+
+
+def read_state(content: bytes, address: str) -> "dict[str, Tensor]":
+    """Return the tensors of a state dict (.safetensors by its name, else PyTorch's format), on the CPU.
+
+    What lies beside weights (epochs, optimisers) is left out. Raises BadInputError for a file of anything else, for
+    tensors that aren't plain, dense and finite, and for one that declares more than it holds.
+    """
+    try:
+        state = _safetensors(content) if address.endswith(".safetensors") else _torch(content)
+        return _tensors(_innermost(state))
+    except BadInputError as error:
+        raise BadInputError(f"initial_weights: {address}: {error}") from error
+
+
+def _safetensors(content: bytes) -> Mapping[str, Any]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+    except ModuleNotFoundError as error:
+        raise BadInputError("needs safetensors: pip install 'sweep-service[export]'") from error
+    length = int.from_bytes(content[:8], "little")
+    if length > HEADER_BYTES:
+        raise BadInputError(f"has a header of {length:,} bytes; the limit is {HEADER_BYTES:,}")
+    try:
+        tensors: Mapping[str, Any] = load(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError, OverflowError, json.JSONDecodeError) as error:
+        raise BadInputError(f"isn't a safetensors file ({_first_line(error)})") from error
+    return tensors
+
+
+def _torch(content: bytes) -> Mapping[str, Any]:
+    import torch
+
+    _check_archive(content)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a torn or foreign file raises whatever the unpickler meets
+        raise BadInputError(f"isn't a file of weights alone ({_first_line(error)})") from error
+    if not isinstance(state, Mapping):
+        raise BadInputError(f"holds a {type(state).__name__}, not a state dict")
+    return state
+
+
+def _check_archive(content: bytes) -> None:
+    """Refuse an archive that unpacks to more than it may: PyTorch packs nothing, and unpacks what is packed."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_unpacked(sum(info.file_size for info in archive.infolist()), len(content))
+    except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise BadInputError(f"isn't a file of weights alone ({_first_line(error)})") from error
+
+
+def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the mapping that holds the weights, out of those that files put around it."""
+    for _ in range(DEEPEST):
+        inner = next((state[key] for key in NESTED if isinstance(state.get(key), Mapping)), None)
+        if inner is None:
+            return state
+        state = inner
+    raise BadInputError(
+        f"keeps its weights more than {DEEPEST} levels deep ({', '.join(NESTED)}); give a plain state dict"
+    )
+
+
+def _tensors(state: Mapping[Any, Any]) -> "dict[str, Tensor]":
+    """Return the weights; what has no name of one (`epoch`, `args`) may be anything."""
+    import torch
+
+    if len(state) > MOST_NAMES:
+        raise BadInputError(f"holds {len(state):,} names; the limit is {MOST_NAMES:,}")
+    found = {}
+    for name, value in state.items():
+        if isinstance(name, str) and isinstance(value, torch.Tensor):
+            _check(name, value)
+            found[name] = value
+        elif isinstance(name, str) and "." in name:
+            raise BadInputError(f"{_shown(name)} is a {type(value).__name__}, not a tensor")
+    return found
+
+
+def _check(name: str, tensor: "Tensor") -> None:
+    """Raise BadInputError for a tensor that is no plain array of numbers in memory."""
+    import torch
+
+    fault = ""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        fault = f"is a {type(tensor).__name__}"
+    elif tensor.layout != torch.strided or tensor.is_nested:
+        fault = "is sparse or nested"
+    elif tensor.is_quantized:
+        fault = "is quantised"
+    elif tensor.device.type != "cpu":
+        fault = f"lies on the device {tensor.device.type}: it has no values"
+    elif tensor.is_complex() or tensor.dtype == torch.bool:
+        fault = f"has values of {tensor.dtype}"
+    elif math.prod(tensor.shape) * tensor.element_size() > tensor.untyped_storage().nbytes():
+        fault = f"declares the shape {tuple(tensor.shape)} and holds {tensor.untyped_storage().nbytes():,} bytes"
+    elif tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        fault = "has values that are infinite or no numbers"
+    if fault:
+        raise BadInputError(f"{_shown(name)} {fault}; give weights as dense, finite tensors of floats")
+
+
+def _shown(name: str) -> str:
+    return repr(name[:LONGEST_NAME])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
