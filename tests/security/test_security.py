@@ -1,6 +1,7 @@
 """What listens, what is loaded, and what must not be written down."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -112,8 +113,10 @@ def test_a_secret_is_written_nowhere(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout
     assert SECRET not in done.stderr
+    assert "--on-end: the summary wasn't delivered: the command's exit code is 3" in done.stderr
     written = [path for path in (tmp_path / ".sweep").rglob("*") if path.is_file()]
     assert len(written) > 20
+    assert json.loads(next((tmp_path / ".sweep").rglob("on_end.json")).read_text())["fault"]
     assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
 
 

@@ -5,7 +5,10 @@ import dataclasses
 import io
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -343,3 +346,44 @@ def test_files_whose_names_are_no_text_are_refused_in_one_line(
         prepare("folder", source=good, root=tmp_path / "data", store_name="odd")
     assert "\n" not in str(refused.value)
     assert acting(str(refused.value)) == []
+
+
+SPACE = """
+from sweep.space import Grid, Objective, SearchSpace, Stage
+from support.hostile_names import NAMES
+
+SPACE = SearchSpace(
+    name="small",
+    description="; ".join(NAMES),
+    base={"dataset": "hostile", "image_size": 16, "encoder": "resnet10", "width_factor": 1 / 16, "batch_size": 16,
+          "epochs": 1, "warmup_epochs": 0, "positive": (NAMES[5],)},
+    stages=(Stage("grid", (Grid(axes={"temperature": (0.2, 0.5)}),)),),
+    objective=Objective("test/knn_top1"),
+    caveats=NAMES,
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_real_run_prints_nothing_that_acts(hostile: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(SPACE)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+        "SWEEP_DATA": str(hostile.folder / "data"),
+        "NO_COLOR": "1",
+    }
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    for more in ([], ["--json"], ["--dry-run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep.run", "--space", str(tmp_path / "small.py"), *more],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        check_output(SimpleNamespace(out=done.stdout, err=done.stderr))  # type: ignore[arg-type]
+        assert "Traceback" not in done.stderr

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainables.errors import StorageAwayError
+from trainables.printable_text import printable
+from trainables.redaction import redact
 
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each further attempt; the last one again and again."""
@@ -145,4 +147,4 @@ class Backlog:
 
 
 def _reason(error: OSError) -> str:
-    return str(error).partition("\n")[0][:300]
+    return printable(redact(str(error).partition("\n")[0]))[:300]
