@@ -58,7 +58,7 @@ def state_of(record: "SweepRecord", storage: "SweepStorage") -> "LiveState":
                 name=entry.name,
                 state="interrupted" if state == "running" else state,
                 epoch=result.epoch,
-                epochs=entry.config["epochs"],
+                epochs=entry.config.get("epochs", 0),
                 metrics={name: value for name, value in result.metrics.items() if value == value},
                 attempt=len(attempts),
                 left_seconds=None,

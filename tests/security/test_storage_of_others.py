@@ -11,6 +11,7 @@ import pytest
 from search_spaces.quickstart import SPACE
 from sweep.planning.launch import Launch, plan_of
 from sweep.records.removal import archive_sweep, plan_removal
+from sweep.records.status import state_of
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.run import main as run
@@ -257,3 +258,10 @@ def test_an_archive_keeps_what_it_has_and_is_compared_before_anything_goes(
         with pytest.raises(BadInputError, match=r"isn't what was copied; nothing was removed"):
             remove(storage, target=str(tmp_path / "elsewhere"))
     assert storage.sweep_names() == ["quickstart"]
+
+
+def test_a_setting_that_lacks_a_field_is_shown(storage: SweepStorage) -> None:
+    """As those of earlier versions do."""
+    (first, *_) = entries(storage)
+    change(storage, trials=entries(storage, config={k: v for k, v in first["config"].items() if k != "epochs"}))
+    assert state_of(storage.record("quickstart"), storage).counts == {"waiting": 6}
