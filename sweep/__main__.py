@@ -16,6 +16,7 @@ from sweep import (
     predict,
     remove,
     run,
+    spaces,
     status,
     stop,
     track,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for program in (run, compare, evaluate, export, predict, embed, status, stop, remove, track, configure, doctor, ui):
     app.command(program.__name__.rpartition(".")[2])(interruptible(program.main))
+app.command("space")(interruptible(spaces.main))
 app.add_typer(data.app, name="data")
 
 

@@ -67,7 +67,8 @@ def main(
     from sweep.planning.launch import Launch, plan_of
     from sweep.planning.memory_budget import room_of
     from sweep.planning.plan_table import print_plan
-    from sweep.records.sweep_storage import SweepStorage, check_name
+    from sweep.records.paths import check_name
+    from sweep.records.sweep_storage import SweepStorage
     from sweep.running.evaluation_request import EvaluationRequest
     from sweep.running.run_context import RunOptions
     from sweep.running.session import RunLocation, Session

@@ -9,6 +9,7 @@ import typer
 from sweep.console.options import Address, MaxConcurrent, WaitCluster
 from sweep.planning.resources import Device
 from sweep.records.paths import DEFAULT_STORAGE
+from trainables.errors import BadInputError
 
 ON_END = "SWEEP_ON_END"
 
@@ -92,9 +93,11 @@ def main(
     the cluster is gone; 130: Ctrl-C.
     """
     # What a plan takes is imported here: --help shall not wait for it.
-    from sweep.planning.dataset_sizes import prepare_embedded
+    from sweep.planning.dataset_sizes import check_questions, prepare_embedded
     from sweep.planning.launch import Launch, plan_of
     from sweep.planning.memory_budget import room_of
+    from sweep.records.paths import check_name
+    from sweep.scheduling.budget import Budget
     from sweep.space import load_space, written
     from trainables.overrides import parse_assignments
 
@@ -114,16 +117,22 @@ def main(
         from sweep.records.sweep_storage import SweepStorage
 
         launch, name = SweepStorage(storage).record(resume).resumed(typed, extend=extend), resume
+    elif extend:
+        raise BadInputError("--extend: is for a sweep that was started before; add --resume NAME")
     plan = plan_of(launch)
+    check_name(chosen := name or plan.sweep_name)
+    budget = Budget(gpu_hours, wall_hours, trials)
+    check_questions(plan)
     if dry_run:
         from sweep.planning.plan_table import print_plan
+        from sweep.running.machine_check import check_machine
 
+        if address is None and gpu_memory is None:
+            check_machine(launch, plan)
         print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
         return
-    from sweep.records.sweep_storage import check_name
     from sweep.running.run_context import RunOptions
     from sweep.running.session import RunLocation, Session
-    from sweep.scheduling.budget import Budget
     from sweep.scheduling.dispatcher import Rules
 
     if prepare_embedded(plan):
@@ -131,10 +140,7 @@ def main(
     location = RunLocation(
         storage, tracking_uri, address, as_json, on_end or os.environ.get(ON_END, ""), gpu_memory, wait_cluster
     )
-    options = RunOptions(
-        retry_failed, Rules(max_concurrent, max_failures), Budget(gpu_hours, wall_hours, trials), 60 * hang_minutes
-    )
-    check_name(chosen := name or plan.sweep_name)
+    options = RunOptions(retry_failed, Rules(max_concurrent, max_failures), budget, 60 * hang_minutes)
     sys.exit(Session(chosen, plan, launch, options, location).run(extend=extend))
 
 

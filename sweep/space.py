@@ -1,28 +1,27 @@
 """A search space: a question as data. Spaces live in their own modules, each as a value named SPACE."""
 
 import importlib
-import importlib.util
-import math
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError, ValidationInfo
 
-from trainables.errors import BadInputError, describe_validation
+from sweep.console.named_files import DATA_FILES, NoSuchModuleError, load_module, read_mapping
+from trainables.errors import BadInputError, describe_validation, nearest
+from trainables.field_values import check_field, check_value, checked_axis, checked_value, is_whole
+from trainables.validated import Listed, validated
 
 Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
-
-
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""Of a space: its sweep is called so, and its folder."""
+Text = Annotated[str, Field(min_length=1)]
 SELECTED_ON_TEST = "SELECTED ON TEST, the split that is reported: the best row's numbers are optimistic"
 
 
-@dataclass(frozen=True)
+@validated
 class Best:
     """Stands for the value of `field` that did best in the stages before, among the trials of `dataset`.
 
@@ -32,14 +31,74 @@ class Best:
     field: str
     dataset: str
 
+    def __post_init__(self) -> None:
+        check_field(self.field)
+
+
+def _setting(values: Any, info: ValidationInfo) -> Any:
+    """Check fields and their values; a Best stands for a value of its own field."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"must be a mapping of fields to values, got {type(values).__name__}")
+    checked = {}
+    for name, value in values.items():
+        check_field(name)
+        value = _read(name, value, info)
+        checked[name] = value if isinstance(value, Best) else checked_value(name, value)
+    return checked
+
+
+def _axes(axes: Any, info: ValidationInfo) -> Any:
+    """Check fields and the values of each: at least one, and each its own."""
+    if not isinstance(axes, Mapping):
+        raise ValueError(f"must be a mapping of fields to lists of values, got {type(axes).__name__}")
+    return {name: checked_axis(name, _read(name, values, info)) for name, values in axes.items()}
+
+
+def _seeds(values: Any, info: ValidationInfo) -> Any:
+    return checked_axis("seed", _read("seed", values, info))
+
+
+def _over(over: Any, info: ValidationInfo) -> Any:
+    """Check the fields of a search, and that the ends of a Range and every choice are within the field's limits."""
+    if not isinstance(over, Mapping):
+        raise ValueError(f"must be a mapping of fields to ranges or lists of choices, got {type(over).__name__}")
+    if not over:
+        raise ValueError("over must name at least one field")
+    if "seed" in over:
+        raise ValueError("a seed is no setting; list seeds in the space")
+    return {name: _searched(name, values, info) for name, values in over.items()}
+
+
+def _searched(name: str, values: Any, info: ValidationInfo) -> "Range | Sequence[Any]":
+    check_field(name)
+    if isinstance(values, Mapping) and "low" in values:
+        values = Range(**values)
+    if not isinstance(values, Range):
+        return checked_axis(name, _read(name, values, info))
+    check_value(name, values.low)
+    check_value(name, values.high)
+    if is_whole(name) and not values.integer:
+        raise ValueError(f"{name}: holds whole numbers; write Range({values.low:g}, {values.high:g}, integer=True)")
+    return values
+
+
+def _read(name: str, value: Any, info: ValidationInfo) -> Any:
+    """Return a field's value as it was given, or what `_plain` wrote of it in a record or a file."""
+    try:
+        return _value(value) if info.context == WRITTEN else value
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+WRITTEN = "written"
+"""The context in which values are read that `_plain` wrote."""
+
 
 def _plain(value: Any) -> Any:
     """Return a setting's value as JSON has it; other than text, numbers and tuples, it is named: {"list": [...]}."""
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | int() | float() | str():
             return value
-        case float() if math.isfinite(value):
-            return float(value)
         case tuple():
             return [_plain(one) for one in value]
         case list():
@@ -48,7 +107,10 @@ def _plain(value: Any) -> Any:
             return {"range": [value.start, value.stop, value.step]}
         case Best():
             return {"best": asdict(value)}
-    raise ValueError(f"{value!r} is a {type(value).__name__}; a space holds numbers, texts, tuples and lists of them")
+        case Range():
+            return asdict(value)
+        case _:
+            return {name: _plain(one) for name, one in value.items()}
 
 
 def _value(plain: Any) -> Any:
@@ -64,25 +126,26 @@ def _value(plain: Any) -> Any:
             return Best(name, dataset)
         case None | bool() | int() | float() | str():
             return plain
-    raise ValueError("is no value of a setting")
+    raise ValueError(f"is no value of a setting, got {plain!r}")
 
 
-Value = Annotated[Any, PlainSerializer(_plain), BeforeValidator(_value)]
-"""A field's value: a number, a text, a tuple or list of them, or Best."""
-Values = Annotated[Sequence[Any], PlainSerializer(_plain), BeforeValidator(_value)]
-"""Values that a field takes one after the other."""
+Setting = Annotated[Mapping[str, Any], BeforeValidator(_setting), PlainSerializer(_plain)]
+"""Values of fields of SimCLRConfig: a number, a text, a tuple or list of them, or Best."""
+Axes = Annotated[Mapping[str, Sequence[Any]], BeforeValidator(_axes), PlainSerializer(_plain)]
+Over = Annotated[Mapping[str, Any], BeforeValidator(_over), PlainSerializer(_plain)]
+Seeds = Annotated[Sequence[int], BeforeValidator(_seeds), PlainSerializer(list)]
 
 
-@dataclass(frozen=True)
+@validated
 class Grid:
     """Trials that share `base`: every combination of `axes`, for each of `points`.
 
     `axes` are crossed, the last one varying fastest; `points` are explicit settings for what isn't a product.
     """
 
-    base: Mapping[str, Value] = field(default_factory=dict)
-    axes: Mapping[str, Values] = field(default_factory=dict)
-    points: Sequence[Mapping[str, Value]] = ({},)
+    base: Setting = field(default_factory=dict)
+    axes: Axes = field(default_factory=dict)
+    points: Annotated[Listed[Setting], Field(min_length=1)] = ({},)
     required: bool = False
     """Whether halving leaves these trials alone."""
     with_baselines: bool = True
@@ -93,8 +156,13 @@ class Grid:
     Names and tables say it in place of the fields that follow from it.
     """
 
+    def __post_init__(self) -> None:
+        for name in self.axes:
+            if name in self.base or any(name in point for point in self.points):
+                raise ValueError(f"axes: {name} stands in base or points too; keep one of them")
 
-@dataclass(frozen=True)
+
+@validated
 class Range:
     """The numbers from `low` to `high`, both included."""
 
@@ -106,32 +174,29 @@ class Range:
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise BadInputError(f"range {self.low:g} to {self.high:g}: low must be below high, and above 0 with log")
+            raise ValueError(f"range {self.low:g} to {self.high:g}: low must be below high, and above 0 with log")
+        if self.integer and (self.low != int(self.low) or self.high != int(self.high)):
+            raise ValueError(f"range {self.low:g} to {self.high:g}: both must be whole with integer")
 
 
-@dataclass(frozen=True)
+@validated
 class Search:
     """Settings that are drawn rather than listed: each field of `over` from a Range, or from a sequence of choices.
 
     A setting runs once a seed of the space; what the search learns of it is the mean of the objective over them.
     """
 
-    over: Mapping[str, Range | Values]
-    settings: int
+    over: Over
+    """A Range, or a sequence of choices, by field."""
+    settings: Annotated[int, Field(ge=1)]
     """How many are drawn."""
-    base: Mapping[str, Value] = field(default_factory=dict)
+    base: Setting = field(default_factory=dict)
     method: Literal["random", "optuna"] = "random"
     """random: all drawn at the start; optuna: its TPE sampler learns from those that finished."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.settings < 1 or not self.over:
-            raise BadInputError("search: settings must be >= 1 and over must name at least one field")
-        if "seed" in self.over:
-            raise BadInputError("search: a seed is no setting; list seeds in the space")
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
-@dataclass(frozen=True)
+@validated
 class Halving:
     """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): the worse settings end early.
 
@@ -140,31 +205,31 @@ class Halving:
     kept. Trials of required grids and baselines are left alone.
     """
 
-    metric: str
+    metric: Text
     """Of an epoch; larger or smaller is better as for the space's objective."""
-    grace: int = 1
-    reduction: int = 3
-
-    def __post_init__(self) -> None:
-        if self.grace < 1 or self.reduction < 2:
-            raise BadInputError(f"halving: grace must be >= 1 and reduction >= 2, got {self.grace}, {self.reduction}")
+    grace: Annotated[int, Field(ge=1)] = 1
+    reduction: Annotated[int, Field(ge=2)] = 3
 
 
-@dataclass(frozen=True)
+@validated
 class Stage:
     """Grids, and a search, that run together; a later stage may ask for the Best of the stages before."""
 
-    name: str
-    grids: tuple[Grid, ...] = ()
+    name: Text
+    grids: Listed[Grid] = ()
     search: Search | None = None
     halving: Halving | None = None
 
+    def __post_init__(self) -> None:
+        if not self.grids and self.search is None:
+            raise ValueError(f"{self.name!r} has neither grids nor a search; give one")
 
-@dataclass(frozen=True)
+
+@validated
 class Objective:
     """The metric that trials are ranked and selected by."""
 
-    metric: str
+    metric: Text
     direction: Literal["max", "min"] = "max"
 
     @property
@@ -173,59 +238,81 @@ class Objective:
         return self.metric.startswith("test/")
 
 
-@dataclass(frozen=True)
+@validated
 class Published:
     """A published result: the setting's fields and its metrics, shares between 0 and 1."""
 
-    setting: Mapping[str, Value]
+    setting: Setting
     metrics: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@validated
 class SearchSpace:
     """Which trials are compared, by what, and against what."""
 
-    name: str
+    name: Name
     description: str
-    stages: tuple[Stage, ...]
+    stages: Annotated[Listed[Stage], Field(min_length=1)]
     objective: Objective
-    base: Mapping[str, Value] = field(default_factory=dict)
-    seeds: Annotated[Sequence[int], PlainSerializer(list)] = (0,)
-    baselines: Sequence[Baseline] = ("untrained",)
-    columns: Sequence[str] = ()
+    base: Setting = field(default_factory=dict)
+    seeds: Seeds = (0,)
+    baselines: Listed[Baseline] = ("untrained",)
+    columns: Listed[str] = ()
     """Metrics that the comparison shows, besides the objective."""
-    published: Sequence[Published] = ()
+    published: Listed[Published] = ()
     published_source: str = ""
-    caveats: Sequence[str] = ()
+    caveats: Listed[str] = ()
     """What a reader of the comparison has to know."""
 
 
 def written(space: SearchSpace) -> dict[str, Any]:
-    """Return a space as plain values, which `read_space` reads; BadInputError where it holds something else."""
-    try:
-        values: dict[str, Any] = TypeAdapter(SearchSpace).dump_python(space, mode="json")
-    except PydanticSerializationError as error:
-        what = str(error).removeprefix("Error calling function `_plain`: ")
-        raise BadInputError(f"space {space.name!r}: can't be kept in the sweep's record: {what}") from error
+    """Return a space as plain values, which `read_space` reads."""
+    values: dict[str, Any] = TypeAdapter(SearchSpace).dump_python(space, mode="json")
     return values
 
 
 def read_space(values: Mapping[str, Any]) -> SearchSpace:
     """Return the space that `written` wrote; BadInputError for other values."""
     try:
-        return TypeAdapter(SearchSpace).validate_python(values)
+        return TypeAdapter(SearchSpace).validate_python(values, context=WRITTEN)
     except ValidationError as error:
         faults = describe_validation(error).replace("\n", "; ")
         raise BadInputError(f"the space that the record keeps can't be read: {faults}") from error
 
 
 def load_space(name: str) -> SearchSpace:
-    """Return the space of a name in search_spaces, a dotted module name, or the path of a Python file."""
-    module = _load_file(Path(name)) if name.endswith(".py") else _load_module(name)
+    """Return the space of a name in search_spaces, a dotted module name, or the path of a Python, YAML or TOML file."""
+    if Path(name).suffix in DATA_FILES:
+        return _of_values(name)
+    dotted = name if "." in name or "/" in name else f"search_spaces.{name}"
+    try:
+        module = load_module(dotted)
+    except NoSuchModuleError as error:
+        known = known_spaces()
+        raise BadInputError(
+            f"space {name!r}: unknown{nearest(name, known)}; known: {', '.join(known)}; or give a dotted module name, "
+            "or the path of a .py, .yaml or .toml file"
+        ) from error
+    except BadInputError as error:
+        raise _about(name, error) from error
     space = getattr(module, "SPACE", None)
     if not isinstance(space, SearchSpace):
         raise BadInputError(f"space {name!r}: the module has no SPACE that is a sweep.space.SearchSpace")
     return space
+
+
+def _of_values(name: str) -> SearchSpace:
+    try:
+        return TypeAdapter(SearchSpace).validate_python(read_mapping(Path(name)), context=WRITTEN)
+    except ValidationError as error:
+        raise _about(name, BadInputError(describe_validation(error))) from None
+    except BadInputError as error:
+        raise _about(name, error) from error
+
+
+def _about(name: str, error: BadInputError) -> BadInputError:
+    """Return the error with the space's name before each line."""
+    return BadInputError("\n".join(f"space {name!r}: {line}" for line in str(error).splitlines()))
 
 
 def known_spaces() -> list[str]:
@@ -233,31 +320,3 @@ def known_spaces() -> list[str]:
     package = importlib.import_module("search_spaces")
     folders = [Path(folder) for folder in package.__path__]
     return sorted(path.stem for folder in folders for path in folder.glob("*.py") if path.stem != "__init__")
-
-
-def _load_module(name: str) -> ModuleType:
-    dotted = name if "." in name else f"search_spaces.{name}"
-    try:
-        return importlib.import_module(dotted)
-    except ModuleNotFoundError as error:
-        if error.name is None or not dotted.startswith(error.name):
-            raise BadInputError(f"space {name!r}: {dotted} needs a module that isn't there: {error.name}") from error
-        known = ", ".join(known_spaces())
-        raise BadInputError(
-            f"space {name!r}: unknown; known: {known}; or give a dotted module name or the path of a .py file"
-        ) from error
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise BadInputError(f"space {str(path)!r}: no such file")
-    spec = importlib.util.spec_from_file_location(f"user_space_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInputError(f"space {str(path)!r}: can't be read: {type(error).__name__}: {error}") from error
-    return module

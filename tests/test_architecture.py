@@ -11,7 +11,8 @@ from support.paths import ROOT
 
 PACKAGES = ("sweep", "trainables", "search_spaces")
 SWEEP_FLOORS = (
-    ("space", "console"),
+    ("console",),
+    ("space",),
     ("planning", "statistics"),
     ("records",),
     ("comparison", "scheduling"),
@@ -34,6 +35,7 @@ SWEEP_FLOORS = (
         "doctor",
         "track",
         "remove",
+        "spaces",
     ),
     ("__main__",),
 )
@@ -44,9 +46,10 @@ TRAINABLES_FLOORS = (
     ("byte_size", "numba_compile"),
     ("unpacked_limit",),
     ("parquet_file",),
-    ("storage", "randomness", "distributed"),
+    ("storage", "randomness", "distributed", "validated"),
     ("initial_weights", "lars_kernel", "losses"),
     ("config", "lars"),
+    ("field_values", "expected_metrics"),
     ("overrides", "memory", "augment", "data"),
     ("evaluation", "models", "data.sources"),
     ("objectives", "data.preparing"),

@@ -1,7 +1,9 @@
 """The errors of a trial: input that a person can mend, a loss that is not finite, a storage that is away."""
 
-from collections.abc import Sequence
-from typing import Self
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -32,19 +34,46 @@ class NonFiniteLossError(RuntimeError):
 
 def describe_validation(error: ValidationError, *, known_fields: Sequence[str] = ()) -> str:
     """Return every fault of a pydantic error, one a line: the field, the rule and the value."""
-    lines = []
-    for fault in error.errors():
-        field = ".".join(_shown(str(part)) for part in fault["loc"]) or "configuration"
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"{field}: unknown field; known fields: {', '.join(known_fields)}")
-        else:
-            message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            said = fault["type"] in ("value_error", "json_invalid")
-            value = "" if said else f", got {_shortened(repr(fault['input']))}"
-            # A validator of the whole model names the fields itself.
-            names_itself = not fault["loc"] and fault["type"] == "value_error"
-            lines.append(message if names_itself else f"{field}: {_rule(fault['msg'], message)}{value}")
-    return "\n".join(lines)
+    return "\n".join(_described(fault, known_fields) for fault in error.errors())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known names that are spelt like `name`, as a question behind a semicolon; nothing where none is."""
+    known = list(dict.fromkeys(known))
+    begun = [other for other in known if len(other) > 2 and (name.startswith(other) or other.startswith(name))]
+    near = list(dict.fromkeys([*get_close_matches(name, known, n=3), *begun]))[:3]
+    return f"; did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Return the known names that are spelt like `name`, else all of them."""
+    return nearest(name, known) or (f"; known fields: {', '.join(known)}" if known else "")
+
+
+def _described(fault: Any, known_fields: Sequence[str]) -> str:
+    field = ".".join(_shown(str(part)) for part in fault["loc"]) or "configuration"
+    kind, value = fault["type"], fault["input"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = known_fields if len(fault["loc"]) == 1 else ()  # those of the outermost value
+        return f"{field}: unknown field{suggestion(str(fault['loc'][-1]), known)}"
+    if kind in ("missing", "missing_argument"):
+        return f"{field}: is missing"
+    if kind == "too_short" and not len(value):
+        return f"{field}: must not be empty"
+    if kind in ("dataclass_type", "model_type"):
+        return f"{field}: must be a {fault['ctx']['class_name']}, got {_short(value)}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind == "value_error":
+        # Such a message may name the field itself.
+        return message if not fault["loc"] or message.startswith(field) else f"{field}: {_rule(fault['msg'], message)}"
+    if kind == "json_invalid":
+        return f"{field}: {_rule(fault['msg'], message)}"
+    hint = nearest(str(value), re.findall(r"'([^']*)'", message)) if kind == "literal_error" else ""
+    return f"{field}: {_rule(fault['msg'], message)}, got {_short(value)}{hint}"
+
+
+def _short(value: Any) -> str:
+    return _shortened(repr(value))
 
 
 def _shown(name: str) -> str:

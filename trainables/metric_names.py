@@ -1,5 +1,6 @@
 """The names under which metrics are recorded; `val/...` likewise for each `test/...`."""
 
+import re
 from collections.abc import Mapping
 
 CONTRASTIVE_LOSS = "train/contrastive_loss"
@@ -71,6 +72,11 @@ _NO_SHARES = (
 def qualified(split: str, method: str, metrics: Mapping[str, float]) -> dict[str, float]:
     """Return metrics under their full names: test/knn_top1 of the split test, the method knn_ and the metric top1."""
     return {f"{split}/{method}{name}": value for name, value in metrics.items()}
+
+
+def label_part(label: str) -> str:
+    """Return a label as part of a metric's name: lower case, runs of anything but letters and digits become "_"."""
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
 
 
 def is_share(metric: str) -> bool:

@@ -1,39 +1,50 @@
 """`field=value` as typed on a command line."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, get_origin
 
 from trainables.config import SimCLRConfig
-from trainables.errors import BadInputError
+from trainables.errors import BadInputError, suggestion
+from trainables.field_values import checked_axis
+
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
-    """Return each field's values: one, or several separated by commas (a pair for a field that is an interval).
+    """Return each field's values: one, or several separated by commas.
 
-    Raises BadInputError for what is not an assignment or names no field.
+    A field that is a list or interval takes its parts separated by commas, or as a JSON list; a JSON list of lists are
+    several values of it. Raises BadInputError with a line for each text that is no assignment, names no field, names
+    one again, or has a value that the field can't have.
     """
     assignments: dict[str, list[Any]] = {}
     faults = []
     for text in texts:
-        field, separator, value = text.partition("=")
+        field, separator, value = (part.strip() for part in text.partition("="))
         if not separator or not field or not value:
             faults.append(f"--set {text}: must be field=value")
         elif field not in SimCLRConfig.model_fields:
-            known = ", ".join(SimCLRConfig.model_fields)
-            faults.append(f"--set {text}: unknown field {field!r}; known fields: {known}")
+            faults.append(f"--set {text}: unknown field {field!r}{suggestion(field, list(SimCLRConfig.model_fields))}")
+        elif field in assignments:
+            faults.append(f"--set {text}: {field} is set before; give its values once, separated by commas")
         else:
-            assignments[field] = _values(field, value)
+            try:
+                assignments[field] = list(checked_axis(field, _values(field, value)))
+            except ValueError as error:
+                hint = f"; for one number write {value.replace(',', '.')}" if DECIMAL_COMMA.fullmatch(value) else ""
+                faults.append(f"--set {text}: {error}{hint}")
     if faults:
         raise BadInputError(*faults)
     return assignments
 
 
 def _values(field: str, text: str) -> list[Any]:
-    """Return the field's values; a text in brackets is one JSON list, for names that contain commas."""
+    """Return the field's values; a text in brackets is JSON, for names that contain commas."""
     listed = json_or_text(text) if is_tuple(field) and text.startswith("[") else None
     if isinstance(listed, list):
-        return [listed]
+        return listed if listed and all(isinstance(one, list) for one in listed) else [listed]
     pieces = [piece if is_text(field) else json_or_text(piece) for piece in split_commas(text)]
     return [pieces] if is_tuple(field) else pieces
 

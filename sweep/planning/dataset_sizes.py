@@ -5,7 +5,7 @@ from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import SimCLRConfig
 from trainables.data.catalog import StoreInfo, expand_positive, prepare_command, prepared, several_labels, store_folder
-from trainables.data.dataset_facts import KNOWN
+from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
@@ -24,6 +24,7 @@ def size_of(name: str) -> DataSize:
             info.fingerprint,
             "prepared",
             splits.get("validation", 0),
+            info.class_names,
         )
     facts = KNOWN.get(name)
     if facts is None or not facts.published_sizes:
@@ -32,7 +33,8 @@ def size_of(name: str) -> DataSize:
         )
     sizes = facts.published_sizes
     classes = facts.classes or UNKNOWN_CLASSES
-    return DataSize(sizes["train"], sizes["test"], classes, "", "published", sizes.get("validation", 0))
+    validation = sizes.get("validation", 0)
+    return DataSize(sizes["train"], sizes["test"], classes, "", "published", validation, facts.class_names)
 
 
 def prepare_embedded(plan: Plan) -> bool:
@@ -60,6 +62,20 @@ def _info(name: str) -> StoreInfo | None:
         raise
 
 
+def check_questions(plan: Plan) -> None:
+    """Raise BadInputError that lists positive rules and targets that no data set of a plan has."""
+    faults: dict[str, None] = {}
+    for config in dict.fromkeys(trial.config for trial in plan.trials):
+        info = _info(config.labelled_dataset) or KNOWN.get(config.labelled_dataset)
+        try:
+            if info is not None:
+                _check_target(config, info)
+        except BadInputError as error:
+            faults[f"dataset: {error}"] = None
+    if faults:
+        raise BadInputError("\n".join(faults))
+
+
 def check_data(plan: Plan) -> None:
     """Raise BadInputError that lists data sets that aren't prepared, and positive rules that they don't have."""
     faults: dict[str, None] = {}
@@ -73,7 +89,7 @@ def check_data(plan: Plan) -> None:
         raise BadInputError(*faults)
 
 
-def _check_target(config: SimCLRConfig, info: StoreInfo) -> None:
+def _check_target(config: SimCLRConfig, info: StoreInfo | DataSetFacts) -> None:
     expand_positive(info, config.positive)
     if config.target == "classes" and info.multi_label:
         raise several_labels(info)

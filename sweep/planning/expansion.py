@@ -2,16 +2,19 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweep.planning.search import draw
 from sweep.planning.trial import DataSize, PlannedTrial
-from sweep.space import Baseline, Best, Grid, SearchSpace, Stage
+from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
 from trainables.config import UNTRAINABLE, SimCLRConfig
 from trainables.errors import BadInputError
+from trainables.field_values import spelled
 
 Assignments = Mapping[str, Sequence[Any]]
+MOST_DRAWS = 200
+"""Of a search in place of one setting."""
 ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
     *("dataset", "evaluation_dataset", "image_size", "target", "positive", "validation_fraction"),
@@ -23,31 +26,69 @@ BASELINE_FIELDS = (
 """What the evaluation of an untrained encoder depends on."""
 
 
+@dataclass(frozen=True)
+class DrawCheck:
+    """What a drawn setting has to pass, and a line about each that didn't."""
+
+    fault_of: Callable[[Mapping[str, Any]], str] = lambda setting: ""
+    """Says why a setting can't be trained; nothing where it can."""
+    notes: list[str] = field(default_factory=list)
+
+
 def needs(stage: Stage, assignments: Assignments) -> list[Best]:
     """Return the results of earlier stages that a stage asks for."""
-    wanted = []
-    for grid in stage.grids:
-        values = [(key, value) for part in (grid.base, *grid.points) for key, value in part.items()]
-        wanted += [value for key, value in values if isinstance(value, Best) and key not in assignments]
-    return list(dict.fromkeys(wanted))
+    parts = [part for grid in stage.grids for part in (grid.base, *grid.points)]
+    parts += [stage.search.base] if stage.search is not None else []
+    values = [(key, value) for part in parts for key, value in part.items()]
+    return list(dict.fromkeys(value for key, value in values if isinstance(value, Best) and key not in assignments))
 
 
-def settings_of(space: SearchSpace, stage: Stage, assignments: Assignments) -> Iterator[tuple[Grid, dict[str, Any]]]:
-    """Yield what is known before anything ran: required grids first, then the others, then a random search."""
+def settings_of(
+    space: SearchSpace, stage: Stage, assignments: Assignments, check: DrawCheck | None = None
+) -> Iterator[tuple[Grid, dict[str, Any]]]:
+    """Yield what is known before anything ran: required grids first, then the others, then a random search.
+
+    Where a drawn setting can't be trained, as `check` says, another is drawn in its place.
+    """
     for grid in sorted(stage.grids, key=lambda grid: not grid.required):
         for point in grid.points:
             for setting in crossed(space, grid, point, assignments):
                 yield grid, setting
     if stage.search is not None and stage.search.method == "random":
         for number in range(stage.search.settings):
-            grid = Grid(base={**stage.search.base, **draw(stage.search, number)})
-            for setting in crossed(space, grid, {}, assignments):
-                yield grid, setting
+            yield from drawn(space, stage.search, number, assignments, check or DrawCheck())
 
 
-def settings_of_all_stages(space: SearchSpace, assignments: Assignments) -> list[dict[str, Any]]:
+def drawn(
+    space: SearchSpace, search: Search, number: int, assignments: Assignments, check: DrawCheck
+) -> list[tuple[Grid, dict[str, Any]]]:
+    """Return setting `number` of a random search with every seed: the first draw that isn't refused.
+
+    Raises BadInputError where none of MOST_DRAWS can be trained.
+    """
+    fault = ""
+    for attempt in range(MOST_DRAWS):
+        values = draw(search, number, attempt)
+        grid = Grid(base={**search.base, **values})
+        settings = list(crossed(space, grid, {}, assignments))
+        fault = next(filter(None, map(check.fault_of, settings)), "")
+        if not fault:
+            return [(grid, setting) for setting in settings]
+        check.notes.append(redrawn(values, fault))
+    raise BadInputError(f"search: none of {MOST_DRAWS} drawn settings can be trained; the last one: {fault}")
+
+
+def redrawn(values: Mapping[str, Any], fault: str) -> str:
+    """Return the line that says which drawn setting can't be trained."""
+    shown = ", ".join(f"{name} {spelled(value)}" for name, value in values.items())
+    return f"search: {shown} can't be trained, another setting is drawn: {fault}"
+
+
+def settings_of_all_stages(
+    space: SearchSpace, assignments: Assignments, check: DrawCheck | None = None
+) -> list[dict[str, Any]]:
     """Return every setting of the space, those of pending stages with Best in place of values."""
-    return [setting for stage in space.stages for _, setting in settings_of(space, stage, assignments)]
+    return [setting for stage in space.stages for _, setting in settings_of(space, stage, assignments, check)]
 
 
 def crossed(
@@ -55,7 +96,9 @@ def crossed(
 ) -> Iterator[dict[str, Any]]:
     """Yield the settings of a grid at one of its points, a seed after the other; Best in place of open values."""
     base = {**space.base, **grid.base, **point}
-    axes: dict[str, Sequence[Any]] = {**grid.axes, **({} if "seed" in base else {"seed": tuple(space.seeds)})}
+    axes = dict(grid.axes)
+    if "seed" not in axes and "seed" not in base:
+        axes["seed"] = tuple(space.seeds)
     # A value from the command line replaces the field's axis, or its fixed value, in every grid.
     axes |= assignments
     for values in itertools.product(*axes.values()):

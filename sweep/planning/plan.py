@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from sweep.planning.expansion import (
     Assignments,
+    DrawCheck,
     check_trials,
     crossed,
+    drawn,
     made_small,
     needs,
     planned,
@@ -18,10 +20,24 @@ from sweep.planning.expansion import (
     with_best,
 )
 from sweep.planning.smoke import made_tiny, shrink
+from sweep.planning.space_check import check_metrics, check_stages, proposals
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import named, varying_fields
 from sweep.space import Best, Grid, Search, SearchSpace, Stage
 from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class ToCome:
+    """How many trials and baselines a search will add as results come."""
+
+    trials: int = 0
+    baselines: int = 0
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything."""
+        return self.trials > 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,10 @@ class Plan:
     smoke: bool = False
     workers: int = 1
     assignments: Assignments = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was made: drawn settings that can't be trained."""
+    to_come: ToCome = ToCome()
+    """What its searches add once they draw, at its start."""
 
     @property
     def sweep_name(self) -> str:
@@ -77,6 +97,7 @@ def make_plan(
     smoke: bool = False,
 ) -> Plan:
     """Expand the stages that need no result; raises BadInputError that lists every fault of every trial."""
+    check_stages(space, assignments)
     plan = Plan(space, (), tuple(space.stages), smoke, workers, assignments)
     while plan.pending and not needs(plan.pending[0], assignments):
         plan = extend(plan, {}, size_of=size_of)
@@ -88,7 +109,12 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
-    found = [(grid, with_best(setting, decided)) for grid, setting in settings_of(plan.space, stage, plan.assignments)]
+    check = DrawCheck(partial(fault_of, size_of=size_of, workers=plan.workers))
+    settings = settings_of(plan.space, stage, plan.assignments, check)
+    found = [(grid, with_best(setting, decided)) for grid, setting in settings]
+    if stage.search is not None and stage.search.method != "random":
+        # Raises where none can be trained.
+        drawn(plan.space, stage.search, 0, plan.assignments, DrawCheck(check.fault_of))
     trials = [
         replace(
             planned(SimCLRConfig.parse(setting), number, size_of),
@@ -99,10 +125,37 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
         for grid, setting in found
     ]
     if plan.smoke:
-        settings = [setting for _, setting in found]
-        small = shrink(settings, plan.space, plan.assignments, size_of=size_of, workers=plan.workers)
+        full = [setting for _, setting in found]
+        small = shrink(
+            full, plan.space, plan.assignments, size_of=size_of, workers=plan.workers, check=DrawCheck(check.fault_of)
+        )
         trials = [made_small(trial, SimCLRConfig.parse(s)) for trial, s in zip(trials, small, strict=True)]
-    return _joined(replace(plan, pending=plan.pending[1:]), trials)
+    check_metrics(plan.space, stage, trials, assignments=plan.assignments, size_of=size_of, shrunk=plan.smoke)
+    grown = _joined(replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *check.notes)), trials)
+    return replace(grown, to_come=_to_come(grown, stage, size_of))
+
+
+def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> ToCome:
+    """Return what the search of a stage will add beside what its plan expects already."""
+    if stage.search is None or stage.search.method == "random":
+        return plan.to_come
+    known = {trial.trial_id for trial in plan.trials}
+    examples = proposals(plan.space, stage.search, plan.assignments, size_of)
+    with_their_own = with_baselines(list(examples), plan.space)
+    baselines = {trial.trial_id for trial in with_their_own if trial.baseline is not None} - known
+    drawn = stage.search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+    return ToCome(plan.to_come.trials + drawn, plan.to_come.baselines + len(baselines))
+
+
+def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], workers: int) -> str:
+    """Return why a setting can't be trained; nothing where it can, or where a result has yet to decide it."""
+    if any(isinstance(value, Best) for value in setting.values()):
+        return ""
+    try:
+        check_trials([planned(SimCLRConfig.parse(setting), 1, size_of)], workers)
+    except BadInputError as error:
+        return str(error).replace("\n", "; ")
+    return ""
 
 
 def propose(
@@ -132,5 +185,5 @@ def _joined(plan: Plan, trials: Sequence[PlannedTrial]) -> Plan:
 def count_pending(plan: Plan, stage: Stage) -> int:
     """Return how many trials a pending stage will have."""
     search = stage.search if stage.search is not None and stage.search.method != "random" else None
-    drawn = 0 if search is None else search.settings * len(plan.assignments.get("seed", plan.space.seeds))
-    return len(list(settings_of(plan.space, stage, plan.assignments))) + drawn
+    more = 0 if search is None else search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+    return len(list(settings_of(plan.space, stage, plan.assignments))) + more

@@ -12,10 +12,14 @@ from sweep.planning.expansion import needs
 from sweep.planning.memory_budget import Room
 from sweep.planning.plan import Plan, count_pending
 from sweep.planning.trial import DataSize, PlannedTrial
+from sweep.planning.trial_names import varying_fields
 from sweep.space import SELECTED_ON_TEST
+from trainables.field_values import spelled
 
 MOST_ROWS = 200
 """Of a plan that are shown."""
+SHOWN = ("dataset", "batch_size", "temperature", "epochs")
+"""Fields that have a column of their own; others have one where they vary."""
 
 
 def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
@@ -29,6 +33,8 @@ def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
         console.print(text(f"and {more:,} trials more"), "")
     for line in summary(plan):
         console.print(text(line))
+    for line in plan.notes:
+        console.print(text(line, "yellow"))
     for line in room.recomputed(plan):
         console.print(text(line, "yellow"))
     for line in room.misfits(plan):
@@ -37,19 +43,28 @@ def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
 
 def _trials(plan: Plan, room: Room) -> Table:
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="")
+    varied = [
+        name for name in varying_fields([t.config for t in plan.trials if t.baseline is None]) if name not in SHOWN
+    ]
     for name in ("trial", "stage", "data set"):
         table.add_column(name, no_wrap=True)
-    for name in ("batch", "temp.", "epochs", "steps", "views", "GiB*"):
+    for name in ("batch", "temp.", "epochs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in varied:
+        table.add_column(name.replace("_", " "), justify="right")
+    for name in ("steps", "views", "GiB*"):
         table.add_column(name, justify="right", no_wrap=True)
     for trial in plan.trials[:MOST_ROWS]:
-        table.add_row(*map(text, _cells(trial, plan.workers, room)), style="dim" if trial.baseline else "")
+        settings = ["" if trial.baseline else spelled(getattr(trial.config, name)) for name in varied]
+        cells = (*_setting(trial), *settings, *_cost(trial, plan.workers, room))
+        table.add_row(*map(text, cells), style="dim" if trial.baseline else "")
     return table
 
 
-def _cells(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
+def _setting(trial: PlannedTrial) -> Sequence[str]:
     config = trial.config
     if trial.baseline:
-        return trial.trial_id, trial.baseline, config.dataset, "", "", "0", "0", "0", ""
+        return trial.trial_id, trial.baseline, config.dataset, "", "", "0"
     contrasted = config.training == "simclr" and config.epochs > 0
     return (
         trial.trial_id,
@@ -58,6 +73,13 @@ def _cells(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
         str(config.batch_size) if config.epochs else "",
         f"{config.temperature:g}" if contrasted else "",
         str(config.epochs),
+    )
+
+
+def _cost(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
+    if trial.baseline:
+        return "0", "0", ""
+    return (
         f"{trial.steps:,}",
         f"{trial.views:,}",
         f"{room.needed(trial, workers) / GIB:.2f}" + ("" if room.holds(trial, workers) else " does not fit"),
@@ -68,8 +90,7 @@ def summary(plan: Plan) -> list[str]:
     """Return the totals, the pending stages, and where the sizes come from."""
     settings = [trial for trial in plan.trials if trial.baseline is None]
     steps, views = sum(trial.steps for trial in settings), sum(trial.views for trial in settings)
-    baselines = len(plan.trials) - len(settings)
-    lines = [f"{len(settings)} trials and {baselines} baselines: {steps:,} steps, {views:,} views"]
+    lines = [f"{counted(plan)}: {steps:,} steps, {views:,} views" + (" but for the search's" if plan.to_come else "")]
     number = len(plan.space.stages) - len(plan.pending)
     for stage in plan.space.stages[:number]:
         if (search := plan.open_search(plan.space.stages.index(stage) + 1)) is not None:
@@ -88,6 +109,18 @@ def summary(plan: Plan) -> list[str]:
         lines.append(SELECTED_ON_TEST)
     lines += _about_sizes(plan)
     return lines
+
+
+def counted(plan: Plan) -> str:
+    """Return how many trials and baselines a plan has, with those that a search will draw."""
+    listed = sum(trial.baseline is None for trial in plan.trials)
+    trials, baselines = listed + plan.to_come.trials, len(plan.trials) - listed + plan.to_come.baselines
+    drawn = f" ({plan.to_come.trials} of them drawn as results come)" if plan.to_come else ""
+    return f"{_plural(trials, 'trial')}{drawn} and {_plural(baselines, 'baseline')}"
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _about_sizes(plan: Plan) -> list[str]:

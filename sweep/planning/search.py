@@ -1,5 +1,6 @@
 """What a search tries next, as a function of what is known: a resumed search goes on as if it hadn't stopped."""
 
+import importlib.util
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from trainables.errors import BadInputError
 
 DIGITS = 4
 """Significant digits of a drawn number, so that it can be read and typed."""
+_CONSTRAINTS = "constraints"
+"""Optuna's key of a trial's constraints: one above 0 says that it is infeasible."""
 
 
 @dataclass(frozen=True)
@@ -28,44 +31,62 @@ class Tried:
     """The epoch at which halving ended the setting; 0 where it didn't."""
 
 
-def draw(search: Search, number: int) -> dict[str, Any]:
-    """Return setting `number` of a random search; it depends on nothing else."""
-    generator = random.Random(f"{search.seed}/{number}")
+def draw(search: Search, number: int, attempt: int = 0) -> dict[str, Any]:
+    """Return setting `number` of a random search; it depends on nothing else.
+
+    A later `attempt` takes the place of one that can't be trained.
+    """
+    generator = random.Random(f"{search.seed}/{number}" + (f"/{attempt}" if attempt else ""))
     return {name: _drawn(generator, over) for name, over in search.over.items()}
 
 
 def _drawn(generator: random.Random, over: Range | Sequence[Any]) -> Any:
     if not isinstance(over, Range):
         return generator.choice(list(over))
-    if over.log:
-        value = math.exp(generator.uniform(math.log(over.low), math.log(over.high)))
-    else:
-        value = generator.uniform(over.low, over.high)
+    # Half a unit on either side, so that the whole numbers at the ends are drawn as often as the others.
+    margin = 0.5 if over.integer else 0.0
+    low, high = over.low - margin, over.high + margin
+    value = math.exp(generator.uniform(math.log(low), math.log(high))) if over.log else generator.uniform(low, high)
     return _within(over, value)
 
 
 def _within(over: Range, value: float) -> float | int:
-    short = float(f"{value:.{DIGITS}g}")
-    kept = min(max(short, over.low), over.high)
-    return round(kept) if over.integer else kept
+    """Return a drawn number within the range: whole, or of few digits."""
+    kept = min(max(round(value) if over.integer else float(f"{value:.{DIGITS}g}"), over.low), over.high)
+    return int(kept) if over.integer else kept
 
 
-def ask(search: Search, number: int, tried: Sequence[Tried], direction: Literal["max", "min"]) -> dict[str, Any]:
+def check_installed(search: Search) -> None:
+    """Raise BadInputError where the search needs a package that isn't there."""
+    if search.method == "optuna" and importlib.util.find_spec("optuna") is None:
+        raise BadInputError("search: method 'optuna' needs Optuna: pip install 'sweep-service[search]'")
+
+
+def ask(
+    search: Search,
+    number: int,
+    tried: Sequence[Tried],
+    direction: Literal["max", "min"],
+    refused: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """Return setting `number` of Optuna's TPE sampler after those tried, some of which may still run.
 
+    `refused` are draws for this number that can't be trained: the sampler is told that they are infeasible. Raises
     BadInputError when Optuna isn't installed.
     """
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise BadInputError("search: method 'optuna' needs Optuna: pip install 'sweep-service[search]'") from error
+    check_installed(search)
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # A sampler of its own for each number: its draws then depend on the history alone, not on who asked before.
-    sampler = optuna.samplers.TPESampler(seed=search.seed * 100_003 + number, constant_liar=True)
+    seed = search.seed * 100_003 + number + 1_000_003 * len(refused)
+    sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     study = optuna.create_study(sampler=sampler, direction="maximize" if direction == "max" else "minimize")
     spaces = {name: _distribution(over) for name, over in search.over.items()}
     for setting in tried:
         study.add_trial(_frozen(setting, spaces, search))
+    for values in refused:
+        study.add_trial(_infeasible(values, spaces, search, direction))
     values = study.ask(spaces).params
     return {
         name: _within(over, values[name]) if isinstance(over, Range) else over[values[name]]
@@ -86,10 +107,7 @@ def _distribution(over: Range | Sequence[Any]) -> Any:
 def _frozen(setting: Tried, spaces: Mapping[str, Any], search: Search) -> Any:
     from optuna.trial import TrialState, create_trial
 
-    values = {
-        name: setting.values[name] if isinstance(over, Range) else _place(over, setting.values[name])
-        for name, over in search.over.items()
-    }
+    values = _params(setting.values, search)
     if setting.value is None:
         return create_trial(state=TrialState.RUNNING, params=values, distributions=dict(spaces))
     if setting.rung and not math.isnan(setting.value):
@@ -100,6 +118,26 @@ def _frozen(setting: Tried, spaces: Mapping[str, Any], search: Search) -> Any:
     if math.isnan(setting.value):
         return create_trial(state=TrialState.FAIL, params=values, distributions=dict(spaces))
     return create_trial(state=TrialState.COMPLETE, value=setting.value, params=values, distributions=dict(spaces))
+
+
+def _infeasible(values: Mapping[str, Any], spaces: Mapping[str, Any], search: Search, direction: str) -> Any:
+    from optuna.trial import create_trial
+
+    # Optuna 4 doesn't look at the constraint here: to it the setting is the worst of all.
+    return create_trial(
+        value=-math.inf if direction == "max" else math.inf,
+        params=_params(values, search),
+        distributions=dict(spaces),
+        system_attrs={_CONSTRAINTS: (1.0,)},
+    )
+
+
+def _params(values: Mapping[str, Any], search: Search) -> dict[str, Any]:
+    """Return a setting as Optuna has it: a choice by its place."""
+    return {
+        name: values[name] if isinstance(over, Range) else _place(over, values[name])
+        for name, over in search.over.items()
+    }
 
 
 def _place(choices: Sequence[Any], value: Any) -> int:

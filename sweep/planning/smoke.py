@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sweep.planning.expansion import Assignments, settings_of_all_stages
+from sweep.planning.expansion import Assignments, DrawCheck, settings_of_all_stages
 from sweep.planning.trial import DataSize
 from sweep.space import Best, SearchSpace
 from trainables.config import SimCLRConfig
@@ -29,18 +29,20 @@ def shrink(
     *,
     size_of: Callable[[str], DataSize],
     workers: int,
+    check: DrawCheck,
 ) -> list[dict[str, Any]]:
     """Return the settings with a small encoder, few images and steps, every batch size and training length distinct.
 
     All batch sizes of all stages are scaled by one factor, so that the largest is at most half of the train images;
     training lengths become 1, 2, 3, ... in their order.
     """
-    everything = settings_of_all_stages(space, assignments)
+    everything = settings_of_all_stages(space, assignments, check)
     if not everything:
         return []
     images = min(_train_images(setting, size_of) for setting in everything)
     batches = _scaled({_value(setting, "batch_size") for setting in everything}, images, workers)
-    lengths = {length: rank for rank, length in enumerate(sorted({_value(s, "epochs") for s in everything}), start=1)}
+    longer = sorted({_value(setting, "epochs") for setting in everything} - {0})
+    lengths = {0: 0, **{length: rank for rank, length in enumerate(longer, start=1)}}
     return [
         {
             **setting,

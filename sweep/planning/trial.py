@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sweep.space import Baseline
 from trainables.config import SimCLRConfig, data_fingerprint
+from trainables.expected_metrics import Labels
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
 from trainables.memory.peak import Images, peak_bytes
@@ -27,6 +28,8 @@ class DataSize:
     origin: Literal["prepared", "published"]
     validation: int = 0
     """Images of a validation split that the data set brings."""
+    class_names: tuple[str, ...] = ()
+    """Empty while they aren't known."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class PlannedTrial:
     def labelled(self) -> DataSize:
         """The size of what is evaluated on."""
         return self.evaluation or self.data
+
+    @property
+    def labels(self) -> Labels:
+        """What the names of its metrics depend on."""
+        size = self.labelled
+        return Labels(size.classes, bool(self.config.validation_fraction or size.validation), size.class_names)
 
     @property
     def train_images(self) -> int:

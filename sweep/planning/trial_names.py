@@ -1,7 +1,7 @@
 """Names of trials, from the fields that vary."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,12 @@ def named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[Pl
     for method, configs in groups.items():
         different = set(varying_fields(configs)) | set(searched)
         varying[method] = [name for name in SimCLRConfig.model_fields if name in different and name not in NAMED_FIELDS]
-    return tuple(replace(trial, name=_name(trial, varying.get(trial.method, []))) for trial in trials)
+    names = [_name(trial, varying.get(trial.method, [])) for trial in trials]
+    shared = {name for name, count in Counter(names).items() if count > 1}
+    return tuple(
+        replace(trial, name=f"{name}-{trial.trial_id[:4]}" if name in shared else name)
+        for trial, name in zip(trials, names, strict=True)
+    )
 
 
 def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:

@@ -1,6 +1,9 @@
 """Where things lie in a sweep's storage on this machine; one place, so that programs agree."""
 
+import re
 from pathlib import Path
+
+from trainables.errors import BadInputError
 
 DEFAULT_STORAGE = Path(".sweep")
 """Where a program keeps its results unless told otherwise, in the current folder."""
@@ -18,3 +21,9 @@ def artifacts_folder(storage: Path | str) -> Path:
 
 def _absolute(storage: Path | str) -> Path:
     return Path(storage).expanduser().absolute()
+
+
+def check_name(name: str) -> None:
+    """Raise BadInputError for a sweep's name that can't be a folder's."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")

@@ -7,12 +7,12 @@ sweeps/NAME/logs/             Ray's log and those of failed trials
 live/NAME.json                while it runs (sweep/records/lease.py)
 """
 
-import re
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
 from sweep.console.printing import say
+from sweep.records.paths import check_name
 from sweep.records.sweep_record import StopRecord, SweepRecord, TrialEntry
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
@@ -125,9 +125,3 @@ class SweepStorage:
 @cache
 def _say_once(line: str) -> None:
     say(line, error=True)
-
-
-def check_name(name: str) -> None:
-    """Raise BadInputError for a sweep's name that can't be a folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")

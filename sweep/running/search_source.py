@@ -6,14 +6,19 @@ from statistics import fmean
 from typing import Any
 
 from sweep.planning.dataset_sizes import size_of
+from sweep.planning.expansion import MOST_DRAWS, redrawn
 from sweep.planning.plan import Plan, propose
-from sweep.planning.search import Tried, ask
+from sweep.planning.search import Tried, ask, draw
 from sweep.planning.trial import PlannedTrial
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.trial_result import HALVED
 from sweep.running.run_context import RunContext
 from sweep.scheduling.task import TrialTask
 from sweep.space import Search
+from trainables.errors import BadInputError
+
+MOST_ASKED = 20
+"""Draws of a sampler in place of one setting."""
 
 
 class SearchSource:
@@ -43,11 +48,28 @@ def settings_left(plan: Plan, stage: int) -> range | None:
 
 
 def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> Plan:
-    """Return the plan with setting `number` of a stage's search, chosen after the results so far."""
+    """Return the plan with setting `number` of a stage's search, chosen after the results so far.
+
+    A draw that can't be trained is named, told to the sampler and drawn anew; where it finds none, chance draws.
+    Raises BadInputError when that finds none either.
+    """
     search = plan.open_search(stage)
     assert search is not None
-    values = ask(search, number, _tried(context, plan, stage, search), plan.space.objective.direction)
-    return propose(plan, stage, number, values, size_of=size_of)
+    tried, direction = _tried(context, plan, stage, search), plan.space.objective.direction
+    refused: list[Mapping[str, Any]] = []
+    while True:
+        if len(refused) < MOST_ASKED:
+            values = ask(search, number, tried, direction, refused)
+        else:
+            values = draw(search, number, len(refused))
+        try:
+            return propose(plan, stage, number, values, size_of=size_of)
+        except BadInputError as error:
+            fault = str(error).replace("\n", "; ")
+            if len(refused) == MOST_DRAWS:
+                raise BadInputError(f"search: no setting found that can be trained; the last one: {fault}") from error
+            context.progress.say(redrawn(values, fault))
+            refused.append(values)
 
 
 def with_earlier_proposals(plan: Plan, before: SweepRecord | None) -> Plan:

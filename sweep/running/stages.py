@@ -20,7 +20,7 @@ from sweep.scheduling.budget import spent
 from sweep.scheduling.dispatcher import Dispatcher
 from sweep.scheduling.halving import Rungs
 from sweep.scheduling.task import TrialTask
-from trainables.errors import StorageAwayError
+from trainables.errors import BadInputError, StorageAwayError
 
 TICK_SECONDS = 0.5
 CATCH_UP_SECONDS = 600.0
@@ -146,7 +146,11 @@ class StageLoop:
     def _propose(self, stage: int, number: int) -> list[TrialTask]:
         """Add a search's setting to the plan; return its tasks: none where the plan has them already."""
         known = {trial.trial_id for trial in self._plan.trials}
-        self._plan = with_proposed(self._context, self._plan, stage, number)
+        try:
+            self._plan = with_proposed(self._context, self._plan, stage, number)
+        except BadInputError as error:
+            self.stopping = str(error)
+            return []
         entries = [entry for entry in self._record().trials if entry.trial_id not in known]
         self._join(self._rungs, entries)
         return self._tasks(entries)

@@ -1,12 +1,16 @@
 """What a sweep may cost, and what it cost so far."""
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sweep.records.sweep_record import TrialEntry
-from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.records.sweep_record import TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in (("gpu-hours", self.device_hours), ("wall-hours", self.wall_hours), ("trials", self.trials)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise BadInputError(f"--{name}: must be above 0, got {value:g}")
 
     def exceeded(self, device_hours: float) -> str:
@@ -35,7 +39,7 @@ class Budget:
         return ""
 
 
-def spent(storage: SweepStorage, name: str, entries: Iterable[TrialEntry]) -> tuple[float, set[str]]:
+def spent(storage: "SweepStorage", name: str, entries: "Iterable[TrialEntry]") -> tuple[float, set[str]]:
     """Return the device-hours that a sweep's earlier runs cost, and the ids of the trials that they trained."""
     hours, trained = 0.0, set()
     for entry in entries:

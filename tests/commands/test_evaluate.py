@@ -64,10 +64,11 @@ def asked(**changes: object) -> Evaluation:
     return Evaluation(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def planned(evaluation: Evaluation) -> list[PlannedTrial]:
+def planned(evaluation: Evaluation, validation: int = 0) -> list[PlannedTrial]:
     space = read_space(json.loads(json.dumps(written(evaluation_space(evaluation)))))
     assert space == read_space(written(space))
-    plan = make_plan(space, assignments={}, size_of=lambda name: DataSize(1000, 100, 10, "f", "prepared"))
+    size = DataSize(1000, 100, 10, "f", "prepared", validation)
+    plan = make_plan(space, assignments={}, size_of=lambda name: size)
     return [trial for trial in plan.trials if trial.baseline is None]
 
 
@@ -99,7 +100,7 @@ def test_a_transfer_takes_the_data_sets_own_question() -> None:
     space = evaluation_space(asked(data=(data,)))
     assert space.objective.metric == "val/linear_balanced_accuracy"
     assert "test/linear_sensitivity" in space.columns
-    (config, *_) = (trial.config for trial in planned(asked(data=(data,))))
+    (config, *_) = (trial.config for trial in planned(asked(data=(data,)), validation=50))
     assert (config.dataset, config.target, config.validation_fraction) == ("e", "positive", 0.0)
 
 

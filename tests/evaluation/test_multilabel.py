@@ -20,8 +20,8 @@ from trainables.evaluation.multilabel import (
     f1_scores,
     mean_of_known,
     micro_average_precision,
-    slug,
 )
+from trainables.metric_names import label_part
 
 Floats = NDArray[np.float64]
 
@@ -109,6 +109,7 @@ def test_a_trial_of_several_labels_says_where_its_thresholds_come_from(patches: 
     assert "test/linear_f1_micro_at_half" in final_metrics(without, tmp_path / "b", store=patches)
 
 
-def test_slugs_of_label_names() -> None:
-    assert slug("Land principally occupied by agriculture, with") == "land_principally_occupied_by_agriculture_with"
-    assert slug("Transitional woodland/shrub") == "transitional_woodland_shrub"
+def test_labels_as_parts_of_metric_names() -> None:
+    long = "Land principally occupied by agriculture, with"
+    assert label_part(long) == "land_principally_occupied_by_agriculture_with"
+    assert label_part("Transitional woodland/shrub") == "transitional_woodland_shrub"

@@ -151,7 +151,7 @@ def test_smoke_that_cannot_stay_distinct_is_refused() -> None:
 
 def test_points_are_listed_and_not_crossed() -> None:
     points = ({"batch_size": 32, "temperature": 0.1}, {"batch_size": 64, "temperature": 0.2})
-    space = SearchSpace("s", "", (Stage("a", (Grid(points=points),)),), Objective("val/top1"), {"dataset": "digits"})
+    space = SearchSpace("s", "", (Stage("a", (Grid(points=points),)),), Objective("test/top1"), {"dataset": "digits"})
     assert [setting[1:3] for setting in settings(plan_of(space))] == [(32, 0.1), (64, 0.2)]
 
 

@@ -84,7 +84,7 @@ EVERYTHING = SearchSpace(
         Stage(
             "second",
             (Grid(base={"temperature": Best("temperature", "digits")}, points=({"batch_size": 32},)),),
-            Search({"momentum": Range(0, 1), "epochs": [1, 2], "image_size": (16, 32)}, 3, method="optuna"),
+            Search({"momentum": Range(0, 0.9), "epochs": [1, 2], "image_size": (16, 32)}, 3, method="optuna"),
         ),
     ),
     objective=Objective("val/top1"),
@@ -104,9 +104,9 @@ def test_a_record_keeps_a_space_to_the_last_value() -> None:
 
 
 def test_what_is_no_value_is_refused_before_it_is_recorded() -> None:
-    with pytest.raises(BadInputError, match=r"space 'x': can't be kept in the sweep's record: .* is a function"):
+    with pytest.raises(BadInputError, match=r"SearchSpace: base: \w+: must be a number, text, .* got function"):
         written(SearchSpace("x", "", (), Objective("val/top1"), base={"temperature": lambda: 0.5}))
-    with pytest.raises(BadInputError, match=r"base.temperature: is no value of a setting"):
+    with pytest.raises(BadInputError, match=r"base: temperature: is no value of a setting"):
         read_space({**written(SPACE), "base": {"temperature": {"__reduce__": "os.system"}}})
 
 

@@ -246,7 +246,7 @@ def expand_positive(info: StoreInfo | DataSetFacts, positive: tuple[str, ...]) -
     return tuple(dict.fromkeys(name for name in (*known_classes, *sorted(wanted)) if name in wanted))
 
 
-def several_labels(info: StoreInfo) -> BadInputError:
+def several_labels(info: StoreInfo | DataSetFacts) -> BadInputError:
     """Return what to say where one class an image is asked of a store that has several labels."""
     rules = ", ".join(info.rules) or "none"
     return BadInputError(

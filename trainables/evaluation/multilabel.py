@@ -1,7 +1,5 @@
 """Metrics of several labels an image, from scores and truths of all images; pure."""
 
-import re
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,11 +44,6 @@ def mean_of_known(values: NDArray[np.float64]) -> float:
     """Return the mean of what isn't NaN; NaN when all is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def slug(label: str) -> str:
-    """Return a label as part of a metric's name: lower case, runs of anything but letters and digits become "_"."""
-    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
 
 
 def _best_threshold(scores: Scores, truth: Truth, otherwise: float) -> float:

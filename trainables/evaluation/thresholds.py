@@ -93,7 +93,7 @@ def each_label(logits: Tensor, shard: RankShard, thresholds: Thresholds, labels:
     columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
     columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}
     return {
-        f"{name}/{multilabel.slug(label)}": float(value)
+        f"{name}/{names.label_part(label)}": float(value)
         for name, values in columns.items()
         for label, value in zip(labels, values, strict=True)
     }

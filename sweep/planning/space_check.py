@@ -1,0 +1,133 @@
+"""Faults of a plan that no single part of its space shows: metrics that no trial will have, values nothing decides."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sweep.planning.expansion import Assignments, crossed, needs, planned, settings_of
+from sweep.planning.search import check_installed
+from sweep.planning.trial import DataSize, PlannedTrial
+from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
+from trainables.config import SimCLRConfig
+from trainables.errors import BadInputError, nearest
+from trainables.expected_metrics import Labels, epoch_metrics, final_metrics
+from trainables.metric_names import OF_THE_MACHINE
+
+Sizes = Callable[[str], DataSize]
+
+
+def check_stages(space: SearchSpace, assignments: Assignments) -> None:
+    """Raise BadInputError for a search that can't be made, and for a Best that no stage before decides."""
+    seen: set[str] = set()
+    for stage in space.stages:
+        for best in needs(stage, assignments):
+            if best.dataset not in seen:
+                raise BadInputError(
+                    f"stage {stage.name!r}: {best.field} is to be the best of {best.dataset!r}, which no stage before "
+                    f"it trains on; those do on: {', '.join(sorted(seen)) or 'nothing'}"
+                )
+        settings = [setting for _, setting in settings_of(space, stage, assignments)]
+        if stage.search is not None:
+            check_installed(stage.search)
+            if both := [name for name in assignments if name in stage.search.over]:
+                raise BadInputError(f"--set {both[0]}: stage {stage.name!r} searches over it; leave it out")
+            settings += _samples(space, stage.search, assignments)
+        seen |= {str(setting.get("dataset", SimCLRConfig.model_fields["dataset"].default)) for setting in settings}
+
+
+def check_metrics(
+    space: SearchSpace,
+    stage: Stage,
+    trials: Sequence[PlannedTrial],
+    *,
+    assignments: Assignments,
+    size_of: Sizes,
+    shrunk: bool,
+) -> None:
+    """Raise BadInputError for an objective, a halving's metric or a column that the trials of a stage won't have.
+
+    Where trainings are `shrunk` for a smoke run, the epochs of a halving aren't looked at.
+    """
+    settings = [trial for trial in trials if trial.baseline is None]
+    if stage.search is not None:
+        settings += proposals(space, stage.search, assignments, size_of)
+    for trial in settings:
+        _check_metric("objective", space.objective.metric, final_metrics(trial.config, trial.labels), trial)
+    if stage.halving is not None and not shrunk:
+        _check_halving(stage.halving, settings)
+    possible = frozenset().union(*(_possible(trial) for trial in settings))
+    for column in space.columns if settings else ():
+        if column not in possible and not _of_one_label(column):
+            raise BadInputError(f"columns: {column!r} is no metric{nearest(column, possible)}")
+
+
+def proposals(space: SearchSpace, search: Search, assignments: Assignments, size_of: Sizes) -> Iterator[PlannedTrial]:
+    """Yield trials as a search will propose them, as far as they can be trained."""
+    for setting in _samples(space, search, assignments):
+        try:
+            yield planned(SimCLRConfig.parse(setting), 1, size_of)
+        except BadInputError:
+            continue
+
+
+def _samples(space: SearchSpace, search: Search, assignments: Assignments) -> Iterator[dict[str, Any]]:
+    """Yield settings of a search that show each of its choices once."""
+    first = {name: over.low if isinstance(over, Range) else over[0] for name, over in search.over.items()}
+    choices = {name: over for name, over in search.over.items() if not isinstance(over, Range)}
+    for change in [{}, *({name: value} for name, over in choices.items() for value in over[1:])]:
+        yield from crossed(space, Grid(base={**search.base, **first, **change}), {}, assignments)
+
+
+def _check_halving(halving: Halving, trials: Sequence[PlannedTrial]) -> None:
+    judged = False
+    for trial in trials:
+        rung = halving.grace
+        while rung < trial.config.epochs and not trial.required:
+            judged = True
+            known = epoch_metrics(trial.config, trial.labels, rung)
+            _check_metric(f"halving, at epoch {rung}", halving.metric, known, trial)
+            rung *= halving.reduction
+    if not judged:
+        longest = max((trial.config.epochs for trial in trials), default=0)
+        raise BadInputError(
+            f"halving: with grace {halving.grace} there is nothing to judge, the longest training has {longest} "
+            "epochs; choose a smaller grace, or leave halving out"
+        )
+
+
+def _check_metric(what: str, metric: str, known: frozenset[str], trial: PlannedTrial) -> None:
+    if metric in known or metric in OF_THE_MACHINE or (_of_one_label(metric) and not trial.labelled.class_names):
+        return
+    config = trial.config
+    about = f"{what}: {metric!r} is no metric of the trials of {config.labelled_dataset} (target {config.target!r})"
+    raise BadInputError(about + _remedy(metric, known, trial))
+
+
+def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
+    """Return what would give a trial a metric, or what the metric may have been meant to be."""
+    config, on_test = trial.config, f"test/{metric.partition('/')[2]}"
+    if metric.startswith("val/") and on_test in known and not trial.labels.validation:
+        return f": no split is held out for validation; set validation_fraction, or take {on_test!r}"
+    if on_test in final_metrics(config, trial.labels):
+        return f": it isn't evaluated after every epoch (knn_every is {config.knn_every})"
+    if metric in _possible(trial) and config.epochs == 0:
+        return ": with epochs 0 nothing learns alongside; take one of frozen features, as test/linear_top1"
+    if on_test in _possible(trial) and not config.positive:
+        return ": it needs to know what counts as positive; set positive, or another target"
+    return nearest(metric, known) or f"; it has: {', '.join(sorted(known))}"
+
+
+def _possible(trial: PlannedTrial) -> frozenset[str]:
+    """Return the metrics that the trial would have with some other settings."""
+    found = set(OF_THE_MACHINE)
+    for target in ("classes", "positive", "labels"):
+        for training in ("simclr", "supervised"):
+            changes = {"target": target, "training": training, "positive": ("a",), "evaluation_dataset": None}
+            config = trial.config.model_copy(update={**changes, "epochs": 1})
+            for validation in (True, False):
+                found |= final_metrics(config, Labels(1000, validation, trial.labelled.class_names))
+    return frozenset(found)
+
+
+def _of_one_label(metric: str) -> bool:
+    """Whether a metric is of one label of several: test/linear_average_precision/pastures."""
+    return metric.count("/") == 2

@@ -1,0 +1,46 @@
+"""JSON schema of spaces in YAML or TOML, for editors."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sweep.space import Range, SearchSpace
+from trainables.config import SimCLRConfig
+
+_BEST = {
+    "type": "object",
+    "description": "the value of a field that did best in the stages before, among the trials of a data set",
+    "properties": {
+        "best": {
+            "type": "object",
+            "properties": {"field": {"type": "string"}, "dataset": {"type": "string"}},
+            "required": ["field", "dataset"],
+            "additionalProperties": False,
+        }
+    },
+    "required": ["best"],
+    "additionalProperties": False,
+}
+
+
+def space_schema() -> dict[str, Any]:
+    """Return the JSON schema of a space as values, with each field of SimCLRConfig described."""
+    schema = TypeAdapter(SearchSpace).json_schema()
+    fields = SimCLRConfig.model_json_schema()["properties"]
+    one = {name: {"anyOf": [field, _BEST], "description": field["description"]} for name, field in fields.items()}
+    several = {
+        name: {"type": "array", "items": field, "minItems": 1, "description": field["description"]}
+        for name, field in fields.items()
+    }
+    drawn = {
+        name: {"anyOf": [TypeAdapter(Range).json_schema(), field], "description": field["description"]}
+        for name, field in several.items()
+    }
+    parts = schema["$defs"]
+    for holder, name, values in (
+        *((schema, "base", one), (parts["Grid"], "base", one), (parts["Search"], "base", one)),
+        *((parts["Published"], "setting", one), (parts["Grid"], "axes", several), (parts["Search"], "over", drawn)),
+    ):
+        holder["properties"][name] |= {"properties": values, "additionalProperties": False}
+    parts["Grid"]["properties"]["points"]["items"] |= {"properties": one, "additionalProperties": False}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,20 @@
+"""What a dry run asks of this machine; light, since nothing is started."""
+
+import os
+from collections.abc import Mapping
+
+from sweep.planning.launch import Launch
+from sweep.planning.plan import Plan
+from sweep.planning.resources import check_precision, choose_shape, parse_workers
+
+
+def check_machine(launch: Launch, plan: Plan) -> None:
+    """Raise BadInputError for workers, a device or a precision that this machine doesn't have, as a run would."""
+    least, most = parse_workers(launch.workers)
+    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    resources: Mapping[str, float] = {"CPU": cores}
+    if launch.device == "gpu" or (launch.device == "auto" and least > cores):
+        from sweep.cluster.connection import machine_resources
+
+        resources = machine_resources()  # imports torch, for seconds
+    check_precision(plan, choose_shape(least, launch.device, resources, most))

@@ -1,0 +1,38 @@
+"""The search spaces that there are, one as YAML, and the schema of such files: `python -m sweep.spaces`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def main(
+    name: Annotated[
+        str | None, typer.Argument(help="A space to print as YAML, to begin one's own with; default: list them.")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of spaces in YAML or TOML, for editors.")
+    ] = False,
+) -> None:
+    """List the search spaces, print one as YAML, or print the JSON schema of such files."""
+    from sweep.space import known_spaces, load_space, written
+
+    if schema:
+        from sweep.planning.space_schema import space_schema
+
+        print(json.dumps(space_schema(), indent=1))
+    elif name is not None:
+        import yaml
+
+        print(yaml.safe_dump(written(load_space(name)), sort_keys=False, allow_unicode=True, width=120), end="")
+    else:
+        spaces = {known: load_space(known).description for known in known_spaces()}
+        width = max(map(len, spaces))
+        for known, description in spaces.items():
+            print(f"{known:{width}}  {description}")
+
+
+if __name__ == "__main__":
+    from sweep.console.app import run_command
+
+    run_command(main)

@@ -1,0 +1,290 @@
+"""Spaces are checked when they are made or read: each fault is one line that says where."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+
+from sweep.planning.plan import Plan, make_plan
+from sweep.planning.plan_table import summary
+from sweep.planning.space_schema import space_schema
+from sweep.planning.trial import DataSize
+from sweep.space import (
+    Best,
+    Grid,
+    Halving,
+    Objective,
+    Range,
+    Search,
+    SearchSpace,
+    Stage,
+    known_spaces,
+    load_space,
+    read_space,
+    written,
+)
+from trainables.errors import BadInputError
+
+SIZE = DataSize(1000, 100, 10, "aa", "prepared", class_names=tuple("0123456789"))
+BASE = {"dataset": "digits", "image_size": 16, "epochs": 4, "validation_fraction": 0.2}
+
+
+def space(*stages: Stage, **changes: Any) -> SearchSpace:
+    fields = {"name": "s", "description": "", "objective": Objective("val/knn_top1"), "base": BASE}
+    return SearchSpace(**{**fields, "stages": stages or (Stage("a", (Grid(),)),), **changes})
+
+
+def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
+    return make_plan(asked, assignments=assignments, size_of=lambda name: SIZE)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Objective("val/top1", "maximize"),
+            "direction: must be 'max' or 'min', got 'maximize'; did",
+        ),  # type: ignore[arg-type]
+        (lambda: Objective(None), "Objective: metric: must be a valid string, got None"),  # type: ignore[arg-type]
+        (lambda: Objective(), "Objective: metric: is missing"),  # type: ignore[call-arg]
+        (lambda: Search({"epochs": (1, 2)}, 3, method="bayes"), "Search: method: must be 'random' or 'optuna', got"),  # type: ignore[arg-type]
+        (lambda: Search({"epochs": (1, 2)}, 0), "Search: settings: must be greater than or equal to 1, got 0"),
+        (lambda: Search({"temperature": Range(0, 1)}, 3), "Search: over: temperature: must be greater than 0, got 0"),
+        (
+            lambda: Search({"batch_size": Range(16, 64)}, 3),
+            r"batch_size: holds whole numbers; write Range\(16, 64,",
+        ),
+        (lambda: Search({"encoder": Range(1, 2)}, 3), "Search: over: encoder: must be 'resnet10'"),
+        (lambda: Search({"momentum": (0.9, 1.5)}, 3), "Search: over: momentum: must be less than 1, got 1.5"),
+        (lambda: Range(1.5, 3, integer=True), "both must be whole"),
+        (lambda: space(baselines=("random",)), "baselines.0: must be 'untrained', 'calibrated', 'pixels' or 'colours'"),
+        (lambda: space(stages=Stage("a", (Grid(),))), "SearchSpace: stages: must be a list or tuple, got Stage"),
+        (lambda: space(stages=()), "SearchSpace: stages: must not be empty"),
+        (lambda: Stage("a", Grid()), "Stage: grids: must be a list or tuple, got Grid"),  # type: ignore[arg-type]
+        (lambda: Stage("a"), "'a' has neither grids nor a search"),
+        (lambda: Stage("a", (Grid(), {"axis": {}})), "Stage: grids.1.axis: unknown field"),  # type: ignore[arg-type]
+        (lambda: Grid(axes={"temperature": ()}), "Grid: axes: temperature: has no value"),
+        (
+            lambda: Grid(axes={"temperature": 0.5}),
+            "must be a list or tuple, got float 0.5; one value",
+        ),  # type: ignore[dict-item]
+        (lambda: Grid(axes={"temperature": None}), "temperature: must be a list or tuple, got NoneType"),  # type: ignore[dict-item]
+        (
+            lambda: Grid(axes={"temperature": (t for t in (0.1, 0.5))}),
+            "must be a list or tuple, got generator",
+        ),  # type: ignore[dict-item]
+        (lambda: Grid(axes={"dataset": "digits"}), "dataset: must be a list or tuple, got str 'digits'"),
+        (lambda: Grid(axes={"temperature": (0.1 + 0.2, 0.3)}), "temperature: 0.30000000000000004 and 0.3 are both 0.3"),
+        (lambda: Grid(axes={"temperature": (0.1, -0.4)}), "temperature: must be greater than 0, got -0.4"),
+        (lambda: Grid(axes={"temprature": (0.1,)}), "temprature: unknown field; did you mean 'temperature'"),
+        (lambda: Grid(base={"temperature": float("nan")}), "temperature: must be a finite number, got nan"),
+        (lambda: Grid(base={"epochs": "many"}), "Grid: base: epochs: must be a valid integer"),
+        (lambda: Grid(base={"epochs": 2}, axes={"epochs": (1, 3)}), "axes: epochs stands in base or points too"),
+        (lambda: Grid(points=()), "Grid: points: must not be empty"),
+        (lambda: Grid(1, 2, 3, 4, 5, 6, 7), "Grid: takes 6 values"),  # type: ignore[arg-type, call-arg]
+        (lambda: Best("temprature", "digits"), "temprature: unknown field; did you mean 'temperature'"),
+        (lambda: Halving("val/top1", grace=0), "Halving: grace: must be greater than or equal to 1, got 0"),
+        (lambda: space(seeds=()), "SearchSpace: seeds: seed: has no value"),
+        (lambda: space(seeds=3), "SearchSpace: seeds: seed: must be a list or tuple, got int 3"),
+        (lambda: space(name="a/b"), "SearchSpace: name: .* got 'a/b'"),
+    ],
+)
+def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(BadInputError, match=message) as caught:
+        make()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            space(objective=Objective("val/knntop1")),
+            "'val/knntop1' is no metric of .* mean 'val/knn_top1",
+        ),
+        (
+            space(objective=Objective("val/top1"), base={**BASE, "validation_fraction": 0}),
+            "set validation_fraction",
+        ),
+        (space(objective=Objective("val/sensitivity")), "needs to know what counts as positive"),
+        (space(objective=Objective("val/top1"), base={**BASE, "epochs": 0}), "with epochs 0 nothing learns alongside"),
+        (space(columns=("test/top1", "test/top11")), "columns: 'test/top11' is no metric; did you mean 'test/top1'"),
+        (space(Stage("a", (Grid(),), halving=Halving("val/knn_top1"))), "halving, at epoch 1.*knn_every is 0"),
+        (space(Stage("a", (Grid(),), halving=Halving("val/tpo1"))), "'val/tpo1' is no metric of .*mean 'val/top1'"),
+        (space(Stage("a", (Grid(),), halving=Halving("val/top1", grace=4))), "with grace 4 there is nothing to judge"),
+        (
+            space(Stage("a", (Grid(),)), Stage("b", (Grid(base={"temperature": Best("temperature", "digts")}),))),
+            "stage 'b': temperature is to be the best of 'digts', which no stage before it trains on; .*: digits",
+        ),
+        (
+            space(Stage("a", search=Search({"batch_size": Range(900, 2000, integer=True)}, 3))),
+            "search: none of 200 drawn settings can be trained; the last one: batch_size: .* larger than the 800",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_no_trial_will_have_is_refused_by_the_plan(asked: SearchSpace, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        plan_of(asked)
+
+
+def test_a_searched_field_can_not_be_set_too() -> None:
+    with pytest.raises(BadInputError, match="--set temperature: stage 'a' searches over it"):
+        plan_of(space(Stage("a", search=Search({"temperature": (0.1, 0.5)}, 3))), temperature=(0.3,))
+
+
+def test_numpy_values_are_plain_ones() -> None:
+    grid = Grid(
+        base={"epochs": np.int64(3)}, axes={"temperature": np.linspace(0.1, 0.5, 3), "batch_size": range(32, 65, 32)}
+    )  # type: ignore[dict-item]
+    json.dumps(written(space(Stage("a", (grid,)))))
+    trials = plan_of(space(Stage("a", (grid,)), baselines=())).trials
+    assert [(t.config.epochs, t.config.temperature, t.config.batch_size) for t in trials][:3] == [
+        (3, 0.1, 32),
+        (3, 0.1, 64),
+        (3, 0.30000000000000004, 32),
+    ]
+
+
+def test_a_seed_axis_keeps_its_seeds() -> None:
+    asked = space(Stage("a", (Grid(axes={"temperature": (0.1, 0.5), "seed": (3, 4, 5)}),)), baselines=())
+    assert [trial.config.seed for trial in plan_of(asked).trials] == [3, 4, 5, 3, 4, 5]
+
+
+def test_trials_of_one_spelling_have_names_of_their_own() -> None:
+    grids = tuple(Grid(base={"temperature": value}) for value in (0.3, 0.1 + 0.2))
+    names = [trial.name for trial in plan_of(space(Stage("a", grids), baselines=())).trials]
+    assert len(set(names)) == 2
+
+
+def test_a_random_search_draws_anew_what_can_not_be_trained() -> None:
+    search = Search({"batch_size": Range(400, 1200, integer=True)}, settings=12)
+    plan = plan_of(space(Stage("a", search=search), baselines=()))
+    assert len(plan.trials) == 12
+    assert all(trial.config.batch_size <= 800 for trial in plan.trials)
+    assert plan.notes
+    assert all("can't be trained, another setting is drawn: batch_size: " in note for note in plan.notes)
+    assert plan == plan_of(space(Stage("a", search=search), baselines=()))
+
+
+def test_a_plan_counts_what_a_search_will_draw() -> None:
+    search = Search({"temperature": Range(0.1, 0.5)}, settings=32, method="optuna")
+    assert summary(plan_of(space(Stage("a", search=search), seeds=(0, 1))))[0].startswith(
+        "64 trials (64 of them drawn as results come) and 2 baselines: 0 steps"
+    )
+    assert summary(plan_of(space()))[0].startswith("1 trial and 1 baseline: ")
+
+
+@pytest.mark.parametrize("name", known_spaces())
+def test_spaces_come_back_from_yaml_and_fit_their_schema(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(written(load_space(name)), sort_keys=False))
+    assert written(load_space(str(path))) == written(load_space(name))
+    jsonschema.validate(yaml.safe_load(path.read_text()), space_schema())
+
+
+FILE = """
+name: mine
+description: two temperatures, then the better one trained longer
+base: {dataset: digits, image_size: 16, weight_decay: 1e-4, validation_fraction: 0.2}
+stages:
+  - name: temperature
+    grids: [{axes: {temperature: [0.1, 0.25], crop_area: [[0.08, 1], [0.5, 1]]}}]
+  - name: longer
+    grids: [{base: {temperature: {best: {field: temperature, dataset: digits}}}, axes: {epochs: [100, 200]}}]
+objective: {metric: val/knn_top1}
+"""
+
+
+def test_a_yaml_file_is_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(FILE)
+    asked = load_space(str(path))
+    assert asked.base["weight_decay"] == 1e-4
+    assert [trial.config.crop_area for trial in plan_of(asked).trials if not trial.baseline][:2] == [
+        (0.08, 1),
+        (0.5, 1),
+    ]
+    assert asked.stages[1].grids[0].base["temperature"] == Best("temperature", "digits")
+
+
+def test_a_toml_file_is_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ndescription = ""\nobjective = {metric = "test/top1"}\nbase = {dataset = "digits", epochs = 2}\n'
+        '[[stages]]\nname = "a"\n[[stages.grids]]\naxes = {temperature = [0.1, 0.5]}\n'
+    )
+    assert len(plan_of(load_space(str(path))).trials) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("val/knn_top1}", "val/knn_top1, direction: up}"),
+            "mine.yaml': objective.direction: must be 'max' or",
+        ),
+        (
+            ("[0.1, 0.25]", "[0.1, cold]"),
+            "stages.0.grids.0.axes: temperature: must be a valid number.*cold",
+        ),
+        (("name: mine", "name: mine\nname: yours"), "mine.yaml': line 2: 'name' stands twice"),
+        (("name: mine", "name: [mine"), "mine.yaml': isn't YAML: "),
+        ((FILE, "- a\n- b\n"), "mine.yaml': must be a mapping of names to values, got list"),
+        (("stages:", "stage:"), "mine.yaml': stages: is missing"),
+    ],
+)
+def test_a_fault_in_a_file_is_named_where_it_stands(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(FILE.replace(*change))
+    with pytest.raises(BadInputError, match=message):
+        load_space(str(path))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys\nsys.exit(3)", r"line 2: ends the program \(sys.exit\)"),
+        ("x = 1\ny = = 2", "can't be read: SyntaxError: "),
+        ("x = 1\n1 / 0", "line 2: can't be read: ZeroDivisionError"),
+        ("from sweep.space import *\n\nO = Objective('val/top1', 'maximize')", "line 3: Objective: direction: must be"),
+        ("import nonsense", "line 1: can't be read: ModuleNotFoundError"),
+        ("x = 1", "has no SPACE"),
+    ],
+)
+@pytest.mark.parametrize("dotted", [False, True])
+def test_code_that_is_no_space_is_one_line(
+    code: str, message: str, dotted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / f"mine_{abs(hash((code, dotted)))}"
+    package.mkdir()
+    (package / "spaces.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"{package.name}.spaces" if dotted else str(package / "spaces.py")
+    if dotted and "nonsense" in code:
+        message = "needs a module that isn't there: nonsense"
+    with pytest.raises(BadInputError, match=message):
+        load_space(name)
+
+
+def test_names_that_are_no_space(tmp_path: Path) -> None:
+    for name, message in (
+        ("qickstart", "unknown; did you mean 'quickstart'"),
+        ("no.such.module", "unknown; known: bigearthnet_labels"),
+        (str(tmp_path), "is a folder; give a file"),
+        (".", "unknown"),
+        (str(tmp_path / "gone.yaml"), "can't be read .No such file"),
+        (str(tmp_path / "gone.py"), "no such file"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            load_space(name)
+
+
+def test_a_record_s_space_is_read_as_it_was_written() -> None:
+    asked = space(Stage("a", (Grid(axes={"temperature": [0.1, 0.5], "seed": range(3)}),)))
+    assert read_space(json.loads(json.dumps(written(asked)))) == asked

@@ -1,0 +1,123 @@
+"""The names of the metrics that a trial will record, known before it trains."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainables import metric_names as names
+from trainables.config import UNTRAINABLE, SimCLRConfig
+
+VALIDATION, TEST = "val", "test"
+TOP5_CLASSES = 6
+"""Top-5 accuracy is recorded from so many classes on."""
+BINARY = (names.SENSITIVITY, names.SPECIFICITY, names.ACCURACY, names.BALANCED_ACCURACY)
+AREAS = (names.ROC_AUC, names.PR_AUC)
+OF_LABELS = (names.AVERAGE_PRECISION + names.MACRO, names.AVERAGE_PRECISION + names.MICRO, names.LABELS_EVALUATED)
+LABEL_FREE = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
+CONTRASTIVE = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.CONTRASTIVE_ENTROPY)
+SUPERVISED = (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the names of metrics depend on in the data that are evaluated on."""
+
+    classes: int
+    validation: bool
+    """Whether a split is held out for selection, by the data set or by the configuration."""
+    class_names: tuple[str, ...] = ()
+    """Empty while they aren't known: metrics of single labels are then left out."""
+
+
+def final_metrics(config: SimCLRConfig, labels: Labels) -> frozenset[str]:
+    """Return the metrics of a trial's last epoch, but for those of its machine (`metric_names.OF_THE_MACHINE`)."""
+    splits = (VALIDATION, TEST) if labels.validation else (TEST,)
+    found = {*_training(config), *_label_free(config, splits[0])}
+    for split in splits:
+        methods = (names.LINEAR, "") if _has_probe(config) else (names.LINEAR,)
+        for method in methods:
+            found |= {f"{split}/{method}{name}" for name in _of_logits(config, labels, split, method)}
+        found |= {f"{split}/{name}" for name in _of_neighbours(config)}
+    if config.linear_candidates:
+        found.add(names.LINEAR_REGULARISATION)
+    return frozenset(found)
+
+
+def epoch_metrics(config: SimCLRConfig, labels: Labels, epoch: int) -> frozenset[str]:
+    """Return the metrics of an epoch before the last, but for those of its machine."""
+    split = VALIDATION if labels.validation else TEST
+    found = {*_training(config), *_label_free(config, split)}
+    if _has_probe(config):
+        found |= {f"{split}/{name}" for name in _undecided(config, labels)}
+    if config.knn_every and epoch % config.knn_every == 0:
+        found |= {f"{split}/{name}" for name in _voted(config)}
+    return frozenset(found)
+
+
+def _has_probe(config: SimCLRConfig) -> bool:
+    return config.epochs > 0 and config.evaluation_dataset is None
+
+
+def _training(config: SimCLRConfig) -> Iterator[str]:
+    if config.epochs == 0:
+        return
+    yield names.LEARNING_RATE
+    if config.training == "simclr":
+        yield from CONTRASTIVE
+    if _has_probe(config):
+        yield from SUPERVISED
+
+
+def _label_free(config: SimCLRConfig, split: str) -> Iterator[str]:
+    if config.epochs > 0 and config.training == "simclr" and config.encoder not in UNTRAINABLE:
+        yield from (f"{split}/{name}" for name in LABEL_FREE)
+
+
+def _undecided(config: SimCLRConfig, labels: Labels) -> Iterator[str]:
+    """Yield the metrics of logits that need no threshold or temperature of validation."""
+    if config.target == "labels":
+        yield from OF_LABELS
+    else:
+        yield from (names.LOSS, names.TOP1)
+        if config.target == "classes" and labels.classes >= TOP5_CLASSES:
+            yield names.TOP5
+    if config.positive:
+        yield from (*BINARY, *AREAS)
+
+
+def _of_logits(config: SimCLRConfig, labels: Labels, split: str, method: str) -> Iterator[str]:
+    yield from _undecided(config, labels)
+    if config.target == "labels":
+        at = names.AT_VALIDATION_THRESHOLDS if labels.validation else names.AT_HALF
+        yield from (names.F1 + names.MACRO + at, names.F1 + names.MICRO + at)
+        if method == names.LINEAR:
+            each = (names.AVERAGE_PRECISION, names.F1 + at)
+            yield from (f"{name}/{names.label_part(label)}" for name in each for label in labels.class_names)
+    else:
+        yield from (names.BRIER, names.CALIBRATION_ERROR)
+        if split == VALIDATION:
+            yield names.SCALE
+        elif labels.validation:
+            yield from (name + names.SCALED for name in (names.LOSS, names.BRIER, names.CALIBRATION_ERROR))
+    if config.positive and labels.validation:
+        yield from (name + at for at in _thresholds(config) for name in BINARY)
+
+
+def _thresholds(config: SimCLRConfig) -> Iterator[str]:
+    yield names.AT_VALIDATION_BALANCE
+    if config.wanted_specificity is not None:
+        yield f"{names.AT_VALIDATION_SPECIFICITY}{config.wanted_specificity:g}"
+
+
+def _of_neighbours(config: SimCLRConfig) -> Iterator[str]:
+    yield from _voted(config)
+    if config.target != "labels":
+        yield from (names.CENTROID + name for name in (names.TOP1, *(BINARY if config.positive else ())))
+
+
+def _voted(config: SimCLRConfig) -> Iterator[str]:
+    for neighbours in (config.knn_neighbours, *config.knn_also):
+        method = names.KNN if neighbours == config.knn_neighbours else f"knn{neighbours}_"
+        if config.target == "labels":
+            yield from (method + name for name in OF_LABELS)
+        else:
+            yield from (method + name for name in (names.TOP1, *(BINARY if config.positive else ())))

@@ -1,0 +1,78 @@
+"""Single fields of a configuration: their names, and the values that each may have."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from trainables.config import SimCLRConfig
+from trainables.errors import describe_validation, suggestion
+from trainables.validated import listed, plain
+
+
+def check_field(name: str) -> None:
+    """Raise ValueError for a name that no field of SimCLRConfig has."""
+    if name not in SimCLRConfig.model_fields:
+        raise ValueError(f"{name}: unknown field{suggestion(name, list(SimCLRConfig.model_fields))}")
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raise ValueError for a value outside the field's own type and limits; rules between fields aren't looked at."""
+    check_field(name)
+    try:
+        _adapter(name).validate_python(value)
+    except ValidationError as error:
+        lines = describe_validation(error).replace("configuration: ", "").splitlines()
+        raise ValueError(f"{name}: {'; '.join(lines)}") from None
+
+
+def checked_value(name: str, value: Any) -> Any:
+    """Return a field's value in plain Python; ValueError as `check_value`, and for what no record can hold."""
+    try:
+        value = plain(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    check_value(name, value)
+    return value
+
+
+def is_whole(name: str) -> bool:
+    """Whether a field holds whole numbers alone."""
+    return SimCLRConfig.model_fields[name].annotation in (int, int | None)
+
+
+def checked_axis(name: str, values: Any) -> Sequence[Any]:
+    """Return the values that a field is varied over.
+
+    Raises ValueError where there are none, where one is outside the field's limits, and where two are spelled alike.
+    """
+    check_field(name)
+    try:
+        values = listed(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}; one value stands in base") from None
+    if not len(values):
+        raise ValueError(f"{name}: has no value; give at least one, or leave the field out")
+    if not isinstance(values, range):
+        values = type(values)(checked_value(name, value) for value in values)
+    seen: dict[str, Any] = {}
+    for value in values:
+        shown = spelled(value)
+        if shown in seen:
+            raise ValueError(f"{name}: {seen[shown]!r} and {value!r} are both {shown}; keep one of them")
+        seen[shown] = value
+    return values  # type: ignore[no-any-return]
+
+
+def spelled(value: Any) -> str:
+    """Return a value as names and tables say it."""
+    if isinstance(value, list | tuple):
+        return "_".join(spelled(part) for part in value)
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    info = SimCLRConfig.model_fields[name]
+    return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
