@@ -210,5 +210,5 @@ def test_halving_is_the_same_after_a_resume() -> None:
 
 @pytest.mark.parametrize(("grace", "reduction"), [(0, 3), (1, 1)])
 def test_halving_wants_sense(grace: int, reduction: int) -> None:
-    with pytest.raises(ValueError, match="Halving: (grace|reduction): must be greater"):
+    with pytest.raises(ValueError, match=r"Halving: (grace|reduction): must be greater"):
         Halving("val/top1", grace=grace, reduction=reduction)
