@@ -26,6 +26,8 @@ from trainables.evaluation.multilabel import HALF
 from trainables.printable_text import csv_cell, printable
 
 BATCH = 64
+FACTS_BYTES = 16 * 2**20
+"""Most of a model.json, which has a few kilobytes."""
 SUFFIXES = (".parquet", ".csv")
 
 
@@ -43,7 +45,16 @@ class DeployedModel:
         for name in ("model.json", "model.onnx"):
             if not (folder / name).is_file():
                 raise BadInputError(f"{folder}: has no {name}; give a folder that python -m sweep.export wrote")
-        return cls(folder, json.loads((folder / "model.json").read_text()))
+        path = folder / "model.json"
+        try:
+            with path.open("rb") as file:
+                content = file.read(FACTS_BYTES + 1)
+            facts = json.loads(content) if len(content) <= FACTS_BYTES else None
+        except (OSError, ValueError, RecursionError) as error:
+            raise BadInputError(f"{path}: can't be read ({error}); export the model again") from error
+        if not isinstance(facts, dict):
+            raise BadInputError(f"{path}: isn't what python -m sweep.export wrote; export the model again")
+        return cls(folder, facts)
 
     @property
     def classes(self) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from sweep.deployment.exported_model import DeployedModel
 from sweep.running.session import Session
 from sweep.running.weights_check import check_weights
 from sweep.space import Grid, Objective, SearchSpace, Stage
@@ -224,3 +225,12 @@ def test_the_ids_of_trials_stay_as_they_were(tmp_path: Path) -> None:
     short = "/w.pt#sha256=0123456789abcdef"
     ids = [SimCLRConfig(initial_weights=one).trial_id("f") for one in (text, short)]
     assert ids == ["ae0dcb4c0930"] * 2
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"[]", b" " * (17 * 2**20)])
+def test_an_exported_models_facts_are_read_to_a_limit(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(BadInputError, match=r"model\.json: .*export the model again") as caught:
+        DeployedModel.open(tmp_path)
+    assert "\n" not in str(caught.value)

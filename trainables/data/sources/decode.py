@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trainables.data.sources.source import Blob, File
 from trainables.errors import BadInputError
-from trainables.unpacked_limit import check_unpacked
+from trainables.unpacked_limit import SMALL, check_unpacked
 
 Pixels = TypeVar("Pixels", bound=NDArray[np.generic])
 REMEDY = "fetch the file again, remove it from the source, or leave such files out with --skip-corrupt"
@@ -26,7 +26,9 @@ MOST_FILE_BYTES = 2**30
 """Of one file, as it lies on disk: no image that a model trains on is larger."""
 MOST_SCANS = 500
 """Of a JPEG, which is decoded once for each: progressive ones have about 10."""
-MANY_SCANS_BYTES = 5 * MOST_SCANS
+FEW_PIXELS = SMALL // 16
+"""Of an image that is small whatever its bands and bits are, so that nothing has to be looked up."""
+JPEG_MAGIC = b"\xff\xd8"
 SCAN = b"\xff\xda"
 """Begins a JPEG's scan; within one no two bytes are these."""
 TIFF_COMPRESSIONS = (1, 5, 6, 7, 8, 32773, 32946, 34925)
@@ -150,11 +152,12 @@ def _lzma_unpacked(data: bytes, /, *, out: int) -> bytes:
 def _with_pil(
     content: bytes, check: Callable[[int, int], None], formats: tuple[str, ...], pixels: Callable[[Image.Image], Pixels]
 ) -> Pixels:
-    if len(content) > MANY_SCANS_BYTES and content.count(SCAN) > MOST_SCANS:
+    if content[:2] == JPEG_MAGIC and content.count(SCAN) > MOST_SCANS:
         raise ValueError(f"more than {MOST_SCANS} scans")
     with Image.open(io.BytesIO(content), formats=formats) as image:
         check(image.width, image.height)  # known before a pixel is decoded
-        check_unpacked(image.width * image.height * _pixel_bytes(image), len(content), MOST_BYTES)
+        if image.width * image.height > FEW_PIXELS:
+            check_unpacked(image.width * image.height * _pixel_bytes(image), len(content), MOST_BYTES)
         return pixels(image)
 
 
