@@ -7,13 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.paths import ROOT
@@ -332,32 +329,3 @@ def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) 
         assert files.checkpoint_epochs(), "halving keeps checkpoints"
     assert "stopped" in out
     assert "ended early by halving" in shell("compare", "small")
-
-
-def test_the_summary_goes_to_a_webhook_and_what_fails_is_said(tmp_path: Path) -> None:
-    from sweep.running.summary import send
-
-    bodies: list[dict[str, Any]] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(500 if self.path == "/broken" else 200)
-            self.end_headers()
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
-        assert send(url, {"sweep": "mine"}) == ""
-        assert bodies == [{"sweep": "mine"}]
-        assert "HTTP Error 500" in send(f"{url}/broken", {})
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert send("exit 3", {}) == "--on-end: exit code 3: "
-    silent: Callable[[str], str] = lambda target: send(target, {})  # noqa: E731
-    assert "URLError" in silent("http://127.0.0.1:9/")
