@@ -11,7 +11,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from pyarrow.fs import FileSystem, FileType
 
@@ -62,7 +62,8 @@ def _postgresql(store: str) -> tuple[str, dict[str, str]]:
     query = parse_qsl(parts.query)
     password = dict(query).get("password") or unquote(password)
     kept = urlencode([(key, value) for key, value in query if key != "password"])
-    uri = urlunsplit(parts._replace(netloc=f"{name}@{host}" if name else host, query=kept))
+    place = f"{name}@{host}" if name else host  # urlunsplit would leave out the slashes of an empty one
+    uri = f"postgresql://{place}{parts.path}" + (f"?{kept}" if kept else "")
     return uri, {**os.environ, **({"PGPASSWORD": password} if password else {})}
 
 
