@@ -10,9 +10,12 @@ holds the truth. halving: what the best row of a sweep with halving says of sett
 import argparse
 from collections.abc import Sequence
 
-from benchmarks.rows import best_errors
+import numpy as np
 
-PARTS = ("best",)
+from benchmarks.rows import best_errors, interval_coverage
+from benchmarks.rows.halving_bias import simulated
+
+PARTS = ("best", "intervals", "halving")
 AHEAD = 4.0
 """Standard deviations between seeds that the best is ahead by where the power is shown."""
 
@@ -36,14 +39,37 @@ def best(sweeps: int) -> None:
     table(("case", "dropped: ours", "Hsu", "Holm", f"{AHEAD:g} sd worse, found: ours", "Hsu"), rows)
 
 
+def intervals(sweeps: int) -> None:
+    """Print the coverage of intervals over images; of areas, which are resampled, over a tenth of the samples."""
+    rows = []
+    for case in interval_coverage.cases():
+        count = max(sweeps // 10, 100) if "auc" in case.metric else sweeps
+        covered = case.coverage(count)
+        rows.append((case.what, "too few" if np.isnan(covered) else f"{100 * covered:.1f} %"))
+    table(("interval over images, 95 %", "holds the truth in"), rows)
+
+
+def halving(sweeps: int) -> None:
+    """Print what the best of 12 equal settings of three seeds says, and how many of the finished are told apart."""
+    rows = []
+    for together in (True, False):
+        random = np.random.default_rng(0)
+        found = [simulated(random, together=together) for _ in range(max(sweeps // 4, 100))]
+        best_row, dropped = (float(np.mean([getattr(one, name) for one in found])) for name in ("best", "dropped"))
+        what = "seeds end together" if together else "each seed by itself"
+        rows.append((what, f"{best_row:.2f}", f"{100 * dropped:.1f} %"))
+    table(("halving, truth 70.00, one point between seeds", "the best row", "dropped"), rows)
+
+
 def main() -> None:
     """Print the tables that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweeps", type=int, default=4000, help="simulated sweeps a row")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
-    if "best" in options.only:
-        best(options.sweeps)
+    for part, show in {"best": best, "intervals": intervals, "halving": halving}.items():
+        if part in options.only:
+            show(options.sweeps)
 
 
 if __name__ == "__main__":

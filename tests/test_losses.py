@@ -251,3 +251,16 @@ def test_many_embeddings_need_no_matrix_of_all_similarities() -> None:
         largest[count] = mode.elements
     assert largest[few] == (2 * few) ** 2
     assert largest[many] == constants.TILES["cpu"] ** 2
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e37), (torch.float64, 1e300)])
+def test_embeddings_of_any_finite_norm_count_by_their_direction(dtype: torch.dtype, scale: float) -> None:
+    """Squares overflow from 1e19 on in float32: such rows are no zero vectors."""
+    a, b = (z.to(dtype) for z in pairs(3))
+    large = a * torch.tensor([1.0, scale, scale / 1e6, scale / 1e16, 1.0], dtype=dtype)[:, None]
+    large.requires_grad_()
+    found = nt_xent(large, b, temperature=0.2)
+    torch.testing.assert_close(found, nt_xent(a, b, temperature=0.2))
+    found.backward()
+    assert large.grad is not None
+    assert torch.isfinite(large.grad).all()

@@ -61,6 +61,8 @@ COLLAPSED = "collapsed"
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""
 LINEAR_REGULARISATION = "val/linear_regularisation"
+LINEAR_UNCONVERGED = "val/linear_unconverged"
+"""How far the regression's loss may be above its optimum, as a part of it; only where it hasn't converged."""
 """The lambda that validation chose."""
 
 _NO_SHARES = (

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.metrics import log_loss
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import normalize
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics.functional import classification as tm
 
 from trainables.evaluation import logistic_regression
@@ -350,3 +352,48 @@ def test_logistic_regression_ignores_a_constant_feature() -> None:
     found = LogisticRegression(wider, classes=3, regularisation=0.01).logits(wider.features)
     expected = LogisticRegression(train, classes=3, regularisation=0.01).logits(train.features)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_neighbours_as_near_as_the_kth_share_its_votes_in_any_order_of_the_bank() -> None:
+    """Of an encoder that collapsed all are equally near: then every class has its share of the bank."""
+    alike = torch.ones(40, 3, dtype=torch.float64) + 1e-17
+    near = torch.tensor([[1.0, 1.0, 0.9]] * 2, dtype=torch.float64)
+    features = torch.cat([alike, near])
+    targets = torch.cat([torch.arange(40) % 4 // 3, torch.tensor([1, 1])])  # a quarter of those alike are of class 1
+    query = RankShard(torch.ones(1, 3, dtype=torch.float64), torch.zeros(1, dtype=torch.int64), 1)
+    for seed in range(4):
+        order = torch.randperm(42, generator=torch.Generator().manual_seed(seed))
+        bank = RankShard(features[order].float(), targets[order], 42)
+        votes = knn_scores(
+            bank, replace(query, features=query.features.float()), classes=2, neighbours=(5,), temperature=0.07
+        )
+        torch.testing.assert_close(votes[5], torch.tensor([[0.75, 0.25]]))
+    exact = knn_scores(RankShard(features, targets, 42), query, classes=2, neighbours=(42, 3), temperature=0.07)
+    torch.testing.assert_close(exact[3], torch.tensor([[0.75, 0.25]], dtype=torch.float64))
+
+
+def test_areas_rank_where_probabilities_are_all_one() -> None:
+    gaps = torch.tensor([50.0, 60.0, 70.0, 80.0])
+    logits = torch.stack([torch.zeros(4), gaps], dim=1)
+    shard = RankShard(logits, torch.tensor([0, 0, 1, 1]), 4)
+    found = classification_metrics(logits, shard, torch.tensor([False, True]))
+    assert found["roc_auc"] == found["pr_auc"] == 1.0
+
+
+def test_the_layer_of_a_regression_gives_its_logits_of_features_that_hardly_vary() -> None:
+    random = torch.Generator().manual_seed(0)
+    features = (5.0 + 1e-5 * torch.randn(300, 64, generator=random)).float()
+    targets = ((features.double() - 5.0) @ torch.randn(64, 3, generator=random).double()).argmax(1)
+    model = LogisticRegression(RankShard(features, targets, 300), classes=3, regularisation=1e-3)
+    state = model.state_dict()
+    layer = functional.linear(features.double(), state["weight"].double(), state["bias"].double())
+    torch.testing.assert_close(layer, model.logits(features).double(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_regression_converges_or_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    train = stretched(0, 300, 4)
+    assert LogisticRegression(train, classes=4, regularisation=1e-6).excess <= logistic_regression.CONVERGED
+    assert not caplog.records
+    monkeypatch.setattr(logistic_regression, "LOGISTIC_ITERATIONS", 3)
+    assert LogisticRegression(train, classes=4, regularisation=1e-6).excess > logistic_regression.CONVERGED
+    assert "not converged, its loss may be" in caplog.text

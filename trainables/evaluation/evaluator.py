@@ -13,7 +13,7 @@ from trainables.distributed import rank, to_device, world_size
 from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.image_outputs import image_outputs
 from trainables.evaluation.knn import centroid_metrics, knn_metrics
-from trainables.evaluation.logistic_regression import LogisticRegression, best_regression
+from trainables.evaluation.logistic_regression import CONVERGED, LogisticRegression, best_regression
 from trainables.evaluation.logit_metrics import VALIDATION, LogitMetrics, MethodOutputs
 from trainables.evaluation.probe import ProbeWeights
 from trainables.evaluation.representation import evaluate_without_labels
@@ -95,10 +95,11 @@ class Evaluator:
         candidates = self._config.linear_candidates
         if not candidates:
             fixed = self._config.linear_regularisation
-            return LogisticRegression(weighted, classes=classes, regularisation=fixed), {}
+            regression = LogisticRegression(weighted, classes=classes, regularisation=fixed)
+            return regression, _unconverged(regression)
         assert validation is not None  # TrialData has checked it
         regression, chosen = best_regression(weighted, validation, classes=classes, candidates=candidates)
-        return regression, {names.LINEAR_REGULARISATION: chosen}
+        return regression, {names.LINEAR_REGULARISATION: chosen, **_unconverged(regression)}
 
     def _fit_weights(self) -> Tensor | None:
         """Return this rank's weights of the bank's images, None where all count alike."""
@@ -113,3 +114,8 @@ class Evaluator:
         table = image_outputs(self._data.evaluated[split], columns)
         if table is not None:
             self._files.write_outputs(split, table)
+
+
+def _unconverged(regression: LogisticRegression) -> dict[str, float]:
+    """Return how far a fit that hasn't converged may be above its optimum; nothing of one that has."""
+    return {names.LINEAR_UNCONVERGED: regression.excess} if regression.excess > CONVERGED else {}

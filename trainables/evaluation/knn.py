@@ -24,6 +24,7 @@ def knn_scores(
     """Return, for each k, the (n, K) shares of the weighted votes that each class or label gets, of this rank's images.
 
     Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the neighbours over all ranks.
+    All that are as near as the k-th share what is left of the k votes, so that the order of the bank means nothing.
     """
     parts: dict[int, list[Tensor]] = {k: [] for k in neighbours}
     most = min(max(neighbours), train.total)
@@ -33,15 +34,34 @@ def knn_scores(
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
         beat()
-        cosines, nearest = (queries[start : start + KNN_CHUNK] @ bank.T).topk(most, dim=1)
+        everyone = queries[start : start + KNN_CHUNK] @ bank.T
+        cosines, nearest = everyone.topk(min(most + 1, train.total), dim=1)
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
         for k, found in parts.items():
             own = weights[:, :k]
             # A product, since scattered sums on a GPU come in any order.
-            found.append((own.unsqueeze(1) @ hot[nearest[:, :k]].to(own)).squeeze(1) / own.sum(1, keepdim=True))
+            votes = (own.unsqueeze(1) @ hot[nearest[:, :k]].to(own)).squeeze(1) / own.sum(1, keepdim=True)
+            if k < train.total and (tied := cosines[:, k - 1] - cosines[:, k] <= _alike(cosines)).any():
+                relative = (everyone[tied] - cosines[tied, :1]) / temperature
+                shares = relative.exp() * _shared_votes(everyone[tied], cosines[tied, k - 1 : k], k)
+                votes[tied] = shares @ hot.to(shares) / shares.sum(1, keepdim=True)
+            found.append(votes)
     nothing = train.features.new_zeros(0, classes)
     return {k: torch.cat(found) if found else nothing for k, found in parts.items()}
+
+
+def _alike(cosines: Tensor) -> float:
+    """Return the distance within which two cosines count as equal: what rounding explains."""
+    return 4.0 * torch.finfo(cosines.dtype).eps
+
+
+def _shared_votes(cosines: Tensor, farthest: Tensor, neighbours: int) -> Tensor:
+    """Return how many votes (n, N) each of the bank has: 1 above the k-th cosine (n, 1), a part at it, 0 below."""
+    nearer = cosines - farthest > _alike(cosines)
+    border = (cosines - farthest).abs() <= _alike(cosines)
+    left = neighbours - nearer.sum(1, keepdim=True)
+    return nearer.to(cosines) + border.to(cosines) * (left / border.sum(1, keepdim=True)).to(cosines)
 
 
 def _hot(targets: Tensor, classes: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Logistic regression on frozen features, fitted by L-BFGS over all ranks' rows."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,13 +14,19 @@ from trainables.evaluation.probe import elements
 from trainables.heartbeat import beat
 from trainables.memory.constants import STANDARDISED_CHUNK
 
-LOGISTIC_ITERATIONS = 100
+log = logging.getLogger(__name__)
+LOGISTIC_ITERATIONS = 500
+CONVERGED = 0.01
+"""The part of the loss by which a fit may be above its optimum."""
+LEAST_LOSS = 1e-4
+"""Smaller ones count as so much: of classes that are told apart by far the optimum is 0."""
 
 
 class LogisticRegression:
     """Logistic regression on standardised features, fitted by L-BFGS over all ranks' rows; of labels, one each.
 
     Minimises mean cross-entropy + lambda / 2 * ||W||^2, the mean weighted where there are weights; the bias is free.
+    `excess` is how far the loss may be above its optimum, as a part of it; a fit that hasn't converged warns.
     """
 
     def __init__(self, train: RankShard, *, classes: int, regularisation: float) -> None:
@@ -34,9 +41,13 @@ class LogisticRegression:
         return functional.linear(self._standardise(features), self._weights, self._bias)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return weight (classes, F) and bias (classes,) of the linear layer that gives the same of plain features."""
-        weight = self._weights * self._scale
-        return {"weight": weight, "bias": self._bias - weight @ self._mean}
+        """Return weight (classes, F) and bias (classes,) of the linear layer that gives the same of plain features.
+
+        The bias is float64, and belongs to the weight as it is rounded: of features far from 0 that hardly vary, both
+        are large and cancel. Such a layer has to be computed in float64.
+        """
+        weight = (self._weights.double() * self._scale.double()).to(self._weights)
+        return {"weight": weight, "bias": self._bias.double() - weight.double() @ self._mean.double()}
 
     def loss(self, shard: RankShard) -> float:
         """Return the mean cross-entropy of all ranks' images, unweighted."""
@@ -50,7 +61,12 @@ class LogisticRegression:
         parameters = [self._weights.requires_grad_(), self._bias.requires_grad_()]
         features = self._standardise(train.features)
         optimiser = torch.optim.LBFGS(
-            parameters, max_iter=LOGISTIC_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+            parameters,
+            max_iter=LOGISTIC_ITERATIONS,
+            history_size=20,
+            line_search_fn="strong_wolfe",
+            tolerance_grad=1e-9,
+            tolerance_change=1e-11,
         )
 
         weight = _total_weight(train)
@@ -69,8 +85,22 @@ class LogisticRegression:
                 return sum_over_ranks(loss.detach()) + 0.5 * regularisation * self._weights.square().sum()
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]
+        self.excess = self._excess(float(closure()), parameters, regularisation)
+        if self.excess > CONVERGED:
+            log.warning(
+                "logistic regression at lambda %g: not converged, its loss may be %.1f %% above the optimum",
+                regularisation,
+                100 * self.excess,
+            )
         self._weights.requires_grad_(False)
         self._bias.requires_grad_(False)
+
+    def _excess(self, loss: float, parameters: Sequence[Tensor], regularisation: float) -> float:
+        """Return by which part the loss may be above its optimum: |gradient|^2 / (2 lambda), as it is convex."""
+        if not regularisation:
+            return 0.0
+        square = sum(float(one.grad.double().square().sum()) for one in parameters if one.grad is not None)
+        return square / (2 * regularisation * max(loss, LEAST_LOSS))
 
 
 def best_regression(

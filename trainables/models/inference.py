@@ -43,8 +43,8 @@ class Deployed(nn.Module):
         pixels = images.permute(0, 3, 1, 2).to(torch.float32) / self._full
         views = (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
         features = self.encoder(views)
-        logits = self.head(features)
-        return (logits.sigmoid() if self._several else functional.softmax(logits, dim=1)), features
+        logits = self.head(features.double())  # weight and bias may be large, and cancel
+        return (logits.sigmoid() if self._several else functional.softmax(logits, dim=1)).float(), features
 
 
 def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, head: str = "linear") -> Deployed:
@@ -58,7 +58,7 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
         raise BadInputError(f"--head {head}: this trial has no such head; it has {known}")
     encoder = frozen_encoder(state)
     classes, features = state[head]["weight"].shape
-    linear = nn.Linear(features, classes)
+    linear = nn.Linear(features, classes, dtype=torch.float64)
     linear.load_state_dict(state[head])
     module = Deployed(
         encoder,
