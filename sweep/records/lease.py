@@ -6,6 +6,11 @@ sweeps/NAME/stops/...    what it is asked to stop: `all`, or a trial's id
 A sweep runs while its lease is renewed. A process that isn't there counts as its end only where process numbers are
 ours (`process_identity`). Otherwise the lease's age decides, by the clocks of two machines, which may differ by
 minutes: a lease that is neither fresh nor very old is in doubt, and is watched for a change, which no clock falsifies.
+
+A process that was frozen for longer than that wakes up beside the one that took its sweep over. It compares before it
+writes, and gives way. Where it was frozen between the two and writes over the other's lease, the other writes its own
+again: a lease names those that it was taken from, and nobody gives way to them. So it takes no conditional writes,
+which pyarrow has for no object store.
 """
 
 import contextlib
@@ -53,6 +58,8 @@ class Lease(BaseModel):
     time_ms: int
     claims: tuple[str, ...]
     """Ids of the trials that it trains."""
+    taken_from: tuple[str, ...] = ()
+    """Tokens of those that held it before and may wake up."""
     state: LiveState | None
 
     @property
@@ -110,7 +117,9 @@ class Live:
         self._claims: set[str] = set()
         self._state: Callable[[], LiveState] | None = None
         self._stops: set[str] = set()
-        self._taken_by: Lease | None = None
+        self._taken_from: tuple[str, ...] = ()
+        self._taken_over = ""
+        self._written_ms = now_ms()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="live", daemon=True)
@@ -124,6 +133,9 @@ class Live:
                 f"{self._name}, stop it with python -m sweep.stop {self._name}"
             )
         clear_stops(self._storage, self._name)
+        left = lease(self._storage, self._name)
+        if left is not None:
+            self._taken_from = (*left.taken_from, left.token)
         self._write()
         self._thread.start()
         return self
@@ -137,8 +149,9 @@ class Live:
         """Give the lease up."""
         self._over.set()
         self._thread.join()
-        with contextlib.suppress(OSError):
-            if self._taken_by is None:
+        with contextlib.suppress(OSError, BadInputError):
+            held = lease(self._storage, self._name)
+            if held is not None and held.token == self._token:
                 self._storage.storage.delete(_path(self._name))
 
     def show(self, state: Callable[[], LiveState]) -> None:
@@ -153,7 +166,8 @@ class Live:
         """
         with self._lock:
             self._claims.add(trial_id)
-        self._write()
+        if not self._renew():
+            return False
         for other in leases(self._storage):
             if other.token != self._token and trial_id in other.claims and self._watcher.runs(other) is not False:
                 self.release(trial_id)
@@ -165,7 +179,7 @@ class Live:
         with self._lock:
             self._claims.discard(trial_id)
         with contextlib.suppress(OSError):  # the next beat says it
-            self._write()
+            self._renew()
 
     def asked_to_stop(self) -> set[str]:
         """Return what should stop, as far as it was looked at: EVERYTHING, ids of trials."""
@@ -174,17 +188,33 @@ class Live:
     @property
     def taken_over(self) -> str:
         """Who runs the sweep instead of this process; empty while nobody does."""
-        return self._taken_by.described() if self._taken_by is not None else ""
+        return self._taken_over
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
-                holder = lease(self._storage, self._name)
-                if holder is not None and holder.token != self._token and not holder.ended:
-                    self._taken_by = holder
+                if not self._renew():
                     return
-                self._write()
                 self._stops = set(stops(self._storage, self._name))
+
+    def _renew(self) -> bool:
+        """Write the lease unless another process has taken it over; return whether it is still ours."""
+        self._taken_over = self._taken_over or self._new_holder()
+        if not self._taken_over:
+            self._write()
+        return not self._taken_over
+
+    def _new_holder(self) -> str:
+        """Return who has taken the lease over, for a message; empty while nobody has."""
+        with contextlib.suppress(BadInputError):  # a torn file is nobody's
+            held = lease(self._storage, self._name)
+            if held is None:
+                # By the wall clock: the other one stands still while a machine is suspended.
+                slept = now_ms() - self._written_ms > 1000 * STALE_SECONDS
+                return "another process, which has ended since" if slept else ""
+            known = {self._token, *self._taken_from}
+            return "" if held.token in known or held.ended else held.described()
+        return ""
 
     def _write(self) -> None:
         state = self._state() if self._state is not None else None
@@ -199,9 +229,11 @@ class Live:
                 started_ms=self._started,
                 time_ms=now_ms(),
                 claims=tuple(sorted(self._claims)),
+                taken_from=self._taken_from,
                 state=state,
             )
             self._storage.storage.write(_path(self._name), record.model_dump_json().encode())
+            self._written_ms = record.time_ms
 
 
 def lease(storage: SweepStorage, name: str) -> Lease | None:

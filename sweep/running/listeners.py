@@ -98,7 +98,7 @@ class TrackerListener(TrialListener):
     """Passes events on to the tracker, which shows trials from their files and returns at once."""
 
     def __init__(self, context: RunContext) -> None:
-        self._tracker, self._storage = context.tracker, context.storage
+        self._tracker, self._storage, self._live = context.tracker, context.storage, context.live
         self._entries: dict[str, TrialEntry] = {}
 
     def planned(self, entries: Sequence[TrialEntry]) -> None:
@@ -131,8 +131,10 @@ class TrackerListener(TrialListener):
         self._tracker.finish_trial(task.trial_id)
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """Show a stop, but not of a trial that hadn't started."""
+        """Show a stop, but not of a trial that hadn't started, or that another process goes on with."""
         entry = self._entries[task.trial_id]
+        if self._live.taken_over:
+            return
         if task.trial_id in self._tracker:
             self._tracker.finish_trial(task.trial_id, "stopped" if for_good else "interrupted")
         elif for_good and self._storage.trial_of(entry).attempts():  # it had paused

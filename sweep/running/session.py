@@ -61,6 +61,8 @@ class _Outcome:
     """Writes that MLflow didn't get."""
     gone: bool = False
     """Whether the cluster is."""
+    taken_over: bool = False
+    """Whether another process runs the sweep now."""
 
 
 class Session:
@@ -101,7 +103,7 @@ class Session:
                     ):
                         loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
                         self._guard(loop, tracker, live, screen)
-                        outcome = self._execute(loop, tracker, progress)
+                        outcome = self._execute(loop, tracker, progress, live)
                 except BadInputError as error:
                     missing = tracker.close()
                     if not gone_before or not isinstance(error, ClusterAwayError):
@@ -123,7 +125,7 @@ class Session:
             loop.interrupt(watch.reason)
             loop.close()
             outcome = _Outcome("stopped", watch.reason, loop.device_hours(), gone=True)
-            self._end_tracking(outcome, tracker)
+            self._end_tracking(outcome, tracker, live)
             live.end()
             self._end(outcome, tracker)
 
@@ -142,7 +144,7 @@ class Session:
     def _say(self, text: str) -> None:
         say_json({"event": "message", "text": text}) if self._location.as_json else say(text)
 
-    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress) -> _Outcome:
+    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress, live: Live) -> _Outcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
 
         outcome = _Outcome()
@@ -158,11 +160,12 @@ class Session:
                 if unwritten := loop.close():
                     progress.say(unwritten)
         finally:
-            self._end_tracking(outcome, tracker)
+            self._end_tracking(outcome, tracker, live)
         return outcome
 
-    def _end_tracking(self, outcome: _Outcome, tracker: "Tracker") -> None:
-        if tracker.begun:
+    def _end_tracking(self, outcome: _Outcome, tracker: "Tracker", live: Live) -> None:
+        outcome.taken_over = bool(live.taken_over)
+        if tracker.begun and not outcome.taken_over:  # else the runs are the new holder's to end
             tracker.show_comparison(self._storage)
             tracker.finish_sweep("interrupted" if outcome.status == "stopped" else outcome.status)
         outcome.missing = tracker.close()
@@ -261,6 +264,9 @@ class Session:
         self._deliver(summary)
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE
+        if outcome.taken_over:
+            say(f"{outcome.why}; look at it with python -m sweep.status {self._name}")
+            return STOPPED
         left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
         say(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
         return INTERRUPTED if outcome.why == "interrupted" else STOPPED

@@ -11,5 +11,6 @@ from sweep.running.run_context import RunContext, RunOptions
 def run_context(storage: SweepStorage, **parts: Any) -> RunContext:
     """Return the context of sweep `mine`; of what isn't given, the live ones are mocks."""
     mocks = {name: MagicMock() for name in ("sizing", "live", "progress", "tracker")}
+    mocks["live"].taken_over = ""
     values = {"name": "mine", "launch": Launch(), "options": RunOptions(), **mocks, **parts}
     return RunContext(storage=storage, **values)

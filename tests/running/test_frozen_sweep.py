@@ -1,0 +1,40 @@
+"""A real sweep that is frozen, taken over by another process, and wakes up: the one that took it ends it."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support.sweep_shell import GRID, Shell, rest, until
+
+from trainables.data.preparing.prepare import prepare
+
+QUICK = "from sweep.records import lease; lease.BEAT_SECONDS, lease.STALE_SECONDS, lease.WATCH_SECONDS = 0.5, 3.0, 1.0"
+
+
+@pytest.mark.slow
+def test_a_sweep_that_wakes_up_leaves_it_to_the_one_that_took_it_over(tmp_path: Path, mlflow_database: Path) -> None:
+    prepare("digits", root=tmp_path / "data")
+    shell = Shell(tmp_path, tmp_path / "data", mlflow_database)
+    space = shell.space(GRID)
+    command = ("run", "--space", space, "--max-concurrent", "1", "--set", "epochs=15")
+    with shell.background(*command, before=QUICK) as first:
+        until(first, "epoch 2/15")
+        first.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        with shell.background("run", "--resume", "small", "--max-concurrent", "1", before=QUICK) as second:
+            until(second, "epoch")
+            first.send_signal(signal.SIGCONT)
+            said = rest(first)
+            assert first.returncode == 3, said
+            assert f"taken over by process {second.pid} on" in said
+            assert "--resume" not in said.splitlines()[-1]
+            said = rest(second)
+            assert second.returncode == 0, said
+    assert all(files.final() is not None for files in shell.trials("small").values())
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/.sweep/mlflow.db")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert [run.info.status for run in runs] == 4 * ["FINISHED"]
