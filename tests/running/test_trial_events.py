@@ -55,6 +55,7 @@ class Run:
         self.storage, self.screen, self.tracker, self.live = SweepStorage(folder), StringIO(), MagicMock(), MagicMock()
         self.entries = describe(plan, name="mine", command="", commit=None, versions={}).trials
         progress = Progress(self.screen, "mine", "test/top1")
+        self.live.taken_over = ""
         self.context = run_context(self.storage, progress=progress, tracker=self.tracker, live=self.live)
         self.storage.log_folder("mine").mkdir(parents=True)
         self.follow(RecordsListener(self.context), progress, TrackerListener(self.context))
