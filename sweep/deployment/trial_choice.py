@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trainables.errors import BadInputError
+from trainables.errors import BadInputError, nearest
 
 if TYPE_CHECKING:
     from sweep.comparison.table import Row, Table, Trial
@@ -77,6 +77,7 @@ def find_trial(
 
     record = storage.record(sweep)
     if best is not None:
+        _check_metric(best, record, storage)
         record = record.model_copy(update={"objective": best, "direction": "min" if best.endswith("loss") else "max"})
     tables = sweep_tables(record, storage)
     everything = [
@@ -97,3 +98,13 @@ def find_trial(
     if winner is None or winner.first is None:
         raise BadInputError(f"sweep {record.name!r}: no setting has {record.objective} yet; name a --trial")
     return FoundTrial(tables[0], winner, winner.first, record)
+
+
+def _check_metric(metric: str, record: "SweepRecord", storage: "SweepStorage") -> None:
+    """Raise BadInputError for a metric that no trial of a sweep has."""
+    from sweep.records.trial_result import result_of
+
+    known = {name for entry in record.trials for name in result_of(storage.trial_of(entry)).metrics}
+    if known and metric not in known:
+        others = nearest(metric, known) or f"; they have: {', '.join(sorted(known))}"
+        raise BadInputError(f"--best {metric}: no trial of sweep {record.name!r} has it{others}")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, notes
+from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, conclusions, notes
 from sweep.comparison.table import Row, Table, Trial
 from sweep.comparison.wording import spelled
 from sweep.console.formatting import axis_label, duration, number
@@ -31,6 +31,8 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
         console.print(text(SMOKE_NOTICE, "bold yellow"))
     for table in tables:
         console.print(_draw(sweep, table))
+        for sentence in conclusions(sweep, table):
+            console.print(text(sentence, "bold"))
         if table.halved:
             console.print(Text(HALVED, style="bold"))
             console.print(_draw_halved(table))

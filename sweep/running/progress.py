@@ -24,6 +24,8 @@ from sweep.scheduling.task import TrialTask
 from trainables.redaction import redact
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
+OPEN = ("waiting", "running", "retrying")
+
 
 @dataclass
 class _State:
@@ -35,6 +37,10 @@ class _State:
     since: float = 0.0
     epochs_here: int = 0
     """Epochs that were trained since `since`."""
+    measured_epochs: int = 0
+    """Epochs that were trained in this run; of an untrained encoder its evaluation."""
+    measured_seconds: float = 0.0
+    """What these took."""
     note: str = ""
 
     @property
@@ -43,9 +49,9 @@ class _State:
         return int(self.entry.config["epochs"])
 
     @property
-    def work(self) -> float:
-        """Images of one epoch, the measure of what is left."""
-        return self.entry.steps * self.entry.config["batch_size"] / self.epochs if self.epochs else 1.0
+    def images(self) -> float:
+        """Images of one epoch; none of an untrained encoder."""
+        return self.entry.steps * self.entry.config["batch_size"] / self.epochs if self.epochs else 0.0
 
     def left(self) -> float | None:
         """Return the seconds left at the pace so far, or None while there is none."""
@@ -77,11 +83,13 @@ class Progress(TrialListener):
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()
         self._sweep, self._objective = sweep, objective
-        self._began = time.monotonic()
-        self._done = 0.0
-        """Images trained since."""
         self._screen = Screen(
-            get_renderable=self._draw, console=self._console, refresh_per_second=2, redirect_stdout=False
+            get_renderable=self._draw,
+            console=self._console,
+            refresh_per_second=2,
+            # What others write to stdout and stderr goes to a log (sweep/console/redirect.py).
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
     @property
@@ -147,9 +155,14 @@ class Progress(TrialListener):
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
         """Show an epoch's numbers."""
         state = self._states[task.trial_id]
-        with self._lock:
-            self._done += state.work
-        self._change(task.trial_id, epoch=record.epoch, metrics=dict(record.metrics), epochs_here=state.epochs_here + 1)
+        self._change(
+            task.trial_id,
+            epoch=record.epoch,
+            metrics=dict(record.metrics),
+            epochs_here=state.epochs_here + 1,
+            measured_epochs=state.measured_epochs + 1,
+            measured_seconds=state.measured_seconds + record.seconds,
+        )
         numbers = ", ".join(f"{name} {text}" for name in self._columns() if (text := metric_text(record.metrics, name)))
         left = state.left()
         tail = f", {duration(left)} left" if left is not None else ""
@@ -206,11 +219,9 @@ class Progress(TrialListener):
         )
 
     def left_seconds(self) -> float | None:
-        """Return the seconds that the known trials still take at the pace so far, or None while there is none."""
+        """Return the seconds that the known trials still take, or None while no epoch of a training was measured."""
         with self._lock:
-            open_ = [s for s in self._states.values() if s.status in ("waiting", "running", "retrying")]
-            left = sum(state.work * (max(state.epochs, 1) - state.epoch) for state in open_)
-            return left * (time.monotonic() - self._began) / self._done if self._done else None
+            return seconds_left(list(self._states.values()))
 
     def _change(self, trial_id: str, **changes: object) -> None:
         with self._lock:
@@ -237,6 +248,31 @@ class Progress(TrialListener):
         counts = Counter(state.status for state in states)
         left = self.left_seconds()
         return draw_trials([state.live() for state in states], counts, self._columns(), left)
+
+
+def seconds_left(states: Sequence["_State"]) -> float | None:
+    """Return the seconds that trials still take, as many at once as run now; None while nothing was measured.
+
+    A trial goes on at its own pace, or at that of an image in the others; an untrained encoder takes as long as those
+    measured, or no time.
+    """
+    trained = [state for state in states if state.measured_epochs and state.epochs]
+    images = sum(state.images * state.measured_epochs for state in trained)
+    if not images:
+        return None
+    pace = sum(state.measured_seconds for state in trained) / images
+    untrained = [state.measured_seconds for state in states if state.measured_epochs and not state.epochs]
+    evaluation = sum(untrained) / len(untrained) if untrained else 0.0
+    left = [_trial_seconds(state, pace, evaluation) for state in states if state.status in OPEN]
+    at_once = max(1, sum(state.status == "running" for state in states))
+    return max(sum(left) / at_once, max(left, default=0.0))
+
+
+def _trial_seconds(state: "_State", pace: float, evaluation: float) -> float:
+    if not state.epochs:
+        return evaluation
+    measured = state.measured_seconds / state.measured_epochs if state.measured_epochs else pace * state.images
+    return measured * (state.epochs - state.epoch)
 
 
 def _finite(value: Any) -> Any:

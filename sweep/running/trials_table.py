@@ -1,8 +1,9 @@
 """The table of running trials, for the terminal."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,17 @@ SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_AC
 STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}
 MOST_ROWS = 40
 """Above so many trials the table shows those that run, and counts the others."""
+LEAST_NAME = 20
+"""Characters of a trial's name that columns have to leave."""
+LEFT_OUT = (
+    *(names.GPU_MEMORY, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY, "attempt", names.IMAGES_PER_SECOND),
+    names.CONTRASTIVE_LOSS,
+)
+"""Columns in the order in which a narrow terminal goes without them."""
+_FRAME = 3
+"""Characters of a border and its padding."""
+MOST_CUT = 4
+"""Characters up to which a shortened name has no end."""
 
 
 def shown_columns(objective: str) -> tuple[str, ...]:
@@ -28,22 +40,11 @@ def draw_trials(
     trials: list[LiveTrial], counts: dict[str, int], columns: Iterable[str], left_seconds: float | None
 ) -> RenderableType:
     """Return the table of trials, those that failed below it, and the counts."""
-    table = Table()
-    table.add_column("trial", no_wrap=True)
-    used = [names.GPU_MEMORY] if any(names.GPU_MEMORY in trial.metrics for trial in trials) else []
-    columns = (*columns, *used)
-    for name in ("status", "epoch", *columns, "attempt", "left"):
-        header = "\n".join(printable(part) for part in name.replace("_", " ").split("/"))
-        table.add_column(Text(header), justify="right")
     shown = trials
     if len(trials) > MOST_ROWS:
         shown = [trial for trial in trials if trial.state not in ("waiting", "finished")][:MOST_ROWS]
-    for trial in shown:
-        numbers = [metric_text(trial.metrics, name) for name in columns]
-        left = "" if trial.left_seconds is None else duration(trial.left_seconds)
-        attempt = str(trial.attempt) if trial.attempt > 1 else ""
-        row = (trial.name, trial.state, f"{trial.epoch}/{trial.epochs}", *numbers, attempt, left)
-        table.add_row(*map(text, row), style=STYLES.get(trial.state, ""))
+    used = [names.GPU_MEMORY] if any(names.GPU_MEMORY in trial.metrics for trial in trials) else []
+    table = TrialsTable(shown, (*columns, *used))
     troubled = [trial for trial in trials if trial.state in ("failed", "retrying") and trial.note][:MOST_ROWS]
     notes = [text(f"{trial.name}: {trial.note}", STYLES[trial.state]) for trial in troubled]
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -52,7 +53,65 @@ def draw_trials(
     return Group(table, *notes, text(summary))
 
 
+class TrialsTable:
+    """Running trials as a table that fits the terminal: names are shortened first, then columns are left out."""
+
+    def __init__(self, trials: Sequence[LiveTrial], metrics: Sequence[str]) -> None:
+        self._trials = trials
+        self._cells = {"status": [trial.state for trial in trials]}
+        self._cells["epoch"] = [f"{trial.epoch}/{trial.epochs}" for trial in trials]
+        for name in metrics:
+            self._cells[name] = [metric_text(trial.metrics, name) for trial in trials]
+        self._cells["attempt"] = [str(trial.attempt) if trial.attempt > 1 else "" for trial in trials]
+        self._cells["left"] = [_left(trial) for trial in trials]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table for the console's width."""
+        columns, width = self._fitting(options.max_width)
+        table = Table()
+        table.add_column("trial", no_wrap=True)
+        for name in columns:
+            table.add_column(Text("\n".join(_header(name))), justify="right", no_wrap=True)
+        for number, trial in enumerate(self._trials):
+            row = (shortened_name(printable(trial.name), width), *(self._cells[name][number] for name in columns))
+            table.add_row(*map(text, row), style=STYLES.get(trial.state, ""))
+        yield table
+
+    def _fitting(self, width: int) -> tuple[list[str], int]:
+        """Return the columns that fit, and the characters that are left for names."""
+        columns = list(self._cells)
+        longest = max((len(printable(trial.name)) for trial in self._trials), default=LEAST_NAME)
+        for name in (*(name for name in LEFT_OUT if name in columns), *columns[2:-1]):
+            if self._room(columns, width) >= min(longest, LEAST_NAME):
+                break
+            if name in columns:
+                columns.remove(name)
+        return columns, max(min(longest, self._room(columns, width)), 1)
+
+    def _room(self, columns: Sequence[str], width: int) -> int:
+        widths = [max(map(len, (*_header(name), *self._cells[name]))) for name in columns]
+        return width - sum(widths) - _FRAME * (len(columns) + 1) - 1
+
+
+def shortened_name(name: str, most: int) -> str:
+    """Return a name of at most so many characters: its beginning and its end, which tell trials apart."""
+    if len(name) <= most:
+        return name
+    end = (most - 1) * 2 // 3
+    return f"{name[: most - 1 - end]}…{name[len(name) - end :]}" if most > MOST_CUT else name[:most]
+
+
+def _header(name: str) -> list[str]:
+    """Return a column's header, a word a line: numbers are narrower."""
+    return [printable(part) for part in re.split("[/_]", name)]
+
+
+def _left(trial: LiveTrial) -> str:
+    return "" if trial.left_seconds is None else duration(trial.left_seconds)
+
+
 def metric_text(metrics: dict[str, float], name: str) -> str:
+    """Return a metric of a running trial as a cell of the table."""
     if name not in metrics:
         return ""
     if name == names.IMAGES_PER_SECOND:

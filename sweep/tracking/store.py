@@ -97,7 +97,7 @@ class TrackingStore:
             raise
         except Exception as error:  # MLflow, SQLAlchemy and drivers each raise their own
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            reason = redact(reason, self.uri)
+            reason = _in_short(redact(reason, self.uri))
             raise BadInputError(
                 f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
                 f"the address (http://HOST:PORT or {SQLITE}FILE)"
@@ -175,6 +175,21 @@ def _artifact_location(uri: str, folder: Path) -> str | None:
         return None
     beside = Path(uri.removeprefix(SQLITE).partition("?")[0]).parent if uri.startswith(SQLITE) else folder
     return artifacts_folder(beside).as_uri()
+
+
+_FAULTS = {
+    "Connection refused": "no server answers there (connection refused)",
+    "Failed to resolve": "there is no host of that name",
+    "Name or service not known": "there is no host of that name",
+    "timed out": "no answer in time",
+    "No route to host": "the host can't be reached",
+    "Network is unreachable": "the network can't be reached",
+}
+"""What a person needs to know of a connection's error, by words of it."""
+
+
+def _in_short(reason: str) -> str:
+    return next((said for words, said in _FAULTS.items() if words in reason), reason)
 
 
 @contextmanager
