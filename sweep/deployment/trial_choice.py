@@ -77,7 +77,6 @@ def find_trial(
 
     record = storage.record(sweep)
     if best is not None:
-        _check_metric(best, record, storage)
         record = record.model_copy(update={"objective": best, "direction": "min" if best.endswith("loss") else "max"})
     tables = sweep_tables(record, storage)
     everything = [
@@ -96,15 +95,8 @@ def find_trial(
         raise BadInputError(f"sweep {record.name!r}: has {len(tables)} data sets, so several bests; name a --trial")
     winner = tables[0].best if tables else None
     if winner is None or winner.first is None:
-        raise BadInputError(f"sweep {record.name!r}: no setting has {record.objective} yet; name a --trial")
+        measured = {name for found in everything for name in found.trial.result.metrics}
+        hint = nearest(record.objective, measured - {record.objective})
+        raise BadInputError(f"sweep {record.name!r}: no setting has {record.objective} yet{hint}; name a --trial")
     return FoundTrial(tables[0], winner, winner.first, record)
 
-
-def _check_metric(metric: str, record: "SweepRecord", storage: "SweepStorage") -> None:
-    """Raise BadInputError for a metric that no trial of a sweep has."""
-    from sweep.records.trial_result import result_of
-
-    known = {name for entry in record.trials for name in result_of(storage.trial_of(entry)).metrics}
-    if known and metric not in known:
-        others = nearest(metric, known) or f"; they have: {', '.join(sorted(known))}"
-        raise BadInputError(f"--best {metric}: no trial of sweep {record.name!r} has it{others}")
