@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 # Tests start hundreds of programs; compiled files make each start faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test test-slow test-long test-gpu test-cluster bundle chaos lint ui bench bench-check bench-gpu clean
+.PHONY: help quickstart docs test test-slow test-long test-gpu test-cluster bundle chaos lint ui bench bench-check bench-gpu clean
 
 help:
 	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-long   the tests that repeat a case of the others at another size"
 	@echo "make test-gpu    the tests that need a GPU, with the python at hand: PyTorch, torchvision, pyarrow, pydantic, pytest"
 	@echo "make test-cluster  a cluster over network namespaces as hosts, and on a local EC2; needs root, iproute2, sshd, rsync"
+	@echo "make docs        write docs/settings.md from the fields of a trial"
 	@echo "make bundle      what travels to the nodes of a cluster, into ~/.sweep-bundle (docs/cluster.md)"
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
 	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
@@ -33,6 +34,9 @@ quickstart: $(INSTALLED)
 	@echo
 	@echo "Open it in MLflow:  make ui"
 	@echo "Try next:           $(BIN)/python -m sweep.run --space quickstart --set temperature=0.1,0.25,0.5,1 --name temperatures"
+
+docs: $(INSTALLED)
+	$(BIN)/python -m sweep.planning.field_reference > docs/settings.md
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

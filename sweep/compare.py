@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 
@@ -49,18 +50,25 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
 
 def main(
     sweeps: Annotated[
-        list[str] | None, typer.Argument(help="Their names, several to compare them; the latest one if left out.")
+        list[str] | None, typer.Argument(help="Names of one or more sweeps; default: the latest sweep.")
     ] = None,
-    storage: Annotated[str, typer.Option(help="Where the sweeps were run.")] = str(DEFAULT_STORAGE),
+    storage: options.Storage = str(DEFAULT_STORAGE),
     html: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the report, its figures and its tables into this folder.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for the report as HTML, with its figures and CSV tables.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     pictures: Annotated[
-        bool, typer.Option(help="Draw the best trial's mistakes, neighbours and map of the data into the report.")
+        bool,
+        typer.Option(
+            help="Add the best trial's most certain errors, nearest neighbours and feature map to the report.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another program wrote into the folder.")
-    ] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.cluster_setup.questions import AWS, LOCAL
+from sweep.console import options
 from sweep.console.printing import say, say_json
 
 if TYPE_CHECKING:
     from sweep.cluster_setup.questions import Answers, Question, Value
 
+CHECK = "Check"
+ON_AWS = "AWS"
+OWN_MACHINES = "Your own machines"
 _HELP = {
     question.name: question.text + ("; default: the template's." if question.usual else ".")
     for question in (*LOCAL, *AWS)
@@ -22,28 +26,38 @@ _HELP = {
 
 def main(
     check: Annotated[
-        Path | None, typer.Option(help="Check this cluster file instead; exit code 1 where something is missing.")
+        Path | None,
+        typer.Option(
+            help="Check this cluster file instead of writing one. Exit code 1: something is missing.",
+            rich_help_panel=CHECK,
+        ),
     ] = None,
-    provider: Annotated[str | None, typer.Option(help="aws, or local: machines of your own.")] = None,
-    output: Annotated[Path, typer.Option(help="The file that is written.")] = Path("my-cluster.yaml"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
-    cluster_name: Annotated[str | None, typer.Option(help=_HELP["cluster_name"])] = None,
-    ssh_user: Annotated[str | None, typer.Option(help=_HELP["ssh_user"])] = None,
-    region: Annotated[str | None, typer.Option(help=_HELP["region"], rich_help_panel="aws")] = None,
-    zone: Annotated[str | None, typer.Option(help=_HELP["zone"], rich_help_panel="aws")] = None,
-    bucket: Annotated[str | None, typer.Option(help=_HELP["bucket"], rich_help_panel="aws")] = None,
-    instance_type: Annotated[str | None, typer.Option(help=_HELP["instance_type"], rich_help_panel="aws")] = None,
-    max_workers: Annotated[str | None, typer.Option(help=_HELP["max_workers"], rich_help_panel="aws")] = None,
-    market: Annotated[str | None, typer.Option(help=_HELP["market"], rich_help_panel="aws")] = None,
-    image: Annotated[str | None, typer.Option(help=_HELP["image"], rich_help_panel="aws")] = None,
-    security_group: Annotated[str | None, typer.Option(help=_HELP["security_group"], rich_help_panel="aws")] = None,
-    head: Annotated[str | None, typer.Option(help=_HELP["head"], rich_help_panel="local")] = None,
-    workers: Annotated[str | None, typer.Option(help=_HELP["workers"], rich_help_panel="local")] = None,
-    ssh_key: Annotated[str | None, typer.Option(help=_HELP["ssh_key"], rich_help_panel="local")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="aws, or local for your own machines.", rich_help_panel=options.WHAT)
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Cluster file to write.", rich_help_panel=options.OUTPUT)] = Path(
+        "my-cluster.yaml"
+    ),
+    overwrite: options.Overwrite = False,
+    cluster_name: Annotated[str | None, typer.Option(help=_HELP["cluster_name"], rich_help_panel=options.WHAT)] = None,
+    ssh_user: Annotated[str | None, typer.Option(help=_HELP["ssh_user"], rich_help_panel=options.WHAT)] = None,
+    region: Annotated[str | None, typer.Option(help=_HELP["region"], rich_help_panel=ON_AWS)] = None,
+    zone: Annotated[str | None, typer.Option(help=_HELP["zone"], rich_help_panel=ON_AWS)] = None,
+    bucket: Annotated[str | None, typer.Option(help=_HELP["bucket"], rich_help_panel=ON_AWS)] = None,
+    instance_type: Annotated[str | None, typer.Option(help=_HELP["instance_type"], rich_help_panel=ON_AWS)] = None,
+    max_workers: Annotated[str | None, typer.Option(help=_HELP["max_workers"], rich_help_panel=ON_AWS)] = None,
+    market: Annotated[str | None, typer.Option(help=_HELP["market"], rich_help_panel=ON_AWS)] = None,
+    image: Annotated[str | None, typer.Option(help=_HELP["image"], rich_help_panel=ON_AWS)] = None,
+    security_group: Annotated[str | None, typer.Option(help=_HELP["security_group"], rich_help_panel=ON_AWS)] = None,
+    head: Annotated[str | None, typer.Option(help=_HELP["head"], rich_help_panel=OWN_MACHINES)] = None,
+    workers: Annotated[str | None, typer.Option(help=_HELP["workers"], rich_help_panel=OWN_MACHINES)] = None,
+    ssh_key: Annotated[str | None, typer.Option(help=_HELP["ssh_key"], rich_help_panel=OWN_MACHINES)] = None,
     log_in: Annotated[
-        bool, typer.Option("--log-in", help="With --check, log in to machines of your own by SSH.")
+        bool, typer.Option("--log-in", help="Also log in to your own machines by SSH.", rich_help_panel=CHECK)
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --check, print it as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --check: print JSON instead of text.", rich_help_panel=CHECK)
+    ] = False,
 ) -> None:
     """Write a cluster file from answers, or check one, before `ray up` costs money (docs/cluster.md)."""
     from sweep.cluster_setup.answers import collect, provider_of

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.app import run_app, stage_progress
 from sweep.console.printing import say, screen
 from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
@@ -14,15 +15,21 @@ from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 
+SOURCE, IMAGES, LABELS = "Source", "Images", "Labels and splits"
+
 app = typer.Typer(
-    help="Prepare the images that sweeps train on: convert once, verify, and say what is in them.",
+    help="Prepare the images that sweeps train on: convert them once, verify and describe them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 Root = Annotated[
     Path | None,
-    typer.Option("--root", help="Folder that holds the prepared data sets (default: SWEEP_DATA, or a cache)."),
+    typer.Option(
+        "--root",
+        help="Folder with the prepared data sets; default: SWEEP_DATA, else a cache folder.",
+        rich_help_panel=options.WHERE,
+    ),
 ]
 Name = Annotated[str, typer.Argument(help="Name of a prepared data set.")]
 
@@ -31,38 +38,72 @@ Name = Annotated[str, typer.Argument(help="Name of a prepared data set.")]
 def prepare(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(KNOWN)}.")],
     source: Annotated[
-        Path | None, typer.Option(help="Archive or folder, as published; left out, it is downloaded.")
+        Path | None,
+        typer.Option(help="Archive or folder as published; default: it is downloaded.", rich_help_panel=SOURCE),
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Mirror to download the archive from.")] = None,
+    url: Annotated[str | None, typer.Option(help="URL of a mirror of the archive.", rich_help_panel=SOURCE)] = None,
     lists: Annotated[
-        Path | None, typer.Option(help="Folder with official splits and lists, if not beside the source.")
+        Path | None,
+        typer.Option(
+            help="Folder with the official split lists; default: the source's folder.", rich_help_panel=SOURCE
+        ),
     ] = None,
     fraction: Annotated[
-        float | None, typer.Option(help="Keep this share of the images, chosen by a hash of the name.")
+        float | None,
+        typer.Option(help="Fraction of the images to keep, chosen by a hash of their names.", rich_help_panel=IMAGES),
     ] = None,
-    bands: Annotated[str | None, typer.Option(help="Bands to keep, separated by commas, or all.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands to keep, comma-separated, or all.", rich_help_panel=IMAGES)
+    ] = None,
     pixels: Annotated[
-        str | None, typer.Option(help="What becomes of 16-bit values: thesis, percentiles or none.")
+        str | None,
+        typer.Option(
+            help="Rule that maps 16-bit pixel values to 8 bits: thesis, percentiles or none.", rich_help_panel=IMAGES
+        ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side in pixels: central square, bicubic with antialiasing.")
+        int | None,
+        typer.Option(
+            help="Side in pixels: central square crop, resized bicubically with antialiasing.", rich_help_panel=IMAGES
+        ),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="BigEarthNet's label set: 43, 19 or farmland.")] = None,
-    splits: Annotated[str | None, typer.Option(help="Rule for the splits: thesis, official, random, place ...")] = None,
-    exclude: Annotated[str | None, typer.Option(help="Leave out patches with snow, cloud (and shadow).")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Label set of BigEarthNet: 43, 19 or farmland.", rich_help_panel=LABELS)
+    ] = None,
+    splits: Annotated[
+        str | None,
+        typer.Option(help="Rule for the splits: thesis, official, random, place, ...", rich_help_panel=LABELS),
+    ] = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option(help="Leave out patches by condition, comma-separated: snow, cloud.", rich_help_panel=IMAGES),
+    ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="Of a folder: CSV or Parquet with the columns path, label (split, place).")
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet file with columns path, label and optionally split, place.", rich_help_panel=LABELS
+        ),
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="The table's own column name: label=species; once for each.")
+        list[str] | None,
+        typer.Option(help="Column name in the table: label=species; repeatable.", rich_help_panel=LABELS),
     ] = None,
-    separator: Annotated[str | None, typer.Option(help="Between several labels of an image in the table.")] = None,
-    skip_corrupt: Annotated[bool, typer.Option(help="Leave out images that can't be decoded, and list them.")] = False,
-    strict: Annotated[bool, typer.Option(help="Refuse images that stand, or nearly, in two splits.")] = False,
-    store_name: Annotated[str | None, typer.Option("--as", help="Name to keep it under (default: NAME).")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Character between the labels of one image in the table.", rich_help_panel=LABELS)
+    ] = None,
+    skip_corrupt: Annotated[
+        bool, typer.Option(help="Leave out images that can't be decoded, and list them.", rich_help_panel=IMAGES)
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Stop if an image, or a near duplicate, is in two splits.", rich_help_panel=LABELS)
+    ] = False,
+    store_name: Annotated[
+        str | None,
+        typer.Option("--as", help="Name of the prepared data set; default: NAME.", rich_help_panel=options.WHERE),
+    ] = None,
     root: Root = None,
 ) -> None:
-    """Convert a data set to a store; done before, it is left as it is."""
+    """Convert a data set to an image store. A data set that is already prepared is not converted again."""
     from sweep.console.dataset_tables import notes
     from trainables.data.preparing.prepare import prepare as make
 
@@ -98,7 +139,7 @@ def prepare(
 
 @app.command("list")
 def list_stores(root: Root = None) -> None:
-    """List what is prepared, and how to prepare the rest."""
+    """List the prepared data sets, and how to prepare the others."""
     from sweep.console.dataset_tables import overview, readable_stores
 
     infos = readable_stores(data_root() if root is None else root)
@@ -112,7 +153,7 @@ def list_stores(root: Root = None) -> None:
 
 @app.command()
 def info(name: Name, root: Root = None) -> None:
-    """Describe a prepared data set: images, classes and shares, splits, leaks, origin, and how it was made."""
+    """Describe a prepared data set: images, class frequencies, splits, leaks, origin and preparation."""
     from sweep.console.dataset_tables import class_table, split_table, summary
 
     store = prepared(name, root)
@@ -124,7 +165,7 @@ def verify(
     name: Annotated[str, typer.Argument(help="Name of a prepared data set, or its address (s3://bucket/stores/NAME).")],
     root: Root = None,
 ) -> None:
-    """Read every image of a prepared data set, here or at an address, and compare it with its checksum."""
+    """Read every image of a prepared data set and compare the checksums."""
     from trainables.data.preparing.verify import verify as check
 
     with stage_progress(f"verifying {name}") as progress:
@@ -135,14 +176,22 @@ def verify(
 @app.command()
 def show(
     name: Name,
-    output: Annotated[Path | None, typer.Option(help="PNG to write (default: NAME.png here).")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Field of a trial that decides the views, as image_size=64.")
+    output: Annotated[
+        Path | None, typer.Option(help="PNG file to write; default: NAME.png.", rich_help_panel=options.OUTPUT)
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another program wrote there.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set a field that affects the views: --set image_size=64.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    overwrite: options.Overwrite = False,
     root: Root = None,
 ) -> None:
-    """Draw a contact sheet: a few images of each class as a trial will see them, and one image's augmented views."""
+    """Draw a contact sheet: images of each class as a trial reads them, and augmented views of one image."""
     from sweep.figures.contact_sheet import draw
 
     path = output or Path(f"{name}.png")
@@ -153,10 +202,10 @@ def show(
 @app.command()
 def upload(
     name: Name,
-    address: Annotated[str, typer.Argument(help="Where to: file:///shared/stores, s3://bucket/stores ...")],
+    address: Annotated[str, typer.Argument(help="Destination: file:///shared/stores, s3://bucket/stores, ...")],
     root: Root = None,
 ) -> None:
-    """Copy a prepared data set to shared or object storage; a cluster's nodes fetch it with SWEEP_DATA=ADDRESS."""
+    """Copy a prepared data set to shared or object storage. Nodes with SWEEP_DATA=ADDRESS fetch it from there."""
     from trainables.data.cache import upload as copy
 
     store = prepared(name, root)
@@ -168,7 +217,7 @@ def upload(
 
 @app.command()
 def remove(name: Name, root: Root = None) -> None:
-    """Remove a prepared data set; what was downloaded for it stays."""
+    """Remove a prepared data set. The downloaded archive is kept."""
     from trainables.data.preparing.prepare import remove as delete
 
     say(f"{name}: removed, {delete(name, root):,} bytes")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
@@ -16,15 +17,16 @@ CONNECT_SECONDS = 60.0
 
 
 def main(
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster, HOST:PORT or auto; default: Ray starts on this machine.")
+    address: options.Address = None,
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    tracking_uri: options.TrackingUri = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="Search space whose data sets are looked for on each machine.", rich_help_panel=options.WHAT),
     ] = None,
-    storage: Annotated[str, typer.Option(help="Where sweeps are run.")] = str(DEFAULT_STORAGE),
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow's, as for sweep.run.")] = None,
-    space: Annotated[str | None, typer.Option(help="A search space whose data sets have to be there.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Say what a sweep would use on this machine or cluster, and what is missing: exit code 1 then."""
+    """Check this machine or a cluster for what a sweep needs. Exit code 1: something is missing."""
     from sweep.cluster.autoscaler import joined_autoscaler_errors
     from sweep.cluster.connection import connect
     from sweep.cluster.node_check import ask_nodes, judge, judge_autoscaler, stores_of

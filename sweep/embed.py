@@ -5,16 +5,19 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="A folder that sweep.export wrote.")],
-    images: Annotated[Path, typer.Argument(help="A folder or zip of JPEG, PNG or TIFF images.")],
-    output: Annotated[Path, typer.Option(help="A .parquet file for the table.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another program wrote there.")] = False,
+    model: options.ExportedModel,
+    images: Annotated[Path, typer.Argument(help="Folder or zip archive of JPEG, PNG or TIFF images.")],
+    output: Annotated[
+        Path, typer.Option(help="Parquet file to write, with one row per image.", rich_help_panel=options.OUTPUT)
+    ],
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """Write each image's features, by an exported model."""
+    """Write the feature vector of each image, computed by an exported model."""
     from sweep.deployment.exported_model import DeployedModel, apply
 
     count = apply(model, images, output, DeployedModel.embedding, suffixes=(".parquet",), overwrite=overwrite)

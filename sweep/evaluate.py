@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.console.options import Address, MaxConcurrent, WaitCluster
-from sweep.planning.resources import Device
+from sweep.console import options
 from sweep.records.paths import DEFAULT_STORAGE
 
 FINE_TUNING_RATE = 0.1
@@ -17,51 +16,77 @@ FINE_TUNING_RATE = 0.1
 
 
 def main(
-    sweep: Annotated[str | None, typer.Argument(help="Its name; the latest one if left out.")] = None,
+    sweep: options.LatestSweep = None,
     trials: Annotated[
         list[str] | None,
-        typer.Option("--trial", help="A trial's name or id, again and again; default: every seed of the best setting."),
+        typer.Option(
+            "--trial",
+            help="Name or id of a trial; repeatable. Default: every seed of the best setting.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE[,FIELD=VALUE...]",
-            help="Other weights beside them: a torchvision or timm state dict; fields: encoder, stem, normalisation.",
+            help="Further weights to evaluate: a torchvision or timm state dict; fields: encoder, stem, normalisation.",
+            rich_help_panel=options.WHAT,
         ),
     ] = None,
     datasets: Annotated[
         list[str] | None,
-        typer.Option("--dataset", help="A prepared data set, again and again; default: that of the sweep."),
+        typer.Option(
+            "--dataset",
+            help="Prepared data set to evaluate on; repeatable. Default: the sweep's data set.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
-    labels: Annotated[str, typer.Option(help="Shares of the labels.")] = "0.01,0.1,1",
+    labels: Annotated[
+        str,
+        typer.Option(help="Fractions of the training labels to use, comma-separated.", rich_help_panel=options.WHAT),
+    ] = "0.01,0.1,1",
     draws: Annotated[
-        int | None, typer.Option(min=1, help="Replicates; default: 3, or as many as there are seeds.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of label subsets per fraction; default: 3, or the number of seeds.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=0, help="Of fine-tuning and from scratch; default: pretraining's; 0: frozen features alone."),
+        typer.Option(
+            min=0,
+            help="Epochs of fine-tuning and training from scratch; default: as pretraining; 0: frozen features only.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0.0, help=f"Of fine-tuning; default: {FINE_TUNING_RATE:g} of pretraining's.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            help=f"Base learning rate of fine-tuning; default: {FINE_TUNING_RATE:g} times that of pretraining.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of every trial.")
+    assignments: options.Assignments = None,
+    dry_run: options.DryRun = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the evaluation; default: SWEEP-evaluated.", rich_help_panel=options.WHAT)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; start nothing.")] = False,
-    name: Annotated[str | None, typer.Option(help="The evaluation's name; default: SWEEP-evaluated.")] = None,
-    storage: Annotated[str, typer.Option(help="Where the sweep was run.")] = str(DEFAULT_STORAGE),
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow server; as for sweep.run.")] = None,
-    address: Address = None,
-    wait_cluster: WaitCluster = 0.0,
-    device: Annotated[Device, typer.Option(help="auto: GPUs where there are any.")] = "auto",
-    max_concurrent: MaxConcurrent = None,
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    tracking_uri: options.TrackingUri = None,
+    address: options.Address = None,
+    wait_cluster: options.WaitCluster = 0.0,
+    device: options.Device = "auto",
+    max_concurrent: options.MaxConcurrent = None,
 ) -> None:
-    """Evaluate encoders by shares of the labels, frozen and fine-tuned, on their data or on others.
+    """Evaluate pretrained encoders with fractions of the labels, frozen and fine-tuned.
 
     Frozen features: logistic regression (penalty chosen on validation), kNN with k 20 and 200, nearest class mean.
-    Beside them: fine-tuning of the whole encoder, the same from scratch, untrained encoders, raw pixels, colours.
+    For comparison: fine-tuning of the whole encoder, training from scratch, untrained encoders, raw pixels, colours.
 
-    It is a sweep: python -m sweep.run --resume NAME goes on with it, sweep.compare NAME --html shows it.
+    The evaluation is a sweep: python -m sweep.run --resume NAME continues it, sweep.compare NAME --html shows it.
     """
     from sweep.planning.evaluation_space import evaluation_space
     from sweep.planning.launch import Launch, plan_of

@@ -5,22 +5,49 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 
 
 def main(
-    sweep: Annotated[str | None, typer.Argument(help="The sweep's name; the latest one if left out.")] = None,
-    trial: Annotated[str | None, typer.Option(help="A trial's name or id; else the best setting's first seed.")] = None,
-    best: Annotated[str | None, typer.Option(metavar="METRIC", help="What best means; else the sweep's own.")] = None,
-    head: Annotated[str, typer.Option(help="linear: fitted on frozen features; probe: trained beside.")] = "linear",
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: exports/TRIAL.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another program wrote there.")] = False,
-    storage: Annotated[str, typer.Option(help="Where the sweep was run.")] = str(DEFAULT_STORAGE),
-    register: Annotated[str | None, typer.Option(metavar="MODEL", help="Register it in MLflow by this name.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow, else as for the sweep.")] = None,
+    sweep: options.LatestSweep = None,
+    trial: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or id of a trial; default: the first seed of the best setting.", rich_help_panel=options.WHAT
+        ),
+    ] = None,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Metric that decides which setting is best; default: the sweep's objective.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    head: Annotated[
+        str,
+        typer.Option(
+            help="Classifier. linear: logistic regression on frozen features; probe: trained during pretraining.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = "linear",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to write; default: exports/TRIAL.", rich_help_panel=options.OUTPUT),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    register: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Also register the model in MLflow under this name.", rich_help_panel=options.OUTPUT
+        ),
+    ] = None,
+    tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Write a trial's encoder and classifier for use elsewhere: safetensors, ONNX, a model card; or register it."""
+    """Export a trial's encoder and classifier as safetensors and ONNX with a model card, and register it in MLflow."""
     from sweep.console.output_files import file_name
     from sweep.deployment.exporter import check_folder, check_libraries, write
     from sweep.deployment.onnx_export import PARITY_IMAGES

@@ -5,34 +5,60 @@ from typing import Annotated, Any
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from trainables.errors import BadInputError
 
+MAP = "Map of a scene"
 MAPS = (".tif", ".tiff")
 TABLES = (".parquet", ".csv")
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="A folder that sweep.export wrote.")],
-    images: Annotated[Path, typer.Argument(help="A folder or zip of images; or a scene: GeoTIFF, or folder of bands.")],
-    output: Annotated[Path, typer.Option(help="A .parquet or .csv file for the table; a .tif for the map of a scene.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another program wrote there.")] = False,
+    model: options.ExportedModel,
+    images: Annotated[
+        Path, typer.Argument(help="Folder or zip archive of images; or a scene: a GeoTIFF or a folder of bands.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="File to write: .parquet or .csv with one row per image, .tif for the map of a scene.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ],
+    overwrite: options.Overwrite = False,
     positive: Annotated[
-        list[str] | None, typer.Option(help="Maps: the class or rule that is mapped; else the model's own.")
+        list[str] | None,
+        typer.Option(help="Class or rule to map; default: the model's positive class.", rich_help_panel=MAP),
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Maps: probability from which on it is there; 0.5.")] = None,
-    overlap: Annotated[float | None, typer.Option(help="Maps: share of a window that the next repeats; 0.5.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Smallest probability that counts as positive; default: 0.5.", rich_help_panel=MAP),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            help="Overlap of neighbouring windows as a fraction of their side; default: 0.5.", rich_help_panel=MAP
+        ),
+    ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="Maps: the value that becomes 255; else the model's rule.")
+        float | None,
+        typer.Option(help="Pixel value that is scaled to 255; default: the model's own rule.", rich_help_panel=MAP),
     ] = None,
     offset: Annotated[
-        int | None, typer.Option(help="Maps: added to all values, as -1000 for Sentinel-2 from 2022 on.")
+        int | None,
+        typer.Option(
+            help="Number added to all pixel values; -1000 for Sentinel-2 products since 2022.", rich_help_panel=MAP
+        ),
     ] = None,
     nodata: Annotated[
-        float | None, typer.Option(help="Maps: value of pixels without data; else the file's own.")
+        float | None,
+        typer.Option(
+            help="Pixel value that means no data; default: the value that the file declares.", rich_help_panel=MAP
+        ),
     ] = None,
 ) -> None:
-    """Write each image's label and probabilities, or the map of a scene with its areas, by an exported model."""
+    """Classify images with an exported model, or map a scene: a table of probabilities, or a GeoTIFF with areas."""
     chosen = {
         "positive": tuple(positive or ()),
         "threshold": threshold,

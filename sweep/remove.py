@@ -4,27 +4,50 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
+REMOVED = "What is removed"
+
 
 def main(
-    sweep: Annotated[str | None, typer.Argument(help="The sweep's name.")] = None,
+    sweep: Annotated[str | None, typer.Argument(help="Name of the sweep.")] = None,
     older: Annotated[
-        float | None, typer.Option("--older-than", metavar="DAYS", help="All sweeps last run so long ago.")
+        float | None,
+        typer.Option(
+            "--older-than",
+            metavar="DAYS",
+            help="Remove all sweeps that last ran more than this many days ago.",
+            rich_help_panel=REMOVED,
+        ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--archive", metavar="STORAGE", help="Copy them to another storage first.")
+        str | None,
+        typer.Option(
+            "--archive",
+            metavar="STORAGE",
+            help="Copy the sweeps to this storage first.",
+            rich_help_panel=options.WHERE,
+        ),
     ] = None,
     checkpoints_only: Annotated[
-        bool, typer.Option("--checkpoints-only", help="Only the checkpoints of finished trials; results stay.")
+        bool,
+        typer.Option(
+            "--checkpoints-only",
+            help="Remove only the checkpoints of finished trials and keep all results.",
+            rich_help_panel=REMOVED,
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, what would go is printed.")] = False,
-    storage: Annotated[str, typer.Option(help="Where the sweep was run.")] = str(DEFAULT_STORAGE),
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow's, as for sweep.run.")] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Remove. Without it, only print what would be removed.", rich_help_panel=REMOVED),
+    ] = False,
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Remove a sweep, or old ones: records, checkpoints, MLflow's runs. Trials that other sweeps list stay."""
+    """Remove sweeps with their records, checkpoints and MLflow runs. Trials that other sweeps use are kept."""
     from sweep.console.formatting import GIB
     from sweep.records.removal import (
         archive_sweep,

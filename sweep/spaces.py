@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
+
 
 def main(
     name: Annotated[
-        str | None, typer.Argument(help="A space to print as YAML, to begin one's own with; default: list them.")
+        str | None, typer.Argument(help="Space to print as YAML, as a start for your own; default: list all spaces.")
     ] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of spaces in YAML or TOML, for editors.")
+        bool,
+        typer.Option(
+            "--schema",
+            help="Print the JSON schema of YAML and TOML spaces, for editors.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
 ) -> None:
     """List the search spaces, print one as YAML, or print the JSON schema of such files."""

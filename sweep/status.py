@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 
@@ -19,12 +20,15 @@ WATCH_SECONDS = 2.0
 
 
 def main(
-    sweep: Annotated[str | None, typer.Argument(help="The sweep's name; the latest one if left out.")] = None,
-    storage: Annotated[str, typer.Option(help="Where the sweep is run.")] = str(DEFAULT_STORAGE),
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until the sweep ends, or Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    sweep: options.LatestSweep = None,
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Update until the sweep ends; Ctrl-C to leave.", rich_help_panel=options.OUTPUT),
+    ] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Print how a sweep and its trials stand, on this machine or another one."""
+    """Print the state of a sweep and of its trials, wherever it runs."""
     from rich.live import Live as Screen
 
     from sweep.console.printing import screen

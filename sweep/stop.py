@@ -6,22 +6,29 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 POLL_SECONDS = 1.0
+STOPPED = "What is stopped"
 
 
 def main(
-    sweep: Annotated[str, typer.Argument(help="The sweep's name.")],
+    sweep: Annotated[str, typer.Argument(help="Name of the sweep.")],
     trial: Annotated[
-        list[str] | None, typer.Option(help="The id or name of a trial; without it the whole sweep stops.")
+        list[str] | None,
+        typer.Option(
+            help="Id or name of a trial to stop; repeatable. Default: the whole sweep.", rich_help_panel=STOPPED
+        ),
     ] = None,
-    storage: Annotated[str, typer.Option(help="Where the sweep is run.")] = str(DEFAULT_STORAGE),
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the sweep has stopped.")] = False,
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the sweep has stopped.", rich_help_panel=STOPPED)
+    ] = False,
 ) -> None:
-    """Stop a sweep, or trials of it, in good order: a running trial ends after its epoch and keeps its checkpoint."""
+    """Stop a sweep or some of its trials: each running trial finishes its epoch and keeps its checkpoint."""
     from sweep.records.lease import EVERYTHING, holder_of, request_stop
     from sweep.records.sweep_storage import SweepStorage
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.tracking.replay import replay, wait_for_writes
@@ -15,13 +16,13 @@ from trainables.errors import BadInputError
 
 
 def main(
-    replayed: Annotated[str, typer.Option("--replay", help="The sweep whose records are written into MLflow.")],
-    storage: Annotated[str, typer.Option(help="Where the sweep was run.")] = str(DEFAULT_STORAGE),
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow server or database (default: MLFLOW_TRACKING_URI, or the storage's own).")
-    ] = None,
+    replayed: Annotated[
+        str, typer.Option("--replay", help="Name of the sweep whose records are written.", rich_help_panel=options.WHAT)
+    ],
+    storage: options.Storage = str(DEFAULT_STORAGE),
+    tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Write a sweep's records into MLflow again; what is there already stays as it is."""
+    """Write the records of a sweep to MLflow again. Existing runs are completed, nothing is duplicated."""
     from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import Tracker
 

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 
 PASSWORD_BYTES = 18
+SECURITY = "Security"
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -24,18 +26,31 @@ def _stop(_number: int, _frame: FrameType | None) -> Any:
 
 def main(
     storage: Annotated[
-        Path | None, typer.Option(help=f"Folder of the sweep's results (default: {DEFAULT_STORAGE}).")
+        Path | None,
+        typer.Option(
+            help=f"Folder with the results of sweeps; default: {DEFAULT_STORAGE}.", rich_help_panel=options.WHERE
+        ),
     ] = None,
     tracking_uri: Annotated[
         str | None,
-        typer.Option(help="Database to serve instead, as sqlite:///FILE (default: MLFLOW_TRACKING_URI)."),
+        typer.Option(
+            help="Database to serve, as sqlite:///FILE; default: MLFLOW_TRACKING_URI, else the storage's own.",
+            rich_help_panel=options.WHERE,
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any free port.", rich_help_panel=options.WHERE)
+    ] = 0,
     everybody: Annotated[
-        bool, typer.Option("--everybody", help="Let every user of this machine read and change it, without a password.")
+        bool,
+        typer.Option(
+            "--everybody",
+            help="Let every user of this machine read and change the runs, without a password.",
+            rich_help_panel=SECURITY,
+        ),
     ] = False,
 ) -> None:
-    """Serve the runs of a storage as MLflow's pages on this machine, until Ctrl-C."""
+    """Serve the MLflow pages of a storage on this machine, until Ctrl-C."""
     from sweep.tracking.pages import USER
     from sweep.tracking.server import Server, served_store
 

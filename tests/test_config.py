@@ -229,6 +229,16 @@ def test_trial_id_changes_with_every_field_and_with_the_data() -> None:
     assert base.trial_id("data") == SimCLRConfig.parse(json.loads(base.canonical_json())).trial_id("data")
 
 
+def test_ids_of_known_configurations_stay() -> None:
+    """Ids name finished trials in every storage: a text, a group or a unit of a field must not change them."""
+    known: dict[str, dict[str, Any]] = {
+        "17a18fc89ec4": {},
+        "4aa135ef634f": {"temperature": 0.5, "batch_size": 1024},
+        "e02501810eea": {**OTHER_VALUES, **OFF},
+    }
+    assert [SimCLRConfig.parse(values).trial_id("data") for values in known.values()] == list(known)
+
+
 def test_assignments_take_one_value_several_or_a_pair() -> None:
     texts = [
         "temperature=0.25, 0.5",

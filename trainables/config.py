@@ -1,7 +1,7 @@
 """The configuration of one trial: a frozen value whose defaults are the thesis protocol.
 
-"Reference" in the descriptions is Google's SimCLR, folder tf2; the thesis gives learning rate, batch sizes,
-temperatures and epochs, and is silent on weight decay, jitter strength and blur, where the reference's defaults stand.
+The thesis gives learning rate, batch sizes, temperatures and epochs. It doesn't give weight decay, jitter strength and
+blur; there the defaults are those of the reference, Google's SimCLR (folder tf2).
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainables.errors import BadInputError, describe_validation
+from trainables.field_facts import FieldFacts
 from trainables.initial_weights import InitialWeights
 
 PROTOCOL_VERSION = 2
@@ -32,148 +33,222 @@ class SimCLRConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Data
-    dataset: str = Field("tiny_imagenet", description="name of a prepared data set (python -m sweep.data list)")
-    evaluation_dataset: str | None = Field(
-        None, description="data set that everything labelled comes from, where it isn't the one pretrained on"
+    dataset: Annotated[str, FieldFacts("Data")] = Field(
+        "tiny_imagenet", description="name of a prepared data set (python -m sweep.data list)"
     )
-    image_size: int = Field(64, ge=4, description="side of the square views, pixels; thesis: 64 and 120")
-    target: Literal["classes", "positive", "labels"] = Field(
+    evaluation_dataset: Annotated[str | None, FieldFacts("Data")] = Field(
+        None, description="data set of the labelled train and test images, if it differs from the pretraining data set"
+    )
+    image_size: Annotated[int, FieldFacts("Data", unit="pixels", thesis="64, 120")] = Field(
+        64, ge=4, description="side of the square views"
+    )
+    target: Annotated[Literal["classes", "positive", "labels"], FieldFacts("Data")] = Field(
         "classes",
-        description="what the probe predicts: the classes, positive against the rest, or yes or no for each label",
+        description="what the probe predicts: the class, positive against the rest, or yes or no for each label",
     )
-    positive: tuple[str, ...] = Field(
-        (), description="classes, or a rule of the data set, that count as positive (thesis: farmland)"
+    positive: Annotated[tuple[str, ...], FieldFacts("Data", thesis="farmland")] = Field(
+        (), description="classes, or a rule of the data set, that count as positive"
     )
-    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        0.0, description="share of train held out by a stable hash for selection; thesis: 0 (it selects on test)"
+    validation_fraction: Annotated[
+        float, Field(ge=0.0, lt=1.0), FieldFacts("Data", unit="fraction of train", thesis="0")
+    ] = Field(
+        0.0,
+        description="train images held out for selection, chosen by a stable hash; with 0, selection uses the "
+        "test split",
     )
-    max_train_images: int | None = Field(
-        None, ge=2, description="use only so many train images, taken by a stable hash"
+    max_train_images: Annotated[int | None, FieldFacts("Data", unit="images")] = Field(
+        None, ge=2, description="maximum number of train images, chosen by a stable hash"
     )
-    max_test_images: int | None = Field(None, ge=1, description="evaluate on so many images a split, by a stable hash")
+    max_test_images: Annotated[int | None, FieldFacts("Data", unit="images")] = Field(
+        None, ge=1, description="maximum number of evaluated images per split, chosen by a stable hash"
+    )
 
     # Probe
-    label_fraction: float = Field(
+    label_fraction: Annotated[float, FieldFacts("Probe", unit="fraction of train", reference="1")] = Field(
         1.0,
         gt=0.0,
         le=1.0,
-        description="share of train whose labels are used, by class; reference: all",
+        description="train images whose labels are used, the same fraction of each class",
     )
-    label_draw: int = Field(0, ge=0, description="which labels a label_fraction buys: another number, other ones")
-    probe_class_weight: Literal["none", "balanced"] = Field(
-        "none", description="balanced: classes (both sides of each label) weigh alike in the probe's loss; thesis: none"
+    label_draw: Annotated[int, FieldFacts("Probe")] = Field(
+        0, ge=0, description="index of the random label subset that label_fraction selects"
     )
-    probe_sampling: Literal["all", "balanced"] = Field(
-        "all", description="balanced: the probe learns from as many draws as images, every class as often; thesis: all"
+    probe_class_weight: Annotated[Literal["none", "balanced"], FieldFacts("Probe", thesis="none")] = Field(
+        "none",
+        description="balanced: every class, or both sides of each label, has the same weight in the probe's loss",
     )
-    wanted_specificity: float | None = Field(
-        None, gt=0.0, lt=1.0, description="also report at the threshold that has it on validation; thesis: argmax alone"
+    probe_sampling: Annotated[Literal["all", "balanced"], FieldFacts("Probe", thesis="all")] = Field(
+        "all",
+        description="balanced: the probe learns from as many samples as images, with every class equally frequent",
+    )
+    wanted_specificity: Annotated[float | None, FieldFacts("Probe", thesis="none (argmax)")] = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="also report metrics at the threshold that reaches this specificity on validation",
     )
 
-    # What is trained, and from where
-    training: Literal["simclr", "supervised"] = Field(
+    # Method
+    training: Annotated[Literal["simclr", "supervised"], FieldFacts("Method", thesis="simclr")] = Field(
         "simclr",
-        description="simclr: two views of each image against all others, with a probe alongside; supervised: the "
-        "encoder learns the labels from one view (fine-tuning, or from scratch)",
+        description="simclr: contrastive pretraining with a linear probe; supervised: the encoder learns the "
+        "labels from one view (fine-tuning, or from scratch)",
     )
-    initial_weights: str | None = Field(
+    initial_weights: Annotated[str | None, FieldFacts("Method")] = Field(
         None,
-        description="file that the encoder starts from: a trial's model.pt, or a state dict of torchvision's or timm's "
-        "names; none: drawn (trainables/models/pretrained.py)",
+        description="file with the encoder's initial weights: a trial's model.pt, or a torchvision or timm "
+        "state dict; none: random (trainables/models/pretrained.py)",
     )
 
     # Encoder and heads
-    encoder: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels", "colours"] = Field(
+    encoder: Annotated[
+        Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels", "colours"], FieldFacts("Encoder and heads")
+    ] = Field(
         "resnet50",
-        description="torchvision's ResNet, one basic block a stage (resnet10), or nothing to train (epochs 0 only): "
-        "the pixels, or mean and deviation of each channel (colours)",
+        description="torchvision's ResNet; resnet10: one basic block per stage; without weights, for epochs 0: "
+        "pixels, or colours (mean and standard deviation of each channel)",
     )
-    width_factor: float = Field(
-        1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1 is torchvision's 64"
+    width_factor: Annotated[float, FieldFacts("Encoder and heads")] = Field(
+        1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1: torchvision's 64 in the first stage"
     )
-    stem: Literal["auto", "small", "large"] = Field(
+    stem: Annotated[Literal["auto", "small", "large"], FieldFacts("Encoder and heads", reference="auto")] = Field(
         "auto",
-        description="3x3 stride 1, or 7x7 stride 2 with max-pool; auto: small up to 32 px (reference: resnet.py)",
+        description="small: 3x3 convolution, stride 1; large: 7x7, stride 2, max-pool; auto: small up to 32 pixels",
     )
-    normalisation: Literal["none", "train"] = Field(
+    normalisation: Annotated[Literal["none", "train"], FieldFacts("Encoder and heads", reference="none")] = Field(
         "none",
-        description="train: subtract each channel's mean over train and divide by its deviation; reference: none",
+        description="train: subtract each channel's mean over train and divide by its standard deviation",
     )
-    calibrate_batch_norm: bool = Field(
-        False, description="with epochs 0: take batch norm's running statistics from train; a stronger baseline"
+    calibrate_batch_norm: Annotated[bool, FieldFacts("Encoder and heads")] = Field(
+        False,
+        description="with epochs 0: compute batch norm's running statistics on train, for a stronger untrained "
+        "baseline",
     )
-    projector_layers: int = Field(
-        3, ge=1, le=4, description="dense layers of the projector; reference 3, thesis text 2"
+    projector_layers: Annotated[
+        int, FieldFacts("Encoder and heads", unit="layers", thesis="2 (text)", reference="3")
+    ] = Field(3, ge=1, le=4, description="dense layers of the projection head")
+    projector_hidden_width: Annotated[int | None, FieldFacts("Encoder and heads", unit="units")] = Field(
+        None, ge=1, description="width of the projection head's hidden layers; none: the encoder's output width"
     )
-    projector_hidden_width: int | None = Field(None, ge=1, description="units; none: the encoder's output width")
-    projector_output_width: int = Field(128, ge=1, description="units of the embedding; reference: 128")
+    projector_output_width: Annotated[int, FieldFacts("Encoder and heads", unit="units", reference="128")] = Field(
+        128, ge=1, description="dimension of the projected embedding"
+    )
 
     # Optimisation
-    batch_size: int = Field(256, ge=2, description="images a step over all workers; thesis: 256, 1024, 2048")
-    epochs: int = Field(50, ge=0, description="passes over train; 0: the untrained encoder; thesis: 50, 100, 200, 400")
-    optimiser: Literal["lars", "sgd", "adamw"] = Field(
-        "lars", description="LARS, or torch's SGD with momentum or AdamW; all decay the same weights; reference: LARS"
+    batch_size: Annotated[int, FieldFacts("Optimisation", unit="images", thesis="256, 1024, 2048")] = Field(
+        256, ge=2, description="images per step over all workers"
     )
-    base_learning_rate: float = Field(1.0, gt=0.0, description="before scaling by the batch size; thesis: 1.0")
-    learning_rate_scaling: Literal["linear", "sqrt"] = Field(
-        "linear", description="base * batch_size / 256, or base * sqrt(batch_size) (reference: model.py)"
+    epochs: Annotated[int, FieldFacts("Optimisation", unit="epochs", thesis="50, 100, 200, 400")] = Field(
+        50, ge=0, description="passes over train; 0: the untrained encoder"
     )
-    warmup_epochs: float = Field(10.0, ge=0.0, description="epochs of linear warm-up from 0; reference: 10")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of LARS and SGD, beta1 of AdamW; reference: 0.9")
-    trust_coefficient: float = Field(0.001, gt=0.0, description="eeta of LARS; reference: 0.001")
-    weight_decay: float = Field(
-        1e-6, ge=0.0, description="L2 into the gradient of adapted weights (AdamW: decoupled); reference: 1e-6"
+    optimiser: Annotated[Literal["lars", "sgd", "adamw"], FieldFacts("Optimisation", reference="lars")] = Field(
+        "lars",
+        description="LARS, or torch's SGD with momentum or AdamW; weight decay applies to the same weights in all",
+    )
+    base_learning_rate: Annotated[float, FieldFacts("Optimisation", thesis="1.0")] = Field(
+        1.0, gt=0.0, description="learning rate before scaling by the batch size"
+    )
+    learning_rate_scaling: Annotated[Literal["linear", "sqrt"], FieldFacts("Optimisation", reference="linear")] = Field(
+        "linear", description="linear: base * batch_size / 256; sqrt: base * sqrt(batch_size) (reference: model.py)"
+    )
+    warmup_epochs: Annotated[float, FieldFacts("Optimisation", unit="epochs", reference="10")] = Field(
+        10.0, ge=0.0, description="linear warm-up from 0"
+    )
+    momentum: Annotated[float, FieldFacts("Optimisation", reference="0.9")] = Field(
+        0.9, ge=0.0, lt=1.0, description="momentum of LARS and SGD, beta1 of AdamW"
+    )
+    trust_coefficient: Annotated[float, FieldFacts("Optimisation", reference="0.001")] = Field(
+        0.001, gt=0.0, description="trust coefficient of LARS (eeta)"
+    )
+    weight_decay: Annotated[float, FieldFacts("Optimisation", reference="1e-6")] = Field(
+        1e-6, ge=0.0, description="L2 penalty added to the gradient of adapted weights; decoupled for AdamW"
     )
 
     # Loss
-    temperature: float = Field(0.25, gt=0.0, description="tau of equation 2.3; thesis: 0.25 and 0.5")
-    loss_factor: float = Field(
-        2.0, gt=0.0, description="multiplies equation 2.3 for the gradient; the reference sums both directions: 2"
+    temperature: Annotated[float, FieldFacts("Loss", thesis="0.25, 0.5")] = Field(
+        0.25, gt=0.0, description="temperature of NT-Xent (tau of equation 2.3)"
+    )
+    loss_factor: Annotated[float, FieldFacts("Loss", reference="2")] = Field(
+        2.0, gt=0.0, description="factor on equation 2.3 for the gradient; the reference sums both directions"
     )
 
     # Augmentation
-    crop_rule: Literal["tensorflow", "torchvision"] = Field(
-        "tensorflow",
-        description="how crops are drawn: uniform in height (reference), or in area and log aspect; the latter's are "
-        "larger",
+    crop_rule: Annotated[Literal["tensorflow", "torchvision"], FieldFacts("Augmentation", reference="tensorflow")] = (
+        Field(
+            "tensorflow",
+            description="distribution of crops: uniform in height (tensorflow), or in area and log aspect ratio "
+            "(torchvision), which gives larger crops",
+        )
     )
-    crop_area: Interval = Field((0.08, 1.0), description="smallest and largest crop, share of the image's area")
-    crop_aspect: Interval = Field((3 / 4, 4 / 3), description="smallest and largest width / height of a crop")
-    flip_probability: Fraction = Field(0.5, description="of a horizontal flip")
-    vertical_flip_probability: Fraction = Field(0.0, description="of a vertical flip; reference: none")
-    rotation_probability: Fraction = Field(
-        0.0, description="of a turn by 90, 180 or 270 degrees, each alike; reference: none"
+    crop_area: Annotated[Interval, FieldFacts("Augmentation", unit="fraction of the image")] = Field(
+        (0.08, 1.0), description="smallest and largest area of a crop"
     )
-    jitter_probability: Fraction = Field(0.8, description="of colour jitter")
-    jitter_operations: tuple[JitterOperation, ...] = Field(
-        JITTER_OPERATIONS, description="what colour jitter changes, in an order drawn for each image; reference: all"
+    crop_aspect: Annotated[Interval, FieldFacts("Augmentation", unit="width / height")] = Field(
+        (3 / 4, 4 / 3), description="smallest and largest aspect ratio of a crop"
     )
-    jitter_strength: float = Field(
-        1.0, ge=0.0, le=2.0, description="s: 0.8s brightness, contrast, saturation; 0.2s hue"
+    flip_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability")] = Field(
+        0.5, description="horizontal flip"
     )
-    grayscale_probability: Fraction = Field(0.2, description="of dropping the colours")
-    blur_probability: Fraction = Field(0.5, description="of Gaussian blur with a kernel of image_size // 10")
-    blur_sigma: Interval = Field((0.1, 2.0), description="smallest and largest sigma of the blur, pixels")
-    blur_sigma_per: Literal["batch", "image"] = Field(
-        "batch", description="one sigma a batch and view (reference, there by replica), or one an image (paper's text)"
+    vertical_flip_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability", reference="0")] = (
+        Field(0.0, description="vertical flip")
+    )
+    rotation_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability", reference="0")] = Field(
+        0.0, description="rotation by 90, 180 or 270 degrees, equally likely"
+    )
+    jitter_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability")] = Field(
+        0.8, description="colour jitter"
+    )
+    jitter_operations: Annotated[tuple[JitterOperation, ...], FieldFacts("Augmentation", reference="all")] = Field(
+        JITTER_OPERATIONS, description="operations of colour jitter, applied in random order per image"
+    )
+    jitter_strength: Annotated[float, FieldFacts("Augmentation")] = Field(
+        1.0, ge=0.0, le=2.0, description="strength s: 0.8s brightness, contrast, saturation; 0.2s hue"
+    )
+    grayscale_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability")] = Field(
+        0.2, description="conversion to grayscale"
+    )
+    blur_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability")] = Field(
+        0.5, description="Gaussian blur with a kernel of image_size // 10"
+    )
+    blur_sigma: Annotated[Interval, FieldFacts("Augmentation", unit="pixels")] = Field(
+        (0.1, 2.0), description="smallest and largest sigma of the blur"
+    )
+    blur_sigma_per: Annotated[Literal["batch", "image"], FieldFacts("Augmentation", reference="batch")] = Field(
+        "batch",
+        description="one sigma per batch and view (in the reference per replica), or one per image (the paper's text)",
     )
 
     # Numerics and evaluation
-    precision: Literal["fp32", "tf32", "bf16"] = Field(
-        "fp32", description="of the encoder (tf32: on a GPU only); losses, statistics and optimiser stay float32"
+    precision: Annotated[Literal["fp32", "tf32", "bf16"], FieldFacts("Numerics and evaluation")] = Field(
+        "fp32",
+        description="precision of the encoder (tf32: on a GPU only); losses, statistics and optimiser stay float32",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, order and views")
-    knn_neighbours: int = Field(20, ge=1, description="k of the weighted cosine kNN on frozen features")
-    knn_also: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="further k that are reported, as knn200_top1; k is capped by the labels there are"
+    seed: Annotated[int, FieldFacts("Numerics and evaluation")] = Field(
+        0, ge=0, lt=2**32, description="seed of initial weights, image order and views"
     )
-    knn_temperature: float = Field(0.07, gt=0.0, description="of the kNN's weights exp(cosine / t)")
-    knn_every: int = Field(0, ge=0, description="epochs between kNN evaluations; 0: only at the end")
-    linear_regularisation: float = Field(
+    knn_neighbours: Annotated[int, FieldFacts("Numerics and evaluation", unit="neighbours")] = Field(
+        20, ge=1, description="k of the weighted cosine kNN on frozen features"
+    )
+    knn_also: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...], FieldFacts("Numerics and evaluation", unit="neighbours")
+    ] = Field(
+        (), description="further values of k to report, as knn200_top1; k is at most the number of labelled images"
+    )
+    knn_temperature: Annotated[float, FieldFacts("Numerics and evaluation")] = Field(
+        0.07, gt=0.0, description="temperature t of the kNN weights exp(cosine / t)"
+    )
+    knn_every: Annotated[int, FieldFacts("Numerics and evaluation", unit="epochs")] = Field(
+        0, ge=0, description="epochs between kNN evaluations; 0: only at the end"
+    )
+    linear_regularisation: Annotated[float, FieldFacts("Numerics and evaluation")] = Field(
         1e-4, gt=0.0, description="lambda / 2 * ||W||^2 of the logistic regression on frozen features at the end"
     )
-    linear_candidates: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
-        (), description="values of linear_regularisation, of which the one with the least loss on validation is taken"
+    linear_candidates: Annotated[tuple[Annotated[float, Field(gt=0.0)], ...], FieldFacts("Numerics and evaluation")] = (
+        Field(
+            (),
+            description="candidates for linear_regularisation, of which the one with the lowest validation loss "
+            "is used",
+        )
     )
 
     @field_validator("crop_area", "crop_aspect", "blur_sigma")

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from sweep.planning.field_reference import field_references
 from sweep.space import Range, SearchSpace
 from trainables.config import SimCLRConfig
 
@@ -27,6 +28,8 @@ def space_schema() -> dict[str, Any]:
     """Return the JSON schema of a space as values, with each field of SimCLRConfig described."""
     schema = TypeAdapter(SearchSpace).json_schema()
     fields = SimCLRConfig.model_json_schema()["properties"]
+    for reference in field_references():
+        fields[reference.field]["description"] = reference.described
     one = {name: {"anyOf": [field, _BEST], "description": field["description"]} for name, field in fields.items()}
     several = {
         name: {"type": "array", "items": field, "minItems": 1, "description": field["description"]}
