@@ -26,7 +26,7 @@ import torch
 from benchmarks.harness.arithmetic import counted, grid_hours
 from benchmarks.harness.machine import described, machine
 from benchmarks.rows.gpu_case import Case, configuration, fits, measure, profiled
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 
 MINUTES = 8.0
 PRECISIONS = ("bf16", "tf32", "fp32")
@@ -147,7 +147,7 @@ def _trains(case: Case, precision: str, quick: bool) -> bool:
     return case.precision == precision and (quick or case.encoder == "resnet50")
 
 
-def _nearest(rates: dict[tuple[int, int], float], trial: SimCLRConfig) -> float:
+def _nearest(rates: dict[tuple[int, int], float], trial: TrialConfig) -> float:
     """Return the rate that was measured nearest to a trial: of its side where there is one, then of its batch."""
     return rates[min(rates, key=lambda key: (abs(key[0] - trial.image_size), abs(key[1] - trial.batch_size)))]
 

@@ -130,7 +130,7 @@ def _value(plain: Any) -> Any:
 
 
 Setting = Annotated[Mapping[str, Any], BeforeValidator(_setting), PlainSerializer(_plain)]
-"""Values of fields of SimCLRConfig: a number, a text, a tuple or list of them, or Best."""
+"""Values of fields of TrialConfig: a number, a text, a tuple or list of them, or Best."""
 Axes = Annotated[Mapping[str, Sequence[Any]], BeforeValidator(_axes), PlainSerializer(_plain)]
 Over = Annotated[Mapping[str, Any], BeforeValidator(_over), PlainSerializer(_plain)]
 Seeds = Annotated[Sequence[int], BeforeValidator(_seeds), PlainSerializer(list)]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.small_trials import LABELS
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.training.trial import train
@@ -93,6 +93,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> "tuple
     settings = [entry for entry in record.trials if entry.baseline is None]
     for entry in record.trials:
         if entry is not settings[-1]:
-            config = SimCLRConfig.parse(entry.config)
+            config = TrialConfig.parse(entry.config)
             list(train(config, store=store, files=storage.trial_of(entry), device=torch.device("cpu")))
     return record, storage

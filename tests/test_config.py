@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainables.config import PROTOCOL_VERSION, SimCLRConfig
+from trainables.config import PROTOCOL_VERSION, SimCLRConfig, TrialConfig
 from trainables.errors import BadInputError
 from trainables.overrides import parse_assignments
 
@@ -108,7 +108,7 @@ def test_defaults_are_the_thesis_protocol() -> None:
     Ids leave out what is at its default, so a default that changes needs another PROTOCOL_VERSION too.
     """
     assert PROTOCOL_VERSION == 2
-    config = SimCLRConfig()
+    config = TrialConfig()
     expected = {
         "evaluation_dataset": None,
         "label_fraction": 1.0,
@@ -166,21 +166,21 @@ def test_defaults_are_the_thesis_protocol() -> None:
         "linear_regularisation": 1e-4,
         "linear_candidates": (),
     }
-    assert {name: getattr(config, name) for name in SimCLRConfig.model_fields} == expected
+    assert {name: getattr(config, name) for name in TrialConfig.model_fields} == expected
     assert not config.small_stem
 
 
 @pytest.mark.parametrize(("values", "line"), FAULTS, ids=[f"{next(iter(v))}-{i}" for i, (v, _) in enumerate(FAULTS)])
 def test_a_fault_is_one_line_with_field_value_and_rule(values: dict[str, Any], line: str) -> None:
     with pytest.raises(BadInputError) as caught:
-        SimCLRConfig.parse(values)
+        TrialConfig.parse(values)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_all_faults_come_at_once() -> None:
     with pytest.raises(BadInputError) as caught:
-        SimCLRConfig.parse({"temperature": 0, "batch_size": "x", "encoder": "vgg", "colour": 1, "seed": -1})
+        TrialConfig.parse({"temperature": 0, "batch_size": "x", "encoder": "vgg", "colour": 1, "seed": -1})
     lines = str(caught.value).splitlines()
     assert {line.split(":")[0] for line in lines} == {"temperature", "batch_size", "encoder", "colour", "seed"}
     assert len(lines) == 5
@@ -188,45 +188,45 @@ def test_all_faults_come_at_once() -> None:
 
 def test_a_fault_starts_with_its_field_also_where_fields_must_agree() -> None:
     with pytest.raises(BadInputError, match=r"^crop_area: "):
-        SimCLRConfig.parse({"crop_area": (1.0, 0.08)})
+        TrialConfig.parse({"crop_area": (1.0, 0.08)})
 
 
 def test_faults_of_intervals_come_with_the_others() -> None:
     with pytest.raises(BadInputError) as caught:
-        SimCLRConfig.parse({"crop_area": (1.0, 0.08), "blur_sigma": (2.0, 0.1), "temperature": 0.0})
+        TrialConfig.parse({"crop_area": (1.0, 0.08), "blur_sigma": (2.0, 0.1), "temperature": 0.0})
     text = str(caught.value)
     assert all(field in text for field in ("crop_area", "blur_sigma", "temperature"))
 
 
 def test_a_configuration_cannot_be_changed() -> None:
-    config = SimCLRConfig()
+    config = TrialConfig()
     with pytest.raises(ValidationError, match="frozen"):
         config.temperature = 0.5  # type: ignore[misc]
-    assert hash(config) == hash(SimCLRConfig())
+    assert hash(config) == hash(TrialConfig())
 
 
 def test_json_round_trip_and_one_spelling() -> None:
-    changed = SimCLRConfig.parse({**OTHER_VALUES, **OFF})
-    assert SimCLRConfig().canonical_json() == "{}"  # an option that is off leaves every id as it is
-    for config in (SimCLRConfig(), changed):
+    changed = TrialConfig.parse({**OTHER_VALUES, **OFF})
+    assert TrialConfig().canonical_json() == "{}"  # an option that is off leaves every id as it is
+    for config in (TrialConfig(), changed):
         text = config.canonical_json()
-        again = SimCLRConfig.parse(json.loads(text))
+        again = TrialConfig.parse(json.loads(text))
         assert again == config
         assert again.canonical_json() == text
-    backwards = SimCLRConfig.parse({**dict(reversed(OTHER_VALUES.items())), **OFF})
+    backwards = TrialConfig.parse({**dict(reversed(OTHER_VALUES.items())), **OFF})
     assert backwards.canonical_json() == changed.canonical_json()
-    assert SimCLRConfig.parse({"warmup_epochs": 10}).canonical_json() == SimCLRConfig().canonical_json()
-    assert SimCLRConfig.parse({"crop_area": [0.08, 1]}).canonical_json() == SimCLRConfig().canonical_json()
+    assert TrialConfig.parse({"warmup_epochs": 10}).canonical_json() == TrialConfig().canonical_json()
+    assert TrialConfig.parse({"crop_area": [0.08, 1]}).canonical_json() == TrialConfig().canonical_json()
 
 
 def test_trial_id_changes_with_every_field_and_with_the_data() -> None:
-    base = SimCLRConfig.parse({"positive": ("Forest",), "epochs": 3})
-    assert set(OTHER_VALUES) == set(SimCLRConfig.model_fields)
+    base = TrialConfig.parse({"positive": ("Forest",), "epochs": 3})
+    assert set(OTHER_VALUES) == set(TrialConfig.model_fields)
     ids = {base.trial_id("data"), base.trial_id("other data")}
     ids |= {base.model_copy(update={name: value}).trial_id("data") for name, value in OTHER_VALUES.items()}
     assert len(ids) == len(OTHER_VALUES) + 2
     assert all(len(name) == 12 and set(name) <= set("0123456789abcdef") for name in ids)
-    assert base.trial_id("data") == SimCLRConfig.parse(json.loads(base.canonical_json())).trial_id("data")
+    assert base.trial_id("data") == TrialConfig.parse(json.loads(base.canonical_json())).trial_id("data")
 
 
 def test_ids_of_known_configurations_stay() -> None:
@@ -236,7 +236,7 @@ def test_ids_of_known_configurations_stay() -> None:
         "4aa135ef634f": {"temperature": 0.5, "batch_size": 1024},
         "e02501810eea": {**OTHER_VALUES, **OFF},
     }
-    assert [SimCLRConfig.parse(values).trial_id("data") for values in known.values()] == list(known)
+    assert [TrialConfig.parse(values).trial_id("data") for values in known.values()] == list(known)
 
 
 def test_assignments_take_one_value_several_or_a_pair() -> None:
@@ -256,11 +256,11 @@ def test_assignments_take_one_value_several_or_a_pair() -> None:
     }
     assert parse_assignments([]) == {}
     chosen = {field: values[0] for field, values in parse_assignments(texts).items()}
-    assert SimCLRConfig.parse(chosen).crop_area == (0.2, 1.0)
+    assert TrialConfig.parse(chosen).crop_area == (0.2, 1.0)
 
 
 def test_assignments_take_class_names_that_look_like_numbers() -> None:
-    assert SimCLRConfig.parse({"positive": parse_assignments(["positive=0,6"])["positive"][0]}).positive == ("0", "6")
+    assert TrialConfig.parse({"positive": parse_assignments(["positive=0,6"])["positive"][0]}).positive == ("0", "6")
 
 
 def test_assignments_take_a_json_list_for_names_with_commas() -> None:
@@ -276,3 +276,8 @@ def test_assignments_list_every_fault() -> None:
     assert lines[:3] == [f"--set {text}: must be field=value" for text in ("temperature", "=3", "seed=")]
     assert lines[3].startswith("--set colour=red: unknown field 'colour'; known fields: dataset, ")
     assert len(lines) == 4
+
+
+def test_the_earlier_name_of_the_configuration_stays_importable() -> None:
+    """Spaces and notebooks of others import it."""
+    assert SimCLRConfig is TrialConfig

@@ -7,19 +7,19 @@ import pytest
 from support.small_trials import CPU, MULTI, changed, files_in
 from support.stores import of_noise
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.expected_metrics import Labels, epoch_metrics, final_metrics
 from trainables.metric_names import OF_THE_MACHINE
 from trainables.training.trial import train
 
 
-def recorded(config: SimCLRConfig, store: ImageStore, folder: Path, **stores: ImageStore) -> list[set[str]]:
+def recorded(config: TrialConfig, store: ImageStore, folder: Path, **stores: ImageStore) -> list[set[str]]:
     records = train(config, store=store, files=files_in(folder), device=CPU, **stores)
     return [set(record.metrics) - set(OF_THE_MACHINE) for record in records]
 
 
-def labels_of(config: SimCLRConfig, store: ImageStore) -> Labels:
+def labels_of(config: TrialConfig, store: ImageStore) -> Labels:
     names = store.info.class_names
     return Labels(len(names), bool(config.validation_fraction) or "validation" in store.info.splits, names)
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.losses import contrast
 from trainables.randomness import Stream
@@ -41,7 +41,7 @@ pytestmark = [
 needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="a CPU can't stand in for the GPU here")
 CPU, GPU = torch.device("cpu"), torch.device("cpu") if REHEARSED else torch.device("cuda", 0)
 STEPS = 20
-CONFIG = SimCLRConfig(
+CONFIG = TrialConfig(
     dataset="noise",
     image_size=32,
     encoder="resnet18",
@@ -74,7 +74,7 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def trial(config: SimCLRConfig, store: ImageStore, folder: Path, device: torch.device) -> Trial:
+def trial(config: TrialConfig, store: ImageStore, folder: Path, device: torch.device) -> Trial:
     return Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
 
 
@@ -100,7 +100,7 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 def test_views_are_those_of_the_cpu(size: int) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (32, 3, size, size), dtype=torch.uint8, generator=generator)
-    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
+    config = TrialConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
     draws = [draw_view(config, s, 0, 32, height=size, width=size) for s in (Stream.VIEW_A, Stream.VIEW_B)]
     pair = draws[0], draws[1]
     for mine, theirs in zip(

@@ -27,8 +27,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Interval = tuple[float, float]
 
 
-class SimCLRConfig(BaseModel):
-    """Everything that decides the outcome of a SimCLR trial with its linear probe, apart from the data themselves."""
+class TrialConfig(BaseModel):
+    """Configuration of a trial: everything that decides its outcome, apart from the data themselves."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -340,6 +340,10 @@ class SimCLRConfig(BaseModel):
     def small_stem(self) -> bool:
         """Whether the encoder starts with the 3x3 stride 1 stem (reference rule: images up to 32 px)."""
         return self.stem == "small" or (self.stem == "auto" and self.image_size <= 32)
+
+
+SimCLRConfig = TrialConfig
+"""Earlier name of `TrialConfig`, for code that imports it."""
 
 
 def data_fingerprint(fingerprint: str, evaluation_fingerprint: str | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainables import metric_names as names
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 
 VALIDATION, TEST = "val", "test"
 TOP5_CLASSES = 6
@@ -28,7 +28,7 @@ class Labels:
     """Empty while they aren't known: metrics of single labels are then left out."""
 
 
-def final_metrics(config: SimCLRConfig, labels: Labels) -> frozenset[str]:
+def final_metrics(config: TrialConfig, labels: Labels) -> frozenset[str]:
     """Return the metrics of a trial's last epoch, but for those of its machine (`metric_names.OF_THE_MACHINE`)."""
     splits = (VALIDATION, TEST) if labels.validation else (TEST,)
     found = {*_training(config), *_label_free(config, splits[0])}
@@ -42,7 +42,7 @@ def final_metrics(config: SimCLRConfig, labels: Labels) -> frozenset[str]:
     return frozenset(found)
 
 
-def epoch_metrics(config: SimCLRConfig, labels: Labels, epoch: int) -> frozenset[str]:
+def epoch_metrics(config: TrialConfig, labels: Labels, epoch: int) -> frozenset[str]:
     """Return the metrics of an epoch before the last, but for those of its machine."""
     split = VALIDATION if labels.validation else TEST
     found = {*_training(config), *_label_free(config, split)}
@@ -53,11 +53,11 @@ def epoch_metrics(config: SimCLRConfig, labels: Labels, epoch: int) -> frozenset
     return frozenset(found)
 
 
-def _has_probe(config: SimCLRConfig) -> bool:
+def _has_probe(config: TrialConfig) -> bool:
     return config.epochs > 0 and config.evaluation_dataset is None
 
 
-def _training(config: SimCLRConfig) -> Iterator[str]:
+def _training(config: TrialConfig) -> Iterator[str]:
     if config.epochs == 0:
         return
     yield names.LEARNING_RATE
@@ -67,12 +67,12 @@ def _training(config: SimCLRConfig) -> Iterator[str]:
         yield from SUPERVISED
 
 
-def _label_free(config: SimCLRConfig, split: str) -> Iterator[str]:
+def _label_free(config: TrialConfig, split: str) -> Iterator[str]:
     if config.epochs > 0 and config.training == "simclr" and config.encoder not in UNTRAINABLE:
         yield from (f"{split}/{name}" for name in LABEL_FREE)
 
 
-def _undecided(config: SimCLRConfig, labels: Labels) -> Iterator[str]:
+def _undecided(config: TrialConfig, labels: Labels) -> Iterator[str]:
     """Yield the metrics of logits that need no threshold or temperature of validation."""
     if config.target == "labels":
         yield from OF_LABELS
@@ -84,7 +84,7 @@ def _undecided(config: SimCLRConfig, labels: Labels) -> Iterator[str]:
         yield from (*BINARY, *AREAS)
 
 
-def _of_logits(config: SimCLRConfig, labels: Labels, split: str, method: str) -> Iterator[str]:
+def _of_logits(config: TrialConfig, labels: Labels, split: str, method: str) -> Iterator[str]:
     yield from _undecided(config, labels)
     if config.target == "labels":
         at = names.AT_VALIDATION_THRESHOLDS if labels.validation else names.AT_HALF
@@ -102,19 +102,19 @@ def _of_logits(config: SimCLRConfig, labels: Labels, split: str, method: str) ->
         yield from (name + at for at in _thresholds(config) for name in BINARY)
 
 
-def _thresholds(config: SimCLRConfig) -> Iterator[str]:
+def _thresholds(config: TrialConfig) -> Iterator[str]:
     yield names.AT_VALIDATION_BALANCE
     if config.wanted_specificity is not None:
         yield f"{names.AT_VALIDATION_SPECIFICITY}{config.wanted_specificity:g}"
 
 
-def _of_neighbours(config: SimCLRConfig) -> Iterator[str]:
+def _of_neighbours(config: TrialConfig) -> Iterator[str]:
     yield from _voted(config)
     if config.target != "labels":
         yield from (names.CENTROID + name for name in (names.TOP1, *(BINARY if config.positive else ())))
 
 
-def _voted(config: SimCLRConfig) -> Iterator[str]:
+def _voted(config: TrialConfig) -> Iterator[str]:
     for neighbours in (config.knn_neighbours, *config.knn_also):
         method = names.KNN if neighbours == config.knn_neighbours else f"knn{neighbours}_"
         if config.target == "labels":

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import describe_validation, suggestion
 from trainables.validated import listed, plain
 
 
 def check_field(name: str) -> None:
-    """Raise ValueError for a name that no field of SimCLRConfig has."""
-    if name not in SimCLRConfig.model_fields:
-        raise ValueError(f"{name}: unknown field{suggestion(name, list(SimCLRConfig.model_fields))}")
+    """Raise ValueError for a name that no field of TrialConfig has."""
+    if name not in TrialConfig.model_fields:
+        raise ValueError(f"{name}: unknown field{suggestion(name, list(TrialConfig.model_fields))}")
 
 
 def check_value(name: str, value: Any) -> None:
@@ -39,7 +39,7 @@ def checked_value(name: str, value: Any) -> Any:
 
 def is_whole(name: str) -> bool:
     """Whether a field holds whole numbers alone."""
-    return SimCLRConfig.model_fields[name].annotation in (int, int | None)
+    return TrialConfig.model_fields[name].annotation in (int, int | None)
 
 
 def checked_axis(name: str, values: Any) -> Sequence[Any]:
@@ -74,5 +74,5 @@ def spelled(value: Any) -> str:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    info = SimCLRConfig.model_fields[name]
+    info = TrialConfig.model_fields[name]
     return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]

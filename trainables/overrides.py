@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, get_origin
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError, suggestion
 from trainables.field_values import checked_axis
 
@@ -25,8 +25,8 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
         field, separator, value = (part.strip() for part in text.partition("="))
         if not separator or not field or not value:
             faults.append(f"--set {text}: must be field=value")
-        elif field not in SimCLRConfig.model_fields:
-            faults.append(f"--set {text}: unknown field {field!r}{suggestion(field, list(SimCLRConfig.model_fields))}")
+        elif field not in TrialConfig.model_fields:
+            faults.append(f"--set {text}: unknown field {field!r}{suggestion(field, list(TrialConfig.model_fields))}")
         elif field in assignments:
             faults.append(f"--set {text}: {field} is set before; give its values once, separated by commas")
         else:
@@ -51,12 +51,12 @@ def _values(field: str, text: str) -> list[Any]:
 
 def is_tuple(field: str) -> bool:
     """Whether a field holds several values, so that commas belong to it."""
-    return get_origin(SimCLRConfig.model_fields[field].annotation) is tuple
+    return get_origin(TrialConfig.model_fields[field].annotation) is tuple
 
 
 def is_text(field: str) -> bool:
     """Whether a field holds text, so that `positive=0,6` names the classes '0' and '6' and no numbers."""
-    return SimCLRConfig.model_fields[field].annotation in (str, str | None, tuple[str, ...])
+    return TrialConfig.model_fields[field].annotation in (str, str | None, tuple[str, ...])
 
 
 def split_commas(text: str) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig, data_fingerprint
+from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.overrides import parse_assignments
@@ -49,7 +49,7 @@ def run(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainables.simclr", description=DESCRIPTION)
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of SimCLRConfig")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig")
     parser.add_argument("--output", type=Path, default=Path("trials"), help="folder that gets one folder a trial")
     parser.add_argument("--threads", type=int, default=None, help="torch threads a process (default: torch's choice)")
     parser.add_argument("--recompute", action="store_true", help="keep less for the backward pass, and take longer")
@@ -79,13 +79,13 @@ def _run_trial(options: argparse.Namespace) -> None:
         print(f"finished after {final.epochs} epochs, {final.seconds:.1f} s", flush=True)
 
 
-def _configuration(texts: list[str]) -> SimCLRConfig:
+def _configuration(texts: list[str]) -> TrialConfig:
     values = {}
     for field, choices in parse_assignments(texts).items():
         if len(choices) > 1:
             raise BadInputError(f"--set {field}: one trial takes one value, got {choices}; a sweep varies them")
         values[field] = choices[0]
-    return SimCLRConfig.parse(values)
+    return TrialConfig.parse(values)
 
 
 def _join_group() -> torch.device:

@@ -6,7 +6,7 @@ from typing import Any
 
 from search_spaces.thesis_grid import SPACE
 from sweep.space import Best
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.dataset_facts import KNOWN
 from trainables.memory.layer_sizes import footprint
 
@@ -29,19 +29,19 @@ def peak_of(device: str, precision: str) -> float | None:
     return next((peaks[precision] for name, peaks in PEAKS if name in device), None)
 
 
-def view_flops(config: SimCLRConfig, classes: int) -> float:
+def view_flops(config: TrialConfig, classes: int) -> float:
     """Return the operations of one view's forward pass through convolutions and dense layers; two a product."""
     model = footprint(config, classes)
     products = sum(layer.weights * (layer.outputs // layer.channels) for layer in model.layers)
     return 2.0 * (products + model.features * model.classes)
 
 
-def step_flops(config: SimCLRConfig, classes: int) -> float:
+def step_flops(config: TrialConfig, classes: int) -> float:
     """Return those of a training step: two views of each image, forward and backward."""
     return FORWARD_AND_BACKWARD * 2 * config.batch_size * view_flops(config, classes)
 
 
-def thesis_trials() -> Iterator[SimCLRConfig]:
+def thesis_trials() -> Iterator[TrialConfig]:
     """Yield every trial of the thesis' grid; the best temperature, which isn't known yet, is left at its default."""
     for stage in SPACE.stages:
         for grid in stage.grids:
@@ -49,23 +49,23 @@ def thesis_trials() -> Iterator[SimCLRConfig]:
             base = {name: value for name, value in base.items() if not isinstance(value, Best)}
             for point in grid.points:
                 for values in itertools.product(*grid.axes.values()):
-                    yield SimCLRConfig.parse({**base, **point, **dict(zip(grid.axes, values, strict=True))})
+                    yield TrialConfig.parse({**base, **point, **dict(zip(grid.axes, values, strict=True))})
 
 
-def train_images(config: SimCLRConfig) -> int:
+def train_images(config: TrialConfig) -> int:
     """Return how many images the published data set is trained on."""
     sizes = KNOWN[config.dataset].published_sizes
     assert sizes is not None
     return sizes["train"]
 
 
-def trial_flops(config: SimCLRConfig) -> float:
+def trial_flops(config: TrialConfig) -> float:
     """Return the operations of a trial's whole training."""
     classes = KNOWN[config.dataset].classes or 2
     return config.epochs * train_images(config) / config.batch_size * step_flops(config, classes)
 
 
-def grid_hours(images_a_second: Callable[[SimCLRConfig], float]) -> float:
+def grid_hours(images_a_second: Callable[[TrialConfig], float]) -> float:
     """Return the hours that the thesis' grid trains for on one device."""
     seconds = (trial.epochs * train_images(trial) / images_a_second(trial) for trial in thesis_trials())
     return sum(seconds) / 3600

@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.harness.made_up import MadeUpStore
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.memory.peak import Images
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
@@ -23,14 +23,14 @@ CLASSES = 200
 
 def made_trial(folder: Path, device: torch.device, **fields: Any) -> Trial:
     """Return a trial with these fields of its configuration, on made-up images of the views' size."""
-    config = SimCLRConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields})
+    config = TrialConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields})
     store: Any = MadeUpStore(config.image_size, sizes(config))
     trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
     trial.model.train()
     return trial
 
 
-def sizes(config: SimCLRConfig) -> Images:
+def sizes(config: TrialConfig) -> Images:
     """Return the sizes of the made-up data."""
     return Images(CLASSES, train=max(LEAST_TRAIN, config.batch_size), held_out=256)
 

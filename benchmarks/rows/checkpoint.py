@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.models.simclr_model import SimCLR, parameter_groups
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser
 
-CONFIG = SimCLRConfig.parse({"dataset": "made-up", "encoder": "resnet50", "image_size": 64})
+CONFIG = TrialConfig.parse({"dataset": "made-up", "encoder": "resnet50", "image_size": 64})
 IMAGES, STEPS = 16, 6
 REPEATS = 5
 

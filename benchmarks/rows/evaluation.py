@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.harness.made_up import MadeUpStore
 from trainables.augment.evaluation_view import evaluation_view
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import Split
 from trainables.distributed import to_device
 from trainables.evaluation.classification import classification_metrics
@@ -54,7 +54,7 @@ def measure(
 
 def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = SimCLRConfig.parse({"dataset": "made-up", "encoder": encoder, "image_size": SIDE, "batch_size": BATCH})
+    config = TrialConfig.parse({"dataset": "made-up", "encoder": encoder, "image_size": SIDE, "batch_size": BATCH})
     store: Any = MadeUpStore(SIDE, Images(CLASSES, train=4 * BATCH, held_out=images))
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)

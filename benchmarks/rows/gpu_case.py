@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.harness.arithmetic import peak_of, step_flops
 from benchmarks.harness.measurement import in_turns
 from benchmarks.harness.steps import CLASSES, Stepper, bare_step, made_trial, settle, sizes
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.memory.peak import phases
 from trainables.training.trial import Trial
 
@@ -60,7 +60,7 @@ def configuration(encoder: str, side: int, batch: int, precision: str) -> dict[s
 
 def estimate(fields: dict[str, Any], device: torch.device) -> int:
     """Return the peak of training as plans estimate it."""
-    config = SimCLRConfig.parse({"dataset": "made-up", "epochs": 2, **fields})
+    config = TrialConfig.parse({"dataset": "made-up", "epochs": 2, **fields})
     return phases(config, sizes(config), device="cuda" if device.type == "cuda" else "cpu")[0]
 
 

@@ -66,13 +66,13 @@ class Nobody:
 
 def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask]:
     """Return trials that differ in their seed."""
-    from trainables.config import SimCLRConfig
+    from trainables.config import TrialConfig
     from trainables.data.catalog import prepared, store_folder
 
     fingerprint = prepared("digits").fingerprint
     made = []
     for seed in range(count):
-        config = SimCLRConfig.parse(FIELDS | {"epochs": epochs, "seed": seed})
+        config = TrialConfig.parse(FIELDS | {"epochs": epochs, "seed": seed})
         trial_id = config.trial_id(fingerprint)
         made.append(
             TrialTask(

@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 
 from benchmarks.harness.made_up import MadeUpStore
 from benchmarks.harness.memory_in_use import GpuMemory, ResidentSet
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.memory.ledger import Device
 from trainables.memory.peak import Images, phases
 
@@ -58,15 +58,15 @@ class Result:
         return phases(config, images(config), workers=workers, device=self.device, recompute=recompute)
 
 
-def configuration(setting: dict[str, Any]) -> tuple[SimCLRConfig, int]:
+def configuration(setting: dict[str, Any]) -> tuple[TrialConfig, int]:
     """Return a setting's configuration and its workers."""
     fields = {name: value for name, value in setting.items() if name not in ("workers", "recompute")}
-    return SimCLRConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields}), setting.get(
+    return TrialConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields}), setting.get(
         "workers", 1
     )
 
 
-def images(config: SimCLRConfig) -> Images:
+def images(config: TrialConfig) -> Images:
     """Return the sizes of the made-up data."""
     return Images(CLASSES, train=max(config.batch_size, LEAST_TRAIN), held_out=HELD_OUT)
 
@@ -106,7 +106,7 @@ def _worker(rank: int, setting: dict[str, Any], device: Device, steps: int, fold
 
 
 def _phases(
-    config: SimCLRConfig,
+    config: TrialConfig,
     place: torch.device,
     steps: int,
     folder: str,

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.harness.made_up import MadeUpStore
 from benchmarks.harness.measurement import Growth, seconds
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.memory.peak import Images
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
@@ -51,7 +51,7 @@ def growth() -> Iterator[Growth]:
 
 def trial_seconds(images: int, **fields: Any) -> float:
     """Return the wall time of a trial from its start to its final record."""
-    config = SimCLRConfig.parse(fields)
+    config = TrialConfig.parse(fields)
     store: Any = MadeUpStore(config.image_size, Images(CLASSES, train=images, held_out=HELD_OUT))
 
     def run() -> None:

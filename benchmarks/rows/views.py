@@ -11,7 +11,7 @@ from benchmarks.harness.made_up import made_up_images
 from benchmarks.harness.measurement import Beside, Measurement, beside
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.randomness import Stream
 
 GOALS = ((64, 20.0), (120, 8.0))
@@ -81,7 +81,7 @@ class Batches:
     """Makes both views of batch after batch, drawing their parameters first."""
 
     def __init__(self, side: int) -> None:
-        self._config = SimCLRConfig.parse({"dataset": "made-up", "image_size": side, "batch_size": BATCH})
+        self._config = TrialConfig.parse({"dataset": "made-up", "image_size": side, "batch_size": BATCH})
         self._images = made_up_images(BATCH, side).permute(0, 3, 1, 2)
         self._number = 0
 

@@ -12,7 +12,7 @@ from sweep.cluster.watchdog import Watchdog
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 from trainables import heartbeat
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError, StorageAwayError
 from trainables.storage.deferred_writes import Backlog
@@ -39,7 +39,7 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[News]:
     """
     module, _, name = task.entry.partition(":")
     train = getattr(importlib.import_module(module), name)
-    config = SimCLRConfig.parse(task.config)
+    config = TrialConfig.parse(task.config)
     options: dict[str, Any] = {"store": ImageStore.at(task.store_address, task.fingerprint)}
     if task.evaluation_address:
         options["evaluation_store"] = ImageStore.at(task.evaluation_address, task.evaluation_fingerprint)

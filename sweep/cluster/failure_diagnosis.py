@@ -16,7 +16,7 @@ from sweep.planning.trial import PlannedTrial
 from sweep.scheduling.dispatcher import Attempt
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory.ledger import Device
 from trainables.storage.filesystem import Storage
@@ -65,7 +65,7 @@ def _with_advice(failure: Failure, attempt: Attempt | None) -> Failure:
 
 def _memory_advice(task: TrialTask) -> str:
     """Return what a trial that ran out of memory may take instead, with the estimates."""
-    config = SimCLRConfig.parse(task.config)
+    config = TrialConfig.parse(task.config)
     evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
     images = PlannedTrial(config, size_of(config.dataset), 1, None, evaluation).images
     device: Device = "cuda" if task.shape.use_gpu else "cpu"

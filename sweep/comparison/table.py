@@ -12,7 +12,7 @@ from sweep.planning.trial_names import varying_fields
 from sweep.statistics.hypothesis_tests import candidates_for_best
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.share_intervals import LEVEL, Interval
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.metric_names import is_share
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def compare(
 
     `sources` says which sweeps have a trial, where the record is of several (sweep/comparison/merged_sweeps.py).
     """
-    configs = {entry.trial_id: SimCLRConfig.parse(entry.config) for entry in sweep.trials}
+    configs = {entry.trial_id: TrialConfig.parse(entry.config) for entry in sweep.trials}
     sweep = sweep.model_copy(update={"trials": tuple(_complete(e, configs[e.trial_id]) for e in sweep.trials)})
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     varied = varying_fields([configs[e.trial_id] for e in settings])
@@ -189,9 +189,9 @@ def compare(
     return tables
 
 
-def _complete(entry: "TrialEntry", config: SimCLRConfig) -> "TrialEntry":
+def _complete(entry: "TrialEntry", config: TrialConfig) -> "TrialEntry":
     """Return a trial with all fields: records keep those that there were when they were written."""
-    if SimCLRConfig.model_fields.keys() <= entry.config.keys():
+    if TrialConfig.model_fields.keys() <= entry.config.keys():
         return entry
     return entry.model_copy(update={"config": config.model_dump(mode="json")})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.table import Row, Trial
 from sweep.records.trial_result import ORDERLY
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import TrialEntry
@@ -53,7 +53,7 @@ def trial_reports(rows: Iterable[Row], storage: "SweepStorage") -> dict[str, Tri
 
 def trial_command(entry: "TrialEntry", *, workers: int) -> str:
     """Return the command that trains a trial without Ray, under torchrun where it has several workers."""
-    default = SimCLRConfig.model_fields
+    default = TrialConfig.model_fields
     fields = [
         f"--set {shlex.quote(f'{name}={_typed(value)}')}"
         for name, value in entry.config.items()

@@ -21,11 +21,11 @@ def model_card(chosen: Chosen, storage: "SweepStorage") -> str:
 
     from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.comparison.trial_report import trial_command
-    from trainables.config import SimCLRConfig
+    from trainables.config import TrialConfig
     from trainables.models.inference import HEADS
 
     outputs = TrialOutputs(storage)
-    config = SimCLRConfig.parse(chosen.config)
+    config = TrialConfig.parse(chosen.config)
     plain = config.width_factor == 1.0 and not config.small_stem and config.encoder in TORCHVISION
     departure = "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of its own"
     side = f"{config.image_size} x {config.image_size}"

@@ -99,4 +99,3 @@ def find_trial(
         hint = nearest(record.objective, measured - {record.objective})
         raise BadInputError(f"sweep {record.name!r}: no setting has {record.objective} yet{hint}; name a --trial")
     return FoundTrial(tables[0], winner, winner.first, record)
-

@@ -13,7 +13,7 @@ from PIL import Image
 from sweep.console.output_files import check_outputs
 from sweep.figures.image_views import Pictures, StorePictures
 from sweep.figures.style import label
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.overrides import parse_assignments
@@ -31,7 +31,7 @@ MADE_BY = "sweep.data show"
 
 
 def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overwrite: bool = False) -> None:
-    """Write the sheet of the store `name` as a PNG; `settings` are fields of SimCLRConfig as field=value.
+    """Write the sheet of the store `name` as a PNG; `settings` are fields of TrialConfig as field=value.
 
     Raises BadInputError for a store that isn't there, a setting that isn't one, and a file that can't be written.
     """
@@ -54,11 +54,11 @@ def _is_sheet(path: Path) -> bool:
         return image.info.get("Software") == MADE_BY
 
 
-def _config(name: str, store: ImageStore, settings: list[str]) -> SimCLRConfig:
+def _config(name: str, store: ImageStore, settings: list[str]) -> TrialConfig:
     values = {field: choices[0] for field, choices in parse_assignments(settings).items()}
     size = {"image_size": max(4, min(store.info.image_size))}
     colours = {"jitter_operations": ("brightness", "contrast"), "grayscale_probability": 0.0}
-    return SimCLRConfig.parse(
+    return TrialConfig.parse(
         {"dataset": name, **size, **(colours if store.info.channels != 3 else {}), "seed": 0, **values}
     )
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import joined_views
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.class_names import RGB_BANDS
 from trainables.data.store import ImageStore
 from trainables.randomness import Stream
@@ -19,7 +19,7 @@ Pictures = NDArray[np.float64]
 class StorePictures:
     """Pictures of a store's images for the eye: red, green and blue where it has them, 16 bits stretched alike."""
 
-    def __init__(self, store: ImageStore, config: SimCLRConfig, rows: NDArray[np.int64]) -> None:
+    def __init__(self, store: ImageStore, config: TrialConfig, rows: NDArray[np.int64]) -> None:
         """Open the pictures; 16-bit values are stretched from the 2nd to the 98th percentile of these rows' images."""
         self.store, self.config = store, config
         bands = str(store.info.options.get("bands", "")).split(", ")

@@ -3,7 +3,7 @@
 from sweep.console.printing import say
 from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.catalog import StoreInfo, expand_positive, prepare_command, prepared, several_labels, store_folder
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.store_format import INFO_FILE
@@ -89,7 +89,7 @@ def check_data(plan: Plan) -> None:
         raise BadInputError(*faults)
 
 
-def _check_target(config: SimCLRConfig, info: StoreInfo | DataSetFacts) -> None:
+def _check_target(config: TrialConfig, info: StoreInfo | DataSetFacts) -> None:
     expand_positive(info, config.positive)
     if config.target == "classes" and info.multi_label:
         raise several_labels(info)

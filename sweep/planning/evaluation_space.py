@@ -7,7 +7,7 @@ from typing import Any
 from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.initial_weights import InitialWeights
 
 FROZEN, FINE_TUNED, SCRATCH = "frozen", "fine-tuned", "from scratch"
@@ -61,7 +61,7 @@ class Evaluation:
     """What is asked."""
 
     sweep: str
-    config: SimCLRConfig
+    config: TrialConfig
     """Of the pretraining."""
     weights: tuple[EvaluatedWeights, ...]
     data: tuple[EvaluatedData, ...]

@@ -8,7 +8,7 @@ from typing import Any
 from sweep.planning.search import draw
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.errors import BadInputError
 from trainables.field_values import spelled
 
@@ -110,15 +110,15 @@ def with_best(setting: Mapping[str, Any], decided: Mapping[Best, Any]) -> dict[s
     return {key: decided[value] if isinstance(value, Best) else value for key, value in setting.items()}
 
 
-def planned(config: SimCLRConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
+def planned(config: TrialConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
     """Return the trial of a configuration, with the sizes of its data."""
     evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
     return PlannedTrial(config, size_of(config.dataset), stage, None, evaluation)
 
 
-def made_small(trial: PlannedTrial, config: SimCLRConfig) -> PlannedTrial:
+def made_small(trial: PlannedTrial, config: TrialConfig) -> PlannedTrial:
     """Return the trial with a smaller configuration, and what it stands for."""
-    changed = [name for name in SimCLRConfig.model_fields if getattr(trial.config, name) != getattr(config, name)]
+    changed = [name for name in TrialConfig.model_fields if getattr(trial.config, name) != getattr(config, name)]
     return replace(trial, config=config, stands_for={name: getattr(trial.config, name) for name in changed})
 
 
@@ -133,11 +133,11 @@ def with_baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> list[P
     return list({trial.trial_id: trial for trial in reversed([*found, *trials])}.values())[::-1]
 
 
-def _baseline_config(config: SimCLRConfig, baseline: Baseline) -> SimCLRConfig:
+def _baseline_config(config: TrialConfig, baseline: Baseline) -> TrialConfig:
     kept = {name: getattr(config, name) for name in BASELINE_FIELDS}
     if baseline in UNTRAINABLE:
         kept = {name: kept[name] for name in kept if name not in ENCODER_FIELDS} | {"encoder": baseline}
-    return SimCLRConfig.parse({**kept, "epochs": 0, "calibrate_batch_norm": baseline == "calibrated"})
+    return TrialConfig.parse({**kept, "epochs": 0, "calibrate_batch_norm": baseline == "calibrated"})
 
 
 def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:

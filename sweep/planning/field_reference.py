@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.console.printing import screen, text
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.field_facts import FieldFacts
 from trainables.field_values import spelled
 
@@ -53,7 +53,7 @@ class FieldReference:
 
 def field_references() -> list[FieldReference]:
     """Return all fields in the order of the configuration; the fields of a group are adjacent."""
-    return [_reference(name, info) for name, info in SimCLRConfig.model_fields.items()]
+    return [_reference(name, info) for name, info in TrialConfig.model_fields.items()]
 
 
 def print_fields(console: Console | None = None) -> None:

@@ -12,7 +12,7 @@ from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
 from sweep.planning.resources import parse_workers
 from sweep.planning.trial import PlannedTrial
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory.ledger import Device
 from trainables.memory.peak import Images, fits, peak_bytes, process_bytes
@@ -108,7 +108,7 @@ def machine_bytes() -> int:
 
 
 def advice(
-    config: SimCLRConfig,
+    config: TrialConfig,
     workers: int,
     available: int | None = None,
     *,
@@ -124,7 +124,7 @@ def advice(
     """
     known = images or Images()
 
-    def estimate(trial: SimCLRConfig, count: int) -> int:
+    def estimate(trial: TrialConfig, count: int) -> int:
         plain, less = (peak_bytes(trial, known, workers=count, device=device, recompute=r) for r in (False, True))
         too_much = available is not None and not fits(plain, available, device=device)
         return min(plain, less) if recomputed or too_much else plain
@@ -153,9 +153,9 @@ def advice(
 
 
 def _options(
-    config: SimCLRConfig,
+    config: TrialConfig,
     workers: int,
-    estimate: Callable[[SimCLRConfig, int], int],
+    estimate: Callable[[TrialConfig, int], int],
     would_fit: Callable[[int], bool],
 ) -> Iterator[str]:
     """Yield the fewest workers, bf16 and the largest batch that would fit; the first leaves the trial what it is."""
@@ -173,7 +173,7 @@ def _options(
 
 
 def _combined(
-    config: SimCLRConfig, estimate: Callable[[SimCLRConfig, int], int], would_fit: Callable[[int], bool]
+    config: TrialConfig, estimate: Callable[[TrialConfig, int], int], would_fit: Callable[[int], bool]
 ) -> Iterator[str]:
     """Yield the largest batch that would fit in bf16, on the fewest workers that it takes."""
     for batch in [config.batch_size, *_halved(config.batch_size, 2)]:

@@ -24,7 +24,7 @@ from sweep.planning.space_check import check_metrics, check_stages, proposals
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import named, varying_fields
 from sweep.space import Best, Grid, Search, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 
 
@@ -117,7 +117,7 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
         drawn(plan.space, stage.search, 0, plan.assignments, DrawCheck(check.fault_of))
     trials = [
         replace(
-            planned(SimCLRConfig.parse(setting), number, size_of),
+            planned(TrialConfig.parse(setting), number, size_of),
             required=grid.required,
             method=grid.method,
             with_baselines=grid.with_baselines,
@@ -129,7 +129,7 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
         small = shrink(
             full, plan.space, plan.assignments, size_of=size_of, workers=plan.workers, check=DrawCheck(check.fault_of)
         )
-        trials = [made_small(trial, SimCLRConfig.parse(s)) for trial, s in zip(trials, small, strict=True)]
+        trials = [made_small(trial, TrialConfig.parse(s)) for trial, s in zip(trials, small, strict=True)]
     check_metrics(plan.space, stage, trials, assignments=plan.assignments, size_of=size_of, shrunk=plan.smoke)
     grown = _joined(replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *check.notes)), trials)
     return replace(grown, to_come=_to_come(grown, stage, size_of))
@@ -152,7 +152,7 @@ def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], 
     if any(isinstance(value, Best) for value in setting.values()):
         return ""
     try:
-        check_trials([planned(SimCLRConfig.parse(setting), 1, size_of)], workers)
+        check_trials([planned(TrialConfig.parse(setting), 1, size_of)], workers)
     except BadInputError as error:
         return str(error).replace("\n", "; ")
     return ""
@@ -166,9 +166,9 @@ def propose(
     assert search is not None
     grid = Grid(base={**search.base, **values})
     settings = list(crossed(plan.space, grid, {}, plan.assignments))
-    trials = [replace(planned(SimCLRConfig.parse(s), stage, size_of), setting=number) for s in settings]
+    trials = [replace(planned(TrialConfig.parse(s), stage, size_of), setting=number) for s in settings]
     if plan.smoke:
-        small = [SimCLRConfig.parse(made_tiny(setting, plan.workers)) for setting in settings]
+        small = [TrialConfig.parse(made_tiny(setting, plan.workers)) for setting in settings]
         trials = [made_small(trial, config) for trial, config in zip(trials, small, strict=True)]
     return _joined(plan, trials)
 

@@ -6,7 +6,7 @@ from typing import Any
 from sweep.planning.expansion import Assignments, DrawCheck, settings_of_all_stages
 from sweep.planning.trial import DataSize
 from sweep.space import Best, SearchSpace
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 
 TRAIN_IMAGES = 256
@@ -61,7 +61,7 @@ def made_tiny(setting: Mapping[str, Any], workers: int) -> dict[str, Any]:
 
 
 def _value(setting: Mapping[str, Any], name: str) -> Any:
-    return setting.get(name, SimCLRConfig.model_fields[name].default)
+    return setting.get(name, TrialConfig.model_fields[name].default)
 
 
 def _train_images(setting: Mapping[str, Any], size_of: Callable[[str], DataSize]) -> int:

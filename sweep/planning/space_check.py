@@ -7,7 +7,7 @@ from sweep.planning.expansion import Assignments, crossed, needs, planned, setti
 from sweep.planning.search import check_installed
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
 from trainables.expected_metrics import Labels, epoch_metrics, final_metrics
 from trainables.metric_names import OF_THE_MACHINE
@@ -31,7 +31,7 @@ def check_stages(space: SearchSpace, assignments: Assignments) -> None:
             if both := [name for name in assignments if name in stage.search.over]:
                 raise BadInputError(f"--set {both[0]}: stage {stage.name!r} searches over it; leave it out")
             settings += _samples(space, stage.search, assignments)
-        seen |= {str(setting.get("dataset", SimCLRConfig.model_fields["dataset"].default)) for setting in settings}
+        seen |= {str(setting.get("dataset", TrialConfig.model_fields["dataset"].default)) for setting in settings}
 
 
 def check_metrics(
@@ -64,7 +64,7 @@ def proposals(space: SearchSpace, search: Search, assignments: Assignments, size
     """Yield trials as a search will propose them, as far as they can be trained."""
     for setting in _samples(space, search, assignments):
         try:
-            yield planned(SimCLRConfig.parse(setting), 1, size_of)
+            yield planned(TrialConfig.parse(setting), 1, size_of)
         except BadInputError:
             continue
 

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from sweep.planning.field_reference import field_references
 from sweep.space import Range, SearchSpace
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 
 _BEST = {
     "type": "object",
@@ -25,9 +25,9 @@ _BEST = {
 
 
 def space_schema() -> dict[str, Any]:
-    """Return the JSON schema of a space as values, with each field of SimCLRConfig described."""
+    """Return the JSON schema of a space as values, with each field of TrialConfig described."""
     schema = TypeAdapter(SearchSpace).json_schema()
-    fields = SimCLRConfig.model_json_schema()["properties"]
+    fields = TrialConfig.model_json_schema()["properties"]
     for reference in field_references():
         fields[reference.field]["description"] = reference.described
     one = {name: {"anyOf": [field, _BEST], "description": field["description"]} for name, field in fields.items()}

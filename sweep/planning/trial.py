@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from sweep.space import Baseline
-from trainables.config import SimCLRConfig, data_fingerprint
+from trainables.config import TrialConfig, data_fingerprint
 from trainables.expected_metrics import Labels
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
@@ -36,7 +36,7 @@ class DataSize:
 class PlannedTrial:
     """One trial before it runs."""
 
-    config: SimCLRConfig
+    config: TrialConfig
     data: DataSize
     stage: int
     """1-based."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweep.planning.trial import PlannedTrial
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.initial_weights import InitialWeights
 
 NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
@@ -16,14 +16,14 @@ NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
 
 def named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[PlannedTrial, ...]:
     """Give each trial a name of the fields that are always said, and of those that else vary or are searched."""
-    groups: dict[str, list[SimCLRConfig]] = defaultdict(list)
+    groups: dict[str, list[TrialConfig]] = defaultdict(list)
     for trial in trials:
         if trial.baseline is None:
             groups[trial.method].append(trial.config)
     varying = {}
     for method, configs in groups.items():
         different = set(varying_fields(configs)) | set(searched)
-        varying[method] = [name for name in SimCLRConfig.model_fields if name in different and name not in NAMED_FIELDS]
+        varying[method] = [name for name in TrialConfig.model_fields if name in different and name not in NAMED_FIELDS]
     names = [_name(trial, varying.get(trial.method, [])) for trial in trials]
     shared = {name for name, count in Counter(names).items() if count > 1}
     return tuple(
@@ -56,16 +56,16 @@ def _spelled(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else re.sub(r"[/\s]+", "_", str(value))
 
 
-def varying_fields(configs: Iterable[SimCLRConfig]) -> list[str]:
-    """Return the fields that differ among the configurations of some one data set, in their order in SimCLRConfig.
+def varying_fields(configs: Iterable[TrialConfig]) -> list[str]:
+    """Return the fields that differ among the configurations of some one data set, in their order in TrialConfig.
 
     What differs between data sets only (their image sizes, say) goes without saying.
     """
-    by_dataset: dict[str, list[SimCLRConfig]] = defaultdict(list)
+    by_dataset: dict[str, list[TrialConfig]] = defaultdict(list)
     for config in configs:
         by_dataset[config.dataset].append(config)
     return [
         name
-        for name in SimCLRConfig.model_fields
+        for name in TrialConfig.model_fields
         if any(len({getattr(config, name) for config in group}) > 1 for group in by_dataset.values())
     ]

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
 from sweep.space import Baseline
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.storage.trial_records import Count, FileName, Milliseconds, now_ms
 
@@ -58,7 +58,7 @@ class TrialEntry(BaseModel):
     def _is_a_setting(self) -> Self:
         """Check the fields; those of records of earlier versions may be fewer."""
         for values in (self.config, *([{**self.config, **self.stands_for}] if self.stands_for else [])):
-            fields = SimCLRConfig.parse(values).model_dump(mode="json")
+            fields = TrialConfig.parse(values).model_dump(mode="json")
             if wrong := [name for name, value in values.items() if fields[name] != value]:
                 raise ValueError(f"{wrong[0]}: got {values[wrong[0]]!r}")
         return self

@@ -23,7 +23,7 @@ from sweep.report.encoded_images import Encoded, Words, encoded
 from sweep.report.image_selection import Mistake, feature_map, mistakes, nearest, varied
 from sweep.statistics import confusion
 from trainables import metric_names as names
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.data.catalog import remote_root
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
@@ -60,7 +60,7 @@ def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[Nam
 
 def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
     """Return what a trial's pictures need, or what of it isn't there."""
-    config = SimCLRConfig.parse(trial.entry.config)
+    config = TrialConfig.parse(trial.entry.config)
     table = files.outputs("test")
     if config.encoder in UNTRAINABLE or table is None:
         return NotComputed(f"{trial.entry.name} has no encoder, or kept nothing of its test images")
@@ -86,7 +86,7 @@ class TrialPictures:
     """One trial with its images."""
 
     name: str
-    config: SimCLRConfig
+    config: TrialConfig
     data: TrialData
     encoder: Encoder
     table: pa.Table

@@ -7,7 +7,7 @@ from typing import Any
 from sweep.deployment.trial_choice import find_trial
 from sweep.planning.evaluation_space import VALIDATION_FRACTION, EvaluatedData, EvaluatedWeights, Evaluation
 from sweep.records.sweep_storage import SweepStorage
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.data.catalog import StoreInfo, expand_positive, prepared
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
@@ -61,13 +61,13 @@ class EvaluationRequest:
 
 def _pretrained(
     storage: SweepStorage, sweep: str | None, trials: Sequence[str]
-) -> tuple[SimCLRConfig, EvaluatedWeights]:
+) -> tuple[TrialConfig, EvaluatedWeights]:
     """Return the configuration of the trials and their weights; BadInputError where they have none or differ."""
     if trials:
         found = [find_trial(storage, sweep, trial=trial).trial for trial in trials]
     else:
         found = sorted(find_trial(storage, sweep).row.finished, key=lambda one: int(one.entry.config["seed"]))
-    configs = [SimCLRConfig.parse(one.entry.config) for one in found]
+    configs = [TrialConfig.parse(one.entry.config) for one in found]
     if len({config.model_copy(update={"seed": 0}) for config in configs}) > 1:
         raise BadInputError("--trial: they differ in more than the seed; evaluate each setting by itself")
     files = []
@@ -113,7 +113,7 @@ def label_fractions(text: str) -> tuple[float, ...]:
     return values
 
 
-def evaluated_data(name: str, config: SimCLRConfig) -> EvaluatedData:
+def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
     """Return a prepared data set with the question that a pretraining's `config` asks of it."""
     info = prepared(name)
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
@@ -124,7 +124,7 @@ def evaluated_data(name: str, config: SimCLRConfig) -> EvaluatedData:
     )
 
 
-def _target(info: StoreInfo, config: SimCLRConfig) -> dict[str, Any]:
+def _target(info: StoreInfo, config: TrialConfig) -> dict[str, Any]:
     """Return the trial's question where the data set can be asked it, else the data set's own."""
     if info.name == config.labelled_dataset:
         return {"target": config.target, "positive": config.positive, "wanted_specificity": config.wanted_specificity}

@@ -17,7 +17,7 @@ class TrialTask:
     name: str
     """For a person, unique in a sweep, without '/'; names the trial's log."""
     config: dict[str, Any]
-    """Fields of SimCLRConfig, in their JSON form."""
+    """Fields of TrialConfig, in their JSON form."""
     store_address: str
     """Absolute path of the prepared data set, the same on every machine, or its URI."""
     fingerprint: str

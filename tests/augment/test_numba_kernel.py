@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
-from trainables.config import JITTER_OPERATIONS, SimCLRConfig
+from trainables.config import JITTER_OPERATIONS, TrialConfig
 from trainables.randomness import Stream
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there are no compiled views to test")
@@ -18,7 +18,7 @@ numba = pytest.importorskip("numba", reason="numba isn't installed: there are no
 from trainables.augment import numba_kernel  # noqa: E402
 
 COUNT = 48
-EVERYTHING = SimCLRConfig(
+EVERYTHING = TrialConfig(
     vertical_flip_probability=0.5, rotation_probability=0.6, blur_sigma_per="image", jitter_strength=1.2
 )
 NOTHING: dict[str, Any] = {
@@ -43,12 +43,12 @@ def images(size: tuple[int, int] = (64, 64), channels: int = 3, dtype: Any = np.
     return torch.from_numpy(noise).permute(0, 3, 1, 2)
 
 
-def draws(config: SimCLRConfig, pictures: Tensor) -> ViewDraws:
+def draws(config: TrialConfig, pictures: Tensor) -> ViewDraws:
     height, width = pictures.shape[-2:]
     return draw_view(config, Stream.VIEW_A, 3, len(pictures), height=height, width=width)
 
 
-def both(config: SimCLRConfig, pictures: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def both(config: TrialConfig, pictures: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Return the compiled view and the plain one."""
     drawn = draws(config, pictures)
     plain = augment.one_view(augment.unit_interval(pictures), drawn, image_size=size)
@@ -73,16 +73,16 @@ def test_equals_the_plain_view(size: int, source: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("operation", JITTER_OPERATIONS)
 def test_each_operation_alone_equals_the_plain_one(operation: str) -> None:
-    config = SimCLRConfig(**{**NOTHING, "jitter_probability": 1.0, "jitter_operations": (operation,)})
+    config = TrialConfig(**{**NOTHING, "jitter_probability": 1.0, "jitter_operations": (operation,)})
     found, expected = both(config, images(), 64)
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
-    untouched, _ = both(SimCLRConfig(**NOTHING), images(), 64)
+    untouched, _ = both(TrialConfig(**NOTHING), images(), 64)
     assert float((found - untouched).abs().mean()) > 1e-3  # it did something
 
 
 @pytest.mark.parametrize("field", ["flip", "vertical_flip", "rotation", "grayscale", "blur"])
 def test_each_coin_alone_equals_the_plain_one(field: str) -> None:
-    config = SimCLRConfig(**{**NOTHING, f"{field}_probability": 0.7, "blur_sigma_per": "image"})
+    config = TrialConfig(**{**NOTHING, f"{field}_probability": 0.7, "blur_sigma_per": "image"})
     found, expected = both(config, images(), 64)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
@@ -96,7 +96,7 @@ def test_any_number_of_channels_and_16_bits(channels: int, dtype: Any) -> None:
 @pytest.mark.parametrize("changes", [{"jitter_operations": ("hue",)}, {"grayscale_probability": 1.0}])
 def test_colours_of_other_than_three_channels_are_refused(changes: dict[str, Any]) -> None:
     pictures = images(channels=2, count=8)
-    drawn = draws(SimCLRConfig(**{**NOTHING, "jitter_probability": 1.0, **BANDS, **changes}), pictures)
+    drawn = draws(TrialConfig(**{**NOTHING, "jitter_probability": 1.0, **BANDS, **changes}), pictures)
     with pytest.raises(ValueError, match="need 3 channels, the images have 2"):
         numba_kernel.view(pictures, drawn, image_size=32)
 

@@ -12,7 +12,7 @@ from torchvision.transforms import RandomResizedCrop
 
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import Split, TrialData
 from trainables.errors import BadInputError
@@ -25,9 +25,9 @@ from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser
 from trainables.training.trial import Trial, train
 
-PLAIN = SimCLRConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
+PLAIN = TrialConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
 WHOLE = PLAIN.model_copy(update={"crop_area": (1.0, 1.0), "crop_aspect": (1.0, 1.0)})
-SMALL = SimCLRConfig(
+SMALL = TrialConfig(
     dataset="digits",
     image_size=20,
     encoder="resnet10",
@@ -43,7 +43,7 @@ BOXES = [((64, 64), (0, 0, 64, 64)), ((20, 90), (0, 31, 20, 27)), ((90, 30), (25
 BANDS = PLAIN.model_copy(update={"blur_probability": 1.0, "jitter_operations": ("brightness", "contrast")})
 
 
-def draws(config: SimCLRConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
+def draws(config: TrialConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
     return draw_view(config, Stream.VIEW_A, step, count, height=size[0], width=size[1])
 
 
@@ -51,7 +51,7 @@ def images(count: int, channels: int = 3, *, size: tuple[int, int] = (24, 24)) -
     return torch.from_numpy(np.random.default_rng(0).random((count, channels, *size)))
 
 
-def trial(config: SimCLRConfig, store: ImageStore, folder: Path) -> Trial:
+def trial(config: TrialConfig, store: ImageStore, folder: Path) -> Trial:
     return Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=torch.device("cpu"))
 
 
@@ -122,8 +122,8 @@ def test_flips_and_turns_have_their_probabilities() -> None:
 
 @pytest.mark.parametrize("operations", [("brightness", "contrast", "saturation"), ("contrast",), ()])
 def test_jitter_applies_the_chosen_operations_in_the_same_order(operations: tuple[str, ...]) -> None:
-    chosen = draws(SimCLRConfig(jitter_operations=operations), 40)
-    everything = draws(SimCLRConfig(), 40)
+    chosen = draws(TrialConfig(jitter_operations=operations), 40)
+    everything = draws(TrialConfig(), 40)
     names = np.array(["brightness", "contrast", "saturation", "hue", "none"])
     for mine, theirs in zip(names[chosen.order], names[everything.order], strict=True):
         assert [name for name in mine if name != "none"] == [name for name in theirs if name in operations]

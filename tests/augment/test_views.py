@@ -19,11 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.randomness import Stream, permutation, positions, random_words, uniform
 
 FEW = settings(max_examples=50, deadline=None, database=None)
-PLAIN = SimCLRConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
+PLAIN = TrialConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
 WHOLE = PLAIN.model_copy(update={"crop_area": (1.0, 1.0), "crop_aspect": (1.0, 1.0)})
 Arrays = dict[str, NDArray[Any]]
 
@@ -42,7 +42,7 @@ def unit(pixels: Tensor) -> Tensor:
     return pixels.float() / 255.0
 
 
-def draws(config: SimCLRConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
+def draws(config: TrialConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
     return draw_view(config, Stream.VIEW_A, step, count, height=size[0], width=size[1])
 
 
@@ -332,7 +332,7 @@ def test_blur_touches_the_chosen_images_alone_and_none_below_20_pixels() -> None
 @pytest.mark.parametrize("size", [(40, 56), (90, 30)])
 def test_images_need_not_be_square(size: tuple[int, int]) -> None:
     pixels = images_u8(0, 4, *size)
-    pair = (draws(SimCLRConfig(), 4, size=size), draws(SimCLRConfig(), 4, size=size, step=4))
+    pair = (draws(TrialConfig(), 4, size=size), draws(TrialConfig(), 4, size=size, step=4))
     for view in augment.two_views(pixels, pair, image_size=48):
         assert view.shape == (4, 3, 48, 48)
         assert view.dtype == torch.float32
@@ -374,7 +374,7 @@ def test_evaluation_leaves_small_images_alone_and_resizes_others_whole() -> None
 
 def test_view_of_a_slice_is_the_slice_of_the_view() -> None:
     images = unit(images_u8(0, 10, 64, 64))
-    drawn = draws(SimCLRConfig(), 10)
+    drawn = draws(TrialConfig(), 10)
     whole = augment.one_view(images, drawn, image_size=64)
     for part in (slice(0, 5), slice(5, 10), slice(3, 4), slice(1, None, 3)):
         assert len(drawn.slice(part)) == len(images[part])
@@ -383,7 +383,7 @@ def test_view_of_a_slice_is_the_slice_of_the_view() -> None:
 
 
 def test_two_views_are_each_ones_own() -> None:
-    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
+    config = TrialConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
     pixels, pair = images_u8(0, 10, 64, 64), (draws(config, 10), draws(config, 10, step=4))
     for found, drawn in zip(augment.two_views(pixels, pair, image_size=48), pair, strict=True):
         torch.testing.assert_close(found, augment.one_view(unit(pixels), drawn, image_size=48), rtol=0, atol=1e-5)
@@ -403,7 +403,7 @@ class Operations(TorchDispatchMode):
 
 def test_a_view_takes_few_operations_and_none_reads_a_value_back() -> None:
     """As many for any number of images, since a GPU's small kernels cost what it takes to start them."""
-    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
+    config = TrialConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
     counts = []
     for count in (60, 60, 240):  # the first makes the table of weights, too
         with Operations() as taken:
@@ -421,7 +421,7 @@ def same(a: ViewDraws, b: ViewDraws) -> bool:
 
 
 def test_draws_are_a_function_of_seed_stream_and_step() -> None:
-    config = SimCLRConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
+    config = TrialConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
     drawn = draw_view(config, Stream.VIEW_A, 7, 40, height=64, width=64)
     np.random.seed(1)
     torch.manual_seed(1)
@@ -447,21 +447,21 @@ def test_each_purpose_of_a_view_has_its_own_block(monkeypatch: pytest.MonkeyPatc
         return uniform(seed, stream, index, shape, block=block)
 
     monkeypatch.setattr("trainables.augment.parameters.uniform", recorded)
-    draws(SimCLRConfig(), 200)
+    draws(TrialConfig(), 200)
     assert len(blocks) > 4
     assert len(set(blocks)) == len(blocks)
 
 
 def test_two_views_of_an_image_differ() -> None:
     pixels = images_u8(0, 6, 64, 64)
-    pair = [draw_view(SimCLRConfig(), stream, 0, 6, height=64, width=64) for stream in (Stream.VIEW_A, Stream.VIEW_B)]
+    pair = [draw_view(TrialConfig(), stream, 0, 6, height=64, width=64) for stream in (Stream.VIEW_A, Stream.VIEW_B)]
     a, b = augment.two_views(pixels, (pair[0], pair[1]), image_size=64)
     assert ((a - b).abs().amax((1, 2, 3)) > 0.05).all()
 
 
 def test_draws_have_the_distributions_of_the_reference() -> None:
     count = 20_000
-    drawn = draws(SimCLRConfig(blur_sigma_per="image"), count)
+    drawn = draws(TrialConfig(blur_sigma_per="image"), count)
     for name, probability in (("flip", 0.5), ("jitter", 0.8), ("grayscale", 0.2), ("blur", 0.5)):
         error = 4 * math.sqrt(probability * (1 - probability) / count)
         assert getattr(drawn, name).mean() == pytest.approx(probability, abs=error), name
@@ -474,15 +474,15 @@ def test_draws_have_the_distributions_of_the_reference() -> None:
     orders, counts = np.unique(drawn.order, axis=0, return_counts=True)
     assert len(orders) == 24
     assert np.abs(counts - count / 24).max() < 4.5 * math.sqrt(count / 24)
-    strong = draws(SimCLRConfig(jitter_strength=2.0), 1000).factors[:, :3]
+    strong = draws(TrialConfig(jitter_strength=2.0), 1000).factors[:, :3]
     assert (strong.min(), strong.max()) == pytest.approx((0.0, 2.6), abs=0.01)  # max(0, 1 - 0.8 s)
 
 
 def test_sigma_is_one_a_batch_or_one_an_image() -> None:
-    shared = [draws(SimCLRConfig(), 50, step=step).sigma for step in range(20)]
+    shared = [draws(TrialConfig(), 50, step=step).sigma for step in range(20)]
     assert all(len(np.unique(sigma)) == 1 for sigma in shared)
     assert len({float(sigma[0]) for sigma in shared}) == 20
-    own = draws(SimCLRConfig(blur_sigma_per="image"), 50).sigma
+    own = draws(TrialConfig(blur_sigma_per="image"), 50).sigma
     assert len(np.unique(own)) == 50
     assert all(0.1 <= sigma.min() <= sigma.max() < 2.0 for sigma in [*shared, own])
 

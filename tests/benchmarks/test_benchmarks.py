@@ -20,7 +20,7 @@ from benchmarks.harness.measurement import Beside, Growth, Measurement, Row, bes
 from benchmarks.harness.steps import Stepper, bare_step, made_trial
 from benchmarks.rows import views
 from benchmarks.rows.two_workers import make_local
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.models.batch_norm import GlobalBatchNorm
 from trainables.models.simclr_model import SimCLR
 
@@ -103,7 +103,7 @@ def test_results_read_back_are_the_same_and_new_ones_take_the_place_of_old_ones(
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
 @pytest.mark.parametrize("side", [64, 120])
 def test_counted_operations_are_those_that_torch_counts(encoder: str, side: int) -> None:
-    config = SimCLRConfig.parse({"dataset": "digits", "encoder": encoder, "image_size": side, "batch_size": 2})
+    config = TrialConfig.parse({"dataset": "digits", "encoder": encoder, "image_size": side, "batch_size": 2})
     model = SimCLR(config, 200).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, side, side))

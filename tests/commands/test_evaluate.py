@@ -37,12 +37,12 @@ from sweep.report.linked_pages import write_page
 from sweep.running import session
 from sweep.running.session import RunLocation
 from sweep.space import read_space, written
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 
-PRETRAINED = SimCLRConfig(
+PRETRAINED = TrialConfig(
     dataset="d", encoder="resnet18", batch_size=256, epochs=20, warmup_epochs=4, base_learning_rate=2.0
 )
 

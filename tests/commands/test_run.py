@@ -16,7 +16,7 @@ from sweep.comparison.table import compare
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
 from sweep.run import main
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -140,7 +140,7 @@ def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: P
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     files = TrialFiles(Storage.at(tmp_path / "alone"))
-    config = SimCLRConfig.parse(entry.config)
+    config = TrialConfig.parse(entry.config)
     assert_alike(
         storage.trial_of(entry).epochs(),
         list(train(config, store=ImageStore.open("digits"), files=files, device=torch.device("cpu"))),

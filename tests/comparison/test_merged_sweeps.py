@@ -24,7 +24,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result
 from sweep.report.terminal_table import print_comparison
 from sweep.space import Grid, Objective, Published, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.training.trial import train
 
@@ -223,7 +223,7 @@ def pair(
     storage.write_sweep(record)
     for entry in record.trials:
         if storage.trial_of(entry).final() is None:
-            config = SimCLRConfig.parse(entry.config)
+            config = TrialConfig.parse(entry.config)
             list(train(config, store=store, files=storage.trial_of(entry), device=torch.device("cpu")))
     return storage
 

@@ -13,7 +13,7 @@ from support.sample_data import write_eurosat
 from support.small_trials import CPU, MULTI, SMALL, changed, files_in, final_metrics
 from torch.nn import functional
 
-from trainables.config import SimCLRConfig, data_fingerprint
+from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
@@ -124,7 +124,7 @@ def test_options_change_the_probe_and_leave_pretraining_alone(store: ImageStore,
         assert metrics["val/feature_rank"] == plain["val/feature_rank"], field
 
 
-def _first_step(addresses: dict[str, str], config: SimCLRConfig, folder: str) -> None:
+def _first_step(addresses: dict[str, str], config: TrialConfig, folder: str) -> None:
     torch.set_default_dtype(torch.float64)
     stores = {name: ImageStore(Path(path)) for name, path in addresses.items()}
     made = Trial(config, **stores, files=files_in(Path(folder)), device=CPU)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.evaluation.representation import (
     alignment,
@@ -97,7 +97,7 @@ def test_metrics_name_what_they_measure() -> None:
 @pytest.mark.parametrize("collapsed", [False, True])
 def test_a_trial_logs_them_at_each_epoch_with_the_alarm(collapsed: bool, store: ImageStore, tmp_path: Path) -> None:
     """The last batch norm left with one gain that isn't 0 puts all embeddings on one line."""
-    config = SimCLRConfig(
+    config = TrialConfig(
         dataset="digits",
         image_size=16,
         encoder="resnet10",

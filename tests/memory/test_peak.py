@@ -14,7 +14,7 @@ from sweep.planning.plan_table import print_plan
 from sweep.planning.resources import TrialShape, concurrency, shared
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory import peak
 from trainables.memory.layer_sizes import footprint
@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 IMAGES = Images(classes=10, train=1000, held_out=500)
 
 
-def config(**fields: Any) -> SimCLRConfig:
-    return SimCLRConfig.parse({"encoder": "resnet18", "image_size": 64, "batch_size": 64, **fields})
+def config(**fields: Any) -> TrialConfig:
+    return TrialConfig.parse({"encoder": "resnet18", "image_size": 64, "batch_size": 64, **fields})
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -28,7 +28,7 @@ from sweep.planning.trial import DataSize
 from sweep.records.sweep_storage import SweepStorage
 from sweep.scheduling.task import TrialTask
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
 from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
@@ -152,7 +152,7 @@ def test_the_time_is_that_of_the_forward_passes_computed_twice() -> None:
 # That it changes nothing
 
 
-def steps(config: SimCLRConfig, store: ImageStore, *, recompute: bool) -> dict[str, dict[str, Any]]:
+def steps(config: TrialConfig, store: ImageStore, *, recompute: bool) -> dict[str, dict[str, Any]]:
     """Return what three steps give."""
     trial = Trial(config, store=store, files=files_in(Path("unused")), device=CPU, recompute=recompute)
     trial.model.train()
@@ -264,7 +264,7 @@ def test_the_estimate_is_within_a_fifth_of_what_is_measured() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("fields", [{"encoder": "resnet18"}, {"encoder": "resnet50"}, {"encoder": "resnet34"}])
 def test_the_estimate_of_a_large_batch_falls_to_about_a_third(fields: Any, device: Any) -> None:
-    config = SimCLRConfig.parse({"image_size": 64, "batch_size": 2048, **fields})
+    config = TrialConfig.parse({"image_size": 64, "batch_size": 2048, **fields})
     plain, less = (phases(config, IMAGES, device=device, recompute=recompute) for recompute in (False, True))
     assert less[0] < 0.4 * plain[0]
     assert less[1] <= plain[1]
@@ -322,7 +322,7 @@ def test_a_trial_keeps_its_id_and_a_failure_names_what_is_left() -> None:
 def test_a_task_tells_the_trial(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
 
-    def noted(config: SimCLRConfig, **options: Any) -> Iterator[EpochRecord]:
+    def noted(config: TrialConfig, **options: Any) -> Iterator[EpochRecord]:
         told.append(options.get("recompute"))
         return iter(())
 

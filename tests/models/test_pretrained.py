@@ -12,7 +12,7 @@ from support.process_group import single_thread
 from support.small_trials import changed, files_in, final_metrics
 from support.stores import made
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
@@ -45,7 +45,7 @@ def resnet18() -> torchvision.models.ResNet:
 
 
 def encoder18() -> Encoder:
-    return make_encoder(SimCLRConfig(encoder="resnet18", stem="large", image_size=64))
+    return make_encoder(TrialConfig(encoder="resnet18", stem="large", image_size=64))
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "module.encoder_q.", "backbone."])
@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         ({"width_factor": 0.5}, "conv1.weight is (64, 3, 7, 7), the trial's (32, 3, 7, 7)"),
         ({"stem": "small"}, "conv1.weight is (64, 3, 7, 7), the trial's (64, 3, 3, 3)"),
     ):
-        config = SimCLRConfig.parse({"encoder": "resnet18", "stem": "large", **field})
+        config = TrialConfig.parse({"encoder": "resnet18", "stem": "large", **field})
         with pytest.raises(BadInputError, match="doesn't fit") as raised:
             start_from(make_encoder(config), weights, "f")
         assert words in str(raised.value)
@@ -114,8 +114,8 @@ def test_a_trial_is_known_by_the_weights_and_not_by_their_place(tmp_path: Path) 
     for name in ("a", "b"):
         text = str(InitialWeights(str(tmp_path / f"{name}.pt"), f"from {name} & co").pinned())
         assert InitialWeights.parse(text).name == f"from {name} & co"
-        ids.append(SimCLRConfig(initial_weights=text).trial_id("f"))
-    assert ids[0] == ids[1] != SimCLRConfig().trial_id("f")
+        ids.append(TrialConfig(initial_weights=text).trial_id("f"))
+    assert ids[0] == ids[1] != TrialConfig().trial_id("f")
 
 
 def test_a_trials_own_weights_give_its_own_features_again(store: ImageStore, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_fine_tuning_goes_on_from_weights_and_learns_the_labels(store: ImageStor
     assert _records(tuned, store, tmp_path / "tuned")[0]["train/supervised_loss"] < losses[1]
 
 
-def _records(config: SimCLRConfig, store: ImageStore, folder: Path) -> list[dict[str, float]]:
+def _records(config: TrialConfig, store: ImageStore, folder: Path) -> list[dict[str, float]]:
     from trainables.training.trial import train
 
     list(train(config, store=store, files=files_in(folder), device=CPU))

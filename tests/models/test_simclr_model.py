@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 
 from trainables.augment.views import two_views
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.losses import contrast
 from trainables.models.batch_norm import GlobalBatchNorm
@@ -29,7 +29,7 @@ TORCHVISION: dict[str, Callable[[], resnet.ResNet]] = {
     "resnet50": resnet.resnet50,
 }
 PARAMETERS = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032}
-SMALL = SimCLRConfig(encoder="resnet10", width_factor=1 / 8, image_size=32, projector_output_width=16)
+SMALL = TrialConfig(encoder="resnet10", width_factor=1 / 8, image_size=32, projector_output_width=16)
 
 
 def random_state(model: nn.Module) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def test_encoder_is_torchvisions_resnet_without_its_classifier(name: str) -> Non
     [("auto", 32, True), ("auto", 33, False), ("auto", 64, False), ("small", 120, True), ("large", 20, False)],
 )
 def test_stem_rule(stem: str, image_size: int, small: bool) -> None:
-    config = SimCLRConfig.parse({**SMALL.model_dump(), "stem": stem, "image_size": image_size})
+    config = TrialConfig.parse({**SMALL.model_dump(), "stem": stem, "image_size": image_size})
     encoder = SimCLR(config, 2).encoder
     assert config.small_stem is small
     assert encoder.conv1.kernel_size == ((3, 3) if small else (7, 7))
@@ -260,7 +260,7 @@ def test_probe_sends_no_gradient_into_the_encoder() -> None:
 # The loss and the step of a trial
 
 BATCH = 12
-DIGITS = SimCLRConfig(
+DIGITS = TrialConfig(
     dataset="digits",
     image_size=20,
     encoder="resnet10",

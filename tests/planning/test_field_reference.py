@@ -8,12 +8,12 @@ from support.paths import ROOT
 from sweep.planning.field_reference import field_references, settings_page
 from sweep.planning.space_schema import space_schema
 from sweep.run import main
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 
 
 def test_every_field_has_a_group_and_a_meaning_and_groups_are_adjacent() -> None:
     references = field_references()
-    assert [one.field for one in references] == list(SimCLRConfig.model_fields)
+    assert [one.field for one in references] == list(TrialConfig.model_fields)
     assert all(one.group and one.meaning and one.default for one in references)
     groups = [group for group, _ in groupby(references, key=lambda one: one.group)]
     assert len(groups) == len(set(groups)) < 12
@@ -37,7 +37,7 @@ def test_the_settings_page_is_current() -> None:
 def test_the_command_prints_the_fields_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     main(fields=True)
     printed = capsys.readouterr().out
-    assert all(name in printed for name in SimCLRConfig.model_fields)
+    assert all(name in printed for name in TrialConfig.model_fields)
     assert "Optimisation" in printed
     assert "0.25, 0.5" in printed
 

@@ -20,7 +20,7 @@ from sweep.statistics.image_metrics import outputs_of, sampling_interval
 from sweep.statistics.threshold_curves import calibration, pareto_front
 from sweep.tracking.replay import replay
 from sweep.tracking.tracker import Tracker
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.overrides import parse_assignments
@@ -88,9 +88,9 @@ def test_every_trial_tells_how_to_train_it_again(folder: Path, swept: tuple[Swee
         words = shlex.split(command)
         assert words[:3] == ["python", "-m", "trainables.simclr"]
         chosen = parse_assignments(words[4::2])
-        configs.append(SimCLRConfig.parse({name: values[0] for name, values in chosen.items()}))
+        configs.append(TrialConfig.parse({name: values[0] for name, values in chosen.items()}))
     assert sorted(config.model_dump_json() for config in configs) == sorted(
-        SimCLRConfig.parse(entry.config).model_dump_json() for entry in record.trials
+        TrialConfig.parse(entry.config).model_dump_json() for entry in record.trials
     )
 
 

@@ -21,7 +21,7 @@ from sweep.report.image_selection import FEWEST_FOR_TSNE, Mistake, feature_map, 
 from sweep.report.linked_pages import write_page
 from sweep.report.trial_images import TrialPictures, opened, picture_figures
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.storage.trial_files import MODEL
@@ -202,7 +202,7 @@ def test_several_labels_an_image(patches: ImageStore, tmp_path: Path, monkeypatc
     record = describe(plan, name="labels", command="", commit=None, versions={})
     storage = SweepStorage(tmp_path)
     for entry in record.trials:
-        config = SimCLRConfig.parse(entry.config)
+        config = TrialConfig.parse(entry.config)
         list(train(config, store=patches, files=storage.trial_of(entry), device=torch.device("cpu")))
     (part,) = dataset_reports(record, storage)
     found = picture_figures(part, storage)

@@ -12,7 +12,7 @@ from sweep.records.sweep_record import TrialEntry
 from sweep.running.progress import Progress
 from sweep.running.trials_table import draw_trials, shortened_name, shown_columns
 from sweep.scheduling.task import TrialTask
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.storage.trial_records import AttemptRecord, EpochRecord
 
 METRICS = {
@@ -27,7 +27,7 @@ METRICS = {
 
 
 def entry(number: int, *, epochs: int) -> TrialEntry:
-    config = SimCLRConfig(dataset="digits", epochs=epochs, batch_size=10).model_dump(mode="json")
+    config = TrialConfig(dataset="digits", epochs=epochs, batch_size=10).model_dump(mode="json")
     return TrialEntry(
         trial_id=f"{number:012x}",
         name=f"trial-{number}",

@@ -12,7 +12,7 @@ from support.hostile_names import NAMES, write_images
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import FailureRecord, now_ms
 
@@ -68,7 +68,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         record = describe(plan, name="mine", command=NAMES[11], commit=NAMES[0], versions={"torch": NAMES[12]})
         storage.write_sweep(record)
         first, second = record.trials
-        config = SimCLRConfig.parse(first.config)
+        config = TrialConfig.parse(first.config)
         list(train(config, store=store, files=storage.trial_of(first), device=torch.device("cpu")))
         failure = FailureRecord(kind="crash", message="\n".join(NAMES), time_ms=now_ms())
         storage.trial_of(second).storage.write("failure.json", failure.model_dump_json().encode())

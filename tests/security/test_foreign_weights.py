@@ -19,7 +19,7 @@ from sweep.deployment.exported_model import DeployedModel
 from sweep.running.session import Session
 from sweep.running.weights_check import check_weights
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.pretrained import load_weights
@@ -223,7 +223,7 @@ def test_the_ids_of_trials_stay_as_they_were(tmp_path: Path) -> None:
     """They have the digest's first 16 digits, as records of earlier versions do."""
     text = f"/w.pt#sha256={'0123456789abcdef' * 4}"
     short = "/w.pt#sha256=0123456789abcdef"
-    ids = [SimCLRConfig(initial_weights=one).trial_id("f") for one in (text, short)]
+    ids = [TrialConfig(initial_weights=one).trial_id("f") for one in (text, short)]
     assert ids == ["ae0dcb4c0930"] * 2
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, world_size
 from trainables.errors import NonFiniteLossError
@@ -16,9 +16,7 @@ from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
 
 
-def counts(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
-) -> Iterator[EpochRecord]:
+def counts(config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
     """Count the epochs, from the last one recorded; the metrics say which processes did."""
     done = len(files.epochs())
     if world_size() > 1:
@@ -36,9 +34,7 @@ def counts(
         yield record
 
 
-def raises(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
-) -> Iterator[EpochRecord]:
+def raises(config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
     """Fail after the first epoch, on the last rank only."""
     yield from _one(config, store=store, files=files, device=device)
     if world_size() == 1 or dist.get_rank() > 0:
@@ -47,7 +43,7 @@ def raises(
 
 
 def diverges(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Fail after the first epoch as training does when the loss isn't finite."""
     yield from _one(config, store=store, files=files, device=device)
@@ -55,7 +51,7 @@ def diverges(
 
 
 def runs_out(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Fail after the first epoch as torch does on a full GPU."""
     yield from _one(config, store=store, files=files, device=device)
@@ -63,7 +59,7 @@ def runs_out(
 
 
 def killed_once(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Lose the last rank's process after the first epoch of the first attempt."""
     if len(files.epochs()) == 0:
@@ -75,7 +71,7 @@ def killed_once(
 
 
 def always_killed(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Lose the process in every attempt."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -83,7 +79,7 @@ def always_killed(
 
 
 def hangs_once(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Take no step after the first epoch of the first attempt, on the last rank."""
     if len(files.epochs()) == 0:
@@ -96,7 +92,7 @@ def hangs_once(
 
 
 def freezes_once(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Stop the whole process after the first epoch of the first attempt, so that its watchdog can't look either."""
     if len(files.epochs()) == 0:
@@ -106,7 +102,7 @@ def freezes_once(
 
 
 def dawdles(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Take a second an epoch."""
     for record in counts(config, store=store, files=files, device=device):
@@ -115,7 +111,7 @@ def dawdles(
 
 
 def writes_late(
-    config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
     """Take another second, when told to stop, to write a checkpoint."""
     records = counts(config, store=store, files=files, device=device)
@@ -127,6 +123,6 @@ def writes_late(
             files.save_checkpoint(len(files.epochs()), {})
 
 
-def _one(config: SimCLRConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
+def _one(config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device) -> Iterator[EpochRecord]:
     first = config.model_copy(update={"epochs": 1})
     yield from counts(first, store=store, files=files, device=device)

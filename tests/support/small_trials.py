@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train
 
 CPU = torch.device("cpu")
-SMALL = SimCLRConfig(
+SMALL = TrialConfig(
     dataset="digits",
     image_size=20,
     encoder="resnet10",
@@ -30,8 +30,8 @@ SMALL = SimCLRConfig(
 LABELS = [["Sea and ocean"], ["Mixed forest", "Pastures"], ["Pastures"], ["Mixed forest", "Sea and ocean", "Pastures"]]
 
 
-def changed(**values: Any) -> SimCLRConfig:
-    return SimCLRConfig.parse({**SMALL.model_dump(), **values})
+def changed(**values: Any) -> TrialConfig:
+    return TrialConfig.parse({**SMALL.model_dump(), **values})
 
 
 MULTI = {"target": "labels", "positive": (), "max_train_images": None, "batch_size": 12, "validation_fraction": 0.3}
@@ -41,6 +41,6 @@ def files_in(folder: Path) -> TrialFiles:
     return TrialFiles(Storage.at(folder))
 
 
-def final_metrics(config: SimCLRConfig, folder: Path, **stores: ImageStore) -> dict[str, float]:
+def final_metrics(config: TrialConfig, folder: Path, **stores: ImageStore) -> dict[str, float]:
     (record,) = train(config, **stores, files=files_in(folder), device=CPU)  # type: ignore[arg-type]
     return record.metrics

@@ -22,7 +22,7 @@ from sweep.tracking.mlflow_runs import flattened
 from sweep.tracking.server import Server, served_store
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.catalog import LeakCounts, StoreInfo
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
@@ -31,7 +31,7 @@ from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, FailureRecord, FinalRecord
 
 NAN = float("nan")
-CONFIG = SimCLRConfig(dataset="digits", batch_size=64, positive=("1", "2")).model_dump(mode="json")
+CONFIG = TrialConfig(dataset="digits", batch_size=64, positive=("1", "2")).model_dump(mode="json")
 FIGURES = {"accuracy.png", "loss.png", "per_class_test.png", "confusion_test.png"}
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from support.process_group import on_ranks
 from torch import Tensor
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.losses import Contrast
@@ -20,7 +20,7 @@ from trainables.training.precision import memory_layout, set_precision
 from trainables.training.trial import Trial, train
 
 CPU = torch.device("cpu")
-SMALL = SimCLRConfig(
+SMALL = TrialConfig(
     dataset="digits",
     image_size=20,
     encoder="resnet10",
@@ -34,7 +34,7 @@ SMALL = SimCLRConfig(
 )
 
 
-def trial(config: SimCLRConfig, store: ImageStore, folder: Path) -> Trial:
+def trial(config: TrialConfig, store: ImageStore, folder: Path) -> Trial:
     return Trial(config, store=store, files=TrialFiles(Storage.at(folder)), device=CPU)
 
 

@@ -16,7 +16,7 @@ from support.process_group import exit_code, single_thread
 from torch import Tensor
 
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.evaluation.evaluator import Evaluator
 from trainables.schedule import Steps
@@ -26,7 +26,7 @@ from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, FailureRecord
 from trainables.training.trial import Trial, train
 
-TINY = SimCLRConfig(
+TINY = TrialConfig(
     dataset="digits",
     image_size=20,
     encoder="resnet10",

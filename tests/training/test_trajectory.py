@@ -19,7 +19,7 @@ from support.sample_data import write_eurosat
 from support.trajectories import AGREEMENT, default_dtype, largest_difference
 
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
@@ -30,7 +30,7 @@ from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
 from trainables.training.trial import Trial, train
 
-SMALL = SimCLRConfig(
+SMALL = TrialConfig(
     dataset="digits",
     image_size=20,
     encoder="resnet10",
@@ -47,7 +47,7 @@ SMALL = SimCLRConfig(
 )
 
 
-WIDE = SimCLRConfig(
+WIDE = TrialConfig(
     dataset="digits",
     image_size=32,
     encoder="resnet18",
@@ -72,7 +72,7 @@ def files_in(folder: Path) -> TrialFiles:
     return TrialFiles(Storage.at(folder))
 
 
-def run(config: SimCLRConfig, store: ImageStore, folder: Path) -> list[EpochRecord]:
+def run(config: TrialConfig, store: ImageStore, folder: Path) -> list[EpochRecord]:
     return list(train(config, store=store, files=files_in(folder), device=torch.device("cpu")))
 
 
@@ -81,7 +81,7 @@ SUPERVISED = SMALL.model_copy(
 )
 
 
-def _train_double(store_path: str, folder: str, config: SimCLRConfig) -> None:
+def _train_double(store_path: str, folder: str, config: TrialConfig) -> None:
     with default_dtype(torch.float64):
         run(config, ImageStore(Path(store_path)), Path(folder))
 
@@ -142,7 +142,7 @@ def test_two_workers_go_on_where_one_stopped(one_worker: TrialFiles, store: Imag
     assert_same_end(moved, one_worker)
 
 
-def _follow(store_path: str, config: SimCLRConfig, dtype: torch.dtype, folder: str) -> None:
+def _follow(store_path: str, config: TrialConfig, dtype: torch.dtype, folder: str) -> None:
     """Take STEPS steps: alone, write down what they lead to; in a group, how far each rank is from that."""
     with default_dtype(dtype):
         unused = files_in(Path(folder) / "unused")

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.config import JITTER_OPERATIONS, SimCLRConfig
+from trainables.config import JITTER_OPERATIONS, TrialConfig
 from trainables.randomness import Stream, uniform
 
 MIN_OBJECT_COVERED = 0.1
@@ -60,7 +60,7 @@ class ViewDraws:
         return type(self)(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
 
 
-def draw_view(config: SimCLRConfig, stream: Stream, step: int, count: int, *, height: int, width: int) -> ViewDraws:
+def draw_view(config: TrialConfig, stream: Stream, step: int, count: int, *, height: int, width: int) -> ViewDraws:
     """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step)."""
     coins = uniform(config.seed, stream, step, (count, 4))
     numbers = uniform(config.seed, stream, step, (count, 8), block=1)
@@ -96,7 +96,7 @@ def _between(numbers: Floats, low: float, high: float) -> Floats:
     return low + numbers * (high - low)
 
 
-def _draw_boxes(config: SimCLRConfig, stream: Stream, step: int, count: int, height: int, width: int) -> Integers:
+def _draw_boxes(config: TrialConfig, stream: Stream, step: int, count: int, height: int, width: int) -> Integers:
     """Draw until every crop is acceptable, at last the rule's fallback; (count, 4) top, left, height, width."""
     rule = CROP_RULES[config.crop_rule]
     boxes = np.tile(np.array(rule.fallback(height, width, config.crop_aspect), dtype=np.int64), (count, 1))

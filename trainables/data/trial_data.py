@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config import SimCLRConfig, data_fingerprint
+from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.catalog import expand_positive
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
@@ -51,7 +51,7 @@ class TrialData:
     where the trial has no positive rule.
     """
 
-    def __init__(self, config: SimCLRConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
+    def __init__(self, config: TrialConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
         self._config = config
         self.has_probe = evaluation_store is None
         self._pretrained, self._evaluated = store, evaluation_store or store
@@ -198,7 +198,7 @@ class TrialData:
             raise BadInputError(*faults)
 
 
-def _colour_operations(config: SimCLRConfig, channels: int) -> list[str]:
+def _colour_operations(config: TrialConfig, channels: int) -> list[str]:
     """Return what is wrong with operations that mean something for red, green and blue alone."""
     faults = []
     colours = [name for name in config.jitter_operations if name in ("saturation", "hue")]
@@ -209,7 +209,7 @@ def _colour_operations(config: SimCLRConfig, channels: int) -> list[str]:
     return faults
 
 
-def _outputs(config: SimCLRConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
+def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
     if config.target == "positive":
         expand_positive(store.info, config.positive)
         return ("negative", "positive"), torch.tensor([False, True])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import Split, TrialData
 from trainables.distributed import rank, to_device, world_size
 from trainables.evaluation.features import RankShard, encode
@@ -32,7 +32,7 @@ class Evaluator:
 
     def __init__(
         self,
-        config: SimCLRConfig,
+        config: TrialConfig,
         data: TrialData,
         encoder: nn.Module,
         *,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation.classification import decision_metrics
@@ -84,7 +84,7 @@ def nearest_centroids(train: RankShard, held_out: RankShard, *, classes: int) ->
 
 
 def knn_metrics(
-    config: SimCLRConfig, data: TrialData, split: str, bank: RankShard, held_out: RankShard
+    config: TrialConfig, data: TrialData, split: str, bank: RankShard, held_out: RankShard
 ) -> tuple[dict[str, float], Tensor]:
     """Return the metrics of the neighbours' votes, for each k, and the votes for this rank's images.
 

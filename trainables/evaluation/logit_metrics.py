@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from trainables import metric_names as names
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.evaluation.calibration import best_scale, calibration
 from trainables.evaluation.classification import classification_metrics
@@ -57,7 +57,7 @@ class LogitMetrics:
     these.
     """
 
-    def __init__(self, config: SimCLRConfig, data: TrialData) -> None:
+    def __init__(self, config: TrialConfig, data: TrialData) -> None:
         self._wanted_specificity = config.wanted_specificity
         self._classes, self._several_labels, self._positive = data.classes, data.several_labels, data.positive
         self._thresholds: dict[str, _Chosen] = {}

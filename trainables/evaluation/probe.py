@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.distributed import to_device
 from trainables.losses import widen
 from trainables.randomness import Stream, uniform
@@ -48,7 +48,7 @@ class ProbeWeights:
     `targets` are those of all train images, (N,) int64 or (N, K) bool, `labelled` is (N,) bool. All on the CPU.
     """
 
-    def __init__(self, config: SimCLRConfig, targets: Tensor, labelled: NDArray[np.bool_], classes: int) -> None:
+    def __init__(self, config: TrialConfig, targets: Tensor, labelled: NDArray[np.bool_], classes: int) -> None:
         self._config, self._targets, self._labelled = config, targets, labelled
         self._class_counts = _counts(targets[torch.from_numpy(labelled)], classes)
         self._per_class = _balanced(self._class_counts, int(labelled.sum())) if self._weighs_classes else None

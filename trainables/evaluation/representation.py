@@ -10,7 +10,7 @@ from torch.nn import functional
 from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.views import one_view
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import Rows, Split, TrialData
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.features import no_features
@@ -82,7 +82,7 @@ def _on_sphere(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate_without_labels(
-    config: SimCLRConfig, data: TrialData, encoder: nn.Module, projector: nn.Module, device: torch.device
+    config: TrialConfig, data: TrialData, encoder: nn.Module, projector: nn.Module, device: torch.device
 ) -> dict[str, float]:
     """Return rank, alignment and uniformity over all ranks' images of the sample; its views are those of any epoch."""
     sample = data.sample

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.memory.constants import DEPTHS
 
 
@@ -115,7 +115,7 @@ class Footprint:
         return self.image + 3 * self.pooled + sum(layer.kept for layer in self.layers)
 
 
-def footprint(config: SimCLRConfig, classes: int, *, channels: int = 3) -> Footprint:
+def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> Footprint:
     """Return the layers of encoder, projector and probe for images of so many channels."""
     builder = _Builder(config.image_size)
     width = max(1, round(64 * config.width_factor))
@@ -161,7 +161,7 @@ class _Builder:
         return Block((first, self.convolution(planes, planes, kernel=3, stride=1)), shortcut), outputs
 
 
-def _projector(config: SimCLRConfig, features: int) -> Iterator[Layer]:
+def _projector(config: TrialConfig, features: int) -> Iterator[Layer]:
     hidden = config.projector_hidden_width or features
     inputs = features
     for number in range(1, config.projector_layers + 1):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.memory.constants import (
     EVALUATION_BATCH,
     KNN_CHUNK,
@@ -47,14 +47,14 @@ class Images:
 
 
 def peak_bytes(
-    config: SimCLRConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
+    config: TrialConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
 ) -> int:
     """Return the most that one of `workers` workers holds beside what its process holds before (`process_bytes`)."""
     return max(phases(config, images, workers=workers, device=device, recompute=recompute))
 
 
 def phases(
-    config: SimCLRConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
+    config: TrialConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
 ) -> tuple[int, int]:
     """Return the peaks of training, 0 where there is none, and of the evaluation after it."""
     if config.encoder in UNTRAINABLE:
@@ -65,7 +65,7 @@ def phases(
 
 
 @cache
-def _phases(config: SimCLRConfig, images: Images, workers: int, device: Device, recompute: bool) -> tuple[int, int]:
+def _phases(config: TrialConfig, images: Images, workers: int, device: Device, recompute: bool) -> tuple[int, int]:
     worker = _Worker(config, images, workers, device, recompute)
     worker.hold_weights()
     if config.epochs > 0:
@@ -89,7 +89,7 @@ class _Worker:
     """One worker's share of a trial; every method leaves the ledger as the code it follows leaves memory."""
 
     def __init__(
-        self, config: SimCLRConfig, images: Images, workers: int, device: Device, recompute: bool = False
+        self, config: TrialConfig, images: Images, workers: int, device: Device, recompute: bool = False
     ) -> None:
         self.config, self.images, self.workers, self.device = config, images, workers, device
         self.model: Footprint = footprint(config, images.classes, channels=images.channels)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.augment.evaluation_view import evaluation_matrices
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.models.encoder import Encoder, Normalise
 from trainables.models.simclr_model import make_encoder
@@ -52,7 +52,7 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
 
     `size` is (H, W) of the images, `bits` 8 or 16. BadInputError for a head that the trial has none of.
     """
-    config = SimCLRConfig.parse(state["config"])
+    config = TrialConfig.parse(state["config"])
     if not state.get(head):
         known = ", ".join(name for name in HEADS if state.get(name)) or "none: it was trained before heads were kept"
         raise BadInputError(f"--head {head}: this trial has no such head; it has {known}")
@@ -73,7 +73,7 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
 
 def frozen_encoder(state: dict[str, Any]) -> Encoder:
     """Return the encoder of a trial's final weights (`TrialFiles.load_model`), in evaluation mode."""
-    config, weights = SimCLRConfig.parse(state["config"]), dict(state["encoder"])
+    config, weights = TrialConfig.parse(state["config"]), dict(state["encoder"])
     normalise = None
     if "normalise.mean" in weights:
         normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.models.batch_norm import GlobalBatchNorm
 from trainables.models.encoder import Encoder, initialise_encoder
 from trainables.randomness import Stream, normal
@@ -44,7 +44,7 @@ class SimCLR(nn.Module):
     """Encoder, projector and simultaneous linear probe, which no gradient passes on its way to the encoder."""
 
     def __init__(
-        self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
+        self, config: TrialConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.encoder, probe = _encoder_and_probe(config, classes, channels, normalise)
@@ -61,7 +61,7 @@ class Classifier(nn.Module):
     """Encoder and linear head, both of which learn the labels; drawn as SimCLR's encoder and probe are."""
 
     def __init__(
-        self, config: SimCLRConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
+        self, config: TrialConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.encoder, self.probe = _encoder_and_probe(config, classes, channels, normalise)
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         return Outputs(None, self.probe(self.encoder(views)))
 
 
-def make_encoder(config: SimCLRConfig, *, channels: int = 3, normalise: nn.Module | None = None) -> Encoder:
+def make_encoder(config: TrialConfig, *, channels: int = 3, normalise: nn.Module | None = None) -> Encoder:
     """Return a configuration's encoder, with torch's own initial weights."""
     return Encoder(
         config.encoder,
@@ -83,7 +83,7 @@ def make_encoder(config: SimCLRConfig, *, channels: int = 3, normalise: nn.Modul
 
 
 def _encoder_and_probe(
-    config: SimCLRConfig, classes: int, channels: int, normalise: nn.Module | None
+    config: TrialConfig, classes: int, channels: int, normalise: nn.Module | None
 ) -> tuple[Encoder, nn.Linear]:
     """Return a configuration's encoder and its linear head, their weights drawn."""
     with _kept_generator():
@@ -94,7 +94,7 @@ def _encoder_and_probe(
     return encoder, probe
 
 
-def _projector(config: SimCLRConfig, features: int) -> Projector:
+def _projector(config: TrialConfig, features: int) -> Projector:
     """Return a configuration's projector of (N, features), its weights drawn."""
     with _kept_generator():
         projector = Projector(

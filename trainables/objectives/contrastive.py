@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws
 from trainables.augment.views import joined_views
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_with_gradient
 from trainables.evaluation.probe import Weights, probe_loss
@@ -20,7 +20,7 @@ from trainables.objectives.objective import probe_decay
 class Contrastive:
     """SimCLR: NT-Xent over two views of each image, with a simultaneous linear probe behind a stop-gradient."""
 
-    def __init__(self, config: SimCLRConfig, data: TrialData, normalise: nn.Module | None) -> None:
+    def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config, self._has_probe = config, data.has_probe
         self.model = SimCLR(config, len(data.classes), channels=data.channels, normalise=normalise)
 

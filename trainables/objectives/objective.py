@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from trainables.augment.parameters import ViewDraws
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.distributed import world_size
 from trainables.evaluation.probe import Weights
 from trainables.models.simclr_model import Classifier, Outputs, SimCLR
@@ -35,6 +35,6 @@ class Objective(Protocol):
         """Return an epoch's metrics of the mean numbers of its steps."""
 
 
-def probe_decay(config: SimCLRConfig, model: SimCLR | Classifier) -> Tensor:
+def probe_decay(config: TrialConfig, model: SimCLR | Classifier) -> Tensor:
     # Once over all ranks, as the head's kernel is the same on each (reference: add_weight_decay).
     return 0.5 * config.weight_decay * model.probe.weight.square().sum() / world_size()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws
 from trainables.augment.views import one_view
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import sum_over_ranks
 from trainables.evaluation.probe import Weights, probe_loss
@@ -19,7 +19,7 @@ from trainables.objectives.objective import probe_decay
 class Supervised:
     """Supervised training: one view of each image, and the encoder learns with the head."""
 
-    def __init__(self, config: SimCLRConfig, data: TrialData, normalise: nn.Module | None) -> None:
+    def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config = config
         self.model = Classifier(config, len(data.classes), channels=data.channels, normalise=normalise)
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 import torchvision
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import world_size
 from trainables.storage.trial_records import EpochRecord, FinalRecord, now_ms
 
 
 def final_record(
-    config: SimCLRConfig, data: TrialData, epochs: Sequence[EpochRecord], *, recomputed: bool, device: torch.device
+    config: TrialConfig, data: TrialData, epochs: Sequence[EpochRecord], *, recomputed: bool, device: torch.device
 ) -> FinalRecord:
     """Return the record of a trial that ends now."""
     return FinalRecord(

@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.lars import LARS
 
 ADAM_BETA2 = 0.999
 
 
-def make_optimiser(config: SimCLRConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def make_optimiser(config: TrialConfig, groups: list[dict[str, Any]]) -> Optimizer:
     """Return the optimiser of `groups` (params, weight_decay, adapt), its learning rate to be set before each step."""
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=True)

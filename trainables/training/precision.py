@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.models.encoder import last_strided_side
 
@@ -28,7 +28,7 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.conv.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
 
 
-def refuse_undefined_gradients(config: SimCLRConfig, device: torch.device) -> None:
+def refuse_undefined_gradients(config: TrialConfig, device: torch.device) -> None:
     """Raise BadInputError where torch leaves gradients as memory was: bf16, strides and maps of a pixel on a CPU."""
     if config.precision != "bf16" or device.type != "cpu":
         return

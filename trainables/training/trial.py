@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables import metric_names as names
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import ViewDraws, draw_view
-from trainables.config import UNTRAINABLE, SimCLRConfig
+from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
@@ -46,7 +46,7 @@ from trainables.training.precision import autocast, memory_layout, refuse_undefi
 
 
 def train(
-    config: SimCLRConfig,
+    config: TrialConfig,
     *,
     store: ImageStore,
     evaluation_store: ImageStore | None = None,
@@ -81,7 +81,7 @@ class Trial:
 
     def __init__(
         self,
-        config: SimCLRConfig,
+        config: TrialConfig,
         *,
         store: ImageStore,
         evaluation_store: ImageStore | None = None,
