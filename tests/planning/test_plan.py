@@ -214,7 +214,7 @@ def test_help_imports_nothing_of_a_plan() -> None:
         "import sys; sys.argv = ['sweep.run', '--help']\n"
         "from sweep.run import main; from sweep.console.app import run_command\n"
         "try:\n    run_command(main)\nexcept SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
-        "assert 'sweep.planning.resources' in sys.modules\n"
+        "assert 'sweep.console.options' in sys.modules\n"
         "heavy = {'sweep.planning.plan', 'sweep.planning.launch', 'trainables.config', 'pydantic.main'}\n"
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
