@@ -1,0 +1,43 @@
+"""Documentation leads to files that exist, and the hooks before a commit are those of `make lint`."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from support.paths import ROOT
+
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "sweep").rglob("*.md"),
+    *(ROOT / "trainables").rglob("*.md"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_anchors(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    files = [link.partition("#")[0] for link in links]
+    assert [file for file in files if file and not (page.parent / file).exists()] == []
+    own = [link[1:] for link in links if re.fullmatch(r"#d\d+", link)]
+    assert [anchor for anchor in own if f'<a id="{anchor}"></a>' not in text] == []
+
+
+def test_every_page_stands_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert sorted(page for page in pages if f"({page})" not in index) == []
+
+
+def test_hooks_are_the_checks_of_make_lint_and_download_nothing() -> None:
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert lint is not None
+    commands = [line.strip().replace("$(BIN)", ".venv/bin") for line in lint.group(1).splitlines()]
+    assert [hook["entry"] for hook in hooks if "stages" not in hook] == commands
