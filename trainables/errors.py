@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, Self
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Self
 
 from trainables.printable_text import printable
 from trainables.redaction import redact
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 LONGEST_VALUE = 200
 """Characters of a value that an error repeats."""
@@ -32,7 +33,7 @@ class NonFiniteLossError(RuntimeError):
     """The loss became infinite or NaN; raised on every rank before the optimiser's step."""
 
 
-def describe_validation(error: ValidationError, *, known_fields: Sequence[str] = ()) -> str:
+def describe_validation(error: "ValidationError", *, known_fields: Sequence[str] = ()) -> str:
     """Return every fault of a pydantic error, one a line: the field, the rule and the value."""
     return "\n".join(_described(fault, known_fields) for fault in error.errors())
 

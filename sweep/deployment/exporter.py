@@ -1,6 +1,6 @@
 """The winner as files: weights, ONNX, facts and a model card.
 
-encoder.safetensors   the encoder under torchvision's names
+encoder.safetensors   the encoder under torchvision's names, and its view of images; trainables.load_encoder reads it
 model.onnx            images to probabilities and features; needs onnxruntime alone
 model.json            classes, sizes and where it comes from
 MODEL_CARD.md         what it is, how good, and its limits, from the records
@@ -28,11 +28,11 @@ def write(chosen: Chosen, storage: "SweepStorage", folder: Path) -> float:
     """Write the files into a folder, which is made; return by how much ONNX's probabilities differ from PyTorch's."""
     from safetensors.torch import save
 
-    from trainables.models.inference import deployed, torchvision_state
+    from trainables.models.inference import deployed, exported_state
 
     state = storage.trial_of(chosen.trial.entry).load_model()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "encoder.safetensors").write_bytes(save(torchvision_state(state)))
+    (folder / "encoder.safetensors").write_bytes(save(exported_state(state, chosen.store.image_size)))
     module = deployed(state, size=chosen.store.image_size, bits=chosen.bits, head=chosen.head)
     difference = write_onnx(module, chosen, folder / "model.onnx")
     (folder / "model.json").write_text(json.dumps(_facts(chosen), indent=1) + "\n")

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from support.small_trials import MULTI, changed, files_in, final_metrics
-from torchvision.models import resnet18
 
 from trainables.augment.evaluation_view import evaluation_matrices, evaluation_view
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.models.inference import deployed, torchvision_state
+from trainables.models.inference import deployed
 
 
 @pytest.mark.parametrize(("size", "image_size"), [((64, 64), 64), ((120, 90), 48), ((8, 8), 20), ((16, 16), 16)])
@@ -52,16 +51,6 @@ def test_several_labels_have_a_probability_each(tmp_path: Path, patches: ImageSt
     with torch.no_grad():
         probabilities, _ = module(images)
     assert torch.allclose(probabilities, torch.tensor(table["linear_logits"].to_pylist()).sigmoid(), atol=2e-5)
-
-
-def test_the_encoder_is_torchvisions_but_for_fc(tmp_path: Path, store: ImageStore) -> None:
-    config = changed(encoder="resnet18", width_factor=1.0, stem="large", normalisation="train", image_size=20)
-    final_metrics(config, tmp_path, store=store)
-    state = torchvision_state(files_in(tmp_path).load_model())
-    model = resnet18(weights=None)
-    missing = model.load_state_dict(state, strict=False)
-    assert set(missing.missing_keys) == {"fc.weight", "fc.bias"}
-    assert missing.unexpected_keys == []
 
 
 def test_a_head_that_isnt_there_is_said(tmp_path: Path, store: ImageStore) -> None:

@@ -82,6 +82,11 @@ def frozen_encoder(state: dict[str, Any]) -> Encoder:
     return encoder.eval()
 
 
-def torchvision_state(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the encoder's weights under torchvision's names, without `fc` and without how channels are normalised."""
-    return {name: tensor.contiguous() for name, tensor in state["encoder"].items() if not name.startswith("normalise.")}
+def exported_state(state: dict[str, Any], size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return what `trainables.load_encoder` reads: weights, and how images of `size` are resized and normalised.
+
+    The weights bear torchvision's names, without `fc`; the others begin with `view.` and `normalise.`.
+    """
+    rows, columns = evaluation_matrices(size, TrialConfig.parse(state["config"]).image_size)
+    views = {"view.rows": rows.to(torch.float32), "view.columns": columns.to(torch.float32)}
+    return {name: tensor.contiguous() for name, tensor in {**state["encoder"], **views}.items()}
