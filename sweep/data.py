@@ -101,6 +101,16 @@ def prepare(
         str | None,
         typer.Option("--as", help="Name of the prepared data set; default: NAME.", rich_help_panel=options.WHERE),
     ] = None,
+    value_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH", help="Values of float or signed pixels that become 0 and 65535.", rich_help_panel=IMAGES
+        ),
+    ] = None,
+    resample: Annotated[
+        str | None,
+        typer.Option(help="Enlarges smaller pages of a TIFF: nearest, bilinear or bicubic.", rich_help_panel=IMAGES),
+    ] = None,
     root: Root = None,
 ) -> None:
     """Convert a data set to an image store. A data set that is already prepared is not converted again."""
@@ -129,6 +139,8 @@ def prepare(
             exclude=_split(exclude),
             separator=separator,
             skip_corrupt=skip_corrupt or None,
+            value_range=_range(value_range),
+            resample=resample,
         )
     state = "prepared" if before is None else "already prepared"
     sizes = ", ".join(f"{count:,} {split}" for split, count in info.splits.items())
@@ -225,6 +237,16 @@ def remove(name: Name, root: Root = None) -> None:
 
 def _split(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInputError(f"--value-range {text}: must be two numbers, LOW,HIGH, as in --value-range=-1,1") from error
+    return low, high
 
 
 def _columns(texts: list[str]) -> dict[str, str]:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from sweep.console import options
-from sweep.console.printing import say
 
 
 def main(
@@ -18,10 +17,9 @@ def main(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the feature vector of each image, computed by an exported model."""
-    from sweep.deployment.exported_model import DeployedModel, apply
+    from sweep.deployment.exported_model import DeployedModel, apply, finish
 
-    count = apply(model, images, output, DeployedModel.embedding, suffixes=(".parquet",), overwrite=overwrite)
-    say(f"{count:,} images: {output.absolute()}")
+    finish(apply(model, images, output, DeployedModel.embedding, suffixes=(".parquet",), overwrite=overwrite), output)
 
 
 if __name__ == "__main__":

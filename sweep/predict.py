@@ -71,10 +71,9 @@ def main(
         _map(model, images, output, chosen, overwrite=overwrite)
         return
     _table_only(images, output, [name for name, value in chosen.items() if value not in (None, ())])
-    from sweep.deployment.exported_model import DeployedModel, apply
+    from sweep.deployment.exported_model import DeployedModel, apply, finish
 
-    count = apply(model, images, output, DeployedModel.prediction, overwrite=overwrite)
-    say(f"{count:,} images: {output.absolute()}")
+    finish(apply(model, images, output, DeployedModel.prediction, overwrite=overwrite), output)
 
 
 def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, overwrite: bool) -> None:

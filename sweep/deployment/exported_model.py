@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -12,20 +12,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import typer
 from numpy.typing import NDArray
 
 from sweep.console.app import progress
 from sweep.console.output_files import check_outputs
+from sweep.console.printing import say
+from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.pixels import fit
 from trainables.data.sources.archive import FileTree, open_tree
-from trainables.data.sources.decode import decode_any
-from trainables.data.sources.folder import IMAGE_SUFFIXES
+from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_any
 from trainables.data.sources.layout import file_of
 from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF
 from trainables.printable_text import csv_cell, printable
 
 BATCH = 64
+SOME_LEFT_OUT = 1
+"""Exit code of a command that wrote a table without all images."""
+LISTED = 20
+"""Images that were left out of which a person is told the reasons."""
 FACTS_BYTES = 16 * 2**20
 """Most of a model.json, which has a few kilobytes."""
 SUFFIXES = (".parquet", ".csv")
@@ -62,6 +68,12 @@ class DeployedModel:
         return list(self.facts["classes"])
 
     @cached_property
+    def recipe(self) -> PixelRecipe:
+        """How the pixels of the model's data set were made; nothing is known where an earlier version exported it."""
+        fields = self.facts.get("input")
+        return PixelRecipe() if fields is None else PixelRecipe.read(fields)
+
+    @cached_property
     def _session(self) -> Any:
         import onnxruntime
 
@@ -73,17 +85,20 @@ class DeployedModel:
         return probabilities, features
 
     def pixels(self, tree: FileTree, name: str) -> NDArray[np.generic]:
-        """Return an image as the model takes it: cropped to its central square and resized where its size differs.
+        """Return an image as the model takes it: read, cropped, resized and made 8 bits as its data set was prepared.
 
         BadInputError for a file that can't be decoded, or has other channels or bits than the model's images.
         """
-        image = decode_any(file_of(tree, name))
+        image = decode_any(file_of(tree, name), self.recipe.reading)
         height, width = self.facts["image_size"]
         if image.shape[:2] != (height, width):
             if height != width:
                 found = f"{image.shape[1]} x {image.shape[0]}"
                 raise BadInputError(f"{printable(name)}: is {found} px, the model takes {width} x {height}")
             image = fit(image, height)
+        measured = self.recipe.rule in ("thesis", "percentiles") and image.dtype == np.uint16
+        if measured and image.shape[2] == self.facts["channels"]:
+            image = self.recipe.conversion(height, found="uint16", wanted=self.facts["dtype"])(image)
         wanted = (self.facts["channels"], self.facts["dtype"])
         if (image.shape[2], str(image.dtype)) != wanted:
             raise BadInputError(
@@ -115,6 +130,28 @@ Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Tabl
 """One row an image, of some images by their names."""
 
 
+@dataclass(frozen=True)
+class Applied:
+    """What came of the images of a folder."""
+
+    images: int
+    """In the table."""
+    left_out: dict[str, str]
+    """By name, images that aren't in the table, with the reason."""
+    other_files: int
+    """That are no images."""
+
+    def said(self) -> Iterator[str]:
+        """Yield one line for each of the first images that were left out, and their number."""
+        if self.other_files:
+            yield f"note: {self.other_files:,} files that are no images were ignored"
+        if self.left_out:
+            yield f"error: {len(self.left_out):,} of {len(self.left_out) + self.images:,} images were left out:"
+            yield from (f"  {reason}" for reason in list(self.left_out.values())[:LISTED])
+        if len(self.left_out) > LISTED:
+            yield f"  and {len(self.left_out) - LISTED:,} more"
+
+
 def apply(
     model: Path,
     source: Path,
@@ -123,10 +160,11 @@ def apply(
     *,
     suffixes: Sequence[str] = SUFFIXES,
     overwrite: bool = False,
-) -> int:
-    """Write a table of all images of a folder or zip, in bounded memory and with progress; return how many there are.
+) -> Applied:
+    """Write a table of all images of a folder or zip, in bounded memory and with progress; return what came of them.
 
-    BadInputError for anything that can't be read or written, and no file then.
+    Images that can't be read, or aren't as the model takes them, are left out with their reasons. BadInputError, and no
+    file then, where that is so of all, and for anything that can't be written.
     """
     if output.suffix not in suffixes:
         raise BadInputError(f"--output {output}: must end in {' or '.join(suffixes)}")
@@ -137,16 +175,43 @@ def apply(
     names = [name for name in tree.names() if name.lower().endswith(IMAGE_SUFFIXES)]
     if not names:
         raise BadInputError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    others = [name for name in tree.names() if name.lower().endswith(OTHER_IMAGES)]
+    left_out = {name: f"{printable(name)}: its kind is not supported; convert it to PNG or TIFF" for name in others}
     with progress("images", len(names)) as advance:
 
         def tables() -> Iterator[pa.Table]:
             for start in range(0, len(names), BATCH):
                 part = names[start : start + BATCH]
-                yield describe(opened, part, np.stack([opened.pixels(tree, name) for name in part]))
+                read = _readable(opened, tree, part, left_out)
+                if read:
+                    yield describe(opened, list(read), np.stack(list(read.values())))
                 advance(len(part))
 
-        _write(tables(), output)
-    return len(names)
+        _write(tables(), output, left_out)
+    images = len(names) - len(left_out) + len(others)
+    return Applied(images, left_out, len(tree.names()) - len(names) - len(others))
+
+
+def _readable(
+    model: DeployedModel, tree: FileTree, names: Sequence[str], left_out: dict[str, str]
+) -> dict[str, NDArray[np.generic]]:
+    """Return the images that can be read, by name, and note the others with the reasons."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = model.pixels(tree, name)
+        except BadInputError as error:
+            left_out[name] = str(error)
+    return found
+
+
+def finish(applied: Applied, output: Path) -> None:
+    """Print what came of the images; exit code 1 where some were left out."""
+    for line in applied.said():
+        say(line, error=True)
+    say(f"{applied.images:,} images: {output.absolute()}")
+    if applied.left_out:
+        raise typer.Exit(SOME_LEFT_OUT)
 
 
 def _is_table(output: Path) -> bool:
@@ -157,10 +222,13 @@ def _is_table(output: Path) -> bool:
     return pq.read_schema(output).names[:2] in (["path", "label"], ["path", "features"])
 
 
-def _write(tables: Iterator[pa.Table], output: Path) -> None:
+def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]) -> None:
     """Write tables one after the other, Parquet or CSV by the suffix; the file is there when all are."""
     partial = output.with_name(f"{output.name}.partial")
-    first = next(tables)
+    first = next(tables, None)
+    if first is None:
+        reasons = list(left_out.values())
+        raise BadInputError(f"no image can be used: {reasons[0]}", *reasons[1:LISTED])
     try:
         if output.suffix == ".parquet":
             with pq.ParquetWriter(partial, first.schema) as writer:

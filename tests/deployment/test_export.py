@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
 import pytest
+import typer
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -131,13 +132,48 @@ def test_what_cant_be_predicted_is_said_and_leaves_no_file(exported: Path, tmp_p
     ):
         with pytest.raises(BadInputError, match=said):
             predict(*arguments)
-    (folder / "002.png").write_bytes(b"broken")
-    with pytest.raises(BadInputError, match=r"002\.png: no image that can be read"):
+    for number in range(3):
+        (folder / f"{number:03d}.png").write_bytes(b"broken")
+    with pytest.raises(BadInputError, match=r"no image can be used: .*000\.png: no image that can be read") as caught:
         predict(exported, folder, output)
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "002.png")
-    with pytest.raises(BadInputError, match=r"002\.png: has 1 channels of uint16, the model takes 3 of uint8"):
-        predict(exported, folder, output)
+    assert "--" not in str(caught.value)  # no option that predict lacks
     assert not list(tmp_path.glob("found*"))
+
+
+def test_images_that_are_left_out_are_said_and_change_the_exit_code(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path / "images", np.zeros((3, 8, 8, 3), np.uint8))
+    (folder / "001.png").write_bytes(b"broken")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "002.png")
+    (folder / "003.heic").write_bytes(b"photo")
+    for command, output in ((predict, tmp_path / "found.csv"), (embed, tmp_path / "found.parquet")):
+        with pytest.raises(typer.Exit) as caught:
+            command(exported, folder, output)
+        assert caught.value.exit_code == 1
+        assert output.is_file()
+        said = capsys.readouterr().err
+        assert "3 of 4 images were left out" in said
+        assert "001.png: no image that can be read" in said
+        assert "002.png: has 1 channels of uint16, the model takes 3 of uint8" in said
+        assert "003.heic: its kind is not supported" in said
+        assert "--" not in said
+    assert pq.read_table(tmp_path / "found.parquet")["path"].to_pylist() == ["000.png"]
+
+
+def test_a_turned_photo_is_predicted_as_the_upright_one(exported: Path, store: ImageStore, tmp_path: Path) -> None:
+    image = store.images(store.split("test")[:1]).numpy()[0]
+    folder = written(tmp_path / "images", image[None])
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(np.rot90(image).copy()).save(folder / "turned.png", exif=turned)
+    for suffix in ("webp", "gif", "bmp"):
+        Image.fromarray(image).save(folder / f"kind.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+    predict(exported, folder, tmp_path / "found.parquet")
+    table = pq.read_table(tmp_path / "found.parquet").to_pylist()
+    assert [row["path"] for row in table] == ["000.png", "kind.bmp", "kind.gif", "kind.webp", "turned.png"]
+    for row in (table[1], table[3], table[4]):
+        assert [row[f"p({k})"] for k in range(10)] == pytest.approx([table[0][f"p({k})"] for k in range(10)], abs=1e-6)
 
 
 def test_what_cant_be_exported_is_said(

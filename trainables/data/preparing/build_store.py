@@ -16,9 +16,10 @@ from trainables.data.catalog import LeakCounts, OptionValue, StoreInfo
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
-from trainables.data.preparing.decode_workers import Layout, Progress, Rows, convert
+from trainables.data.preparing.decode_workers import FirstImage, Layout, Progress, Rows, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import Conversion, described_ranges, percentile_tables, thesis_tables
+from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import Request, Source
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
@@ -34,7 +35,7 @@ def make_store(
     """
     started = time.perf_counter()
     conversion, found = _conversion(request, listing)
-    layout = _layout(request, listing, conversion)
+    reference, layout = _first(request, listing, conversion)
     if listing.count is not None:
         check_space(folder, listing.count * layout.row_bytes)
     rows = convert(
@@ -42,6 +43,7 @@ def make_store(
         folder / PIXELS_FILE,
         layout,
         conversion,
+        reference,
         skip_corrupt=request.options.skip_corrupt,
         report=_reporter(listing, progress),
     )
@@ -54,6 +56,7 @@ def make_store(
     info = info.model_copy(
         update={
             "options": {**info.options, **found},
+            "notes": (*info.notes, *(f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items()))),
             "corrupt": tuple(rows.corrupt),
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {time.perf_counter() - started:.0f} s",
         }
@@ -79,17 +82,22 @@ def _conversion(request: Request, listing: Source) -> tuple[Conversion, dict[str
         return Conversion(size, thesis_tables()), {}
     if rule == "none":
         return Conversion(size), {}
-    tables, ranges = percentile_tables(listing.entries())
+    tables, ranges = percentile_tables(listing.entries(), skip_corrupt=request.options.skip_corrupt)
     bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
     return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 
-def _layout(request: Request, listing: Source, conversion: Conversion) -> Layout:
-    """Return the layout of the first image that can be decoded, which the others have to share."""
+def _first(request: Request, listing: Source, conversion: Conversion) -> tuple[FirstImage, Layout]:
+    """Return what the first image that can be decoded is, and becomes, which the others have to share."""
     fault: BadInputError | None = None
     for entry in listing.entries():
         try:
-            return Layout.of(conversion(entry.read().image))
+            image = entry.read().image
+            return FirstImage(entry.name, image.shape[2], str(image.dtype)), Layout.of(conversion(image))
+        except UndecodableError as error:
+            if not request.options.skip_corrupt:
+                raise BadInputError(advised(str(error), error.option)) from error
+            fault = error
         except BadInputError as error:
             if not request.options.skip_corrupt:
                 raise

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import Conversion
+from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import Entry, Picture
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store_format import CHECKSUM_BYTES
@@ -32,6 +33,7 @@ CHUNK_BYTES = 2 * 2**20
 PIECE_BYTES = 2**18
 """Pixels that are decoded before they are written: few enough to stay in a core's cache."""
 MOST_WORKERS = 16
+LEAVE_OUT = "leave such files out with --skip-corrupt"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 Progress = Callable[[str, int, int | None], None]
@@ -80,6 +82,26 @@ class Rows:
     """Stable hashes of the names, for each of SALTS."""
     corrupt: list[str] = field(default_factory=list)
     """Messages, where corrupt images are left out."""
+    facts: Counter[str] = field(default_factory=Counter)
+    """How many images each decision of the decoder holds for."""
+
+
+@dataclass(frozen=True)
+class FirstImage:
+    """What the first image that could be decoded has before it is converted, and all others have to share."""
+
+    name: str
+    channels: int
+    dtype: str
+
+    def check(self, name: str, image: NDArray[np.generic]) -> None:
+        """Raise BadInputError for an image of other channels or bits, which no conversion makes alike."""
+        if image.ndim != 3 or (image.shape[2], str(image.dtype)) != (self.channels, self.dtype):
+            raise UndecodableError(
+                f"{name}: has {image.shape[2]} channels of {image.dtype}, shape {image.shape}, and {self.name} has "
+                f"{self.channels} of {self.dtype}: all images of a store have the same channels and bits; convert it "
+                "as the others, or remove it"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,7 @@ class _Task:
     entries: list[Entry]
     layout: Layout
     conversion: Conversion
+    reference: FirstImage
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,9 @@ class _Done:
     checksums: list[bytes]
     hashes: list[int]
     fractions: dict[str, list[float]]
-    faults: list[str]
+    faults: list[tuple[str, str]]
+    """Each with what a person can do instead of removing the image."""
+    facts: Counter[str]
 
 
 def convert(
@@ -110,6 +135,7 @@ def convert(
     path: Path,
     layout: Layout,
     conversion: Conversion,
+    reference: FirstImage,
     *,
     skip_corrupt: bool,
     report: Callable[[int], None] | None = None,
@@ -122,9 +148,9 @@ def convert(
     path.touch()
     rows = Rows()
     done = 0
-    for task, result in _results(_tasks(entries, path, layout, conversion)):
+    for task, result in _results(_tasks(entries, path, layout, conversion, reference)):
         if result.faults and not skip_corrupt:
-            raise BadInputError(result.faults[0])
+            raise BadInputError(advised(*result.faults[0]))
         _append(rows, task, result)
         done += len(task.entries)
         if report is not None:
@@ -132,12 +158,19 @@ def convert(
     return rows
 
 
-def _tasks(entries: Iterable[Entry], path: Path, layout: Layout, conversion: Conversion) -> Iterator[_Task]:
+def advised(fault: str, option: str = "") -> str:
+    """Return what is wrong with an image, with what a person can do besides mending the file."""
+    return f"{fault}; or {option or LEAVE_OUT}"
+
+
+def _tasks(
+    entries: Iterable[Entry], path: Path, layout: Layout, conversion: Conversion, reference: FirstImage
+) -> Iterator[_Task]:
     size = max(1, CHUNK_BYTES // layout.row_bytes)
     source = iter(entries)
     first = 0
     while chunk := list(itertools.islice(source, size)):
-        yield _Task(str(path), first, chunk, layout, conversion)
+        yield _Task(str(path), first, chunk, layout, conversion, reference)
         first += len(chunk)
 
 
@@ -208,7 +241,7 @@ def _convert_chunk(task: _Task) -> _Done:
     layout = task.layout
     size = max(1, PIECE_BYTES // layout.row_bytes)
     pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
-    done = _Done([], [], [], [], {}, [])
+    done = _Done([], [], [], [], {}, [], Counter())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
         for start in range(0, len(task.entries), size):
@@ -228,27 +261,30 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
     count = 0
     for number in numbers:
         try:
-            picture = _converted(task.entries[number], task.conversion, task.layout)
+            picture = _converted(task.entries[number], task)
         except BadInputError as error:
-            done.faults.append(str(error))
+            done.faults.append((str(error), error.option if isinstance(error, UndecodableError) else ""))
             continue
         if picture.labels:
             pixels[count] = picture.image
             count += 1
             done.kept.append(number)
             done.labels.append(picture.labels)
+            done.facts.update(picture.facts)
     return count
 
 
-def _converted(entry: Entry, conversion: Conversion, layout: Layout) -> Picture:
-    picture = entry.read()
-    image = conversion(picture.image)
+def _converted(entry: Entry, task: _Task) -> Picture:
+    picture, layout = entry.read(), task.layout
+    task.reference.check(entry.name, picture.image)
+    image = task.conversion(picture.image)
     # Assignment would broadcast a smaller image without a word.
     if image.shape != (layout.height, layout.width, layout.channels) or image.dtype != layout.dtype:
-        raise BadInputError(
-            f"{entry.name}: expected {layout}, found {Layout.of(image)}; choose a size with --image-size, or remove it"
+        raise UndecodableError(
+            f"{entry.name}: expected {layout}, found {Layout.of(image)}; remove it",
+            "choose a size for all with --image-size",
         )
-    return Picture(image, picture.labels)
+    return Picture(image, picture.labels, picture.facts)
 
 
 def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
@@ -273,4 +309,5 @@ def _append(rows: Rows, task: _Task, result: _Done) -> None:
     rows.hashes += result.hashes
     for salt in SALTS:
         rows.fractions[salt] += result.fractions[salt]
-    rows.corrupt += result.faults
+    rows.corrupt += [fault for fault, _ in result.faults]
+    rows.facts.update(result.facts)

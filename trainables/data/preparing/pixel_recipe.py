@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trainables.data.class_names import RGB_BANDS
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.pixels import Conversion, range_tables, read_ranges, scaled_tables, thesis_tables
+from trainables.data.sources.reading import AS_READ, Reading
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class PixelRecipe:
     """With the rule `percentiles`: the values of each channel that became 0 and 255."""
     metres: float | None = None
     """Side of a stored pixel on the ground; None where it isn't known."""
+    reading: Reading = AS_READ
+    """How files were read that can be read in more than one way."""
 
     @classmethod
     def of(cls, info: "StoreInfo") -> "PixelRecipe":
@@ -41,18 +44,22 @@ class PixelRecipe:
             rule=str(options.get("pixels", "")).partition(":")[0],
             ranges=read_ranges(str(options.get("percentiles", ""))),
             metres=metres,
+            reading=Reading.read(str(options.get("value range", "")), str(options.get("resampling of pages", ""))),
         )
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> "PixelRecipe":
         """Return the recipe of what `written` gave."""
         ranges = tuple((int(low), int(high)) for low, high in fields["ranges"])
-        return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"])
+        reading = Reading.read(fields.get("value_range", ""), fields.get("resample", ""))
+        return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"], reading)
 
     def written(self) -> dict[str, Any]:
         """Return the recipe as JSON has it."""
         ranges = [list(one) for one in self.ranges]
-        return {"bands": list(self.bands), "pixels": self.rule, "ranges": ranges, "metres": self.metres}
+        read = {"value_range": self.reading.written_range, "resample": self.reading.resample}
+        known = {name: value for name, value in read.items() if value}
+        return {"bands": list(self.bands), "pixels": self.rule, "ranges": ranges, "metres": self.metres, **known}
 
     def channel_bands(self, channels: int) -> tuple[str, ...]:
         """Return the band of each channel: three without a record are red, green and blue; empty: nobody knows."""

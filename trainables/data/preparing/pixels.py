@@ -77,7 +77,9 @@ def scaled_tables(brightest: float) -> NDArray[np.uint8]:
     return values[None]
 
 
-def percentile_tables(entries: Iterable[Entry]) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
+def percentile_tables(
+    entries: Iterable[Entry], *, skip_corrupt: bool = False
+) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
     """Return for each channel the pixel of every value, and the values (low, high) that become 0 and 255.
 
     Over the images of smallest stable hash, so that neither the order of files nor other images matter much.
@@ -87,7 +89,12 @@ def percentile_tables(entries: Iterable[Entry]) -> tuple[NDArray[np.uint8], tupl
     )
     counts: NDArray[np.int64] | None = None
     for entry in chosen:
-        image = entry.read().image
+        try:
+            image = entry.read().image
+        except BadInputError:
+            if skip_corrupt:
+                continue
+            raise
         channels = image.shape[2]
         if counts is None:
             counts = np.zeros((channels, 2**16), dtype=np.int64)

@@ -6,7 +6,7 @@ from functools import partial
 from trainables.data.class_names import EUROSAT_CLASSES
 from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
 from trainables.data.sources.archive import FileTree, open_tree
-from trainables.data.sources.decode import decode_any, decode_rgb
+from trainables.data.sources.decode import decode_image, decode_rgb
 from trainables.data.sources.layout import file_of, find_root, located
 from trainables.data.sources.source import Entry, File, Picture, Request, Source
 from trainables.errors import BadInputError
@@ -62,10 +62,11 @@ def _read_rgb(file: File, label: str) -> Picture:
 
 
 def _read_bands(bands: tuple[str, ...], file: File, label: str) -> Picture:
-    image = decode_any(file)
+    decoded = decode_image(file)
+    image = decoded.image
     known, size = EUROSAT_MS.bands, EUROSAT_MS.image_size
     if image.shape != (size, size, len(known)):
         raise BadInputError(
             f"{file}: expected {size} x {size} pixels of {len(known)} bands, found {image.shape}; fetch it again"
         )
-    return Picture(image[..., [known.index(band) for band in bands]], (label,))
+    return Picture(image[..., [known.index(band) for band in bands]], (label,), decoded.facts)

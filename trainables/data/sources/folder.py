@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.sources.archive import FileTree, open_tree
-from trainables.data.sources.decode import decode_any
+from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_picture
 from trainables.data.sources.layout import file_of
-from trainables.data.sources.source import Entry, File, Picture, Request, Source, some_names
+from trainables.data.sources.source import Entry, Request, Source, some_names
 from trainables.data.splits import named_split
 from trainables.errors import BadInputError
 
 TABLE_BYTES = 2**30
 """Most of a CSV table, which is read whole: ten million rows fit in."""
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,24 @@ def read_folder(request: Request) -> Source:
     images = _of_folders(tree, paths) if request.table is None else _of_table(request, tree, paths)
     unused = len(paths) - len(images)
     wanted = [image for image in images if request.wants(image.path)]
+    unread = [path for path in tree.names() if path.lower().endswith(OTHER_IMAGES)]
+    others -= len(unread)
     notes = [f"{others:,} files that are no images were ignored"] if others else []
+    if unread:
+        notes.append(f"{len(unread):,} images of kinds that aren't supported were left out: {some_names(unread)}")
     if request.table is not None and unused > 0:
         notes.append(f"{unused:,} images that {request.table.name} doesn't name were ignored")
 
+    reading = request.options.reading
+
     def entries() -> Iterator[Entry]:
         for image in wanted:
-            yield Entry(image.path, partial(_read, file_of(tree, image.path), image.labels), image.split, image.place)
+            yield Entry(
+                image.path,
+                partial(decode_picture, file_of(tree, image.path), image.labels, reading),
+                image.split,
+                image.place,
+            )
 
     return Source(
         tree.location,
@@ -170,7 +180,3 @@ def _parquet_rows(table: Path) -> list[Mapping[str, Any]]:
     except UNREADABLE as error:
         raise BadInputError(f"{table}: not a Parquet table ({str(error).splitlines()[0]})") from error
     return rows
-
-
-def _read(file: File, labels: tuple[str, ...]) -> Picture:
-    return Picture(decode_any(file), labels)

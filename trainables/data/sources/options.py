@@ -1,10 +1,12 @@
 """What a person may choose when a store is made, checked against what the data set offers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trainables.data.dataset_facts import DataSetFacts
+from trainables.data.sources.reading import AS_READ, RESAMPLING, Reading
 from trainables.errors import BadInputError
 
 PIXEL_RULES = {
@@ -42,6 +44,8 @@ class Options:
     skip_corrupt: bool
     separator: str | None
     """Between several labels of one image in a table; None: one label an image."""
+    reading: Reading = AS_READ
+    """How files are read that can be read in more than one way."""
 
     def described(self, facts: DataSetFacts) -> dict[str, str | int | float]:
         """Return the options as a store's info has them: what was chosen, and how the rest is done."""
@@ -57,6 +61,8 @@ class Options:
             "without": ", ".join(self.exclude),
             "corrupt images": "left out" if self.skip_corrupt else "",
             "label separator": self.separator,
+            "value range": self.reading.written_range,
+            "resampling of pages": self.reading.resample,
             **facts.recipe,
         }
         return {name: value for name, value in described.items() if value not in ("", None)}
@@ -82,14 +88,17 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
         exclude=tuple(name for name in facts.exclusions if name in given.get("exclude", ())),
         skip_corrupt=bool(given.get("skip_corrupt", False)),
         separator=given.get("separator"),
+        reading=Reading(given.get("value_range"), given.get("resample", "")),
     )
 
 
 def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
-    unknown = [name for name in given if name not in Options.__dataclass_fields__]
+    known = [name for name in (*Options.__dataclass_fields__, *Reading.__dataclass_fields__) if name != "reading"]
+    unknown = [name for name in given if name not in known]
     fraction = given.get("fraction", 1.0)
     faults = [] if 0.0 < fraction <= 1.0 else [f"fraction must be > 0 and <= 1, got {fraction}"]
-    faults += [f"{name}: no such option; known: {', '.join(Options.__dataclass_fields__)}" for name in unknown]
+    faults += [f"{name}: no such option; known: {', '.join(known)}" for name in unknown]
+    faults += _reading_faults(facts, given)
     if fraction != 1.0 and given.get("splits", facts.splits[0]) == "thesis" and facts.thesis_share is not None:
         faults.append(f"--fraction {fraction}: the thesis' splits take a quarter by themselves; add --splits random")
     if given.get("image_size", SMALLEST_SIZE) < SMALLEST_SIZE:
@@ -105,11 +114,26 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
         value = given.get(name, ())
         for one in (value,) if isinstance(value, str) else value:
             if one not in values:
-                known = f"choose from {', '.join(values)}" if values else f"{facts.name} offers no choice; leave it out"
-                faults.append(f"--{name} {one}: {known}")
+                offer = f"choose from {', '.join(values)}" if values else f"{facts.name} offers no choice; leave it out"
+                faults.append(f"--{name} {one}: {offer}")
     if "separator" in given and facts.name != "folder":
         faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
     bands = tuple(given.get("bands", ()))
     if len(set(bands)) < len(bands) or ("all" in bands and len(bands) > 1):
         faults.append(f"--bands {','.join(bands)}: name each band once, or all alone")
+    return faults
+
+
+def _reading_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    faults = []
+    own = facts.name in ("folder", "parquet")
+    for name in ("value_range", "resample"):
+        if name in given and not own:
+            faults.append(f"--{name.replace('_', '-')}: {facts.name} says itself what its values are; leave it out")
+    if (chosen := given.get("value_range")) is not None and not (
+        all(math.isfinite(value) for value in chosen) and chosen[0] < chosen[1]
+    ):
+        faults.append(f"--value-range {chosen[0]:g},{chosen[1]:g}: LOW must be below HIGH")
+    if (rule := given.get("resample")) is not None and rule not in RESAMPLING:
+        faults.append(f"--resample {rule}: choose from {', '.join(RESAMPLING)}")
     return faults

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainables.data.sources.decode import decode_any
-from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source
+from trainables.data.sources.decode import decode_picture
+from trainables.data.sources.source import Blob, Entry, Request, Source
 from trainables.data.splits import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
@@ -107,7 +107,12 @@ def _entries(request: Request, files: list[_File], class_names: tuple[str, ...])
                 if request.wants(name):
                     where = f"{file.path}: row {row_of_file}"
                     labels = _labels(row[file.label], class_names if file.class_names else (), where)
-                    read = partial(_read, Blob(where, _bytes(row[file.image], where)), labels)
+                    read = partial(
+                        decode_picture,
+                        Blob(where, _bytes(row[file.image], where)),
+                        labels,
+                        request.options.reading,
+                    )
                     yield Entry(name, read, file.split, str(row[file.place]) if file.place else "")
 
 
@@ -150,7 +155,3 @@ def _class_names(schema: Any, label: str) -> tuple[str, ...]:
         return tuple(str(name) for name in names)
     except (KeyError, TypeError, ValueError, AttributeError):
         return ()
-
-
-def _read(file: File, labels: tuple[str, ...]) -> Picture:
-    return Picture(decode_any(file), labels)

@@ -42,6 +42,8 @@ class Picture:
 
     image: NDArray[np.generic]
     labels: tuple[str, ...]
+    facts: tuple[str, ...] = ()
+    """What was decided when it was decoded: bands, bits, orientation."""
 
 
 @dataclass(frozen=True, slots=True)

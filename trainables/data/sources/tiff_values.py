@@ -1,0 +1,120 @@
+"""What the numbers of a TIFF mean: colours of a palette, inverted grey, CMYK, and values that need a stated scale."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.data.sources.file_kinds import CONVERT
+from trainables.data.sources.reading import NotReadError, Reading
+
+MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+JPEG_COMPRESSIONS = (6, 7)
+"""Whose luma and chroma the decoder turns into red, green and blue."""
+DARKEST, BRIGHTEST = 0, 65535
+NODATA_TAG = 42113
+SCALE = "say with --value-range LOW,HIGH which values become 0 and 65535"
+
+
+def as_pixels(values: NDArray[Any], page: Any, reading: Reading) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return uint8 or uint16 (H, W, C) of raw values (H, W, C), and what was decided; NotReadError by name."""
+    photometric = int(page.photometric)
+    if photometric == PALETTE:
+        return _coloured(values, page), ("colours of its palette",)
+    if photometric == CMYK:
+        return _from_cmyk(values), ("CMYK made red, green and blue without its colour profile",)
+    if photometric not in (MINISWHITE, MINISBLACK, RGB) and not (
+        photometric == YCBCR and int(page.compression) in JPEG_COMPRESSIONS
+    ):
+        raise NotReadError(
+            f"TIFF of colours {page.photometric.name} is not supported; {CONVERT} of red, green and blue"
+        )
+    said = _opacity(values, page)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    elif values.dtype == np.uint8 and _bits(page) < 8:
+        values = (values * (255 // (2 ** _bits(page) - 1))).astype(np.uint8)
+    if values.dtype not in (np.uint8, np.uint16):
+        if photometric == MINISWHITE:
+            raise NotReadError(
+                f"TIFF of {values.dtype} in which white is the smallest value is not supported; {CONVERT}"
+            )
+        return _scaled(values, page, reading, said)
+    if reading.value_range is not None:
+        raise NotReadError(
+            f"{values.dtype} has its own range, and --value-range {reading.written_range} is for floats and integers "
+            "with sign; leave one of the two out"
+        )
+    if photometric == MINISWHITE:
+        most = 2 ** _bits(page) - 1 if values.dtype == np.uint16 else 255
+        return (most - np.minimum(values, most)).astype(values.dtype), (
+            "inverted, as white is its smallest value",
+            *said,
+        )
+    if (nodata := _nodata(page)) is not None and (values == nodata).any():
+        said = (*said, f"pixels without data, which keep their value {nodata:g}")
+    return values, said
+
+
+def _bits(page: Any) -> int:
+    return int(page.bitspersample) if isinstance(page.bitspersample, int) else int(page.bitspersample[0])
+
+
+def _opacity(values: NDArray[Any], page: Any) -> tuple[str, ...]:
+    """Say where a channel is declared as opacity: writers of satellite images declare near infrared so."""
+    extra = [int(one) for one in page.extrasamples]
+    opaque = values.shape[2] > 1 and any(one in (1, 2) for one in extra)
+    return ("a channel that the file calls opacity is kept as a channel",) if opaque else ()
+
+
+def _coloured(values: NDArray[Any], page: Any) -> NDArray[np.uint8]:
+    if values.shape[2] != 1 or page.colormap is None:
+        raise NotReadError(f"TIFF with a palette and {values.shape[2]} channels is not supported; {CONVERT}")
+    colours = np.asarray(page.colormap)
+    eight = colours if colours.max(initial=0) < 256 else colours >> 8
+    return np.moveaxis(eight[:, values[..., 0].astype(np.int64)], 0, -1).astype(np.uint8)
+
+
+def _from_cmyk(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype != np.uint8 or values.shape[2] != 4:
+        raise NotReadError(f"CMYK of {values.dtype} with {values.shape[2]} channels is not supported; {CONVERT}")
+    return np.asarray(Image.fromarray(np.ascontiguousarray(values), "CMYK").convert("RGB"))
+
+
+def _nodata(page: Any) -> float | None:
+    tag = page.tags.get(NODATA_TAG)
+    try:
+        return None if tag is None else float(str(tag.value).strip("\0 "))
+    except ValueError:
+        return None
+
+
+def _scaled(
+    values: NDArray[Any], page: Any, reading: Reading, said: tuple[str, ...]
+) -> tuple[NDArray[np.uint16], tuple[str, ...]]:
+    """Return the stated range as 0 to 65535; what is nodata or no number becomes 0."""
+    if values.dtype.kind not in "fiu":
+        raise NotReadError(f"values of {values.dtype} are not supported; {CONVERT}")
+    nodata = _nodata(page)
+    valid = np.isfinite(values)
+    if nodata is not None and not math.isnan(nodata):
+        valid &= values != np.asarray(nodata).astype(values.dtype)
+    if reading.value_range is None:
+        raise NotReadError(
+            f"{values.dtype} values{_found(values[valid])}{'' if nodata is None else f', nodata {nodata:g}'}, need a "
+            "scale that is stated, and the file states none",
+            SCALE,
+        )
+    low, high = reading.value_range
+    numbers = np.where(valid, values.astype(np.float64), low)
+    scaled = np.rint(np.clip((numbers - low) / (high - low), 0.0, 1.0) * BRIGHTEST).astype(np.uint16)
+    scale = f"{values.dtype} values: {low:g} to {high:g} became {DARKEST} to {BRIGHTEST}"
+    outside = "values beyond that range were cut off" if ((numbers < low) | (numbers > high)).any() else ""
+    empty = "" if valid.all() else f"pixels without data became {DARKEST}"
+    return scaled, tuple(one for one in (scale, outside, empty, *said) if one)
+
+
+def _found(valid: NDArray[Any]) -> str:
+    return f" from {valid.min():g} to {valid.max():g}" if valid.size else ""
