@@ -1,6 +1,7 @@
 """Searches: what is drawn, what is learned, and that a resumed one goes on as if it hadn't stopped."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -56,6 +57,34 @@ def test_a_random_search_is_in_the_plan_with_every_seed_and_grids_first() -> Non
     assert len(plan.trials) == 2 * 21
     assert [trial.config.temperature for trial in plan.trials[:2]] == [0.5, 0.5]
     assert len({trial.name for trial in plan.trials}) == len(plan.trials)
+
+
+def test_whole_numbers_are_drawn_alike_and_exactly() -> None:
+    few = Counter(draw(Search({"batch_size": Range(2, 4, integer=True)}, 1), n)["batch_size"] for n in range(3000))
+    # Each is expected 1000 times, with a deviation of 26.
+    assert {value: abs(count - 1000) < 130 for value, count in few.items()} == {2: True, 3: True, 4: True}
+    many = {draw(Search({"batch_size": Range(10000, 10020, integer=True)}, 1), n)["batch_size"] for n in range(1000)}
+    assert many == set(range(10000, 10021))
+    logs = Counter(
+        draw(Search({"batch_size": Range(2, 64, log=True, integer=True)}, 1), n)["batch_size"] for n in range(2000)
+    )
+    assert logs[2] > logs[64]
+    assert min(logs) == 2
+
+
+def test_a_learning_search_proposes_large_whole_numbers_exactly() -> None:
+    search = Search({"batch_size": Range(100_000, 100_020, integer=True)}, settings=30, method="optuna")
+    drawn = {ask(search, number, [], "max")["batch_size"] for number in range(30)}
+    assert len(drawn) > 8
+    assert all(100_000 <= value <= 100_020 and isinstance(value, int) for value in drawn)
+
+
+def test_a_refused_draw_is_followed_by_another_and_a_resumed_search_asks_the_same() -> None:
+    known = [Tried({"temperature": 0.1 + number / 50}, number / 20) for number in range(12)]
+    first = ask(LEARNING, 12, known, "max")
+    second = ask(LEARNING, 12, known, "max", refused=[first])
+    assert second != first
+    assert second == ask(LEARNING, 12, known, "max", refused=[first])
 
 
 def test_a_learning_search_is_decided_by_results_and_the_plan_says_so() -> None:

@@ -1,5 +1,6 @@
 """A stage's search as the dispatcher's source: in the order of its settings, within the budget, and resumed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running import search_source
 from sweep.running.provenance import write_record
-from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals
+from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals, with_proposed
 from sweep.running.trial_tasks import within_budget
 from sweep.scheduling.task import TrialTask
 from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
@@ -59,6 +60,23 @@ def test_settings_come_in_order_until_they_are_all_proposed_or_the_sweep_ends(pl
     stopping = ""
     source.ask()
     assert source.exhausted
+
+
+def test_a_draw_that_can_not_be_trained_is_named_and_drawn_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    search = Search({"batch_size": Range(600, 5000, integer=True)}, settings=4, method="optuna")
+    space = replace(SPACE, stages=(Stage("search", search=search),))
+    context, said = run_context(SweepStorage(tmp_path)), []
+    monkeypatch.setattr(context.progress, "say", said.append)
+    plan = make_plan(space, assignments={}, size_of=size_of)
+    for number in range(4):
+        plan = with_proposed(context, plan, 1, number)
+    assert [trial.setting for trial in plan.trials] == [0, 1, 2, 3]
+    assert all(600 <= trial.config.batch_size <= 1000 for trial in plan.trials)
+    assert said
+    assert all("can't be trained, another setting is drawn: batch_size: " in line for line in said)
 
 
 def test_a_resumed_search_has_its_earlier_settings_from_the_record(plan: Plan) -> None:
