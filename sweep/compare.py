@@ -73,6 +73,7 @@ def main(
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables
     from sweep.comparison.merged_sweeps import merged_sweeps
+    from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.records.sweep_storage import SweepStorage
     from sweep.report.terminal_table import print_comparison, print_not_comparable
 
@@ -80,14 +81,14 @@ def main(
     merged, not_comparable = merged_sweeps(place, sweeps or ())
     if html is None:
         for one in merged:
-            print_comparison(one.record, sweep_tables(one.record, place, one.sources))
+            print_comparison(one.record, sweep_tables(one.record, place, one.sources), TrialOutputs(place))
         print_not_comparable(not_comparable)
         return
     from sweep.report.linked_pages import write_reports
 
     reports = [dataset_reports(one.record, place, one.sources) for one in merged]
     for one, parts in zip(merged, reports, strict=True):
-        print_comparison(one.record, [part.table for part in parts])
+        print_comparison(one.record, [part.table for part in parts], TrialOutputs(place))
     print_not_comparable(not_comparable)
     for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures, overwrite=overwrite):
         say(f"report: {page.absolute()}")

@@ -1,32 +1,117 @@
-"""What a comparison says in two sentences; pure. Nothing is said that the numbers don't carry."""
+"""What a comparison says in a few sentences; pure. Nothing is said that the numbers don't carry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sweep.comparison.table import Row, Table
-from sweep.comparison.wording import described, metric_words
+from sweep.comparison.cells import Cell
+from sweep.comparison.standing import UNTRAINED, Standing, standing
+from sweep.comparison.table import METHOD, Row, Table
+from sweep.comparison.wording import SPLITS, described, short_words
 from sweep.console.formatting import percent, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.image_metrics import Pair
+from trainables.metric_names import is_share
 
 MOST_LISTED = 3
 MAYBE_BEST = "●"
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
-def conclusions(sweep: SweepRecord, table: Table, pair: Pair | None = None) -> tuple[str, ...]:
-    """Return the answer for one data set; `pair` compares the first setting with the second image by image."""
+def conclusions(sweep: SweepRecord, table: Table, stands: Standing | None = None) -> tuple[str, ...]:
+    """Return the answer for one data set; without `stands`, from the records alone, with intervals over seeds."""
     best = table.best
     if best is None:
         return (f"No setting on {table.dataset} has finished yet.",)
-    value = best.known_mean(sweep.objective)
-    whose = f" ({best.sweeps})" if best.sweeps else ""
-    said = f"On {table.dataset}, {described(best.config, table.axes)}{whose} does best"
-    said += f" by {metric_words(sweep.objective)}: {percent(value, 1)} %"
-    if (interval := best.interval(sweep.objective)) is not None:
-        said += f" (mean of {len(best.finished)} seeds, 95 % interval {range_of_shares(interval)} %)"
-    sentences = [f"{said}.", *_against_others(table, best, pair), *_against_baselines(sweep, table, value)]
+    stands = stands or standing(sweep, table)
+    sentences = [
+        _best(sweep, table, best, stands),
+        _on_test(sweep, stands),
+        _about_intervals(best, stands),
+        _above_untrained(stands),
+        *_against_others(table, best, stands.second),
+        *_against_baselines(sweep, stands),
+    ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _best(sweep: SweepRecord, table: Table, best: Row, stands: Standing) -> str:
+    metric = sweep.objective
+    whose = f" ({best.sweeps})" if best.sweeps else ""
+    what = f"Best on {_split(metric)}: {described(best.config, table.axes)}{whose}"
+    if len(table.settings) == 1:
+        what = f"The one setting{whose}, on {_split(metric)}"
+    own = f"{short_words(metric)} {_value(metric, stands.best[metric], _kind(stands), ', {}')}"
+    return f"{what} ({own}){_baselines(metric, stands)}."
+
+
+def _on_test(sweep: SweepRecord, stands: Standing) -> str:
+    """Return the same metric on test, then what a yes-or-no question asks, and the baselines' of the first of them."""
+    others = [metric for metric in stands.best if metric != sweep.objective]
+    if not others:
+        return ""
+    same = others[0].partition("/")[2] == sweep.objective.partition("/")[2]
+    words = [
+        "" if same else short_words(others[0]),
+        *(metric.rpartition("_")[2].rpartition("/")[2] for metric in others[1:]),
+    ]
+    numbers = [
+        f"{word} {_value(metric, stands.best[metric], _kind(stands))}".strip()
+        for word, metric in zip(words, others, strict=True)
+    ]
+    return f"On test {', '.join(numbers)}{_baselines(others[0], stands)}."
+
+
+def _baselines(metric: str, stands: Standing) -> str:
+    shown = [
+        f"{name} {_value(metric, cells[metric], _kind(stands))}"
+        for name, cells in stands.baselines.items()
+        if metric in cells
+    ]
+    return "; " + ", ".join(shown) if shown else ""
+
+
+def _kind(stands: Standing) -> str:
+    """Return which intervals the sentences carry: over seeds where the best setting has them."""
+    return "seeds" if next(iter(stands.best.values())).seeds is not None else "images"
+
+
+def _about_intervals(best: Row, stands: Standing) -> str:
+    if _kind(stands) == "seeds":
+        return f"In brackets: 95 % intervals over {len(best.finished)} seeds."
+    shown = any(cell.images is not None for cell in stands.best.values())
+    return "In brackets: 95 % intervals over the evaluated images." if shown else ""
+
+
+def _value(metric: str, cell: Cell, kind: str, brackets: str = " ({})") -> str:
+    """Return a value with an interval: 85.2 % (81.0 to 88.4)."""
+    assert cell.mean is not None
+    ends = getattr(cell, kind)
+    shown = f"{percent(cell.mean, 1)} %" if is_share(metric) else f"{cell.mean:.4g}"
+    if ends is None:
+        return shown
+    return shown + brackets.format(range_of_shares(ends) if is_share(metric) else f"{ends.low:.4g} to {ends.high:.4g}")
+
+
+def _split(metric: str) -> str:
+    split = metric.partition("/")[0]
+    return SPLITS.get(split, split)
+
+
+def _above_untrained(stands: Standing) -> str:
+    if stands.untrained is None or stands.untrained.interval is None:
+        return ""
+    where = "test" if len(stands.best) > 1 else "evaluated"
+    return f"On the same {where} images it is {_apart(stands.untrained)} the {UNTRAINED}{_between(stands.untrained)}."
+
+
+def _apart(pair: Pair) -> str:
+    above = "above" if pair.difference >= 0 else "below"
+    return f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
+
+
+def _between(pair: Pair) -> str:
+    assert pair.interval is not None
+    return f" (95 % from {range_of_shares(pair.interval)})"
 
 
 def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
@@ -44,34 +129,53 @@ def _against_finished(table: Table, best: Row, others: Sequence[Row], pair: Pair
     if best.maybe_best is not None:
         near = [described(row.config, table.axes) for row in known if row.maybe_best]
         if near:
-            listed = f"{len(near)} of the other {len(known)} settings"
-            if len(near) == len(known):
-                listed = f"any of the other {len(known)} settings" if len(near) > 1 else near[0]
-            elif len(near) <= MOST_LISTED:
-                listed = "; ".join(near)
-            return [f"These seeds can't tell it from {listed} (95 %).{tail}"]
+            return [f"With {plural(len(best.finished), 'seed')} {_listed(near, len(known))} may be just as good.{tail}"]
         if not table.others_are_worse:
             return [f"It alone may be the best (95 %).{tail}"]
         worse = "The other setting is" if len(known) == 1 else f"The other {len(known)} are"
         return [f"{worse} worse beyond what seeds explain (95 %).{tail}"]
-    said = "With one seed a setting, how much of the order is chance isn't known"
-    if pair is not None and pair.interval is not None and known:
-        second = described(known[0].config, table.axes)
-        above = "above" if pair.difference >= 0 else "below"
-        apart = f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
-        said += f"; on the same images it is {apart} {second}"
-        said += f" (95 % from {range_of_shares(pair.interval)})"
-    return [f"{said}.{tail}"]
+    if not known:
+        return [tail.strip()]
+    return [f"{_chance(table)}{_above_second(table, known[0], pair)}{tail}"]
 
 
-def _against_baselines(sweep: SweepRecord, table: Table, value: float) -> list[str]:
+def _listed(near: Sequence[str], known: int) -> str:
+    """Return which of the other settings are meant."""
+    if len(near) == known:
+        return f"any of the other {known} settings" if known > 1 else near[0]
+    return "; ".join(near) if len(near) <= MOST_LISTED else f"{len(near)} of the other {known} settings"
+
+
+def _chance(table: Table) -> str:
+    if table.seeds > 1:
+        return "Too few seeds have finished: the order may be chance."
+    more = "" if any(row.config[METHOD] for row in table.settings) else "; add --set seed=0,1,2"
+    return f"Only one seed a setting: the order may be chance{more}."
+
+
+def _above_second(table: Table, second: Row, pair: Pair | None) -> str:
+    if pair is None or pair.interval is None:
+        return ""
+    return f" On the same images it is {_apart(pair)} {described(second.config, table.axes)}{_between(pair)}."
+
+
+def _against_baselines(sweep: SweepRecord, stands: Standing) -> list[str]:
+    """Return the baselines that do better, on the split that is selected on and on test."""
     sign = 1 if sweep.direction == "max" else -1
-    better = [
-        f"{row.label} ({percent(mean, 1)} %)"
-        for row in table.baselines
-        if (mean := row.mean(sweep.objective)) is not None and sign * (mean - value) > 0
-    ]
-    return [f"No setting does better than {', '.join(better)}."] if better else []
+    metrics = [sweep.objective, f"test/{sweep.objective.partition('/')[2]}"]
+    found = {}
+    for metric in dict.fromkeys(metrics):
+        better = [name for name, cells in stands.baselines.items() if _beats(cells, stands.best, metric, sign)]
+        if better:
+            found[_split(metric)] = " and ".join(better)
+    if len(set(found.values())) == 1 and len(found) == len(set(metrics)):
+        found = {" and ".join(found): next(iter(found.values()))}
+    return [f"On {split} it does no better than {names}." for split, names in found.items()]
+
+
+def _beats(cells: Mapping[str, Cell], best: Mapping[str, Cell], metric: str, sign: int) -> bool:
+    theirs, ours = (part[metric].mean if metric in part else None for part in (cells, best))
+    return theirs is not None and ours is not None and sign * (theirs - ours) > 0
 
 
 def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) -> list[str]:
@@ -102,8 +206,6 @@ def _about_seeds(tables: Sequence[Table], page: bool) -> list[str]:
                 "comparisons at most; a setting with one seed isn't compared, and keeps it"
             )
         return lines
-    if any(len(table.settings) > 1 for table in tables):
-        return ["one seed a setting: how much another seed would change isn't known, so the order may be chance"]
     return []
 
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from sweep.comparison.cells import Cell, Cells
 from sweep.comparison.classifier_curves import ClassifierReport, classifier_reports
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.effects import Effects, effects_of
 from sweep.comparison.pivots import PivotTable, pivot_tables
+from sweep.comparison.standing import Standing, standing
 from sweep.comparison.table import Row, Sources, Table, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.trial_result import result_of
-from sweep.statistics.image_metrics import Pair, paired, sampling_interval, too_few
-from sweep.statistics.share_intervals import Interval
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
 
@@ -24,21 +24,6 @@ if TYPE_CHECKING:
 
 MOST_SAMPLED = 40
 """Settings that have an interval over images, the best ones: each takes a look at all outputs of its trials."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one setting."""
-
-    mean: float | None
-    """Over the finished seeds."""
-    seeds: Interval | None
-    """95 % interval of the mean over seeds."""
-    images: Interval | None
-    """95 % interval over the evaluated images."""
-    published: float | None
-    too_few: str = ""
-    """What there is too little of for an interval over the images; empty where there is enough."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +51,14 @@ class DataSetReport:
     """By trial id."""
     halved: tuple[ReportRow, ...]
     """Settings that halving ended, each at an epoch of its own."""
-    pair: Pair | None
-    """The first setting against the second, image by image."""
+    standing: Standing
+    """How the best setting stands to the second and to the baselines."""
     classifiers: tuple[ClassifierReport, ...]
 
     @cached_property
     def conclusions(self) -> tuple[str, ...]:
         """The answer in a few sentences."""
-        return conclusions(self.sweep, self.table, self.pair)
+        return conclusions(self.sweep, self.table, self.standing)
 
     @cached_property
     def effects(self) -> Effects:
@@ -129,13 +114,6 @@ def sweep_tables(sweep: "SweepRecord", storage: "SweepStorage", sources: Sources
     return compare(sweep, lambda entry: result_of(storage.trial_of(entry)), sources)
 
 
-def best_pair(sweep: "SweepRecord", table: Table, outputs: TrialOutputs) -> Pair | None:
-    """Compare the first setting with the second image by image; None where there are no two, or no such outputs."""
-    metric = sweep.objective
-    ranked = [row for row in table.settings if row.values(metric)][:2]
-    return paired(metric, *(outputs.of_row(row, metric) for row in ranked)) if len(ranked) == 2 else None
-
-
 def dataset_report(sweep: "SweepRecord", table: Table, storage: "SweepStorage", outputs: TrialOutputs) -> DataSetReport:
     """Return the report of one table."""
     trials = trial_reports((*table.settings, *table.baselines, *table.halved), storage)
@@ -145,21 +123,16 @@ def dataset_report(sweep: "SweepRecord", table: Table, storage: "SweepStorage", 
         hours = sum(trials[trial.entry.trial_id].hours for trial in row.trials)
         return ReportRow(row, row.words(table.axes), {metric: cell(metric) for metric in table.metrics}, hours)
 
+    cells = Cells(outputs)
     rows = tuple(
-        report_row(row, partial(_cell, row, outputs=outputs if id(row) in near else None))
+        report_row(row, partial(cells.of, row, over_images=id(row) in near))
         for row in (*table.settings, *table.baselines)
     )
     halved = tuple(report_row(row, partial(_reached, row)) for row in table.halved)
-    pair, classifiers = best_pair(sweep, table, outputs), classifier_reports(table, outputs)
-    return DataSetReport(sweep, table, rows, trials, halved, pair, classifiers)
+    stands, classifiers = standing(sweep, table, outputs, cells), classifier_reports(table, outputs)
+    return DataSetReport(sweep, table, rows, trials, halved, stands, classifiers)
 
 
 def _reached(row: Row, metric: str) -> Cell:
     """Return the mean at the epoch at which halving ended a setting: it has no interval, as it is compared to none."""
     return Cell(row.reached(metric), None, None, None)
-
-
-def _cell(row: Row, metric: str, outputs: TrialOutputs | None) -> Cell:
-    said = [] if outputs is None else outputs.of_row(row, metric)
-    images = sampling_interval(metric, said)
-    return Cell(row.mean(metric), row.interval(metric), images, row.published.get(metric), too_few(metric, said))

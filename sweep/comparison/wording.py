@@ -25,6 +25,7 @@ METHODS = {
     names.LINEAR: "logistic regression",
     "": "linear probe",
 }
+SHORT_METHODS = {**METHODS, names.KNN: "kNN"}
 WITHOUT_LABELS = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
 WORDS = {
     names.TOP1: "top-1 accuracy",
@@ -51,18 +52,38 @@ def metric_words(metric: str) -> str:
     return f"{what} ({told}{SPLITS[split]} split)"
 
 
+def short_words(metric: str) -> str:
+    """Return a metric's name for a sentence that names the split: kNN for val/knn_top1, linear probe sensitivity."""
+    name = metric.partition("/")[2]
+    prefix, base = method_of(name)
+    what = "" if base == names.TOP1 else WORDS.get(base, base.replace("_", " "))
+    by = "" if base in WITHOUT_LABELS else SHORT_METHODS.get(prefix, f"kNN, k = {prefix[3:-1]}")
+    return " ".join(filter(None, (by, what)))
+
+
+def method_of(name: str) -> tuple[str, str]:
+    """Split a metric's name without its split into what it is by and the rest: linear_ and top1."""
+    if (found := re.match(r"knn(\d+)_", name)) is not None:
+        return found[0], name.removeprefix(found[0])
+    prefix = next(prefix for prefix in METHODS if name.startswith(prefix))
+    return prefix, name.removeprefix(prefix)
+
+
 def _method(name: str) -> tuple[str, str]:
     """Return in words what a metric is by, and its name without that."""
-    if (found := re.match(r"knn(\d+)_", name)) is not None:
-        return f"{found[1]} nearest neighbours", name.removeprefix(found[0])
-    prefix = next(prefix for prefix in METHODS if name.startswith(prefix))
-    return METHODS[prefix], name.removeprefix(prefix)
+    prefix, base = method_of(name)
+    return METHODS.get(prefix, f"{prefix[3:-1]} nearest neighbours"), base
 
 
 def spelled(value: Any) -> str:
     """Return a field's value as a person writes it, of initial weights their name."""
     if isinstance(value, list | tuple):
-        return ", ".join(spelled(part) for part in value)
+        return (" to " if _is_range(value) else " and ").join(spelled(part) for part in value) or "none"
     if isinstance(value, str) and "#name=" in value:
         return InitialWeights.parse(value).name
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_range(value: Sequence[Any]) -> bool:
+    """Whether a value is a lower and an upper bound, as crop areas are."""
+    return len(value) == 2 and all(isinstance(part, float) for part in value) and value[0] <= value[1]

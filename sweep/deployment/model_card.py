@@ -88,21 +88,21 @@ def _metrics(chosen: Chosen, outputs: "TrialOutputs") -> list[dict[str, str]]:
 
 def _limits(chosen: Chosen, outputs: "TrialOutputs") -> list[str]:
     from sweep.comparison.conclusions import SMOKE_NOTICE, conclusions
-    from sweep.comparison.dataset_report import best_pair
+    from sweep.comparison.standing import standing
     from sweep.space import SELECTED_ON_TEST
 
     sweep = chosen.sweep
-    pair = best_pair(sweep, chosen.found.table, outputs)
-    sentences = [*conclusions(sweep, chosen.found.table, pair), *sweep.caveats]
+    table = chosen.found.table
+    sentences = [*conclusions(sweep, table, standing(sweep, table, outputs)), *sweep.caveats]
     if sweep.smoke:
         sentences.insert(0, SMOKE_NOTICE)
     if sweep.selected_on == "test":
         sentences.append(SELECTED_ON_TEST)
     if leaks := chosen.store.leaks.described():
         sentences.append(leaks)
-    return [*sentences, f"Made for images like those of {chosen.store.data_set}; nothing is known of others."]
+    return [*sentences, f"Made for images like those of {chosen.store.title}; nothing is known of others."]
 
 
 def _data_sentence(store: "StoreInfo") -> str:
     splits = ", ".join(f"{split} {count:,}" for split, count in store.splits.items())
-    return f"{store.data_set} from {store.source}; {splits} images; licence: {store.licence}."
+    return f"{store.title} from {store.source}; {splits} images; licence: {store.licence}."

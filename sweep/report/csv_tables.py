@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sweep.comparison.dataset_report import Cell, DataSetReport
+from sweep.comparison.cells import Cell
+from sweep.comparison.dataset_report import DataSetReport
 from trainables.printable_text import csv_cell
 
 

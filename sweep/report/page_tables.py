@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sweep.comparison.dataset_report import Cell, DataSetReport, ReportRow
+from sweep.comparison.cells import Cell
+from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.pivots import PivotTable
 from sweep.comparison.trial_report import TrialReport
 from sweep.comparison.wording import metric_words, spelled

@@ -9,7 +9,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, conclusions, notes
+from sweep.comparison.standing import standing
 from sweep.comparison.table import Row, Table, Trial
+from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import spelled
 from sweep.console.formatting import axis_label, duration, number
 from sweep.console.printing import screen, text
@@ -23,16 +25,16 @@ MOST_LABEL = 26
 SHOWN = ("running", "stopped")
 
 
-def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Console | None = None) -> None:
-    """Print every table with what a reader has to know of it."""
+def print_comparison(
+    sweep: SweepRecord, tables: Sequence[Table], outputs: TrialOutputs | None = None, *, console: Console | None = None
+) -> None:
+    """Print every table with its answer and what a reader has to know of it; intervals over images need outputs."""
     console = console or screen()
     console.print("", text(f"{sweep.name}: {sweep.description}", "bold"), sep="\n")
     if sweep.smoke:
         console.print(text(SMOKE_NOTICE, "bold yellow"))
     for table in tables:
         console.print(_draw(sweep, table))
-        for sentence in conclusions(sweep, table):
-            console.print(text(sentence, "bold"))
         if table.halved:
             console.print(Text(HALVED, style="bold"))
             console.print(_draw_halved(table))
@@ -41,6 +43,8 @@ def print_comparison(sweep: SweepRecord, tables: Sequence[Table], console: Conso
                 console.print(text(f"{trial.entry.name} failed, {trial.result.failure}", "red"))
             if trial.result.collapsed:
                 console.print(text(f"{trial.entry.name} {COLLAPSED}", "red"))
+        for sentence in conclusions(sweep, table, standing(sweep, table, outputs)):
+            console.print(text(sentence, "bold"))
     for line in notes(sweep, tables):
         console.print(text(f"- {line}", "dim"))
 

@@ -238,6 +238,7 @@ class Session:
     def _report(self, outcome: _Outcome, tracker: "Tracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
         from sweep.comparison.table import compare
+        from sweep.comparison.trial_outputs import TrialOutputs
         from sweep.records.trial_result import result_of
         from sweep.report.terminal_table import print_comparison
         from sweep.running.summary import summarise
@@ -257,7 +258,7 @@ class Session:
         if self._location.as_json:
             say_json({"event": "end", **summary})
         else:
-            print_comparison(record, tables)
+            print_comparison(record, tables, TrialOutputs(self._storage))
         if outcome.missing:
             say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
             say(f"python -m sweep.track --replay {self._name}")

@@ -1,30 +1,81 @@
 """What the comparison says in words: only what the numbers carry."""
 
+import io
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support.small_sweeps import seeded
+from support.written_sweeps import space_of, write_sweep
 
 from sweep.comparison.conclusions import conclusions
+from sweep.comparison.dataset_report import dataset_reports
+from sweep.comparison.standing import standing
 from sweep.comparison.table import compare
-from sweep.comparison.wording import described, metric_words
+from sweep.comparison.trial_outputs import TrialOutputs
+from sweep.comparison.wording import described, metric_words, short_words
+from sweep.records.sweep_record import SweepRecord
+from sweep.records.sweep_storage import SweepStorage
+from sweep.report.terminal_table import print_comparison
 from sweep.statistics.image_metrics import Pair
 from sweep.statistics.share_intervals import Interval
+from trainables.data.store import ImageStore
 
 
 def said(values: dict[float, list[float]], pair: Pair | None = None) -> str:
     sweep, found = seeded(values)
     (table,) = compare(sweep, lambda entry: found[entry.trial_id])
-    return " ".join(conclusions(sweep, table, pair))
+    return " ".join(conclusions(sweep, table, replace(standing(sweep, table), second=pair)))
+
+
+@pytest.fixture(scope="module")
+def written(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepRecord, SweepStorage]:
+    """Two settings with one seed, and what their classifiers said of each image."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEP_DATA", str(store.path.parent))
+        return write_sweep(space_of(2, seeds=1), tmp_path_factory.mktemp("written"))
+
+
+def test_the_winner_stands_beside_the_baselines_on_both_splits_with_intervals(
+    written: tuple[SweepRecord, SweepStorage],
+) -> None:
+    (part,) = dataset_reports(*written)
+    best, test, brackets, untrained, chance = part.conclusions[:5]
+    value, interval = r"\d+\.\d %", r"\d+\.\d to \d+\.\d"
+    baselines = rf"; untrained encoder {value} \({interval}\), raw pixels {value} \({interval}\)\."
+    assert re.fullmatch(rf"Best on validation: temperature 0\.25 \(kNN {value}, {interval}\){baselines}", best)
+    sides = rf"sensitivity {value} \({interval}\), specificity {value} \({interval}\)"
+    assert re.fullmatch(rf"On test {value} \({interval}\), {sides}{baselines}", test)
+    assert brackets == "In brackets: 95 % intervals over the evaluated images."
+    words = r"points (above|below) the untrained encoder"
+    assert re.fullmatch(rf"On the same test images it is \d+\.\d {words} \(95 % from -?{interval}\)\.", untrained)
+    assert chance.startswith("Only one seed a setting: the order may be chance; add --set seed=0,1,2.")
+    row = part.row_of(part.table.settings[0])
+    known = row.cells["test/knn_top1"]
+    assert known.mean is not None
+    assert known.images is not None
+    assert f"On test {100 * known.mean:.1f} % ({100 * known.images.low:.1f} to {100 * known.images.high:.1f})" in test
+
+
+def test_the_terminal_says_the_same_as_the_page(written: tuple[SweepRecord, SweepStorage]) -> None:
+    record, storage = written
+    (part,) = dataset_reports(record, storage)
+    stream = io.StringIO()
+    print_comparison(record, [part.table], TrialOutputs(storage), console=Console(file=stream, width=400))
+    for sentence in part.conclusions:
+        assert sentence in stream.getvalue()
 
 
 def test_a_clear_best_is_said_with_its_interval() -> None:
     text = said({0.1: [0.50, 0.51, 0.52], 0.2: [0.80, 0.81, 0.82]})
     assert text.startswith(
-        "On tiny_imagenet, temperature 0.2 does best by top-1 accuracy (nearest neighbours, validation"
+        "Best on validation: temperature 0.2 (kNN 81.0 %, 78.5 to 83.5); untrained encoder 30.0 %, raw pixels 30.0 %. "
+        "In brackets: 95 % intervals over 3 seeds."
     )
-    assert "81.0 % (mean of 3 seeds, 95 % interval 78.5 to 83.5 %)" in text
+    assert "no better" not in text
     assert "The other 1 are worse" not in text
     assert "The other setting is worse beyond what seeds explain (95 %)." in text
 
@@ -41,22 +92,22 @@ def test_of_two_equal_settings_one_is_seldom_called_worse() -> None:
 
 def test_several_that_may_be_best_are_named() -> None:
     text = said({0.1: [0.50, 0.51, 0.52], 0.2: [0.58, 0.60, 0.62], 0.5: [0.57, 0.59, 0.62]})
-    assert "These seeds can't tell it from temperature 0.5 (95 %)." in text
+    assert "With 3 seeds temperature 0.5 may be just as good." in text
     text = said({0.1: [0.58, 0.60, 0.63], 0.2: [0.58, 0.60, 0.62], 0.5: [0.57, 0.59, 0.62]})
-    assert "can't tell it from any of the other 2 settings" in text
+    assert "With 3 seeds any of the other 2 settings may be just as good." in text
 
 
 def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:
-    assert "With one seed a setting, how much of the order is chance isn't known." in said({0.1: [0.5], 0.2: [0.6]})
+    assert "Only one seed a setting: the order may be chance; add --set seed=0,1,2." in said({0.1: [0.5], 0.2: [0.6]})
     pair = Pair(0.1, Interval(0.08, 0.12), 0.001)
     text = said({0.1: [0.5], 0.2: [0.6]}, pair)
-    assert "isn't known; on the same images it is 10.0 points above temperature 0.1 (95 % from 8.0 to 12.0)." in text
+    assert "seed=0,1,2. On the same images it is 10.0 points above temperature 0.1 (95 % from 8.0 to 12.0)." in text
     assert "interval" not in text
 
 
 def test_baselines_that_do_better_and_settings_without_result_are_said() -> None:
     text = said({0.1: [0.2, 0.21, 0.22], 0.2: [0.25, 0.26, 0.27], 0.5: [math.nan, math.nan, math.nan]})
-    assert "No setting does better than untrained encoder (30.0 %), raw pixels (30.0 %)." in text
+    assert "On validation it does no better than untrained encoder and raw pixels." in text
     assert "1 of 3 settings have no result." in text
     assert said({0.1: [math.nan], 0.2: [math.nan]}) == "No setting on tiny_imagenet has finished yet."
 
@@ -80,3 +131,22 @@ def test_settings_have_words() -> None:
         == "batch size 64, temperature 0.25"
     )
     assert described({}, ()) == "the one setting"
+    assert described({"crop_area": [0.08, 1.0]}, ("crop_area",)) == "crop area 0.08 to 1"
+    assert (
+        described({"positive": ["a", "b"], "knn_also": []}, ("positive", "knn_also"))
+        == "positive a and b, knn also none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("val/knn_top1", "kNN"),
+        ("val/knn20_top1", "kNN, k = 20"),
+        ("test/linear_sensitivity", "logistic regression sensitivity"),
+        ("test/roc_auc", "linear probe ROC AUC"),
+        ("val/feature_rank", "feature rank"),
+    ],
+)
+def test_metrics_have_short_words(metric: str, words: str) -> None:
+    assert short_words(metric) == words

@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.paths import ROOT
 
-from sweep.comparison import classifier_curves, dataset_report
+from sweep.comparison import cells, classifier_curves
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.records.sweep_record import SweepRecord
@@ -28,7 +28,7 @@ def test_drawing_reads_the_value_alone(
         raise AssertionError("drawing computes what the value has")
 
     for module, name in (
-        (dataset_report, "sampling_interval"),
+        (cells, "sampling_interval"),
         (classifier_curves, "sampling_interval"),
         (intervals, "image_interval"),
     ):

@@ -98,7 +98,7 @@ def test_settings_of_two_sweeps_stand_in_one_table_once() -> None:
     names = [entry.name for entry in joint.record.trials]
     assert len(names) == len(set(names)), "names that say only what varied in a sweep are told apart"
     stream = io.StringIO()
-    print_comparison(joint.record, [table], Console(file=stream, width=200))
+    print_comparison(joint.record, [table], console=Console(file=stream, width=200))
     assert re.search(r"sweep +batch size +temperature", stream.getvalue())
     assert re.search(r"one, three +256 +0.5", stream.getvalue())
 

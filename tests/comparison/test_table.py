@@ -73,7 +73,7 @@ def test_terminal_shows_what_a_reader_needs() -> None:
     sweep = record()
     stream = io.StringIO()
     tables = compare(sweep, lambda entry: results(sweep)[entry.trial_id])
-    print_comparison(sweep, tables, Console(file=stream, width=200))
+    print_comparison(sweep, tables, console=Console(file=stream, width=200))
     shown = stream.getvalue()
     assert "48.00 / 32.26" in shown
     assert "untrained encoder" in shown
@@ -93,7 +93,9 @@ def test_a_collapsed_trial_is_marked_in_its_row_and_below() -> None:
     metrics = {"test/top1": 0.3, "test/collapsed": 1.0}
     found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
     stream = io.StringIO()
-    print_comparison(sweep, compare(sweep, lambda entry: found[entry.trial_id]), Console(file=stream, width=200))
+    print_comparison(
+        sweep, compare(sweep, lambda entry: found[entry.trial_id]), console=Console(file=stream, width=200)
+    )
     lines = stream.getvalue().splitlines()
     assert sum("finished, COLLAPSED" in line for line in lines) == 1
     assert sum(f"{entry.name} collapsed: its embeddings" in line for line in lines) == 1
@@ -117,7 +119,7 @@ def test_seeds_are_folded_into_mean_and_interval_and_the_best_is_not_alone() -> 
     assert [row.maybe_best for row in table.settings] == [True, True, True, False]
 
     stream = io.StringIO()
-    print_comparison(sweep, [table], Console(file=stream, width=200))
+    print_comparison(sweep, [table], console=Console(file=stream, width=200))
     shown = stream.getvalue()
     assert "60.00 ± 4.97" in shown
     assert "1 finished; 2 failed" in shown
@@ -170,7 +172,7 @@ def test_settings_that_halving_ended_stand_apart_at_their_epoch() -> None:
     assert row.reached("val/knn_top1") == pytest.approx(0.35)
     assert row.maybe_best is None
     stream = io.StringIO()
-    print_comparison(sweep, [table], Console(file=stream, width=200))
+    print_comparison(sweep, [table], console=Console(file=stream, width=200))
     shown = stream.getvalue()
     assert "ended early by halving: means over seeds at that epoch, not to be compared with those above" in shown
     assert "35.00" in shown

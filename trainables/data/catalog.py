@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from trainables.data.dataset_facts import KNOWN, DataSetFacts
+from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME
 from trainables.errors import BadInputError, describe_validation
@@ -96,6 +96,11 @@ class StoreInfo(BaseModel):
             if value and not pattern.fullmatch(value):
                 raise ValueError(f"options: {option}: must be names of bands, got {value[:60]!r}")
         return self
+
+    @property
+    def title(self) -> str:
+        """The published data set, or the name that a person gave to files of their own."""
+        return self.name if self.data_set in OWN_FILES else self.data_set
 
     @property
     def images(self) -> int:

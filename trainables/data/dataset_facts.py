@@ -284,3 +284,5 @@ KNOWN: dict[str, DataSetFacts] = {
     facts.name: facts
     for facts in (DIGITS, TINY_IMAGENET, BIGEARTHNET_V1, BIGEARTHNET_V2, EUROSAT, EUROSAT_MS, FOLDER, PARQUET)
 }
+OWN_FILES = (FOLDER.name, PARQUET.name)
+"""Ways to read files of one's own: no names of data sets."""

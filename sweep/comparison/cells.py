@@ -1,0 +1,42 @@
+"""One metric of one setting, with its two intervals."""
+
+from dataclasses import dataclass
+
+from sweep.comparison.table import Row
+from sweep.comparison.trial_outputs import TrialOutputs
+from sweep.statistics.image_metrics import sampling_interval, too_few
+from sweep.statistics.share_intervals import Interval
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one setting."""
+
+    mean: float | None
+    """Over the finished seeds."""
+    seeds: Interval | None
+    """95 % interval of the mean over seeds."""
+    images: Interval | None
+    """95 % interval over the evaluated images."""
+    published: float | None
+    too_few: str = ""
+    """What there is too little of for an interval over the images; empty where there is enough."""
+
+
+class Cells:
+    """The cells of a table, each computed once; without outputs there is no interval over the images."""
+
+    def __init__(self, outputs: TrialOutputs | None = None) -> None:
+        self._outputs = outputs
+        self._known: dict[tuple[int, str], Cell] = {}
+
+    def of(self, row: Row, metric: str, *, over_images: bool = True) -> Cell:
+        """Return a metric of a setting; the interval over the images only if wanted, as it reads all outputs."""
+        key = id(row), metric
+        if key not in self._known:
+            outputs = self._outputs if over_images and row.finished else None
+            said = [] if outputs is None else outputs.of_row(row, metric)
+            images, missing = sampling_interval(metric, said), too_few(metric, said)
+            published = row.published.get(metric)
+            self._known[key] = Cell(row.mean(metric), row.interval(metric), images, published, missing)
+        return self._known[key]
