@@ -14,7 +14,7 @@ from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
-from trainables.config import SimCLRConfig
+from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
@@ -68,7 +68,7 @@ def write_sweep(space: SearchSpace, folder: Path, *, name: str = "written") -> t
     record = describe(plan, name=name, command=f"python -m sweep.run --space {name}", commit=None, versions={})
     storage = SweepStorage(folder)
     storage.write_sweep(record)
-    config = SimCLRConfig.parse(record.trials[0].config)
+    config = TrialConfig.parse(record.trials[0].config)
     data = TrialData(config, ImageStore.open(config.dataset))
     for number, entry in enumerate(record.trials):
         random = np.random.default_rng(zlib.crc32(entry.trial_id.encode()))
