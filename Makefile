@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help quickstart docs test test-slow test-long test-gpu test-cluster bundle chaos lint ui bench bench-check bench-gpu clean
 
 help:
-	@echo "make quickstart  install, train 4 SimCLR trials on digits, compare them"
+	@echo "make quickstart  install, pretrain on digits, compare with raw pixels from 30 labels, write the report"
 	@echo "make test        install, then lint, types and tests"
 	@echo "make test-slow   the tests that start clusters, servers and whole sweeps"
 	@echo "make test-long   the tests that repeat a case of the others at another size"
@@ -32,6 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: $(INSTALLED)
 	@$(BIN)/python -m sweep.run --space quickstart
 	@echo
+	@$(BIN)/python -m sweep.compare quickstart --html .sweep/quickstart-report | grep '^report: '
 	@echo "Open it in MLflow:  make ui"
 	@echo "Try next:           $(BIN)/python -m sweep.run --space quickstart --set temperature=0.1,0.25,0.5,1 --name temperatures"
 

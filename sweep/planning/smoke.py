@@ -1,4 +1,4 @@
-"""A space made tiny, so that the whole road is tried before GPUs are paid for."""
+"""A space made tiny: an end-to-end run before you pay for GPUs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

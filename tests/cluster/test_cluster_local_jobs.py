@@ -29,7 +29,7 @@ from search_spaces.quickstart import SPACE as QUICKSTART
 SPACE = replace(QUICKSTART, baselines=())
 """
 FIELDS = ("epochs=8", "warmup_epochs=0", "max_train_images=960", "max_test_images=64", "batch_size=32")
-FIELDS += ("width_factor=0.125", "temperature=0.25,0.5")
+FIELDS += ("width_factor=0.125", "temperature=0.25,0.5", "seed=0", "label_draw=0")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ TINY = (
     "max_test_images=32",
     "batch_size=32",
     "width_factor=0.125",
+    "seed=0",
+    "label_draw=0",
 )
 SETTINGS = tuple(part for field in TINY for part in ("--set", field))
 HEAD = "ray.head.default"  # so called in Ray's provider of fake nodes

@@ -15,6 +15,7 @@ from trainables.storage.trial_files import TrialFiles
 
 SCRIPTS = ROOT / "deploy" / "slurm"
 TINY = {"warmup_epochs": 0, "max_train_images": 64, "max_test_images": 32, "width_factor": 0.125}
+TINY |= {"seed": 0, "label_draw": 0}
 
 
 @pytest.fixture(scope="module")

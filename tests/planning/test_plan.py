@@ -89,7 +89,16 @@ def test_minimised_objective_decides_by_the_smallest_mean() -> None:
 
 
 def test_assignments_replace_axes_and_make_new_ones() -> None:
-    plan = plan_of(QUICKSTART, {"temperature": [0.1], "jitter_strength": [0.2, 1.0], "seed": [3, 4]})
+    plan = plan_of(
+        QUICKSTART,
+        {
+            "temperature": [0.1],
+            "jitter_strength": [0.2, 1.0],
+            "seed": [3, 4],
+            "batch_size": [32, 64],
+            "label_draw": [0],
+        },
+    )
     chosen = [trial.config for trial in plan.trials if trial.baseline is None]
     assert len(chosen) == 2 * 1 * 2 * 2
     assert {config.temperature for config in chosen} == {0.1}
@@ -159,7 +168,11 @@ def test_points_are_listed_and_not_crossed() -> None:
     ("assignments", "workers", "message"),
     [
         ({"batch_size": [2048]}, 1, r"batch_size: 2048 is larger than the 1211 train images of digits"),
-        ({}, 129, r"batch_size: 32 is less than one image for 129 workers; .*\nbatch_size: 64 is less than one"),
+        (
+            {"batch_size": [32, 64]},
+            129,
+            r"batch_size: 32 is less than one image for 129 workers; .*\nbatch_size: 64 is less than one",
+        ),
         ({"temperature": [0.0]}, 1, r"temperature: must be greater than 0, got 0"),
     ],
 )

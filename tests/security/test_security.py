@@ -103,6 +103,7 @@ def test_a_secret_is_written_nowhere(tmp_path: Path) -> None:
     environment = {**dict.fromkeys(secrets, f"exit 0 # {SECRET}"), "SWEEP_DATA": str(tmp_path / "data")}
     environment["RAY_AUTH_TOKEN"] = SECRET * 3
     tiny = ("epochs=1", "warmup_epochs=0", "max_train_images=64", "max_test_images=32", "batch_size=32")
+    tiny += ("seed=0", "label_draw=0")
     done = program(
         *("-m", "sweep.run", "--space", "quickstart", "--set", "width_factor=0.125"),
         *(part for field in tiny for part in ("--set", field)),

@@ -73,7 +73,7 @@ def test_resuming_imports_nothing_that_a_record_names(
 def test_code_is_imported_where_it_is_typed(storage: SweepStorage, capsys: pytest.CaptureFixture[str]) -> None:
     change(storage, launch=None)
     run(resume="quickstart", space="quickstart", storage=storage.storage.root, dry_run=True)
-    assert "4 trials" in capsys.readouterr().out
+    assert "8 trials" in capsys.readouterr().out
 
 
 EVERYTHING = SearchSpace(
@@ -264,4 +264,4 @@ def test_a_setting_that_lacks_a_field_is_shown(storage: SweepStorage) -> None:
     """As those of earlier versions do."""
     (first, *_) = entries(storage)
     change(storage, trials=entries(storage, config={k: v for k, v in first["config"].items() if k != "epochs"}))
-    assert state_of(storage.record("quickstart"), storage).counts == {"waiting": 6}
+    assert state_of(storage.record("quickstart"), storage).counts == {"waiting": 16}
