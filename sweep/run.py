@@ -82,11 +82,11 @@ def main(
     plan = plan_of(launch)
     check_name(chosen := name or plan.sweep_name)
     budget = Budget(gpu_hours, wall_hours, trials)
-    check_questions(plan)
     if dry_run:
         from sweep.planning.plan_table import print_plan
         from sweep.running.machine_check import check_machine
 
+        check_questions(plan)
         if address is None and gpu_memory is None:
             check_machine(launch, plan)
         print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))

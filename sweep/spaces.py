@@ -1,6 +1,5 @@
 """The search spaces that there are, one as YAML, and the schema of such files: `python -m sweep.spaces`."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -22,21 +21,23 @@ def main(
     ] = False,
 ) -> None:
     """List the search spaces, print one as YAML, or print the JSON schema of such files."""
+    from sweep.console.printing import say, say_json
     from sweep.space import known_spaces, load_space, written
 
     if schema:
         from sweep.planning.space_schema import space_schema
 
-        print(json.dumps(space_schema(), indent=1))
+        say_json(space_schema())
     elif name is not None:
         import yaml
 
-        print(yaml.safe_dump(written(load_space(name)), sort_keys=False, allow_unicode=True, width=120), end="")
+        for line in yaml.safe_dump(written(load_space(name)), sort_keys=False, width=120).splitlines():
+            say(line)
     else:
         spaces = {known: load_space(known).description for known in known_spaces()}
         width = max(map(len, spaces))
         for known, description in spaces.items():
-            print(f"{known:{width}}  {description}")
+            say(f"{known:{width}}  {description}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweep.console.printing import screen, text
+from sweep.console.printing import say, screen, text
 from trainables.config import TrialConfig
 from trainables.field_facts import FieldFacts
 from trainables.field_values import spelled
@@ -134,4 +134,5 @@ def _choices(annotation: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(settings_page(), end="")
+    for line in settings_page().splitlines():
+        say(line)

@@ -104,8 +104,8 @@ def test_bad_input_exits_with_2_and_without_a_traceback(tmp_path: Path) -> None:
     done = sweep_run(tmp_path, "--space", "quickstart", "--set", "temperature=0", "--set", "epochs=x")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: epochs: must be a valid integer, unable to parse string as an integer, got 'x'",
-        "error: temperature: must be greater than 0, got 0",
+        "error: --set temperature=0: temperature: must be greater than 0, got 0",
+        "error: --set epochs=x: epochs: must be a valid integer, unable to parse string as an integer, got 'x'",
     ]
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []

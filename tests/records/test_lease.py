@@ -139,6 +139,6 @@ def test_the_table_shows_what_trials_take_of_their_gpus_where_they_have_some() -
 
     assert "gpu" not in table(**{CONTRASTIVE_LOSS: 4.5})
     with_gpu = table(**{CONTRASTIVE_LOSS: 4.5, GPU_MEMORY: 11.26})
-    assert "gpu memory" in with_gpu
+    assert "memory" in with_gpu
     assert "11.3" in with_gpu
     assert "about 1 min 30 s left" in with_gpu

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -110,10 +112,15 @@ def test_a_process_that_proc_hides_is_not_taken_for_dead(
 def test_a_sweep_of_another_user_is_seen(storage: SweepStorage, holder: "subprocess.Popen[str]") -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    for folder in (Path(storage.storage.root), *Path(storage.storage.root).parents):
-        if folder.stat().st_uid == 0 and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    assert answer(ASK, str(storage.storage.root), str(NOBODY)) == "True"
+    # Not below pytest's folder, which another run of the tests closes to others.
+    with tempfile.TemporaryDirectory() as open_to_all:
+        root = Path(open_to_all) / "storage"
+        shutil.copytree(storage.storage.root, root)
+        for folder in (Path(open_to_all), root, *(path for path in root.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+        for file in (path for path in root.rglob("*") if path.is_file()):
+            file.chmod(0o644)
+        assert answer(ASK, str(root), str(NOBODY)) == "True"
 
 
 def test_a_process_number_that_was_given_away_again_holds_nothing(storage: SweepStorage) -> None:
