@@ -23,11 +23,14 @@ def main(
     tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Write the records of a sweep to MLflow again. Existing runs are completed, nothing is duplicated."""
+    from sweep.records.lease import GLANCE_SECONDS, holder_of
     from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import Tracker
 
     place = SweepStorage(storage)
     record = place.record(replayed)
+    if (holder := holder_of(place, replayed, watch_seconds=GLANCE_SECONDS)) is not None:
+        raise BadInputError(f"--replay {replayed}: is running ({holder.described()}), and written by its own process")
     tracker = Tracker.open(tracking_uri, storage=storage)
     waiting = replay(record, place, tracker)
     wait_for_writes(tracker)

@@ -77,7 +77,8 @@ class MlflowRuns:
         self._lock = threading.RLock()  # a run is looked for and made by one thread at a time
         self._experiment: str | None = None
         self._parent: str | None = None
-        self._ended = False
+        self._status: str | None = None
+        """How the sweep stands, as far as it was said here; a run that is found keeps its own until then."""
         self._children: dict[str, str] = {}
 
     def forget(self) -> None:
@@ -90,7 +91,7 @@ class MlflowRuns:
 
     def begin(self) -> None:
         """Show the sweep as running."""
-        self.parent()
+        self._stands("running")
 
     def parent(self) -> str:
         """Return the id of the sweep's run, made and described if need be."""
@@ -104,20 +105,33 @@ class MlflowRuns:
             self._set_tags(run_id, self._sweep_tags())
             self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
-            if not self._ended:  # trials' last words may come after the sweep's
-                self._set_tags(run_id, {STATUS: "running"})
-                if run is not None and run.info.status != "RUNNING":
-                    self.client.update_run(run_id, status="RUNNING")
+            if self._status is not None:
+                self._show_status(run_id, self._status)
             self._parent = run_id
         return self._parent
 
     def end(self, status: str) -> None:
         """Say how the sweep ended."""
+        self._stands(status)
+
+    def _stands(self, status: str) -> None:
         with self._lock:
-            self._ended = True
-            run_id = self.parent()
-            self._set_tags(run_id, {STATUS: status})
+            self._status = status
+            if self._parent is None:
+                self.parent()
+            else:
+                self._show_status(self._parent, status)
+
+    def _show_status(self, run_id: str, status: str) -> None:
+        self._set_tags(run_id, {STATUS: status})
+        if status == "running":
+            self.client.update_run(run_id, status="RUNNING")
+        else:
             self.client.set_terminated(run_id, status=RUN_STATUS[status])
+
+    def is_shown(self) -> bool:
+        """Return whether the sweep has a run."""
+        return self._find({SWEEP: self.sweep.name}) is not None
 
     def _sweep_tags(self) -> dict[str, str]:
         sweep = self.sweep

@@ -47,12 +47,20 @@ def register_model(
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
+    from sweep.tracking.replay import replay
     from sweep.tracking.store import EXPERIMENT
+    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.trial_runs import write_trial
 
     store = TrackingStore.choose(tracking_uri, storage=storage.storage.address(), experiment=EXPERIMENT)
     client = store.connect()
-    runs = MlflowRuns(store, client, record)
-    run_id = runs.child(TrialFacts.of(entry, storage))
+    runs, trial = MlflowRuns(store, client, record), TrialFacts.of(entry, storage)
+    if not runs.is_shown():
+        tracker = Tracker(store, client)
+        replay(record, storage, tracker)
+        tracker.close()
+    write_trial(runs, trial, None)  # with its end, which a registration that was killed took away
+    run_id = runs.child(trial)
     facts = json.loads((folder / "model.json").read_text())
     run = client.get_run(run_id)
     shape = (*facts["image_size"], facts["channels"])

@@ -7,13 +7,16 @@ and it takes a store's address, which may hold a password, on a command line tha
 import base64
 import hmac
 import os
+import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 HOST = "127.0.0.1"
 USER = "sweep"
 SOCKET, STORE, ARTIFACTS, PASSWORD = "SWEEP_UI_SOCKET", "SWEEP_UI_STORE", "SWEEP_UI_ARTIFACTS", "SWEEP_UI_PASSWORD"
+PARENT = "SWEEP_UI_PARENT"
 """Names in the environment; without a password everybody on this machine is let in."""
 LEAVE_SECONDS = 3
 Scope = MutableMapping[str, Any]
@@ -67,8 +70,22 @@ def application(store: str, artifacts: str, password: str) -> Application:
     return PasswordGuard(served, password) if password else served
 
 
+def end_with_parent(pipe: int) -> None:
+    """End this process group once nobody holds the other end of a pipe, however its command ended.
+
+    In a thread of its own, as the import of MLflow's server takes seconds.
+    """
+
+    def follow() -> None:
+        os.read(pipe, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=follow, name="parent", daemon=True).start()
+
+
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal comes, or the command that started it is gone."""
+    end_with_parent(int(os.environ.pop(PARENT)))
     import uvicorn
 
     store, artifacts, password = (os.environ.pop(name, "") for name in (STORE, ARTIFACTS, PASSWORD))

@@ -33,6 +33,7 @@ class Server:
         self.store, self.port, self.password = store, port, password
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._alive: int | None = None
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
 
     @property
@@ -55,16 +56,18 @@ class Server:
         """Start it and wait until it answers."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
         listening = self._listen()
+        held, self._alive = os.pipe()  # its other end closes with this process, whatever ends that
         # Its own session: Ctrl-C in a terminal reaches this program only, which then ends the whole group.
         self._process = subprocess.Popen(
             [sys.executable, "-m", pages.__name__],
-            env={**environment, **LEAN, **self._settings(listening)},
-            pass_fds=(listening,),
+            env={**environment, **LEAN, **self._settings(listening), pages.PARENT: str(held)},
+            pass_fds=(listening, held),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        os.close(held)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -96,6 +99,9 @@ class Server:
             # Also when it ended in time: a worker may have outlived it.
             self._signal(process.pid, signal.SIGKILL)
             process.wait()
+        if self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
         if self._socket is not None:
             self._socket.close()
         self._log.close()

@@ -7,7 +7,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -422,7 +424,7 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_the_pages_end_without_leaving_a_process(storage: Path, number: signal.Signals) -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "sweep.ui", "--storage", str(storage)], stdout=subprocess.PIPE, text=True
@@ -433,9 +435,41 @@ def test_the_pages_end_without_leaving_a_process(storage: Path, number: signal.S
         servers = processes_with(f"sqlite:///{tracking_database(storage)}")
         assert servers
         program.send_signal(number)
-        assert program.wait(30.0) == 0
+        assert program.wait(30.0) == (-number if number == signal.SIGKILL else 0)
+    deadline = time.monotonic() + (10.0 if number == signal.SIGKILL else 0.0)
+    while left := [server for server in servers if Path(f"/proc/{server}").exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
     assert not processes_with(str(tracking_database(storage)))
-    assert not any(Path(f"/proc/{server}").exists() for server in servers)
+
+
+@pytest.mark.slow
+def test_the_pages_are_their_own_whoever_listens_and_whatever_proxy_is_set(storage: Path) -> None:
+    """With a real second server at the port, on this address and on all, and a proxy that answers nothing."""
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{dead.getsockname()[1]}"
+    names = ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY")
+    environment = {**os.environ, **dict.fromkeys(names, proxy), "no_proxy": ""}
+    command = [sys.executable, "-m", "sweep.ui", "--storage", str(storage)]
+    for address in ("127.0.0.1", "0.0.0.0"):
+        other = ThreadingHTTPServer((address, 0), SimpleHTTPRequestHandler)
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        try:
+            taken = str(other.server_port)
+            done = subprocess.run(
+                [*command, "--port", taken], env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            other.shutdown()
+            other.server_close()
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"error: --port {taken}: can't be used")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline().startswith("http://127.0.0.1:")
+        program.terminate()
+        assert program.wait(30.0) == 0
 
 
 @pytest.mark.slow
