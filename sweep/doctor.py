@@ -13,7 +13,7 @@ from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 CONNECT_SECONDS = 60.0
-"""How long joining a cluster may take, half of it for its autoscaler's configuration."""
+"""How long joining a cluster may take: half of it for its first answer, half for its autoscaler's configuration."""
 
 
 def main(
@@ -64,11 +64,9 @@ def main(
 
 
 def _no_answer(address: str) -> str:
-    return (
-        f"address {address!r}: no answer within {CONNECT_SECONDS:g} s; likely: the token (RAY_AUTH_MODE=token and the "
-        "same token on both sides, or none on either), an address that the head doesn't listen on "
-        "(ray start --node-ip-address), another version of Ray, or a firewall"
-    )
+    from sweep.cluster.connection import LIKELY_CAUSES
+
+    return f"address {address!r}: no answer within {CONNECT_SECONDS:g} s; likely: {LIKELY_CAUSES}"
 
 
 if __name__ == "__main__":

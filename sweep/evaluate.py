@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sweep.console import options
+from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
 
 FINE_TUNING_RATE = 0.1
@@ -80,6 +81,7 @@ def main(
     wait_cluster: options.WaitCluster = 0.0,
     device: options.Device = "auto",
     max_concurrent: options.MaxConcurrent = None,
+    grace: options.Grace = GRACE_SECONDS,
 ) -> None:
     """Evaluate pretrained encoders with fractions of the labels, frozen and fine-tuned.
 
@@ -119,7 +121,7 @@ def main(
     if dry_run:
         print_plan(plan, room_of(launch, None, use_gpu=device == "gpu"))
         return
-    options = RunOptions(rules=Rules(max_concurrent))
+    options = RunOptions(rules=Rules(max_concurrent), grace_seconds=grace)
     # The latest sweep is this one, once it has begun.
     named = () if sweep else (evaluation.sweep,)
     location = RunLocation(storage, tracking_uri, address, wait_minutes=wait_cluster, again=named)

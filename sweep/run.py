@@ -4,6 +4,7 @@ import os
 import sys
 
 from sweep.console import options
+from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
@@ -33,6 +34,7 @@ def main(
     max_failures: options.MaxFailures = 3,
     hang_minutes: options.HangMinutes = 30.0,
     retry_failed: options.RetryFailed = False,
+    grace: options.Grace = GRACE_SECONDS,
     wait_cluster: options.WaitCluster = 0.0,
     as_json: options.Json = False,
     on_end: options.OnEnd = None,
@@ -42,10 +44,11 @@ def main(
     Start with --space quickstart, which needs no data or cluster. --dry-run shows the plan first.
 
     Finished trials are never trained again: the same command, or --resume NAME, continues where the sweep stopped.
-    Ctrl-C stops at the end of the running epochs; a second Ctrl-C stops at once.
+    Ctrl-C stops at the end of the running epochs; a second Ctrl-C stops at once. SIGTERM and SIGHUP do the same, and
+    stop at once when --grace is over.
 
     Exit code 0: all trials finished; 1: some failed; 2: bad input; 3: stopped by a budget or by sweep.stop, or
-    the cluster was lost; 130: Ctrl-C.
+    the cluster was lost; 130: Ctrl-C; 143: SIGTERM; 129: SIGHUP.
     """
     if fields:
         from sweep.planning.field_reference import print_fields
@@ -100,7 +103,7 @@ def main(
     location = RunLocation(
         storage, tracking_uri, address, as_json, on_end or os.environ.get(options.ON_END, ""), gpu_memory, wait_cluster
     )
-    run_options = RunOptions(retry_failed, Rules(max_concurrent, max_failures), budget, 60 * hang_minutes)
+    run_options = RunOptions(retry_failed, Rules(max_concurrent, max_failures), budget, 60 * hang_minutes, grace)
     sys.exit(Session(chosen, plan, launch, run_options, location).run(extend=extend))
 
 

@@ -1,5 +1,6 @@
 """How a sweep stands, from its storage alone: `python -m sweep.status [SWEEP] [--watch]`."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from sweep.console import options
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
+from trainables.lasting_output import is_lost
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,7 +50,7 @@ def main(
     with Screen(console=console, auto_refresh=False) as shown:
         while True:
             shown.update(_drawn(place.record(record.name), holder, lease(place, record.name), place), refresh=True)
-            if holder is None:
+            if holder is None or is_lost(sys.stdout):
                 return
             time.sleep(WATCH_SECONDS)
             holder = holder_of(place, record.name, watch_seconds=GLANCE_SECONDS)

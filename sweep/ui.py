@@ -54,7 +54,7 @@ def main(
     from sweep.tracking.pages import USER
     from sweep.tracking.server import Server, served_store
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
         password = "" if everybody else secrets.token_urlsafe(PASSWORD_BYTES)

@@ -41,7 +41,7 @@ SWEEP_FLOORS = (
 )
 """From the ground up: an import leads to a lower floor, or stays in its room. Files are commands and space.py."""
 TRAINABLES_FLOORS = (
-    ("printable_text", "redaction", "field_facts"),
+    ("printable_text", "redaction", "field_facts", "lasting_output"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile"),
     ("unpacked_limit",),

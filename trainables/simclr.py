@@ -20,6 +20,7 @@ from trainables import metric_names as names
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
+from trainables.lasting_output import open_streams
 from trainables.overrides import parse_assignments
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
@@ -36,6 +37,7 @@ def run(arguments: list[str] | None = None) -> None:
     """Parse the command line and train; exit code 2 for bad input, 1 for a loss that is not finite."""
     options = _parser().parse_args(arguments)
     faulthandler.enable()
+    open_streams()
     try:
         _run_trial(options)
     except (BadInputError, NonFiniteLossError) as error:

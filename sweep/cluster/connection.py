@@ -2,22 +2,34 @@
 
 import contextlib
 import os
+import queue
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sweep.cluster.autoscaler import within_reach
 from sweep.cluster.cluster_watch import unwatch, watch
-from sweep.cluster.processes import descendants, see_out
+from sweep.cluster.processes import descendants, kill, see_out
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT, LOCAL_ENVIRONMENT
-from sweep.cluster.ray_private import forget_token
+from sweep.cluster.ray_private import forget_token, has_left, head_fault
 from sweep.cluster.session_folder import RAY, session_folder, write_token
+from sweep.console.stop_signals import StopRequestedError
 from trainables.errors import BadInputError
 
 _DRIVERS = 10_000
 _CONNECT_SECONDS = 5.0
 _OBJECT_STORE_BYTES = 100 * 2**20
+_LOOK_SECONDS = 0.02
+ANSWER_SECONDS = 30.0
+"""How long a head has for its first answer."""
+LIKELY_CAUSES = (
+    "the token (RAY_AUTH_MODE=token and the same token on both sides, or none on either), an address that the head "
+    "doesn't listen on (ray start --node-ip-address), another version of Ray, or a firewall"
+)
+_WANTS_TOKEN = "AuthToken"
 _AGAIN_SECONDS = 5.0
 """How often a cluster that is waited for is asked."""
 
@@ -87,7 +99,8 @@ def _local(folder: Path) -> Iterator[Mapping[str, float]]:
         yield ray.cluster_resources()
     finally:
         started = started.union(*(descendants(process) for process in started))
-        ray.shutdown()
+        with _ended_quickly(started):
+            ray.shutdown()
         see_out(started)
 
 
@@ -108,6 +121,26 @@ def _joined(
             ray.shutdown()
 
 
+@contextlib.contextmanager
+def _ended_quickly(processes: set[int]) -> Iterator[None]:
+    """Kill Ray's processes once this one has left them: they don't hear SIGTERM, and Ray gives each a second for it."""
+    over = threading.Event()
+
+    def end() -> None:
+        while not has_left():
+            if over.wait(_LOOK_SECONDS):
+                return
+        kill(processes)
+
+    killing = threading.Thread(target=end, name="end of Ray", daemon=True)
+    killing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        killing.join()
+
+
 def _start_local(folder: Path) -> set[int]:
     """Start Ray and return the ids of its processes."""
     os.environ |= {name: value for name, value in LOCAL_ENVIRONMENT.items() if name not in os.environ}
@@ -115,18 +148,40 @@ def _start_local(folder: Path) -> set[int]:
     before = descendants(os.getpid())
     import ray
 
-    ray.init(
-        address="local",  # also where RAY_ADDRESS is set
-        num_cpus=int(resources["CPU"]),
-        num_gpus=int(resources.get("GPU", 0)),
-        resources={DRIVER_RESOURCE: _DRIVERS},
-        object_store_memory=_OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=False,
-        _temp_dir=str(folder / RAY),
-    )
+    with _own_signals():
+        ray.init(
+            address="local",  # also where RAY_ADDRESS is set
+            num_cpus=int(resources["CPU"]),
+            num_gpus=int(resources.get("GPU", 0)),
+            resources={DRIVER_RESOURCE: _DRIVERS},
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=str(folder / RAY),
+        )
     return descendants(os.getpid()) - before
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces, and let no signal to a whole group reach Ray.
+
+    A closed terminal, `timeout`, Slurm and systemd send theirs to all processes; those that Ray starts take over which
+    are blocked.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler, group_wide = signal.getsignal(signal.SIGTERM), {signal.SIGTERM, signal.SIGHUP}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, group_wide)
+    try:
+        yield
+    except SystemExit as left:  # Ray's handler
+        raise StopRequestedError(signal.SIGTERM) from left
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _join_patiently(address: str, deadline: float) -> None:
@@ -153,35 +208,66 @@ def _grown(enough: Callable[[Mapping[str, float]], object], deadline: float) -> 
 
 def _join(address: str) -> None:
     """Connect to a cluster, which gets this code's packages."""
-    if "://" in address:
-        raise BadInputError(f"address {address!r}: give HOST:PORT of the head node (Ray's client can't run sweeps)")
-    if address != "auto":
-        _knock(address)
+    knock(address)
+    _await_answer(address)
     import ray
 
     root = Path(__file__).parents[2]
     packages = [str(root / name) for name in ("sweep", "trainables")]
     environment = {name: os.environ[name] for name in ENVIRONMENT}
     try:
-        ray.init(
-            address=address,
-            runtime_env={"py_modules": packages, "env_vars": environment},
-            log_to_driver=False,
-            configure_logging=False,
-        )
+        with _own_signals():
+            ray.init(
+                address=address,
+                runtime_env={"py_modules": packages, "env_vars": environment},
+                log_to_driver=False,
+                configure_logging=False,
+            )
     except Exception as error:  # ConnectionError, RuntimeError, authentication, version mismatch: all say why
-        if "AuthToken" in str(error):
-            raise BadInputError(
-                f"address {address!r}: the cluster asks for a token: export RAY_AUTH_MODE=token, and the token itself "
-                "in ~/.ray/auth_token or RAY_AUTH_TOKEN_PATH (ray get-auth-token prints it on the head node)"
-            ) from error
+        if _WANTS_TOKEN in str(error):
+            raise _token_error(address) from error
         with contextlib.suppress(Exception):
             ray.shutdown()
         raise ClusterAwayError(f"address {address!r}: can't join the Ray cluster there: {error}") from error
 
 
-def _knock(address: str) -> None:
-    """See whether anything listens; Ray itself would try for a minute."""
+def _token_error(address: str) -> BadInputError:
+    return BadInputError(
+        f"address {address!r}: the cluster asks for a token: export RAY_AUTH_MODE=token, and the token itself "
+        "in ~/.ray/auth_token or RAY_AUTH_TOKEN_PATH (ray get-auth-token prints it on the head node)"
+    )
+
+
+def _await_answer(address: str) -> None:
+    """See whether a Ray head answers: Ray's client would wait for minutes where something else listens."""
+    if (place := _place(address)) is None:
+        return
+    faults: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=lambda: faults.put(head_fault(place)), name="first call", daemon=True).start()
+    try:
+        fault = faults.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        fault = f"no answer within {ANSWER_SECONDS:g} s"
+    if _WANTS_TOKEN in fault:
+        raise _token_error(address)
+    if fault:
+        raise ClusterAwayError(
+            f"address {address!r}: something listens there, but no Ray head answers ({fault.splitlines()[0]}); likely: "
+            f"{LIKELY_CAUSES}, or another program has that port"
+        )
+
+
+def _place(address: str) -> str | None:
+    """Return HOST:PORT of the head, None where Ray finds it by itself."""
+    return address if address != "auto" else os.environ.get("RAY_ADDRESS")
+
+
+def knock(address: str) -> None:
+    """See whether anything listens, in seconds: BadInputError otherwise; Ray itself would try for a minute."""
+    if "://" in address:
+        raise BadInputError(f"address {address!r}: give HOST:PORT of the head node (Ray's client can't run sweeps)")
+    if address == "auto":
+        return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise BadInputError(f"address {address!r}: give HOST:PORT of the head node, usually port 6379")

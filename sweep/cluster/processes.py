@@ -21,6 +21,11 @@ def see_out(processes: set[int]) -> None:
     deadline = time.monotonic() + _EXIT_SECONDS
     while any(runs(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
+    kill(processes)
+
+
+def kill(processes: set[int]) -> None:
+    """End processes at once, those that are there."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             if runs(process):

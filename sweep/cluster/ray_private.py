@@ -5,11 +5,13 @@ is off: the function returns a neutral value, and a process logs it once.
 
 - orphaned placement groups: who made a placement group is in no public table
 - tokens: whether a process asks its callers for one
+- joining: why a head doesn't answer, within its time
 - another cluster: the identity of the one that answers at an address
 - the autoscaler's errors: why machines don't come
 - growth: what a cluster's autoscaler was told, as the head's state or KubeRay's custom resource has it
 - silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
 - one token a start: a process keeps the first token that it read
+- a quick end: whether this process has left the cluster that it is about to end
 - cluster files: Ray's schema of the file that `ray up` reads
 - causes: the files that Tune writes an actor's error to, and the heading of a dead actor's error
 """
@@ -58,6 +60,15 @@ def asks_for_token() -> bool | None:
     return None
 
 
+def has_left() -> bool:
+    """Return whether `ray.shutdown` has left the cluster, so that its processes may end; False where Ray can't say."""
+    with _feature("ending Ray's processes quickly"):
+        from ray._private.worker import global_worker
+
+        return not hasattr(global_worker, "core_worker")
+    return False
+
+
 def forget_token() -> None:
     """Let Ray read its token, and whether it wants one, anew from the environment; does nothing before it is imported.
 
@@ -81,6 +92,19 @@ def cluster_id_at(gcs_address: str) -> str | None:
         with contextlib.suppress(RayError):
             return str(GcsClient(address=gcs_address).cluster_id)
     return None
+
+
+def head_fault(gcs_address: str) -> str:
+    """Return why no head answers at an address, empty where one does; takes up to 40 s where something else listens."""
+    with _feature("finding out in time that no Ray head answers"):
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
+        from ray.exceptions import RayError
+
+        try:
+            GcsClient(address=gcs_address)
+        except RayError as error:
+            return str(error) or type(error).__name__
+    return ""
 
 
 def autoscaler_errors(gcs_address: str) -> list[str]:

@@ -28,13 +28,13 @@ from sweep.cluster.ray_private import actor_of, error_file_of
 from sweep.cluster.session_folder import current_folder
 from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
+from sweep.console.stop_signals import GRACE_SECONDS, REASONS, StopRequestedError, reason_of, stop_signals
 from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
 from sweep.scheduling.failure import Failure
 from trainables.storage.trial_records import EpochRecord
 
 MAX_RESTARTS = 5
 """How often Tune as a whole is started again: a Tune actor that the machine ran out of memory for crashes it."""
-INTERRUPTED = "interrupted"
 MOST_PENDING = 1000
 MOST_ERROR_TEXT = 1_000_000
 ORPHAN_SECONDS, LOOK_SECONDS = 2.0, 120.0
@@ -42,27 +42,38 @@ ORPHAN_SECONDS, LOOK_SECONDS = 2.0, 120.0
 log = logging.getLogger(__name__)
 
 
-def run_trials(dispatcher: Dispatcher, *, log_dir: Path, tick: Callable[[], None] = lambda: None) -> None:
+def run_trials(
+    dispatcher: Dispatcher,
+    *,
+    log_dir: Path,
+    tick: Callable[[], None] = lambda: None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
     """Run attempts until the dispatcher has no more, calling `tick` often; what a listener raised comes at the end.
 
-    Needs `connect`. Ray Train's own files go to `log_dir` while they are needed. Ctrl-C ends the attempts at
-    the end of their epochs; a second one at once, and raises KeyboardInterrupt. ClusterGoneError when the cluster that
+    Needs `connect`. Ray Train's own files go to `log_dir` while they are needed. Ctrl-C, SIGTERM and SIGHUP end the
+    attempts at the end of their epochs; a second one, or `grace_seconds` after the latter two, at once, and raises
+    StopRequestedError. ClusterGoneError when the cluster that
     was joined is gone; attempts under way are then interrupted.
     """
     log_dir = log_dir.absolute()
     log_dir.mkdir(parents=True, exist_ok=True)
-    with _interruptible(dispatcher) as at_once:
+    with _interruptible(dispatcher, grace_seconds) as interruption:
         for restarts_left in range(MAX_RESTARTS, -1, -1):
             try:
                 _fit(dispatcher, tick, log_dir)
+            except KeyboardInterrupt as error:
+                dispatcher.interrupt(reason_of(error))
+                raise
             except Exception as error:
                 _interrupt_if_gone(dispatcher, error)
                 log.exception("Ray Tune crashed; starts again: %d", restarts_left)
-                if not restarts_left and not at_once.is_set():
+                if not restarts_left and not interruption.at_once:
                     raise
                 dispatcher.lost(explain(error, nodes=[]))
-            if at_once.is_set():
-                raise KeyboardInterrupt
+            if interruption.at_once:
+                dispatcher.interrupt(REASONS[interruption.at_once])
+                raise StopRequestedError(interruption.at_once)
             if dispatcher.stopping or dispatcher.over:
                 break
     dispatcher.raise_first_error()
@@ -289,27 +300,55 @@ def _error_of(trial: Trial) -> Exception:
     return RuntimeError("the process that drives it died")
 
 
-@contextlib.contextmanager
-def _interruptible(dispatcher: Dispatcher) -> Iterator[threading.Event]:
-    """Turn Ctrl-C into an orderly stop, a second one into Tune's own, which kills; the event says that it came."""
-    at_once = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield at_once
-        return
+class _Interruption:
+    """Turns the first signal into an orderly stop, and a second one, or the grace's end, into Tune's own, which kills.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if at_once.is_set():
-            raise KeyboardInterrupt
-        if dispatcher.stopping == INTERRUPTED:
-            at_once.set()
+    A closed terminal may send SIGHUP twice, by the kernel and by the shell: a second one of that kind says no more.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, grace_seconds: float) -> None:
+        self._dispatcher, self._grace = dispatcher, grace_seconds
+        self._seen = set[int]()
+        self._grace_over = threading.Event()
+        self._timer: threading.Timer | None = None
+        self.at_once = 0
+        """The signal that ended everything at once, if one did."""
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        again = number in self._seen and number != signal.SIGHUP
+        if self.at_once and again:
+            raise StopRequestedError(number)
+        self._dispatcher.stop(REASONS[number])
+        if again or self._grace_over.is_set():
+            self.at_once = number
             signal.raise_signal(signal.SIGUSR1)
-        dispatcher.stop(INTERRUPTED)
+        elif number != signal.SIGINT and self._timer is None:
+            self._timer = threading.Timer(self._grace, self._end_grace, (number,))
+            self._timer.daemon = True
+            self._timer.start()
+        self._seen.add(number)
 
-    before: Any = signal.signal(signal.SIGINT, stop)
+    def _end_grace(self, number: int) -> None:
+        self._grace_over.set()
+        os.kill(os.getpid(), number)  # Python runs handlers in the main thread alone
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+@contextlib.contextmanager
+def _interruptible(dispatcher: Dispatcher, grace_seconds: float) -> Iterator[_Interruption]:
+    """Handle the signals that ask to stop."""
+    interruption = _Interruption(dispatcher, grace_seconds)
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
     # Tune installs its own handler of this one in `fit`; before and after it, the signal must do no harm.
-    before_stop: Any = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    before: Any = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
-        yield at_once
+        with stop_signals(interruption.handle):
+            yield interruption
     finally:
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGUSR1, before_stop)
+        interruption.close()
+        signal.signal(signal.SIGUSR1, before)

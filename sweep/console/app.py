@@ -10,9 +10,11 @@ from typing import Any
 import typer
 
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
+from sweep.console.stop_signals import exit_code, reason_of, stop_signals
 from trainables.errors import BadInputError
+from trainables.lasting_output import check_output, open_streams
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT = 2
 
 
 @contextmanager
@@ -52,15 +54,16 @@ def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None]
 
 
 def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the command such that Ctrl-C ends it with exit code 130."""
+    """Return the command such that Ctrl-C, SIGTERM and SIGHUP end it with exit code 130, 143 and 129."""
 
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
         try:
-            return command(*arguments, **options)
-        except KeyboardInterrupt:
-            say("interrupted", error=True)
-            sys.exit(INTERRUPTED)
+            with stop_signals():
+                return command(*arguments, **options)
+        except KeyboardInterrupt as error:
+            say(reason := reason_of(error), error=True)
+            sys.exit(exit_code(reason))
 
     return run
 
@@ -74,10 +77,14 @@ def run_command(command: Callable[..., Any]) -> None:
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_name: str | None = None) -> None:
     """Run a typer application with these arguments, else the process's."""
+    open_streams()
     if logging.lastResort is not None:  # what writes the warnings of loggers that have no handler
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
         app(args=arguments, prog_name=prog_name)
+    except SystemExit as end:
+        check_output(end)
+        raise
     except BadInputError as error:
         for line in str(error).splitlines():
             say(f"error: {line}", error=True)

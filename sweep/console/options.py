@@ -171,6 +171,15 @@ RetryFailed = Annotated[
     bool,
     typer.Option("--retry-failed", help="Retry trials that failed or were stopped.", rich_help_panel=FAILURES),
 ]
+Grace = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        metavar="SECONDS",
+        help="Time that running epochs get to end after SIGTERM or SIGHUP (a closed terminal).",
+        rich_help_panel=FAILURES,
+    ),
+]
 WaitCluster = Annotated[
     float,
     typer.Option(

@@ -7,20 +7,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from trainables.lasting_output import keep_unprinted, lasting
+
+READER_SECONDS = 5.0
+"""How long a pager or a paused terminal is waited for, which must not hold up a sweep; then the log gets the lines."""
+
 
 @contextlib.contextmanager
 def quiet(log_file: Path) -> Iterator[TextIO]:
-    """Send what anybody writes to stdout and stderr, Ray's threads included, to a file; yield the real stdout."""
+    """Send what anybody writes to stdout and stderr, Ray's threads included, to a file; yield the real stdout.
+
+    A write to that never fails; what can't be printed goes to the file, too.
+    """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     _flush()
     kept = [os.dup(1), os.dup(2)]
-    with log_file.open("ab") as log, os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace") as screen:
+    screen = lasting(os.dup(1), patience=READER_SECONDS)
+    with log_file.open("ab") as log:
+        keep_unprinted(log_file, screen)
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
         try:
             yield screen
         finally:
             _flush()
+            screen.flush()
+            os.close(screen.fileno())
             for saved, descriptor in zip(kept, (1, 2), strict=True):
                 os.dup2(saved, descriptor)
                 os.close(saved)

@@ -21,6 +21,7 @@ from sweep.running.trial_listener import TrialListener
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
+from trainables.lasting_output import is_lost
 from trainables.redaction import redact
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
@@ -78,7 +79,7 @@ class Progress(TrialListener):
     """The terminal of a sweep: shows how its trials stand."""
 
     def __init__(self, screen: TextIO, sweep: str, objective: str, *, as_json: bool = False) -> None:
-        self._console = make_screen(screen)
+        self._console, self._file, self._drawn = make_screen(screen), screen, False
         self._json = screen if as_json else None
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()
@@ -99,12 +100,17 @@ class Progress(TrialListener):
     def __enter__(self) -> Self:
         if self._is_live:
             self._screen.start()
+            self._drawn = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_live:
+        self._leave_table()
+
+    def _leave_table(self) -> None:
+        if self._drawn:
+            self._drawn = False
             self._screen.stop()
 
     def planned(self, entries: Sequence[TrialEntry]) -> None:
@@ -230,6 +236,8 @@ class Progress(TrialListener):
 
     def _tell(self, trial_id: str, event: str, text: str, **facts: Any) -> None:
         name = self._states[trial_id].entry.name
+        if is_lost(self._file):  # the log gets lines
+            self._leave_table()
         if self._json is not None:
             self._write(event=event, trial=name, trial_id=trial_id, text=text, **facts)
         elif not self._console.is_terminal:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.planning.launch import Launch
 from sweep.planning.memory_budget import Room
 from sweep.planning.plan import Plan
@@ -56,6 +57,8 @@ class RunOptions:
     rules: Rules = field(default_factory=Rules)
     budget: Budget = field(default_factory=Budget)
     hang_seconds: float = HANG_SECONDS
+    grace_seconds: float = GRACE_SECONDS
+    """How long running epochs may go on after SIGTERM or SIGHUP."""
 
 
 @dataclass(frozen=True)

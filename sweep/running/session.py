@@ -3,16 +3,17 @@
 import os
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sweep.console.printing import say, say_json
+from sweep.console.stop_signals import exit_code, reason_of
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import Launch
-from sweep.planning.memory_budget import room_of
+from sweep.planning.memory_budget import Room, room_of
 from sweep.planning.plan import Plan
-from sweep.planning.resources import check_precision, choose_shape, parse_workers
+from sweep.planning.resources import TrialShape, check_precision, choose_shape, parse_workers
 from sweep.records.lease import Live
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.beginning_again import begin_again, leave_at_once, take_reason
@@ -21,12 +22,14 @@ from sweep.running.provenance import changes
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
 from sweep.running.stages import StageLoop
 from sweep.running.weights_check import check_weights
+from sweep.running.work_left import nothing_left
 from trainables.errors import BadInputError
+from trainables.lasting_output import keep_unprinted
 
 if TYPE_CHECKING:
     from sweep.tracking.tracker import Tracker
 
-DONE, FAILED, STOPPED, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, STOPPED = 0, 1, 3
 """Exit codes."""
 PATIENCE_SECONDS = 600.0
 """How long a sweep under way waits for a storage that is away."""
@@ -71,10 +74,15 @@ class Session:
     def __init__(self, name: str, plan: Plan, launch: Launch, options: RunOptions, location: RunLocation) -> None:
         self._name, self._plan, self._launch, self._options, self._location = name, plan, launch, options, location
         self._storage = SweepStorage(location.storage)
+        self._over = False
+        """Whether nothing is left to train."""
 
     def run(self, *, extend: bool) -> int:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
         gone_before = take_reason()
+        retried = self._options.retry_failed
+        self._over = nothing_left(self._storage, self._name, self._plan, retry_failed=retried)
+        self._knock()
         check_data(self._plan)
         check_weights(self._plan)
         self._storage.check_writable()
@@ -82,23 +90,22 @@ class Session:
             return self._run(gone_before, extend=extend)
 
     def _run(self, gone_before: str, *, extend: bool) -> int:
-        from sweep.cluster.connection import ClusterAwayError, connect, machine_resources
+        from sweep.cluster.connection import ClusterAwayError
         from sweep.console.redirect import quiet
         from sweep.tracking.tracker import Tracker
 
         self._check_plan(extend=extend)
-        if self._location.address is None:
-            self._sizing(machine_resources())
+        self._check_machine()
         metric, as_json = self._plan.space.objective.metric, self._location.as_json
         with Live(self._storage, self._name, say=self._say) as live:
             tracker = Tracker.open(self._location.tracking_uri, storage=self._location.storage)
             self._greet(tracker)
-            with quiet(self._storage.log_folder(self._name) / "ray.log") as screen:
+            log_file = self._storage.log_folder(self._name) / "ray.log"
+            keep_unprinted(log_file)
+            with quiet(log_file) as screen:
                 try:
                     with (
-                        connect(
-                            self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing
-                        ) as resources,
+                        self._cluster() as resources,
                         Progress(screen, self._name, metric, as_json=as_json) as progress,
                     ):
                         loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
@@ -110,6 +117,27 @@ class Session:
                         raise
                     outcome = _Outcome("stopped", gone_before, missing=missing)
         return self._end(outcome, tracker)
+
+    def _knock(self) -> None:
+        """See first whether anything listens at the cluster's address, unless it may come later or isn't needed."""
+        from sweep.cluster.connection import knock
+
+        if self._location.address is not None and not self._over and not self._location.wait_minutes:
+            knock(self._location.address)
+
+    def _check_machine(self) -> None:
+        """Raise BadInputError where trials are too large for this machine, if they run here."""
+        from sweep.cluster.connection import machine_resources
+
+        if self._location.address is None and not self._over:
+            self._sizing(machine_resources())
+
+    def _cluster(self) -> AbstractContextManager[Mapping[str, float]]:
+        from sweep.cluster.connection import connect
+
+        if self._over:
+            return nullcontext({"CPU": 1.0})
+        return connect(self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing)
 
     def _guard(self, loop: StageLoop, tracker: "Tracker", live: Live, screen: TextIO) -> None:
         """Let the watch of the cluster end the run where the main thread doesn't come out of Ray."""
@@ -151,8 +179,8 @@ class Session:
         try:
             try:
                 outcome.status = loop.run()
-            except KeyboardInterrupt:
-                outcome.status, loop.stopping = "stopped", "interrupted"
+            except KeyboardInterrupt as error:
+                outcome.status, loop.stopping = "stopped", loop.stopping or reason_of(error)
             except ClusterGoneError as gone:
                 outcome.status, loop.stopping, outcome.gone = "stopped", str(gone), True
             finally:
@@ -194,6 +222,8 @@ class Session:
         """Return what each trial runs on, and the memory that its workers find; BadInputError where it can't run."""
         from sweep.cluster.connection import gpu_gib
 
+        if self._over:
+            return TrialSizing(TrialShape(1, 1, use_gpu=False), Room("cpu", None, None), 1, self._plan.workers)
         least, most = parse_workers(self._launch.workers)
         shape = choose_shape(least, self._launch.device, resources, most)
         check_precision(self._plan, shape)
@@ -270,4 +300,4 @@ class Session:
             return STOPPED
         left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
         say(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
-        return INTERRUPTED if outcome.why == "interrupted" else STOPPED
+        return exit_code(outcome.why) or STOPPED

@@ -124,7 +124,12 @@ class StageLoop:
         if not dispatcher.over:
             log_folder = self._context.storage.log_folder(self._context.name)
             try:
-                run_trials(dispatcher, log_dir=log_folder, tick=lambda: self._tick(dispatcher))
+                run_trials(
+                    dispatcher,
+                    log_dir=log_folder,
+                    tick=lambda: self._tick(dispatcher),
+                    grace_seconds=self._context.options.grace_seconds,
+                )
             finally:
                 self.stopping = self.stopping or dispatcher.stopping
 

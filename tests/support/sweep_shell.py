@@ -87,6 +87,14 @@ class Shell:
     def storage(self) -> SweepStorage:
         return SweepStorage(self.folder / ".sweep")
 
+    def states(self) -> dict[str, str]:
+        """Return MLflow's words for how its runs stand, by their names."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder}/.sweep/mlflow.db")
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return {run.info.run_name: run.info.status for run in client.search_runs(experiments)}
+
     def trials(self, name: str) -> dict[str, TrialFiles]:
         record = self.storage.sweep(name)
         assert record is not None
