@@ -171,7 +171,7 @@ def compare(
 
     `sources` says which sweeps have a trial, where the record is of several (sweep/comparison/merged_sweeps.py).
     """
-    configs = {entry.trial_id: TrialConfig.parse(entry.config) for entry in sweep.trials}
+    configs = {entry.trial_id: TrialConfig.parse(entry.setting_known) for entry in sweep.trials}
     sweep = sweep.model_copy(update={"trials": tuple(_complete(e, configs[e.trial_id]) for e in sweep.trials)})
     settings = [entry for entry in sweep.trials if entry.baseline is None]
     varied = varying_fields([configs[e.trial_id] for e in settings])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.table import Row, Trial
-from sweep.records.trial_result import ORDERLY
 from trainables.config import TrialConfig
+from trainables.storage.trial_records import ORDERLY
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import TrialEntry
@@ -57,7 +57,7 @@ def trial_command(entry: "TrialEntry", *, workers: int) -> str:
     fields = [
         f"--set {shlex.quote(f'{name}={_typed(value)}')}"
         for name, value in entry.config.items()
-        if name == "dataset" or value != _plain(default[name].default)
+        if name == "dataset" or (name in default and value != _plain(default[name].default))
     ]
     python = f"torchrun --nproc-per-node {workers}" if workers > 1 else "python"
     return f"{python} -m trainables.simclr {' '.join(fields)}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Launch(BaseModel):
     """How a sweep was started: what resuming it takes over unless told otherwise."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     space: str = ""
     """The space as it was typed, for a person: a record's is never imported. Empty where no module holds it."""

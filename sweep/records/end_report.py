@@ -1,8 +1,9 @@
 """Whether a sweep's summary reached what `--on-end` names: sweeps/NAME/on_end.json, without the command or URL."""
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from sweep.records.sweep_storage import SweepStorage
+from trainables.storage.record_files import find_record
 from trainables.storage.trial_records import now_ms
 
 
@@ -24,11 +25,7 @@ def write_end_report(storage: SweepStorage, name: str, fault: str) -> None:
 
 def end_report(storage: SweepStorage, name: str) -> EndReport | None:
     """Return how the last delivery ended; None where there was none, or its record can't be read."""
-    content = storage.storage.read(_path(name))
-    try:
-        return None if content is None else EndReport.model_validate_json(content)
-    except ValidationError:
-        return None
+    return find_record(storage.storage, _path(name), EndReport)
 
 
 def _path(name: str) -> str:

@@ -25,11 +25,13 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sweep.records.paths import NAME
 from sweep.records.process_identity import has_ended, machine_identity, start_time
 from sweep.records.status import LiveState, state_of
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
+from trainables.storage.record_files import DamagedRecordError, find_record, read_record, record_names
 from trainables.storage.trial_records import now_ms
 
 BEAT_SECONDS = 3.0
@@ -149,7 +151,7 @@ class Live:
         """Give the lease up."""
         self._over.set()
         self._thread.join()
-        with contextlib.suppress(OSError, BadInputError):
+        with contextlib.suppress(OSError):
             held = lease(self._storage, self._name)
             if held is not None and held.token == self._token:
                 self._storage.storage.delete(_path(self._name))
@@ -207,7 +209,7 @@ class Live:
     def _new_holder(self) -> str:
         """Return who has taken the lease over, for a message; empty while nobody has."""
         with contextlib.suppress(BadInputError):  # a torn file is nobody's
-            held = lease(self._storage, self._name)
+            held = read_record(self._storage.storage, _path(self._name), Lease)
             if held is None:
                 # By the wall clock: the other one stands still while a machine is suspended.
                 slept = now_ms() - self._written_ms > 1000 * STALE_SECONDS
@@ -237,11 +239,8 @@ class Live:
 
 
 def lease(storage: SweepStorage, name: str) -> Lease | None:
-    """Return who runs, or ran, a sweep, or None when it ended; BadInputError when the file is none of ours."""
-    try:
-        return storage.storage.read_record(_path(name), Lease)
-    except BadInputError as error:
-        raise BadInputError(f"{error}; remove it if nobody runs {name}") from None
+    """Return who runs, or ran, a sweep, or None when it ended; a file that is no lease is named, and nobody's."""
+    return find_record(storage.storage, _path(name), Lease, fate="nobody's")
 
 
 def holder_of(
@@ -251,9 +250,24 @@ def holder_of(
     watch_seconds: float | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Lease | None:
-    """Return the lease of whoever runs a sweep, or None; a lease in doubt is watched for a change before."""
-    watcher, said = Watcher(WATCH_SECONDS if watch_seconds is None else watch_seconds), False
-    while (held := lease(storage, name)) is not None:
+    """Return the lease of whoever runs a sweep, or None; a lease in doubt is watched for a change before.
+
+    Also one that can't be read: its holder writes it again after a few seconds. BadInputError where it changes and
+    still can't be read, as another version's.
+    """
+    seconds = WATCH_SECONDS if watch_seconds is None else watch_seconds
+    watcher, said, torn = Watcher(seconds), False, _TornLease(seconds)
+    while True:
+        try:
+            held = read_record(storage.storage, _path(name), Lease)
+        except BadInputError as error:
+            if torn.is_left(storage, name, error):
+                lease(storage, name)  # which names it
+                return None
+            time.sleep(min(seconds, BEAT_SECONDS / 3))
+            continue
+        if held is None:
+            return None
         runs = watcher.runs(held)
         if runs is not None:
             return held if runs else None
@@ -261,15 +275,28 @@ def holder_of(
             said = True
             say(f"sweep {name}: {held.described()}, by this machine's clock; watching whether it goes on")
         time.sleep(BEAT_SECONDS / 3)
-    return None
+
+
+class _TornLease:
+    """Watches the file of a lease that can't be read."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._seen: str | None = None
+
+    def is_left(self, storage: SweepStorage, name: str, error: BadInputError) -> bool:
+        """Return whether nobody has written it for long enough; raise the error where somebody does."""
+        digest = None if isinstance(error, DamagedRecordError) else storage.storage.digest(_path(name))
+        if self._seen not in (None, digest):
+            raise error
+        self._seen = digest
+        return time.monotonic() >= self._until
 
 
 def leases(storage: SweepStorage) -> list[Lease]:
-    """Return those of all sweeps that haven't ended; files that are none are left out."""
-    found = []
-    for name in storage.storage.names("live"):
-        with contextlib.suppress(BadInputError):
-            found.append(lease(storage, name.removesuffix(".json")))
+    """Return those of all sweeps that haven't ended; files that are none are named and left out."""
+    names = record_names(storage.storage, "live", rf"{NAME}\.json")
+    found = (lease(storage, name.removesuffix(".json")) for name in names)
     return [one for one in found if one is not None]
 
 
@@ -286,7 +313,7 @@ def request_stop(storage: SweepStorage, name: str, what: str = EVERYTHING) -> No
 
 def stops(storage: SweepStorage, name: str) -> list[str]:
     """Return what a sweep is asked to stop."""
-    return storage.storage.names(f"sweeps/{name}/stops")
+    return record_names(storage.storage, f"sweeps/{name}/stops", r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def clear_stops(storage: SweepStorage, name: str, which: Iterable[str] | None = None) -> None:

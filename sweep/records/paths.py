@@ -7,6 +7,8 @@ from trainables.errors import BadInputError
 
 DEFAULT_STORAGE = Path(".sweep")
 """Where a program keeps its results unless told otherwise, in the current folder."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Of a sweep."""
 
 
 def tracking_database(storage: Path | str) -> Path:
@@ -25,5 +27,5 @@ def _absolute(storage: Path | str) -> Path:
 
 def check_name(name: str) -> None:
     """Raise BadInputError for a sweep's name that can't be a folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+    if not re.fullmatch(NAME, name):
         raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")

@@ -42,7 +42,7 @@ def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
             f"sweep {record.name}: is running ({held.described()}); stop it: python -m sweep.stop {record.name}"
         )
     # One that can't be read is an error here: its trials would go with this sweep's.
-    others = [storage.sweep(name) for name in storage.storage.names("sweeps") if name != record.name]
+    others = [storage.sweep(name) for name in storage.folders() if name != record.name]
     kept = {entry.folder for other in others if other is not None for entry in other.trials}
     own = [entry.folder for entry in record.trials]
     # The sweep's own folder last: until then the same command finishes what was cut short.

@@ -1,16 +1,17 @@
 """The record of a sweep: which trials, which space, how it was started (sweeps/NAME/sweep.json)."""
 
 import shlex
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
 from sweep.space import Baseline
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
-from trainables.storage.trial_records import Count, FileName, Milliseconds, now_ms
+from trainables.storage.trial_records import Count, FileName, KeptRecord, Milliseconds, now_ms
 
 
 def _is_no_step(name: str) -> str:
@@ -24,18 +25,14 @@ TrialName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]+$", max_length=100
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
 
 
-class StopRecord(BaseModel):
+class StopRecord(KeptRecord):
     """Why a trial was stopped for good."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     why: str
 
 
-class TrialEntry(BaseModel):
+class TrialEntry(KeptRecord):
     """One trial of a sweep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trial_id: FileName
     name: TrialName
@@ -58,10 +55,25 @@ class TrialEntry(BaseModel):
     def _is_a_setting(self) -> Self:
         """Check the fields; those of records of earlier versions may be fewer."""
         for values in (self.config, *([{**self.config, **self.stands_for}] if self.stands_for else [])):
-            fields = TrialConfig.parse(values).model_dump(mode="json")
-            if wrong := [name for name, value in values.items() if fields[name] != value]:
+            known = _known(values)
+            fields = TrialConfig.parse(known).model_dump(mode="json")
+            if wrong := [name for name, value in known.items() if fields[name] != value]:
                 raise ValueError(f"{wrong[0]}: got {values[wrong[0]]!r}")
         return self
+
+    @property
+    def setting_known(self) -> dict[str, Any]:
+        """The fields of the configuration that this version knows: a later one has others, of the same trial id."""
+        return _known(self.config)
+
+    def later_values(self) -> Iterable[str]:
+        """Return the fields of the configuration that this version doesn't know."""
+        return (f"config.{name}" for name in self.config if name not in TrialConfig.model_fields)
+
+    def keeping(self, before: "TrialEntry") -> "TrialEntry":
+        """Return the entry with what a later version wrote into the one before."""
+        later = {name: value for name, value in before.config.items() if name not in TrialConfig.model_fields}
+        return self.model_copy(update={**(before.model_extra or {}), "config": {**self.config, **later}})
 
     @property
     def folder(self) -> str:
@@ -69,19 +81,19 @@ class TrialEntry(BaseModel):
         return self.place or self.trial_id
 
 
-class PublishedRow(BaseModel):
-    """A published result that the space carries."""
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in TrialConfig.model_fields}
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class PublishedRow(KeptRecord):
+    """A published result that the space carries."""
 
     setting: dict[str, Any]
     metrics: dict[str, float]
 
 
-class SweepRecord(BaseModel):
+class SweepRecord(KeptRecord):
     """Everything that a comparison needs to know of a sweep besides its trials' files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: SweepName
     digest: str
@@ -123,6 +135,18 @@ class SweepRecord(BaseModel):
                 f"--resume {self.name} --extend --space {shlex.quote(launch.space)}"
             )
         return launch.updated(typed)
+
+    def keeping(self, before: "SweepRecord") -> "SweepRecord":
+        """Return the record with the command that first started it, and what a later version wrote into it."""
+        entries = {entry.trial_id: entry for entry in before.trials}
+        trials = tuple(
+            entry.keeping(entries[entry.trial_id]) if entry.trial_id in entries else entry for entry in self.trials
+        )
+        launch = self.launch
+        if launch is not None and before.launch is not None:
+            launch = launch.model_copy(update={**(before.launch.model_extra or {}), **(launch.model_extra or {})})
+        kept = {"command": before.command, "trials": trials, "launch": launch}
+        return self.model_copy(update={**(before.model_extra or {}), **kept})
 
     def trial_ids(self, wanted: str) -> set[str]:
         """Return the ids of the trials with this id or name."""

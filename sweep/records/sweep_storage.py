@@ -8,27 +8,31 @@ live/NAME.json                while it runs (sweep/records/lease.py)
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from pathlib import Path
 
-from sweep.console.printing import say
-from sweep.records.paths import check_name
+from sweep.records.paths import NAME, check_name
 from sweep.records.sweep_record import StopRecord, SweepRecord, TrialEntry
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import Backlog
 from trainables.storage.filesystem import Storage
 from trainables.storage.ownership import files_as_private_as, make_private
+from trainables.storage.record_files import DamagedRecordError, find_record, name_once, read_record, record_names
 from trainables.storage.trial_files import TrialFiles
 
 SWEEP_FILE = "sweep.json"
+STOP_FILE = r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.json"
+UNKNOWN_STOP = StopRecord(why="it was stopped; the record that says why is damaged")
 
 
 class SweepStorage:
     """A storage with the sweeps and trials in it."""
 
-    def __init__(self, address: str | Path, *, patience: float = 0.0) -> None:
-        """Open the storage; with patience its operations wait so many seconds for it while it is away."""
-        self.storage = Storage.at(address).patient(patience)
+    def __init__(self, address: str | Path, *, patience: float = 0.0, mends: bool = False) -> None:
+        """Open the storage; with patience its operations wait so many seconds for it while it is away.
+
+        `mends`: damaged records of epochs are written again where a checkpoint remembers them.
+        """
+        self.storage, self._mends = Storage.at(address).patient(patience), mends
 
     def check_writable(self) -> None:
         """Write and remove a small file; BadInputError when that fails."""
@@ -48,7 +52,7 @@ class SweepStorage:
 
     def trial(self, trial_id: str) -> TrialFiles:
         """Return the files of a trial, which need not exist."""
-        return TrialFiles(self.storage.child(f"trials/{trial_id}"))
+        return TrialFiles(self.storage.child(f"trials/{trial_id}"), mends=self._mends)
 
     def trial_of(self, entry: TrialEntry) -> TrialFiles:
         """Return the files of a sweep's trial."""
@@ -60,25 +64,55 @@ class SweepStorage:
         backlog.write(path, lambda: self.storage.write(path, content))
 
     def stopped(self, name: str) -> dict[str, str]:
-        """Return why trials of a sweep were stopped for good, by their ids."""
+        """Return why trials of a sweep were stopped for good, by their ids; a damaged record still stops its trial."""
         folder = f"sweeps/{name}/stopped"
-        found = {file: self.storage.read_record(f"{folder}/{file}", StopRecord) for file in self.storage.names(folder)}
-        return {file.removesuffix(".json"): stop.why for file, stop in found.items() if stop is not None}
+        found = {}
+        for file in record_names(self.storage, folder, STOP_FILE):
+            trial_id = file.removesuffix(".json")
+            fate = "the trial stays stopped; --retry-failed tries it again"
+            stop = find_record(self.storage, f"{folder}/{file}", StopRecord, fate=fate, instead=lambda: UNKNOWN_STOP)
+            if stop is UNKNOWN_STOP:
+                stop = self._stop_by_attempt(trial_id)
+            if stop is not None:
+                found[trial_id] = stop.why
+        return found
+
+    def _stop_by_attempt(self, trial_id: str) -> StopRecord:
+        """Return why a trial was stopped, as its last attempt's record says it."""
+        last = [one for one in self.trial(trial_id).attempts()[-1:] if one.outcome == "stopped" and one.message]
+        return StopRecord(why=last[0].message) if last else UNKNOWN_STOP
 
     def forget_stopped(self, name: str, trial_id: str) -> None:
         """Let a stopped trial go on."""
         self.storage.delete(f"sweeps/{name}/stopped/{trial_id}.json")
 
     def sweep(self, name: str) -> SweepRecord | None:
-        """Return the record of a sweep, or None."""
+        """Return the record of a sweep, or None; BadInputError where its file is damaged or refused."""
         check_name(name)
         file = f"sweeps/{name}/{SWEEP_FILE}"
-        found = self.storage.read_record(file, SweepRecord)
+        try:
+            found = read_record(self.storage, file, SweepRecord)
+        except DamagedRecordError as error:
+            raise DamagedRecordError(
+                f"{error}; write it again from the space: python -m sweep.run --space SPACE --name {name} takes up the "
+                "trials that are there"
+            ) from error
         if found is not None and found.name != name:
             raise BadInputError(
                 f"{self.storage.address(file)}: is the record of sweep {found.name!r}, in another's folder"
             )
         return found
+
+    def whole_sweep(self, name: str) -> SweepRecord | None:
+        """Return the record of a sweep, or None, also where its file is damaged: that is said, and it may be written.
+
+        BadInputError for what this version refuses.
+        """
+        try:
+            return self.sweep(name)
+        except DamagedRecordError as error:
+            name_once(str(error).partition("; write it again")[0] + "; written again when the sweep begins")
+            return None
 
     def record(self, name: str | None = None) -> SweepRecord:
         """Return the record of a sweep, of the latest one without a name; BadInputError when there is none."""
@@ -96,16 +130,20 @@ class SweepStorage:
         return found
 
     def sweep_names(self) -> list[str]:
-        """Return the sweeps of this storage that can be read, the latest last; others are named on stderr, once."""
-        found = [record for name in self.storage.names("sweeps") if (record := self._readable(name)) is not None]
+        """Return the sweeps of this storage that can be read, the latest last; others are named, once."""
+        found = [record for name in self.folders() if (record := self._readable(name)) is not None]
         return [record.name for record in sorted(found, key=lambda record: record.time_ms)]
 
     def _readable(self, name: str) -> SweepRecord | None:
         try:
             return self.sweep(name)
         except BadInputError as error:
-            _say_once(f"left out: {error}")
+            name_once(f"left out: {error}")
             return None
+
+    def folders(self) -> list[str]:
+        """Return the names of all folders of sweeps, whatever is in them."""
+        return record_names(self.storage, "sweeps", NAME)
 
     def write_sweep(self, record: SweepRecord) -> None:
         """Write a sweep's record in place of the one before."""
@@ -120,8 +158,3 @@ class SweepStorage:
             return cache / "sweeps" / name / "logs"
         list(self.storage.files(f"sweeps/{name}/logs"))  # a link there would be written through
         return Path(self.storage.own_path(f"sweeps/{name}/logs", whole=True))
-
-
-@cache
-def _say_once(line: str) -> None:
-    say(line, error=True)

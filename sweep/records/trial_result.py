@@ -7,10 +7,8 @@ from typing import Literal
 
 from trainables import metric_names as names
 from trainables.storage.trial_files import TrialFiles
-from trainables.storage.trial_records import AttemptRecord
+from trainables.storage.trial_records import ORDERLY, AttemptRecord
 
-ORDERLY = ("running", "finished", "stopped", "interrupted")
-"""Outcomes of an attempt that are no failures."""
 HALVED = "halving: "
 """How the reason begins why a trial was stopped by halving."""
 Status = Literal["finished", "failed", "stopped", "running", "waiting"]
@@ -43,7 +41,9 @@ def result_of(files: TrialFiles) -> Result:
     metrics = epochs[-1].metrics if epochs else {}
     failure, attempts = files.failure(), files.attempts()
     status: Status = "running" if epochs else "waiting"
-    if files.final() is not None:
+    final = files.final()
+    # Metrics of an earlier epoch aren't a result.
+    if final is not None and epochs and epochs[-1].epoch >= final.epochs:
         status = "finished"
     elif failure is not None:
         status = "failed"

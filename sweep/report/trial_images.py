@@ -60,7 +60,7 @@ def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[Nam
 
 def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
     """Return what a trial's pictures need, or what of it isn't there."""
-    config = TrialConfig.parse(trial.entry.config)
+    config = TrialConfig.parse(trial.entry.setting_known)
     table = files.outputs("test")
     if config.encoder in UNTRAINABLE or table is None:
         return NotComputed(f"{trial.entry.name} has no encoder, or kept nothing of its test images")

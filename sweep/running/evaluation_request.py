@@ -67,7 +67,7 @@ def _pretrained(
         found = [find_trial(storage, sweep, trial=trial).trial for trial in trials]
     else:
         found = sorted(find_trial(storage, sweep).row.finished, key=lambda one: int(one.entry.config["seed"]))
-    configs = [TrialConfig.parse(one.entry.config) for one in found]
+    configs = [TrialConfig.parse(one.entry.setting_known) for one in found]
     if len({config.model_copy(update={"seed": 0}) for config in configs}) > 1:
         raise BadInputError("--trial: they differ in more than the seed; evaluate each setting by itself")
     files = []

@@ -52,9 +52,9 @@ def write_record(context: RunContext, plan: Plan) -> SweepRecord:
         versions=versions(),
         launch=context.launch,
     )
-    before = context.storage.sweep(context.name)
+    before = context.storage.whole_sweep(context.name)
     if before is not None:
-        record = record.model_copy(update={"command": before.command})
+        record = record.keeping(before)
     context.storage.write_sweep(record)
     return record
 

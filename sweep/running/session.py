@@ -19,6 +19,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.running.beginning_again import begin_again, leave_at_once, take_reason
 from sweep.running.progress import Progress
 from sweep.running.provenance import changes
+from sweep.running.record_faults import faults_said
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
 from sweep.running.stages import StageLoop
 from sweep.running.weights_check import check_weights
@@ -107,6 +108,7 @@ class Session:
                     with (
                         self._cluster() as resources,
                         Progress(screen, self._name, metric, as_json=as_json) as progress,
+                        faults_said(progress.say),
                     ):
                         loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
                         self._guard(loop, tracker, live, screen)
@@ -209,7 +211,7 @@ class Session:
             options = replace(options, rules=replace(options.rules, max_concurrent=fitting))
         return RunContext(
             name=self._name,
-            storage=SweepStorage(self._location.storage, patience=PATIENCE_SECONDS),
+            storage=SweepStorage(self._location.storage, patience=PATIENCE_SECONDS, mends=True),
             launch=self._launch,
             options=options,
             sizing=sizing,
@@ -237,7 +239,7 @@ class Session:
 
     def _check_plan(self, *, extend: bool) -> None:
         """Raise BadInputError when the sweep of that name has another plan, and it isn't to be extended."""
-        taken = self._storage.sweep(self._name)
+        taken = self._storage.whole_sweep(self._name)
         if taken is None or taken.digest == self._plan.digest or extend:
             return
         lines = changes(taken, self._plan) or ["(other assignments or stages)"]

@@ -49,7 +49,7 @@ class StageLoop:
         Trials that were finished before are not trained again.
         """
         context = self._context
-        self._plan = with_earlier_proposals(self._plan, context.storage.sweep(context.name))
+        self._plan = with_earlier_proposals(self._plan, context.storage.whole_sweep(context.name))
         record = self._record()
         context.tracker.start_sweep(record)
         self._stopped = self._forget_stops(record) if context.options.retry_failed else self._stops()

@@ -94,7 +94,7 @@ class TrialEventHandler:
     def reuse(self, entry: TrialEntry) -> bool:
         """Return whether a trial is finished, by this sweep or another; tell of it if so."""
         files = self._context.storage.trial_of(entry)
-        if (final := files.final()) is None:
+        if (final := files.finished()) is None:
             return False
         attempts = files.attempts()
         self.tell(lambda one: one.reused(entry, final, attempts))

@@ -49,7 +49,7 @@ def task_of(context: RunContext, entry: TrialEntry, planned: PlannedTrial) -> Tr
     return TrialTask(
         trial_id=entry.trial_id,
         name=entry.name,
-        config=entry.config,
+        config=entry.setting_known,
         store_address=store_address(dataset),
         fingerprint=prepared(dataset).fingerprint,
         evaluation_address=store_address(evaluated) if evaluated else "",

@@ -21,7 +21,7 @@ MOST_TAGGED = 1000
 
 def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
     """Write the comparison of the sweep's trials as they stand; writing it again replaces it."""
-    sweep = storage.sweep(runs.sweep.name) or runs.sweep  # later stages may have been decided since it began
+    sweep = storage.whole_sweep(runs.sweep.name) or runs.sweep  # later stages may have been decided since it began
     parent = runs.parent()
     parts = dataset_reports(sweep, storage)
     for part in parts:

@@ -181,14 +181,14 @@ def test_links_out_of_the_storage_are_not_followed(storage: SweepStorage, victim
 
 
 def test_a_sweep_whose_trials_nobody_can_tell_keeps_others_from_being_removed(
-    storage: SweepStorage, capsys: pytest.CaptureFixture[str]
+    storage: SweepStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its trials might be these; what only reads leaves it out, and says so once."""
     storage.storage.write("sweeps/torn/sweep.json", b'{"name": "torn", "trials": [')
     with pytest.raises(BadInputError, match=r"sweeps/torn/sweep\.json: is no record"):
         remove(storage)
     assert storage.sweep_names() == storage.sweep_names() == ["quickstart"]
-    assert capsys.readouterr().err.count("left out: ") == 1
+    assert caplog.text.count("left out: ") == 1
 
 
 @pytest.mark.parametrize(

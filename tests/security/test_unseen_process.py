@@ -195,9 +195,23 @@ def test_a_trial_of_a_lease_in_doubt_is_left_alone_until_the_doubt_is_over(stora
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"process": -1}'])
-def test_a_lease_that_is_none_is_one_line(storage: SweepStorage, content: bytes) -> None:
+@pytest.mark.usefixtures("elsewhere")
+def test_a_lease_that_is_none_is_watched_and_then_nobodys(storage: SweepStorage, content: bytes) -> None:
+    """Whoever runs the sweep would write it again; of another sweep it is no matter."""
     storage.storage.write("live/mine.json", content)
-    with pytest.raises(BadInputError, match=r"is no record that this version reads.*remove it if nobody runs"):
-        lease(storage, "mine")
+    assert lease(storage, "mine") is None
     with Live(storage, "other") as other:
-        assert other.claim("trial"), "of another sweep: no matter"
+        assert other.claim("trial")
+    began = time.monotonic()
+    with Live(storage, "mine"):
+        assert lease(storage, "mine").process == os.getpid()  # type: ignore[union-attr]
+    assert time.monotonic() - began >= lease_module.WATCH_SECONDS
+
+
+def test_a_torn_lease_that_its_holder_writes_again_is_held(storage: SweepStorage) -> None:
+    with Live(storage, "mine") as live:
+        storage.storage.write("live/mine.json", b"")
+        again = threading.Timer(0.3, live._renew)
+        again.start()
+        assert holder_of(storage, "mine", watch_seconds=20.0) is not None
+        again.join()

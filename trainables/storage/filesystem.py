@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pyarrow import fs
-from pydantic import BaseModel, ValidationError
 
-from trainables.errors import BadInputError, describe_validation
+from trainables.errors import BadInputError
 from trainables.redaction import secret_part
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further attempt of an operation; the last one again and again."""
 PIECE_BYTES = 2**22
 T = TypeVar("T")
-Record = TypeVar("Record", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,7 @@ class Storage:
                 fill(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
+            _set_aside(Path(target))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -162,10 +161,14 @@ class Storage:
         return bool(info.type != fs.FileType.NotFound)
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the names in a folder, sorted, without those still being written; empty when it doesn't exist."""
+        """Return the names in a folder, sorted, without hidden ones and those that are being written.
+
+        An empty list when it doesn't exist.
+        """
         path = self._path(folder)
         entries = self._try(lambda: self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
-        return sorted(entry.base_name for entry in entries if not entry.base_name.endswith(".partial"))
+        names = (entry.base_name for entry in entries)
+        return sorted(name for name in names if not name.startswith(".") and not name.endswith(".partial"))
 
     def digest(self, name: str) -> str | None:
         """Return the SHA-256 of a file's content, or None when there is no such file."""
@@ -192,17 +195,6 @@ class Storage:
         target.write_stream(name, fill)
         return digest
 
-    def read_record(self, name: str, kind: type[Record]) -> Record | None:
-        """Return the record in a file, or None when there is none; BadInputError, of one line, for what is none."""
-        content = self.read(name)
-        if content is None:
-            return None
-        try:
-            return kind.model_validate_json(content)
-        except ValidationError as error:
-            faults = describe_validation(error, known_fields=tuple(kind.model_fields)).replace("\n", "; ")
-            raise BadInputError(f"{self.address(name)}: is no record that this version reads: {faults}") from error
-
     def files(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield the files below a folder by their names in the storage, with their sizes; BadInputError for a link."""
         path = self._path(folder)
@@ -222,6 +214,8 @@ class Storage:
     def delete(self, name: str) -> None:
         """Remove a file if it is there; BadInputError where it lies behind a link."""
         path = self.own_path(name)
+        if self.is_local:
+            _set_aside(Path(path))
         if self.exists(name):
             self._try(lambda: self.filesystem.delete_file(path))
 
@@ -240,6 +234,12 @@ class Storage:
             return path
         scheme = {"gcs": "gs"}.get(self.filesystem.type_name, self.filesystem.type_name)
         return f"{scheme}://{path}" + (f"?{self.options}" if self.options else "")
+
+
+def _set_aside(target: Path) -> None:
+    """Rename a folder that lies where a file belongs, to a hidden name beside it: it may hold something."""
+    if target.is_dir() and not target.is_symlink():
+        target.rename(target.with_name(f".{target.name}.{secrets.token_hex(8)}"))
 
 
 def _within(folder: Path, other: Path) -> bool:

@@ -10,35 +10,51 @@ failure.json           why the last attempt failed
 attempts/000001.json   one record an attempt: when, where, how it ended
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from trainables.errors import BadInputError
 from trainables.parquet_file import check_parquet
 from trainables.storage.deferred_writes import Backlog
-from trainables.storage.filesystem import Record, Storage
+from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
-from trainables.storage.trial_records import AttemptRecord, ConfigRecord, EpochRecord, FailureRecord, FinalRecord
+from trainables.storage.record_files import check_file, find_record, name_once, read_content, record_names
+from trainables.storage.trial_records import (
+    ORDERLY,
+    UNREADABLE,
+    AttemptRecord,
+    ConfigRecord,
+    EpochRecord,
+    FailureRecord,
+    FinalRecord,
+)
 
 KEPT_CHECKPOINTS = 2
 CONFIG, FINAL, FAILURE, MODEL = "config.json", "final.json", "failure.json", "model.pt"
 CHECKPOINT = "checkpoint"
 """What a backlog calls every epoch's, as the newest takes the place of one that waits."""
+NUMBERED = r"\d{6,12}\.json"
+_REMEMBERED = "the newest checkpoint says it, else it is left out"
+READERS = 8
+"""Threads that look for the records of epochs: an object store answers each after a while."""
 
 
 class TrialFiles:
     """Reads and writes one trial's files; writing the same thing twice changes nothing.
 
     With a backlog, what training writes may wait for a storage that is away, until `flush`, and checkpoints are written
-    while training goes on. Without one, picklable.
+    while training goes on. Without one, picklable. A damaged record is named and left out, or taken from the newest
+    checkpoint; with `mends` it is then written again.
     """
 
-    def __init__(self, storage: Storage, backlog: Backlog | None = None) -> None:
-        self.storage, self._backlog = storage, backlog
+    def __init__(self, storage: Storage, backlog: Backlog | None = None, *, mends: bool = False) -> None:
+        self.storage, self._backlog, self._mends = storage, backlog, mends
         self.note = ""
         """What a person should know of how this attempt began."""
 
@@ -63,38 +79,98 @@ class TrialFiles:
         return f"{self.storage.root}/{name}"  # one desk writes the files of several trials
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
-        """Say what is trained here."""
-        content = ConfigRecord(fingerprint=fingerprint, config=config).model_dump_json(indent=1).encode()
-        self._write(CONFIG, lambda: self.storage.write(CONFIG, content))
+        """Say what is trained here; what a later version said besides stays."""
+
+        def perform() -> None:
+            before = find_record(self.storage, CONFIG, ConfigRecord, fate="written again")
+            kept = {} if before is None else {"config": before.config, **(before.model_extra or {})}
+            values = {**kept, "fingerprint": fingerprint, "config": {**kept.get("config", {}), **config}}
+            self.storage.write(CONFIG, ConfigRecord(**values).model_dump_json(indent=1).encode())
+
+        self._write(CONFIG, perform)
 
     def config(self) -> dict[str, Any] | None:
         """Return the configuration as written, or None."""
-        found = self.storage.read_record(CONFIG, ConfigRecord)
+        found = self._config()
         return None if found is None else found.config
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of the data that it was begun with, or None."""
-        found = self.storage.read_record(CONFIG, ConfigRecord)
+        found = self._config()
         return None if found is None else found.fingerprint
+
+    def _config(self) -> ConfigRecord | None:
+        def remembered() -> ConfigRecord | None:
+            state = self._remembered()
+            return ConfigRecord(fingerprint=state["fingerprint"], config=state["config"]) if state else None
+
+        return find_record(self.storage, CONFIG, ConfigRecord, fate=_REMEMBERED, instead=remembered)
 
     def write_epoch(self, record: EpochRecord) -> EpochRecord:
         """Write an epoch's record unless there is one; return the record that stands."""
-        name, standing = f"epochs/{record.epoch:06d}.json", record
+        name, standing = _epoch(record.epoch), record
 
         def perform() -> None:
             nonlocal standing
-            found = self.storage.read_record(name, EpochRecord)
+            found = find_record(self.storage, name, EpochRecord, fate="written again")
             if found is None:
-                self.storage.write(name, record.model_dump_json().encode())
+                self.storage.write(name, _written(record))
             else:
                 standing = found
 
         self._write(name, perform)
         return standing
 
+    def write_missing(self, records: Iterable[EpochRecord]) -> None:
+        """Write again the records of epochs, as a checkpoint remembers them, whose files are gone or damaged."""
+        records = list(records)
+
+        def there(record: EpochRecord) -> bool:
+            fate = "written again from the checkpoint"
+            return find_record(self.storage, _epoch(record.epoch), EpochRecord, fate=fate) is not None
+
+        with ThreadPoolExecutor(READERS) as readers:
+            lost = [record for record, found in zip(records, readers.map(there, records), strict=True) if not found]
+        for record in lost:
+            self.write_epoch(record)
+        if lost:
+            epochs = ", ".join(str(record.epoch) for record in lost)
+            self.note = f"{self.note}; " * bool(self.note) + f"the records of epochs {epochs} were written again"
+
     def epochs(self) -> list[EpochRecord]:
-        """Return the records of all epochs so far, in order."""
-        return self._all("epochs", EpochRecord)
+        """Return the records of all epochs so far, in order; a damaged one as the newest checkpoint remembers it."""
+        numbers = [int(name.removesuffix(".json")) for name in record_names(self.storage, "epochs", NUMBERED)]
+        checkpoint: dict[int, EpochRecord] = {}
+
+        def remembered(number: int) -> EpochRecord | None:
+            checkpoint.update({} if checkpoint else self._remembered_epochs())
+            return self._mended(checkpoint.get(number))
+
+        def read(number: int) -> EpochRecord | None:
+            instead = partial(remembered, number)
+            return find_record(self.storage, _epoch(number), EpochRecord, fate=_REMEMBERED, instead=instead)
+
+        return [record for number in numbers if (record := read(number)) is not None]
+
+    def _mended(self, record: EpochRecord | None) -> EpochRecord | None:
+        if record is not None and self._mends:
+            self._write(_epoch(record.epoch), lambda: self.storage.write(_epoch(record.epoch), _written(record)))
+        return record
+
+    def _remembered(self) -> dict[str, Any]:
+        """Return the newest checkpoint that can be read, or nothing."""
+        for epoch in reversed(self._checkpoints()):
+            try:
+                return self.load_checkpoint(epoch, torch.device("cpu"))
+            except OSError:
+                raise  # the storage is away
+            except Exception:  # torn: the one before is good
+                name_once(f"{self.storage.address(_checkpoint(epoch))}: is no checkpoint that can be read")
+        return {}
+
+    def _remembered_epochs(self) -> dict[int, EpochRecord]:
+        records = (EpochRecord.model_validate(record) for record in self._remembered().get("records", ()))
+        return {record.epoch: record for record in records}
 
     def save_checkpoint(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of an epoch as the state is now, and drop those before the last two.
@@ -125,11 +201,10 @@ class TrialFiles:
         return self._checkpoints()
 
     def _checkpoints(self) -> list[int]:
-        names = self.storage.names("checkpoints")
-        return [int(name.removesuffix(".pt")) for name in names if re.fullmatch(r"\d{6,12}\.pt", name, re.ASCII)]
+        return [int(name.removesuffix(".pt")) for name in record_names(self.storage, "checkpoints", r"\d{6,12}\.pt")]
 
     def load_checkpoint(self, epoch: int, device: torch.device) -> dict[str, Any]:
-        """Return the state of an epoch's checkpoint."""
+        """Return the state of an epoch's checkpoint; a torn one raises whatever the unpickler meets."""
         return self._load(_checkpoint(epoch), device)
 
     def checkpoint_address(self) -> str | None:
@@ -143,13 +218,22 @@ class TrialFiles:
         self._write(MODEL, lambda: self._write_state(MODEL, copy))
 
     def load_model(self) -> dict[str, Any]:
-        """Return the final weights, and the configuration they are of."""
-        return self._load(MODEL, torch.device("cpu"))
+        """Return the final weights, and the configuration they are of; BadInputError where the file is damaged."""
+        try:
+            return self._load(MODEL, torch.device("cpu"))
+        except (OSError, BadInputError):
+            raise
+        except Exception as error:
+            raise BadInputError(
+                f"{self.storage.address(MODEL)}: holds no weights that can be read ({type(error).__name__}); train the "
+                "trial again: remove its folder, and resume the sweep"
+            ) from error
 
     def _write_state(self, name: str, copy: HostCopy) -> None:
         self.storage.write_stream(name, copy.save)
 
     def _load(self, name: str, device: torch.device) -> dict[str, Any]:
+        check_file(self.storage, name)
         with self.storage.filesystem.open_input_file(f"{self.storage.root}/{name}") as stream:
             state: dict[str, Any] = torch.load(stream, map_location=device, weights_only=True)
         return state
@@ -165,11 +249,17 @@ class TrialFiles:
         row, name, label (a list where there are several); logits of the probe beside pretraining, linear_logits of the
         logistic regression (lists); knn, a list of the class that the neighbours vote for, or of each label's score.
         """
-        content = self.storage.read(f"outputs/{split}.parquet")
-        if content is None:
+        name = f"outputs/{split}.parquet"
+        try:
+            content = read_content(self.storage, name)
+            if content is None:
+                return None
+            check_parquet(pa.BufferReader(content), len(content))
+            return pq.read_table(pa.BufferReader(content))
+        except (BadInputError, pa.ArrowException) as error:
+            why = str(error).partition("\n")[0]
+            name_once(f"{self.storage.address(name)}: can't be read ({why}); what is computed from it is left out")
             return None
-        check_parquet(pa.BufferReader(content), len(content))
-        return pq.read_table(pa.BufferReader(content))
 
     def write_final(self, record: FinalRecord) -> None:
         """Declare the trial finished."""
@@ -178,7 +268,20 @@ class TrialFiles:
 
     def final(self) -> FinalRecord | None:
         """Return the final record, or None while the trial is unfinished."""
-        return self.storage.read_record(FINAL, FinalRecord)
+        fate = "the trial counts as unfinished; resuming goes on from its last checkpoint and writes it again"
+        return find_record(self.storage, FINAL, FinalRecord, fate=fate)
+
+    def finished(self) -> FinalRecord | None:
+        """Return the final record, or None where the trial has to go on: also where its last epoch's record is lost."""
+        if (final := self.final()) is None:
+            return None
+        name = _epoch(final.epochs)
+        last = find_record(self.storage, name, EpochRecord, fate=_REMEMBERED)
+        if last is None and self._mended(self._remembered_epochs().get(final.epochs)) is None:
+            why = "the record of a finished trial's last epoch is lost, so that it isn't finished; resuming trains it"
+            name_once(f"{self.storage.address(name)}: {why}")
+            return None
+        return final
 
     def write_failure(self, record: FailureRecord) -> None:
         """Say why the last attempt failed."""
@@ -190,22 +293,47 @@ class TrialFiles:
         self._write(FAILURE, lambda: self.storage.delete(FAILURE))
 
     def failure(self) -> FailureRecord | None:
-        """Return why the last attempt failed, or None."""
-        return self.storage.read_record(FAILURE, FailureRecord)
+        """Return why the last attempt failed, or None; where the record is damaged, as that attempt's says it."""
+
+        def of_attempt() -> FailureRecord | None:
+            for last in self.attempts()[-1:]:
+                if last.outcome not in (*ORDERLY, UNREADABLE):
+                    return FailureRecord(time_ms=last.ended_ms or 0, kind=last.outcome, message=last.message)
+            return None
+
+        fate = "the last attempt's record says it, else it isn't known"
+        return find_record(self.storage, FAILURE, FailureRecord, fate=fate, instead=of_attempt)
 
     def write_attempt(self, record: AttemptRecord) -> None:
         """Write the record of an attempt in place of the one before."""
-        name, content = f"attempts/{record.number:06d}.json", record.model_dump_json().encode()
+        name, content = _attempt(record.number), record.model_dump_json().encode()
         self._write(name, lambda: self.storage.write(name, content))
 
     def attempts(self) -> list[AttemptRecord]:
-        """Return the records of all attempts so far, in order."""
-        return self._all("attempts", AttemptRecord)
+        """Return the records of all attempts so far, in order; of a damaged one only its number is known."""
+        numbers = [int(name.removesuffix(".json")) for name in record_names(self.storage, "attempts", NUMBERED)]
+        return [found for number in numbers if (found := self._attempt(number)) is not None]
 
-    def _all(self, folder: str, kind: type[Record]) -> list[Record]:
-        found = (self.storage.read_record(f"{folder}/{name}", kind) for name in self.storage.names(folder))
-        return [record for record in found if record is not None]
+    def _attempt(self, number: int) -> AttemptRecord | None:
+        def unreadable() -> AttemptRecord:
+            said = "its record is damaged"
+            return AttemptRecord(number=number, sweep="", started_ms=0, outcome=UNREADABLE, message=said)
+
+        fate = "the attempt's hours and outcome are unknown"
+        return find_record(self.storage, _attempt(number), AttemptRecord, fate=fate, instead=unreadable)
 
 
 def _checkpoint(epoch: int) -> str:
     return f"checkpoints/{epoch:06d}.pt"
+
+
+def _attempt(number: int) -> str:
+    return f"attempts/{number:06d}.json"
+
+
+def _epoch(epoch: int) -> str:
+    return f"epochs/{epoch:06d}.json"
+
+
+def _written(record: EpochRecord) -> bytes:
+    return record.model_dump_json().encode()

@@ -1,6 +1,7 @@
 """The records of one trial: an epoch, an attempt, a failure, the end."""
 
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,20 +14,34 @@ Count = Annotated[int, Field(ge=0, le=10**12)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e12)]
 
 
-class ConfigRecord(BaseModel):
-    """What is trained in a trial's folder."""
+ORDERLY = ("running", "finished", "stopped", "interrupted")
+"""Outcomes of an attempt that are no failures."""
+UNREADABLE = "unreadable"
+"""Outcome of an attempt whose record is damaged: when and where it ran, and what it cost, isn't known."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class KeptRecord(BaseModel):
+    """A record that keeps what a later version wrote into it, also when it is written again."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def later_values(self) -> Iterable[str]:
+        """Return names, within values without fields of their own, that this version doesn't know."""
+        return ()
+
+
+class ConfigRecord(KeptRecord):
+    """What is trained in a trial's folder."""
 
     fingerprint: str
     """Of the data."""
     config: dict[str, Any]
 
 
-class EpochRecord(BaseModel):
+class EpochRecord(KeptRecord):
     """What one epoch gave; NaN where a metric is undefined."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     epoch: Count
     """1-based."""
@@ -37,10 +52,8 @@ class EpochRecord(BaseModel):
     metrics: dict[str, float]
 
 
-class FinalRecord(BaseModel):
+class FinalRecord(KeptRecord):
     """That and how a trial ended, with what a person needs to trust and repeat it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     time_ms: Milliseconds
     epochs: Count
@@ -60,10 +73,8 @@ class FinalRecord(BaseModel):
     """Those that count as positive; none without a rule."""
 
 
-class FailureRecord(BaseModel):
+class FailureRecord(KeptRecord):
     """Why an attempt failed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     time_ms: Milliseconds
     kind: str
@@ -71,10 +82,8 @@ class FailureRecord(BaseModel):
     message: str
 
 
-class AttemptRecord(BaseModel):
+class AttemptRecord(KeptRecord):
     """One attempt at a trial, by whichever sweep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: Count
     """1-based, over all sweeps."""
@@ -83,7 +92,7 @@ class AttemptRecord(BaseModel):
     ended_ms: Milliseconds | None = None
     """None while it runs, and when whoever ran the sweep was killed."""
     outcome: str = "running"
-    """running, finished, stopped, interrupted, or a kind of failure."""
+    """One of `ORDERLY`, UNREADABLE, or a kind of failure."""
     message: str = ""
     first_epoch: Count | None = None
     last_epoch: Count | None = None

@@ -60,7 +60,7 @@ def train(
     Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises
     BadInputError before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
     """
-    if files.final() is not None:
+    if files.finished() is not None:
         return
     trial = Trial(
         config, store=store, evaluation_store=evaluation_store, files=files, device=device, recompute=recompute
@@ -297,6 +297,8 @@ class Trial:
             self.optimiser.load_state_dict(state["optimiser"])
             self.records = [EpochRecord.model_validate(record) for record in state["records"]]
             self.epoch = state["epoch"]
+            if self.rank == 0:
+                self.files.write_missing(self.records)
 
     def _last_good(self) -> str:
         address = self.files.checkpoint_address()

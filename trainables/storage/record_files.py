@@ -1,0 +1,141 @@
+"""Records read from files that may be damaged: each fault is named once, and what a later version wrote is kept."""
+
+import errno
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from trainables.errors import LONGEST_VALUE, BadInputError, describe_validation
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_records import KeptRecord
+
+LEFT_OUT = "left out"
+MOST_FIELDS = 5
+"""Of a later version, that one line names."""
+Record = TypeVar("Record", bound=BaseModel)
+
+logger = logging.getLogger("trainables.storage.records")
+"""Gets one warning a fault; whoever shows a sweep to a person adds a handler."""
+_named: set[str] = set()
+
+
+class DamagedRecordError(BadInputError):
+    """A record's file that holds nothing to keep: empty, cut, no JSON, a folder, or one that this user can't read."""
+
+
+def read_record(storage: Storage, name: str, kind: type[Record]) -> Record | None:
+    """Return the record in a file, or None where there is none.
+
+    Raises DamagedRecordError where the file holds nothing that could be kept, and BadInputError where it holds what
+    this version refuses: a path out of the storage, or another format.
+    """
+    address, content = storage.address(name), read_content(storage, name)
+    if content is None:
+        return None
+    try:
+        record = kind.model_validate_json(content)
+    except ValidationError as error:
+        raise _refused(address, content, kind, error) from error
+    if later := sorted(set(later_fields(record))):
+        shown = ", ".join(repr(field)[:LONGEST_VALUE] for field in islice(later, MOST_FIELDS))
+        more = f" and {len(later) - MOST_FIELDS} more" if len(later) > MOST_FIELDS else ""
+        line = f"has what a later version wrote, which is kept and not used: {shown}{more}"
+        name_once(f"{address}: {line}", key=f"{kind.__name__} {shown}{more}")
+    return record
+
+
+def read_content(storage: Storage, name: str) -> bytes | None:
+    """Return a file's content, or None where there is none; DamagedRecordError where only this file can't be read."""
+    return storage.read(name) if check_file(storage, name) else None
+
+
+def check_file(storage: Storage, name: str) -> bool:
+    """Return False where a local file isn't there; DamagedRecordError where it can't be read, though its storage can.
+
+    Of other file systems only reading tells.
+    """
+    return not storage.is_local or _is_there(storage.address(name), patient=storage.patience > 0)
+
+
+def find_record(
+    storage: Storage,
+    name: str,
+    kind: type[Record],
+    *,
+    fate: str = LEFT_OUT,
+    instead: Callable[[], Record | None] = lambda: None,
+) -> Record | None:
+    """Return as `read_record`; a file that is none is named, with what becomes of it, and `instead` is asked."""
+    try:
+        return read_record(storage, name, kind)
+    except BadInputError as error:
+        name_once(f"{error}; {fate}", key=storage.address(name))
+    return instead()
+
+
+def record_names(storage: Storage, folder: str, pattern: str) -> list[str]:
+    """Return the names in a folder that are those of records, sorted; files of other programs aren't."""
+    try:
+        return [name for name in storage.names(folder) if re.fullmatch(pattern, name, re.ASCII)]
+    except NotADirectoryError:
+        return []
+    except PermissionError as error:
+        if not storage.is_local or storage.patience > 0:
+            raise  # the storage is away
+        name_once(f"{storage.address(folder)}: can't be read: {error.strerror}; {LEFT_OUT}")
+        return []
+
+
+def name_once(line: str, *, key: str = "") -> None:
+    """Log a fault of a storage for a person, once in this process; `key` is what makes two lines the same."""
+    if (key or line) not in _named:
+        _named.add(key or line)
+        logger.warning("%s", BadInputError(line))
+
+
+def later_fields(record: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Yield the names of fields that this version doesn't know, those of the records in it too."""
+    yield from (prefix + name for name in record.model_extra or {})
+    if isinstance(record, KeptRecord):
+        yield from (prefix + name for name in record.later_values())
+    for name in type(record).model_fields:
+        value = getattr(record, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, BaseModel):
+                yield from later_fields(one, f"{prefix}{name}.")
+
+
+def _is_there(address: str, *, patient: bool) -> bool:
+    try:
+        mode = os.stat(address).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno != errno.ELOOP and (patient or error.errno != errno.EACCES):
+            raise  # the storage is away
+        raise DamagedRecordError(f"{address}: is no record: it can't be read ({error.strerror})") from error
+    if not stat.S_ISREG(mode):
+        what = "folder" if stat.S_ISDIR(mode) else "file of another kind"
+        raise DamagedRecordError(f"{address}: is no record: it is a {what}")
+    if not os.access(address, os.R_OK, effective_ids=True):
+        raise DamagedRecordError(f"{address}: is no record: it can't be read by this user")
+    return True
+
+
+def _refused(address: str, content: bytes, kind: type[BaseModel], error: ValidationError) -> BadInputError:
+    """Return what keeps a content from being a record of this kind."""
+    (first, *_) = error.errors()
+    if not content.strip():
+        return DamagedRecordError(f"{address}: is no record: it is empty")
+    if first["type"] == "json_invalid":
+        why = first["msg"].removeprefix("Invalid JSON: ")
+        return DamagedRecordError(f"{address}: is no record: it is cut or damaged ({why})")
+    faults = describe_validation(error, known_fields=tuple(kind.model_fields)).replace("\n", "; ")
+    refused = DamagedRecordError if not first["loc"] and first["type"] == "model_type" else BadInputError
+    return refused(f"{address}: is no record that this version reads: {faults}")
