@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -155,4 +156,6 @@ def served_store(tracking_uri: str | None, storage: Path | None) -> TrackingStor
         raise BadInputError(f"tracking URI {store.shown!r} ({store.why}): is a server already; open it in a browser")
     if store.database is not None and not store.database.exists():
         raise BadInputError(f"no runs at {store.database} ({store.why}): run a sweep first, or name its --storage")
+    with suppress(sqlite3.Error):  # one that can only be read shows what it can
+        store.follow_move()
     return store

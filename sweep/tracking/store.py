@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
+from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
 from trainables.errors import BadInputError
 from trainables.redaction import redact
@@ -43,6 +45,9 @@ EXPERIMENT_TAGS: Mapping[str, str] = {
     f"mlflow.sharedViewState.{VIEW}": json.dumps({"selectedColumns": COLUMNS}),
 }
 SQLITE = "sqlite:///"
+QUOTED_SQLITE = "sqlite+pysqlite:///"
+"""The same for a path that has to be quoted: of the other MLflow makes the quoted folder too."""
+SQLITES = (SQLITE, QUOTED_SQLITE)
 SERVER_SCHEMES = ("http://", "https://", "databricks")
 
 
@@ -66,7 +71,7 @@ class TrackingStore:
         elif named:
             uri, why = named, "from MLFLOW_TRACKING_URI"
         else:
-            uri, why = f"{SQLITE}{tracking_database(folder)}", f"the default, {where}"
+            uri, why = sqlite_uri(tracking_database(folder)), f"the default, {where}"
         uri = _absolute(uri)
         return cls(uri, why, experiment, _artifact_location(uri, folder))
 
@@ -83,13 +88,14 @@ class TrackingStore:
     @property
     def database(self) -> Path | None:
         """The SQLite file, where the store is one."""
-        return Path(self.uri.removeprefix(SQLITE).partition("?")[0]) if self.uri.startswith(SQLITE) else None
+        return _sqlite_file(self.uri)
 
     def connect(self) -> Any:
         """Return a client of the store, which answers and has the experiment; BadInputError where it doesn't."""
         set_environment()  # first: what is set among the probe's settings goes with them
         try:
             with _settings(PROBE), self._lock():
+                self.follow_move()
                 client = self.client()
                 self.experiment_id(client)
                 return client
@@ -102,6 +108,26 @@ class TrackingStore:
                 f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
                 f"the address (http://HOST:PORT or {SQLITE}FILE)"
             ) from None  # the cause may quote the address
+
+    def follow_move(self) -> None:
+        """Let the database follow a storage that was moved or copied, and say so in one line."""
+        if self.database is None or self.artifact_location is None or not self.database.exists():
+            return
+        from sweep.tracking.moved_storage import follow_move
+
+        if before := follow_move(self.database, self.experiment, self.artifact_location):
+            say(f"{self.database.parent}: was {before}; MLflow's artifacts are looked for here from now on", error=True)
+            from mlflow.tracking._tracking_service import utils
+
+            getattr(utils, "_artifact_repos_cache", {}).clear()  # of this process
+
+    def remove_artifacts(self, run_ids: Iterable[str]) -> None:
+        """Remove the artifacts of deleted runs, which MLflow leaves, where they lie beside the database."""
+        if self.database is None or self.artifact_location is None:
+            return
+        folder = Storage.at(artifacts_folder(self.database.parent))
+        for run_id in run_ids:
+            folder.delete_folder(run_id)
 
     def client(self) -> Any:
         """Return a new client, whether or not the store answers."""
@@ -162,10 +188,25 @@ def _local_folder(storage: Path | str) -> tuple[Path, str]:
     return DEFAULT_STORAGE, f"a file here, as {storage} can't hold a database"
 
 
+def sqlite_uri(file: Path) -> str:
+    """Return the URI of an SQLite file for MLflow, whatever signs its path has."""
+    if set("?%") & set(str(file)):
+        return QUOTED_SQLITE + quote(str(file))
+    return f"{SQLITE}{file}"
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """Return the file of an SQLite URI as SQLAlchemy reads it."""
+    if not uri.startswith(SQLITES):
+        return None
+    return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
+
+
 def _absolute(uri: str) -> str:
     """Return the URI such that it means the same in every folder, and without a trailing slash."""
     if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/") and ":memory:" not in uri:
-        return f"{SQLITE}{Path.cwd() / uri.removeprefix(SQLITE)}"
+        path, mark, query = uri.removeprefix(SQLITE).partition("?")
+        return sqlite_uri(Path.cwd() / unquote(path)) + mark + query
     return uri.rstrip("/")
 
 
@@ -173,7 +214,8 @@ def _artifact_location(uri: str, folder: Path) -> str | None:
     """Return where clients put artifacts; unless told, those of a database put them under the current folder."""
     if uri.startswith(SERVER_SCHEMES):
         return None
-    beside = Path(uri.removeprefix(SQLITE).partition("?")[0]).parent if uri.startswith(SQLITE) else folder
+    file = _sqlite_file(uri)
+    beside = folder if file is None else file.parent
     return artifacts_folder(beside).as_uri()
 
 
