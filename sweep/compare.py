@@ -69,8 +69,22 @@ def main(
         ),
     ] = True,
     overwrite: options.Overwrite = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON value instead of the tables: settings, baselines, metrics with intervals, sentences.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
 ) -> None:
-    """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers."""
+    """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers.
+
+    --json: {"comparisons": [{"sweeps", "objective", "direction", "tables": [{"dataset", "axes", "settings": [...],
+    "baselines": [...], "halved": [...], "sentences": [...]}], "notes"}], "not_comparable": [...]}; each setting has
+    "setting", "best", "maybe_best", "trials" and "metrics": {NAME: {"mean", "seeds": {"low", "high"}, "images",
+    "published"}}. null: undefined, or not known. docs/comparison.md has every field.
+    """
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables
     from sweep.comparison.merged_sweeps import merged_sweeps
     from sweep.comparison.trial_outputs import TrialOutputs
@@ -79,19 +93,26 @@ def main(
 
     place = SweepStorage(storage)
     merged, not_comparable = merged_sweeps(place, sweeps or ())
-    if html is None:
+    if html is None and not as_json:
         for one in merged:
             print_comparison(one.record, sweep_tables(one.record, place, one.sources), TrialOutputs(place))
         print_not_comparable(not_comparable)
         return
-    from sweep.report.linked_pages import write_reports
-
     reports = [dataset_reports(one.record, place, one.sources) for one in merged]
-    for one, parts in zip(merged, reports, strict=True):
-        print_comparison(one.record, [part.table for part in parts], TrialOutputs(place))
-    print_not_comparable(not_comparable)
-    for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures, overwrite=overwrite):
-        say(f"report: {page.absolute()}")
+    if as_json:
+        from sweep.console.printing import say_json
+        from sweep.report.json_tables import comparison_value
+
+        say_json(comparison_value(merged, reports, not_comparable))
+    else:
+        for one, parts in zip(merged, reports, strict=True):
+            print_comparison(one.record, [part.table for part in parts], TrialOutputs(place))
+        print_not_comparable(not_comparable)
+    if html is not None:
+        from sweep.report.linked_pages import write_reports
+
+        for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures, overwrite=overwrite):
+            say(f"report: {page.absolute()}", error=as_json)
 
 
 if __name__ == "__main__":

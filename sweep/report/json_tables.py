@@ -1,0 +1,99 @@
+"""A comparison as one JSON value: `sweep.compare --json`, described in docs/comparison.md."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from sweep.comparison.cells import Cell
+from sweep.comparison.conclusions import notes
+from sweep.comparison.dataset_report import DataSetReport, ReportRow
+from sweep.comparison.merged_sweeps import MergedSweep
+from sweep.statistics.share_intervals import Interval
+
+
+def comparison_value(
+    merged: Sequence[MergedSweep], reports: Sequence[Sequence[DataSetReport]], not_comparable: Sequence[str]
+) -> dict[str, Any]:
+    """Return comparisons as plain values; null where a number is undefined or there is none."""
+    comparisons = [_comparison(one, parts) for one, parts in zip(merged, reports, strict=True)]
+    value: dict[str, Any] = _finite({"comparisons": comparisons, "not_comparable": list(not_comparable)})
+    return value
+
+
+def _comparison(merged: MergedSweep, parts: Sequence[DataSetReport]) -> dict[str, Any]:
+    record = merged.record
+    return {
+        "sweeps": merged.sweeps,
+        "description": record.description,
+        "objective": record.objective,
+        "direction": record.direction,
+        "smoke": record.smoke,
+        "tables": [_table(part) for part in parts],
+        "notes": notes(record, [part.table for part in parts]),
+    }
+
+
+def _table(part: DataSetReport) -> dict[str, Any]:
+    rows = [_row(part, one) for one in part.rows]
+    return {
+        "dataset": part.table.dataset,
+        "axes": part.table.axes,
+        "metrics": part.table.metrics,
+        "settings": [row for row, one in zip(rows, part.rows, strict=True) if not one.row.label],
+        "baselines": [row for row, one in zip(rows, part.rows, strict=True) if one.row.label],
+        "halved": [{**_row(part, one), "ended_at_epoch": one.row.halved} for one in part.halved],
+        "sentences": part.conclusions,
+        "hours": part.hours,
+        "hours_of": part.unit,
+    }
+
+
+def _row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
+    row = one.row
+    return {
+        "label": one.label,
+        "baseline": row.trials[0].entry.baseline,
+        "sweeps": row.sweeps,
+        "setting": {axis: row.config.get(axis) for axis in part.table.axes},
+        "config": dict(row.config),
+        "trials": [
+            {
+                "name": trial.entry.name,
+                "trial_id": trial.entry.trial_id,
+                "seed": trial.entry.config.get("seed"),
+                "status": trial.result.status,
+                "epoch": trial.result.epoch,
+                "failure": trial.result.failure,
+                "metrics": dict(trial.result.metrics),
+            }
+            for trial in row.trials
+        ],
+        "finished": len(row.finished),
+        "best": row is part.table.best,
+        "maybe_best": row.maybe_best,
+        "hours": one.hours,
+        "metrics": {metric: _cell(cell) for metric, cell in one.cells.items()},
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "mean": cell.mean,
+        "seeds": _interval(cell.seeds),
+        "images": _interval(cell.images),
+        "published": cell.published,
+        "too_few": cell.too_few,
+    }
+
+
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else {"low": interval.low, "high": interval.high}
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with null for numbers that JSON doesn't have."""
+    if isinstance(value, dict):
+        return {str(name): _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
