@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sweep.console import options
+from sweep.console.printing import say
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
 
@@ -43,9 +44,13 @@ def main(
         ),
     ] = None,
     labels: Annotated[
-        str,
-        typer.Option(help="Fractions of the training labels to use, comma-separated.", rich_help_panel=options.WHAT),
-    ] = "0.01,0.1,1",
+        str | None,
+        typer.Option(
+            help="Fractions of the training labels to use, comma-separated; default: 0.01,0.1,1, as far as the images "
+            "suffice.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
     draws: Annotated[
         int | None,
         typer.Option(
@@ -96,7 +101,7 @@ def main(
     from sweep.planning.plan_table import print_plan
     from sweep.records.paths import check_name
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.running.evaluation_request import EvaluationRequest
+    from sweep.running.evaluation_request import DEFAULT_SHARES, EvaluationRequest
     from sweep.running.run_context import RunOptions
     from sweep.running.session import RunLocation, Session
     from sweep.scheduling.dispatcher import Rules
@@ -114,6 +119,8 @@ def main(
         assignments=assignments or [],
     )
     evaluation = request.of_sweep(SweepStorage(storage), sweep)
+    if labels is None and (without := set(DEFAULT_SHARES) - set(evaluation.label_fractions)):
+        say(f"label fractions {', '.join(f'{one:g}' for one in sorted(without))} are left out: too few train images")
     space = evaluation_space(evaluation)
     check_name(chosen := name or space.name)
     launch = Launch(written=written(space), device=device)

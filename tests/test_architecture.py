@@ -44,7 +44,7 @@ TRAINABLES_FLOORS = (
     ("printable_text", "redaction", "field_facts", "lasting_output"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile"),
-    ("unpacked_limit",),
+    ("unpacked_limit", "weights_header"),
     ("parquet_file",),
     ("storage", "randomness", "distributed", "validated"),
     ("initial_weights", "lars_kernel", "losses"),
@@ -71,7 +71,7 @@ HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow", "matplot
 LIGHT_ROOMS = ("sweep/planning", "sweep/console", "sweep/space.py")
 LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/catalog")
 LIGHT_FILES += ("data/dataset_facts", "data/store_format", "memory/constants", "memory/layer_sizes", "memory/peak")
-LIGHT_FILES += ("printable_text", "redaction", "field_facts")
+LIGHT_FILES += ("weights_header", "printable_text", "redaction", "field_facts")
 
 Imports = Mapping[str, set[str]]
 """The modules of the project that each of its modules imports."""

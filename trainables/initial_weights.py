@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 from trainables.errors import BadInputError
 from trainables.redaction import secret_part
+from trainables.weights_header import check_header
 
 ID_DIGITS = 16
 """Of a digest, those that are part of a trial's id; files are compared by all."""
@@ -66,9 +67,11 @@ class InitialWeights:
     def pinned(self) -> Self:
         """Return the same with the digest of what the file holds now.
 
-        Raises BadInputError where it can't be read, or isn't the one of the digest that was given.
+        Raises BadInputError where it can't be read, is no file of weights, or isn't the one of the given digest.
         """
-        return replace(self.absolute(), digest=hashlib.sha256(self.content()).hexdigest())
+        content = self.content()
+        check_header(content, self.address)
+        return replace(self.absolute(), digest=hashlib.sha256(content).hexdigest())
 
     def content(self) -> bytes:
         """Return the file's content; BadInputError where it can't be read or isn't what it was when it was planned."""

@@ -1,5 +1,6 @@
 """What a comparison says in a few sentences; pure. Nothing is said that the numbers don't carry."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from sweep.comparison.cells import Cell
@@ -17,9 +18,19 @@ MAYBE_BEST = "●"
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
 
 
+def is_known(mean: float | None) -> bool:
+    """Whether a setting has a mean that is a number."""
+    return mean is not None and math.isfinite(mean)
+
+
 def conclusions(sweep: SweepRecord, table: Table, stands: Standing | None = None) -> tuple[str, ...]:
     """Return the answer for one data set; without `stands`, from the records alone, with intervals over seeds."""
     best = table.best
+    if table.undefined:
+        return (
+            f"No setting on {table.dataset} is best: {short_words(sweep.objective)} is undefined (NaN) in all that "
+            "finished, as without a positive among the images that it is measured on.",
+        )
     if best is None:
         return (f"No setting on {table.dataset} has finished yet.",)
     stands = stands or standing(sweep, table)
@@ -123,7 +134,7 @@ def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
 
 
 def _against_finished(table: Table, best: Row, others: Sequence[Row], pair: Pair | None) -> list[str]:
-    known = [row for row in others if row.values(table.objective)]
+    known = [row for row in others if is_known(row.mean(table.objective))]
     unknown = len(others) - len(known)
     tail = f" {unknown} of {len(table.settings)} settings have no result." if unknown else ""
     if best.maybe_best is not None:

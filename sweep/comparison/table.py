@@ -149,9 +149,15 @@ class Table:
 
     @property
     def best(self) -> Row | None:
-        """The setting with the best mean, where there is one."""
+        """The setting with the best mean, None where no mean is a finite number."""
         first = self.settings[0] if self.settings else None
-        return first if first is not None and first.values(self.objective) else None
+        mean = None if first is None else first.mean(self.objective)
+        return first if mean is not None and math.isfinite(mean) else None
+
+    @property
+    def undefined(self) -> bool:
+        """Whether trials have finished, and the objective is no finite number in any setting."""
+        return self.best is None and any(row.values(self.objective) for row in self.settings)
 
     @property
     def of_several_sweeps(self) -> bool:

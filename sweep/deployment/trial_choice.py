@@ -94,6 +94,11 @@ def find_trial(
     if len(tables) > 1:
         raise BadInputError(f"sweep {record.name!r}: has {len(tables)} data sets, so several bests; name a --trial")
     winner = tables[0].best if tables else None
+    if tables and tables[0].undefined:
+        raise BadInputError(
+            f"sweep {record.name!r}: no setting is best: {record.objective} is undefined (NaN) in all; name a --trial, "
+            "or another metric"
+        )
     if winner is None or winner.first is None:
         measured = {name for found in everything for name in found.trial.result.metrics}
         hint = nearest(record.objective, measured - {record.objective})

@@ -1,6 +1,7 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
 from sweep.console.printing import say
+from sweep.planning.defined_metrics import check_defined
 from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import TrialConfig
@@ -70,6 +71,8 @@ def check_questions(plan: Plan) -> None:
         try:
             if info is not None:
                 _check_target(config, info)
+                if isinstance(info, StoreInfo):
+                    check_defined(plan.space.objective.metric, config, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     if faults:
@@ -82,7 +85,9 @@ def check_data(plan: Plan) -> None:
     for config in dict.fromkeys(trial.config for trial in plan.trials):
         try:
             prepared(config.dataset)
-            _check_target(config, prepared(config.labelled_dataset))
+            info = prepared(config.labelled_dataset)
+            _check_target(config, info)
+            check_defined(plan.space.objective.metric, config, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     if faults:

@@ -1,5 +1,6 @@
 """What a later stage asks of the trials before it: a pure function of records."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
@@ -15,10 +16,10 @@ def decide(
     objective: Objective,
     result_of: Callable[[str], Mapping[str, float] | None],
 ) -> dict[Best, Any]:
-    """Return the value of each Best, leaving out those for which no trial finished.
+    """Return the value of each Best, leaving out those for which no trial finished with a finite objective.
 
     `result_of` gives the final metrics of a trial id, or None. The best value has the best mean objective over the
-    finished trials that share it; ties go to the value that came first.
+    finished trials that share it, where that is finite; ties go to the value that came first.
     """
     settings = [trial for trial in trials if trial.baseline is None]
     sign = 1.0 if objective.direction == "max" else -1.0
@@ -29,6 +30,7 @@ def decide(
             metrics = result_of(trial.trial_id)
             if trial.config.dataset == best.dataset and metrics is not None and objective.metric in metrics:
                 scores[getattr(trial.config, best.field)].append(sign * metrics[objective.metric])
-        if scores:
-            decided[best] = max(scores, key=lambda value: fmean(scores[value]))
+        means = {value: mean for value, own in scores.items() if math.isfinite(mean := fmean(own))}
+        if means:
+            decided[best] = max(means, key=means.__getitem__)
     return decided

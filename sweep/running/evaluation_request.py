@@ -1,11 +1,18 @@
 """What a person asks of an evaluation, answered from a sweep's records: whose weights, on which data sets."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweep.deployment.trial_choice import find_trial
-from sweep.planning.evaluation_space import VALIDATION_FRACTION, EvaluatedData, EvaluatedWeights, Evaluation
+from sweep.planning.evaluation_space import (
+    SMALLEST_BATCH,
+    VALIDATION_FRACTION,
+    EvaluatedData,
+    EvaluatedWeights,
+    Evaluation,
+)
 from sweep.records.sweep_storage import SweepStorage
 from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.data.catalog import StoreInfo, expand_positive, prepared
@@ -14,6 +21,7 @@ from trainables.initial_weights import InitialWeights
 from trainables.overrides import parse_assignments
 from trainables.storage.trial_files import MODEL
 
+DEFAULT_SHARES = (0.01, 0.1, 1.0)
 ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
 """Fields that may be given for weights that a person names."""
 
@@ -27,8 +35,8 @@ class EvaluationRequest:
     weights: Sequence[str]
     """NAME=FILE[,FIELD=VALUE...]."""
     datasets: Sequence[str]
-    labels: str
-    """Shares of the labels, separated by commas."""
+    labels: str | None
+    """Shares of the labels, separated by commas; default: those of DEFAULT_SHARES that buy a batch."""
     draws: int | None
     epochs: int | None
     learning_rate: float | None
@@ -45,15 +53,16 @@ class EvaluationRequest:
         data = tuple(evaluated_data(name, config) for name in self.datasets or [config.labelled_dataset])
         if len({one.fields["target"] == "labels" for one in data}) > 1:
             raise BadInputError("--dataset: some have one class an image, others several labels; evaluate them apart")
+        epochs = config.epochs if self.epochs is None else self.epochs
         relative_rate = self.relative_learning_rate * config.base_learning_rate
         return Evaluation(
             sweep=record.name,
             config=config,
             weights=(own, *(named_weights(text) for text in self.weights)),
             data=data,
-            label_fractions=label_fractions(self.labels),
+            label_fractions=shares_of_labels(self.labels, data, trained=epochs > 0),
             draws=self.draws or max(3, len(own.files)),
-            epochs=config.epochs if self.epochs is None else self.epochs,
+            epochs=epochs,
             learning_rate=relative_rate if self.learning_rate is None else self.learning_rate,
             changes=single_values(self.assignments),
         )
@@ -100,6 +109,25 @@ def single_values(texts: Iterable[str]) -> dict[str, Any]:
         if len(values) > 1:
             raise BadInputError(f"--set {field}: one value, got {len(values)}")
     return {field: values[0] for field, values in parsed.items()}
+
+
+def shares_of_labels(text: str | None, data: Sequence[EvaluatedData], *, trained: bool) -> tuple[float, ...]:
+    """Return the shares of the labels that are asked for, by default those that buy a batch of every data set."""
+    smallest = min(data, key=lambda one: one.train)
+    least = SMALLEST_BATCH if trained else 1
+    if text is None:
+        fitting = tuple(share for share in DEFAULT_SHARES if math.ceil(share * smallest.train) >= least)
+        return fitting or (1.0,)
+    shares = label_fractions(text)
+    bought = math.ceil(min(shares) * smallest.train)
+    if bought < least <= smallest.train:
+        enough = math.ceil(1000 * least / smallest.train) / 1000
+        raise BadInputError(
+            f"--labels {text}: {min(shares):g} buys {bought} of the {smallest.train:,} train images of "
+            f"{smallest.name}, and training on labels takes {least}; give {enough:g} or more, or --epochs 0 for frozen "
+            "features alone"
+        )
+    return shares
 
 
 def label_fractions(text: str) -> tuple[float, ...]:

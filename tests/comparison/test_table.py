@@ -17,6 +17,7 @@ from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.trial_result import Result
 from sweep.report.terminal_table import print_comparison
+from sweep.running.summary import summarise
 
 
 def record(smoke: bool = False) -> SweepRecord:
@@ -178,3 +179,19 @@ def test_settings_that_halving_ended_stand_apart_at_their_epoch() -> None:
     assert "35.00" in shown
     assert "97.00" not in shown
     assert "Halving ended 1 more setting early." in " ".join(conclusions(sweep, table))
+
+
+def test_a_table_without_a_finite_number_has_no_best() -> None:
+    sweep = record()
+    undefined = {
+        entry.trial_id: Result("finished", {sweep.objective: math.nan}, int(entry.config["epochs"]), 1.0)
+        for entry in sweep.trials
+    }
+    tables = compare(sweep, lambda entry: undefined[entry.trial_id])
+    for table in tables:
+        assert table.best is None
+        (said,) = conclusions(sweep, table)
+        assert said.startswith(f"No setting on {table.dataset} is best: ")
+        assert "does best" not in said
+        assert not any(row.maybe_best for row in table.settings)
+    assert summarise(sweep, undefined, tables, status="finished", why="", device_hours=0.0, records="")["best"] == {}

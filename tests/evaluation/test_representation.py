@@ -118,3 +118,11 @@ def test_a_trial_logs_them_at_each_epoch_with_the_alarm(collapsed: bool, store: 
         metrics = trial.run_epoch(epoch).metrics
         assert {"val/feature_rank", "val/embedding_rank", "val/alignment", "val/uniformity"} <= set(metrics)
         assert metrics["val/collapsed"] == collapsed
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_few_images_are_no_collapse_unless_they_are_alike(count: int) -> None:
+    assert not has_collapsed(rows(7, count, 16))
+    assert has_collapsed(torch.ones(count, 16)) == (count > 1)
+    assert math.isnan(uniformity(rows(7, count, 16))) == (count == 1)
+    assert uniformity(rows(7, count, 16)) != -math.inf

@@ -284,3 +284,17 @@ def test_an_embedded_data_set_of_an_older_format_is_made_again(
     assert "preparing digits" in capsys.readouterr().out
     assert size_of("digits").origin == "prepared"
     assert not prepare_embedded(make_plan(QUICKSTART, assignments={}, size_of=size_of))
+
+
+def test_undefined_results_decide_nothing() -> None:
+    plan = plan_of(QUICKSTART)
+    best = Best("temperature", dataset="digits")
+    temperatures = list(dict.fromkeys(trial.config.temperature for trial in plan.trials if trial.baseline is None))
+    first = temperatures[0]
+    known = dict(zip(temperatures, (float("nan"), 0.5, 0.9), strict=False))
+    for direction in ("max", "min"):
+        values = {trial.trial_id: {"val/top1": known.get(trial.config.temperature, 0.1)} for trial in plan.trials}
+        decided = decide([best], plan.trials, Objective("val/top1", direction), values.get)
+        assert decided[best] != first
+    nothing = {trial.trial_id: {"val/top1": float("nan")} for trial in plan.trials}
+    assert decide([best], plan.trials, Objective("val/top1"), nothing.get) == {}

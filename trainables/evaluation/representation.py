@@ -45,12 +45,15 @@ def alignment(a: Tensor, b: Tensor) -> float:
 
 
 def uniformity(rows: Tensor) -> float:
-    """Return log of the mean of exp(-2 d^2) over all pairs of distinct rows on the unit sphere, (N, D), N > 1.
+    """Return log of the mean of exp(-2 d^2) over all pairs of distinct rows on the unit sphere, (N, D).
 
-    0 where all are alike, the lower the more evenly they are spread (Wang & Isola 2020).
+    0 where all are alike, the lower the more evenly they are spread (Wang & Isola 2020); NaN for one row, which has no
+    pair.
     """
+    if len(rows) < 2:
+        return math.nan
     distances = functional.pdist(_on_sphere(rows)).square()
-    return float((-UNIFORMITY_SHARPNESS * distances).logsumexp(0)) - math.log(max(len(distances), 1))
+    return float((-UNIFORMITY_SHARPNESS * distances).logsumexp(0)) - math.log(len(distances))
 
 
 def has_collapsed(embeddings: Tensor) -> bool:
@@ -58,11 +61,15 @@ def has_collapsed(embeddings: Tensor) -> bool:
 
     Their mean is taken off first: right after the start batch norm's running statistics lag behind and add the same
     vector to all. Trials that learnt had a centred rank of 7 and more from the first epoch on; steps that were too long
-    left 1 to 3 (docs/experiments.md). For D < 6 the limit is D / 2.
+    left 1 to 3 (docs/experiments.md). For D < 6 the limit is D / 2, and for N < 7 images (N - 1) / 2, as
+    they differ in N - 1 directions at most; one image tells nothing.
     """
+    if len(embeddings) == 1:
+        return not bool(torch.isfinite(embeddings).all())
     centred = embeddings.double() - embeddings.double().mean(0)
     spread = float(centred.norm() / embeddings.double().norm().clamp_min(NORM_FLOOR))
-    return not (spread > COLLAPSED_SPREAD and effective_rank(centred) > min(COLLAPSED_RANK, embeddings.shape[1] / 2))
+    limit = min(COLLAPSED_RANK, embeddings.shape[1] / 2, (len(embeddings) - 1) / 2)
+    return not (spread > COLLAPSED_SPREAD and effective_rank(centred) > limit)
 
 
 def label_free_metrics(features: Tensor, embeddings: tuple[Tensor, Tensor]) -> dict[str, float]:

@@ -4,6 +4,7 @@ The file is a finished trial's model.pt, or a state dict of torchvision's or tim
 ImageNet's, say, or those of other Sentinel-2 pretraining.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from trainables.models.encoder import Encoder
 
 FIRST = "conv1.weight"
+LAYERS = 4
+OTHERS = {
+    ".conv1.0.weight": "a ResNet with a deep stem (conv1.0.weight)",
+    ".patch_embed.": "a vision transformer",
+    ".cls_token": "a vision transformer",
+    ".encoder.layers.encoder_layer_0.": "a vision transformer",
+    ".embedder.embedder.": "a ResNet under the names of Hugging Face's transformers",
+    ".stem.0.weight": "a ConvNeXt",
+    ".conv_stem.": "an EfficientNet",
+    ".features.0.": "a torchvision model that is no ResNet",
+}
+"""Names that other networks begin with."""
 
 
 def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
@@ -29,15 +42,40 @@ def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, T
 
     Of a momentum encoder's file the first of its encoders; BadInputError where there is none.
     """
+    state = _named(state)
     firsts = [name for name in state if name == FIRST or name.endswith("." + FIRST)]
     firsts = [name for name in firsts if ".layer" not in f".{name}"]
     if not firsts:
+        what = next((words for part, words in OTHERS.items() if any(part in f".{name}" for name in state)), "")
         raise BadInputError(
-            f"initial_weights: {address}: holds no {FIRST}; give a trial's model.pt, or a state dict of a torchvision "
-            "or timm ResNet"
+            f"initial_weights: {address}: holds no {FIRST}{what and f': it is {what}'}; give a trial's model.pt, or a "
+            "state dict of a torchvision or timm ResNet"
         )
     prefix = firsts[0].removesuffix(FIRST)
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _named(state: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
+    """Return a state under torchvision's names where a Sequential numbered its parts, as lightly's examples do."""
+    convolutions = [name for name in state if re.search(r"(?:^|\.)0\.weight$", name) and state[name].dim() == 4]
+    for first in convolutions:
+        prefix = first.removesuffix("0.weight")
+        blocks = {name[len(prefix) :].split(".")[0] for name in state if _begins_layer(name, prefix)}
+        if f"{prefix}1.running_mean" in state and len(blocks) == LAYERS:
+            order = enumerate(sorted(blocks, key=int), start=1)
+            parts = {"0": "conv1", "1": "bn1", **{number: f"layer{k}" for k, number in order}}
+            return {
+                ".".join([parts[number], rest]): tensor
+                for name, tensor in state.items()
+                if name.startswith(prefix)
+                for number, _, rest in [name[len(prefix) :].partition(".")]
+                if number in parts
+            }
+    return state
+
+
+def _begins_layer(name: str, prefix: str) -> bool:
+    return re.fullmatch(re.escape(prefix) + r"\d+\.0\.conv1\.weight", name) is not None
 
 
 def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str) -> None:

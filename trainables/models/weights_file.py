@@ -1,37 +1,45 @@
 """Reading a foreign file of weights: plain tensors by name, or a refusal in one line."""
 
+import argparse
 import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import BadInputError
 from trainables.unpacked_limit import check_unpacked
+from trainables.weights_header import check_header, is_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-NESTED = ("state_dict", "model", "encoder")
-"""Where files keep the weights beside other things."""
-DEEPEST = 4
+NESTED = (
+    *("state_dict", "model_state_dict", "classy_state_dict", "base_model", "model", "trunk", "teacher", "student"),
+    *("target_encoder", "encoder_q", "encoder", "backbone", "module", "network", "net", "weights"),
+)
+"""Where files keep the weights beside other things: PyTorch Lightning, timm, MoCo, VISSL, DINO (the teacher first)."""
+DEEPEST = 6
 """Of those within each other; deeper ones go round in a circle."""
 MOST_NAMES = 100_000
-HEADER_BYTES = 16 * 2**20
-"""Of a safetensors file's header: a tensor takes about 100 bytes of it."""
+OTHER_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
+"""In torch's message: what a file names besides tensors."""
+CUT_OFF = ("unexpected EOF", "Ran out of input", "truncated", "central directory", "not enough data", "unexpected pos")
 LONGEST_NAME = 100
 """Of a name that a message shows."""
 
 
 def read_state(content: bytes, address: str) -> "dict[str, Tensor]":
-    """Return the tensors of a state dict (.safetensors by its name, else PyTorch's format), on the CPU.
+    """Return the tensors of a state dict (safetensors or PyTorch's format, by its content), on the CPU.
 
     What lies beside weights (epochs, optimisers) is left out. Raises BadInputError for a file of anything else, for
     tensors that aren't plain, dense and finite, and for one that declares more than it holds.
     """
+    check_header(content, address)
     try:
-        state = _safetensors(content) if address.endswith(".safetensors") else _torch(content)
+        state = _safetensors(content) if is_safetensors(content) else _torch(content)
         return _tensors(_innermost(state))
     except BadInputError as error:
         raise BadInputError(f"initial_weights: {address}: {error}") from error
@@ -43,9 +51,6 @@ def _safetensors(content: bytes) -> Mapping[str, Any]:
         from safetensors.torch import load
     except ModuleNotFoundError as error:
         raise BadInputError("needs safetensors: pip install 'sweep-service[export]'") from error
-    length = int.from_bytes(content[:8], "little")
-    if length > HEADER_BYTES:
-        raise BadInputError(f"has a header of {length:,} bytes; the limit is {HEADER_BYTES:,}")
     try:
         tensors: Mapping[str, Any] = load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError, OverflowError, json.JSONDecodeError) as error:
@@ -58,9 +63,10 @@ def _torch(content: bytes) -> Mapping[str, Any]:
 
     _check_archive(content)
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # attributes alone: what DINO keeps its options in
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a torn or foreign file raises whatever the unpickler meets
-        raise BadInputError(f"isn't a file of weights alone ({_first_line(error)})") from error
+        raise BadInputError(f"isn't a file of weights alone ({_reason(error)})") from error
     if not isinstance(state, Mapping):
         raise BadInputError(f"holds a {type(state).__name__}, not a state dict")
     return state
@@ -130,6 +136,18 @@ def _check(name: str, tensor: "Tensor") -> None:
 
 def _shown(name: str) -> str:
     return repr(name[:LONGEST_NAME])
+
+
+def _reason(error: Exception) -> str:
+    """Return why torch didn't load a file, without its advice to load whatever it holds."""
+    found = OTHER_OBJECT.search(str(error))
+    if found is not None:
+        return f"it holds {found[1][:LONGEST_NAME]}, which could run code; save its state dict alone: torch.save(...)"
+    if isinstance(error, EOFError) or any(word in str(error) for word in CUT_OFF):
+        return "it is cut off; download it again"
+    if "weights_only" in str(error) or "eights only load failed" in str(error):
+        return "it holds more than tensors; save its state dict alone: torch.save(...)"
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,63 @@
+"""The header of a file of weights, read without torch: damaged and foreign files are refused while planning."""
+
+import io
+import json
+import zipfile
+
+from trainables.errors import BadInputError
+
+HEADER_BYTES = 16 * 2**20
+"""Of a safetensors file's header: a tensor takes about 100 bytes of it."""
+POINTER = b"version https://git-lfs.github.com/spec/"
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+FETCH = "download it again"
+
+
+def is_safetensors(content: bytes) -> bool:
+    """Whether content is laid out as safetensors has it: eight bytes of length, then JSON."""
+    return content[8:9] == b"{"
+
+
+def check_header(content: bytes, address: str) -> None:
+    """Raise BadInputError, with the one reason, for what is no whole file of weights by its first and last bytes."""
+    if fault := _fault(content, named=address.endswith(".safetensors")):
+        raise BadInputError(f"initial_weights: {address}: {fault}")
+
+
+def _fault(content: bytes, *, named: bool) -> str:
+    start = content[:512].lstrip().lower()
+    if not content:
+        return f"is empty; {FETCH}"
+    if start.startswith(POINTER):
+        return "is a git-LFS pointer, not the weights: fetch them with git lfs pull"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return f"isn't a file of weights but a web page (a download that needs a login?); {FETCH}"
+    foreign = content.startswith((ZIP, PICKLE))
+    if is_safetensors(content) or (named and not foreign):
+        return _safetensors_fault(content)
+    if content.startswith(ZIP):
+        whole = zipfile.is_zipfile(io.BytesIO(content))
+        return "" if whole else f"isn't a file of weights to its end: it is cut off at {len(content):,} bytes; {FETCH}"
+    if content.startswith(PICKLE) or b"ustar" in content[257:265]:
+        return ""
+    return (
+        f"isn't a file of weights (it begins with {content[:8]!r}); give one that torch.save or safetensors "
+        "wrote (.pt, .pth, .safetensors)"
+    )
+
+
+def _safetensors_fault(content: bytes) -> str:
+    length = int.from_bytes(content[:8], "little")
+    if length > HEADER_BYTES:
+        return f"isn't a safetensors file: has a header of {length:,} bytes; the limit is {HEADER_BYTES:,}"
+    try:
+        header = json.loads(content[8 : 8 + length])
+        ends = [int(own["data_offsets"][1]) for name, own in header.items() if name != "__metadata__"]
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError, IndexError) as error:
+        cut = 8 + length > len(content)
+        reason = f"cut off at {len(content):,} bytes" if cut else str(error).splitlines()[0][:200]
+        return f"isn't a safetensors file (its header can't be read: {reason}); {FETCH}"
+    needed = 8 + length + max(ends, default=0)
+    if needed > len(content):
+        return f"isn't a safetensors file to its end: it is cut off at {len(content):,} of {needed:,} bytes; {FETCH}"
+    return ""
