@@ -298,7 +298,7 @@ def folder_of(folder: Path, images: dict[str, bytes]) -> Path:
 @pytest.mark.parametrize("pixels", ["none", "percentiles", "thesis"])
 def test_one_image_of_other_bits_or_channels_is_named(values: Array, found: str, pixels: str, tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in", {"b/odd.tif": tiff(values, planarconfig="contig")})
-    with pytest.raises(BadInputError, match=rf"odd\.tif: ({found}|3 channels, others have 4)") as caught:
+    with pytest.raises(BadInputError, match=rf"odd\.tif: {found}.*all images of a store have the same") as caught:
         prepare("folder", source=source, root=tmp_path / "out", pixels=pixels)
     assert "--image-size" not in str(caught.value)
 

@@ -16,9 +16,9 @@ from trainables.data.catalog import LeakCounts, OptionValue, StoreInfo
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
-from trainables.data.preparing.decode_workers import FirstImage, Layout, Progress, Rows, advised, convert
+from trainables.data.preparing.decode_workers import Layout, Progress, Rows, advised, convert
 from trainables.data.preparing.leaks import find_leaks
-from trainables.data.preparing.pixels import Conversion, described_ranges, percentile_tables, thesis_tables
+from trainables.data.preparing.pixels import Conversion, FirstImage, described_ranges, percentile_tables, thesis_tables
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import Request, Source
 from trainables.data.store_check import image_counts
@@ -34,8 +34,9 @@ def make_store(
     Raises BadInputError for images that can't be used, and with `strict` for leaks between splits.
     """
     started = time.perf_counter()
-    conversion, found = _conversion(request, listing)
-    reference, layout = _first(request, listing, conversion)
+    reference, image = _first(request, listing)
+    conversion, found = _conversion(request, listing, reference)
+    layout = Layout.of(conversion(image))
     if listing.count is not None:
         check_space(folder, listing.count * layout.row_bytes)
     rows = convert(
@@ -75,34 +76,37 @@ def _reporter(listing: Source, progress: Progress | None) -> Callable[[int], Non
     return lambda done: progress("converting images", done, listing.count)
 
 
-def _conversion(request: Request, listing: Source) -> tuple[Conversion, dict[str, OptionValue]]:
+def _conversion(request: Request, listing: Source, reference: FirstImage) -> tuple[Conversion, dict[str, OptionValue]]:
     """Return what is done to each image, and what had to be found out for it."""
     size, rule = request.options.image_size, request.options.pixels
     if rule == "thesis":
         return Conversion(size, thesis_tables()), {}
     if rule == "none":
         return Conversion(size), {}
-    tables, ranges = percentile_tables(listing.entries(), skip_corrupt=request.options.skip_corrupt)
+    try:
+        tables, ranges = percentile_tables(listing.entries(), reference, skip_corrupt=request.options.skip_corrupt)
+    except UndecodableError as error:
+        raise _advised(error) from error
     bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
     return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 
-def _first(request: Request, listing: Source, conversion: Conversion) -> tuple[FirstImage, Layout]:
-    """Return what the first image that can be decoded is, and becomes, which the others have to share."""
+def _first(request: Request, listing: Source) -> tuple[FirstImage, NDArray[np.generic]]:
+    """Return the first image that can be decoded, with what the others have to share."""
     fault: BadInputError | None = None
     for entry in listing.entries():
         try:
             image = entry.read().image
-            return FirstImage(entry.name, image.shape[2], str(image.dtype)), Layout.of(conversion(image))
-        except UndecodableError as error:
-            if not request.options.skip_corrupt:
-                raise BadInputError(advised(str(error), error.option)) from error
-            fault = error
+            return FirstImage.of(entry.name, image), image
         except BadInputError as error:
             if not request.options.skip_corrupt:
-                raise
+                raise _advised(error) from error
             fault = error
     raise BadInputError(f"{listing.location}: no image that can be used" + (f" ({fault})" if fault else ""))
+
+
+def _advised(error: BadInputError) -> BadInputError:
+    return BadInputError(advised(str(error), error.option)) if isinstance(error, UndecodableError) else error
 
 
 @dataclass(frozen=True)

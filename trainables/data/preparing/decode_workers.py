@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.preparing.leaks import perceptual_hashes
-from trainables.data.preparing.pixels import Conversion
+from trainables.data.preparing.pixels import Conversion, FirstImage
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import Entry, Picture
 from trainables.data.stable_hash import SALTS, stable_fraction
@@ -84,24 +84,6 @@ class Rows:
     """Messages, where corrupt images are left out."""
     facts: Counter[str] = field(default_factory=Counter)
     """How many images each decision of the decoder holds for."""
-
-
-@dataclass(frozen=True)
-class FirstImage:
-    """What the first image that could be decoded has before it is converted, and all others have to share."""
-
-    name: str
-    channels: int
-    dtype: str
-
-    def check(self, name: str, image: NDArray[np.generic]) -> None:
-        """Raise BadInputError for an image of other channels or bits, which no conversion makes alike."""
-        if image.ndim != 3 or (image.shape[2], str(image.dtype)) != (self.channels, self.dtype):
-            raise UndecodableError(
-                f"{name}: has {image.shape[2]} channels of {image.dtype}, shape {image.shape}, and {self.name} has "
-                f"{self.channels} of {self.dtype}: all images of a store have the same channels and bits; convert it "
-                "as the others, or remove it"
-            )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import Entry
 from trainables.data.stable_hash import PERCENTILE_SALT, stable_fraction
 from trainables.errors import BadInputError
@@ -17,6 +18,29 @@ BRIGHTEST = 2000.0
 """The reflectance (times 10,000) that becomes 255, as in TensorFlow Datasets' `bigearthnet/rgb`."""
 PERCENTILES = (2.0, 98.0)
 SAMPLE_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class FirstImage:
+    """What the first image that could be decoded has before it is converted, and all others have to share."""
+
+    name: str
+    channels: int
+    dtype: str
+
+    @classmethod
+    def of(cls, name: str, image: NDArray[np.generic]) -> "FirstImage":
+        """Return what a (H, W, C) image has."""
+        return cls(name, image.shape[2], str(image.dtype))
+
+    def check(self, name: str, image: NDArray[np.generic]) -> None:
+        """Raise BadInputError for an image of other channels or bits, which no conversion makes alike."""
+        if image.ndim != 3 or (image.shape[2], str(image.dtype)) != (self.channels, self.dtype):
+            raise UndecodableError(
+                f"{name}: has {image.shape[2]} channels of {image.dtype}, shape {image.shape}, and {self.name} has "
+                f"{self.channels} of {self.dtype}: all images of a store have the same channels and bits; convert it "
+                "as the others, or remove it"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,7 +102,7 @@ def scaled_tables(brightest: float) -> NDArray[np.uint8]:
 
 
 def percentile_tables(
-    entries: Iterable[Entry], *, skip_corrupt: bool = False
+    entries: Iterable[Entry], reference: FirstImage | None = None, *, skip_corrupt: bool = False
 ) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
     """Return for each channel the pixel of every value, and the values (low, high) that become 0 and 255.
 
@@ -91,6 +115,8 @@ def percentile_tables(
     for entry in chosen:
         try:
             image = entry.read().image
+            reference = reference or FirstImage.of(entry.name, image)
+            reference.check(entry.name, image)
         except BadInputError:
             if skip_corrupt:
                 continue
@@ -98,8 +124,6 @@ def percentile_tables(
         channels = image.shape[2]
         if counts is None:
             counts = np.zeros((channels, 2**16), dtype=np.int64)
-        if len(counts) != channels:
-            raise BadInputError(f"{entry.name}: {channels} channels, others have {len(counts)}; make them agree")
         for channel in range(channels):
             counts[channel] += np.bincount(image[..., channel].ravel(), minlength=2**16)
     if counts is None:

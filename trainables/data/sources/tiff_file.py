@@ -226,6 +226,13 @@ def _library() -> Any:
 
 
 def _inflated(data: bytes, /, *, out: int) -> bytes:
+    import imagecodecs
+
+    try:
+        whole: bytes | bytearray = imagecodecs.deflate_decode(data, out=out)  # faster, and refuses what holds more
+        return bytes(whole)
+    except RuntimeError:
+        pass
     return zlib.decompressobj().decompress(data, max(out, 1))
 
 
