@@ -110,12 +110,8 @@ def _bands_last(values: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
             f"shape {values.shape} with axes {axes} has {values.shape[at]} bands, the limit is {MOST_BANDS}; write "
             "those that count"
         )
-    where = f" (shape {_relative(values.shape, at)}: bands {'first' if at == 0 else 'last'})"
+    where = f" ({'bands first' if at == 0 else 'bands last' if at == 2 else 'bands between rows and columns'})"
     return np.moveaxis(values, at, -1), where
-
-
-def _relative(shape: Sequence[int], at: int) -> str:
-    return ", ".join("bands" if axis == at else "rows or columns" for axis in range(len(shape)))
 
 
 def _band_axis(shape: Sequence[int], axis: str) -> int:

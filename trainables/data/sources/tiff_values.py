@@ -44,8 +44,9 @@ def as_pixels(values: NDArray[Any], page: Any, reading: Reading) -> tuple[NDArra
         return _scaled(values, page, reading, said)
     if reading.value_range is not None:
         raise NotReadError(
-            f"{values.dtype} has its own range, and --value-range {reading.written_range} is for floats and integers "
-            "with sign; leave one of the two out"
+            f"{values.dtype} has its own range, and a range of {reading.written_range} is stated, which is for floats "
+            "and integers with sign",
+            "leave --value-range out",
         )
     if photometric == MINISWHITE:
         most = 2 ** _bits(page) - 1 if values.dtype == np.uint16 else 255
