@@ -49,7 +49,7 @@ def test_it_says_what_the_records_say(value: Any, swept: tuple[SweepRecord, Swee
     assert cell["mean"] == pytest.approx(sum(own) / 2)
     assert cell["seeds"]["low"] <= cell["mean"] <= cell["seeds"]["high"]
     assert [row["baseline"] for row in table["baselines"]] == ["pixels"]
-    assert table["sentences"][0].startswith("On digits, ")
+    assert table["sentences"][0].startswith("Best on validation: temperature")
     assert any(line.startswith("ranked by val/knn_top1") for line in comparison["notes"])
     assert value["not_comparable"] == []
 
