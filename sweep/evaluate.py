@@ -97,7 +97,7 @@ def main(
     """
     from sweep.planning.evaluation_space import evaluation_space
     from sweep.planning.launch import Launch, plan_of
-    from sweep.planning.memory_budget import room_of
+    from sweep.planning.memory_budget import memory_budget
     from sweep.planning.plan_table import print_plan
     from sweep.records.paths import check_name
     from sweep.records.sweep_storage import SweepStorage
@@ -126,7 +126,7 @@ def main(
     launch = Launch(written=written(space), device=device)
     plan = plan_of(launch)
     if dry_run:
-        print_plan(plan, room_of(launch, None, use_gpu=device == "gpu"))
+        print_plan(plan, memory_budget(launch, None, use_gpu=device == "gpu"))
         return
     options = RunOptions(rules=Rules(max_concurrent), grace_seconds=grace)
     # The latest sweep is this one, once it has begun.

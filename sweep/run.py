@@ -58,7 +58,7 @@ def main(
     # Imported here, so that --help stays fast.
     from sweep.planning.dataset_sizes import check_questions, prepare_embedded
     from sweep.planning.launch import Launch, plan_of
-    from sweep.planning.memory_budget import room_of
+    from sweep.planning.memory_budget import memory_budget
     from sweep.records.paths import check_name
     from sweep.scheduling.budget import Budget
     from sweep.space import load_space, written
@@ -92,7 +92,7 @@ def main(
         check_questions(plan)
         if address is None and gpu_memory is None:
             check_machine(launch, plan)
-        print_plan(plan, room_of(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
+        print_plan(plan, memory_budget(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
         return
     from sweep.running.run_context import RunOptions
     from sweep.running.session import RunLocation, Session

@@ -1,4 +1,4 @@
-"""Whether trials fit into the memory there is, which fit if they compute again, and what would fit of the others."""
+"""Memory check of a plan: which trials fit, which fit only with activation recomputation, and what would fit."""
 
 import contextlib
 import math
@@ -25,8 +25,8 @@ SMALLER = 0.75
 
 
 @dataclass(frozen=True)
-class Room:
-    """The memory that the workers of one trial find, as far as it is known."""
+class MemoryBudget:
+    """Memory available to each worker of a trial, as far as it is known."""
 
     device: Device = "cpu"
     available: int | None = None
@@ -87,16 +87,16 @@ class Room:
             raise BadInputError(*lines, "to try it all the same, say what a worker needs: --memory GIB")
 
 
-def room_of(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> Room:
-    """Return the room of a worker: of a GPU of so many GiB, else of this machine, if trials run here and not elsewhere.
+def memory_budget(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> MemoryBudget:
+    """Return the memory of a worker: of a GPU of so many GiB, else of this machine, if trials run here.
 
     Light: a GPU that nobody gave the size of is not looked at.
     """
     given = None if launch.memory is None else int(launch.memory * GIB)
     if use_gpu:
-        return Room("cuda", None if gpu_gib is None else int(gpu_gib * GIB), given)
+        return MemoryBudget("cuda", None if gpu_gib is None else int(gpu_gib * GIB), given)
     least, _ = parse_workers(launch.workers)
-    return Room("cpu", machine_bytes() // least if here else None, given)
+    return MemoryBudget("cpu", machine_bytes() // least if here else None, given)
 
 
 def machine_bytes() -> int:

@@ -9,7 +9,7 @@ from rich.table import Table
 from sweep.console.formatting import GIB
 from sweep.console.printing import screen, text
 from sweep.planning.expansion import needs
-from sweep.planning.memory_budget import Room
+from sweep.planning.memory_budget import MemoryBudget
 from sweep.planning.plan import Plan, count_pending
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import varying_fields
@@ -22,26 +22,26 @@ SHOWN = ("dataset", "batch_size", "temperature", "epochs")
 """Fields that have a column of their own; others have one where they vary."""
 
 
-def print_plan(plan: Plan, room: Room, console: Console | None = None) -> None:
+def print_plan(plan: Plan, memory: MemoryBudget, console: Console | None = None) -> None:
     """Print the trials of the plan, which of them don't fit, the totals and the pending stages."""
     console = console or screen()
     console.print(text(f"{plan.space.name}: {plan.space.description}", "bold"))
     if plan.smoke:
         console.print(text("smoke run: everything below is made tiny", "bold yellow"))
-    console.print(_trials(plan, room))
+    console.print(_trials(plan, memory))
     if (more := len(plan.trials) - MOST_ROWS) > 0:
         console.print(text(f"and {more:,} trials more"), "")
     for line in summary(plan):
         console.print(text(line))
     for line in plan.notes:
         console.print(text(line, "yellow"))
-    for line in room.recomputed(plan):
+    for line in memory.recomputed(plan):
         console.print(text(line, "yellow"))
-    for line in room.misfits(plan):
+    for line in memory.misfits(plan):
         console.print(text(line, "bold red"))
 
 
-def _trials(plan: Plan, room: Room) -> Table:
+def _trials(plan: Plan, memory: MemoryBudget) -> Table:
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="")
     varied = [
         name for name in varying_fields([t.config for t in plan.trials if t.baseline is None]) if name not in SHOWN
@@ -56,7 +56,7 @@ def _trials(plan: Plan, room: Room) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for trial in plan.trials[:MOST_ROWS]:
         settings = ["" if trial.baseline else spelled(getattr(trial.config, name)) for name in varied]
-        cells = (*_setting(trial), *settings, *_cost(trial, plan.workers, room))
+        cells = (*_setting(trial), *settings, *_cost(trial, plan.workers, memory))
         table.add_row(*map(text, cells), style="dim" if trial.baseline else "")
     return table
 
@@ -76,13 +76,13 @@ def _setting(trial: PlannedTrial) -> Sequence[str]:
     )
 
 
-def _cost(trial: PlannedTrial, workers: int, room: Room) -> Sequence[str]:
+def _cost(trial: PlannedTrial, workers: int, memory: MemoryBudget) -> Sequence[str]:
     if trial.baseline:
         return "0", "0", ""
     return (
         f"{trial.steps:,}",
         f"{trial.views:,}",
-        f"{room.needed(trial, workers) / GIB:.2f}" + ("" if room.holds(trial, workers) else " does not fit"),
+        f"{memory.needed(trial, workers) / GIB:.2f}" + ("" if memory.holds(trial, workers) else " does not fit"),
     )
 
 

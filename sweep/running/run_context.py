@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.planning.launch import Launch
-from sweep.planning.memory_budget import Room
+from sweep.planning.memory_budget import MemoryBudget
 from sweep.planning.plan import Plan
 from sweep.planning.resources import TrialShape, concurrency, shared
 from sweep.planning.trial import PlannedTrial
@@ -29,7 +29,7 @@ class TrialSizing:
     """The shape that all trials of a run start from, and the memory that their workers find."""
 
     shape: TrialShape
-    room: Room
+    memory: MemoryBudget
     share_gpus: int
     """Trials of one worker that may share a GPU."""
     workers: int
@@ -37,16 +37,16 @@ class TrialSizing:
 
     def shape_of(self, trial: PlannedTrial) -> TrialShape:
         """Return what a trial runs on: a part of a GPU where it may share one."""
-        return shared(self.shape, self.room.needed(trial, 1), self.share_gpus, self.room.available or 0)
+        return shared(self.shape, self.memory.needed(trial, 1), self.share_gpus, self.memory.available or 0)
 
     def recomputes(self, trial: PlannedTrial) -> bool:
         """Return whether a trial fits only with activation recomputation."""
-        return self.room.recomputes(trial, self.workers)
+        return self.memory.recomputes(trial, self.workers)
 
     def concurrency(self, plan: Plan, resources: Mapping[str, float]) -> int:
         """Return how many trials of a plan fit at once, at least 1."""
-        needed = self.room.most_needed(plan)
-        return concurrency(self.shape, resources, self.share_gpus, available=self.room.available, needed=needed)
+        needed = self.memory.most_needed(plan)
+        return concurrency(self.shape, resources, self.share_gpus, available=self.memory.available, needed=needed)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sweep.console.printing import say, say_json
 from sweep.console.stop_signals import exit_code, reason_of
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import Launch
-from sweep.planning.memory_budget import Room, room_of
+from sweep.planning.memory_budget import MemoryBudget, memory_budget
 from sweep.planning.plan import Plan
 from sweep.planning.resources import TrialShape, check_precision, choose_shape, parse_workers
 from sweep.records.lease import Live
@@ -204,7 +204,7 @@ class Session:
         self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live
     ) -> RunContext:
         sizing, options = self._sizing(resources), self._options
-        for line in sizing.room.recomputed(self._plan):
+        for line in sizing.memory.recomputed(self._plan):
             progress.say(line)
         if options.rules.max_concurrent is None:
             fitting = sizing.concurrency(self._plan, resources)
@@ -225,17 +225,17 @@ class Session:
         from sweep.cluster.connection import gpu_gib
 
         if self._over:
-            return TrialSizing(TrialShape(1, 1, use_gpu=False), Room("cpu", None, None), 1, self._plan.workers)
+            return TrialSizing(TrialShape(1, 1, use_gpu=False), MemoryBudget("cpu", None, None), 1, self._plan.workers)
         least, most = parse_workers(self._launch.workers)
         shape = choose_shape(least, self._launch.device, resources, most)
         check_precision(self._plan, shape)
         here = self._location.address is None
         memory = self._location.gpu_memory or (gpu_gib() if shape.use_gpu else None)
-        room = room_of(self._launch, memory, use_gpu=shape.use_gpu, here=here)
-        room.check(self._plan)
-        if shape.use_gpu and self._launch.share_gpus > 1 and room.available is None:
+        budget = memory_budget(self._launch, memory, use_gpu=shape.use_gpu, here=here)
+        budget.check(self._plan)
+        if shape.use_gpu and self._launch.share_gpus > 1 and budget.available is None:
             raise BadInputError("--share-gpus: no GPU to look at here; say how large they are: --gpu-memory 80")
-        return TrialSizing(shape, room, self._launch.share_gpus if shape.use_gpu else 1, self._plan.workers)
+        return TrialSizing(shape, budget, self._launch.share_gpus if shape.use_gpu else 1, self._plan.workers)
 
     def _check_plan(self, *, extend: bool) -> None:
         """Raise BadInputError when the sweep of that name has another plan, and it isn't to be extended."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from sweep.planning.memory_budget import Room, advice
+from sweep.planning.memory_budget import MemoryBudget, advice
 from sweep.planning.plan import make_plan
 from sweep.planning.plan_table import print_plan
 from sweep.planning.resources import TrialShape, concurrency, shared
@@ -238,19 +238,19 @@ def test_a_plan_says_what_does_not_fit() -> None:
     space = SearchSpace("s", "", stages, Objective("test/top1"))
     plan = make_plan(space, assignments={"dataset": ["a"]}, size_of=lambda _: size)
     _, small, large = plan.trials
-    room = Room("cuda", available=4 * GIB)
-    assert room.holds(small, 1)
-    assert not room.holds(large, 1)
+    memory = MemoryBudget("cuda", available=4 * GIB)
+    assert memory.holds(small, 1)
+    assert not memory.holds(large, 1)
     with pytest.raises(
         BadInputError, match=rf"^{large.name} does not fit: estimated .* what would fit: .*\n.*--memory"
     ):
-        room.check(plan)
-    Room("cuda", available=None).check(plan)
-    Room("cuda", available=4 * GIB, given=2 * GIB).check(plan)
+        memory.check(plan)
+    MemoryBudget("cuda", available=None).check(plan)
+    MemoryBudget("cuda", available=4 * GIB, given=2 * GIB).check(plan)
     with pytest.raises(BadInputError, match=r"5.0 GiB a worker as given, 4.0 GiB available"):
-        Room("cpu", available=4 * GIB, given=5 * GIB).check(plan)
+        MemoryBudget("cpu", available=4 * GIB, given=5 * GIB).check(plan)
     table = StringIO()
-    print_plan(plan, room, Console(file=table, width=200))
+    print_plan(plan, memory, Console(file=table, width=200))
     rows = [line for line in table.getvalue().splitlines() if "does not fit" in line]
     assert len(rows) == 2
     assert "4096" in rows[0]

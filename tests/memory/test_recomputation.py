@@ -20,7 +20,7 @@ from support.trajectories import AGREEMENT, default_dtype, largest_difference
 
 from benchmarks.rows.peak_memory import RESNET18, measure
 from sweep.cluster.attempt import open_records
-from sweep.planning.memory_budget import Room, advice
+from sweep.planning.memory_budget import MemoryBudget, advice
 from sweep.planning.plan import make_plan
 from sweep.planning.plan_table import print_plan
 from sweep.planning.resources import TrialShape
@@ -283,25 +283,29 @@ def planned(**axes: tuple[Any, ...]) -> Any:
 
 def test_the_memory_decides_and_the_plan_says_so() -> None:
     plan = planned(batch_size=(64, 2048, 4096))
-    room = Room("cuda", available=12 * GIB)
-    again = [trial.config.batch_size for trial in plan.trials if room.recomputes(trial, 1)]
+    memory = MemoryBudget("cuda", available=12 * GIB)
+    again = [trial.config.batch_size for trial in plan.trials if memory.recomputes(trial, 1)]
     assert again == [2048, 2048]
     large = next(trial for trial in plan.trials if trial.config.batch_size == 2048)
     less = peak_bytes(large.config, large.images, device="cuda", recompute=True)
     plain = peak_bytes(large.config, large.images, device="cuda")
-    assert room.needed(large, 1) == less
-    assert room.holds(large, 1)
-    (line,) = room.recomputed(plan)
+    assert memory.needed(large, 1) == less
+    assert memory.holds(large, 1)
+    (line,) = memory.recomputed(plan)
     assert line == (
         f"{large.name} and 1 more: activations computed again in the backward pass: {less / GIB:.1f} GiB instead of "
         f"{plain / GIB:.1f} GiB a worker, about 1.3 x the time of a step, same results"
     )
     table = StringIO()
-    print_plan(plan, room, Console(file=table, width=250))
+    print_plan(plan, memory, Console(file=table, width=250))
     assert line in table.getvalue()
-    assert len(room.misfits(plan)) == 1
-    assert "with activations computed again" in room.misfits(plan)[0]
-    for other in (Room("cuda"), Room("cuda", available=80 * GIB), Room("cuda", available=12 * GIB, given=GIB)):
+    assert len(memory.misfits(plan)) == 1
+    assert "with activations computed again" in memory.misfits(plan)[0]
+    for other in (
+        MemoryBudget("cuda"),
+        MemoryBudget("cuda", available=80 * GIB),
+        MemoryBudget("cuda", available=12 * GIB, given=GIB),
+    ):
         assert other.recomputed(plan) == []
 
 
@@ -310,8 +314,8 @@ def test_a_trial_keeps_its_id_and_a_failure_names_what_is_left() -> None:
     said = advice(trial.config, 1, images=trial.images, device="cuda")
     less = peak_bytes(trial.config, trial.images, device="cuda", recompute=True)
     option = said.partition("what would fit: --gpu-memory ")[2].partition(":")[0]
-    room = Room("cuda", available=int(float(option) * GIB))
-    assert room.recomputes(trial, 1)
+    memory = MemoryBudget("cuda", available=int(float(option) * GIB))
+    assert memory.recomputes(trial, 1)
     assert f"{less / GIB:.1f} GiB with activations computed again; --workers 2: " in said
     after = advice(trial.config, 1, images=trial.images, device="cuda", recomputed=True)
     assert after.startswith(f"estimated {less / GIB:.1f} GiB a worker with activations computed again (")
