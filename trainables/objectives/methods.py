@@ -5,11 +5,11 @@ from torch import nn
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.objectives.contrastive import Contrastive
-from trainables.objectives.objective import Objective
+from trainables.objectives.objective import TrainingObjective
 from trainables.objectives.supervised import Supervised
 
 
-def objective_of(config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> Objective:
+def objective_of(config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> TrainingObjective:
     """Return what a configuration trains; its model is drawn and on the CPU."""
     kind = Supervised if config.training == "supervised" else Contrastive
     return kind(config, data, normalise)

@@ -15,7 +15,7 @@ SUMMED = 5
 """Numbers that a step's metrics are; the last two are this rank's part of theirs."""
 
 
-class Objective(Protocol):
+class TrainingObjective(Protocol):
     """A model, the views it is given, and their loss."""
 
     @property

@@ -28,7 +28,7 @@ class Supervised:
         return one_view(images, draws[0], image_size=self._config.image_size)
 
     def loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
-        """Return as `Objective`: the global loss, twice nothing, loss and accuracy."""
+        """Return as `TrainingObjective`: the global loss, twice nothing, loss and accuracy."""
         loss, correct = probe_loss(outputs.logits, targets, weights, views=self._config.batch_size)
         everywhere = sum_over_ranks(loss.detach().double())
         nothing = torch.zeros_like(everywhere)
@@ -36,5 +36,5 @@ class Supervised:
         return loss + probe_decay(self._config, self.model), metrics
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
-        """Return as `Objective`."""
+        """Return as `TrainingObjective`."""
         return {names.SUPERVISED_LOSS: means[3], names.SUPERVISED_ACCURACY: means[4]}
