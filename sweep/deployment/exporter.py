@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.console.output_files import check_outputs
 from sweep.deployment.model_card import model_card
 from sweep.deployment.onnx_export import write_onnx
-from sweep.deployment.trial_choice import Chosen
+from sweep.deployment.trial_choice import ChosenTrial
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FILES = ("encoder.safetensors", "model.onnx", "model.json", "MODEL_CARD.md")
 LIBRARIES = ("safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
-def write(chosen: Chosen, storage: "SweepStorage", folder: Path) -> float:
+def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
     """Write the files into a folder, which is made; return by how much ONNX's probabilities differ from PyTorch's."""
     from safetensors.torch import save
 
@@ -40,7 +40,7 @@ def write(chosen: Chosen, storage: "SweepStorage", folder: Path) -> float:
     return difference
 
 
-def check_folder(folder: Path, chosen: Chosen, *, overwrite: bool) -> None:
+def check_folder(folder: Path, chosen: ChosenTrial, *, overwrite: bool) -> None:
     """Raise BadInputError for a folder that holds something else than an earlier export of the same trial."""
     check_outputs(
         [folder / name for name in FILES],
@@ -51,7 +51,7 @@ def check_folder(folder: Path, chosen: Chosen, *, overwrite: bool) -> None:
         raise BadInputError(f"{folder}: is no folder; choose another --output")
 
 
-def _facts(chosen: Chosen) -> dict[str, Any]:
+def _facts(chosen: ChosenTrial) -> dict[str, Any]:
     from trainables.data.preparing.pixel_recipe import PixelRecipe
 
     return {

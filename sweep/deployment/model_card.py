@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.deployment.trial_choice import Chosen
+from sweep.deployment.trial_choice import ChosenTrial
 from trainables.printable_text import markdown_text, printable
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 TORCHVISION = ("resnet18", "resnet34", "resnet50")
 
 
-def model_card(chosen: Chosen, storage: "SweepStorage") -> str:
+def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
     """Return the card as Markdown; its numbers come from the records."""
     import jinja2
 
@@ -63,7 +63,7 @@ def model_card(chosen: Chosen, storage: "SweepStorage") -> str:
     )
 
 
-def _metrics(chosen: Chosen, outputs: "TrialOutputs") -> list[dict[str, str]]:
+def _metrics(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[dict[str, str]]:
     from sweep.console.formatting import interval, number
     from sweep.statistics.image_metrics import sampling_interval
 
@@ -86,7 +86,7 @@ def _metrics(chosen: Chosen, outputs: "TrialOutputs") -> list[dict[str, str]]:
     return shown
 
 
-def _limits(chosen: Chosen, outputs: "TrialOutputs") -> list[str]:
+def _limits(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[str]:
     from sweep.comparison.conclusions import SMOKE_NOTICE, conclusions
     from sweep.comparison.standing import standing
     from sweep.space import SELECTED_ON_TEST

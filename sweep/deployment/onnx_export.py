@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sweep.deployment.trial_choice import Chosen
+from sweep.deployment.trial_choice import ChosenTrial
 
 PARITY = 1e-4
 """The most that ONNX's probabilities may differ from PyTorch's."""
@@ -11,7 +11,7 @@ PARITY_IMAGES = 16
 OPSET = 18
 
 
-def write_onnx(module: Any, chosen: Chosen, path: Path) -> float:
+def write_onnx(module: Any, chosen: ChosenTrial, path: Path) -> float:
     import numpy as np
     import onnxruntime
     import torch

@@ -24,7 +24,7 @@ class FoundTrial(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenTrial:
     """The trial that is exported, and what is known of it."""
 
     found: FoundTrial
@@ -53,7 +53,9 @@ class Chosen:
         return 16 if self.store.dtype == "uint16" else 8
 
 
-def choose(storage: "SweepStorage", sweep: str | None, *, trial: str | None, best: str | None, head: str) -> Chosen:
+def choose(
+    storage: "SweepStorage", sweep: str | None, *, trial: str | None, best: str | None, head: str
+) -> ChosenTrial:
     """Return the trial of this name or id, else the first seed of the best setting; BadInputError without one."""
     from trainables.data.catalog import StoreInfo
 
@@ -66,7 +68,7 @@ def choose(storage: "SweepStorage", sweep: str | None, *, trial: str | None, bes
     info = StoreInfo.read(name)
     if info is None:
         raise BadInputError(f"data set {name!r}: isn't prepared here, and its image size is needed; prepare it first")
-    return Chosen(found, final, info, head)
+    return ChosenTrial(found, final, info, head)
 
 
 def find_trial(

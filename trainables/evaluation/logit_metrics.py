@@ -43,7 +43,7 @@ class MethodOutputs:
         return names.qualified(self.split, self.method, metrics)
 
 
-class _Chosen(NamedTuple):
+class _ChosenThresholds(NamedTuple):
     """Thresholds that one split chose for one method."""
 
     of_labels: Thresholds
@@ -60,7 +60,7 @@ class LogitMetrics:
     def __init__(self, config: TrialConfig, data: TrialData) -> None:
         self._wanted_specificity = config.wanted_specificity
         self._classes, self._several_labels, self._positive = data.classes, data.several_labels, data.positive
-        self._thresholds: dict[str, _Chosen] = {}
+        self._thresholds: dict[str, _ChosenThresholds] = {}
         self._scales: dict[str, float] = {}
 
     def everything(self, outputs: MethodOutputs) -> dict[str, float]:
@@ -93,15 +93,15 @@ class LogitMetrics:
             metrics |= binary_decisions(logits, shard, self._positive, chosen.of_positives)
         return outputs.named(metrics)
 
-    def _choose(self, outputs: MethodOutputs) -> _Chosen:
+    def _choose(self, outputs: MethodOutputs) -> _ChosenThresholds:
         """Return the thresholds that validation chooses; of another split those that need no choice."""
         logits, shard, is_validation = outputs.logits, outputs.shard, outputs.split == VALIDATION
         of_labels: Thresholds = {}
         if self._several_labels:
             of_labels = label_thresholds(logits, shard) if is_validation else half_thresholds(logits)
         if self._positive is None or not is_validation:
-            return _Chosen(of_labels, {})
-        return _Chosen(of_labels, binary_thresholds(logits, shard, self._positive, self._wanted_specificity))
+            return _ChosenThresholds(of_labels, {})
+        return _ChosenThresholds(of_labels, binary_thresholds(logits, shard, self._positive, self._wanted_specificity))
 
     def _calibration(self, outputs: MethodOutputs) -> dict[str, float]:
         """Return how well probabilities are calibrated; after temperature scaling too, once validation chose it."""
