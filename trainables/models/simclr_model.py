@@ -16,7 +16,7 @@ DENSE_STD = 0.01
 PROJECTOR_BLOCK, PROBE_BLOCK = 1, 2  # the encoder's is 0
 
 
-class Outputs(NamedTuple):
+class ModelOutputs(NamedTuple):
     """What one pass over a batch of views gives."""
 
     embeddings: Tensor | None
@@ -51,10 +51,10 @@ class SimCLR(nn.Module):
         self.projector = _projector(config, self.encoder.output_width)
         self.probe = probe  # after the projector, since optimisers take parameters in the order of modules
 
-    def forward(self, views: Tensor) -> Outputs:
+    def forward(self, views: Tensor) -> ModelOutputs:
         """Return embeddings and probe logits of (N, C, H, W) views."""
         features = self.encoder(views)
-        return Outputs(self.projector(features), self.probe(features.detach()))
+        return ModelOutputs(self.projector(features), self.probe(features.detach()))
 
 
 class Classifier(nn.Module):
@@ -66,9 +66,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.probe = _encoder_and_probe(config, classes, channels, normalise)
 
-    def forward(self, views: Tensor) -> Outputs:
+    def forward(self, views: Tensor) -> ModelOutputs:
         """Return logits of (N, C, H, W) views."""
-        return Outputs(None, self.probe(self.encoder(views)))
+        return ModelOutputs(None, self.probe(self.encoder(views)))
 
 
 def make_encoder(config: TrialConfig, *, channels: int = 3, normalise: nn.Module | None = None) -> Encoder:

@@ -13,7 +13,7 @@ from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_with_gradient
 from trainables.evaluation.probe import Weights, probe_loss
 from trainables.losses import contrast
-from trainables.models.simclr_model import Outputs, SimCLR
+from trainables.models.simclr_model import ModelOutputs, SimCLR
 from trainables.objectives.objective import probe_decay
 
 
@@ -28,7 +28,7 @@ class Contrastive:
         """Return (2n, C, s, s): the first view of every image, then the second."""
         return joined_views(images, draws, image_size=self._config.image_size)
 
-    def loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
         """Return as `TrainingObjective`: contrastive loss, accuracy and entropy, the probe's loss and accuracy."""
         config = self._config
         assert outputs.embeddings is not None

@@ -9,7 +9,7 @@ from trainables.augment.parameters import ViewDraws
 from trainables.config import TrialConfig
 from trainables.distributed import world_size
 from trainables.evaluation.probe import Weights
-from trainables.models.simclr_model import Classifier, Outputs, SimCLR
+from trainables.models.simclr_model import Classifier, ModelOutputs, SimCLR
 
 SUMMED = 5
 """Numbers that a step's metrics are; the last two are this rank's part of theirs."""
@@ -25,7 +25,7 @@ class TrainingObjective(Protocol):
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return the views of this rank's images (n, C, H, W), one batch."""
 
-    def loss(self, outputs: Outputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
         """Return the loss whose gradients sum over ranks to the global one's, and the step's numbers (SUMMED,).
 
         The first of them is the same on every rank, and not finite where the loss isn't.

@@ -29,7 +29,7 @@ from trainables.memory.recomputation import segments
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import Colours, Normalise
 from trainables.models.pretrained import load_weights, start_from
-from trainables.models.simclr_model import Outputs, SimCLR, parameter_groups
+from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
 from trainables.randomness import Stream, positions
@@ -200,9 +200,9 @@ class Trial:
         weights = None if self.weights is None else self.weights.of_step(step, everyone, mine, self.device)
         return images, targets, (draw_a, draw_b), weights
 
-    def _forward(self, views: Tensor) -> Outputs:
+    def _forward(self, views: Tensor) -> ModelOutputs:
         with autocast(self.config.precision, self.device):
-            outputs: Outputs = self.parallel(views)
+            outputs: ModelOutputs = self.parallel(views)
         return outputs
 
     def _learning_rate(self, step: int) -> float:
