@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sweep.comparison.table import Table
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.statistics.image_metrics import Outputs, sampling_interval
+from sweep.statistics.image_metrics import ClassOutputs, sampling_interval
 from sweep.statistics.share_intervals import Interval
 from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
 from trainables import metric_names as names
@@ -64,6 +64,6 @@ def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
             threshold_curves(label, own)
             for label, found in firsts
             for own in found
-            if isinstance(own, Outputs) and 0 < own.positive_truth.sum() < len(own.positive_truth)
+            if isinstance(own, ClassOutputs) and 0 < own.positive_truth.sum() < len(own.positive_truth)
         )
         yield ClassifierReport(method.rstrip("_") or "probe", words, trade_offs, curves)

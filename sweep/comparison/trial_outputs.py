@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainables.storage.trial_records import FinalRecord
 
 KEPT = 8
-"""Outputs of so many trials and splits stay in memory: all metrics of a setting are computed from one reading."""
+"""ClassOutputs of so many trials and splits stay in memory: all metrics of a setting are computed from one reading."""
 
 
 class TrialOutputs:

@@ -46,7 +46,7 @@ SIDED = (names.BALANCED_ACCURACY, *AREAS)
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ClassOutputs:
     """What one classifier said of each image of a split."""
 
     labels: NDArray[np.int64]
@@ -90,7 +90,7 @@ class Outputs:
         """The log-odds of one half, from which on an image is called positive where a threshold decides."""
         return 0.0
 
-    def of(self, chosen: NDArray[np.bool_]) -> "Outputs":
+    def of(self, chosen: NDArray[np.bool_]) -> "ClassOutputs":
         """Return those of some images."""
         images = tuple(np.asarray(self.images)[chosen])
         logits = None if self.logits is None else self.logits[chosen]
@@ -102,7 +102,7 @@ class Outputs:
         return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 
 
-AnyOutputs = Outputs | LabelOutputs
+AnyOutputs = ClassOutputs | LabelOutputs
 
 
 def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str], metric: str) -> AnyOutputs | None:
@@ -117,7 +117,7 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
     is_positive = np.array([name in positive for name in classes])
     if several:
         return label_outputs(table, values.astype(np.float64), is_positive, logits=method != names.KNN)
-    return Outputs(
+    return ClassOutputs(
         labels=table["label"].to_numpy().astype(np.int64),
         predicted=(values[:, 0] if method == names.KNN else values.argmax(axis=1)).astype(np.int64),
         positive=is_positive,
@@ -138,7 +138,7 @@ def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     truth = outputs.positive_truth
     if name == names.BALANCED_ACCURACY:
         return resampled_metrics.balanced_accuracy(_called_positive(outputs) == truth, truth)
-    if isinstance(outputs, Outputs) and outputs.logits is None:
+    if isinstance(outputs, ClassOutputs) and outputs.logits is None:
         return None
     area = resampled_metrics.roc_auc if name == names.ROC_AUC else resampled_metrics.average_precision
     return area(outputs.positive_ranked, truth)
@@ -152,7 +152,7 @@ def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
     """Return which images (n,) are right, and among which a metric counts the share; None where it is no share."""
     _, name = _method(metric)
     everyone = np.ones(len(outputs.images), dtype=np.bool_)
-    if name == names.TOP1 and isinstance(outputs, Outputs):
+    if name == names.TOP1 and isinstance(outputs, ClassOutputs):
         return outputs.right, everyone
     if name not in (names.SENSITIVITY, names.SPECIFICITY, names.ACCURACY) or not outputs.positive.any():
         return None
@@ -256,8 +256,8 @@ def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) 
 def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> float | None:
     if not len(one) == len(other) == 1 or _method(metric)[1] != names.TOP1:
         return None
-    assert isinstance(one[0], Outputs)
-    assert isinstance(other[0], Outputs)
+    assert isinstance(one[0], ClassOutputs)
+    assert isinstance(other[0], ClassOutputs)
     return hypothesis_tests.mcnemar(one[0].right, other[0].right)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.statistics.image_metrics import Outputs
+from sweep.statistics.image_metrics import ClassOutputs
 from sweep.statistics.resampled_metrics import Numbers, Truth
 from trainables.evaluation.curves import cumulative
 
@@ -32,7 +32,7 @@ class ThresholdCurves:
     positive_share: float
 
 
-def threshold_curves(label: str, outputs: Outputs) -> ThresholdCurves:
+def threshold_curves(label: str, outputs: ClassOutputs) -> ThresholdCurves:
     """Return the curves of one classifier; both sides have to be among the images."""
     truth = outputs.positive_truth
     _, hits, alarms = cumulative(outputs.positive_ranked, truth)

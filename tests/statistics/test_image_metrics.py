@@ -9,7 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar as oracle
 from support.small_trials import changed, files_in, final_metrics
 
 from sweep.statistics.confusion import outputs_confusion
-from sweep.statistics.image_metrics import Outputs, outputs_of, paired, sampling_interval, statistic_of
+from sweep.statistics.image_metrics import ClassOutputs, outputs_of, paired, sampling_interval, statistic_of
 from sweep.statistics.intervals import wilson_interval
 from trainables.data.store import ImageStore
 
@@ -26,7 +26,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory, store: ImageStore) -> tuple[
     return folder, final_metrics(changed(max_test_images=200), folder, store=store)
 
 
-def outputs(folder: Path, metric: str) -> Outputs:
+def outputs(folder: Path, metric: str) -> ClassOutputs:
     files = files_in(folder)
     final, table = files.final(), files.outputs(metric.partition("/")[0])
     assert final is not None
@@ -72,13 +72,13 @@ def test_the_confusion_matrix_is_of_the_same_outputs(trial: tuple[Path, dict[str
     assert matrix.trace() == found.right.sum()
 
 
-def made(right: np.ndarray, *, tiled: bool = False) -> Outputs:
+def made(right: np.ndarray, *, tiled: bool = False) -> ClassOutputs:
     """Return outputs of two classes that are right where told."""
     labels = np.arange(len(right)) % 2
     names = tuple(
         f"S2A_MSIL2A_201706{n % 8 + 10}T101031_{n // 8}_{n % 5}" if tiled else f"{n}" for n in range(len(right))
     )
-    return Outputs(labels, np.where(right, labels, 1 - labels), np.array([False, True]), None, names)
+    return ClassOutputs(labels, np.where(right, labels, 1 - labels), np.array([False, True]), None, names)
 
 
 def test_shares_of_one_trial_have_wilsons_interval_and_tiles_or_seeds_the_bootstrap() -> None:

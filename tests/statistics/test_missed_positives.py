@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.small_trials import MULTI, changed, files_in, final_metrics
 
-from sweep.statistics.image_metrics import Outputs, outputs_of, statistic_of
+from sweep.statistics.image_metrics import ClassOutputs, outputs_of, statistic_of
 from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.missed_positives import Head, missed
 from trainables.data.store import ImageStore
@@ -16,7 +16,7 @@ from trainables.evaluation.curves import metrics_at
 COUNT = 4000
 
 
-def binary(seed: int, *, separation: float, shift: float = 0.0, share: float = 0.2) -> Outputs:
+def binary(seed: int, *, separation: float, shift: float = 0.0, share: float = 0.2) -> ClassOutputs:
     """Return a classifier whose log odds are those of two normals `separation` apart, off by `shift`."""
     random = np.random.default_rng(seed)
     positive = np.arange(COUNT) < share * COUNT
@@ -24,7 +24,7 @@ def binary(seed: int, *, separation: float, shift: float = 0.0, share: float = 0
         separation * (random.normal(size=COUNT) + separation * (positive - 0.5)) + np.log(share / (1 - share)) + shift
     )
     logits = np.stack([np.zeros(COUNT), odds], axis=1)
-    return Outputs(
+    return ClassOutputs(
         labels=positive.astype(np.int64),
         predicted=logits.argmax(axis=1),
         positive=np.array([False, True]),
