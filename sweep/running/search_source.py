@@ -22,7 +22,7 @@ MOST_ASKED = 20
 
 
 class SearchSource:
-    """The dispatcher's Source in a stage with a search: setting after setting."""
+    """The dispatcher's TaskSource in a stage with a search: setting after setting."""
 
     def __init__(
         self, settings: range, propose: Callable[[int], list[TrialTask]], is_stopping: Callable[[], bool]

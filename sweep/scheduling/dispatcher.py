@@ -30,7 +30,7 @@ BUSY_PAUSE_SECONDS = 5.0
 """How long a trial that another sweep trains is left alone before it is looked at again."""
 
 
-class Source(Protocol):
+class TaskSource(Protocol):
     """Where tasks come from that aren't known yet: a search."""
 
     def ask(self) -> list[TrialTask]:
@@ -107,7 +107,7 @@ class Dispatcher:
         listener: Listener,
         *,
         rules: Rules = DEFAULT_RULES,
-        source: Source | None = None,
+        source: TaskSource | None = None,
         judge: Judge | None = None,
         review: Review = unchanged,
         clock: Callable[[], float] = time.monotonic,
