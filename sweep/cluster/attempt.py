@@ -22,7 +22,7 @@ from trainables.storage.trial_records import EpochRecord
 
 
 @dataclass(frozen=True)
-class News:
+class ReportedEpoch:
     """A newly trained epoch."""
 
     record: EpochRecord
@@ -32,7 +32,7 @@ class News:
     """What a person should know of how the attempt began."""
 
 
-def open_records(task: TrialTask, device: torch.device) -> Iterator[News]:
+def open_records(task: TrialTask, device: torch.device) -> Iterator[ReportedEpoch]:
     """Return the generator that trains the task on this rank; BadInputError when config or data can't be used.
 
     While it trains, a watchdog ends the process when no step is taken for `task.hang_seconds`.
@@ -50,7 +50,7 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[News]:
     return _watched(train(config, **options, files=files, device=device), files)
 
 
-def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[News]:
+def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[ReportedEpoch]:
     try:
         while True:
             heartbeat.beat()
@@ -58,7 +58,7 @@ def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[News
             heartbeat.rest()
             if record is None:
                 return
-            yield News(record, not files.behind, files.note)
+            yield ReportedEpoch(record, not files.behind, files.note)
     finally:
         heartbeat.rest()
         close = getattr(records, "close", None)

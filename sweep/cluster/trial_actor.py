@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from ray import tune
 
-from sweep.cluster.attempt import News, failure_of, open_records
+from sweep.cluster.attempt import ReportedEpoch, failure_of, open_records
 from sweep.cluster.ray_names import DRIVER_RESOURCE, HEAD_RESOURCE
 from sweep.cluster.worker_group import GroupDiedError, Moved, WarmGroup
 from sweep.cluster.worker_loop import Place, this_place
@@ -31,7 +31,7 @@ class Run(Protocol):
     def places(self) -> list[Place]:
         """Return where its workers are, by rank."""
 
-    def next(self) -> News | Moved | Failure | None:
+    def next(self) -> ReportedEpoch | Moved | Failure | None:
         """Train the next epoch; None when the trial is finished, Moved when it has other workers now."""
 
     def leave(self) -> None:
@@ -44,14 +44,14 @@ class InlineRun:
     def __init__(self, task: TrialTask) -> None:
         self._task = task
         self._device = torch.device("cuda", 0) if task.shape.use_gpu else torch.device("cpu")
-        self._records: Iterator[News] | None = None
+        self._records: Iterator[ReportedEpoch] | None = None
         torch.set_num_threads(task.shape.threads)
 
     def places(self) -> list[Place]:
         """Return this process."""
         return [this_place()]
 
-    def next(self) -> News | Failure | None:
+    def next(self) -> ReportedEpoch | Failure | None:
         """Train the next epoch; the generator's end writes the final record."""
         try:
             if self._records is None:
@@ -120,7 +120,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
                 outcome = failure_of(error)
             if isinstance(outcome, Moved) and self._run is not None:
                 return self._introduce(self._run)
-            if isinstance(outcome, News):
+            if isinstance(outcome, ReportedEpoch):
                 news = {RECORD: outcome.record.model_dump_json(), DURABLE: outcome.durable, NOTE: outcome.note}
                 return {"epoch": outcome.record.epoch, **news}
             self._leave_run()

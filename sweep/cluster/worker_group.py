@@ -16,7 +16,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.queue import Empty, Queue
 
-from sweep.cluster.attempt import News
+from sweep.cluster.attempt import ReportedEpoch
 from sweep.cluster.process_group import OwnGroupConfig
 from sweep.cluster.ray_private import orphaned_placement_groups
 from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
@@ -77,7 +77,7 @@ class WarmGroup:
         self._commands.put(task.to_json())
         self._busy = True
 
-    def next(self) -> News | Moved | Failure | None:
+    def next(self) -> ReportedEpoch | Moved | Failure | None:
         """Train the next epoch; None when the trial is finished. GroupDiedError when worker processes died.
 
         Moved when Ray Train has started an elastic group anew with another number of workers: the trial then goes on

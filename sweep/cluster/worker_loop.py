@@ -16,7 +16,7 @@ import torch.distributed as dist
 from ray.train.torch import get_device
 from ray.util.queue import Empty, Queue
 
-from sweep.cluster.attempt import News, failure_of, open_records
+from sweep.cluster.attempt import ReportedEpoch, failure_of, open_records
 from sweep.cluster.peer_errors import is_peer_error
 from sweep.cluster.process_group import form_process_group
 from sweep.scheduling.failure import Failure
@@ -54,7 +54,7 @@ class Ready:
 class Trained:
     """A newly trained epoch; the ranks wait for GO_ON or STOP."""
 
-    news: News
+    news: ReportedEpoch
 
 
 @dataclass(frozen=True)
