@@ -108,7 +108,7 @@ class Watcher:
         return True if changed else None
 
 
-class Live:
+class LeaseHolder:
     """Holds a sweep's lease while it runs, and looks for what it is asked to stop."""
 
     def __init__(self, storage: SweepStorage, name: str, *, say: Callable[[str], None] = lambda _: None) -> None:

@@ -11,7 +11,7 @@ from sweep.planning.memory_budget import MemoryBudget
 from sweep.planning.plan import Plan
 from sweep.planning.resources import TrialShape, concurrency, shared
 from sweep.planning.trial import PlannedTrial
-from sweep.records.lease import Live
+from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
 from sweep.scheduling.budget import Budget
@@ -70,7 +70,7 @@ class RunContext:
     launch: Launch
     options: RunOptions
     sizing: TrialSizing
-    live: Live
+    live: LeaseHolder
     progress: Progress
     tracker: "Tracker"
     backlog: Backlog = field(default_factory=Backlog)

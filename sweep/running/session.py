@@ -14,7 +14,7 @@ from sweep.planning.launch import Launch
 from sweep.planning.memory_budget import MemoryBudget, memory_budget
 from sweep.planning.plan import Plan
 from sweep.planning.resources import TrialShape, check_precision, choose_shape, parse_workers
-from sweep.records.lease import Live
+from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.beginning_again import begin_again, leave_at_once, take_reason
 from sweep.running.progress import Progress
@@ -98,7 +98,7 @@ class Session:
         self._check_plan(extend=extend)
         self._check_machine()
         metric, as_json = self._plan.space.objective.metric, self._location.as_json
-        with Live(self._storage, self._name, say=self._say) as live:
+        with LeaseHolder(self._storage, self._name, say=self._say) as live:
             tracker = Tracker.open(self._location.tracking_uri, storage=self._location.storage)
             self._greet(tracker)
             log_file = self._storage.log_folder(self._name) / "ray.log"
@@ -141,7 +141,7 @@ class Session:
             return nullcontext({"CPU": 1.0})
         return connect(self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing)
 
-    def _guard(self, loop: StageLoop, tracker: "Tracker", live: Live, screen: TextIO) -> None:
+    def _guard(self, loop: StageLoop, tracker: "Tracker", live: LeaseHolder, screen: TextIO) -> None:
         """Let the watch of the cluster end the run where the main thread doesn't come out of Ray."""
         from sweep.cluster.cluster_watch import watched
 
@@ -174,7 +174,7 @@ class Session:
     def _say(self, text: str) -> None:
         say_json({"event": "message", "text": text}) if self._location.as_json else say(text)
 
-    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress, live: Live) -> _Outcome:
+    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress, live: LeaseHolder) -> _Outcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
 
         outcome = _Outcome()
@@ -193,7 +193,7 @@ class Session:
             self._end_tracking(outcome, tracker, live)
         return outcome
 
-    def _end_tracking(self, outcome: _Outcome, tracker: "Tracker", live: Live) -> None:
+    def _end_tracking(self, outcome: _Outcome, tracker: "Tracker", live: LeaseHolder) -> None:
         outcome.taken_over = bool(live.taken_over)
         if tracker.begun and not outcome.taken_over:  # else the runs are the new holder's to end
             tracker.show_comparison(self._storage)
@@ -201,7 +201,7 @@ class Session:
         outcome.missing = tracker.close()
 
     def _context(
-        self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: Live
+        self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: LeaseHolder
     ) -> RunContext:
         sizing, options = self._sizing(resources), self._options
         for line in sizing.memory.recomputed(self._plan):

@@ -14,7 +14,7 @@ import pytest
 from support.paths import ROOT
 
 from sweep.records import lease as lease_module
-from sweep.records.lease import Live, holder_of, lease, now_ms
+from sweep.records.lease import LeaseHolder, holder_of, lease, now_ms
 from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
 
@@ -26,7 +26,7 @@ from sweep.records.sweep_storage import SweepStorage
 clock, lag = lease.now_ms, 60_000 * float(sys.argv[2])
 lease.now_ms = lambda: clock() + int(lag)
 lease.BEAT_SECONDS, lease.STALE_SECONDS, lease.WATCH_SECONDS = 0.1, 1.0, 0.5
-with lease.Live(SweepStorage(sys.argv[1]), "mine") as live:
+with lease.LeaseHolder(SweepStorage(sys.argv[1]), "mine") as live:
     print("holds", flush=True)
     while not live.taken_over:
         live.claim("trial")
@@ -64,10 +64,10 @@ def frozen(storage: SweepStorage, minutes: float = 0.0) -> Iterator["subprocess.
 
 
 @contextmanager
-def taken_over(storage: SweepStorage) -> Iterator[Live]:
+def taken_over(storage: SweepStorage) -> Iterator[LeaseHolder]:
     """Yield the lease of this process, once nobody is seen to hold it."""
     wait_until(lambda: holder_of(storage, "mine") is None)
-    with Live(storage, "mine") as live:
+    with LeaseHolder(storage, "mine") as live:
         yield live
 
 
@@ -99,7 +99,7 @@ def test_one_that_wakes_up_gives_way_and_leaves_the_new_lease_alone(storage: Swe
         time.sleep(0.5)
         assert token(storage) == mine, "its release didn't touch the other's lease"
         assert second.taken_over == ""
-        with pytest.raises(BadInputError, match="is running already"), Live(storage, "mine"):
+        with pytest.raises(BadInputError, match="is running already"), LeaseHolder(storage, "mine"):
             pass
 
 
@@ -115,7 +115,7 @@ def test_one_that_wakes_up_after_the_other_has_ended_gives_way_too(storage: Swee
 
 def test_one_that_dies_after_the_other_took_over_changes_nothing(storage: SweepStorage) -> None:
     with frozen(storage) as first:
-        with pytest.raises(BadInputError, match="is running already"), Live(storage, "mine"):
+        with pytest.raises(BadInputError, match="is running already"), LeaseHolder(storage, "mine"):
             pass  # a frozen one isn't taken over before its time
         with taken_over(storage) as second:
             first.kill()

@@ -13,7 +13,7 @@ from rich.console import Console
 from support.paths import ROOT
 
 from sweep.records import lease as lease_module
-from sweep.records.lease import EVERYTHING, Live, lease, leases, request_stop, stops
+from sweep.records.lease import EVERYTHING, LeaseHolder, lease, leases, request_stop, stops
 from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.trials_table import draw_trials, shown_columns
@@ -47,24 +47,22 @@ def rewrite(storage: SweepStorage, name: str, **changes: object) -> None:
 
 
 def test_a_sweep_that_runs_is_refused_and_one_that_ended_is_not(storage: SweepStorage) -> None:
-    with Live(storage, "mine"):
+    with LeaseHolder(storage, "mine"):
         with (
             pytest.raises(BadInputError, match=rf"sweep mine: is running already \(process {os.getpid()} on "),
-            Live(storage, "mine"),
+            LeaseHolder(storage, "mine"),
         ):
             pass
-        with Live(storage, "other"):
+        with LeaseHolder(storage, "other"):
             assert {one.name for one in leases(storage)} == {"mine", "other"}
     assert lease(storage, "mine") is None
-    with Live(storage, "mine"):
+    with LeaseHolder(storage, "mine"):
         pass
 
 
 def test_a_dead_process_or_a_silent_machine_holds_nothing(storage: SweepStorage) -> None:
-    code = (
-        "import os, sys; from sweep.records.lease import Live; from sweep.records.sweep_storage import SweepStorage\n"
-    )
-    code += f"Live(SweepStorage({str(storage.storage.root)!r}), 'mine').__enter__(); os._exit(1)"
+    code = "import os, sys; from sweep.records.lease import LeaseHolder; from sweep.records.sweep_storage import SweepStorage\n"
+    code += f"LeaseHolder(SweepStorage({str(storage.storage.root)!r}), 'mine').__enter__(); os._exit(1)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=60)
     left = lease(storage, "mine")
@@ -73,12 +71,12 @@ def test_a_dead_process_or_a_silent_machine_holds_nothing(storage: SweepStorage)
     rewrite(storage, "mine", host="elsewhere")
     assert lease(storage, "mine").alive  # type: ignore[union-attr]
     rewrite(storage, "mine", host="elsewhere", time_ms=left.time_ms - 31_000)
-    with Live(storage, "mine"):
+    with LeaseHolder(storage, "mine"):
         assert lease(storage, "mine").token != left.token  # type: ignore[union-attr]
 
 
 def test_of_two_that_took_it_the_first_gives_way(storage: SweepStorage) -> None:
-    with Live(storage, "mine") as first:
+    with LeaseHolder(storage, "mine") as first:
         rewrite(storage, "mine", token="another", host="elsewhere", time_ms=time.time_ns() // 1_000_000 + 5000)
         wait_until(lambda: first.taken_over)
         assert "on elsewhere" in first.taken_over
@@ -87,7 +85,7 @@ def test_of_two_that_took_it_the_first_gives_way(storage: SweepStorage) -> None:
 
 def test_a_trial_is_trained_by_one_sweep(storage: SweepStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "BEAT_SECONDS", 60.0)  # what is written below stays
-    with Live(storage, "one") as one, Live(storage, "two") as two:
+    with LeaseHolder(storage, "one") as one, LeaseHolder(storage, "two") as two:
         assert one.claim("trial")
         assert not two.claim("trial")
         assert two.claim("another")
@@ -98,17 +96,17 @@ def test_a_trial_is_trained_by_one_sweep(storage: SweepStorage, monkeypatch: pyt
 
 
 def test_stops_are_heard_and_forgotten_by_the_next_run(storage: SweepStorage) -> None:
-    with Live(storage, "mine") as live:
+    with LeaseHolder(storage, "mine") as live:
         request_stop(storage, "mine", "abc")
         request_stop(storage, "mine")
         wait_until(lambda: live.asked_to_stop() == {"abc", EVERYTHING})
-    with Live(storage, "mine") as live:
+    with LeaseHolder(storage, "mine") as live:
         assert stops(storage, "mine") == []
         assert live.asked_to_stop() == set()
 
 
 def test_others_see_how_it_stands(storage: SweepStorage) -> None:
-    with Live(storage, "mine") as live:
+    with LeaseHolder(storage, "mine") as live:
         state = LiveState(counts={"running": 2}, trials=(), device_hours=1.5, left_seconds=None, stopping="")
         live.show(lambda: state)
         wait_until(lambda: lease(storage, "mine").state == state)  # type: ignore[union-attr]

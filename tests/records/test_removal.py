@@ -9,7 +9,7 @@ import pytest
 from sweep.comparison.table import compare
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
-from sweep.records.lease import Live
+from sweep.records.lease import LeaseHolder
 from sweep.records.removal import older_than
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
@@ -101,7 +101,7 @@ def test_checkpoints_alone_may_go(storage: SweepStorage) -> None:
 
 
 def test_a_sweep_that_runs_is_refused(storage: SweepStorage) -> None:
-    with Live(storage, "new"), pytest.raises(BadInputError, match=r"sweep new: is running"):
+    with LeaseHolder(storage, "new"), pytest.raises(BadInputError, match=r"sweep new: is running"):
         main("new", storage=str(storage.storage.root), yes=True)
     with pytest.raises(BadInputError, match="give a sweep's name, or --older-than"):
         main(storage=str(storage.storage.root))

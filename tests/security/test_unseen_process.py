@@ -16,7 +16,7 @@ from support.paths import ROOT
 
 from sweep.records import lease as lease_module
 from sweep.records import process_identity
-from sweep.records.lease import EVERYTHING, Live, holder_of, lease, stops
+from sweep.records.lease import EVERYTHING, LeaseHolder, holder_of, lease, stops
 from sweep.records.process_identity import has_ended, machine_identity, start_time
 from sweep.records.removal import plan_removal
 from sweep.records.sweep_record import SweepRecord
@@ -28,10 +28,10 @@ NOBODY = 65534
 MINUTES = 60_000
 HOLD = """
 import sys, time
-from sweep.records.lease import Live
+from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
 
-with Live(SweepStorage(sys.argv[1]), "mine"):
+with LeaseHolder(SweepStorage(sys.argv[1]), "mine"):
     print("holds", flush=True)
     time.sleep(60)
 """
@@ -124,7 +124,7 @@ def test_a_sweep_of_another_user_is_seen(storage: SweepStorage, holder: "subproc
 
 
 def test_a_process_number_that_was_given_away_again_holds_nothing(storage: SweepStorage) -> None:
-    with Live(storage, "mine"):
+    with LeaseHolder(storage, "mine"):
         pass
     with program("import time; time.sleep(60)") as other:
         assert not has_ended(machine_identity(), other.pid, start_time(other.pid))
@@ -142,7 +142,7 @@ def elsewhere(storage: SweepStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.5)
     monkeypatch.setattr(lease_module, "GLANCE_SECONDS", 0.5)
-    live = Live(storage, "mine")
+    live = LeaseHolder(storage, "mine")
     live._write()
     rewrite(storage, host="elsewhere", machine="another boot")
 
@@ -166,7 +166,7 @@ def test_a_clock_that_differs_by_minutes_hides_no_sweep(
         assert holder_of(storage, "mine") is not None
         with pytest.raises(BadInputError, match="is running"):
             plan_removal(storage, record)
-        with pytest.raises(BadInputError, match="is running already"), Live(storage, "mine"):
+        with pytest.raises(BadInputError, match="is running already"), LeaseHolder(storage, "mine"):
             pass
         stop("mine", trial=None, storage=str(storage.storage.root))
         assert stops(storage, "mine") == [EVERYTHING]
@@ -180,7 +180,7 @@ def test_a_clock_that_differs_by_minutes_hides_no_sweep(
 def test_a_lease_that_nobody_renews_is_taken_whatever_its_clock(storage: SweepStorage, minutes: int) -> None:
     said: list[str] = []
     rewrite(storage, time_ms=lease_module.now_ms() + minutes * MINUTES)
-    with Live(storage, "mine", say=said.append):
+    with LeaseHolder(storage, "mine", say=said.append):
         assert lease(storage, "mine").process == os.getpid()  # type: ignore[union-attr]
     assert "watching whether it goes on" in said[0]
 
@@ -188,7 +188,7 @@ def test_a_lease_that_nobody_renews_is_taken_whatever_its_clock(storage: SweepSt
 @pytest.mark.usefixtures("elsewhere")
 def test_a_trial_of_a_lease_in_doubt_is_left_alone_until_the_doubt_is_over(storage: SweepStorage) -> None:
     rewrite(storage, claims=["trial"], time_ms=lease_module.now_ms() - 5 * MINUTES)
-    with Live(storage, "other") as other:
+    with LeaseHolder(storage, "other") as other:
         assert not other.claim("trial")
         time.sleep(0.6)
         assert other.claim("trial")
@@ -200,16 +200,16 @@ def test_a_lease_that_is_none_is_watched_and_then_nobodys(storage: SweepStorage,
     """Whoever runs the sweep would write it again; of another sweep it is no matter."""
     storage.storage.write("live/mine.json", content)
     assert lease(storage, "mine") is None
-    with Live(storage, "other") as other:
+    with LeaseHolder(storage, "other") as other:
         assert other.claim("trial")
     began = time.monotonic()
-    with Live(storage, "mine"):
+    with LeaseHolder(storage, "mine"):
         assert lease(storage, "mine").process == os.getpid()  # type: ignore[union-attr]
     assert time.monotonic() - began >= lease_module.WATCH_SECONDS
 
 
 def test_a_torn_lease_that_its_holder_writes_again_is_held(storage: SweepStorage) -> None:
-    with Live(storage, "mine") as live:
+    with LeaseHolder(storage, "mine") as live:
         storage.storage.write("live/mine.json", b"")
         again = threading.Timer(0.3, live._renew)
         again.start()
