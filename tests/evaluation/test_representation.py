@@ -19,7 +19,7 @@ from trainables.evaluation.representation import (
 )
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
-from trainables.training.trial import Trial
+from trainables.training.trial import Trainer
 
 
 def rows(seed: int, count: int, width: int) -> Tensor:
@@ -110,7 +110,7 @@ def test_a_trial_logs_them_at_each_epoch_with_the_alarm(collapsed: bool, store: 
         validation_fraction=0.2,
         base_learning_rate=1e-3,
     )
-    trial = Trial(config, store=store, files=TrialFiles(Storage.at(tmp_path)), device=torch.device("cpu"))
+    trial = Trainer(config, store=store, files=TrialFiles(Storage.at(tmp_path)), device=torch.device("cpu"))
     if collapsed:
         with torch.no_grad():
             trial.model.projector[-1].weight[1:] = 0.0

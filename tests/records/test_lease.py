@@ -61,7 +61,8 @@ def test_a_sweep_that_runs_is_refused_and_one_that_ended_is_not(storage: SweepSt
 
 
 def test_a_dead_process_or_a_silent_machine_holds_nothing(storage: SweepStorage) -> None:
-    code = "import os, sys; from sweep.records.lease import LeaseHolder; from sweep.records.sweep_storage import SweepStorage\n"
+    code = "import os, sys; from sweep.records.lease import LeaseHolder\n"
+    code += "from sweep.records.sweep_storage import SweepStorage\n"
     code += f"LeaseHolder(SweepStorage({str(storage.storage.root)!r}), 'mine').__enter__(); os._exit(1)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=60)

@@ -62,7 +62,7 @@ def train(
     """
     if files.finished() is not None:
         return
-    trial = Trial(
+    trial = Trainer(
         config, store=store, evaluation_store=evaluation_store, files=files, device=device, recompute=recompute
     )
     trial.resume()
@@ -76,8 +76,8 @@ def train(
         files.flush()
 
 
-class Trial:
-    """The state of a trial on one rank, and its phases."""
+class Trainer:
+    """Trainer of one trial on one rank: its state and its phases."""
 
     def __init__(
         self,
