@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from sweep.statistics.image_metrics import ModelOutputs, sampling_interval
+from sweep.statistics.image_metrics import ClassOutputs, sampling_interval
 
 TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
 
@@ -18,7 +18,7 @@ class Case:
     what: str
     metric: str
     truth: float
-    draw: Callable[[np.random.Generator], list[ModelOutputs]]
+    draw: Callable[[np.random.Generator], list[ClassOutputs]]
 
     def coverage(self, count: int, seed: int = 0) -> float:
         """Return the share of samples whose interval holds the truth; NaN where there is no interval."""
@@ -47,7 +47,7 @@ def cases() -> Iterator[Case]:
 def _sensitivity(positives: int, share: float, seeds: int) -> Case:
     """Return positives that are found with a chance of their own, alike for all seeds, which vary around `share`."""
 
-    def draw(random: np.random.Generator) -> list[ModelOutputs]:
+    def draw(random: np.random.Generator) -> list[ClassOutputs]:
         chance = random.beta(2 * share, 2 * (1 - share), positives)
         return [
             _outputs(np.r_[random.random(positives) < chance, np.ones(30, dtype=bool)], positives) for _ in range(seeds)
@@ -61,7 +61,7 @@ def _scored(name: str, area: float, positives: int, negatives: int, truth: float
     """Return normal scores of both sides, apart by as much as gives an area under the ROC curve."""
     apart = 2**0.5 * ndtri(area)
 
-    def draw(random: np.random.Generator) -> list[ModelOutputs]:
+    def draw(random: np.random.Generator) -> list[ClassOutputs]:
         positive = np.arange(positives + negatives) < positives
         odds = random.normal(size=len(positive)) + apart * (positive - 0.5)
         return [_scored_outputs(odds, positive)]
@@ -90,7 +90,7 @@ def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Case
     """Return tiles of images; `alike` is the correlation of images of one tile."""
     size = 1 / alike - 1
 
-    def draw(random: np.random.Generator) -> list[ModelOutputs]:
+    def draw(random: np.random.Generator) -> list[ClassOutputs]:
         chance = np.repeat(random.beta(share * size, (1 - share) * size, tiles), each)
         names = tuple(TILE.format(10 + tile % 20, tile // 20, place) for tile in range(tiles) for place in range(each))
         return [_outputs(random.random(tiles * each) < chance, 0, names)]
@@ -98,13 +98,13 @@ def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Case
     return Case(f"accuracy {100 * share:.0f} %, {tiles} tiles of {each} images", "test/top1", share, draw)
 
 
-def _outputs(right: np.ndarray, positives: int, names: tuple[str, ...] | None = None) -> ModelOutputs:
+def _outputs(right: np.ndarray, positives: int, names: tuple[str, ...] | None = None) -> ClassOutputs:
     labels = (np.arange(len(right)) < positives).astype(np.int64)
     predicted = np.where(right, labels, 1 - labels)
-    return ModelOutputs(labels, predicted, np.array([False, True]), None, names or tuple(map(str, range(len(right)))))
+    return ClassOutputs(labels, predicted, np.array([False, True]), None, names or tuple(map(str, range(len(right)))))
 
 
-def _scored_outputs(odds: np.ndarray, positive: np.ndarray) -> ModelOutputs:
+def _scored_outputs(odds: np.ndarray, positive: np.ndarray) -> ClassOutputs:
     logits = np.stack([np.zeros(len(odds)), odds], axis=1)
     names = tuple(map(str, range(len(odds))))
-    return ModelOutputs(positive.astype(np.int64), (odds > 0).astype(np.int64), np.array([False, True]), logits, names)
+    return ClassOutputs(positive.astype(np.int64), (odds > 0).astype(np.int64), np.array([False, True]), logits, names)
