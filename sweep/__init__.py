@@ -1,1 +1,1 @@
-"""What runs the trials: planning, scheduling on Ray, records, MLflow and the comparison."""
+"""Sweep service: planning, scheduling on Ray, records, MLflow and the comparison of trials."""

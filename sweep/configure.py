@@ -1,4 +1,4 @@
-"""A cluster's file, written and checked before it costs money: `python -m sweep.configure [--check FILE]`."""
+"""Write or check a cluster file before it costs money: `python -m sweep.configure [--check FILE]`."""
 
 import sys
 from collections.abc import Callable

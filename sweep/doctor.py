@@ -1,4 +1,4 @@
-"""What a sweep would use and what is missing: `python -m sweep.doctor [--address ...] [--storage ...]`."""
+"""Check a machine or cluster for what a sweep needs: `python -m sweep.doctor [--address ...] [--storage ...]`."""
 
 import sys
 from contextlib import ExitStack, nullcontext

@@ -1,4 +1,4 @@
-"""`python -m sweep.embed MODEL IMAGES --output FILE`: features of images, by an exported model."""
+"""Compute features of images with an exported model: `python -m sweep.embed MODEL IMAGES --output FILE`."""
 
 from pathlib import Path
 from typing import Annotated

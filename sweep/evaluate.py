@@ -1,4 +1,4 @@
-"""Evaluate finished encoders beyond the probe alongside: `python -m sweep.evaluate [SWEEP]`.
+"""Evaluate finished encoders, frozen and fine-tuned: `python -m sweep.evaluate [SWEEP]`.
 
 The result is a sweep of its own: same records, MLflow, comparison and report, and it is resumed as any other.
 """

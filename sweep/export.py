@@ -1,4 +1,4 @@
-"""Take the winner away: `python -m sweep.export [SWEEP]` writes weights, ONNX, a model card, and an MLflow model."""
+"""Export the best trial: `python -m sweep.export [SWEEP]` writes weights, ONNX, a model card, and an MLflow model."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`python -m sweep.predict MODEL IMAGES --output FILE`: what an exported model says of images, or of a whole scene."""
+"""Classify images or map a scene with an exported model: `python -m sweep.predict MODEL IMAGES --output FILE`."""
 
 from pathlib import Path
 from typing import Annotated, Any

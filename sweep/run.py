@@ -1,4 +1,4 @@
-"""Runs a search space: `python -m sweep.run --space NAME`."""
+"""Run a search space: `python -m sweep.run --space NAME`."""
 
 import os
 import sys

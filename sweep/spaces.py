@@ -1,4 +1,4 @@
-"""The search spaces that there are, one as YAML, and the schema of such files: `python -m sweep.spaces`."""
+"""List the search spaces, or print one as YAML, or the schema of such files: `python -m sweep.spaces`."""
 
 from typing import Annotated
 

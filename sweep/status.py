@@ -1,4 +1,4 @@
-"""How a sweep stands, from its storage alone: `python -m sweep.status [SWEEP] [--watch]`."""
+"""Print the state of a sweep, from its storage alone: `python -m sweep.status [SWEEP] [--watch]`."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Write a sweep's records into MLflow again: `python -m sweep.track --replay SWEEP [--tracking-uri URI]`.
+"""Write a sweep's records to MLflow again: `python -m sweep.track --replay SWEEP [--tracking-uri URI]`.
 
 The records are the truth and MLflow is a view of them: a server that was away, emptied or changed is caught up from
 the storage alone, and doing it twice adds nothing.

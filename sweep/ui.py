@@ -1,4 +1,4 @@
-"""Look at sweeps in MLflow's pages: `python -m sweep.ui` serves a storage's runs on this machine until Ctrl-C."""
+"""Serve the MLflow pages of a storage on this machine: `python -m sweep.ui`, until Ctrl-C."""
 
 import secrets
 import signal

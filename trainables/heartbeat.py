@@ -1,4 +1,4 @@
-"""The training loop's sign of life: whoever runs a trial can tell a slow one from one that hangs."""
+"""Heartbeat of the training loop, which tells a slow trial from one that hangs."""
 
 import time
 

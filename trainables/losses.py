@@ -1,4 +1,4 @@
-"""NT-Xent (equation 2.3 of the thesis) and the contrastive task's metrics (reference: objective.py, metrics.py)."""
+"""NT-Xent loss (equation 2.3 of the thesis) and the contrastive metrics (reference: objective.py, metrics.py)."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

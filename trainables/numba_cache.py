@@ -1,4 +1,4 @@
-"""Where compiled functions are kept: in the person's cache, by the content of the source that they were compiled from.
+"""Cache of compiled functions in the user's cache folder, keyed by the content of their source.
 
 Numba's own place is beside the source. That is a new folder for each job that ships its code to a cluster, which would
 compile anew. What is kept is read with pickle, so the folder belongs to the person alone, or isn't used.

@@ -1,4 +1,4 @@
-"""Functions that numba compiles for the CPU. Only where it is installed is there something to call."""
+"""Compilation of functions for the CPU by numba, where it is installed."""
 
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""`field=value` as typed on a command line."""
+"""Parsing of `field=value` assignments from a command line."""
 
 import json
 import re

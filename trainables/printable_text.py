@@ -1,4 +1,4 @@
-"""Names and texts of others made printable: for a terminal or HTML, figures, Markdown, and cells of CSV.
+"""Foreign names and texts made safe to print: in a terminal, HTML, figures, Markdown and CSV cells.
 
 File names, class names, descriptions and messages come from archives, data sets and other people's records.
 """

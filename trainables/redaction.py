@@ -1,4 +1,4 @@
-"""Addresses and messages without their secrets: whatever is shown, kept or logged goes through `redact`."""
+"""Removal of secrets from addresses and messages before they are shown, stored or logged."""
 
 import re
 from urllib.parse import quote, unquote, unquote_plus

@@ -1,4 +1,4 @@
-"""How much a foreign file may unpack to: a few kilobytes can declare gigabytes, and unpack to even more."""
+"""Limit on the unpacked size of foreign files: a few kilobytes can unpack to gigabytes."""
 
 from trainables.byte_size import size_from_environment
 

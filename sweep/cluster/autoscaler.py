@@ -1,4 +1,4 @@
-"""What a cluster can grow to: from Ray's own state, else the autoscaler's file, else KubeRay's custom resource."""
+"""Maximum resources of a cluster: from Ray's state, else the autoscaler's file, else KubeRay's custom resource."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Whether the cluster that was joined is still there: Ray's own client ends the process when it finds that it isn't.
+"""Detection of a lost cluster: Ray's own client ends the process when the cluster is gone.
 
 It does so after 60 s without an answer of the head node, and at once where another cluster answers in its place, as
 after a second `ray up`. So the head's port is watched from here, with no call to Ray while there is doubt.

@@ -1,4 +1,4 @@
-"""The Ray cluster a sweep runs on: one in this process's own children, or one that is there already."""
+"""Connection to Ray: start it in child processes of this process, or join a running cluster."""
 
 import contextlib
 import os

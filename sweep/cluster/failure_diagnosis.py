@@ -1,4 +1,4 @@
-"""What the end of an attempt means: crash, hang, lost node, out of memory."""
+"""Causes of a failed attempt: crash, hang, lost node, out of memory."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What each machine of a cluster has, and what of it would stop a sweep."""
+"""Checks of each machine of a cluster: its resources, and what would prevent a sweep."""
 
 import os
 import platform

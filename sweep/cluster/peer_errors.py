@@ -1,4 +1,4 @@
-"""Errors of a rank whose connection to another one broke: the cause is elsewhere, a dead process or a lost machine."""
+"""Errors of a rank that lost its connection to another rank: the cause is a dead process or a lost machine."""
 
 import re
 

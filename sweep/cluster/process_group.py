@@ -1,4 +1,4 @@
-"""The process group of a trial's workers: its rendezvous listens on the cluster's own address alone.
+"""Process group of a trial's workers, whose rendezvous listens on the cluster's own address only.
 
 Ray's TorchTrainer lets torch make the TCPStore, which listens on every interface, and asks nobody for a secret: whoever
 reaches it can change what the ranks agree on.

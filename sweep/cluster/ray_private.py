@@ -1,4 +1,4 @@
-"""Ray's private parts, which stand in no documentation and may go with any version.
+"""Private parts of Ray that are used, each guarded: they are undocumented and may change with any version.
 
 Each is read by one function here, when it is called. Where the installed Ray lacks the part, the feature that needs it
 is off: the function returns a neutral value, and a process logs it once.

@@ -1,4 +1,4 @@
-"""A limit on what waits inside Ray's client, which no exception reaches."""
+"""Time limit for calls that wait inside Ray's client, which exceptions don't reach."""
 
 import contextlib
 import os

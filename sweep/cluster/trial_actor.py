@@ -1,4 +1,4 @@
-"""The Tune actor that drives trial after trial: it trains one of one worker itself, and leads a group for several."""
+"""Tune actor that runs trials: it trains one-worker trials itself and leads a worker group for the others."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The end of a process whose trial shows no sign of life."""
+"""Watchdog thread that ends the process when its trial makes no progress."""
 
 import faulthandler
 import os
@@ -30,11 +30,13 @@ class Watchdog:
 
     @classmethod
     def of_this_process(cls) -> "Watchdog":
+        """Return the watchdog of this process, started at the first call."""
         if cls._only is None:
             cls._only = cls()
         return cls._only
 
     def watch(self, files: TrialFiles, limit: float) -> None:
+        """Watch the trial with these files; end the process after `limit` seconds without a heartbeat."""
         self._files, self._limit = TrialFiles(files.storage), limit
         self._wake.set()
 

@@ -1,4 +1,4 @@
-"""Worker processes that stay up from trial to trial: one `TorchTrainer.fit()`, costly to start, serves them all."""
+"""Worker processes that are reused from trial to trial within one `TorchTrainer.fit()`, which is slow to start."""
 
 import contextlib
 import os

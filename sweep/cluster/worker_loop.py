@@ -1,4 +1,4 @@
-"""What the workers of a warm group do: take a task, train it together, wait for the next.
+"""Loop of a warm group's workers: receive a task, train it together, wait for the next.
 
 Rank 0 talks with the driver through two queues and tells the others what it hears through a gloo group of its own, so
 that the ranks agree on every decision before the next collective operation, on GPUs too.

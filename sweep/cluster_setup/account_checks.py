@@ -1,4 +1,4 @@
-"""What the account has: credentials, roles, quotas, the bucket."""
+"""Checks of the AWS account: credentials, roles, quotas, bucket."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Options, suggestions and prompts become checked answers."""
+"""Collection of answers from options, suggestions and prompts, each checked."""
 
 from collections.abc import Callable, Mapping
 
@@ -27,6 +27,7 @@ def collect(provider: str, options: Mapping[str, str | None], ask: Ask | None, s
         options: Answers that were given; None where none was.
         ask: Asks for the others, or None where nobody can be asked.
         suggest: Defaults that the template doesn't have.
+
     Raises:
         BadInputError: An answer is wrong, or some are missing and nobody can be asked.
     """

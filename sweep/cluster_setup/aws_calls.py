@@ -1,4 +1,4 @@
-"""AWS's API with time limits; an answer that doesn't come is a finding, never the end of the others."""
+"""Calls of AWS's API with time limits; a call without an answer is a finding and doesn't stop the other checks."""
 
 import threading
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What a cluster file asks of AWS: its region, zones and kinds of machines."""
+"""AWS resources that a cluster file requests: region, zones and instance types."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

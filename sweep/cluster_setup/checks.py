@@ -1,4 +1,4 @@
-"""All that can be checked of a cluster file before `ray up`; a check never ends the others."""
+"""All checks of a cluster file before `ray up`; a failing check doesn't stop the others."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The cluster file: answers put into a template whose comments stay, and files read back."""
+"""Cluster files: filling in a template, whose comments are kept, and reading files back."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What can be checked of a cluster file without a network: its content, and the files here that it brings along."""
+"""Checks of a cluster file without a network: its content, and the local files that it refers to."""
 
 import re
 from collections.abc import Iterator, Mapping

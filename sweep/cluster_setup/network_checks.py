@@ -1,4 +1,4 @@
-"""Where machines would start: zone, image, instance type, security group, subnet."""
+"""Checks of the place where machines start: zone, image, instance type, security group, subnet."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

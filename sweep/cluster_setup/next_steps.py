@@ -1,4 +1,4 @@
-"""What was written, and what a person does next."""
+"""Summary of the written file and the next steps for its user."""
 
 import shlex
 from pathlib import Path

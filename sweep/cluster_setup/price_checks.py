@@ -1,4 +1,4 @@
-"""What a cluster would cost an hour: AWS's prices of today; one that AWS doesn't tell is said to be unknown."""
+"""Cost of a cluster per hour at AWS's current prices; a missing price is reported as unknown."""
 
 import json
 from collections.abc import Iterator, Mapping

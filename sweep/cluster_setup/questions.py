@@ -1,4 +1,4 @@
-"""What a cluster file is made of: each question with the rule of its answer and its places in the file."""
+"""Questions for a cluster file: each with the rule for its answer and its places in the file."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""Machines of one's own: whether each answers on SSH's port, and whether the key lets in."""
+"""Checks of your own machines: whether SSH answers, and whether the key is accepted."""
 
 import socket
 import subprocess

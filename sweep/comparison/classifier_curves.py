@@ -1,4 +1,4 @@
-"""Classifiers of a yes-or-no question at every threshold: the points of ROC, precision-recall and calibration."""
+"""ROC, precision-recall and calibration curves of binary classifiers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

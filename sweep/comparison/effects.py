@@ -1,4 +1,4 @@
-"""What each axis of a grid does to a metric, by analysis of variance; pure: a table in, effects or a reason out.
+"""Effect of each grid axis on a metric, by analysis of variance; pure: a table in, effects or a reason out.
 
 Where the numbers can't carry an answer there is none, and `NotComputed` says why.
 """

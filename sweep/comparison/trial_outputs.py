@@ -1,4 +1,4 @@
-"""What trials' classifiers said of each image, read from their files."""
+"""Outputs of trials' classifiers for each image, read from their files."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING

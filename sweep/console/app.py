@@ -1,4 +1,4 @@
-"""What the programs have in common: bad input is one clear error on stderr and exit code 2, never a traceback."""
+"""Entry point shared by all commands: bad input is one clear error on stderr and exit code 2, never a traceback."""
 
 import functools
 import logging

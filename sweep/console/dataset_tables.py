@@ -1,4 +1,4 @@
-"""What `python -m sweep.data` prints of stores."""
+"""Tables that `python -m sweep.data` prints about data stores."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a check found, as a line of a table: `sweep.doctor` and `sweep.configure --check` print it."""
+"""Findings of checks as a table, printed by `sweep.doctor` and `sweep.configure --check`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

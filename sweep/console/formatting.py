@@ -1,4 +1,4 @@
-"""Numbers and names as text, for the terminal, pages and figures: one way for each."""
+"""Formatting of numbers and names as text, the same in terminal, pages and figures."""
 
 import math
 import re

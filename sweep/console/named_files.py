@@ -1,4 +1,4 @@
-"""Files and modules that a person names on the command line: Python code, or values in YAML or TOML."""
+"""Files and modules named on the command line: Python code, or values in YAML or TOML."""
 
 import importlib
 import importlib.util

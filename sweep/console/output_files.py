@@ -1,4 +1,4 @@
-"""Where commands write: paths made of a record's names, and files that are there already."""
+"""Output paths of commands: made from a record's names, and checked for existing files."""
 
 import hashlib
 from collections.abc import Callable, Iterable

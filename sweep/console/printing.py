@@ -1,4 +1,4 @@
-"""What programs print: names and messages of others without signs that act on a terminal, and without secrets."""
+"""Printing to the terminal without control characters and without secrets."""
 
 import json
 import logging

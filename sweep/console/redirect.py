@@ -1,4 +1,4 @@
-"""The terminal kept from what others write to it."""
+"""Redirection of what Ray and others print into a log file."""
 
 import contextlib
 import os

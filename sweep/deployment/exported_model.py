@@ -1,4 +1,4 @@
-"""An exported model in use: images of a folder in, tables out, a batch at a time; neither torch nor ray is needed."""
+"""Batch prediction with an exported model: a folder of images in, a table out; without torch and Ray."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The winner as files: weights, ONNX, facts and a model card.
+"""Export of a trial as files: weights, ONNX, facts and a model card.
 
 encoder.safetensors   the encoder under torchvision's names, and its view of images; trainables.load_encoder reads it
 model.onnx            images to probabilities and features; needs onnxruntime alone

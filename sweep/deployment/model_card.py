@@ -1,4 +1,4 @@
-"""The model card: what a model is, how good, and its limits, from the records."""
+"""Model card from the records: what the model is, how good it is, and its limits."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

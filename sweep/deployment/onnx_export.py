@@ -1,4 +1,4 @@
-"""The model as ONNX, checked against PyTorch."""
+"""Export to ONNX, checked against PyTorch's outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ OPSET = 18
 
 
 def write_onnx(module: Any, chosen: ChosenTrial, path: Path) -> float:
+    """Write the model as ONNX, and return the largest difference of its outputs from PyTorch's."""
     import numpy as np
     import onnxruntime
     import torch

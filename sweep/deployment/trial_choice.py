@@ -1,4 +1,4 @@
-"""Which trial is taken: named, or the best setting's first seed."""
+"""Choice of the trial to export: by name, or the first seed of the best setting."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

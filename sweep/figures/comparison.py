@@ -1,4 +1,4 @@
-"""The figures that compare settings: values in, a matplotlib figure out."""
+"""Figures that compare settings: values in, a matplotlib figure out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A contact sheet of a store: a few images of each class as a trial sees them, and one image's augmented views."""
+"""Contact sheet of a data store: images of each class as a trial sees them, and augmented views of one image."""
 
 from pathlib import Path
 from typing import Any

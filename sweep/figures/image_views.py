@@ -1,4 +1,4 @@
-"""A store's images as pictures: as a trial evaluates them, and their augmented views."""
+"""Images of a data store for display: evaluation views and augmented views."""
 
 import numpy as np
 import torch

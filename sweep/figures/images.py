@@ -1,4 +1,4 @@
-"""The figures that show images themselves, and where they lie: pictures and words in, a matplotlib figure out."""
+"""Figures of images and of their positions in feature space: pictures and words in, a matplotlib figure out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

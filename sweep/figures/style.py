@@ -1,4 +1,4 @@
-"""How all figures look: colours, a panel, its axes."""
+"""Style shared by all figures: colours, panels, axes."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The figures of one trial: values in, a matplotlib figure out. What they show is computed in sweep/statistics/.
+"""Figures of one trial: values in, a matplotlib figure out. The values are computed in sweep/statistics/.
 
 Figures are made without pyplot, so that they may be drawn in any thread and nothing has to be closed.
 """

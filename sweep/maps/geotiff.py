@@ -1,4 +1,4 @@
-"""Writing a map: a GeoTIFF row by row, and how much of it is what."""
+"""Writing of a map as GeoTIFF, row by row, with the number of pixels of each class."""
 
 import warnings
 from collections.abc import Iterator, Mapping

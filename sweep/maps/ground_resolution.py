@@ -1,4 +1,4 @@
-"""What a scene's pixels are on the ground: their size and area; pure, of a coordinate system's description."""
+"""Ground resolution: size and area of a scene's pixels, from its coordinate system; pure."""
 
 from dataclasses import dataclass
 from typing import Any

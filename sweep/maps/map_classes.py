@@ -1,4 +1,4 @@
-"""What a map says of a pixel: from a model's probabilities to one probability and one class; pure."""
+"""Classes of a map: from a model's probabilities to one probability and one class per pixel; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A map for the eye: the scene beside it, a legend and a scale; values in, a PNG out."""
+"""Preview of a map as PNG: beside the scene, with legend and scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Opening a raster file and nothing else: what a foreign file names, beside it or on the network, stays closed."""
+"""Opening of a foreign raster file alone: files that it refers to, beside it or on the network, are not opened."""
 
 import math
 import os

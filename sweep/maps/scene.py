@@ -1,4 +1,4 @@
-"""A satellite scene to read from, a few rows at a time: one GeoTIFF or JPEG 2000, or a folder with a file a band.
+"""Satellite scenes, read a few rows at a time: one GeoTIFF or JPEG 2000, or a folder with one file per band.
 
 Importing this is cheap; opening a scene needs rasterio.
 """

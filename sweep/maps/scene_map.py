@@ -1,4 +1,4 @@
-"""An exported model over a whole scene: a map of what it says, in memory that doesn't grow with the scene.
+"""Map of a whole scene by an exported model, in memory that doesn't grow with the scene.
 
 MAP.tif    float32, the scene's CRS and transform: band 1 the probability, band 2 the class; 255 is nodata
 MAP.json   areas and shares, the threshold, and of which model and scene

@@ -1,4 +1,4 @@
-"""Windows over a scene, and one smooth picture of what was said of each; pure."""
+"""Overlapping windows over a scene, and the blending of their predictions; pure."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What an evaluation of finished encoders trains and fits, as a space: pure, from what is known of them."""
+"""Search space of an evaluation: the trials that evaluate finished encoders; pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A stage of a space as settings, and settings as trials with their baselines."""
+"""Expansion of a stage into settings, and of settings into trials with their baselines."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence

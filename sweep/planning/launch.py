@@ -1,4 +1,4 @@
-"""How a sweep was started, as its record keeps it; light, since planning needs nothing else of a record."""
+"""Options that a sweep was started with, as its record keeps them; a light module."""
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 

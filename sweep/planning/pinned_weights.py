@@ -1,4 +1,4 @@
-"""Initial weights by their digests: what a trial is depends on the content of the file that it starts from."""
+"""Initial weights pinned by digest: a trial's id depends on the content of its weights file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""From a space to its trials: pure functions of values, which start nothing and import neither torch nor ray."""
+"""Plan of a space: its trials, by pure functions that start nothing and import neither torch nor ray."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

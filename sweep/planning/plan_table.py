@@ -1,4 +1,4 @@
-"""Prints a plan: one row a trial, what it costs, and what later stages wait for."""
+"""Table of a plan: one row per trial with its cost, and the stages that are not decided yet."""
 
 from collections.abc import Sequence
 

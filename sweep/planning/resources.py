@@ -1,4 +1,4 @@
-"""What a trial runs on, chosen from what there is: a worker a GPU, or a worker a core."""
+"""Resources of a trial, chosen from those available: one worker per GPU, or one per core."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

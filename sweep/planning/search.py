@@ -1,4 +1,4 @@
-"""What a search tries next, as a function of what is known: a resumed search goes on as if it hadn't stopped."""
+"""Next settings of a search, as a function of the results so far: a resumed search proposes the same ones."""
 
 import importlib.util
 import math

@@ -1,4 +1,4 @@
-"""A space made tiny: an end-to-end run before you pay for GPUs."""
+"""Smoke run: a space made tiny, for an end-to-end run before paying for GPUs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a later stage asks of the trials before it: a pure function of records."""
+"""Values that a later stage takes from the best trials before it: a pure function of records."""
 
 import math
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Whether a sweep's summary reached what `--on-end` names: sweeps/NAME/on_end.json, without the command or URL."""
+"""Delivery of a sweep's summary to `--on-end`: sweeps/NAME/on_end.json, without the command or URL."""
 
 from pydantic import BaseModel, ConfigDict
 

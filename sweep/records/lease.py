@@ -1,4 +1,4 @@
-"""A sweep under way as others see it, through the storage alone.
+"""Lease of a running sweep, and requests to stop it, through the storage alone.
 
 live/NAME.json           who runs it and how it stands, rewritten every few seconds, gone when it ends
 sweeps/NAME/stops/...    what it is asked to stop: `all`, or a trial's id

@@ -1,4 +1,4 @@
-"""Where things lie in a sweep's storage on this machine; one place, so that programs agree."""
+"""Paths in a sweep's storage on this machine, in one place so that programs agree."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Identity of a process: whether one that another program named has certainly ended, as far as this one can see.
+"""Identity of a process, and whether a process that another program named has certainly ended.
 
 A process number means something in one PID namespace of one running machine, and only until it is given away again. A
 host name doesn't say which: containers share it. A process of another user may be hidden in /proc, but not from kill.

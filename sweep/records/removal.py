@@ -1,4 +1,4 @@
-"""Removing sweeps from a storage: what goes with them, copying it away before, and their checkpoints alone."""
+"""Removal of sweeps from a storage: their files, a copy made before, or their checkpoints alone."""
 
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""How a sweep and its trials stand, as others see it."""
+"""State of a running sweep and of its trials, as its lease publishes it."""
 
 from collections import Counter
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What there is of one trial so far, from its files."""
+"""Result of one trial so far, read from its files."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The figures of a report that compare settings, drawn from its value."""
+"""Figures of a report that compare settings, drawn from the report's value."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the report says of costs, failures and data: plain values for its tables and sentences."""
+"""Costs, failures and data of a report, as plain values for its tables and sentences."""
 
 from typing import Any
 

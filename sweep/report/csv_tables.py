@@ -1,4 +1,4 @@
-"""A report's tables for other programs: rows of plain values, and CSV."""
+"""CSV tables of a report, as rows of plain values."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Images of a trial's data with the features that its encoder gives them, as many as time allows."""
+"""Images of a trial's data with their features, as many as the encoder's cost allows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

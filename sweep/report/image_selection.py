@@ -1,4 +1,4 @@
-"""Which images are worth a look, and where images lie in feature space; pure: arrays in, numbers out."""
+"""Selection of images to show, and their positions in feature space; pure: arrays in, numbers out."""
 
 from dataclasses import dataclass
 

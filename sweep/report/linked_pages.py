@@ -1,4 +1,4 @@
-"""Writes the pages of several sweeps: what they have in common, and each alone, linked."""
+"""Report pages of several sweeps: one for all, one for each, linked."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The classifiers of a sweep that answer why positives are missed (sweep/statistics/missed_positives.py)."""
+"""Analysis of missed positives for the page (sweep/statistics/missed_positives.py)."""
 
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.table import METHOD, Row, Trial

@@ -1,4 +1,4 @@
-"""Writes the report of a sweep: one HTML file that opens without a server or network, figures and tables beside it.
+"""Report of a sweep as one HTML file that opens without a server or network, with figures and tables beside it.
 
 report.html, figures/*.svg and *.png, tables/*.csv.
 """

@@ -1,4 +1,4 @@
-"""The tables of the page: a report's numbers as text."""
+"""Tables of the report page: numbers as text."""
 
 from typing import Any
 

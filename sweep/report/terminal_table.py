@@ -1,4 +1,4 @@
-"""Draws a comparison in the terminal."""
+"""Comparison of settings as a table in the terminal."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The end of a process whose cluster is gone: Ray's client is left as it is, since it would wait or abort."""
+"""End or restart of a process whose cluster was lost, without Ray's client, which would wait or abort."""
 
 import os
 import sys

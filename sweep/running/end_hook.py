@@ -1,4 +1,4 @@
-"""What gets a sweep's summary at its end: a command on its standard input, or a URL by POST.
+"""Delivery of a sweep's summary at its end: to a command's standard input, or to a URL by POST.
 
 Its words and its address may be secret: neither is printed, logged or kept; a failure is said without them.
 """

@@ -1,4 +1,4 @@
-"""What a person asks of an evaluation, answered from a sweep's records: whose weights, on which data sets."""
+"""Request for an evaluation, resolved from a sweep's records: which weights, on which data sets."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Trials as they go, written into their files and shown in MLflow."""
+"""Listeners of a run's trials: one writes their records, one shows them in MLflow."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""What a dry run asks of this machine; light, since nothing is started."""
+"""Checks of this machine in a dry run; light, since nothing is started."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a person sees while trials run: one live table on a terminal, else a plain line an event, or JSON lines."""
+"""Progress of a run for a person: a live table on a terminal, else one line per event, or JSON lines."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What one run of a sweep consists of, as one value."""
+"""Context of one run of a sweep: everything its parts share, as one value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

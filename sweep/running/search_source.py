@@ -1,4 +1,4 @@
-"""The settings that a stage's search proposes as results come, and how the plan grows by them."""
+"""Source of a search's tasks: settings proposed as results arrive, added to the plan."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

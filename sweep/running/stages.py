@@ -1,4 +1,4 @@
-"""Runs a plan stage by stage on Ray; the plan grows by what results decide, and the record is written from it."""
+"""Loop over a plan's stages: runs them on Ray, extends the plan by results, and writes the record from it."""
 
 import time
 from collections.abc import Sequence

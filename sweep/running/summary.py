@@ -1,4 +1,4 @@
-"""What is left of a sweep for a machine to read: a JSON summary."""
+"""Summary of a finished sweep as JSON."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Events of trials, from the dispatcher to all that follow them."""
+"""Distribution of trial events from the dispatcher to their listeners."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence

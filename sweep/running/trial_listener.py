@@ -1,4 +1,4 @@
-"""What follows the trials of a run: its records, the terminal, MLflow."""
+"""Protocol of a listener to a run's trials: records, terminal, MLflow."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From the trials of a sweep's record to the tasks that are handed to Ray: those that are left to do."""
+"""Tasks for Ray from a sweep's record: the trials that are not finished yet."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The check of a plan's initial weights before anything starts: foreign files are refused here, not on a worker."""
+"""Check of a plan's initial weights before anything starts, so that a bad file fails here and not on a worker."""
 
 from sweep.planning.pinned_weights import named_weights
 from sweep.planning.plan import Plan

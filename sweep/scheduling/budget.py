@@ -1,4 +1,4 @@
-"""What a sweep may cost, and what it cost so far."""
+"""Budget of a sweep, and the costs so far."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Which trial runs next, and what follows when one ends: bookkeeping alone, without Ray, MLflow or files.
+"""Dispatcher: which trial runs next, and what follows when one ends; without Ray, MLflow or files.
 
 Whoever runs trials asks `next` while it has room, and tells what becomes of each attempt. Time is a function, so that
 a simulation can run it faster (benchmarks/rows/simulated_gpus.py).

@@ -1,4 +1,4 @@
-"""Why an attempt ended before its trial did."""
+"""Failure of an attempt: why it ended before its trial did."""
 
 from dataclasses import dataclass
 from typing import ClassVar

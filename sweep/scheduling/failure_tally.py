@@ -1,4 +1,4 @@
-"""How often each trial has failed, and which of its failures a machine may explain that was lost."""
+"""Count of each trial's failures, and which of them a lost machine may explain."""
 
 import time
 from collections.abc import Callable

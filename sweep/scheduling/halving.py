@@ -1,4 +1,4 @@
-"""Asynchronous successive halving over the trials' records, so that it survives whatever the sweep survives.
+"""Asynchronous successive halving, computed from the trials' records, so that it survives a restart.
 
 A rung judges a setting by the mean over its replicates, which go on or end together: judged one by one, the lucky seeds
 of a setting would be left, and their mean be too good. Tune's own scheduler keeps its rungs in memory and by the ids of

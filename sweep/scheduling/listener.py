@@ -1,4 +1,4 @@
-"""Who follows trials as they go."""
+"""Protocol of a listener to attempts and epochs."""
 
 from typing import TYPE_CHECKING, Literal, Protocol
 

@@ -1,4 +1,4 @@
-"""What is handed to Ray: one trial as plain values."""
+"""Task for Ray: one trial as plain values."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""What a judge says of a trial at the end of an epoch."""
+"""Verdict on a trial at the end of an epoch: continue, wait or stop."""
 
 from typing import TYPE_CHECKING, Final, Protocol
 

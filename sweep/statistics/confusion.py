@@ -1,4 +1,4 @@
-"""Which class was taken for which, and how well labels are found: from the per-image outputs of a trial; pure."""
+"""Confusion matrices, and how well each label is found, from the per-image outputs of a trial; pure."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which settings, or classifiers, can be told apart."""
+"""Hypothesis tests: which settings, or classifiers, differ."""
 
 from collections.abc import Hashable, Sequence
 

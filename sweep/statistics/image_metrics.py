@@ -1,4 +1,4 @@
-"""Metrics as functions of which images count how often, from the per-image outputs of a trial; pure.
+"""Metrics as functions of image weights, from the per-image outputs of a trial; pure.
 
 What `trainables.evaluation` computes once, over all images, is given here to resampling (intervals.py).
 """

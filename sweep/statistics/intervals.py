@@ -1,4 +1,4 @@
-"""How sure the numbers of a comparison are; pure: arrays in, intervals out.
+"""Confidence intervals of a comparison; pure: arrays in, intervals out.
 
 Two errors are kept apart: another seed would train another encoder, and another test set would hold other images. The
 first needs trials that differ in nothing but the seed, the second the outputs of each image. docs/comparison.md has

@@ -1,4 +1,4 @@
-"""Average precision of several labels as a function of which images count how often; pure.
+"""Average precision of several labels as a function of image weights; pure.
 
 Each label is ranked over all images, or all pairs of image and label are: for (B, n) weights that is one product with a
 sparse matrix. `bounded_resamples` says how many bootstrap samples that is worth.

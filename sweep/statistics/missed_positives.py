@@ -1,4 +1,4 @@
-"""Why positives are missed: one question put to features in several ways, all at one specificity; pure.
+"""Analysis of missed positives: several classifiers on the same features, compared at one specificity; pure.
 
 Sensitivities at different specificities say nothing of each other: a lower threshold finds more and errs more. So each
 classifier gets the threshold that has the wanted specificity on validation, and its test specificity stands beside.

@@ -1,4 +1,4 @@
-"""Metrics as functions of how often each image counts, for resampling: from weights (B, n) to values (B,)."""
+"""Metrics under resampling: from image weights (B, n) to values (B,)."""
 
 from collections.abc import Callable, Sequence
 

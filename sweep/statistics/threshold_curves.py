@@ -1,4 +1,4 @@
-"""A classifier at every threshold: the points of ROC, precision-recall and calibration curves."""
+"""ROC, precision-recall and calibration curves of a classifier over all thresholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Writes done in background threads: in order a subject, tried again when they fail, and counted when they are lost.
+"""Background writes: in order per subject, retried when they fail, counted when they are lost.
 
 Whoever submits never waits and never sees an error: what is written here is a view of files that hold the truth.
 """

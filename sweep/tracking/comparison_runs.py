@@ -1,4 +1,4 @@
-"""A sweep's comparison shown in MLflow: figures and table at the parent run, tags at the children."""
+"""Comparison of a sweep in MLflow: figures and table at the parent run, tags at the children."""
 
 from typing import TYPE_CHECKING
 

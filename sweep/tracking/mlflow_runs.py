@@ -1,4 +1,4 @@
-"""How a sweep looks in MLflow: a parent run, and a child run for each trial.
+"""MLflow runs of a sweep: one parent run, and one child run per trial.
 
 Everything here may be repeated: runs are found again by their tags, and what stands already is left as it is. Only
 the background threads of `Tracker` call it.

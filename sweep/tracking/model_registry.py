@@ -1,4 +1,4 @@
-"""An exported model in MLflow: logged to its trial's run, registered, and given an alias."""
+"""Registration of an exported model in MLflow: logged to its trial's run, registered, and given an alias."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A sweep's runs in MLflow, deleted."""
+"""Deletion of a sweep's MLflow runs."""
 
 from typing import Any
 

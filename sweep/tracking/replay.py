@@ -1,4 +1,4 @@
-"""A sweep's records written into MLflow again.
+"""Replay: writing a sweep's records to MLflow again.
 
 The records are the truth and MLflow is a view of them: a server that was away, emptied or changed is caught up from
 the storage alone, and doing it twice adds nothing.

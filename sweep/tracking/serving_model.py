@@ -1,4 +1,4 @@
-"""What MLflow runs of an exported model: images in, a table of probabilities and labels out.
+"""Model class that MLflow serves: images in, a table of probabilities and labels out.
 
 MLflow copies this file into the model and runs it without this project: it may import numpy, pandas, onnxruntime and
 mlflow alone.

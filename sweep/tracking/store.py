@@ -1,4 +1,4 @@
-"""Which MLflow store a sweep is shown in, and opening it: a server that was named, or an SQLite file in the storage."""
+"""Choice of the MLflow store of a sweep: a named server, else an SQLite file in the storage."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""MLflow as a view of a sweep's records: one parent run a sweep, one child run a trial.
+"""Tracker: writes a sweep's records to MLflow as one parent run and one child run per trial.
 
 All calls to MLflow happen in background threads, so that a tracking server that is slow or gone costs the sweep
 nothing; what could not be shown is counted, and can be shown later from the trials' files. Some write runs, metrics

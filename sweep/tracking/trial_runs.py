@@ -1,4 +1,4 @@
-"""A trial's files shown in MLflow: metrics and how it ended; then figures and final weights."""
+"""MLflow run of a trial, written from its files: metrics and outcome, then figures and final weights."""
 
 import tempfile
 from pathlib import Path

@@ -1,6 +1,7 @@
 """The operations of a view in plain vectorised torch: float images (N, C, H, W) in [0, 1], one parameter an image.
 
-Nothing here reads a value back from the device."""
+Nothing here reads a value back from the device.
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Which data sets exist: those known, those prepared, where they lie. Planning imports it, so nothing heavy is here."""
+"""Catalog of data sets: known ones, prepared ones and their paths. Planning imports it, so it stays light."""
 
 import json
 import os

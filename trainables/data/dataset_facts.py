@@ -1,4 +1,4 @@
-"""What is known of each data set before anything of it is on disk; planning reads this and nothing heavier."""
+"""Facts about published data sets, known without any of their files; a light module for planning."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The rows of a store: what is known of each image, sorted by name, beside the file of pixels."""
+"""Index of a store: one row per image, sorted by name, beside the file of pixels."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which images are trained on, which select, which are reported on: rules over names, labels and places."""
+"""Splits: rules over names, labels and places that assign images to train, validation and test."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A number in [0, 1) for each image, from its name alone: subsets and splits that adding images never moves."""
+"""Stable hash of an image's name in [0, 1): subsets and splits don't change when images are added."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The table of what each image of a split got from every method, a row an image."""
+"""Table of every method's outputs for each image of a split, one row per image."""
 
 from collections.abc import Mapping
 

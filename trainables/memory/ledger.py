@@ -1,4 +1,4 @@
-"""Blocks of memory that come and go, and the most that a process holds for them."""
+"""Ledger of memory blocks that are allocated and freed, and their peak."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The peak memory of one worker of a trial: a step and an evaluation followed block by block, on paper.
+"""Estimate of a worker's peak memory: a step and an evaluation simulated block by block.
 
 What lives when is read off the training loop (training/trial.py). A sum of everything would be wrong: by the time
 that the gradients of the first, largest maps exist, the maps of later layers are gone. benchmarks/memory.py measures
@@ -209,7 +209,7 @@ class _Worker:
             self.ledger.take(out)
 
     def _convolve(self, out: float, inputs: float) -> None:
-        """oneDNN's copies in blocks of channels: of the input beside the output, then of the output beside it."""
+        """Blocked copies of oneDNN: of the input beside the output, then of the output beside it."""
         if self.device == "cpu":
             self.ledger.touch(inputs, out)
             self.ledger.touch(out, out)

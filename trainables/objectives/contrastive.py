@@ -1,4 +1,4 @@
-"""SimCLR's objective: NT-Xent over two views of each image."""
+"""SimCLR: NT-Xent over two views of each image, with a linear probe behind a stop-gradient."""
 
 from collections.abc import Sequence
 

@@ -36,5 +36,6 @@ class TrainingObjective(Protocol):
 
 
 def probe_decay(config: TrialConfig, model: SimCLR | Classifier) -> Tensor:
+    """Return the L2 penalty of the probe's weights, this rank's part of it."""
     # Once over all ranks, as the head's kernel is the same on each (reference: add_weight_decay).
     return 0.5 * config.weight_decay * model.probe.weight.square().sum() / world_size()

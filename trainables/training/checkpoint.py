@@ -1,4 +1,4 @@
-"""The checkpoint that a trial resumes from: the newest that every rank can see and that is whole."""
+"""Checkpoint that a trial resumes from: the newest valid one that every rank can read."""
 
 from typing import Any
 

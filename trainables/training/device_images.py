@@ -1,4 +1,4 @@
-"""Where a trial's train images are read from: the memory map, or the device itself where they fit."""
+"""Source of a trial's train images: the memory map, or the device's own memory where they fit."""
 
 import torch
 from torch import Tensor

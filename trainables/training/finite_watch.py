@@ -1,4 +1,4 @@
-"""The watch for a loss or gradient that is not finite."""
+"""Check for a loss or gradient that is not finite."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""How numbers are computed: the precision of the encoder, its memory layout, and reproducible kernels."""
+"""Numerical settings: precision of the encoder, memory layout, and reproducible kernels."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Images that stand in two splits at once: looked for when a data set is prepared."""
+"""Leaks: images that are in two splits, found when a data set is prepared."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

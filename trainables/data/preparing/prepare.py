@@ -1,4 +1,4 @@
-"""From a data set as published to a store."""
+"""Preparation of a data set: from published files to a data store."""
 
 import shutil
 from collections.abc import Callable, Mapping

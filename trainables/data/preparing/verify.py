@@ -1,4 +1,4 @@
-"""The check that a store is still what was made: wherever it lies, every image against its checksum."""
+"""Verification of a data store, local or remote: every image is compared with its checksum."""
 
 from pathlib import Path
 
