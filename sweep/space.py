@@ -248,7 +248,19 @@ class Published:
 
 @validated
 class SearchSpace:
-    """Which trials are compared, by what, and against what."""
+    """Search space: which trials are compared, by which objective, against which baselines.
+
+    Example:
+        >>> space = SearchSpace(
+        ...     name="temperatures",
+        ...     description="Which temperature is best on digits?",
+        ...     base={"dataset": "digits", "epochs": 10, "validation_fraction": 0.1},
+        ...     stages=(Stage("grid", grids=(Grid(axes={"temperature": [0.1, 0.5]}),)),),
+        ...     objective=Objective("val/knn_top1"),
+        ... )
+        >>> space.objective.selects_on_test
+        False
+    """
 
     name: Name
     description: str

@@ -1,5 +1,7 @@
 """Documentation leads to files that exist, and the hooks before a commit are those of `make lint`."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -41,3 +43,13 @@ def test_hooks_are_the_checks_of_make_lint_and_download_nothing() -> None:
     assert lint is not None
     commands = [line.strip().replace("$(BIN)", ".venv/bin") for line in lint.group(1).splitlines()]
     assert [hook["entry"] for hook in hooks if "stages" not in hook] == commands
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["trainables.losses", "trainables.augment.views", "trainables.schedule", "trainables.lars", "sweep.space"],
+)
+def test_examples_of_the_most_used_names_run(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -19,6 +19,14 @@ class LARS(Optimizer):
     ratio = eeta * ||w|| / ||g|| in groups with `adapt`, 1 where either norm is 0 and in groups without. Biases, batch
     norm and the supervised head belong into a group with `adapt=False, weight_decay=0`. Source: You et al. 2017;
     reference lars_optimizer.py.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2, 2))
+        >>> optimiser = LARS([weight], lr=0.1)
+        >>> weight.square().sum().backward()
+        >>> optimiser.step()
+        >>> bool((weight < 1).all())
+        True
     """
 
     def __init__(

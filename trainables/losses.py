@@ -24,11 +24,24 @@ class Contrast(NamedTuple):
 
 
 def nt_xent(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Tensor:
-    """Return equation 2.3, the mean over 2N anchors of -log softmax of the partner's cosine / temperature.
+    """Return the NT-Xent loss: the mean over 2N anchors of -log softmax of the partner's cosine / temperature.
 
-    z_a, z_b: (N, D) embeddings of the two views, any float dtype and any finite values; a norm below NORM_FLOOR counts
-    as NORM_FLOOR, so that zero vectors are orthogonal to all. float32 or wider inside; the row maximum is
-    subtracted, so small temperatures don't overflow.
+    Equation 2.3 of the thesis. Computed in float32 or wider; the row maximum is subtracted, so that small temperatures
+    don't overflow.
+
+    Args:
+        z_a: Embeddings of the first views (N, D), any float dtype, finite. A norm below NORM_FLOOR counts as
+            NORM_FLOOR, so that zero vectors are orthogonal to all.
+        z_b: Embeddings of the second views (N, D), in the same order.
+        temperature: Divisor of the cosine similarities, above 0.
+
+    Returns:
+        The loss as a scalar tensor.
+
+    Example:
+        >>> equal = torch.ones(4, 8)  # equal embeddings: log(2N - 1)
+        >>> round(float(nt_xent(equal, equal, temperature=0.5)), 4)
+        1.9459
     """
     return contrast(z_a, z_b, temperature=temperature).loss
 

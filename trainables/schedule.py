@@ -43,10 +43,24 @@ def learning_rate(
     warmup_epochs: float,
     scaling: Literal["linear", "sqrt"] = "linear",
 ) -> float:
-    """Return the learning rate of a step (0-based): linear warm-up from 0, then half a cosine to 0.
+    """Return the learning rate of a step: linear warm-up from 0, then half a cosine to 0.
 
     The warm-up takes round(warmup_epochs * num_examples // batch_size) steps. The reference raises when that is the
     whole run or more; here the run then ends inside its warm-up, and never reaches the peak.
+
+    Args:
+        step: Number of the step, from 0.
+        base: Learning rate before scaling by the batch size.
+        batch_size: Images per step over all workers.
+        num_examples: Training images.
+        epochs: Epochs of the whole run.
+        warmup_epochs: Epochs of the warm-up; may be a fraction.
+        scaling: linear: base * batch_size / 256; sqrt: base * sqrt(batch_size).
+
+    Example:
+        >>> settings = dict(base=1.0, batch_size=256, num_examples=2560, epochs=10, warmup_epochs=1.0)
+        >>> [round(learning_rate(step, **settings), 2) for step in (0, 5, 10, 100)]
+        [0.0, 0.5, 1.0, 0.0]
     """
     peak = scaled_learning_rate(base, batch_size, scaling)
     warmup_steps = round(warmup_epochs * num_examples // batch_size)

@@ -23,7 +23,28 @@ from trainables.numba_compile import available
 
 
 def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> tuple[Tensor, Tensor]:
-    """Return two independent views (N, C, image_size, image_size) float32 in [0, 1] of (N, C, H, W) uint8 images."""
+    """Return two independent augmented views of each image.
+
+    Args:
+        images_u8: Images (N, C, H, W), uint8.
+        draws: Random parameters of the first and the second views, from `draw_view`.
+        image_size: Side of the square views, in pixels.
+
+    Returns:
+        Two batches (N, C, image_size, image_size), float32 in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from trainables.augment.parameters import draw_view
+        >>> from trainables.config import TrialConfig
+        >>> from trainables.randomness import Stream
+        >>> images = torch.zeros(4, 3, 40, 40, dtype=torch.uint8)
+        >>> config, streams = TrialConfig(image_size=32), (Stream.VIEW_A, Stream.VIEW_B)
+        >>> draws = tuple(draw_view(config, stream, 0, 4, height=40, width=40) for stream in streams)
+        >>> first, second = two_views(images, draws, image_size=32)
+        >>> first.shape
+        torch.Size([4, 3, 32, 32])
+    """
     first, second = joined_views(images_u8, draws, image_size=image_size).chunk(2)
     return first, second
 
