@@ -91,6 +91,16 @@ def prepare(
     separator: Annotated[
         str | None, typer.Option(help="Character between the labels of one image in the table.", rich_help_panel=LABELS)
     ] = None,
+    test_split: Annotated[
+        str | None,
+        typer.Option(help="Published split to test on: test or validation; default: test.", rich_help_panel=LABELS),
+    ] = None,
+    class_level: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of the folder that names the class, 1 directly below the source.", rich_help_panel=LABELS
+        ),
+    ] = None,
     skip_corrupt: Annotated[
         bool, typer.Option(help="Leave out images that can't be decoded, and list them.", rich_help_panel=IMAGES)
     ] = False,
@@ -113,8 +123,8 @@ def prepare(
     ] = None,
     root: Root = None,
 ) -> None:
-    """Convert a data set to an image store. A data set that is already prepared is not converted again."""
-    from sweep.console.dataset_tables import notes
+    """Convert a data set to an image store. One that is prepared from the same images and labels is kept as it is."""
+    from sweep.console.dataset_tables import decisions, notes
     from trainables.data.preparing.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
@@ -127,6 +137,7 @@ def prepare(
             lists=lists,
             table=table,
             columns=_columns(column or []),
+            class_level=class_level,
             url=url,
             strict=strict,
             progress=progress,
@@ -138,14 +149,17 @@ def prepare(
             splits=splits,
             exclude=_split(exclude),
             separator=separator,
+            test_split=test_split,
             skip_corrupt=skip_corrupt or None,
             value_range=_range(value_range),
             resample=resample,
         )
     state = "prepared" if before is None else "already prepared"
+    if before is not None and source is not None and not info.source_state:
+        state += " by an earlier version, which kept nothing to compare the source with"
     sizes = ", ".join(f"{count:,} {split}" for split, count in info.splits.items())
     say(f"{info.name}: {state}, {info.images:,} images ({sizes}) in {store_folder(info.name, root)}")
-    for note in notes(info):
+    for note in (*decisions(info), *notes(info)):
         say(f"  {note}")
 
 

@@ -55,12 +55,18 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
         "labels": f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image",
         "fingerprint": store.fingerprint,
         "made": store.made,
+        **{f"found {key}": told for key, told in store.decisions.items()},
         **{f"made with {key}": str(value) for key, value in store.options.items()},
         **{f"note {number}": note for number, note in enumerate(notes(store), start=1)},
     }
     for row in rows.items():
         table.add_row(*map(text, row))
     return table
+
+
+def decisions(store: StoreInfo) -> list[str]:
+    """Return what was found rather than chosen: where classes and splits come from, what was left out and why."""
+    return [f"{key}: {told}" for key, told in store.decisions.items()]
 
 
 def notes(store: StoreInfo) -> list[str]:

@@ -20,8 +20,8 @@ from sweep.console.output_files import check_outputs
 from sweep.console.printing import say
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.pixels import fit
-from trainables.data.sources.archive import FileTree, open_tree
 from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_any
+from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of
 from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF

@@ -152,7 +152,16 @@ def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:
                 f"validation_fraction: {trial.config.labelled_dataset} has its own validation split; set it to 0, got "
                 f"{trial.config.validation_fraction}"
             ] = None
+        if trial.labelled.class_names and trial.labelled.classes < 2 and trial.config.target != "labels":
+            faults[_one_class(trial.config.labelled_dataset, trial.labelled.class_names[0])] = None
         if trial.config.epochs and batch < workers:
             faults[f"batch_size: {batch} is less than one image for {workers} workers; choose fewer --workers"] = None
     if faults:
         raise BadInputError(*faults)
+
+
+def _one_class(dataset: str, name: str) -> str:
+    return (
+        f"dataset: {dataset} has one class, {name!r}, and a probe has nothing to tell apart; prepare it with its "
+        "classes (--class-level N, --table FILE), or evaluate on another data set with evaluation_dataset=NAME"
+    )

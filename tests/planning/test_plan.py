@@ -183,6 +183,16 @@ def test_faults_are_found_before_anything_starts(
         plan_of(QUICKSTART, assignments, workers=workers)
 
 
+def test_a_data_set_of_one_class_is_refused_and_named() -> None:
+    one = DataSize(1_425, 372, 1, "dd", "prepared", class_names=("pets",))
+    with pytest.raises(
+        BadInputError, match="dataset: digits has one class, 'pets', and a probe has nothing to tell apart"
+    ):
+        make_plan(QUICKSTART, assignments={}, size_of=lambda name: one)
+    other = {"digits": one, "eurosat": SIZES["eurosat"]}
+    assert make_plan(QUICKSTART, assignments={"evaluation_dataset": ["eurosat"]}, size_of=other.__getitem__).trials
+
+
 def test_spaces_are_found_by_name_module_and_file(tmp_path: Path) -> None:
     assert load_space("eurosat_grid") is EUROSAT
     assert load_space("search_spaces.eurosat_grid") is EUROSAT

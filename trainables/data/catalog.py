@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
-from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME
+from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
 from trainables.errors import BadInputError, describe_validation
 from trainables.redaction import secret_part
 
@@ -56,7 +56,9 @@ class StoreInfo(BaseModel):
     `image_size` is (height, width). `splits` is images a split, of those that there are; `class_counts` is images a
     class, for each split, in the order of `class_names`; `rule_counts` is images for which a rule holds, for each rule
     and split. `options` is what a person chose or could have chosen, and part of the fingerprint. `corrupt` names the
-    images that were left out because they couldn't be decoded.
+    images that were left out because they couldn't be decoded. `decisions` is what was found rather than chosen
+    (classes, splits, what was left out and why), and `source_state` tells the source from an edited one; both are empty
+    in stores of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +83,8 @@ class StoreInfo(BaseModel):
     corrupt: tuple[str, ...]
     made: str
     fingerprint: Fingerprint
+    decisions: dict[str, str] = Field(default_factory=dict)
+    source_state: Annotated[str, StringConstraints(pattern=SOURCE_STATE)] = ""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 from PIL import Image
+from support.sample_data import pack_zip
 from support.stores import everything, made
 
 from trainables.data.preparing.pixels import fit
@@ -131,3 +133,60 @@ def test_parquet_as_on_the_hub_with_its_class_names(tmp_path: Path) -> None:
     pq.write_table(pa.table({"picture": [b"x"], "label": [0]}), bare)
     with pytest.raises(BadInputError, match="no column image or img among picture, label; name it with --column"):
         prepare("parquet", source=bare, root=tmp_path / "none")
+
+
+def test_what_the_folders_decided_is_kept_with_the_store(tmp_path: Path) -> None:
+    names = [f"pets/{split}/{name}/{number}.png" for split in ("train", "test") for name in "ab" for number in range(2)]
+    write_images(tmp_path / "x", dict.fromkeys([*names, "pets/unlabelled/1.png", "pets/train/@eaDir/1.png"], (8, 8)))
+    (tmp_path / "x" / "pets" / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "x" / "README.txt").write_text("x")
+    stores = {"folder": tmp_path / "x", "zip": pack_zip(tmp_path / "x", tmp_path / "x.zip")}
+    for store_name, source in stores.items():
+        info = made("folder", tmp_path / "out", source=source, store_name=store_name).info
+        assert info.class_names == ("a", "b")
+        assert info.splits == {"train": 4, "test": 4}
+        assert info.decisions["splits"] == "published: the folders test/, train/"
+        assert info.decisions["classes"].startswith("2 by the names of their folders")
+        left_out = set(info.decisions["left out"].split(", "))
+        assert {"1 no image (.txt)", "1 in @eaDir/", "1 Thumbs.db"} <= left_out
+        assert "1 in unlabelled/" in info.decisions["left out"]
+
+
+def test_a_published_validation_split_can_be_the_test(tmp_path: Path) -> None:
+    folder = tmp_path / "imagenette2"
+    write_images(folder, {f"{s}/{c}/{n}.png": (8, 8) for s in ("train", "val") for c in "ab" for n in range(3)})
+    with pytest.raises(
+        BadInputError, match=r"no image for the test split .* 6 train, 6 validation\); test on the published"
+    ):
+        prepare("folder", source=folder, root=tmp_path / "out")
+    info = made("folder", tmp_path / "out", source=folder, test_split="validation").info
+    assert info.splits == {"train": 6, "test": 6}
+    assert info.options["test split"] == "validation"
+    assert "test is the published validation split (--test-split validation)" in info.decisions["splits"]
+    with pytest.raises(
+        BadInputError, match="--test-split validation: is for the source's own splits; leave it out with"
+    ):
+        prepare("folder", source=folder, root=tmp_path / "x", test_split="validation", splits="random")
+    write_images(folder, {f"test/{c}/1.png": (8, 8) for c in "ab"})
+    both = prepare("folder", source=folder, root=tmp_path / "out", test_split="validation", store_name="both")
+    assert both.splits == {"train": 6, "test": 6}
+    assert "2 images of the published test split are left out" in both.decisions["splits"]
+
+
+def test_linked_classes_and_splits_are_read(tmp_path: Path) -> None:
+    write_images(tmp_path / "x", {f"train/{c}/{n}.png": (8, 8) for c in "ab" for n in range(2)})
+    (tmp_path / "x" / "test").mkdir()
+    for name in "ab":
+        (tmp_path / "x" / "test" / name).symlink_to(f"../train/{name}")
+    info = prepare("folder", source=tmp_path / "x", root=tmp_path / "out")
+    assert info.splits == {"train": 4, "test": 4}
+    assert info.decisions["links followed"] == "test/a -> train/a, test/b -> train/b"
+    assert info.leaks.identical == 4
+
+
+def test_the_source_itself_may_have_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    write_images(source, {f"{c}/{n}.png": (8, 8) for c in "ab" for n in range(10)})
+    info = prepare("folder", source=source, root=tmp_path / "out")
+    assert info.source.endswith(r"caf\udce9")
+    assert prepare("folder", source=source, root=tmp_path / "out") == info

@@ -72,8 +72,12 @@ def test_a_folder_its_parent_and_the_order_of_files_give_the_same_store(name: st
     again = prepare(name, source=folder.parent, root=tmp_path / "b", splits=splits)
     assert info.model_copy(update={"made": ""}) == again.model_copy(update={"made": ""})
     assert prepare(name, source=folder.parent, root=tmp_path / "a", splits=splits) == info
-    with pytest.raises(BadInputError, match="source is "):
-        prepare(name, source=WRITERS[name](tmp_path / "other"), root=tmp_path / "a", splits=splits)
+    other = WRITERS[name](tmp_path / "other")
+    assert prepare(name, source=other, root=tmp_path / "a", splits=splits).fingerprint == info.fingerprint
+    changed = sorted(path for path in other.rglob("*") if path.suffix.lower() in (".jpeg", ".jpg", ".tif"))[-2:]
+    changed[0].write_bytes(changed[1].read_bytes())
+    with pytest.raises(BadInputError, match=r"is prepared otherwise: 1 image with other pixels \("):
+        prepare(name, source=other, root=tmp_path / "a", splits=splits)
 
 
 def corrupt(pattern: str, content: bytes | None) -> Callable[[Path], str]:
@@ -230,3 +234,41 @@ def test_real_eurosat(tmp_path: Path) -> None:
     assert {sum(counts) for counts in zip(*info.class_counts.values(), strict=True)} == {300}
     assert sum(info.rule_counts["farmland"].values()) == 900
     assert info.splits["test"] / 3000 == pytest.approx(0.2, abs=0.02)
+
+
+def test_stray_files_and_folders_are_left_out_and_counted(tmp_path: Path) -> None:
+    tiny = write_tiny_imagenet(tmp_path / "tiny")
+    images = tiny / "train" / "n01" / "images"
+    shutil.copy(images / "n01_0.JPEG", images / "other.jpeg")
+    (images / "notes.txt").write_text("x")
+    (tiny / "val" / "images" / "Thumbs.db").write_bytes(b"x")
+    (tiny / "val" / "images" / "readme.txt").write_text("x")
+    info = prepare("tiny_imagenet", source=tiny, root=tmp_path / "out")
+    assert info.splits == {"train": 18, "test": 3}
+    assert info.decisions["left out"] == "2 in train/ and no *.JPEG, 1 Thumbs.db, 1 in val/ and no *.JPEG"
+    euro = write_eurosat(tmp_path / "euro")
+    for name in ("Forest/@eaDir/Forest_1.jpg", "Moor/Moor_1.jpg", "README.md", ".DS_Store"):
+        (euro / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(euro / "Forest" / "Forest_1.jpg", euro / name)
+    left_out = prepare("eurosat", source=euro, root=tmp_path / "out").decisions["left out"]
+    assert set(left_out.split(", ")) == {"1 in @eaDir/", "1 hidden", "1 no .jpg", "1 in Moor/", "which is no class"}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_stray_folders_beside_patches_are_left_out_and_counted(deep: bool, tmp_path: Path) -> None:
+    labels = [["Sea and ocean"], ["Peatbogs"]] * 8
+    folder = write_bigearthnet(tmp_path / "a" / "b", labels) if deep else write_bigearthnet(tmp_path, labels)
+    for name in ("documents", "@eaDir", "S2A_documents"):
+        (folder / name).mkdir()
+        (folder / name / "x.txt").write_text("x")
+    source = tmp_path / "a" if deep else folder
+    info = prepare("bigearthnet_v1", source=source, root=tmp_path / "out", splits="random")
+    assert info.images == 16
+    assert info.decisions["left out"] == "2 folders that are no patches (S2A_documents, documents)"
+    five = folder / "S2A_MSIL2A_20170905T95032_10_38"
+    first = sorted(folder.glob("S2A_MSIL2A*"))[0]
+    five.mkdir()
+    for path in first.iterdir():
+        shutil.copy(path, five / path.name.replace(first.name, five.name))
+    placed = prepare("bigearthnet_v1", source=source, root=tmp_path / "out", splits="place", store_name="placed")
+    assert sorted(placed.splits.values()) == [1, 16]

@@ -51,6 +51,14 @@ def made_aside(folder: Path) -> Iterator[Path]:
     """Give a folder beside `folder`, which must be locked, and move it there at the end; nothing is left on failure."""
     if folder.exists():
         raise BadInputError(f"{folder}: exists and is not a store; choose another name with --as NAME, or delete it")
+    with scratch(folder) as partial, explained(folder.parent):
+        yield partial
+        partial.rename(folder)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`, which must be locked, and remove it at the end unless it was moved."""
     named = folder.parent.glob(f".{glob.escape(folder.name)}.{TOKEN}.partial")
     for left in (folder.parent / f".{folder.name}.partial", *named):  # of processes that were killed
         shutil.rmtree(left, ignore_errors=True)
@@ -58,8 +66,7 @@ def made_aside(folder: Path) -> Iterator[Path]:
     try:
         with explained(folder.parent):
             partial.mkdir()
-            yield partial
-            partial.rename(folder)
+        yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

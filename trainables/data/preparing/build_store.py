@@ -1,6 +1,7 @@
 """Making a store of a listed source: pixels, rows with their classes and splits, leaks, and what it says of itself."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,14 +17,17 @@ from trainables.data.catalog import LeakCounts, OptionValue, StoreInfo
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
+from trainables.data.preparing.class_checks import one_sided, refuse_apart
 from trainables.data.preparing.decode_workers import Layout, Progress, Rows, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import Conversion, FirstImage, described_ranges, percentile_tables, thesis_tables
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import Request, Source
+from trainables.data.sources.options import SPLIT_RULES
+from trainables.data.sources.source import Request, Source, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
 from trainables.errors import BadInputError
+from trainables.printable_text import printable
 
 
 def make_store(
@@ -122,9 +126,13 @@ class _Table:
     hashes: list[int]
     fractions: dict[str, list[float]]
     original_labels: list[tuple[str, ...]] | None
+    splits_told: str
+    """Where the splits come from, in words."""
+    unlabelled: int
+    """Images that were left out since none of their labels is of the chosen set."""
 
     def columns(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name not in ("splits_told", "unlabelled")}
 
 
 def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
@@ -139,6 +147,8 @@ def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
     order, names = [order[number] for number in labelled], [names[number] for number in labelled]
     labels = [labels[number] for number in labelled]
     codes = _split(request, listing, rows, order, names, labels)
+    if _published(request, [rows.splits[row] for row in order]) and not listing.multi_label:
+        refuse_apart(listing.location, labels, codes, listing.class_names)
     kept = np.flatnonzero(codes != splits.LEFT_OUT).tolist()
     chosen = [order[number] for number in kept]
     derived = request.options.labels == "farmland"
@@ -152,6 +162,8 @@ def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
         hashes=[rows.hashes[row] for row in chosen],
         fractions={salt: [values[row] for row in chosen] for salt, values in rows.fractions.items()},
         original_labels=[rows.labels[row] for row in chosen] if derived else None,
+        unlabelled=len(rows.names) - len(labelled),
+        splits_told=_splits_told(request, listing, [rows.splits[row] for row in order]),
     )
 
 
@@ -176,8 +188,9 @@ def _split(
 ) -> splits.Codes:
     rule, share = request.options.splits, request.facts.test_share or 0.0
     given = [rows.splits[row] for row in order]
-    if rule in ("official", "published") or (rule == "own" and any(given)):
+    if _published(request, given):
         codes = splits.given_split(names, given)
+        codes = splits.test_on_validation(codes) if request.options.test_split == "validation" else codes
     elif rule == "thesis":
         codes = splits.thesis_split(names, listing.total() if listing.total else len(names))
     elif rule == "place":
@@ -186,11 +199,40 @@ def _split(
         codes = (splits.exact_split if rule == "exact" else splits.random_split)(names, labels, share)
     for needed in (splits.TRAIN, splits.TEST):
         if not (codes == needed).any():
-            raise BadInputError(
-                f"{listing.location}: no image for the {splits.SPLITS[needed]} split among {len(names)}; "
-                "keep more of them, or choose other --splits"
-            )
+            raise _empty_split(listing, splits.SPLITS[needed], codes, published=_published(request, given))
     return codes
+
+
+def _published(request: Request, given: Sequence[str | None]) -> bool:
+    """Whether the source says the splits, and is asked to."""
+    return request.options.splits in ("official", "published") or (request.options.splits == "own" and any(given))
+
+
+def _empty_split(listing: Source, needed: str, codes: splits.Codes, *, published: bool) -> BadInputError:
+    where = f"{listing.location}: no image for the {needed} split among {len(codes)}"
+    if not published:
+        return BadInputError(f"{where}; keep more of them, or choose other --splits")
+    found = ", ".join(f"{(codes == code).sum():,} {name}" for code, name in enumerate(splits.SPLITS) if code in codes)
+    ways = "test on a hash of the names with --splits random"
+    if needed == "test" and splits.VALIDATION in codes:
+        ways = f"test on the published validation split with --test-split validation, or {ways}"
+    return BadInputError(f"{where} ({listing.splits_from or 'the source'} has {found}); {ways}")
+
+
+def _splits_told(request: Request, listing: Source, given: Sequence[str | None]) -> str:
+    """Return where the splits come from: published by the source, or hashed from the images' names."""
+    rule, own = request.options.splits, listing.splits_from or "the source's own"
+    if _published(request, given):
+        told = f"published: {own}"
+        if request.options.test_split == "validation":
+            left_out = given.count("test")
+            told += "; test is the published validation split (--test-split validation)"
+            told += f", {left_out:,} images of the published test split are left out" if left_out else ""
+        return told
+    share = "" if request.facts.test_share is None else f", {request.facts.test_share:.0%} test"
+    if rule == "own":
+        return f"hashed: the source names none, so {SPLIT_RULES['random']}{share}"
+    return f"hashed: {SPLIT_RULES[rule]}{share}" + (f"; the published ones ({own}) are not used" if any(given) else "")
 
 
 def _leaks(table: _Table, path: Path, layout: Layout) -> LeakCounts:
@@ -223,25 +265,34 @@ def _describe(
 ) -> StoreInfo:
     offsets = np.cumsum([0, *map(len, table.labels)])
     hot = multi_hot(offsets, np.array(list(chain(*table.labels)), dtype=np.int64), len(listing.class_names))
+    counts = image_counts(hot, table.splits, listing.class_names, listing.rules)
+    left_out = listing.left_out() + Counter({"images with none of these labels": table.unlabelled})
+    decided = {**listing.decisions, "splits": table.splits_told, "left out": counted(left_out)}
     return StoreInfo(
         format_version=FORMAT_VERSION,
         name=name,
         data_set=request.facts.name,
-        source=listing.location,
+        source=printable(listing.location),
         image_size=(layout.height, layout.width),
         channels=layout.channels,
         dtype=layout.dtype,
         class_names=listing.class_names,
         multi_label=listing.multi_label,
         rules=listing.rules,
-        **image_counts(hot, table.splits, listing.class_names, listing.rules),
+        **counts,
         options=described(request),
         licence=request.facts.licence,
-        notes=(*listing.notes, *_unused(listing, hot)),
+        notes=(
+            *listing.notes,
+            *_unused(listing, hot),
+            *one_sided(listing.class_names, counts["class_counts"], spelt=not request.options.labels),
+        ),
         leaks=leaks,
         corrupt=(),
         made="",
         fingerprint=UNFINISHED,
+        decisions={key: printable(text) for key, text in decided.items() if text},
+        source_state=listing.state,
     )
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainables.data.catalog import StoreInfo, remove_command, store_folder
+from trainables.data.catalog import StoreInfo, store_folder
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
-from trainables.data.preparing.atomic_folder import explained, locked, made_aside
-from trainables.data.preparing.build_store import described, make_store
+from trainables.data.preparing.atomic_folder import explained, locked, made_aside, scratch
+from trainables.data.preparing.build_store import make_store
 from trainables.data.preparing.decode_workers import Progress, warm_up
+from trainables.data.preparing.existing_store import existing_store, is_made_of, recognised
 from trainables.data.preparing.published_files import fetch
 from trainables.data.sources.bigearthnet import read_bigearthnet_v1, read_bigearthnet_v2
 from trainables.data.sources.digits import read_digits
@@ -44,6 +45,7 @@ def prepare(
     lists: Path | None = None,
     table: Path | None = None,
     columns: Mapping[str, str] | None = None,
+    class_level: int | None = None,
     url: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
@@ -51,29 +53,42 @@ def prepare(
 ) -> StoreInfo:
     """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
 
-    `lists`, `table` and `columns` are those of `Request`, `url` is a mirror, `chosen` are fields of `Options`. A store
-    that exists with the same options is returned as it is; with others, or of another source, BadInputError says what
-    differs. BadInputError too for an unknown data set or option, a wrong layout, an image that can't be decoded, a full
-    disk, and with `strict` for images in two splits at once.
+    `lists`, `table`, `columns` and `class_level` are those of `Request`, `url` is a mirror, `chosen` are fields of
+    `Options`. A store that exists, made with the same options of the same images and labels, is returned as it is; with
+    others BadInputError says what differs. BadInputError too for an unknown data set or option, a wrong layout, an
+    image that can't be decoded, a full disk, and with `strict` for images in two splits at once.
     """
     facts = _facts(name)
     if table is not None and facts.name != "folder":
         raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")
-    request = Request(facts, choose(facts, chosen), source, lists, table, columns or {})
+    _check_class_level(facts, table, class_level)
+    request = Request(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level)
     folder = store_folder(store_name or name, root)
-    if (existing := _existing(folder, request)) is not None:
+    if (existing := _unchanged(folder, request)) is not None:
         return existing  # without the lock, so that a read-only root serves what it has
     if source is None and facts.archive is not None:
         request = fetch(request, folder.parent, url, progress)
     with locked(folder, "prepared"):
-        existing = _existing(folder, replace(request, source=source))  # another process may have made it meanwhile
-        if existing is not None:
-            return existing
+        if (existing := _unchanged(folder, replace(request, source=source))) is not None:
+            return existing  # another process made it meanwhile
         if facts.layout is not None:
             warm_up()
-        listing = _listed(request)
-        with made_aside(folder) as partial:
-            return make_store(partial, folder.name, request, listing, strict, progress)
+        return _made(folder, request, strict, progress)
+
+
+def _unchanged(folder: Path, request: Request) -> StoreInfo | None:
+    """Return the store that is there where it is known to be made of what is asked for now."""
+    existing = existing_store(folder, request)
+    known = existing is not None and (request.source is None or is_made_of(existing, _listed(request), request))
+    return existing if known else None
+
+
+def _made(folder: Path, request: Request, strict: bool, progress: Progress | None) -> StoreInfo:
+    """Make the store; where there is one already, compare it with what would be made now."""
+    listing, existing = _listed(request), StoreInfo.read_folder(folder)
+    with made_aside(folder) if existing is None else scratch(folder) as aside:
+        made = make_store(aside, folder.name, request, listing, strict, progress)
+        return made if existing is None else recognised(existing, folder, made, aside)
 
 
 def remove(name: str, root: Path | None = None) -> int:
@@ -109,26 +124,10 @@ def _listed(request: Request) -> Source:
         raise BadInputError(f"{error.filename or request.source}: can't be read ({error.strerror or error})") from error
 
 
-def _existing(folder: Path, request: Request) -> StoreInfo | None:
-    """Return the store in `folder`, None if there is none; BadInputError when it isn't what is asked for now."""
-    existing = StoreInfo.read_folder(folder)
-    if existing is None:
-        return None
-    have: dict[str, Any] = {"data set": existing.data_set, **existing.options}
-    have.pop("percentiles", None)  # found, not chosen
-    want: dict[str, Any] = {"data set": request.facts.name, **described(request)}
-    if request.source is not None and not _is_same_place(request.source, existing.source):
-        have["source"], want["source"] = existing.source, str(request.source)
-    differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
-    if differing:
-        changes = "; ".join(f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing)
-        raise BadInputError(
-            f"{existing.name} is prepared otherwise: {changes}; choose another name with --as NAME, or remove it: "
-            f"{remove_command(existing.name)}"
-        )
-    return existing
-
-
-def _is_same_place(source: Path, recorded: str) -> bool:
-    """Whether `recorded` is `source` itself or the sub-folder of it in which the images were found."""
-    return Path(recorded) == source.resolve() or Path(recorded).parent == source.resolve()
+def _check_class_level(facts: DataSetFacts, table: Path | None, class_level: int | None) -> None:
+    if class_level is None:
+        return
+    if class_level < 1:
+        raise BadInputError(f"--class-level must be >= 1, the first folder below the source, got {class_level}")
+    if facts.name != "folder" or table is not None:
+        raise BadInputError(f"--class-level {class_level}: is for class folders of your own; leave it out")

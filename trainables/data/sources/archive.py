@@ -1,8 +1,8 @@
 """Reading a published data set from a folder, a zip or a tar, without unpacking any of it to disk."""
 
+import hashlib
 import io
 import lzma
-import os
 import stat
 import tarfile
 import zipfile
@@ -34,6 +34,8 @@ XZ_MEMORY = 512 * 2**20
 """For an xz archive's dictionary, which its header declares: `xz -9` takes 64 MiB."""
 CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+ENDS = 2**20
+"""Bytes of a packed file's beginning and end by which it is known."""
 BLOCK = tarfile.BLOCKSIZE
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError),
@@ -42,65 +44,25 @@ DAMAGE = (
 """What the readers of archives raise for broken ones."""
 
 
-class FileTree:
-    """The regular files of a folder or a zip, by relative path, in any order."""
-
-    def __init__(self, source: Path) -> None:
-        self.location = str(source.resolve())
-        self._zip = None if source.is_dir() else _open_zip(source)
-        self._folder = source
-
-    def names(self) -> list[str]:
-        """Return the relative paths of all files, sorted; hidden ones and what macOS adds are left out."""
-        found = _walk(str(self._folder)) if self._zip is None else (i.filename for i in self._members())
-        return sorted(self._checked(name) for name in found if not _is_hidden(name))
-
-    def _checked(self, name: str) -> str:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise BadInputError(f"{self.location}: {name}: its name isn't UTF-8; rename it") from None
-        return name
-
-    def read(self, name: str) -> bytes:
-        """Return a file's content; BadInputError when it isn't there or is damaged."""
-        try:
-            if self._zip is None:
-                return (self._folder / name).read_bytes()
-            with self._zip.open(name) as member:
-                return _limited(member, f"{self.location}: {name}")
-        except BadInputError:
-            raise
-        except KeyError as error:
-            raise BadInputError(f"{self.location}: {name}: not in the archive; download it again") from error
-        except DAMAGE as error:
-            raise _damaged(f"{self.location}: {name}", error) from error
-
-    def path(self, name: str) -> str | None:
-        """Return the file itself where the tree is a folder, else None: text, as a Path takes longer to make."""
-        return f"{self._folder}/{name}" if self._zip is None else None
-
-    def _members(self) -> Iterator[zipfile.ZipInfo]:
-        assert self._zip is not None
-        return (info for info in self._zip.infolist() if not info.is_dir())
-
-
-def open_tree(source: Path) -> FileTree:
-    """Return the files of a folder or a zip.
-
-    Raises BadInputError for anything else, and for a zip with a member that isn't safe to read.
-    """
-    if not source.exists():
-        raise BadInputError(f"{source}: no such file or folder")
-    if source.is_file() and _magic(source)[:4] not in ZIP_MAGIC:
-        raise BadInputError(f"{source}: neither a folder nor a zip")
-    return FileTree(source)
-
-
 def is_tar(source: Path) -> bool:
     """Whether a file is a tar, packed or not: told by its first bytes, not by its name."""
-    magic = _magic(source)
+    magic = first_bytes(source)
     return any(magic.startswith(known) for known in CODECS) or magic[257:262] == b"ustar"
+
+
+def archive_state(source: Path) -> str:
+    """Return a digest that changes with what a tar holds, wherever it lies: by its size, its two ends, and its time.
+
+    The end of gzip, xz and bz2 holds a checksum of all; others are told by their time too.
+    """
+    kept, digest = source.stat(), hashlib.sha256()
+    codec = next((name for magic, name in CODECS.items() if first_bytes(source).startswith(magic)), None)
+    digest.update(f"{kept.st_size} {kept.st_mtime_ns if codec in (None, 'zstd') else ''}".encode())
+    with source.open("rb") as file:
+        digest.update(file.read(ENDS))
+        file.seek(max(0, kept.st_size - ENDS))
+        digest.update(file.read(ENDS))
+    return digest.hexdigest()
 
 
 def stream_tar(
@@ -131,7 +93,7 @@ def stream_tar(
     except BadInputError as error:
         raise error if str(source) in str(error) else BadInputError(f"{source}: {error}") from error
     except DAMAGE as error:
-        raise _damaged(str(source), error) from error
+        raise damaged(str(source), error) from error
 
 
 class _Member(tarfile.TarInfo):
@@ -174,7 +136,7 @@ class _Tail:
 @contextmanager
 def _unpacked(source: Path) -> Iterator[tuple[Any, Callable[[], int]]]:
     """Give the tar as a stream of its own bytes, and a function that tells how far the packed file is read."""
-    codec = next((name for magic, name in CODECS.items() if _magic(source).startswith(magic)), None)
+    codec = next((name for magic, name in CODECS.items() if first_bytes(source).startswith(magic)), None)
     with source.open("rb") as file:
         if codec is None:
             yield file, file.tell
@@ -225,11 +187,11 @@ def _check_end(source: Path, stream: "_Tail") -> None:
         raise BadInputError(f"{source}: truncated (its end is missing); download it again")
 
 
-def _open_zip(source: Path) -> zipfile.ZipFile:
+def open_zip(source: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGE as error:
-        raise _damaged(str(source), error) from error
+        raise damaged(str(source), error) from error
     names = set()
     _check_total(source, archive)
     for info in archive.infolist():
@@ -267,28 +229,13 @@ def _check_size(where: str, size: int) -> None:
         raise BadInputError(f"{where}: {size:,} bytes are more than any image has (limit {MEMBER_LIMIT:,})")
 
 
-def _limited(member: IO[bytes], where: str) -> bytes:
+def limited(member: IO[bytes], where: str) -> bytes:
     content = member.read(MEMBER_LIMIT + 1)
     _check_size(where, len(content))
     return content
 
 
-def _walk(folder: str, prefix: str = "") -> Iterator[str]:
-    """Yield the files under a folder as text, links to files followed, links to folders not."""
-    with os.scandir(folder) as found:
-        entries = list(found)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/")
-        elif entry.is_file():
-            yield prefix + entry.name
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX/")) or "/." in name
-
-
-def _magic(source: Path) -> bytes:
+def first_bytes(source: Path) -> bytes:
     try:
         with source.open("rb") as file:
             return file.read(BLOCK)
@@ -296,6 +243,6 @@ def _magic(source: Path) -> bytes:
         raise BadInputError(f"{source}: can't be read ({error.strerror or error})") from error
 
 
-def _damaged(where: str, error: BaseException) -> BadInputError:
+def damaged(where: str, error: BaseException) -> BadInputError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return BadInputError(f"{where}: truncated or damaged ({reason}); download it again")

@@ -3,8 +3,10 @@
 v1.0 has a JSON of labels in each patch; v2.0 has folders of tiles above the patches, and its labels in a table.
 """
 
+import glob
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -15,10 +17,11 @@ from numpy.typing import NDArray
 from trainables.data.class_names import LABELS_19, LABELS_43, PARTS_OF_19
 from trainables.data.dataset_facts import BIGEARTHNET_V1, FARMLAND_CLASSES
 from trainables.data.patch_names import tile_position
-from trainables.data.sources.archive import is_tar, stream_tar
+from trainables.data.sources.archive import archive_state, is_tar, stream_tar
 from trainables.data.sources.bigearthnet_lists import PatchLists, v1_lists, v2_lists
 from trainables.data.sources.decode import decode_band, load
-from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source, some_names
+from trainables.data.sources.file_tree import file_states, junk
+from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source, digest_of, some_names
 from trainables.errors import BadInputError
 
 SIDE = 120
@@ -45,24 +48,34 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
     seen: set[str] = set()
     position = [0, 1]
     notes: tuple[str, ...] = ()
+    strays: list[str] = []
+    excluded: set[str] = set()
+    unlisted: set[str] = set()
+    names: list[str] = []
 
     @lru_cache(maxsize=1024)  # asked for each file of a patch
     def wants(patch: str) -> bool:
         if patch in lists.excluded:
+            excluded.add(patch)
             return False
         seen.add(patch)
-        return request.wants(patch) and (lists.splits is None or patch in lists.splits)
+        listed = lists.splits is None or patch in lists.splits
+        if not listed:
+            unlisted.add(patch)
+        return listed and request.wants(patch)
 
     def hear(done: int, total: int) -> None:
         position[:] = done, total
 
     if source.is_file() and is_tar(source):
-        location, count = str(source.resolve()), None
+        location, count, state = str(source.resolve()), None, archive_state(source)
         entries = partial(_of_tar, request, lists, wants, hear)
     else:
         root = _find_root(request, levels)
-        patches = [patch for patch in _patch_folders(root, levels) if wants(patch.name)]
+        patches = [patch for patch in _patches(root, levels, strays) if wants(patch.name)]
         location, count = str(root.resolve()), len(patches)
+        names, wanted = [patch.name for patch in patches], _wanted_files(request, lists)
+        state = file_states(f"{patch}/{patch.name}_{name}" for patch in patches for name in wanted)
         notes = _absent(lists, seen)
         entries = partial(_of_folder, request, lists, patches)
     return Source(
@@ -76,7 +89,25 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
         total=lambda: len(seen),
         classify=_classifier(request),
         position=lambda: (position[0], position[1]),
+        decisions={"classes": _classes_told(request, lists)},
+        left_out=lambda: _left_out(strays, excluded, unlisted),
+        splits_from="" if lists.splits is None else "the official lists",
+        state=digest_of(state, lists.state, *names),
     )
+
+
+def _classes_told(request: Request, lists: PatchLists) -> str:
+    own = "v2's tables" if lists.labels is not None else f"the patches' {V1_LABELS}"
+    return f"the {request.options.labels} labels, from {own}"
+
+
+def _left_out(strays: Sequence[str], excluded: Collection[str], unlisted: Collection[str]) -> Counter[str]:
+    reasons = {
+        f"folders that are no patches ({some_names(strays)})": len(strays),
+        "patches on the lists of --exclude": len(excluded),
+        "patches in none of the official splits": len(unlisted),
+    }
+    return Counter(reasons)
 
 
 def _of_folder(request: Request, lists: PatchLists, patches: Sequence[Path]) -> Iterator[Entry]:
@@ -195,7 +226,10 @@ def _find_root(request: Request, levels: int) -> Path:
         raise BadInputError(f"{source}: no such folder or tar; expected {expected}")
     if _has_patches(source, levels):
         return source
-    found = [folder for folder in _sub_folders(source) if _has_patches(folder, levels)]
+    folders = list(_sub_folders(source))
+    while len(folders) == 1 and not _has_patches(folders[0], levels):  # folders that only wrap the layout
+        folders = list(_sub_folders(folders[0]))
+    found = [folder for folder in folders if _has_patches(folder, levels)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -205,8 +239,20 @@ def _find_root(request: Request, levels: int) -> Path:
 
 
 def _has_patches(folder: Path, levels: int) -> bool:
-    patches = islice(_patch_folders(folder, levels), PROBED_FOLDERS)
-    return any(next(patch.glob(f"{patch.name}_B*.tif"), None) is not None for patch in patches)
+    return any(_has_bands(patch) for patch in islice(_patch_folders(folder, levels), PROBED_FOLDERS))
+
+
+def _has_bands(patch: Path) -> bool:
+    return next(patch.glob(f"{glob.escape(patch.name)}_B*.tif"), None) is not None
+
+
+def _patches(root: Path, levels: int, strays: list[str]) -> Iterator[Path]:
+    """Yield the folders of patches, and note the others: those neither named like one nor with a band in them."""
+    for folder in _patch_folders(root, levels):
+        if tile_position(folder.name) or _has_bands(folder):
+            yield folder
+        else:
+            strays.append(str(folder.relative_to(root)))
 
 
 def _patch_folders(root: Path, levels: int) -> Iterator[Path]:
@@ -218,5 +264,5 @@ def _patch_folders(root: Path, levels: int) -> Iterator[Path]:
 
 
 def _sub_folders(folder: Path) -> Iterator[Path]:
-    """Yield the direct sub-folders, hidden ones left out, sorted by name."""
-    return (path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_dir())
+    """Yield the direct sub-folders, sorted by name, without hidden ones and those that systems make."""
+    return (path for path in sorted(folder.iterdir()) if junk(path.name) is None and path.is_dir())

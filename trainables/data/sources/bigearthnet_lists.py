@@ -5,12 +5,13 @@ import gzip
 import lzma
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trainables.data.class_names import LABELS_19
-from trainables.data.sources.source import Request
-from trainables.data.splits import named_split
+from trainables.data.sources.source import Request, digest_of
+from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 
@@ -33,6 +34,12 @@ class PatchLists:
     """The official split of each patch that has one."""
     excluded: frozenset[str] = frozenset()
     labels: dict[str, tuple[str, ...]] | None = None
+
+    @cached_property
+    def state(self) -> str:
+        """A digest of all that the lists say."""
+        said = (self.splits or {}, self.labels or {})
+        return digest_of(*map(repr, sorted(self.excluded)), *(repr(sorted(one.items())) for one in said))
 
     def split(self, patch: str) -> str | None:
         """Return the official split, None where there is none."""

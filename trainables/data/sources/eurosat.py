@@ -1,14 +1,15 @@
 """EuroSAT in its published layouts: one folder a class of 64 x 64 JPEGs (RGB) or of 13-band GeoTIFFs (MS)."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from trainables.data.class_names import EUROSAT_CLASSES
 from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
-from trainables.data.sources.archive import FileTree, open_tree
 from trainables.data.sources.decode import decode_image, decode_rgb
+from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import Entry, File, Picture, Request, Source
+from trainables.data.sources.source import Entry, File, Picture, Request, Source, digest_of
 from trainables.errors import BadInputError
 
 
@@ -39,7 +40,30 @@ def _list(
         for path in wanted:
             yield Entry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
 
-    return Source(located(tree, root), EUROSAT_CLASSES, entries, len(wanted), rules=facts.rules)
+    return Source(
+        located(tree, root),
+        EUROSAT_CLASSES,
+        entries,
+        len(wanted),
+        rules=facts.rules,
+        decisions={
+            "classes": f"{len(EUROSAT_CLASSES)} by the names of their folders",
+        },
+        left_out=lambda: _unused(tree, [path for path in paths if path.startswith(root)], root, suffixes),
+        state=digest_of(tree.state(wanted), *(path.removeprefix(root) for path in wanted)),
+    )
+
+
+def _unused(tree: FileTree, paths: list[str], root: str, suffixes: tuple[str, ...]) -> Counter[str]:
+    """Count the files that are no images of the ten classes, by reason."""
+    reasons = Counter(tree.left_out)
+    for path in paths:
+        folder, _, rest = path.removeprefix(root).partition("/")
+        if not path.lower().endswith(suffixes):
+            reasons[f"no {suffixes[0]}"] += 1
+        elif folder not in EUROSAT_CLASSES:
+            reasons[f"in {folder}/, which is no class" if rest else "in no class folder"] += 1
+    return reasons
 
 
 def _has_classes(paths: set[str]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainables.data.sources.archive import FileTree
+from trainables.data.sources.file_tree import FileTree
 from trainables.data.sources.source import Blob, File, some_names
 from trainables.errors import BadInputError
 

@@ -23,6 +23,9 @@ SPLIT_RULES = {
     "random": "by class, stable hash of the name",
     "place": "by place, stable hash of its name",
 }
+OWN_SPLITS = ("own", "published", "official")
+"""Rules by which the source itself says each image's split."""
+TEST_SPLITS = ("test", "validation")
 SMALLEST_SIZE = 4
 
 
@@ -46,6 +49,8 @@ class Options:
     """Between several labels of one image in a table; None: one label an image."""
     reading: Reading = AS_READ
     """How files are read that can be read in more than one way."""
+    test_split: str = "test"
+    """Which of the source's own splits is tested on: test, or validation where that is published alone."""
 
     def described(self, facts: DataSetFacts) -> dict[str, str | int | float]:
         """Return the options as a store's info has them: what was chosen, and how the rest is done."""
@@ -63,6 +68,7 @@ class Options:
             "label separator": self.separator,
             "value range": self.reading.written_range,
             "resampling of pages": self.reading.resample,
+            "test split": "" if self.test_split == "test" else self.test_split,
             **facts.recipe,
         }
         return {name: value for name, value in described.items() if value not in ("", None)}
@@ -89,6 +95,7 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
         skip_corrupt=bool(given.get("skip_corrupt", False)),
         separator=given.get("separator"),
         reading=Reading(given.get("value_range"), given.get("resample", "")),
+        test_split=given.get("test_split", "test"),
     )
 
 
@@ -118,6 +125,7 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
                 faults.append(f"--{name} {one}: {offer}")
     if "separator" in given and facts.name != "folder":
         faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
+    faults += _split_faults(facts, given)
     bands = tuple(given.get("bands", ()))
     if len(set(bands)) < len(bands) or ("all" in bands and len(bands) > 1):
         faults.append(f"--bands {','.join(bands)}: name each band once, or all alone")
@@ -137,3 +145,12 @@ def _reading_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     if (rule := given.get("resample")) is not None and rule not in RESAMPLING:
         faults.append(f"--resample {rule}: choose from {', '.join(RESAMPLING)}")
     return faults
+
+
+def _split_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    chosen, rule = given.get("test_split", "test"), given.get("splits", facts.splits[0])
+    if chosen not in TEST_SPLITS:
+        return [f"--test-split {chosen}: choose from {', '.join(TEST_SPLITS)}"]
+    if chosen != "test" and rule not in OWN_SPLITS:
+        return [f"--test-split {chosen}: is for the source's own splits; leave it out with --splits {rule}"]
+    return []

@@ -1,73 +1,140 @@
 """Parquet files with encoded images in a column, as the Hugging Face hub publishes data sets."""
 
-import json
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from trainables.data.sources.decode import decode_picture
-from trainables.data.sources.source import Blob, Entry, Request, Source
-from trainables.data.splits import named_split
+from trainables.data.sources.decode import UndecodableError, decode_picture
+from trainables.data.sources.file_tree import junk
+from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, label_reader
+from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_values
+from trainables.data.sources.reading import Reading
+from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source, digest_of, some_names
+from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 
-LABELS_AT_ONCE = 4096
+VALUES_AT_ONCE = 4096
 IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels")
+HUB_STEM = re.compile(r"(train|training|test|testing|val|valid|validation|dev)(-.*)?", re.IGNORECASE)
+"""Names of files by which images are named where their splits aren't asked for."""
+
+
+@dataclass(frozen=True)
+class _Splits:
+    """The split of each file by its path below the source, or of each row by a value of a column, or of none."""
+
+    of_path: Mapping[str, str]
+    column: str | None = None
+    of_value: Mapping[object, str] | None = None
+
+    @property
+    def told(self) -> str:
+        if self.column is not None:
+            return f"column {self.column!r}"
+        return f"the files' paths ({some_names(sorted(self.of_path))})" if self.of_path else ""
 
 
 def read_parquet(request: Request) -> Source:
     """List the images of one Parquet file or of all in a folder: a column of bytes, one of labels.
 
-    A file named train-..., test-... or validation-... gives its rows that split. Class names come from the hub's
-    metadata in the file where it is there; else the labels themselves are the names. An image's name is its split and
-    its number within that: train-000017.
+    The split of a file's rows is said by its name or a folder above it, else by a column. Class names come from the
+    hub's metadata in the files where they are there; else the labels themselves are the names. An image's name is its
+    split and its number within that: train-000017.
     """
     source = request.required_source()
-    paths = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
-    if not paths or not source.exists():
+    if not source.exists():
+        raise BadInputError(f"{source}: no such file or folder")
+    paths, left_out = _found(source)
+    if not paths:
         raise BadInputError(f"{source}: expected {request.facts.layout}; found no .parquet file")
-    files = [_File(path, request) for path in paths]
-    class_names = files[0].class_names or _found_names(files)
+    files = [
+        _File(path, path.relative_to(source).as_posix() if path != source else path.name, request) for path in paths
+    ]
+    reader = label_reader(
+        [file.labels for file in files], (value for file in files for value in file.values(file.label))
+    )
+    splits = _splits(request, files)
     total = sum(file.rows for file in files)
     return Source(
         str(source.resolve()),
-        class_names,
-        partial(_entries, request, files, class_names),
+        reader.class_names,
+        partial(_entries, request, files, reader, splits),
         total if request.options.fraction == 1.0 else None,
-        multi_label=files[0].several,
+        multi_label=reader.several,
+        decisions={"classes": reader.told()},
+        left_out=lambda: left_out,
+        splits_from=splits.told,
+        state=digest_of(*(file.state for file in files)),
     )
+
+
+def _found(source: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the Parquet files, and how many others there are, by reason."""
+    if not source.is_dir():
+        return [source], Counter()
+    paths, left_out = [], Counter[str]()
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            reason = junk(path.relative_to(source).as_posix()) or ("" if path.suffix == ".parquet" else "no .parquet")
+            left_out[reason] += bool(reason)
+            paths += [] if reason else [path]
+    return paths, +left_out
+
+
+def _splits(request: Request, files: "list[_File]") -> _Splits:
+    """Return who says the splits: the column that was asked for, else the paths, else a column named split."""
+    where, asked = str(request.source), request.columns.get("split")
+    if request.options.splits != "own":
+        return _Splits({file.relative: split for file in files if (split := file.hub_split)})
+    of_path = {} if asked else splits_of_paths(where, [file.relative for file in files])
+    column = asked or "split"
+    if of_path or not all(column in file.columns for file in files):
+        return _Splits(of_path)
+    values = (value for file in files for value in file.values(column))
+    of_value = splits_of_values(where, column, values, asked=bool(asked))
+    return _Splits({}) if of_value is None else _Splits({}, column, of_value)
 
 
 class _File:
     """One Parquet file and where its images and labels are."""
 
-    def __init__(self, path: Path, request: Request) -> None:
-        self.path = path
-        self.split = named_split(path.stem.split("-")[0])
+    def __init__(self, path: Path, relative: str, request: Request) -> None:
+        self.path, self.relative = path, relative
         opened = self._open()
         schema, self.rows = opened.schema, opened.count
-        self.image = self._column(schema, request, "image", IMAGE_COLUMNS)
-        self.label = self._column(schema, request, "label", LABEL_COLUMNS)
-        self.place = request.columns.get("place")
-        self.class_names = _class_names(schema, self.label)
-        self.several = pa.types.is_list(schema.field(self.label).type)
+        self.columns: list[str] = schema.names
+        self.image = self._column(request, "image", IMAGE_COLUMNS)
+        self.label = self._column(request, "label", LABEL_COLUMNS)
+        self.place = self._column(request, "place", ()) if "place" in request.columns else None
+        if "split" in request.columns:
+            self._column(request, "split", ())
+        self.labels = LabelColumn.of(str(path), schema, self.label)
+        kept = path.stat()
+        self.state = f"{relative} {kept.st_size} {kept.st_mtime_ns} {self.image} {self.label} {self.place}"
 
-    def batches(self) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rows, some at a time."""
-        columns = [self.image, self.label, *([self.place] if self.place else [])]
+    @property
+    def hub_split(self) -> str | None:
+        """The split with which the hub begins the file's name."""
+        return named_split(self.path.stem.split("-")[0]) if HUB_STEM.fullmatch(self.path.stem) else None
+
+    def batches(self, split: str | None) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows, some at a time, with the columns of image, label, place and split."""
+        columns = dict.fromkeys(one for one in (self.image, self.label, self.place, split) if one)
         try:
-            yield from self._open().batches(columns)
+            yield from self._open().batches(list(columns))
         except UNREADABLE as error:
             raise self._damaged(error) from error
 
-    def labels(self) -> Iterator[Any]:
-        """Yield the labels alone, without reading an image."""
+    def values(self, column: str) -> Iterator[Any]:
+        """Yield the values of a column alone, without reading an image."""
         try:
-            for rows in self._open().batches([self.label], LABELS_AT_ONCE):
-                yield from (row[self.label] for row in rows)
+            for rows in self._open().batches([column], VALUES_AT_ONCE):
+                yield from (row[column] for row in rows)
         except UNREADABLE as error:
             raise self._damaged(error) from error
 
@@ -83,49 +150,35 @@ class _File:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return BadInputError(f"{self.path}: not a readable Parquet file ({reason}); download it again")
 
-    def _column(self, schema: Any, request: Request, name: str, usual: tuple[str, ...]) -> str:
+    def _column(self, request: Request, name: str, usual: tuple[str, ...]) -> str:
         wanted = (request.columns[name],) if name in request.columns else usual
         for column in wanted:
-            if column in schema.names:
+            if self.columns.count(column) > 1:
+                raise BadInputError(f"{self.path}: several columns are named {column!r}; rename all but one")
+            if column in self.columns:
                 return column
         raise BadInputError(
-            f"{self.path}: no column {' or '.join(wanted)} among {', '.join(schema.names)}; name it with --column "
+            f"{self.path}: no column {' or '.join(wanted)} among {', '.join(self.columns)}; name it with --column "
             f"{name}=NAME"
         )
 
 
-def _entries(request: Request, files: list[_File], class_names: tuple[str, ...]) -> Iterator[Entry]:
-    counts: dict[str, int] = {}
+def _entries(request: Request, files: list[_File], reader: LabelReader, splits: _Splits) -> Iterator[Entry]:
+    counts: Counter[str] = Counter()
     for file in files:
-        split = file.split or "image"
+        own = splits.of_path.get(file.relative)
         row_of_file = 0
-        for rows in file.batches():
+        for rows in file.batches(splits.column):
             for row in rows:
-                number, row_of_file = counts.get(split, 0), row_of_file + 1
-                counts[split] = number + 1
-                name = f"{split}-{number:06d}"
+                row_of_file += 1
+                name = f"{own or 'image'}-{counts[own or 'image']:06d}"
+                counts[own or "image"] += 1
                 if request.wants(name):
                     where = f"{file.path}: row {row_of_file}"
-                    labels = _labels(row[file.label], class_names if file.class_names else (), where)
-                    read = partial(
-                        decode_picture,
-                        Blob(where, _bytes(row[file.image], where)),
-                        labels,
-                        request.options.reading,
-                    )
-                    yield Entry(name, read, file.split, str(row[file.place]) if file.place else "")
-
-
-def _labels(value: Any, class_names: tuple[str, ...], where: str) -> tuple[str, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not values or any(one is None for one in values):
-        raise BadInputError(f"{where}: no label; remove the row")
-    if not class_names:
-        return tuple(str(one) for one in values)
-    for one in values:
-        if not isinstance(one, int) or not 0 <= one < len(class_names):
-            raise BadInputError(f"{where}: label {one!r} is none of 0 to {len(class_names) - 1}")
-    return tuple(class_names[one] for one in values)
+                    split = splits.of_value[row[splits.column]] if splits.column and splits.of_value else own
+                    content = Blob(where, _bytes(row[file.image], where))
+                    read = partial(_read, content, row[file.label], reader, request.options.reading)
+                    yield Entry(name, read, split, str(row[file.place]) if file.place else "")
 
 
 def _bytes(value: Any, where: str) -> bytes:
@@ -135,23 +188,9 @@ def _bytes(value: Any, where: str) -> bytes:
     return content
 
 
-def _found_names(files: list[_File]) -> tuple[str, ...]:
-    """Return the labels that occur, numbers in their own order."""
-    found: set[Any] = set()
-    for file in files:
-        for value in file.labels():
-            found.update(value if isinstance(value, list) else [value])
-    found.discard(None)
-    numbers = all(isinstance(value, int) for value in found)
-    return tuple(str(value) for value in sorted(found, key=None if numbers else str))
-
-
-def _class_names(schema: Any, label: str) -> tuple[str, ...]:
-    """Return the names that the hub keeps in the file's metadata, empty where there are none."""
+def _read(file: File, label: Any, reader: LabelReader, reading: Reading) -> Picture:
     try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        feature = features[label]
-        names = feature.get("names") or feature.get("feature", {}).get("names") or ()
-        return tuple(str(name) for name in names)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return ()
+        labels = reader.labels(label, str(file))
+    except BadInputError as error:
+        raise UndecodableError(str(error)) from error
+    return decode_picture(file, labels, reading)

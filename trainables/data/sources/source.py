@@ -1,5 +1,7 @@
 """What a source of images hands to `prepare`: entries to be read one by one, from a folder or out of an archive."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,6 +81,14 @@ class Source:
     """From the labels that the source has to those of `class_names`; None where they are the same."""
     position: Callable[[], tuple[int, int]] | None = None
     """Bytes of the archive read so far and in all, for progress where the count isn't known."""
+    decisions: Mapping[str, str] = field(default_factory=dict)
+    """What was found rather than chosen, in words: where classes come from, ...; without those that are empty."""
+    left_out: Callable[[], Counter[str]] = Counter
+    """Files, folders or images that weren't taken, by reason, known once `entries` has been gone over."""
+    splits_from: str = ""
+    """What names each image's split, in words; empty where nothing does."""
+    state: str = ""
+    """Changes whenever images, labels, splits or places do: how a source is told from an edited one."""
 
     @cached_property
     def class_index(self) -> dict[str, int]:
@@ -99,6 +109,8 @@ class Request:
     """CSV or Parquet file that names images and labels."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """The table's own names for path, image, label, split and place, where they differ."""
+    class_level: int | None = None
+    """Which folder below the source names an image's class, 1 the first; None: what the layout says."""
 
     def column(self, name: str) -> str:
         """Return the table's own name of a column."""
@@ -117,6 +129,19 @@ class Request:
         if self.source is None:
             raise BadInputError(f"{self.facts.name} needs --source PATH: {self.facts.layout}")
         return self.source
+
+
+def counted(reasons: Counter[str]) -> str:
+    """Return how many were left out for each reason, the most frequent first; empty for none."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common() if count)
+
+
+def digest_of(*parts: str) -> str:
+    """Return a digest of texts in their order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()
 
 
 def some_names(names: Sequence[str]) -> str:

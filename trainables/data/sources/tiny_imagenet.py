@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from trainables.data.dataset_facts import TINY_IMAGENET
-from trainables.data.sources.archive import FileTree, open_tree
 from trainables.data.sources.decode import decode_rgb
+from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import Entry, File, Picture, Request, Source
+from trainables.data.sources.source import Entry, File, Picture, Request, Source, digest_of
 from trainables.errors import BadInputError
 
 VAL_ANNOTATIONS = "val/val_annotations.txt"
 WORDS = "words.txt"
+SUFFIX = ".JPEG"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,20 @@ def read_tiny_imagenet(request: Request) -> Source:
             read = partial(_read, file_of(tree, root + image.path), names[image.label])
             yield Entry(image.name, read, image.split)
 
-    return Source(located(tree, root), tuple(names.values()), entries, len(images), _notes(own))
+    listed = (f"{image.name} {image.label} {image.split}" for image in images)
+    return Source(
+        located(tree, root),
+        tuple(names.values()),
+        entries,
+        len(images),
+        _notes(own),
+        decisions={
+            "classes": f"{len(names):,} by the folders of train/ and {WORDS}",
+        },
+        left_out=lambda: _unused(tree, own),
+        splits_from="train/, and val/ as test",
+        state=digest_of(tree.state(root + image.path for image in images), *listed),
+    )
 
 
 def _is_root(paths: set[str]) -> bool:
@@ -63,11 +77,27 @@ def _notes(paths: list[str]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _is_image(path: str, folder: str) -> bool:
+    return path.startswith(folder) and path.endswith(SUFFIX)
+
+
+def _unused(tree: FileTree, paths: list[str]) -> Counter[str]:
+    """Count the files of train/ and val/ that are neither images nor tables of the layout, by reason."""
+    reasons = Counter(tree.left_out)
+    for path in paths:
+        folder, _, rest = path.partition("/")
+        if folder == "train" and not (path.endswith("_boxes.txt") or (rest.count("/") == 2 and path.endswith(SUFFIX))):
+            reasons[f"in train/ and no *{SUFFIX}"] += 1
+        elif folder == "val" and not (path == VAL_ANNOTATIONS or _is_image(path, "val/images/")):
+            reasons[f"in val/ and no *{SUFFIX}"] += 1
+    return reasons
+
+
 def _train(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -> list[_Image]:
     images = []
     for path in paths:
         parts = path.split("/")
-        if len(parts) == 4 and parts[0] == "train" and parts[2] == "images" and path.endswith(".JPEG"):
+        if len(parts) == 4 and parts[0] == "train" and parts[2] == "images" and path.endswith(SUFFIX):
             images.append(_Image(path, parts[1], "train"))
     found = {image.label for image in images}
     for wnid in wnids:
@@ -88,7 +118,7 @@ def _validation(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -
                 f"{tree.location}: {VAL_ANNOTATIONS}:{number}: class {wnid!r} has no folder in {root}train"
             )
         images.append(_Image(f"val/images/{name}", wnid, "test"))
-    unlabelled = {path for path in paths if path.startswith("val/images/")} - {image.path for image in images}
+    unlabelled = {path for path in paths if _is_image(path, "val/images/")} - {image.path for image in images}
     if unlabelled:
         raise BadInputError(
             f"{tree.location}: {root}{min(unlabelled)}: has no line in {VAL_ANNOTATIONS}; restore the original file"

@@ -1,0 +1,53 @@
+"""Classes that one split lacks: said with the nearest spelling; splits without a common class are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainables.data.preparing.class_checks import nearest, one_sided
+from trainables.data.preparing.prepare import prepare
+from trainables.errors import BadInputError
+
+NFC, NFD = "caf\xe9", "cafe\u0301"
+
+
+def write(folder: Path, *names: str) -> Path:
+    random = np.random.default_rng(len(names))
+    for name in names:
+        for number in range(2):
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+def test_a_class_in_one_split_only_is_said_with_its_nearest_spelling(tmp_path: Path) -> None:
+    source = write(tmp_path / "x", "train/forest", "train/river", "test/Forest", "test/river", "test/sea")
+    info = prepare("folder", source=source, root=tmp_path / "out")
+    lacking = [note for note in info.notes if note.startswith("classes without an image in ")]
+    assert lacking == [
+        "classes without an image in train: 'Forest' (2 test), nearest in train: 'forest'; 'sea' (2 test)",
+        "classes without an image in test: 'forest' (2 train), nearest in test: 'Forest'",
+    ]
+    assert not any("without an image" in note for note in prepare("digits", root=tmp_path / "out").notes)
+
+
+def test_spellings_in_other_code_points_are_shown_as_such() -> None:
+    (note, _) = one_sided((NFC, NFD, "tea"), {"train": (3, 0, 1), "test": (0, 2, 1)})
+    assert note.startswith(r"classes without an image in train: 'cafe\u0301' (2 test), the same as 'caf\xe9' in other ")
+    assert nearest("Annual Crop", ["AnnualCrop", "annual_crop", "River"]) == "annual_crop"
+    assert nearest("River", ["Forest"]) is None
+    many = one_sided(tuple(map(str, range(9))), {"train": (0,) * 8 + (1,), "test": (1,) * 9})
+    assert many == [
+        f"classes without an image in train: {'; '.join(f'{name!r} (1 test)' for name in '01234')}; and 3 more"
+    ]
+
+
+def test_splits_without_a_common_class_are_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "x", "train/n01/images", "train/n02/images", "test/images")
+    with pytest.raises(
+        BadInputError, match="train and test have no class in common \\(train has 'n01'/'n02', test 'images'\\)"
+    ):
+        prepare("folder", source=source, root=tmp_path / "out")

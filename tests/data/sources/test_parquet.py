@@ -1,0 +1,201 @@
+"""Parquet files: published splits by path or column, names of labels by shard, and any type that holds labels."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from support.stores import made
+
+from trainables.data.preparing.prepare import prepare
+from trainables.data.sources.parquet_splits import split_of_path
+from trainables.errors import BadInputError
+
+RANDOM = np.random.default_rng(5)
+
+
+def png() -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(RANDOM.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(content, "PNG")
+    return content.getvalue()
+
+
+def write(path: Path, labels: Any, names: Sequence[str] = (), *, feature: Any = None, **columns: Any) -> Path:
+    """Write a file with an image for each label, and the hub's metadata where names are given."""
+    labels = labels if isinstance(labels, (pa.Array, pa.ChunkedArray)) else pa.array(labels)
+    table = pa.table({"image": [png() for _ in range(len(labels))], "label": labels, **columns})
+    if names:
+        own = {"_type": "ClassLabel", "names": list(names)}
+        features = {"label": feature(own) if feature else own}
+        table = table.replace_schema_metadata({b"huggingface": json.dumps({"info": {"features": features}}).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+PATHS = {
+    "train": "train-00000-of-00001 train_0 pets-train default/train/0000 partial-train/0 split=train/part-0 Training",
+    "validation": "validation-00000-of-00001 val_0 pets.dev default/validation/0000 data/valid/x",
+    "test": "test-00000-of-00001 test_0 pets-test default/test/0000 eval evaluation_1",
+}
+
+
+def test_a_files_path_says_its_split() -> None:
+    for split, paths in PATHS.items():
+        assert {path: split_of_path(f"{path}.parquet") for path in paths.split()} == dict.fromkeys(paths.split(), split)
+    assert split_of_path("data/part-0.parquet") is None
+    with pytest.raises(BadInputError, match=r"train_test\.parquet: its path names several splits \(test, train\)"):
+        split_of_path("train_test.parquet")
+    with pytest.raises(BadInputError, match="names several splits"):
+        split_of_path("train/test-0.parquet")
+
+
+@pytest.mark.parametrize("named", ["default/{}/0000", "{}_0", "pets-{}", "{}-00000-of-00001"])
+def test_published_splits_stay_published_and_are_told_from_hashed_ones(named: str, tmp_path: Path) -> None:
+    for split, count in (("train", 9), ("test", 4)):
+        write(
+            tmp_path / "hub" / f"{named.format(split)}.parquet", [number % 2 for number in range(count)], ["cat", "dog"]
+        )
+    store = made("parquet", tmp_path / "out", source=tmp_path / "hub")
+    assert store.info.splits == {"train": 9, "test": 4}
+    assert store.info.decisions["splits"].startswith("published: the files' paths (")
+    hashed = prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub", splits="random", store_name="hashed")
+    assert hashed.decisions["splits"].startswith("hashed: by class, stable hash of the name, 20% test")
+    write(tmp_path / "bare" / "0.parquet", [0, 1] * 20)
+    bare = prepare("parquet", root=tmp_path / "out", source=tmp_path / "bare", store_name="bare")
+    assert bare.decisions["splits"] == "hashed: the source names none, so by class, stable hash of the name, 20% test"
+
+
+def test_a_file_without_a_split_among_others_is_named(tmp_path: Path) -> None:
+    for name in ("train-0", "test-0", "more"):
+        write(tmp_path / "hub" / f"{name}.parquet", [0, 1])
+    with pytest.raises(
+        BadInputError, match=r"more\.parquet: names no split, and test-0\.parquet, train-0\.parquet does"
+    ):
+        prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub")
+
+
+def test_a_column_of_splits_is_used_where_paths_say_none(tmp_path: Path) -> None:
+    fold = pa.array(["train", "train", "test", "train", "test"])
+    path = write(tmp_path / "all.parquet", [0, 1, 0, 0, 1], fold=fold, split=fold)
+    for store_name, columns in (("asked", {"split": "fold"}), ("found", {})):
+        info = prepare("parquet", root=tmp_path / "out", source=path, columns=columns, store_name=store_name)
+        assert info.splits == {"train": 3, "test": 2}
+        assert info.decisions["splits"] == f"published: column '{columns.get('split', 'split')}'"
+    write(path, [0, 1, 0, 0, 1], fold=pa.array(["train", "train", "test", "train", "other"]))
+    with pytest.raises(BadInputError, match="column 'fold': 'other' is none of train, validation, test"):
+        prepare("parquet", root=tmp_path / "out", source=path, columns={"split": "fold"}, store_name="wrong")
+
+
+def test_names_of_labels_are_united_and_contradictions_refused(tmp_path: Path) -> None:
+    hub = tmp_path / "hub"
+    write(hub / "train-0.parquet", [0, 1, 0, 1], ["cat", "dog"])
+    write(hub / "test-0.parquet", [1, 2, 0], ["cat", "dog", "owl"])
+    store = made("parquet", tmp_path / "out", source=hub)
+    assert store.info.class_names == ("cat", "dog", "owl")
+    assert store.labels(store.split("test")).tolist() == [1, 2, 0]
+    write(hub / "train-1.parquet", [0, 1], ["dog", "cat"])
+    with pytest.raises(BadInputError, match=r"train-1\.parquet: label 0 is 'dog', in .*test-0\.parquet it is 'cat'"):
+        prepare("parquet", root=tmp_path / "other", source=hub)
+    write(hub / "train-1.parquet", [0, 1])
+    with pytest.raises(BadInputError, match=r"train-1\.parquet: its labels have no names, and those of .* have"):
+        prepare("parquet", root=tmp_path / "other", source=hub)
+    write(hub / "train-1.parquet", [0, 1], ["cat", "cat"])
+    with pytest.raises(BadInputError, match=r"train-1\.parquet: column 'label': two classes have one name"):
+        prepare("parquet", root=tmp_path / "other", source=hub)
+
+
+INDICES = [[0], [1, 2], [2], [0, 1]] * 5
+FLAGS = [[1, 0, 0], [0, 1, 1], [0, 0, 1], [1, 1, 0]] * 5
+TEXTS = [["a"], ["b", "c"], ["c"], ["a", "b"]] * 5
+SEVERAL = {
+    "list": pa.array(INDICES, pa.list_(pa.int64())),
+    "large_list": pa.array(INDICES, pa.large_list(pa.int8())),
+    "flags": pa.array(FLAGS, pa.list_(pa.int64())),
+    "flags of fixed size": pa.array(FLAGS, pa.list_(pa.uint8(), 3)),
+    "flags as booleans": pa.array([[bool(flag) for flag in row] for row in FLAGS]),
+    "flags as floats": pa.array([[float(flag) for flag in row] for row in FLAGS]),
+    "texts": pa.array(TEXTS),
+    "large texts": pa.array(TEXTS, pa.large_list(pa.large_string())),
+    "a dictionary": pa.ListArray.from_arrays(
+        np.cumsum([0, *map(len, TEXTS)]).astype(np.int32),
+        pa.array([one for row in TEXTS for one in row]).dictionary_encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(SEVERAL))
+def test_several_labels_are_recognised_whatever_holds_them(kind: str, tmp_path: Path) -> None:
+    store = made("parquet", tmp_path / "out", source=write(tmp_path / "x.parquet", SEVERAL[kind]))
+    assert store.info.multi_label
+    assert len(store.info.class_names) == 3
+    rows = sorted(range(20), key=lambda row: store.names([row]))
+    assert store.label_matrix(rows).int().tolist() == FLAGS
+    assert ("flags" in store.info.decisions["classes"]) == ("flags" in kind)
+
+
+def test_names_go_with_lists_in_every_form_of_the_hub(tmp_path: Path) -> None:
+    forms = {"sequence": lambda own: {"_type": "Sequence", "feature": own}, "list": lambda own: [own]}
+    for name, form in forms.items():
+        for labels in (SEVERAL["list"], SEVERAL["flags"]):
+            path = write(tmp_path / "x.parquet", labels, ["cat", "dog", "owl"], feature=form)
+            info = prepare("parquet", root=tmp_path / name / str(labels[0]), source=path)
+            assert info.class_names == ("cat", "dog", "owl")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        ([0, None, 1], (), r"row 2: no label"),
+        ([0.0, float("nan"), 1.0], (), r"row 2: no label"),
+        (["cat", "", "dog"], (), r"row 2: no label"),
+        (["cat", "NaN", "dog"], (), r"row 2: no label"),
+        ([[0], [], [1]], (), r"row 2: no label"),
+        ([[0], [1, None], [1]], (), r"row 2: no label"),
+        ([[1, 0, 0], [0, 0, 0], [0, 0, 1]], (), r"row 2: no label"),
+        ([0, -1, 1], ["cat", "dog"], r"row 2: label -1 is none of 0 to 1 \(-1 is the hub's sign"),
+        ([[0, 1], [1, 0], [0, 1]], (), r"lists of two, 0 and 1, may be flags or numbers of classes"),
+        ([[0.5, 0.5], [1.0, 0.0]], (), r"lists of fractions are no labels"),
+        ([[True], [True, False]], (), r"lists of flags of several lengths are no labels"),
+        ([{"x": 1}, {"x": 2}], (), r"column 'label' holds struct<x: int64>; labels are numbers, texts"),
+        ([[[0]], [[1]]], (), r"column 'label' holds list<"),
+        ([[1, 0, 0], [0, 1, 1]], ["cat", "dog"], r"lists of 3 flags, and 2 names of classes"),
+    ],
+)
+def test_rows_without_a_label_and_lists_of_two_meanings_are_named(
+    labels: Any, names: Sequence[str], message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "x.parquet", labels, names)
+    with pytest.raises(BadInputError, match=message):
+        prepare("parquet", root=tmp_path / "out", source=path)
+
+
+def test_rows_without_a_label_can_be_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", [0.0, float("nan"), 1.0, None] * 5)
+    info = prepare("parquet", root=tmp_path / "out", source=path, skip_corrupt=True)
+    assert info.class_names == ("0.0", "1.0")
+    assert (info.images, len(info.corrupt)) == (10, 10)
+
+
+def test_files_of_two_kinds_and_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "hub" / "a.parquet", [0, 1] * 10)
+    write(tmp_path / "hub" / "b.parquet", [[0], [1]])
+    with pytest.raises(BadInputError, match=r"a\.parquet: one label a row, .*b\.parquet: a list of labels"):
+        prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub")
+    table = pq.read_table(tmp_path / "hub" / "a.parquet")
+    pq.write_table(
+        pa.table([*table.columns, table["label"]], names=[*table.column_names, "label"]), tmp_path / "c.parquet"
+    )
+    with pytest.raises(BadInputError, match="several columns are named 'label'"):
+        prepare("parquet", root=tmp_path / "out", source=tmp_path / "c.parquet")
+    (tmp_path / "hub" / "b.parquet").unlink()
+    (tmp_path / "hub" / "._a.parquet").write_bytes(b"of macOS")
+    (tmp_path / "hub" / "README.md").write_text("x")
+    info = prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub", splits="random")
+    assert info.decisions["left out"] == "1 hidden, 1 no .parquet"

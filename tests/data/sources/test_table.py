@@ -1,0 +1,82 @@
+"""Tables of images: separators, headers, empty cells and files that are none."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainables.data.dataset_facts import FOLDER
+from trainables.data.sources.options import choose
+from trainables.data.sources.source import Request
+from trainables.data.sources.table import ImageTable, read_table
+from trainables.errors import BadInputError
+
+
+def table_of(path: Path, content: str | bytes | None = None, **options: Any) -> ImageTable:
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    columns = options.pop("columns", {})
+    return read_table(Request(FOLDER, choose(FOLDER, options), path.parent, table=path, columns=columns), path)
+
+
+@pytest.mark.parametrize(("between", "told"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_what_stands_between_columns_is_read_from_the_header(between: str, told: str, tmp_path: Path) -> None:
+    rows = [
+        ["path", "note", "label", "split"],
+        ["a.png", "1,5; x", "cat", "Training Set"],
+        ["b.png", "y", "dog", "eval"],
+    ]
+    text = "\r\n".join(between.join(f'"{cell}"' for cell in row) for row in rows)
+    table = table_of(tmp_path / "t.csv", text)
+    assert table.read_as == f"{told} between columns"
+    assert [(row.path, row.labels, row.split) for row in table.rows] == [
+        ("a.png", ("cat",), "train"),
+        ("b.png", ("dog",), "test"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label,label\na.png,cat,dog\n", r"2 columns are named 'label'; rename all but one"),
+        ("path,split,label,split\na.png,train,dog,test\n", r"2 columns are named 'split'"),
+        ("file;species\na.png;cat\n", r"no column 'path' among 'file', 'species'; name the table's own with --column"),
+        ("path,label\na.png,cat,dog\n", r"t\.csv:2: 3 cells in 2 columns"),
+        ("path,label\na.png,\n", r"t\.csv:2: no label; give one or remove the row"),
+        ("path,label\na.png\n", r"t\.csv:2: no label"),
+        ("path,label\na.png,NaN\n", r"t\.csv:2: label 'NaN' stands for a missing one"),
+        ("path,label,split\na.png,cat,somewhere\n", r"split 'somewhere' is none of train, validation, test"),
+        ("path,label\n", r"no row; expected one for each image"),
+        ("", r"no column 'path' among none"),
+        ("path,label\nä.png,cat\n".encode("latin-1"), r"not a CSV table in UTF-8 \(byte 11 is none of it\)"),
+        ("path,label\na.png,cat\n".encode("utf-16"), r"not a CSV table in UTF-8 \(UTF-16\); save it as CSV in UTF-8"),
+    ],
+)
+def test_a_table_that_cant_be_read_is_named(content: str | bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=message):
+        table_of(tmp_path / "t.csv", content)
+
+
+def test_a_missing_table_is_missing_and_a_folder_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"--table .*t\.csv: no such file$"):
+        table_of(tmp_path / "t.csv")
+    with pytest.raises(BadInputError, match="a folder; give the table's file"):
+        table_of(tmp_path)
+    with pytest.raises(
+        BadInputError, match="no column 'fold' among 'path', 'label'; name the table's own with --column split"
+    ):
+        table_of(tmp_path / "t.csv", "path,label\na,b\n", columns={"split": "fold"})
+
+
+def test_parquet_tables_have_the_same_rules(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table([["a.png"], ["cat"], ["dog"]], names=["path", "label", "label"]), path)
+    with pytest.raises(BadInputError, match="2 columns are named 'label'"):
+        table_of(path)
+    pq.write_table(pa.table({"path": ["a.png", "b.png"], "label": [1.0, float("nan")]}), path)
+    with pytest.raises(BadInputError, match=r"t\.parquet:3: no label"):
+        table_of(path)
+    pq.write_table(pa.table({"path": ["a.png"], "label": [["cat", "dog"]]}), path)
+    assert table_of(path, separator="|").rows[0].labels == ("cat", "dog")

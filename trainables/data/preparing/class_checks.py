@@ -1,0 +1,74 @@
+"""Classes that are in one split and not in another: said with the nearest spelling, refused where none is in both."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from trainables.data import splits
+from trainables.errors import BadInputError
+
+LISTED = 5
+"""Classes that a note names."""
+
+
+def one_sided(
+    class_names: Sequence[str], class_counts: Mapping[str, Sequence[int]], *, spelt: bool = True
+) -> list[str]:
+    """Return notes on the classes that train or test lacks and another split has.
+
+    With the nearest spelling there where the source spelt the names (`spelt`), and they aren't a published set.
+    """
+    notes = []
+    for split in ("train", "test"):
+        own = [name for name, count in zip(class_names, class_counts.get(split, ()), strict=True) if count]
+        lacking = [
+            (name, {other: counts[index] for other, counts in class_counts.items() if counts[index]})
+            for index, name in enumerate(class_names)
+            if name not in own and any(counts[index] for counts in class_counts.values())
+        ]
+        if lacking:
+            shown = [_lack(name, found, split, own if spelt else []) for name, found in lacking[:LISTED]]
+            more = f"; and {len(lacking) - LISTED} more" if len(lacking) > LISTED else ""
+            notes.append(f"classes without an image in {split}: {'; '.join(shown)}{more}")
+    return notes
+
+
+def refuse_apart(
+    where: str, labels: Sequence[tuple[int, ...]], codes: splits.Codes, class_names: Sequence[str]
+) -> None:
+    """Raise BadInputError where no class is both in train and in test: folders or files aren't what they seem."""
+    train, test = (
+        {label for own, code in zip(labels, codes.tolist(), strict=True) if code == split for label in own}
+        for split in (splits.TRAIN, splits.TEST)
+    )
+    if train.isdisjoint(test):
+        shown = ["/".join(repr(class_names[label]) for label in sorted(found)[:LISTED]) for found in (train, test)]
+        raise BadInputError(
+            f"{where}: train and test have no class in common (train has {shown[0]}, test {shown[1]}); correct the "
+            "splits or the classes, or choose --splits random"
+        )
+
+
+def nearest(name: str, others: Sequence[str]) -> str | None:
+    """Return the name that is spelt most like another, whatever case and code points it is written with."""
+    folded = {_folded(other): other for other in others}
+    found = get_close_matches(_folded(name), folded, n=1, cutoff=0.8)
+    return folded[found[0]] if found else None
+
+
+def _lack(name: str, found: Mapping[str, int], split: str, own: Sequence[str]) -> str:
+    images = ", ".join(f"{count:,} {other}" for other, count in found.items())
+    near = nearest(name, own)
+    if near is None:
+        return f"{name!r} ({images})"
+    if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", near):
+        return f"{_codes(name)} ({images}), the same as {_codes(near)} in other code points (NFC, NFD)"
+    return f"{name!r} ({images}), nearest in {split}: {near!r}"
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def _codes(name: str) -> str:
+    return "'" + name.encode("ascii", "backslashreplace").decode() + "'"

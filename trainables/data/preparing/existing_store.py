@@ -1,0 +1,85 @@
+"""Whether a store that exists is what is asked for now: made with the same options of the same images and labels."""
+
+from pathlib import Path
+from typing import Any
+
+from trainables.data.catalog import StoreInfo, remove_command
+from trainables.data.index_table import open_rows
+from trainables.data.preparing.build_store import described
+from trainables.data.sources.source import Request, Source, some_names
+from trainables.data.store_format import INFO_FILE, ROWS_FILE
+from trainables.errors import BadInputError
+
+
+def existing_store(folder: Path, request: Request) -> StoreInfo | None:
+    """Return the store in `folder`, None if there is none; BadInputError when it was made with other options."""
+    existing = StoreInfo.read_folder(folder)
+    if existing is None:
+        return None
+    have: dict[str, Any] = {"data set": existing.data_set, **existing.options}
+    have.pop("percentiles", None)  # found, not chosen
+    want: dict[str, Any] = {"data set": request.facts.name, **described(request)}
+    differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
+    if differing:
+        raise _otherwise(existing, [f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing])
+    return existing
+
+
+def is_made_of(existing: StoreInfo, listing: Source, request: Request) -> bool:
+    """Whether a store is known to be made of what a source lists now; False where its images have to be compared.
+
+    A store of an earlier version kept nothing to compare: its place has to do, and BadInputError names another one.
+    """
+    if existing.source_state:
+        return existing.source_state == listing.state
+    source = request.required_source().resolve()
+    if source not in (Path(existing.source), Path(existing.source).parent):
+        raise _otherwise(existing, [f"source is {existing.source!r}, asked for {str(request.source)!r}"])
+    return True
+
+
+def recognised(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) -> StoreInfo:
+    """Return the existing store where one made anew in `aside` is the same; BadInputError says what has changed."""
+    if made.fingerprint != existing.fingerprint:
+        raise _otherwise(existing, _changes(existing, folder, made, aside) or ["its options or classes changed"])
+    kept = existing.model_copy(update={"source_state": made.source_state, "source": made.source})
+    written = aside / INFO_FILE
+    written.write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    written.replace(folder / INFO_FILE)  # so that it is told at once next time
+    return kept
+
+
+def _otherwise(existing: StoreInfo, changes: list[str]) -> BadInputError:
+    return BadInputError(
+        f"{existing.name} is prepared otherwise: {'; '.join(changes)}; choose another name with --as NAME, or remove "
+        f"it: {remove_command(existing.name)}"
+    )
+
+
+def _changes(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) -> list[str]:
+    """Return in words what differs between the rows of two stores."""
+    before, after = _rows(existing, folder), _rows(made, aside)
+    both = before.keys() & after.keys()
+    differing = {
+        "added to the source": after.keys() - before.keys(),
+        "no longer in the source": before.keys() - after.keys(),
+        **{
+            kind: {name for name in both if before[name][part] != after[name][part]}
+            for part, kind in enumerate(
+                ("with other labels", "in another split", "of another place", "with other pixels")
+            )
+        },
+    }
+    return [
+        f"{len(names):,} image{'s' if len(names) > 1 else ''} {kind} ({some_names(sorted(names))})"
+        for kind, names in differing.items()
+        if names
+    ]
+
+
+def _rows(info: StoreInfo, folder: Path) -> dict[str, tuple[Any, ...]]:
+    """Return labels, split, place and checksum of each image by its name."""
+    rows = open_rows(folder / ROWS_FILE)
+    labels = ([info.class_names[label] for label in own] for own in rows.column("labels").to_pylist())
+    parts = (rows.column(name).to_pylist() for name in ("split", "place", "checksum"))
+    return dict(zip(rows.column("name").to_pylist(), zip(labels, *parts, strict=True), strict=True))

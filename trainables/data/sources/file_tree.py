@@ -1,0 +1,155 @@
+"""The files of a folder or a zip, by relative path: links followed within it, what systems leave there put aside."""
+
+import hashlib
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from trainables.data.sources.archive import DAMAGE, ZIP_MAGIC, damaged, first_bytes, limited, open_zip
+from trainables.data.sources.source import digest_of
+from trainables.errors import BadInputError
+
+JUNK_FOLDERS = frozenset(
+    (
+        *("__MACOSX", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "RECYCLER", "System Volume Information"),
+        *("lost+found", "__pycache__"),
+    )
+)
+"""What macOS, disk stations, Windows and Linux make beside a person's own: thumbnails, things thrown away."""
+JUNK_FILES = frozenset(
+    ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini", "pspbrwse.jbf")
+)
+HIDDEN = "hidden"
+
+
+def junk(name: str) -> str | None:
+    """Return what makes a relative path none of a person's own files, None for one that is."""
+    parts = name.split("/")
+    if parts[-1].lower() in JUNK_FILES:
+        return parts[-1].strip()
+    found = next((part for part in parts if part in JUNK_FOLDERS), None)
+    if found is not None:
+        return f"in {found}/"
+    return HIDDEN if name.startswith(".") or "/." in name else None
+
+
+def file_states(paths: Iterable[str]) -> str:
+    """Return a digest of the files' sizes and times, in their order; names and labels are for others to tell."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            found = os.stat(path)  # noqa: PTH116  # a Path takes longer than the call
+        except FileNotFoundError:
+            continue  # reading it says so
+        digest.update(b"%d %d\n" % (found.st_size, found.st_mtime_ns))
+    return digest.hexdigest()
+
+
+class FileTree:
+    """The regular files of a folder or a zip, by relative path, in any order."""
+
+    def __init__(self, source: Path) -> None:
+        self.location = str(source.resolve())
+        self.left_out: Counter[str] = Counter()
+        """Files that are none of a person's own, by reason; of folders known once `names` was called."""
+        self.links: list[str] = []
+        """Links to folders within, and to files elsewhere, which are followed; known once `names` was called."""
+        self._zip = None if source.is_dir() else open_zip(source)
+        self._folder = source
+        self._names: list[str] | None = None
+
+    def names(self) -> list[str]:
+        """Return the relative paths of all files, sorted; hidden ones and what systems add are counted as left out.
+
+        Raises BadInputError for a name that isn't UTF-8, and for a link that leads nowhere, to a folder outside the
+        source, or in a circle.
+        """
+        if self._names is None:
+            found = self._walk(str(self._folder)) if self._zip is None else (i.filename for i in self._members())
+            reasons = {name: junk(name) for name in found}
+            self.left_out = Counter(reason for reason in reasons.values() if reason)
+            self._names = sorted(self._checked(name) for name, reason in reasons.items() if reason is None)
+        return self._names
+
+    def state(self, names: Iterable[str]) -> str:
+        """Return a digest that changes with what files hold, in their order: in a zip by checksums, else by time."""
+        if self._zip is None:
+            return file_states(f"{self._folder}/{name}" for name in names)
+        members = (self._zip.NameToInfo.get(name) for name in names)
+        return digest_of(*(f"{member.file_size} {member.CRC}" for member in members if member is not None))
+
+    def _checked(self, name: str) -> str:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise BadInputError(f"{self.location}: {name}: its name isn't UTF-8; rename it") from None
+        return name
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content; BadInputError when it isn't there or is damaged."""
+        try:
+            if self._zip is None:
+                return (self._folder / name).read_bytes()
+            with self._zip.open(name) as member:
+                return limited(member, f"{self.location}: {name}")
+        except BadInputError:
+            raise
+        except KeyError as error:
+            raise BadInputError(f"{self.location}: {name}: not in the archive; download it again") from error
+        except DAMAGE as error:
+            raise damaged(f"{self.location}: {name}", error) from error
+
+    def path(self, name: str) -> str | None:
+        """Return the file itself where the tree is a folder, else None: text, as a Path takes longer to make."""
+        return f"{self._folder}/{name}" if self._zip is None else None
+
+    def _members(self) -> Iterator[zipfile.ZipInfo]:
+        assert self._zip is not None
+        return (info for info in self._zip.infolist() if not info.is_dir())
+
+    def _walk(self, folder: str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+        """Yield the files under a folder as text; `above` are the folders in which followed links lie."""
+        with os.scandir(folder) as found:
+            entries = list(found)
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_symlink() and junk(name) is None:
+                yield from self._follow(entry, name, (*above, folder))
+            elif entry.is_dir(follow_symlinks=False):
+                yield from self._walk(entry.path, f"{name}/", above)
+            elif entry.is_file():
+                yield name
+
+    def _follow(self, link: "os.DirEntry[str]", name: str, above: tuple[str, ...]) -> Iterator[str]:
+        """Yield what a link leads to: a file wherever it is, a folder of the source."""
+        target = os.path.realpath(link.path)
+        if not Path(target).exists():
+            raise BadInputError(f"{self.location}: {name}: a link that leads nowhere ({target}); mend or remove it")
+        inside = target == self.location or target.startswith(f"{self.location.rstrip('/')}/")
+        if not Path(target).is_dir():
+            self.links += [] if inside else [f"{name} -> {target}"]
+            yield name
+            return
+        if not inside:
+            raise BadInputError(
+                f"{self.location}: {name}: a link to a folder outside the source ({target}); put the folder in its "
+                "place, or give as --source a folder that holds both"
+            )
+        if any(f"{os.path.realpath(one)}/".startswith(f"{target}/") for one in above):
+            raise BadInputError(f"{self.location}: {name}: a link that leads in a circle ({target}); remove it")
+        self.links.append(f"{name} -> {os.path.relpath(target, self.location)}")
+        yield from self._walk(target, f"{name}/", above)
+
+
+def open_tree(source: Path) -> FileTree:
+    """Return the files of a folder or a zip.
+
+    Raises BadInputError for anything else, and for a zip with a member that isn't safe to read.
+    """
+    if not source.exists():
+        raise BadInputError(f"{source}: no such file or folder")
+    if source.is_file() and first_bytes(source)[:4] not in ZIP_MAGIC:
+        raise BadInputError(f"{source}: neither a folder nor a zip")
+    return FileTree(source)

@@ -1,0 +1,199 @@
+"""The labels of a Parquet column, whatever Arrow type holds them: numbers, texts, lists of them, lists of flags."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from trainables.errors import BadInputError
+
+LISTS = ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
+FLAGS = frozenset((0, 1))
+NO_LABEL = "no label; give it one, remove the row, or leave such rows out with --skip-corrupt"
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """What a file says of its column of labels: the type of each, and the names that the hub keeps with numbers."""
+
+    where: str
+    several: bool
+    """Whether a row holds a list."""
+    numbers: bool
+    """Whether labels are numbers, or flags, and not texts."""
+    whole: bool
+    """Whether they are integers, so that they can be numbers of classes."""
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, where: str, schema: Any, column: str) -> "LabelColumn":
+        """Read a file's schema; BadInputError for a type that holds no labels."""
+        kind = _plain(schema.field(column).type)
+        several = _is_list(kind)
+        inner = _plain(kind.value_type) if several else kind
+        text = pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+        whole = pa.types.is_integer(inner)
+        if not (text or whole or pa.types.is_boolean(inner) or pa.types.is_floating(inner) or pa.types.is_null(inner)):
+            raise BadInputError(
+                f"{where}: column {column!r} holds {kind}; labels are numbers, texts, or lists of them: name another "
+                "column with --column label=NAME"
+            )
+        names = () if text else _hub_names(schema, column)
+        if len(set(names)) < len(names):
+            raise BadInputError(f"{where}: column {column!r}: two classes have one name; correct the file's metadata")
+        return cls(where, several, not text, whole, names)
+
+
+@dataclass
+class Seen:
+    """What the lists of all rows have in common, so that lists of flags are told from lists of numbers."""
+
+    lengths: set[int] = field(default_factory=set)
+    values: set[Any] = field(default_factory=set)
+    repeats: bool = False
+    """Whether a list holds a value twice, as lists of numbers of classes don't."""
+
+    def add(self, row: Any) -> None:
+        """Take a row's labels."""
+        if isinstance(row, list):
+            self.lengths.add(len(row))
+            self.repeats = self.repeats or len(set(row)) < len(row)
+        self.values.update(one for one in (row if isinstance(row, list) else [row]) if not _missing(one))
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """How the rows of all files are read: their classes, and whether lists hold flags."""
+
+    class_names: tuple[str, ...]
+    several: bool
+    flags: bool
+    named: bool
+    """Whether numbers are those of names; else they are names themselves."""
+
+    def told(self) -> str:
+        """Return in words where the classes come from."""
+        if self.flags:
+            return f"{len(self.class_names):,} by the places in lists of flags (0 and 1)"
+        return f"{len(self.class_names):,} by {'names in the metadata' if self.named else 'the labels that occur'}"
+
+    def labels(self, value: Any, where: str) -> tuple[str, ...]:
+        """Return the names of a row's labels; BadInputError where it has none, or one that is no class."""
+        values = value if isinstance(value, list) else [value]
+        if any(_missing(one) for one in values):
+            raise BadInputError(f"{where}: {NO_LABEL}")
+        if self.flags:
+            values = [place for place, flag in enumerate(values) if flag]
+        if not values:
+            raise BadInputError(f"{where}: {NO_LABEL}")
+        if not (self.flags or self.named):
+            return tuple(str(one) for one in values)
+        for one in values:
+            if not isinstance(one, int) or not 0 <= one < len(self.class_names):
+                hidden = " (-1 is the hub's sign for a label that isn't published)" if one == -1 else ""
+                raise BadInputError(f"{where}: label {one!r} is none of 0 to {len(self.class_names) - 1}{hidden}")
+        return tuple(self.class_names[one] for one in values)
+
+
+def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelReader:
+    """Return how to read the labels of all files, given the labels of all their rows.
+
+    Raises BadInputError where files contradict each other, and where lists can be read in two ways.
+    """
+    _refuse_other_kinds(columns)
+    names, several = _shared_names(columns), columns[0].several
+    seen = Seen()
+    for row in rows:
+        seen.add(row)
+    if several and _are_flags(columns, seen):
+        (length,) = seen.lengths
+        if names and len(names) != length:
+            raise BadInputError(f"{columns[0].where}: lists of {length} flags, and {len(names)} names of classes")
+        return LabelReader(names or tuple(map(str, range(length))), several, flags=True, named=bool(names))
+    return LabelReader(names or _occurring(seen.values), several, flags=False, named=bool(names))
+
+
+def _refuse_other_kinds(columns: Sequence[LabelColumn]) -> None:
+    for column in columns:
+        if column.several != columns[0].several:
+            kinds = ("a list of labels", "one label")
+            first, second = kinds if columns[0].several else kinds[::-1]
+            raise BadInputError(f"{columns[0].where}: {first} a row, {column.where}: {second}; give them the same type")
+
+
+def _shared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...]:
+    """Return the classes of all files in the order of their numbers; BadInputError where one number has two names."""
+    longest = max(columns, key=lambda column: len(column.names))
+    for column in columns:
+        if longest.names and not column.names:
+            raise BadInputError(
+                f"{column.where}: its labels have no names, and those of {longest.where} have; take files of one origin"
+            )
+        for number, (own, other) in enumerate(zip(column.names, longest.names, strict=False)):
+            if own != other:
+                raise BadInputError(
+                    f"{column.where}: label {number} is {own!r}, in {longest.where} it is {other!r}; give all files "
+                    "the same names in the same order"
+                )
+    return longest.names
+
+
+def _are_flags(columns: Sequence[LabelColumn], seen: Seen) -> bool:
+    """Whether each list says yes or no for every class: all of one length, of 0 and 1 alone."""
+    where, numbers = columns[0].where, all(column.numbers for column in columns)
+    alike = len(seen.lengths) == 1 and max(seen.lengths) > 1 and seen.values <= FLAGS
+    if not all(column.whole for column in columns) and numbers and seen.values:
+        if alike:
+            return True
+        raise BadInputError(
+            f"{where}: lists of {'fractions' if seen.values - FLAGS else 'flags of several lengths'} are no labels; "
+            "write lists of 0 and 1 for each class, or of the numbers of classes"
+        )
+    if numbers and alike and not seen.repeats:
+        raise BadInputError(
+            f"{where}: lists of two, 0 and 1, may be flags or numbers of classes; write flags as true and false"
+        )
+    return numbers and alike
+
+
+def _occurring(values: set[Any]) -> tuple[str, ...]:
+    """Return the labels that occur, numbers in their own order."""
+    numbers = all(isinstance(value, int) for value in values)
+    return tuple(dict.fromkeys(str(value) for value in sorted(values, key=None if numbers else str)))
+
+
+def _hub_names(schema: Any, column: str) -> tuple[str, ...]:
+    """Return the names that the hub keeps in the file's metadata, empty where there are none."""
+    try:
+        feature = json.loads(schema.metadata[b"huggingface"])["info"]["features"][column]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ()
+    return next((tuple(map(str, names)) for names in _names(feature)), ())
+
+
+def _names(feature: Any) -> Iterator[Sequence[Any]]:
+    """Yield the names of a feature, or of what its list holds: older files write a list of one feature."""
+    for part in feature if isinstance(feature, list) else [feature]:
+        if isinstance(part, dict):
+            if isinstance(part.get("names"), list):
+                yield part["names"]
+            if isinstance(part.get("feature"), dict):
+                yield from _names(part["feature"])
+
+
+def _plain(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_list(kind: Any) -> bool:
+    return any(getattr(pa.types, f"is_{name}")(kind) for name in LISTS)
+
+
+def _missing(value: Any) -> bool:
+    """Whether a label is none: null, NaN, or a text that stands for one of them."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("", "nan")
+    return value is None or (isinstance(value, float) and math.isnan(value))

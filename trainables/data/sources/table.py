@@ -1,0 +1,171 @@
+"""A person's table of images: CSV or Parquet with the columns path, label and, if wanted, split and place."""
+
+import contextlib
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.data.sources.source import Request
+from trainables.data.split_names import named_split
+from trainables.errors import BadInputError
+from trainables.parquet_file import UNREADABLE, ParquetRows
+
+TABLE_BYTES = 2**30
+"""Most of a CSV table, which is read whole: ten million rows fit in."""
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+NEEDED, USED = ("path", "label"), ("path", "label", "split", "place")
+WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""Begin a text in UTF-16, which Excel calls Unicode."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """What a table says of one image, and where in the table it does."""
+
+    where: str
+    path: str
+    labels: tuple[str, ...]
+    split: str | None
+    place: str
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """The rows of a table, in its order, and in words how it was read."""
+
+    rows: list[TableRow]
+    read_as: str
+    has_splits: bool
+
+
+def read_table(request: Request, table: Path) -> ImageTable:
+    """Read a CSV or Parquet file; BadInputError names the row or column that is missing, twice there, or unclear."""
+    if not table.exists():
+        raise BadInputError(f"--table {table}: no such file")
+    if table.is_dir():
+        raise BadInputError(f"--table {table}: a folder; give the table's file")
+    columns, read_as, found = _parquet(table) if table.suffix.lower() == ".parquet" else _csv(request, table)
+    _check_columns(request, table, columns)
+    rows = [_row(request, row, f"{table}:{number}") for number, row in enumerate(found, start=2)]
+    if not rows:
+        raise BadInputError(f"{table}: no row; expected one for each image")
+    return ImageTable(rows, read_as, any(row.split for row in rows))
+
+
+def _row(request: Request, row: Mapping[str, Any], where: str) -> TableRow:
+    place = _plain(row.get(request.column("place")))
+    return TableRow(where, _path(request, row, where), _labels(request, row, where), _split(request, row, where), place)
+
+
+def _check_columns(request: Request, table: Path, columns: Sequence[str]) -> None:
+    for name in USED:
+        own = request.column(name)
+        if own not in columns and (name in NEEDED or name in request.columns):
+            among = ", ".join(map(repr, columns)) or "none"
+            raise BadInputError(
+                f"{table}: no column {own!r} among {among}; name the table's own with --column {name}=NAME"
+            )
+        if Counter(columns)[own] > 1:
+            raise BadInputError(f"{table}: {Counter(columns)[own]} columns are named {own!r}; rename all but one")
+
+
+def _path(request: Request, row: Mapping[str, Any], where: str) -> str:
+    column = request.column("path")
+    value = row[column]
+    if not isinstance(value, str) or not value.strip():
+        raise BadInputError(f"{where}: column {column} is empty; give the image's path within the source")
+    return value.strip().removeprefix("./")
+
+
+def _labels(request: Request, row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    value, separator = row[request.column("label")], request.options.separator
+    if isinstance(value, list):
+        labels = [_text(label) for label in value]
+    else:
+        labels = [part.strip() for part in _plain(value).split(separator)] if separator else [_plain(value)]
+    labels = [label for label in labels if label]
+    if not labels:
+        raise BadInputError(f"{where}: no label; give one or remove the row")
+    if missing := [label for label in labels if label.strip().lower() == "nan"]:
+        raise BadInputError(f"{where}: label {missing[0]!r} stands for a missing one; give one or remove the row")
+    if separator is None and len(labels) > 1:
+        raise BadInputError(f"{where}: several labels; name what is between them with --separator")
+    return tuple(labels)
+
+
+def _split(request: Request, row: Mapping[str, Any], where: str) -> str | None:
+    value = _plain(row.get(request.column("split")))
+    if not value:
+        return None
+    split = named_split(value)
+    if split is None:
+        raise BadInputError(f"{where}: split {value!r} is none of train, validation, test")
+    return split
+
+
+def _text(value: Any) -> str:
+    """Return a cell as text, empty for one that says nothing."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def _plain(value: Any) -> str:
+    return _text(value).strip()
+
+
+def _csv(request: Request, table: Path) -> tuple[list[str], str, list[Mapping[str, Any]]]:
+    try:
+        if (size := table.stat().st_size) > TABLE_BYTES:
+            raise BadInputError(
+                f"{table}: has {size:,} bytes, the limit of a CSV table is {TABLE_BYTES:,}; write Parquet"
+            )
+        content = table.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"--table {table}: can't be read ({error.strerror})") from error
+    try:
+        text = content.decode("utf-8-sig")  # line ends within quotes belong to names
+    except UnicodeDecodeError as error:
+        found = "UTF-16" if content.startswith(WIDE) else f"byte {error.start} is none of it"
+        raise BadInputError(f"{table}: not a CSV table in UTF-8 ({found}); save it as CSV in UTF-8") from error
+    try:
+        delimiter = _delimiter(request, text)
+        records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        columns = next(records, [])
+        rows = list(_records(table, columns, records))
+    except csv.Error as error:
+        raise BadInputError(f"{table}: not a CSV table in UTF-8 ({error})") from error
+    return columns, f"{DELIMITERS[delimiter]} between columns", rows
+
+
+def _delimiter(request: Request, text: str) -> str:
+    """Return what stands between the columns, by the first line: what makes path and label columns of it."""
+    wanted = {request.column(name) for name in NEEDED}
+    for delimiter in DELIMITERS:
+        with contextlib.suppress(csv.Error):
+            if wanted <= set(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])):
+                return delimiter
+    first = text.partition("\n")[0]
+    return max(DELIMITERS, key=first.count)  # so that the error names the columns that there are
+
+
+def _records(table: Path, columns: Sequence[str], records: Iterator[list[str]]) -> Iterator[Mapping[str, Any]]:
+    for number, cells in enumerate((cells for cells in records if cells), start=2):
+        if len(cells) > len(columns):
+            raise BadInputError(
+                f"{table}:{number}: {len(cells)} cells in {len(columns)} columns; put a cell that has a separator in "
+                "it into quotes"
+            )
+        yield dict(zip(columns, [*cells, *[None] * (len(columns) - len(cells))], strict=True))
+
+
+def _parquet(table: Path) -> tuple[list[str], str, list[Mapping[str, Any]]]:
+    try:
+        opened = ParquetRows(table)
+        rows: list[Mapping[str, Any]] = [row for batch in opened.batches() for row in batch]
+    except UNREADABLE as error:
+        raise BadInputError(f"{table}: not a Parquet table ({str(error).splitlines()[0]})") from error
+    return list(opened.schema.names), "Parquet", rows
