@@ -91,7 +91,7 @@ def _of_logits(config: TrialConfig, labels: Labels, split: str, method: str) -> 
         yield from (names.F1 + names.MACRO + at, names.F1 + names.MICRO + at)
         if method == names.LINEAR:
             each = (names.AVERAGE_PRECISION, names.F1 + at)
-            yield from (f"{name}/{names.label_part(label)}" for name in each for label in labels.class_names)
+            yield from (f"{name}/{part}" for name in each for part in names.label_parts(labels.class_names))
     else:
         yield from (names.BRIER, names.CALIBRATION_ERROR)
         if split == VALIDATION:

@@ -1,7 +1,8 @@
 """The names under which metrics are recorded; `val/...` likewise for each `test/...`."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 CONTRASTIVE_LOSS = "train/contrastive_loss"
 CONTRASTIVE_ACCURACY = "train/contrastive_accuracy"
@@ -65,6 +66,9 @@ LINEAR_UNCONVERGED = "val/linear_unconverged"
 """How far the regression's loss may be above its optimum, as a part of it; only where it hasn't converged."""
 """The lambda that validation chose."""
 
+_SEPARATORS = " \t\n,/-_().'&:;!?\""
+"""Signs of labels that say nothing of their own."""
+_KEPT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NO_SHARES = (
     *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity"),
     *("learning_rate", "per_second", "gib", "evaluated", "brier", "scale"),
@@ -77,8 +81,27 @@ def qualified(split: str, method: str, metrics: Mapping[str, float]) -> dict[str
 
 
 def label_part(label: str) -> str:
-    """Return a label as part of a metric's name: lower case, runs of anything but letters and digits become "_"."""
-    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
+    """Return a label as part of a metric's name, of signs that MLflow takes: letters, digits, "_" and ".".
+
+    Lower case; runs of spaces and usual punctuation become "_", any other sign its code: C++ is c.2b.2b.
+    """
+    plain = re.sub(f"[{re.escape(_SEPARATORS)}]+", "_", label.lower()).strip("_")
+    return "".join(sign if sign == "_" or sign.isalnum() else f".{ord(sign):x}" for sign in plain) or _coded(label)
+
+
+def label_parts(labels: Sequence[str]) -> list[str]:
+    """Return the part for each label of a set, so that no two have one: equal ones are told by the codes of all signs.
+
+    The parts lead back to the labels: `dict(zip(label_parts(labels), labels))`.
+    """
+    parts = [label_part(label) for label in labels]
+    uses = Counter(parts)
+    return [part if uses[part] == 1 else _coded(label) for part, label in zip(parts, labels, strict=True)]
+
+
+def _coded(label: str) -> str:
+    """Return a label with the code of every sign but lower-case ASCII letters and digits: no two labels have one."""
+    return "".join(sign if sign in _KEPT else f".{ord(sign):x}." for sign in label)
 
 
 def is_share(metric: str) -> bool:

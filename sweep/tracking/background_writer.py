@@ -58,7 +58,8 @@ def merged(writes: Sequence[Write]) -> list[Write]:
 class BackgroundWriter:
     """Threads that perform submitted writes, those of one subject in their order.
 
-    `recover` is called after each failure. While writes fail one after the other only the first is tried again, so
+    `recover` is called after each failure; what the store refused as invalid (`refused`) is named and not tried again,
+    as it would be refused for ever. While writes fail one after the other only the first is tried again, so
     that a dead server doesn't hold up the queue; covering writes that failed are tried again as soon as another works.
     """
 
@@ -67,10 +68,11 @@ class BackgroundWriter:
         *,
         logger: logging.Logger,
         recover: Callable[[], None],
+        refused: Callable[[Exception], bool] = lambda error: False,
         lanes: int = 1,
         pauses: Sequence[float] = PAUSES,
     ) -> None:
-        self._logger, self._recover, self._pauses = logger, recover, pauses
+        self._logger, self._recover, self._refused, self._pauses = logger, recover, refused, pauses
         self._lock = threading.Lock()
         self._waiting = 0
         self._lost: Counter[str] = Counter()
@@ -143,7 +145,9 @@ class BackgroundWriter:
     def _perform(self, write: Write) -> None:
         error = self._attempts(write, self._pauses if self._healthy else ())
         self._account(write, error)
-        if error is None:
+        if error is not None and self._refused(error):
+            self._logger.warning("%s of %s refused (%s)", write.what, printable(write.subject), _reason(error))
+        elif error is None:
             self._healthy = True
             self._pay()
         else:
@@ -168,6 +172,8 @@ class BackgroundWriter:
             except Exception as error:  # whatever it is, the sweep goes on
                 self._fault = _reason(error)
                 self._recover()
+                if self._refused(error):
+                    return error
                 if pause is None or self._abandoned.wait(pause):
                     return error
             else:
@@ -181,7 +187,7 @@ class BackgroundWriter:
                 self._lost[write.subject] += write.weight
             elif write.covers:
                 del self._lost[write.subject]
-            if write.covers and error is not None:
+            if write.covers and error is not None and not self._refused(error):
                 self._owed[write.subject] = write
             elif write.covers:
                 self._owed.pop(write.subject, None)

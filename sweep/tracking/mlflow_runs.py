@@ -6,6 +6,7 @@ the background threads of `Tracker` call it.
 
 import getpass
 import json
+import logging
 import math
 import threading
 import time
@@ -19,10 +20,14 @@ from trainables.errors import BadInputError
 from trainables.printable_text import markdown_text, printable, printable_lines
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
     from sweep.records.sweep_record import SweepRecord, TrialEntry
     from sweep.records.sweep_storage import SweepStorage
     from trainables.storage.trial_files import TrialFiles
     from trainables.storage.trial_records import EpochRecord
+
+logger = logging.getLogger("sweep.tracking")
 
 PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
 SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
@@ -197,11 +202,24 @@ class MlflowRuns:
             # An undefined metric has no point in a chart.
             finite = {name: value for name, value in record.metrics.items() if math.isfinite(value)}
             if len(batch) + len(finite) > METRICS_A_BATCH:
-                self.client.log_batch(self.child(trial), metrics=batch)
+                self._log_metrics(trial, batch)
                 batch = []
             batch += [Metric(name, value, record.time_ms, record.epoch) for name, value in finite.items()]
         if batch:
+            self._log_metrics(trial, batch)
+
+    def _log_metrics(self, trial: TrialFacts, batch: "Sequence[Metric]") -> None:
+        """Write metrics; where MLflow refuses one as invalid, name it and write the others."""
+        try:
             self.client.log_batch(self.child(trial), metrics=batch)
+        except Exception as error:
+            if not refused(error):
+                raise
+            if len(batch) == 1:
+                logger.warning("metric %s of %s refused by MLflow", printable(batch[0].key), printable(trial.name))
+            else:
+                self._log_metrics(trial, batch[: len(batch) // 2])
+                self._log_metrics(trial, batch[len(batch) // 2 :])
 
     def set_status(self, trial: TrialFacts, status: str, *, end_ms: int | None, tags: Mapping[str, str]) -> None:
         """Say how the trial stands, and drop the failure of an attempt that was overcome."""
@@ -281,6 +299,11 @@ class MlflowRuns:
         self.client.log_batch(
             run_id, tags=[RunTag(key, printable_lines(value)[:TAG_LENGTH]) for key, value in tags.items()]
         )
+
+
+def refused(error: Exception) -> bool:
+    """Whether MLflow refused a write as invalid, so that it would refuse it again."""
+    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

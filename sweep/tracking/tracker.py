@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.tracking.background_writer import BackgroundWriter, Write
-from sweep.tracking.mlflow_runs import RUN_STATUS, MlflowRuns, TrialFacts
+from sweep.tracking.mlflow_runs import RUN_STATUS, MlflowRuns, TrialFacts, refused
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 from trainables.redaction import redact
@@ -37,8 +37,8 @@ class Tracker:
         self._trials: dict[str, TrialFacts] = {}
         self._ended: set[str] = set()
         lanes = SERVER_LANES if store.is_server else 1  # an SQLite file takes one writer at a time
-        self._writer = BackgroundWriter(logger=logger, recover=self._forget, lanes=lanes)
-        self._artist = BackgroundWriter(logger=logger, recover=self._forget)
+        self._writer = BackgroundWriter(logger=logger, recover=self._forget, refused=refused, lanes=lanes)
+        self._artist = BackgroundWriter(logger=logger, recover=self._forget, refused=refused)
 
     @classmethod
     def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = EXPERIMENT) -> "Tracker":

@@ -162,3 +162,27 @@ def test_a_lane_pays_what_another_owes(place: Surroundings) -> None:
     settle(writer, place, 13)
     assert writer.missing == 0
     assert writer.close(1.0) == 0
+
+
+def test_what_the_store_refuses_is_named_once_and_blocks_nothing(
+    place: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    def invalid(_: list[Any]) -> None:
+        place.attempts += 1
+        raise ValueError("Invalid metric name")
+
+    writer = BackgroundWriter(
+        logger=logging.getLogger("test"),
+        recover=lambda: None,
+        refused=lambda error: isinstance(error, ValueError),
+        pauses=(30.0,),
+    )
+    with caplog.at_level(logging.WARNING):
+        writer.submit(Write("t1", "metrics", invalid, covers=True))
+        writer.submit(place.write(1))
+        assert writer.close(5.0) == 1
+    assert place.written == [(1,)]
+    assert place.attempts == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "metrics of t1 refused (ValueError: Invalid metric name)"
+    ]

@@ -92,10 +92,11 @@ def each_label(logits: Tensor, shard: RankShard, thresholds: Thresholds, labels:
     scores, truth = _gathered(logits, shard)
     columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
     columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}
+    parts = names.label_parts(labels)
     return {
-        f"{name}/{names.label_part(label)}": float(value)
+        f"{name}/{part}": float(value)
         for name, values in columns.items()
-        for label, value in zip(labels, values, strict=True)
+        for part, value in zip(parts, values, strict=True)
     }
 
 
