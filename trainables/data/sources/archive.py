@@ -188,6 +188,7 @@ def _check_end(source: Path, stream: "_Tail") -> None:
 
 
 def open_zip(source: Path) -> zipfile.ZipFile:
+    """Open a zip; BadInputError for one that is damaged, or has a member that isn't safe to read."""
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGE as error:
@@ -230,12 +231,14 @@ def _check_size(where: str, size: int) -> None:
 
 
 def limited(member: IO[bytes], where: str) -> bytes:
+    """Return a member's content; BadInputError where it is more than any image has."""
     content = member.read(MEMBER_LIMIT + 1)
     _check_size(where, len(content))
     return content
 
 
 def first_bytes(source: Path) -> bytes:
+    """Return the first bytes of a file, by which its kind is known."""
     try:
         with source.open("rb") as file:
             return file.read(BLOCK)
@@ -244,5 +247,6 @@ def first_bytes(source: Path) -> bytes:
 
 
 def damaged(where: str, error: BaseException) -> BadInputError:
+    """Return what to say of an archive that a reader failed on."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return BadInputError(f"{where}: truncated or damaged ({reason}); download it again")
