@@ -20,7 +20,6 @@ from support.paths import ROOT
 from sweep.cluster.processes import descendants, runs
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT
 
-RESUME_CODES = {130: "SIGINT", -9: "SIGKILL"}
 SPACE = """
 from sweep.space import Grid, Objective, SearchSpace, Stage
 
@@ -98,12 +97,15 @@ class World:
         self.server.start()
         self.server.wait()
         self.sweep: subprocess.Popen[bytes] | None = None
+        self._reader: subprocess.Popen[bytes] | None = None
+        """Takes what the sweep prints to its log, as tee does."""
 
     def close(self) -> None:
         """End everything that was started."""
         if self.sweep is not None:
             self.sweep.kill()
             self.sweep.wait()
+        self.stop_reading()
         self.server.kill()
         ours = descendants(os.getpid())
         self.cluster.shutdown()
@@ -114,7 +116,9 @@ class World:
 
     def start(self, name: str, storage: Path, *arguments: str) -> None:
         """Start a sweep, or resume it."""
+        self.stop_reading()
         log = (self.folder / f"{name}.log").open("ab")
+        self._reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
         self.sweep = subprocess.Popen(
             [
                 *(sys.executable, "-m", "sweep.run", "--storage", str(storage), "--tracking-uri", self.server.uri),
@@ -123,10 +127,20 @@ class World:
             ],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "SWEEP_DATA": str(self.data), "PYTHONUNBUFFERED": "1"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=self._reader.stdin,
+            stderr=log,
         )
+        assert self._reader.stdin is not None
+        self._reader.stdin.close()
         log.close()
+
+    def stop_reading(self) -> bool:
+        """Kill what reads the sweep's output; whether it still did."""
+        if self._reader is None or self._reader.poll() is not None:
+            return False
+        self._reader.kill()
+        self._reader.wait()
+        return True
 
     def processes(self, *titles: str) -> list[int]:
         """Return the ids of the cluster's processes whose title begins with one of these."""
@@ -147,7 +161,7 @@ class Faults:
     """What can go wrong, drawn with a seed. Each returns whether there was something to break."""
 
     def __init__(self, world: World, storage: Path, chance: random.Random) -> None:
-        self._world, self._storage, self._chance = world, storage, chance
+        self._world, self.storage, self._chance = world, storage, chance
         self._back: list[tuple[float, Callable[[], None]]] = []
 
     def tick(self) -> None:
@@ -195,6 +209,25 @@ class Faults:
         """SIGINT to the process that runs the sweep; it is resumed."""
         return self._signal_sweep(signal.SIGINT)
 
+    def terminated(self) -> bool:
+        """SIGTERM to the process that runs the sweep; it is resumed."""
+        return self._signal_sweep(signal.SIGTERM)
+
+    def hung_up(self) -> bool:
+        """SIGHUP to the process that runs the sweep; it is resumed."""
+        return self._signal_sweep(signal.SIGHUP)
+
+    def sweep_frozen(self) -> bool:
+        """SIGSTOP of the process that runs the sweep, which wakes later."""
+        if not self._under_way() or any(bring == self._wake for _, bring in self._back):
+            return False
+        self._later(self._wake)
+        return self._signal_sweep(signal.SIGSTOP)
+
+    def output_closed(self) -> bool:
+        """SIGKILL of what reads the sweep's output."""
+        return self._under_way() and self._world.stop_reading()
+
     def tracking_server_killed(self) -> bool:
         """SIGKILL of MLflow's server, which comes back later."""
         if not self._under_way() or any(bring == self._world.server.start for _, bring in self._back):
@@ -207,15 +240,15 @@ class Faults:
         """The storage can't be written for a while."""
         if not self._under_way() or any(bring == self._writable for _, bring in self._back):
             return False
-        if not _immutable(self._storage, "+i"):
-            _immutable(self._storage, "-i")
+        if not _immutable(self.storage, "+i"):
+            _immutable(self.storage, "-i")
             return False
         self._later(self._writable)
         return True
 
     def checkpoint_torn(self) -> bool:
         """The newest checkpoint of a trial that runs is cut in half, and its process killed."""
-        newest = [sorted(folder.glob("*.pt"))[-1:] for folder in self._storage.glob("trials/*/checkpoints")]
+        newest = [sorted(folder.glob("*.pt"))[-1:] for folder in self.storage.glob("trials/*/checkpoints")]
         open_ = [path for paths in newest for path in paths if not (path.parents[1] / "final.json").exists()]
         if not open_:
             return False
@@ -226,14 +259,30 @@ class Faults:
             return self._kill("ray::RayTrainWorker", "ray::TrialDriver")
         return False
 
+    def record_torn(self) -> bool:
+        """The newest epoch's record of a trial that runs is cut in half, and its process killed."""
+        newest = [sorted(folder.glob("*.json"))[-1:] for folder in self.storage.glob("trials/*/epochs")]
+        open_ = [path for paths in newest for path in paths if not (path.parents[1] / "final.json").exists()]
+        if not open_:
+            return False
+        path = self._chance.choice(sorted(open_))
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 2])
+            return self._kill("ray::RayTrainWorker", "ray::TrialDriver")
+        return False
+
+    def _wake(self) -> None:
+        self._signal_sweep(signal.SIGCONT)
+
     def _under_way(self) -> bool:
         """Whether the sweep trains something: to start, it needs storage and server."""
         assert self._world.sweep is not None
-        leases = (json.loads(path.read_bytes()) for path in self._storage.glob("live/*.json"))
+        leases = (json.loads(path.read_bytes()) for path in self.storage.glob("live/*.json"))
         return any(lease["claims"] and lease["process"] == self._world.sweep.pid for lease in leases)
 
     def _writable(self) -> None:
-        _immutable(self._storage, "-i")
+        _immutable(self.storage, "-i")
 
     def _later(self, bring: Callable[[], None]) -> None:
         self._back.append((time.monotonic() + self._chance.uniform(1.0, 6.0), bring))
@@ -270,13 +319,18 @@ KINDS: tuple[tuple[str, int], ...] = (
     ("checkpoint_torn", 5),
     ("storage_read_only", 6),
     ("tracking_server_killed", 4),
+    ("record_torn", 4),
+    ("sweep_frozen", 2),
+    ("output_closed", 1),
     ("sweep_killed", 1),
     ("interrupted", 1),
+    ("terminated", 1),
+    ("hung_up", 1),
 )
 """Faults, and how often each is drawn."""
 
 
-CAPPED = ("sweep_killed", "interrupted", "tracking_server_killed")
+CAPPED = ("sweep_killed", "interrupted", "terminated", "hung_up", "sweep_frozen", "tracking_server_killed")
 """Faults that can always strike: they don't, beyond their share, so that others find something to break."""
 
 

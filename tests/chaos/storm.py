@@ -22,7 +22,9 @@ from trainables.storage.trial_files import TrialFiles
 
 ROUND_SECONDS = 420.0
 """Within so long after its last fault a sweep has to end."""
-RESUMED = (130, -2, -9)
+RESUMED = (130, 143, 129, -2, -9)
+ORDERLY = (130, 143, 129)
+"""Exit codes after which nothing of a sweep runs any more."""
 GROUP_SLOWNESS = 8.0
 """A group of workers takes so much longer to stand again than one process: else faults would meet only its start."""
 
@@ -34,6 +36,8 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
     resumes: int = 0
+    moves: int = 0
+    """Times that a sweep's storage was moved between two of its runs."""
     replays: int = 0
     """Sweeps after which MLflow had to be caught up from the records."""
     attempts: Counter[str] = field(default_factory=Counter)
@@ -53,7 +57,8 @@ class Tally:
             "",
             f"{self.total} faults over {self.rounds} sweeps, {self.resumes} of them resumed once or more often",
         ]
-        return "\n".join([*lines, f"attempts: {outcomes}; MLflow caught up from the records: {self.replays} times"])
+        lines.append(f"attempts: {outcomes}; MLflow caught up from the records: {self.replays} times")
+        return "\n".join([*lines, f"storages moved between two runs: {self.moves} times"])
 
 
 class Storm:
@@ -78,7 +83,7 @@ class Storm:
             name = f"round-{self.tally.rounds}"
             storage = self._storage(name)
             many = self._chance.randint(15, 40) // (1 if shape == 1 else 4)
-            self._sweep(name, storage, shape, wanted=min(faults - self.tally.total, many))
+            storage = self._sweep(name, storage, shape, wanted=min(faults - self.tally.total, many))
             self._check(name, storage, self._references[shape])
             self.tally.rounds += 1
             self._say(f"{name}: {self.tally.total} faults so far, all well; {dict(self.tally.faults)}")
@@ -88,13 +93,22 @@ class Storm:
         folder.mkdir(parents=True)
         return folder
 
-    def _sweep(self, name: str, storage: Path, workers: int, *, wanted: int) -> None:
+    def _sweep(self, name: str, storage: Path, workers: int, *, wanted: int) -> Path:
+        """Run a sweep under so many faults; return where its storage lies at the end."""
         faults = Faults(self._world, storage, self._chance)
         try:
             self._run_under(faults, name, storage, workers, wanted=wanted)
         finally:
             faults.settle()  # also after a failure: what is read-only can't be removed
         self._world.server.wait()
+        return faults.storage
+
+    def _moved(self, storage: Path) -> Path:
+        """Move a storage, now and then, and return where it lies."""
+        if self._chance.random() < 0.5:
+            return storage
+        self.tally.moves += 1
+        return storage.rename(storage.with_name(f"{storage.name} moved #{self.tally.moves}"))
 
     def _run_under(self, faults: Faults, name: str, storage: Path, workers: int, *, wanted: int) -> None:
         world, chance = self._world, self._chance
@@ -114,6 +128,8 @@ class Storm:
                 assert code in RESUMED, f"{name}: exit code {code}\n{log[-4000:]}"
                 faults.settle()
                 world.server.wait()
+                if code in ORDERLY:
+                    storage = faults.storage = self._moved(storage)
                 begun = SweepStorage(storage).sweep(name) is not None
                 world.start(name, storage, *(("--resume", name) if begun else start))
                 resumed = True
