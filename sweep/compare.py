@@ -1,51 +1,16 @@
 """Compare a sweep's settings, or those of several sweeps: `python -m sweep.compare [SWEEP ...] [--html DIR]`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
+from sweep.report.frames import Frames, load
 
-if TYPE_CHECKING:
-    import pandas
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The tables of sweeps as data frames; the first column is the sweep, or those that have the setting or trial."""
-
-    settings: "pandas.DataFrame"
-    """One row a setting that ran to its end: axes, mean of each metric over seeds, the ends of its intervals, hours."""
-    trials: "pandas.DataFrame"
-    """One row a trial: its fields, status, the last epoch and its metrics, hours."""
-    epochs: "pandas.DataFrame"
-    """One row an epoch of a trial: its metrics."""
-
-
-def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
-    """Return the tables of sweeps for a notebook, of the latest one without a name; BadInputError for unknown ones.
-
-    Sweeps that can be ranked together have one table, with each setting once.
-    """
-    import pandas
-
-    from sweep.comparison.dataset_report import dataset_reports
-    from sweep.comparison.merged_sweeps import merged_sweeps
-    from sweep.records.sweep_storage import SweepStorage
-    from sweep.report.csv_tables import comparison_rows, epoch_rows, trial_rows
-
-    place = SweepStorage(storage)
-    merged, _ = merged_sweeps(place, sweeps)
-    parts = [(one.record.name, part) for one in merged for part in dataset_reports(one.record, place, one.sources)]
-    frames = [
-        pandas.DataFrame([{"sweep": name, **row} for name, part in parts for row in rows(part)])
-        for rows in (comparison_rows, trial_rows, epoch_rows)
-    ]
-    return Frames(*frames)
+__all__ = ["Frames", "load", "main"]
 
 
 def main(

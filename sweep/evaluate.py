@@ -9,12 +9,10 @@ from typing import Annotated
 import typer
 
 from sweep.console import options
+from sweep.console.options import FINE_TUNING_RATE
 from sweep.console.printing import say
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
-
-FINE_TUNING_RATE = 0.1
-"""Of pretraining's learning rate (docs/experiments.md)."""
 
 
 def main(
@@ -82,6 +80,7 @@ def main(
     ] = None,
     storage: options.Storage = str(DEFAULT_STORAGE),
     tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "",
     address: options.Address = None,
     wait_cluster: options.WaitCluster = 0.0,
     device: options.Device = "auto",
@@ -95,44 +94,28 @@ def main(
 
     The evaluation is a sweep: python -m sweep.run --resume NAME continues it, sweep.compare NAME --html shows it.
     """
-    from sweep.planning.evaluation_space import evaluation_space
-    from sweep.planning.launch import Launch, plan_of
-    from sweep.planning.memory_budget import memory_budget
-    from sweep.planning.plan_table import print_plan
-    from sweep.records.paths import check_name
-    from sweep.records.sweep_storage import SweepStorage
-    from sweep.running.evaluation_request import DEFAULT_SHARES, EvaluationRequest
-    from sweep.running.run_context import RunOptions
-    from sweep.running.session import RunLocation, Session
-    from sweep.scheduling.dispatcher import Rules
-    from sweep.space import written
+    from sweep.running.evaluation_request import EvaluationRequest, label_fractions, single_values
+    from sweep.running.evaluation_run import EvaluationRun
+    from sweep.running.session import RunLocation
 
     request = EvaluationRequest(
         trials=trials or [],
         weights=weights or [],
         datasets=datasets or [],
-        labels=labels,
+        label_fractions=None if labels is None else label_fractions(labels),
         draws=draws,
         epochs=epochs,
         learning_rate=learning_rate,
-        relative_learning_rate=FINE_TUNING_RATE,
-        assignments=assignments or [],
+        changes=single_values(assignments or []),
     )
-    evaluation = request.of_sweep(SweepStorage(storage), sweep)
-    if labels is None and (without := set(DEFAULT_SHARES) - set(evaluation.label_fractions)):
-        say(f"label fractions {', '.join(f'{one:g}' for one in sorted(without))} are left out: too few train images")
-    space = evaluation_space(evaluation)
-    check_name(chosen := name or space.name)
-    launch = Launch(written=written(space), device=device)
-    plan = plan_of(launch)
+    run = EvaluationRun.of(request, sweep, storage=storage, name=name, device=device, experiment=experiment)
+    if run.note:
+        say(run.note)
     if dry_run:
-        print_plan(plan, memory_budget(launch, None, use_gpu=device == "gpu"))
+        run.print_plan()
         return
-    options = RunOptions(rules=Rules(max_concurrent), grace_seconds=grace)
-    # The latest sweep is this one, once it has begun.
-    named = () if sweep else (evaluation.sweep,)
-    location = RunLocation(storage, tracking_uri, address, wait_minutes=wait_cluster, again=named)
-    sys.exit(Session(chosen, plan, launch, options, location).run(extend=False))
+    location = RunLocation(storage, tracking_uri, address, wait_minutes=wait_cluster)
+    sys.exit(run.session(location, max_concurrent, grace, named=sweep is not None).run(extend=False))
 
 
 if __name__ == "__main__":

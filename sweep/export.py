@@ -48,24 +48,24 @@ def main(
     tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Export a trial's encoder and classifier as safetensors and ONNX with a model card, and register it in MLflow."""
-    from sweep.console.output_files import file_name
-    from sweep.deployment.exporter import check_folder, check_libraries, write
+    from sweep import api
     from sweep.deployment.onnx_export import PARITY_IMAGES
-    from sweep.deployment.trial_choice import choose
-    from sweep.records.sweep_storage import SweepStorage
 
-    check_libraries()
-    place = SweepStorage(storage)
-    chosen = choose(place, sweep, trial=trial, best=best, head=head)
-    folder = output or Path("exports") / file_name(chosen.trial.entry.name)
-    check_folder(folder, chosen, overwrite=overwrite)
-    difference = write(chosen, place, folder)
-    say(f"{chosen.trial.entry.name}: {folder.absolute()}")
-    say(f"ONNX differs from PyTorch by {difference:.1g} at most, over {PARITY_IMAGES} images")
-    if register is not None:
-        from sweep.tracking.model_registry import register_model
-
-        say(register_model(chosen.sweep, chosen.trial.entry, place, folder, name=register, tracking_uri=tracking_uri))
+    exported = api.export(
+        sweep,
+        storage=storage,
+        trial=trial,
+        best=best,
+        head=head,
+        output=output,
+        overwrite=overwrite,
+        register=register,
+        tracking_uri=tracking_uri,
+    )
+    say(f"{exported.trial}: {exported.folder.absolute()}")
+    say(f"ONNX differs from PyTorch by {exported.onnx_difference:.1g} at most, over {PARITY_IMAGES} images")
+    if exported.registered:
+        say(exported.registered)
 
 
 if __name__ == "__main__":

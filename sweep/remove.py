@@ -82,7 +82,7 @@ def main(
         if target is not None:
             archive_sweep(place, removal, Storage.at(target))
             say(f"  copied to {target}; see it: python -m sweep.compare {name} --storage {target}")
-        runs = remove_runs(tracking_uri, storage, name)
+        runs = remove_runs(tracking_uri, storage, name, record.experiment)
         delete_sweep(place, removal)
         say(f"  removed, with {runs} runs")
     if not yes and names:

@@ -1,12 +1,10 @@
 """Run a search space: `python -m sweep.run --space NAME`."""
 
-import os
 import sys
 
 from sweep.console import options
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
-from trainables.errors import BadInputError
 
 
 def main(
@@ -21,6 +19,7 @@ def main(
     no_reuse: options.NoReuse = False,
     storage: options.Storage = str(DEFAULT_STORAGE),
     tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "",
     address: options.Address = None,
     workers: options.Workers = "1",
     device: options.Device = "auto",
@@ -56,55 +55,37 @@ def main(
         print_fields()
         return
     # Imported here, so that --help stays fast.
-    from sweep.planning.dataset_sizes import check_questions, prepare_embedded
-    from sweep.planning.launch import Launch, plan_of
-    from sweep.planning.memory_budget import memory_budget
-    from sweep.records.paths import check_name
-    from sweep.scheduling.budget import Budget
-    from sweep.space import load_space, written
+    from sweep.running.run_request import RunRequest, on_end_hook
+    from sweep.running.session import RunLocation
     from trainables.overrides import parse_assignments
 
-    typed = Launch(
-        space=space or "",
-        written=written(load_space(space)) if space else None,
-        assignments={field: tuple(values) for field, values in parse_assignments(assignments or []).items()},
+    request = RunRequest(
+        RunLocation(storage, tracking_uri, address, as_json, on_end_hook(on_end), gpu_memory, wait_cluster),
+        space=space,
+        assignments=parse_assignments(assignments or []),
+        name=name,
+        resume=resume,
+        extend=extend,
         smoke=smoke,
+        no_reuse=no_reuse,
+        experiment=experiment,
         workers=workers,
         device=device,
         share_gpus=share_gpus,
-        no_reuse=no_reuse,
         memory=memory,
+        max_concurrent=max_concurrent,
+        gpu_hours=gpu_hours,
+        wall_hours=wall_hours,
+        trials=trials,
+        max_failures=max_failures,
+        hang_minutes=hang_minutes,
+        retry_failed=retry_failed,
+        grace_seconds=grace,
     )
-    launch = typed
-    if resume is not None:
-        from sweep.records.sweep_storage import SweepStorage
-
-        launch, name = SweepStorage(storage).record(resume).resumed(typed, extend=extend), resume
-    elif extend:
-        raise BadInputError("--extend: is for a sweep that was started before; add --resume NAME")
-    plan = plan_of(launch)
-    check_name(chosen := name or plan.sweep_name)
-    budget = Budget(gpu_hours, wall_hours, trials)
     if dry_run:
-        from sweep.planning.plan_table import print_plan
-        from sweep.running.machine_check import check_machine
-
-        check_questions(plan)
-        if address is None and gpu_memory is None:
-            check_machine(launch, plan)
-        print_plan(plan, memory_budget(launch, gpu_memory, use_gpu=launch.device == "gpu" or gpu_memory is not None))
+        request.print_plan()
         return
-    from sweep.running.run_context import RunOptions
-    from sweep.running.session import RunLocation, Session
-    from sweep.scheduling.dispatcher import Rules
-
-    if prepare_embedded(plan):
-        plan = plan_of(launch)
-    location = RunLocation(
-        storage, tracking_uri, address, as_json, on_end or os.environ.get(options.ON_END, ""), gpu_memory, wait_cluster
-    )
-    run_options = RunOptions(retry_failed, Rules(max_concurrent, max_failures), budget, 60 * hang_minutes, grace)
-    sys.exit(Session(chosen, plan, launch, run_options, location).run(extend=extend))
+    sys.exit(request.session().run(extend=extend))
 
 
 if __name__ == "__main__":

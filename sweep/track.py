@@ -21,6 +21,7 @@ def main(
     ],
     storage: options.Storage = str(DEFAULT_STORAGE),
     tracking_uri: options.TrackingUri = None,
+    experiment: options.Experiment = "",
 ) -> None:
     """Write the records of a sweep to MLflow again. Existing runs are completed, nothing is duplicated."""
     from sweep.records.lease import GLANCE_SECONDS, holder_of
@@ -31,7 +32,7 @@ def main(
     record = place.record(replayed)
     if (holder := holder_of(place, replayed, watch_seconds=GLANCE_SECONDS)) is not None:
         raise BadInputError(f"--replay {replayed}: is running ({holder.described()}), and written by its own process")
-    tracker = Tracker.open(tracking_uri, storage=storage)
+    tracker = Tracker.open(tracking_uri, storage=storage, experiment=experiment or record.experiment)
     waiting = replay(record, place, tracker)
     wait_for_writes(tracker)
     missing = tracker.close(0.0)

@@ -41,6 +41,14 @@ def main(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any free port.", rich_help_panel=options.WHERE)
     ] = 0,
+    experiment: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Experiment that the printed page shows; default: sweep.",
+            rich_help_panel=options.WHERE,
+        ),
+    ] = "",
     everybody: Annotated[
         bool,
         typer.Option(
@@ -58,7 +66,7 @@ def main(
         signal.signal(number, _stop)
     try:
         password = "" if everybody else secrets.token_urlsafe(PASSWORD_BYTES)
-        with Server(served_store(tracking_uri, storage), port, password) as server:
+        with Server(served_store(tracking_uri, storage, experiment), port, password) as server:
             say(f"{server.page()}  shows {server.store.shown} (Ctrl-C ends it)")
             if password:
                 say(f"user: {USER}  password: {password}")

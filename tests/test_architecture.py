@@ -20,6 +20,7 @@ SWEEP_FLOORS = (
     ("report", "cluster_setup"),
     ("tracking", "deployment"),
     ("running", "maps"),
+    ("api",),
     (
         "run",
         "data",
@@ -39,7 +40,7 @@ SWEEP_FLOORS = (
     ),
     ("__main__",),
 )
-"""From the ground up: an import leads to a lower floor, or stays in its room. Files are commands and space.py."""
+"""From the ground up: imports lead to a lower floor, or stay in their room. Files are commands, api.py and space.py."""
 TRAINABLES_FLOORS = (
     ("printable_text", "redaction", "field_facts", "lasting_output"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),

@@ -48,7 +48,7 @@ def connect(
     cluster answers; for `wait` seconds it is asked again, and until `enough` takes its resources without a
     BadInputError. Call it before anything imports ray: some of the environment is read on import.
     """
-    os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    set_environment(local=address is None)
     with session_folder() as folder:
         if address is None:
             with _own_token(folder), _local(folder) as resources:
@@ -56,6 +56,12 @@ def connect(
         else:
             with _joined(address, time.monotonic() + wait, enough) as resources:
                 yield resources
+
+
+def set_environment(*, local: bool) -> None:
+    """Set Ray's settings where nothing is set yet, those of a cluster on this machine too; before Ray is imported."""
+    settings = ENVIRONMENT | (LOCAL_ENVIRONMENT if local else {})
+    os.environ |= {name: value for name, value in settings.items() if name not in os.environ}
 
 
 def machine_resources() -> dict[str, float]:
@@ -143,7 +149,6 @@ def _ended_quickly(processes: set[int]) -> Iterator[None]:
 
 def _start_local(folder: Path) -> set[int]:
     """Start Ray and return the ids of its processes."""
-    os.environ |= {name: value for name, value in LOCAL_ENVIRONMENT.items() if name not in os.environ}
     resources = machine_resources()
     before = descendants(os.getpid())
     import ray

@@ -12,6 +12,8 @@ FAILURES = "Failures"
 OUTPUT = "Output"
 ON_END = "SWEEP_ON_END"
 """The environment variable that `--on-end` falls back to."""
+FINE_TUNING_RATE = 0.1
+"""Base learning rate of fine-tuning as a share of pretraining's (docs/experiments.md)."""
 
 # What runs
 Space = Annotated[
@@ -92,6 +94,14 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(
         help="MLflow server or database; default: MLFLOW_TRACKING_URI, else a SQLite file in the storage.",
+        rich_help_panel=WHERE,
+    ),
+]
+Experiment = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="MLflow experiment that shows the sweep; default: sweep, or the one that its record names.",
         rich_help_panel=WHERE,
     ),
 ]

@@ -25,6 +25,8 @@ class Launch(BaseModel):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     share_gpus: int = 1
     no_reuse: bool = False
+    experiment: str = ""
+    """MLflow's experiment; empty: the one of all sweeps."""
     memory: float | None = None
     """GiB that a worker needs, in place of the estimate."""
 

@@ -118,6 +118,11 @@ class SweepRecord(KeptRecord):
     launch: Launch | None = None
     """How it was started; None in records that don't say it."""
 
+    @property
+    def experiment(self) -> str:
+        """MLflow's experiment that shows the sweep; empty: the one of all sweeps."""
+        return self.launch.experiment if self.launch is not None else ""
+
     def resumed(self, typed: Launch, *, extend: bool) -> Launch:
         """Return what resuming it starts with, and with what was typed now; BadInputError where the space is missing.
 

@@ -6,11 +6,21 @@ from pathlib import Path
 
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
 from sweep.comparison.effects import NotComputed
-from sweep.comparison.merged_sweeps import MergedSweep
+from sweep.comparison.merged_sweeps import MergedSweep, merged_sweeps
 from sweep.console.output_files import check_outputs, file_name
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import PAGE, write_report
 from sweep.report.trial_images import picture_figures
+
+
+def report_sweeps(
+    sweeps: Sequence[str], storage: str, folder: Path, *, pictures: bool = True, overwrite: bool = False
+) -> list[Path]:
+    """Write the pages of sweeps, of the latest one without a name; return them as `write_reports` does."""
+    place = SweepStorage(storage)
+    merged, not_comparable = merged_sweeps(place, sweeps)
+    reports = [dataset_reports(one.record, place, one.sources) for one in merged]
+    return write_reports(merged, reports, not_comparable, place, folder, pictures=pictures, overwrite=overwrite)
 
 
 def write_reports(

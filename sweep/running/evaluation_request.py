@@ -1,10 +1,11 @@
 """Request for an evaluation, resolved from a sweep's records: which weights, on which data sets."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.console.options import FINE_TUNING_RATE
 from sweep.deployment.trial_choice import find_trial
 from sweep.planning.evaluation_space import (
     SMALLEST_BATCH,
@@ -28,23 +29,21 @@ ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "pr
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """The command's words; None and empty ones mean its defaults."""
+    """What is evaluated; None and empty ones mean the command's defaults."""
 
-    trials: Sequence[str]
+    trials: Sequence[str] = ()
     """Names or ids; none: every seed of the best setting."""
-    weights: Sequence[str]
+    weights: Sequence[str] = ()
     """NAME=FILE[,FIELD=VALUE...]."""
-    datasets: Sequence[str]
-    labels: str | None
-    """Shares of the labels, separated by commas; default: those of DEFAULT_SHARES that buy a batch."""
-    draws: int | None
-    epochs: int | None
-    learning_rate: float | None
-    """Of fine-tuning."""
-    relative_learning_rate: float
-    """The same as a share of pretraining's, where it isn't given."""
-    assignments: Sequence[str]
-    """FIELD=VALUE, for every trial."""
+    datasets: Sequence[str] = ()
+    label_fractions: Sequence[float] | None = None
+    """Shares of the labels; None: those of DEFAULT_SHARES that buy a batch."""
+    draws: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    """Of fine-tuning; None: `FINE_TUNING_RATE` of pretraining's."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Values by field, for every trial."""
 
     def of_sweep(self, storage: SweepStorage, sweep: str | None) -> Evaluation:
         """Return the evaluation of a sweep's trials, of the latest sweep's without a name."""
@@ -54,17 +53,17 @@ class EvaluationRequest:
         if len({one.fields["target"] == "labels" for one in data}) > 1:
             raise BadInputError("--dataset: some have one class an image, others several labels; evaluate them apart")
         epochs = config.epochs if self.epochs is None else self.epochs
-        relative_rate = self.relative_learning_rate * config.base_learning_rate
+        relative_rate = FINE_TUNING_RATE * config.base_learning_rate
         return Evaluation(
             sweep=record.name,
             config=config,
             weights=(own, *(named_weights(text) for text in self.weights)),
             data=data,
-            label_fractions=shares_of_labels(self.labels, data, trained=epochs > 0),
+            label_fractions=shares_of_labels(self.label_fractions, data, trained=epochs > 0),
             draws=self.draws or max(3, len(own.files)),
             epochs=epochs,
             learning_rate=relative_rate if self.learning_rate is None else self.learning_rate,
-            changes=single_values(self.assignments),
+            changes=dict(self.changes),
         )
 
 
@@ -105,25 +104,28 @@ def named_weights(text: str) -> EvaluatedWeights:
 def single_values(texts: Iterable[str]) -> dict[str, Any]:
     """Return the fields of FIELD=VALUE words, each with one value."""
     parsed = parse_assignments(list(texts))
-    for field, values in parsed.items():
+    for name, values in parsed.items():
         if len(values) > 1:
-            raise BadInputError(f"--set {field}: one value, got {len(values)}")
-    return {field: values[0] for field, values in parsed.items()}
+            raise BadInputError(f"--set {name}: one value, got {len(values)}")
+    return {name: values[0] for name, values in parsed.items()}
 
 
-def shares_of_labels(text: str | None, data: Sequence[EvaluatedData], *, trained: bool) -> tuple[float, ...]:
+def shares_of_labels(
+    wanted: Sequence[float] | None, data: Sequence[EvaluatedData], *, trained: bool
+) -> tuple[float, ...]:
     """Return the shares of the labels that are asked for, by default those that buy a batch of every data set."""
     smallest = min(data, key=lambda one: one.train)
     least = SMALLEST_BATCH if trained else 1
-    if text is None:
+    if wanted is None:
         fitting = tuple(share for share in DEFAULT_SHARES if math.ceil(share * smallest.train) >= least)
         return fitting or (1.0,)
-    shares = label_fractions(text)
+    shares = checked_fractions(wanted)
     bought = math.ceil(min(shares) * smallest.train)
     if bought < least <= smallest.train:
+        asked = ",".join(f"{one:g}" for one in shares)
         enough = math.ceil(1000 * least / smallest.train) / 1000
         raise BadInputError(
-            f"--labels {text}: {min(shares):g} buys {bought} of the {smallest.train:,} train images of "
+            f"--labels {asked}: {min(shares):g} buys {bought} of the {smallest.train:,} train images of "
             f"{smallest.name}, and training on labels takes {least}; give {enough:g} or more, or --epochs 0 for frozen "
             "features alone"
         )
@@ -133,12 +135,16 @@ def shares_of_labels(text: str | None, data: Sequence[EvaluatedData], *, trained
 def label_fractions(text: str) -> tuple[float, ...]:
     """Return the shares of the labels of "0.01,0.1,1"."""
     try:
-        values = tuple(float(part) for part in text.split(","))
+        return checked_fractions([float(part) for part in text.split(",")])
     except ValueError:
-        values = ()
+        raise BadInputError(f"--labels {text}: give shares above 0 and up to 1, as in 0.01,0.1,1") from None
+
+
+def checked_fractions(values: Sequence[float]) -> tuple[float, ...]:
+    """Return shares of the labels; BadInputError unless each is above 0 and up to 1."""
     if not values or not all(0.0 < value <= 1.0 for value in values):
-        raise BadInputError(f"--labels {text}: give shares above 0 and up to 1, as in 0.01,0.1,1")
-    return values
+        raise BadInputError(f"labels: give shares above 0 and up to 1, as in 0.01,0.1,1, got {list(values)}")
+    return tuple(values)
 
 
 def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:

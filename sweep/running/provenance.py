@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sweep.cluster.node_check import PACKAGES
+from sweep.planning.launch import Launch
 from sweep.planning.plan import Plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.running.run_context import RunContext
@@ -19,6 +20,14 @@ def command_line() -> str:
     hidden = [HIDDEN if before == "--on-end" else redact(word) for before, word in pairwise(sys.argv)]
     hidden = [f"--on-end={HIDDEN}" if word.startswith("--on-end=") else word for word in hidden]
     return shlex.join(["python", "-m", "sweep.run", *hidden])
+
+
+def python_call(name: str, launch: Launch) -> str:
+    """Return the call of `sweep.api` that started a sweep, as far as its launch says."""
+    if launch.written is None or not launch.space:
+        return f"sweep.api, name={name!r}"
+    changes = {field: values[0] if len(values) == 1 else list(values) for field, values in launch.assignments.items()}
+    return redact(f"sweep.api.run({launch.space!r}, name={name!r}{f', changes={changes!r}' if changes else ''})")
 
 
 def versions() -> dict[str, str]:
@@ -47,7 +56,7 @@ def write_record(context: RunContext, plan: Plan) -> SweepRecord:
     record = describe(
         plan,
         name=context.name,
-        command=command_line(),
+        command=python_call(context.name, context.launch) if context.from_python else command_line(),
         commit=git_commit(),
         versions=versions(),
         launch=context.launch,

@@ -73,6 +73,8 @@ class RunContext:
     live: LeaseHolder
     progress: Progress
     tracker: "Tracker"
+    from_python: bool = False
+    """Whether it was called from Python."""
     backlog: Backlog = field(default_factory=Backlog)
     """Writes that wait for the storage while it is away."""
 

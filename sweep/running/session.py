@@ -2,8 +2,9 @@
 
 import os
 import shlex
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -51,6 +52,8 @@ class RunLocation:
     """GiB."""
     wait_minutes: float = 0.0
     """How long a cluster that doesn't answer is waited for."""
+    from_python: bool = False
+    """Whether a notebook or program runs it: a bar for progress, no redirected output, and the process goes on."""
     again: tuple[str, ...] = ()
     """Words after the command's own, for a process that goes on with it on another cluster."""
 
@@ -78,6 +81,11 @@ class Session:
         self._over = False
         """Whether nothing is left to train."""
 
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self._name
+
     def run(self, *, extend: bool) -> int:
         """Check everything that can be wrong, run the sweep and report; return the exit code."""
         gone_before = take_reason()
@@ -92,22 +100,20 @@ class Session:
 
     def _run(self, gone_before: str, *, extend: bool) -> int:
         from sweep.cluster.connection import ClusterAwayError
-        from sweep.console.redirect import quiet
         from sweep.tracking.tracker import Tracker
 
         self._check_plan(extend=extend)
         self._check_machine()
-        metric, as_json = self._plan.space.objective.metric, self._location.as_json
         with LeaseHolder(self._storage, self._name, say=self._say) as live:
-            tracker = Tracker.open(self._location.tracking_uri, storage=self._location.storage)
+            tracker = Tracker.open(
+                self._location.tracking_uri, storage=self._location.storage, experiment=self._launch.experiment
+            )
             self._greet(tracker)
-            log_file = self._storage.log_folder(self._name) / "ray.log"
-            keep_unprinted(log_file)
-            with quiet(log_file) as screen:
+            with self._screen() as screen:
                 try:
                     with (
                         self._cluster() as resources,
-                        Progress(screen, self._name, metric, as_json=as_json) as progress,
+                        self._progress(screen) as progress,
                         faults_said(progress.say),
                     ):
                         loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
@@ -141,12 +147,35 @@ class Session:
             return nullcontext({"CPU": 1.0})
         return connect(self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing)
 
+    @contextmanager
+    def _screen(self) -> Iterator[TextIO]:
+        """Yield where progress is shown, kept from what others print; from Python no output is redirected."""
+        from sweep.cluster.caller import as_a_guest
+        from sweep.console.redirect import quiet
+
+        if self._location.from_python:
+            with as_a_guest(local=self._location.address is None):
+                yield sys.stderr
+        else:
+            log_file = self._storage.log_folder(self._name) / "ray.log"
+            keep_unprinted(log_file)
+            with quiet(log_file) as screen:
+                yield screen
+
+    def _progress(self, screen: TextIO) -> Progress:
+        metric = self._plan.space.objective.metric
+        if self._location.from_python:
+            from sweep.running.progress_bar import ProgressBar
+
+            return ProgressBar(self._name, metric)
+        return Progress(screen, self._name, metric, as_json=self._location.as_json)
+
     def _guard(self, loop: StageLoop, tracker: "Tracker", live: LeaseHolder, screen: TextIO) -> None:
         """Let the watch of the cluster end the run where the main thread doesn't come out of Ray."""
         from sweep.cluster.cluster_watch import watched
 
         watch = watched()
-        if watch is None:
+        if watch is None or self._location.from_python:  # whoever called it may interrupt it
             return
 
         def end() -> None:
@@ -167,7 +196,7 @@ class Session:
             self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
             begin_again(outcome.why, *self._location.again)
         code = self._report(outcome, tracker)
-        if outcome.gone:
+        if outcome.gone and not self._location.from_python:
             leave_at_once(code)
         return code
 
@@ -218,6 +247,7 @@ class Session:
             live=live,
             progress=progress,
             tracker=tracker,
+            from_python=self._location.from_python,
         )
 
     def _sizing(self, resources: Mapping[str, float]) -> TrialSizing:
@@ -289,7 +319,7 @@ class Session:
         )
         if self._location.as_json:
             say_json({"event": "end", **summary})
-        else:
+        elif not self._location.from_python:
             print_comparison(record, tables, TrialOutputs(self._storage))
         if outcome.missing:
             say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")

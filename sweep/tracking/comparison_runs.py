@@ -10,6 +10,7 @@ from sweep.report.csv_tables import as_csv, comparison_rows
 from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
 
 if TYPE_CHECKING:
+    from sweep.comparison.dataset_report import DataSetReport
     from sweep.records.sweep_storage import SweepStorage
 
 SETTING, BEST = "sweep.setting", "sweep.best"
@@ -30,11 +31,24 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
         for name, figure, _ in comparison_figures(part):
             runs.client.log_figure(parent, figure, f"{folder}/{name}.png")
         runs.client.log_text(parent, as_csv(comparison_rows(part)), f"{folder}/comparison.csv")
+        _show_best(runs, storage, part, f"{slug(table.dataset)}/" if len(parts) > 1 else "")
         for one in (*part.rows, *part.halved) if len(sweep.trials) <= MOST_TAGGED else ():
             tags = {SETTING: one.label, BEST: _word(one.row, table.best)}
             for trial in one.row.trials:
                 if trial.result.status != "waiting":  # it has no run, and shall have none
                     runs.set_tags(TrialFacts.of(trial.entry, storage), tags)
+
+
+def _show_best(runs: MlflowRuns, storage: "SweepStorage", part: "DataSetReport", prefix: str) -> None:
+    """Write the best setting's metrics to the sweep's run, before their names the data set where there are several."""
+    best = part.table.best
+    if best is None:
+        return
+    names = dict.fromkeys(name for trial in best.finished for name in trial.result.metrics)
+    means = {f"{prefix}{name}": mean for name in names if (mean := best.mean(name)) is not None}
+    last = [storage.trial_of(trial.entry).epochs()[-1] for trial in best.finished]
+    epoch, time_ms = (max(getattr(one, field) for one in last) for field in ("epoch", "time_ms"))
+    runs.show_best(means, f"{prefix}{best.words(part.table.axes)}", epoch, time_ms)
 
 
 def _word(row: Row, best: Row | None) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from sweep.tracking.store import TrackingStore
+from sweep.tracking.store import PARAMS, VIEW_TAG, TrackingStore, view
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
 from trainables.printable_text import markdown_text, printable, printable_lines
@@ -32,6 +32,7 @@ logger = logging.getLogger("sweep.tracking")
 PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
 SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
 SELECTED_ON = "sweep.selected_on"
+COMMAND, BEST_SETTING = "sweep.command", "sweep.best_setting"
 FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
 ATTEMPTS, TROUBLES = "sweep.attempts", "sweep.troubles"
 REUSED_FROM, REUSED_RUN = "sweep.reused_from", "sweep.reused_run"
@@ -110,10 +111,36 @@ class MlflowRuns:
             self._set_tags(run_id, self._sweep_tags())
             self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
+            self._show_view()
             if self._status is not None:
                 self._show_status(run_id, self._status)
             self._parent = run_id
         return self._parent
+
+    def _show_view(self) -> None:
+        """Let the experiment's shared view show what this sweep varies, sorted by its objective."""
+        sweep = self.sweep
+        configs = [entry.config for entry in sweep.trials if entry.baseline is None]
+        varied = [
+            name for config in configs[:1] for name in config if any(one[name] != config[name] for one in configs)
+        ]
+        params = dict.fromkeys([*PARAMS, *varied])
+        metrics = list(dict.fromkeys([sweep.objective, *sweep.columns]))
+        shown = view(params, metrics, ascending=sweep.direction == "min")
+        self.client.set_experiment_tag(self.experiment(), VIEW_TAG, shown)
+
+    def show_best(self, metrics: "Mapping[str, float]", setting: str, epoch: int, time_ms: int) -> None:
+        """Write the metrics of the best setting to the sweep's run: means over its seeds, at their last epoch.
+
+        The time is the record's, so that writing them twice is once.
+        """
+        from mlflow.entities import Metric
+
+        run_id = self.parent()
+        points = [Metric(name, value, time_ms, epoch) for name, value in metrics.items() if math.isfinite(value)]
+        for start in range(0, len(points), METRICS_A_BATCH):
+            self.client.log_batch(run_id, metrics=points[start : start + METRICS_A_BATCH])
+        self._set_tags(run_id, {BEST_SETTING: setting})
 
     def end(self, status: str) -> None:
         """Say how the sweep ended."""
@@ -151,7 +178,12 @@ class MlflowRuns:
 
     def _source_tags(self) -> dict[str, str]:
         """Tags that MLflow's fluent interface sets by itself and its client doesn't."""
-        tags = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL", "mlflow.source.name": self.sweep.command}
+        tags = {
+            "mlflow.user": _user(),
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": _program(self.sweep.command),
+        }
+        tags[COMMAND] = self.sweep.command
         return tags if self.sweep.commit is None else {**tags, "mlflow.source.git.commit": self.sweep.commit}
 
     # A trial
@@ -312,9 +344,14 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for key, value in config.items():
         if isinstance(value, Mapping):
             result |= flattened(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:  # a column of None in place of nothing
             result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else str(value)
     return result
+
+
+def _program(command: str) -> str:
+    """Return the program of a command as MLflow's column shows it: `sweep.run` of `python -m sweep.run --space ...`."""
+    return next((word.partition("(")[0].strip(",") for word in command.split() if word.startswith("sweep.")), "sweep")
 
 
 def _prefixed(prefix: str, values: Mapping[str, str]) -> dict[str, str]:

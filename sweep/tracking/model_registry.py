@@ -52,7 +52,9 @@ def register_model(
     from sweep.tracking.tracker import Tracker
     from sweep.tracking.trial_runs import write_trial
 
-    store = TrackingStore.choose(tracking_uri, storage=storage.storage.address(), experiment=EXPERIMENT)
+    store = TrackingStore.choose(
+        tracking_uri, storage=storage.storage.address(), experiment=record.experiment or EXPERIMENT
+    )
     client = store.connect()
     runs, trial = MlflowRuns(store, client, record), TrialFacts.of(entry, storage)
     if not runs.is_shown():

@@ -3,14 +3,15 @@
 from typing import Any
 
 
-def remove_runs(tracking_uri: str | None, storage: str, name: str) -> int:
+def remove_runs(tracking_uri: str | None, storage: str, name: str, experiment_name: str = "") -> int:
     """Delete a sweep's runs in MLflow, children first, and artifacts beside its own database; return how many."""
     from sweep.tracking.mlflow_runs import PARENT, SWEEP
     from sweep.tracking.store import EXPERIMENT, TrackingStore
 
-    store = TrackingStore.choose(tracking_uri, storage=storage, experiment=EXPERIMENT)
+    shown_in = experiment_name or EXPERIMENT
+    store = TrackingStore.choose(tracking_uri, storage=storage, experiment=shown_in)
     client: Any = store.connect()
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(shown_in)
     if experiment is None:
         return 0
     removed: list[str] = []

@@ -149,9 +149,9 @@ class Server:
             os.killpg(group, number)
 
 
-def served_store(tracking_uri: str | None, storage: Path | None) -> TrackingStore:
+def served_store(tracking_uri: str | None, storage: Path | None, experiment: str = "") -> TrackingStore:
     """Return the store to serve; BadInputError when it is a server already or there is none."""
-    store = TrackingStore.choose(tracking_uri, storage=storage or DEFAULT_STORAGE, experiment=EXPERIMENT)
+    store = TrackingStore.choose(tracking_uri, storage=storage or DEFAULT_STORAGE, experiment=experiment or EXPERIMENT)
     if store.is_server:
         raise BadInputError(f"tracking URI {store.shown!r} ({store.why}): is a server already; open it in a browser")
     if store.database is not None and not store.database.exists():

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,20 +35,28 @@ EXPERIMENT = "sweep"
 """The experiment that holds all sweeps of a store."""
 VIEW = "sweep"
 """Key of the view of MLflow's pages that shows what sweeps vary and how trials did."""
-COLUMNS = (
-    *(f"params.`{name}`" for name in ("dataset", "batch_size", "temperature", "epochs")),
-    *(f"metrics.`{name}`" for name in ("val/knn_top1", "test/knn_top1", "test/linear_top1", "test/top1")),
-)
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+PARAMS = ("dataset", "batch_size", "temperature", "epochs")
+"""Params that the view always shows."""
 EXPERIMENT_TAGS: Mapping[str, str] = {
     # Without the kind the server guesses one, and may open the experiment on its pages for language models.
     "mlflow.experimentKind": "custom_model_development",
-    f"mlflow.sharedViewState.{VIEW}": json.dumps({"selectedColumns": COLUMNS}),
 }
 SQLITE = "sqlite:///"
 QUOTED_SQLITE = "sqlite+pysqlite:///"
 """The same for a path that has to be quoted: of the other MLflow makes the quoted folder too."""
 SQLITES = (SQLITE, QUOTED_SQLITE)
 SERVER_SCHEMES = ("http://", "https://", "databricks")
+
+
+def view(params: Iterable[str], metrics: Sequence[str], *, ascending: bool) -> str:
+    """Return the state of MLflow's runs page that shows these columns, sorted by the first metric.
+
+    Sorted by a metric the page lists trials beside their sweeps, none folded, and its charts draw the best ten.
+    """
+    columns = [*(f"params.`{name}`" for name in params), *(f"metrics.`{name}`" for name in metrics)]
+    state = {"selectedColumns": columns, "orderByKey": f"metrics.`{metrics[0]}`", "orderByAsc": ascending}
+    return json.dumps(state)
 
 
 @dataclass(frozen=True)

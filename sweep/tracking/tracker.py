@@ -41,12 +41,12 @@ class Tracker:
         self._artist = BackgroundWriter(logger=logger, recover=self._forget, refused=refused)
 
     @classmethod
-    def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = EXPERIMENT) -> "Tracker":
+    def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = "") -> "Tracker":
         """Open the argument's store, else MLFLOW_TRACKING_URI's, else an SQLite file in `storage`.
 
         Raises BadInputError when it doesn't answer. Takes 2 s for the import and another 5 s to make a fresh file.
         """
-        store = TrackingStore.choose(tracking_uri, storage=storage, experiment=experiment)
+        store = TrackingStore.choose(tracking_uri, storage=storage, experiment=experiment or EXPERIMENT)
         return cls(store, store.connect())
 
     @property

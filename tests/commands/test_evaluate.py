@@ -35,7 +35,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import Result, result_of
 from sweep.report.linked_pages import write_page
 from sweep.running import session
-from sweep.running.evaluation_request import shares_of_labels
+from sweep.running.evaluation_request import label_fractions, shares_of_labels
 from sweep.running.session import RunLocation
 from sweep.space import read_space, written
 from trainables.config import TrialConfig
@@ -223,9 +223,9 @@ def test_small_data_sets_are_evaluated_with_the_shares_that_they_have(
     train: int, given: str | None, epochs: int, shares: tuple[float, ...]
 ) -> None:
     data = (EvaluatedData("trees", train, False, {}), EvaluatedData("large", 10_000, False, {}))
-    assert shares_of_labels(given, data, trained=epochs > 0) == shares
+    assert shares_of_labels(given and label_fractions(given), data, trained=epochs > 0) == shares
 
 
 def test_a_share_that_buys_too_few_labels_is_refused_with_a_way_out() -> None:
     with pytest.raises(BadInputError, match=r"0\.01 buys 3 of the 300 .* give 0\.027 or more, or --epochs 0"):
-        shares_of_labels("0.01,1", (EvaluatedData("trees", 300, False, {}),), trained=True)
+        shares_of_labels((0.01, 1.0), (EvaluatedData("trees", 300, False, {}),), trained=True)

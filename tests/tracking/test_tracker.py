@@ -202,7 +202,8 @@ def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> No
         "sweep.space": "quickstart",
         "sweep.smoke": "true",
         "mlflow.note.content": "what is best?",
-        "mlflow.source.name": "python -m sweep.run --space quickstart",
+        "mlflow.source.name": "sweep.run",
+        "sweep.command": "python -m sweep.run --space quickstart",
         "mlflow.source.git.commit": "c" * 40,
     }
     assert expected.items() <= parent.data.tags.items()
@@ -318,7 +319,7 @@ def test_a_deleted_child_is_made_again_while_the_sweep_runs(storage: Path) -> No
 
 
 def test_values_become_text() -> None:
-    assert flattened({"a": {"b": 1}, "c": (0.5, 1.0), "d": None}) == {"a.b": "1", "c": "[0.5, 1.0]", "d": "None"}
+    assert flattened({"a": {"b": 1}, "c": (0.5, 1.0), "d": None}) == {"a.b": "1", "c": "[0.5, 1.0]"}
 
 
 # Which store

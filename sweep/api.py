@@ -1,0 +1,231 @@
+"""The commands from Python, for notebooks and programs: `run`, `compare`, `evaluate`, `export`, `predict`, `embed`.
+
+Nothing here redirects output or leaves a signal handler behind. Bad input raises BadInputError (a ValueError), whose
+text has a line for each fault.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sweep.records.paths import DEFAULT_STORAGE
+from sweep.report.frames import Frames, load
+from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from sweep.deployment.exported_model import Describe
+    from sweep.running.session import RunLocation
+    from sweep.space import SearchSpace
+
+__all__ = ["BadInputError", "Export", "Frames", "compare", "embed", "evaluate", "export", "load", "predict", "run"]
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported trial."""
+
+    trial: str
+    folder: Path
+    onnx_difference: float
+    """The most that ONNX's probabilities differ from PyTorch's."""
+    registered: str = ""
+    """How the registered model is addressed and served."""
+
+
+def run(
+    space: "SearchSpace | str | Path | None" = None,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    changes: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    resume: str | None = None,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    **options: Any,
+) -> Frames:
+    """Train every trial of a search space, with a progress bar, and return the tables of the sweep.
+
+    Finished trials are never trained again; a KeyboardInterrupt stops at the end of the running epochs, and the same
+    call continues.
+
+    Args:
+        space: A SearchSpace, the name of one (quickstart), a dotted module, or a .py, .yaml or .toml file.
+        storage: Folder or URI of the records.
+        changes: Values by field for every trial; a list varies the field: {"temperature": [0.1, 0.5], "epochs": 20}.
+        name: Name of the sweep; default: the space's.
+        resume: Name of a sweep to continue with the space that its record contains.
+        tracking_uri: MLflow server or database; default: MLFLOW_TRACKING_URI, else a SQLite file in the storage.
+        address: Ray cluster, HOST:PORT or auto; default: Ray is started on this machine.
+        options: Further fields of `sweep.running.run_request.RunRequest`: smoke, workers, device, gpu_hours, ...
+
+    Returns:
+        What `sweep.compare.load` reads of the sweep: failed trials have their status and failure in `trials`.
+
+    Raises:
+        BadInputError: A line for each fault of the space, the changes, the data or the storage.
+
+    Example:
+        >>> frames = run("quickstart", changes={"temperature": [0.1, 0.5]}, name="temperatures")
+        >>> frames.settings[["temperature", "test/linear_top1"]]
+    """
+    from sweep.running.run_request import RunRequest, check_options, checked_assignments
+
+    check_options(options)
+    request = RunRequest(
+        _location(storage, tracking_uri, address),
+        space=str(space) if isinstance(space, Path) else space,
+        assignments=checked_assignments(changes or {}),
+        name=name,
+        resume=resume,
+        **options,
+    )
+    session = request.session()
+    session.run(extend=request.extend)
+    return load(session.name, storage=storage)
+
+
+def compare(
+    *sweeps: str,
+    storage: str | Path = DEFAULT_STORAGE,
+    html: str | Path | None = None,
+    pictures: bool = True,
+    overwrite: bool = False,
+) -> Frames:
+    """Return the tables of sweeps, of the latest one without a name; with `html`, write their report into a folder."""
+    if html is not None:
+        from sweep.report.linked_pages import report_sweeps
+
+        report_sweeps(sweeps, str(storage), Path(html), pictures=pictures, overwrite=overwrite)
+    return load(*sweeps, storage=storage)
+
+
+def evaluate(
+    sweep: str | None = None,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    trials: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    labels: Sequence[float] | None = None,
+    draws: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    changes: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    tracking_uri: str | None = None,
+    experiment: str = "",
+    address: str | None = None,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
+    max_concurrent: int | None = None,
+) -> Frames:
+    """Evaluate pretrained encoders by shares of the labels, frozen and fine-tuned, and return the tables.
+
+    The arguments are the options of `sweep.evaluate`; `labels` are shares above 0 and up to 1;
+    default: 0.01, 0.1 and 1, as far as they buy a batch.
+    """
+    from sweep.running.evaluation_request import EvaluationRequest
+    from sweep.running.evaluation_run import EvaluationRun
+
+    request = EvaluationRequest(trials, weights, datasets, labels, draws, epochs, learning_rate, changes or {})
+    planned = EvaluationRun.of(request, sweep, storage=str(storage), name=name, device=device, experiment=experiment)
+    location = _location(storage, tracking_uri, address)
+    planned.session(location, max_concurrent, named=sweep is not None).run(extend=False)
+    return load(planned.name, storage=storage)
+
+
+def export(
+    sweep: str | None = None,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    trial: str | None = None,
+    best: str | None = None,
+    head: str = "linear",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    register: str | None = None,
+    tracking_uri: str | None = None,
+) -> Export:
+    """Write a trial's encoder and classifier into a folder: safetensors, ONNX, a model card; or also register it.
+
+    Args:
+        sweep: Name of the sweep; default: the latest one.
+        storage: Folder or URI of its records.
+        trial: Name or id; default: the best setting's first seed.
+        best: Metric that says which setting is best; default: the sweep's objective.
+        head: linear, the logistic regression on frozen features; or probe, the one trained alongside.
+        output: Folder to write; default: exports/TRIAL.
+        overwrite: Whether files of another program are replaced.
+        register: Name of a model in MLflow.
+        tracking_uri: MLflow, as for `run`.
+    """
+    from sweep.console.output_files import file_name
+    from sweep.deployment.exporter import check_folder, check_libraries, write
+    from sweep.deployment.trial_choice import choose
+    from sweep.records.sweep_storage import SweepStorage
+
+    check_libraries()
+    place = SweepStorage(storage)
+    chosen = choose(place, sweep, trial=trial, best=best, head=head)
+    entry = chosen.trial.entry
+    folder = Path(output or Path("exports") / file_name(entry.name))
+    check_folder(folder, chosen, overwrite=overwrite)
+    difference, registered = write(chosen, place, folder), ""
+    if register is not None:
+        from sweep.tracking.model_registry import register_model
+
+        registered = register_model(chosen.sweep, entry, place, folder, name=register, tracking_uri=tracking_uri)
+    return Export(entry.name, folder, difference, registered)
+
+
+def predict(
+    model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
+) -> "pandas.DataFrame":
+    """Return one row an image of a folder or zip: path, label, and each class's probability, by an exported model.
+
+    With `output` (.parquet or .csv) the table is also written. `sweep.predict` maps scenes.
+    """
+    from sweep.deployment.exported_model import DeployedModel
+
+    return _table(model, images, output, DeployedModel.prediction, (".parquet", ".csv"), overwrite=overwrite)
+
+
+def embed(
+    model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
+) -> "pandas.DataFrame":
+    """Return one row an image of a folder or zip: path and features, by an exported model; as `predict`."""
+    from sweep.deployment.exported_model import DeployedModel
+
+    return _table(model, images, output, DeployedModel.embedding, (".parquet",), overwrite=overwrite)
+
+
+def _table(
+    model: str | Path,
+    images: str | Path,
+    output: str | Path | None,
+    describe: "Describe",
+    suffixes: tuple[str, ...],
+    *,
+    overwrite: bool,
+) -> "pandas.DataFrame":
+    """Return the table, written to `output` or a temporary file; images that are left out are said on stderr."""
+    import tempfile
+
+    import pandas
+
+    from sweep.console.printing import say
+    from sweep.deployment.exported_model import apply
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.parquet" if output is None else Path(output)
+        for line in apply(Path(model), Path(images), path, describe, suffixes=suffixes, overwrite=overwrite).said():
+            say(line, error=True)
+        return pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+
+
+def _location(storage: str | Path, tracking_uri: str | None, address: str | None) -> "RunLocation":
+    from sweep.running.session import RunLocation
+
+    return RunLocation(str(storage), tracking_uri, address, from_python=True)

@@ -1,0 +1,71 @@
+"""An evaluation as a sweep of its own: its plan, and the run of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweep.console.stop_signals import GRACE_SECONDS
+from sweep.planning.evaluation_space import evaluation_space
+from sweep.planning.launch import Launch, plan_of
+from sweep.planning.plan import Plan
+from sweep.records.paths import check_name
+from sweep.records.sweep_storage import SweepStorage
+from sweep.running.evaluation_request import DEFAULT_SHARES, EvaluationRequest
+from sweep.running.run_context import RunOptions
+from sweep.running.session import RunLocation, Session
+from sweep.scheduling.dispatcher import Rules
+from sweep.space import written
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """A planned evaluation of a sweep's encoders."""
+
+    name: str
+    plan: Plan
+    launch: Launch
+    evaluated: str
+    """The sweep whose encoders they are."""
+    note: str = ""
+    """What was left out of it, for a person."""
+
+    @classmethod
+    def of(
+        cls,
+        request: EvaluationRequest,
+        sweep: str | None,
+        *,
+        storage: str,
+        name: str | None,
+        device: Any,
+        experiment: str = "",
+    ) -> "EvaluationRun":
+        """Return the evaluation of a sweep, of the latest one without a name; BadInputError that lists every fault."""
+        evaluation = request.of_sweep(SweepStorage(storage), sweep)
+        space = evaluation_space(evaluation)
+        check_name(chosen := name or space.name)
+        launch = Launch(written=written(space), device=device, experiment=experiment)
+        without = set() if request.label_fractions else set(DEFAULT_SHARES) - set(evaluation.label_fractions)
+        shares = ", ".join(f"{one:g}" for one in sorted(without))
+        note = f"label fractions {shares} are left out: too few train images" if without else ""
+        return cls(chosen, plan_of(launch), launch, evaluation.sweep, note)
+
+    def print_plan(self) -> None:
+        """Print the plan and its cost."""
+        from sweep.planning.memory_budget import memory_budget
+        from sweep.planning.plan_table import print_plan
+
+        print_plan(self.plan, memory_budget(self.launch, None, use_gpu=self.launch.device == "gpu"))
+
+    def session(
+        self, location: RunLocation, max_concurrent: int | None, grace_seconds: float = GRACE_SECONDS, *, named: bool
+    ) -> Session:
+        """Return the run of the plan; where the sweep was not `named`, a process that goes on with it names it."""
+        # The latest sweep is this one, once it has begun.
+        location = replace(location, again=() if named else (self.evaluated,))
+        return Session(
+            self.name,
+            self.plan,
+            self.launch,
+            RunOptions(rules=Rules(max_concurrent), grace_seconds=grace_seconds),
+            location,
+        )

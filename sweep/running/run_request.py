@@ -1,0 +1,134 @@
+"""What a person asks of a run, on a command line or from Python, and the session that it becomes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from sweep.console.options import ON_END
+from sweep.console.stop_signals import GRACE_SECONDS
+from sweep.planning.dataset_sizes import check_questions, prepare_embedded
+from sweep.planning.launch import Launch, plan_of
+from sweep.planning.plan import Plan
+from sweep.records.paths import check_name
+from sweep.records.sweep_storage import SweepStorage
+from sweep.running.run_context import RunOptions
+from sweep.running.session import RunLocation, Session
+from sweep.scheduling.budget import Budget
+from sweep.scheduling.dispatcher import Rules
+from sweep.space import SearchSpace, load_space, written
+from trainables.errors import BadInputError, nearest
+from trainables.field_values import checked_axis
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The options of `sweep.run`, with its defaults."""
+
+    location: RunLocation
+    space: str | SearchSpace | None = None
+    """A name, dotted module or file; or the space itself."""
+    assignments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Values by field, as `parse_assignments` and `checked_assignments` return them."""
+    name: str | None = None
+    resume: str | None = None
+    extend: bool = False
+    smoke: bool = False
+    no_reuse: bool = False
+    experiment: str = ""
+    """MLflow's; empty: the one of all sweeps."""
+    workers: str = "1"
+    device: Any = "auto"
+    share_gpus: int = 1
+    memory: float | None = None
+    max_concurrent: int | None = None
+    gpu_hours: float | None = None
+    wall_hours: float | None = None
+    trials: int | None = None
+    max_failures: int = 3
+    hang_minutes: float = 30.0
+    retry_failed: bool = False
+    grace_seconds: float = GRACE_SECONDS
+
+    @cached_property
+    def launch(self) -> Launch:
+        """How the sweep is started, with what the record of a resumed one says."""
+        space = self.space
+        typed = Launch(
+            space=space if isinstance(space, str) else "",
+            written=written(load_space(space) if isinstance(space, str) else space) if space else None,
+            assignments={name: tuple(values) for name, values in self.assignments.items()},
+            smoke=self.smoke,
+            workers=self.workers,
+            device=self.device,
+            share_gpus=self.share_gpus,
+            no_reuse=self.no_reuse,
+            experiment=self.experiment,
+            memory=self.memory,
+        )
+        if self.resume is not None:
+            return SweepStorage(self.location.storage).record(self.resume).resumed(typed, extend=self.extend)
+        if self.extend:
+            raise BadInputError("--extend: is for a sweep that was started before; add --resume NAME")
+        return typed
+
+    def plan(self) -> Plan:
+        """Return the plan, checked; BadInputError that lists every fault."""
+        plan = plan_of(self.launch)
+        check_name(self.sweep_name(plan))
+        return plan
+
+    def sweep_name(self, plan: Plan) -> str:
+        """Return the name of the sweep."""
+        return self.resume or self.name or plan.sweep_name
+
+    def print_plan(self) -> None:
+        """Print the plan and its cost, as far as this machine can run it."""
+        from sweep.planning.memory_budget import memory_budget
+        from sweep.planning.plan_table import print_plan
+        from sweep.running.machine_check import check_machine
+
+        plan, launch, memory = self.plan(), self.launch, self.location.gpu_memory
+        check_questions(plan)
+        if self.location.address is None and memory is None:
+            check_machine(launch, plan)
+        print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
+
+    def session(self) -> Session:
+        """Return the run of the plan, whose embedded data sets are prepared."""
+        plan, budget = self.plan(), Budget(self.gpu_hours, self.wall_hours, self.trials)
+        if prepare_embedded(plan):
+            plan = plan_of(self.launch)
+        rules = Rules(self.max_concurrent, self.max_failures)
+        options = RunOptions(self.retry_failed, rules, budget, 60 * self.hang_minutes, self.grace_seconds)
+        return Session(self.sweep_name(plan), plan, self.launch, options, self.location)
+
+
+def checked_assignments(changes: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+    """Return values by field of Python's: a list varies a field, anything else is its one value.
+
+    Raises BadInputError with a line for each field that there isn't, and each value that a field can't have.
+    """
+    found, faults = {}, []
+    for name, value in changes.items():
+        try:
+            found[name] = checked_axis(name, value if isinstance(value, list) else [value])
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise BadInputError(*faults)
+    return found
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise BadInputError for names that no field of a RunRequest has."""
+    known = {one.name for one in fields(RunRequest)} - {"location", "space", "assignments", "name", "resume"}
+    if unknown := [name for name in options if name not in known]:
+        lines = [f"{name}: unknown option{nearest(name, known)}; known: {', '.join(sorted(known))}" for name in unknown]
+        raise BadInputError(*lines)
+
+
+def on_end_hook(typed: str | None) -> str:
+    """Return what gets the summary: what was typed, else the environment's."""
+    return typed or os.environ.get(ON_END, "")

@@ -1,0 +1,67 @@
+"""What a person sees first on MLflow's pages: numbers at the sweep itself, sorted by its objective."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.planning.launch import Launch
+from sweep.records.paths import tracking_database
+from sweep.records.sweep_record import SweepRecord
+from sweep.records.sweep_storage import SweepStorage
+from sweep.tracking.mlflow_runs import _program, flattened
+from sweep.tracking.replay import replay
+from sweep.tracking.store import TrackingStore
+from sweep.tracking.tracker import Tracker
+
+
+@pytest.fixture(params=["", "mine-alone"])
+def shown(
+    request: pytest.FixtureRequest,
+    swept: tuple[SweepRecord, SweepStorage],
+    tmp_path: Path,
+    mlflow_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Any, str, SweepRecord]:
+    """A sweep written into MLflow twice: the client, the experiment's id and the sweep's record."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(mlflow_database, tracking_database(tmp_path))
+    record = swept[0].model_copy(update={"launch": Launch(experiment=request.param)})
+    for _ in range(2):
+        tracker = Tracker.open(None, storage=tmp_path, experiment=record.experiment)
+        replay(record, swept[1], tracker)
+        assert tracker.close(60.0) == 0
+    client = TrackingStore.choose(None, storage=tmp_path, experiment="").client()
+    experiment = client.get_experiment_by_name(request.param or "sweep")
+    assert experiment is not None
+    return client, experiment.experiment_id, record
+
+
+def test_the_sweeps_run_has_the_best_settings_numbers_and_the_view_sorts_by_them(
+    shown: tuple[Any, str, SweepRecord],
+) -> None:
+    client, experiment, record = shown
+    runs = client.search_runs([experiment])
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    best = [run for run in runs if run.data.tags.get("sweep.best") == "best"]
+    assert best
+    for name in (record.objective, "test/linear_top1"):
+        mean = sum(run.data.metrics[name] for run in best) / len(best)
+        assert parent.data.metrics[name] == pytest.approx(mean)
+        assert len(client.get_metric_history(parent.info.run_id, name)) == 1, "twice is once"
+    assert parent.data.tags["sweep.best_setting"].startswith("temperature 0.")
+    view = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.sweep"])
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn_top1`", False)
+    assert "metrics.`test/linear_sensitivity`" in view["selectedColumns"]
+    assert "params.`temperature`" in view["selectedColumns"]
+    for run in runs:
+        assert "None" not in run.data.params.values()
+
+
+def test_params_without_a_value_are_left_out_and_sources_are_short() -> None:
+    assert flattened({"a": None, "b": {"c": None, "d": 1}, "e": [1]}) == {"b.d": "1", "e": "[1]"}
+    assert _program("python -m sweep.evaluate quickstart --labels 0.1") == "sweep.evaluate"
+    assert _program("sweep.api.run('quickstart', name='x')") == "sweep.api.run"
+    assert _program("") == "sweep"
