@@ -63,6 +63,10 @@ def main(
             print_comparison(one.record, sweep_tables(one.record, place, one.sources), TrialOutputs(place))
         print_not_comparable(not_comparable)
         return
+    if html is not None:
+        from sweep.report.linked_pages import check_is_folder
+
+        check_is_folder(html)
     reports = [dataset_reports(one.record, place, one.sources) for one in merged]
     if as_json:
         from sweep.console.printing import say_json

@@ -36,6 +36,8 @@ class ClassifierReport:
     trade_offs: tuple[TradeOff, ...]
     curves: tuple[ThresholdCurves, ...]
     """Of each setting's first seed; none where the test split has positives or negatives alone."""
+    settings: int
+    """How many have such a classifier; those above are the best ones."""
 
 
 def classifier_reports(table: Table, outputs: TrialOutputs) -> tuple[ClassifierReport, ...]:
@@ -46,7 +48,8 @@ def classifier_reports(table: Table, outputs: TrialOutputs) -> tuple[ClassifierR
 def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
     for method, words in CLASSIFIERS:
         sensitivity, specificity = f"test/{method}{names.SENSITIVITY}", f"test/{method}{names.SPECIFICITY}"
-        rows = [row for row in table.settings if row.values(sensitivity)][:MOST_CURVES]
+        known = [row for row in table.settings if row.values(sensitivity)]
+        rows = known[:MOST_CURVES]
         if not rows:
             continue
         trade_offs = tuple(
@@ -66,4 +69,4 @@ def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
             for own in found
             if isinstance(own, ClassOutputs) and 0 < own.positive_truth.sum() < len(own.positive_truth)
         )
-        yield ClassifierReport(method.rstrip("_") or "probe", words, trade_offs, curves)
+        yield ClassifierReport(method.rstrip("_") or "probe", words, trade_offs, curves, len(known))

@@ -83,10 +83,10 @@ class DataSetReport:
         return sum(report.lost_hours for report in self.trials.values())
 
     @property
-    def unit(self) -> str:
-        """What hours are of."""
+    def device(self) -> str:
+        """What the time that trials cost is of."""
         finals = [report.final for report in self.trials.values()]
-        return "GPU-hours" if any(f is not None and "NVIDIA" in f.device for f in finals) else "worker-hours"
+        return "GPU" if any(f is not None and "NVIDIA" in f.device for f in finals) else "worker"
 
     @cached_property
     def store(self) -> StoreInfo | None:

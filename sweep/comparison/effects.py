@@ -14,6 +14,8 @@ from sweep.comparison.table import Row, Table
 
 FEWEST_FOR_IMPORTANCE = 30
 """Settings below which a forest's shares of variance say more about the forest."""
+FORESTS = 8
+"""Of resampled settings, for how far importance varies."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,22 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Importance:
+    """How much of the variance an axis explains."""
+
+    share: float
+    low: float
+    high: float
+    """The least and the most over forests of resampled settings."""
+
+
+@dataclass(frozen=True)
 class Effects:
     """What the axes of a table do to a metric, each part or why it isn't there."""
 
     levels: list[Level] | NotComputed
     variance: list[Effect] | NotComputed
-    importance: dict[str, float] | NotComputed
+    importance: dict[str, Importance] | NotComputed
 
 
 def effects_of(table: Table, metric: str) -> Effects:
@@ -113,22 +125,45 @@ def analysis_of_variance(table: Table, metric: str) -> list[Effect] | NotCompute
     ]
 
 
-def importance(table: Table, metric: str) -> dict[str, float] | NotComputed:
-    """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014)."""
+def importance(table: Table, metric: str) -> dict[str, Importance] | NotComputed:
+    """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014).
+
+    How far it varies is read from FORESTS more, each over as many settings drawn with replacement.
+    """
     rows = [row for row in table.settings if row.values(metric)]
     if len(rows) < FEWEST_FOR_IMPORTANCE:
         return NotComputed(f"{len(rows)} settings have a result; importance needs {FEWEST_FOR_IMPORTANCE}")
+    if len({row.known_mean(metric) for row in rows}) == 1:
+        return NotComputed("all settings have the same result")
     try:
         import optuna
     except ImportError:
         return NotComputed("needs optuna: pip install 'sweep-service[search]'")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    shares = _forest_shares(rows, table.axes, metric)
+    random = np.random.default_rng(0)
+    drawn = ([rows[number] for number in random.integers(len(rows), size=len(rows))] for _ in range(FORESTS))
+    others = [
+        _forest_shares(own, table.axes, metric) for own in drawn if len({row.known_mean(metric) for row in own}) > 1
+    ]
+    return {
+        axis: Importance(
+            share,
+            min((other.get(axis, 0.0) for other in others), default=share),
+            max((other.get(axis, 0.0) for other in others), default=share),
+        )
+        for axis, share in shares.items()
+    }
+
+
+def _forest_shares(rows: Sequence[Row], axes: Sequence[str], metric: str) -> dict[str, float]:
+    import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    numeric = {axis for axis in table.axes if all(_is_number(row.config[axis]) for row in rows)}
+    numeric = {axis for axis in axes if all(_is_number(row.config[axis]) for row in rows)}
     distributions: dict[str, Any] = {}
-    for axis in table.axes:
+    for axis in axes:
         values = _values(rows, axis)
         distributions[axis] = (
             FloatDistribution(min(values), max(values))
@@ -136,7 +171,7 @@ def importance(table: Table, metric: str) -> dict[str, float] | NotComputed:
             else CategoricalDistribution([str(value) for value in values])
         )
     for row in rows:
-        params = {axis: float(row.config[axis]) if axis in numeric else str(row.config[axis]) for axis in table.axes}
+        params = {axis: float(row.config[axis]) if axis in numeric else str(row.config[axis]) for axis in axes}
         study.add_trial(
             optuna.trial.create_trial(params=params, distributions=distributions, value=row.known_mean(metric))
         )

@@ -56,16 +56,18 @@ def count_and_share(part: int, whole: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration that reads: 12.3 s, 4 min 05 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
+    """Return a duration that reads: 2.3 s, 17 s, 4 min 05 s, 3 h 20 min."""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def hours(value: float) -> str:
-    """Return hours with two decimals, few ones with two digits that say something."""
-    return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+def time_unit(hours: float) -> tuple[str, float]:
+    """Return the unit that hours are read in on an axis, and how many of it are an hour."""
+    if hours < 0.05:
+        return "seconds", 3600.0
+    return ("minutes", 60.0) if hours < 2 else ("hours", 1.0)
 
 
 def gib(count: float) -> str:

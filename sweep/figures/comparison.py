@@ -1,7 +1,11 @@
-"""Figures that compare settings: values in, a matplotlib figure out."""
+"""Figures that compare settings: values in, a matplotlib figure out.
+
+Of many settings the best ones have names and looks of their own, and the others are grey.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,13 +15,34 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from sweep.comparison.classifier_curves import TradeOff
 from sweep.console.formatting import short_percent
-from sweep.figures.style import COLOURS, CONTRASTIVE, GRID, INK, SUPERVISED, finish, label, panel
+from sweep.figures.style import (
+    COLOURS,
+    CONTRASTIVE,
+    GRID,
+    INK,
+    REST,
+    SUPERVISED,
+    WIDTH,
+    finish,
+    label,
+    legend_below,
+    legend_height,
+    look,
+    panel,
+    title_lines,
+)
 from sweep.statistics.share_intervals import Interval
 from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
 
-MARKERS = "os^Dv"
-"""For those that share a colour."""
+MOST_RANKED = 40
+"""Settings that have a line of their own in the ranking."""
+MOST_NAMED = 8
+"""Settings that have a look of their own."""
+HATCHES = ("", "//", "--", "xx", "||", "++", "////", "\\\\")
+"""Of bars side by side, which colour alone would tell apart."""
+PLOT = 3.9
+"""Inches of a figure's height without its legend."""
 
 
 @dataclass(frozen=True)
@@ -33,23 +58,38 @@ class Point:
 
 
 def ranking(points: Sequence[Point], *, metric: str) -> Figure:
-    """Draw one line a setting, the first on top: its value, the interval over seeds, and thinly that over images."""
-    figure, axes = panel(width=8.0, height=float(np.clip(1.5 + 0.34 * len(points), 2.4, 14.0)))
-    for place, point in enumerate(points):
-        colour = SUPERVISED if point.baseline else CONTRASTIVE
-        for interval, width in ((point.images, 1.2), (point.seeds, 4.0)):
-            if interval is not None:
-                alpha = 0.45 if width > 2 else 0.9
-                axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=width, alpha=alpha)
-        axes.plot([point.value], [place], "o", color=colour, markersize=6)
-        if point.published is not None:
-            axes.plot([point.published], [place], "D", markerfacecolor="none", markeredgecolor=INK, markersize=6)
-    finish(axes, title="", x=_unit(metric), y="")
+    """Draw one line a setting, the first on top: its value, the interval over seeds, and thinly that over images.
+
+    Settings after the first 40 share a line.
+    """
+    settings = [point for point in points if not point.baseline]
+    shown, rest = settings[:MOST_RANKED], settings[MOST_RANKED:]
+    lines = [*shown, *(point for point in points if point.baseline)]
+    count = len(lines) + bool(rest)
+    figure, axes = panel(width=7.2, height=float(1.3 + 0.26 * max(count, 2)))
+    for place, point in enumerate(lines):
+        _ranked(axes, place + (place >= len(shown) and bool(rest)), point)
+    names = [label(point.label, 60) for point in lines]
+    if rest:
+        names.insert(len(shown), f"{len(rest)} more settings")
+        axes.plot([point.value for point in rest], [len(shown)] * len(rest), "|", color=REST, markersize=9)
+    finish(axes, title="Ranking", x=_unit(metric), y="")
     _in_percent(axes.xaxis, metric)
-    axes.set_yticks(range(len(points)), [label(point.label) for point in points], fontsize=9)
-    axes.set_ylim(len(points) - 0.4, -0.6)
+    axes.set_yticks(range(count), names, fontsize=9)
+    axes.set_ylim(count - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     return figure
+
+
+def _ranked(axes: Axes, place: float, point: Point) -> None:
+    colour = SUPERVISED if point.baseline else CONTRASTIVE
+    for interval, width in ((point.images, 1.2), (point.seeds, 4.0)):
+        if interval is not None:
+            alpha = 0.5 if width > 2 else 1.0
+            axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=width, alpha=alpha)
+    axes.plot([point.value], [place], "s" if point.baseline else "o", color=colour, markersize=6)
+    if point.published is not None:
+        axes.plot([point.published], [place], "D", markerfacecolor="none", markeredgecolor=INK, markersize=6)
 
 
 def grouped_bars(
@@ -63,104 +103,153 @@ def grouped_bars(
     """Draw bars of a metric over one axis, side by side for another: `values` by (value of x, value of group)."""
     published = published or {}
     places, groups = (list(dict.fromkeys(key[number] for key in values)) for number in (0, 1))
-    figure, axes = panel(width=float(np.clip(2.0 + 0.8 * len(values), 4.5, 12.0)), height=3.8)
+    names = [label(name, 40) for name in groups] if group else []
+    wide = float(np.clip(1.6 + 0.42 * len(values), WIDTH, 11.0))
+    figure, axes = panel(width=wide, height=3.4 + legend_height([*names, "title"] if group else []))
     width = 0.8 / len(groups)
+    written = len(values) <= 3.2 * wide
     for number, name in enumerate(groups):
+        colour, hatch = (
+            COLOURS[number % len(COLOURS)],
+            HATCHES[(number + number // len(COLOURS)) % len(HATCHES)] if group else "",
+        )
         for place, at in enumerate(places):
             if (at, name) not in values:
                 continue
             value, interval = values[at, name]
             left = place - 0.4 + width * (number + 0.5)
-            shown = label(name) if place == min(i for i, p in enumerate(places) if (p, name) in values) else None
-            colour = COLOURS[number % len(COLOURS)]
-            axes.bar(left, value, width=0.92 * width, color=colour, label=shown if group else None)
+            first = place == min(i for i, p in enumerate(places) if (p, name) in values)
+            shown = names[number] if group and first else None
+            axes.bar(left, value, width=0.92 * width, color=colour, hatch=hatch, edgecolor="white", lw=0, label=shown)
             if interval is not None:
                 axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
             if (at, name) in published:
                 axes.plot(left, published[at, name], "D", markerfacecolor="none", markeredgecolor=INK, markersize=5)
             text = short_percent(value) if is_share(metric) else f"{value:.3g}"
             top = max(value, interval.high if interval else value)
-            axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
-    finish(axes, title=f"{x} and {group}" if group else x, x=x, y=_unit(metric))
+            if written:
+                axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
+    finish(axes, title=title_lines(f"By {x} and {group}" if group else f"By {x}", metric), x=x, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
-    axes.set_xticks(range(len(places)), [label(place) for place in places])
+    axes.set_xticks(range(len(places)), [label(place, 24) for place in places])
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.12)
     if group:
-        look = {"fontsize": 8, "title_fontsize": 8, "loc": "upper left", "bbox_to_anchor": (1, 1)}
-        axes.legend(frameon=False, title=label(group), **look)
+        legend_below(figure, axes, title=label(group))
     return figure
 
 
-def sensitivity_specificity(points: Sequence[TradeOff]) -> Figure:
+def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> Figure:
     """Draw each setting's sensitivity against its specificity, with the intervals of both over the test images."""
-    figure, axes = panel(width=6.5, height=4.6)
-    for number, point in enumerate(points):
-        colour = COLOURS[number % len(COLOURS)]
+    names = _numbered([point.label for point in points])
+    figure, axes = panel(width=WIDTH, height=PLOT + legend_height(names))
+    for number, (name, point) in enumerate(zip(names, points, strict=True)):
+        own = look(number)
+        line: dict[str, Any] = {"color": own.colour, "linewidth": 1.2, "alpha": 0.7}
         if point.sensitivity_interval is not None:
-            axes.plot([point.specificity] * 2, list(point.sensitivity_interval), color=colour, linewidth=1.2, alpha=0.6)
+            axes.plot([point.specificity] * 2, list(point.sensitivity_interval), **line)
         if point.specificity_interval is not None:
-            axes.plot(list(point.specificity_interval), [point.sensitivity] * 2, color=colour, linewidth=1.2, alpha=0.6)
-        axes.plot([point.specificity], [point.sensitivity], "o", color=colour, label=label(point.label))
-    finish(axes, title="Sensitivity against specificity", x="specificity (%)", y="sensitivity (%)")
+            axes.plot(list(point.specificity_interval), [point.sensitivity] * 2, **line)
+        axes.plot([point.specificity], [point.sensitivity], own.marker, color=own.colour, label=name)
+        _number_at(axes, number, len(points), point.specificity, point.sensitivity)
+    title = title_lines("Sensitivity against specificity", about)
+    finish(axes, title=title, x="specificity (%)", y="sensitivity (%)")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
-    _legend(axes, len(points))
+    legend_below(figure, axes)
     return figure
 
 
-def roc_curves(curves: Sequence[ThresholdCurves]) -> Figure:
+def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     """Draw sensitivity over the share of negatives taken for positive, at every threshold."""
-    figure, axes = panel(width=5.6, height=4.6)
+    figure, axes, names = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
-    for number, own in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(*own.roc, color=colour, label=label(own.label), linewidth=1.4)
-        axes.plot(*([place] for place in own.decision), "o", color=colour)
-    finish(axes, title="ROC (dot: the decision as made)", x="1 - specificity (%)", y="sensitivity (%)")
+    for number, (name, own) in enumerate(zip(names, curves, strict=True)):
+        seen = look(number)
+        axes.plot(*own.roc, color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5)
+        axes.plot(*([place] for place in own.decision), seen.marker, color=seen.colour, markersize=5)
+        _number_at(axes, number, len(curves), *own.decision)
+    title = title_lines("ROC (marks: the decision as made)", about)
+    finish(axes, title=title, x="1 - specificity (%)", y="sensitivity (%)")
     _square(axes)
-    _legend(axes, len(curves))
+    legend_below(figure, axes)
     return figure
 
 
-def precision_recall_curves(curves: Sequence[ThresholdCurves]) -> Figure:
+def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     """Draw precision over sensitivity, and the share of positives, which a blind guess has."""
-    figure, axes = panel(width=5.6, height=4.6)
-    for number, own in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.step(*own.precision_recall, where="post", color=colour, label=label(own.label), linewidth=1.4)
+    figure, axes, names = _square_panel(curves)
+    for number, (name, own) in enumerate(zip(names, curves, strict=True)):
+        seen = look(number)
+        axes.step(
+            *own.precision_recall, where="post", color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5
+        )
+        recall, precision = (np.asarray(side) for side in own.precision_recall)
+        at = int(np.abs(recall - (0.95 - 0.09 * number)).argmin())
+        _number_at(axes, number, len(curves), float(recall[at]), float(precision[at]))
     axes.axhline(curves[0].positive_share, color=GRID, linewidth=1.2)
-    finish(axes, title="Precision and recall (line: blind guess)", x="sensitivity, recall (%)", y="precision (%)")
+    title = title_lines("Precision and recall (line: blind guess)", about)
+    finish(axes, title=title, x="sensitivity, recall (%)", y="precision (%)")
     _square(axes)
-    _legend(axes, len(curves))
+    legend_below(figure, axes)
     return figure
 
 
-def calibration_curves(curves: Sequence[ThresholdCurves]) -> Figure:
+def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     """Draw the share of positives over the predicted probability, in bins of equally many images."""
-    figure, axes = panel(width=5.6, height=4.6)
+    figure, axes, names = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
-    for number, own in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(*own.calibration, "o-", color=colour, label=label(own.label), linewidth=1.2, markersize=4)
-    finish(axes, title="Calibration (diagonal: as predicted)", x="predicted probability (%)", y="positives (%)")
+    for number, (name, own) in enumerate(zip(names, curves, strict=True)):
+        seen = look(number)
+        style: dict[str, Any] = {"color": seen.colour, "linestyle": seen.line, "marker": seen.marker, "markersize": 4}
+        axes.plot(*own.calibration, label=name, linewidth=1.2, **style)
+    title = title_lines("Calibration (diagonal: as predicted)", about)
+    finish(axes, title=title, x="predicted probability (%)", y="positives (%)")
     _square(axes)
-    _legend(axes, len(curves))
+    legend_below(figure, axes)
     return figure
 
 
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:
-    """Draw (label, hours, value) of each setting, and the line of those that nothing cheaper beats."""
-    figure, axes = panel(width=6.5, height=4.2)
-    for number, (name, hours, value) in enumerate(points):
-        marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.plot([hours], [value], marker, color=COLOURS[number % len(COLOURS)], label=label(name))
+    """Draw (label, time, value) of each setting, the best first, and the line of those that nothing cheaper beats."""
+    named, rest = points[:MOST_NAMED], points[MOST_NAMED:]
+    names = _numbered([name for name, _, _ in named])
+    shown = [*names, f"{len(rest)} more settings"] if rest else names
+    figure, axes = panel(width=WIDTH, height=PLOT + legend_height(shown))
+    if rest:
+        places = ([point[1] for point in rest], [point[2] for point in rest])
+        axes.plot(*places, ".", color=REST, markersize=6, label=shown[-1])
+    for number, (name, (_, hours, value)) in enumerate(zip(names, named, strict=True)):
+        own = look(number)
+        axes.plot([hours], [value], own.marker, color=own.colour, label=name)
+        _number_at(axes, number, len(named), hours, value)
     front = pareto_front([(hours, value) for _, hours, value in points], highest=highest)
     axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=GRID, linewidth=1.4, zorder=0)
     finish(axes, title="Cost and quality (line: nothing cheaper is better)", x=unit, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
-    _legend(axes, len(points))
+    legend_below(figure, axes)
     return figure
+
+
+def _numbered(labels: Sequence[str]) -> list[str]:
+    """Return labels with the number that stands beside the curve or point, where there are several."""
+    if len(labels) < 2:
+        return [label(text, 60) for text in labels]
+    return [f"{number} {label(text, 60)}" for number, text in enumerate(labels, start=1)]
+
+
+def _number_at(axes: Axes, number: int, count: int, x: float, y: float) -> None:
+    """Write the number of one of several beside its place."""
+    if count > 1:
+        colour = look(number).colour
+        beside: dict[str, Any] = {"textcoords": "offset points", "xytext": (5, 3), "fontsize": 8, "fontweight": "bold"}
+        axes.annotate(str(number + 1), (x, y), color=colour, **beside)
+
+
+def _square_panel(curves: Sequence[ThresholdCurves]) -> tuple[Figure, Axes, list[str]]:
+    names = _numbered([own.label for own in curves])
+    figure, axes = panel(width=WIDTH, height=WIDTH + 0.45 + legend_height(names))
+    return figure, axes, names
 
 
 def _unit(metric: str) -> str:
@@ -175,12 +264,8 @@ def _in_percent(axis: Axis, metric: str) -> None:
 def _square(axes: Axes) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
-
-
-def _legend(axes: Axes, entries: int) -> None:
-    if entries > 1:
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

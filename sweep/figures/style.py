@@ -1,20 +1,68 @@
 """Style shared by all figures: colours, panels, axes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sweep.console.formatting import shortened
 from trainables.printable_text import figure_text
 
-CONTRASTIVE, SUPERVISED = "#1f5fa8", "#d9742b"
+CONTRASTIVE, SUPERVISED = "#2b7bca", "#c8621e"
 INK, GRID = "#333333", "#dddddd"
-COLOURS = (CONTRASTIVE, SUPERVISED, "#3a8f5c", "#8a5fb0", "#b0903a", "#c0567a", "#4aa3a3", "#7a7a7a")
+COLOURS = (CONTRASTIVE, SUPERVISED, "#2e8b57", "#9166c4", "#94761c", "#c9508a", "#2a8a8f", "#777d86")
+"""Each has a contrast of 3 to 1 at least with white and with the page's dark paper."""
+REST = "#858b94"
+"""Of what isn't told apart."""
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2, 2, 2)))
+MARKERS = "os^DvPX*"
+"""Curves and points are told apart without colour, too."""
+WIDTH = 5.2
+"""Inches of a figure that stands beside another, and fills a phone's screen."""
+LEGEND_LETTERS, LEGEND_ROW = 84, 0.19
+"""Letters on a line of a legend, and its height in inches."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one of several curves or points is told from the others."""
+
+    colour: str
+    line: Any
+    marker: str
+
+
+def look(number: int) -> Look:
+    """Return the look of the one with this number, from 0 on; each of the first 64 has its own."""
+    other = (number + number // len(COLOURS)) % len(LINES)
+    return Look(COLOURS[number % len(COLOURS)], LINES[other], MARKERS[other])
 
 
 def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
     """Return a figure of so many inches with one pair of axes."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     return figure, figure.subplots()
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return how many entries of a legend below a figure fit on a line."""
+    return max(1, min(4, LEGEND_LETTERS // (max(map(len, labels), default=0) + 7)))
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """Return the inches that a legend below a figure takes; nothing for a single entry."""
+    return 0.15 + LEGEND_ROW * -(-len(labels) // legend_columns(labels)) if len(labels) > 1 else 0.0
+
+
+def legend_below(figure: Figure, axes: Axes, *, title: str | None = None) -> None:
+    """Put the legend below the axes, in as many columns as its labels leave room for."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1 or title:
+        look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "title_fontsize": 8.5, "handlelength": 2.6}
+        columns = legend_columns(labels)
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, title=title, **look)
 
 
 def finish(axes: Axes, *, title: str, x: str, y: str) -> None:

@@ -23,10 +23,12 @@ CLASSIFIER = {
 }
 
 
-def trial_figures(files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT)) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures that a trial's files allow, with their paths among its artifacts."""
+def trial_figures(
+    files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT), *, curves: bool = True
+) -> "Iterator[tuple[str, Figure]]":
+    """Yield the figures that a trial's files allow, with their paths among its artifacts; learning curves if wanted."""
     epochs = files.epochs()
-    if any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
+    if curves and any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
         yield "figures/accuracy.png", figures.accuracy_curves(epochs)
         yield "figures/loss.png", figures.loss_curves(epochs)
     final = files.final()

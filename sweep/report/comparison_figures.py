@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.wording import metric_words
-from sweep.console.formatting import axis_label
+from sweep.console.formatting import axis_label, time_unit
 from sweep.figures import comparison as drawing
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _point(one: ReportRow, metric: str) -> drawing.Point:
 
 
 def _ranking_caption(part: DataSetReport, points: Sequence[drawing.Point]) -> str:
-    words = [f"{metric_words(part.sweep.objective)} of every setting (blue) and baseline (orange)"]
+    words = [f"{metric_words(part.sweep.objective)} of settings (blue, round) and baselines (orange, square)"]
     if any(point.seeds for point in points):
         words.append("thick line: 95 % over seeds")
     if any(point.images for point in points):
@@ -75,14 +75,19 @@ def _bars(part: DataSetReport) -> "Iterator[NamedFigure]":
 def _classifiers(part: DataSetReport) -> "Iterator[NamedFigure]":
     """Yield what a yes-or-no question allows, for the best settings, by each classifier that decides it."""
     for one in part.classifiers:
-        caption = f"{one.words}, test split"
-        figure = drawing.sensitivity_specificity(one.trade_offs)
+        which = (
+            f"the best {len(one.trade_offs)} of {count} settings"
+            if (count := one.settings) > len(one.trade_offs)
+            else ""
+        )
+        caption = "; ".join(filter(None, ("test split", which)))
+        figure = drawing.sensitivity_specificity(one.trade_offs, about=one.words)
         yield f"sensitivity_{one.name}", figure, f"{caption}; lines: 95 % over images"
         if one.curves:
-            caption += ", first seed" if part.table.seeds > 1 else ""
-            yield f"roc_{one.name}", drawing.roc_curves(one.curves), caption
-            yield f"precision_recall_{one.name}", drawing.precision_recall_curves(one.curves), caption
-            yield f"calibration_{one.name}", drawing.calibration_curves(one.curves), caption
+            caption += "; first seed" if part.table.seeds > 1 else ""
+            yield f"roc_{one.name}", drawing.roc_curves(one.curves, about=one.words), caption
+            yield f"precision_recall_{one.name}", drawing.precision_recall_curves(one.curves, about=one.words), caption
+            yield f"calibration_{one.name}", drawing.calibration_curves(one.curves, about=one.words), caption
 
 
 def _cost(part: DataSetReport) -> "Iterator[NamedFigure]":
@@ -90,9 +95,12 @@ def _cost(part: DataSetReport) -> "Iterator[NamedFigure]":
     rows = [one for one in _with_values(part.rows, metric) if not one.row.label and one.hours > 0]
     if len(rows) < 2:
         return
-    points = [(one.label, one.hours / len(one.row.trials), _known(one.cells[metric].mean)) for one in rows]
+    costs = [one.hours / len(one.row.trials) for one in rows]
+    unit, factor = time_unit(max(costs))
+    values = (_known(one.cells[metric].mean) for one in rows)
+    points = [(one.label, factor * cost, value) for one, cost, value in zip(rows, costs, values, strict=True)]
     highest = part.sweep.direction == "max"
-    figure = drawing.cost_and_quality(points, metric=metric, unit=f"{part.unit} a trial", highest=highest)
+    figure = drawing.cost_and_quality(points, metric=metric, unit=f"{part.device} {unit} a trial", highest=highest)
     yield "cost", figure, "every attempt is counted, also those that failed"
 
 

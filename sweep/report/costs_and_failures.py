@@ -4,7 +4,7 @@ from typing import Any
 
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.console.dataset_tables import notes
-from sweep.console.formatting import count_and_share, hours
+from sweep.console.formatting import count_and_share, duration
 from trainables.data.catalog import StoreInfo
 
 MOST_CLASSES = 50
@@ -19,7 +19,7 @@ def troubles(part: DataSetReport) -> list[dict[str, Any]]:
             "status": report.trial.result.status,
             "before": report.trial.result.troubles,
             "attempts": len(report.attempts),
-            "lost": hours(report.lost_hours),
+            "lost": duration(3600 * report.lost_hours),
             "why": report.trial.result.failure or next((a.message for a in report.attempts[::-1] if a.message), ""),
         }
         for report in part.trials.values()
@@ -29,8 +29,8 @@ def troubles(part: DataSetReport) -> list[dict[str, Any]]:
 
 def cost(part: DataSetReport) -> str:
     """Return what all attempts took together, and what of it was lost to failures."""
-    said = f"{hours(part.hours)} {part.unit} in all, every attempt counted"
-    return f"{said}; {hours(part.lost_hours)} of them in attempts that failed" if part.lost_hours else said
+    said = f"{duration(3600 * part.hours)} of {part.device} time in all, every attempt counted"
+    return f"{said}; {duration(3600 * part.lost_hours)} of it in attempts that failed" if part.lost_hours else said
 
 
 def data_facts(store: StoreInfo) -> dict[str, Any]:

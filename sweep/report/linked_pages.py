@@ -11,6 +11,7 @@ from sweep.console.output_files import check_outputs, file_name
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import PAGE, write_report
 from sweep.report.trial_images import picture_figures
+from trainables.errors import BadInputError
 
 
 def report_sweeps(
@@ -77,8 +78,15 @@ def write_page(
     return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links)
 
 
+def check_is_folder(folder: Path) -> None:
+    """Raise BadInputError where a file has the name of the folder, or of one that it lies in."""
+    if (file := next((place for place in (folder, *folder.parents) if place.is_file()), None)) is not None:
+        raise BadInputError(f"--html {folder}: {file} is a file; name a folder, which is made where there is none")
+
+
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     """Raise BadInputError for a folder with files of a report's names that belong to no report."""
+    check_is_folder(folder)
 
     def is_report() -> bool:
         with (folder / PAGE).open("rb") as file:

@@ -6,7 +6,6 @@ report.html, figures/*.svg and *.png, tables/*.csv.
 import base64
 import hashlib
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,15 +17,17 @@ from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.effects import NotComputed
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
-from sweep.console.formatting import axis_label, duration, hours, number, percent, slug
+from sweep.console.formatting import axis_label, duration, number, percent, slug
 from sweep.console.output_files import file_name
-from sweep.figures.style import GRID, INK
 from sweep.figures.trial_files import trial_figures
 from sweep.records.sweep_storage import SweepStorage
+from sweep.report.charts import Chart, page_script, plotly_packed, plotly_source
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
-from sweep.report.csv_tables import as_csv, comparison_rows, ended_rows, epoch_rows
-from sweep.report.learning_curves import DRAW_CHARTS, learning_curves, plotly_source
+from sweep.report.csv_tables import as_csv, comparison_rows, ended_rows, epoch_rows, trial_rows
+from sweep.report.exploration_charts import exploration_charts, importance_chart
+from sweep.report.inline_svg import inline_svg
+from sweep.report.learning_curves import learning_curves
 from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import halved_rows, held_out_metrics, pivot_rows, setting_rows
 from sweep.statistics.missed_positives import Missed
@@ -38,9 +39,13 @@ if TYPE_CHECKING:
     from sweep.report.comparison_figures import NamedFigure
 
 PAGE = "report.html"
+BROAD = 6.0
+"""Inches from which on a figure's letters are too small on a phone."""
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_DRAWN = 60
+MOST_DRAWN = 8
 """Trials whose own figures the page has room for, those of the best settings; MLflow has all."""
+MOST_TOLD = 60
+"""Trials that the page tells each of, those of the best settings; tables/trials.csv has all."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,10 @@ class Drawn:
 
     name: str
     svg: str
+    title: str
     caption: str
+    broad: bool
+    """Whether it is too broad for a phone's screen, and scrolls there."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,10 @@ class Section:
     drawn: list[Drawn]
     trials: dict[str, list[Drawn]]
     """Figures by trial id."""
-    curves: str
-    """The interactive chart."""
+    charts: list[Chart]
+    """Interactive ones of many settings."""
+    curves: Chart | None
+    """All trials' learning curves."""
     pictures: list[Drawn] | NotComputed
     """Of the data, by the best trial; or why there are none."""
 
@@ -105,7 +115,8 @@ def write_report(
         trim_blocks=True,
     )
     environment.filters |= FILTERS
-    scripts = [plotly_source(), DRAW_CHARTS] if any(section.curves for section in sections) else []
+    charts = any(section.curves or section.charts for section in sections)
+    script = page_script()
     page = environment.get_template("report.html.j2").render(
         sweep=sweep,
         sections=sections,
@@ -113,8 +124,10 @@ def write_report(
         notes=[*notes(sweep, [part.table for part in parts], page=True), *not_comparable],
         links=links or {},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        scripts=scripts,
-        policy=content_policy(scripts),
+        most_told=MOST_TOLD,
+        script=script,
+        plotly=plotly_packed() if charts else "",
+        policy=content_policy([script, plotly_source()] if charts else [script]),
     )
     path = folder / PAGE
     path.write_text(page, encoding="utf-8")
@@ -141,7 +154,7 @@ def _section(
 ) -> Section:
     """Write the files of one data set's part; return what the page shows of it."""
     drawn = {name: _save(figure, folder, prefix + name, text) for name, figure, text in comparison_figures(part)}
-    tables = {"comparison": comparison_rows(part), "epochs": epoch_rows(part)}
+    tables = {"comparison": comparison_rows(part), "trials": trial_rows(part), "epochs": epoch_rows(part)}
     if part.halved:
         tables["halved"] = ended_rows(part)
     for name, rows in tables.items():
@@ -155,6 +168,7 @@ def _section(
         ranking=drawn.pop("ranking", None),
         drawn=list(drawn.values()),
         trials=_trial_figures(part, storage, folder),
+        charts=[*exploration_charts(part, prefix), *filter(None, [importance_chart(part, prefix)])],
         curves=learning_curves(part, prefix),
         pictures=images
         if isinstance(images, NotComputed)
@@ -166,7 +180,7 @@ def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> 
     return {
         trial_id: [
             _save(figure, folder, f"{file_name(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
-            for path, figure in trial_figures(storage.trial_of(report.trial.entry), splits=("test",))
+            for path, figure in trial_figures(storage.trial_of(report.trial.entry), splits=("test",), curves=False)
         ]
         for trial_id, report in list(part.trials.items())[:MOST_DRAWN]
     }
@@ -183,13 +197,15 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool 
     (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
     if png:
         figure.savefig(folder / "figures" / f"{name}.png", facecolor="white")
-    # An image is named by its content, and may be a neighbour twice; nothing refers to it.
-    inline = re.sub(r'(<image [^>]*?) id="image[0-9a-f]+"', r"\1", svg[svg.index("<svg") :])
-    # Several on one page: what a figure refers to within itself needs names of its own.
-    inline = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", inline)
-    inline = inline.replace(INK, "currentColor").replace(GRID, "var(--grid)")
-    inline = re.sub(r"fill: ?#000000|fill=\"#000000\"", "fill: currentColor", inline)
-    return Drawn(name, inline, caption)
+    title, *below = figure.axes[0].get_title(loc="left").split("\n")
+    text = "; ".join(filter(None, (*below, caption)))
+    return Drawn(
+        name,
+        inline_svg(svg, name, alternative=f"{title}: {text}" if text else title),
+        title,
+        caption,
+        figure.get_figwidth() > BROAD,
+    )
 
 
 def _when(time_ms: int | None) -> str:
@@ -202,7 +218,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "duration": duration,
     "facts": data_facts,
     "held_out": held_out_metrics,
-    "hours": hours,
     "number": number,
     "percent": percent,
     "slug": slug,

@@ -7,7 +7,7 @@ from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.pivots import PivotTable
 from sweep.comparison.trial_report import TrialReport
 from sweep.comparison.wording import metric_words, spelled
-from sweep.console.formatting import axis_label, hours, interval, number, signed_number
+from sweep.console.formatting import axis_label, duration, interval, number, signed_number
 
 
 def setting_rows(part: DataSetReport) -> list[dict[str, Any]]:
@@ -29,7 +29,8 @@ def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
         "axes": [spelled(row.config[axis]) for axis in part.table.axes] or ["the setting"],
         "cells": [_cell(metric, cell) for metric, cell in one.cells.items()],
         "seeds": f"{len(row.finished)} of {len(row.trials)}",
-        "hours": hours(one.hours),
+        "time": duration(3600 * one.hours),
+        "seconds": round(3600 * one.hours, 1),
         "best": row is part.table.best,
         "maybe_best": bool(row.maybe_best),
     }
@@ -39,6 +40,7 @@ def _cell(metric: str, cell: Cell) -> dict[str, str]:
     both = cell.mean is not None and cell.published is not None
     return {
         "value": number(metric, cell.mean),
+        "sort": "" if cell.mean is None else f"{cell.mean:.6g}",
         "seeds": interval(metric, cell.seeds),
         "images": interval(metric, cell.images) or cell.too_few,
         "published": number(metric, cell.published),

@@ -1,0 +1,87 @@
+"""What a search, or any comparison of many settings, is looked through by: axes, pairs of axes, history; pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sweep.comparison.wording import spelled
+
+FEWEST = 10
+"""Settings from which on they are looked through."""
+LOG_RATIO = 20.0
+"""From the smallest to the largest value, from which on an axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """One setting with its values of the axes and its result."""
+
+    label: str
+    values: Mapping[str, Any]
+    """By axis."""
+    result: float
+    interval: tuple[float, float] | None
+    """95 % over seeds, with one seed over the images."""
+    order: int
+    """Its place among the sweep's trials."""
+
+
+@dataclass(frozen=True)
+class AxisScale:
+    """Where the values of an axis lie, from 0 to 1."""
+
+    name: str
+    values: tuple[Any, ...]
+    """Numbers ascending, else in the order in which they come up."""
+
+    @classmethod
+    def of(cls, name: str, settings: Sequence[Explored]) -> "AxisScale":
+        """Return the scale of an axis over settings."""
+        found = list({spelled(one.values[name]): one.values[name] for one in settings}.values())
+        return cls(name, tuple(sorted(found)) if all(map(_is_number, found)) else tuple(found))
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether values are numbers."""
+        return all(map(_is_number, self.values))
+
+    @cached_property
+    def is_logarithmic(self) -> bool:
+        """Whether numbers lie far apart."""
+        return self.is_numeric and self.values[0] > 0 and self.values[-1] / self.values[0] >= LOG_RATIO
+
+    def place(self, value: Any) -> float:
+        """Return where a value lies between the first (0) and the last (1)."""
+        if not self.is_numeric:
+            return [spelled(one) for one in self.values].index(spelled(value)) / max(1, len(self.values) - 1)
+        low, high, own = (self._measured(one) for one in (self.values[0], self.values[-1], value))
+        return (own - low) / (high - low) if high > low else 0.5
+
+    def _measured(self, value: float) -> float:
+        return math.log(value) if self.is_logarithmic else float(value)
+
+
+def best_so_far(settings: Sequence[Explored], direction: str) -> list[float]:
+    """Return the best result after each setting, in their order."""
+    found: list[float] = []
+    better = max if direction == "max" else min
+    for one in settings:
+        found.append(better(found[-1], one.result) if found else one.result)
+    return found
+
+
+def best_of_pairs(settings: Sequence[Explored], x: str, y: str, direction: str) -> list[Explored]:
+    """Return the best setting at each pair of values of two axes."""
+    sign = 1 if direction == "max" else -1
+    found: dict[tuple[str, str], Explored] = {}
+    for one in settings:
+        key = spelled(one.values[x]), spelled(one.values[y])
+        if key not in found or sign * (one.result - found[key].result) > 0:
+            found[key] = one
+    return list(found.values())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,107 @@
+"""Interactive charts of a page: values for Plotly, which the page's script draws, and Plotly itself."""
+
+import base64
+import gzip
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sweep.console.formatting import slug
+from trainables.printable_text import printable
+
+PLOTLY = Path(__file__).parent / "plotly" / "plotly-basic.min.js"
+PAGE_SCRIPT = Path(__file__).parent / "templates" / "page.js"
+DIGITS = 5
+"""Significant digits of a chart's numbers."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart, with a choice of views where it has several."""
+
+    name: str
+    title: str
+    caption: str
+    data: Sequence[Mapping[str, Any]]
+    """Plotly's traces; those of a view after those of the one before."""
+    layout: Mapping[str, Any]
+    choice: str = ""
+    """What is chosen among the views."""
+    views: Sequence[tuple[str, int, Mapping[str, Any]]] = field(default=())
+    """Of each view its name, how many traces are its, and what it changes of the layout."""
+
+    @property
+    def alternative(self) -> str:
+        """What stands for the chart where it can't be seen."""
+        return f"{self.title}. {self.caption}"
+
+    @property
+    def values(self) -> str:
+        """The chart for the page's script: JSON in which no mark ends an element."""
+        views = [{"traces": count, "layout": changed} for _, count, changed in self.views]
+        text = json.dumps(
+            {"data": _rounded(self.data), "layout": _rounded({**BASE, **self.layout}), "views": _rounded(views)},
+            separators=(",", ":"),
+        )
+        for mark in "<>&":
+            text = text.replace(mark, f"\\u{ord(mark):04x}")
+        return text
+
+    @property
+    def address(self) -> str:
+        """The chart's id on the page."""
+        return slug(self.name)
+
+
+BASE = {
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "margin": {"l": 56, "r": 12, "t": 12, "b": 44},
+    "height": 400,
+    "font": {"size": 12},
+    "hovermode": "closest",
+    "showlegend": False,
+}
+"""The layout that all charts begin with."""
+
+
+def safe(text: str) -> str:
+    """Return a text for a chart: Plotly reads tags in names."""
+    return html.escape(printable(text))
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return an axis with its title."""
+    return {"title": {"text": safe(title), "standoff": 6}, "zeroline": False, "automargin": True, **more}
+
+
+def plotly_source() -> str:
+    """Return the library that draws charts."""
+    return PLOTLY.read_text(encoding="utf-8")
+
+
+@cache
+def plotly_packed() -> str:
+    """Return the library as gzip in base64: a third of its size."""
+    return base64.b64encode(gzip.compress(PLOTLY.read_bytes(), mtime=0)).decode()
+
+
+def page_script() -> str:
+    """Return the script that draws charts, and sorts and filters tables."""
+    return PAGE_SCRIPT.read_text(encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """Return plain values, numbers with a few digits; what isn't finite is left out as null."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return value

@@ -1,0 +1,297 @@
+"""The charts that many settings are looked through by: values by axis, pairs, parallel coordinates, history, EDF."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from sweep.comparison.dataset_report import DataSetReport, ReportRow
+from sweep.comparison.effects import NotComputed
+from sweep.comparison.exploration import FEWEST, AxisScale, Explored, best_of_pairs, best_so_far
+from sweep.comparison.wording import metric_words, spelled
+from sweep.console.formatting import axis_label, number
+from sweep.figures.style import CONTRASTIVE, REST, SUPERVISED
+from sweep.report.charts import Chart, axis, safe
+from trainables.metric_names import is_share
+
+BEST_SHOWN = 8
+"""Settings that stand out."""
+MOST_PAIRS = 15
+SCALE = [[0.0, "#3b528b"], [0.35, "#21908c"], [0.7, "#5dc863"], [1.0, "#fde725"]]
+"""Of colours by result, from the worst to the best (viridis)."""
+
+
+def exploration_charts(part: DataSetReport, prefix: str) -> list[Chart]:
+    """Return the charts of many settings; none of few, which the ranking shows better."""
+    settings = explored(part)
+    if len(settings) < FEWEST or not part.table.axes:
+        return []
+    scales = [AxisScale.of(name, settings) for name in part.table.axes]
+    return [
+        chart for make in (_slices, _pairs, _parallel, _history, _edf) for chart in make(part, settings, scales, prefix)
+    ]
+
+
+def explored(part: DataSetReport) -> list[Explored]:
+    """Return the settings that have a result, the best first."""
+    metric = part.sweep.objective
+    order = {entry.trial_id: place for place, entry in enumerate(part.sweep.trials)}
+    return [_explored(one, part, order) for one in part.rows if one.row.values(metric) and not one.row.label]
+
+
+def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> Explored:
+    cell = one.cells[part.sweep.objective]
+    assert cell.mean is not None
+    values = {name: one.row.config[name] for name in part.table.axes}
+    return Explored(one.label, values, cell.mean, cell.seeds or cell.images, order[one.row.trials[0].entry.trial_id])
+
+
+def _slices(
+    part: DataSetReport, settings: Sequence[Explored], scales: Sequence[AxisScale], prefix: str
+) -> Iterator[Chart]:
+    """Yield the result over each axis."""
+    factor, unit = _shown(part)
+    results = [factor * one.result for one in settings]
+    common = {
+        "type": "scatter",
+        "mode": "markers",
+        "y": results,
+        "text": [safe(one.label) for one in settings],
+        "hovertemplate": "%{text}<br>%{y}<extra></extra>",
+        "error_y": _bars([one.interval for one in settings], results, factor),
+        "marker": {
+            "color": [CONTRASTIVE if place else SUPERVISED for place in range(len(settings))],
+            "symbol": ["star"] + ["circle"] * (len(settings) - 1),
+            "size": [13] + [7] * (len(settings) - 1),
+        },
+    }
+    views = [(axis_label(scale.name), 1, {"xaxis": _axis_of(scale), "yaxis": axis(unit)}) for scale in scales]
+    caption = f"{_what(part)}; star: the best setting; lines: 95 % over seeds, over the images with one seed"
+    data = [{**common, "x": [_on_axis(scale, one.values[scale.name]) for one in settings]} for scale in scales]
+    yield Chart(f"{prefix}slices", "Values by axis", caption, data, {}, "Axis", views)
+
+
+def _pairs(
+    part: DataSetReport, settings: Sequence[Explored], scales: Sequence[AxisScale], prefix: str
+) -> Iterator[Chart]:
+    """Yield the best result at each pair of values of two axes."""
+    factor, unit = _shown(part)
+    pairs = list(combinations(scales, 2))[:MOST_PAIRS]
+    if not pairs:
+        return
+    results = [factor * one.result for one in settings]
+    data: list[dict[str, Any]] = []
+    views = []
+    for x, y in pairs:
+        best = best_of_pairs(settings, x.name, y.name, part.sweep.direction)
+        marker = {
+            "color": [factor * one.result for one in best],
+            "colorscale": SCALE,
+            "reversescale": part.sweep.direction != "max",
+            "cmin": min(results),
+            "cmax": max(results),
+            "colorbar": {"title": {"text": safe(unit), "side": "right"}, "thickness": 12},
+            "symbol": "square",
+            "size": 22,
+            "line": {"color": REST, "width": 1},
+        }
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [_on_axis(x, one.values[x.name]) for one in best],
+                "y": [_on_axis(y, one.values[y.name]) for one in best],
+                "text": [safe(f"{one.label}: {number(part.sweep.objective, one.result)}") for one in best],
+                "hovertemplate": "%{text}<extra></extra>",
+                "marker": marker,
+            }
+        )
+        names = f"{axis_label(x.name)} and {axis_label(y.name)}"
+        views.append((names, 1, {"xaxis": _axis_of(x), "yaxis": _axis_of(y)}))
+    caption = f"{_what(part)} of the best setting at each pair of values, whatever its other axes are"
+    yield Chart(
+        f"{prefix}pairs",
+        "Two axes at a time",
+        caption,
+        data,
+        {"margin": {"l": 70, "r": 12, "t": 12, "b": 44}},
+        "Axes",
+        views,
+    )
+
+
+def _parallel(
+    part: DataSetReport, settings: Sequence[Explored], scales: Sequence[AxisScale], prefix: str
+) -> Iterator[Chart]:
+    """Yield parallel coordinates: a line a setting over all axes to its result."""
+    factor, unit = _shown(part)
+    low, high = (ends(one.result for one in settings) for ends in (min, max))
+    columns = [*(axis_label(scale.name) for scale in scales), unit]
+    data = []
+    for place, one in sorted(enumerate(settings), reverse=True):
+        stands_out = place < BEST_SHOWN
+        up = (one.result - low) / (high - low) if high > low else 0.5
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if stands_out else "lines",
+                "x": list(range(len(columns))),
+                "y": [*(scale.place(one.values[scale.name]) for scale in scales), up],
+                "text": safe(f"{one.label}: {number(part.sweep.objective, one.result)}"),
+                "hovertemplate": "%{text}<extra></extra>",
+                "line": {
+                    "color": SUPERVISED if not place else CONTRASTIVE if stands_out else REST,
+                    "width": 2.2 if stands_out else 0.8,
+                },
+                "opacity": 1.0 if stands_out else 0.55,
+                "marker": {"size": 6},
+            }
+        )
+    ends = [(spelled(scale.values[0]), spelled(scale.values[-1])) for scale in scales]
+    ends.append((f"{factor * low:.3g}", f"{factor * high:.3g}"))
+    notes = [
+        {"x": column, "y": at, "text": safe(text), "showarrow": False, "yshift": shift}
+        for column, pair in enumerate(ends)
+        for at, text, shift in ((0, pair[0], -12), (1, pair[1], 12))
+    ]
+    lines = [
+        {
+            "type": "line",
+            "x0": column,
+            "x1": column,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": REST, "width": 1},
+            "layer": "below",
+        }
+        for column in range(len(columns))
+    ]
+    layout = {
+        "annotations": notes,
+        "shapes": lines,
+        "xaxis": axis("", tickvals=list(range(len(columns))), ticktext=list(map(safe, columns)), showgrid=False),
+        "yaxis": {"visible": False, "range": [-0.12, 1.12]},
+        "margin": {"l": 30, "r": 30, "t": 12, "b": 44},
+    }
+    caption = f"a line a setting; orange and dashed: the best one; thick: the best {min(BEST_SHOWN, len(settings))}"
+    yield Chart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
+
+
+def _history(part: DataSetReport, settings: Sequence[Explored], _: Sequence[AxisScale], prefix: str) -> Iterator[Chart]:
+    """Yield a search's results in their order, and the best so far; a full grid's order says nothing."""
+    if not isinstance(part.effects.levels, NotComputed):
+        return
+    searched = sorted(settings, key=lambda one: one.order)
+    factor, unit = _shown(part)
+    results = [factor * one.result for one in searched]
+    numbers = list(range(1, len(searched) + 1))
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "setting",
+        "x": numbers,
+        "y": results,
+        "text": [safe(one.label) for one in searched],
+        "hovertemplate": "%{text}<br>%{y}<extra></extra>",
+        "error_y": _bars([one.interval for one in searched], results, factor),
+        "marker": {"color": CONTRASTIVE, "size": 7},
+    }
+    best = [factor * value for value in best_so_far(searched, part.sweep.direction)]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "best so far",
+        "x": numbers,
+        "y": best,
+        "line": {"color": SUPERVISED, "shape": "hv", "width": 2},
+    }
+    layout = {
+        "xaxis": axis("setting, in the order in which the search drew them", tickformat=",d"),
+        "yaxis": axis(unit),
+    }
+    yield Chart(
+        f"{prefix}history", "History", f"{_what(part)} of each setting; line: the best so far", [dots, line], layout
+    )
+
+
+def _edf(part: DataSetReport, settings: Sequence[Explored], _: Sequence[AxisScale], prefix: str) -> Iterator[Chart]:
+    """Yield the empirical distribution of results, and where the baselines lie."""
+    factor, unit = _shown(part)
+    results = sorted(factor * one.result for one in settings)
+    shares = [100 * (place + 1) / len(results) for place in range(len(results))]
+    line: dict[str, Any] = {"type": "scatter", "mode": "lines"}
+    steps = {"color": CONTRASTIVE, "shape": "hv", "width": 2}
+    data = [{**line, "x": results, "y": shares, "name": "settings", "line": steps}]
+    notes = []
+    for place, one in enumerate(one for one in part.rows if one.row.label):
+        if (value := one.cells[part.sweep.objective].mean) is None:
+            continue
+        at, name, dash = factor * value, safe(one.label), ("dash", "dot", "dashdot", "longdash")[place % 4]
+        look = {"color": SUPERVISED, "dash": dash, "width": 1.6}
+        data.append({**line, "x": [at, at], "y": [0, 100], "name": name, "line": look})
+        beside = {"showarrow": False, "xanchor": "left", "xshift": 4}
+        notes.append({**beside, "x": at, "y": 100 - 12 * place, "text": name})
+    layout = {"xaxis": axis(unit), "yaxis": axis("settings up to here (%)", range=[0, 104]), "annotations": notes}
+    caption = f"share of the settings whose {_what(part)} is at most this"
+    yield Chart(f"{prefix}edf", "Distribution of results", caption, data, layout)
+
+
+def importance_chart(part: DataSetReport, prefix: str) -> Chart | None:
+    """Return how much of the variance each axis explains, with how far it varies over resamples of the settings."""
+    found = part.effects.importance
+    if not isinstance(found, dict) or not found:
+        return None
+    ranked = sorted(found.items(), key=lambda item: item[1].share)
+    shares = [100 * one.share for _, one in ranked]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": shares,
+        "y": [safe(axis_label(name)) for name, _ in ranked],
+        "marker": {"color": CONTRASTIVE},
+        "error_x": _bars([(one.low, one.high) for _, one in ranked], shares, 100),
+        "hovertemplate": "%{y}: %{x} %<extra></extra>",
+    }
+    layout = {
+        "xaxis": axis("share of the variance (%)", rangemode="tozero"),
+        "yaxis": axis(""),
+        "height": 120 + 34 * len(ranked),
+    }
+    caption = "fANOVA over a random forest; lines: the least and the most over forests of resampled settings"
+    return Chart(f"{prefix}importance", "Importance of the axes", caption, [bars], layout)
+
+
+def _shown(part: DataSetReport) -> tuple[int, str]:
+    metric = part.sweep.objective
+    return (100, f"{metric} (%)") if is_share(metric) else (1, metric)
+
+
+def _what(part: DataSetReport) -> str:
+    return metric_words(part.sweep.objective)
+
+
+def _on_axis(scale: AxisScale, value: Any) -> Any:
+    return value if scale.is_numeric else safe(spelled(value))
+
+
+def _axis_of(scale: AxisScale) -> dict[str, Any]:
+    if scale.is_logarithmic:
+        decades = scale.values[-1] / scale.values[0] >= 100
+        return axis(axis_label(scale.name), type="log", dtick=1 if decades else "D2")
+    return axis(axis_label(scale.name), type="linear" if scale.is_numeric else "category")
+
+
+def _bars(intervals: Sequence[tuple[float, float] | None], values: Sequence[float], factor: int) -> dict[str, Any]:
+    """Return error bars from intervals, none where there is none."""
+    ends = [
+        (value, value) if own is None else (factor * own[0], factor * own[1])
+        for own, value in zip(intervals, values, strict=True)
+    ]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for (_, high), value in zip(ends, values, strict=True)],
+        "arrayminus": [value - low for (low, _), value in zip(ends, values, strict=True)],
+        "thickness": 1,
+        "width": 0,
+        "color": REST,
+    }
