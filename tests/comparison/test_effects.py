@@ -110,8 +110,10 @@ def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> No
     }
     shares = importance(table(cells), METRIC)
     assert not isinstance(shares, NotComputed)
-    assert shares["temperature"] > 0.8
-    assert sum(shares.values()) == pytest.approx(1.0)
+    assert shares["temperature"].share > 0.8
+    assert sum(one.share for one in shares.values()) == pytest.approx(1.0)
+    assert shares["temperature"].low < shares["temperature"].high
+    assert shares["temperature"].low > shares["batch_size"].high
     few = importance(table(dict(list(cells.items())[:10])), METRIC)
     assert isinstance(few, NotComputed)
     assert "importance needs 30" in few.reason
