@@ -44,7 +44,7 @@ def _table(part: DataSetReport) -> dict[str, Any]:
         "halved": [{**_row(part, one), "ended_at_epoch": one.row.halved} for one in part.halved],
         "sentences": part.conclusions,
         "hours": part.hours,
-        "hours_of": part.unit,
+        "hours_of": f"{part.device}-hours",
     }
 
 
