@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
     from sweep.deployment.exported_model import Describe
-    from sweep.running.session import RunLocation
+    from sweep.running.run_location import RunLocation
     from sweep.space import SearchSpace
 
 __all__ = ["BadInputError", "Export", "Frames", "compare", "embed", "evaluate", "export", "load", "predict", "run"]
@@ -226,6 +226,6 @@ def _table(
 
 
 def _location(storage: str | Path, tracking_uri: str | None, address: str | None) -> "RunLocation":
-    from sweep.running.session import RunLocation
+    from sweep.running.run_location import RunLocation
 
     return RunLocation(str(storage), tracking_uri, address, from_python=True)

@@ -96,7 +96,7 @@ def main(
     """
     from sweep.running.evaluation_request import EvaluationRequest, label_fractions, single_values
     from sweep.running.evaluation_run import EvaluationRun
-    from sweep.running.session import RunLocation
+    from sweep.running.run_location import RunLocation
 
     request = EvaluationRequest(
         trials=trials or [],

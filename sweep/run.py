@@ -55,8 +55,8 @@ def main(
         print_fields()
         return
     # Imported here, so that --help stays fast.
+    from sweep.running.run_location import RunLocation
     from sweep.running.run_request import RunRequest, on_end_hook
-    from sweep.running.session import RunLocation
     from trainables.overrides import parse_assignments
 
     request = RunRequest(

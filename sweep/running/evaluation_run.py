@@ -11,7 +11,8 @@ from sweep.records.paths import check_name
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.evaluation_request import DEFAULT_SHARES, EvaluationRequest
 from sweep.running.run_context import RunOptions
-from sweep.running.session import RunLocation, Session
+from sweep.running.run_location import RunLocation
+from sweep.running.session import Session
 from sweep.scheduling.dispatcher import Rules
 from sweep.space import written
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.console.options import ON_END
 from sweep.console.stop_signals import GRACE_SECONDS
@@ -12,14 +12,15 @@ from sweep.planning.dataset_sizes import check_questions, prepare_embedded
 from sweep.planning.launch import Launch, plan_of
 from sweep.planning.plan import Plan
 from sweep.records.paths import check_name
-from sweep.records.sweep_storage import SweepStorage
-from sweep.running.run_context import RunOptions
-from sweep.running.session import RunLocation, Session
+from sweep.running.run_location import RunLocation
 from sweep.scheduling.budget import Budget
 from sweep.scheduling.dispatcher import Rules
 from sweep.space import SearchSpace, load_space, written
 from trainables.errors import BadInputError, nearest
 from trainables.field_values import checked_axis
+
+if TYPE_CHECKING:
+    from sweep.running.session import Session
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class RunRequest:
             memory=self.memory,
         )
         if self.resume is not None:
+            from sweep.records.sweep_storage import SweepStorage
+
             return SweepStorage(self.location.storage).record(self.resume).resumed(typed, extend=self.extend)
         if self.extend:
             raise BadInputError("--extend: is for a sweep that was started before; add --resume NAME")
@@ -77,7 +80,13 @@ class RunRequest:
         """Return the plan, checked; BadInputError that lists every fault."""
         plan = plan_of(self.launch)
         check_name(self.sweep_name(plan))
+        self.budget  # noqa: B018
         return plan
+
+    @property
+    def budget(self) -> Budget:
+        """What the sweep may cost; BadInputError for limits that are none."""
+        return Budget(self.gpu_hours, self.wall_hours, self.trials)
 
     def sweep_name(self, plan: Plan) -> str:
         """Return the name of the sweep."""
@@ -95,13 +104,16 @@ class RunRequest:
             check_machine(launch, plan)
         print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
 
-    def session(self) -> Session:
+    def session(self) -> "Session":
         """Return the run of the plan, whose embedded data sets are prepared."""
-        plan, budget = self.plan(), Budget(self.gpu_hours, self.wall_hours, self.trials)
+        from sweep.running.run_context import RunOptions
+        from sweep.running.session import Session
+
+        plan = self.plan()
         if prepare_embedded(plan):
             plan = plan_of(self.launch)
         rules = Rules(self.max_concurrent, self.max_failures)
-        options = RunOptions(self.retry_failed, rules, budget, 60 * self.hang_minutes, self.grace_seconds)
+        options = RunOptions(self.retry_failed, rules, self.budget, 60 * self.hang_minutes, self.grace_seconds)
         return Session(self.sweep_name(plan), plan, self.launch, options, self.location)
 
 

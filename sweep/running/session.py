@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sweep.console.printing import say, say_json
@@ -22,6 +22,7 @@ from sweep.running.progress import Progress
 from sweep.running.provenance import changes
 from sweep.running.record_faults import faults_said
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
+from sweep.running.run_location import RunLocation
 from sweep.running.stages import StageLoop
 from sweep.running.weights_check import check_weights
 from sweep.running.work_left import nothing_left
@@ -35,27 +36,6 @@ DONE, FAILED, STOPPED = 0, 1, 3
 """Exit codes."""
 PATIENCE_SECONDS = 600.0
 """How long a sweep under way waits for a storage that is away."""
-
-
-@dataclass(frozen=True)
-class RunLocation:
-    """What a run of a sweep uses, and whom it tells."""
-
-    storage: str
-    tracking_uri: str | None = None
-    address: str | None = None
-    """Of a Ray cluster; None: Ray starts on this machine."""
-    as_json: bool = False
-    on_end: str = field(default="", repr=False)
-    """A command or URL that gets the summary; it may hold secrets."""
-    gpu_memory: float | None = None
-    """GiB."""
-    wait_minutes: float = 0.0
-    """How long a cluster that doesn't answer is waited for."""
-    from_python: bool = False
-    """Whether a notebook or program runs it: a bar for progress, no redirected output, and the process goes on."""
-    again: tuple[str, ...] = ()
-    """Words after the command's own, for a process that goes on with it on another cluster."""
 
 
 @dataclass

@@ -335,7 +335,8 @@ class MlflowRuns:
 
 def refused(error: Exception) -> bool:
     """Whether MLflow refused a write as invalid, so that it would refuse it again."""
-    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
+    # A deleted run refuses all writes so: another is made in its place.
+    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and "'active' state" not in str(error)
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -23,6 +23,7 @@ PARTS = [
     ("ray._raylet", "GlobalStateAccessor.get_placement_group_table"),
     ("ray._raylet", "GcsClient"),
     ("ray._private.state", "state.get_cluster_config"),
+    ("ray._private.worker", "global_worker"),
     ("ray.autoscaler._private.kuberay.node_provider", "KubernetesHttpApiClient.get"),
     ("ray.autoscaler._private.kuberay.node_provider", "IN_CLUSTER_TOKEN_PATH"),
     ("ray.autoscaler._private.kuberay.autoscaling_config", "_derive_autoscaling_config_from_ray_cr"),

@@ -36,7 +36,7 @@ from sweep.records.trial_result import Result, result_of
 from sweep.report.linked_pages import write_page
 from sweep.running import session
 from sweep.running.evaluation_request import label_fractions, shares_of_labels
-from sweep.running.session import RunLocation
+from sweep.running.run_location import RunLocation
 from sweep.space import read_space, written
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore

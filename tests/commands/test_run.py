@@ -62,7 +62,7 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"assignments": ["epochs=many"]}, r"epochs: must be a valid integer.*'many'"),
         ({"assignments": ["temperature=0"]}, r"temperature: must be greater than 0, got 0"),
         ({"assignments": ["batch_size=4096"]}, r"batch_size: 4096 is larger than the 1211 train images of digits"),
-        ({"workers": "65"}, r"batch_size: 64 is less than one image for 65 workers"),
+        ({"workers": "65"}, r"batch_size: 32 is less than one image for 65 workers"),
         ({"workers": "2:1"}, r"--workers '2:1': the most must be above the least"),
         ({"workers": "two"}, r"--workers 'two': give a number, or the least and the most as in 2:8"),
         ({"gpu_hours": 0.0}, r"--gpu-hours: must be above 0, got 0"),

@@ -10,7 +10,6 @@ from sweep.comparison.pivots import pivot_tables
 from sweep.comparison.table import compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import class_words, metric_words
-from sweep.console.formatting import hours
 from sweep.planning.expansion import needs
 from sweep.planning.plan import extend, make_plan
 from sweep.planning.trial import DataSize
@@ -119,10 +118,6 @@ def test_costs_and_failures_are_said(parts: tuple[DataSetReport, DataSetReport],
         "1.00",
     )
     assert row["why"] == "crash: fell"
-
-
-def test_few_hours_keep_two_digits() -> None:
-    assert [hours(value) for value in (0, 0.001234, 0.05, 0.1, 12.345)] == ["0.00", "0.0012", "0.05", "0.10", "12.35"]
 
 
 def test_data_facts_are_shares_of_each_split(store: ImageStore, patches: ImageStore) -> None:

@@ -180,7 +180,7 @@ def test_what_isnt_there_is_said(
     try:
         assert refused().endswith("kept no weights")
         files.storage.write(MODEL, content[:1000])
-        assert "can't be read" in refused()
+        assert "holds no weights that can be read" in refused()
     finally:
         files.storage.write(MODEL, content)
     waiting = record.model_copy(update={"objective": "val/nothing"})

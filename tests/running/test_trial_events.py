@@ -119,6 +119,7 @@ def test_what_another_sweep_trains_waits_and_what_it_finished_is_reused(run: Run
     run.live.claim.return_value = True
     files = run.storage.trial_of(entry)
     files.write_attempt(AttemptRecord(number=1, sweep="another", started_ms=1, ended_ms=2, outcome="finished"))
+    files.write_epoch(EpochRecord(epoch=FINAL.epochs, time_ms=2, seconds=1.0, metrics={}))
     files.write_final(FINAL)
     assert run.events.may_start(task) == DONE
     assert run.screen.getvalue().endswith("finished in sweep another, not trained again (3.0 s saved)\n")

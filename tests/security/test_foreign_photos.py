@@ -23,8 +23,9 @@ from PIL.PngImagePlugin import PngInfo
 from sweep.data import main
 from trainables.data.preparing.prepare import prepare
 from trainables.data.sources import archive, bigearthnet_lists, folder, picture_file
-from trainables.data.sources.archive import open_tree, stream_tar
+from trainables.data.sources.archive import stream_tar
 from trainables.data.sources.decode import decode_any, decode_band, decode_rgb
+from trainables.data.sources.file_tree import open_tree
 from trainables.data.sources.source import Blob
 from trainables.errors import BadInputError
 from trainables.parquet_file import ParquetRows

@@ -92,7 +92,7 @@ def test_a_table_is_written_again_over_its_own_alone(
     facts = {"channels": 3, "dtype": "uint8", "image_size": [8, 8], "classes": ["a", "b"], "several_labels": False}
     monkeypatch.setattr(exported_model.DeployedModel, "open", lambda folder: Answer(folder, facts))
     for _ in range(2):
-        assert apply(tmp_path, images, output, Answer.prediction) == 1
+        assert apply(tmp_path, images, output, Answer.prediction).images == 1
     if suffix == ".csv":
         output.write_text("name,marks\n")
     else:
@@ -101,7 +101,7 @@ def test_a_table_is_written_again_over_its_own_alone(
     with pytest.raises(BadInputError, match=REFUSED):
         apply(tmp_path, images, output, Answer.prediction)
     assert output.read_bytes() == theirs
-    assert apply(tmp_path, images, output, Answer.prediction, overwrite=True) == 1
+    assert apply(tmp_path, images, output, Answer.prediction, overwrite=True).images == 1
 
 
 def test_an_export_is_written_again_over_the_same_trial_alone(tmp_path: Path) -> None:

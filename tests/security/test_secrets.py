@@ -371,6 +371,6 @@ def test_what_became_of_the_delivery_is_kept_without_the_secret(tmp_path: Path) 
 
 
 def test_a_run_says_nothing_of_its_hook_in_a_traceback() -> None:
-    from sweep.running.session import RunLocation
+    from sweep.running.run_location import RunLocation
 
     assert SECRET not in repr(RunLocation("storage", on_end=f"https://host/{SECRET}"))
