@@ -93,6 +93,7 @@ def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its size is known only once it was joined, when MLflow's store is open and the sweep hasn't begun."""
+    monkeypatch.setattr(connection, "knock", lambda address: None)
     monkeypatch.setattr(connection, "connect", lambda _, **waiting: nullcontext({"CPU": 1.0}))
     with pytest.raises(BadInputError, match=r"--workers 2: needs 2 cores, there are 1"):
         main(space="quickstart", storage=str(tmp_path / "storage"), address="127.0.0.1:9", workers="2")

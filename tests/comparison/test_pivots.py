@@ -97,7 +97,7 @@ def test_pivot_tables_hold_the_other_axes_where_most_settings_are(parts: tuple[D
 
 def test_costs_and_failures_are_said(parts: tuple[DataSetReport, DataSetReport], storage: SweepStorage) -> None:
     part = parts[0]
-    assert cost(part) == "0.00 worker-hours in all, every attempt counted"
+    assert cost(part) == "0.0 s of worker time in all, every attempt counted"
     assert troubles(part) == []
     entry = part.table.settings[0].trials[0].entry
     files = storage.trial_of(entry)
@@ -108,14 +108,16 @@ def test_costs_and_failures_are_said(parts: tuple[DataSetReport, DataSetReport],
     files.write_attempt(AttemptRecord(number=2, sweep="mine", started_ms=hour, ended_ms=3 * hour, outcome="finished"))
     files.write_failure(FailureRecord(time_ms=0, kind="crash", message="fell"))
     (part, _) = dataset_reports(parts[0].sweep, storage)
-    assert cost(part) == "3.00 worker-hours in all, every attempt counted; 1.00 of them in attempts that failed"
+    assert cost(part) == (
+        "3 h 00 min of worker time in all, every attempt counted; 1 h 00 min of it in attempts that failed"
+    )
     (row,) = troubles(part)
     assert (row["trial"], row["status"], row["before"], row["attempts"], row["lost"]) == (
         entry.name,
         "failed",
         "crash",
         2,
-        "1.00",
+        "1 h 00 min",
     )
     assert row["why"] == "crash: fell"
 

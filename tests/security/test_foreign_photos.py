@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from sweep.data import main
 from trainables.data.preparing.prepare import prepare
-from trainables.data.sources import archive, bigearthnet_lists, folder, picture_file
+from trainables.data.sources import archive, bigearthnet_lists, picture_file
+from trainables.data.sources import table as label_table
 from trainables.data.sources.archive import stream_tar
 from trainables.data.sources.decode import decode_any, decode_band, decode_rgb
 from trainables.data.sources.file_tree import open_tree
@@ -348,7 +350,7 @@ def test_lists_and_tables_are_read_to_a_limit(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "train.csv.gz").write_bytes(gzip.compress(b"x" * 2000))
     with pytest.raises(BadInputError, match="more than 1,000 bytes"):
         bigearthnet_lists._names(tmp_path / "train.csv.gz")
-    monkeypatch.setattr(folder, "TABLE_BYTES", 1000)
+    monkeypatch.setattr(label_table, "TABLE_BYTES", 1000)
     (tmp_path / "table.csv").write_text("path,label\n" + "x,y\n" * 1000)
     with pytest.raises(BadInputError, match="has 4,011 bytes"):
-        folder._csv_rows(tmp_path / "table.csv")
+        label_table._csv(Mock(), tmp_path / "table.csv")
