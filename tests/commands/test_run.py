@@ -125,6 +125,7 @@ def assert_alike(ours: list[EpochRecord], theirs: list[EpochRecord]) -> None:
                 assert other.metrics[name] == value, name
 
 
+@pytest.mark.slow
 def test_a_real_sweep_from_space_to_comparison_and_again(data: Path, tmp_path: Path) -> None:
     first = sweep_run(tmp_path, "--space", "quickstart", *TINY)
     assert first.returncode == 0, first.stderr
