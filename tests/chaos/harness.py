@@ -248,20 +248,15 @@ class Faults:
 
     def checkpoint_torn(self) -> bool:
         """The newest checkpoint of a trial that runs is cut in half, and its process killed."""
-        newest = [sorted(folder.glob("*.pt"))[-1:] for folder in self.storage.glob("trials/*/checkpoints")]
-        open_ = [path for paths in newest for path in paths if not (path.parents[1] / "final.json").exists()]
-        if not open_:
-            return False
-        path = self._chance.choice(sorted(open_))
-        with contextlib.suppress(OSError):
-            content = path.read_bytes()
-            path.write_bytes(content[: len(content) // 2])
-            return self._kill("ray::RayTrainWorker", "ray::TrialDriver")
-        return False
+        return self._tear("checkpoints", "*.pt")
 
     def record_torn(self) -> bool:
         """The newest epoch's record of a trial that runs is cut in half, and its process killed."""
-        newest = [sorted(folder.glob("*.json"))[-1:] for folder in self.storage.glob("trials/*/epochs")]
+        return self._tear("epochs", "*.json")
+
+    def _tear(self, folder: str, pattern: str) -> bool:
+        """Cut the newest file of a trial that runs in half, and kill its process."""
+        newest = [sorted(place.glob(pattern))[-1:] for place in self.storage.glob(f"trials/*/{folder}")]
         open_ = [path for paths in newest for path in paths if not (path.parents[1] / "final.json").exists()]
         if not open_:
             return False
