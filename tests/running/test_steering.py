@@ -15,18 +15,6 @@ from sweep.comparison.dataset_report import sweep_tables
 from trainables.data.preparing.prepare import prepare
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    prepare("digits", root=root)
-    return root
-
-
-@pytest.fixture
-def shell(tmp_path: Path, data: Path, mlflow_database: Path) -> Shell:
-    return Shell(tmp_path, data, mlflow_database)
-
-
 @pytest.mark.slow
 def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> None:
     space = shell.space(GRID)
