@@ -11,7 +11,7 @@ from sweep.planning.plan import Plan
 from sweep.space import Baseline
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
-from trainables.storage.trial_records import Count, FileName, KeptRecord, Milliseconds, now_ms
+from trainables.storage.trial_records import Count, FileName, KeptRecord, Metric, Milliseconds, now_ms
 
 
 def _is_no_step(name: str) -> str:
@@ -89,7 +89,7 @@ class PublishedRow(KeptRecord):
     """A published result that the space carries."""
 
     setting: dict[str, Any]
-    metrics: dict[str, float]
+    metrics: dict[str, Metric]
 
 
 class SweepRecord(KeptRecord):

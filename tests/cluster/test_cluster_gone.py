@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from cluster.test_cluster_up import SETTINGS
+from cluster.test_cluster_up import TINY
 from support.paths import ROOT
 from support.ports import free_port
 from support.ray_head import head
@@ -31,11 +31,13 @@ class Sweep:
     def __init__(self, folder: Path, port: int, *options: str) -> None:
         prepare("digits", root=folder / "data")
         (folder / "space.py").write_text(SPACE)
-        settings = [*SETTINGS, "--set", "epochs=40", "--set", "temperature=0.5", "--name", "gone"]
+        fields = [field for field in TINY if not field.startswith(("epochs=", "temperature="))]
+        settings = [part for field in (*fields, "epochs=40", "temperature=0.5") for part in ("--set", field)]
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "sweep.run", "--space", "space.py", "--address", f"127.0.0.1:{port}"),
                 *settings,
+                *("--name", "gone"),
                 *options,
             ],
             cwd=folder,

@@ -1,10 +1,11 @@
 """The records of one trial: an epoch, an attempt, a failure, the end."""
 
+import math
 import time
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
 """An id or a name that becomes the name of a file or folder."""
@@ -12,6 +13,18 @@ Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 """Since 1970, up to the end of the year 9999."""
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e12)]
+
+
+def _measured(value: float) -> float:
+    if LARGEST_METRIC < abs(value) < math.inf:
+        raise ValueError(f"must lie within {LARGEST_METRIC:g}, as everything does that is computed of float32 numbers")
+    return value
+
+
+LARGEST_METRIC = 1e100
+"""Beyond it the squares of values overflow."""
+Metric = Annotated[float, AfterValidator(_measured)]
+"""A metric's value, or NaN or an infinity where it is undefined."""
 
 
 ORDERLY = ("running", "finished", "stopped", "interrupted")
@@ -49,7 +62,7 @@ class EpochRecord(KeptRecord):
     """Milliseconds since 1970 when the epoch ended; MLflow's timestamp of its metrics."""
     seconds: Seconds
     """Wall time of training and evaluation."""
-    metrics: dict[str, float]
+    metrics: dict[str, Metric]
 
 
 class FinalRecord(KeptRecord):
