@@ -261,6 +261,7 @@ def test_a_stopped_trial_has_all_that_it_wrote_when_the_stop_is_told(sweep: Swee
     assert diary.processes("next")[0] == diary.processes("late")[0], "the workers live on"
 
 
+@pytest.mark.slow
 def test_a_hung_trial_is_ended_and_tried_again(sweep: Sweep) -> None:
     diary = sweep.run(sweep.task("hangs", "hangs_once", hang_seconds=1.0), sweep.task("next"))
     assert diary.of("hangs") == [

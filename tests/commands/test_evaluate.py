@@ -188,6 +188,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
     assert swept[1].sweep_names() == ["mine"]
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_cluster_as_a_sweep_does(
     swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

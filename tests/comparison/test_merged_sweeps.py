@@ -256,6 +256,7 @@ def test_one_page_for_both_and_each_ones_own(
     assert (tmp_path / "tables" / "comparison.csv").read_text().startswith("sweep,dataset,setting")
 
 
+@pytest.mark.slow
 def test_sweeps_apart_have_their_own_pages(
     pair: SweepStorage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,7 +68,10 @@ def test_output_that_goes_away(line: str, code: int, out: str, error: str) -> No
     assert "Exception ignored" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["compare mine", "status mine", "status mine --json", "status mine --watch"])
+@pytest.mark.parametrize(
+    "command",
+    ["status mine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("compare mine", "status mine --watch"))],
+)
 def test_commands_that_report(swept: tuple[SweepRecord, SweepStorage], tmp_path: Path, command: str) -> None:
     program, _, options = command.partition(" ")
     words = f'"$1" -m sweep.{program} {options} --storage {swept[1].storage.root}'

@@ -259,6 +259,7 @@ def read_all_of_a_sparse_store(folder: Path, size: int) -> float:
     return most - before
 
 
+@pytest.mark.slow
 def test_resident_memory_stays_flat_over_a_pass(tmp_path: Path) -> None:
     assert read_all_of_a_sparse_store(tmp_path, 2 * 2**30) < 700
 

@@ -53,6 +53,7 @@ def test_shellcheck_finds_nothing(task: dict[str, Any], part: str, tmp_path: Pat
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_one_node_is_the_head_the_others_join_it_and_all_end_with_the_sweep(
     task: dict[str, Any], tmp_path: Path
 ) -> None:

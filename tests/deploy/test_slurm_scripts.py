@@ -123,6 +123,7 @@ def test_a_sweep_that_was_begun_is_resumed(environment: dict[str, str], tmp_path
     assert calls(environment, "python -m sweep.run")[0].endswith("--space quickstart --resume mine")
 
 
+@pytest.mark.slow
 def test_a_trial_in_a_long_epoch_is_ended_after_the_grace(environment: dict[str, str], tmp_path: Path) -> None:
     with sweep_job(environment, tmp_path, STUBBORN="1", SWEEP_GRACE_SECONDS="1") as job:
         wait_for(environment, "python -m sweep.run")
@@ -179,6 +180,7 @@ def array_task(environment: dict[str, str], folder: Path, task: int, **more: str
     )
 
 
+@pytest.mark.slow
 def test_tasks_of_an_array_have_their_own_settings_and_ports(environment: dict[str, str], tmp_path: Path) -> None:
     with array_task(environment, tmp_path, 1), array_task(environment, tmp_path, 2):
         started = sorted(wait_for(environment, "torchrun", 2), key=lambda line: "temperature=0.5" in line)

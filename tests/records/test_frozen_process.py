@@ -96,7 +96,9 @@ def token(storage: SweepStorage) -> str:
     return "" if held is None else held.token
 
 
-@pytest.mark.parametrize("minutes", [0.0, -7.0, 7.0])
+@pytest.mark.parametrize(
+    "minutes", [0.0, pytest.param(-7.0, marks=pytest.mark.slow), pytest.param(7.0, marks=pytest.mark.slow)]
+)
 def test_one_that_wakes_up_gives_way_and_leaves_the_new_lease_alone(storage: SweepStorage, minutes: float) -> None:
     with frozen(storage, minutes) as first, taken_over(storage) as second:
         mine = token(storage)
@@ -111,6 +113,7 @@ def test_one_that_wakes_up_gives_way_and_leaves_the_new_lease_alone(storage: Swe
             pass
 
 
+@pytest.mark.slow
 def test_one_that_wakes_up_after_the_other_has_ended_gives_way_too(storage: SweepStorage) -> None:
     for _ in range(3):
         with frozen(storage, pause=0.5) as first:
@@ -126,6 +129,7 @@ def test_one_that_wakes_up_after_the_other_has_ended_gives_way_too(storage: Swee
     pytest.fail("never gave way")
 
 
+@pytest.mark.slow
 def test_one_that_dies_after_the_other_took_over_changes_nothing(storage: SweepStorage) -> None:
     with frozen(storage) as first:
         with pytest.raises(BadInputError, match="is running already"), LeaseHolder(storage, "mine"):
@@ -137,6 +141,7 @@ def test_one_that_dies_after_the_other_took_over_changes_nothing(storage: SweepS
             assert holder_of(storage, "mine") is not None
 
 
+@pytest.mark.slow
 def test_what_was_frozen_in_the_middle_of_a_write_costs_the_holder_nothing(storage: SweepStorage) -> None:
     with frozen(storage):
         old = storage.storage.read("live/mine.json")

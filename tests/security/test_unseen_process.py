@@ -83,6 +83,7 @@ def can_unshare(*options: str) -> bool:
     return os.geteuid() == 0 and subprocess.run(["unshare", *options, "true"], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_process_of_another_container_of_the_same_host_name_is_not_taken_for_dead(
     storage: SweepStorage, holder: "subprocess.Popen[str]"
 ) -> None:

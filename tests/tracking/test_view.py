@@ -17,7 +17,7 @@ from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
 
 
-@pytest.fixture(params=["", "mine-alone"])
+@pytest.fixture(params=["", pytest.param("mine-alone", marks=pytest.mark.slow)])
 def shown(
     request: pytest.FixtureRequest,
     swept: tuple[SweepRecord, SweepStorage],
