@@ -32,7 +32,7 @@ def main(
     from sweep.cluster.node_check import ask_nodes, judge, judge_autoscaler, stores_of
     from sweep.cluster.ray_names import DRIVER_RESOURCE
     from sweep.cluster.time_limit import ends_after
-    from sweep.console.findings import Finding, any_missing, print_findings
+    from sweep.console.findings import CheckResult, any_missing, print_findings
     from sweep.console.redirect import quiet
     from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import Tracker
@@ -45,13 +45,13 @@ def main(
         nodes, silent = ask_nodes(storage)
         errors = [] if address is None else joined_autoscaler_errors()
     machines = f"{len(nodes)} machines, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-    findings = [Finding("Ray", "ok", machines)]
+    findings = [CheckResult("Ray", "ok", machines)]
     try:
         tracker = Tracker.open(tracking_uri, storage=storage)
-        findings.append(Finding("MLflow", "ok", f"{tracker.uri} ({tracker.why})"))
+        findings.append(CheckResult("MLflow", "ok", f"{tracker.uri} ({tracker.why})"))
         tracker.close()
     except BadInputError as error:
-        findings.append(Finding("MLflow", "missing", str(error)))
+        findings.append(CheckResult("MLflow", "missing", str(error)))
     findings += [*silent, *judge_autoscaler(errors)]
     drivers = address is None or DRIVER_RESOURCE in resources
     if nodes:

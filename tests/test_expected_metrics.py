@@ -9,7 +9,7 @@ from support.stores import of_noise
 
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.expected_metrics import Labels, epoch_metrics, final_metrics
+from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
 from trainables.metric_names import OF_THE_MACHINE
 from trainables.training.trial import train
 
@@ -19,9 +19,9 @@ def recorded(config: TrialConfig, store: ImageStore, folder: Path, **stores: Ima
     return [set(record.metrics) - set(OF_THE_MACHINE) for record in records]
 
 
-def labels_of(config: TrialConfig, store: ImageStore) -> Labels:
+def labels_of(config: TrialConfig, store: ImageStore) -> LabelFacts:
     names = store.info.class_names
-    return Labels(len(names), bool(config.validation_fraction) or "validation" in store.info.splits, names)
+    return LabelFacts(len(names), bool(config.validation_fraction) or "validation" in store.info.splits, names)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from support.sample_data import golden
 from torch import Tensor, nn
 
 from trainables.lars import LARS
-from trainables.schedule import Steps, learning_rate, scaled_learning_rate
+from trainables.schedule import TrainingSteps, learning_rate, scaled_learning_rate
 
 FEW = settings(max_examples=100, deadline=None, database=None)
 EXCLUDED = ("batch_normalization", "bias", "head_supervised")
@@ -209,7 +209,7 @@ def test_learning_rates_of_the_reference(case: str) -> None:
     count, size, epochs, warmup = (int(numbers[f"{case}_{name}"]) for name in names)
     scaling: Literal["linear", "sqrt"] = "sqrt" if str(numbers[f"{case}_scaling"]) == "sqrt" else "linear"
     base, total = float(numbers[f"{case}_base"]), int(numbers[f"{case}_total_steps"])
-    assert Steps(count, size, epochs).total == total
+    assert TrainingSteps(count, size, epochs).total == total
     run: dict[str, Any] = {"base": base, "batch_size": size, "num_examples": count, "epochs": epochs}
     found = np.array([learning_rate(step, **run, warmup_epochs=warmup, scaling=scaling) for step in range(total + 2)])
     # Keras computes in float32: to a part in a million of the peak.
@@ -257,7 +257,7 @@ SMALL_RUN: dict[str, Any] = {"base": 0.5, "batch_size": 64, "num_examples": 1000
 
 def rates(warmup_epochs: float, **changes: Any) -> list[float]:
     run = {**SMALL_RUN, **changes}
-    total = Steps(run["num_examples"], run["batch_size"], run["epochs"]).total
+    total = TrainingSteps(run["num_examples"], run["batch_size"], run["epochs"]).total
     return [learning_rate(step, warmup_epochs=warmup_epochs, **run) for step in range(total + 2)]
 
 
@@ -279,7 +279,7 @@ def test_no_warm_up_starts_at_the_peak() -> None:
 
 @pytest.mark.parametrize("warmup_epochs", [8.1, 20.0, 1e6])
 def test_warm_up_longer_than_the_run_rises_to_the_end_and_stays_below_the_peak(warmup_epochs: float) -> None:
-    total = Steps(1000, 64, 8).total
+    total = TrainingSteps(1000, 64, 8).total
     found = rates(warmup_epochs)[:total]
     steps = round(warmup_epochs * 1000 // 64)
     np.testing.assert_allclose(found, 0.125 * np.arange(total) / steps, rtol=1e-12)
@@ -302,7 +302,7 @@ def test_root_scaling() -> None:
 @given(data=st.data(), batch_size=st.integers(1, 300), epochs=st.integers(1, 60))
 def test_every_step_belongs_to_exactly_one_epoch(data: st.DataObject, batch_size: int, epochs: int) -> None:
     count = data.draw(st.integers(batch_size, 2000))
-    steps = Steps(count, batch_size, epochs)
+    steps = TrainingSteps(count, batch_size, epochs)
     by_epoch = [list(steps.of_epoch(epoch)) for epoch in range(1, epochs + 1)]
     assert list(chain(*by_epoch)) == list(range(steps.total))
     assert all(by_epoch)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import losses
-from trainables.losses import Contrast, contrast, nt_xent
+from trainables.losses import ContrastiveResult, contrast, nt_xent
 from trainables.memory import constants
 
 FEW = settings(max_examples=30, deadline=None, database=None)
@@ -198,8 +198,10 @@ def test_narrow_embeddings_are_compared_in_float32(dtype: torch.dtype) -> None:
 # By tiles
 
 
-def tiled(z_a: Tensor, z_b: Tensor, temperature: float) -> Contrast:
-    return Contrast(*losses._Tiled.apply(torch.cat([functional.normalize(z, dim=1) for z in (z_a, z_b)]), temperature))
+def tiled(z_a: Tensor, z_b: Tensor, temperature: float) -> ContrastiveResult:
+    return ContrastiveResult(
+        *losses._Tiled.apply(torch.cat([functional.normalize(z, dim=1) for z in (z_a, z_b)]), temperature)
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 0.5])

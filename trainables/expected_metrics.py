@@ -18,7 +18,7 @@ SUPERVISED = (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelFacts:
     """What the names of metrics depend on in the data that are evaluated on."""
 
     classes: int
@@ -28,7 +28,7 @@ class Labels:
     """Empty while they aren't known: metrics of single labels are then left out."""
 
 
-def final_metrics(config: TrialConfig, labels: Labels) -> frozenset[str]:
+def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
     """Return the metrics of a trial's last epoch, but for those of its machine (`metric_names.OF_THE_MACHINE`)."""
     splits = (VALIDATION, TEST) if labels.validation else (TEST,)
     found = {*_training(config), *_label_free(config, splits[0])}
@@ -42,7 +42,7 @@ def final_metrics(config: TrialConfig, labels: Labels) -> frozenset[str]:
     return frozenset(found)
 
 
-def epoch_metrics(config: TrialConfig, labels: Labels, epoch: int) -> frozenset[str]:
+def epoch_metrics(config: TrialConfig, labels: LabelFacts, epoch: int) -> frozenset[str]:
     """Return the metrics of an epoch before the last, but for those of its machine."""
     split = VALIDATION if labels.validation else TEST
     found = {*_training(config), *_label_free(config, split)}
@@ -72,7 +72,7 @@ def _label_free(config: TrialConfig, split: str) -> Iterator[str]:
         yield from (f"{split}/{name}" for name in LABEL_FREE)
 
 
-def _undecided(config: TrialConfig, labels: Labels) -> Iterator[str]:
+def _undecided(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
     """Yield the metrics of logits that need no threshold or temperature of validation."""
     if config.target == "labels":
         yield from OF_LABELS
@@ -84,7 +84,7 @@ def _undecided(config: TrialConfig, labels: Labels) -> Iterator[str]:
         yield from (*BINARY, *AREAS)
 
 
-def _of_logits(config: TrialConfig, labels: Labels, split: str, method: str) -> Iterator[str]:
+def _of_logits(config: TrialConfig, labels: LabelFacts, split: str, method: str) -> Iterator[str]:
     yield from _undecided(config, labels)
     if config.target == "labels":
         at = names.AT_VALIDATION_THRESHOLDS if labels.validation else names.AT_HALF

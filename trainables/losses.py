@@ -15,7 +15,7 @@ LARGEST_EXPONENT = 80.0
 """exp of as much, and of minus as much, are ordinary numbers of float32."""
 
 
-class Contrast(NamedTuple):
+class ContrastiveResult(NamedTuple):
     """Loss and metrics of one global batch of N pairs, scalars."""
 
     loss: Tensor
@@ -46,15 +46,15 @@ def nt_xent(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Tensor:
     return contrast(z_a, z_b, temperature=temperature).loss
 
 
-def contrast(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Contrast:
+def contrast(z_a: Tensor, z_b: Tensor, *, temperature: float) -> ContrastiveResult:
     """Return the loss with the accuracy and entropy of view a's softmax over the N cross-view similarities."""
     both = torch.cat([_normalise(z_a), _normalise(z_b)])
     if len(both) > WHOLE_ROWS:
-        return Contrast(*_Tiled.apply(both, temperature))
+        return ContrastiveResult(*_Tiled.apply(both, temperature))
     return _contrast_at_once(both, temperature)
 
 
-def _contrast_at_once(both: Tensor, temperature: float) -> Contrast:
+def _contrast_at_once(both: Tensor, temperature: float) -> ContrastiveResult:
     count = len(both) // 2
     logits = both @ both.T / temperature
     logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=logits.device), -torch.inf)
@@ -65,7 +65,7 @@ def _contrast_at_once(both: Tensor, temperature: float) -> Contrast:
         accuracy = (cross.argmax(1) == torch.arange(count, device=cross.device)).to(cross.dtype).mean()
         shares = cross.softmax(1)
         entropy = -(shares * (shares + ENTROPY_FLOOR).log()).sum(1).mean()
-    return Contrast(loss, accuracy, entropy)
+    return ContrastiveResult(loss, accuracy, entropy)
 
 
 class _Tiled(torch.autograd.Function):

@@ -6,7 +6,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Steps:
+class TrainingSteps:
     """How a run divides into steps: nothing is dropped, so batches straddle epochs and the last step runs past the end.
 
     Step s (0-based) takes positions [s * batch_size, (s + 1) * batch_size) of the concatenated epoch permutations.
@@ -64,7 +64,7 @@ def learning_rate(
     """
     peak = scaled_learning_rate(base, batch_size, scaling)
     warmup_steps = round(warmup_epochs * num_examples // batch_size)
-    total_steps = Steps(num_examples, batch_size, epochs).total
+    total_steps = TrainingSteps(num_examples, batch_size, epochs).total
     if step < warmup_steps:
         return peak * step / warmup_steps
     progress = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)

@@ -22,7 +22,7 @@ from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
 from trainables.lasting_output import open_streams
 from trainables.overrides import parse_assignments
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
@@ -66,7 +66,7 @@ def _run_trial(options: argparse.Namespace) -> None:
     store = ImageStore.open(config.dataset)
     evaluated = ImageStore.open(config.evaluation_dataset) if config.evaluation_dataset else None
     trial_id = config.trial_id(data_fingerprint(store.fingerprint, evaluated.fingerprint if evaluated else None))
-    backlog = Backlog()
+    backlog = DeferredWrites()
     files = TrialFiles(Storage.at(options.output).child(trial_id), backlog)
     speaks = not dist.is_initialized() or dist.get_rank() == 0
     if speaks:

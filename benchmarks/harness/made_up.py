@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from trainables.memory.peak import Images
+from trainables.memory.peak import ImageShape
 
 DISTINCT_IMAGES = 64
 COARSE, GRAIN = 8, 12.0
@@ -29,7 +29,7 @@ def made_up_images(count: int, side: int, channels: int = 3) -> torch.Tensor:
 class MadeUpStore:
     """The images of `made_up_images` under as many names as `sizes` asks for, every class in turn."""
 
-    def __init__(self, side: int, sizes: Images) -> None:
+    def __init__(self, side: int, sizes: ImageShape) -> None:
         self._pixels = made_up_images(DISTINCT_IMAGES, side, sizes.channels)
         self._splits = {"train": np.arange(sizes.train), "test": sizes.train + np.arange(sizes.held_out)}
         self.fingerprint = "made-up"

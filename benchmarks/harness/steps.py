@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness.made_up import MadeUpStore
 from trainables.config import TrialConfig
-from trainables.memory.peak import Images
+from trainables.memory.peak import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.precision import autocast
@@ -30,9 +30,9 @@ def made_trial(folder: Path, device: torch.device, **fields: Any) -> Trainer:
     return trial
 
 
-def sizes(config: TrialConfig) -> Images:
+def sizes(config: TrialConfig) -> ImageShape:
     """Return the sizes of the made-up data."""
-    return Images(CLASSES, train=max(LEAST_TRAIN, config.batch_size), held_out=256)
+    return ImageShape(CLASSES, train=max(LEAST_TRAIN, config.batch_size), held_out=256)
 
 
 class Stepper:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.models.simclr_model import SimCLR, parameter_groups
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser
@@ -63,7 +63,7 @@ def measure(*, repeats: int = REPEATS, folder: Path | None = None) -> dict[str, 
     training.steps(2)
     times: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        files = TrialFiles(Storage.at(name).child("aside"), Backlog())
+        files = TrialFiles(Storage.at(name).child("aside"), DeferredWrites())
         waited = TrialFiles(Storage.at(name).child("waited_for"))
         first = _seconds(lambda: files.save_checkpoint(0, training.state()))
         files.flush()

@@ -29,7 +29,7 @@ from trainables.evaluation.classification import classification_metrics
 from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.knn import knn_scores
 from trainables.memory.constants import EVALUATION_BATCH
-from trainables.memory.peak import Images
+from trainables.memory.peak import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import Trainer
@@ -55,7 +55,7 @@ def measure(
 def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = TrialConfig.parse({"dataset": "made-up", "encoder": encoder, "image_size": SIDE, "batch_size": BATCH})
-    store: Any = MadeUpStore(SIDE, Images(CLASSES, train=4 * BATCH, held_out=images))
+    store: Any = MadeUpStore(SIDE, ImageShape(CLASSES, train=4 * BATCH, held_out=images))
     with tempfile.TemporaryDirectory() as folder:
         trial = Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
     found = _encoding(trial, trial.data.test)

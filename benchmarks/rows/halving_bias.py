@@ -7,7 +7,7 @@ import numpy as np
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.halving import Rungs
 from sweep.scheduling.task import TrialTask
-from sweep.scheduling.verdict import Waits
+from sweep.scheduling.verdict import WaitForOthers
 from sweep.space import Halving
 from sweep.statistics.hypothesis_tests import candidates_for_best
 from trainables.storage.trial_records import EpochRecord
@@ -60,7 +60,7 @@ def simulated(
         noise = random.normal(0.0, spread, final.shape)
         values = TRUTH + agreement * (final - TRUTH) + (1 - agreement**2) ** 0.5 * noise
         said = {trial: rungs.verdict(_task(trial), _record(epoch, values[trial])) for trial in alive}
-        said |= {trial: rungs.standing(_name(trial)) for trial, word in said.items() if isinstance(word, Waits)}
+        said |= {trial: rungs.standing(_name(trial)) for trial, word in said.items() if isinstance(word, WaitForOthers)}
         alive = [trial for trial in alive if said[trial] is None]
     finished: dict[int, dict[int, float]] = {}
     for setting, seed in alive:

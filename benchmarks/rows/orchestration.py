@@ -92,12 +92,12 @@ def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
     """Run the trials as a sweep does, in a Ray of its own."""
     from sweep.cluster.connection import connect
     from sweep.console.redirect import quiet
-    from sweep.scheduling.dispatcher import Dispatcher, Rules
+    from sweep.scheduling.dispatcher import Dispatcher, TrialLimits
 
     with quiet(folder / "ray.log"), connect(None):
         from sweep.cluster.tune_bridge import run_trials
 
-        dispatcher = Dispatcher(todo, Nobody(), rules=Rules(max_concurrent=1))  # type: ignore[arg-type]
+        dispatcher = Dispatcher(todo, Nobody(), rules=TrialLimits(max_concurrent=1))  # type: ignore[arg-type]
         run_trials(dispatcher, log_dir=folder / "logs")
 
 

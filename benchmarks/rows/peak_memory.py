@@ -19,7 +19,7 @@ from benchmarks.harness.made_up import MadeUpStore
 from benchmarks.harness.memory_in_use import GpuMemory, ResidentSet
 from trainables.config import TrialConfig
 from trainables.memory.ledger import Device
-from trainables.memory.peak import Images, phases
+from trainables.memory.peak import ImageShape, phases
 
 CLASSES, LEAST_TRAIN, HELD_OUT = 10, 512, 256
 RESNET18 = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}
@@ -66,9 +66,9 @@ def configuration(setting: dict[str, Any]) -> tuple[TrialConfig, int]:
     )
 
 
-def images(config: TrialConfig) -> Images:
+def images(config: TrialConfig) -> ImageShape:
     """Return the sizes of the made-up data."""
-    return Images(CLASSES, train=max(config.batch_size, LEAST_TRAIN), held_out=HELD_OUT)
+    return ImageShape(CLASSES, train=max(config.batch_size, LEAST_TRAIN), held_out=HELD_OUT)
 
 
 def provide_stand_ins() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness.large_grid import EPOCH_SECONDS, EPOCHS
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, Rules
+from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, TrialLimits
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO
 from sweep.scheduling.task import TrialTask
@@ -60,7 +60,7 @@ class Simulation:
         self._dispatcher = Dispatcher(
             [self._task(number) for number in range(trials)],
             _Nobody(),  # type: ignore[arg-type]
-            rules=Rules(max_concurrent=gpus),
+            rules=TrialLimits(max_concurrent=gpus),
             clock=lambda: self._now,
         )
 

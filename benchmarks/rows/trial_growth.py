@@ -10,7 +10,7 @@ import torch
 from benchmarks.harness.made_up import MadeUpStore
 from benchmarks.harness.measurement import Growth, seconds
 from trainables.config import TrialConfig
-from trainables.memory.peak import Images
+from trainables.memory.peak import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train
@@ -52,7 +52,7 @@ def growth() -> Iterator[Growth]:
 def trial_seconds(images: int, **fields: Any) -> float:
     """Return the wall time of a trial from its start to its final record."""
     config = TrialConfig.parse(fields)
-    store: Any = MadeUpStore(config.image_size, Images(CLASSES, train=images, held_out=HELD_OUT))
+    store: Any = MadeUpStore(config.image_size, ImageShape(CLASSES, train=images, held_out=HELD_OUT))
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from trainables import heartbeat
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError, StorageAwayError
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
@@ -45,7 +45,7 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[ReportedEpoc
         options["evaluation_store"] = ImageStore.at(task.evaluation_address, task.evaluation_fingerprint)
     if task.recompute:
         options["recompute"] = True
-    files = TrialFiles(Storage.at(task.files_address), Backlog())
+    files = TrialFiles(Storage.at(task.files_address), DeferredWrites())
     Watchdog.of_this_process().watch(files, task.hang_seconds)
     return _watched(train(config, **options, files=files, device=device), files)
 

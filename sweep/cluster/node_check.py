@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
@@ -63,7 +63,7 @@ def stores_of(space: str | None) -> dict[str, str]:
 
 def judge(
     nodes: Iterable[NodeFacts], wanted: Mapping[str, str] = {}, *, drivers: bool = True, gpus_in_reach: float = 0.0
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Return what is well and what isn't of machines, at least one.
 
     `wanted` are data sets that a space needs, by their fingerprints here; `gpus_in_reach` counts those that an
@@ -77,45 +77,47 @@ def judge(
     findings.append(_finding("storage", blind, "written and read by all", "don't see it: give a folder that all mount"))
     findings += [_data_found(name, fingerprint, nodes) for name, fingerprint in wanted.items()]
     full = [f"{node.host} {node.free_gib:.1f} GiB" for node in nodes if node.free_gib < LEAST_FREE_GIB]
-    findings.append(Finding("disk", "warning" if full else "ok", f"nearly full: {', '.join(full)}" if full else "free"))
+    findings.append(
+        CheckResult("disk", "warning" if full else "ok", f"nearly full: {', '.join(full)}" if full else "free")
+    )
     if not drivers:
         text = "no node has the resource trial_driver: trials of several workers are driven from the head node"
-        findings.append(Finding("drivers", "warning", text))
+        findings.append(CheckResult("drivers", "warning", text))
     return findings
 
 
-def _gpus_found(nodes: Sequence[NodeFacts], in_reach: float) -> Finding:
+def _gpus_found(nodes: Sequence[NodeFacts], in_reach: float) -> CheckResult:
     gpus = {node.host: node.gpus for node in nodes if node.gpus}
     if gpus:
-        return Finding("GPUs", "ok", "; ".join(f"{host}: {', '.join(found)}" for host, found in gpus.items()))
+        return CheckResult("GPUs", "ok", "; ".join(f"{host}: {', '.join(found)}" for host, found in gpus.items()))
     if in_reach:
-        return Finding("GPUs", "ok", f"none yet; the autoscaler can add {in_reach:g} when trials ask for them")
-    return Finding("GPUs", "ok", "none: trials run on CPUs")
+        return CheckResult("GPUs", "ok", f"none yet; the autoscaler can add {in_reach:g} when trials ask for them")
+    return CheckResult("GPUs", "ok", "none: trials run on CPUs")
 
 
-def _data_found(name: str, fingerprint: str, nodes: Sequence[NodeFacts]) -> Finding:
+def _data_found(name: str, fingerprint: str, nodes: Sequence[NodeFacts]) -> CheckResult:
     what = f"data {name}"
     if not fingerprint and name in KNOWN and KNOWN[name].layout is None:
         if len(nodes) == 1:
-            return Finding(what, "ok", "the run prepares it")
-        return Finding(what, "warning", "the run prepares it, on its machine alone: SWEEP_DATA must be seen by all")
+            return CheckResult(what, "ok", "the run prepares it")
+        return CheckResult(what, "warning", "the run prepares it, on its machine alone: SWEEP_DATA must be seen by all")
     lacking = [node.host for node in nodes if node.stores.get(name) != fingerprint]
     return _finding(what, lacking, "the same everywhere", "lack it: prepare it there, or set SWEEP_DATA")
 
 
-def judge_autoscaler(errors: Iterable[str]) -> list[Finding]:
+def judge_autoscaler(errors: Iterable[str]) -> list[CheckResult]:
     """Return what the autoscaler says of machines that don't come, with what mends it."""
     return [
-        Finding("autoscaler", "missing", "; ".join([error, *(way for sign, way in _WAYS.items() if sign in error)]))
+        CheckResult("autoscaler", "missing", "; ".join([error, *(way for sign, way in _WAYS.items() if sign in error)]))
         for error in errors
     ]
 
 
-def _finding(what: str, bad: list[str], well: str, advice: str) -> Finding:
-    return Finding(what, "missing", f"{', '.join(bad)} {advice}") if bad else Finding(what, "ok", well)
+def _finding(what: str, bad: list[str], well: str, advice: str) -> CheckResult:
+    return CheckResult(what, "missing", f"{', '.join(bad)} {advice}") if bad else CheckResult(what, "ok", well)
 
 
-def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> Finding:
+def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> CheckResult:
     hosts = list(by_host)
     differences = [
         f"{name}: " + ", ".join(f"{host} {by_host[host].get(name, 'not there')}" for host in hosts)
@@ -123,8 +125,8 @@ def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> Finding:
         if len({by_host[host].get(name) for host in hosts}) > 1
     ]
     if differences:
-        return Finding(what, "missing", f"differ, install the same: {'; '.join(differences)}")
-    return Finding(what, "ok", ", ".join(f"{name} {number}" for name, number in by_host[hosts[0]].items()))
+        return CheckResult(what, "missing", f"differ, install the same: {'; '.join(differences)}")
+    return CheckResult(what, "ok", ", ".join(f"{name} {number}" for name, number in by_host[hosts[0]].items()))
 
 
 def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _gpus() -> list[str]:
     return [f"{device.name} {device.total_memory / 2**30:.0f} GiB" for device in devices]
 
 
-def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[Finding]]:
+def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[CheckResult]]:
     """Ask every machine of the cluster; return what they say, and a finding for each that doesn't answer."""
     import ray
     from ray.exceptions import RayError
@@ -208,7 +210,7 @@ def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[Finding]]:
     return answers, silent
 
 
-def _silent(host: str, error: Exception) -> Finding:
+def _silent(host: str, error: Exception) -> CheckResult:
     if isinstance(error, TimeoutError):
         why = (
             f"doesn't answer within {ANSWER_SECONDS:g} s: its processes may lack the token, or the head can't reach it"
@@ -216,4 +218,4 @@ def _silent(host: str, error: Exception) -> Finding:
     else:
         lines = str(error).strip().splitlines()
         why = f"can't be asked: {lines[-1] if lines else type(error).__name__}"
-    return Finding("machine", "missing", f"{host} {why}")
+    return CheckResult("machine", "missing", f"{host} {why}")

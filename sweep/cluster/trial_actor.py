@@ -11,8 +11,8 @@ from ray import tune
 
 from sweep.cluster.attempt import ReportedEpoch, failure_of, open_records
 from sweep.cluster.ray_names import DRIVER_RESOURCE, HEAD_RESOURCE
-from sweep.cluster.worker_group import GroupDiedError, Moved, WarmGroup
-from sweep.cluster.worker_loop import Place, this_place
+from sweep.cluster.worker_group import GroupDiedError, WarmGroup, WorkersMoved
+from sweep.cluster.worker_loop import WorkerPlace, this_place
 from sweep.console.printing import say
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
@@ -25,14 +25,14 @@ IDLE_SECONDS = 10.0
 """How long a driver without a trial keeps its workers, which others may wait for."""
 
 
-class Run(Protocol):
+class RunningTrial(Protocol):
     """A trial under way."""
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[WorkerPlace]:
         """Return where its workers are, by rank."""
 
-    def next(self) -> ReportedEpoch | Moved | Failure | None:
-        """Train the next epoch; None when the trial is finished, Moved when it has other workers now."""
+    def next(self) -> ReportedEpoch | WorkersMoved | Failure | None:
+        """Train the next epoch; None when the trial is finished, WorkersMoved when it has other workers now."""
 
     def leave(self) -> None:
         """Stop between two epochs, if the trial isn't over."""
@@ -47,7 +47,7 @@ class InlineRun:
         self._records: Iterator[ReportedEpoch] | None = None
         torch.set_num_threads(task.shape.threads)
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[WorkerPlace]:
         """Return this process."""
         return [this_place()]
 
@@ -77,7 +77,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
     """
 
     _group: WarmGroup | None = None
-    _run: Run | None = None
+    _run: RunningTrial | None = None
     _idle: threading.Timer | None = None
 
     @classmethod
@@ -118,7 +118,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             except Exception as error:  # as a value: its class may be one that only workers have
                 self._close_group()
                 outcome = failure_of(error)
-            if isinstance(outcome, Moved) and self._run is not None:
+            if isinstance(outcome, WorkersMoved) and self._run is not None:
                 return self._introduce(self._run)
             if isinstance(outcome, ReportedEpoch):
                 news = {RECORD: outcome.record.model_dump_json(), DURABLE: outcome.durable, NOTE: outcome.note}
@@ -137,7 +137,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             self._leave_run()
             self._close_group()
 
-    def _begin(self) -> Run:
+    def _begin(self) -> RunningTrial:
         shape = self._task.shape
         if shape.inline:
             self._close_group()
@@ -148,7 +148,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
         self._group.start(self._task)
         return self._group
 
-    def _introduce(self, run: Run) -> dict[str, Any]:
+    def _introduce(self, run: RunningTrial) -> dict[str, Any]:
         group = {} if self._group is None else {GROUP: self._group.placement_group()}
         return {PLACES: [asdict(place) for place in run.places()], DRIVER_NODE: this_place().node, **group}
 

@@ -19,7 +19,17 @@ from ray.util.queue import Empty, Queue
 from sweep.cluster.attempt import ReportedEpoch
 from sweep.cluster.process_group import OwnGroupConfig
 from sweep.cluster.ray_private import orphaned_placement_groups
-from sweep.cluster.worker_loop import GO_ON, QUIT, STOP, Broken, Ended, Place, Ready, Trained, serve
+from sweep.cluster.worker_loop import (
+    GO_ON,
+    QUIT,
+    STOP,
+    EpochTrained,
+    TrialEnded,
+    WorkerFailed,
+    WorkerPlace,
+    WorkersReady,
+    serve,
+)
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
@@ -38,7 +48,7 @@ class GroupDiedError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Moved:
+class WorkersMoved:
     """The trial has other workers now."""
 
 
@@ -50,7 +60,7 @@ class WarmGroup:
         self.shape = shape
         self._folder = _own_folder(log_dir)
         self._commands, self._reports = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
-        self._ready: Ready | None = None
+        self._ready: WorkersReady | None = None
         self._task: TrialTask | None = None
         self._busy = self._awaited = False
         self._error: Exception | None = None
@@ -66,7 +76,7 @@ class WarmGroup:
         """Return the hex id of the workers' placement group, once they stand."""
         return self._stand().placement_group
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[WorkerPlace]:
         """Return where the workers are by rank, once they stand."""
         return self._stand().places
 
@@ -77,29 +87,29 @@ class WarmGroup:
         self._commands.put(task.to_json())
         self._busy = True
 
-    def next(self) -> ReportedEpoch | Moved | Failure | None:
+    def next(self) -> ReportedEpoch | WorkersMoved | Failure | None:
         """Train the next epoch; None when the trial is finished. GroupDiedError when worker processes died.
 
-        Moved when Ray Train has started an elastic group anew with another number of workers: the trial then goes on
-        from its last checkpoint.
+        WorkersMoved when Ray Train has restarted an elastic group with another number of workers; the trial then
+        continues from its last checkpoint.
         """
         if self._awaited:
             self._commands.put(GO_ON)
             self._awaited = False
         message = self._receive()
-        if isinstance(message, Ready):
+        if isinstance(message, WorkersReady):
             assert self._task is not None
             self._ready = message
             self._commands.put(self._task.to_json())
-            return Moved()
-        if isinstance(message, Trained):
+            return WorkersMoved()
+        if isinstance(message, EpochTrained):
             self._awaited = True
             return message.news
         self._busy = False
-        if isinstance(message, Broken):
+        if isinstance(message, WorkerFailed):
             self._thread.join(END_SECONDS)
             return message.failure
-        assert isinstance(message, Ended)
+        assert isinstance(message, TrialEnded)
         return message.failure
 
     def leave(self) -> None:
@@ -153,22 +163,24 @@ class WarmGroup:
         except Exception as error:
             self._error = error
 
-    def _stand(self) -> Ready:
+    def _stand(self) -> WorkersReady:
         if self._ready is None:
             message = self._receive()
-            if isinstance(message, Broken):
+            if isinstance(message, WorkerFailed):
                 self._thread.join(END_SECONDS)
                 raise GroupDiedError(f"the workers didn't start: {message.failure.message}")
-            assert isinstance(message, Ready)
+            assert isinstance(message, WorkersReady)
             self._ready = message
         return self._ready
 
-    def _receive(self) -> Ready | Trained | Ended | Broken:
+    def _receive(self) -> WorkersReady | EpochTrained | TrialEnded | WorkerFailed:
         while True:
             # Looked at first: what the workers sent before the end is still in the queue.
             ended = not self.alive
             try:
-                message: Ready | Trained | Ended | Broken = self._reports.get(timeout=POLL_SECONDS)
+                message: WorkersReady | EpochTrained | TrialEnded | WorkerFailed = self._reports.get(
+                    timeout=POLL_SECONDS
+                )
                 return message
             except Empty:
                 if ended:

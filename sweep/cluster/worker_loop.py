@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerPlace:
     """Where a worker runs."""
 
     host: str
@@ -41,39 +41,39 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Ready:
+class WorkersReady:
     """The workers stand."""
 
     placement_group: str
     """Hex id: Ray Train leaves the placement group behind when its driver is killed."""
-    places: list[Place]
+    places: list[WorkerPlace]
     """By rank."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class EpochTrained:
     """A newly trained epoch; the ranks wait for GO_ON or STOP."""
 
     news: ReportedEpoch
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrialEnded:
     """The trial is over, the group goes on."""
 
     failure: Failure | None
 
 
 @dataclass(frozen=True)
-class Broken:
+class WorkerFailed:
     """A rank failed alone: the group ends with it."""
 
     failure: Failure
 
 
-def this_place() -> Place:
+def this_place() -> WorkerPlace:
     """Return where this process runs."""
-    return Place(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
+    return WorkerPlace(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
 
 
 def serve(settings: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ class GroupWorker:
     def run(self) -> None:
         """Introduce the group, then train task after task."""
         places = self._gather(this_place())
-        self._report(Ready(ray.util.get_current_placement_group().id.hex(), places))
+        self._report(WorkersReady(ray.util.get_current_placement_group().id.hex(), places))
         while (command := self._command()) != QUIT:
             if command in (GO_ON, STOP):  # meant for the workers before these
                 continue
@@ -115,7 +115,7 @@ class GroupWorker:
         gc.collect()
         if get_device().type == "cuda":
             torch.cuda.empty_cache()
-        self._report(Ended(failure))
+        self._report(TrialEnded(failure))
 
     def _train(self, task: TrialTask) -> Failure | None:
         try:
@@ -127,7 +127,7 @@ class GroupWorker:
         if faults:
             return faults[0]
         for news in records:
-            self._report(Trained(news))
+            self._report(EpochTrained(news))
             command = self._command()
             self.quits = command == QUIT
             if command != GO_ON:
@@ -140,7 +140,7 @@ class GroupWorker:
         lost_peer = failure.kind == Failure.CRASH and is_peer_error(failure.message)
         # The rank that was lost is the cause; the driver learns of it from Ray.
         if not lost_peer:
-            self.reports.put(Broken(failure))
+            self.reports.put(WorkerFailed(failure))
 
     def _command(self) -> str:
         """Return the driver's next command on every rank."""
@@ -163,6 +163,6 @@ class GroupWorker:
         dist.all_gather_object(values, value, group=self.control)
         return values
 
-    def _report(self, message: Ready | Trained | Ended) -> None:
+    def _report(self, message: WorkersReady | EpochTrained | TrialEnded) -> None:
         if self.leads:
             self.reports.put(message)

@@ -6,7 +6,7 @@ from functools import partial
 
 from sweep.cluster_setup.aws_calls import UNREACHABLE, Aws, NoAnswerError, answered
 from sweep.cluster_setup.aws_nodes import AwsCluster, NodeType
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 QUOTAS = {
@@ -19,21 +19,21 @@ QUOTAS = {
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
-def check_credentials(aws: Aws) -> Iterator[Finding]:
+def check_credentials(aws: Aws) -> Iterator[CheckResult]:
     """Yield who asks."""
     try:
-        yield Finding("credentials", "ok", str(aws.ask("sts", "get_caller_identity")["Arn"]))
+        yield CheckResult("credentials", "ok", str(aws.ask("sts", "get_caller_identity")["Arn"]))
     except NoAnswerError as error:
         if error.code in UNREACHABLE:
             raise
-        yield Finding("credentials", "missing", f"{error}: sign in again")
+        yield CheckResult("credentials", "missing", f"{error}: sign in again")
 
 
-def check_role(aws: Aws, kind: NodeType) -> Iterator[Finding]:
+def check_role(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
     """Yield whether a kind of machines has an instance profile with a role."""
     if not kind.profile:
         text = "Ray gives the head one that may do all in EC2 and S3, and workers none"
-        yield Finding("role", "warning", f"{kind.name} has no IamInstanceProfile: {text}")
+        yield CheckResult("role", "warning", f"{kind.name} has no IamInstanceProfile: {text}")
         return
     make = "docs/cluster.md, AWS, step 2, makes it"
     try:
@@ -41,35 +41,39 @@ def check_role(aws: Aws, kind: NodeType) -> Iterator[Finding]:
     except NoAnswerError as error:
         if error.code != "NoSuchEntity":
             raise
-        yield Finding("role", "missing", f"{kind.profile}, of {kind.name}: there is no such instance profile; {make}")
+        yield CheckResult(
+            "role", "missing", f"{kind.profile}, of {kind.name}: there is no such instance profile; {make}"
+        )
         return
     roles = ", ".join(role["RoleName"] for role in found["Roles"])
     if roles:
-        yield Finding("role", "ok", f"{kind.profile}, of {kind.name}: has the role {roles}")
+        yield CheckResult("role", "ok", f"{kind.profile}, of {kind.name}: has the role {roles}")
     else:
-        yield Finding("role", "missing", f"{kind.profile}, of {kind.name}: is a profile without a role; {make}")
+        yield CheckResult("role", "missing", f"{kind.profile}, of {kind.name}: is a profile without a role; {make}")
 
 
-def check_spot_role(aws: Aws, cluster: AwsCluster) -> Iterator[Finding]:
+def check_spot_role(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield whether the account has the role that spot instances need, where some are asked for."""
     if not any(kind.spot for kind in cluster.node_types):
         return
     try:
         aws.ask("iam", "get_role", RoleName=SPOT_ROLE)
-        yield Finding("spot role", "ok", SPOT_ROLE)
+        yield CheckResult("spot role", "ok", SPOT_ROLE)
     except NoAnswerError as error:
         if error.code != "NoSuchEntity":
             raise
         make = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
-        yield Finding("spot role", "missing", f"spot instances never start without it: {make}")
+        yield CheckResult("spot role", "missing", f"spot instances never start without it: {make}")
 
 
-def check_quota(aws: Aws, kind: NodeType) -> Iterator[Finding]:
+def check_quota(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
     """Yield whether the account may have all machines of a kind at once."""
     what = f"quota {kind.name}"
     family = quota_family(kind.instance_type, spot=kind.spot)
     if family is None:
-        yield Finding(what, "warning", f"not checked: no known quota of {kind.instance_type}; look in Service Quotas")
+        yield CheckResult(
+            what, "warning", f"not checked: no known quota of {kind.instance_type}; look in Service Quotas"
+        )
         return
     code = QUOTAS[family][kind.spot]
     found = aws.ask("ec2", "describe_instance_types", InstanceTypes=[kind.instance_type])["InstanceTypes"]
@@ -79,13 +83,13 @@ def check_quota(aws: Aws, kind: NodeType) -> Iterator[Finding]:
     has = f"{code} ({family}, {market}) is {quota:g} virtual CPUs"
     need = f"{kind.count} x {kind.instance_type} use {wanted}"
     if quota >= wanted:
-        yield Finding(what, "ok", f"{has}, {need}")
+        yield CheckResult(what, "ok", f"{has}, {need}")
         return
     ask = "aws service-quotas request-service-quota-increase --service-code ec2"
     ask = f"{ask} --quota-code {code} --desired-value {wanted}"
     fit = int(quota // each)
     comes = f"only {fit} of {kind.count} come" if fit else "none comes"
-    yield Finding(what, "warning" if fit else "missing", f"{has}, {need}: {comes}; {ask}")
+    yield CheckResult(what, "warning" if fit else "missing", f"{has}, {need}: {comes}; {ask}")
 
 
 def quota_family(instance_type: str, *, spot: bool) -> str | None:
@@ -99,7 +103,7 @@ def quota_family(instance_type: str, *, spot: bool) -> str | None:
     return "standard" if letters in ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z") else None
 
 
-def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[Finding]:
+def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[CheckResult]:
     """Yield whether a bucket is reached, lies in the region and is closed to the public.
 
     `settings` are what names it, for the text.
@@ -110,17 +114,19 @@ def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[Fin
     except NoAnswerError as error:
         if error.code != "NoSuchBucket":
             raise
-        yield Finding("bucket", "missing", f"{called} isn't there: docs/cluster.md, AWS, step 1, makes it")
+        yield CheckResult("bucket", "missing", f"{called} isn't there: docs/cluster.md, AWS, step 1, makes it")
         return
     region = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(place, place)
     if region == aws.region:
-        yield Finding("bucket", "ok", f"{called} is reached, in {region}")
+        yield CheckResult("bucket", "ok", f"{called} is reached, in {region}")
     else:
-        yield Finding("bucket", "missing", f"{called} lies in {region}, the machines in {aws.region}: traffic costs")
+        yield CheckResult(
+            "bucket", "missing", f"{called} lies in {region}, the machines in {aws.region}: traffic costs"
+        )
     yield from answered("public access", partial(_check_public_access, aws, bucket))
 
 
-def _check_public_access(aws: Aws, bucket: str) -> Iterator[Finding]:
+def _check_public_access(aws: Aws, bucket: str) -> Iterator[CheckResult]:
     try:
         found = aws.ask("s3", "get_public_access_block", Bucket=bucket)["PublicAccessBlockConfiguration"]
     except NoAnswerError as error:
@@ -130,6 +136,6 @@ def _check_public_access(aws: Aws, bucket: str) -> Iterator[Finding]:
     lacking = [name for name in _BLOCKS if not found.get(name)]
     if lacking:
         text = f"{bucket} doesn't have {', '.join(lacking)}: docs/cluster.md, AWS, step 1, closes it"
-        yield Finding("public access", "missing", text)
+        yield CheckResult("public access", "missing", text)
     else:
-        yield Finding("public access", "ok", f"{bucket} is closed to the public")
+        yield CheckResult("public access", "ok", f"{bucket} is closed to the public")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 ATTEMPTS = 2
@@ -20,7 +20,7 @@ UNREACHABLE = (
 )
 """botocore's errors without an answer of AWS."""
 _NOT_PERMITTED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
-Check = Callable[[], Iterable[Finding]]
+Check = Callable[[], Iterable[CheckResult]]
 
 
 class NoAnswerError(Exception):
@@ -85,16 +85,16 @@ class Aws:
             raise NoAnswerError(name, f"{service} {operation}: no answer ({name}: {_one_line(error)})") from error
 
 
-def answered(what: str, check: Check) -> list[Finding]:
+def answered(what: str, check: Check) -> list[CheckResult]:
     """Return what a check finds; where AWS doesn't answer it, a warning that says so."""
     found = []
     try:
         for finding in check():
             found.append(finding)
     except NoAnswerError as error:
-        found.append(Finding(what, "warning", f"not checked: {error}"))
+        found.append(CheckResult(what, "warning", f"not checked: {error}"))
     except Exception as error:  # a file written by hand may hold anything
-        found.append(Finding(what, "warning", f"not checked: {type(error).__name__}: {_one_line(error)}"))
+        found.append(CheckResult(what, "warning", f"not checked: {type(error).__name__}: {_one_line(error)}"))
     return found
 
 

@@ -26,14 +26,14 @@ from sweep.cluster_setup.network_checks import (
 )
 from sweep.cluster_setup.price_checks import check_prices
 from sweep.cluster_setup.ssh_checks import check_machines
-from sweep.console.findings import Finding, any_missing
+from sweep.console.findings import CheckResult, any_missing
 from trainables.errors import BadInputError
 
 _AT_ONCE = 8
-_Named = tuple[str, Callable[[], Iterable[Finding]]]
+_Named = tuple[str, Callable[[], Iterable[CheckResult]]]
 
 
-def check(path: Path, *, bucket: str | None = None, log_in: bool = False) -> list[Finding]:
+def check(path: Path, *, bucket: str | None = None, log_in: bool = False) -> list[CheckResult]:
     """Return what is found of a cluster file, of what it needs here, and of its machines or of AWS.
 
     Args:
@@ -44,36 +44,36 @@ def check(path: Path, *, bucket: str | None = None, log_in: bool = False) -> lis
     try:
         text, config = read(path)
     except BadInputError as error:
-        return [Finding("file", "missing", str(error))]
-    findings = [Finding("file", "ok", str(path)), *check_content(text, config)]
+        return [CheckResult("file", "missing", str(error))]
+    findings = [CheckResult("file", "ok", str(path)), *check_content(text, config)]
     refused = any_missing(finding for finding in findings if finding.what == SCHEMA)
     findings += [check_bundle(config), check_secrets(config), check_key(config)]
     kind = config["provider"].get("type")
     if refused:
-        return [*findings, Finding("machines", "warning", "not asked about before Ray accepts the file")]
+        return [*findings, CheckResult("machines", "warning", "not asked about before Ray accepts the file")]
     if kind == "aws":
         return findings + _check_aws(config, bucket)
     if kind == "local":
         return findings + check_machines(config, log_in=log_in)
-    return [*findings, Finding("provider", "warning", f"{kind}: its machines can't be checked, aws and local can")]
+    return [*findings, CheckResult("provider", "warning", f"{kind}: its machines can't be checked, aws and local can")]
 
 
-def _check_aws(config: dict[str, Any], bucket: str | None) -> list[Finding]:
+def _check_aws(config: dict[str, Any], bucket: str | None) -> list[CheckResult]:
     try:
         cluster = aws_cluster(config)
     except (AttributeError, TypeError, ValueError) as error:
-        return [Finding("machines", "missing", f"available_node_types: not as cluster.yaml has them: {error}")]
+        return [CheckResult("machines", "missing", f"available_node_types: not as cluster.yaml has them: {error}")]
     if not cluster.region:
-        return [Finding("region", "missing", "provider has no region")]
+        return [CheckResult("region", "missing", "provider has no region")]
     try:
         aws = Aws(cluster.region)
     except ImportError:
-        return [Finding("AWS", "missing", "not asked: boto3 isn't installed; the extra `cluster` brings it")]
+        return [CheckResult("AWS", "missing", "not asked: boto3 isn't installed; the extra `cluster` brings it")]
     except NoAnswerError as error:
-        return [Finding("credentials", "missing", str(error))]
+        return [CheckResult("credentials", "missing", str(error))]
     if not aws.has_credentials():
         text = "boto3 finds none, so AWS isn't asked: aws configure, aws sso login, or AWS_PROFILE"
-        return [Finding("credentials", "missing", text)]
+        return [CheckResult("credentials", "missing", text)]
     buckets = buckets_of(config)
     if bucket is not None:
         buckets.setdefault(bucket, []).append("--bucket")
@@ -98,5 +98,5 @@ def _questions(aws: Aws, cluster: AwsCluster, buckets: Mapping[str, Sequence[str
     yield from ((f"quota {kind.name}", partial(check_quota, aws, kind)) for kind in kinds if kind.instance_type)
     yield from (("bucket", partial(check_bucket, aws, *one)) for one in buckets.items())
     if not buckets:
-        yield "bucket", lambda: [Finding("bucket", "warning", "not checked: the secrets name none; give --bucket")]
+        yield "bucket", lambda: [CheckResult("bucket", "warning", "not checked: the secrets name none; give --bucket")]
     yield "price", partial(check_prices, aws, cluster)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cluster_setup.cluster_file import MARK
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 SCHEMA = "Ray's schema"
 SECRETS = ("env", "head.env", "ray_token")
@@ -15,34 +15,36 @@ _MARKED = re.compile(rf"#\s*{MARK}\b")
 _BUCKET = re.compile(r"^\s*(?:export\s+)?(\w+)=['\"]?s3://([^/'\"\s]+)", re.MULTILINE)
 
 
-def check_content(text: str, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_content(text: str, config: Mapping[str, Any]) -> Iterator[CheckResult]:
     """Yield what is found of values that aren't set, and by Ray's schema."""
     from sweep.cluster.ray_private import cluster_file_error
 
     unset = sorted({value for value in _strings(config) if re.search(rf"\b{MARK}\b", value)})
     marked = [number for number, line in enumerate(text.splitlines(), 1) if _MARKED.search(line)]
     if unset:
-        yield Finding("values", "missing", f"still to be set: {', '.join(unset)}")
+        yield CheckResult("values", "missing", f"still to be set: {', '.join(unset)}")
     elif marked:
         lines = ", ".join(map(str, marked))
-        yield Finding("values", "warning", f"lines {lines} are still marked {MARK}: set them, and take the mark out")
+        yield CheckResult(
+            "values", "warning", f"lines {lines} are still marked {MARK}: set them, and take the mark out"
+        )
     else:
-        yield Finding("values", "ok", f"nothing is marked {MARK}")
+        yield CheckResult("values", "ok", f"nothing is marked {MARK}")
     error = cluster_file_error(dict(config))
     if error is None:
-        yield Finding(SCHEMA, "warning", "not checked: this Ray doesn't let itself be asked")
+        yield CheckResult(SCHEMA, "warning", "not checked: this Ray doesn't let itself be asked")
     else:
-        yield Finding(SCHEMA, "missing" if error else "ok", error or "accepted")
+        yield CheckResult(SCHEMA, "missing" if error else "ok", error or "accepted")
 
 
-def check_bundle(config: Mapping[str, Any]) -> Finding:
+def check_bundle(config: Mapping[str, Any]) -> CheckResult:
     """Return whether the code travels, with every script that the file's commands name."""
     source = mounts(config).get(_CODE_MOUNT)
     if source is None:
-        return Finding("bundle", "warning", f"not checked: file_mounts has no {_CODE_MOUNT}")
+        return CheckResult("bundle", "warning", f"not checked: file_mounts has no {_CODE_MOUNT}")
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        return Finding("bundle", "missing", f"{source} isn't there: make bundle")
+        return CheckResult("bundle", "missing", f"{source} isn't there: make bundle")
     commands = " ".join(
         value for name, part in config.items() if name.endswith("_commands") for value in _strings(part)
     )
@@ -50,42 +52,44 @@ def check_bundle(config: Mapping[str, Any]) -> Finding:
     lacking = sorted(name for name in named if not (folder / name).is_file())
     lacking += [] if list(folder.glob("*.whl")) else ["a wheel of the code"]
     if lacking:
-        return Finding("bundle", "missing", f"{source} lacks {', '.join(lacking)}: make bundle")
-    return Finding("bundle", "ok", source)
+        return CheckResult("bundle", "missing", f"{source} lacks {', '.join(lacking)}: make bundle")
+    return CheckResult("bundle", "ok", source)
 
 
-def check_secrets(config: Mapping[str, Any]) -> Finding:
+def check_secrets(config: Mapping[str, Any]) -> CheckResult:
     """Return whether the secrets are there and nobody else's."""
     source = mounts(config).get(_SECRETS_MOUNT)
     if source is None:
-        return Finding("secrets", "warning", f"not checked: file_mounts has no {_SECRETS_MOUNT}")
+        return CheckResult("secrets", "warning", f"not checked: file_mounts has no {_SECRETS_MOUNT}")
     folder = Path(source).expanduser()
     lacking = [name for name in SECRETS if not (folder / name).is_file()]
     if lacking:
         text = f'{source} lacks {", ".join(lacking)}: docs/cluster.md, "What every cluster needs", step 2'
-        return Finding("secrets", "missing", text)
+        return CheckResult("secrets", "missing", text)
     empty = [name for name in SECRETS if not (folder / name).stat().st_size]
     if empty:
-        return Finding("secrets", "missing", f"{source}: {', '.join(empty)} is empty")
+        return CheckResult("secrets", "missing", f"{source}: {', '.join(empty)} is empty")
     opened = [f"{source}/{name}" for name in SECRETS if _seen_by_others(folder / name)]
     if opened:
-        return Finding("secrets", "missing", f"others may read them: chmod 600 {' '.join(opened)}")
-    return Finding("secrets", "ok", f"{source}, yours alone")
+        return CheckResult("secrets", "missing", f"others may read them: chmod 600 {' '.join(opened)}")
+    return CheckResult("secrets", "ok", f"{source}, yours alone")
 
 
-def check_key(config: Mapping[str, Any]) -> Finding:
+def check_key(config: Mapping[str, Any]) -> CheckResult:
     """Return whether the key that opens the machines is there and yours alone."""
     key = (config.get("auth") or {}).get("ssh_private_key")
     if key is None:
         if config["provider"].get("type") == "aws":
-            return Finding("SSH key", "ok", "Ray makes one, ~/.ssh/ray-autoscaler_*.pem")
-        return Finding("SSH key", "missing", "auth has no ssh_private_key: the head node reaches its workers with it")
+            return CheckResult("SSH key", "ok", "Ray makes one, ~/.ssh/ray-autoscaler_*.pem")
+        return CheckResult(
+            "SSH key", "missing", "auth has no ssh_private_key: the head node reaches its workers with it"
+        )
     path = Path(key).expanduser()
     if not path.is_file():
-        return Finding("SSH key", "missing", f"{key} isn't there")
+        return CheckResult("SSH key", "missing", f"{key} isn't there")
     if _seen_by_others(path):
-        return Finding("SSH key", "missing", f"others may read it, and ssh refuses it then: chmod 600 {key}")
-    return Finding("SSH key", "ok", f"{key}, yours alone")
+        return CheckResult("SSH key", "missing", f"others may read it, and ssh refuses it then: chmod 600 {key}")
+    return CheckResult("SSH key", "ok", f"{key}, yours alone")
 
 
 def mounts(config: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sweep.cluster_setup.aws_calls import Aws, NoAnswerError
 from sweep.cluster_setup.aws_nodes import AwsCluster
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 ARCHITECTURE = "x86_64"
 """That of the pinned packages."""
@@ -14,11 +14,11 @@ _EVERYWHERE = ("0.0.0.0/0", "::/0")
 _WELL = "lets SSH in from some addresses, and everything between the nodes"
 
 
-def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[Finding]:
+def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield whether the zones are of the region and open."""
     if not cluster.zones:
         text = "provider has no availability_zone: Ray takes any, and traffic between zones costs"
-        yield Finding("zone", "warning", text)
+        yield CheckResult("zone", "warning", text)
         return
     try:
         found = aws.ask("ec2", "describe_availability_zones", ZoneNames=list(cluster.zones))["AvailabilityZones"]
@@ -29,13 +29,13 @@ def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[Finding]:
     states = {zone["ZoneName"]: zone["State"] for zone in found}
     for zone in cluster.zones:
         if states.get(zone) == "available":
-            yield Finding("zone", "ok", zone)
+            yield CheckResult("zone", "ok", zone)
         else:
             state = states.get(zone, f"is no zone of {aws.region}")
-            yield Finding("zone", "missing", f"{zone} {state}: aws ec2 describe-availability-zones lists them")
+            yield CheckResult("zone", "missing", f"{zone} {state}: aws ec2 describe-availability-zones lists them")
 
 
-def check_image(aws: Aws, image: str) -> Iterator[Finding]:
+def check_image(aws: Aws, image: str) -> Iterator[CheckResult]:
     """Yield whether an image is there, ready, and of the architecture of the pinned packages."""
     try:
         found = aws.ask("ec2", "describe_images", ImageIds=[image])["Images"]
@@ -44,17 +44,17 @@ def check_image(aws: Aws, image: str) -> Iterator[Finding]:
             raise
         found = []
     if not found:
-        yield Finding("image", "missing", f"{image} isn't in {aws.region}: docs/cluster.md, AWS, step 5, names one")
+        yield CheckResult("image", "missing", f"{image} isn't in {aws.region}: docs/cluster.md, AWS, step 5, names one")
         return
     state, architecture = found[0].get("State"), found[0].get("Architecture")
     if (state, architecture) == ("available", ARCHITECTURE):
-        yield Finding("image", "ok", f"{image}: {found[0].get('Name')}")
+        yield CheckResult("image", "ok", f"{image}: {found[0].get('Name')}")
     else:
         text = f"{image} is {state} and {architecture}; take one that is available and {ARCHITECTURE}"
-        yield Finding("image", "missing", text)
+        yield CheckResult("image", "missing", text)
 
 
-def check_instance_type(aws: Aws, cluster: AwsCluster, kind: str) -> Iterator[Finding]:
+def check_instance_type(aws: Aws, cluster: AwsCluster, kind: str) -> Iterator[CheckResult]:
     """Yield whether an instance type is offered in each zone."""
     filters = [{"Name": "instance-type", "Values": [kind]}]
     asked: dict[str, Any] = {"LocationType": "availability-zone", "Filters": filters}
@@ -64,20 +64,20 @@ def check_instance_type(aws: Aws, cluster: AwsCluster, kind: str) -> Iterator[Fi
     if lacking or not zones:
         where = f"it is in {', '.join(zones)}" if zones else f"no zone of {aws.region} has it"
         text = f"{kind} isn't offered in {', '.join(lacking) or aws.region}; {where}"
-        yield Finding("instance type", "missing", text)
+        yield CheckResult("instance type", "missing", text)
     else:
-        yield Finding("instance type", "ok", f"{kind} is offered in {', '.join(cluster.zones or zones)}")
+        yield CheckResult("instance type", "ok", f"{kind} is offered in {', '.join(cluster.zones or zones)}")
 
 
-def check_bare_types(cluster: AwsCluster) -> Iterator[Finding]:
+def check_bare_types(cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield that kinds of machines name no security group, where some don't."""
     bare = [kind.name for kind in cluster.node_types if not kind.groups]
     if bare:
         text = "without one in the file Ray makes a group that lets SSH in from everywhere"
-        yield Finding("security group", "missing", f"{', '.join(bare)}: {text}; docs/cluster.md, AWS, step 3")
+        yield CheckResult("security group", "missing", f"{', '.join(bare)}: {text}; docs/cluster.md, AWS, step 3")
 
 
-def check_group(aws: Aws, cluster: AwsCluster, group: str) -> Iterator[Finding]:
+def check_group(aws: Aws, cluster: AwsCluster, group: str) -> Iterator[CheckResult]:
     """Yield whether a security group lets in what it has to, and no more; and whether it reaches the zones."""
     try:
         (found,) = aws.ask("ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"]
@@ -85,10 +85,10 @@ def check_group(aws: Aws, cluster: AwsCluster, group: str) -> Iterator[Finding]:
         if not error.code.startswith(("InvalidGroup", "InvalidSecurityGroup")):
             raise
         text = f"{group} isn't in {aws.region}: docs/cluster.md, AWS, step 3, makes one"
-        yield Finding("security group", "missing", text)
+        yield CheckResult("security group", "missing", text)
         return
     faults = faults_of_rules(group, found["IpPermissions"])
-    yield Finding("security group", "missing" if faults else "ok", f"{group} {'; '.join(faults) or _WELL}")
+    yield CheckResult("security group", "missing" if faults else "ok", f"{group} {'; '.join(faults) or _WELL}")
     yield from _check_subnets(aws, cluster, group, found["VpcId"])
 
 
@@ -106,16 +106,16 @@ def faults_of_rules(group: str, rules: Iterable[Mapping[str, Any]]) -> list[str]
     return faults
 
 
-def _check_subnets(aws: Aws, cluster: AwsCluster, group: str, vpc: str) -> Iterator[Finding]:
+def _check_subnets(aws: Aws, cluster: AwsCluster, group: str, vpc: str) -> Iterator[CheckResult]:
     for zone in cluster.zones:
         filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "availability-zone", "Values": [zone]}]
         subnets = aws.ask("ec2", "describe_subnets", Filters=filters)["Subnets"]
         usable = [one for one in subnets if one["State"] == "available" and one["MapPublicIpOnLaunch"]]
         if usable:
-            yield Finding("subnet", "ok", f"{usable[0]['SubnetId']} in {zone}, of the network of {group}")
+            yield CheckResult("subnet", "ok", f"{usable[0]['SubnetId']} in {zone}, of the network of {group}")
         else:
             text = f"{vpc}, the network of {group}, has no subnet in {zone} that gives public addresses"
-            yield Finding("subnet", "missing", f"{text}: take another zone, or make a subnet")
+            yield CheckResult("subnet", "missing", f"{text}: take another zone, or make a subnet")
 
 
 def _sources(rule: Mapping[str, Any]) -> list[str]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from sweep.cluster_setup.aws_calls import Aws, NoAnswerError
 from sweep.cluster_setup.aws_nodes import AwsCluster, NodeType
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 PRICING_REGION = "us-east-1"
 """Where AWS serves the list of on-demand prices of all regions."""
 
 
-def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[Finding]:
+def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield the price of a machine of each kind, of all of a kind, and of the cluster."""
     total: float | None = 0.0
     for kind in cluster.node_types:
@@ -22,16 +22,16 @@ def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[Finding]:
             price = spot_price(aws, cluster, kind) if kind.spot else on_demand_price(aws, kind)
         except NoAnswerError as error:
             total = None
-            yield Finding(what, "warning", f"unknown: {error}")
+            yield CheckResult(what, "warning", f"unknown: {error}")
             continue
         total = None if total is None else total + price * kind.count
         market = "spot, now" if kind.spot else "on demand"
         every = "" if kind.head else f" each, {dollars(price * kind.count)} for all {kind.count}"
-        yield Finding(what, "ok", f"{kind.instance_type} {market}: {dollars(price)}{every}")
+        yield CheckResult(what, "ok", f"{kind.instance_type} {market}: {dollars(price)}{every}")
     if total is None:
-        yield Finding("price", "warning", "of all machines: unknown")
+        yield CheckResult("price", "warning", "of all machines: unknown")
     else:
-        yield Finding("price", "ok", f"{dollars(total)} with every worker; disks, traffic and taxes come on top")
+        yield CheckResult("price", "ok", f"{dollars(total)} with every worker; disks, traffic and taxes come on top")
 
 
 def spot_price(aws: Aws, cluster: AwsCluster, kind: NodeType) -> float:

@@ -7,41 +7,41 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 SSH_PORT = 22
 ANSWER_SECONDS = 5.0
 LOGIN_SECONDS = 20.0
 
 
-def check_machines(config: Mapping[str, Any], *, log_in: bool) -> list[Finding]:
+def check_machines(config: Mapping[str, Any], *, log_in: bool) -> list[CheckResult]:
     """Return a finding for the head node and each worker; with `log_in`, whether the key opens it."""
     provider, auth = config["provider"], config.get("auth") or {}
     head, workers = provider.get("head_ip"), provider.get("worker_ips") or []
     if not head:
-        return [Finding("head node", "missing", "provider has no head_ip")]
+        return [CheckResult("head node", "missing", "provider has no head_ip")]
     machines = [("head node", str(head)), *(("worker", str(worker)) for worker in workers)]
     if "ssh_proxy_command" in auth:
-        return [Finding("machines", "warning", "not asked: they are reached through ssh_proxy_command")]
+        return [CheckResult("machines", "warning", "not asked: they are reached through ssh_proxy_command")]
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = list(pool.map(lambda machine: _reached(machine[0], machine[1], auth, log_in=log_in), machines))
     if not workers:
-        found.append(Finding("workers", "missing", "provider names none in worker_ips: trials run on workers"))
+        found.append(CheckResult("workers", "missing", "provider names none in worker_ips: trials run on workers"))
     return found
 
 
-def _reached(what: str, address: str, auth: Mapping[str, Any], *, log_in: bool) -> Finding:
+def _reached(what: str, address: str, auth: Mapping[str, Any], *, log_in: bool) -> CheckResult:
     try:
         socket.create_connection((address, SSH_PORT), timeout=ANSWER_SECONDS).close()
     except OSError as error:
         why = f"no answer within {ANSWER_SECONDS:g} s" if isinstance(error, TimeoutError) else error.strerror or error
-        return Finding(what, "missing", f"{address}: not reached on SSH's port {SSH_PORT}: {why}")
+        return CheckResult(what, "missing", f"{address}: not reached on SSH's port {SSH_PORT}: {why}")
     if not log_in:
-        return Finding(what, "ok", f"{address} answers on SSH's port")
+        return CheckResult(what, "ok", f"{address} answers on SSH's port")
     refusal = _login_error(address, auth)
     if refusal is not None:
-        return Finding(what, "missing", f"{address}: {auth.get('ssh_user')} isn't let in with the key: {refusal}")
-    return Finding(what, "ok", f"{address} lets {auth.get('ssh_user')} in")
+        return CheckResult(what, "missing", f"{address}: {auth.get('ssh_user')} isn't let in with the key: {refusal}")
+    return CheckResult(what, "ok", f"{address} lets {auth.get('ssh_user')} in")
 
 
 def _login_error(address: str, auth: Mapping[str, Any]) -> str | None:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from sweep.comparison.table import Row
+from sweep.comparison.table import ComparisonRow
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.statistics.image_metrics import sampling_interval, too_few
 from sweep.statistics.share_intervals import Interval
 
 
 @dataclass(frozen=True)
-class Cell:
+class ComparisonCell:
     """One metric of one setting."""
 
     mean: float | None
@@ -23,14 +23,14 @@ class Cell:
     """What there is too little of for an interval over the images; empty where there is enough."""
 
 
-class Cells:
+class ComparisonCells:
     """The cells of a table, each computed once; without outputs there is no interval over the images."""
 
     def __init__(self, outputs: TrialOutputs | None = None) -> None:
         self._outputs = outputs
-        self._known: dict[tuple[int, str], Cell] = {}
+        self._known: dict[tuple[int, str], ComparisonCell] = {}
 
-    def of(self, row: Row, metric: str, *, over_images: bool = True) -> Cell:
+    def of(self, row: ComparisonRow, metric: str, *, over_images: bool = True) -> ComparisonCell:
         """Return a metric of a setting; the interval over the images only if wanted, as it reads all outputs."""
         key = id(row), metric
         if key not in self._known:
@@ -38,5 +38,5 @@ class Cells:
             said = [] if outputs is None else outputs.of_row(row, metric)
             images, missing = sampling_interval(metric, said), too_few(metric, said)
             published = row.published.get(metric)
-            self._known[key] = Cell(row.mean(metric), row.interval(metric), images, published, missing)
+            self._known[key] = ComparisonCell(row.mean(metric), row.interval(metric), images, published, missing)
         return self._known[key]

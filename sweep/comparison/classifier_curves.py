@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sweep.comparison.table import Table
+from sweep.comparison.table import ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.statistics.image_metrics import ClassOutputs, sampling_interval
 from sweep.statistics.share_intervals import Interval
@@ -40,12 +40,12 @@ class ClassifierReport:
     """How many have such a classifier; those above are the best ones."""
 
 
-def classifier_reports(table: Table, outputs: TrialOutputs) -> tuple[ClassifierReport, ...]:
+def classifier_reports(table: ComparisonTable, outputs: TrialOutputs) -> tuple[ClassifierReport, ...]:
     """Return what a yes-or-no question allows, for the best settings; nothing where there is no such question."""
     return tuple(_reports(table, outputs))
 
 
-def _reports(table: Table, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
+def _reports(table: ComparisonTable, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
     for method, words in CLASSIFIERS:
         sensitivity, specificity = f"test/{method}{names.SENSITIVITY}", f"test/{method}{names.SPECIFICITY}"
         known = [row for row in table.settings if row.values(sensitivity)]

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from sweep.comparison.cells import Cell
+from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.standing import UNTRAINED, Standing, standing
-from sweep.comparison.table import METHOD, Row, Table
+from sweep.comparison.table import METHOD, ComparisonRow, ComparisonTable
 from sweep.comparison.wording import SPLITS, described, short_words
 from sweep.console.formatting import percent, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
-from sweep.statistics.image_metrics import Pair
+from sweep.statistics.image_metrics import PairedDifference
 from trainables.metric_names import is_share
 
 MOST_LISTED = 3
@@ -23,7 +23,7 @@ def is_known(mean: float | None) -> bool:
     return mean is not None and math.isfinite(mean)
 
 
-def conclusions(sweep: SweepRecord, table: Table, stands: Standing | None = None) -> tuple[str, ...]:
+def conclusions(sweep: SweepRecord, table: ComparisonTable, stands: Standing | None = None) -> tuple[str, ...]:
     """Return the answer for one data set; without `stands`, from the records alone, with intervals over seeds."""
     best = table.best
     if table.undefined:
@@ -45,7 +45,7 @@ def conclusions(sweep: SweepRecord, table: Table, stands: Standing | None = None
     return tuple(sentence for sentence in sentences if sentence)
 
 
-def _best(sweep: SweepRecord, table: Table, best: Row, stands: Standing) -> str:
+def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stands: Standing) -> str:
     metric = sweep.objective
     whose = f" ({best.sweeps})" if best.sweeps else ""
     what = f"Best on {_split(metric)}: {described(best.config, table.axes)}{whose}"
@@ -86,14 +86,14 @@ def _kind(stands: Standing) -> str:
     return "seeds" if next(iter(stands.best.values())).seeds is not None else "images"
 
 
-def _about_intervals(best: Row, stands: Standing) -> str:
+def _about_intervals(best: ComparisonRow, stands: Standing) -> str:
     if _kind(stands) == "seeds":
         return f"In brackets: 95 % intervals over {len(best.finished)} seeds."
     shown = any(cell.images is not None for cell in stands.best.values())
     return "In brackets: 95 % intervals over the evaluated images." if shown else ""
 
 
-def _value(metric: str, cell: Cell, kind: str, brackets: str = " ({})") -> str:
+def _value(metric: str, cell: ComparisonCell, kind: str, brackets: str = " ({})") -> str:
     """Return a value with an interval: 85.2 % (81.0 to 88.4)."""
     assert cell.mean is not None
     ends = getattr(cell, kind)
@@ -115,17 +115,17 @@ def _above_untrained(stands: Standing) -> str:
     return f"On the same {where} images it is {_apart(stands.untrained)} the {UNTRAINED}{_between(stands.untrained)}."
 
 
-def _apart(pair: Pair) -> str:
+def _apart(pair: PairedDifference) -> str:
     above = "above" if pair.difference >= 0 else "below"
     return f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
 
 
-def _between(pair: Pair) -> str:
+def _between(pair: PairedDifference) -> str:
     assert pair.interval is not None
     return f" (95 % from {range_of_shares(pair.interval)})"
 
 
-def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
+def _against_others(table: ComparisonTable, best: ComparisonRow, pair: PairedDifference | None) -> list[str]:
     others = [row for row in table.settings if row is not best]
     ended = f"Halving ended {plural(len(table.halved), 'more setting')} early." if table.halved else ""
     if not others:
@@ -133,7 +133,9 @@ def _against_others(table: Table, best: Row, pair: Pair | None) -> list[str]:
     return [*_against_finished(table, best, others, pair), ended]
 
 
-def _against_finished(table: Table, best: Row, others: Sequence[Row], pair: Pair | None) -> list[str]:
+def _against_finished(
+    table: ComparisonTable, best: ComparisonRow, others: Sequence[ComparisonRow], pair: PairedDifference | None
+) -> list[str]:
     known = [row for row in others if is_known(row.mean(table.objective))]
     unknown = len(others) - len(known)
     tail = f" {unknown} of {len(table.settings)} settings have no result." if unknown else ""
@@ -157,14 +159,14 @@ def _listed(near: Sequence[str], known: int) -> str:
     return "; ".join(near) if len(near) <= MOST_LISTED else f"{len(near)} of the other {known} settings"
 
 
-def _chance(table: Table) -> str:
+def _chance(table: ComparisonTable) -> str:
     if table.seeds > 1:
         return "Too few seeds have finished: the order may be chance."
     more = "" if any(row.config[METHOD] for row in table.settings) else "; add --set seed=0,1,2"
     return f"Only one seed a setting: the order may be chance{more}."
 
 
-def _above_second(table: Table, second: Row, pair: Pair | None) -> str:
+def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDifference | None) -> str:
     if pair is None or pair.interval is None:
         return ""
     return f" On the same images it is {_apart(pair)} {described(second.config, table.axes)}{_between(pair)}."
@@ -184,12 +186,12 @@ def _against_baselines(sweep: SweepRecord, stands: Standing) -> list[str]:
     return [f"On {split} it does no better than {names}." for split, names in found.items()]
 
 
-def _beats(cells: Mapping[str, Cell], best: Mapping[str, Cell], metric: str, sign: int) -> bool:
+def _beats(cells: Mapping[str, ComparisonCell], best: Mapping[str, ComparisonCell], metric: str, sign: int) -> bool:
     theirs, ours = (part[metric].mean if metric in part else None for part in (cells, best))
     return theirs is not None and ours is not None and sign * (theirs - ours) > 0
 
 
-def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) -> list[str]:
+def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool = False) -> list[str]:
     """Return what has to be said beside the tables, in the terminal or on a page, which shows intervals otherwise."""
     split = sweep.objective.split("/", maxsplit=1)[0]
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
@@ -207,7 +209,7 @@ def notes(sweep: SweepRecord, tables: Sequence[Table], *, page: bool = False) ->
     return [*lines, *sweep.caveats]
 
 
-def _about_seeds(tables: Sequence[Table], page: bool) -> list[str]:
+def _about_seeds(tables: Sequence[ComparisonTable], page: bool) -> list[str]:
     if any(table.seeds > 1 for table in tables):
         half = "" if page else ", and half the width of its 95 % t-interval: how much another seed changes"
         lines = [f"mean over seeds{half}"]
@@ -220,7 +222,7 @@ def _about_seeds(tables: Sequence[Table], page: bool) -> list[str]:
     return []
 
 
-def _left_out(sweep: SweepRecord, tables: Sequence[Table]) -> list[str]:
+def _left_out(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str]:
     """Return what no interval here knows of."""
     lines = []
     columns = max((len(table.metrics) for table in tables), default=0)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from sweep.comparison.cells import Cell, Cells
+from sweep.comparison.cells import ComparisonCell, ComparisonCells
 from sweep.comparison.classifier_curves import ClassifierReport, classifier_reports
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.effects import Effects, effects_of
 from sweep.comparison.pivots import PivotTable, pivot_tables
 from sweep.comparison.standing import Standing, standing
-from sweep.comparison.table import Row, Sources, Table, compare
+from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.trial_result import result_of
@@ -30,10 +30,10 @@ MOST_SAMPLED = 40
 class ReportRow:
     """One setting or baseline with its numbers."""
 
-    row: Row
+    row: ComparisonRow
     label: str
     """The setting or baseline in words."""
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, ComparisonCell]
     """By metric, in the table's order."""
     hours: float
     """Device-hours of its trials."""
@@ -44,7 +44,7 @@ class DataSetReport:
     """Everything that is reported of one data set."""
 
     sweep: "SweepRecord"
-    table: Table
+    table: ComparisonTable
     rows: tuple[ReportRow, ...]
     """Settings best first, then baselines."""
     trials: Mapping[str, TrialReport]
@@ -96,7 +96,7 @@ class DataSetReport:
         except BadInputError:
             return None
 
-    def row_of(self, row: Row) -> ReportRow:
+    def row_of(self, row: ComparisonRow) -> ReportRow:
         """Return a setting's numbers."""
         return next(one for one in self.rows if one.row is row)
 
@@ -109,21 +109,25 @@ def dataset_reports(
     return [dataset_report(sweep, table, storage, outputs) for table in sweep_tables(sweep, storage, sources)]
 
 
-def sweep_tables(sweep: "SweepRecord", storage: "SweepStorage", sources: Sources | None = None) -> list[Table]:
+def sweep_tables(
+    sweep: "SweepRecord", storage: "SweepStorage", sources: Sources | None = None
+) -> list[ComparisonTable]:
     """Return the table of each data set of a sweep, from the results in its storage."""
     return compare(sweep, lambda entry: result_of(storage.trial_of(entry)), sources)
 
 
-def dataset_report(sweep: "SweepRecord", table: Table, storage: "SweepStorage", outputs: TrialOutputs) -> DataSetReport:
+def dataset_report(
+    sweep: "SweepRecord", table: ComparisonTable, storage: "SweepStorage", outputs: TrialOutputs
+) -> DataSetReport:
     """Return the report of one table."""
     trials = trial_reports((*table.settings, *table.baselines, *table.halved), storage)
     near = {id(row) for row in (*table.settings[:MOST_SAMPLED], *table.baselines) if row.finished}
 
-    def report_row(row: Row, cell: "Callable[[str], Cell]") -> ReportRow:
+    def report_row(row: ComparisonRow, cell: "Callable[[str], ComparisonCell]") -> ReportRow:
         hours = sum(trials[trial.entry.trial_id].hours for trial in row.trials)
         return ReportRow(row, row.words(table.axes), {metric: cell(metric) for metric in table.metrics}, hours)
 
-    cells = Cells(outputs)
+    cells = ComparisonCells(outputs)
     rows = tuple(
         report_row(row, partial(cells.of, row, over_images=id(row) in near))
         for row in (*table.settings, *table.baselines)
@@ -133,6 +137,6 @@ def dataset_report(sweep: "SweepRecord", table: Table, storage: "SweepStorage", 
     return DataSetReport(sweep, table, rows, trials, halved, stands, classifiers)
 
 
-def _reached(row: Row, metric: str) -> Cell:
+def _reached(row: ComparisonRow, metric: str) -> ComparisonCell:
     """Return the mean at the epoch at which halving ended a setting: it has no interval, as it is compared to none."""
-    return Cell(row.reached(metric), None, None, None)
+    return ComparisonCell(row.reached(metric), None, None, None)

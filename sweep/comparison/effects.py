@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.comparison.table import Row, Table
+from sweep.comparison.table import ComparisonRow, ComparisonTable
 
 FEWEST_FOR_IMPORTANCE = 30
 """Settings below which a forest's shares of variance say more about the forest."""
@@ -39,7 +39,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Level:
+class AxisLevel:
     """One value of an axis."""
 
     axis: str
@@ -63,29 +63,29 @@ class Importance:
 class Effects:
     """What the axes of a table do to a metric, each part or why it isn't there."""
 
-    levels: list[Level] | NotComputed
+    levels: list[AxisLevel] | NotComputed
     variance: list[Effect] | NotComputed
     importance: dict[str, Importance] | NotComputed
 
 
-def effects_of(table: Table, metric: str) -> Effects:
+def effects_of(table: ComparisonTable, metric: str) -> Effects:
     """Return everything that is said of the axes."""
     return Effects(levels(table, metric), analysis_of_variance(table, metric), importance(table, metric))
 
 
-def levels(table: Table, metric: str) -> list[Level] | NotComputed:
+def levels(table: ComparisonTable, metric: str) -> list[AxisLevel] | NotComputed:
     """Return the mean at each value of each axis; only a full grid has the same company at each value."""
     if (reason := _not_full(table, metric)) is not None:
         return reason
     return [
-        Level(axis, value, float(np.mean([row.known_mean(metric) for row in own])), len(own))
+        AxisLevel(axis, value, float(np.mean([row.known_mean(metric) for row in own])), len(own))
         for axis in table.axes
         for value in _values(table.settings, axis)
         if (own := [row for row in table.settings if row.config[axis] == value])
     ]
 
 
-def analysis_of_variance(table: Table, metric: str) -> list[Effect] | NotComputed:
+def analysis_of_variance(table: ComparisonTable, metric: str) -> list[Effect] | NotComputed:
     """Return main effects and pairwise interactions over a full grid with equally many seeds, at least two.
 
     The residual is what seeds do, and interactions of three axes and more.
@@ -125,7 +125,7 @@ def analysis_of_variance(table: Table, metric: str) -> list[Effect] | NotCompute
     ]
 
 
-def importance(table: Table, metric: str) -> dict[str, Importance] | NotComputed:
+def importance(table: ComparisonTable, metric: str) -> dict[str, Importance] | NotComputed:
     """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014).
 
     How far it varies is read from FORESTS more, each over as many settings drawn with replacement.
@@ -156,7 +156,7 @@ def importance(table: Table, metric: str) -> dict[str, Importance] | NotComputed
     }
 
 
-def _forest_shares(rows: Sequence[Row], axes: Sequence[str], metric: str) -> dict[str, float]:
+def _forest_shares(rows: Sequence[ComparisonRow], axes: Sequence[str], metric: str) -> dict[str, float]:
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -181,7 +181,7 @@ def _forest_shares(rows: Sequence[Row], axes: Sequence[str], metric: str) -> dic
     return {name: float(share) for name, share in shares.items()}
 
 
-def _not_full(table: Table, metric: str) -> NotComputed | None:
+def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
     """Return why a table isn't a full grid with a result in each cell, or None where it is."""
     if not table.axes:
         return NotComputed("nothing varies")
@@ -196,7 +196,7 @@ def _not_full(table: Table, metric: str) -> NotComputed | None:
     return None
 
 
-def _values(rows: Sequence[Row], axis: str) -> list[Any]:
+def _values(rows: Sequence[ComparisonRow], axis: str) -> list[Any]:
     """Return the values of an axis, ascending where they are numbers."""
     found = list({str(row.config[axis]): row.config[axis] for row in rows}.values())
     return sorted(found) if all(map(_is_number, found)) else found

@@ -15,7 +15,7 @@ LOG_RATIO = 20.0
 
 
 @dataclass(frozen=True)
-class Explored:
+class ExploredSetting:
     """One setting with its values of the axes and its result."""
 
     label: str
@@ -37,7 +37,7 @@ class AxisScale:
     """Numbers ascending, else in the order in which they come up."""
 
     @classmethod
-    def of(cls, name: str, settings: Sequence[Explored]) -> "AxisScale":
+    def of(cls, name: str, settings: Sequence[ExploredSetting]) -> "AxisScale":
         """Return the scale of an axis over settings."""
         found = list({spelled(one.values[name]): one.values[name] for one in settings}.values())
         return cls(name, tuple(sorted(found)) if all(map(_is_number, found)) else tuple(found))
@@ -63,7 +63,7 @@ class AxisScale:
         return math.log(value) if self.is_logarithmic else float(value)
 
 
-def best_so_far(settings: Sequence[Explored], direction: str) -> list[float]:
+def best_so_far(settings: Sequence[ExploredSetting], direction: str) -> list[float]:
     """Return the best result after each setting, in their order."""
     found: list[float] = []
     better = max if direction == "max" else min
@@ -72,10 +72,10 @@ def best_so_far(settings: Sequence[Explored], direction: str) -> list[float]:
     return found
 
 
-def best_of_pairs(settings: Sequence[Explored], x: str, y: str, direction: str) -> list[Explored]:
+def best_of_pairs(settings: Sequence[ExploredSetting], x: str, y: str, direction: str) -> list[ExploredSetting]:
     """Return the best setting at each pair of values of two axes."""
     sign = 1 if direction == "max" else -1
-    found: dict[tuple[str, str], Explored] = {}
+    found: dict[tuple[str, str], ExploredSetting] = {}
     for one in settings:
         key = spelled(one.values[x]), spelled(one.values[y])
         if key not in found or sign * (one.result - found[key].result) > 0:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.comparison.table import Row, Table
+from sweep.comparison.table import ComparisonRow, ComparisonTable
 from sweep.comparison.wording import described, spelled
 
 MOST_VALUES = 12
@@ -19,7 +19,7 @@ class PivotTable:
     group: str | None
     fixed_axes: str
     """The other axes in words; nothing where there are none."""
-    cells: Mapping[tuple[str, str], Row]
+    cells: Mapping[tuple[str, str], ComparisonRow]
     """By the values of x and group as they are spelled, ascending; "" where there is no second axis."""
 
     @property
@@ -36,7 +36,7 @@ class PivotTable:
         return sorted(values, key=lambda name: _sortable(values[name]))
 
 
-def pivot_tables(table: Table, metric: str) -> Iterator[PivotTable]:
+def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
     """Yield the settings that have a metric over each pair of axes, the others at the values that most settings have.
 
     The longer training is always on x; one axis stands alone; an axis with too many values is left out.
@@ -61,7 +61,7 @@ def _pairs(axes: Sequence[str]) -> list[tuple[str, str | None]]:
     return [(other, one) if other == "epochs" else (one, other) for one, other in pairs]
 
 
-def _values(row: Row, axes: Sequence[str]) -> tuple[str, ...]:
+def _values(row: ComparisonRow, axes: Sequence[str]) -> tuple[str, ...]:
     return tuple(spelled(row.config[axis]) for axis in axes)
 
 

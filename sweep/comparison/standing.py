@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweep.comparison.cells import Cell, Cells
-from sweep.comparison.table import BASELINE_LABELS, Row, Table
+from sweep.comparison.cells import ComparisonCell, ComparisonCells
+from sweep.comparison.table import BASELINE_LABELS, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import method_of
-from sweep.statistics.image_metrics import Pair, paired
+from sweep.statistics.image_metrics import PairedDifference, paired
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
@@ -21,21 +21,24 @@ UNTRAINED = BASELINE_LABELS["untrained"]
 class Standing:
     """The numbers of an answer: of the best setting and the baselines, by the metrics that it is about."""
 
-    best: Mapping[str, Cell]
+    best: Mapping[str, ComparisonCell]
     """The objective first, then the same metric on test, then sensitivity and specificity there, where they exist."""
-    baselines: Mapping[str, Mapping[str, Cell]]
+    baselines: Mapping[str, Mapping[str, ComparisonCell]]
     """By the baseline in words."""
-    second: Pair | None = None
+    second: PairedDifference | None = None
     """The best setting against the second one, image by image."""
-    untrained: Pair | None = None
+    untrained: PairedDifference | None = None
     """The best setting against the best untrained encoder, image by image, on test where that has the metric."""
 
 
 def standing(
-    sweep: "SweepRecord", table: Table, outputs: TrialOutputs | None = None, cells: Cells | None = None
+    sweep: "SweepRecord",
+    table: ComparisonTable,
+    outputs: TrialOutputs | None = None,
+    cells: ComparisonCells | None = None,
 ) -> Standing:
     """Return how the best setting stands; without outputs, with intervals over seeds alone."""
-    best, cells = table.best, cells or Cells(outputs)
+    best, cells = table.best, cells or ComparisonCells(outputs)
     if best is None:
         return Standing({}, {})
     metrics = _metrics(sweep.objective, best)
@@ -50,7 +53,7 @@ def standing(
     )
 
 
-def _metrics(objective: str, best: Row) -> list[str]:
+def _metrics(objective: str, best: ComparisonRow) -> list[str]:
     """Return the objective, its like on test, and what a yes-or-no question asks of the same classifier there."""
     method, _ = method_of(objective.partition("/")[2])
     on_test = f"test/{objective.partition('/')[2]}"
@@ -59,13 +62,13 @@ def _metrics(objective: str, best: Row) -> list[str]:
     return [metric for metric in wanted if metric == objective or best.values(metric)]
 
 
-def _best_untrained(baselines: Sequence[Row], sweep: "SweepRecord") -> list[Row]:
+def _best_untrained(baselines: Sequence[ComparisonRow], sweep: "SweepRecord") -> list[ComparisonRow]:
     found = [row for row in baselines if row.kind == UNTRAINED]
     sign = 1 if sweep.direction == "max" else -1
     return sorted(found, key=lambda row: -sign * row.known_mean(sweep.objective))[:1]
 
 
-def _pair(metric: str, rows: Sequence[Row], outputs: TrialOutputs | None) -> Pair | None:
+def _pair(metric: str, rows: Sequence[ComparisonRow], outputs: TrialOutputs | None) -> PairedDifference | None:
     if outputs is None or len(rows) < 2 or not all(row.values(metric) for row in rows):
         return None
     return paired(metric, *(outputs.of_row(row, metric) for row in rows))

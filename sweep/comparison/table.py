@@ -17,7 +17,7 @@ from trainables.metric_names import is_share
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import PublishedRow, SweepRecord, TrialEntry
-    from sweep.records.trial_result import Result
+    from sweep.records.trial_result import TrialResult
 
 Sources = Mapping[str, tuple[str, ...]]
 """The sweeps that have a trial, by its id."""
@@ -35,20 +35,20 @@ METHOD_AXES = (METHOD, WEIGHTS, "label_fraction")
 
 
 @dataclass(frozen=True)
-class Trial:
+class ComparedTrial:
     """One trial and what there is of it."""
 
     entry: "TrialEntry"
-    result: "Result"
+    result: "TrialResult"
     sweeps: tuple[str, ...] = ()
     """Those that have it, where several are compared."""
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One setting of a table: trials that differ in the seed alone."""
 
-    trials: tuple[Trial, ...]
+    trials: tuple[ComparedTrial, ...]
     published: Mapping[str, float]
     """The published metrics of this setting, empty where there are none."""
     told: tuple[str, ...] = ()
@@ -95,12 +95,12 @@ class Row:
         return sum(values) / len(values) if values else None
 
     @property
-    def finished(self) -> tuple[Trial, ...]:
+    def finished(self) -> tuple[ComparedTrial, ...]:
         """The trials that a mean is over."""
         return tuple(trial for trial in self.trials if trial.result.status == "finished")
 
     @property
-    def first(self) -> Trial | None:
+    def first(self) -> ComparedTrial | None:
         """The finished trial of the smallest seed, which stands for the setting: the best one chance would choose."""
         return min(
             self.finished,
@@ -132,7 +132,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """The settings of one data set, best first, then those without a result; baselines and halved settings apart."""
 
     dataset: str
@@ -140,15 +140,15 @@ class Table:
     objective: str
     metrics: tuple[str, ...]
     """Those that some trial has, the objective first."""
-    settings: tuple[Row, ...]
-    baselines: tuple[Row, ...]
-    halved: tuple[Row, ...] = ()
+    settings: tuple[ComparisonRow, ...]
+    baselines: tuple[ComparisonRow, ...]
+    halved: tuple[ComparisonRow, ...] = ()
     """Settings that halving ended: at an epoch of their own, so ranked, averaged or tested with none of the others."""
     others_are_worse: bool = False
     """Whether every setting but the best is worse by the objective over seeds, with an error of 5 % at most."""
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> ComparisonRow | None:
         """The setting with the best mean, None where no mean is a finite number."""
         first = self.settings[0] if self.settings else None
         mean = None if first is None else first.mean(self.objective)
@@ -171,8 +171,8 @@ class Table:
 
 
 def compare(
-    sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: Sources | None = None
-) -> list[Table]:
+    sweep: "SweepRecord", results: "Callable[[TrialEntry], TrialResult]", sources: Sources | None = None
+) -> list[ComparisonTable]:
     """Return one table a data set, since shares of different data sets can't be ranked against each other.
 
     `sources` says which sweeps have a trial, where the record is of several (sweep/comparison/merged_sweeps.py).
@@ -191,7 +191,9 @@ def compare(
         baselines = _told_apart([row for row in own if row.label], axes)
         varying = _independent([*ranked, *halved], axes)
         judged, worse = _judged(ranked, sweep)
-        tables.append(Table(dataset, varying, sweep.objective, _shown(sweep, own), judged, baselines, halved, worse))
+        tables.append(
+            ComparisonTable(dataset, varying, sweep.objective, _shown(sweep, own), judged, baselines, halved, worse)
+        )
     return tables
 
 
@@ -209,21 +211,23 @@ def setting_key(entry: "TrialEntry") -> str:
     return json.dumps([entry.baseline, entry.method, setting], sort_keys=True)
 
 
-def _folded(sweep: "SweepRecord", results: "Callable[[TrialEntry], Result]", sources: Sources) -> list[Row]:
+def _folded(
+    sweep: "SweepRecord", results: "Callable[[TrialEntry], TrialResult]", sources: Sources
+) -> list[ComparisonRow]:
     """Return a row a setting, in the order of its first trial."""
     groups: dict[str, list[TrialEntry]] = {}
     for entry in sweep.trials:
         groups.setdefault(setting_key(entry), []).append(entry)
     return [
-        Row(
-            tuple(Trial(entry, results(entry), sources.get(entry.trial_id, ())) for entry in entries),
+        ComparisonRow(
+            tuple(ComparedTrial(entry, results(entry), sources.get(entry.trial_id, ())) for entry in entries),
             _published({**entries[0].config, **entries[0].stands_for}, sweep.published),
         )
         for entries in groups.values()
     ]
 
 
-def _independent(rows: Sequence[Row], axes: Sequence[str]) -> tuple[str, ...]:
+def _independent(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[str, ...]:
     """Return the axes that vary; where there are methods these first, without what follows from those before."""
     if not any(row.config[METHOD] for row in rows):
         return tuple(name for name in axes if len({spelled(row.config[name]) for row in rows}) > 1)
@@ -234,11 +238,11 @@ def _independent(rows: Sequence[Row], axes: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _cells(rows: Sequence[Row], axes: Sequence[str]) -> int:
+def _cells(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> int:
     return len({tuple(spelled(row.config.get(axis)) for axis in axes) for row in rows})
 
 
-def _told_apart(baselines: Sequence[Row], axes: Sequence[str]) -> tuple[Row, ...]:
+def _told_apart(baselines: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[ComparisonRow, ...]:
     """Return baselines that say what those of their kind differ in."""
     fields = [name for name in axes if name in BASELINE_FIELDS]
     alike = {row.kind: [other for other in baselines if other.kind == row.kind] for row in baselines}
@@ -247,7 +251,7 @@ def _told_apart(baselines: Sequence[Row], axes: Sequence[str]) -> tuple[Row, ...
     )
 
 
-def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[tuple[Row, ...], bool]:
+def _judged(ranked: Sequence[ComparisonRow], sweep: "SweepRecord") -> tuple[tuple[ComparisonRow, ...], bool]:
     """Return the rows with whether each may be the best, and whether all others are worse than the one that is.
 
     Dropping all others says more than dropping each: of two that are equally good either one would do. Where m are
@@ -262,7 +266,7 @@ def _judged(ranked: Sequence[Row], sweep: "SweepRecord") -> tuple[tuple[Row, ...
     return judged, surer is not None and sum(surer) == 1
 
 
-def _by_seed(row: Row, sweep: "SweepRecord") -> dict[Any, float]:
+def _by_seed(row: ComparisonRow, sweep: "SweepRecord") -> dict[Any, float]:
     """Return the objective of a setting's finished trials, larger being better, by what they share with others."""
     sign = 1 if sweep.direction == "max" else -1
     found = {
@@ -279,20 +283,20 @@ def data_of(config: Mapping[str, Any]) -> str:
     return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
 
 
-def _rank(row: Row, sweep: "SweepRecord") -> tuple[bool, float]:
+def _rank(row: ComparisonRow, sweep: "SweepRecord") -> tuple[bool, float]:
     value = row.mean(sweep.objective)
     if value is None or not math.isfinite(value):
         return True, 0.0
     return False, -value if sweep.direction == "max" else value
 
 
-def _shown(sweep: "SweepRecord", rows: Sequence[Row]) -> tuple[str, ...]:
+def _shown(sweep: "SweepRecord", rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
     """Return the columns for which some row has a number, ours or a published one."""
     wanted = dict.fromkeys((sweep.objective, *sweep.columns))
     return tuple(name for name in wanted if any(name in row.published or _has(row, name) for row in rows))
 
 
-def _has(row: Row, metric: str) -> bool:
+def _has(row: ComparisonRow, metric: str) -> bool:
     return any(metric in trial.result.metrics for trial in row.trials)
 
 

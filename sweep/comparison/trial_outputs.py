@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sweep.comparison.table import Row
+from sweep.comparison.table import ComparisonRow
 from sweep.statistics.image_metrics import AnyOutputs, outputs_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class TrialOutputs:
         final, table = self._read(entry.folder, metric.partition("/")[0])
         return None if final is None or table is None else outputs_of(table, final.classes, final.positive, metric)
 
-    def of_row(self, row: Row, metric: str) -> list[AnyOutputs]:
+    def of_row(self, row: ComparisonRow, metric: str) -> list[AnyOutputs]:
         """Return the outputs of a setting's finished trials; an empty list where one of them has none."""
         found = [self.of_trial(trial.entry, metric) for trial in row.finished]
         return [outputs for outputs in found if outputs is not None] if all(found) else []

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.table import Row, Trial
+from sweep.comparison.table import ComparedTrial, ComparisonRow
 from trainables.config import TrialConfig
 from trainables.storage.trial_records import ORDERLY
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TrialReport:
     """One trial's records."""
 
-    trial: Trial
+    trial: ComparedTrial
     epochs: "tuple[EpochRecord, ...]"
     final: "FinalRecord | None"
     attempts: "tuple[AttemptRecord, ...]"
@@ -41,7 +41,7 @@ class TrialReport:
         return trial_command(self.trial.entry, workers=self.final.workers if self.final else 1)
 
 
-def trial_reports(rows: Iterable[Row], storage: "SweepStorage") -> dict[str, TrialReport]:
+def trial_reports(rows: Iterable[ComparisonRow], storage: "SweepStorage") -> dict[str, TrialReport]:
     """Return the trials of settings by their ids, read from their files."""
     found = {}
     for trial in (trial for row in rows for trial in row.trials):

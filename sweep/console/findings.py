@@ -11,7 +11,7 @@ Verdict = Literal["ok", "warning", "missing"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the report."""
 
     what: str
@@ -19,7 +19,7 @@ class Finding:
     text: str
 
 
-def print_findings(findings: Iterable[Finding]) -> None:
+def print_findings(findings: Iterable[CheckResult]) -> None:
     """Print a table of findings, their verdicts in colour."""
     from rich import box
     from rich.table import Table
@@ -31,6 +31,6 @@ def print_findings(findings: Iterable[Finding]) -> None:
     screen().print(table)
 
 
-def any_missing(findings: Iterable[Finding]) -> bool:
+def any_missing(findings: Iterable[CheckResult]) -> bool:
     """Return whether something is missing: the command's exit code is 1 then."""
     return any(finding.verdict == "missing" for finding in findings)

@@ -131,7 +131,7 @@ Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Tabl
 
 
 @dataclass(frozen=True)
-class Applied:
+class FolderPredictions:
     """What came of the images of a folder."""
 
     images: int
@@ -160,7 +160,7 @@ def apply(
     *,
     suffixes: Sequence[str] = SUFFIXES,
     overwrite: bool = False,
-) -> Applied:
+) -> FolderPredictions:
     """Write a table of all images of a folder or zip, in bounded memory and with progress; return what came of them.
 
     Images that can't be read, or aren't as the model takes them, are left out with their reasons. BadInputError, and no
@@ -189,7 +189,7 @@ def apply(
 
         _write(tables(), output, left_out)
     images = len(names) - len(left_out) + len(others)
-    return Applied(images, left_out, len(tree.names()) - len(names) - len(others))
+    return FolderPredictions(images, left_out, len(tree.names()) - len(names) - len(others))
 
 
 def _readable(
@@ -205,7 +205,7 @@ def _readable(
     return found
 
 
-def finish(applied: Applied, output: Path) -> None:
+def finish(applied: FolderPredictions, output: Path) -> None:
     """Print what came of the images; exit code 1 where some were left out."""
     for line in applied.said():
         say(line, error=True)

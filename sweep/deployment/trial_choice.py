@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trainables.errors import BadInputError, nearest
 
 if TYPE_CHECKING:
-    from sweep.comparison.table import Row, Table, Trial
+    from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
     from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
     from trainables.data.catalog import StoreInfo
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class FoundTrial(NamedTuple):
     """A trial of a sweep, and the setting and table that it stands in."""
 
-    table: "Table"
-    row: "Row"
-    trial: "Trial"
+    table: "ComparisonTable"
+    row: "ComparisonRow"
+    trial: "ComparedTrial"
     sweep: "SweepRecord"
 
 
@@ -38,7 +38,7 @@ class ChosenTrial:
         return self.found.sweep
 
     @property
-    def trial(self) -> "Trial":
+    def trial(self) -> "ComparedTrial":
         """The trial itself."""
         return self.found.trial
 

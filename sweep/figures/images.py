@@ -24,7 +24,7 @@ LINE_WIDTH = 20
 
 
 @dataclass(frozen=True)
-class Cell:
+class CaptionedImage:
     """A picture with lines of text below."""
 
     picture: NDArray[np.uint8]
@@ -46,7 +46,7 @@ def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
     return found
 
 
-def picture_grid(cells: Sequence[Cell], *, columns: int, title: str) -> Figure:
+def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -> Figure:
     """Draw pictures row by row, each with its text."""
     lines = max(len(cell.lines) for cell in cells)
     step = 1 + LINE * (lines + 0.8)

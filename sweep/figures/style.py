@@ -26,7 +26,7 @@ LEGEND_LETTERS, LEGEND_ROW = 84, 0.19
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How one of several curves or points is told from the others."""
 
     colour: str
@@ -34,10 +34,10 @@ class Look:
     marker: str
 
 
-def look(number: int) -> Look:
+def look(number: int) -> SeriesStyle:
     """Return the look of the one with this number, from 0 on; each of the first 64 has its own."""
     other = (number + number // len(COLOURS)) % len(LINES)
-    return Look(COLOURS[number % len(COLOURS)], LINES[other], MARKERS[other])
+    return SeriesStyle(COLOURS[number % len(COLOURS)], LINES[other], MARKERS[other])
 
 
 def panel(*, width: float, height: float) -> tuple[Figure, Axes]:

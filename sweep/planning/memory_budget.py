@@ -15,7 +15,7 @@ from sweep.planning.trial import PlannedTrial
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory.ledger import Device
-from trainables.memory.peak import Images, fits, peak_bytes, process_bytes
+from trainables.memory.peak import ImageShape, fits, peak_bytes, process_bytes
 
 MOST_WORKERS = 64
 LEAST_SHARE = 8
@@ -112,7 +112,7 @@ def advice(
     workers: int,
     available: int | None = None,
     *,
-    images: Images | None = None,
+    images: ImageShape | None = None,
     device: Device = "cpu",
     recomputed: bool = False,
 ) -> str:
@@ -122,7 +122,7 @@ def advice(
     each; --set precision=bf16: 21.0 GiB; --set batch_size=1024: 19.1 GiB". Without `available`: what needs clearly
     less. Each option computes activations again where it fits only so, or everywhere if the trial was `recomputed`.
     """
-    known = images or Images()
+    known = images or ImageShape()
 
     def estimate(trial: TrialConfig, count: int) -> int:
         plain, less = (peak_bytes(trial, known, workers=count, device=device, recompute=r) for r in (False, True))

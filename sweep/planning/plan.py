@@ -29,7 +29,7 @@ from trainables.errors import BadInputError
 
 
 @dataclass(frozen=True)
-class ToCome:
+class PendingCounts:
     """How many trials and baselines a search will add as results come."""
 
     trials: int = 0
@@ -53,7 +53,7 @@ class Plan:
     assignments: Assignments = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What a person should know of how it was made: drawn settings that can't be trained."""
-    to_come: ToCome = ToCome()
+    to_come: PendingCounts = PendingCounts()
     """What its searches add once they draw, at its start."""
 
     @property
@@ -135,7 +135,7 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     return replace(grown, to_come=_to_come(grown, stage, size_of))
 
 
-def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> ToCome:
+def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> PendingCounts:
     """Return what the search of a stage will add beside what its plan expects already."""
     if stage.search is None or stage.search.method == "random":
         return plan.to_come
@@ -144,7 +144,7 @@ def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> To
     with_their_own = with_baselines(list(examples), plan.space)
     baselines = {trial.trial_id for trial in with_their_own if trial.baseline is not None} - known
     drawn = stage.search.settings * len(plan.assignments.get("seed", plan.space.seeds))
-    return ToCome(plan.to_come.trials + drawn, plan.to_come.baselines + len(baselines))
+    return PendingCounts(plan.to_come.trials + drawn, plan.to_come.baselines + len(baselines))
 
 
 def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], workers: int) -> str:

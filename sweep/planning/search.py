@@ -17,7 +17,7 @@ _CONSTRAINTS = "constraints"
 
 
 @dataclass(frozen=True)
-class Tried:
+class ProposedSetting:
     """A setting that a search proposed."""
 
     values: Mapping[str, Any]
@@ -65,7 +65,7 @@ def check_installed(search: Search) -> None:
 def ask(
     search: Search,
     number: int,
-    tried: Sequence[Tried],
+    tried: Sequence[ProposedSetting],
     direction: Literal["max", "min"],
     refused: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _distribution(over: Range | Sequence[Any]) -> Any:
     return FloatDistribution(over.low, over.high, log=over.log)
 
 
-def _frozen(setting: Tried, spaces: Mapping[str, Any], search: Search) -> Any:
+def _frozen(setting: ProposedSetting, spaces: Mapping[str, Any], search: Search) -> Any:
     from optuna.trial import TrialState, create_trial
 
     values = _params(setting.values, search)

@@ -9,7 +9,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
-from trainables.expected_metrics import Labels, epoch_metrics, final_metrics
+from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
 from trainables.metric_names import OF_THE_MACHINE
 
 Sizes = Callable[[str], DataSize]
@@ -124,7 +124,7 @@ def _possible(trial: PlannedTrial) -> frozenset[str]:
             changes = {"target": target, "training": training, "positive": ("a",), "evaluation_dataset": None}
             config = trial.config.model_copy(update={**changes, "epochs": 1})
             for validation in (True, False):
-                found |= final_metrics(config, Labels(1000, validation, trial.labelled.class_names))
+                found |= final_metrics(config, LabelFacts(1000, validation, trial.labelled.class_names))
     return frozenset(found)
 
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from sweep.space import Baseline
 from trainables.config import TrialConfig, data_fingerprint
-from trainables.expected_metrics import Labels
+from trainables.expected_metrics import LabelFacts
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
-from trainables.memory.peak import Images, peak_bytes
+from trainables.memory.peak import ImageShape, peak_bytes
 from trainables.memory.recomputation import time_factor
-from trainables.schedule import Steps
+from trainables.schedule import TrainingSteps
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class PlannedTrial:
         return self.evaluation or self.data
 
     @property
-    def labels(self) -> Labels:
+    def labels(self) -> LabelFacts:
         """What the names of its metrics depend on."""
         size = self.labelled
-        return Labels(size.classes, bool(self.config.validation_fraction or size.validation), size.class_names)
+        return LabelFacts(size.classes, bool(self.config.validation_fraction or size.validation), size.class_names)
 
     @property
     def train_images(self) -> int:
@@ -82,7 +82,11 @@ class PlannedTrial:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return Steps(self.train_images, self.config.batch_size, self.config.epochs).total if self.config.epochs else 0
+        return (
+            TrainingSteps(self.train_images, self.config.batch_size, self.config.epochs).total
+            if self.config.epochs
+            else 0
+        )
 
     @property
     def views(self) -> int:
@@ -90,12 +94,12 @@ class PlannedTrial:
         return (1 if self.config.training == "supervised" else 2) * self.steps * self.config.batch_size
 
     @property
-    def images(self) -> Images:
+    def images(self) -> ImageShape:
         """What the estimate of memory has to know of the data."""
         size, config = self.labelled, self.config
         kept = size.train if self.evaluation is not None else self.train_images
         held_out = max(size.test, size.validation, round(size.train * config.validation_fraction))
-        return Images(
+        return ImageShape(
             classes=2 if config.target == "positive" else size.classes,
             train=math.ceil(config.label_fraction * kept),
             held_out=min(held_out, config.max_test_images or held_out),

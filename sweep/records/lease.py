@@ -85,7 +85,7 @@ class Lease(BaseModel):
         return f"process {self.process} on {self.host}, last heard of {self.age:.0f} s ago"
 
 
-class Watcher:
+class LeaseWatcher:
     """Judges leases also by whether they change while it looks, which doesn't depend on clocks."""
 
     def __init__(self, seconds: float) -> None:
@@ -114,7 +114,7 @@ class LeaseHolder:
     def __init__(self, storage: SweepStorage, name: str, *, say: Callable[[str], None] = lambda _: None) -> None:
         """Args: `say` is called where another's lease must be watched before it is taken."""
         self._storage, self._name, self._token = storage, name, secrets.token_hex(8)
-        self._say, self._watcher = say, Watcher(WATCH_SECONDS)
+        self._say, self._watcher = say, LeaseWatcher(WATCH_SECONDS)
         self._started = now_ms()
         self._claims: set[str] = set()
         self._state: Callable[[], LiveState] | None = None
@@ -256,7 +256,7 @@ def holder_of(
     still can't be read, as another version's.
     """
     seconds = WATCH_SECONDS if watch_seconds is None else watch_seconds
-    watcher, said, torn = Watcher(seconds), False, _TornLease(seconds)
+    watcher, said, torn = LeaseWatcher(seconds), False, _TornLease(seconds)
     while True:
         try:
             held = read_record(storage.storage, _path(name), Lease)

@@ -13,7 +13,7 @@ from pathlib import Path
 from sweep.records.paths import NAME, check_name
 from sweep.records.sweep_record import StopRecord, SweepRecord, TrialEntry
 from trainables.errors import BadInputError
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.ownership import files_as_private_as, make_private
 from trainables.storage.record_files import DamagedRecordError, find_record, name_once, read_record, record_names
@@ -58,7 +58,7 @@ class SweepStorage:
         """Return the files of a sweep's trial."""
         return self.trial(entry.folder)
 
-    def write_stopped(self, name: str, trial_id: str, why: str, backlog: Backlog) -> None:
+    def write_stopped(self, name: str, trial_id: str, why: str, backlog: DeferredWrites) -> None:
         """Keep why a trial of a sweep was stopped for good; later, when the storage is away."""
         path, content = f"sweeps/{name}/stopped/{trial_id}.json", StopRecord(why=why).model_dump_json().encode()
         backlog.write(path, lambda: self.storage.write(path, content))

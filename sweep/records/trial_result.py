@@ -15,7 +15,7 @@ Status = Literal["finished", "failed", "stopped", "running", "waiting"]
 
 
 @dataclass(frozen=True)
-class Result:
+class TrialResult:
     """What there is of one trial."""
 
     status: Status
@@ -35,7 +35,7 @@ class Result:
         return any(value == 1.0 for name, value in self.metrics.items() if name.endswith(f"/{names.COLLAPSED}"))
 
 
-def result_of(files: TrialFiles) -> Result:
+def result_of(files: TrialFiles) -> TrialResult:
     """Read a trial's result so far."""
     epochs = files.epochs()
     metrics = epochs[-1].metrics if epochs else {}
@@ -49,7 +49,7 @@ def result_of(files: TrialFiles) -> Result:
         status = "failed"
     elif attempts and attempts[-1].outcome == "stopped":
         status = "stopped"
-    return Result(
+    return TrialResult(
         status,
         metrics,
         epochs[-1].epoch if epochs else 0,

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sweep.comparison.cells import Cell
+from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.dataset_report import DataSetReport
 from trainables.printable_text import csv_cell
 
@@ -56,7 +56,7 @@ def ended_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
         }
 
 
-def _columns(metric: str, cell: Cell) -> dict[str, float | None]:
+def _columns(metric: str, cell: ComparisonCell) -> dict[str, float | None]:
     return {
         metric: cell.mean,
         f"{metric} seeds low": cell.seeds and cell.seeds.low,

@@ -23,7 +23,7 @@ ENCODED_AT_ONCE = 250
 
 
 @dataclass(frozen=True)
-class Words:
+class ImageLabels:
     """What images carry, in words."""
 
     targets: NDArray[np.generic]
@@ -31,7 +31,7 @@ class Words:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, split: Split, classes: tuple[str, ...]) -> "Words":
+    def of(cls, split: Split, classes: tuple[str, ...]) -> "ImageLabels":
         """Return the words of a split's images."""
         return cls(split.targets.numpy(), classes)
 
@@ -41,7 +41,7 @@ class Words:
             return self.classes[int(self.targets[image])]
         return "; ".join(self.classes[k] for k in np.flatnonzero(self.targets[image])) or "no label"
 
-    def shared(self, image: int, other: "Words", there: int) -> bool:
+    def shared(self, image: int, other: "ImageLabels", there: int) -> bool:
         """Whether an image carries what another does; of several labels, one of them."""
         if self.targets.ndim == 1:
             return bool(self.targets[image] == other.targets[there])
@@ -49,13 +49,13 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedImages:
     """Images with their features."""
 
     split: Split
     features: Numbers
     """(n, F)."""
-    words: Words
+    words: ImageLabels
 
     @property
     def by_hash(self) -> NDArray[np.int64]:
@@ -63,7 +63,9 @@ class Encoded:
         return np.argsort(self.split.store.stable_fractions(self.split.rows, SUBSET_SALT), kind="stable")
 
 
-def encoded(encoder: Encoder, data: TrialData, classes: tuple[str, ...], *, image_size: int) -> tuple[Encoded, Encoded]:
+def encoded(
+    encoder: Encoder, data: TrialData, classes: tuple[str, ...], *, image_size: int
+) -> tuple[EncodedImages, EncodedImages]:
     """Return some test and some labelled train images, those of smallest stable hash, with their features."""
     tests, trains = _numbers(encoder, data, image_size)
     splits = limited(data.test, tests), limited(data.bank, trains)
@@ -71,7 +73,7 @@ def encoded(encoder: Encoder, data: TrialData, classes: tuple[str, ...], *, imag
     encoder.to(device)
     with progress("encoding images", sum(map(len, splits))) as advance:
         test, train = (
-            Encoded(split, _features(encoder, split, image_size, device, advance), Words.of(split, classes))
+            EncodedImages(split, _features(encoder, split, image_size, device, advance), ImageLabels.of(split, classes))
             for split in splits
         )
     return test, train

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.effects import NotComputed
-from sweep.comparison.exploration import FEWEST, AxisScale, Explored, best_of_pairs, best_so_far
+from sweep.comparison.exploration import FEWEST, AxisScale, ExploredSetting, best_of_pairs, best_so_far
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, number
 from sweep.figures.style import CONTRASTIVE, REST, SUPERVISED
@@ -31,22 +31,24 @@ def exploration_charts(part: DataSetReport, prefix: str) -> list[Chart]:
     ]
 
 
-def explored(part: DataSetReport) -> list[Explored]:
+def explored(part: DataSetReport) -> list[ExploredSetting]:
     """Return the settings that have a result, the best first."""
     metric = part.sweep.objective
     order = {entry.trial_id: place for place, entry in enumerate(part.sweep.trials)}
     return [_explored(one, part, order) for one in part.rows if one.row.values(metric) and not one.row.label]
 
 
-def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> Explored:
+def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> ExploredSetting:
     cell = one.cells[part.sweep.objective]
     assert cell.mean is not None
     values = {name: one.row.config[name] for name in part.table.axes}
-    return Explored(one.label, values, cell.mean, cell.seeds or cell.images, order[one.row.trials[0].entry.trial_id])
+    return ExploredSetting(
+        one.label, values, cell.mean, cell.seeds or cell.images, order[one.row.trials[0].entry.trial_id]
+    )
 
 
 def _slices(
-    part: DataSetReport, settings: Sequence[Explored], scales: Sequence[AxisScale], prefix: str
+    part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
     """Yield the result over each axis."""
     factor, unit = _shown(part)
@@ -71,7 +73,7 @@ def _slices(
 
 
 def _pairs(
-    part: DataSetReport, settings: Sequence[Explored], scales: Sequence[AxisScale], prefix: str
+    part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
     """Yield the best result at each pair of values of two axes."""
     factor, unit = _shown(part)
@@ -120,7 +122,7 @@ def _pairs(
 
 
 def _parallel(
-    part: DataSetReport, settings: Sequence[Explored], scales: Sequence[AxisScale], prefix: str
+    part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
     """Yield parallel coordinates: a line a setting over all axes to its result."""
     factor, unit = _shown(part)
@@ -176,7 +178,9 @@ def _parallel(
     yield Chart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
 
 
-def _history(part: DataSetReport, settings: Sequence[Explored], _: Sequence[AxisScale], prefix: str) -> Iterator[Chart]:
+def _history(
+    part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
+) -> Iterator[Chart]:
     """Yield a search's results in their order, and the best so far; a full grid's order says nothing."""
     if not isinstance(part.effects.levels, NotComputed):
         return
@@ -213,7 +217,9 @@ def _history(part: DataSetReport, settings: Sequence[Explored], _: Sequence[Axis
     )
 
 
-def _edf(part: DataSetReport, settings: Sequence[Explored], _: Sequence[AxisScale], prefix: str) -> Iterator[Chart]:
+def _edf(
+    part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
+) -> Iterator[Chart]:
     """Yield the empirical distribution of results, and where the baselines lie."""
     factor, unit = _shown(part)
     results = sorted(factor * one.result for one in settings)

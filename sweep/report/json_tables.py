@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sweep.comparison.cells import Cell
+from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.conclusions import notes
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.merged_sweeps import MergedSweep
@@ -76,7 +76,7 @@ def _row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: ComparisonCell) -> dict[str, Any]:
     return {
         "mean": cell.mean,
         "seeds": _interval(cell.seeds),

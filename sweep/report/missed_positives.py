@@ -1,10 +1,10 @@
 """Analysis of missed positives for the page (sweep/statistics/missed_positives.py)."""
 
 from sweep.comparison.dataset_report import DataSetReport
-from sweep.comparison.table import METHOD, Row, Trial
+from sweep.comparison.table import METHOD, ComparedTrial, ComparisonRow
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.planning.evaluation_space import ALIKE, EVERY_LABEL, FINE_TUNED, FROZEN, SCRATCH
-from sweep.statistics.missed_positives import Head, Missed, missed
+from sweep.statistics.missed_positives import ComparedClassifier, MissedPositives, missed
 from trainables import metric_names as names
 
 ASKED = (FROZEN, ALIKE, EVERY_LABEL, FINE_TUNED, SCRATCH)
@@ -13,7 +13,7 @@ LEARNED = (FINE_TUNED, SCRATCH)
 PLAIN = "the logistic regression"
 
 
-def missed_of(part: DataSetReport, outputs: TrialOutputs) -> Missed | None:
+def missed_of(part: DataSetReport, outputs: TrialOutputs) -> MissedPositives | None:
     """Return the answer of an evaluation's methods, of another sweep that of its best setting; None without a rule.
 
     Of each setting the first seed, with the most labels.
@@ -26,12 +26,12 @@ def missed_of(part: DataSetReport, outputs: TrialOutputs) -> Missed | None:
     return missed(heads, wanted=config.get("wanted_specificity"), labels=_labels(part, rows))
 
 
-def _rows(part: DataSetReport) -> list[tuple[str, Row]]:
+def _rows(part: DataSetReport) -> list[tuple[str, ComparisonRow]]:
     rows = [row for row in part.table.settings if row.first is not None]
     if not any(row.config[METHOD] for row in rows):
         return [(PLAIN, part.table.best)] if part.table.best is not None else []
     most = max((float(row.config["label_fraction"]) for row in rows), default=0.0)
-    found: dict[str, Row] = {}
+    found: dict[str, ComparisonRow] = {}
     for method in ASKED:
         for row in rows:
             if row.config[METHOD] == method and row.config["label_fraction"] == most:
@@ -39,22 +39,22 @@ def _rows(part: DataSetReport) -> list[tuple[str, Row]]:
     return list(found.items())
 
 
-def _first(row: Row) -> Trial:
+def _first(row: ComparisonRow) -> ComparedTrial:
     assert row.first is not None
     return row.first
 
 
-def _head(outputs: TrialOutputs, name: str, row: Row) -> Head | None:
+def _head(outputs: TrialOutputs, name: str, row: ComparisonRow) -> ComparedClassifier | None:
     method = "" if name in LEARNED else names.LINEAR
     known, fresh = (
         outputs.of_trial(_first(row).entry, f"{split}/{method}{names.SENSITIVITY}") for split in ("val", "test")
     )
     if known is None or fresh is None or not fresh.positive.any():
         return None
-    return Head(name, known, fresh)
+    return ComparedClassifier(name, known, fresh)
 
 
-def _labels(part: DataSetReport, rows: list[tuple[str, Row]]) -> tuple[str, ...]:
+def _labels(part: DataSetReport, rows: list[tuple[str, ComparisonRow]]) -> tuple[str, ...]:
     for name, row in rows:
         final = part.trials[_first(row).entry.trial_id].final
         if name == EVERY_LABEL and final is not None:

@@ -30,7 +30,7 @@ from sweep.report.inline_svg import inline_svg
 from sweep.report.learning_curves import learning_curves
 from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import halved_rows, held_out_metrics, pivot_rows, setting_rows
-from sweep.statistics.missed_positives import Missed
+from sweep.statistics.missed_positives import MissedPositives
 from trainables.printable_text import printable_lines
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ MOST_TOLD = 60
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PageFigure:
     """A figure as the page shows it; its files lie beside under its name."""
 
     name: str
@@ -61,7 +61,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Section:
+class DatasetSection:
     """The part of the page that is about one data set."""
 
     part: DataSetReport
@@ -70,17 +70,17 @@ class Section:
     halved: list[dict[str, Any]]
     """Rows of the table of settings that halving ended."""
     pivots: list[dict[str, Any]]
-    missed: Missed | None
+    missed: MissedPositives | None
     """Why positives are missed, where the question is of positives."""
-    ranking: Drawn | None
-    drawn: list[Drawn]
-    trials: dict[str, list[Drawn]]
+    ranking: PageFigure | None
+    drawn: list[PageFigure]
+    trials: dict[str, list[PageFigure]]
     """Figures by trial id."""
     charts: list[Chart]
     """Interactive ones of many settings."""
     curves: Chart | None
     """All trials' learning curves."""
-    pictures: list[Drawn] | NotComputed
+    pictures: list[PageFigure] | NotComputed
     """Of the data, by the best trial; or why there are none."""
 
 
@@ -151,7 +151,7 @@ def _shown(value: Any) -> Any:
 
 def _section(
     part: DataSetReport, images: "list[NamedFigure] | NotComputed", prefix: str, storage: SweepStorage, folder: Path
-) -> Section:
+) -> DatasetSection:
     """Write the files of one data set's part; return what the page shows of it."""
     drawn = {name: _save(figure, folder, prefix + name, text) for name, figure, text in comparison_figures(part)}
     tables = {"comparison": comparison_rows(part), "trials": trial_rows(part), "epochs": epoch_rows(part)}
@@ -159,7 +159,7 @@ def _section(
         tables["halved"] = ended_rows(part)
     for name, rows in tables.items():
         (folder / "tables" / f"{prefix}{name}.csv").write_text(as_csv(rows), encoding="utf-8")
-    return Section(
+    return DatasetSection(
         part,
         settings=setting_rows(part),
         halved=halved_rows(part),
@@ -176,7 +176,7 @@ def _section(
     )
 
 
-def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> dict[str, list[Drawn]]:
+def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> dict[str, list[PageFigure]]:
     return {
         trial_id: [
             _save(figure, folder, f"{file_name(report.trial.entry.name)}_{Path(path).stem}", "", png=False)
@@ -186,7 +186,7 @@ def _trial_figures(part: DataSetReport, storage: SweepStorage, folder: Path) -> 
     }
 
 
-def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool = True) -> Drawn:
+def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool = True) -> PageFigure:
     """Write a figure as SVG, and as PNG if wanted; return it for the page, in the page's colours."""
     import matplotlib as mpl
 
@@ -199,7 +199,7 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool 
         figure.savefig(folder / "figures" / f"{name}.png", facecolor="white")
     title, *below = figure.axes[0].get_title(loc="left").split("\n")
     text = "; ".join(filter(None, (*below, caption)))
-    return Drawn(
+    return PageFigure(
         name,
         inline_svg(svg, name, alternative=f"{title}: {text}" if text else title),
         title,

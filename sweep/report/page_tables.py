@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sweep.comparison.cells import Cell
+from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.pivots import PivotTable
 from sweep.comparison.trial_report import TrialReport
@@ -36,7 +36,7 @@ def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
     }
 
 
-def _cell(metric: str, cell: Cell) -> dict[str, str]:
+def _cell(metric: str, cell: ComparisonCell) -> dict[str, str]:
     both = cell.mean is not None and cell.published is not None
     return {
         "value": number(metric, cell.mean),

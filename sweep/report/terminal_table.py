@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, conclusions, notes
 from sweep.comparison.standing import standing
-from sweep.comparison.table import Row, Table, Trial
+from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import spelled
 from sweep.console.formatting import axis_label, duration, number
@@ -26,7 +26,11 @@ SHOWN = ("running", "stopped")
 
 
 def print_comparison(
-    sweep: SweepRecord, tables: Sequence[Table], outputs: TrialOutputs | None = None, *, console: Console | None = None
+    sweep: SweepRecord,
+    tables: Sequence[ComparisonTable],
+    outputs: TrialOutputs | None = None,
+    *,
+    console: Console | None = None,
 ) -> None:
     """Print every table with its answer and what a reader has to know of it; intervals over images need outputs."""
     console = console or screen()
@@ -56,7 +60,7 @@ def print_not_comparable(sentences: Sequence[str], console: Console | None = Non
         console.print(text(sentence))
 
 
-def _draw(sweep: SweepRecord, table: Table) -> RichTable:
+def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
     drawn = RichTable(
         title=text(table.dataset),
         title_justify="left",
@@ -99,7 +103,7 @@ def _draw(sweep: SweepRecord, table: Table) -> RichTable:
     return drawn
 
 
-def _draw_halved(table: Table) -> RichTable:
+def _draw_halved(table: ComparisonTable) -> RichTable:
     """Draw the settings that halving ended, those that came furthest first."""
     drawn = RichTable(header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in (*table.axes, "ended at epoch", *(metric.replace("/", "\n") for metric in table.metrics), "seeds"):
@@ -111,18 +115,18 @@ def _draw_halved(table: Table) -> RichTable:
     return drawn
 
 
-def _sweeps(table: Table, row: Row) -> list[str]:
+def _sweeps(table: ComparisonTable, row: ComparisonRow) -> list[str]:
     return [row.sweeps] if table.of_several_sweeps else []
 
 
-def _numbers(table: Table, row: Row) -> list[str]:
+def _numbers(table: ComparisonTable, row: ComparisonRow) -> list[str]:
     cells = [_cell(row, name) for name in table.metrics]
     if table.seeds > 1:
         cells.append(str(len(row.finished)))
     return [*cells, duration(sum(trial.result.seconds for trial in row.trials)), _status(row)]
 
 
-def _status(row: Row) -> str:
+def _status(row: ComparisonRow) -> str:
     """Return how the trials of a setting stand: each state once, with what needs to be known of it."""
     counts = Counter(_described(trial) for trial in row.trials)
     if len(counts) == 1:
@@ -130,7 +134,7 @@ def _status(row: Row) -> str:
     return "; ".join(f"{count} {state}" for state, count in counts.items())
 
 
-def _described(trial: Trial) -> str:
+def _described(trial: ComparedTrial) -> str:
     result, planned = trial.result, trial.entry.config["epochs"]
     part = "" if result.epoch == planned else f", epoch {result.epoch}/{planned}"
     alarm = ", COLLAPSED" if result.collapsed else ""
@@ -138,7 +142,7 @@ def _described(trial: Trial) -> str:
     return result.status + part + retried + alarm
 
 
-def _cell(row: Row, metric: str) -> str:
+def _cell(row: ComparisonRow, metric: str) -> str:
     """Return the mean over finished seeds with its uncertainty; while none has finished, how the first stands."""
     ours, interval = row.mean(metric), row.interval(metric)
     if not row.finished:

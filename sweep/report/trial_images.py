@@ -19,7 +19,7 @@ from sweep.comparison.wording import class_words
 from sweep.figures import images as drawing
 from sweep.figures.image_views import StorePictures
 from sweep.figures.trial_files import CLASSIFIER
-from sweep.report.encoded_images import Encoded, Words, encoded
+from sweep.report.encoded_images import EncodedImages, ImageLabels, encoded
 from sweep.report.image_selection import Mistake, feature_map, mistakes, nearest, varied
 from sweep.statistics import confusion
 from trainables import metric_names as names
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sweep.comparison.dataset_report import DataSetReport
-    from sweep.comparison.table import Trial
+    from sweep.comparison.table import ComparedTrial
     from sweep.records.sweep_storage import SweepStorage
     from sweep.report.comparison_figures import NamedFigure
     from trainables.storage.trial_files import TrialFiles
@@ -58,7 +58,7 @@ def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[Nam
     return found if isinstance(found, NotComputed) else list(found.figures())
 
 
-def opened(trial: "Trial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
+def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
     """Return what a trial's pictures need, or what of it isn't there."""
     config = TrialConfig.parse(trial.entry.setting_known)
     table = files.outputs("test")
@@ -116,7 +116,7 @@ class TrialPictures:
         column = self._classifier
         logits = self.table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         logits = logits.reshape(len(self.table), -1).astype(np.float64)
-        words = Words.of(self.data.test, self.classes)
+        words = ImageLabels.of(self.data.test, self.classes)
         probabilities = expit(logits) if self.data.several_labels else softmax(logits, axis=1)
         found = mistakes(probabilities, words.targets)
         if not found:
@@ -125,7 +125,7 @@ class TrialPictures:
         rows = self.data.test.rows[[mistake.image for mistake in shown]]
         pictures = drawing.thumbnails(StorePictures(self._store, self.config, rows).seen(rows))
         cells = [
-            drawing.Cell(picture, self._said(mistake, words), right=False)
+            drawing.CaptionedImage(picture, self._said(mistake, words), right=False)
             for picture, mistake in zip(pictures, shown, strict=True)
         ]
         kind = "images with a wrong label" if self.data.several_labels else "mistakes"
@@ -141,7 +141,7 @@ class TrialPictures:
         probe = confusion.LOGITS in self.table.column_names and not of_features
         return confusion.LOGITS if probe else confusion.LINEAR_LOGITS
 
-    def _said(self, mistake: Mistake, words: Words) -> tuple[str, ...]:
+    def _said(self, mistake: Mistake, words: ImageLabels) -> tuple[str, ...]:
         label, share = self.classes[mistake.label], f"{100 * mistake.probability:.0f} %"
         if mistake.truth is None:
             verb = "said" if mistake.probability >= 0.5 else "missed"
@@ -151,7 +151,7 @@ class TrialPictures:
     # Neighbours and map, of encoded images
 
     @cached_property
-    def encoded(self) -> tuple[Encoded, Encoded]:
+    def encoded(self) -> tuple[EncodedImages, EncodedImages]:
         """Some test and some train images with their features."""
         return encoded(self.encoder, self.data, self.classes, image_size=self.config.image_size)
 
@@ -164,12 +164,12 @@ class TrialPictures:
         pictures = iter(drawing.thumbnails(StorePictures(self._store, self.config, rows).seen(rows)))
         cells, right = [], 0
         for query, near, similar in zip(queries, found, cosines, strict=True):
-            cells.append(drawing.Cell(next(pictures), ("test image:", test.words.spelled(query))))
+            cells.append(drawing.CaptionedImage(next(pictures), ("test image:", test.words.spelled(query))))
             for image, cosine in zip(near, similar, strict=True):
                 shared = train.words.shared(image, test.words, query)
                 right += shared
                 lines = (f"{'✓' if shared else '✗'} {train.words.spelled(image)}", f"cosine {cosine:.3f}")
-                cells.append(drawing.Cell(next(pictures), lines, right=shared))
+                cells.append(drawing.CaptionedImage(next(pictures), lines, right=shared))
         rule = "share a label with it" if self.data.several_labels else "are of its class"
         caption = (
             f"{self.name}: {len(queries)} test images, by stable hash, and the {found.shape[1]} nearest of "
@@ -182,11 +182,11 @@ class TrialPictures:
         test, _ = self.encoded
         some = test.by_hash[:MOST_MAPPED]
         found = feature_map(test.features[some])
-        groups, said = self._groups(Words(test.words.targets[some], test.words.classes))
+        groups, said = self._groups(ImageLabels(test.words.targets[some], test.words.classes))
         caption = f"{self.name}: {len(some):,} test images, {said}; {found.method}"
         return drawing.map_of_classes(found.points, groups, title="Test images in feature space"), caption
 
-    def _groups(self, words: Words) -> tuple[dict[str, NDArray[np.bool_]], str]:
+    def _groups(self, words: ImageLabels) -> tuple[dict[str, NDArray[np.bool_]], str]:
         """Return the members of each class that gets a colour, and what is said of that."""
         if words.targets.ndim == 2:
             label = int(np.abs(words.targets.astype(np.float64).mean(axis=0) - 0.5).argmin())

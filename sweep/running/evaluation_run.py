@@ -13,7 +13,7 @@ from sweep.running.evaluation_request import DEFAULT_SHARES, EvaluationRequest
 from sweep.running.run_context import RunOptions
 from sweep.running.run_location import RunLocation
 from sweep.running.session import Session
-from sweep.scheduling.dispatcher import Rules
+from sweep.scheduling.dispatcher import TrialLimits
 from sweep.space import written
 
 
@@ -67,6 +67,6 @@ class EvaluationRun:
             self.name,
             self.plan,
             self.launch,
-            RunOptions(rules=Rules(max_concurrent), grace_seconds=grace_seconds),
+            RunOptions(rules=TrialLimits(max_concurrent), grace_seconds=grace_seconds),
             location,
         )

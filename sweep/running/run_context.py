@@ -15,9 +15,9 @@ from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
 from sweep.scheduling.budget import Budget
-from sweep.scheduling.dispatcher import Rules
+from sweep.scheduling.dispatcher import TrialLimits
 from sweep.scheduling.task import HANG_SECONDS, TrialTask
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.trial_files import TrialFiles
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RunOptions:
     """What a person may choose for one run of a sweep."""
 
     retry_failed: bool = False
-    rules: Rules = field(default_factory=Rules)
+    rules: TrialLimits = field(default_factory=TrialLimits)
     budget: Budget = field(default_factory=Budget)
     hang_seconds: float = HANG_SECONDS
     grace_seconds: float = GRACE_SECONDS
@@ -75,7 +75,7 @@ class RunContext:
     tracker: "Tracker"
     from_python: bool = False
     """Whether it was called from Python."""
-    backlog: Backlog = field(default_factory=Backlog)
+    backlog: DeferredWrites = field(default_factory=DeferredWrites)
     """Writes that wait for the storage while it is away."""
 
     def files_of(self, trial_id: str) -> TrialFiles:

@@ -14,7 +14,7 @@ from sweep.planning.plan import Plan
 from sweep.records.paths import check_name
 from sweep.running.run_location import RunLocation
 from sweep.scheduling.budget import Budget
-from sweep.scheduling.dispatcher import Rules
+from sweep.scheduling.dispatcher import TrialLimits
 from sweep.space import SearchSpace, load_space, written
 from trainables.errors import BadInputError, nearest
 from trainables.field_values import checked_axis
@@ -112,7 +112,7 @@ class RunRequest:
         plan = self.plan()
         if prepare_embedded(plan):
             plan = plan_of(self.launch)
-        rules = Rules(self.max_concurrent, self.max_failures)
+        rules = TrialLimits(self.max_concurrent, self.max_failures)
         options = RunOptions(self.retry_failed, rules, self.budget, 60 * self.hang_minutes, self.grace_seconds)
         return Session(self.sweep_name(plan), plan, self.launch, options, self.location)
 

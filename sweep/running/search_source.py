@@ -8,7 +8,7 @@ from typing import Any
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.expansion import MOST_DRAWS, redrawn
 from sweep.planning.plan import Plan, propose
-from sweep.planning.search import Tried, ask, draw
+from sweep.planning.search import ProposedSetting, ask, draw
 from sweep.planning.trial import PlannedTrial
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.trial_result import HALVED
@@ -87,7 +87,7 @@ def _proposed(plan: Plan, stage: int) -> list[int]:
     return [trial.setting for trial in plan.trials if trial.stage == stage and trial.setting is not None]
 
 
-def _tried(context: RunContext, plan: Plan, stage: int, search: Search) -> list[Tried]:
+def _tried(context: RunContext, plan: Plan, stage: int, search: Search) -> list[ProposedSetting]:
     """Return the settings proposed so far, in their order."""
     stopped = context.storage.stopped(context.name)
     tried = []
@@ -99,7 +99,7 @@ def _tried(context: RunContext, plan: Plan, stage: int, search: Search) -> list[
         values = {name: full[name] for name in search.over}
         tried.append(
             _halved(context, plan, stage, values, trials, stopped)
-            or Tried(values, _mean(context, plan, trials, stopped))
+            or ProposedSetting(values, _mean(context, plan, trials, stopped))
         )
     return tried
 
@@ -111,7 +111,7 @@ def _halved(
     values: Mapping[str, Any],
     trials: Sequence[PlannedTrial],
     stopped: Mapping[str, str],
-) -> Tried | None:
+) -> ProposedSetting | None:
     """Return a setting that halving ended, with the mean of its metric at the rung; None for another one."""
     halving = plan.space.stages[stage - 1].halving
     if halving is None or not any(stopped.get(trial.trial_id, "").startswith(HALVED) for trial in trials):
@@ -119,7 +119,7 @@ def _halved(
     epochs = [own for trial in trials if (own := context.files_of(trial.trial_id).epochs())]
     rung = min((own[-1].epoch for own in epochs), default=0)
     reached = [own[rung - 1].metrics.get(halving.metric, math.nan) for own in epochs]
-    return Tried(values, fmean(reached) if reached else math.nan, rung)
+    return ProposedSetting(values, fmean(reached) if reached else math.nan, rung)
 
 
 def _mean(context: RunContext, plan: Plan, trials: Sequence[PlannedTrial], stopped: Mapping[str, str]) -> float | None:

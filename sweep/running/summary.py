@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweep.comparison.table import Table
+from sweep.comparison.table import ComparisonTable
 from sweep.records.sweep_record import SweepRecord
-from sweep.records.trial_result import Result
+from sweep.records.trial_result import TrialResult
 
 
 def summarise(
     record: SweepRecord,
-    results: Mapping[str, Result],
-    tables: Sequence[Table],
+    results: Mapping[str, TrialResult],
+    tables: Sequence[ComparisonTable],
     *,
     status: str,
     why: str,

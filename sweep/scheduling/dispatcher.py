@@ -18,7 +18,7 @@ from sweep.scheduling.failure import Failure
 from sweep.scheduling.failure_tally import REVIEW_SECONDS, FailureTally, Review, unchanged
 from sweep.scheduling.listener import DONE, GO, WAIT, Listener, Permission
 from sweep.scheduling.task import TrialTask
-from sweep.scheduling.verdict import WAITING, Judge, Verdict, Waits
+from sweep.scheduling.verdict import WAITING, EpochJudge, Verdict, WaitForOthers
 
 if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord
@@ -63,7 +63,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Rules:
+class TrialLimits:
     """Limits of a sweep."""
 
     max_concurrent: int | None = None
@@ -71,7 +71,7 @@ class Rules:
     """Failures of a trial that are tried again: crashes and hangs, not lost nodes."""
 
 
-DEFAULT_RULES = Rules()
+DEFAULT_RULES = TrialLimits()
 
 
 @dataclass
@@ -106,9 +106,9 @@ class Dispatcher:
         tasks: Iterable[TrialTask],
         listener: Listener,
         *,
-        rules: Rules = DEFAULT_RULES,
+        rules: TrialLimits = DEFAULT_RULES,
         source: TaskSource | None = None,
-        judge: Judge | None = None,
+        judge: EpochJudge | None = None,
         review: Review = unchanged,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -193,7 +193,7 @@ class Dispatcher:
         if record.epoch >= attempt.task.config["epochs"]:
             return False
         judged = self._judge.verdict(attempt.task, record) if self._judge is not None else None
-        if isinstance(judged, Waits):
+        if isinstance(judged, WaitForOthers):
             attempt.waits, attempt.stopped = True, WAITING
             return True
         self._settle()
@@ -258,7 +258,7 @@ class Dispatcher:
     def _is_held(self, task: TrialTask) -> bool:
         """Return whether a trial about to start is not to: it waits for others, or its setting has ended."""
         standing = self._standing(task)
-        if isinstance(standing, Waits):
+        if isinstance(standing, WaitForOthers):
             self._paused[task.trial_id] = task
         elif standing is not None:
             self._end(task, standing)
@@ -268,7 +268,7 @@ class Dispatcher:
         """Let paused trials go on, or end them, as soon as that is decided."""
         for task in list(self._paused.values()):
             standing = self._standing(task)
-            if isinstance(standing, Waits):
+            if isinstance(standing, WaitForOthers):
                 continue
             del self._paused[task.trial_id]
             if standing is None:

@@ -21,7 +21,7 @@ def unchanged(failure: Failure) -> Failure:
 
 
 @dataclass(frozen=True)
-class Suspect:
+class SuspectedFailure:
     """A counted failure that a lost machine may explain."""
 
     task: TrialTask
@@ -31,7 +31,7 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class ExcusedFailure:
     """A failure that was judged again and counts no more."""
 
     task: TrialTask
@@ -47,7 +47,7 @@ class FailureTally:
         self._most, self._review, self._clock = most, review, clock
         self._counts: dict[str, int] = {}
         self._last: dict[str, Failure] = {}
-        self._suspects: list[Suspect] = []
+        self._suspects: list[SuspectedFailure] = []
         self._review_at = 0.0
 
     def add(self, task: TrialTask, failure: Failure) -> None:
@@ -55,7 +55,7 @@ class FailureTally:
         self._counts[task.trial_id] = self.count(task) + 1
         self._last[task.trial_id] = failure
         if failure.nodes:
-            self._suspects.append(Suspect(task, failure, self._clock() + SUSPECT_SECONDS))
+            self._suspects.append(SuspectedFailure(task, failure, self._clock() + SUSPECT_SECONDS))
 
     def count(self, task: TrialTask) -> int:
         """Return how many failures of the trial count."""
@@ -75,7 +75,7 @@ class FailureTally:
         last = self._last[task.trial_id]
         return Failure(last.kind, f"given up after {self.count(task)} attempts: {last.message}", last.log)
 
-    def review(self, *, at_once: bool = False) -> list[Reviewed]:
+    def review(self, *, at_once: bool = False) -> list[ExcusedFailure]:
         """Judge the suspects again, if it is time; return those that count no more."""
         now = self._clock()
         if not self._suspects or (now < self._review_at and not at_once):
@@ -86,4 +86,4 @@ class FailureTally:
         self._suspects = [one for one, after in judged if after.kind != Failure.LOST_NODE and now < one.until]
         for one, _ in cleared:
             self._counts[one.task.trial_id] -= 1
-        return [Reviewed(one.task, one.failure, after) for one, after in cleared]
+        return [ExcusedFailure(one.task, one.failure, after) for one, after in cleared]

@@ -19,7 +19,7 @@ from trainables.storage.trial_records import EpochRecord
 
 
 class Rungs:
-    """The Judge of a stage with halving: what each setting reached at each rung, and who goes on.
+    """The EpochJudge of a stage with halving: what each setting reached at each rung, and who goes on.
 
     A trial that never joined a setting is a setting of its own.
     """

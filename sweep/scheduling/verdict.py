@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord
 
 
-class Waits:
+class WaitForOthers:
     """The trial pauses until others of its setting have come as far."""
 
 
-WAITS: Final = Waits()
-Verdict = str | Waits | None
+WAITS: Final = WaitForOthers()
+Verdict = str | WaitForOthers | None
 """Why a trial ends here, WAITS, or None: it goes on."""
 WAITING = "waits for its other seeds"
 """Why an attempt ends that another follows once the others are there."""
 
 
-class Judge(Protocol):
+class EpochJudge(Protocol):
     """Decides at the end of an epoch whether a trial goes on."""
 
     def verdict(self, task: TrialTask, record: "EpochRecord") -> Verdict:

@@ -230,7 +230,7 @@ def _resamples(seeds: Sequence[AnyOutputs]) -> int:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedDifference:
     """How a setting differs from another on the same images."""
 
     difference: float
@@ -240,13 +240,13 @@ class Pair:
     """Of McNemar's test, where both have one trial and the metric is top-1."""
 
 
-def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> Pair | None:
+def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> PairedDifference | None:
     """Compare two settings image by image; None where their images differ, or the metric isn't of single images."""
     statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
     if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
         return None
     between = resampled_metrics.difference(statistics_[0], statistics_[1])
-    return Pair(
+    return PairedDifference(
         float(between(np.ones((1, len(one[0].images))))[0]),
         difference_interval(one[0].held_out(sided=_method(metric)[1] in SIDED), between, resamples=_resamples(one)),
         _mcnemar(metric, one, other),

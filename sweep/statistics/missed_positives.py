@@ -21,7 +21,7 @@ from trainables.evaluation.curves import balanced_threshold, metrics_at, specifi
 
 
 @dataclass(frozen=True)
-class Head:
+class ComparedClassifier:
     """A classifier's word on the images of both splits."""
 
     name: str
@@ -30,7 +30,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Decision:
+class OperatingPoint:
     """What a threshold gives on test."""
 
     sensitivity: float
@@ -38,15 +38,15 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClassifierSensitivity:
     """What one head finds."""
 
     name: str
-    usual: Decision
+    usual: OperatingPoint
     """At probability one half."""
-    balanced: Decision
+    balanced: OperatingPoint
     """At the threshold of best balanced accuracy on validation."""
-    level: Decision
+    level: OperatingPoint
     """At the threshold that has the wanted specificity on validation."""
     roc_auc: float
     difference: float | None
@@ -58,16 +58,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Missed:
+class MissedPositives:
     """The answer."""
 
     specificity: float
     """Wanted, on validation: the first head's own at one half, or what a person asked for."""
-    findings: tuple[Finding, ...]
+    findings: tuple[ClassifierSensitivity, ...]
     sentences: tuple[str, ...]
 
 
-def missed(heads: Sequence[Head], *, wanted: float | None, labels: Sequence[str] = ()) -> Missed | None:
+def missed(
+    heads: Sequence[ComparedClassifier], *, wanted: float | None, labels: Sequence[str] = ()
+) -> MissedPositives | None:
     """Return what heads find of the positives, the first being the plain one; None where a split lacks a side.
 
     `wanted` is a specificity; without it the one that the first head has on validation at one half. `labels` are the
@@ -81,7 +83,7 @@ def missed(heads: Sequence[Head], *, wanted: float | None, labels: Sequence[str]
     level = wanted or metrics_at(first.half, first.positive_ranked, first.positive_truth)[names.SPECIFICITY]
     carried = next((head.test for head in heads if isinstance(head.test, LabelOutputs)), None)
     found = tuple(_finding(head, heads[0], level, carried, labels) for head in heads)
-    return Missed(level, found, tuple(_sentences(found, level)))
+    return MissedPositives(level, found, tuple(_sentences(found, level)))
 
 
 def _one_sided(outputs: AnyOutputs) -> bool:
@@ -89,14 +91,20 @@ def _one_sided(outputs: AnyOutputs) -> bool:
     return bool(truth.all() or not truth.any())
 
 
-def _finding(head: Head, plain: Head, level: float, carried: LabelOutputs | None, labels: Sequence[str]) -> Finding:
+def _finding(
+    head: ComparedClassifier,
+    plain: ComparedClassifier,
+    level: float,
+    carried: LabelOutputs | None,
+    labels: Sequence[str],
+) -> ClassifierSensitivity:
     known, fresh = head.validation, head.test
     ranked, truth = fresh.positive_ranked, fresh.positive_truth
     called = _called(head, level)
     apart = None
     if head is not plain:
         apart = difference(share_of(called[truth]), share_of(_called(plain, level)[truth]))
-    return Finding(
+    return ClassifierSensitivity(
         head.name,
         usual=_decided(ranked >= fresh.half, truth),
         balanced=_decided(ranked >= balanced_threshold(known.positive_ranked, known.positive_truth), truth),
@@ -114,14 +122,14 @@ def _positives_of(outputs: AnyOutputs) -> HeldOut:
     return HeldOut(np.zeros(truth.sum(), dtype=np.int64), None if tiles is None else tiles[truth])
 
 
-def _called(head: Head, level: float) -> NDArray[np.bool_]:
+def _called(head: ComparedClassifier, level: float) -> NDArray[np.bool_]:
     known = head.validation
     threshold = specificity_threshold(known.positive_ranked, known.positive_truth, level)
     return np.asarray(head.test.positive_ranked >= threshold)
 
 
-def _decided(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Decision:
-    return Decision(float(called[truth].mean()), float((~called[~truth]).mean()))
+def _decided(called: NDArray[np.bool_], truth: NDArray[np.bool_]) -> OperatingPoint:
+    return OperatingPoint(float(called[truth].mean()), float((~called[~truth]).mean()))
 
 
 def _by_label(
@@ -133,7 +141,7 @@ def _by_label(
     return {label: (float(called[own].mean()), int(own.sum())) for label, own in members.items() if own.any()}
 
 
-def _sentences(found: Sequence[Finding], level: float) -> list[str]:
+def _sentences(found: Sequence[ClassifierSensitivity], level: float) -> list[str]:
     plain = found[0]
     gained = plain.balanced.sensitivity - plain.usual.sensitivity
     said = [
@@ -148,7 +156,7 @@ def _sentences(found: Sequence[Finding], level: float) -> list[str]:
     return said + [_against(plain, other) for other in found[1:]]
 
 
-def _against(plain: Finding, other: Finding) -> str:
+def _against(plain: ClassifierSensitivity, other: ClassifierSensitivity) -> str:
     assert other.difference is not None
     numbers = f"{other.name} finds {percent(other.level.sensitivity, 1)} %, {points(other.difference)} points"
     if other.interval is None:

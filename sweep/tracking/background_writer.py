@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Write:
+class QueuedWrite:
     """One thing to write about a subject. Neighbouring writes with values for one subject become one."""
 
     subject: str
@@ -39,9 +39,9 @@ class Write:
         return max(1, len(self.values))
 
 
-def merged(writes: Sequence[Write]) -> list[Write]:
+def merged(writes: Sequence[QueuedWrite]) -> list[QueuedWrite]:
     """Return the writes with those of values joined per subject, at the place of the first."""
-    result: list[Write] = []
+    result: list[QueuedWrite] = []
     joined: dict[tuple[str, str], list[Any]] = {}
     for write in writes:
         key = (write.subject, write.what)
@@ -50,7 +50,7 @@ def merged(writes: Sequence[Write]) -> list[Write]:
             continue
         if write.values:
             joined[key] = list(write.values)
-            write = Write(write.subject, write.what, write.perform, joined[key])
+            write = QueuedWrite(write.subject, write.what, write.perform, joined[key])
         result.append(write)
     return result
 
@@ -76,14 +76,14 @@ class BackgroundWriter:
         self._lock = threading.Lock()
         self._waiting = 0
         self._lost: Counter[str] = Counter()
-        self._owed: dict[str, Write] = {}
-        self._under_way: dict[int, tuple[Write, float]] = {}
+        self._owed: dict[str, QueuedWrite] = {}
+        self._under_way: dict[int, tuple[QueuedWrite, float]] = {}
         """By thread, with the time of the first attempt."""
         self._fault = ""
         self._healthy = True
         self._abandoned = threading.Event()
         self._closed = False
-        self._queues: list[queue.Queue[Write | None]] = [queue.Queue() for _ in range(lanes)]
+        self._queues: list[queue.Queue[QueuedWrite | None]] = [queue.Queue() for _ in range(lanes)]
         # Daemons: a server that hangs must not keep the program from ending.
         self._threads = [
             threading.Thread(target=self._run, args=(lane,), name="background-writer", daemon=True)
@@ -92,7 +92,7 @@ class BackgroundWriter:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, write: Write) -> None:
+    def submit(self, write: QueuedWrite) -> None:
         """Put a write at the end of its subject's queue."""
         with self._lock:
             if self._closed:
@@ -133,7 +133,7 @@ class BackgroundWriter:
     def _alive(self) -> list[threading.Thread]:
         return [thread for thread in self._threads if thread.is_alive()]
 
-    def _run(self, lane: "queue.Queue[Write | None]") -> None:
+    def _run(self, lane: "queue.Queue[QueuedWrite | None]") -> None:
         open_ = True
         while open_ and not self._abandoned.is_set():
             writes, open_ = _take(lane)
@@ -142,7 +142,7 @@ class BackgroundWriter:
                     return
                 self._perform(write)
 
-    def _perform(self, write: Write) -> None:
+    def _perform(self, write: QueuedWrite) -> None:
         error = self._attempts(write, self._pauses if self._healthy else ())
         self._account(write, error)
         if error is not None and self._refused(error):
@@ -154,7 +154,7 @@ class BackgroundWriter:
             self._log(write, error)
             self._healthy = False
 
-    def _attempts(self, write: Write, pauses: Sequence[float]) -> Exception | None:
+    def _attempts(self, write: QueuedWrite, pauses: Sequence[float]) -> Exception | None:
         """Try until it works; return the last error when it doesn't."""
         thread = threading.get_ident()
         with self._lock:
@@ -165,7 +165,7 @@ class BackgroundWriter:
             with self._lock:
                 del self._under_way[thread]
 
-    def _attempt_again(self, write: Write, pauses: Sequence[float]) -> Exception | None:
+    def _attempt_again(self, write: QueuedWrite, pauses: Sequence[float]) -> Exception | None:
         for pause in (*pauses, None):
             try:
                 write.perform(write.values)
@@ -180,7 +180,7 @@ class BackgroundWriter:
                 return None
         return None
 
-    def _account(self, write: Write, error: Exception | None) -> None:
+    def _account(self, write: QueuedWrite, error: Exception | None) -> None:
         with self._lock:
             self._waiting -= write.weight
             if error is not None:
@@ -202,7 +202,7 @@ class BackgroundWriter:
         for write in owed:
             self._account(write, self._attempts(write, ()))
 
-    def _log(self, write: Write, error: Exception) -> None:
+    def _log(self, write: QueuedWrite, error: Exception) -> None:
         # Once for an outage, not once for each write in it.
         level = logging.WARNING if self._healthy else logging.DEBUG
         self._logger.log(level, "%s of %s not written (%s)", write.what, printable(write.subject), _reason(error))
@@ -214,7 +214,7 @@ def _reason(error: Exception) -> str:
     return line if len(line) <= 2 * REASON_LENGTH else f"{line[:REASON_LENGTH]} ... {line[-REASON_LENGTH:]}"
 
 
-def _take(lane: "queue.Queue[Write | None]") -> tuple[list[Write], bool]:
+def _take(lane: "queue.Queue[QueuedWrite | None]") -> tuple[list[QueuedWrite], bool]:
     """Wait for a write; return it with all others that are there, and whether more may come."""
     taken = [lane.get()]
     while not lane.empty():

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sweep.comparison.dataset_report import dataset_reports
-from sweep.comparison.table import Row
+from sweep.comparison.table import ComparisonRow
 from sweep.console.formatting import slug
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
@@ -51,7 +51,7 @@ def _show_best(runs: MlflowRuns, storage: "SweepStorage", part: "DataSetReport",
     runs.show_best(means, f"{prefix}{best.words(part.table.axes)}", epoch, time_ms)
 
 
-def _word(row: Row, best: Row | None) -> str:
+def _word(row: ComparisonRow, best: ComparisonRow | None) -> str:
     if row is best:
         return "best"
     if row.halved:

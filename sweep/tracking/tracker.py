@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.tracking.background_writer import BackgroundWriter, Write
+from sweep.tracking.background_writer import BackgroundWriter, QueuedWrite
 from sweep.tracking.mlflow_runs import RUN_STATUS, MlflowRuns, TrialFacts, refused
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
@@ -96,7 +96,7 @@ class Tracker:
 
             write_comparison(self._runs, storage)
 
-        self._artist.submit(Write(self._runs.sweep.name, "comparison", draw, covers=True))
+        self._artist.submit(QueuedWrite(self._runs.sweep.name, "comparison", draw, covers=True))
 
     def __contains__(self, trial_id: str) -> bool:
         """Whether the trial was started."""
@@ -135,7 +135,7 @@ class Tracker:
 
             ended = trial.files.final() is not None or trial.files.failure() is not None
             trial_runs.write_trial(self._runs, trial, None if status == "interrupted" and ended else status)
-            self._artist.submit(Write(trial.trial_id, "artifacts", draw, covers=True))
+            self._artist.submit(QueuedWrite(trial.trial_id, "artifacts", draw, covers=True))
 
         def draw(_: list[Any]) -> None:
             from sweep.tracking.trial_runs import write_artifacts
@@ -168,7 +168,7 @@ class Tracker:
         values: list[Any] | None = None,
         covers: bool = False,
     ) -> None:
-        self._writer.submit(Write(subject, what, perform, values or [], covers))
+        self._writer.submit(QueuedWrite(subject, what, perform, values or [], covers))
 
     def _forget(self) -> None:
         if self._known_runs is not None:

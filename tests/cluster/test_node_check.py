@@ -11,7 +11,7 @@ import pytest
 from support.paths import ROOT
 
 from sweep.cluster.node_check import NodeFacts, judge, judge_autoscaler
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 WELL = NodeFacts(
     host="a",
@@ -24,7 +24,7 @@ WELL = NodeFacts(
 )
 
 
-def verdicts(*nodes: NodeFacts, drivers: bool = True) -> dict[str, Finding]:
+def verdicts(*nodes: NodeFacts, drivers: bool = True) -> dict[str, CheckResult]:
     return {finding.what: finding for finding in judge(nodes, {"eurosat": "aa"}, drivers=drivers)}
 
 
@@ -67,7 +67,7 @@ def test_gpus_that_an_autoscaler_can_add_are_said() -> None:
 def test_a_data_set_that_the_run_prepares_is_not_missing() -> None:
     bare = dataclasses.replace(WELL, stores={})
     found = [one for one in judge([bare], {"digits": ""}) if one.what == "data digits"]
-    assert found == [Finding("data digits", "ok", "the run prepares it")]
+    assert found == [CheckResult("data digits", "ok", "the run prepares it")]
     (several,) = (one for one in judge([bare, bare], {"digits": ""}) if one.what == "data digits")
     assert several.verdict == "warning"
     (prepared,) = (one for one in judge([bare], {"digits": "aa"}) if one.what == "data digits")

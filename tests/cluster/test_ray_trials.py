@@ -18,7 +18,7 @@ from sweep.cluster.connection import connect
 from sweep.cluster.processes import descendants, runs
 from sweep.console.redirect import quiet
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.dispatcher import Attempt, Dispatcher, Rules
+from sweep.scheduling.dispatcher import Attempt, Dispatcher, TrialLimits
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO, Permission
 from sweep.scheduling.task import TrialTask
@@ -107,7 +107,9 @@ class Sweep:
         from sweep.cluster.tune_bridge import run_trials
 
         diary = Diary() if listener is None else listener
-        self.dispatcher = Dispatcher(tasks, diary, rules=Rules(**{"max_concurrent": 1, "max_failures": 1, **rules}))
+        self.dispatcher = Dispatcher(
+            tasks, diary, rules=TrialLimits(**{"max_concurrent": 1, "max_failures": 1, **rules})
+        )
         run_trials(self.dispatcher, log_dir=self.folder / "logs")
         return diary
 

@@ -19,7 +19,7 @@ from sweep.cluster_setup.aws_nodes import NodeType
 from sweep.cluster_setup.checks import check
 from sweep.cluster_setup.cluster_file import filled
 from sweep.cluster_setup.price_checks import dollars, on_demand_price
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 pytest.importorskip("boto3")
 HEAD = NodeType("head", True, 1, "m5.xlarge", "ami-1", ("sg-1",), "sweep-head", False)
@@ -41,13 +41,13 @@ def test_the_newest_image_is_asked_for_by_the_pages_parameter(services: JsonServ
 
 
 def test_what_is_not_permitted_is_a_warning_with_the_code(services: JsonServices) -> None:
-    def asks() -> Iterator[Finding]:
-        yield Finding("before", "ok", "stays")
+    def asks() -> Iterator[CheckResult]:
+        yield CheckResult("before", "ok", "stays")
         Aws("us-west-2").ask("ssm", "get_parameter", Name="a")
 
     assert answered("image", asks) == [
-        Finding("before", "ok", "stays"),
-        Finding("image", "warning", "not checked: ssm get_parameter: not permitted (AccessDeniedException)"),
+        CheckResult("before", "ok", "stays"),
+        CheckResult("image", "warning", "not checked: ssm get_parameter: not permitted (AccessDeniedException)"),
     ]
     services.answers["GetParameter"] = "ParameterNotFound"
     (_, found) = answered("image", asks)

@@ -15,7 +15,7 @@ from support.paths import ROOT
 
 from sweep.cluster_setup.checks import check
 from sweep.cluster_setup.cluster_file import filled
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 boto3 = pytest.importorskip("boto3")
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ class Account:
         value = self.quotas.get(asked["QuotaCode"])
         return "NoSuchResourceException" if value is None else {"Quota": {"Value": value}}
 
-    def found(self, *, bucket: str = BUCKET, edit: Callable[[str], str] = str, **answers: Any) -> list[Finding]:
+    def found(self, *, bucket: str = BUCKET, edit: Callable[[str], str] = str, **answers: Any) -> list[CheckResult]:
         """Return what is found of AWS for a file of these answers."""
         usual = {"region": REGION, "zone": ZONE, "bucket": bucket, "instance_type": "g5.2xlarge"}
         usual |= {"image": self.image, "security_group": self.group, "cluster_name": "sweep"}
@@ -82,7 +82,7 @@ class Account:
         found = check(path, bucket=bucket)
         return found[[finding.what for finding in found].index("credentials") :]
 
-    def faults(self, **answers: Any) -> list[Finding]:
+    def faults(self, **answers: Any) -> list[CheckResult]:
         """Return the findings that aren't ok."""
         return [finding for finding in self.found(**answers) if finding.verdict != "ok"]
 

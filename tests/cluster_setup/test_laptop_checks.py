@@ -11,7 +11,7 @@ from support.paths import ROOT
 from sweep.cluster_setup import checks
 from sweep.cluster_setup.cluster_file import filled, template
 from sweep.cluster_setup.laptop_checks import buckets_of, check_bundle, check_content, check_key, check_secrets
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def config(provider: str = "local") -> dict[str, Any]:
     return content
 
 
-def content_findings(text: str) -> dict[str, Finding]:
+def content_findings(text: str) -> dict[str, CheckResult]:
     return {finding.what: finding for finding in check_content(text, yaml.safe_load(text))}
 
 
@@ -49,7 +49,7 @@ def test_a_written_file_has_nothing_left_to_change(provider: str) -> None:
 
 def test_values_and_marks_that_are_left_are_named() -> None:
     found = content_findings(template("aws"))
-    assert found["values"] == Finding("values", "missing", "still to be set: ami-CHANGE, sg-CHANGE")
+    assert found["values"] == CheckResult("values", "missing", "still to be set: ami-CHANGE, sg-CHANGE")
     text = template("aws").replace("ami-CHANGE", AWS["image"]).replace("sg-CHANGE", AWS["security_group"])
     marked = content_findings(text)["values"]
     assert marked.verdict == "warning"
@@ -93,11 +93,11 @@ def test_a_secret_that_lacks_is_empty_or_seen_by_others_is_named(home: Path, nam
 
 def test_a_key_that_lacks_or_is_seen_by_others_is_named(home: Path) -> None:
     (home / ".ssh/key").chmod(0o644)
-    assert check_key(config()) == Finding(
+    assert check_key(config()) == CheckResult(
         "SSH key", "missing", "others may read it, and ssh refuses it then: chmod 600 ~/.ssh/key"
     )
     (home / ".ssh/key").unlink()
-    assert check_key(config()) == Finding("SSH key", "missing", "~/.ssh/key isn't there")
+    assert check_key(config()) == CheckResult("SSH key", "missing", "~/.ssh/key isn't there")
 
 
 def test_buckets_are_those_of_the_secrets(home: Path) -> None:
@@ -107,6 +107,6 @@ def test_buckets_are_those_of_the_secrets(home: Path) -> None:
 def test_a_file_that_cannot_be_read_or_that_ray_refuses_asks_nobody(home: Path) -> None:
     assert [finding.what for finding in checks.check(home / "none.yaml")] == ["file"]
     (home / "a.yaml").write_text(filled("aws", AWS) + "idle_timeout: 5\n")
-    assert checks.check(home / "a.yaml")[-1] == Finding(
+    assert checks.check(home / "a.yaml")[-1] == CheckResult(
         "machines", "warning", "not asked about before Ray accepts the file"
     )

@@ -11,7 +11,7 @@ from support.ports import free_port
 
 from sweep.cluster_setup import ssh_checks
 from sweep.cluster_setup.ssh_checks import check_machines
-from sweep.console.findings import Finding
+from sweep.console.findings import CheckResult
 
 CONFIG: dict[str, Any] = {
     "provider": {"type": "local", "head_ip": "127.0.0.1", "worker_ips": ["localhost"]},
@@ -35,8 +35,8 @@ def fake_ssh(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
 @pytest.mark.usefixtures("listening")
 def test_machines_that_answer_are_ok() -> None:
     assert check_machines(CONFIG, log_in=False) == [
-        Finding("head node", "ok", "127.0.0.1 answers on SSH's port"),
-        Finding("worker", "ok", "localhost answers on SSH's port"),
+        CheckResult("head node", "ok", "127.0.0.1 answers on SSH's port"),
+        CheckResult("worker", "ok", "localhost answers on SSH's port"),
     ]
 
 

@@ -32,7 +32,7 @@ from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.records.trial_result import Result, result_of
+from sweep.records.trial_result import TrialResult, result_of
 from sweep.report.linked_pages import write_page
 from sweep.running import session
 from sweep.running.evaluation_request import label_fractions, shares_of_labels
@@ -110,7 +110,7 @@ def test_baselines_say_what_those_of_their_kind_differ_in() -> None:
     space = evaluation_space(asked(weights=(asked().weights[0], narrow)))
     plan = make_plan(space, assignments={}, size_of=lambda name: DataSize(1000, 100, 10, "f", "prepared"))
     record = describe(plan, name="e", command="", commit=None, versions={})
-    (table,) = compare(record, lambda entry: Result("waiting", {}, 0, 0.0))
+    (table,) = compare(record, lambda entry: TrialResult("waiting", {}, 0, 0.0))
     labels = [row.label for row in table.baselines]
     assert len(set(labels)) == len(labels) == 12
     assert any(label.startswith("untrained encoder") and "encoder resnet10" in label for label in labels)

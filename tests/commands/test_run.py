@@ -14,7 +14,7 @@ from support.paths import ROOT
 from sweep.cluster import connection
 from sweep.comparison.table import compare
 from sweep.records.sweep_storage import SweepStorage
-from sweep.records.trial_result import Result, result_of
+from sweep.records.trial_result import TrialResult, result_of
 from sweep.run import main
 from trainables.config import TrialConfig
 from trainables.data.preparing.prepare import prepare
@@ -112,7 +112,7 @@ def test_bad_input_exits_with_2_and_without_a_traceback(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def final(storage: SweepStorage, name: str) -> dict[str, Result]:
+def final(storage: SweepStorage, name: str) -> dict[str, TrialResult]:
     record = storage.record(name)
     return {entry.name: result_of(storage.trial(entry.trial_id)) for entry in record.trials}
 

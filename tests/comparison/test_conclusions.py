@@ -20,12 +20,12 @@ from sweep.comparison.wording import described, metric_words, short_words
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.terminal_table import print_comparison
-from sweep.statistics.image_metrics import Pair
+from sweep.statistics.image_metrics import PairedDifference
 from sweep.statistics.share_intervals import Interval
 from trainables.data.store import ImageStore
 
 
-def said(values: dict[float, list[float]], pair: Pair | None = None) -> str:
+def said(values: dict[float, list[float]], pair: PairedDifference | None = None) -> str:
     sweep, found = seeded(values)
     (table,) = compare(sweep, lambda entry: found[entry.trial_id])
     return " ".join(conclusions(sweep, table, replace(standing(sweep, table), second=pair)))
@@ -99,7 +99,7 @@ def test_several_that_may_be_best_are_named() -> None:
 
 def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:
     assert "Only one seed a setting: the order may be chance; add --set seed=0,1,2." in said({0.1: [0.5], 0.2: [0.6]})
-    pair = Pair(0.1, Interval(0.08, 0.12), 0.001)
+    pair = PairedDifference(0.1, Interval(0.08, 0.12), 0.001)
     text = said({0.1: [0.5], 0.2: [0.6]}, pair)
     assert "seed=0,1,2. On the same images it is 10.0 points above temperature 0.1 (95 % from 8.0 to 12.0)." in text
     assert "interval" not in text

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from sweep.comparison.effects import Effect, NotComputed, analysis_of_variance, importance, levels
-from sweep.comparison.table import Row, Table, Trial
+from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
 from sweep.records.sweep_record import TrialEntry
-from sweep.records.trial_result import Result
+from sweep.records.trial_result import TrialResult
 
 METRIC = "val/knn_top1"
 
 
 def table(
     cells: Mapping[tuple[Any, ...], Sequence[float]], axes: tuple[str, ...] = ("batch_size", "temperature")
-) -> Table:
+) -> ComparisonTable:
     rows = []
     for values, results in cells.items():
         config = dict(zip(axes, values, strict=True))
         trials = [
-            Trial(
+            ComparedTrial(
                 TrialEntry.model_construct(  # of made-up values
                     trial_id="-".join(map(str, (*values, seed))),
                     name=f"{values}-s{seed}",
@@ -32,12 +32,12 @@ def table(
                     stands_for={},
                     steps=1,
                 ),
-                Result("finished", {METRIC: value}, 1, 1.0),
+                TrialResult("finished", {METRIC: value}, 1, 1.0),
             )
             for seed, value in enumerate(results)
         ]
-        rows.append(Row(tuple(trials), {}))
-    return Table("digits", axes, METRIC, (METRIC,), tuple(rows), ())
+        rows.append(ComparisonRow(tuple(trials), {}))
+    return ComparisonTable("digits", axes, METRIC, (METRIC,), tuple(rows), ())
 
 
 def test_main_effects_and_interaction_are_the_sums_of_squares() -> None:

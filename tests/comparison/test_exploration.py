@@ -2,11 +2,14 @@
 
 import pytest
 
-from sweep.comparison.exploration import AxisScale, Explored, best_of_pairs, best_so_far
+from sweep.comparison.exploration import AxisScale, ExploredSetting, best_of_pairs, best_so_far
 
 
-def settings(*values: tuple[object, object, float]) -> list[Explored]:
-    return [Explored(str(place), {"x": x, "y": y}, result, None, place) for place, (x, y, result) in enumerate(values)]
+def settings(*values: tuple[object, object, float]) -> list[ExploredSetting]:
+    return [
+        ExploredSetting(str(place), {"x": x, "y": y}, result, None, place)
+        for place, (x, y, result) in enumerate(values)
+    ]
 
 
 def test_the_best_so_far_follows_the_direction() -> None:

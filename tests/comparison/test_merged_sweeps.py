@@ -15,13 +15,13 @@ from support.small_sweeps import SMALL_SPACE
 
 from sweep.compare import load, main
 from sweep.comparison.merged_sweeps import MergedSweep, merge_sweeps
-from sweep.comparison.table import Table, compare
+from sweep.comparison.table import ComparisonTable, compare
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.records.trial_result import Result
+from sweep.records.trial_result import TrialResult
 from sweep.report.terminal_table import print_comparison
 from sweep.space import Grid, Objective, Published, SearchSpace, Stage
 from trainables.config import TrialConfig
@@ -56,10 +56,10 @@ def together(
     return merge_sweeps(sweeps, fingerprint=lambda entry: "aa", finished=finished)
 
 
-def table_of(joint: MergedSweep, value: Callable[[TrialEntry], float]) -> Table:
-    def result(entry: TrialEntry) -> Result:
+def table_of(joint: MergedSweep, value: Callable[[TrialEntry], float]) -> ComparisonTable:
+    def result(entry: TrialEntry) -> TrialResult:
         metrics = {joint.record.objective: value(entry), "test/top1": value(entry) - 0.1}
-        return Result("finished", metrics, int(entry.config["epochs"]), 1.0)
+        return TrialResult("finished", metrics, int(entry.config["epochs"]), 1.0)
 
     (table,) = compare(joint.record, result, joint.sources)
     return table

@@ -15,7 +15,7 @@ from sweep.planning.plan import extend, make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.records.trial_result import Result
+from sweep.records.trial_result import TrialResult
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
 from sweep.report.linked_pages import write_page
@@ -41,11 +41,11 @@ def parts(storage: SweepStorage) -> tuple[DataSetReport, DataSetReport]:
     plan = extend(plan, {best: 0.25}, size_of=sizes.__getitem__)
     sweep = describe(plan, name="mine", command="", commit=None, versions={})
 
-    def published(entry: TrialEntry) -> Result:
+    def published(entry: TrialEntry) -> TrialResult:
         rows = [row for row in sweep.published if all(entry.config[name] == v for name, v in row.setting.items())]
         metrics = dict(rows[0].metrics) if rows and entry.baseline is None else {}
         metrics.setdefault("test/top1", metrics.get("test/accuracy", 0.1))
-        return Result("finished", metrics, int(entry.config["epochs"]), 1.0)
+        return TrialResult("finished", metrics, int(entry.config["epochs"]), 1.0)
 
     outputs = TrialOutputs(storage)
     tiny, farmland = (dataset_report(sweep, table, storage, outputs) for table in compare(sweep, published))

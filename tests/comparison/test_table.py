@@ -10,12 +10,12 @@ from support.small_sweeps import seeded
 
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.comparison.conclusions import conclusions
-from sweep.comparison.table import Row, compare
+from sweep.comparison.table import ComparisonRow, compare
 from sweep.console.formatting import duration
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, describe
-from sweep.records.trial_result import Result
+from sweep.records.trial_result import TrialResult
 from sweep.report.terminal_table import print_comparison
 from sweep.running.summary import summarise
 
@@ -29,16 +29,16 @@ def record(smoke: bool = False) -> SweepRecord:
     return describe(plan, name="mine", command="python -m sweep.run", commit=None, versions={})
 
 
-def results(sweep: SweepRecord) -> dict[str, Result]:
+def results(sweep: SweepRecord) -> dict[str, TrialResult]:
     """Top-1 falls from trial to trial; the third failed, the fourth diverged, the fifth runs."""
     found = {}
     for number, entry in enumerate(sweep.trials):
         metrics = {"test/top1": 0.5 - number / 100, "test/sensitivity": 0.5 if number == 11 else 0.6}
-        found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
+        found[entry.trial_id] = TrialResult("finished", metrics, int(entry.config["epochs"]), 100.0)
     settings = [entry for entry in sweep.trials if entry.baseline is None]
-    found[settings[2].trial_id] = Result("failed", {}, 0, 0.0, "crash: it fell over, see /log")
-    found[settings[3].trial_id] = Result("finished", {"test/top1": float("nan")}, 50, 1.0)
-    found[settings[4].trial_id] = Result("running", {"test/top1": 0.99}, 3, 1.0)
+    found[settings[2].trial_id] = TrialResult("failed", {}, 0, 0.0, "crash: it fell over, see /log")
+    found[settings[3].trial_id] = TrialResult("finished", {"test/top1": float("nan")}, 50, 1.0)
+    found[settings[4].trial_id] = TrialResult("running", {"test/top1": 0.99}, 3, 1.0)
     return found
 
 
@@ -57,7 +57,7 @@ def test_rows_are_ranked_within_a_data_set_with_published_numbers_beside() -> No
         "tiny_imagenet-b2048-t0.25-e50-s0",
     }
     assert tiny.settings[0].published == {"test/top1": 0.3226, "test/top5": 0.5808}
-    by_name: dict[str, Row] = {row.trials[0].entry.name: row for row in farmland.settings}
+    by_name: dict[str, ComparisonRow] = {row.trials[0].entry.name: row for row in farmland.settings}
     assert by_name["bigearthnet_v1-b1024-t0.5-e50-s0"].published["test/sensitivity"] == 0.6331
     assert [row.label for row in tiny.baselines] == ["untrained encoder"]
 
@@ -92,7 +92,7 @@ def test_a_collapsed_trial_is_marked_in_its_row_and_below() -> None:
     found = results(sweep)
     entry = next(entry for entry in sweep.trials if entry.baseline is None)
     metrics = {"test/top1": 0.3, "test/collapsed": 1.0}
-    found[entry.trial_id] = Result("finished", metrics, int(entry.config["epochs"]), 100.0)
+    found[entry.trial_id] = TrialResult("finished", metrics, int(entry.config["epochs"]), 100.0)
     stream = io.StringIO()
     print_comparison(
         sweep, compare(sweep, lambda entry: found[entry.trial_id]), console=Console(file=stream, width=200)
@@ -164,7 +164,7 @@ def test_settings_that_halving_ended_stand_apart_at_their_epoch() -> None:
     for entry in sweep.trials:
         if entry.baseline is None and entry.config["temperature"] == 0.5 and entry.config["seed"] < 2:
             reached = {"val/knn_top1": 0.30 + entry.config["seed"] / 10}
-            found[entry.trial_id] = Result("stopped", reached, 2, 1.0, halved=True)
+            found[entry.trial_id] = TrialResult("stopped", reached, 2, 1.0, halved=True)
     (table,) = compare(sweep, lambda entry: found[entry.trial_id])
     assert [row.config["temperature"] for row in table.settings] == [0.2, 0.1], "not by the seed that finished"
     assert table.best is table.settings[0]
@@ -184,7 +184,7 @@ def test_settings_that_halving_ended_stand_apart_at_their_epoch() -> None:
 def test_a_table_without_a_finite_number_has_no_best() -> None:
     sweep = record()
     undefined = {
-        entry.trial_id: Result("finished", {sweep.objective: math.nan}, int(entry.config["epochs"]), 1.0)
+        entry.trial_id: TrialResult("finished", {sweep.objective: math.nan}, int(entry.config["epochs"]), 1.0)
         for entry in sweep.trials
     }
     tables = compare(sweep, lambda entry: undefined[entry.trial_id])

@@ -19,7 +19,7 @@ from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
-from trainables.evaluation.probe import ProbeWeights, Weights, elements, probe_loss
+from trainables.evaluation.probe import BatchWeights, ProbeWeights, elements, probe_loss
 from trainables.training.trial import Trainer, train
 
 # Budgets and weights
@@ -58,9 +58,9 @@ def test_a_weight_of_one_for_each_is_the_plain_loss() -> None:
     for targets in (torch.arange(12) % 4, torch.rand(12, 4, generator=random) < 0.3):
         ones = torch.ones(6, dtype=torch.float64) if targets.dim() == 1 else torch.ones(6, 4, dtype=torch.float64)
         plain = probe_loss(logits, targets, None, views=12)
-        same = probe_loss(logits, targets, Weights(ones, float(ones.sum())), views=12)
+        same = probe_loss(logits, targets, BatchWeights(ones, float(ones.sum())), views=12)
         torch.testing.assert_close(torch.stack(plain).double(), torch.stack(same).double())
-        nothing = probe_loss(logits, targets, Weights(ones * 0, 0.0), views=12)
+        nothing = probe_loss(logits, targets, BatchWeights(ones * 0, 0.0), views=12)
         assert [float(value) for value in nothing] == [0.0, 0.0]
 
 

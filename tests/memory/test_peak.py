@@ -19,13 +19,13 @@ from trainables.errors import BadInputError
 from trainables.memory import peak
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, Ledger
-from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
+from trainables.memory.peak import ImageShape, fits, peak_bytes, phases, process_bytes
 from trainables.models.simclr_model import SimCLR
 from trainables.training.precision import autocast
 
 GIB = 2**30
 CPU = torch.device("cpu")
-IMAGES = Images(classes=10, train=1000, held_out=500)
+IMAGES = ImageShape(classes=10, train=1000, held_out=500)
 
 
 def config(**fields: Any) -> TrialConfig:
@@ -156,7 +156,7 @@ def test_workers_share_a_batch_and_the_largest_slice_counts() -> None:
 
 def test_features_of_a_large_data_set_outgrow_the_training() -> None:
     trial = config(encoder="resnet50")
-    training, evaluated = phases(trial, Images(train=500_000, held_out=100_000), device="cuda")
+    training, evaluated = phases(trial, ImageShape(train=500_000, held_out=100_000), device="cuda")
     features, products = 500_000 * 2048 * 4, 512 * 500_000 * 4
     assert 1.0 < evaluated / (2 * features + products) < 1.05
     assert evaluated > training
@@ -182,11 +182,11 @@ def test_nothing_is_trained_in_zero_epochs() -> None:
 def test_a_plan_estimates_with_what_it_knows_of_the_data() -> None:
     size = DataSize(train=1000, test=300, classes=10, fingerprint="", origin="prepared")
     trial = PlannedTrial(config(validation_fraction=0.4, label_fraction=0.5), size, 1, None)
-    assert trial.images == Images(classes=10, train=300, held_out=400)
+    assert trial.images == ImageShape(classes=10, train=300, held_out=400)
     assert trial.memory_bytes(2) == peak_bytes(trial.config, trial.images, workers=2)
     other = DataSize(train=50, test=20, classes=3, fingerprint="", origin="prepared")
     elsewhere = PlannedTrial(config(evaluation_dataset="b", max_test_images=8), size, 1, None, other)
-    assert elsewhere.images == Images(classes=3, train=50, held_out=8)
+    assert elsewhere.images == ImageShape(classes=3, train=50, held_out=8)
 
 
 def test_a_trial_fits_beside_its_process() -> None:

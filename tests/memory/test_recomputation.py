@@ -30,8 +30,8 @@ from sweep.scheduling.task import TrialTask
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
-from trainables.memory.peak import Images, fits, peak_bytes, phases, process_bytes
+from trainables.memory.layer_sizes import Block, Layer, LayerSizes, footprint
+from trainables.memory.peak import ImageShape, fits, peak_bytes, phases, process_bytes
 from trainables.memory.recomputation import SLACK, segments, stem_parts, time_factor
 from trainables.models.simclr_model import SimCLR, make_encoder
 from trainables.storage.trial_records import EpochRecord
@@ -39,7 +39,7 @@ from trainables.training.precision import autocast
 from trainables.training.trial import Trainer, train
 
 GIB = 2**30
-IMAGES = Images(classes=10, train=1000, held_out=500)
+IMAGES = ImageShape(classes=10, train=1000, held_out=500)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,7 +60,7 @@ def compositions(total: int) -> Iterator[tuple[int, ...]]:
         yield ()
 
 
-def held_at_most(model: Footprint, lengths: Sequence[int]) -> int:
+def held_at_most(model: LayerSizes, lengths: Sequence[int]) -> int:
     """Go backwards through the blocks and return the most elements that live at once."""
     runs, blocks = [], list(model.blocks)
     for length in lengths:
@@ -81,13 +81,13 @@ def held_at_most(model: Footprint, lengths: Sequence[int]) -> int:
     return most
 
 
-def stem_holds(model: Footprint) -> int:
+def stem_holds(model: LayerSizes) -> int:
     count = {4: 2, 8: 4, 64: 4}[model.stem.channels]
     whole, part = model.pooled or model.stem.outputs, model.stem.outputs // count
     return whole + 4 * part + 3 * model.pooled // count
 
 
-def random_model(generator: np.random.Generator) -> Footprint:
+def random_model(generator: np.random.Generator) -> LayerSizes:
     """Return blocks of any sizes, which no ResNet has."""
     maps = [int(n) for n in 8 * generator.integers(1, 50, size=8)]
     blocks = []
@@ -96,17 +96,17 @@ def random_model(generator: np.random.Generator) -> Footprint:
         layers = (Layer(inputs, inside, 10, True), Layer(inside, outputs, 10, True))
         blocks.append(Block(layers, Layer(inputs, outputs, 10, False) if generator.random() < 0.5 else None))
     stem = Layer(8, maps[0], 40, True, channels=8)
-    return Footprint(8, stem, 0, tuple(blocks), (), 1, 1)
+    return LayerSizes(8, stem, 0, tuple(blocks), (), 1, 1)
 
 
-def models() -> list[Footprint]:
+def models() -> list[LayerSizes]:
     configs = [changed(encoder=e, image_size=s) for e, s in (("resnet10", 32), ("resnet18", 64), ("resnet18", 32))]
     generator = np.random.default_rng(0)
     return [footprint(config, 10) for config in configs] + [random_model(generator) for _ in range(20)]
 
 
 @pytest.mark.parametrize("model", models())
-def test_segments_are_the_best_of_all(model: Footprint) -> None:
+def test_segments_are_the_best_of_all(model: LayerSizes) -> None:
     """Least memory but for the slack, then the fewest blocks again, then the least memory with so many."""
     count = len(model.blocks)
     held = {cut: held_at_most(model, cut) for again in range(count + 1) for cut in compositions(again)}
@@ -357,7 +357,7 @@ def test_a_sweep_trains_what_fits_only_so(store: ImageStore, tmp_path: Path) -> 
     settings |= {"image_size": 16, "width_factor": 0.5, "temperature": 0.5, "seed": 0, "label_draw": 0}
     space = ["--space", "quickstart", *(word for pair in settings.items() for word in ("--set", "{}={}".format(*pair)))]
     config = changed(**settings, validation_fraction=0.2)
-    images = Images(10, train=256, held_out=300)
+    images = ImageShape(10, train=256, held_out=300)
     plain, less = (peak_bytes(config, images, recompute=recompute) for recompute in (False, True))
     memory = (plain + less) // 2 + process_bytes("cpu")
     done = subprocess.run(

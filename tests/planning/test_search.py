@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from sweep.planning.plan import Plan, count_pending, make_plan, propose
-from sweep.planning.search import Tried, ask, draw
+from sweep.planning.search import ProposedSetting, ask, draw
 from sweep.planning.trial import DataSize
 from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
 from trainables.errors import BadInputError
@@ -80,7 +80,7 @@ def test_a_learning_search_proposes_large_whole_numbers_exactly() -> None:
 
 
 def test_a_refused_draw_is_followed_by_another_and_a_resumed_search_asks_the_same() -> None:
-    known = [Tried({"temperature": 0.1 + number / 50}, number / 20) for number in range(12)]
+    known = [ProposedSetting({"temperature": 0.1 + number / 50}, number / 20) for number in range(12)]
     first = ask(LEARNING, 12, known, "max")
     second = ask(LEARNING, 12, known, "max", refused=[first])
     assert second != first
@@ -101,11 +101,11 @@ def test_a_learning_search_is_decided_by_results_and_the_plan_says_so() -> None:
     assert propose(grown, 1, 1, {"temperature": 0.1}, size_of=size_of).trials == grown.trials
 
 
-def run_search(search: Search, known: list[Tried], settings: int) -> list[Tried]:
+def run_search(search: Search, known: list[ProposedSetting], settings: int) -> list[ProposedSetting]:
     tried = list(known)
     while len(tried) < settings:
         values = ask(search, len(tried), tried, "max")
-        tried.append(Tried(values, -abs(math.log(values["temperature"] / 0.2))))
+        tried.append(ProposedSetting(values, -abs(math.log(values["temperature"] / 0.2))))
     return tried
 
 
@@ -118,13 +118,18 @@ def test_optuna_finds_the_best_region_and_a_resumed_search_asks_the_same() -> No
 
 
 def test_failed_and_running_settings_are_known_too() -> None:
-    values = ask(LEARNING, 3, [Tried({"temperature": 0.2}, math.nan), Tried({"temperature": 0.3}, None)], "min")
+    values = ask(
+        LEARNING,
+        3,
+        [ProposedSetting({"temperature": 0.2}, math.nan), ProposedSetting({"temperature": 0.3}, None)],
+        "min",
+    )
     assert 0.05 <= values["temperature"] <= 1.0
 
 
 def test_choices_may_be_sequences() -> None:
     search = Search({"crop_area": ((0.2, 1.0), [0.3, 1.0])}, settings=3, method="optuna")
-    known = [Tried({"crop_area": (0.3, 1.0)}, 1.0), Tried({"crop_area": (0.2, 1.0)}, 0.0)]
+    known = [ProposedSetting({"crop_area": (0.3, 1.0)}, 1.0), ProposedSetting({"crop_area": (0.2, 1.0)}, 0.0)]
     assert ask(search, 2, known, "max")["crop_area"] in ((0.2, 1.0), [0.3, 1.0])
 
 
@@ -149,9 +154,9 @@ def test_a_setting_that_halving_ended_is_told_as_pruned_with_what_it_reached() -
     from sweep.planning.search import _distribution, _frozen
 
     spaces = {name: _distribution(over) for name, over in LEARNING.over.items()}
-    told = _frozen(Tried({"temperature": 0.2}, 0.4, rung=3), spaces, LEARNING)
+    told = _frozen(ProposedSetting({"temperature": 0.2}, 0.4, rung=3), spaces, LEARNING)
     assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {3: 0.4})
-    near = [Tried({"temperature": 0.1 + number / 1000}, 0.9) for number in range(12)]
-    poor = [Tried({"temperature": 0.8 - number / 1000}, 0.1, rung=1) for number in range(12)]
-    failed = [Tried(one.values, math.nan) for one in poor]
+    near = [ProposedSetting({"temperature": 0.1 + number / 1000}, 0.9) for number in range(12)]
+    poor = [ProposedSetting({"temperature": 0.8 - number / 1000}, 0.1, rung=1) for number in range(12)]
+    failed = [ProposedSetting(one.values, math.nan) for one in poor]
     assert ask(LEARNING, 24, [*near, *poor], "max") != ask(LEARNING, 24, [*near, *failed], "max")

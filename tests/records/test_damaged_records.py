@@ -28,7 +28,7 @@ from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.storage import record_files
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.trial_records import AttemptRecord, FailureRecord, now_ms
 from trainables.training.trial import train
 
@@ -65,7 +65,7 @@ def made(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             outcome, message = ("crash", "it fell over") if last else ("finished", "")
             times = {"started_ms": now_ms() - 3_600_000, "ended_ms": now_ms()}
             files.write_attempt(AttemptRecord(number=1, sweep="mine", outcome=outcome, message=message, **times))
-        storage.write_stopped("mine", settings[-1].trial_id, "asked to stop", backlog := Backlog())
+        storage.write_stopped("mine", settings[-1].trial_id, "asked to stop", backlog := DeferredWrites())
         backlog.flush()
         yield storage
 

@@ -12,7 +12,7 @@ from support.small_trials import MULTI
 
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.effects import NotComputed
-from sweep.figures.images import MOST_SIDE, Cell, map_of_classes, picture_grid, shortened, thumbnails
+from sweep.figures.images import MOST_SIDE, CaptionedImage, map_of_classes, picture_grid, shortened, thumbnails
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, describe
@@ -84,7 +84,7 @@ def test_large_pictures_are_made_small_and_long_names_cut() -> None:
     assert picture.shape == (MOST_SIDE, MOST_SIDE // 2, 3)
     assert (picture == 128).all()
     assert shortened("Sea, and ocean", 5) == "Sea…"
-    figure = picture_grid([Cell(picture, ("right", "one"), right=True)] * 3, columns=2, title="three")
+    figure = picture_grid([CaptionedImage(picture, ("right", "one"), right=True)] * 3, columns=2, title="three")
     assert [text.get_text() for text in figure.axes[0].texts] == ["right", "one"] * 3
     assert len(figure.axes[0].images) == 3
 

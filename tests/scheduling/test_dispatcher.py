@@ -3,14 +3,14 @@
 import pytest
 from support.dispatcher_bench import CRASH, Bench, record, task
 
-from sweep.scheduling.dispatcher import FINISHED, Attempt, Rules
+from sweep.scheduling.dispatcher import FINISHED, Attempt, TrialLimits
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.halving import Rungs
 from sweep.space import Halving
 
 
 def test_tasks_come_in_order_as_many_as_may_run() -> None:
-    bench = Bench("a", "b", "c", rules=Rules(max_concurrent=2))
+    bench = Bench("a", "b", "c", rules=TrialLimits(max_concurrent=2))
     first, second = bench.start(), bench.start()
     assert [first.task.name, second.task.name] == ["a", "b"]
     assert bench.dispatcher.next() is None
@@ -27,7 +27,7 @@ def test_tasks_come_in_order_as_many_as_may_run() -> None:
 
 
 def test_crashes_are_tried_again_with_longer_and_longer_pauses_until_they_are_too_many() -> None:
-    bench = Bench("a", rules=Rules(max_failures=3))
+    bench = Bench("a", rules=TrialLimits(max_failures=3))
     pauses = []
     for _ in range(3):
         bench.dispatcher.died(bench.start(), CRASH)
@@ -42,7 +42,7 @@ def test_crashes_are_tried_again_with_longer_and_longer_pauses_until_they_are_to
 
 
 def test_a_lost_node_does_not_count_and_what_cannot_be_mended_is_not_repeated() -> None:
-    bench = Bench("a", "b", "c", rules=Rules(max_failures=0))
+    bench = Bench("a", "b", "c", rules=TrialLimits(max_failures=0))
     for _ in range(20):
         bench.dispatcher.died(bench.start(), Failure(Failure.LOST_NODE, "the node is gone"))
         bench.now += 1.0
@@ -68,7 +68,7 @@ PEER = Failure(Failure.CRASH, "Connection closed by peer", nodes=("a", "b"))
 
 def test_a_failure_that_a_lost_machine_explains_later_counts_no_more() -> None:
     machines = Machines()
-    bench = Bench("a", rules=Rules(max_failures=1), review=machines)
+    bench = Bench("a", rules=TrialLimits(max_failures=1), review=machines)
     bench.dispatcher.died(bench.start(), PEER)
     assert bench.heard.events[-1] == ("retried", "a", PEER, 1.0)
     bench.now += 1.0
@@ -85,7 +85,7 @@ def test_a_failure_that_a_lost_machine_explains_later_counts_no_more() -> None:
 
 def test_the_last_failure_is_held_until_a_machine_is_lost_or_time_is_up() -> None:
     machines = Machines()
-    bench = Bench("a", "b", rules=Rules(max_failures=0), review=machines)
+    bench = Bench("a", "b", rules=TrialLimits(max_failures=0), review=machines)
     bench.dispatcher.died(bench.start(), PEER)
     assert bench.heard.events[-1] == ("held", "a", PEER)
     bench.now = 30.0
@@ -110,7 +110,7 @@ def test_the_last_failure_is_held_until_a_machine_is_lost_or_time_is_up() -> Non
 
 
 def test_a_stop_leaves_a_held_trial_for_the_next_run() -> None:
-    bench = Bench("a", rules=Rules(max_failures=0), review=Machines())
+    bench = Bench("a", rules=TrialLimits(max_failures=0), review=Machines())
     bench.dispatcher.died(bench.start(), PEER)
     bench.dispatcher.stop("interrupted")
     assert bench.dispatcher.next() == FINISHED
@@ -179,7 +179,7 @@ def test_silence_is_a_hang_only_once_the_workers_stand() -> None:
 
 
 def test_all_that_ran_is_tried_again_when_the_runner_is_lost() -> None:
-    bench = Bench("a", "b", "c", rules=Rules(max_concurrent=2))
+    bench = Bench("a", "b", "c", rules=TrialLimits(max_concurrent=2))
     bench.start(), bench.start()
     bench.dispatcher.lost(CRASH)
     bench.now += 1.0

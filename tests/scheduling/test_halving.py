@@ -7,7 +7,7 @@ import pytest
 from support.dispatcher_bench import CRASH, Bench, record, task
 
 from benchmarks.rows.halving_bias import TRUTH, simulated
-from sweep.scheduling.dispatcher import FINISHED, Rules
+from sweep.scheduling.dispatcher import FINISHED, TrialLimits
 from sweep.scheduling.halving import Rungs
 from sweep.scheduling.verdict import WAITING, WAITS
 from sweep.space import Halving
@@ -59,7 +59,7 @@ def run(bench: Bench, values: dict[str, float]) -> list[str]:
 
 
 def test_one_after_the_other_pauses_at_the_rung_and_goes_on_when_all_are_there() -> None:
-    bench = Bench("a0", "a1", "b0", "b1", rules=Rules(max_concurrent=1), judge=rungs_of("a", "b"), epochs=2)
+    bench = Bench("a0", "a1", "b0", "b1", rules=TrialLimits(max_concurrent=1), judge=rungs_of("a", "b"), epochs=2)
     order = run(bench, {"a0": 0.7, "a1": 0.7, "b0": 0.9, "b1": 0.1})
     assert order == ["a0", "a1", "a0", "b0", "b1"]
     heard = [event for event in bench.heard.events if event[0] in ("stopped", "finished")]
@@ -71,7 +71,7 @@ def test_one_after_the_other_pauses_at_the_rung_and_goes_on_when_all_are_there()
 
 
 def test_a_seed_that_fails_lets_the_paused_one_go_on() -> None:
-    bench = Bench("a0", "a1", rules=Rules(max_concurrent=1, max_failures=0), judge=rungs_of("a"), epochs=2)
+    bench = Bench("a0", "a1", rules=TrialLimits(max_concurrent=1, max_failures=0), judge=rungs_of("a"), epochs=2)
     first = bench.start()
     assert bench.dispatcher.epoch(first, record(1, 0.7))
     bench.dispatcher.ended(first)
@@ -107,7 +107,7 @@ def test_a_resumed_trial_stands_where_it_stood(
 def test_a_held_trial_is_not_started_after_a_resume() -> None:
     rungs = rungs_of("a")
     rungs.learn("a0", [record(1, 0.7)])
-    bench = Bench("a0", "a1", rules=Rules(max_concurrent=1), judge=rungs, epochs=2)
+    bench = Bench("a0", "a1", rules=TrialLimits(max_concurrent=1), judge=rungs, epochs=2)
     assert bench.start().task.name == "a1"
 
 

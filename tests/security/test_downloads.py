@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.download import download
-from trainables.data.preparing.partial_file import Remote
+from trainables.data.preparing.partial_file import RemoteFile
 from trainables.errors import BadInputError
 
 CONTENT = b"an archive" * 1000
@@ -103,7 +103,7 @@ def test_no_redirection_leads_from_https_to_http(hops: int, md5: str | None, ser
     for _ in range(hops):
         target = f"{servers.https}/to/{target}"
     with pytest.raises(BadInputError, match="leads from https to http://") as caught:
-        download(Remote(target, None, md5), tmp_path / "out")
+        download(RemoteFile(target, None, md5), tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert servers.plain.paths == []  # type: ignore[attr-defined]
     assert not [path for path in (tmp_path / "out").iterdir() if path.name == "file.zip"]
@@ -112,12 +112,12 @@ def test_no_redirection_leads_from_https_to_http(hops: int, md5: str | None, ser
 def test_https_may_lead_to_https_and_http_to_https(servers: Servers, tmp_path: Path) -> None:
     for number, first in enumerate((servers.https, servers.http)):
         url = f"{first}/to/{servers.https}/file.zip"
-        assert download(Remote(url, None, MD5), tmp_path / str(number)).read_bytes() == CONTENT
+        assert download(RemoteFile(url, None, MD5), tmp_path / str(number)).read_bytes() == CONTENT
 
 
 def test_plain_http_needs_a_checksum(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"http://data\.example/file\.zip: http, and no checksum is known"):
-        download(Remote("http://data.example/file.zip", None, None), tmp_path)
+        download(RemoteFile("http://data.example/file.zip", None, None), tmp_path)
 
 
 def test_every_published_file_has_its_checksum() -> None:

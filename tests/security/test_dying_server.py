@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from sweep.tracking.background_writer import BackgroundWriter, Write
+from sweep.tracking.background_writer import BackgroundWriter, QueuedWrite
 from sweep.tracking.store import TrackingStore
 
 EXPERIMENT = {"experiment_id": "1", "name": "sweep", "artifact_location": "", "lifecycle_stage": "active"}
@@ -94,12 +94,12 @@ def test_what_is_given_up_is_given_up_with_a_reason(caplog: pytest.LogCaptureFix
         raise OSError("no route to host")
 
     assert writer.why_missing() == ""
-    writer.submit(Write("t1", "files", fail))
+    writer.submit(QueuedWrite("t1", "files", fail))
     assert writer.close(0.3) == 1
     assert "files of t1 has been tried for" in writer.why_missing()
     assert "no route to host" in writer.why_missing()
     silent = BackgroundWriter(logger=logging.getLogger("test"), recover=lambda: None)
-    silent.submit(Write("t2", "files", lambda _: bool(release.wait(30.0)) and None))
+    silent.submit(QueuedWrite("t2", "files", lambda _: bool(release.wait(30.0)) and None))
     assert silent.close(0.3) == 1
     assert "files of t2 has been tried for 0 s, and nothing answers" in silent.why_missing()
     release.set()

@@ -24,7 +24,7 @@ from sweep.space import written
 from sweep.status import main as status
 from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord, now_ms
 
 SECONDS = 20
@@ -96,7 +96,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         launch = Launch(space="quickstart", written=written(SPACE), assignments={"temperature": (0.1, 0.5)})
         record = describe(plan_of(launch), name="fuzzed", command="", commit=None, versions={}, launch=launch)
         storage.write_sweep(record)
-        storage.write_stopped("fuzzed", record.trials[1].trial_id, "asked to stop", backlog := Backlog())
+        storage.write_stopped("fuzzed", record.trials[1].trial_id, "asked to stop", backlog := DeferredWrites())
         backlog.flush()
         request_stop(storage, "fuzzed", record.trials[1].trial_id)
         storage.storage.write("live/fuzzed.json", LEASE.encode())

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from support.paths import ROOT
 
-from trainables.data.preparing.partial_file import PartialFile, Remote, Version
+from trainables.data.preparing.partial_file import PartialFile, RemoteFile, RemoteVersion
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.redaction import redact, secret_part
@@ -190,11 +190,11 @@ def test_the_clusters_programs_get_addresses_by_the_environment(tmp_path: Path) 
 
 def test_a_signed_link_is_not_kept_beside_a_download(tmp_path: Path) -> None:
     link = f"https://host/archive.zip?X-Amz-Signature={SECRET}"
-    file = PartialFile(tmp_path / "archive.zip", Remote(link, None, None))
-    file.start(Version.of(link, {"ETag": '"a"', "Content-Length": "6"}))
+    file = PartialFile(tmp_path / "archive.zip", RemoteFile(link, None, None))
+    file.start(RemoteVersion.of(link, {"ETag": '"a"', "Content-Length": "6"}))
     file.take(iter([b"abc"]), lambda done, total: None)
     assert not [path for path in tmp_path.iterdir() if SECRET.encode() in path.read_bytes()]
-    again = PartialFile(tmp_path / "archive.zip", Remote(link.replace(SECRET, "signed-anew"), None, None))
+    again = PartialFile(tmp_path / "archive.zip", RemoteFile(link.replace(SECRET, "signed-anew"), None, None))
     assert again.count == 3
 
 

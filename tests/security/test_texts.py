@@ -155,13 +155,13 @@ def test_no_other_place_prints() -> None:
 
 
 def test_log_lines_are_printable(caplog: pytest.LogCaptureFixture) -> None:
-    from sweep.tracking.background_writer import BackgroundWriter, Write
+    from sweep.tracking.background_writer import BackgroundWriter, QueuedWrite
 
     def fail(_: object) -> None:
         raise OSError(f"{NAMES[0]} at https://me:pl4nted@host")
 
     writer = BackgroundWriter(logger=logging.getLogger("test"), recover=lambda: None, pauses=())
-    writer.submit(Write(NAMES[0], "metrics", fail))
+    writer.submit(QueuedWrite(NAMES[0], "metrics", fail))
     writer.close(10.0)
     assert "not written" in caplog.text
     assert acting(caplog.text) == []
@@ -189,7 +189,12 @@ def figures() -> Iterator[tuple[str, object]]:
     trade = [TradeOff(name, 0.5, 0.5, None, None) for name in NAMES]
     yield "trade", comparison.sensitivity_specificity(trade)
     picture = np.zeros((8, 8, 3), np.uint8)
-    yield "grid", images.picture_grid([images.Cell(picture, (name, name), True) for name in NAMES], columns=5, title="")
+    yield (
+        "grid",
+        images.picture_grid(
+            [images.CaptionedImage(picture, (name, name), True) for name in NAMES], columns=5, title=""
+        ),
+    )
     groups = {name: np.arange(count) == number for number, name in enumerate(NAMES)}
     yield "map", images.map_of_classes(np.zeros((count, 2)), groups, title="map")
 

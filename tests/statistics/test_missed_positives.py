@@ -9,7 +9,7 @@ from support.small_trials import MULTI, changed, files_in, final_metrics
 
 from sweep.statistics.image_metrics import ClassOutputs, outputs_of, statistic_of
 from sweep.statistics.label_metrics import LabelOutputs
-from sweep.statistics.missed_positives import Head, missed
+from sweep.statistics.missed_positives import ComparedClassifier, missed
 from trainables.data.store import ImageStore
 from trainables.evaluation.curves import metrics_at
 
@@ -33,8 +33,8 @@ def binary(seed: int, *, separation: float, shift: float = 0.0, share: float = 0
     )
 
 
-def head(name: str, seed: int, **about: float) -> Head:
-    return Head(name, binary(seed, **about), binary(seed + 1, **about))
+def head(name: str, seed: int, **about: float) -> ComparedClassifier:
+    return ComparedClassifier(name, binary(seed, **about), binary(seed + 1, **about))
 
 
 def test_a_shifted_threshold_is_told_from_better_features() -> None:
@@ -71,15 +71,17 @@ def test_a_wanted_specificity_is_aimed_at_and_what_came_of_it_is_said() -> None:
 def test_a_split_with_one_side_has_no_answer() -> None:
     both = binary(0, separation=1.0)
     negatives = both.of(~both.positive_truth)
-    assert missed([Head("plain", both, negatives)], wanted=None) is None
-    assert missed([Head("plain", negatives, both)], wanted=None) is None
+    assert missed([ComparedClassifier("plain", both, negatives)], wanted=None) is None
+    assert missed([ComparedClassifier("plain", negatives, both)], wanted=None) is None
 
 
 def test_each_labels_share_is_found_among_those_that_carry_it() -> None:
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]], dtype=bool)
     scores = np.array([[0.9, 0, 0], [0.1, 0.2, 0], [0, 0.7, 0], [0.3, 0, 1], [0, 0, 1]])
     outputs = LabelOutputs(truth, scores, tuple("abcde"), np.array([True, True, False]))
-    answer = missed([Head("every label", outputs, outputs)], wanted=0.9, labels=("field", "meadow", "sea"))
+    answer = missed(
+        [ComparedClassifier("every label", outputs, outputs)], wanted=0.9, labels=("field", "meadow", "sea")
+    )
     assert answer is not None
     (finding,) = answer.findings
     assert finding.usual.sensitivity == pytest.approx(2 / 3)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainables.storage import trial_files
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
 from trainables.storage.trial_files import TrialFiles
@@ -62,7 +62,7 @@ def assert_kept(found: dict[str, Any], value: float) -> None:
 
 
 def test_a_checkpoint_holds_the_moment_it_was_asked_for(gate: threading.Event, tmp_path: Path) -> None:
-    files, trained = TrialFiles(Storage.at(tmp_path), Backlog()), state(1.0)
+    files, trained = TrialFiles(Storage.at(tmp_path), DeferredWrites()), state(1.0)
     files.save_checkpoint(1, trained)
     change(trained)
     assert not files.behind, "which is said of records"
@@ -86,7 +86,7 @@ def test_what_follows_waits_for_it_and_no_more_than_one_copy_lives(
             most = max(most, len(alive))
 
     monkeypatch.setattr(trial_files, "HostCopy", Counted)
-    files = TrialFiles(Storage.at(tmp_path), Backlog())
+    files = TrialFiles(Storage.at(tmp_path), DeferredWrites())
 
     def train() -> None:
         for epoch in (1, 2, 3):
@@ -135,7 +135,7 @@ def test_a_disk_that_fills_up_is_a_storage_that_is_away(
         write_stream(storage, name, lambda stream: fill(Narrow(stream)))
 
     monkeypatch.setattr(Storage, "write_stream", write)
-    backlog = Backlog((0.01,))
+    backlog = DeferredWrites((0.01,))
     files, trained = TrialFiles(Storage.at(tmp_path), backlog), {"weights": torch.arange(2000.0)}
     with pytest.raises(OSError, match="No space left"):
         TrialFiles(Storage.at(tmp_path / "at once")).save_checkpoint(1, trained)

@@ -14,7 +14,7 @@ from support.small_trials import CPU, changed
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import StorageAwayError
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, FailureRecord
@@ -37,7 +37,7 @@ class Shelf:
 
 
 def test_what_is_due_is_caught_up_in_order_and_only_the_newest_of_a_name() -> None:
-    shelf, backlog = Shelf(), Backlog(QUICK)
+    shelf, backlog = Shelf(), DeferredWrites(QUICK)
     backlog.write("a", lambda: shelf.put("a"))
     shelf.away = True
     for name, content in [("record 1", "first"), ("checkpoint", "old"), ("record 2", "second"), ("checkpoint", "new")]:
@@ -59,11 +59,11 @@ def test_other_errors_are_not_kept() -> None:
         raise KeyError("a fault of ours")
 
     with pytest.raises(KeyError):
-        Backlog(QUICK).write("a", broken)
+        DeferredWrites(QUICK).write("a", broken)
 
 
 def test_the_next_write_waits_for_what_was_put_aside_and_comes_after_it() -> None:
-    shelf, backlog, gate = Shelf(), Backlog(QUICK), threading.Event()
+    shelf, backlog, gate = Shelf(), DeferredWrites(QUICK), threading.Event()
 
     def perform() -> None:
         gate.wait(5.0)
@@ -84,7 +84,7 @@ def test_what_is_put_aside_while_the_storage_is_away_frees_the_one_before() -> N
     class Copy:
         pass
 
-    shelf, backlog = Shelf(), Backlog((0.2,))
+    shelf, backlog = Shelf(), DeferredWrites((0.2,))
     shelf.away = True
     alive: list[weakref.ref[Copy]] = []
 
@@ -106,7 +106,7 @@ def test_a_fault_of_what_was_put_aside_reaches_whoever_writes_next() -> None:
     def broken() -> None:
         raise KeyError("a fault of ours")
 
-    backlog = Backlog(QUICK)
+    backlog = DeferredWrites(QUICK)
     for notice in (backlog.flush, lambda: backlog.write("a", lambda: None), backlog.settle):
         backlog.aside("checkpoint", lambda: broken)
         with pytest.raises(KeyError):
@@ -131,7 +131,7 @@ def test_a_trial_trains_on_while_its_storage_is_away(tmp_path: Path, monkeypatch
         writes(self, name, fill)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Storage, "write_stream", write_stream)
-    files = TrialFiles(Storage.at(tmp_path / "stormy"), Backlog(QUICK))
+    files = TrialFiles(Storage.at(tmp_path / "stormy"), DeferredWrites(QUICK))
     records: list[EpochRecord] = []
     with single_thread():
         for record in train(config, store=store, files=files, device=CPU):
@@ -151,7 +151,7 @@ def test_a_trial_trains_on_while_its_storage_is_away(tmp_path: Path, monkeypatch
 
 
 def test_leaving_a_trial_sees_its_writes_through(tmp_path: Path) -> None:
-    shelf, backlog = Shelf(), Backlog(QUICK)
+    shelf, backlog = Shelf(), DeferredWrites(QUICK)
     shelf.away = True
     backlog.write("a", lambda: shelf.put("a"))
     time.sleep(0.05)
@@ -172,7 +172,7 @@ def test_trials_that_share_a_backlog_lose_nothing_to_each_other(
         writes(self, name, fill)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Storage, "write_stream", write_stream)
-    backlog = Backlog(QUICK)
+    backlog = DeferredWrites(QUICK)
     for name in ("a", "b"):
         record = FailureRecord(time_ms=1, kind="crash", message=name)
         TrialFiles(Storage.at(tmp_path / name), backlog).write_failure(record)

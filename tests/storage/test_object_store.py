@@ -11,7 +11,7 @@ from support.small_trials import CPU, changed
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
@@ -86,10 +86,10 @@ def test_a_trial_goes_on_from_a_checkpoint_in_the_store(bucket: str, tmp_path: P
     with single_thread():
         expected = list(records(TrialFiles(Storage.at(tmp_path / "local"))))
         address = Storage.at(bucket).child("trials/abc").address()
-        first = records(TrialFiles(Storage.at(address), Backlog()))
+        first = records(TrialFiles(Storage.at(address), DeferredWrites()))
         next(first)
         first.close()  # type: ignore[attr-defined]
-        rest = list(records(TrialFiles(Storage.at(address), Backlog())))
+        rest = list(records(TrialFiles(Storage.at(address), DeferredWrites())))
     files = TrialFiles(Storage.at(address))
     assert [record.epoch for record in rest] == [2, 3]
     assert files.checkpoint_epochs() == [2, 3]

@@ -3,11 +3,11 @@
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, describe
-from sweep.records.trial_result import Result
+from sweep.records.trial_result import TrialResult
 from sweep.space import Grid, Objective, SearchSpace, Stage
 
 
-def seeded(values: dict[float, list[float]]) -> tuple[SweepRecord, dict[str, Result]]:
+def seeded(values: dict[float, list[float]]) -> tuple[SweepRecord, dict[str, TrialResult]]:
     """Return a sweep over temperatures, each with a seed a value, and its results; NaN stands for a failed trial."""
     space = SearchSpace(
         name="seeded",
@@ -29,8 +29,8 @@ def seeded(values: dict[float, list[float]]) -> tuple[SweepRecord, dict[str, Res
         if entry.baseline is None:
             value = values[entry.config["temperature"]][entry.config["seed"]]
         metrics = {"val/knn_top1": value, "test/top1": value - 0.1}
-        fine = Result("finished", metrics, int(entry.config["epochs"]), 10.0)
-        found[entry.trial_id] = fine if value == value else Result("failed", {}, 0, 0.0, "crash: it fell over")
+        fine = TrialResult("finished", metrics, int(entry.config["epochs"]), 10.0)
+        found[entry.trial_id] = fine if value == value else TrialResult("failed", {}, 0, 0.0, "crash: it fell over")
     return sweep, found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweep.tracking.background_writer import BackgroundWriter, Write, merged
+from sweep.tracking.background_writer import BackgroundWriter, QueuedWrite, merged
 
 
 class Surroundings:
@@ -17,14 +17,14 @@ class Surroundings:
     def __init__(self) -> None:
         self.works, self.written, self.attempts = True, list[Any](), 0
 
-    def write(self, *values: Any, subject: str = "t1", covers: bool = False) -> Write:
+    def write(self, *values: Any, subject: str = "t1", covers: bool = False) -> QueuedWrite:
         def perform(joined: list[Any]) -> None:
             self.attempts += 1
             if not self.works:
                 raise OSError("gone")
             self.written.append(tuple(joined))
 
-        return Write(subject, "metrics" if values else "files", perform, list(values), covers)
+        return QueuedWrite(subject, "metrics" if values else "files", perform, list(values), covers)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_covering_write_that_failed_is_done_once_the_store_is_back(
 
 def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, place: Surroundings) -> None:
     release = threading.Event()
-    writer.submit(Write("t1", "files", lambda _: hang(release)))
+    writer.submit(QueuedWrite("t1", "files", lambda _: hang(release)))
     writer.submit(place.write(1))
     started = time.monotonic()
     assert writer.close(0.2) == 2
@@ -111,12 +111,12 @@ def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, 
 def test_closing_waits_while_writes_move(writer: BackgroundWriter) -> None:
     written = []
 
-    def slowly(number: int) -> Write:
+    def slowly(number: int) -> QueuedWrite:
         def perform(_: list[Any]) -> None:
             time.sleep(0.2)
             written.append(number)
 
-        return Write(f"t{number}", "files", perform)
+        return QueuedWrite(f"t{number}", "files", perform)
 
     for number in range(8):
         writer.submit(slowly(number))
@@ -133,10 +133,10 @@ def test_lanes_keep_the_order_of_a_subject_and_write_side_by_side() -> None:
         hanging.set()
         release.wait(30.0)
 
-    def show(subject: str, value: int) -> Write:
-        return Write(subject, f"step {value}", lambda _: written[subject].append(value))
+    def show(subject: str, value: int) -> QueuedWrite:
+        return QueuedWrite(subject, f"step {value}", lambda _: written[subject].append(value))
 
-    writer.submit(Write("slow", "hangs", block))
+    writer.submit(QueuedWrite("slow", "hangs", block))
     assert hanging.wait(5.0)
     for value in range(20):
         for subject in written:
@@ -178,7 +178,7 @@ def test_what_the_store_refuses_is_named_once_and_blocks_nothing(
         pauses=(30.0,),
     )
     with caplog.at_level(logging.WARNING):
-        writer.submit(Write("t1", "metrics", invalid, covers=True))
+        writer.submit(QueuedWrite("t1", "metrics", invalid, covers=True))
         writer.submit(place.write(1))
         assert writer.close(5.0) == 1
     assert place.written == [(1,)]

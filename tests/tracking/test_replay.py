@@ -23,7 +23,7 @@ from sweep.tracking.replay import replay
 from sweep.tracking.tracker import Tracker
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.trial_records import AttemptRecord
 from trainables.training.trial import train
 
@@ -132,7 +132,7 @@ def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepSt
     assert runs["mine"].data.tags["sweep.selected_on"] == "validation"
 
     last = plan.trials[-1]
-    storage.write_stopped("mine", last.trial_id, "asked to stop", Backlog())
+    storage.write_stopped("mine", last.trial_id, "asked to stop", DeferredWrites())
     tracker = Tracker.open(uri, storage=tmp_path)
     replay(record, storage, tracker)
     assert tracker.close(60.0) == 0

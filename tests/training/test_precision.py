@@ -11,7 +11,7 @@ from torch import Tensor
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
-from trainables.losses import Contrast
+from trainables.losses import ContrastiveResult
 from trainables.models.encoder import Encoder, last_strided_side
 from trainables.objectives import contrastive
 from trainables.storage.filesystem import Storage
@@ -49,8 +49,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimiser(
     before = {name: value.clone() for name, value in made.model.named_parameters()}
     checkpoint = (tmp_path / "checkpoints" / "000001.pt").read_bytes()
 
-    def broken(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Contrast:
-        return Contrast((z_a * z_b).sum() * torch.inf, torch.tensor(0.0), torch.tensor(0.0))
+    def broken(z_a: Tensor, z_b: Tensor, *, temperature: float) -> ContrastiveResult:
+        return ContrastiveResult((z_a * z_b).sum() * torch.inf, torch.tensor(0.0), torch.tensor(0.0))
 
     monkeypatch.setattr(contrastive, "contrast", broken)
     rate = made._learning_rate(3)

@@ -19,8 +19,8 @@ from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.evaluation.evaluator import Evaluator
-from trainables.schedule import Steps
-from trainables.storage.deferred_writes import Backlog
+from trainables.schedule import TrainingSteps
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, FailureRecord
@@ -40,7 +40,7 @@ TINY = TrialConfig(
     max_test_images=31,
     validation_fraction=0.2,
 )
-STEPS = Steps(num_examples=50, batch_size=20, epochs=3)
+STEPS = TrainingSteps(num_examples=50, batch_size=20, epochs=3)
 CHAINS = 4
 """Trials that together are killed at every event; neighbouring events lie in different ones."""
 
@@ -93,7 +93,7 @@ class Fate:
 
 
 def attempt(store: ImageStore, folder: Path) -> Iterator[EpochRecord]:
-    return train(TINY, store=store, files=TrialFiles(Storage.at(folder), Backlog()), device=torch.device("cpu"))
+    return train(TINY, store=store, files=TrialFiles(Storage.at(folder), DeferredWrites()), device=torch.device("cpu"))
 
 
 def _attempt_until(fatal: str | None, store_path: str, folder: str) -> None:

@@ -27,7 +27,7 @@ SENTINEL_PIXELS = ("thesis", "percentiles", "none")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """A file as the authors publish it; `bytes` and `md5` are None where they aren't known.
 
     A file without a checksum is taken over https alone. EuroSAT's checksums are in torchvision (RGB) and TorchGeo (MS).
@@ -61,8 +61,8 @@ class DataSetFacts:
     recipe: dict[str, str]
     layout: str | None
     """What `--source` has to point to; None where the data come with an installed package."""
-    archive: Published | None = None
-    lists: tuple[Published, ...] = ()
+    archive: PublishedFile | None = None
+    lists: tuple[PublishedFile, ...] = ()
     """Small files beside the archive: official splits, patches with snow or clouds."""
     label_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     label_rules: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -127,7 +127,7 @@ TINY_IMAGENET = DataSetFacts(
     splits=("published",),
     layout="tiny-imagenet-200.zip, or its folder: train/<wnid>/images/*.JPEG, val/images, val/val_annotations.txt, "
     "words.txt",
-    archive=Published(
+    archive=PublishedFile(
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "90528d7ca1a48142e341f4ef8d21d0de"
     ),
 )
@@ -153,15 +153,15 @@ BIGEARTHNET_V1 = DataSetFacts(
     thesis_share=0.18,
     pixel_metres=10.0,
     layout="BigEarthNet-S2-v1.0.tar.gz, or its folder: <patch>/<patch>_B02.tif, ... and _labels_metadata.json",
-    archive=Published(
+    archive=PublishedFile(
         "https://bigearth.net/downloads/BigEarthNet-S2-v1.0.tar.gz", None, "5a64e9ce38deb036a435a7b59494924c"
     ),
     lists=(
-        Published(f"{V1_SPLITS}/train.csv?inline=false", md5="623e501b38ab7b12fe44f0083c00986d"),
-        Published(f"{V1_SPLITS}/val.csv?inline=false", md5="22efe8ed9cbd71fa10742ff7df2b7978"),
-        Published(f"{V1_SPLITS}/test.csv?inline=false", md5="697fb90677e30571b9ac7699b7e5b432"),
-        Published(f"{V1_SITE}/patches_with_seasonal_snow.csv", 2_065_439, "7219803bde2ab2925ded75c5109450f5"),
-        Published(f"{V1_SITE}/patches_with_cloud_and_shadow.csv", 313_331, "7388ec3bee2d519846f01ecb9f95cc4d"),
+        PublishedFile(f"{V1_SPLITS}/train.csv?inline=false", md5="623e501b38ab7b12fe44f0083c00986d"),
+        PublishedFile(f"{V1_SPLITS}/val.csv?inline=false", md5="22efe8ed9cbd71fa10742ff7df2b7978"),
+        PublishedFile(f"{V1_SPLITS}/test.csv?inline=false", md5="697fb90677e30571b9ac7699b7e5b432"),
+        PublishedFile(f"{V1_SITE}/patches_with_seasonal_snow.csv", 2_065_439, "7219803bde2ab2925ded75c5109450f5"),
+        PublishedFile(f"{V1_SITE}/patches_with_cloud_and_shadow.csv", 313_331, "7388ec3bee2d519846f01ecb9f95cc4d"),
     ),
 )
 
@@ -187,10 +187,10 @@ BIGEARTHNET_V2 = DataSetFacts(
     pixel_metres=10.0,
     layout="BigEarthNet-S2.tar.zst, or the folder that holds BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif, ...; "
     "metadata.parquet beside it",
-    archive=Published(f"{V2_RECORD}/BigEarthNet-S2.tar.zst", 63_251_710_377, "2245ed2d1a93f6ce637d839bc856396e"),
+    archive=PublishedFile(f"{V2_RECORD}/BigEarthNet-S2.tar.zst", 63_251_710_377, "2245ed2d1a93f6ce637d839bc856396e"),
     lists=(
-        Published(f"{V2_RECORD}/metadata.parquet", 3_616_349, "55687065e77b6d0b0f1ff604a6e7b49c"),
-        Published(
+        PublishedFile(f"{V2_RECORD}/metadata.parquet", 3_616_349, "55687065e77b6d0b0f1ff604a6e7b49c"),
+        PublishedFile(
             f"{V2_RECORD}/metadata_for_patches_with_snow_cloud_or_shadow.parquet",
             710_162,
             "fe31856f4986d446c9468b59d6387c91",
@@ -214,7 +214,7 @@ EUROSAT = DataSetFacts(
     recipe={"values": "JPEG as decoded"},
     pixel_metres=10.0,
     layout="EuroSAT.zip, or a folder for each of the ten classes with <Class>_<i>.jpg (2750/ in the archive)",
-    archive=Published(
+    archive=PublishedFile(
         "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
         None,
         "c8fa014336c82ac7804f0398fcb19387",
@@ -240,7 +240,7 @@ EUROSAT_MS = DataSetFacts(
     pixels=SENTINEL_PIXELS,
     pixel_metres=10.0,
     layout="EuroSATallBands.zip or EuroSAT_MS.zip, or a folder for each of the ten classes with <Class>_<i>.tif",
-    archive=Published(
+    archive=PublishedFile(
         "https://huggingface.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c/"
         "EuroSATallBands.zip",
         2_067_725_275,

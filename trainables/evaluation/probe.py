@@ -33,7 +33,7 @@ def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Weights:
+class BatchWeights:
     """How much each image of a batch counts, and each of its labels."""
 
     own: Tensor
@@ -66,7 +66,7 @@ class ProbeWeights:
         """Whether anything but one for each is asked for."""
         return self._weighs_classes or self._samples or not bool(self._labelled.all())
 
-    def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> Weights | None:
+    def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> BatchWeights | None:
         """Return the weights of this rank's part of a global batch of train images, None where all count alike.
 
         Found for the whole batch on every rank, so that the outcome doesn't depend on the number of ranks.
@@ -74,7 +74,7 @@ class ProbeWeights:
         if not self.needed:
             return None
         everyone = self._weights(images, step, SAMPLED_STEP)
-        return Weights(to_device(everyone[mine].contiguous(), device), float(everyone.sum()))
+        return BatchWeights(to_device(everyone[mine].contiguous(), device), float(everyone.sum()))
 
     def of_fit(self) -> Tensor | None:
         """Return the weights of all images for the fit on frozen features, (N,) or (N, K); None where all are alike."""
@@ -104,7 +104,7 @@ class ProbeWeights:
         return np.bincount(np.minimum(drawn, len(labelled) - 1), minlength=len(labelled)).astype(np.float64)
 
 
-def probe_loss(logits: Tensor, targets: Tensor, weights: Weights | None, *, views: int) -> tuple[Tensor, Tensor]:
+def probe_loss(logits: Tensor, targets: Tensor, weights: BatchWeights | None, *, views: int) -> tuple[Tensor, Tensor]:
     """Return this rank's part of the probe's mean loss and accuracy over the `views` views of all ranks.
 
     Both are of (n, K) logits, each view of the rank's images after the other, as `targets`; weighted where there are

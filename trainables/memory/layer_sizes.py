@@ -82,7 +82,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Footprint:
+class LayerSizes:
     """Layers of one model."""
 
     image: int
@@ -115,7 +115,7 @@ class Footprint:
         return self.image + 3 * self.pooled + sum(layer.kept for layer in self.layers)
 
 
-def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> Footprint:
+def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> LayerSizes:
     """Return the layers of encoder, projector and probe for images of so many channels."""
     builder = _Builder(config.image_size)
     width = max(1, round(64 * config.width_factor))
@@ -131,7 +131,7 @@ def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> Footpr
             block, inputs = builder.block(config.encoder == "resnet50", inputs, width * 2**group, stride)
             blocks.append(block)
     projector = () if config.training == "supervised" else tuple(_projector(config, inputs))
-    return Footprint(channels * config.image_size**2, stem, pooled, tuple(blocks), projector, inputs, classes)
+    return LayerSizes(channels * config.image_size**2, stem, pooled, tuple(blocks), projector, inputs, classes)
 
 
 class _Builder:

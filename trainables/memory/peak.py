@@ -19,7 +19,7 @@ from trainables.memory.constants import (
     TILES,
     WHOLE_ROWS,
 )
-from trainables.memory.layer_sizes import Block, Footprint, Layer, footprint
+from trainables.memory.layer_sizes import Block, Layer, LayerSizes, footprint
 from trainables.memory.ledger import Device, Ledger
 from trainables.memory.recomputation import segments, stem_parts
 
@@ -34,7 +34,7 @@ cuda prints it as "process". Neither are convolutions' workspaces there, and the
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageShape:
     """What the estimate has to know of the data; without it, as little as an evaluation of one batch."""
 
     classes: int = 1000
@@ -47,14 +47,14 @@ class Images:
 
 
 def peak_bytes(
-    config: TrialConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
+    config: TrialConfig, images: ImageShape, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
 ) -> int:
     """Return the most that one of `workers` workers holds beside what its process holds before (`process_bytes`)."""
     return max(phases(config, images, workers=workers, device=device, recompute=recompute))
 
 
 def phases(
-    config: TrialConfig, images: Images, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
+    config: TrialConfig, images: ImageShape, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
 ) -> tuple[int, int]:
     """Return the peaks of training, 0 where there is none, and of the evaluation after it."""
     if config.encoder in UNTRAINABLE:
@@ -65,7 +65,7 @@ def phases(
 
 
 @cache
-def _phases(config: TrialConfig, images: Images, workers: int, device: Device, recompute: bool) -> tuple[int, int]:
+def _phases(config: TrialConfig, images: ImageShape, workers: int, device: Device, recompute: bool) -> tuple[int, int]:
     worker = _Worker(config, images, workers, device, recompute)
     worker.hold_weights()
     if config.epochs > 0:
@@ -89,10 +89,10 @@ class _Worker:
     """One worker's share of a trial; every method leaves the ledger as the code it follows leaves memory."""
 
     def __init__(
-        self, config: TrialConfig, images: Images, workers: int, device: Device, recompute: bool = False
+        self, config: TrialConfig, images: ImageShape, workers: int, device: Device, recompute: bool = False
     ) -> None:
         self.config, self.images, self.workers, self.device = config, images, workers, device
-        self.model: Footprint = footprint(config, images.classes, channels=images.channels)
+        self.model: LayerSizes = footprint(config, images.classes, channels=images.channels)
         self.share = math.ceil(config.batch_size / workers)
         self.views = self.share * (1 if config.training == "supervised" else 2)
         self.item = HALF if config.precision == "bf16" else FLOAT

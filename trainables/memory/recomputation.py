@@ -10,7 +10,7 @@ computed more than twice.
 from collections.abc import Sequence
 from functools import cache
 
-from trainables.memory.layer_sizes import Block, Footprint
+from trainables.memory.layer_sizes import Block, LayerSizes
 
 MOST_STEM_PARTS = 4
 SLACK = 1.05
@@ -26,7 +26,7 @@ def stem_parts(channels: int) -> int:
 
 
 @cache
-def segments(model: Footprint) -> tuple[int, ...]:
+def segments(model: LayerSizes) -> tuple[int, ...]:
     """Return how many blocks each segment has, from the first block on.
 
     The fewest blocks are computed again with which a step holds at most SLACK times the least that it could.
@@ -37,7 +37,7 @@ def segments(model: Footprint) -> tuple[int, ...]:
     return next(lengths for held, lengths in choices if held <= enough)
 
 
-def time_factor(model: Footprint) -> float:
+def time_factor(model: LayerSizes) -> float:
     """Return the time of a step that computes again over that of a plain one, of which forward passes are a third."""
     costs = [block.operations for block in model.blocks]
     again = model.stem.operations + sum(costs[: sum(segments(model))])
@@ -68,7 +68,7 @@ def _inside(blocks: Sequence[Block]) -> int:
     return most
 
 
-def _stem(model: Footprint) -> int:
+def _stem(model: LayerSizes) -> int:
     """Return the most that the stem takes: the gradient of its output, and one part with its gradients."""
     count = stem_parts(model.stem.channels)
     part, pooled = model.stem.part(count), 3 * model.pooled // count

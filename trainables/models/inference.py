@@ -16,7 +16,7 @@ from trainables.models.simclr_model import make_encoder
 HEADS = {"linear": "logistic regression on frozen features", "probe": "linear probe trained beside the encoder"}
 
 
-class Deployed(nn.Module):
+class InferenceModel(nn.Module):
     """(N, H, W, C) uint8 or uint16 images of one size to features and probabilities, as the trial's evaluation gives.
 
     The view (crop, resize, clip) is two constant matrices, so that every runtime can do it. Not for other sizes than
@@ -47,7 +47,7 @@ class Deployed(nn.Module):
         return (logits.sigmoid() if self._several else functional.softmax(logits, dim=1)).float(), features
 
 
-def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, head: str = "linear") -> Deployed:
+def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, head: str = "linear") -> InferenceModel:
     """Return the module of a trial's final weights (`TrialFiles.load_model`), in evaluation mode.
 
     `size` is (H, W) of the images, `bits` 8 or 16. BadInputError for a head that the trial has none of.
@@ -60,7 +60,7 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
     classes, features = state[head]["weight"].shape
     linear = nn.Linear(features, classes, dtype=torch.float64)
     linear.load_state_dict(state[head])
-    module = Deployed(
+    module = InferenceModel(
         encoder,
         linear,
         size=size,

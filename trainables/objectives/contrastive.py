@@ -11,7 +11,7 @@ from trainables.augment.views import joined_views
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_with_gradient
-from trainables.evaluation.probe import Weights, probe_loss
+from trainables.evaluation.probe import BatchWeights, probe_loss
 from trainables.losses import contrast
 from trainables.models.simclr_model import ModelOutputs, SimCLR
 from trainables.objectives.objective import probe_decay
@@ -28,7 +28,7 @@ class Contrastive:
         """Return (2n, C, s, s): the first view of every image, then the second."""
         return joined_views(images, draws, image_size=self._config.image_size)
 
-    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
         """Return as `TrainingObjective`: contrastive loss, accuracy and entropy, the probe's loss and accuracy."""
         config = self._config
         assert outputs.embeddings is not None
@@ -39,7 +39,7 @@ class Contrastive:
         metrics = torch.stack([value.detach().double() for value in values])
         return config.loss_factor * contrastive.loss + supervised + probe_decay(config, self.model), metrics
 
-    def _probe_loss(self, logits: Tensor, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+    def _probe_loss(self, logits: Tensor, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
         if not self._has_probe:
             return 0.0 * logits.sum(), logits.new_zeros(())  # so that its parameters have gradients on all ranks
         return probe_loss(logits, torch.cat([targets, targets]), weights, views=2 * self._config.batch_size)

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainables.augment.parameters import ViewDraws
 from trainables.config import TrialConfig
 from trainables.distributed import world_size
-from trainables.evaluation.probe import Weights
+from trainables.evaluation.probe import BatchWeights
 from trainables.models.simclr_model import Classifier, ModelOutputs, SimCLR
 
 SUMMED = 5
@@ -25,7 +25,7 @@ class TrainingObjective(Protocol):
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return the views of this rank's images (n, C, H, W), one batch."""
 
-    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
         """Return the loss whose gradients sum over ranks to the global one's, and the step's numbers (SUMMED,).
 
         The first of them is the same on every rank, and not finite where the loss isn't.

@@ -11,7 +11,7 @@ from trainables.augment.views import one_view
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import sum_over_ranks
-from trainables.evaluation.probe import Weights, probe_loss
+from trainables.evaluation.probe import BatchWeights, probe_loss
 from trainables.models.simclr_model import Classifier, ModelOutputs
 from trainables.objectives.objective import probe_decay
 
@@ -27,7 +27,7 @@ class Supervised:
         """Return (n, C, s, s)."""
         return one_view(images, draws[0], image_size=self._config.image_size)
 
-    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: Weights | None) -> tuple[Tensor, Tensor]:
+    def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
         """Return as `TrainingObjective`: the global loss, twice nothing, loss and accuracy."""
         loss, correct = probe_loss(outputs.logits, targets, weights, views=self._config.batch_size)
         everywhere = sum_over_ranks(loss.detach().double())

@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 1200.0
 
 
 @dataclass
-class Due:
+class DeferredWrite:
     """One thing to write; `perform` may be repeated."""
 
     name: str
@@ -24,7 +24,7 @@ class Due:
 
 
 @dataclass
-class Backlog:
+class DeferredWrites:
     """Performs writes at once while that works; else in a thread, in their order, until it works again.
 
     What is put aside goes to the thread at once, and the next write waits for it: so order and errors are those of
@@ -35,7 +35,7 @@ class Backlog:
     pauses: tuple[float, ...] = PAUSES
     error: str = ""
     """Why the oldest one waits; empty when nothing does."""
-    _due: list[Due] = field(default_factory=list)
+    _due: list[DeferredWrite] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
     _fault: Exception | None = None
@@ -62,13 +62,13 @@ class Backlog:
             else:
                 return
         self._drop(name)
-        self._queue(Due(name, perform))
+        self._queue(DeferredWrite(name, perform))
 
     def aside(self, name: str, prepare: Callable[[], Callable[[], None]]) -> None:
         """Perform what `prepare` returns in the thread; it is called when the write before of that name is over."""
         self.settle()
         self._drop(name)
-        self._queue(Due(name, prepare()))
+        self._queue(DeferredWrite(name, prepare()))
 
     def settle(self) -> None:
         """Wait for what was put aside, unless the storage is away."""
@@ -95,7 +95,7 @@ class Backlog:
         with self._changed:
             self._due = [due for due in self._due if due.name != name]
 
-    def _queue(self, due: Due) -> None:
+    def _queue(self, due: DeferredWrite) -> None:
         with self._changed:
             self._due.append(due)
             self._changed.notify_all()
@@ -118,7 +118,7 @@ class Backlog:
             time.sleep(self.pauses[min(failures, len(self.pauses) - 1)])
             failures += 1
 
-    def _next(self) -> Due | None:
+    def _next(self) -> DeferredWrite | None:
         """Return the oldest; None when nothing is due, and the thread ends."""
         with self._changed:
             if self._due:
@@ -126,7 +126,7 @@ class Backlog:
             self.error, self._thread = "", None
             return None
 
-    def _perform(self, due: Due) -> bool:
+    def _perform(self, due: DeferredWrite) -> bool:
         """Return whether it is done with; if not, the storage is away."""
         fault = None
         try:

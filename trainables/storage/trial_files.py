@@ -21,7 +21,7 @@ import torch
 
 from trainables.errors import BadInputError
 from trainables.parquet_file import check_parquet
-from trainables.storage.deferred_writes import Backlog
+from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
 from trainables.storage.record_files import check_file, find_record, name_once, read_content, record_names
@@ -53,7 +53,7 @@ class TrialFiles:
     checkpoint; with `mends` it is then written again.
     """
 
-    def __init__(self, storage: Storage, backlog: Backlog | None = None, *, mends: bool = False) -> None:
+    def __init__(self, storage: Storage, backlog: DeferredWrites | None = None, *, mends: bool = False) -> None:
         self.storage, self._backlog, self._mends = storage, backlog, mends
         self.note = ""
         """What a person should know of how this attempt began."""

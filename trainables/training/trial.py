@@ -20,7 +20,7 @@ from trainables.data.trial_data import TrialData
 from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
 from trainables.errors import BadInputError
 from trainables.evaluation.evaluator import Evaluator
-from trainables.evaluation.probe import ProbeWeights, Weights
+from trainables.evaluation.probe import BatchWeights, ProbeWeights
 from trainables.heartbeat import beat
 from trainables.initial_weights import InitialWeights
 from trainables.memory.constants import EVALUATION_BATCH
@@ -33,7 +33,7 @@ from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_group
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
 from trainables.randomness import Stream, positions
-from trainables.schedule import Steps, learning_rate
+from trainables.schedule import TrainingSteps, learning_rate
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, now_ms
 from trainables.training.checkpoint import newest_checkpoint
@@ -99,7 +99,7 @@ class Trainer:
         )
         self.epoch = 0
         self.records: list[EpochRecord] = []
-        self.steps = Steps(len(data.train), config.batch_size, config.epochs)
+        self.steps = TrainingSteps(len(data.train), config.batch_size, config.epochs)
         self.layout = memory_layout(config.precision, device)
         normalise = Normalise(*data.channel_moments(device)) if config.normalisation == "train" else None
         if config.encoder in UNTRAINABLE:
@@ -184,7 +184,7 @@ class Trainer:
         self.optimiser.step()
         return metrics
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws], Weights | None]:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws], BatchWeights | None]:
         """Return this rank's images (n, C, H, W), targets (n,), view parameters and the probe's weights of a step."""
         size = self.config.batch_size
         mine = slice_of(self.rank, self.world, size)

@@ -13,7 +13,7 @@ import pytest
 from support.sample_data import pack_zip, write_eurosat
 
 from sweep.data import main
-from trainables.data.dataset_facts import KNOWN, Published
+from trainables.data.dataset_facts import KNOWN, PublishedFile
 from trainables.data.preparing import download as downloading
 from trainables.data.preparing.download import Remote, download
 from trainables.data.preparing.prepare import prepare
@@ -218,7 +218,7 @@ def test_prepare_downloads_what_is_published(
     archive = pack_zip(write_eurosat(tmp_path / "in", images=12), tmp_path / "EuroSAT.zip")
     server.content = archive.read_bytes()
     url = server.url.replace("file.zip", "EuroSAT.zip")
-    checked = Published(url, len(server.content), hashlib.md5(server.content).hexdigest())
+    checked = PublishedFile(url, len(server.content), hashlib.md5(server.content).hexdigest())
     monkeypatch.setitem(vars(KNOWN["eurosat"]), "archive", checked)
     server.plan = ["cut"]
     info = prepare("eurosat", root=tmp_path / "out")

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError, IncompleteRead, MaxRetryError, Protoco
 from urllib3.util.retry import Retry
 
 from trainables.data.preparing.atomic_folder import explained, locked
-from trainables.data.preparing.partial_file import PartialFile, Progress, Remote, Version
+from trainables.data.preparing.partial_file import PartialFile, Progress, RemoteFile, RemoteVersion
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 
@@ -39,7 +39,7 @@ HEADERS = {"User-Agent": "sweep-service", "Accept-Encoding": "identity"}
 """Identity, as a range is of the bytes that are published, and so is a checksum."""
 
 
-def download(remote: Remote, folder: Path, *, progress: Progress | None = None, attempts: int = 4) -> Path:
+def download(remote: RemoteFile, folder: Path, *, progress: Progress | None = None, attempts: int = 4) -> Path:
     """Return the complete, verified file of `remote` in `folder`, named as in the URL (safe characters only).
 
     A finished file is returned at once; an interrupted one is resumed where the server can (a file URL starts again).
@@ -58,7 +58,7 @@ def download(remote: Remote, folder: Path, *, progress: Progress | None = None, 
     return target
 
 
-def _file_name(remote: Remote) -> str:
+def _file_name(remote: RemoteFile) -> str:
     quoted = replace(remote, url=repr(remote.url))  # an error is one line, whatever was given
     try:
         parts = urlsplit(remote.url)
@@ -77,7 +77,7 @@ def _file_name(remote: Remote) -> str:
     return name
 
 
-def _is_finished(target: Path, remote: Remote) -> bool:
+def _is_finished(target: Path, remote: RemoteFile) -> bool:
     with explained(target.parent):
         if not target.exists():
             return False
@@ -93,7 +93,7 @@ def _copy(file: PartialFile, progress: Progress) -> None:
     url = file.remote.url
     try:
         with Path(unquote(urlsplit(url).path)).open("rb") as source:
-            file.start(Version(redact(url), total=os.fstat(source.fileno()).st_size))
+            file.start(RemoteVersion(redact(url), total=os.fstat(source.fileno()).st_size))
             file.take(iter(partial(source.read, PIECE_BYTES), b""), progress)
     except OSError as error:
         raise file.remote.failure(_reason(error)) from error
@@ -159,7 +159,7 @@ def _request(session: requests.Session, adapter: HTTPAdapter, file: PartialFile,
 def _fits(file: PartialFile, answer: requests.Response) -> bool:
     """Return whether a response goes on where the file ends, or begins it; BadInputError where it is neither."""
     if answer.status_code == HTTPStatus.OK:
-        file.start(Version.of(file.remote.url, answer.headers))
+        file.start(RemoteVersion.of(file.remote.url, answer.headers))
         return True
     if file.count and answer.status_code == HTTPStatus.PARTIAL_CONTENT:
         return file.continues(answer.headers)

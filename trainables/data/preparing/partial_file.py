@@ -18,7 +18,7 @@ Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file as its authors publish it: `size` in bytes, `md5` in hexadecimal; None where they publish none."""
 
     url: str
@@ -33,7 +33,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Version:
+class RemoteVersion:
     """A version of a file, as a server describes it; `total` is in bytes."""
 
     url: str
@@ -43,7 +43,7 @@ class Version:
     total: int | None = None
 
     @classmethod
-    def of(cls, url: str, headers: Mapping[str, str]) -> "Version":
+    def of(cls, url: str, headers: Mapping[str, str]) -> "RemoteVersion":
         """Return the version that a whole response's headers describe."""
         length = headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
@@ -58,8 +58,8 @@ class Version:
 class PartialFile:
     """The bytes of a remote file that are here already, hashed as they come; the path must be locked."""
 
-    def __init__(self, target: Path, remote: Remote) -> None:
-        self.remote, self.version, self.count = remote, Version(redact(remote.url)), 0
+    def __init__(self, target: Path, remote: RemoteFile) -> None:
+        self.remote, self.version, self.count = remote, RemoteVersion(redact(remote.url)), 0
         self._target, self._path = target, target.with_name(f"{target.name}.part")
         self._version_path = target.with_name(f"{target.name}.part.json")
         self._digest = hashlib.md5(usedforsecurity=False)
@@ -69,7 +69,7 @@ class PartialFile:
     def _load(self) -> None:
         """Take up what an earlier download of the same URL left; what is of no use stays until it is replaced."""
         try:
-            version = Version(**json.loads(self._version_path.read_text(encoding="utf-8")))
+            version = RemoteVersion(**json.loads(self._version_path.read_text(encoding="utf-8")))
             count = self._path.stat().st_size
         except (FileNotFoundError, ValueError, TypeError):
             return
@@ -102,7 +102,7 @@ class PartialFile:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
         if found is None or int(found[1]) != self.count:
             return False
-        is_same = Version.of(self.remote.url, headers).validator in (None, self.version.validator)
+        is_same = RemoteVersion.of(self.remote.url, headers).validator in (None, self.version.validator)
         return is_same and (self.total is None or found[2] in ("*", str(self.total)))
 
     def clear(self) -> None:
@@ -111,7 +111,7 @@ class PartialFile:
             self._path.open("wb").close()
         self.count, self._digest = 0, hashlib.md5(usedforsecurity=False)
 
-    def start(self, version: Version) -> None:
+    def start(self, version: RemoteVersion) -> None:
         """Begin a version from its first byte; BadInputError, with nothing lost, where its length is wrong."""
         if None not in (version.total, self.remote.size) and version.total != self.remote.size:
             raise self.remote.failure(f"expected {self.remote.size} bytes, found {version.total}")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.data.dataset_facts import Published
+from trainables.data.dataset_facts import PublishedFile
 from trainables.data.preparing.decode_workers import Progress
-from trainables.data.preparing.partial_file import Remote
+from trainables.data.preparing.partial_file import RemoteFile
 from trainables.data.sources.source import Request
 
 DOWNLOADS = ".downloads"
@@ -27,7 +27,7 @@ def fetch(request: Request, root: Path, url: str | None, progress: Progress | No
     return replace(request, source=source, lists=request.lists or (folder if lists else None))
 
 
-def _needed_lists(request: Request) -> list[Published]:
+def _needed_lists(request: Request) -> list[PublishedFile]:
     if request.facts.name != "bigearthnet_v1":
         return list(request.facts.lists)
     wanted = ["/train.", "/val.", "/test."] if request.options.splits == "official" else []
@@ -35,14 +35,14 @@ def _needed_lists(request: Request) -> list[Published]:
     return [published for published in request.facts.lists if any(part in published.url for part in wanted)]
 
 
-def _download(published: Published, folder: Path, progress: Progress | None) -> Path:
+def _download(published: PublishedFile, folder: Path, progress: Progress | None) -> Path:
     from trainables.data.preparing.download import download  # imports requests, which images at hand don't need
 
-    remote = Remote(published.url, published.bytes, published.md5)
+    remote = RemoteFile(published.url, published.bytes, published.md5)
     return download(remote, folder, progress=_told(published, progress))
 
 
-def _told(published: Published, progress: Progress | None) -> Callable[[int, int | None], None] | None:
+def _told(published: PublishedFile, progress: Progress | None) -> Callable[[int, int | None], None] | None:
     if progress is None:
         return None
     task = f"downloading {published.url.rsplit('/', 1)[-1]}"
