@@ -4,12 +4,8 @@ The result is a sweep of its own: same records, MLflow, comparison and report, a
 """
 
 import sys
-from typing import Annotated
 
-import typer
-
-from sweep.console import options
-from sweep.console.options import FINE_TUNING_RATE
+from sweep.console import evaluation_options, options
 from sweep.console.printing import say
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
@@ -17,67 +13,16 @@ from sweep.records.paths import DEFAULT_STORAGE
 
 def main(
     sweep: options.LatestSweep = None,
-    trials: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--trial",
-            help="Name or id of a trial; repeatable. Default: every seed of the best setting.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FILE[,FIELD=VALUE...]",
-            help="Further weights to evaluate: a torchvision or timm state dict; fields: encoder, stem, normalisation.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    datasets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            help="Prepared data set to evaluate on; repeatable. Default: the sweep's data set.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            help="Fractions of the training labels to use, comma-separated; default: 0.01,0.1,1, as far as the images "
-            "suffice.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    draws: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Number of label subsets per fraction; default: 3, or the number of seeds.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Epochs of fine-tuning and training from scratch; default: as pretraining; 0: frozen features only.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help=f"Base learning rate of fine-tuning; default: {FINE_TUNING_RATE:g} times that of pretraining.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
+    trials: evaluation_options.EvaluatedTrials = None,
+    weights: evaluation_options.FurtherWeights = None,
+    datasets: evaluation_options.DataSets = None,
+    labels: evaluation_options.LabelFractions = None,
+    draws: evaluation_options.Draws = None,
+    epochs: evaluation_options.Epochs = None,
+    learning_rate: evaluation_options.LearningRate = None,
     assignments: options.Assignments = None,
     dry_run: options.DryRun = False,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the evaluation; default: SWEEP-evaluated.", rich_help_panel=options.WHAT)
-    ] = None,
+    name: evaluation_options.EvaluationName = None,
     storage: options.Storage = str(DEFAULT_STORAGE),
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "",

@@ -84,8 +84,8 @@ def main(
     )
     if dry_run:
         request.print_plan()
-        return
-    sys.exit(request.session().run(extend=extend))
+    else:
+        sys.exit(request.session().run(extend=extend))
 
 
 if __name__ == "__main__":

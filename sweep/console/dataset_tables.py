@@ -64,6 +64,16 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
     return table
 
 
+def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_unknown: bool) -> list[str]:
+    """Return what `prepare` prints: whether the store was made or `kept`, its sizes, decisions and notes."""
+    state = "already prepared" if kept else "prepared"
+    if source_unknown:
+        state += " by an earlier version, which kept nothing to compare the source with"
+    sizes = ", ".join(f"{count:,} {split}" for split, count in store.splits.items())
+    first = f"{store.name}: {state}, {store.images:,} images ({sizes}) in {store_folder(store.name, root)}"
+    return [first, *(f"  {note}" for note in (*decisions(store), *notes(store)))]
+
+
 def decisions(store: StoreInfo) -> list[str]:
     """Return what was found rather than chosen: where classes and splits come from, what was left out and why."""
     return [f"{key}: {told}" for key, told in store.decisions.items()]

@@ -1,0 +1,130 @@
+"""Options of `sweep.data prepare`, grouped into the sections of `--help`, and how their texts are read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweep.console.options import WHERE
+from trainables.data.dataset_facts import KNOWN
+from trainables.errors import BadInputError
+
+SOURCE, IMAGES, LABELS = "Source", "Images", "Labels and splits"
+
+# Argument
+DataSet = Annotated[str, typer.Argument(help=f"One of: {', '.join(KNOWN)}.")]
+
+# Source
+Source = Annotated[
+    Path | None,
+    typer.Option(help="Archive or folder as published; default: it is downloaded.", rich_help_panel=SOURCE),
+]
+Url = Annotated[str | None, typer.Option(help="URL of a mirror of the archive.", rich_help_panel=SOURCE)]
+Lists = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the official split lists; default: the source's folder.", rich_help_panel=SOURCE),
+]
+
+# Images
+Fraction = Annotated[
+    float | None,
+    typer.Option(help="Fraction of the images to keep, chosen by a hash of their names.", rich_help_panel=IMAGES),
+]
+Bands = Annotated[str | None, typer.Option(help="Bands to keep, comma-separated, or all.", rich_help_panel=IMAGES)]
+Pixels = Annotated[
+    str | None,
+    typer.Option(
+        help="Rule that maps 16-bit pixel values to 8 bits: thesis, percentiles or none.", rich_help_panel=IMAGES
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Side in pixels: central square crop, resized bicubically with antialiasing.", rich_help_panel=IMAGES
+    ),
+]
+Exclude = Annotated[
+    str | None,
+    typer.Option(help="Leave out patches by condition, comma-separated: snow, cloud.", rich_help_panel=IMAGES),
+]
+SkipCorrupt = Annotated[
+    bool, typer.Option(help="Leave out images that can't be decoded, and list them.", rich_help_panel=IMAGES)
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH", help="Values of float or signed pixels that become 0 and 65535.", rich_help_panel=IMAGES
+    ),
+]
+Resample = Annotated[
+    str | None,
+    typer.Option(help="Enlarges smaller pages of a TIFF: nearest, bilinear or bicubic.", rich_help_panel=IMAGES),
+]
+
+# Labels and splits
+Labels = Annotated[
+    str | None, typer.Option(help="Label set of BigEarthNet: 43, 19 or farmland.", rich_help_panel=LABELS)
+]
+Splits = Annotated[
+    str | None,
+    typer.Option(help="Rule for the splits: thesis, official, random, place, ...", rich_help_panel=LABELS),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV or Parquet file with columns path, label and optionally split, place.", rich_help_panel=LABELS
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(help="Column name in the table: label=species; repeatable.", rich_help_panel=LABELS),
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Character between the labels of one image in the table.", rich_help_panel=LABELS)
+]
+TestSplit = Annotated[
+    str | None,
+    typer.Option(help="Published split to test on: test or validation; default: test.", rich_help_panel=LABELS),
+]
+ClassLevel = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of the folder that names the class, 1 directly below the source.", rich_help_panel=LABELS
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option(help="Stop if an image, or a near duplicate, is in two splits.", rich_help_panel=LABELS)
+]
+
+# Where
+StoreName = Annotated[
+    str | None,
+    typer.Option("--as", help="Name of the prepared data set; default: NAME.", rich_help_panel=WHERE),
+]
+
+
+def comma_separated(text: str | None) -> tuple[str, ...] | None:
+    """Return the parts of a comma-separated option; None where it isn't given."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def low_and_high(text: str | None) -> tuple[float, float] | None:
+    """Return the two numbers of `--value-range`; None where it isn't given."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInputError(f"--value-range {text}: must be two numbers, LOW,HIGH, as in --value-range=-1,1") from error
+    return low, high
+
+
+def column_names(texts: list[str]) -> dict[str, str]:
+    """Return the table's own column names of `--column`, by what the columns hold."""
+    columns = {}
+    for text in texts:
+        name, separator, own = text.partition("=")
+        if not separator or name not in ("path", "image", "label", "split", "place") or not own:
+            raise BadInputError(f"--column {text}: must be path, image, label, split or place, =, the table's own name")
+        columns[name] = own
+    return columns
