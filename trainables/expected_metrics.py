@@ -27,11 +27,18 @@ class LabelFacts:
     class_names: tuple[str, ...] = ()
     """Empty while they aren't known: metrics of single labels are then left out."""
 
+    @property
+    def known(self) -> bool:
+        """Whether any image has labels."""
+        return self.classes > 0
+
 
 def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
     """Return the metrics of a trial's last epoch, but for those of its machine (`metric_names.OF_THE_MACHINE`)."""
     splits = (VALIDATION, TEST) if labels.validation else (TEST,)
-    found = {*_training(config), *_label_free(config, splits[0])}
+    found = {*_training(config, labels), *_label_free(config, splits[0])}
+    if not labels.known:
+        return frozenset(found)
     for split in splits:
         methods = (names.LINEAR, "") if _has_probe(config) else (names.LINEAR,)
         for method in methods:
@@ -45,7 +52,9 @@ def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
 def epoch_metrics(config: TrialConfig, labels: LabelFacts, epoch: int) -> frozenset[str]:
     """Return the metrics of an epoch before the last, but for those of its machine."""
     split = VALIDATION if labels.validation else TEST
-    found = {*_training(config), *_label_free(config, split)}
+    found = {*_training(config, labels), *_label_free(config, split)}
+    if not labels.known:
+        return frozenset(found)
     if _has_probe(config):
         found |= {f"{split}/{name}" for name in _undecided(config, labels)}
     if config.knn_every and epoch % config.knn_every == 0:
@@ -57,13 +66,13 @@ def _has_probe(config: TrialConfig) -> bool:
     return config.epochs > 0 and config.evaluation_dataset is None
 
 
-def _training(config: TrialConfig) -> Iterator[str]:
+def _training(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
     if config.epochs == 0:
         return
     yield names.LEARNING_RATE
     if config.training == "simclr":
         yield from CONTRASTIVE
-    if _has_probe(config):
+    if _has_probe(config) and labels.known:
         yield from SUPERVISED
 
 

@@ -32,10 +32,11 @@ def readable_stores(root: Path) -> list[StoreInfo]:
 
 def overview(infos: list[StoreInfo], root: Path | None) -> "Table":
     """Return one row a store."""
-    table = _table("name", "images", "size", "classes", "MiB", "fingerprint")
+    table = _table("name", "images", "labelled", "size", "classes", "MiB", "fingerprint")
     for info in infos:
         size = f"{store_bytes(info.name, root) / 2**20:,.1f}"
-        row = (f"{info.images:,}", _pixels(info), len(info.class_names), size, info.fingerprint[:12])
+        labelled = count_and_share(info.labelled_images, info.images) if info.unlabelled else "all"
+        row = (f"{info.images:,}", labelled, _pixels(info), len(info.class_names), size, info.fingerprint[:12])
         table.add_row(*(text(str(cell)) for cell in (info.name, *row)))
     return table
 
@@ -52,7 +53,7 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
         "licence": store.licence,
         "images": f"{store.images:,} of {_pixels(store)} {store.dtype}",
         "bytes": f"{store_bytes(store.name, root):,} in {store_folder(store.name, root)}",
-        "labels": f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image",
+        "labels": _labels(store),
         "fingerprint": store.fingerprint,
         "made": store.made,
         **{f"found {key}": told for key, told in store.decisions.items()},
@@ -72,6 +73,14 @@ def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_un
     sizes = ", ".join(f"{count:,} {split}" for split, count in store.splits.items())
     first = f"{store.name}: {state}, {store.images:,} images ({sizes}) in {store_folder(store.name, root)}"
     return [first, *(f"  {note}" for note in (*decisions(store), *notes(store)))]
+
+
+def _labels(store: StoreInfo) -> str:
+    """Return which labels there are, and how many images have them."""
+    if not store.labelled_images:
+        return "none: a pool to pretrain on; python -m sweep.data label attaches some"
+    kinds = f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image"
+    return kinds + (f", of {store.labelled_images:,} of {store.images:,} images" if store.unlabelled else "")
 
 
 def decisions(store: StoreInfo) -> list[str]:
@@ -100,23 +109,25 @@ def notes(store: StoreInfo) -> list[str]:
 
 
 def split_table(store: StoreInfo) -> "Table":
-    """One row a split: images, and how many of them each rule calls positive."""
-    table = _table("split", "images", *(f"positive by {rule!r}" for rule in store.rules))
-    total = {rule: sum(counts.values()) for rule, counts in store.rule_counts.items()}
-    for split, images in store.splits.items():
-        positives = (count_and_share(store.rule_counts[rule][split], images) for rule in store.rules)
-        table.add_row(*map(text, (split, f"{images:,}", *positives)))
-    table.add_row("all", f"{store.images:,}", *(count_and_share(total[rule], store.images) for rule in store.rules))
+    """One row a split: images, those with labels where not all have, and how many of them each rule calls positive."""
+    some = ("labelled",) if store.unlabelled else ()
+    table = _table("split", "images", *some, *(f"positive by {rule!r}" for rule in store.rules))
+    positives = {rule: {**counts, "all": sum(counts.values())} for rule, counts in store.rule_counts.items()}
+    labelled = {**store.labelled, "all": store.labelled_images}
+    for split, images in {**store.splits, "all": store.images}.items():
+        known = (f"{labelled[split]:,}" for _ in some)
+        shares = (count_and_share(positives[rule][split], labelled[split]) for rule in store.rules)
+        table.add_row(*map(text, (split, f"{images:,}", *known, *shares)))
     return table
 
 
 def class_table(store: StoreInfo) -> "Table":
-    """One row a class: images in all, their share, images in each split, and the rules that count it as positive."""
+    """One row a class: images in all, their share of the labelled ones, images in each split, and positive rules."""
     table = _table("class", "images", *store.splits, "rules")
     for index, name in enumerate(store.class_names):
         counts = [store.class_counts[split][index] for split in store.splits]
         rules = ", ".join(rule for rule, names in store.rules.items() if name in names)
-        cells = (name, count_and_share(sum(counts), store.images), *(f"{count:,}" for count in counts), rules)
+        cells = (name, count_and_share(sum(counts), store.labelled_images), *(f"{count:,}" for count in counts), rules)
         table.add_row(*map(text, cells))
     return table
 
@@ -142,7 +153,7 @@ def _table(*columns: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = {"images", "MiB", "train", "validation", "test"}
+    numbers = {"images", "labelled", "MiB", "train", "validation", "test"}
     for column in columns:
         table.add_column(
             text(column), justify="right" if column in numbers or column.startswith("positive") else "left"

@@ -26,6 +26,7 @@ def size_of(name: str) -> DataSize:
             "prepared",
             splits.get("validation", 0),
             info.class_names,
+            info.unlabelled,
         )
     facts = KNOWN.get(name)
     if facts is None or not facts.published_sizes:

@@ -58,7 +58,7 @@ def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
 
 def _counts(split: str, config: TrialConfig, info: StoreInfo) -> tuple[int, int | None]:
     """Return images of a split that are positive and that aren't; None where several labels hide how many."""
-    total = info.splits[split]
+    total = info.labelled[split]
     if len(config.positive) == 1 and config.positive[0] in info.rule_counts:
         positives = info.rule_counts[config.positive[0]][split]
         return positives, total - positives
@@ -70,4 +70,4 @@ def _counts(split: str, config: TrialConfig, info: StoreInfo) -> tuple[int, int 
 
 
 def _images(info: StoreInfo, split: str) -> str:
-    return f"none of the {info.splits[split]:,} {split} images of {info.name}"
+    return f"none of the {info.labelled[split]:,} {split} images of {info.name}"

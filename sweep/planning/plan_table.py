@@ -138,4 +138,7 @@ def _about_sizes(plan: Plan) -> list[str]:
 
 def _sizes(name: str, size: DataSize) -> str:
     validation = f", {size.validation:,} validation" if size.validation else ""
-    return f"{name}: {size.train:,} train{validation} and {size.test:,} test images ({size.origin} sizes)"
+    images = size.train + size.validation + size.test
+    labelled = images - sum(size.unlabelled.values())
+    labels = f", {labelled:,} of {images:,} with labels" if size.unlabelled else ""
+    return f"{name}: {size.train:,} train{validation} and {size.test:,} test images ({size.origin} sizes){labels}"

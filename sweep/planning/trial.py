@@ -30,6 +30,13 @@ class DataSize:
     """Images of a validation split that the data set brings."""
     class_names: tuple[str, ...] = ()
     """Empty while they aren't known."""
+    unlabelled: Mapping[str, int] = field(default_factory=dict)
+    """Images without labels, by split."""
+
+    @property
+    def labelled_train(self) -> int:
+        """Train images with labels."""
+        return self.train - self.unlabelled.get("train", 0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,10 @@ class PlannedTrial:
         kept = 1.0 if self.evaluation is not None else 1.0 - self.config.validation_fraction
         images = round(self.data.train * kept)
         images = min(images, self.config.max_train_images or images)
-        return math.ceil(self.config.label_fraction * images) if self.config.training == "supervised" else images
+        if self.config.training != "supervised":
+            return images
+        labelled = self.labelled.labelled_train / max(self.labelled.train, 1)
+        return math.ceil(self.config.label_fraction * labelled * images)
 
     @property
     def steps(self) -> int:
@@ -100,7 +110,7 @@ class PlannedTrial:
         kept = size.train if self.evaluation is not None else self.train_images
         held_out = max(size.test, size.validation, round(size.train * config.validation_fraction))
         return ImageShape(
-            classes=2 if config.target == "positive" else size.classes,
+            classes=2 if config.target == "positive" else max(1, size.classes),
             train=math.ceil(config.label_fraction * kept),
             held_out=min(held_out, config.max_test_images or held_out),
         )

@@ -44,7 +44,7 @@ def data_facts(store: StoreInfo) -> dict[str, Any]:
     ]
     return {
         "rows": [
-            (name, [count_and_share(count, images) for count, images in zip(own, store.splits.values(), strict=True)])
+            (name, [count_and_share(count, images) for count, images in zip(own, store.labelled.values(), strict=True)])
             for name, own in counts
         ],
         "more": max(0, len(store.class_names) - MOST_CLASSES),

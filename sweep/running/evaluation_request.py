@@ -151,7 +151,7 @@ def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
     """Return a prepared data set with the question that a pretraining's `config` asks of it."""
     info = prepared(name)
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
-    train = round(info.splits.get("train", 0) * (1 - held_back))
+    train = round(info.labelled.get("train", 0) * (1 - held_back))
     fields = _target(info, config)
     return EvaluatedData(
         name, min(train, config.max_train_images or train), "validation" in info.splits, fields, info.multi_label

@@ -61,6 +61,7 @@ class StoreDataset(MetaDataset):  # type: ignore[misc]
             "num_rows": info.images,
             "splits": info.splits,
             "classes": len(info.class_names),
+            "labelled": info.labelled_images,
             "image_size": list(info.image_size),
         }
 

@@ -228,8 +228,7 @@ def test_a_validation_split_of_the_data_sets_own(tmp_path: Path) -> None:
     config = changed(dataset="own", positive=(), validation_fraction=0.0, max_train_images=None)
     data = TrialData(config, own)
     assert (len(data.train), data.selection) == (30, "val")
-    assert data.validation is not None
-    assert len(data.validation) == 20
+    assert len(data.evaluated["val"]) == 20
     with pytest.raises(BadInputError, match="validation_fraction: own has its own validation split; set it to 0"):
         TrialData(config.model_copy(update={"validation_fraction": 0.1}), own)
 

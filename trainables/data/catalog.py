@@ -58,7 +58,7 @@ class StoreInfo(BaseModel):
     and split. `options` is what a person chose or could have chosen, and part of the fingerprint. `corrupt` names the
     images that were left out because they couldn't be decoded. `decisions` is what was found rather than chosen
     (classes, splits, what was left out and why), and `source_state` tells the source from an edited one; both are empty
-    in stores of earlier versions.
+    in stores of earlier versions. `unlabelled` is images without labels, for each split that has any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,10 +85,14 @@ class StoreInfo(BaseModel):
     fingerprint: Fingerprint
     decisions: dict[str, str] = Field(default_factory=dict)
     source_state: Annotated[str, StringConstraints(pattern=SOURCE_STATE)] = ""
+    unlabelled: dict[SplitName, Count] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         """Refuse parts that contradict each other, and names of bands that aren't plain."""
+        for split, count in self.unlabelled.items():
+            if count > self.splits.get(split, 0):
+                raise ValueError(f"unlabelled: {split}: {count} images, more than the split has")
         for split, counts in self.class_counts.items():
             if split not in self.splits or len(counts) != len(self.class_names):
                 raise ValueError(f"class_counts: {split}: must have a count for each class of a split that there is")
@@ -110,6 +114,16 @@ class StoreInfo(BaseModel):
     def images(self) -> int:
         """Images in all splits together."""
         return sum(self.splits.values())
+
+    @property
+    def labelled(self) -> dict[str, int]:
+        """Images with labels in each split."""
+        return {split: images - self.unlabelled.get(split, 0) for split, images in self.splits.items()}
+
+    @property
+    def labelled_images(self) -> int:
+        """Images with labels in all splits together."""
+        return sum(self.labelled.values())
 
     @classmethod
     def read(cls, name: str, root: Path | None = None) -> "StoreInfo | None":

@@ -261,7 +261,8 @@ FOLDER = DataSetFacts(
     splits=("own", "random", "place"),
     recipe={},
     pixels=("none", "percentiles", "thesis"),
-    layout="a folder (or zip) of class folders, or --table FILE with the columns path, label (split, place)",
+    layout="a folder (or zip) of class folders, or of images without labels, or --table FILE with the columns path, "
+    "label (split, place)",
 )
 
 PARQUET = DataSetFacts(

@@ -29,6 +29,10 @@ SCHEMA = pa.schema(
         *((f"hash_{salt}", pa.float64()) for salt in SALTS),
     ]
 )
+NUMBERED = SCHEMA.append(pa.field("number", pa.float64()))
+"""The schema of a store whose images have a number in place of classes."""
+MAY_BE_NULL = ("labels", "original_labels", "number")
+"""Columns that may say nothing of an image: null labels mean that nobody has said its labels yet."""
 IDENTITY = ("data_set", "image_size", "channels", "dtype", "class_names", "multi_label", "rules", "options")
 """The fields of a store's info that are part of its fingerprint, beside its rows."""
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -39,16 +43,19 @@ def write_rows(
     path: Path,
     *,
     names: Sequence[str],
-    labels: Sequence[tuple[int, ...]],
+    labels: Sequence[tuple[int, ...] | None],
     splits: NDArray[np.int8],
     places: Sequence[str],
     positions: Sequence[int],
     checksums: Sequence[bytes],
     hashes: Sequence[int],
     fractions: Mapping[str, Sequence[float]],
-    original_labels: Sequence[tuple[str, ...]] | None,
+    original_labels: Sequence[tuple[str, ...] | None] | None,
 ) -> None:
-    """Write one Arrow file, a row an image; `splits` are indices into SPLITS, `fractions` the stable hashes by salt."""
+    """Write one Arrow file, a row an image; `splits` are indices into SPLITS, `fractions` the stable hashes by salt.
+
+    The labels of an unlabelled image are None.
+    """
     columns = [
         pa.array(names, pa.string()),
         pa.array(labels, pa.list_(pa.int16())),
@@ -60,8 +67,13 @@ def write_rows(
         pa.array([None] * len(names) if original_labels is None else original_labels, pa.list_(pa.string())),
         *(pa.array(fractions[salt], pa.float64()) for salt in SALTS),
     ]
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+    write_batch(path, pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+
+
+def write_batch(path: Path, rows: Any) -> None:
+    """Write a record batch of SCHEMA or NUMBERED as the one batch of an Arrow file."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_batch(rows)
 
 
 def open_rows(path: Path) -> Any:
@@ -78,7 +90,7 @@ def parse_rows(content: Any, where: str) -> Any:
     """Return the rows in a pyarrow buffer as one record batch; BadInputError for what `write_rows` doesn't write."""
     try:
         reader = pa.ipc.open_file(content)
-        if reader.schema != SCHEMA or reader.num_record_batches != 1:
+        if reader.schema not in (SCHEMA, NUMBERED) or reader.num_record_batches != 1:
             raise pa.ArrowInvalid("not the columns of this format")
         batch = reader.get_batch(0)
         batch.validate(full=True)
@@ -91,16 +103,23 @@ def parse_rows(content: Any, where: str) -> Any:
 
 def _check_values(rows: Any) -> None:
     """Refuse values that no store has: the fingerprint covers numbers of splits, and not which split they stand for."""
-    for field in SCHEMA:
-        if field.name != "original_labels" and rows.column(field.name).null_count:
+    for field in rows.schema:
+        if field.name not in MAY_BE_NULL and rows.column(field.name).null_count:
             raise pa.ArrowInvalid(f"column {field.name} has empty values")
     if rows.column("split").dictionary.to_pylist() != list(SPLITS):
         raise pa.ArrowInvalid(f"column split must stand for {', '.join(SPLITS)}")
     positions = rows.column("position").to_numpy()
     if len(positions) and positions.min() < 0:
         raise pa.ArrowInvalid(f"column position has {positions.min()}")
-    if rows.column("labels").values.null_count:
+    labels = rows.column("labels")
+    if labels.values.null_count or np.diff(labels.offsets.to_numpy())[~known_labels(rows)].any():
         raise pa.ArrowInvalid("column labels has empty values")
+
+
+def known_labels(rows: Any) -> NDArray[np.bool_]:
+    """Return which rows have labels, (rows,); an empty list says that an image carries none of the classes."""
+    known: NDArray[np.bool_] = rows.column("labels").is_valid().to_numpy(zero_copy_only=False)
+    return known
 
 
 def check_labels(info: StoreInfo, rows: Any, path: Path) -> None:
@@ -125,6 +144,10 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
     labels = rows.column("labels")
     for numbers in (labels.offsets.to_numpy(), labels.values.to_numpy(), rows.column("split").indices.to_numpy()):
         digest.update(numbers.astype("<i8").tobytes())
+    if labels.null_count:
+        digest.update(known_labels(rows).tobytes())
+    if rows.schema == NUMBERED:
+        digest.update(rows.column("number").to_numpy(zero_copy_only=False).astype("<f8").tobytes())
     for name in ("name", "place", "original_labels"):
         digest.update(json.dumps(rows.column(name).to_pylist()).encode())
     return digest.hexdigest()

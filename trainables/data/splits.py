@@ -12,6 +12,8 @@ SPLITS = ("train", "validation", "test")
 LEFT_OUT = -1
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 Codes = NDArray[np.int8]
+Labels = tuple[int, ...] | None
+"""The classes of an image; None where it is unlabelled."""
 
 THESIS_PATCHES = 590_326
 """BigEarthNet v1.0 whole."""
@@ -42,7 +44,7 @@ def thesis_split(names: Sequence[str], total: int) -> Codes:
     return codes
 
 
-def exact_split(names: Sequence[str], labels: Sequence[tuple[int, ...]], share: float) -> Codes:
+def exact_split(names: Sequence[str], labels: Sequence[Labels], share: float) -> Codes:
     """Test on exactly `share` of each class (rounded), by rank of the stable hash: for a set that never grows."""
     fractions = stable_fraction(names, salt=TEST_SALT)
     codes = np.full(len(names), TRAIN, dtype=np.int8)
@@ -51,7 +53,7 @@ def exact_split(names: Sequence[str], labels: Sequence[tuple[int, ...]], share: 
     return codes
 
 
-def random_split(names: Sequence[str], labels: Sequence[tuple[int, ...]], share: float) -> Codes:
+def random_split(names: Sequence[str], labels: Sequence[Labels], share: float) -> Codes:
     """Test on the images whose stable hash is below `share`, so that no image moves when others are added.
 
     By class, as each class is cut at the same hash. A class of two images or more that would have none on one side
@@ -98,9 +100,9 @@ def test_on_validation(codes: Codes) -> Codes:
     return np.where(codes == VALIDATION, TEST, np.where(codes == TEST, LEFT_OUT, codes)).astype(np.int8)
 
 
-def _members(labels: Sequence[tuple[int, ...]]) -> list[NDArray[np.int64]]:
-    """Return the images of each class; all in one where images have several."""
-    if any(len(own) != 1 for own in labels):
+def _members(labels: Sequence[Labels]) -> list[NDArray[np.int64]]:
+    """Return the images of each class, and those without one; all in one where images have several."""
+    if any(own is not None and len(own) != 1 for own in labels):
         return [np.arange(len(labels))]
-    classes = np.array([own[0] for own in labels])
+    classes = np.array([-1 if own is None else own[0] for own in labels])
     return [np.flatnonzero(classes == label) for label in np.unique(classes)]

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from trainables.data.cache import hold, local_copy
 from trainables.data.catalog import StoreInfo, expand_positive, prepared, several_labels, store_address, store_folder
-from trainables.data.index_table import check_labels, multi_hot, open_rows
+from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
 from trainables.data.remote_store import is_remote
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]
+UNLABELLED = -1
+"""The class of an image that has none yet."""
 MAPPED_BYTES = 256 * 2**20
 """After so many bytes read, the pages are given back: they stay in the system's cache, shared by all processes."""
 
@@ -94,14 +96,29 @@ class ImageStore:
         return pixels.view(getattr(torch, self.info.dtype)).view(-1, height, width, self.info.channels)
 
     def labels(self, indices: Indices) -> torch.Tensor:
-        """Return (N,) int64 class indices; BadInputError where an image can have several (see `label_matrix`)."""
+        """Return (N,) int64 class indices, UNLABELLED where an image has none.
+
+        Raises BadInputError where an image can have several (see `label_matrix`).
+        """
         if self.info.multi_label:
             raise several_labels(self.info)
+        rows = _as_index(indices)
         offsets, values = self._labels
-        return torch.from_numpy(values[offsets[:-1][_as_index(indices)]].astype(np.int64))
+        classes = np.full(len(rows), UNLABELLED, dtype=np.int64)
+        known = self._known[rows]
+        classes[known] = values[offsets[:-1][rows[known]]]
+        return torch.from_numpy(classes)
+
+    def labelled(self, indices: Indices) -> NDArray[np.bool_]:
+        """Return (N,) bool: whether the labels of an image are known."""
+        known: NDArray[np.bool_] = self._known[_as_index(indices)]
+        return known
 
     def label_matrix(self, indices: Indices) -> torch.Tensor:
-        """Return (N, classes) bool, true for each class of each image, for one label an image as for several."""
+        """Return (N, classes) bool, true for each class of each image, for one label an image as for several.
+
+        All false where an image is unlabelled (see `labelled`).
+        """
         return torch.from_numpy(self._multi_hot(indices))
 
     def positive_mask(self, indices: Indices, positive: tuple[str, ...]) -> torch.Tensor:
@@ -139,6 +156,10 @@ class ImageStore:
             warnings.filterwarnings("ignore", message="The given buffer is not writable")  # nor is it written
             flat = torch.frombuffer(self._map, dtype=torch.uint8)
         return flat[: len(flat) // image * image].view(-1, image)
+
+    @cached_property
+    def _known(self) -> NDArray[np.bool_]:
+        return known_labels(self._rows)
 
     @cached_property
     def _labels(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:

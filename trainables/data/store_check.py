@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.catalog import StoreInfo
-from trainables.data.index_table import check_labels, fingerprint, multi_hot
+from trainables.data.index_table import check_labels, fingerprint, known_labels, multi_hot
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store_format import CHECKSUM_BYTES, PIXELS_FILE, ROWS_FILE
@@ -20,17 +20,23 @@ REMEDY = "fetch or prepare the store again"
 
 
 def image_counts(
-    hot: NDArray[np.bool_], codes: NDArray[np.int8], class_names: Sequence[str], rules: Mapping[str, Sequence[str]]
+    hot: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    codes: NDArray[np.int8],
+    class_names: Sequence[str],
+    rules: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Return the images of each split, class and rule, as a store's info has them.
+    """Return the images of each split, class and rule, and those without labels, as a store's info has them.
 
-    `hot` is (images, classes), true for each label; `codes` is each image's number in SPLITS.
+    `hot` is (images, classes), true for each label; `known` is (images,), false for an unlabelled image; `codes` is
+    each image's number in SPLITS.
     """
     present = {split: codes == code for code, split in enumerate(SPLITS) if (codes == code).any()}
     index = {name: number for number, name in enumerate(class_names)}
     columns = {rule: [index[name] for name in names] for rule, names in rules.items()}
     return {
         "splits": {split: int(own.sum()) for split, own in present.items()},
+        "unlabelled": {split: int((own & ~known).sum()) for split, own in present.items() if (own & ~known).any()},
         "class_counts": {split: tuple(hot[own].sum(axis=0).tolist()) for split, own in present.items()},
         "rule_counts": {
             rule: {split: int(hot[own][:, chosen].any(axis=1).sum()) for split, own in present.items()}
@@ -59,7 +65,7 @@ def _check_counts(info: StoreInfo, rows: Any, where: str) -> None:
     """Raise BadInputError unless the info counts the images of each split, class and rule as the rows have them."""
     labels, codes = rows.column("labels"), rows.column("split").indices.to_numpy()
     hot = multi_hot(labels.offsets.to_numpy(), labels.values.to_numpy(), len(info.class_names))
-    for field, value in image_counts(hot, codes, info.class_names, info.rules).items():
+    for field, value in image_counts(hot, known_labels(rows), codes, info.class_names, info.rules).items():
         if getattr(info, field) != value:
             raise BadInputError(f"{where}: {field} of its store.json isn't that of its rows; {REMEDY}")
 

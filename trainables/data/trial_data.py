@@ -24,7 +24,10 @@ HIGH_BITS = 16
 
 @dataclass(frozen=True)
 class Split:
-    """Some images of a store, and their targets: (N,) int64 classes, or (N, K) bool labels."""
+    """Some images of a store, and their targets: (N,) int64 classes, or (N, K) bool labels.
+
+    The targets of unlabelled images mean nothing: class 0, or no label.
+    """
 
     store: ImageStore
     rows: Rows
@@ -37,6 +40,12 @@ class Split:
         """Return the images (n, C, H, W) of a part of the split, by their numbers in it: uint8 or uint16."""
         return self.store.images(self.rows[part]).permute(0, 3, 1, 2)
 
+    @property
+    def labelled(self) -> "Split":
+        """The images whose labels are known."""
+        known = self.store.labelled(self.rows)
+        return self if known.all() else self.part(np.flatnonzero(known))
+
     def part(self, numbers: Rows) -> "Split":
         """Return some images of the split."""
         return Split(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
@@ -45,33 +54,37 @@ class Split:
 class TrialData:
     """Splits, targets and pixels of one trial.
 
-    `train` is trained on. `bank` are the train images whose labels may be used: for kNN and the logistic
-    regression, and by the probe that learns alongside, which there is only where both are of one store. `classes` are
-    the names of the probe's outputs; `positive` is a (classes,) bool tensor of those that count as positive, or None
-    where the trial has no positive rule.
+    `train` is trained on, unlabelled images too. `bank` are the train images whose labels may be used: for kNN and the
+    logistic regression, and by the probe that learns alongside, which there is only where both are of one store.
+    `evaluated` are the labelled images of the held-out splits. Without any label `has_labels` is False, `bank` is
+    empty, and nothing is `evaluated`. `classes` are the names of the probe's outputs; `positive` is a (classes,) bool
+    tensor of those that count as positive, or None where the trial has no positive rule.
     """
 
     def __init__(self, config: TrialConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
-        self._config = config
-        self.has_probe = evaluation_store is None
+        self._config, self._alone = config, evaluation_store is None
         self._pretrained, self._evaluated = store, evaluation_store or store
+        self.has_labels = self._evaluated.info.labelled_images > 0
+        self.has_probe = self._alone and self.has_labels
         self.classes, self.positive = _outputs(config, self._evaluated)
-        labelled, validation = self._cut()
-        if self.has_probe:
-            labelled = limited(labelled, config.max_train_images)
-        self.train = labelled if self.has_probe else self._unlabelled()
-        self.labelled = _budget(labelled, config.label_fraction, config.label_draw)
-        self.bank = labelled.part(np.flatnonzero(self.labelled)) if config.label_fraction < 1.0 else labelled
+        train, validation = self._cut()
+        if self._alone:
+            train = limited(train, config.max_train_images)
+        self.train = train if self._alone else self._unlabelled()
+        self.labelled = _budget(train, config.label_fraction, config.label_draw)
+        self.bank = train if self.labelled.all() else train.part(np.flatnonzero(self.labelled))
         if config.training == "supervised":  # nothing is learned from the others
             self.train, self.labelled = self.bank, np.ones(len(self.bank), dtype=np.bool_)
         held_out = {"val": validation, "test": self._split("test")}
-        self.evaluated = {name: limited(split, config.max_test_images) for name, split in held_out.items() if split}
+        self._held_out = {name: split for name, split in held_out.items() if split}
+        labelled = {name: split.labelled for name, split in self._held_out.items()} if self.has_labels else {}
+        self.evaluated = {name: limited(split, config.max_test_images) for name, split in labelled.items()}
         self._check()
 
     @property
     def fingerprint(self) -> str:
         """That of the store, or of both."""
-        evaluated = None if self.has_probe else self._evaluated.fingerprint
+        evaluated = None if self._alone else self._evaluated.fingerprint
         return data_fingerprint(self._pretrained.fingerprint, evaluated)
 
     @property
@@ -89,14 +102,14 @@ class TrialData:
         return self.evaluated["test"]
 
     @property
-    def validation(self) -> Split | None:
-        """What settings are selected on, None where that is test."""
-        return self.evaluated.get("val")
+    def outputs(self) -> int:
+        """Outputs of the probe, at least one."""
+        return max(1, len(self.classes))
 
     @property
     def selection(self) -> str:
         """The split that is evaluated after every epoch: val where there is one, else test."""
-        return next(iter(self.evaluated))
+        return next(iter(self._held_out))
 
     @property
     def several_labels(self) -> bool:
@@ -116,7 +129,7 @@ class TrialData:
     @cached_property
     def sample(self) -> Split:
         """At most LABEL_FREE_IMAGES of the selection split, for what needs no more."""
-        return limited(self.evaluated[self.selection], LABEL_FREE_IMAGES)
+        return limited(limited(self._held_out[self.selection], self._config.max_test_images), LABEL_FREE_IMAGES)
 
     def channel_moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of each channel over train, pixels in [0, 1], (C,) float64 on the CPU.
@@ -167,11 +180,13 @@ class TrialData:
 
     def _split(self, name: str) -> Split:
         store, rows = self._evaluated, self._evaluated.split(name)
+        if not self.has_labels:
+            return Split(store, rows, torch.zeros(len(rows), dtype=torch.int64))
         if self._config.target == "positive":
             return Split(store, rows, store.positive_mask(rows, self._config.positive).long())
         if self._config.target == "labels":
             return Split(store, rows, store.label_matrix(rows))
-        return Split(store, rows, store.labels(rows))
+        return Split(store, rows, store.labels(rows).clamp_min(0))  # a class of weight 0 where there is none
 
     def _check(self) -> None:
         config, name = self._config, self._pretrained.info.name
@@ -181,21 +196,36 @@ class TrialData:
                 f"batch_size: {config.batch_size} is larger than the {len(self.train)} train images of {name}; "
                 f"set it to at most {len(self.train)}"
             )
-        if not self.has_probe and self._evaluated.info.channels != self.channels:
+        if not self._alone and self._evaluated.info.channels != self.channels:
             faults.append(
                 f"evaluation_dataset: {self._evaluated.info.name} has {self._evaluated.info.channels} channels, "
                 f"{name} has {self.channels}; prepare both with the same bands"
             )
-        if config.wanted_specificity is not None and self.validation is None:
+        faults += self._label_faults()
+        validated = "val" in self._held_out
+        if config.wanted_specificity is not None and not validated:
             faults.append(
                 "wanted_specificity: its threshold is chosen on validation, and there is none; set validation_fraction"
             )
-        if config.linear_candidates and self.validation is None:
+        if config.linear_candidates and not validated:
             faults.append("linear_candidates: one is chosen on validation, and there is none; set validation_fraction")
         if config.epochs > 0 and self.channels != 3:
             faults += _colour_operations(config, self.channels)
         if faults:
             raise BadInputError(*faults)
+
+    def _label_faults(self) -> list[str]:
+        """Return what is wrong with the labels that there are."""
+        name = self._evaluated.info.name
+        if not self.has_labels:
+            learns = self._config.training == "supervised"
+            return [f"training: 'supervised' learns labels, and {name} has none"] if learns else []
+        images = {"train": self.bank, **self.evaluated}
+        return [
+            f"labels: no image of {name}'s {split} split has one; label some of them"
+            for split, own in images.items()
+            if not len(own)
+        ]
 
 
 def _colour_operations(config: TrialConfig, channels: int) -> list[str]:
@@ -231,14 +261,19 @@ def limited(split: Split, limit: int | None) -> Split:
 def _budget(split: Split, fraction: float, draw: int) -> NDArray[np.bool_]:
     """Return whose labels a budget buys, (N,): of each class the share of smallest stable hash, at least one image.
 
-    Several labels an image: that share of all images, and for each label that none of them carries one that does. A
-    smaller budget of one draw is part of a larger one.
+    Nothing is bought of unlabelled images. Several labels an image: that share of all images, and for each label that
+    none of them carries one that does. A smaller budget of one draw is part of a larger one.
     """
     bought = np.zeros(len(split), dtype=np.bool_)
-    numbers = split.store.stable_fractions(split.rows, LABEL_SALT)
+    known = split.store.labelled(split.rows)
+    if not known.all():
+        numbers = np.flatnonzero(known)
+        bought[numbers] = _budget(split.part(numbers), fraction, draw)
+        return bought
+    fractions = split.store.stable_fractions(split.rows, LABEL_SALT)
     if draw > 0:
-        numbers = stable_fraction([number.hex() for number in numbers.tolist()], salt=f"{LABEL_SALT} {draw}")
-    order = np.argsort(numbers, kind="stable")
+        fractions = stable_fraction([number.hex() for number in fractions.tolist()], salt=f"{LABEL_SALT} {draw}")
+    order = np.argsort(fractions, kind="stable")
     targets = split.targets.numpy()
     if targets.ndim == 1:
         for label in np.unique(targets):

@@ -49,8 +49,10 @@ class Evaluator:
     def selection(self, epoch: int) -> dict[str, float]:
         """Return the metrics of the split that settings are selected on, with kNN every `knn_every` epochs."""
         config, data, split = self._config, self._data, self._data.selection
-        shard = self._encode(data.evaluated[split])
         metrics = self._label_free()
+        if not data.has_labels:
+            return metrics
+        shard = self._encode(data.evaluated[split])
         if self._probe is not None:
             metrics = LogitMetrics(config, data).metrics(self._probe_outputs(split, shard)) | metrics
         if config.knn_every and epoch % config.knn_every == 0:
@@ -60,6 +62,8 @@ class Evaluator:
     def everything(self) -> dict[str, float]:
         """Return the metrics of every held-out split by every method, and write what each image got."""
         data = self._data
+        if not data.has_labels:
+            return self._label_free()
         bank = self._encode(data.bank)
         shards = {split: self._encode(images) for split, images in data.evaluated.items()}
         regression, metrics = self._regression(bank, shards.get(VALIDATION))

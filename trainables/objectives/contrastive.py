@@ -22,7 +22,7 @@ class Contrastive:
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config, self._has_probe = config, data.has_probe
-        self.model = SimCLR(config, len(data.classes), channels=data.channels, normalise=normalise)
+        self.model = SimCLR(config, data.outputs, channels=data.channels, normalise=normalise)
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return (2n, C, s, s): the first view of every image, then the second."""

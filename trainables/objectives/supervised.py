@@ -21,7 +21,7 @@ class Supervised:
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config = config
-        self.model = Classifier(config, len(data.classes), channels=data.channels, normalise=normalise)
+        self.model = Classifier(config, data.outputs, channels=data.channels, normalise=normalise)
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return (n, C, s, s)."""

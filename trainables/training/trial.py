@@ -94,9 +94,7 @@ class Trainer:
         self._check()
         set_precision(config.precision, device)
         self.data = data = TrialData(config, store, evaluation_store)
-        self.weights = (
-            ProbeWeights(config, data.train.targets, data.labelled, len(data.classes)) if data.has_probe else None
-        )
+        self.weights = ProbeWeights(config, data.train.targets, data.labelled, data.outputs) if data.has_probe else None
         self.epoch = 0
         self.records: list[EpochRecord] = []
         self.steps = TrainingSteps(len(data.train), config.batch_size, config.epochs)
@@ -126,7 +124,7 @@ class Trainer:
         self.objective = objective_of(config, data, normalise)
         self.model = self.objective.model
         if self.recompute:
-            self.model.encoder.segments = segments(footprint(config, len(data.classes), channels=data.channels))
+            self.model.encoder.segments = segments(footprint(config, data.outputs, channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
             start_from(self.model.encoder, load_weights(initial), initial.address)
@@ -268,8 +266,8 @@ class Trainer:
         return record
 
     def _save_model(self, linear: dict[str, Tensor]) -> None:
-        """Write the final weights: of the encoder, of the logistic regression, and of the probe if there is one."""
-        weights = {"encoder": self.model.encoder.state_dict(), "linear": linear}
+        """Write the final weights: of the encoder, and of logistic regression and probe where they are there."""
+        weights = {"encoder": self.model.encoder.state_dict(), **({"linear": linear} if linear else {})}
         if self.config.epochs > 0 and self.data.has_probe:
             weights["probe"] = self.model.probe.state_dict()
         self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})

@@ -144,12 +144,13 @@ def test_what_the_folders_decided_is_kept_with_the_store(tmp_path: Path) -> None
     for store_name, source in stores.items():
         info = made("folder", tmp_path / "out", source=source, store_name=store_name).info
         assert info.class_names == ("a", "b")
-        assert info.splits == {"train": 4, "test": 4}
+        assert info.splits == {"train": 5, "test": 4}
+        assert info.unlabelled == {"train": 1}
         assert info.decisions["splits"] == "published: the folders test/, train/"
         assert info.decisions["classes"].startswith("2 by the names of their folders")
         left_out = set(info.decisions["left out"].split(", "))
         assert {"1 no image (.txt)", "1 in @eaDir/", "1 Thumbs.db"} <= left_out
-        assert "1 in unlabelled/" in info.decisions["left out"]
+        assert info.decisions["labels"] == "8 of 9 images have labels; the others are pretrained on alone"
 
 
 def test_a_published_validation_split_can_be_the_test(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def layout(*folders: str, level: int | None = None) -> FolderLayout:
     return read_layout("source", [f"{folder}/{number}.jpg" for folder in folders for number in range(2)], level)
 
 
-def found(*folders: str, level: int | None = None) -> set[tuple[str, str | None]]:
+def found(*folders: str, level: int | None = None) -> set[tuple[str | None, str | None]]:
     return {(image.label, image.split) for image in layout(*folders, level=level).images}
 
 
@@ -52,10 +52,10 @@ def test_the_wrapping_folder_and_what_is_left_out_are_told() -> None:
     )
     told = layout("train/cat", "test/cat", "docs", "unlabelled/x", "predict")
     assert "test/, train/" in told.splits_from
-    assert told.left_out == {f"in {name}/, which is no split": 2 for name in ("docs", "unlabelled", "predict")}
-    assert len(told.images) == 4
-    unlabelled = layout("train/cat", "val/cat", "test")
-    assert unlabelled.left_out == {"in test/, which has no class folders and so no labels": 2}
+    assert told.left_out == {f"in {name}/, which is no split": 2 for name in ("docs", "predict")}
+    assert len(told.images) == 6
+    half = layout("train/cat", "val/cat", "test")
+    assert half.left_out == {"in test/, which has no class folders and so no labels": 2}
     assert found("data/train/cat", "data/test") == {("cat", "train")}
 
 
@@ -70,7 +70,6 @@ def test_a_class_may_have_the_name_of_a_split() -> None:
         (["train/cat", "test/cat", "holdout/cat"], "test/, train/ name splits, but holdout/ beside them"),
         (["train/cat", "test/cat", "eval/cat"], "the folders eval/, test/ all name the test split"),
         (["val/cat", "dev/cat", "train/cat"], "the folders dev/, val/ all name the validation split"),
-        (["train", "test"], "test/, train/ hold images and no class folders"),
         (["train", "test", "extra"], "the source holds test/, train/ beside extra/"),
         (["cat/train", "cat/test", "dog/extra"], "cat holds test/, train/"),
         (["entrenamiento/gato", "entrenamiento/perro", "prueba/gato", "prueba/perro"], "all hold gato/, perro/"),
@@ -78,7 +77,6 @@ def test_a_class_may_have_the_name_of_a_split() -> None:
         (["pets/cat", "pets/dog", "logo"], "pets/ hold folders (cat/, dog/), logo/ images"),
         (["pets/data/cat", "pets/data/dog", "logo"], "which name the classes?"),
         (["pets", "pets/cat"], "pets/ holds images, and folders of images (cat/)"),
-        (["train/cat", "train", "test/cat"], "train/0.jpg: lies in no class folder"),
         (["train/train/cat", "train/test/cat", "test/train/cat", "test/test/cat"], "names two splits"),
     ],
 )
@@ -89,11 +87,36 @@ def test_folders_that_can_be_read_in_two_ways_are_refused(folders: list[str], me
     assert "--table" in str(caught.value)
 
 
+@pytest.mark.parametrize("wrapping", ["", "pets/"])
+def test_images_in_no_class_folder_are_unlabelled(wrapping: str) -> None:
+    def below(*folders: str) -> set[tuple[str | None, str | None]]:
+        return found(*(f"{wrapping}{folder}".rstrip("/") for folder in folders))
+
+    assert below("cat", "dog", "unlabelled") == {("cat", None), ("dog", None), (None, None)}
+    assert below("cat", "dog", "Unlabeled/2019") == {("cat", None), ("dog", None), (None, None)}
+    assert below("unlabelled") == {(None, None)}
+    assert below("train", "test") == {(None, "train"), (None, "test")}
+    splits = {("cat", "train"), ("cat", "test")}
+    assert below("train/cat", "test/cat", "train") == {*splits, (None, "train")}
+    assert below("train/cat", "test/cat", "unlabeled") == {*splits, (None, "train")}
+    assert below("train/cat", "test/cat", "test/unlabelled") == {*splits, (None, "test")}
+
+
+def test_loose_images_are_unlabelled_beside_class_folders_and_alone() -> None:
+    assert {(image.label, image.split) for image in read_layout("source", ["a.jpg", "b.jpg"]).images} == {(None, None)}
+    beside = read_layout("source", ["a.jpg", "cat/1.jpg", "dog/1.jpg"]).images
+    assert {(image.path, image.label) for image in beside} == {
+        ("a.jpg", None),
+        ("cat/1.jpg", "cat"),
+        ("dog/1.jpg", "dog"),
+    }
+
+
 def test_a_level_settles_which_folder_names_the_class() -> None:
     assert found("batch1/cat", "batch1/dog", "batch2/cat", level=2) == {("cat", None), ("dog", None)}
     assert found("batch1/cat", "batch1/dog", "batch2/cat", level=1) == {("batch1", None), ("batch2", None)}
     assert found("cat", "dog/old", "dog/new", level=1) == {("cat", None), ("dog", None)}
     assert found("train/a/x", "test/a/x", level=3) == {("x", "train"), ("x", "test")}
     assert found("train/x", "test/y", level=1) == {("train", None), ("test", None)}
-    with pytest.raises(BadInputError, match=r"cat/0\.jpg: lies in no class folder"):
+    with pytest.raises(BadInputError, match=r"cat/0\.jpg: lies in no folder 2"):
         layout("cat", "dog/old", level=2)

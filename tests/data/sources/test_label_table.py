@@ -44,8 +44,6 @@ def test_what_stands_between_columns_is_read_from_the_header(between: str, told:
         ("path,split,label,split\na.png,train,dog,test\n", r"2 columns are named 'split'"),
         ("file;species\na.png;cat\n", r"no column 'path' among 'file', 'species'; name the table's own with --column"),
         ("path,label\na.png,cat,dog\n", r"t\.csv:2: 3 cells in 2 columns"),
-        ("path,label\na.png,\n", r"t\.csv:2: no label; give one or remove the row"),
-        ("path,label\na.png\n", r"t\.csv:2: no label"),
         ("path,label\na.png,NaN\n", r"t\.csv:2: label 'NaN' stands for a missing one"),
         ("path,label,split\na.png,cat,somewhere\n", r"split 'somewhere' is none of train, validation, test"),
         ("path,label\n", r"no row; expected one for each image"),
@@ -70,13 +68,17 @@ def test_a_missing_table_is_missing_and_a_folder_is_a_folder(tmp_path: Path) -> 
         table_of(tmp_path / "t.csv", "path,label\na,b\n", columns={"split": "fold"})
 
 
+def test_an_empty_cell_is_an_unlabelled_image(tmp_path: Path) -> None:
+    rows = table_of(tmp_path / "t.csv", "path,label,split\na.png,,test\nb.png\nc.png,dog,train\n").rows
+    assert [row.labels for row in rows] == [None, None, ("dog",)]
+
+
 def test_parquet_tables_have_the_same_rules(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table([["a.png"], ["cat"], ["dog"]], names=["path", "label", "label"]), path)
     with pytest.raises(BadInputError, match="2 columns are named 'label'"):
         table_of(path)
     pq.write_table(pa.table({"path": ["a.png", "b.png"], "label": [1.0, float("nan")]}), path)
-    with pytest.raises(BadInputError, match=r"t\.parquet:3: no label"):
-        table_of(path)
+    assert [row.labels for row in table_of(path).rows] == [("1.0",), None]
     pq.write_table(pa.table({"path": ["a.png"], "label": [["cat", "dog"]]}), path)
     assert table_of(path, separator="|").rows[0].labels == ("cat", "dog")

@@ -152,10 +152,6 @@ def test_names_go_with_lists_in_every_form_of_the_hub(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "names", "message"),
     [
-        ([0, None, 1], (), r"row 2: no label"),
-        ([0.0, float("nan"), 1.0], (), r"row 2: no label"),
-        (["cat", "", "dog"], (), r"row 2: no label"),
-        (["cat", "NaN", "dog"], (), r"row 2: no label"),
         ([[0], [], [1]], (), r"row 2: no label"),
         ([[0], [1, None], [1]], (), r"row 2: no label"),
         ([[1, 0, 0], [0, 0, 0], [0, 0, 1]], (), r"row 2: no label"),
@@ -176,11 +172,19 @@ def test_rows_without_a_label_and_lists_of_two_meanings_are_named(
         prepare("parquet", root=tmp_path / "out", source=path)
 
 
-def test_rows_without_a_label_can_be_left_out(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.parquet", [0.0, float("nan"), 1.0, None] * 5)
-    info = prepare("parquet", root=tmp_path / "out", source=path, skip_corrupt=True)
-    assert info.class_names == ("0.0", "1.0")
-    assert (info.images, len(info.corrupt)) == (10, 10)
+def test_rows_without_a_label_are_unlabelled(tmp_path: Path) -> None:
+    kinds: dict[str, list[Any]] = {
+        "number": [0, None, 1, None],
+        "float": [0.0, float("nan"), 1.0, None],
+        "text": ["cat", "", "dog", None],
+        "list": [[0], None, [0, 1], None],
+        "nothing": [None] * 4,
+    }
+    for name, labels in kinds.items():
+        path = write(tmp_path / "x.parquet", labels * 5)
+        info = prepare("parquet", root=tmp_path / name, source=path)
+        assert (info.images, len(info.class_names)) == (20, 0 if name == "nothing" else 2)
+        assert sum(info.unlabelled.values()) == (20 if name == "nothing" else 10)
 
 
 def test_files_of_two_kinds_and_columns_of_one_name_are_refused(tmp_path: Path) -> None:

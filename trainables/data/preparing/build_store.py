@@ -118,21 +118,21 @@ class _Table:
     """The rows that are kept, sorted by name."""
 
     names: list[str]
-    labels: list[tuple[int, ...]]
+    labels: list[splits.Labels]
     splits: NDArray[np.int8]
     places: list[str]
     positions: list[int]
     checksums: list[bytes]
     hashes: list[int]
     fractions: dict[str, list[float]]
-    original_labels: list[tuple[str, ...]] | None
+    original_labels: list[tuple[str, ...] | None] | None
     splits_told: str
     """Where the splits come from, in words."""
-    unlabelled: int
+    undescribed: int
     """Images that were left out since none of their labels is of the chosen set."""
 
     def columns(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("splits_told", "unlabelled")}
+        return {name: value for name, value in vars(self).items() if name not in ("splits_told", "undescribed")}
 
 
 def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
@@ -143,9 +143,9 @@ def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
         if first == second:
             raise BadInputError(f"{listing.location}: two images are named {first}; names must be unique")
     labels = [_classes(names[number], rows.labels[row], listing) for number, row in enumerate(order)]
-    labelled = [number for number, own in enumerate(labels) if own]
-    order, names = [order[number] for number in labelled], [names[number] for number in labelled]
-    labels = [labels[number] for number in labelled]
+    described = [number for number, own in enumerate(labels) if own != ()]
+    order, names = [order[number] for number in described], [names[number] for number in described]
+    labels = [labels[number] for number in described]
     codes = _split(request, listing, rows, order, names, labels)
     if _published(request, [rows.splits[row] for row in order]) and not listing.multi_label:
         refuse_apart(listing.location, labels, codes, listing.class_names)
@@ -162,13 +162,15 @@ def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
         hashes=[rows.hashes[row] for row in chosen],
         fractions={salt: [values[row] for row in chosen] for salt, values in rows.fractions.items()},
         original_labels=[rows.labels[row] for row in chosen] if derived else None,
-        unlabelled=len(rows.names) - len(labelled),
+        undescribed=len(rows.names) - len(described),
         splits_told=_splits_told(request, listing, [rows.splits[row] for row in order]),
     )
 
 
-def _classes(name: str, labels: Sequence[str], listing: Source) -> tuple[int, ...]:
-    """Return the indices of an image's labels, ascending."""
+def _classes(name: str, labels: Sequence[str] | None, listing: Source) -> splits.Labels:
+    """Return the indices of an image's labels, ascending; None where it is unlabelled."""
+    if labels is None:
+        return None
     own = listing.classify(labels) if listing.classify else labels
     unknown = [label for label in own if label not in listing.class_index]
     if unknown:
@@ -184,7 +186,7 @@ def _split(
     rows: Rows,
     order: Sequence[int],
     names: Sequence[str],
-    labels: Sequence[tuple[int, ...]],
+    labels: Sequence[splits.Labels],
 ) -> splits.Codes:
     rule, share = request.options.splits, request.facts.test_share or 0.0
     given = [rows.splits[row] for row in order]
@@ -263,11 +265,18 @@ def map_pixels(path: Path, layout: Layout) -> NDArray[np.generic]:
 def _describe(
     name: str, request: Request, listing: Source, layout: Layout, table: _Table, leaks: LeakCounts
 ) -> StoreInfo:
-    offsets = np.cumsum([0, *map(len, table.labels)])
-    hot = multi_hot(offsets, np.array(list(chain(*table.labels)), dtype=np.int64), len(listing.class_names))
-    counts = image_counts(hot, table.splits, listing.class_names, listing.rules)
-    left_out = listing.left_out() + Counter({"images with none of these labels": table.unlabelled})
-    decided = {**listing.decisions, "splits": table.splits_told, "left out": counted(left_out)}
+    own = [labels or () for labels in table.labels]
+    offsets = np.cumsum([0, *map(len, own)])
+    hot = multi_hot(offsets, np.array(list(chain(*own)), dtype=np.int64), len(listing.class_names))
+    known = np.array([labels is not None for labels in table.labels])
+    counts = image_counts(hot, known, table.splits, listing.class_names, listing.rules)
+    left_out = listing.left_out() + Counter({"images with none of these labels": table.undescribed})
+    decided = {
+        **listing.decisions,
+        "labels": _labels_told(known),
+        "splits": table.splits_told,
+        "left out": counted(left_out),
+    }
     return StoreInfo(
         format_version=FORMAT_VERSION,
         name=name,
@@ -294,6 +303,13 @@ def _describe(
         decisions={key: printable(text) for key, text in decided.items() if text},
         source_state=listing.state,
     )
+
+
+def _labels_told(known: NDArray[np.bool_]) -> str:
+    """Return how many images have labels; empty where all have."""
+    if known.all():
+        return ""
+    return f"{known.sum():,} of {len(known):,} images have labels; the others are pretrained on alone"
 
 
 def _unused(listing: Source, hot: NDArray[np.bool_]) -> list[str]:

@@ -20,6 +20,8 @@ def one_sided(
     """
     notes = []
     for split in ("train", "test"):
+        if class_counts.get(split) and not any(class_counts[split]):
+            continue  # none of its images has a label, which is said by itself
         own = [name for name, count in zip(class_names, class_counts.get(split, ()), strict=True) if count]
         lacking = [
             (name, {other: counts[index] for other, counts in class_counts.items() if counts[index]})
@@ -33,15 +35,13 @@ def one_sided(
     return notes
 
 
-def refuse_apart(
-    where: str, labels: Sequence[tuple[int, ...]], codes: splits.Codes, class_names: Sequence[str]
-) -> None:
+def refuse_apart(where: str, labels: Sequence[splits.Labels], codes: splits.Codes, class_names: Sequence[str]) -> None:
     """Raise BadInputError where no class is both in train and in test: folders or files aren't what they seem."""
     train, test = (
-        {label for own, code in zip(labels, codes.tolist(), strict=True) if code == split for label in own}
+        {label for own, code in zip(labels, codes.tolist(), strict=True) if code == split for label in own or ()}
         for split in (splits.TRAIN, splits.TEST)
     )
-    if train.isdisjoint(test):
+    if train and test and train.isdisjoint(test):
         shown = ["/".join(repr(class_names[label]) for label in sorted(found)[:LISTED]) for found in (train, test)]
         raise BadInputError(
             f"{where}: train and test have no class in common (train has {shown[0]}, test {shown[1]}); correct the "

@@ -70,7 +70,7 @@ class Rows:
     """What is known of each image that was written, in the order of the file; and the images that couldn't be."""
 
     names: list[str] = field(default_factory=list)
-    labels: list[tuple[str, ...]] = field(default_factory=list)
+    labels: list[tuple[str, ...] | None] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
@@ -103,7 +103,7 @@ class _Done:
     """What a worker says of its chunk: for each written image entry number, labels, checksum and hash."""
 
     kept: list[int]
-    labels: list[tuple[str, ...]]
+    labels: list[tuple[str, ...] | None]
     checksums: list[bytes]
     hashes: list[int]
     fractions: dict[str, list[float]]
@@ -247,7 +247,7 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
         except BadInputError as error:
             done.faults.append((str(error), error.option if isinstance(error, UndecodableError) else ""))
             continue
-        if picture.labels:
+        if picture.labels != ():
             pixels[count] = picture.image
             count += 1
             done.kept.append(number)

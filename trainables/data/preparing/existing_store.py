@@ -80,6 +80,6 @@ def _changes(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) ->
 def _rows(info: StoreInfo, folder: Path) -> dict[str, tuple[Any, ...]]:
     """Return labels, split, place and checksum of each image by its name."""
     rows = open_rows(folder / ROWS_FILE)
-    labels = ([info.class_names[label] for label in own] for own in rows.column("labels").to_pylist())
+    labels = (own and [info.class_names[label] for label in own] for own in rows.column("labels").to_pylist())
     parts = (rows.column(name).to_pylist() for name in ("split", "place", "checksum"))
     return dict(zip(rows.column("name").to_pylist(), zip(labels, *parts, strict=True), strict=True))

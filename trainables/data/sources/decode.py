@@ -81,8 +81,8 @@ def decode_image(file: File, reading: Reading = AS_READ) -> Decoded:
     )
 
 
-def decode_picture(file: File, labels: tuple[str, ...], reading: Reading = AS_READ) -> Picture:
-    """Return a labelled image as `decode_image` reads it."""
+def decode_picture(file: File, labels: tuple[str, ...] | None, reading: Reading = AS_READ) -> Picture:
+    """Return an image as `decode_image` reads it, with its labels; None where it is unlabelled."""
     decoded = decode_image(file, reading)
     return Picture(decoded.image, labels, decoded.facts)
 

@@ -1,4 +1,4 @@
-"""A person's own images: class folders, or a table of paths and labels; JPEG, PNG, TIFF or GeoTIFF."""
+"""A person's own images: class folders, no folders, or a table of paths and labels; JPEG, PNG, TIFF or GeoTIFF."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_picture
 from trainables.data.sources.file_tree import FileTree, junk, open_tree
-from trainables.data.sources.folder_layout import FolderLayout, read_layout
+from trainables.data.sources.folder_layout import FolderLayout, names_unlabelled, read_layout
 from trainables.data.sources.layout import file_of
 from trainables.data.sources.source import Entry, Request, Source, digest_of, some_names
 from trainables.data.sources.table import read_table
@@ -19,7 +19,7 @@ from trainables.errors import BadInputError
 class _Image:
     path: str
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
     split: str | None
     place: str = ""
 
@@ -38,13 +38,13 @@ def read_folder(request: Request) -> Source:
     """List the images of a folder or zip: <class>/..., <split>/<class>/..., <class>/<split>/..., or a table's.
 
     An image's name is its path within the source, without folders that wrap all of it. Classes are in the order of
-    their names.
+    their names. Images in no class folder, in a folder `unlabelled`, or with an empty cell are unlabelled.
     """
     tree = open_tree(request.required_source())
     paths = [path for path in tree.names() if path.lower().endswith(IMAGE_SUFFIXES)]
     listed = _of_folders(request, tree, paths) if request.table is None else _of_table(request, tree, paths)
     wanted = [image for image in listed.images if request.wants(image.name)]
-    class_names = tuple(sorted({label for image in listed.images for label in image.labels}))
+    class_names = tuple(sorted({label for image in listed.images for label in image.labels or ()}))
     unread = [path for path in tree.names() if path.lower().endswith(OTHER_IMAGES)]
     left_out = _other_files(tree.names()) + tree.left_out + listed.left_out
     notes = (
@@ -66,7 +66,7 @@ def read_folder(request: Request) -> Source:
         tuple(notes),
         multi_label=request.options.separator is not None,
         decisions={
-            "classes": f"{len(class_names):,} by {listed.classes_from}",
+            "classes": f"{len(class_names):,} by {listed.classes_from}" if class_names else "",
             "links followed": some_names(tree.links) if tree.links else "",
         },
         left_out=lambda: left_out,
@@ -87,24 +87,32 @@ def _other_files(names: list[str]) -> Counter[str]:
 
 def _of_folders(request: Request, tree: FileTree, paths: list[str]) -> _Listed:
     if not paths:
-        raise BadInputError(
-            f"{tree.location}: no image ({', '.join(IMAGE_SUFFIXES)}) in class folders; or give --table FILE"
-        )
+        raise BadInputError(f"{tree.location}: no image ({', '.join(IMAGE_SUFFIXES)}); give the folder that holds them")
     layout = read_layout(tree.location, paths, request.class_level)
     _refuse_empty_classes(Path(tree.location), layout)
     images = [
-        _Image(image.path, image.path.removeprefix(layout.root), (image.label,), image.split) for image in layout.images
+        _Image(
+            image.path,
+            image.path.removeprefix(layout.root),
+            None if image.label is None else (image.label,),
+            image.split,
+        )
+        for image in layout.images
     ]
     return _Listed(images, layout.classes_from, layout.splits_from, layout.left_out)
 
 
 def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
     """Raise BadInputError for a folder beside class folders that holds nothing: a class whose images are missing."""
-    if not root.is_dir():
+    names = {image.label for image in layout.images if image.label is not None}
+    if not root.is_dir() or not names:
         return
-    names = {image.label for image in layout.images}
     beside = (path for parent in layout.class_parents for path in (root / parent).iterdir() if path.is_dir())
-    empty = [path.name for path in beside if path.name not in names and junk(path.name) is None]
+    empty = [
+        path.name
+        for path in beside
+        if path.name not in names and junk(path.name) is None and not names_unlabelled(path.name)
+    ]
     if empty:
         raise BadInputError(f"{root}: class folders without an image: {some_names(empty)}; remove or fill them")
 

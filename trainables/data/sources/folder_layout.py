@@ -12,8 +12,10 @@ from trainables.data.split_names import NEUTRAL, named_split, splits_in, tokens
 from trainables.errors import BadInputError
 
 Folders = tuple[str, ...]
-UNLABELLED = frozenset(("unlabelled", "unlabeled", "unlabel", "unsup", "unsupervised", "pred", "predict", "unknown"))
-"""Words of folders beside train/ and test/ whose images have no label."""
+UNLABELLED = frozenset(("unlabelled", "unlabeled", "unlabel", "unsup", "unsupervised"))
+"""Words of folders whose images have no label yet: they are pretrained on."""
+NO_SPLIT = frozenset(("pred", "predict", "unknown"))
+"""Words of folders beside train/ and test/ that are left out: images that somebody wants predictions of."""
 WAYS_OUT = (
     "rename or move folders, say with --class-level N which one names the class (1 is the first), or give --table"
 )
@@ -24,7 +26,8 @@ class PlacedImage:
     """An image's path, with the class and the split that its folders say."""
 
     path: str
-    label: str
+    label: str | None
+    """None for an image in no class folder."""
     split: str | None
 
 
@@ -47,10 +50,14 @@ class FolderLayout:
 def read_layout(where: str, paths: Sequence[str], class_level: int | None = None) -> FolderLayout:
     """Read <class>/..., <split>/<class>/... or <class>/<split>/..., below any folders that wrap all of it.
 
-    `class_level` is the number of the folder that names the class, 1 the first below the source. BadInputError names
-    an image in no class folder, and folders that can be read in two ways.
+    `class_level` is the number of the folder that names the class, 1 the first below the source. Without it, images in
+    a folder `unlabelled`, and those beside class folders, have no label; beside split folders they are train's.
+    BadInputError names folders that can be read in two ways.
     """
-    folders = {path: tuple(path.split("/")[:-1]) for path in paths}
+    everything = {path: tuple(path.split("/")[:-1]) for path in paths}
+    folders = {path: own for path, own in everything.items() if class_level or not any(map(names_unlabelled, own))}
+    if not folders:
+        return FolderLayout([PlacedImage(path, None, None) for path in paths], "", "", [], "")
     depth = _split_depth(where, set(folders.values()), class_level)
     left_out: Counter[str] = Counter()
     kept = dict(folders) if depth is None else _labelled(where, folders, depth, left_out)
@@ -58,10 +65,12 @@ def read_layout(where: str, paths: Sequence[str], class_level: int | None = None
     level, told = (class_level - 1, f"folder {class_level}") if class_level else _class_level(where, kept, depth)
     images = []
     for path, own in kept.items():
-        if len(own) <= level:
-            raise BadInputError(f"{where}: {path}: lies in no class folder; move it, or give --table FILE")
-        images.append(PlacedImage(path, own[level], None if depth is None else splits[own[depth]]))
-    parents = sorted({"/".join(own[:level]) for own in kept.values()})
+        if len(own) <= level and class_level:
+            raise BadInputError(f"{where}: {path}: lies in no folder {class_level}; move it, or give --table FILE")
+        label = own[level] if len(own) > level else None
+        images.append(PlacedImage(path, label, None if depth is None else splits[own[depth]]))
+    images += _unlabelled({path: everything[path] for path in everything.keys() - folders.keys()}, depth, splits)
+    parents = sorted({"/".join(own[:level]) for own in kept.values() if len(own) > level})
     above = _common(set(folders.values()))[: level if depth is None else min(level, depth)]
     return FolderLayout(
         images,
@@ -71,6 +80,23 @@ def read_layout(where: str, paths: Sequence[str], class_level: int | None = None
         "".join(f"{name}/" for name in above),
         left_out,
     )
+
+
+def names_unlabelled(folder: str) -> bool:
+    """Whether a folder is named as one whose images have no label."""
+    return tuple(tokens(folder)) in {(word,) for word in UNLABELLED}
+
+
+def _unlabelled(folders: Mapping[str, Folders], depth: int | None, splits: Mapping[str, str]) -> list[PlacedImage]:
+    """Return the images in folders `unlabelled`: of the split that a folder above says, else of train."""
+    return [
+        PlacedImage(path, None, None if depth is None else _split_above(own, splits))
+        for path, own in sorted(folders.items())
+    ]
+
+
+def _split_above(folders: Folders, splits: Mapping[str, str]) -> str:
+    return next((splits[name] for name in folders if name in splits), "train")
 
 
 def _split_depth(where: str, folders: set[Folders], class_level: int | None) -> int | None:
@@ -130,7 +156,7 @@ def _refuse_two_readings(where: str, folders: set[Folders], wholly: Mapping[int,
 def _refuse_unknown_beside(where: str, folders: set[Folders], start: int, known: Mapping[str, str]) -> None:
     """Raise BadInputError for a folder beside split folders that has class folders of its own and is no split."""
     tops = {own[start] for own in folders if len(own) > start + 1} - known.keys()
-    unknown = [top for top in tops if UNLABELLED.isdisjoint(tokens(top))]
+    unknown = [top for top in tops if NO_SPLIT.isdisjoint(tokens(top))]
     if unknown:
         raise BadInputError(
             f"{where}: {_listed(known)} name splits, but {_listed(unknown)} beside them, with folders of images too, "
@@ -161,7 +187,7 @@ def _labelled(where: str, folders: Mapping[str, Folders], depth: int, left_out: 
     kept = {}
     for path, own in folders.items():
         if len(own) <= depth:
-            raise BadInputError(f"{where}: {path}: lies in no class folder; move it, or give --table FILE")
+            raise BadInputError(f"{where}: {path}: lies in no split's folder; move it, or give --table FILE")
         if own[depth] in known:
             kept[path] = own
         else:
@@ -170,9 +196,7 @@ def _labelled(where: str, folders: Mapping[str, Folders], depth: int, left_out: 
         return kept
     classed = {own[depth] for own in kept.values() if len(own) > depth + 1}
     if not classed:
-        raise BadInputError(
-            f"{where}: {_listed(known)} hold images and no class folders, so that no image has a label; give --table"
-        )
+        return kept  # a pool with its own splits
     for own in kept.values():
         if own[depth] not in classed:
             left_out[f"in {own[depth]}/, which has no class folders and so no labels"] += 1

@@ -80,8 +80,13 @@ class LabelReader:
             return f"{len(self.class_names):,} by the places in lists of flags (0 and 1)"
         return f"{len(self.class_names):,} by {'names in the metadata' if self.named else 'the labels that occur'}"
 
-    def labels(self, value: Any, where: str) -> tuple[str, ...]:
-        """Return the names of a row's labels; BadInputError where it has none, or one that is no class."""
+    def labels(self, value: Any, where: str) -> tuple[str, ...] | None:
+        """Return the names of a row's labels, None where the row is unlabelled: null, NaN or an empty text.
+
+        Raises BadInputError for an empty list, a list with nulls, and a label that is no class.
+        """
+        if not isinstance(value, list) and _missing(value):
+            return None
         values = value if isinstance(value, list) else [value]
         if any(_missing(one) for one in values):
             raise BadInputError(f"{where}: {NO_LABEL}")

@@ -39,11 +39,12 @@ File = str | Blob
 class Picture:
     """One decoded image, (H, W, C) uint8 or uint16, and the names of its labels, in any order.
 
-    No labels: the image isn't kept (the 57 patches of BigEarthNet that none of the 19 labels describes).
+    None: the image is unlabelled. Empty: it isn't kept (the 57 patches of BigEarthNet that none of the 19 labels
+    describes).
     """
 
     image: NDArray[np.generic]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
     facts: tuple[str, ...] = ()
     """What was decided when it was decoded: bands, bits, orientation."""
 

@@ -29,7 +29,8 @@ class TableRow:
 
     where: str
     path: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    """None where the cell is empty: the image is unlabelled."""
     split: str | None
     place: str
 
@@ -82,7 +83,7 @@ def _path(request: Request, row: Mapping[str, Any], where: str) -> str:
     return value.strip().removeprefix("./")
 
 
-def _labels(request: Request, row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _labels(request: Request, row: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
     value, separator = row[request.column("label")], request.options.separator
     if isinstance(value, list):
         labels = [_text(label) for label in value]
@@ -90,9 +91,11 @@ def _labels(request: Request, row: Mapping[str, Any], where: str) -> tuple[str, 
         labels = [part.strip() for part in _plain(value).split(separator)] if separator else [_plain(value)]
     labels = [label for label in labels if label]
     if not labels:
-        raise BadInputError(f"{where}: no label; give one or remove the row")
+        return None
     if missing := [label for label in labels if label.strip().lower() == "nan"]:
-        raise BadInputError(f"{where}: label {missing[0]!r} stands for a missing one; give one or remove the row")
+        raise BadInputError(
+            f"{where}: label {missing[0]!r} stands for a missing one; give one, or leave the cell empty"
+        )
     if separator is None and len(labels) > 1:
         raise BadInputError(f"{where}: several labels; name what is between them with --separator")
     return tuple(labels)
