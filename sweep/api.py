@@ -1,7 +1,7 @@
 """The commands from Python, for notebooks and programs: `run`, `compare`, `evaluate`, `export`, `predict`, `embed`.
 
-Nothing here redirects output or leaves a signal handler behind. Bad input raises BadInputError (a ValueError), whose
-text has a line for each fault.
+No function redirects output or leaves a signal handler installed. Bad input raises BadInputError (a ValueError) with
+one line per fault.
 """
 
 from collections.abc import Mapping, Sequence

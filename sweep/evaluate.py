@@ -1,6 +1,6 @@
 """Evaluate finished encoders, frozen and fine-tuned: `python -m sweep.evaluate [SWEEP]`.
 
-The result is a sweep of its own: same records, MLflow, comparison and report, and it is resumed as any other.
+The result is a separate sweep, with the same kinds of records, MLflow runs, comparison and report. It can be resumed.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A search space: a question as data. Spaces live in their own modules, each as a value named SPACE."""
+"""Search space: which trials answer a question. Each space is a module of its own with a value named SPACE."""
 
 import importlib
 from collections.abc import Mapping, Sequence

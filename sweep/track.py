@@ -1,7 +1,7 @@
 """Write a sweep's records to MLflow again: `python -m sweep.track --replay SWEEP [--tracking-uri URI]`.
 
-The records are the truth and MLflow is a view of them: a server that was away, emptied or changed is caught up from
-the storage alone, and doing it twice adds nothing.
+The records are the source of truth, and MLflow is a view of them. A server that was unreachable, emptied or replaced is
+filled from the storage alone; repeating it adds nothing.
 """
 
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What is trained: SimCLR and its linear probe in plain PyTorch, with no knowledge of Ray, MLflow or the sweep."""
+"""Training of one trial: SimCLR and its linear probe in plain PyTorch, independent of Ray, MLflow and the sweep."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Amounts of memory or disk as a person writes them: 200GB, 50 GiB, 1000."""
+"""Parsing of memory and disk sizes such as 200GB, 50 GiB or 1000."""
 
 import os
 import re

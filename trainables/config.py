@@ -1,7 +1,7 @@
-"""The configuration of one trial: a frozen value whose defaults are the thesis protocol.
+"""Configuration of one trial: a frozen value whose defaults are the thesis protocol.
 
-The thesis gives learning rate, batch sizes, temperatures and epochs. It doesn't give weight decay, jitter strength and
-blur; there the defaults are those of the reference, Google's SimCLR (folder tf2).
+The thesis states learning rate, batch sizes, temperatures and epochs. It doesn't state weight decay, jitter strength
+and blur; their defaults are those of the reference, Google's SimCLR (folder tf2).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Collective operations over the ranks of one trial; on one rank each is the identity.
 
 Convention: every rank computes the loss of the whole global batch from gathered embeddings, and a parameter's gradient
-is the *sum* of the ranks' gradients. The gather's backward is then just this rank's slice, with no communication.
+is the *sum* of the ranks' gradients. The gather's backward pass is then this rank's slice, without communication.
 """
 
 from typing import Any

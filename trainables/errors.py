@@ -1,4 +1,4 @@
-"""The errors of a trial: input that a person can mend, a loss that is not finite, a storage that is away."""
+"""Errors of a trial: bad input, a loss that is not finite, a storage that is unreachable."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The names of the metrics that a trial will record, known before it trains."""
+"""Names of the metrics that a trial will record, known before training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Weights that an encoder starts from, as one text: ADDRESS, or ADDRESS#name=NAME&sha256=DIGEST.
+"""Initial weights of an encoder, as one text: ADDRESS, or ADDRESS#name=NAME&sha256=DIGEST.
 
-What a trial is depends on the content, by its digest, and not on where the file lies.
+A trial's id depends on the content of the file, by its digest, and not on its location.
 """
 
 import hashlib

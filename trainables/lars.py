@@ -1,6 +1,6 @@
-"""LARS as the reference has it (lars_optimizer.py): classic momentum with the learning rate inside the buffer.
+"""LARS optimiser as in the reference (lars_optimizer.py): classic momentum with the learning rate inside the buffer.
 
-On a CPU with numba a compiled kernel takes the same step in less than half the time (lars_kernel.py).
+On a CPU with numba, a compiled kernel computes the same step in less than half the time (lars_kernel.py).
 """
 
 from collections.abc import Callable, Iterable

@@ -1,6 +1,6 @@
-"""LARS' step on the CPU by one compiled kernel: what lars.py does, in two passes over a parameter's numbers.
+"""LARS step on the CPU as one compiled kernel: the step of lars.py in two passes over a parameter's values.
 
-float32; equal to the plain version but for rounding, and the same with any number of threads. Needs numba.
+float32; equal to the plain version except for rounding, and identical for any number of threads. Needs numba.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Output that may go away: a quit pager, a killed tee, a full disk or a closed terminal ends the printing alone.
+"""Output streams that survive a closed pipe or terminal and a full disk: printing ends, and the process continues.
 
-A write to stdout or stderr never fails; what couldn't be written goes to the log of a sweep that runs, if there is one.
+A write to stdout or stderr never fails; lines that couldn't be written go to the running sweep's log, if there is one.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The names under which metrics are recorded; `val/...` likewise for each `test/...`."""
+"""Names of the recorded metrics; each `test/...` has a `val/...` for validation."""
 
 import re
 from collections import Counter

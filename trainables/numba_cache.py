@@ -1,7 +1,8 @@
 """Cache of compiled functions in the user's cache folder, keyed by the content of their source.
 
-Numba's own place is beside the source. That is a new folder for each job that ships its code to a cluster, which would
-compile anew. What is kept is read with pickle, so the folder belongs to the person alone, or isn't used.
+Numba's default cache is beside the source. Each job that ships its code to a cluster has a new source folder, and would
+compile everything again. Cached functions are read with pickle, so the folder is only used if it belongs to the user
+alone.
 """
 
 import hashlib

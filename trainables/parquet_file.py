@@ -1,4 +1,4 @@
-"""Reading a foreign Parquet file within limits: pages unpack to much, and a dictionary repeats one value."""
+"""Reading of a foreign Parquet file within memory limits: small compressed pages can unpack to gigabytes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

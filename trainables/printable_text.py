@@ -1,4 +1,4 @@
-"""Foreign names and texts made safe to print: in a terminal, HTML, figures, Markdown and CSV cells.
+"""Foreign names and texts made safe to show: in a terminal, HTML, figures, Markdown and CSV cells.
 
 File names, class names, descriptions and messages come from archives, data sets and other people's records.
 """

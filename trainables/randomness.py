@@ -1,8 +1,8 @@
 """Counter-based random numbers: a pure function of (seed, stream, index), the same on every rank and every machine.
 
-Philox 4x64 (Salmon et al. 2011) is addressed by key and counter, so a restarted or differently split run draws the
-same numbers. Raw words are turned into numbers here, since numpy promises the bit generator's stream and not its
-distributions' methods.
+Philox 4x64 (Salmon et al. 2011) is addressed by key and counter, so a restarted run, or one with other workers, draws
+the same numbers. This module converts raw words to numbers itself, since numpy guarantees a stable stream only for the
+bit generator and not for the distributions.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""One SimCLR trial with its linear probe, in plain PyTorch, its records printed a line each.
+"""Training of one SimCLR trial with its linear probe, in plain PyTorch; prints one line per epoch record.
 
     python -m trainables.simclr --set dataset=digits --set epochs=2
     torchrun --nproc-per-node 2 -m trainables.simclr --set dataset=digits --set epochs=2

@@ -1,7 +1,7 @@
-"""The normal distribution's function and its inverse by PyTorch, where scipy isn't installed.
+"""Normal distribution function and its inverse by PyTorch, for installations without scipy.
 
-Both libraries compile Cephes' code, PyTorch with fused multiply-adds: of 50 million numbers of `randomness.normal` 19 %
-differ from scipy's, by at most 1.6e-15. Weights are rounded to float32, in which none of the 50 million differed.
+Both libraries compile Cephes' code, PyTorch with fused multiply-adds. Of 50 million numbers of `randomness.normal`,
+19 % differ from scipy's, by at most 1.6e-15. Weights are rounded to float32, where none of the 50 million differed.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Frozen dataclasses that pydantic validates, whose faults are BadInputErrors."""
+"""Frozen dataclasses validated by pydantic; invalid fields raise BadInputError."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""The header of a file of weights, read without torch: damaged and foreign files are refused while planning."""
+"""Header of a weights file, read without torch, so that damaged files are refused during planning."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""One attempt at a trial in this process: opening it, watching it, and what its exceptions mean."""
+"""One attempt at a trial in this process: start, watchdog, and the failure that each exception stands for."""
 
 import importlib
 import traceback

@@ -1,4 +1,4 @@
-"""Ray within a program that calls it, whose output isn't redirected and whose process goes on afterwards."""
+"""Ray inside a calling program or notebook: its output is not redirected, and its process continues afterwards."""
 
 import contextlib
 import logging

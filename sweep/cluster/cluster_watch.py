@@ -1,7 +1,8 @@
 """Detection of a lost cluster: Ray's own client ends the process when the cluster is gone.
 
-It does so after 60 s without an answer of the head node, and at once where another cluster answers in its place, as
-after a second `ray up`. So the head's port is watched from here, with no call to Ray while there is doubt.
+Ray's client ends the process after 60 s without an answer from the head node. It ends it at once if another cluster
+answers at the same address, as after a second `ray up`. So this thread watches the head's port, and makes no call to
+Ray while the head doesn't answer.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Process group of a trial's workers, whose rendezvous listens on the cluster's own address only.
+"""Process group of a trial's workers, whose rendezvous listens only on the cluster's own address.
 
-Ray's TorchTrainer lets torch make the TCPStore, which listens on every interface, and asks nobody for a secret: whoever
-reaches it can change what the ranks agree on.
+With Ray's TorchTrainer, torch creates a TCPStore that listens on every interface and has no authentication: anybody who
+reaches it can change the values that the ranks share.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Private parts of Ray that are used, each guarded: they are undocumented and may change with any version.
+"""Private parts of Ray, each behind one guarded function: they are undocumented and may change with any version.
 
-Each is read by one function here, when it is called. Where the installed Ray lacks the part, the feature that needs it
-is off: the function returns a neutral value, and a process logs it once.
+If the installed Ray lacks a part, the feature that needs it is off: the function returns a neutral value and logs this
+once per process.
 
 - orphaned placement groups: who made a placement group is in no public table
 - tokens: whether a process asks its callers for one

@@ -1,7 +1,7 @@
-"""Session folder: where a sweep keeps the sockets, files and token of Ray and Tune, for its own user alone.
+"""Session folder of a sweep: the sockets, files and token of Ray and Tune, accessible only to the sweep's user.
 
-Ray opens its folders and sockets to everybody, since several users may share one Ray. Here they lie in a folder of
-mode 0700, so that nobody else reaches them. Its path is short: that of a Unix socket has at most 107 bytes.
+Ray makes its folders and sockets accessible to all users, since several users may share one Ray. Here they are in a
+folder of mode 0700. Its path is short, because a Unix socket's path has at most 107 bytes.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""Ray Tune runs what the dispatcher hands out: it starts and reuses actors, and waits for room on the cluster.
+"""Bridge to Ray Tune: Tune runs the dispatcher's attempts, reuses actors, and waits for free resources.
 
-An attempt is one Tune trial. Tune's own retries, searches and resuming stay unused: they know nothing of the records.
+Each attempt is one Tune trial. Tune's own retries, searches and restore are not used, since they don't read the records.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Loop of a warm group's workers: receive a task, train it together, wait for the next.
 
-Rank 0 talks with the driver through two queues and tells the others what it hears through a gloo group of its own, so
-that the ranks agree on every decision before the next collective operation, on GPUs too.
+Rank 0 exchanges messages with the driver through two queues. It broadcasts each decision to the other ranks through a
+separate gloo group, on GPUs too, so that all ranks agree before the next collective operation.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""Calls of AWS's API with time limits; a call without an answer is a finding and doesn't stop the other checks."""
+"""Calls of AWS's API with time limits; a call without an answer is a failed check and doesn't stop the others."""
 
 import threading
 from collections.abc import Callable, Iterable

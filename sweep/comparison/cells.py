@@ -1,4 +1,4 @@
-"""One metric of one setting, with its two intervals."""
+"""Cells of a comparison table: one metric of one setting, with its intervals over seeds and over images."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a comparison says in a few sentences; pure. Nothing is said that the numbers don't carry."""
+"""Conclusions of a comparison in a few sentences, only as far as the numbers support them; pure."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The report of one data set as a value: computed once from the records, then drawn as page, MLflow figures and CSV."""
+"""Report of one data set as a value: computed once from the records, then shown as a page, MLflow figures and CSV."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

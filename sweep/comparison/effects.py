@@ -1,6 +1,6 @@
 """Effect of each grid axis on a metric, by analysis of variance; pure: a table in, effects or a reason out.
 
-Where the numbers can't carry an answer there is none, and `NotComputed` says why.
+If the numbers don't suffice, `NotComputed` gives the reason.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a search, or any comparison of many settings, is looked through by: axes, pairs of axes, history; pure."""
+"""Exploration of many settings, as of a search: scales of the axes, pairs of axes, history; pure."""
 
 import math
 from collections.abc import Mapping, Sequence

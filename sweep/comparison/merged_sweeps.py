@@ -1,7 +1,7 @@
-"""Which sweeps can be compared with each other, as one sweep; pure: records in, records out.
+"""Merging of sweeps that can be compared with each other into one; pure: records in, records out.
 
-Settings can be ranked together where the images, the question and the objective are the same. What can't be is kept
-apart, with a sentence that says why.
+Settings can be ranked together if the images, the question and the objective are the same. Other sweeps are listed as
+not comparable, each with the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Settings over two axes at a time, as the thesis' tables and bars show them; pure."""
+"""Pivot tables: settings over two axes at a time, as in the thesis' tables and bar charts; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How the best setting stands to the second, to the untrained encoder and to the other baselines."""
+"""Comparison of the best setting with the second, the untrained encoder and the other baselines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

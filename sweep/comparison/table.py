@@ -1,4 +1,4 @@
-"""The comparison of a sweep's trials, from its records: pure, records in and tables out."""
+"""Comparison tables of a sweep's trials: settings ranked by the objective; pure: records in, tables out."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Outputs of trials' classifiers for each image, read from their files."""
+"""Per-image outputs of trials' classifiers, read from the trials' files."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING

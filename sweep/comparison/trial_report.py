@@ -1,4 +1,4 @@
-"""What a report says of one trial: its epochs, attempts and end, what it cost, and the command that trains it again."""
+"""Report of one trial: its epochs, attempts, end and cost, and the command that trains it again."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Settings, metrics and classes in words for a reader."""
+"""Wording of settings, metrics and classes for readers."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Options of `sweep.data prepare`, grouped into the sections of `--help`, and how their texts are read."""
+"""Options of `sweep.data prepare`, grouped into the sections of `--help`, and the parsing of their texts."""
 
 from pathlib import Path
 from typing import Annotated

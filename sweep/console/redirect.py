@@ -1,4 +1,4 @@
-"""Redirection of what Ray and others print into a log file."""
+"""Redirection of the output of Ray and other libraries into a log file."""
 
 import contextlib
 import os

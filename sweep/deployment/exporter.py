@@ -2,8 +2,8 @@
 
 encoder.safetensors   the encoder under torchvision's names, and its view of images; trainables.load_encoder reads it
 model.onnx            images to probabilities and features; needs onnxruntime alone
-model.json            classes, sizes and where it comes from
-MODEL_CARD.md         what it is, how good, and its limits, from the records
+model.json            classes, sizes and origin
+MODEL_CARD.md         purpose, metrics and limits, from the records
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Model card from the records: what the model is, how good it is, and its limits."""
+"""Model card from the records: purpose, metrics and limits of an exported model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Figures that compare settings: values in, a matplotlib figure out.
 
-Of many settings the best ones have names and looks of their own, and the others are grey.
+If there are many settings, only the best have names and colours; the others are grey.
 """
 
 from collections.abc import Mapping, Sequence

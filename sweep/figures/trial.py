@@ -1,6 +1,6 @@
 """Figures of one trial: values in, a matplotlib figure out. The values are computed in sweep/statistics/.
 
-Figures are made without pyplot, so that they may be drawn in any thread and nothing has to be closed.
+Figures are made without pyplot: they can be drawn in any thread and need not be closed.
 """
 
 from collections.abc import Mapping, Sequence

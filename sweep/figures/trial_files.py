@@ -1,4 +1,4 @@
-"""The figures that a trial's files allow."""
+"""Figures of one trial, read from its files."""
 
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING

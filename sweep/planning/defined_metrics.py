@@ -1,4 +1,4 @@
-"""Objectives that a data set can't give: undefined wherever a split holds no positive, or nothing else."""
+"""Check for objectives that are undefined on a data set: a split with no positives, or with positives only."""
 
 from trainables import metric_names as names
 from trainables.config import TrialConfig

@@ -1,4 +1,4 @@
-"""Options that a sweep was started with, as its record keeps them; a light module."""
+"""Options that a sweep was started with, as stored in its record; a light module."""
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 

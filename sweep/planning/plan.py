@@ -1,4 +1,4 @@
-"""Plan of a space: its trials, by pure functions that start nothing and import neither torch nor ray."""
+"""Plan of a search space: its trials, computed by pure functions that import neither torch nor ray."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

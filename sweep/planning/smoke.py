@@ -1,4 +1,4 @@
-"""Smoke run: a space made tiny, for an end-to-end run before paying for GPUs."""
+"""Smoke run: a space reduced to a tiny size, for an end-to-end run before paying for GPUs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Faults of a plan that no single part of its space shows: metrics that no trial will have, values nothing decides."""
+"""Checks of a whole plan: metrics that no trial will record, and values that no earlier stage decides."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

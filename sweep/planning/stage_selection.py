@@ -1,4 +1,4 @@
-"""Values that a later stage takes from the best trials before it: a pure function of records."""
+"""Selection between stages: the values that a later stage takes from the best earlier trials; pure."""
 
 import math
 from collections import defaultdict

@@ -1,16 +1,16 @@
 """Lease of a running sweep, and requests to stop it, through the storage alone.
 
-live/NAME.json           who runs it and how it stands, rewritten every few seconds, gone when it ends
-sweeps/NAME/stops/...    what it is asked to stop: `all`, or a trial's id
+live/NAME.json           owner and state of the sweep, rewritten every few seconds, deleted at its end
+sweeps/NAME/stops/...    requests to stop: `all`, or a trial's id
 
-A sweep runs while its lease is renewed. A process that isn't there counts as its end only where process numbers are
-ours (`process_identity`). Otherwise the lease's age decides, by the clocks of two machines, which may differ by
-minutes: a lease that is neither fresh nor very old is in doubt, and is watched for a change, which no clock falsifies.
+A sweep is running while its lease is renewed. If its process is on this machine (`process_identity`), a missing process
+means that the sweep has ended. Otherwise the lease's age decides, by the clocks of two machines, which may differ by
+minutes. A lease that is neither fresh nor very old is in doubt: it is watched for a change, which needs no clock.
 
-A process that was frozen for longer than that wakes up beside the one that took its sweep over. It compares before it
-writes, and gives way. Where it was frozen between the two and writes over the other's lease, the other writes its own
-again: a lease names those that it was taken from, and nobody gives way to them. So it takes no conditional writes,
-which pyarrow has for no object store.
+A process that was frozen for longer than that may wake up after another process took its sweep over. It reads the lease
+before it writes, and stops if the lease is not its own. It may have been frozen between reading and writing, and then
+overwrite the new owner's lease. The new owner writes its lease again: a lease lists the owners that it was taken from,
+and nobody yields to those. So no conditional writes are needed, which pyarrow offers for no object store.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Identity of a process, and whether a process that another program named has certainly ended.
 
-A process number means something in one PID namespace of one running machine, and only until it is given away again. A
-host name doesn't say which: containers share it. A process of another user may be hidden in /proc, but not from kill.
+A process number is valid in one PID namespace of one running machine, until it is reused. A host name doesn't identify
+the namespace, since containers may share it. /proc may hide processes of other users, but kill finds them.
 """
 
 import contextlib

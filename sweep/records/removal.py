@@ -1,4 +1,4 @@
-"""Removal of sweeps from a storage: their files, a copy made before, or their checkpoints alone."""
+"""Removal of sweeps from a storage: all files, with or without an archive copy, or only the checkpoints."""
 
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""The record of a sweep: which trials, which space, how it was started (sweeps/NAME/sweep.json)."""
+"""Record of a sweep: its trials, its space and the options that started it (sweeps/NAME/sweep.json)."""
 
 import shlex
 from collections.abc import Iterable, Mapping

@@ -1,10 +1,10 @@
-"""The sweeps and trials of a storage; sweeps share trials by their ids.
+"""Storage of sweeps and trials; sweeps share trials by their ids.
 
-trials/ID/...                 one folder a trial (trainables/storage/trial_files.py)
-sweeps/NAME/sweep.json        which trials, which space, how it was started
+trials/ID/...                 one folder per trial (trainables/storage/trial_files.py)
+sweeps/NAME/sweep.json        its trials, its space and the options that started it
 sweeps/NAME/stopped/ID.json   why a trial was stopped for good
-sweeps/NAME/logs/             Ray's log and those of failed trials
-live/NAME.json                while it runs (sweep/records/lease.py)
+sweeps/NAME/logs/             Ray's log and the logs of failed trials
+live/NAME.json                the lease, while the sweep runs (sweep/records/lease.py)
 """
 
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""Interactive charts of a page: values for Plotly, which the page's script draws, and Plotly itself."""
+"""Interactive charts of a report page: their data for Plotly, and Plotly's script."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""Figures of a report that compare settings, drawn from the report's value."""
+"""Figures that compare settings, drawn from a data set's report."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING

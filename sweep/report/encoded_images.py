@@ -1,4 +1,4 @@
-"""Images of a trial's data with their features, as many as the encoder's cost allows."""
+"""Sample of a trial's images with their features; its size depends on the encoder's cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

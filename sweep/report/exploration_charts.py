@@ -1,4 +1,4 @@
-"""The charts that many settings are looked through by: values by axis, pairs, parallel coordinates, history, EDF."""
+"""Charts for exploring many settings: values by axis, pairs of axes, parallel coordinates, history, EDF."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations

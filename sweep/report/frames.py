@@ -1,4 +1,4 @@
-"""The tables of sweeps as data frames, for notebooks and programs."""
+"""Tables of sweeps as pandas data frames, for notebooks and programs."""
 
 from dataclasses import dataclass
 from pathlib import Path

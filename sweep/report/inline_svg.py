@@ -1,4 +1,4 @@
-"""A figure's SVG for the inside of a page: small, in the page's colours, with a text alternative."""
+"""SVG of a figure for inlining in a page: small, in the page's colours, with a text alternative."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""A comparison as one JSON value: `sweep.compare --json`, described in docs/comparison.md."""
+"""JSON of a comparison, as `sweep.compare --json` prints it; described in docs/comparison.md."""
 
 import math
 from collections.abc import Sequence

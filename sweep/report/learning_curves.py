@@ -1,4 +1,4 @@
-"""Trials' learning curves as one interactive chart."""
+"""Learning curves of trials in one interactive chart."""
 
 import math
 from typing import TYPE_CHECKING, Any

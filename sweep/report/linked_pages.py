@@ -1,4 +1,4 @@
-"""Report pages of several sweeps: one for all, one for each, linked."""
+"""Report pages of several sweeps: one for all of them and one for each, linked to each other."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""The report's pictures of the data, as the best trial sees them: its store's images, its outputs and its features.
+"""Pictures of a report that show the best trial's images: its errors, nearest neighbours and feature map.
 
-They cost seconds to a minute, so they are drawn for the report alone, not at a sweep's end.
+They take seconds to a minute, so they are drawn only for the report and not at the end of a sweep.
 """
 
 from collections.abc import Iterator

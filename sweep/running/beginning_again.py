@@ -1,4 +1,4 @@
-"""End or restart of a process whose cluster was lost, without Ray's client, which would wait or abort."""
+"""End or restart of a process after its cluster was lost; avoids Ray's client, which would wait or abort."""
 
 import os
 import sys

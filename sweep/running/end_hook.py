@@ -1,6 +1,6 @@
 """Delivery of a sweep's summary at its end: to a command's standard input, or to a URL by POST.
 
-Its words and its address may be secret: neither is printed, logged or kept; a failure is said without them.
+The command and the URL may contain secrets: they are never printed, logged or stored, not even after a failure.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""An evaluation as a sweep of its own: its plan, and the run of it."""
+"""Run of an evaluation, which is a separate sweep: its plan and its session."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checks of this machine in a dry run; light, since nothing is started."""
+"""Checks of this machine in a dry run; a light module that starts nothing."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Progress of a run for a person: a live table on a terminal, else one line per event, or JSON lines."""
+"""Progress display of a run: a live table on a terminal, else one line per event, or JSON lines."""
 
 import threading
 import time

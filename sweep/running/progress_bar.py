@@ -1,4 +1,4 @@
-"""A sweep's progress for a notebook or program: one bar of trials, and a line for whatever goes wrong."""
+"""Progress bar of a sweep for notebooks and programs, with one line for each problem."""
 
 import sys
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The record of a run: its plan, and where it comes from (command, commit, versions)."""
+"""Provenance of a run, as its record stores it: command, commit and versions, beside its plan."""
 
 import shlex
 import subprocess

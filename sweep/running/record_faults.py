@@ -1,4 +1,4 @@
-"""Faults of records, which their readers log, as lines where a command shows what it does."""
+"""Damaged records reported to the user: log messages of the readers become lines of the command's output."""
 
 import logging
 from collections.abc import Callable, Iterator

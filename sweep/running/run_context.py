@@ -1,4 +1,4 @@
-"""Context of one run of a sweep: everything its parts share, as one value."""
+"""Context of one run of a sweep: the values that all of its parts share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Location of a run: its storage, tracking server and cluster; light, as a dry run needs it too."""
+"""Location of a run: its storage, tracking server and cluster; a light module, which dry runs import too."""
 
 from dataclasses import dataclass, field
 

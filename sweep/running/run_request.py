@@ -1,4 +1,4 @@
-"""What a person asks of a run, on a command line or from Python, and the session that it becomes."""
+"""Request for a run, from the command line or from Python: its options, its plan and its session."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Source of a search's tasks: settings proposed as results arrive, added to the plan."""
+"""Task source of a search: proposes settings as results arrive, and adds them to the plan."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

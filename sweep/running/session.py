@@ -1,4 +1,4 @@
-"""One run of a sweep from its plan to its report: checks, Ray, MLflow, and the exit code."""
+"""Session: one run of a sweep from its plan to its report, with checks, Ray, MLflow and the exit code."""
 
 import os
 import shlex

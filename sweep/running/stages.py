@@ -1,4 +1,4 @@
-"""Loop over a plan's stages: runs them on Ray, extends the plan by results, and writes the record from it."""
+"""Loop over a plan's stages: runs each on Ray, extends the plan from its results, and writes the sweep's record."""
 
 import time
 from collections.abc import Sequence

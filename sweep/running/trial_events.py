@@ -1,4 +1,4 @@
-"""Distribution of trial events from the dispatcher to their listeners."""
+"""Distribution of trial events from the dispatcher to the listeners."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence

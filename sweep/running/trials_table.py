@@ -1,4 +1,4 @@
-"""The table of running trials, for the terminal."""
+"""Live table of running trials for the terminal."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Check of a plan's initial weights before anything starts, so that a bad file fails here and not on a worker."""
+"""Check of a plan's initial weights before anything starts: a bad file fails here instead of on a worker."""
 
 from sweep.planning.pinned_weights import named_weights
 from sweep.planning.plan import Plan

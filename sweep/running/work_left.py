@@ -1,4 +1,4 @@
-"""Whether a sweep that was run before has anything left to train: else it needs no cluster."""
+"""Check for remaining work of an earlier sweep: without any, no cluster is needed."""
 
 from sweep.planning.plan import Plan
 from sweep.records.sweep_record import SweepRecord, TrialEntry

@@ -1,7 +1,7 @@
-"""Dispatcher: which trial runs next, and what follows when one ends; without Ray, MLflow or files.
+"""Dispatcher: decides which trial runs next and what follows when one ends; without Ray, MLflow or files.
 
-Whoever runs trials asks `next` while it has room, and tells what becomes of each attempt. Time is a function, so that
-a simulation can run it faster (benchmarks/rows/simulated_gpus.py).
+The caller asks for the `next` attempt while resources are free, and reports the events of each attempt. The clock is a
+function, so that a simulation can run faster than real time (benchmarks/rows/simulated_gpus.py).
 """
 
 import heapq

@@ -1,8 +1,8 @@
 """Asynchronous successive halving, computed from the trials' records, so that it survives a restart.
 
-A rung judges a setting by the mean over its replicates, which go on or end together: judged one by one, the lucky seeds
-of a setting would be left, and their mean be too good. Tune's own scheduler keeps its rungs in memory and by the ids of
-attempts; a retried or resumed trial is new to it.
+At a rung a setting is judged by the mean over its replicates, which continue or end together. If replicates were judged
+one by one, only the lucky seeds of a setting would remain, and their mean would be too good. Tune's own scheduler keeps
+its rungs in memory, by the ids of attempts, so a retried or resumed trial would count as a new one.
 """
 
 import math

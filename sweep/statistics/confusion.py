@@ -1,4 +1,4 @@
-"""Confusion matrices, and how well each label is found, from the per-image outputs of a trial; pure."""
+"""Confusion matrices and metrics of each label, from the per-image outputs of a trial; pure."""
 
 from collections.abc import Sequence
 

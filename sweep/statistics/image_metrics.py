@@ -1,6 +1,6 @@
 """Metrics as functions of image weights, from the per-image outputs of a trial; pure.
 
-What `trainables.evaluation` computes once, over all images, is given here to resampling (intervals.py).
+`trainables.evaluation` computes each metric once, over all images; resampling (intervals.py) needs these functions.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Confidence intervals of a comparison; pure: arrays in, intervals out.
 
-Two errors are kept apart: another seed would train another encoder, and another test set would hold other images. The
-first needs trials that differ in nothing but the seed, the second the outputs of each image. docs/comparison.md has
-the simulated coverage of every interval (benchmarks/error_rates.py).
+There are two sources of error: another seed trains another encoder, and another test set contains other images. The
+first is measured by trials that differ only in the seed, the second by the outputs for each image. docs/comparison.md
+has the simulated coverage of every interval (benchmarks/error_rates.py).
 """
 
 from collections.abc import Iterator, Sequence

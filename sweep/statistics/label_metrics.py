@@ -1,7 +1,7 @@
 """Average precision of several labels as a function of image weights; pure.
 
-Each label is ranked over all images, or all pairs of image and label are: for (B, n) weights that is one product with a
-sparse matrix. `bounded_resamples` says how many bootstrap samples that is worth.
+Either each label is ranked over all images (macro), or all pairs of image and label are ranked together (micro). For
+(B, n) weights this is one product with a sparse matrix; `bounded_resamples` limits the number of bootstrap samples.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,8 @@
 """Analysis of missed positives: several classifiers on the same features, compared at one specificity; pure.
 
-Sensitivities at different specificities say nothing of each other: a lower threshold finds more and errs more. So each
-classifier gets the threshold that has the wanted specificity on validation, and its test specificity stands beside.
+Sensitivities at different specificities can't be compared: a lower threshold finds more positives and raises more false
+alarms. So each classifier gets the threshold that has the wanted specificity on validation; its specificity on test is
+reported too.
 """
 
 from collections.abc import Mapping, Sequence

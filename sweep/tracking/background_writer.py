@@ -1,6 +1,6 @@
 """Background writes: in order per subject, retried when they fail, counted when they are lost.
 
-Whoever submits never waits and never sees an error: what is written here is a view of files that hold the truth.
+Submitting a write never blocks and never raises, since the written values are a view of the records.
 """
 
 import logging

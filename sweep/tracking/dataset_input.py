@@ -1,4 +1,4 @@
-"""A prepared image store as MLflow's data set input. Importing this imports MLflow."""
+"""Data set input of an MLflow run: a prepared image store. Importing this module imports MLflow."""
 
 import json
 from typing import Any

@@ -1,7 +1,7 @@
 """MLflow runs of a sweep: one parent run, and one child run per trial.
 
-Everything here may be repeated: runs are found again by their tags, and what stands already is left as it is. Only
-the background threads of `Tracker` call it.
+Every write may be repeated: runs are found by their tags, and existing values are kept. Only the background threads of
+`Tracker` call this module.
 """
 
 import getpass

@@ -1,4 +1,4 @@
-"""A storage that was moved or copied: MLflow's SQLite file keeps where artifacts lie as absolute paths."""
+"""Repair of a storage that was moved or copied: MLflow's SQLite file stores artifact locations as absolute paths."""
 
 import sqlite3
 from contextlib import closing

@@ -1,7 +1,8 @@
 """MLflow's pages behind a password: `python -m sweep.tracking.pages`, which `server` starts and sets up by environment.
 
-Not `mlflow server`: its own sign-in is an experimental app for many users, whose packages a plain installation lacks,
-and it takes a store's address, which may hold a password, on a command line that everybody on the machine can read.
+`mlflow server` is not used, for two reasons. Its sign-in is an experimental app for many users, which needs packages
+that a plain installation lacks. And it takes the store's address, which may contain a password, on its command line,
+which every user of the machine can read.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""An MLflow server over a storage, on this machine."""
+"""MLflow server on this machine that shows the runs of a storage."""
 
 import json
 import os

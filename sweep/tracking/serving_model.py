@@ -1,7 +1,7 @@
 """Model class that MLflow serves: images in, a table of probabilities and labels out.
 
-MLflow copies this file into the model and runs it without this project: it may import numpy, pandas, onnxruntime and
-mlflow alone.
+MLflow copies this file into the model and runs it without this project: it may import only numpy, pandas, onnxruntime
+and mlflow.
 """
 
 import json

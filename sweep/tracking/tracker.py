@@ -1,8 +1,8 @@
 """Tracker: writes a sweep's records to MLflow as one parent run and one child run per trial.
 
-All calls to MLflow happen in background threads, so that a tracking server that is slow or gone costs the sweep
-nothing; what could not be shown is counted, and can be shown later from the trials' files. Some write runs, metrics
-and ends; another draws the figures of trials that ended, a second each, and is never waited for by those.
+All calls to MLflow happen in background threads, so that a slow or unreachable tracking server doesn't delay the sweep.
+Failed writes are counted, and can be repeated later from the trials' files. Some threads write runs, metrics and ends.
+A separate thread draws the figures of ended trials, about a second each, so that figures never delay the other writes.
 """
 
 import logging

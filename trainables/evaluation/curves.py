@@ -1,4 +1,4 @@
-"""Areas under the positive's curves, and thresholds on its probability, chosen on one split for others; pure."""
+"""ROC and precision-recall areas of the positive class, and thresholds chosen on one split for others; pure."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The evaluation of a trial: of the selection split after an epoch, of every held-out split at its end."""
+"""Evaluation of a trial: the selection split after an epoch, every held-out split at the end."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Frozen features of a split, each rank its part."""
+"""Frozen features of a split; each rank computes its part."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Neighbours in feature space: weighted kNN and nearest class mean, and the metrics of their votes."""
+"""Weighted kNN and nearest class mean in feature space, and their metrics."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Metrics of a method's logits, split by split; validation comes first and chooses thresholds and temperature."""
+"""Metrics of a method's logits on each split; validation is first, since it chooses thresholds and temperature."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Metrics of several labels an image, from scores and truths of all images; pure."""
+"""Multi-label metrics, from the scores and true labels of all images; pure."""
 
 import numpy as np
 from numpy.typing import NDArray

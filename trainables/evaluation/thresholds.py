@@ -1,4 +1,4 @@
-"""Decisions at thresholds, and metrics of several labels, over all ranks' images of a held-out split."""
+"""Metrics at decision thresholds and multi-label metrics of a held-out split, over all ranks."""
 
 from collections.abc import Mapping, Sequence
 

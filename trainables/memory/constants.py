@@ -1,4 +1,4 @@
-"""Sizes of the blocks that code holds at once, which the memory estimate counts too. Imports nothing."""
+"""Block sizes that both the computing code and the memory estimate use. Imports nothing."""
 
 DEPTHS = {
     "resnet10": (1, 1, 1, 1),

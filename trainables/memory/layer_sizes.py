@@ -1,4 +1,4 @@
-"""The layers of a trial's model and what they hold, from its configuration alone; imports nothing heavy."""
+"""Layer sizes of a trial's model, computed from its configuration alone; imports nothing heavy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

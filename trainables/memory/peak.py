@@ -1,8 +1,8 @@
 """Estimate of a worker's peak memory: a step and an evaluation simulated block by block.
 
-What lives when is read off the training loop (training/trial.py). A sum of everything would be wrong: by the time
-that the gradients of the first, largest maps exist, the maps of later layers are gone. benchmarks/memory.py measures
-what is estimated here. Planning imports it, so nothing heavy is.
+The simulation follows the training loop (training/trial.py). A plain sum would be wrong: when the gradients of the
+first and largest feature maps exist, the maps of later layers are already freed. benchmarks/memory.py measures the
+same peak. Planning imports this module, so it imports nothing heavy.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""Activation recomputation: which part of an encoder the backward pass computes again; imports nothing heavy.
+"""Activation recomputation (checkpointing): which activations the backward pass recomputes; imports nothing heavy.
 
-A segment is a run of residual blocks that keeps its input alone. The backward pass computes its inside again, from the
-last segment to the first, one at a time (Chen et al. 2016, arXiv:1604.06174; here of unequal length, since the first
-maps are the largest). The stem, whose maps are larger still, is computed again some channels at a time: batch norm,
-ReLU and max-pool keep channels apart. What comes after the segments keeps everything, as in a plain step. Nothing is
-computed more than twice.
+A segment is a run of consecutive residual blocks of which only the input is stored. The backward pass recomputes the
+activations inside, one segment at a time, from the last to the first (Chen et al. 2016, arXiv:1604.06174). Segments
+have unequal lengths, since the first feature maps are the largest. The stem, whose maps are larger still, is recomputed
+some channels at a time, since batch norm, ReLU and max-pool treat channels separately. Layers after the segments store
+all activations, as in a plain step. Nothing is computed more than twice.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An exported encoder in one's own code: plain PyTorch modules under torchvision's names, and no package but torch."""
+"""Exported encoder for use in other programs: plain PyTorch modules under torchvision's names; needs only torch."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""An encoder with a head as it is used: images as they are read in, probabilities out, everything inside."""
+"""Inference model: encoder and classifier in one module, from images as they are read to probabilities."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Loading weights that an encoder starts from (trainables/initial_weights.py).
+"""Loading of an encoder's initial weights (trainables/initial_weights.py).
 
-The file is a finished trial's model.pt, or a state dict of torchvision's or timm's ResNets (.pt, .pth, .safetensors):
-ImageNet's, say, or those of other Sentinel-2 pretraining.
+The file is a finished trial's model.pt, or a state dict of a torchvision or timm ResNet (.pt, .pth, .safetensors), for
+example pretrained on ImageNet or on Sentinel-2 images.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The model of a trial: encoder, projector and the probe behind its stop-gradient (reference: model.py)."""
+"""Model of a trial: encoder, projector and a linear probe behind a stop-gradient (reference: model.py)."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

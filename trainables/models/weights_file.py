@@ -1,4 +1,4 @@
-"""Reading a foreign file of weights: plain tensors by name, or a refusal in one line."""
+"""Safe reading of a foreign weights file: plain tensors by name, or one clear error."""
 
 import argparse
 import io

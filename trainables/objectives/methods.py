@@ -1,4 +1,4 @@
-"""The choice of a trial's training method; each method is a file of this folder."""
+"""Choice of a trial's training method; each method is one file in this folder."""
 
 from torch import nn
 

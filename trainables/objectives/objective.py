@@ -1,4 +1,4 @@
-"""The protocol of a training objective: a model, the views that it is given, and their loss."""
+"""Protocol of a training objective: its model, its views per image, and its loss."""
 
 from collections.abc import Sequence
 from typing import Protocol

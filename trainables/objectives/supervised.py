@@ -1,4 +1,4 @@
-"""The supervised objective: the loss over the labels themselves (reference: train_mode finetune)."""
+"""Supervised objective: cross-entropy over the labels (reference: train_mode finetune)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Ordered, deferred writes: buffered while the storage is away; checkpoints are written while training continues."""
+"""Ordered, deferred writes: buffered while the storage is unreachable; checkpoints are written during training."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Tensors as they are at one moment, in host memory, to be written while training changes them."""
+"""Snapshot of tensors in host memory, which is written while training changes the originals."""
 
 from typing import Any
 

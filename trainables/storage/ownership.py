@@ -1,4 +1,4 @@
-"""Ownership: new folders are their user's alone, shared ones keep their rules, and another user's locks are refused."""
+"""File ownership: new folders are private, shared folders keep their permissions, and foreign locks are refused."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Records read from files that may be damaged: each fault is named once, and what a later version wrote is kept."""
+"""Reading of record files that may be damaged: each fault is logged once, and unknown newer fields are kept."""
 
 import errno
 import logging

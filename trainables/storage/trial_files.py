@@ -1,13 +1,13 @@
-"""The files of one trial and their names: epoch records, checkpoints, outputs, the final record.
+"""Files of one trial and their names: epoch records, checkpoints, outputs, the final record.
 
 config.json            the configuration and the data's fingerprint
-epochs/000001.json     one record an epoch; the first one written stands
+epochs/000001.json     one record per epoch; the first one written is kept
 checkpoints/000001.pt  the last two
 outputs/test.parquet   per-image outputs of the final evaluation
 model.pt               final weights of encoder, probe and logistic regression
-final.json             the final record: the trial is finished when this is there
+final.json             the final record; it exists only if the trial is finished
 failure.json           why the last attempt failed
-attempts/000001.json   one record an attempt: when, where, how it ended
+attempts/000001.json   one record per attempt: times, hosts, outcome
 """
 
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""The records of one trial: an epoch, an attempt, a failure, the end."""
+"""Records of one trial: of an epoch, an attempt, a failure and the end."""
 
 import math
 import time

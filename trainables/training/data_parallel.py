@@ -1,4 +1,4 @@
-"""A model on every rank of a process group, its gradients averaged over them."""
+"""Data-parallel training: one model per rank, with gradients averaged over the ranks."""
 
 import inspect
 from typing import Any

@@ -1,4 +1,4 @@
-"""Source of a trial's train images: the memory map, or the device's own memory where they fit."""
+"""Source of a trial's train images: the device's memory if they fit, else the memory-mapped store."""
 
 import torch
 from torch import Tensor

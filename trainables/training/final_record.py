@@ -1,4 +1,4 @@
-"""The record of a finished trial: what it trained on and with, as far as that decides or explains its results."""
+"""Record of a finished trial: the data, hardware and versions that decide or explain its results."""
 
 import platform
 import socket

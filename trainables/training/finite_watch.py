@@ -1,4 +1,4 @@
-"""Check for a loss or gradient that is not finite."""
+"""Check that loss and gradients are finite."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The optimiser that a configuration asks for, over the groups of parameters that the reference treats alike."""
+"""Optimiser of a configuration, with the reference's parameter groups (which are decayed and adapted)."""
 
 from typing import Any
 

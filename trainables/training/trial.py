@@ -1,7 +1,7 @@
 """The training loop of one trial, in plain PyTorch.
 
-`train` is the whole of it: a generator that trains an epoch, evaluates, writes a checkpoint and yields the record. Its
-caller (the command line of one trial, a Ray actor) decides whether it goes on; nothing here depends on the caller.
+`train` is a generator: for each epoch it trains, evaluates, writes a checkpoint and yields the epoch's record. The
+caller (the command line of one trial, or a Ray actor) decides whether it continues.
 """
 
 import time
