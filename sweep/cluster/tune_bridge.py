@@ -1,6 +1,6 @@
 """Bridge to Ray Tune: Tune runs the dispatcher's attempts, reuses actors, and waits for free resources.
 
-Each attempt is one Tune trial. Tune's own retries, searches and restore are not used, since they don't read the records.
+Each attempt is one Tune trial. Tune's own retries, searches and restore are not used: they don't read the records.
 """
 
 import contextlib
