@@ -10,28 +10,28 @@ from sweep.statistics.share_intervals import Interval
 
 @dataclass(frozen=True)
 class ComparisonCell:
-    """One metric of one setting."""
+    """One metric of one setting, as a cell of the table."""
 
     mean: float | None
-    """Over the finished seeds."""
+    """Mean over the finished seeds."""
     seeds: Interval | None
     """95 % interval of the mean over seeds."""
     images: Interval | None
     """95 % interval over the evaluated images."""
     published: float | None
     too_few: str = ""
-    """What there is too little of for an interval over the images; empty where there is enough."""
+    """Why there is no interval over the images, such as too few positives; empty if there is one."""
 
 
 class ComparisonCells:
-    """The cells of a table, each computed once; without outputs there is no interval over the images."""
+    """Cells of a table, each computed once; without `outputs` they have no intervals over the images."""
 
     def __init__(self, outputs: TrialOutputs | None = None) -> None:
         self._outputs = outputs
         self._known: dict[tuple[int, str], ComparisonCell] = {}
 
     def of(self, row: ComparisonRow, metric: str, *, over_images: bool = True) -> ComparisonCell:
-        """Return a metric of a setting; the interval over the images only if wanted, as it reads all outputs."""
+        """Return a metric of a setting; `over_images` adds the interval over the images, which reads all outputs."""
         key = id(row), metric
         if key not in self._known:
             outputs = self._outputs if over_images and row.finished else None

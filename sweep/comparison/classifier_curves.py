@@ -11,7 +11,7 @@ from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
 from trainables import metric_names as names
 
 MOST_CURVES = 8
-"""Settings in one chart of curves: the best ones."""
+"""Maximum number of settings in one chart of curves; the best ones are shown."""
 CLASSIFIERS = ((names.LINEAR, "logistic regression on frozen features"), ("", "linear probe"))
 
 
@@ -28,20 +28,20 @@ class TradeOff:
 
 @dataclass(frozen=True)
 class ClassifierReport:
-    """One kind of classifier of the best settings, on the test split."""
+    """Results of one kind of classifier for the best settings, on the test split."""
 
     name: str
     """linear or probe."""
     words: str
     trade_offs: tuple[TradeOff, ...]
     curves: tuple[ThresholdCurves, ...]
-    """Of each setting's first seed; none where the test split has positives or negatives alone."""
+    """Curves of each setting's first seed; none if the test split has only positives or only negatives."""
     settings: int
-    """How many have such a classifier; those above are the best ones."""
+    """Number of settings with such a classifier, of which the best are shown."""
 
 
 def classifier_reports(table: ComparisonTable, outputs: TrialOutputs) -> tuple[ClassifierReport, ...]:
-    """Return what a yes-or-no question allows, for the best settings; nothing where there is no such question."""
+    """Return the reports of the binary classifiers of the best settings; empty if there is no positive class."""
     return tuple(_reports(table, outputs))
 
 

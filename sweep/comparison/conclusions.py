@@ -19,12 +19,12 @@ SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say t
 
 
 def is_known(mean: float | None) -> bool:
-    """Whether a setting has a mean that is a number."""
+    """Whether a setting has a finite mean."""
     return mean is not None and math.isfinite(mean)
 
 
 def conclusions(sweep: SweepRecord, table: ComparisonTable, stands: Standing | None = None) -> tuple[str, ...]:
-    """Return the answer for one data set; without `stands`, from the records alone, with intervals over seeds."""
+    """Return the conclusions for one data set as sentences; without `stands`, intervals are over seeds only."""
     best = table.best
     if table.undefined:
         return (
@@ -56,7 +56,7 @@ def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stand
 
 
 def _on_test(sweep: SweepRecord, stands: Standing) -> str:
-    """Return the same metric on test, then what a yes-or-no question asks, and the baselines' of the first of them."""
+    """Return the sentence with the same metric on test, sensitivity and specificity, and the baselines' values."""
     others = [metric for metric in stands.best if metric != sweep.objective]
     if not others:
         return ""
@@ -82,7 +82,7 @@ def _baselines(metric: str, stands: Standing) -> str:
 
 
 def _kind(stands: Standing) -> str:
-    """Return which intervals the sentences carry: over seeds where the best setting has them."""
+    """Return which intervals the sentences give: over seeds if the best setting has them, else over images."""
     return "seeds" if next(iter(stands.best.values())).seeds is not None else "images"
 
 
@@ -153,7 +153,7 @@ def _against_finished(
 
 
 def _listed(near: Sequence[str], known: int) -> str:
-    """Return which of the other settings are meant."""
+    """Return in words the other settings that may be just as good."""
     if len(near) == known:
         return f"any of the other {known} settings" if known > 1 else near[0]
     return "; ".join(near) if len(near) <= MOST_LISTED else f"{len(near)} of the other {known} settings"
@@ -173,7 +173,7 @@ def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDif
 
 
 def _against_baselines(sweep: SweepRecord, stands: Standing) -> list[str]:
-    """Return the baselines that do better, on the split that is selected on and on test."""
+    """Return sentences about baselines with better values, on the selection split and on test."""
     sign = 1 if sweep.direction == "max" else -1
     metrics = [sweep.objective, f"test/{sweep.objective.partition('/')[2]}"]
     found = {}
@@ -192,7 +192,7 @@ def _beats(cells: Mapping[str, ComparisonCell], best: Mapping[str, ComparisonCel
 
 
 def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool = False) -> list[str]:
-    """Return what has to be said beside the tables, in the terminal or on a page, which shows intervals otherwise."""
+    """Return the notes below the tables, for the terminal or, with `page`, for the report page."""
     split = sweep.objective.split("/", maxsplit=1)[0]
     lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
     if sweep.selected_on == "test":
@@ -223,7 +223,7 @@ def _about_seeds(tables: Sequence[ComparisonTable], page: bool) -> list[str]:
 
 
 def _left_out(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str]:
-    """Return what no interval here knows of."""
+    """Return the notes on errors that the intervals don't include."""
     lines = []
     columns = max((len(table.metrics) for table in tables), default=0)
     if columns > 1:

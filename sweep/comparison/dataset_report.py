@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
 
 MOST_SAMPLED = 40
-"""Settings that have an interval over images, the best ones: each takes a look at all outputs of its trials."""
+"""Maximum number of settings with an interval over images, the best ones; each reads all outputs of its trials."""
 
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One setting or baseline with its numbers."""
+    """Row of a report: one setting or baseline with its metrics and cost."""
 
     row: ComparisonRow
     label: str
     """The setting or baseline in words."""
     cells: Mapping[str, ComparisonCell]
-    """By metric, in the table's order."""
+    """Cells by metric, in the order of the table."""
     hours: float
     """Device-hours of its trials."""
 
 
 @dataclass(frozen=True)
 class DataSetReport:
-    """Everything that is reported of one data set."""
+    """Report of one data set: table, metrics with intervals, trials, and conclusions."""
 
     sweep: "SweepRecord"
     table: ComparisonTable
     rows: tuple[ReportRow, ...]
-    """Settings best first, then baselines."""
+    """Settings, best first, then baselines."""
     trials: Mapping[str, TrialReport]
     """By trial id."""
     halved: tuple[ReportRow, ...]
     """Settings that halving ended, each at an epoch of its own."""
     standing: Standing
-    """How the best setting stands to the second and to the baselines."""
+    """Comparison of the best setting with the second and with the baselines."""
     classifiers: tuple[ClassifierReport, ...]
 
     @cached_property
     def conclusions(self) -> tuple[str, ...]:
-        """The answer in a few sentences."""
+        """Conclusions in a few sentences."""
         return conclusions(self.sweep, self.table, self.standing)
 
     @cached_property
@@ -67,7 +67,7 @@ class DataSetReport:
 
     @cached_property
     def pivots(self) -> Mapping[str, tuple[PivotTable, ...]]:
-        """Settings over two axes at a time, by metric: the objective, and what is published of some setting."""
+        """Pivot tables over two axes at a time, by metric: the objective and each metric with a published value."""
         published = (name for row in self.table.settings for name in row.published if name in self.table.metrics)
         metrics = dict.fromkeys((self.sweep.objective, *published))
         return {metric: tuple(pivot_tables(self.table, metric)) for metric in metrics}
@@ -84,20 +84,20 @@ class DataSetReport:
 
     @property
     def device(self) -> str:
-        """What the time that trials cost is of."""
+        """Unit of the device-hours: "GPU", or "worker" on CPUs."""
         finals = [report.final for report in self.trials.values()]
         return "GPU" if any(f is not None and "NVIDIA" in f.device for f in finals) else "worker"
 
     @cached_property
     def store(self) -> StoreInfo | None:
-        """What this machine knows of the data."""
+        """Info of the prepared data set; None if it isn't on this machine."""
         try:
             return StoreInfo.read((*self.table.settings, *self.table.halved)[0].config["dataset"])
         except BadInputError:
             return None
 
     def row_of(self, row: ComparisonRow) -> ReportRow:
-        """Return a setting's numbers."""
+        """Return the report's row of a setting."""
         return next(one for one in self.rows if one.row is row)
 
 
@@ -138,5 +138,5 @@ def dataset_report(
 
 
 def _reached(row: ComparisonRow, metric: str) -> ComparisonCell:
-    """Return the mean at the epoch at which halving ended a setting: it has no interval, as it is compared to none."""
+    """Return the mean at the epoch where halving ended a setting; without interval, since it isn't compared."""
     return ComparisonCell(row.reached(metric), None, None, None)

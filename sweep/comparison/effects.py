@@ -13,26 +13,26 @@ import numpy as np
 from sweep.comparison.table import ComparisonRow, ComparisonTable
 
 FEWEST_FOR_IMPORTANCE = 30
-"""Settings below which a forest's shares of variance say more about the forest."""
+"""Minimum number of settings: with fewer, the random forest's shares of variance are unreliable."""
 FORESTS = 8
-"""Of resampled settings, for how far importance varies."""
+"""Number of random forests on resampled settings, which give the range of an importance."""
 
 
 @dataclass(frozen=True)
 class NotComputed:
-    """Something that isn't there, and why."""
+    """Result that could not be computed, with the reason."""
 
     reason: str
-    """For a person."""
+    """Reason, as a phrase for the reader."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One axis, or the interaction of two."""
+    """Effect of one axis, or interaction of two axes, in the analysis of variance."""
 
     axes: tuple[str, ...]
     share: float
-    """Of the whole sum of squares: what of the spread between all trials goes with it."""
+    """Share of the total sum of squares (eta squared): how much of the variation between trials it explains."""
     statistic: float
     """F."""
     p_value: float
@@ -40,28 +40,28 @@ class Effect:
 
 @dataclass(frozen=True)
 class AxisLevel:
-    """One value of an axis."""
+    """One value (level) of an axis, with the mean of its settings."""
 
     axis: str
     value: Any
     mean: float
-    """Over all settings that have it, each counting alike."""
+    """Mean over all settings with this value, each with the same weight."""
     settings: int
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the variance an axis explains."""
+    """Share of the variance that an axis explains."""
 
     share: float
     low: float
     high: float
-    """The least and the most over forests of resampled settings."""
+    """Minimum (`low`) and maximum (`high`) over forests on resampled settings."""
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What the axes of a table do to a metric, each part or why it isn't there."""
+    """Effects of a table's axes on a metric; a part that can't be computed is NotComputed with the reason."""
 
     levels: list[AxisLevel] | NotComputed
     variance: list[Effect] | NotComputed
@@ -69,12 +69,12 @@ class Effects:
 
 
 def effects_of(table: ComparisonTable, metric: str) -> Effects:
-    """Return everything that is said of the axes."""
+    """Return the means by level, the analysis of variance and the importance of a table's axes."""
     return Effects(levels(table, metric), analysis_of_variance(table, metric), importance(table, metric))
 
 
 def levels(table: ComparisonTable, metric: str) -> list[AxisLevel] | NotComputed:
-    """Return the mean at each value of each axis; only a full grid has the same company at each value."""
+    """Return the mean at each value of each axis, of a full grid: otherwise the means aren't comparable."""
     if (reason := _not_full(table, metric)) is not None:
         return reason
     return [
@@ -86,9 +86,9 @@ def levels(table: ComparisonTable, metric: str) -> list[AxisLevel] | NotComputed
 
 
 def analysis_of_variance(table: ComparisonTable, metric: str) -> list[Effect] | NotComputed:
-    """Return main effects and pairwise interactions over a full grid with equally many seeds, at least two.
+    """Return main effects and pairwise interactions of a full grid with the same number of seeds, at least two.
 
-    The residual is what seeds do, and interactions of three axes and more.
+    The residual contains the seeds' variation and interactions of three or more axes.
     """
     if (reason := _not_full(table, metric)) is not None:
         return reason
@@ -128,7 +128,7 @@ def analysis_of_variance(table: ComparisonTable, metric: str) -> list[Effect] | 
 def importance(table: ComparisonTable, metric: str) -> dict[str, Importance] | NotComputed:
     """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014).
 
-    How far it varies is read from FORESTS more, each over as many settings drawn with replacement.
+    The range comes from FORESTS further forests, each on the same number of settings drawn with replacement.
     """
     rows = [row for row in table.settings if row.values(metric)]
     if len(rows) < FEWEST_FOR_IMPORTANCE:
@@ -182,7 +182,7 @@ def _forest_shares(rows: Sequence[ComparisonRow], axes: Sequence[str], metric: s
 
 
 def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
-    """Return why a table isn't a full grid with a result in each cell, or None where it is."""
+    """Return the reason why a table isn't a full grid with a result in each cell; None if it is one."""
     if not table.axes:
         return NotComputed("nothing varies")
     if missing := [row for row in table.settings if not row.values(metric)]:
@@ -197,7 +197,7 @@ def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
 
 
 def _values(rows: Sequence[ComparisonRow], axis: str) -> list[Any]:
-    """Return the values of an axis, ascending where they are numbers."""
+    """Return the values of an axis; numbers are sorted."""
     found = list({str(row.config[axis]): row.config[axis] for row in rows}.values())
     return sorted(found) if all(map(_is_number, found)) else found
 

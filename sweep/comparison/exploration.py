@@ -9,9 +9,9 @@ from typing import Any
 from sweep.comparison.wording import spelled
 
 FEWEST = 10
-"""Settings from which on they are looked through."""
+"""Minimum number of settings for the charts of an exploration."""
 LOG_RATIO = 20.0
-"""From the smallest to the largest value, from which on an axis is logarithmic."""
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,21 @@ class ExploredSetting:
 
     label: str
     values: Mapping[str, Any]
-    """By axis."""
+    """Values by axis."""
     result: float
     interval: tuple[float, float] | None
-    """95 % over seeds, with one seed over the images."""
+    """95 % interval over seeds, or over the images if there is only one seed."""
     order: int
-    """Its place among the sweep's trials."""
+    """Position among the sweep's trials."""
 
 
 @dataclass(frozen=True)
 class AxisScale:
-    """Where the values of an axis lie, from 0 to 1."""
+    """Scale of an axis: maps its values to positions from 0 to 1."""
 
     name: str
     values: tuple[Any, ...]
-    """Numbers ascending, else in the order in which they come up."""
+    """Numbers in ascending order; other values in order of appearance."""
 
     @classmethod
     def of(cls, name: str, settings: Sequence[ExploredSetting]) -> "AxisScale":
@@ -49,11 +49,11 @@ class AxisScale:
 
     @cached_property
     def is_logarithmic(self) -> bool:
-        """Whether numbers lie far apart."""
+        """Whether the scale is logarithmic, since the values span a large ratio."""
         return self.is_numeric and self.values[0] > 0 and self.values[-1] / self.values[0] >= LOG_RATIO
 
     def place(self, value: Any) -> float:
-        """Return where a value lies between the first (0) and the last (1)."""
+        """Return the position of a value between the first (0) and the last (1)."""
         if not self.is_numeric:
             return [spelled(one) for one in self.values].index(spelled(value)) / max(1, len(self.values) - 1)
         low, high, own = (self._measured(one) for one in (self.values[0], self.values[-1], value))

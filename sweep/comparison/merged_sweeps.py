@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
 
 SPLIT_FIELDS = ("validation_fraction", "max_test_images")
-"""Fields that choose the images of a split: where they differ, settings were judged on different images."""
+"""Fields that choose the images of a split: settings that differ in them were evaluated on different images."""
 
 
 @dataclass(frozen=True)
 class MergedSweep:
-    """Sweeps that are compared as one, or what of a sweep is compared with no other."""
+    """Sweeps that are compared as one, or the part of one sweep that is compared with no other."""
 
     record: "SweepRecord"
     sweeps: tuple[str, ...]
@@ -31,7 +31,7 @@ class MergedSweep:
 
 @dataclass(frozen=True)
 class _Part:
-    """The trials of one sweep that are about one data set."""
+    """Trials of one sweep on one data set."""
 
     sweep: "SweepRecord"
     dataset: str
@@ -40,7 +40,7 @@ class _Part:
 
     @property
     def question(self) -> dict[str, Any]:
-        """What has to be the same for a common ranking, in words; the first difference is what is said."""
+        """Values that must be the same for a common ranking, by name; the first that differs is the stated reason."""
         configs = [entry.config for entry in self.trials]
         asked = {(str(config.get("target")), tuple(config.get("positive") or ())) for config in configs}
         return {
@@ -58,9 +58,12 @@ def merge_sweeps(
     fingerprint: "Callable[[TrialEntry], str | None]",
     finished: "Callable[[TrialEntry], bool]",
 ) -> tuple[list[MergedSweep], list[str]]:
-    """Return what is compared as one, sweeps that share something first, and why the rest is kept apart.
+    """Return the merged sweeps, those of several sweeps first, and the reasons why others aren't comparable.
 
-    `fingerprint` tells a trial's data, None where it hasn't begun; `finished` whether it has its result.
+    Args:
+        sweeps: Records of the sweeps.
+        fingerprint: Returns the fingerprint of a trial's data, None if the trial hasn't started.
+        finished: Returns whether a trial has its final result.
     """
     sweeps = list({sweep.name: sweep for sweep in sweeps}.values())
     groups = _groups([part for sweep in sweeps for part in _parts(sweep, fingerprint)])
@@ -88,7 +91,7 @@ def _parts(sweep: "SweepRecord", fingerprint: "Callable[[TrialEntry], str | None
 
 
 def _groups(parts: Sequence[_Part]) -> list[list[_Part]]:
-    """Return the parts that can be ranked together; one that has no data yet goes with whichever has the same name."""
+    """Return the groups of parts that can be ranked together; a part without data yet is grouped by data set name."""
     groups: list[list[_Part]] = []
     for part in parts:
         for group in groups:
@@ -101,7 +104,7 @@ def _groups(parts: Sequence[_Part]) -> list[list[_Part]]:
 
 
 def _difference(one: _Part, other: _Part) -> str | None:
-    """Return what keeps two parts on one data set from a common ranking, in words."""
+    """Return in words the first difference that prevents a common ranking of two parts; None if there is none."""
     for name, value in one.question.items():
         there = other.question[name]
         if value != there and not (name == "the images" and None in (value, there)):
@@ -119,7 +122,7 @@ def _ranking(sweep: "SweepRecord") -> str:
 
 
 def _reasons(groups: Sequence[Sequence[_Part]]) -> list[str]:
-    """Return a sentence for each pair of groups on one data set, and for each sweep that shares none."""
+    """Return one sentence for each pair of groups on one data set, and for each sweep that shares no data set."""
     sentences = []
     for number, group in enumerate(groups):
         for other in groups[number + 1 :]:
@@ -138,7 +141,7 @@ def _names(group: Sequence[_Part]) -> str:
 
 
 def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") -> MergedSweep:
-    """Return parts of several sweeps as one sweep: each trial once, its sweeps beside."""
+    """Return the parts as one sweep: each trial once, with the names of its sweeps."""
     sweeps = list({part.sweep.name: part.sweep for part in parts}.values())
     first, names = sweeps[0], tuple(sweep.name for sweep in sweeps)
     entries: dict[str, TrialEntry] = {}
@@ -170,7 +173,7 @@ def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") ->
 
 
 def _said(sweeps: "Sequence[SweepRecord]", lines: "Callable[[SweepRecord], Sequence[str]]") -> tuple[str, ...]:
-    """Return lines that all sweeps have once, and others with their sweep."""
+    """Return each line of all sweeps once; a line that only some sweeps have is prefixed with their names."""
     every = list(dict.fromkeys(line for sweep in sweeps for line in lines(sweep)))
     return tuple(
         line if len(own) == len(sweeps) else f"{', '.join(own)}: {line}"
@@ -180,7 +183,7 @@ def _said(sweeps: "Sequence[SweepRecord]", lines: "Callable[[SweepRecord], Seque
 
 
 def _split_sentences(parts: Sequence[_Part]) -> list[str]:
-    """Return how the images differ on which the sweeps were judged, where they do."""
+    """Return sentences about sweeps that were evaluated on different images."""
     sentences = []
     for name in SPLIT_FIELDS:
         chosen = {part.sweep.name: sorted({str(entry.config.get(name)) for entry in part.trials}) for part in parts}
@@ -191,7 +194,7 @@ def _split_sentences(parts: Sequence[_Part]) -> list[str]:
 
 
 def _renamed(entries: "Mapping[str, TrialEntry]", sources: Sources) -> "tuple[TrialEntry, ...]":
-    """Return the trials; where several share a name, which says only what varied in their sweep, with the sweep's."""
+    """Return the trials with unique names: a name that several sweeps use is prefixed with the sweep's name."""
     counts: dict[str, int] = {}
     for entry in entries.values():
         counts[entry.name] = counts.get(entry.name, 0) + 1
@@ -212,7 +215,10 @@ def _versions(sweeps: "Sequence[SweepRecord]") -> dict[str, str]:
 
 
 def merged_sweeps(storage: "SweepStorage", names: Sequence[str]) -> tuple[list[MergedSweep], list[str]]:
-    """Return sweeps by their names, the latest without one, as they are compared; and why not all with each other."""
+    """Return the named sweeps merged as far as they are comparable, and the reasons where they aren't.
+
+    Without names, the latest sweep is returned.
+    """
     records = [storage.record(name) for name in names] if names else [storage.record()]
     return merge_sweeps(
         records,

@@ -8,28 +8,28 @@ from sweep.comparison.table import ComparisonRow, ComparisonTable
 from sweep.comparison.wording import described, spelled
 
 MOST_VALUES = 12
-"""Values of an axis that a chart or a small table has room for."""
+"""Maximum number of values of an axis in a chart or pivot table."""
 
 
 @dataclass(frozen=True)
 class PivotTable:
-    """Settings over two axes, or one, that have the other axes at one value each."""
+    """Pivot table: settings over one or two axes, with every other axis fixed at one value."""
 
     x: str
     group: str | None
     fixed_axes: str
-    """The other axes in words; nothing where there are none."""
+    """Values of the fixed axes in words; empty if there are none."""
     cells: Mapping[tuple[str, str], ComparisonRow]
-    """By the values of x and group as they are spelled, ascending; "" where there is no second axis."""
+    """Settings by the values of x and group as text, ascending; the group is "" without a second axis."""
 
     @property
     def xs(self) -> list[str]:
-        """The values of x, ascending."""
+        """Values of x, ascending."""
         return list(dict.fromkeys(x for x, _ in self.cells))
 
     @property
     def groups(self) -> list[str]:
-        """The values of the other axis, ascending."""
+        """Values of the second axis, ascending."""
         if self.group is None:
             return [""]
         values = {spelled(row.config[self.group]): row.config[self.group] for row in self.cells.values()}
@@ -37,9 +37,9 @@ class PivotTable:
 
 
 def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
-    """Yield the settings that have a metric over each pair of axes, the others at the values that most settings have.
+    """Yield a pivot table for each pair of axes; the other axes are fixed at their most frequent values.
 
-    The longer training is always on x; one axis stands alone; an axis with too many values is left out.
+    Epochs are always on x. A single axis has a table of its own; an axis with too many values is left out.
     """
     usable = [row for row in table.settings if row.values(metric)]
     axes = [axis for axis in table.axes if len({spelled(row.config[axis]) for row in usable}) <= MOST_VALUES]

@@ -19,16 +19,16 @@ UNTRAINED = BASELINE_LABELS["untrained"]
 
 @dataclass(frozen=True)
 class Standing:
-    """The numbers of an answer: of the best setting and the baselines, by the metrics that it is about."""
+    """Metrics of the best setting and of the baselines, and the best setting's differences from others."""
 
     best: Mapping[str, ComparisonCell]
-    """The objective first, then the same metric on test, then sensitivity and specificity there, where they exist."""
+    """Cells by metric: the objective, the same metric on test, then sensitivity and specificity on test if defined."""
     baselines: Mapping[str, Mapping[str, ComparisonCell]]
-    """By the baseline in words."""
+    """Cells by baseline (in words) and metric."""
     second: PairedDifference | None = None
-    """The best setting against the second one, image by image."""
+    """Difference of the best setting from the second, paired by image."""
     untrained: PairedDifference | None = None
-    """The best setting against the best untrained encoder, image by image, on test where that has the metric."""
+    """Difference of the best setting from the best untrained encoder, paired by image, on test if available."""
 
 
 def standing(
@@ -37,7 +37,7 @@ def standing(
     outputs: TrialOutputs | None = None,
     cells: ComparisonCells | None = None,
 ) -> Standing:
-    """Return how the best setting stands; without outputs, with intervals over seeds alone."""
+    """Return the comparison of the best setting with the others; without outputs, intervals are over seeds only."""
     best, cells = table.best, cells or ComparisonCells(outputs)
     if best is None:
         return Standing({}, {})
@@ -54,7 +54,7 @@ def standing(
 
 
 def _metrics(objective: str, best: ComparisonRow) -> list[str]:
-    """Return the objective, its like on test, and what a yes-or-no question asks of the same classifier there."""
+    """Return the objective, the same metric on test, and the same classifier's sensitivity and specificity there."""
     method, _ = method_of(objective.partition("/")[2])
     on_test = f"test/{objective.partition('/')[2]}"
     sides = [f"test/{method}{name}" for name in (names.SENSITIVITY, names.SPECIFICITY)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sweep.records.trial_result import TrialResult
 
 Sources = Mapping[str, tuple[str, ...]]
-"""The sweeps that have a trial, by its id."""
+"""Names of the sweeps that contain a trial, by the trial's id."""
 BASELINE_LABELS = {
     "untrained": "untrained encoder",
     "calibrated": "untrained, batch norm calibrated",
@@ -28,49 +28,49 @@ BASELINE_LABELS = {
     "colours": "mean and deviation of each channel",
 }
 REPLICATED = ("seed", "label_draw")
-"""Fields that replicates of a setting differ in, besides the seed of what they start from."""
+"""Fields in which replicates of a setting differ, besides the seed of their initial weights."""
 METHOD, WEIGHTS = "method", "initial_weights"
 METHOD_AXES = (METHOD, WEIGHTS, "label_fraction")
-"""Where there are methods, the axes that others may follow from."""
+"""Axes listed first in a sweep with several methods, since other axes may be determined by them."""
 
 
 @dataclass(frozen=True)
 class ComparedTrial:
-    """One trial and what there is of it."""
+    """One trial with its result so far."""
 
     entry: "TrialEntry"
     result: "TrialResult"
     sweeps: tuple[str, ...] = ()
-    """Those that have it, where several are compared."""
+    """Names of the sweeps that contain the trial, if several sweeps are compared."""
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One setting of a table: trials that differ in the seed alone."""
+    """One setting of a comparison table: its replicates, which differ only in the seed."""
 
     trials: tuple[ComparedTrial, ...]
     published: Mapping[str, float]
-    """The published metrics of this setting, empty where there are none."""
+    """Published metrics of this setting; empty if there are none."""
     told: tuple[str, ...] = ()
-    """Of a baseline: the fields that are said of it, since baselines differ in them."""
+    """For a baseline: the fields that its label names, since baselines of this kind differ in them."""
     maybe_best: bool | None = None
-    """Whether it can't be told from the best by the objective over seeds; None where the seeds don't suffice."""
+    """Whether the setting may be the best, by the objective over seeds; None if the seeds don't suffice."""
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The setting, with the first seed; initial weights by their name, and what is done, empty where not said."""
+        """Fields of the setting with the first seed; initial weights by name, and the method (may be empty)."""
         entry = self.trials[0].entry
         return {METHOD: entry.method, **entry.config, WEIGHTS: spelled(entry.config.get(WEIGHTS))}
 
     @property
     def kind(self) -> str:
-        """What a baseline is, empty for a setting."""
+        """Kind of a baseline in words; empty for a setting."""
         baseline = self.trials[0].entry.baseline
         return "" if baseline is None else BASELINE_LABELS[baseline]
 
     @property
     def label(self) -> str:
-        """What stands in place of a setting for a baseline."""
+        """Label of a baseline; empty for a setting."""
         told = [f"{name.replace('_', ' ')} {spelled(self.config[name])}" for name in self.told]
         return ", ".join([self.kind, *told]) if self.kind else ""
 
@@ -80,28 +80,28 @@ class ComparisonRow:
 
     @property
     def sweeps(self) -> str:
-        """The sweeps that have the setting, where several are compared."""
+        """Names of the sweeps that contain the setting, comma-separated, if several sweeps are compared."""
         return ", ".join(dict.fromkeys(name for trial in self.trials for name in trial.sweeps))
 
     @property
     def halved(self) -> int:
-        """The epoch at which halving ended the setting, the least of its trials'; 0 where it didn't."""
+        """Epoch at which halving ended the setting (minimum over its trials); 0 if it wasn't ended."""
         return min((trial.result.epoch for trial in self.trials if trial.result.halved), default=0)
 
     def reached(self, metric: str) -> float | None:
-        """Return the mean of a metric over the trials that halving ended, at that epoch; None where none has it."""
+        """Return the mean of a metric over the trials that halving ended, at that epoch; None if no trial has it."""
         ended = [trial.result for trial in self.trials if trial.result.halved and trial.result.epoch == self.halved]
         values = [result.metrics[metric] for result in ended if metric in result.metrics]
         return sum(values) / len(values) if values else None
 
     @property
     def finished(self) -> tuple[ComparedTrial, ...]:
-        """The trials that a mean is over."""
+        """Finished trials, over which means are computed."""
         return tuple(trial for trial in self.trials if trial.result.status == "finished")
 
     @property
     def first(self) -> ComparedTrial | None:
-        """The finished trial of the smallest seed, which stands for the setting: the best one chance would choose."""
+        """Finished trial with the smallest seed, which represents the setting: choosing the best would be biased."""
         return min(
             self.finished,
             key=lambda trial: [int(trial.entry.config.get(name, 0)) for name in REPLICATED],
@@ -109,22 +109,22 @@ class ComparisonRow:
         )
 
     def values(self, metric: str) -> list[float]:
-        """Return a metric of each finished trial that has it, at its last epoch; NaN where it is undefined."""
+        """Return a metric of each finished trial that has it, at its last epoch; NaN if undefined."""
         return [trial.result.metrics[metric] for trial in self.finished if metric in trial.result.metrics]
 
     def mean(self, metric: str) -> float | None:
-        """Return the mean over seeds; None where no finished trial has the metric."""
+        """Return the mean over seeds; None if no finished trial has the metric."""
         values = self.values(metric)
         return sum(values) / len(values) if values else None
 
     def known_mean(self, metric: str) -> float:
-        """Return the mean over seeds of a metric that some finished trial has."""
+        """Return the mean over seeds of a metric that at least one finished trial has."""
         mean = self.mean(metric)
         assert mean is not None
         return mean
 
     def interval(self, metric: str) -> Interval | None:
-        """Return the 95 % t-interval of the mean over seeds, a share's within 0 and 1; None with fewer than two."""
+        """Return the 95 % t-interval of the mean over seeds, clipped to [0, 1] for shares; None with fewer than two."""
         found = seed_interval(self.values(metric))
         if found is None or not is_share(metric):
             return found
@@ -133,49 +133,52 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """The settings of one data set, best first, then those without a result; baselines and halved settings apart."""
+    """Comparison table of one data set: settings, best first; baselines and halved settings are separate."""
 
     dataset: str
     axes: tuple[str, ...]
     objective: str
     metrics: tuple[str, ...]
-    """Those that some trial has, the objective first."""
+    """Metrics that at least one trial has, the objective first."""
     settings: tuple[ComparisonRow, ...]
     baselines: tuple[ComparisonRow, ...]
     halved: tuple[ComparisonRow, ...] = ()
-    """Settings that halving ended: at an epoch of their own, so ranked, averaged or tested with none of the others."""
+    """Settings that halving ended at different epochs; they are never ranked, averaged or tested with the others."""
     others_are_worse: bool = False
-    """Whether every setting but the best is worse by the objective over seeds, with an error of 5 % at most."""
+    """Whether all other settings are worse than the best, by the objective over seeds, at an error of at most 5 %."""
 
     @property
     def best(self) -> ComparisonRow | None:
-        """The setting with the best mean, None where no mean is a finite number."""
+        """Setting with the best mean; None if no mean is finite."""
         first = self.settings[0] if self.settings else None
         mean = None if first is None else first.mean(self.objective)
         return first if mean is not None and math.isfinite(mean) else None
 
     @property
     def undefined(self) -> bool:
-        """Whether trials have finished, and the objective is no finite number in any setting."""
+        """Whether trials have finished but the objective is not finite in any setting."""
         return self.best is None and any(row.values(self.objective) for row in self.settings)
 
     @property
     def of_several_sweeps(self) -> bool:
-        """Whether settings of several sweeps stand here."""
+        """Whether the table contains settings of several sweeps."""
         return any(row.sweeps for row in (*self.settings, *self.halved))
 
     @property
     def seeds(self) -> int:
-        """The most seeds that a setting has."""
+        """Maximum number of seeds of a setting."""
         return max((len(row.trials) for row in self.settings), default=0)
 
 
 def compare(
     sweep: "SweepRecord", results: "Callable[[TrialEntry], TrialResult]", sources: Sources | None = None
 ) -> list[ComparisonTable]:
-    """Return one table a data set, since shares of different data sets can't be ranked against each other.
+    """Return one comparison table per data set; metrics on different data sets can't be ranked together.
 
-    `sources` says which sweeps have a trial, where the record is of several (sweep/comparison/merged_sweeps.py).
+    Args:
+        sweep: Record of the sweep.
+        results: Returns the result of a trial so far.
+        sources: Sweeps of each trial, if the record merges several (sweep/comparison/merged_sweeps.py).
     """
     configs = {entry.trial_id: TrialConfig.parse(entry.setting_known) for entry in sweep.trials}
     sweep = sweep.model_copy(update={"trials": tuple(_complete(e, configs[e.trial_id]) for e in sweep.trials)})
@@ -198,14 +201,14 @@ def compare(
 
 
 def _complete(entry: "TrialEntry", config: TrialConfig) -> "TrialEntry":
-    """Return a trial with all fields: records keep those that there were when they were written."""
+    """Return a trial with all fields; an older record lacks fields that were added later."""
     if TrialConfig.model_fields.keys() <= entry.config.keys():
         return entry
     return entry.model_copy(update={"config": config.model_dump(mode="json")})
 
 
 def setting_key(entry: "TrialEntry") -> str:
-    """Return what the replicates of a setting, and no others, have in common."""
+    """Return a key that replicates of one setting share and other settings don't."""
     setting = {name: value for name, value in entry.config.items() if name not in REPLICATED}
     setting[WEIGHTS] = spelled(setting.get(WEIGHTS))  # of each seed its own, by one name
     return json.dumps([entry.baseline, entry.method, setting], sort_keys=True)
@@ -214,7 +217,7 @@ def setting_key(entry: "TrialEntry") -> str:
 def _folded(
     sweep: "SweepRecord", results: "Callable[[TrialEntry], TrialResult]", sources: Sources
 ) -> list[ComparisonRow]:
-    """Return a row a setting, in the order of its first trial."""
+    """Return one row per setting, in the order of its first trial."""
     groups: dict[str, list[TrialEntry]] = {}
     for entry in sweep.trials:
         groups.setdefault(setting_key(entry), []).append(entry)
@@ -228,7 +231,7 @@ def _folded(
 
 
 def _independent(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[str, ...]:
-    """Return the axes that vary; where there are methods these first, without what follows from those before."""
+    """Return the axes that vary. With several methods, METHOD_AXES come first and determined axes are left out."""
     if not any(row.config[METHOD] for row in rows):
         return tuple(name for name in axes if len({spelled(row.config[name]) for row in rows}) > 1)
     kept: list[str] = []
@@ -243,7 +246,7 @@ def _cells(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> int:
 
 
 def _told_apart(baselines: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[ComparisonRow, ...]:
-    """Return baselines that say what those of their kind differ in."""
+    """Return the baselines with labels that name the fields in which baselines of one kind differ."""
     fields = [name for name in axes if name in BASELINE_FIELDS]
     alike = {row.kind: [other for other in baselines if other.kind == row.kind] for row in baselines}
     return tuple(
@@ -252,10 +255,11 @@ def _told_apart(baselines: Sequence[ComparisonRow], axes: Sequence[str]) -> tupl
 
 
 def _judged(ranked: Sequence[ComparisonRow], sweep: "SweepRecord") -> tuple[tuple[ComparisonRow, ...], bool]:
-    """Return the rows with whether each may be the best, and whether all others are worse than the one that is.
+    """Return the rows with `maybe_best` set, and whether all other settings are worse than the best.
 
-    Dropping all others says more than dropping each: of two that are equally good either one would do. Where m are
-    equally good, m - 1 of them have to drop out for a false word, so half the error for each is enough for any m > 1.
+    Dropping all others is a stronger claim than dropping each one: of two equally good settings, either may drop out.
+    If m are equally good, the claim is false only if m - 1 of them drop out, so half the error per setting suffices
+    for any m > 1.
     """
     values = [_by_seed(row, sweep) for row in ranked]
     usable = [number for number, own in enumerate(values) if own]
@@ -267,7 +271,7 @@ def _judged(ranked: Sequence[ComparisonRow], sweep: "SweepRecord") -> tuple[tupl
 
 
 def _by_seed(row: ComparisonRow, sweep: "SweepRecord") -> dict[Any, float]:
-    """Return the objective of a setting's finished trials, larger being better, by what they share with others."""
+    """Return the objective of a setting's finished trials by seed and label draw; larger is better."""
     sign = 1 if sweep.direction == "max" else -1
     found = {
         tuple(trial.entry.config.get(name) for name in REPLICATED): sign * trial.result.metrics[sweep.objective]
@@ -278,7 +282,7 @@ def _by_seed(row: ComparisonRow, sweep: "SweepRecord") -> dict[Any, float]:
 
 
 def data_of(config: Mapping[str, Any]) -> str:
-    """Return what a trial pretrains on, and evaluates on where that is another data set."""
+    """Return the data set that a trial pretrains on, with the one it is evaluated on if that is another."""
     evaluated = config.get("evaluation_dataset")
     return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
 
@@ -291,7 +295,7 @@ def _rank(row: ComparisonRow, sweep: "SweepRecord") -> tuple[bool, float]:
 
 
 def _shown(sweep: "SweepRecord", rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
-    """Return the columns for which some row has a number, ours or a published one."""
+    """Return the columns for which at least one row has a value, measured or published."""
     wanted = dict.fromkeys((sweep.objective, *sweep.columns))
     return tuple(name for name in wanted if any(name in row.published or _has(row, name) for row in rows))
 

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from trainables.storage.trial_records import FinalRecord
 
 KEPT = 8
-"""ClassOutputs of so many trials and splits stay in memory: all metrics of a setting are computed from one reading."""
+"""Number of outputs (one trial, one split) kept in memory, so that all metrics of a setting need one reading."""
 
 
 class TrialOutputs:
-    """The per-image outputs of a storage's trials, those used last kept in memory."""
+    """Per-image outputs of a storage's trials; the last ones used are cached in memory."""
 
     def __init__(self, storage: "SweepStorage") -> None:
         self._storage = storage
         self._read = lru_cache(maxsize=KEPT)(self._read_files)
 
     def of_trial(self, entry: "TrialEntry", metric: str) -> AnyOutputs | None:
-        """Return the outputs of the classifier that a metric is about; None where nothing is kept of it."""
+        """Return the outputs of the classifier that a metric belongs to; None if none are stored."""
         final, table = self._read(entry.folder, metric.partition("/")[0])
         return None if final is None or table is None else outputs_of(table, final.classes, final.positive, metric)
 
     def of_row(self, row: ComparisonRow, metric: str) -> list[AnyOutputs]:
-        """Return the outputs of a setting's finished trials; an empty list where one of them has none."""
+        """Return the outputs of a setting's finished trials; an empty list if one of them has none."""
         found = [self.of_trial(trial.entry, metric) for trial in row.finished]
         return [outputs for outputs in found if outputs is not None] if all(found) else []
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """One trial's records."""
+    """Records of one trial, as the report shows them."""
 
     trial: ComparedTrial
     epochs: "tuple[EpochRecord, ...]"
@@ -27,7 +27,7 @@ class TrialReport:
 
     @property
     def hours(self) -> float:
-        """Device-hours of all attempts, whichever sweep made them."""
+        """Device-hours of all attempts, of any sweep."""
         return sum(attempt.hours for attempt in self.attempts)
 
     @property
@@ -37,12 +37,12 @@ class TrialReport:
 
     @property
     def command(self) -> str:
-        """The command that trains this trial alone."""
+        """Command that trains only this trial."""
         return trial_command(self.trial.entry, workers=self.final.workers if self.final else 1)
 
 
 def trial_reports(rows: Iterable[ComparisonRow], storage: "SweepStorage") -> dict[str, TrialReport]:
-    """Return the trials of settings by their ids, read from their files."""
+    """Return the reports of all trials of the rows by trial id, read from the trials' files."""
     found = {}
     for trial in (trial for row in rows for trial in row.trials):
         files = storage.trial_of(trial.entry)
@@ -52,7 +52,7 @@ def trial_reports(rows: Iterable[ComparisonRow], storage: "SweepStorage") -> dic
 
 
 def trial_command(entry: "TrialEntry", *, workers: int) -> str:
-    """Return the command that trains a trial without Ray, under torchrun where it has several workers."""
+    """Return the command that trains a trial without Ray; with several workers it uses torchrun."""
     default = TrialConfig.model_fields
     fields = [
         f"--set {shlex.quote(f'{name}={_typed(value)}')}"

@@ -11,7 +11,7 @@ LONGEST = 32
 
 
 def class_words(classes: Sequence[str], config: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return the classes; of a yes-or-no question by its rule: not farmland, farmland."""
+    """Return the names of the classes; for a binary question its two answers: not farmland, farmland."""
     if config is None or config.get("target") != "positive":
         return tuple(classes)
     what = " or ".join(config["positive"])
@@ -42,7 +42,7 @@ def described(config: Mapping[str, Any], axes: tuple[str, ...]) -> str:
 
 
 def metric_words(metric: str) -> str:
-    """Return a metric's name for a reader: test/linear_top1 as top-1 accuracy (logistic regression, test split)."""
+    """Return a metric in words: test/linear_top1 as top-1 accuracy (logistic regression, test split)."""
     split, _, name = metric.partition("/")
     method, base = _method(name)
     what = WORDS.get(base, base.replace("_", " "))
@@ -53,7 +53,7 @@ def metric_words(metric: str) -> str:
 
 
 def short_words(metric: str) -> str:
-    """Return a metric's name for a sentence that names the split: kNN for val/knn_top1, linear probe sensitivity."""
+    """Return a metric in words without its split: kNN for val/knn_top1, linear probe sensitivity."""
     name = metric.partition("/")[2]
     prefix, base = method_of(name)
     what = "" if base == names.TOP1 else WORDS.get(base, base.replace("_", " "))
@@ -62,7 +62,7 @@ def short_words(metric: str) -> str:
 
 
 def method_of(name: str) -> tuple[str, str]:
-    """Split a metric's name without its split into what it is by and the rest: linear_ and top1."""
+    """Split a metric's name (without data split) into the method's prefix and the rest: linear_ and top1."""
     if (found := re.match(r"knn(\d+)_", name)) is not None:
         return found[0], name.removeprefix(found[0])
     prefix = next(prefix for prefix in METHODS if name.startswith(prefix))
@@ -70,13 +70,13 @@ def method_of(name: str) -> tuple[str, str]:
 
 
 def _method(name: str) -> tuple[str, str]:
-    """Return in words what a metric is by, and its name without that."""
+    """Return a metric's method in words, and its name without the method's prefix."""
     prefix, base = method_of(name)
     return METHODS.get(prefix, f"{prefix[3:-1]} nearest neighbours"), base
 
 
 def spelled(value: Any) -> str:
-    """Return a field's value as a person writes it, of initial weights their name."""
+    """Return a field's value as text; initial weights by their name."""
     if isinstance(value, list | tuple):
         return (" to " if _is_range(value) else " and ").join(spelled(part) for part in value) or "none"
     if isinstance(value, str) and "#name=" in value:
@@ -85,5 +85,5 @@ def spelled(value: Any) -> str:
 
 
 def _is_range(value: Sequence[Any]) -> bool:
-    """Whether a value is a lower and an upper bound, as crop areas are."""
+    """Whether a value is a range (lower and upper bound), as crop areas are."""
     return len(value) == 2 and all(isinstance(part, float) for part in value) and value[0] <= value[1]

@@ -13,14 +13,23 @@ LOGITS, LINEAR_LOGITS = "logits", "linear_logits"
 
 
 def classifier_column(table: pa.Table) -> str:
-    """Return the column that says what was predicted: the probe's where there is one."""
+    """Return the column with the predictions: the probe's if there is one, else the logistic regression's."""
     return LOGITS if LOGITS in table.column_names else LINEAR_LOGITS
 
 
 def outputs_confusion(table: pa.Table, classes: Sequence[str], *, column: str | None = None) -> NDArray[np.int64]:
-    """Return (K, K) counts, truth by prediction, of outputs with the columns label and logits (list of K).
+    """Return the confusion matrix of per-image outputs; the prediction is the first largest logit.
 
-    The prediction is the first largest logit. Raises ValueError when the logits are not K wide.
+    Args:
+        table: Outputs with the columns label and logits (lists of K).
+        classes: Names of the K classes.
+        column: Column of the logits; default: `classifier_column`.
+
+    Returns:
+        (K, K) counts: rows are true classes, columns predicted classes.
+
+    Raises:
+        ValueError: The logits do not have K entries.
     """
     count = len(classes)
     lists = table[column or classifier_column(table)].combine_chunks()
@@ -34,7 +43,7 @@ def outputs_confusion(table: pa.Table, classes: Sequence[str], *, column: str | 
 
 
 def label_precisions(table: pa.Table, classes: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return each label's average precision and share of the images, of outputs whose label column holds lists."""
+    """Return the average precision and the share of images of each label, from multi-label outputs."""
     truth = np.zeros((len(table), len(classes)), dtype=np.bool_)
     for row, labels in enumerate(table["label"].to_pylist()):
         truth[row, labels] = True
@@ -45,7 +54,7 @@ def label_precisions(table: pa.Table, classes: Sequence[str]) -> dict[str, tuple
 
 
 def has_several_labels(table: pa.Table) -> bool:
-    """Whether images of the outputs can have several labels."""
+    """Whether the outputs are multi-label: several labels per image."""
     return bool(pa.types.is_list(table["label"].type))
 
 
@@ -58,5 +67,5 @@ def row_normalised(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def per_class(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return each class's accuracy (K,): the share of its images that were recognised; NaN without images."""
+    """Return the recall of each class (K,): the share of its images that were recognised; NaN without images."""
     return row_normalised(matrix).diagonal().copy()

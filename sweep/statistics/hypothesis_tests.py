@@ -11,7 +11,7 @@ from sweep.statistics.share_intervals import LEVEL
 
 
 def mcnemar(one_right: Truth, other_right: Truth) -> float:
-    """Return the exact p-value of McNemar's test: whether two classifiers are right on equally many images."""
+    """Return the exact p-value of McNemar's test of the hypothesis that two classifiers are equally accurate."""
     from scipy import stats
 
     only_one, only_other = int((one_right & ~other_right).sum()), int((other_right & ~one_right).sum())
@@ -23,15 +23,16 @@ def mcnemar(one_right: Truth, other_right: Truth) -> float:
 def candidates_for_best(
     groups: Sequence[Sequence[float]], *, seeds: Sequence[Sequence[Hashable]] | None = None, level: float = LEVEL
 ) -> list[bool] | None:
-    """Return for each setting whether it may be the best, larger being better; None where no two can be compared.
+    """Return for each setting whether it may be the best (larger is better); None if no two can be compared.
 
-    Multiple comparisons with the best (Hsu 1984), at unequal spreads and numbers of seeds: a setting drops out where
-    some other one is larger by a one-sided t test at (1 - level) / (number of others). By Bonferroni's inequality the
-    truly best setting drops out with probability 1 - level at most; of several that are equally good, each does.
+    Multiple comparisons with the best (Hsu 1984), for unequal variances and numbers of seeds: a setting drops out if
+    another one is larger in a one-sided t test at level (1 - level) / (number of others). By Bonferroni's inequality
+    the truly best setting drops out with probability at most 1 - level; this holds for each of several equally good
+    settings.
 
     Args:
-        groups: The values of each setting over its seeds. A setting with one value isn't compared, and stays.
-        seeds: What each value shares with those of other settings; None: nothing.
+        groups: The values of each setting over its seeds. A setting with one value is not compared and stays.
+        seeds: Seed of each value, to pair values of different settings; None: values are independent.
         level: One minus the probability of dropping the truly best setting.
     """
     compared = [number for number, group in enumerate(groups) if len(group) > 1]
@@ -48,13 +49,13 @@ def candidates_for_best(
 
 
 def _larger_by(one: dict[Hashable, float], other: dict[Hashable, float]) -> float:
-    """Return the one-sided p-value of one setting's mean being larger than the other's, whatever their spreads.
+    """Return the one-sided p-value for one setting's mean being larger than the other's, for any variances.
 
-    The difference of the means over its standard error, by Student's t with the degrees of freedom of the setting with
-    fewer seeds. Where that setting shares all its seeds this is the paired t test; else the values are taken as
-    independent, and the test errs less often than stated (Hsu 1938, Mickey and Brown 1966). Welch's degrees of freedom
-    (1947) are more and err too often: in up to half of all sweeps, in the tails that many comparisons need. Values
-    without any spread say nothing of another seed: p is 1.
+    The statistic is the difference of the means over its standard error. It is compared with Student's t with the
+    degrees of freedom of the setting with fewer seeds. If that setting shares all its seeds, this is the paired t test.
+    Otherwise the values are treated as independent, and the test is conservative (Hsu 1938, Mickey and Brown 1966).
+    Welch's (1947) degrees of freedom are larger and err too often, in up to half of all sweeps, in the tails that many
+    comparisons need. Values without any variation give no information on other seeds: p is 1.
     """
     from scipy.special import stdtr
 

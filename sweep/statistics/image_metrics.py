@@ -39,7 +39,7 @@ from sweep.statistics.share_intervals import (
 from trainables import metric_names as names
 
 KNN = "knn"
-"""Column of the class that the neighbours vote for, or of the score that they give each label."""
+"""Column of kNN's predicted class, or of its score for each label."""
 AREAS = (names.ROC_AUC, names.PR_AUC)
 SIDED = (names.BALANCED_ACCURACY, *AREAS)
 """Metrics that need positives and negatives."""
@@ -47,7 +47,7 @@ SIDED = (names.BALANCED_ACCURACY, *AREAS)
 
 @dataclass(frozen=True)
 class ClassOutputs:
-    """What one classifier said of each image of a split."""
+    """Outputs of one classifier for each image of a split, with one label per image."""
 
     labels: NDArray[np.int64]
     """(n,) classes."""
@@ -56,13 +56,13 @@ class ClassOutputs:
     positive: NDArray[np.bool_]
     """(K,): the classes that count as positive; none without a rule."""
     logits: NDArray[np.float64] | None
-    """(n, K); the neighbours have none."""
+    """(n, K); None for kNN."""
     images: tuple[str, ...]
     """(n,) names."""
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether the class was found (n,)."""
+        """Whether the predicted class is the true class (n,)."""
         return np.asarray(self.predicted == self.labels)
 
     @property
@@ -72,13 +72,13 @@ class ClassOutputs:
 
     @property
     def positive_scores(self) -> NDArray[np.float64]:
-        """The positives' summed probability (n,)."""
+        """Probability of the positive classes, summed (n,)."""
         assert self.logits is not None
         return np.asarray(softmax(self.logits, axis=1)[:, self.positive].sum(axis=1))
 
     @property
     def positive_ranked(self) -> NDArray[np.float64]:
-        """The positives' log-odds (n,): what probabilities, which come too near to 0 or 1, are ranked by."""
+        """Log-odds of the positive classes (n,), used for ranking since probabilities saturate near 0 and 1."""
         assert self.logits is not None
         sides = (self.logits[:, self.positive], self.logits[:, ~self.positive])
         return np.asarray(
@@ -87,17 +87,17 @@ class ClassOutputs:
 
     @property
     def half(self) -> float:
-        """The log-odds of one half, from which on an image is called positive where a threshold decides."""
+        """Log-odds of probability one half, the default threshold for calling an image positive."""
         return 0.0
 
     def of(self, chosen: NDArray[np.bool_]) -> "ClassOutputs":
-        """Return those of some images."""
+        """Return the outputs of the `chosen` images (n,)."""
         images = tuple(np.asarray(self.images)[chosen])
         logits = None if self.logits is None else self.logits[chosen]
         return replace(self, labels=self.labels[chosen], predicted=self.predicted[chosen], logits=logits, images=images)
 
     def held_out(self, *, sided: bool = False) -> HeldOut:
-        """Return how the images were drawn: together where they share a tile; with so many of each side if `sided`."""
+        """Return the sampling design: images of one tile are drawn together; `sided`: stratified by true class side."""
         strata = self.positive_truth if sided else np.zeros(len(self.images), dtype=np.bool_)
         return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 
@@ -106,7 +106,7 @@ AnyOutputs = ClassOutputs | LabelOutputs
 
 
 def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str], metric: str) -> AnyOutputs | None:
-    """Return what the classifier that a metric is about said; None where that isn't in the outputs."""
+    """Return the outputs of the classifier that a metric belongs to; None if the table lacks them."""
     method, _ = _method(metric)
     column = {"": LOGITS, names.LINEAR: LINEAR_LOGITS, names.KNN: KNN}[method]
     if column not in table.column_names:
@@ -127,7 +127,7 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
 
 
 def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
-    """Return a metric such as test/linear_sensitivity; None for one that isn't of single images' decisions."""
+    """Return a metric such as test/linear_sensitivity as a function of image weights; None for other metrics."""
     if (decided := _decisions(metric, outputs)) is not None:
         return resampled_metrics.share_of(*decided)
     _, name = _method(metric)
@@ -149,7 +149,7 @@ def _called_positive(outputs: AnyOutputs) -> Truth:
 
 
 def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
-    """Return which images (n,) are right, and among which a metric counts the share; None where it is no share."""
+    """Return which images (n,) are right, and among which images the share is taken; None if it isn't a share."""
     _, name = _method(metric)
     everyone = np.ones(len(outputs.images), dtype=np.bool_)
     if name == names.TOP1 and isinstance(outputs, ClassOutputs):
@@ -162,11 +162,13 @@ def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
 
 
 def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | None:
-    """Return the 95 % interval of a metric over the test images, of one trial or the mean over seeds.
+    """Return the 95 % interval of a metric over the test images, for one trial or for the mean over seeds.
 
-    None where it is unknown, or where there are too few images or tiles (`too_few`). Shares by `share_interval`,
-    balanced accuracy from those of its two sides, areas under the ROC curve by `area_interval`; average precision, and
-    what isn't a share where images share tiles, by resampling.
+    Shares use `share_interval`, balanced accuracy the intervals of its two sides, and areas under the ROC curve
+    `area_interval`. Average precision is resampled; so are, if images share tiles, all metrics that are not shares.
+
+    Returns:
+        The interval; None if the metric is unknown or there are too few images or tiles (`too_few`).
     """
     statistic = _mean_statistic(metric, seeds)
     if statistic is None or too_few(metric, seeds):
@@ -187,7 +189,7 @@ def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | No
 
 
 def _share_interval(metric: str, seeds: Sequence[AnyOutputs]) -> tuple[float, Interval | None] | None:
-    """Return the mean over seeds of a share, with its interval; None where the metric is no share."""
+    """Return the mean over seeds of a share, with its interval; None if the metric isn't a share."""
     decided = [found for outputs in seeds if (found := _decisions(metric, outputs)) is not None]
     if not decided:
         return None
@@ -205,7 +207,7 @@ def _mean_interval(
 
 
 def too_few(metric: str, seeds: Sequence[AnyOutputs]) -> str:
-    """Return what there is too little of for an interval of a metric over the images; empty where there is enough."""
+    """Return in words why the images don't suffice for a metric's interval; empty if they do."""
     if _mean_statistic(metric, seeds) is None:
         return ""
     _, name = _method(metric)
@@ -224,24 +226,24 @@ def too_few(metric: str, seeds: Sequence[AnyOutputs]) -> str:
 
 
 def _resamples(seeds: Sequence[AnyOutputs]) -> int:
-    """Return how many bootstrap samples an interval over these trials takes."""
+    """Return the number of bootstrap samples for an interval over these trials."""
     first = seeds[0]
     return bounded_resamples(first) if isinstance(first, LabelOutputs) else RESAMPLES
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How a setting differs from another on the same images."""
+    """Difference of a metric between two settings on the same images."""
 
     difference: float
     interval: Interval | None
-    """95 %, over the test images: the seeds are taken as they are."""
+    """95 % interval over the test images, with the seeds held fixed."""
     p_value: float | None
-    """Of McNemar's test, where both have one trial and the metric is top-1."""
+    """p-value of McNemar's test, if each setting has one trial and the metric is top-1."""
 
 
 def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> PairedDifference | None:
-    """Compare two settings image by image; None where their images differ, or the metric isn't of single images."""
+    """Return the paired difference of two settings; None if their images differ or the metric isn't per image."""
     statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
     if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
         return None

@@ -30,7 +30,7 @@ CHUNK = 100
 
 
 def seed_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
-    """Return Student's t interval of the mean over seeds; None with fewer than two finite values, or without spread."""
+    """Return Student's t interval of the mean over seeds; None with fewer than two finite values or no variation."""
     known = np.asarray([value for value in values if np.isfinite(value)])
     if len(known) < 2 or known.std() <= NO_SPREAD * np.abs(known).max():
         return None
@@ -39,34 +39,34 @@ def seed_interval(values: Sequence[float], level: float = LEVEL) -> Interval | N
 
 
 def wilson_interval(successes: int, total: int, level: float = LEVEL) -> Interval | None:
-    """Return Wilson's score interval of a share (Wilson 1927); None of nothing."""
+    """Return Wilson's score interval of a share (Wilson 1927); None if `total` is 0."""
     return score_interval(successes / total, total, quantile(np.inf, level)) if total else None
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The images that metrics were computed on, as far as they were drawn together."""
+    """Sampling design of the evaluated images: strata and tiles, for resampling."""
 
     strata: NDArray[np.int64]
-    """(n,): images are drawn anew within each stratum, so that the counts of positives and negatives stay."""
+    """(n,): images are resampled within each stratum, so that the numbers of positives and negatives stay fixed."""
     tiles: NDArray[np.int64] | None = None
-    """(n,): images of one tile resemble each other, so tiles are drawn anew, with all their images."""
+    """(n,): images of one tile are correlated, so whole tiles are resampled; None: images are independent."""
 
     @property
     def images(self) -> int:
-        """Images of the smallest stratum."""
+        """Number of images in the smallest stratum."""
         return int(np.unique(self.strata, return_counts=True)[1].min(initial=len(self.strata)))
 
     @property
     def units(self) -> int:
-        """How many images of the smallest stratum are drawn, or the fewest tiles that hold those of one stratum."""
+        """Number of sampling units: images of the smallest stratum, or the fewest tiles that contain a stratum."""
         if self.tiles is None:
             return self.images
         return min((len(np.unique(self.tiles[self.strata == own])) for own in np.unique(self.strata)), default=0)
 
     @property
     def even_units(self) -> float:
-        """As many units of one size as say the same."""
+        """Effective number of units: of equal size with the same information."""
         if self.tiles is None:
             return float(self.units)
         sizes = np.unique(self.tiles, return_counts=True)[1] / len(self.tiles)
@@ -74,14 +74,14 @@ class HeldOut:
 
     @property
     def suffices(self) -> bool:
-        """Whether there are enough images and tiles for an interval."""
+        """Whether images and tiles suffice for an interval."""
         return self.images >= FEWEST_IMAGES and (self.tiles is None or self.units >= FEWEST_TILES)
 
     def resamples(self, count: int, random: np.random.Generator) -> Iterator[Numbers]:
-        """Yield how much each image counts in `count` bootstrap samples, (at most CHUNK, n) at a time.
+        """Yield the weight of each image in `count` bootstrap samples, in chunks of shape (at most CHUNK, n).
 
-        Of m images one fewer is drawn, and each counts m / (m - 1) times: so the variance isn't too small by that
-        factor (Rao and Wu 1988).
+        Of m images, m - 1 are drawn, each with weight m / (m - 1); otherwise the variance would be too small by the
+        factor (m - 1) / m (Rao and Wu 1988).
         """
         units = self.strata if self.tiles is None else np.zeros(len(np.unique(self.tiles)), dtype=np.int64)
         members = [np.flatnonzero(units == stratum) for stratum in np.unique(units)]
@@ -95,9 +95,9 @@ class HeldOut:
 
 
 def sampling_variance(held_out: HeldOut, statistic: Statistic, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Return a metric and its sampling variance over the images, its squared bias included; NaN where undefined.
+    """Return a metric and its sampling variance over the images, including squared bias; NaN if undefined.
 
-    Samples in which the metric is undefined are left out; the same images give the same variance.
+    Samples with an undefined metric are left out. The random numbers are fixed: the same images give the same variance.
     """
     value = float(statistic(np.ones((1, len(held_out.strata))))[0])
     random = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def sampling_variance(held_out: HeldOut, statistic: Statistic, resamples: int = 
 def image_interval(
     held_out: HeldOut, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval | None:
-    """Return the interval of a metric in [0, 1] over the images; None where too few are held out."""
+    """Return the interval of a metric in [0, 1] over the images; None with too few images."""
     if not held_out.suffices:
         return None
     value, variance = sampling_variance(held_out, statistic, resamples)
@@ -123,10 +123,10 @@ def image_interval(
 def difference_interval(
     held_out: HeldOut, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval | None:
-    """Return the t interval of a difference of two metrics over the same images; None where too few.
+    """Return the t interval of a difference of two metrics over the same images; None with too few images.
 
-    Two images more on which one is better each, so that like answers have no interval of zero width: Bonett and Price
-    (2012), after Agresti and Min (2005). Tiles that show no difference at all have no interval.
+    Two images are added, one in favour of each side, so that identical answers don't have an interval of zero width:
+    Bonett and Price (2012), after Agresti and Min (2005). Tiles without any difference have no interval.
     """
     units = held_out.units
     if not held_out.suffices:

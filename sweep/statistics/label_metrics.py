@@ -21,14 +21,14 @@ from trainables.evaluation.multilabel import HALF
 MOST_DECISIONS = 5 * 10**8
 """Bootstrap samples x images x labels of one interval: about two seconds on one core."""
 FEWEST_RESAMPLES = 200
-"""With so many, chance moves an end of the interval by a twentieth of its width (one standard deviation)."""
+"""With this many resamples, the standard deviation of an interval's end is a twentieth of its width."""
 WEIGHINGS = 25
 """Weightings at a time: their products take WEIGHINGS x as many numbers as there are positives."""
 
 
 @dataclass(frozen=True)
 class LabelOutputs:
-    """What one classifier said of each label of each image of a split."""
+    """Outputs of one classifier for each label of each image of a split."""
 
     truth: Truth
     """(n, K)."""
@@ -37,9 +37,9 @@ class LabelOutputs:
     images: tuple[str, ...]
     """(n,) names."""
     positive: Truth
-    """(K,): the labels any of which makes an image positive; none without a rule."""
+    """(K,): labels of which any makes an image positive; none without a rule."""
     log_odds: Numbers | None = None
-    """(n, K): what probabilities, which come too near to 0 or 1, are ranked by; the neighbours have none."""
+    """(n, K): log-odds for ranking, since probabilities saturate near 0 and 1; None for kNN."""
 
     @property
     def positive_truth(self) -> Truth:
@@ -53,17 +53,17 @@ class LabelOutputs:
 
     @property
     def ranked(self) -> Numbers:
-        """What each label is ranked by (n, K)."""
+        """Values by which each label is ranked (n, K)."""
         return self.scores if self.log_odds is None else self.log_odds
 
     @property
     def half(self) -> float:
-        """The least that a label called has of what it is ranked by."""
+        """Threshold, in the ranked values, that corresponds to probability one half."""
         return HALF if self.log_odds is None else 0.0
 
     @property
     def positive_ranked(self) -> Numbers:
-        """What the image's being positive is ranked by (n,)."""
+        """Values by which images are ranked as positive (n,)."""
         return np.asarray(self.ranked[:, self.positive].max(axis=1))
 
     @property
@@ -72,20 +72,20 @@ class LabelOutputs:
         return np.asarray(self.positive_ranked >= self.half)
 
     def held_out(self, *, sided: bool = False) -> HeldOut:
-        """Return how the images were drawn: together where they share a tile; with so many of each side if `sided`."""
+        """Return the sampling design: images of one tile are drawn together; `sided`: stratified by true class side."""
         strata = self.positive_truth if sided else np.zeros(len(self.images), dtype=np.bool_)
         return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 
 
 def tiles_of(images: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return the number of each image's tile (n,), by the images' names; None where some have none."""
+    """Return the tile number of each image (n,), from the images' names; None if a name has no tile."""
     places = [tile_position(name) for name in images]
     tiles = [place[0] for place in places if place is not None]
     return np.unique(tiles, return_inverse=True)[1] if len(tiles) == len(places) else None
 
 
 def label_outputs(table: pa.Table, values: Numbers, positive: Truth, *, logits: bool) -> LabelOutputs:
-    """Return the outputs of a table whose label column holds lists, given one classifier's (n, K) values."""
+    """Return multi-label outputs of a table, given one classifier's (n, K) values."""
     truth = np.zeros(values.shape, dtype=np.bool_)
     lists = table["label"].combine_chunks()
     truth[lists.value_parent_indices().to_numpy(), lists.flatten().to_numpy()] = True
@@ -94,7 +94,7 @@ def label_outputs(table: pa.Table, values: Numbers, positive: Truth, *, logits: 
 
 
 def label_statistic(name: str, outputs: LabelOutputs) -> Statistic | None:
-    """Return macro or micro average precision by its name without split and method; None for another metric."""
+    """Return macro or micro average precision as a function of image weights; None for another metric's name."""
     truth, scores = outputs.truth, outputs.ranked
     if name == names.AVERAGE_PRECISION + names.MICRO:
         images = np.repeat(np.arange(len(truth)), truth.shape[1])
@@ -109,12 +109,12 @@ def label_statistic(name: str, outputs: LabelOutputs) -> Statistic | None:
 
 
 def bounded_resamples(outputs: LabelOutputs) -> int:
-    """Return how many bootstrap samples an interval takes, so that its time stays bounded."""
+    """Return the number of bootstrap samples for an interval, limited so that its time stays bounded."""
     return int(np.clip(MOST_DECISIONS // max(outputs.truth.size, 1), FEWEST_RESAMPLES, RESAMPLES))
 
 
 def _few_at_a_time(precision: Callable[[NDArray[np.floating]], Numbers]) -> Statistic:
-    """Return a statistic of (B, n) weights that takes a few of them at a time, images first, in float32."""
+    """Return a statistic of (B, n) weights that processes WEIGHINGS rows at a time, transposed, in float32."""
 
     def statistic(weights: Numbers) -> Numbers:
         parts = (weights[start : start + WEIGHINGS] for start in range(0, len(weights), WEIGHINGS))
@@ -124,7 +124,7 @@ def _few_at_a_time(precision: Callable[[NDArray[np.floating]], Numbers]) -> Stat
 
 
 def _mean_of_known(values: Sequence[Numbers]) -> Numbers:
-    """Return the mean (B,) over labels, as in the evaluation over those that some image of the sample carries."""
+    """Return the mean (B,) over labels; like the evaluation, over those that occur in the sample."""
     stacked = np.asarray(values)
     known = np.isfinite(stacked)
     with np.errstate(invalid="ignore"):

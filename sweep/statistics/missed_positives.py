@@ -23,7 +23,7 @@ from trainables.evaluation.curves import balanced_threshold, metrics_at, specifi
 
 @dataclass(frozen=True)
 class ComparedClassifier:
-    """A classifier's word on the images of both splits."""
+    """Classifier (head) on the frozen features, with its outputs on validation and test."""
 
     name: str
     validation: AnyOutputs
@@ -32,7 +32,7 @@ class ComparedClassifier:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold gives on test."""
+    """Operating point: sensitivity and specificity on test at one threshold."""
 
     sensitivity: float
     specificity: float
@@ -40,7 +40,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class ClassifierSensitivity:
-    """What one head finds."""
+    """Sensitivity of one classifier at several thresholds, on test."""
 
     name: str
     usual: OperatingPoint
@@ -51,19 +51,19 @@ class ClassifierSensitivity:
     """At the threshold that has the wanted specificity on validation."""
     roc_auc: float
     difference: float | None
-    """Of the sensitivity at the level from the first head's; None for that one."""
+    """Difference in sensitivity at `level` from the first classifier; None for the first."""
     interval: Interval | None
-    """95 % of the difference, over the images."""
+    """95 % interval of the difference, over the images."""
     by_label: Mapping[str, tuple[float, int]]
-    """Of the images that carry a label: the share found at the level, and how many there are."""
+    """By label: the share of its images that is found at `level`, and their number."""
 
 
 @dataclass(frozen=True)
 class MissedPositives:
-    """The answer."""
+    """Result of the analysis: each classifier's sensitivity at one specificity, and sentences about them."""
 
     specificity: float
-    """Wanted, on validation: the first head's own at one half, or what a person asked for."""
+    """Wanted specificity on validation: as requested, else that of the first classifier at probability one half."""
     findings: tuple[ClassifierSensitivity, ...]
     sentences: tuple[str, ...]
 
@@ -71,10 +71,15 @@ class MissedPositives:
 def missed(
     heads: Sequence[ComparedClassifier], *, wanted: float | None, labels: Sequence[str] = ()
 ) -> MissedPositives | None:
-    """Return what heads find of the positives, the first being the plain one; None where a split lacks a side.
+    """Return the sensitivity of several classifiers at one specificity.
 
-    `wanted` is a specificity; without it the one that the first head has on validation at one half. `labels` are the
-    names of a LabelOutputs' columns, for the shares by label.
+    Args:
+        heads: Classifiers on the same images; the first is the one that the others are compared with.
+        wanted: Specificity on validation; None: that of the first classifier at probability one half.
+        labels: Names of the columns of LabelOutputs, for the shares by label.
+
+    Returns:
+        The analysis; None if a split has only positives or only negatives, or if the test images differ.
     """
     if any(_one_sided(part) for head in heads for part in (head.validation, head.test)):
         return None
@@ -118,7 +123,7 @@ def _finding(
 
 
 def _positives_of(outputs: AnyOutputs) -> HeldOut:
-    """Return how the positives were drawn."""
+    """Return the sampling design of the positives."""
     truth, tiles = outputs.positive_truth, outputs.held_out().tiles
     return HeldOut(np.zeros(truth.sum(), dtype=np.int64), None if tiles is None else tiles[truth])
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 Statistic = Callable[[Numbers], Numbers]
-"""From how often each image counts, (B, n), to the B values of a metric; NaN where it is undefined."""
+"""Function from image weights (B, n) to the B values of a metric; NaN where it is undefined."""
 
 
 def mean_of(statistics: Sequence[Statistic]) -> Statistic:
@@ -17,12 +17,12 @@ def mean_of(statistics: Sequence[Statistic]) -> Statistic:
 
 
 def difference(one: Statistic, other: Statistic) -> Statistic:
-    """Return by how much a metric of one trial exceeds that of another on the same images."""
+    """Return the difference of two metrics, `one` minus `other`, on the same images."""
     return lambda weights: one(weights) - other(weights)
 
 
 def share_of(right: Truth, among: Truth | None = None) -> Statistic:
-    """Return the share of images (n,) that are right, among all or some: accuracy, sensitivity, specificity."""
+    """Return the share of right images (n,), of all or `among` some: accuracy, sensitivity, specificity."""
     chosen = np.ones(len(right)) if among is None else among.astype(np.float64)
     both = chosen * right
 
@@ -39,7 +39,7 @@ def balanced_accuracy(right: Truth, positive: Truth) -> Statistic:
 
 
 def roc_auc(scores: Numbers, positive: Truth) -> Statistic:
-    """Return the area under the ROC curve: how often a positive scores above a negative, a tie counting half."""
+    """Return the area under the ROC curve: the probability that a positive outranks a negative; a tie counts half."""
     order, groups = _ties(scores)
 
     def area(weights: Numbers) -> Numbers:
@@ -55,7 +55,7 @@ def roc_auc(scores: Numbers, positive: Truth) -> Statistic:
 
 
 def average_precision(scores: Numbers, positive: Truth) -> Statistic:
-    """Return the mean precision over the positives, each at its own score: the area under steps, not trapezoids."""
+    """Return average precision: the mean of the precision at each positive's score (step area, no trapezoids)."""
     area = decisions_precision(scores, positive, np.arange(len(scores)))
     return lambda weights: area(weights.T)
 
@@ -63,10 +63,10 @@ def average_precision(scores: Numbers, positive: Truth) -> Statistic:
 def decisions_precision(
     scores: Numbers, positive: Truth, images: NDArray[np.int64]
 ) -> Callable[[NDArray[np.floating]], Numbers]:
-    """Return the average precision of m decisions (m,), each on one of n `images`.
+    """Return the average precision of m decisions (m,), each about one of n `images`.
 
-    A function of how often each image counts, (n, B): images first, since each threshold's sums are one product with a
-    sparse matrix.
+    The result is a function of image weights (n, B): images are the first axis, since the sums at all thresholds are
+    one product with a sparse matrix.
     """
     order = np.argsort(-scores, kind="stable")
     # Equal scores are one threshold; of those only such matter as let a positive in.
@@ -91,7 +91,7 @@ def decisions_precision(
 def _counting(
     rows: NDArray[np.int64], images: NDArray[np.int64], count: int
 ) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
-    """Return what sums the weights (n, B) of the images in each of `count` rows, given in ascending order."""
+    """Return a function that sums the image weights (n, B) in each of `count` rows; `rows` is ascending."""
     from scipy.sparse import csr_array
 
     starts = np.r_[0, np.cumsum(np.bincount(rows, minlength=count))]
@@ -100,6 +100,6 @@ def _counting(
 
 
 def _ties(scores: Numbers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order from the highest score down, and where in it each group of equal scores begins."""
+    """Return the indices in descending order of score, and the start of each group of equal scores."""
     order = np.argsort(-scores, kind="stable")
     return order, np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])

@@ -9,9 +9,9 @@ from sweep.statistics.resampled_metrics import Numbers
 
 LEVEL = 0.95
 FEWEST_IMAGES, FEWEST_TILES = 10, 4
-"""Images of each side that a metric is about, and tiles that hold them: with fewer there is no interval over images."""
+"""Minimum numbers of images per class side and of tiles; with fewer there is no interval over images."""
 UNSEEN = 0.25
-"""Units that are all right or all wrong and count beside those drawn: what no drawn unit shows, another one may."""
+"""Number of added units that are all right or all wrong: an unseen unit may differ from all that were drawn."""
 
 
 class Interval(NamedTuple):
@@ -22,14 +22,14 @@ class Interval(NamedTuple):
 
 
 def quantile(freedom: float, level: float = LEVEL) -> float:
-    """Return the two-sided critical value of Student's t, of the normal distribution with infinite freedom."""
+    """Return the two-sided critical value of Student's t; normal with infinite degrees of freedom."""
     from scipy.special import ndtri, stdtrit
 
     return float(ndtri((1 + level) / 2) if np.isinf(freedom) else stdtrit(freedom, (1 + level) / 2))
 
 
 def score_interval(share: float, size: float, critical: float) -> Interval:
-    """Return Wilson's (1927) score interval of a share of `size` independent images, which needn't be whole."""
+    """Return Wilson's (1927) score interval of a share of `size` independent images; `size` may be fractional."""
     centre = share + critical**2 / (2 * size)
     half = critical * np.sqrt(share * (1 - share) / size + critical**2 / (4 * size**2))
     scale = 1 + critical**2 / size
@@ -40,9 +40,15 @@ def score_interval(share: float, size: float, critical: float) -> Interval:
 def effective_interval(share: float, variance: float, units: float, freedom: int, level: float = LEVEL) -> Interval:
     """Return the score interval of a share, or of an area in [0, 1], with an estimated sampling variance.
 
-    Wilson's interval at the effective size share (1 - share) / variance with Student's t, as for shares of complex
-    surveys (Korn and Graubard 1998; Franco et al. 2019). `units` are the images or tiles that were drawn, as many as
-    if all were of one size. The variance counts as that of `freedom` units, to which UNSEEN others come.
+    This is Wilson's interval at the effective sample size share (1 - share) / variance with Student's t, as for
+    complex surveys (Korn and Graubard 1998; Franco et al. 2019).
+
+    Args:
+        share: The estimate, in [0, 1].
+        variance: Its estimated sampling variance.
+        units: Effective number of drawn images or tiles; UNSEEN units are added.
+        freedom: Degrees of freedom of the variance.
+        level: Confidence level.
     """
     alike = share * (1 - share)
     steadied = (freedom * variance + UNSEEN * alike / units) / (freedom + UNSEEN)
@@ -50,10 +56,10 @@ def effective_interval(share: float, variance: float, units: float, freedom: int
 
 
 def share_interval(right: Numbers, tiles: NDArray[np.int64] | None = None, level: float = LEVEL) -> Interval | None:
-    """Return the interval of the mean of `right` (n,) over images: whether, or by how many of the seeds, one is right.
+    """Return the interval of the mean of `right` (n,): for each image, the share of seeds that are right about it.
 
-    Wilson's of one trial; of several seeds, or where images share `tiles` (n,), by the effective size. None with fewer
-    than FEWEST_IMAGES images or FEWEST_TILES tiles.
+    For one trial this is Wilson's interval; with several seeds, or if images share `tiles` (n,), it uses the effective
+    sample size. None with fewer than FEWEST_IMAGES images or FEWEST_TILES tiles.
     """
     if len(right) < FEWEST_IMAGES:
         return None
@@ -71,9 +77,9 @@ def share_interval(right: Numbers, tiles: NDArray[np.int64] | None = None, level
 
 
 def mean_interval(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:
-    """Return the interval of the mean of two shares of different images, from the intervals of both.
+    """Return the interval of the mean of two shares of different images, from their intervals.
 
-    The method of variance estimates recovery (Newcombe 1998; Zou and Donner 2008).
+    This is the method of variance estimates recovery (Newcombe 1998; Zou and Donner 2008).
     """
     mean = (one + other) / 2
     low = np.hypot(one - of_one.low, other - of_other.low) / 2
@@ -86,9 +92,9 @@ def area_interval(
 ) -> Interval | None:
     """Return the interval of an area under the ROC curve; None with fewer than FEWEST_IMAGES positives or negatives.
 
-    Newcombe's (2006) fifth method: the areas whose distance to the one found is explained by their own variance, which
-    stays above 0 at an area of 1. That variance is Hanley and McNeil's, for scores of one shape; where the one found,
-    DeLong's (1988), is larger all are enlarged as much.
+    Newcombe's (2006) fifth method: the interval contains each area whose distance to the estimate is within its own
+    standard error times the critical value; that error is above 0 even at an area of 1. The variance of each area is
+    Hanley and McNeil's. If the estimated variance (DeLong 1988) is larger, all variances are scaled up to match.
     """
     if min(positives, negatives) < FEWEST_IMAGES:
         return None
@@ -107,7 +113,7 @@ def area_interval(
 
 
 def _area_variance(area: float, positives: int, negatives: int) -> float:
-    """Return Hanley and McNeil's (1982) variance of an area, with the mean number on both sides as Newcombe has it."""
+    """Return Hanley and McNeil's (1982) variance of an area, with the mean class size for both, as in Newcombe."""
     others = (positives + negatives) / 2 - 1
     spread = 1 + others * ((1 - area) / (2 - area) + area / (1 + area))
     return area * (1 - area) * spread / (positives * negatives)

@@ -18,22 +18,22 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class ThresholdCurves:
-    """One trial's classifier at every threshold."""
+    """Curves of one trial's classifier over all thresholds."""
 
     label: str
     roc: Curve
-    """Share of negatives called positive, and sensitivity."""
+    """False positive rate and sensitivity."""
     decision: tuple[float, float]
-    """The point of the ROC curve of the decisions as made."""
+    """Point of the ROC curve at the classifier's own decisions."""
     precision_recall: Curve
-    """Sensitivity, descending, and precision."""
+    """Recall (sensitivity), descending, and precision."""
     calibration: Curve
-    """Mean probability and share of positives of bins with equally many images."""
+    """Mean probability and share of positives in bins of equal numbers of images."""
     positive_share: float
 
 
 def threshold_curves(label: str, outputs: ClassOutputs) -> ThresholdCurves:
-    """Return the curves of one classifier; both sides have to be among the images."""
+    """Return the curves of one classifier; the images must contain positives and negatives."""
     truth = outputs.positive_truth
     _, hits, alarms = cumulative(outputs.positive_ranked, truth)
     called = outputs.positive[outputs.predicted]
@@ -49,13 +49,13 @@ def threshold_curves(label: str, outputs: ClassOutputs) -> ThresholdCurves:
 
 
 def calibration(scores: Numbers, truth: Truth, bins: int = BINS) -> Curve:
-    """Return mean probability and share of positives of bins with equally many images, by ascending probability."""
+    """Return mean probability and share of positives in bins of equal numbers of images, by ascending probability."""
     parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
     return np.array([scores[part].mean() for part in parts]), np.array([truth[part].mean() for part in parts])
 
 
 def pareto_front(points: Sequence[tuple[float, float]], *, highest: bool) -> list[int]:
-    """Return the numbers of the (cost, value) that no cheaper or equally dear point beats, by ascending cost."""
+    """Return the indices of the Pareto-optimal (cost, value) points, by ascending cost."""
     sign = 1 if highest else -1
     front: list[int] = []
     for number in sorted(range(len(points)), key=lambda n: (points[n][0], -sign * points[n][1])):
