@@ -10,9 +10,10 @@ UNITS |= {f"{letter}IB": 2 ** (10 * power) for power, letter in enumerate("KMGT"
 
 
 def size_from_environment(name: str) -> int | None:
-    """Return the bytes that an environment variable gives, None where it is unset or empty.
+    """Return the size in bytes of an environment variable; None if it is unset or empty.
 
-    Raises BadInputError for a text that is no amount.
+    Raises:
+        BadInputError: The text is not a size.
     """
     text = os.environ.get(name, "").strip()
     if not text:

@@ -16,7 +16,7 @@ from trainables.field_facts import FieldFacts
 from trainables.initial_weights import InitialWeights
 
 PROTOCOL_VERSION = 2
-"""Raised whenever the same configuration, or a default, would give another result; part of every trial id."""
+"""Version of the training protocol, part of every trial id; raised when the same configuration gives a new result."""
 
 JitterOperation = Literal["brightness", "contrast", "saturation", "hue"]
 JITTER_OPERATIONS: tuple[JitterOperation, ...] = ("brightness", "contrast", "saturation", "hue")
@@ -28,7 +28,7 @@ Interval = tuple[float, float]
 
 
 class TrialConfig(BaseModel):
-    """Configuration of a trial: everything that decides its outcome, apart from the data themselves."""
+    """Configuration of a trial: everything that decides its outcome, apart from the data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -302,23 +302,23 @@ class TrialConfig(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Return the configuration, or raise BadInputError that lists every fault."""
+        """Return the configuration of these fields; BadInputError lists every invalid field."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise BadInputError(*describe_validation(error, known_fields=list(cls.model_fields)).split("\n")) from None
 
     def pinned(self) -> Self:
-        """Return the same with what its initial weights are now, by their digest; BadInputError where they aren't."""
+        """Return the configuration with its initial weights pinned by digest; BadInputError if they are missing."""
         if self.initial_weights is None:
             return self
         return self.model_copy(update={"initial_weights": str(InitialWeights.parse(self.initial_weights).pinned())})
 
     def canonical_json(self) -> str:
-        """Return the one spelling of this configuration that ids are made of: the fields that aren't at their default.
+        """Return the canonical JSON from which trial ids are computed: only fields that differ from their default.
 
-        A new option that is off by default thus leaves the ids of finished trials as they are. Of initial weights what
-        they are counts, not where they lie.
+        So a new field with a neutral default doesn't change the ids of finished trials. Initial weights are represented
+        by their content, not by their location.
         """
         values = self.model_dump(mode="json", exclude_defaults=True)
         if self.initial_weights is not None:
@@ -327,13 +327,13 @@ class TrialConfig(BaseModel):
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def trial_id(self, fingerprint: str) -> str:
-        """Return 12 hex digits that name this configuration on the data with that fingerprint."""
+        """Return the trial's id, 12 hex digits, for this configuration on data with this fingerprint."""
         text = f"{PROTOCOL_VERSION}\n{fingerprint}\n{self.canonical_json()}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def labelled_dataset(self) -> str:
-        """The data set that everything labelled comes from."""
+        """Name of the data set that labels come from: `evaluation_dataset` if given, else `dataset`."""
         return self.evaluation_dataset or self.dataset
 
     @property
@@ -347,5 +347,5 @@ SimCLRConfig = TrialConfig
 
 
 def data_fingerprint(fingerprint: str, evaluation_fingerprint: str | None) -> str:
-    """Return what stands for the data in a trial's id: the store's fingerprint, or both stores'."""
+    """Return the fingerprint of the data in a trial's id: that of the store, or of both stores combined."""
     return fingerprint if evaluation_fingerprint is None else f"{fingerprint}+{evaluation_fingerprint}"

@@ -18,23 +18,23 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Return this process's number among the ranks."""
+    """Return the rank of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def to_device(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
-    """Return the values on the device, copied from page-locked memory so that neither side waits."""
+    """Return the values on the device, copied asynchronously from page-locked memory."""
     tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def slice_of(rank: int, world: int, total: int) -> slice:
-    """Return a rank's part of a batch: parts differ by at most one where `total` doesn't divide."""
+    """Return a rank's slice of a batch of `total` images; slice lengths differ by at most one."""
     return slice(rank * total // world, (rank + 1) * total // world)
 
 
 def gather_with_gradient(values: Tensor, total: int) -> Tensor:
-    """Return (total, ...), all ranks' parts by `slice_of` in order, differentiable in this rank's part."""
+    """Return (total, ...): the parts of all ranks (`slice_of`) in order; differentiable in this rank's part."""
     return values if world_size() == 1 else _Gather.apply(values, total)
 
 
@@ -59,7 +59,7 @@ class _Gather(torch.autograd.Function):
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """Return the sum of the ranks' tensors of one shape, on every rank."""
+    """Return on every rank the sum of all ranks' tensors, which have the same shape."""
     if world_size() > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -67,9 +67,9 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def gather_rows(values: Tensor, total: int) -> Tensor:
-    """Return (total, ...) rows in order, on every rank, of rows dealt out in turn: rank r holds rows r, r + world, ...
+    """Return on every rank all rows (total, ...) in order; before, rank r holds the rows r, r + world, ...
 
-    The ranks' shares may differ by one row; short ones are padded for the transfer and cut again.
+    The ranks may hold numbers of rows that differ by one; shorter parts are padded for the transfer.
     """
     world = world_size()
     if world == 1:

@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 LONGEST_VALUE = 200
-"""Characters of a value that an error repeats."""
+"""Maximum number of characters of a value that an error message quotes."""
 
 
 class BadInputError(ValueError):
-    """Input that can't be used: says the field or file, its value and what to do. Programs print it and exit with 2.
+    """Bad input: the message names the field or file, its value and what to do. Commands print it and exit with 2.
 
-    Each argument is one line, whatever it quotes: without secrets, and without signs that act on a terminal or begin
-    another line.
+    Each argument is one line of the message. Secrets, control characters and line breaks in quoted values are escaped.
     """
 
     def __init__(self, *lines: str) -> None:
@@ -30,16 +29,16 @@ class BadInputError(ValueError):
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became infinite or NaN; raised on every rank before the optimiser's step."""
+    """Infinite or NaN loss; raised on every rank before the optimiser's step."""
 
 
 def describe_validation(error: "ValidationError", *, known_fields: Sequence[str] = ()) -> str:
-    """Return every fault of a pydantic error, one a line: the field, the rule and the value."""
+    """Return the faults of a pydantic error, one per line: the field, the rule and the value."""
     return "\n".join(_described(fault, known_fields) for fault in error.errors())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known names that are spelt like `name`, as a question behind a semicolon; nothing where none is."""
+    """Return "; did you mean ...?" with known names that are spelt like `name`; empty if there are none."""
     known = list(dict.fromkeys(known))
     begun = [other for other in known if len(other) > 2 and (name.startswith(other) or other.startswith(name))]
     near = list(dict.fromkeys([*get_close_matches(name, known, n=3), *begun]))[:3]
@@ -47,7 +46,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """Return the known names that are spelt like `name`, else all of them."""
+    """Return the known names that are spelt like `name`; if there are none, all known names."""
     return nearest(name, known) or (f"; known fields: {', '.join(known)}" if known else "")
 
 
@@ -78,7 +77,7 @@ def _short(value: Any) -> str:
 
 
 def _shown(name: str) -> str:
-    """Return a field's name, which a stranger may have chosen, on one line."""
+    """Return a field's name on one printable line; it may come from a foreign file."""
     return _shortened(name if name.isprintable() else repr(name))
 
 
@@ -93,4 +92,4 @@ def _rule(original: str, message: str) -> str:
 
 
 class StorageAwayError(RuntimeError):
-    """The storage couldn't be written for longer than a trial waits."""
+    """Storage that has been unwritable for longer than a trial waits."""

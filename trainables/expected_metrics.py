@@ -8,7 +8,7 @@ from trainables.config import UNTRAINABLE, TrialConfig
 
 VALIDATION, TEST = "val", "test"
 TOP5_CLASSES = 6
-"""Top-5 accuracy is recorded from so many classes on."""
+"""Minimum number of classes for which top-5 accuracy is recorded."""
 BINARY = (names.SENSITIVITY, names.SPECIFICITY, names.ACCURACY, names.BALANCED_ACCURACY)
 AREAS = (names.ROC_AUC, names.PR_AUC)
 OF_LABELS = (names.AVERAGE_PRECISION + names.MACRO, names.AVERAGE_PRECISION + names.MICRO, names.LABELS_EVALUATED)
@@ -19,13 +19,13 @@ SUPERVISED = (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """What the names of metrics depend on in the data that are evaluated on."""
+    """Facts about the labels of the evaluated data on which the names of metrics depend."""
 
     classes: int
     validation: bool
     """Whether a split is held out for selection, by the data set or by the configuration."""
     class_names: tuple[str, ...] = ()
-    """Empty while they aren't known: metrics of single labels are then left out."""
+    """Empty if unknown; metrics of single labels are then left out."""
 
     @property
     def known(self) -> bool:
@@ -34,7 +34,7 @@ class LabelFacts:
 
 
 def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
-    """Return the metrics of a trial's last epoch, but for those of its machine (`metric_names.OF_THE_MACHINE`)."""
+    """Return the names of the metrics of a trial's last epoch, except `metric_names.OF_THE_MACHINE`."""
     splits = (VALIDATION, TEST) if labels.validation else (TEST,)
     found = {*_training(config, labels), *_label_free(config, splits[0])}
     if not labels.known:
@@ -50,7 +50,7 @@ def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
 
 
 def epoch_metrics(config: TrialConfig, labels: LabelFacts, epoch: int) -> frozenset[str]:
-    """Return the metrics of an epoch before the last, but for those of its machine."""
+    """Return the names of the metrics of an epoch before the last, except those of the machine."""
     split = VALIDATION if labels.validation else TEST
     found = {*_training(config, labels), *_label_free(config, split)}
     if not labels.known:
@@ -82,7 +82,7 @@ def _label_free(config: TrialConfig, split: str) -> Iterator[str]:
 
 
 def _undecided(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
-    """Yield the metrics of logits that need no threshold or temperature of validation."""
+    """Yield the metrics of logits that need no threshold or temperature chosen on validation."""
     if config.target == "labels":
         yield from OF_LABELS
     else:

@@ -12,13 +12,13 @@ from trainables.validated import listed, plain
 
 
 def check_field(name: str) -> None:
-    """Raise ValueError for a name that no field of TrialConfig has."""
+    """Raise ValueError if no field of TrialConfig has this name."""
     if name not in TrialConfig.model_fields:
         raise ValueError(f"{name}: unknown field{suggestion(name, list(TrialConfig.model_fields))}")
 
 
 def check_value(name: str, value: Any) -> None:
-    """Raise ValueError for a value outside the field's own type and limits; rules between fields aren't looked at."""
+    """Raise ValueError for a value outside the field's type and limits; rules between fields are not checked."""
     check_field(name)
     try:
         _adapter(name).validate_python(value)
@@ -28,7 +28,7 @@ def check_value(name: str, value: Any) -> None:
 
 
 def checked_value(name: str, value: Any) -> Any:
-    """Return a field's value in plain Python; ValueError as `check_value`, and for what no record can hold."""
+    """Return a field's value as a plain Python value; ValueError as `check_value`, or if JSON can't represent it."""
     try:
         value = plain(value)
     except ValueError as error:
@@ -38,14 +38,15 @@ def checked_value(name: str, value: Any) -> Any:
 
 
 def is_whole(name: str) -> bool:
-    """Whether a field holds whole numbers alone."""
+    """Whether a field takes only whole numbers."""
     return TrialConfig.model_fields[name].annotation in (int, int | None)
 
 
 def checked_axis(name: str, values: Any) -> Sequence[Any]:
-    """Return the values that a field is varied over.
+    """Return the checked values of an axis: the values that a field is varied over.
 
-    Raises ValueError where there are none, where one is outside the field's limits, and where two are spelled alike.
+    Raises:
+        ValueError: There are no values, one is outside the field's limits, or two have the same text.
     """
     check_field(name)
     try:
@@ -66,7 +67,7 @@ def checked_axis(name: str, values: Any) -> Sequence[Any]:
 
 
 def spelled(value: Any) -> str:
-    """Return a value as names and tables say it."""
+    """Return a value as text for names and tables."""
     if isinstance(value, list | tuple):
         return "_".join(spelled(part) for part in value)
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -6,17 +6,17 @@ _last: float | None = None
 
 
 def beat() -> None:
-    """Say that a step was taken, or another short piece of work."""
+    """Report progress: a training step, or another short piece of work, is done."""
     global _last
     _last = time.monotonic()
 
 
 def rest() -> None:
-    """Say that no work is under way, so that silence means nothing."""
+    """Report that no work is in progress, so that missing heartbeats are expected."""
     global _last
     _last = None
 
 
 def silence() -> float:
-    """Return the seconds since the last beat; 0 at rest."""
+    """Return the seconds since the last heartbeat; 0 while no work is in progress."""
     return 0.0 if _last is None else time.monotonic() - _last

@@ -15,24 +15,24 @@ from trainables.redaction import secret_part
 from trainables.weights_header import check_header
 
 ID_DIGITS = 16
-"""Of a digest, those that are part of a trial's id; files are compared by all."""
+"""Number of hex digits of a digest that enter a trial's id; files are compared by the whole digest."""
 DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
 """A whole SHA-256, or the first digits of one, as earlier versions wrote it."""
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where weights lie, and what they are."""
+    """Initial weights: their address, name and digest."""
 
     address: str
     name: str
-    """For a person; default: the file's name."""
+    """Name for tables and texts; default: the file's name."""
     digest: str = ""
-    """The file's SHA-256, of earlier versions its first 16 digits; empty while nobody has looked."""
+    """SHA-256 of the file (earlier versions: the first 16 digits); empty if not computed yet."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the parts of a text; BadInputError for one without an address."""
+        """Return the weights that a text names; BadInputError if it has no address."""
         address, _, fragment = text.partition("#")
         if not address:
             raise BadInputError(f"initial_weights: {text!r} names no file")
@@ -56,25 +56,26 @@ class InitialWeights:
 
     @property
     def id_digits(self) -> str:
-        """What a trial's id has of the digest."""
+        """Digits of the digest that enter a trial's id."""
         return self.digest[:ID_DIGITS]
 
     def absolute(self) -> Self:
-        """Return the same with an address that means the same everywhere on this machine."""
+        """Return the weights with an absolute address."""
         address = self.address if "://" in self.address else str(Path(self.address).expanduser().absolute())
         return replace(self, address=address)
 
     def pinned(self) -> Self:
-        """Return the same with the digest of what the file holds now.
+        """Return the weights with the digest of the file's present content.
 
-        Raises BadInputError where it can't be read, is no file of weights, or isn't the one of the given digest.
+        Raises:
+            BadInputError: The file can't be read, is not a weights file, or doesn't match the given digest.
         """
         content = self.content()
         check_header(content, self.address)
         return replace(self.absolute(), digest=hashlib.sha256(content).hexdigest())
 
     def content(self) -> bytes:
-        """Return the file's content; BadInputError where it can't be read or isn't what it was when it was planned."""
+        """Return the file's content; BadInputError if it can't be read or changed since planning."""
         content = self._read()
         now = hashlib.sha256(content).hexdigest()
         if not now.startswith(self.digest):

@@ -16,9 +16,9 @@ from trainables.numba_compile import available
 class LARS(Optimizer):
     """Layer-wise adaptive rate scaling: g += wd * w; v = momentum * v + lr * ratio * g; w -= v.
 
-    ratio = eeta * ||w|| / ||g|| in groups with `adapt`, 1 where either norm is 0 and in groups without. Biases, batch
-    norm and the supervised head belong into a group with `adapt=False, weight_decay=0`. Source: You et al. 2017;
-    reference lars_optimizer.py.
+    ratio = eeta * ||w|| / ||g|| in groups with `adapt`; it is 1 if either norm is 0, and in groups without `adapt`.
+    Biases, batch norm and the supervised head belong in a group with `adapt=False, weight_decay=0`. Source: You et al.
+    2017; reference lars_optimizer.py.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.ones(2, 2))

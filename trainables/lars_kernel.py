@@ -13,15 +13,15 @@ from torch import Tensor
 from trainables.numba_compile import compiled, in_threads
 
 REASSOCIATED = ("reassoc", "contract", "nsz")
-"""Sums may be made in any order; not finite numbers stay what they are."""
+"""Allowed optimisations: sums in any order; infinite and NaN values are preserved."""
 BLOCK = 4096
-"""Numbers that are summed in float32 before float64 takes over."""
+"""Number of values summed in float32 before the sum continues in float64."""
 ALONE = 1 << 18
-"""Fewer numbers than these are done before another thread has begun."""
+"""Number of values below which one thread is faster than starting another."""
 
 
 def takes(weight: Tensor, gradient: Tensor, velocity: Tensor) -> bool:
-    """Return whether the kernel steps this parameter: float32 on the CPU, all three in one order of memory."""
+    """Return whether the kernel supports this parameter: float32 on the CPU, all three with one memory layout."""
     tensors = (weight, gradient, velocity)
     if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in tensors):
         return False
@@ -41,7 +41,7 @@ def step(
     eeta: float,
     adapt: bool,
 ) -> None:
-    """Step parameters that the kernel takes, in place, in torch's number of threads."""
+    """Step parameters in place, with torch's number of threads; each must pass `takes`."""
     numbers = (np.float32(lr), np.float32(momentum), np.float32(weight_decay), eeta, adapt)
 
     def work(part: list[tuple[NDArray[np.float32], ...]]) -> None:
@@ -54,7 +54,7 @@ def step(
 
 
 def _shares(arrays: list[tuple[NDArray[np.float32], ...]]) -> list[list[tuple[NDArray[np.float32], ...]]]:
-    """Return the parameters by thread, with about as many numbers each."""
+    """Return the parameters of each thread, with about equal numbers of values."""
     total = sum(len(weight) for weight, *_ in arrays)
     threads = 1 if total < ALONE else min(torch.get_num_threads(), len(arrays))
     shares: list[list[tuple[NDArray[np.float32], ...]]] = [[] for _ in range(threads)]

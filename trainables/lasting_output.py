@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, TextIO
 
 GONE = frozenset({errno.EPIPE, errno.ECONNRESET})
-"""Who read it wants no more: nothing to be told of."""
+"""Errors of a closed reader, which are not reported."""
 FAILED = 1
 _PIECE_BYTES = select.PIPE_BUF
-"""So much fits into a pipe that takes anything: a write of it doesn't block."""
+"""Bytes that a writable pipe always takes at once, so that a write doesn't block."""
 
 
 class LastingOutput(io.RawIOBase):
-    """The raw side of a stream whose writes never fail."""
+    """Raw side of a stream whose writes never fail."""
 
     def __init__(self, descriptor: int, *, patience: float | None = None) -> None:
-        """Args: what isn't read within `patience` seconds is left unprinted; None: it is waited for."""
+        """Open a descriptor; output not read within `patience` seconds is dropped. None: writes wait."""
         self._descriptor, self._patience = descriptor, patience
         self.fault: OSError | None = None
         """Why something couldn't be written, the first time."""
@@ -35,7 +35,7 @@ class LastingOutput(io.RawIOBase):
         self._poll.register(descriptor, select.POLLOUT)
 
     def writable(self) -> bool:
-        """Whether it can be written: it can."""
+        """Whether the stream is writable: always true."""
         return True
 
     def fileno(self) -> int:
@@ -43,11 +43,11 @@ class LastingOutput(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether it is a terminal that is still there."""
+        """Whether the stream is a terminal that still exists."""
         return self.fault is None and os.isatty(self._descriptor)
 
     def write(self, content: Any) -> int:
-        """Write all of it, or drop what can't be written."""
+        """Write all of the content; drop the part that can't be written."""
         view = memoryview(content).cast("B")
         try:
             for start in range(0, len(view), _PIECE_BYTES):
@@ -71,7 +71,7 @@ class LastingOutput(io.RawIOBase):
                 piece = piece[os.write(self._descriptor, piece) :]
 
     def _takes_more(self) -> bool:
-        """Wait until something can be written; once that took too long, only look."""
+        """Wait until the stream is writable; after one timeout, only check without waiting."""
         patience = 0.0 if self._paused else self._patience
         self._paused = not self._poll.poll(None if patience is None else 1000 * patience)
         return not self._paused
@@ -90,7 +90,7 @@ def raw_of(stream: TextIO | None) -> LastingOutput | None:
 
 
 def keep_unprinted(log_file: Path, stream: TextIO | None = None) -> None:
-    """Append what can't be written to a stream, stdout by default, to a file from now on."""
+    """Append all output that a stream (default: stdout) can't take to a file, from now on."""
     raw = raw_of(sys.stdout if stream is None else stream)
     if raw is None:
         return
@@ -103,13 +103,13 @@ def keep_unprinted(log_file: Path, stream: TextIO | None = None) -> None:
 
 
 def is_lost(stream: TextIO | None) -> bool:
-    """Whether something couldn't be written to a lasting stream."""
+    """Whether output to a lasting stream was lost."""
     raw = raw_of(stream)
     return raw is not None and raw.fault is not None
 
 
 def open_streams() -> None:
-    """Make this process's own stdout and stderr lasting; those that were closed lead nowhere."""
+    """Make this process's stdout and stderr lasting; closed ones discard their output."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is not getattr(sys, f"__{name}__"):
             continue  # a caller's, as of a test
@@ -127,7 +127,7 @@ def open_streams() -> None:
 
 
 def check_output(end: SystemExit) -> None:
-    """Say when what a command printed is incomplete, as on a full disk: exit code 1, if it was 0."""
+    """Report incomplete output, as on a full disk, on stderr; an exit code of 0 becomes 1."""
     raw = raw_of(sys.stdout)
     if raw is None or raw.fault is None or raw.instead is not None or raw.fault.errno in GONE:
         return

@@ -12,7 +12,7 @@ from trainables.memory.constants import TILES, WHOLE_ROWS
 NORM_FLOOR = 1e-6  # TensorFlow bounds the squared norm by 1e-12
 ENTROPY_FLOOR = 1e-8
 LARGEST_EXPONENT = 80.0
-"""exp of as much, and of minus as much, are ordinary numbers of float32."""
+"""Largest x for which exp(x) and exp(-x) are normal float32 numbers."""
 
 
 class ContrastiveResult(NamedTuple):
@@ -47,7 +47,7 @@ def nt_xent(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Tensor:
 
 
 def contrast(z_a: Tensor, z_b: Tensor, *, temperature: float) -> ContrastiveResult:
-    """Return the loss with the accuracy and entropy of view a's softmax over the N cross-view similarities."""
+    """Return NT-Xent with contrastive accuracy and entropy, of view a's softmax over the N cross-view similarities."""
     both = torch.cat([_normalise(z_a), _normalise(z_b)])
     if len(both) > WHOLE_ROWS:
         return ContrastiveResult(*_Tiled.apply(both, temperature))
@@ -69,10 +69,10 @@ def _contrast_at_once(both: Tensor, temperature: float) -> ContrastiveResult:
 
 
 class _Tiled(torch.autograd.Function):
-    """The same by tiles of the similarity matrix, in memory that grows with N and not with N^2.
+    """NT-Xent by tiles of the similarity matrix, with memory that grows with N instead of N^2.
 
-    The matrix is symmetric, so only tiles on and above its diagonal are made, each twice: for the rows' log-sum-exp,
-    then for the gradient, which is therefore ready before the backward pass asks for it.
+    The matrix is symmetric, so only tiles on and above its diagonal are computed, each twice: for the rows'
+    log-sum-exp, then for the gradient, which is computed in the forward pass already.
     """
 
     @staticmethod
@@ -122,14 +122,14 @@ def _tiles(both: Tensor, temperature: float) -> Iterator[_Tile]:
 
 
 def _shift(temperature: float) -> float | None:
-    """Return the largest logit that there can be, where exponentials relative to it can't vanish; else None."""
+    """Return the largest possible logit as a shift, if no exponential relative to it can underflow; else None."""
     return 1.0 / temperature if 2.0 / temperature <= LARGEST_EXPONENT else None
 
 
 def _normalisers(both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log-sum-exp of every row (2N,); of view a's (N,) that over view b, and whether its own of b is nearest.
+    """Return log-sum-exp of all rows (2N,); of view a (N,) that over view b, and whether its partner is nearest.
 
-    Of equally near ones the first counts, as of argmax.
+    If several are equally near, the first counts, as in argmax.
     """
     count, shift = len(both) // 2, _shift(temperature)
     everyone = both.new_full((2 * count,), -torch.inf)
@@ -156,7 +156,7 @@ def _normalisers(both: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tens
 
 
 def _log_sums(logits: Tensor, shift: float | None) -> tuple[Tensor, Tensor]:
-    """Return log-sum-exp of each row and each column of a tile, which is used up."""
+    """Return log-sum-exp of each row and each column of a tile; the tile is overwritten."""
     if shift is None:
         return logits.logsumexp(1), logits.logsumexp(0)
     exponentials = logits.sub_(shift).exp_()
@@ -164,7 +164,7 @@ def _log_sums(logits: Tensor, shift: float | None) -> tuple[Tensor, Tensor]:
 
 
 def _gradient(both: Tensor, temperature: float, normaliser: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradient of the rows' log-sum-exp, summed and times the temperature, and view a's mean entropy."""
+    """Return the gradient of the summed log-sum-exp times the temperature, and view a's mean entropy."""
     gradient, entropy, shift = torch.zeros_like(both), both.new_zeros(()), _shift(temperature)
     for tile in _tiles(both, temperature):
         rows, columns, logits = tile.rows, tile.columns, tile.logits
@@ -186,7 +186,7 @@ def _gradient(both: Tensor, temperature: float, normaliser: Tensor, cross: Tenso
 
 
 def _normalise(z: Tensor) -> Tensor:
-    """Return rows of norm 1, shorter below NORM_FLOOR; large ones are scaled first, so that no square overflows."""
+    """Return rows scaled to norm 1 (less if below NORM_FLOOR); large rows are scaled first against overflow."""
     z = widen(z)
     largest = torch.linalg.vector_norm(z.detach(), torch.inf, dim=1, keepdim=True)
     safe = torch.finfo(z.dtype).max ** 0.25
@@ -194,5 +194,5 @@ def _normalise(z: Tensor) -> Tensor:
 
 
 def widen(values: Tensor) -> Tensor:
-    """Return the values in float32, or as they are where they are wider."""
+    """Return the values in float32, or unchanged if they are wider."""
     return values if values.dtype == torch.float64 else values.float()

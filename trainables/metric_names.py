@@ -12,9 +12,9 @@ SUPERVISED_ACCURACY = "train/supervised_accuracy"
 LEARNING_RATE = "train/learning_rate"
 IMAGES_PER_SECOND = "train/images_per_second"
 GPU_MEMORY = "train/gpu_memory_gib"
-"""The most that the first worker's tensors took of its GPU in an epoch; not there on a CPU."""
+"""Peak GPU memory of the first worker's tensors in an epoch, GiB; absent on a CPU."""
 OF_THE_MACHINE = (IMAGES_PER_SECOND, GPU_MEMORY)
-"""Metrics that tell of the machine and not of the trial."""
+"""Metrics that describe the machine and not the trial."""
 
 LOSS = "loss"
 TOP1 = "top1"
@@ -27,44 +27,44 @@ ROC_AUC = "roc_auc"
 PR_AUC = "pr_auc"
 KNN_TOP1 = "knn_top1"
 BRIER = "brier"
-"""Mean square of what the probabilities are off by: of the positives' where there is a positive rule, else of all."""
+"""Brier score: mean squared error of the probability of the positive class, or of all classes if there is none."""
 CALIBRATION_ERROR = "calibration_error"
 """Expected calibration error in 15 bins of equal width: of the positives' probability, else of the predicted class'."""
 SCALED = "_scaled"
 """Suffix of loss, Brier and calibration error after temperature scaling on validation."""
 SCALE = "scale"
-"""The temperature that it divides logits by: val/linear_scale."""
+"""Temperature of temperature scaling, which divides logits: val/linear_scale."""
 
 AT_VALIDATION_BALANCE = "_at_val_balanced"
 """Suffix of binary metrics at the threshold of best balanced accuracy on validation."""
 AT_VALIDATION_SPECIFICITY = "_at_val_specificity_"
-"""Likewise at the threshold that has a wanted specificity there, which follows."""
+"""Suffix of binary metrics at the threshold with a wanted specificity on validation, which follows the suffix."""
 
 AVERAGE_PRECISION = "average_precision"
 MACRO, MICRO = "_macro", "_micro"
 F1 = "f1"
 AT_VALIDATION_THRESHOLDS, AT_HALF = "_at_val_thresholds", "_at_half"
-"""Suffixes of F1: each label's threshold is the best on validation, or 0.5 where there is none."""
+"""Suffixes of F1: each label's threshold is the best on validation, or 0.5 without a validation split."""
 LABELS_EVALUATED = "labels_evaluated"
-"""Labels that some image of the split carries: those that a macro mean is over."""
+"""Number of labels that occur in the split; macro means are over these."""
 KNN = "knn_"
-"""Prefix of what the neighbours' votes give: test/knn_sensitivity, test/knn_average_precision_macro, ..."""
+"""Prefix of kNN metrics: test/knn_sensitivity, test/knn_average_precision_macro, ..."""
 CENTROID = "centroid_"
-"""Prefix of what the nearest class mean gives."""
+"""Prefix of the metrics of the nearest class mean."""
 
 FEATURE_RANK = "feature_rank"
 EMBEDDING_RANK = "embedding_rank"
 ALIGNMENT = "alignment"
 UNIFORMITY = "uniformity"
 COLLAPSED = "collapsed"
-"""1 where the embeddings tell images apart in fewer than three directions, else 0 (evaluation/representation.py)."""
+"""1 if the embeddings vary in fewer than three directions (collapse), else 0 (evaluation/representation.py)."""
 
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""
 LINEAR_REGULARISATION = "val/linear_regularisation"
 LINEAR_UNCONVERGED = "val/linear_unconverged"
-"""How far the regression's loss may be above its optimum, as a part of it; only where it hasn't converged."""
-"""The lambda that validation chose."""
+"""Upper bound on the relative distance of the regression's loss from its optimum; only if it hasn't converged."""
+"""Penalty (lambda) chosen on validation."""
 
 _SEPARATORS = " \t\n,/-_().'&:;!?\""
 """Signs of labels that say nothing of their own."""
@@ -76,23 +76,23 @@ _NO_SHARES = (
 
 
 def qualified(split: str, method: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return metrics under their full names: test/knn_top1 of the split test, the method knn_ and the metric top1."""
+    """Return metrics under their full names, such as test/knn_top1 for split test, method knn_ and metric top1."""
     return {f"{split}/{method}{name}": value for name, value in metrics.items()}
 
 
 def label_part(label: str) -> str:
-    """Return a label as part of a metric's name, of signs that MLflow takes: letters, digits, "_" and ".".
+    """Return a label as part of a metric's name, with the characters that MLflow allows: letters, digits, "_", ".".
 
-    Lower case; runs of spaces and usual punctuation become "_", any other sign its code: C++ is c.2b.2b.
+    Letters become lower case, runs of spaces and common punctuation "_", other characters their code: C++ is c.2b.2b.
     """
     plain = re.sub(f"[{re.escape(_SEPARATORS)}]+", "_", label.lower()).strip("_")
     return "".join(sign if sign == "_" or sign.isalnum() else f".{ord(sign):x}" for sign in plain) or _coded(label)
 
 
 def label_parts(labels: Sequence[str]) -> list[str]:
-    """Return the part for each label of a set, so that no two have one: equal ones are told by the codes of all signs.
+    """Return unique name parts for the labels of a set; labels with equal parts get the codes of all characters.
 
-    The parts lead back to the labels: `dict(zip(label_parts(labels), labels))`.
+    The parts map back to the labels: `dict(zip(label_parts(labels), labels))`.
     """
     parts = [label_part(label) for label in labels]
     uses = Counter(parts)
@@ -100,10 +100,10 @@ def label_parts(labels: Sequence[str]) -> list[str]:
 
 
 def _coded(label: str) -> str:
-    """Return a label with the code of every sign but lower-case ASCII letters and digits: no two labels have one."""
+    """Return a label with the codes of all characters but lower-case ASCII letters and digits, which is unique."""
     return "".join(sign if sign in _KEPT else f".{ord(sign):x}." for sign in label)
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric lies between 0 and 1 and reads well in percent."""
+    """Whether a metric is a share between 0 and 1, shown in percent."""
     return not any(metric.split("_at_")[0].removesuffix(SCALED).endswith(end) for end in _NO_SHARES)

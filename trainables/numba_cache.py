@@ -30,7 +30,7 @@ class ContentLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba has no 
         self._cache_path = str(folder() / self._content)
 
     def ensure_cache_path(self) -> None:
-        """Make the folder; OSError where another person could write into it, on which numba asks the next locator."""
+        """Make the folder; OSError if another user could write into it: numba then tries the next locator."""
         whole = folder()
         whole.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = whole.stat()
@@ -39,12 +39,12 @@ class ContentLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba has no 
         super().ensure_cache_path()
 
     def get_source_stamp(self) -> str:
-        """Return what has to be the same for what is kept to be used."""
+        """Return the stamp that must match for a cached function to be used."""
         return self._content
 
 
 def folder() -> Path:
-    """Return the folder of all that is kept."""
+    """Return the folder of all cached functions."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sweep" / "numba"
 
 

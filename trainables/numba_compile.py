@@ -17,9 +17,9 @@ def available() -> bool:
 
 
 def compiled(*fastmath: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a function when it is first called, and keep that for other processes (numba_cache.py).
+    """Compile a function at its first call, and cache the result for other processes (numba_cache.py).
 
-    `fastmath` names what LLVM may take for granted of floating point numbers; nothing named: everything.
+    `fastmath` names LLVM's allowed floating-point optimisations; without names all are allowed.
     """
     from numba import njit
 
@@ -51,7 +51,7 @@ def _kept_by_content() -> Iterator[None]:
 
 
 def in_threads(work: Callable[[T], None], parts: Iterable[T]) -> None:
-    """Work on every part in a thread of its own; the first error that one raised comes out."""
+    """Process each part in its own thread; the first exception of a thread is raised again."""
     first, *others = parts
     if not others:
         work(first)

@@ -15,9 +15,12 @@ DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 def parse_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
     """Return each field's values: one, or several separated by commas.
 
-    A field that is a list or interval takes its parts separated by commas, or as a JSON list; a JSON list of lists are
-    several values of it. Raises BadInputError with a line for each text that is no assignment, names no field, names
-    one again, or has a value that the field can't have.
+    A field with a list or an interval takes its parts separated by commas, or a JSON list. A JSON list of lists gives
+    several such values.
+
+    Raises:
+        BadInputError: One line for each text that is not an assignment, names an unknown field or one twice, or has an
+            invalid value.
     """
     assignments: dict[str, list[Any]] = {}
     faults = []

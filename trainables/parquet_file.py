@@ -11,11 +11,11 @@ from trainables.unpacked_limit import check_unpacked
 
 ROWS_AT_ONCE = 256
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, RecursionError)
-"""What reading a damaged file raises, or one that unpacks to more than it may."""
+"""Exceptions raised by reading a damaged file, or one that unpacks to more than the limit."""
 
 
 def check_parquet(source: Any, packed: int) -> Any:
-    """Return the metadata of a file of `packed` bytes; ValueError where it declares more than it may unpack to."""
+    """Return the metadata of a file of `packed` bytes; ValueError if it declares more than the unpacked limit."""
     metadata = pq.read_metadata(source)
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     columns = (group.column(number) for group in groups for number in range(group.num_columns))
@@ -24,7 +24,7 @@ def check_parquet(source: Any, packed: int) -> Any:
 
 
 class ParquetRows:
-    """The rows of a file, some at a time; texts and bytes stay as the file's dictionaries until a row is taken."""
+    """Rows of a Parquet file, read in batches; texts and bytes stay dictionary-encoded until a row is taken."""
 
     def __init__(self, path: Any) -> None:
         """Open a file at a pathlib.Path; raises one of UNREADABLE."""
@@ -41,7 +41,7 @@ class ParquetRows:
         return self._file.schema_arrow
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = ROWS_AT_ONCE) -> Iterator[list[dict[str, Any]]]:
-        """Yield rows as mappings; ValueError when all together are more than the file may unpack to."""
+        """Yield batches of rows as mappings; ValueError if all together exceed the unpacked limit."""
         unpacked = 0
         for batch in self._file.iter_batches(batch_size=rows, columns=columns):
             unpacked += sum(_unpacked_bytes(column) for column in batch.columns)
@@ -50,7 +50,7 @@ class ParquetRows:
 
 
 def _unpacked_bytes(column: Any) -> int:
-    """Return the bytes of a column once every row has its own value."""
+    """Return the bytes of a column after dictionary decoding."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         lengths = pc.take(pc.binary_length(column.dictionary), column.indices)

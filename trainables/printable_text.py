@@ -19,19 +19,19 @@ _LIST_NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def printable(text: str) -> str:
-    """Return a text as one line that shows every sign; those that would act on a terminal or hide are escaped."""
+    """Return a text as one line; control characters and invisible characters are escaped."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(sign) if _acts(sign) else sign for sign in text)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, for a text whose lines are its own."""
+    """Return a text as `printable` does, but keep its line breaks."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def figure_text(text: str) -> str:
-    """Return a text for a matplotlib figure: dollar signs begin no formula, a first underscore hides no label."""
+    """Return a text for a matplotlib figure: dollar signs and a leading underscore are escaped."""
     shown = printable(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
@@ -42,7 +42,7 @@ def markdown_text(text: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """Return a value for a table that spreadsheets open; a text that they would compute gets an apostrophe."""
+    """Return a value for a CSV table; a text that a spreadsheet would read as a formula gets an apostrophe."""
     if not isinstance(value, str) or _is_number(value):
         return value
     return printable(f"'{value}" if _FORMULA.match(value) else value)

@@ -19,7 +19,7 @@ except ModuleNotFoundError:  # a machine with PyTorch alone
 
 
 class Stream(IntEnum):
-    """What a block of numbers is for; blocks of different streams never overlap."""
+    """Purpose of random numbers; numbers of different streams never overlap."""
 
     PERMUTATION = 1
     VIEW_A = 2
@@ -45,9 +45,9 @@ def uniform(seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, bl
 def normal(
     seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0, cut: float = math.inf
 ) -> NDArray[np.float64]:
-    """Return standard normal numbers of the given shape, by the inverse of their distribution function.
+    """Return standard normal numbers of the given shape, by the inverse distribution function.
 
-    With `cut` none is further from 0 than that, and their deviation is less than 1.
+    With `cut` the distribution is truncated to [-cut, cut], so its standard deviation is below 1.
     """
     low, high = ndtr(-cut), ndtr(cut)
     # The middle of each of the 2^53 steps, so that 0 and 1 are never asked for.
@@ -66,7 +66,7 @@ def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 
 def positions(seed: int, first: int, count: int, num_examples: int) -> NDArray[np.int64]:
-    """Return `count` entries from position `first` of the concatenated epoch permutations, shape (count,)."""
+    """Return `count` entries of the concatenated epoch permutations, from position `first`; shape (count,)."""
     taken: list[NDArray[np.int64]] = []
     position, end = first, first + count
     while position < end:

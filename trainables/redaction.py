@@ -11,7 +11,7 @@ HARMLESS_KEYS = frozenset(
         *("experiment_name", "viewstatesharekey", "workflowtype"),
     )
 )
-"""Keys of an address's query whose values are shown; those of all others may be secret."""
+"""Query keys of an address whose values are shown; the values of other keys may be secret."""
 SECRET_WORDS = (
     *("password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "signature", "credential", "jwt"),
     *("apikey", "accesskey", "accountkey", "privatekey", "sharedkey", "storagekey", "signingkey", "authorization"),
@@ -33,10 +33,13 @@ _HEADER = re.compile(r"\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:\w+ )
 
 
 def redact(text: str, address: str = "") -> str:
-    """Return an address, message or command line without secrets: each is replaced by three stars.
+    """Return an address, message or command line with each secret replaced by three stars.
 
-    Hidden are credentials, the values of a query but of harmless keys, and what is assigned to a secret name.
-    `address` is one that the text may quote in another spelling: its secrets are hidden wherever they stand.
+    Secrets are credentials, values of a query except those of harmless keys, and values assigned to secret names.
+
+    Args:
+        text: The text to show.
+        address: An address that the text may quote in another spelling; its secrets are hidden everywhere in the text.
     """
     for secret in _secrets(address):
         text = text.replace(secret, HIDDEN)
@@ -48,7 +51,7 @@ def redact(text: str, address: str = "") -> str:
 
 
 def secret_part(address: str) -> str:
-    """Return which part of an address is secret, in words; empty where nothing is."""
+    """Return in words which part of an address is secret; empty if none is."""
     _, mark, rest = address.partition("://")
     if mark and _credentials_end(rest):
         return "a user name or password"
@@ -68,10 +71,10 @@ def _shown(rest: str) -> str:
 
 
 def _credentials_end(rest: str) -> int:
-    """Return where the credentials of an address end, 0 where it has none.
+    """Return the index where the credentials of an address end; 0 if it has none.
 
-    A password may hold any sign unquoted, so that they reach to the last @ where a colon or an @ stands in the
-    part that a parser would take for the host.
+    A password may contain any unquoted character. So if the apparent host contains a colon or an @, the credentials
+    extend to the last @.
     """
     host = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     return rest.rfind("@") + 1 if "@" in host or ":" in host else 0
@@ -87,7 +90,7 @@ def _is_secret(key: str) -> bool:
 
 
 def _secrets(address: str) -> list[str]:
-    """Return the secrets of an address in the spellings that a library's message may have, the longest first."""
+    """Return the secrets of an address in all spellings that a library's message may use, longest first."""
     _, _, rest = address.partition("://")
     end = _credentials_end(rest)
     found = [rest[: end - 1], rest[: end - 1].partition(":")[2]] if end else []

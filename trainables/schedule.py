@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TrainingSteps:
-    """How a run divides into steps: nothing is dropped, so batches straddle epochs and the last step runs past the end.
+    """Division of a run into steps: no image is dropped, so batches span epochs and the last one runs past the end.
 
     Step s (0-based) takes positions [s * batch_size, (s + 1) * batch_size) of the concatenated epoch permutations.
     """
@@ -45,8 +45,8 @@ def learning_rate(
 ) -> float:
     """Return the learning rate of a step: linear warm-up from 0, then half a cosine to 0.
 
-    The warm-up takes round(warmup_epochs * num_examples // batch_size) steps. The reference raises when that is the
-    whole run or more; here the run then ends inside its warm-up, and never reaches the peak.
+    The warm-up takes round(warmup_epochs * num_examples // batch_size) steps. If that is the whole run or more, the run
+    ends during the warm-up and never reaches the peak; the reference raises an error.
 
     Args:
         step: Number of the step, from 0.

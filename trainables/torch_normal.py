@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 def ndtr(bound: float) -> float:
-    """Return the share of standard normal numbers below `bound`."""
+    """Return the standard normal distribution function at `bound`."""
     return float(torch.special.ndtr(torch.tensor(bound, dtype=torch.float64)))
 
 
 def ndtri(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the bounds that these shares (0 to 1, any shape) of standard normal numbers lie below."""
+    """Return the standard normal quantiles of these shares (0 to 1, any shape)."""
     bounds: NDArray[np.float64] = torch.special.ndtri(torch.from_numpy(shares)).numpy()
     return bounds

@@ -3,17 +3,18 @@
 from trainables.byte_size import size_from_environment
 
 VARIABLE = "SWEEP_UNPACKED_LIMIT"
-"""A person's own limit for one file, as 8GB, instead of the rule below."""
+"""Environment variable with the user's own limit per file, such as 8GB, which replaces the rule below."""
 SMALL = 64 * 2**20
-"""Bytes that every file may unpack to, whatever its own size."""
+"""Bytes that any file may unpack to, regardless of its size."""
 RATIO = 200
-"""More is no photograph, scene or table: JPEG gives about 20, a satellite's bands 2 to 10; deflate can give 1,032."""
+"""Maximum compression ratio of a real file: JPEG reaches about 20, satellite bands 2 to 10; deflate allows 1,032."""
 
 
 def unpacked_limit(packed: int, most: int | None = None) -> int:
-    """Return the bytes that a file of `packed` bytes may unpack to, `most` at the most.
+    """Return the maximum number of bytes that a file of `packed` bytes may unpack to, at most `most`.
 
-    Raises BadInputError where SWEEP_UNPACKED_LIMIT is no amount.
+    Raises:
+        BadInputError: SWEEP_UNPACKED_LIMIT is not a size.
     """
     chosen = size_from_environment(VARIABLE)
     if chosen is not None:
@@ -23,14 +24,14 @@ def unpacked_limit(packed: int, most: int | None = None) -> int:
 
 
 def check_unpacked(unpacked: int, packed: int, most: int | None = None) -> None:
-    """Raise ValueError, in one line that says what to do, for a file that unpacks to more than it may."""
+    """Raise ValueError, with one line that says what to do, if a file unpacks to more than its limit."""
     limit = unpacked_limit(packed, most)
     if unpacked > limit:
         raise ValueError(too_much(unpacked, packed, limit))
 
 
 def too_much(unpacked: int, packed: int, limit: int) -> str:
-    """Return what is wrong with a file that unpacks to more than `limit`, and what a person can do."""
+    """Return the error message for a file that unpacks to more than `limit`, with what to do."""
     return (
         f"{packed:,} bytes unpack to {unpacked:,} or more, the limit is {limit:,}: if it is what it should be, set "
         f"{VARIABLE}={unpacked}"

@@ -39,9 +39,10 @@ def validated(cls: type[T]) -> type[T]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of plain Python: NumPy's numbers as Python's, arrays as lists.
+    """Return a value as plain Python: NumPy numbers become Python numbers, arrays become lists.
 
-    Raises ValueError for what isn't a number, text, true, false, none, or a list or mapping of these.
+    Raises:
+        ValueError: The value is not a number, text, boolean or None, nor a list or mapping of these.
     """
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         value = value.tolist()
@@ -57,7 +58,7 @@ def plain(value: Any) -> Any:
 
 
 def listed(values: Any) -> Any:
-    """Return values as a list or tuple of plain values; raises ValueError for one value, or a generator."""
+    """Return values as a list or tuple of plain values; ValueError for a single value or a generator."""
     if hasattr(values, "tolist") and hasattr(values, "dtype"):
         values = values.tolist()
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
@@ -71,4 +72,4 @@ def _named(value: Any) -> str:
 
 
 Listed = Annotated[Sequence[T], BeforeValidator(listed), AfterValidator(tuple)]
-"""A tuple, also from a list; one value in its place is refused."""
+"""Tuple field that also accepts a list; a single value is refused."""

@@ -7,19 +7,19 @@ import zipfile
 from trainables.errors import BadInputError
 
 HEADER_BYTES = 16 * 2**20
-"""Of a safetensors file's header: a tensor takes about 100 bytes of it."""
+"""Maximum size of a safetensors header, bytes; each tensor takes about 100."""
 POINTER = b"version https://git-lfs.github.com/spec/"
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 FETCH = "download it again"
 
 
 def is_safetensors(content: bytes) -> bool:
-    """Whether content is laid out as safetensors has it: eight bytes of length, then JSON."""
+    """Whether the content has the layout of safetensors: eight bytes of length, then JSON."""
     return content[8:9] == b"{"
 
 
 def check_header(content: bytes, address: str) -> None:
-    """Raise BadInputError, with the one reason, for what is no whole file of weights by its first and last bytes."""
+    """Raise BadInputError with the reason if the first and last bytes aren't those of a complete weights file."""
     if fault := _fault(content, named=address.endswith(".safetensors")):
         raise BadInputError(f"initial_weights: {address}: {fault}")
 

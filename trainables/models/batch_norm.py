@@ -19,7 +19,7 @@ _again = ContextVar("again", default=False)
 
 @contextmanager
 def computed_again() -> Iterator[None]:
-    """Repeat a forward pass whose running statistics were updated when it was first computed."""
+    """Recompute a forward pass without updating running statistics, which its first pass has updated."""
     token = _again.set(True)
     try:
         yield
@@ -63,7 +63,7 @@ class GlobalBatchNorm(_BatchNorm):
         return self._normalise(input, self.weight, self.bias, self.running_mean, self.running_var)
 
     def forward_part(self, input: Tensor, channels: slice) -> Tensor:
-        """Normalise in training mode an input that has only those channels; the batch counts with the first of them."""
+        """Normalise an input with only these channels, in training mode; the first part counts the batch."""
         assert self.running_mean is not None
         assert self.running_var is not None
         if channels.start == 0:
@@ -100,7 +100,7 @@ class GlobalBatchNorm(_BatchNorm):
 
 @torch.no_grad()
 def calibrate(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running statistics of every batch norm to the mean of those of the batches; weights stay as they are."""
+    """Set the running statistics of every batch norm to the mean over the batches; weights are unchanged."""
     norms = [module for module in encoder.modules() if isinstance(module, GlobalBatchNorm)]
     momenta = [norm.momentum for norm in norms]
     encoder.train()
@@ -164,7 +164,7 @@ def _plain_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gradient_sums(gradient: Tensor, values: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
-    """Return (2, C): the sums of this rank's gradients, and of their products with the normalised values."""
+    """Return (2, C): the sum of this rank's gradients, and the sum of their products with the normalised values."""
     if values.device.type != "cpu":
         return _plain_gradient_sums(gradient, values, mean, variance, eps)
     # The native layer's kernel, which reads both in one pass.
@@ -185,7 +185,7 @@ def _all_but_channels(values: Tensor) -> list[int]:
 
 
 def _merge_over_ranks(count: int, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the global count, mean and biased variance (C,) of per-rank ones (Chan et al. 1979)."""
+    """Return the global count, mean and biased variance (C,), merged over ranks (Chan et al. 1979)."""
     packed = torch.cat([mean.new_full((1,), float(count)), mean, variance])
     gathered = [torch.empty_like(packed) for _ in range(world_size())]
     dist.all_gather(gathered, packed)

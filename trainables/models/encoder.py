@@ -17,11 +17,11 @@ from trainables.models.batch_norm import GlobalBatchNorm, computed_again
 from trainables.randomness import Stream, normal
 
 CUT_STD = 0.87962566103423978
-"""What cutting a normal at two sigmas leaves of its deviation; TensorFlow's variance scaling divides by it."""
+"""Standard deviation of a unit normal truncated at two sigmas; TensorFlow's variance scaling divides by it."""
 
 
 class Normalise(nn.Module):
-    """(N, C, H, W) images with each channel's mean taken off and divided by its deviation; both (C,), in its state."""
+    """Channel normalisation of (N, C, H, W) images: subtract the mean, divide by the standard deviation, (C,) each."""
 
     mean: Tensor
     deviation: Tensor
@@ -37,7 +37,7 @@ class Normalise(nn.Module):
 
 
 class Colours(nn.Module):
-    """(N, C, H, W) images to each channel's mean and deviation over the image, (N, 2C): a baseline without weights."""
+    """Colour baseline without weights: (N, C, H, W) images to each channel's mean and deviation, (N, 2C)."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return means, then deviations."""
@@ -46,11 +46,11 @@ class Colours(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(N, C, H, W) images to (N, `output_width`) features; parameters bear torchvision's names.
+    """ResNet encoder: (N, C, H, W) images to (N, `output_width`) features; parameters have torchvision's names.
 
-    Strided convolutions pad symmetrically and the max-pool is torchvision's (the reference pads it on the right and
-    bottom only, which shifts it by a pixel); shortcuts are torchvision's (the reference projects in the first group of
-    ResNet-18 and 34 too).
+    Two departures from the reference follow torchvision. Strided convolutions and the max-pool pad symmetrically; the
+    reference pads only right and bottom, which shifts maps by a pixel. Shortcuts are torchvision's; the reference also
+    projects in the first group of ResNet-18 and 34.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ def _apply(maps: Tensor, blocks: Sequence[nn.Module]) -> Tensor:
 
 
 def _keep_input_alone(function: Callable[..., Tensor], maps: Tensor, what: object) -> Tensor:
-    """Apply a function whose inside the backward pass computes again; nothing in it is drawn."""
+    """Apply a function whose activations the backward pass recomputes; it must not draw random numbers."""
     result: Tensor = checkpoint(
         function,
         maps,
@@ -130,14 +130,14 @@ def _keep_input_alone(function: Callable[..., Tensor], maps: Tensor, what: objec
 
 
 def last_strided_side(image_size: int, *, small_stem: bool) -> int:
-    """Return the side of the map that the last strided convolutions take, those of the fourth group, pixels."""
+    """Return the side in pixels of the input to the last strided convolutions, those of the fourth group."""
     return math.ceil(image_size / (4 if small_stem else 16))
 
 
 def _group(
     block: type[BasicBlock] | type[Bottleneck], channels: int, planes: int, depth: int, *, stride: int
 ) -> nn.Sequential:
-    """Return `depth` residual blocks, the first of which may stride; bottlenecks stride in the 3x3 (v1.5)."""
+    """Return `depth` residual blocks; only the first may stride, bottlenecks in their 3x3 convolution (v1.5)."""
     shortcut = None
     if stride != 1 or channels != planes * block.expansion:
         shortcut = nn.Sequential(
@@ -149,7 +149,7 @@ def _group(
 
 
 def initialise_encoder(encoder: Encoder, seed: int) -> None:
-    """Draw every weight: a normal cut at two sigmas, of std 1 / sqrt(fan_in); the last gamma of a block is 0."""
+    """Draw all weights from a normal truncated at two sigmas, std 1 / sqrt(fan_in); a block's last gamma is 0."""
     for number, module in enumerate(encoder.modules()):
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]

@@ -12,16 +12,17 @@ from trainables.errors import BadInputError
 
 WEIGHTS, FACTS = "encoder.safetensors", "model.json"
 HEADER_BYTES = 16 * 2**20
-"""Of a safetensors file's header: a tensor takes about 100 bytes of it."""
+"""Maximum size of a safetensors header, bytes; each tensor takes about 100."""
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 FULL = {"uint8": 255.0, "uint16": 65535.0}
-"""The largest value of a stored pixel, which stands for 1."""
+"""Largest value of a stored pixel, which is scaled to 1."""
 
 
 def load_encoder(folder: str | Path) -> "ExportedEncoder":
     """Return the encoder of a folder that `sweep export` wrote, in evaluation mode and on the CPU.
 
-    Raises BadInputError where the folder holds none, or one of an earlier version.
+    Raises:
+        BadInputError: The folder holds no exported model, or one of an earlier version.
     """
     folder = Path(folder)
     for name in (WEIGHTS, FACTS):
@@ -43,7 +44,7 @@ def load_encoder(folder: str | Path) -> "ExportedEncoder":
 
 
 class View(nn.Module):
-    """Pixels between 0 and 1 cropped and resized as the trial evaluated them: a product with two matrices."""
+    """Evaluation view: crops and resizes pixels between 0 and 1 as the trial did, by two matrix products."""
 
     rows: Tensor
     columns: Tensor
@@ -59,7 +60,7 @@ class View(nn.Module):
 
 
 class Normalisation(nn.Module):
-    """Each channel's mean taken off, and divided by its deviation."""
+    """Channel normalisation: subtract the mean, divide by the standard deviation."""
 
     mean: Tensor
     deviation: Tensor
@@ -75,7 +76,7 @@ class Normalisation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions, or a bottleneck of three, beside a shortcut; strides in the first 3 x 3."""
+    """Residual block of two 3 x 3 convolutions, or a bottleneck of three; strides are in the first 3 x 3."""
 
     def __init__(self, shapes: Mapping[str, torch.Size], stride: int) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class ResidualBlock(nn.Module):
             self.downsample = nn.Sequential(_convolution(shape, stride), nn.BatchNorm2d(shape[0]))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the block's maps of (N, C, H, W) ones."""
+        """Return the block's output maps for input maps (N, C, H, W)."""
         shortcut = maps if self.downsample is None else self.downsample(maps)
         for number in range(1, self.depth + 1):
             maps = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(maps))
@@ -101,9 +102,9 @@ class ResidualBlock(nn.Module):
 
 
 class ExportedEncoder(nn.Module):
-    """Images as they are stored to the features that the trial was evaluated by; any ResNet that trials train.
+    """Exported encoder: stored images to the features that the trial was evaluated on; any ResNet of a trial.
 
-    Its parameters bear torchvision's names, `size` is (H, W) of its images, `output_width` that of its features.
+    Parameters have torchvision's names. `size` is (H, W) of the images, `output_width` the number of features.
     """
 
     def __init__(self, state: Mapping[str, Tensor], full: float) -> None:

@@ -17,10 +17,10 @@ HEADS = {"linear": "logistic regression on frozen features", "probe": "linear pr
 
 
 class InferenceModel(nn.Module):
-    """(N, H, W, C) uint8 or uint16 images of one size to features and probabilities, as the trial's evaluation gives.
+    """Inference model: (N, H, W, C) uint8 or uint16 images to probabilities and features, equal to the evaluation's.
 
-    The view (crop, resize, clip) is two constant matrices, so that every runtime can do it. Not for other sizes than
-    `size`: their crop is another.
+    The view (crop, resize, clip) is two constant matrices, which every runtime supports. Only images of `size` are
+    valid, since other sizes have other crops.
     """
 
     rows: Tensor
@@ -48,9 +48,16 @@ class InferenceModel(nn.Module):
 
 
 def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, head: str = "linear") -> InferenceModel:
-    """Return the module of a trial's final weights (`TrialFiles.load_model`), in evaluation mode.
+    """Return the inference model of a trial's final weights, in evaluation mode.
 
-    `size` is (H, W) of the images, `bits` 8 or 16. BadInputError for a head that the trial has none of.
+    Args:
+        state: Final weights, as `TrialFiles.load_model` returns them.
+        size: (H, W) of the images.
+        bits: Bits per pixel value, 8 or 16.
+        head: linear (logistic regression) or probe.
+
+    Raises:
+        BadInputError: The trial has no such head.
     """
     config = TrialConfig.parse(state["config"])
     if not state.get(head):
@@ -83,9 +90,9 @@ def frozen_encoder(state: dict[str, Any]) -> Encoder:
 
 
 def exported_state(state: dict[str, Any], size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return what `trainables.load_encoder` reads: weights, and how images of `size` are resized and normalised.
+    """Return the tensors that `trainables.load_encoder` reads: weights, and the view and normalisation for `size`.
 
-    The weights bear torchvision's names, without `fc`; the others begin with `view.` and `normalise.`.
+    Weights have torchvision's names, without `fc`; the other names begin with `view.` and `normalise.`.
     """
     rows, columns = evaluation_matrices(size, TrialConfig.parse(state["config"]).image_size)
     views = {"view.rows": rows.to(torch.float32), "view.columns": columns.to(torch.float32)}

@@ -29,18 +29,21 @@ OTHERS = {
     ".conv_stem.": "an EfficientNet",
     ".features.0.": "a torchvision model that is no ResNet",
 }
-"""Names that other networks begin with."""
+"""Parameter names by which networks other than supported ResNets are recognised."""
 
 
 def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
-    """Return the encoder's weights under torchvision's names; BadInputError where they aren't what they were."""
+    """Return the encoder's weights under torchvision's names; BadInputError if the file changed since planning."""
     return encoder_weights(read_state(initial.content(), initial.address), initial.address)
 
 
 def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, Tensor]":
-    """Return what belongs to a ResNet of a file's state, without what wrappers put before its names.
+    """Return the ResNet's weights in a file's state, without the prefixes that wrappers add to names.
 
-    Of a momentum encoder's file the first of its encoders; BadInputError where there is none.
+    For a file with a momentum encoder, the first encoder is returned.
+
+    Raises:
+        BadInputError: The state holds no supported ResNet.
     """
     state = _named(state)
     firsts = [name for name in state if name == FIRST or name.endswith("." + FIRST)]
@@ -56,7 +59,7 @@ def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, T
 
 
 def _named(state: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
-    """Return a state under torchvision's names where a Sequential numbered its parts, as lightly's examples do."""
+    """Return a state under torchvision's names if a Sequential numbered its modules, as in lightly's examples."""
     convolutions = [name for name in state if re.search(r"(?:^|\.)0\.weight$", name) and state[name].dim() == 4]
     for first in convolutions:
         prefix = first.removesuffix("0.weight")
@@ -79,9 +82,10 @@ def _begins_layer(name: str, prefix: str) -> bool:
 
 
 def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str) -> None:
-    """Put weights into an encoder, with how they had channels normalised, in place; heads are left out.
+    """Load weights into an encoder in place, with their channel normalisation; heads are ignored.
 
-    BadInputError that names what doesn't fit.
+    Raises:
+        BadInputError: Names the weights that don't fit the encoder.
     """
     from trainables.models.encoder import Normalise
 

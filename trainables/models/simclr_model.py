@@ -17,7 +17,7 @@ PROJECTOR_BLOCK, PROBE_BLOCK = 1, 2  # the encoder's is 0
 
 
 class ModelOutputs(NamedTuple):
-    """What one pass over a batch of views gives."""
+    """Outputs of one forward pass over a batch of views."""
 
     embeddings: Tensor | None
     """(N, projector_output_width), not normalised; None without a projector."""
@@ -26,7 +26,7 @@ class ModelOutputs(NamedTuple):
 
 
 class Projector(nn.Sequential):
-    """Dense layers without bias, each followed by batch norm, ReLU between them; the last batch norm has no beta."""
+    """Projector (projection head): dense layers without bias, batch norm after each, ReLU between; last beta absent."""
 
     def __init__(self, input_width: int, *, layers: int, hidden_width: int, output_width: int) -> None:
         modules: list[nn.Module] = []
@@ -41,7 +41,7 @@ class Projector(nn.Sequential):
 
 
 class SimCLR(nn.Module):
-    """Encoder, projector and simultaneous linear probe, which no gradient passes on its way to the encoder."""
+    """SimCLR model: encoder, projector and a linear probe, whose gradient doesn't reach the encoder."""
 
     def __init__(
         self, config: TrialConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
@@ -58,7 +58,7 @@ class SimCLR(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Encoder and linear head, both of which learn the labels; drawn as SimCLR's encoder and probe are."""
+    """Supervised model: encoder and linear head, initialised like SimCLR's encoder and probe."""
 
     def __init__(
         self, config: TrialConfig, classes: int, *, channels: int = 3, normalise: nn.Module | None = None
@@ -85,7 +85,7 @@ def make_encoder(config: TrialConfig, *, channels: int = 3, normalise: nn.Module
 def _encoder_and_probe(
     config: TrialConfig, classes: int, channels: int, normalise: nn.Module | None
 ) -> tuple[Encoder, nn.Linear]:
-    """Return a configuration's encoder and its linear head, their weights drawn."""
+    """Return a configuration's encoder and linear head, initialised."""
     with _kept_generator():
         encoder = make_encoder(config, channels=channels, normalise=normalise)
         probe = nn.Linear(encoder.output_width, classes)
@@ -95,7 +95,7 @@ def _encoder_and_probe(
 
 
 def _projector(config: TrialConfig, features: int) -> Projector:
-    """Return a configuration's projector of (N, features), its weights drawn."""
+    """Return a configuration's projector of (N, features), initialised."""
     with _kept_generator():
         projector = Projector(
             features,
@@ -109,7 +109,7 @@ def _projector(config: TrialConfig, features: int) -> Projector:
 
 
 def _kept_generator() -> AbstractContextManager[None]:
-    """Keep the global generator's state: torch's layers draw weights as they are made, ours are drawn after."""
+    """Preserve the global generator's state, since torch's layers draw weights that ours replace."""
     return torch.random.fork_rng(devices=[])
 
 

@@ -20,22 +20,25 @@ NESTED = (
     *("state_dict", "model_state_dict", "classy_state_dict", "base_model", "model", "trunk", "teacher", "student"),
     *("target_encoder", "encoder_q", "encoder", "backbone", "module", "network", "net", "weights"),
 )
-"""Where files keep the weights beside other things: PyTorch Lightning, timm, MoCo, VISSL, DINO (the teacher first)."""
+"""Keys under which files nest the weights: PyTorch Lightning, timm, MoCo, VISSL, DINO (the teacher first)."""
 DEEPEST = 6
-"""Of those within each other; deeper ones go round in a circle."""
+"""Maximum depth of nested keys; deeper nesting is treated as circular."""
 MOST_NAMES = 100_000
 OTHER_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
-"""In torch's message: what a file names besides tensors."""
+"""Part of torch's message that names a class in the file that is not a tensor."""
 CUT_OFF = ("unexpected EOF", "Ran out of input", "truncated", "central directory", "not enough data", "unexpected pos")
 LONGEST_NAME = 100
-"""Of a name that a message shows."""
+"""Maximum number of characters of a name in a message."""
 
 
 def read_state(content: bytes, address: str) -> "dict[str, Tensor]":
     """Return the tensors of a state dict (safetensors or PyTorch's format, by its content), on the CPU.
 
-    What lies beside weights (epochs, optimisers) is left out. Raises BadInputError for a file of anything else, for
-    tensors that aren't plain, dense and finite, and for one that declares more than it holds.
+    Other content (epochs, optimisers) is left out.
+
+    Raises:
+        BadInputError: The file isn't a state dict, a tensor isn't plain, dense and finite, or the file declares more
+            data than it holds.
     """
     check_header(content, address)
     try:
@@ -73,7 +76,7 @@ def _torch(content: bytes) -> Mapping[str, Any]:
 
 
 def _check_archive(content: bytes) -> None:
-    """Refuse an archive that unpacks to more than it may: PyTorch packs nothing, and unpacks what is packed."""
+    """Refuse an archive that unpacks to more than the limit: PyTorch writes uncompressed, but reads compressed ones."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return
     try:
@@ -84,7 +87,7 @@ def _check_archive(content: bytes) -> None:
 
 
 def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the mapping that holds the weights, out of those that files put around it."""
+    """Return the innermost mapping with the weights, without the keys that nest it."""
     for _ in range(DEEPEST):
         inner = next((state[key] for key in NESTED if isinstance(state.get(key), Mapping)), None)
         if inner is None:
@@ -96,7 +99,7 @@ def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tensors(state: Mapping[Any, Any]) -> "dict[str, Tensor]":
-    """Return the weights; what has no name of one (`epoch`, `args`) may be anything."""
+    """Return the weights; entries without a weight's name (`epoch`, `args`) are ignored."""
     import torch
 
     if len(state) > MOST_NAMES:
@@ -112,7 +115,7 @@ def _tensors(state: Mapping[Any, Any]) -> "dict[str, Tensor]":
 
 
 def _check(name: str, tensor: "Tensor") -> None:
-    """Raise BadInputError for a tensor that is no plain array of numbers in memory."""
+    """Raise BadInputError for a tensor that is not a plain dense array."""
     import torch
 
     fault = ""
@@ -139,7 +142,7 @@ def _shown(name: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return why torch didn't load a file, without its advice to load whatever it holds."""
+    """Return torch's reason for not loading a file, without its advice to disable safe loading."""
     found = OTHER_OBJECT.search(str(error))
     if found is not None:
         return f"it holds {found[1][:LONGEST_NAME]}, which could run code; save its state dict alone: torch.save(...)"

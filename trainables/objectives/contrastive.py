@@ -29,7 +29,7 @@ class Contrastive:
         return joined_views(images, draws, image_size=self._config.image_size)
 
     def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
-        """Return as `TrainingObjective`: contrastive loss, accuracy and entropy, the probe's loss and accuracy."""
+        """Return the loss and the step's metrics: contrastive loss, accuracy, entropy; probe loss and accuracy."""
         config = self._config
         assert outputs.embeddings is not None
         z_a, z_b = (gather_with_gradient(part, config.batch_size) for part in outputs.embeddings.chunk(2))
@@ -45,7 +45,7 @@ class Contrastive:
         return probe_loss(logits, torch.cat([targets, targets]), weights, views=2 * self._config.batch_size)
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
-        """Return as `TrainingObjective`."""
+        """Return an epoch's metrics by name (see `TrainingObjective`)."""
         loss, accuracy, entropy, supervised_loss, supervised_accuracy = means
         probe = {names.SUPERVISED_LOSS: supervised_loss, names.SUPERVISED_ACCURACY: supervised_accuracy}
         return {

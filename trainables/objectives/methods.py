@@ -10,6 +10,6 @@ from trainables.objectives.supervised import Supervised
 
 
 def objective_of(config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> TrainingObjective:
-    """Return what a configuration trains; its model is drawn and on the CPU."""
+    """Return the training objective of a configuration, with an initialised model on the CPU."""
     kind = Supervised if config.training == "supervised" else Contrastive
     return kind(config, data, normalise)

@@ -12,30 +12,31 @@ from trainables.evaluation.probe import BatchWeights
 from trainables.models.simclr_model import Classifier, ModelOutputs, SimCLR
 
 SUMMED = 5
-"""Numbers that a step's metrics are; the last two are this rank's part of theirs."""
+"""Number of a step's metrics; the last two are this rank's part of a sum over ranks."""
 
 
 class TrainingObjective(Protocol):
-    """A model, the views it is given, and their loss."""
+    """Training objective: a model, the views that it is trained on, and their loss."""
 
     @property
     def model(self) -> SimCLR | Classifier:
-        """Drawn, and on the CPU."""
+        """Initialised model, on the CPU."""
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return the views of this rank's images (n, C, H, W), one batch."""
 
     def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
-        """Return the loss whose gradients sum over ranks to the global one's, and the step's numbers (SUMMED,).
+        """Return the loss and the step's metrics (SUMMED,).
 
-        The first of them is the same on every rank, and not finite where the loss isn't.
+        The gradients of the ranks' losses sum to the gradient of the global loss. The first metric is the same on every
+        rank; it is not finite if the loss isn't.
         """
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
-        """Return an epoch's metrics of the mean numbers of its steps."""
+        """Return an epoch's metrics by name, from the means of its steps' metrics."""
 
 
 def probe_decay(config: TrialConfig, model: SimCLR | Classifier) -> Tensor:
-    """Return the L2 penalty of the probe's weights, this rank's part of it."""
+    """Return this rank's part of the L2 penalty on the probe's weights."""
     # Once over all ranks, as the head's kernel is the same on each (reference: add_weight_decay).
     return 0.5 * config.weight_decay * model.probe.weight.square().sum() / world_size()

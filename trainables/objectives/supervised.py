@@ -17,7 +17,7 @@ from trainables.objectives.objective import probe_decay
 
 
 class Supervised:
-    """Supervised training: one view of each image, and the encoder learns with the head."""
+    """Supervised training: one view of each image; encoder and head learn the labels."""
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config = config
@@ -28,7 +28,7 @@ class Supervised:
         return one_view(images, draws[0], image_size=self._config.image_size)
 
     def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
-        """Return as `TrainingObjective`: the global loss, twice nothing, loss and accuracy."""
+        """Return the loss and the step's metrics: global loss, two zeros, head loss and accuracy."""
         loss, correct = probe_loss(outputs.logits, targets, weights, views=self._config.batch_size)
         everywhere = sum_over_ranks(loss.detach().double())
         nothing = torch.zeros_like(everywhere)
@@ -36,5 +36,5 @@ class Supervised:
         return loss + probe_decay(self._config, self.model), metrics
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
-        """Return as `TrainingObjective`."""
+        """Return an epoch's metrics by name (see `TrainingObjective`)."""
         return {names.SUPERVISED_LOSS: means[3], names.SUPERVISED_ACCURACY: means[4]}

@@ -10,9 +10,12 @@ from trainables.storage.trial_files import TrialFiles
 
 
 def newest_checkpoint(files: TrialFiles, device: torch.device) -> dict[str, Any] | None:
-    """Return the state of the newest checkpoint, of the one before where that is torn; None without one.
+    """Return the state of the newest checkpoint; if that is damaged, of the one before. None without a checkpoint.
 
-    Every rank of a process group calls it alike. Raises OSError where the storage can't be reached.
+    All ranks of a process group must call it together.
+
+    Raises:
+        OSError: The storage can't be reached.
     """
     for epoch in reversed(_agreed(files.checkpoint_epochs(), device)):
         try:

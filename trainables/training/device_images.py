@@ -7,15 +7,15 @@ from trainables.data.trial_data import Rows, Split
 from trainables.distributed import rank, to_device
 
 SHARE_OF_FREE = 0.25
-"""Of the device's free memory that images may take, once the model is there: the rest is for activations."""
+"""Share of the device's free memory, after the model is loaded, that images may take; the rest is for activations."""
 COPIED_AT_ONCE = 1024
 
 
 class PixelSource:
-    """Batches of a split on a device.
+    """Source of a split's batches on a device.
 
-    On a GPU whose free memory holds them four times over, all images are copied there once; else each batch is, from
-    page-locked memory, while the step before still computes.
+    If a GPU's free memory is four times the size of all images, they are copied there once. Otherwise each batch is
+    copied from page-locked memory while the previous step still computes.
     """
 
     def __init__(self, split: Split, device: torch.device) -> None:

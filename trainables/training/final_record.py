@@ -16,7 +16,7 @@ from trainables.storage.trial_records import EpochRecord, FinalRecord, now_ms
 def final_record(
     config: TrialConfig, data: TrialData, epochs: Sequence[EpochRecord], *, recomputed: bool, device: torch.device
 ) -> FinalRecord:
-    """Return the record of a trial that ends now."""
+    """Return the final record of a trial that ends now."""
     return FinalRecord(
         time_ms=now_ms(),
         epochs=config.epochs,
@@ -34,7 +34,7 @@ def final_record(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide the last bits of a result."""
+    """Return the versions of the libraries on which the last bits of a result depend."""
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -18,19 +18,19 @@ class _Seen(NamedTuple):
 
 
 class FiniteWatch:
-    """Finds a loss or gradient that isn't finite before the optimiser's step.
+    """Check for infinite or NaN losses and gradients before the optimiser's step.
 
-    On a GPU the numbers of a step are read after the next one was queued, so that the step never waits for the host;
-    what was trained in between is not kept. Every rank looks at the same numbers, so all of them stop at one step.
+    On a GPU the values of a step are read after the next step was queued, so that no step waits for the host; the
+    training in between is discarded. All ranks check the same values, so they stop at the same step.
     """
 
     def __init__(self, last_good: Callable[[], str]) -> None:
-        """`last_good` says where the last good checkpoint lies."""
+        """Create the check; `last_good` returns the location of the last good checkpoint."""
         self._last_good = last_good
         self._waiting: _Seen | None = None
 
     def look(self, step: int, rate: float, loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
-        """Look at a step's global loss and gradients; raises NonFiniteLossError for this step's or the last one's."""
+        """Check a step's global loss and gradients; NonFiniteLossError for this step's or the previous one's."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norms = torch.stack(torch._foreach_norm(gradients)).sum()
         values = torch.stack([loss.detach().to(norms.dtype), norms])
@@ -44,7 +44,7 @@ class FiniteWatch:
         self._waiting = _Seen(step, rate, copied, ready)
 
     def finish(self) -> None:
-        """Look at what is still waiting to be looked at."""
+        """Check the values that were queued and not read yet."""
         if self._waiting is not None:
             assert self._waiting.ready is not None
             self._waiting.ready.synchronize()

@@ -12,7 +12,7 @@ ADAM_BETA2 = 0.999
 
 
 def make_optimiser(config: TrialConfig, groups: list[dict[str, Any]]) -> Optimizer:
-    """Return the optimiser of `groups` (params, weight_decay, adapt), its learning rate to be set before each step."""
+    """Return the optimiser of the groups (params, weight_decay, adapt); set its learning rate before each step."""
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, foreach=True)
     if config.optimiser == "adamw":

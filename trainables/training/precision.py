@@ -13,10 +13,10 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 
 def set_precision(precision: Precision, device: torch.device) -> None:
-    """Choose this process's kernels: those that give the same result twice, and TF32 only where it is asked for.
+    """Choose this process's kernels: reproducible ones, with TF32 only if requested.
 
-    torch allows TF32 in convolutions unless it is told otherwise, which keeps 10 of float32's 23 bits. Asked for, it is
-    for convolutions alone, which take the time: views, the loss, kNN and the regression are products of matrices.
+    By default torch uses TF32 in convolutions, which keeps 10 of float32's 23 mantissa bits. If requested, TF32 is used
+    only in convolutions, which take most of the time; views, the loss, kNN and the regression use matrix products.
     """
     if device.type != "cuda":
         if precision == "tf32":
@@ -29,7 +29,7 @@ def set_precision(precision: Precision, device: torch.device) -> None:
 
 
 def refuse_undefined_gradients(config: TrialConfig, device: torch.device) -> None:
-    """Raise BadInputError where torch leaves gradients as memory was: bf16, strides and maps of a pixel on a CPU."""
+    """Raise BadInputError where torch leaves gradients uninitialised: bf16, strides and one-pixel maps on a CPU."""
     if config.precision != "bf16" or device.type != "cpu":
         return
     if last_strided_side(config.image_size, small_stem=config.small_stem) == 1:
@@ -40,15 +40,15 @@ def refuse_undefined_gradients(config: TrialConfig, device: torch.device) -> Non
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context of the encoder's and the heads' forward pass; losses widen what comes out of it."""
+    """Return the autocast context of the forward pass of encoder and heads; losses widen its outputs."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def memory_layout(precision: Precision, device: torch.device) -> torch.memory_format:
-    """Return how maps lie in memory: channels last where that is faster and safe.
+    """Return the memory layout of feature maps: channels last where that is faster and safe.
 
-    In bf16 on a CPU with AVX-512 a step is 1.2 to 2 times as fast so. In float32 little is gained there, and on a CPU
-    without AVX-512 narrow convolutions corrupted memory (docs/experiments.md).
+    It makes a bf16 step on a CPU with AVX-512 1.2 to 2 times as fast. In float32 it gains little, and on a CPU without
+    AVX-512 narrow convolutions corrupted memory (docs/experiments.md).
     """
     on_wide_cpu = precision == "bf16" and torch.backends.cpu.get_cpu_capability() == "AVX512"
     return torch.channels_last if device.type == "cuda" or on_wide_cpu else torch.contiguous_format

@@ -56,9 +56,20 @@ def train(
 ) -> Iterator[EpochRecord]:
     """Train from the newest checkpoint (or from the start) to the last epoch, yielding each epoch's record.
 
-    With `recompute` a step keeps less of the encoder's maps and takes longer; results are the same (docs/decisions.md).
-    Every rank of a process group iterates it alike; rank 0 writes the files. A finished trial yields nothing. Raises
-    BadInputError before the first step and NonFiniteLossError before the optimiser's; the last checkpoint then stands.
+    All ranks of a process group must iterate together; rank 0 writes the files. A finished trial yields nothing.
+
+    Args:
+        config: Configuration of the trial.
+        store: Prepared images to pretrain on.
+        evaluation_store: Prepared images with the labels to evaluate on; None: `store`.
+        files: Files of the trial: records, checkpoints, outputs.
+        device: Device of this rank.
+        recompute: Store fewer activations and recompute them: less memory, slower steps, the same results
+            (docs/decisions.md).
+
+    Raises:
+        BadInputError: The trial can't be trained with this data or device; raised before the first step.
+        NonFiniteLossError: Infinite or NaN loss; raised before the optimiser's step, the last checkpoint is kept.
     """
     if files.finished() is not None:
         return
@@ -106,7 +117,7 @@ class Trainer:
             self._make_model(normalise)
 
     def _check(self) -> None:
-        """Raise BadInputError for what can't be trained here."""
+        """Raise BadInputError if the configuration can't be trained on this data or device."""
         if self.config.epochs == 0:
             return
         if self.config.batch_size < self.world:
@@ -114,12 +125,12 @@ class Trainer:
         refuse_undefined_gradients(self.config, self.device)
 
     def _make_baseline(self, normalise: nn.Module | None) -> None:
-        """Make features without weights, to be evaluated alone."""
+        """Make a baseline encoder without weights, which is only evaluated."""
         features = Colours() if self.config.encoder == "colours" else nn.Flatten()
         self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(self.device)
 
     def _make_model(self, normalise: nn.Module | None) -> None:
-        """Make the model with its initial weights, and what a step needs."""
+        """Make the model with its initial weights, the optimiser and the source of batches."""
         config, data, device = self.config, self.data, self.device
         self.objective = objective_of(config, data, normalise)
         self.model = self.objective.model
@@ -138,7 +149,7 @@ class Trainer:
     # Training
 
     def run_epoch(self, epoch: int) -> EpochRecord:
-        """Train and evaluate one epoch, write its record and checkpoint, and return the record that stands."""
+        """Train and evaluate one epoch, write its record and checkpoint, and return the stored record."""
         started = time.perf_counter()
         metrics = self._train_epoch(epoch)
         last = epoch == self.config.epochs
@@ -167,7 +178,7 @@ class Trainer:
         }
 
     def _step(self, step: int, rate: float) -> Tensor:
-        """Take one optimiser step; return this rank's (5,) metrics of it."""
+        """Take one optimiser step; return its metrics on this rank, (5,)."""
         beat()
         images, targets, draws, weights = self._batch(step)
         outputs = self._forward(self.objective.views(images, draws).to(memory_format=self.layout))
@@ -225,7 +236,7 @@ class Trainer:
         return self._keep(0, evaluator.everything(), time.perf_counter() - started, evaluator)
 
     def _train_batches(self) -> Iterator[Tensor]:
-        """Yield this rank's part of each whole batch of train, as it is evaluated, in the order of the first epoch."""
+        """Yield this rank's evaluation views of each full train batch, in the order of the first epoch."""
         count = len(self.data.train)
         size = min(EVALUATION_BATCH, count)
         mine = slice_of(self.rank, self.world, size)
@@ -252,7 +263,7 @@ class Trainer:
     def _keep(self, epoch: int, metrics: dict[str, float], seconds: float, evaluator: Evaluator) -> EpochRecord:
         """Write the record, then the checkpoint.
 
-        A crash between them repeats the epoch, and its first record stands.
+        A crash in between repeats the epoch; its first record is kept.
         """
         record = EpochRecord(epoch=epoch, time_ms=now_ms(), seconds=seconds, metrics=metrics)
         self.epoch = epoch
@@ -266,7 +277,7 @@ class Trainer:
         return record
 
     def _save_model(self, linear: dict[str, Tensor]) -> None:
-        """Write the final weights: of the encoder, and of logistic regression and probe where they are there."""
+        """Write the final weights of the encoder and, if they exist, of logistic regression and probe."""
         weights = {"encoder": self.model.encoder.state_dict(), **({"linear": linear} if linear else {})}
         if self.config.epochs > 0 and self.data.has_probe:
             weights["probe"] = self.model.probe.state_dict()
@@ -285,7 +296,7 @@ class Trainer:
         }
 
     def resume(self) -> None:
-        """Take up the newest checkpoint that every rank can read; without one the trial starts afresh."""
+        """Restore the newest checkpoint that every rank can read; without one, start from the beginning."""
         if self.rank == 0:
             self.files.clear_failure()
             self.files.write_config(self.config.model_dump(mode="json"), self.data.fingerprint)
@@ -303,7 +314,7 @@ class Trainer:
         return f"the last good checkpoint is {address}" if address else "no epoch was finished before"
 
     def finish(self) -> None:
-        """Declare the trial finished."""
+        """Write the final record, which marks the trial as finished."""
         if self.rank == 0:
             self.files.write_final(
                 final_record(self.config, self.data, self.records, recomputed=self.recompute, device=self.device)
