@@ -53,6 +53,7 @@ def prepare(
     strict: prepare_options.Strict = False,
     store_name: prepare_options.StoreName = None,
     value_range: prepare_options.ValueRange = None,
+    reflectance: prepare_options.Reflectance = None,
     resample: prepare_options.Resample = None,
     root: Root = None,
 ) -> None:
@@ -85,6 +86,7 @@ def prepare(
             test_split=test_split,
             skip_corrupt=skip_corrupt or None,
             value_range=prepare_options.low_and_high(value_range),
+            reflectance=prepare_options.scale_and_offset(reflectance),
             resample=resample,
         )
     kept = before is not None

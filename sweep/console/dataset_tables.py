@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sweep.console.formatting import count_and_share
 from sweep.console.printing import say, text
+from trainables.data.bands import described_bands
 from trainables.data.catalog import StoreInfo, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
@@ -53,6 +54,7 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
         "licence": store.licence,
         "images": f"{store.images:,} of {_pixels(store)} {store.dtype}",
         "bytes": f"{store_bytes(store.name, root):,} in {store_folder(store.name, root)}",
+        "bands": described_bands(store.channel_bands),
         "labels": _labels(store),
         "fingerprint": store.fingerprint,
         "made": store.made,
@@ -85,7 +87,8 @@ def _labels(store: StoreInfo) -> str:
 
 def decisions(store: StoreInfo) -> list[str]:
     """Return what was found rather than chosen: where classes and splits come from, what was left out and why."""
-    return [f"{key}: {told}" for key, told in store.decisions.items()]
+    bands = f"bands: {described_bands(store.channel_bands)}"
+    return [bands, *(f"{key}: {told}" for key, told in store.decisions.items())]
 
 
 def notes(store: StoreInfo) -> list[str]:

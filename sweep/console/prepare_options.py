@@ -30,11 +30,27 @@ Fraction = Annotated[
     float | None,
     typer.Option(help="Fraction of the images to keep, chosen by a hash of their names.", rich_help_panel=IMAGES),
 ]
-Bands = Annotated[str | None, typer.Option(help="Bands to keep, comma-separated, or all.", rich_help_panel=IMAGES)]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        help="Bands to keep, comma-separated, or all; of your own files: the names of their bands, in order.",
+        rich_help_panel=IMAGES,
+    ),
+]
 Pixels = Annotated[
     str | None,
     typer.Option(
-        help="Rule that maps 16-bit pixel values to 8 bits: thesis, percentiles or none.", rich_help_panel=IMAGES
+        help="Rule that makes pixels of 16-bit values: thesis, percentiles, reflectance or none.",
+        rich_help_panel=IMAGES,
+    ),
+]
+Reflectance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SCALE,OFFSET",
+        help="With --pixels reflectance: (value + OFFSET) / SCALE; Sentinel-2: 10000,0, from processing baseline "
+        "04.00 on 10000,-1000.",
+        rich_help_panel=IMAGES,
     ),
 ]
 ImageSize = Annotated[
@@ -110,13 +126,22 @@ def comma_separated(text: str | None) -> tuple[str, ...] | None:
 
 def low_and_high(text: str | None) -> tuple[float, float] | None:
     """Return the two numbers of `--value-range`; None where it isn't given."""
+    return _two_numbers(text, "--value-range", "LOW,HIGH, as in --value-range=-1,1")
+
+
+def scale_and_offset(text: str | None) -> tuple[float, float] | None:
+    """Return the two numbers of `--reflectance`; None where it isn't given."""
+    return _two_numbers(text, "--reflectance", "SCALE,OFFSET, as in --reflectance 10000,-1000")
+
+
+def _two_numbers(text: str | None, option: str, form: str) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
-        low, high = (float(part) for part in text.split(","))
+        first, second = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise BadInputError(f"--value-range {text}: must be two numbers, LOW,HIGH, as in --value-range=-1,1") from error
-    return low, high
+        raise BadInputError(f"{option} {text}: must be two numbers, {form}") from error
+    return first, second
 
 
 def column_names(texts: list[str]) -> dict[str, str]:

@@ -96,7 +96,7 @@ class DeployedModel:
                 found = f"{image.shape[1]} x {image.shape[0]}"
                 raise BadInputError(f"{printable(name)}: is {found} px, the model takes {width} x {height}")
             image = fit(image, height)
-        measured = self.recipe.rule in ("thesis", "percentiles") and image.dtype == np.uint16
+        measured = self.recipe.rule in ("thesis", "percentiles", "reflectance") and image.dtype == np.uint16
         if measured and image.shape[2] == self.facts["channels"]:
             image = self.recipe.conversion(height, found="uint16", wanted=self.facts["dtype"])(image)
         wanted = (self.facts["channels"], self.facts["dtype"])

@@ -8,7 +8,6 @@ from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import joined_views
 from trainables.config import TrialConfig
-from trainables.data.class_names import RGB_BANDS
 from trainables.data.store import ImageStore
 from trainables.randomness import Stream
 
@@ -22,8 +21,7 @@ class StorePictures:
     def __init__(self, store: ImageStore, config: TrialConfig, rows: NDArray[np.int64]) -> None:
         """Open the pictures; 16-bit values are stretched from the 2nd to the 98th percentile of these rows' images."""
         self.store, self.config = store, config
-        bands = str(store.info.options.get("bands", "")).split(", ")
-        self._channels = [bands.index(band) for band in RGB_BANDS] if set(RGB_BANDS) <= set(bands) else [0, 1, 2]
+        self._channels = list(store.info.colours or (0, 1, 2))
         if store.info.channels < 3:
             self._channels = [0, 0, 0]
         self._low, self._high = 0.0, 1.0

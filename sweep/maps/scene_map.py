@@ -155,7 +155,11 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
     size = ground(scene.crs, scene.transform, scene.height, scene.width)
     try:
         conversion = recipe.conversion(
-            height, found=scene.dtype, wanted=str(model.facts["dtype"]), brightest=options.scale
+            height,
+            found=scene.dtype,
+            wanted=str(model.facts["dtype"]),
+            brightest=options.scale,
+            moved=any(band.offset for band in scene.channels),
         )
     except BadInputError as error:
         raise BadInputError(f"{scene.location}: {error}") from error

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from trainables.data.bands import Band, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
@@ -58,7 +59,8 @@ class StoreInfo(BaseModel):
     and split. `options` is what a person chose or could have chosen, and part of the fingerprint. `corrupt` names the
     images that were left out because they couldn't be decoded. `decisions` is what was found rather than chosen
     (classes, splits, what was left out and why), and `source_state` tells the source from an edited one; both are empty
-    in stores of earlier versions. `unlabelled` is images without labels, for each split that has any.
+    in stores of earlier versions. `unlabelled` is images without labels, for each split that has any. `bands` is what
+    each channel measures, empty in stores of earlier versions (see `channel_bands`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,6 +88,7 @@ class StoreInfo(BaseModel):
     decisions: dict[str, str] = Field(default_factory=dict)
     source_state: Annotated[str, StringConstraints(pattern=SOURCE_STATE)] = ""
     unlabelled: dict[SplitName, Count] = Field(default_factory=dict)
+    bands: tuple[Band, ...] = ()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -99,6 +102,8 @@ class StoreInfo(BaseModel):
         for rule, names in self.rules.items():
             if unknown := [name for name in names if name not in self.class_names]:
                 raise ValueError(f"rules: {rule}: names {unknown[0][:60]!r}, which is no class")
+        if self.bands and len(self.bands) != self.channels:
+            raise ValueError(f"bands: {len(self.bands)} bands for {self.channels} channels")
         for option, pattern in (("bands", BAND_NAMES), ("percentiles", PERCENTILES)):
             value = str(self.options.get(option, ""))
             if value and not pattern.fullmatch(value):
@@ -109,6 +114,17 @@ class StoreInfo(BaseModel):
     def title(self) -> str:
         """The published data set, or the name that a person gave to files of their own."""
         return self.name if self.data_set in OWN_FILES else self.data_set
+
+    @property
+    def channel_bands(self) -> tuple[Band, ...]:
+        """The band of each channel; of a store of earlier versions by its options, else three are red, green, blue."""
+        names = [name for name in str(self.options.get("bands", "")).split(", ") if name]
+        return self.bands or (named_bands(names) if len(names) == self.channels else unnamed_bands(self.channels))
+
+    @property
+    def colours(self) -> tuple[int, int, int] | None:
+        """Which channels are red, green and blue; None where one of them is missing."""
+        return colour_channels(self.channel_bands)
 
     @property
     def images(self) -> int:

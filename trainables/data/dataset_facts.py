@@ -23,7 +23,7 @@ V1_SITE = "https://raw.githubusercontent.com/rsim-tu-berlin/bigearth.net/1236b8d
 """bigearth.net at one commit; it publishes no checksums: these are of the files of that commit."""
 V2_RECORD = "https://zenodo.org/records/10891137/files"
 """Checksums as the record lists them; that of metadata.parquet is in TorchGeo's BigEarthNetV2 too."""
-SENTINEL_PIXELS = ("thesis", "percentiles", "none")
+SENTINEL_PIXELS = ("thesis", "percentiles", "reflectance", "none")
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ FOLDER = DataSetFacts(
     test_share=0.2,
     splits=("own", "random", "place"),
     recipe={},
-    pixels=("none", "percentiles", "thesis"),
+    pixels=("none", "percentiles", "thesis", "reflectance"),
     layout="a folder (or zip) of class folders, or of images without labels, or --table FILE with the columns path, "
     "label (split, place)",
 )
@@ -277,7 +277,7 @@ PARQUET = DataSetFacts(
     test_share=0.2,
     splits=("own", "random", "place"),
     recipe={},
-    pixels=("none", "percentiles", "thesis"),
+    pixels=("none", "percentiles", "thesis", "reflectance"),
     layout="a Parquet file, or the folder that holds them (train-00000-of-00001.parquet, ...)",
 )
 

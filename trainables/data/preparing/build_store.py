@@ -20,9 +20,17 @@ from trainables.data.preparing.atomic_folder import check_space
 from trainables.data.preparing.class_checks import one_sided, refuse_apart
 from trainables.data.preparing.decode_workers import Layout, Progress, Rows, advised, convert
 from trainables.data.preparing.leaks import find_leaks
-from trainables.data.preparing.pixels import Conversion, FirstImage, described_ranges, percentile_tables, thesis_tables
+from trainables.data.preparing.pixels import (
+    Conversion,
+    FirstImage,
+    described_ranges,
+    percentile_tables,
+    reflectance_tables,
+    thesis_tables,
+)
+from trainables.data.preparing.stored_bands import stored_bands
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.options import SPLIT_RULES
+from trainables.data.sources.options import AS_PRODUCTS, SPLIT_RULES
 from trainables.data.sources.source import Request, Source, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
@@ -61,6 +69,7 @@ def make_store(
     info = info.model_copy(
         update={
             "options": {**info.options, **found},
+            "bands": stored_bands(request, listing.bands, reference.channels, str(found.get("percentiles", ""))),
             "notes": (*info.notes, *(f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items()))),
             "corrupt": tuple(rows.corrupt),
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {time.perf_counter() - started:.0f} s",
@@ -85,6 +94,8 @@ def _conversion(request: Request, listing: Source, reference: FirstImage) -> tup
     size, rule = request.options.image_size, request.options.pixels
     if rule == "thesis":
         return Conversion(size, thesis_tables()), {}
+    if rule == "reflectance":
+        return Conversion(size, reflectance_tables(*(request.options.reflectance or AS_PRODUCTS))), {}
     if rule == "none":
         return Conversion(size), {}
     try:

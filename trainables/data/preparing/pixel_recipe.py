@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.class_names import RGB_BANDS
+from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.dataset_facts import KNOWN
-from trainables.data.preparing.pixels import Conversion, range_tables, read_ranges, scaled_tables, thesis_tables
+from trainables.data.preparing.pixels import (
+    Conversion,
+    range_tables,
+    read_ranges,
+    reflectance_tables,
+    scaled_tables,
+    thesis_tables,
+)
 from trainables.data.sources.reading import AS_READ, Reading
 from trainables.errors import BadInputError
 
@@ -29,6 +36,8 @@ class PixelRecipe:
     """With the rule `percentiles`: the values of each channel that became 0 and 255."""
     metres: float | None = None
     """Side of a stored pixel on the ground; None where it isn't known."""
+    reflectance: tuple[float, float] | None = None
+    """With the rule `reflectance`: its scale and offset."""
     reading: Reading = AS_READ
     """How files were read that can be read in more than one way."""
 
@@ -36,14 +45,16 @@ class PixelRecipe:
     def of(cls, info: "StoreInfo") -> "PixelRecipe":
         """Return the recipe by which a store was made."""
         facts, options = KNOWN.get(info.data_set), info.options
+        bands = tuple(band for band in str(options.get("bands", "")).split(", ") if band)
         metres = None
         if facts is not None and facts.pixel_metres is not None and facts.image_size is not None:
             metres = facts.pixel_metres * facts.image_size / info.image_size[0]
         return cls(
-            bands=tuple(band for band in str(options.get("bands", "")).split(", ") if band),
+            bands=bands if set(bands) <= set(SENTINEL_2_BANDS) else (),
             rule=str(options.get("pixels", "")).partition(":")[0],
             ranges=read_ranges(str(options.get("percentiles", ""))),
             metres=metres,
+            reflectance=_pair(str(options.get("reflectance", ""))),
             reading=Reading.read(str(options.get("value range", "")), str(options.get("resampling of pages", ""))),
         )
 
@@ -52,12 +63,15 @@ class PixelRecipe:
         """Return the recipe of what `written` gave."""
         ranges = tuple((int(low), int(high)) for low, high in fields["ranges"])
         reading = Reading.read(fields.get("value_range", ""), fields.get("resample", ""))
-        return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"], reading)
+        reflectance = _pair(fields.get("reflectance", ""))
+        return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"], reflectance, reading)
 
     def written(self) -> dict[str, Any]:
         """Return the recipe as JSON has it."""
         ranges = [list(one) for one in self.ranges]
         read = {"value_range": self.reading.written_range, "resample": self.reading.resample}
+        if self.reflectance is not None:
+            read["reflectance"] = "{!r},{!r}".format(*self.reflectance)
         known = {name: value for name, value in read.items() if value}
         return {"bands": list(self.bands), "pixels": self.rule, "ranges": ranges, "metres": self.metres, **known}
 
@@ -65,12 +79,17 @@ class PixelRecipe:
         """Return the band of each channel: three without a record are red, green and blue; empty: nobody knows."""
         return self.bands or (RGB_BANDS if channels == len(RGB_BANDS) else ())
 
-    def conversion(self, size: int, *, found: str, wanted: str, brightest: float | None = None) -> Conversion:
+    def conversion(
+        self, size: int, *, found: str, wanted: str, brightest: float | None = None, moved: bool = False
+    ) -> Conversion:
         """Return what makes (size, size) pixels of type `wanted` out of windows of type `found`.
 
         `brightest` is the value that becomes 255, instead of the recipe's rule. BadInputError where there is no rule
-        for what was found.
+        for what was found. `moved`: the scene's own offset was added when it was read.
         """
+        if self.reflectance is not None and found == "uint16" and brightest is None:
+            scale, offset = self.reflectance
+            return Conversion(size, reflectance_tables(scale, 0.0 if moved else offset))
         if found == wanted and brightest is None:
             return Conversion(size)
         if brightest is not None and wanted != "uint8":
@@ -90,3 +109,9 @@ class PixelRecipe:
             "values have 16 bits, the model takes 8 and its data set came with 8: say with --scale VALUE which value "
             "becomes 255"
         )
+
+
+def _pair(text: str) -> tuple[float, float] | None:
+    """Return the scale and offset that a store's options have, None of an empty text."""
+    scale, _, offset = text.partition(",")
+    return (float(scale), float(offset)) if offset else None

@@ -47,11 +47,11 @@ class FirstImage:
 class Conversion:
     """What is done to each decoded image: cropped and resized to `size` (None: left as it is), then looked up.
 
-    `tables` holds, for each channel or for all alike, the uint8 pixel of every value; None keeps the values.
+    `tables` holds, for each channel or for all alike, the pixel of every value; None keeps the values.
     """
 
     size: int | None
-    tables: NDArray[np.uint8] | None = None
+    tables: NDArray[Any] | None = None
 
     def __call__(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return (H, W, C) of (H', W', C)."""
@@ -66,7 +66,7 @@ class Conversion:
         return np.stack([_looked_up(table, image[..., channel]) for channel, table in enumerate(self.tables)], axis=-1)
 
 
-def _looked_up(table: NDArray[np.uint8], values: NDArray[Any]) -> NDArray[np.uint8]:
+def _looked_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
     """Index without a check: 16-bit values are always within the table."""
     return np.take(table, values, mode="clip")
 
@@ -99,6 +99,13 @@ def scaled_tables(brightest: float) -> NDArray[np.uint8]:
     """Return clip(value / brightest * 255, 0, 255), truncated, (1, 65536)."""
     values = np.clip(np.arange(2**16) / brightest * 255.0, 0, 255).astype(np.uint8)
     return values[None]
+
+
+def reflectance_tables(scale: float, offset: float) -> NDArray[np.uint16]:
+    """Return clip((value + offset) / scale, 0, 1) in 16 bits, rounded, (1, 65536)."""
+    values = np.clip((np.arange(2**16) + offset) / scale, 0.0, 1.0)
+    table: NDArray[np.uint16] = np.rint(values * (2**16 - 1)).astype(np.uint16)[None]
+    return table
 
 
 def percentile_tables(

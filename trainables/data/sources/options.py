@@ -1,17 +1,20 @@
 """What a person may choose when a store is made, checked against what the data set offers."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.data.dataset_facts import DataSetFacts
+from trainables.data.bands import BAND_NAME, DIGITAL_NUMBERS, band_name
+from trainables.data.dataset_facts import OWN_FILES, DataSetFacts
 from trainables.data.sources.reading import AS_READ, RESAMPLING, Reading
 from trainables.errors import BadInputError
 
 PIXEL_RULES = {
     "thesis": "clip(value / 2000 * 255, 0, 255), truncated",
     "percentiles": "each band's 2nd to 98th percentile, over at most 1,000 images by stable hash, to 0 ... 255",
+    "reflectance": "clip((value + offset) / scale, 0, 1), in 16 bits",
     "none": "as they are",
 }
 SPLIT_RULES = {
@@ -27,6 +30,8 @@ OWN_SPLITS = ("own", "published", "official")
 """Rules by which the source itself says each image's split."""
 TEST_SPLITS = ("test", "validation")
 SMALLEST_SIZE = 4
+AS_PRODUCTS = (DIGITAL_NUMBERS, 0.0)
+"""Scale and offset of Sentinel-2 products before processing baseline 04.00; since then the offset is -1000."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Options:
     """Between several labels of one image in a table; None: one label an image."""
     reading: Reading = AS_READ
     """How files are read that can be read in more than one way."""
+    reflectance: tuple[float, float] | None = None
+    """Scale and offset of the rule `reflectance`; None with any other rule."""
     test_split: str = "test"
     """Which of the source's own splits is tested on: test, or validation where that is published alone."""
 
@@ -60,6 +67,7 @@ class Options:
             "fraction": self.fraction,
             "bands": ", ".join(self.bands),
             "pixels": pixels,
+            "reflectance": "" if self.reflectance is None else "{:g},{:g}".format(*self.reflectance),
             "image size": self.image_size,
             "labels": self.labels,
             "splits": f"{self.splits}: {SPLIT_RULES[self.splits]}" + (shares if self.splits != "official" else ""),
@@ -83,11 +91,13 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
     faults = list(_faults(facts, given))
     if faults:
         raise BadInputError(*faults)
-    bands = tuple(given.get("bands") or facts.default_bands)
+    bands = tuple(map(band_name, given.get("bands") or facts.default_bands))
+    pixels = given.get("pixels") or (facts.pixels[0] if facts.pixels else "none")
     return Options(
         fraction=float(given.get("fraction", 1.0)),
         bands=facts.bands if bands == ("all",) else bands,
-        pixels=given.get("pixels") or (facts.pixels[0] if facts.pixels else "none"),
+        pixels=pixels,
+        reflectance=(given.get("reflectance") or AS_PRODUCTS) if pixels == "reflectance" else None,
         image_size=given.get("image_size") or facts.image_size,
         labels=given.get("labels") or next(iter(facts.label_sets), ""),
         splits=given.get("splits") or facts.splits[0],
@@ -111,7 +121,7 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     if given.get("image_size", SMALLEST_SIZE) < SMALLEST_SIZE:
         faults.append(f"--image-size must be >= {SMALLEST_SIZE} pixels, got {given['image_size']}")
     offered: dict[str, tuple[str, ...]] = {
-        "bands": (*facts.bands, *(["all"] if facts.bands else [])),
+        **({} if facts.name in OWN_FILES else {"bands": (*facts.bands, *(["all"] if facts.bands else []))}),
         "pixels": facts.pixels,
         "labels": tuple(facts.label_sets) if len(facts.label_sets) > 1 else (),
         "splits": facts.splits if len(facts.splits) > 1 else (),
@@ -120,13 +130,16 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     for name, values in offered.items():
         value = given.get(name, ())
         for one in (value,) if isinstance(value, str) else value:
-            if one not in values:
+            if (band_name(one) if name == "bands" else one) not in values:
                 offer = f"choose from {', '.join(values)}" if values else f"{facts.name} offers no choice; leave it out"
                 faults.append(f"--{name} {one}: {offer}")
     if "separator" in given and facts.name != "folder":
         faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
     faults += _split_faults(facts, given)
-    bands = tuple(given.get("bands", ()))
+    bands = tuple(map(band_name, given.get("bands", ())))
+    if facts.name in OWN_FILES:
+        faults += [f"--bands {one}: must be a plain name" for one in bands if not re.fullmatch(BAND_NAME, one)]
+    faults += _reflectance_faults(facts, given)
     if len(set(bands)) < len(bands) or ("all" in bands and len(bands) > 1):
         faults.append(f"--bands {','.join(bands)}: name each band once, or all alone")
     return faults
@@ -145,6 +158,18 @@ def _reading_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     if (rule := given.get("resample")) is not None and rule not in RESAMPLING:
         faults.append(f"--resample {rule}: choose from {', '.join(RESAMPLING)}")
     return faults
+
+
+def _reflectance_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    stated = given.get("reflectance")
+    if stated is None:
+        own = facts.name in OWN_FILES and given.get("pixels") == "reflectance"
+        return ["--pixels reflectance: state the files' scale and offset with --reflectance SCALE,OFFSET"] * own
+    if given.get("pixels") != "reflectance":
+        return [f"--reflectance {stated[0]:g},{stated[1]:g}: is for --pixels reflectance; add that, or leave it out"]
+    if not all(map(math.isfinite, stated)) or stated[0] <= 0.0:
+        return [f"--reflectance {stated[0]:g},{stated[1]:g}: SCALE must be > 0, and OFFSET a number"]
+    return []
 
 
 def _split_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.bands import Band
 from trainables.data.dataset_facts import DataSetFacts
 from trainables.data.sources.options import Options
 from trainables.data.splits import is_thesis_candidate
@@ -88,6 +89,8 @@ class Source:
     """Files, folders or images that weren't taken, by reason, known once `entries` has been gone over."""
     splits_from: str = ""
     """What names each image's split, in words; empty where nothing does."""
+    bands: tuple[Band, ...] = ()
+    """What each channel measures as it is read, where the source says it; empty: what the request says."""
     state: str = ""
     """Changes whenever images, labels, splits or places do: how a source is told from an edited one."""
 

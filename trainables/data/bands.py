@@ -1,0 +1,115 @@
+"""Spectral bands of a store's channels: names, wavelengths, resolutions, and what a stored value measures."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from trainables.data.class_names import RGB_BANDS
+
+BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
+DIGITAL_NUMBERS = 10_000.0
+"""Digital numbers of Sentinel-2 products per unit of reflectance."""
+COLOURS = ("red", "green", "blue")
+RED_GREEN_BLUE = (0, 1, 2)
+"""Where the channels of a picture hold their colours."""
+
+
+class Band(BaseModel):
+    """One channel of a store; a stored value v measures the reflectance scale * v + offset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, StringConstraints(pattern=BAND_NAME)]
+    wavelength: Annotated[float, Field(gt=0)] | None = None
+    """Central wavelength in nm; None where it isn't known."""
+    resolution: Annotated[float, Field(gt=0)] | None = None
+    """Side of a pixel as it was measured, in metres; None where it isn't known."""
+    scale: Annotated[float, Field(gt=0)] | None = None
+    """Reflectance of one step of stored values; None where values measure nothing that is known."""
+    offset: float = 0.0
+    """Reflectance of the stored value 0."""
+
+    @property
+    def colour(self) -> str | None:
+        """Return red, green or blue where the band is one of them."""
+        if self.name in RGB_BANDS:
+            return COLOURS[RGB_BANDS.index(self.name)]
+        return self.name if self.name in COLOURS else None
+
+    def same_as(self, other: "Band") -> bool:
+        """Whether both measure the same part of the spectrum, by their names."""
+        return self.name == other.name or (self.colour is not None and self.colour == other.colour)
+
+    def described(self) -> str:
+        """Return the band's name with what is known of it."""
+        known = [
+            "" if self.wavelength is None else f"{self.wavelength:g} nm",
+            "" if self.resolution is None else f"{self.resolution:g} m",
+        ]
+        told = ", ".join(part for part in known if part)
+        return f"{self.name} ({told})" if told else self.name
+
+
+SENTINEL_2: dict[str, Band] = {
+    name: Band(name=name, wavelength=wavelength, resolution=resolution)
+    for name, wavelength, resolution in (
+        ("B01", 442.7, 60),
+        ("B02", 492.4, 10),
+        ("B03", 559.8, 10),
+        ("B04", 664.6, 10),
+        ("B05", 704.1, 20),
+        ("B06", 740.5, 20),
+        ("B07", 782.8, 20),
+        ("B08", 832.8, 10),
+        ("B8A", 864.7, 20),
+        ("B09", 945.1, 60),
+        ("B10", 1373.5, 60),
+        ("B11", 1613.7, 20),
+        ("B12", 2202.4, 20),
+    )
+}
+"""Sentinel-2A's bands (ESA, Sentinel-2 MSI: spatial and spectral resolutions); those of 2B differ by up to 17 nm."""
+
+
+def band_name(text: str) -> str:
+    """Return a band's name as stores spell it: B4 is B04, B8a is B8A."""
+    if re.fullmatch(r"[Bb]\d", text):
+        return f"B0{text[1]}"
+    return text.upper() if re.fullmatch(r"[Bb](\d\d|8[Aa])", text) else text
+
+
+def named_bands(names: Sequence[str]) -> tuple[Band, ...]:
+    """Return bands of these names, with what is known of those of Sentinel-2."""
+    return tuple(SENTINEL_2.get(name) or Band(name=name) for name in map(band_name, names))
+
+
+def unnamed_bands(channels: int) -> tuple[Band, ...]:
+    """Return the bands of images that don't name them: three are red, green and blue."""
+    names = COLOURS if channels == len(COLOURS) else [f"channel_{number}" for number in range(1, channels + 1)]
+    return tuple(Band(name=name) for name in names)
+
+
+def colour_channels(bands: Sequence[Band]) -> tuple[int, int, int] | None:
+    """Return which channels are red, green and blue; None where one of them is missing."""
+    colours = [band.colour for band in bands]
+    if not set(COLOURS) <= set(colours):
+        return None
+    red, green, blue = map(colours.index, COLOURS)
+    return red, green, blue
+
+
+def described_bands(bands: Sequence[Band]) -> str:
+    """Return the bands in words, in the order of the channels, and what a stored value measures."""
+    told = ", ".join(band.described() for band in bands)
+    if any(band.scale is None for band in bands):
+        return told
+    scales = {(band.scale, band.offset) for band in bands}
+    if len(scales) > 1:
+        return f"{told}; reflectance by band: " + ", ".join(f"{band.name} {_measured(band)}" for band in bands)
+    return f"{told}; reflectance: {_measured(bands[0])}"
+
+
+def _measured(band: Band) -> str:
+    return f"{band.scale:.4g} * value" + (f" {band.offset:+.4g}" if band.offset else "")

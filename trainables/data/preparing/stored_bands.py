@@ -1,0 +1,46 @@
+"""Bands of a new store: those that were read, and the reflectance that the rule for pixels leaves a value."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands, unnamed_bands
+from trainables.data.preparing.pixels import BRIGHTEST, read_ranges
+from trainables.data.sources.source import Request
+from trainables.errors import BadInputError
+
+
+def stored_bands(request: Request, stated: Sequence[Band], channels: int, percentiles: str) -> tuple[Band, ...]:
+    """Return the bands of a store's channels.
+
+    `stated` are the source's own, empty where the request says them; `percentiles` are the ranges of that rule. Raises
+    BadInputError where names are given for other than the `channels` that images have.
+    """
+    options = request.options
+    bands = tuple(stated) or named_bands(options.bands) or unnamed_bands(channels)
+    if len(bands) != channels:
+        raise BadInputError(
+            f"--bands {','.join(options.bands)}: names {len(bands)} bands, the images have {channels} channels; name "
+            "each channel once, in the files' order"
+        )
+    if request.facts.bands and not stated:  # published data sets of Sentinel-2 hold its digital numbers
+        bands = tuple(_scaled(band, 1.0 / DIGITAL_NUMBERS, 0.0) for band in bands)
+    if options.pixels == "thesis":
+        return tuple(_scaled(band, BRIGHTEST / DIGITAL_NUMBERS / 255.0, 0.0) for band in bands)
+    if options.pixels == "reflectance":
+        return tuple(_scaled(band, 1.0 / np.iinfo(np.uint16).max, 0.0) for band in bands)
+    if options.pixels == "percentiles":
+        ranges = read_ranges(percentiles)
+        return tuple(_stretched(band, low, high) for band, (low, high) in zip(bands, ranges, strict=True))
+    return bands
+
+
+def _scaled(band: Band, scale: float, offset: float) -> Band:
+    return band.model_copy(update={"scale": scale, "offset": offset})
+
+
+def _stretched(band: Band, low: int, high: int) -> Band:
+    """Return a band whose values from `low` to `high` became 0 to 255."""
+    if band.scale is None:
+        return band
+    return _scaled(band, band.scale * (high - low) / 255.0, band.offset + band.scale * low)
