@@ -14,9 +14,9 @@ HALVINGS = 40
 
 
 def best_scale(logits: Logits, classes: Classes) -> float:
-    """Return the temperature, between 1 / 100 and 100, that (n, K) logits divided by have the least cross-entropy.
+    """Return the temperature in [1 / 100, 100] that minimises the cross-entropy of (n, K) logits divided by it.
 
-    Guo et al. 2017, arXiv 1706.04599. Of images (n,) other than those that it is then applied to.
+    Temperature scaling (Guo et al. 2017, arXiv 1706.04599). Fit it on other images than those it is applied to.
     """
     own = logits[np.arange(len(classes)), classes]
     low, high = -np.log(LARGEST_SCALE), np.log(LARGEST_SCALE)
@@ -31,8 +31,8 @@ def best_scale(logits: Logits, classes: Classes) -> float:
 def calibration(logits: Logits, classes: Classes, positive: NDArray[np.bool_] | None) -> dict[str, float]:
     """Return loss, Brier score and expected calibration error of (n, K) logits; NaN without an image.
 
-    With a positive rule (K,) the latter two are of the positives' summed probability, else the Brier score is the sum
-    over classes and the error that of the predicted class.
+    With a positive rule (K,), Brier score and calibration error are those of the positives' summed probability.
+    Otherwise the Brier score is summed over classes, and the calibration error is that of the predicted class.
     """
     if not len(classes):
         return dict.fromkeys((names.LOSS, names.BRIER, names.CALIBRATION_ERROR), float("nan"))
@@ -51,7 +51,7 @@ def calibration(logits: Logits, classes: Classes, positive: NDArray[np.bool_] | 
 
 
 def expected_error(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Return the mean distance between score (n,) and share that is right, over bins weighted by their images."""
+    """Return the mean distance between score (n,) and share of right images, over bins weighted by their size."""
     bins = np.clip(np.ceil(scores * BINS) - 1, 0, BINS - 1).astype(np.int64)
     off = np.bincount(bins, weights=scores - right, minlength=BINS)
     return float(np.abs(off).sum() / len(scores))

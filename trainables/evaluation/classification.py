@@ -14,8 +14,8 @@ from trainables.evaluation.features import RankShard
 def classification_metrics(logits: Tensor, shard: RankShard, positive: Tensor | None) -> dict[str, float]:
     """Return the metrics of this rank's (n, K) logits, over all ranks; NaN where a metric is undefined.
 
-    Always top-1 and loss; top-5 for more than five classes; with a positive rule (K,) sensitivity, specificity,
-    accuracy, balanced accuracy, and the areas under the ROC and precision-recall curves of the positives' log-odds.
+    Always: top-1 accuracy and loss. With more than five classes: top-5 accuracy. With a positive rule (K,):
+    sensitivity, specificity, accuracy, balanced accuracy, and the areas under the ROC and precision-recall curves.
     """
     classes = logits.shape[1]
     # Loss and top-5 ride behind the confusion matrix, so that one sum over ranks carries everything.
@@ -40,7 +40,7 @@ def classification_metrics(logits: Tensor, shard: RankShard, positive: Tensor | 
 
 
 def decision_metrics(predicted: Tensor, shard: RankShard, classes: int, positive: Tensor | None) -> dict[str, float]:
-    """Return top-1 of this rank's decisions (n,), over all ranks; with a positive rule (K,) as `binary_metrics` too."""
+    """Return top-1 accuracy of decisions (n,) over all ranks; with a positive rule (K,), also the binary metrics."""
     cells = torch.bincount(shard.targets * classes + predicted, minlength=classes * classes).double()
     confusion = sum_over_ranks(cells).cpu().view(classes, classes)
     top1 = {names.TOP1: _ratio(confusion.diagonal().sum(), shard.total)}
@@ -48,9 +48,9 @@ def decision_metrics(predicted: Tensor, shard: RankShard, classes: int, positive
 
 
 def _rank_of_target(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return how many classes come before the target's (n,): those of a larger logit, or of an equal one and earlier.
+    """Return the rank of the target class (n,), from 0: classes with a larger logit, or an equal one and lower index.
 
-    topk leaves the order of ties open; this one agrees with argmax.
+    Unlike topk, whose order of ties is undefined, this agrees with argmax.
     """
     own = logits.gather(1, targets[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
@@ -79,8 +79,9 @@ def binary_metrics(confusion: Tensor) -> dict[str, float]:
 def positive_log_odds(logits: Tensor, shard: RankShard, positive: Tensor) -> tuple[Scores, Truth]:
     """Return the positives' log-odds and the truth of all ranks' images, (total,) each.
 
-    Of classes those of the positives' summed probability; of several labels the largest of a positive label, as an
-    image is positive where it carries any. Probabilities reach 1 at a gap of 37 and order nothing beyond it.
+    With one class per image these are the log-odds of the positives' summed probability. With several labels it is the
+    largest log-odds of a positive label, since one such label makes an image positive. Probabilities are not used: they
+    round to 1 from a log-odds of 37 on, and then don't rank.
     """
     positive = positive.to(logits.device)
     wide = logits.double()
@@ -94,7 +95,7 @@ def positive_log_odds(logits: Tensor, shard: RankShard, positive: Tensor) -> tup
 
 
 def curve_areas(scores: Scores, truth: Truth) -> dict[str, float]:
-    """Return the areas under the ROC and precision-recall curves; NaN where all images are of one side."""
+    """Return the areas under the ROC and precision-recall curves; NaN without positives or without negatives."""
     if truth.all() or not truth.any():
         return {names.ROC_AUC: np.nan, names.PR_AUC: np.nan}
     return {names.ROC_AUC: roc_area(scores, truth), names.PR_AUC: average_precision(scores, truth)}

@@ -10,7 +10,7 @@ Truth = NDArray[np.bool_]
 
 
 def roc_area(scores: Scores, truth: Truth) -> float:
-    """Return the area under the ROC curve by trapezoids, (n,) each; NaN where all images are of one side."""
+    """Return the area under the ROC curve by trapezoids, (n,) each; NaN without positives or without negatives."""
     if truth.all() or not truth.any():
         return float("nan")
     _, hits, alarms = cumulative(scores, truth)
@@ -27,9 +27,10 @@ def average_precision(scores: Scores, truth: Truth) -> float:
 
 
 def balanced_threshold(scores: Scores, truth: Truth) -> float:
-    """Return the threshold of best balanced accuracy, (n,) each; the highest among equals, NaN without both sides.
+    """Return the threshold with the best balanced accuracy, (n,) each; NaN without positives or without negatives.
 
-    An image counts as positive where its score is at least the threshold.
+    An image is called positive if its score is at least the threshold. Of equally good thresholds the highest is
+    returned.
     """
     if truth.all() or not truth.any():
         return float("nan")
@@ -61,9 +62,12 @@ def metrics_at(threshold: float, scores: Scores, truth: Truth) -> dict[str, floa
 
 
 def cumulative(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
-    """Return every threshold that matters, descending, and how many positives and negatives it calls positive.
+    """Return the distinct thresholds, descending, and the numbers of true and false positives at each.
 
-    The first one calls none; the others are the scores that occur. Raises ValueError for a score that is not a number.
+    At the first threshold no image is called positive; the others are the scores that occur.
+
+    Raises:
+        ValueError: A score is NaN.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is not a number: nothing can be ranked by it")
@@ -76,7 +80,7 @@ def cumulative(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
 
 
 def _curve(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
-    """Return every threshold that matters, descending, with its sensitivity and specificity."""
+    """Return the distinct thresholds, descending, with their sensitivity and specificity."""
     thresholds, hits, alarms = cumulative(scores, truth)
     return thresholds, hits / max(hits[-1], 1.0), 1.0 - alarms / max(alarms[-1], 1.0)
 

@@ -20,14 +20,14 @@ from trainables.evaluation.representation import evaluate_without_labels
 from trainables.storage.trial_files import TrialFiles
 
 PROBE = ""
-"""The probe's part of its metrics' names."""
+"""Prefix of the probe's metrics: none."""
 
 
 class Evaluator:
-    """Evaluates an encoder by the probe that learns alongside, without labels, and by its frozen features.
+    """Evaluation of an encoder: simultaneous probe, label-free metrics, and classifiers on frozen features.
 
-    Frozen features are evaluated by kNN, nearest class mean and logistic regression. Without `projector` and `probe`
-    (nothing was trained) what needs them is left out.
+    The classifiers are kNN, nearest class mean and logistic regression. Without `projector` and `probe`, as for an
+    untrained encoder, the metrics that need them are left out.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Evaluator:
         """The state of the logistic regression as a linear layer on features, once everything was evaluated."""
 
     def selection(self, epoch: int) -> dict[str, float]:
-        """Return the metrics of the split that settings are selected on, with kNN every `knn_every` epochs."""
+        """Return the metrics on the selection split; kNN is evaluated every `knn_every` epochs."""
         config, data, split = self._config, self._data, self._data.selection
         metrics = self._label_free()
         if not data.has_labels:
@@ -60,7 +60,7 @@ class Evaluator:
         return metrics
 
     def everything(self) -> dict[str, float]:
-        """Return the metrics of every held-out split by every method, and write what each image got."""
+        """Return the metrics of every method on every held-out split, and write the per-image outputs."""
         data = self._data
         if not data.has_labels:
             return self._label_free()
@@ -94,7 +94,7 @@ class Evaluator:
         return MethodOutputs(split, PROBE, self._probe(shard.features), shard)
 
     def _regression(self, bank: RankShard, validation: RankShard | None) -> tuple[LogisticRegression, dict[str, float]]:
-        """Return the regression on the bank, its lambda chosen on validation where there are candidates."""
+        """Return the regression fitted on the bank; if there are several penalties, validation chooses one."""
         weighted, classes = replace(bank, weights=self._fit_weights()), len(self._data.classes)
         candidates = self._config.linear_candidates
         if not candidates:
@@ -106,14 +106,14 @@ class Evaluator:
         return regression, {names.LINEAR_REGULARISATION: chosen, **_unconverged(regression)}
 
     def _fit_weights(self) -> Tensor | None:
-        """Return this rank's weights of the bank's images, None where all count alike."""
+        """Return this rank's weights of the bank's images; None if all weights are equal."""
         data = self._data
         everyone = np.ones(len(data.bank), dtype=np.bool_)
         weights = ProbeWeights(self._config, data.bank.targets, everyone, len(data.classes)).of_fit()
         return None if weights is None else to_device(weights[rank() :: world_size()].contiguous(), self._device)
 
     def _write_outputs(self, split: str, methods: list[MethodOutputs], votes: Tensor) -> None:
-        """Write the logits of every method, the regression's first, and the neighbours' votes."""
+        """Write the logits of every method, the regression's first, and kNN's votes."""
         columns = {f"{outputs.method}logits": outputs.logits for outputs in reversed(methods)} | {"knn": votes}
         table = image_outputs(self._data.evaluated[split], columns)
         if table is not None:
@@ -121,5 +121,5 @@ class Evaluator:
 
 
 def _unconverged(regression: LogisticRegression) -> dict[str, float]:
-    """Return how far a fit that hasn't converged may be above its optimum; nothing of one that has."""
+    """Return the bound on an unconverged fit's distance from its optimum, as a metric; empty if it converged."""
     return {names.LINEAR_UNCONVERGED: regression.excess} if regression.excess > CONVERGED else {}

@@ -16,21 +16,21 @@ from trainables.memory.constants import EVALUATION_BATCH
 
 @dataclass(frozen=True)
 class RankShard:
-    """This rank's part of a split: rows rank, rank + world, ... so that every image is counted exactly once."""
+    """This rank's part of a split: rows rank, rank + world, ..., so that each image is counted exactly once."""
 
     features: Tensor
     """(n, F)."""
     targets: Tensor
     """(n,) int64 classes, or (n, K) bool labels."""
     total: int
-    """Images of the split over all ranks."""
+    """Number of images of the split over all ranks."""
     weights: Tensor | None = None
-    """(n,) or (n, K): how much each counts in a fit; None: all alike."""
+    """(n,) or (n, K): weights in a fit; None: equal weights."""
 
 
 @torch.no_grad()
 def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> RankShard:
-    """Return the frozen features of this rank's part of a split, batch norm in evaluation mode."""
+    """Return the frozen features of this rank's part of a split, with batch norm in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
     mine = slice(rank(), None, world_size())
@@ -47,7 +47,7 @@ def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.d
 
 
 def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch.device) -> Tensor:
-    """Return (0, F): the width is that of a black image's features."""
+    """Return empty features (0, F); the width F is found by encoding a black image."""
     return encoder(torch.zeros(1, split.store.info.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
 
 

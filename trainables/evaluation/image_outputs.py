@@ -10,9 +10,14 @@ from trainables.distributed import gather_rows, rank
 
 
 def image_outputs(split: Split, outputs: Mapping[str, Tensor]) -> pa.Table | None:
-    """Return row, name and label of each image and a column of each output, (n, K) on this rank; None but on rank 0.
+    """Return the table of per-image outputs on rank 0, None on other ranks; all ranks must call it together.
 
-    Every rank calls it alike.
+    Args:
+        split: The evaluated split.
+        outputs: (n, K) values of this rank by column name.
+
+    Returns:
+        A table with row, name and label of each image, and one column per output.
     """
     gathered = {name: gather_rows(values, len(split)).cpu() for name, values in outputs.items()}
     if rank() > 0:

@@ -21,10 +21,17 @@ from trainables.memory.constants import KNN_CHUNK
 def knn_scores(
     train: RankShard, held_out: RankShard, *, classes: int, neighbours: Sequence[int], temperature: float
 ) -> dict[int, Tensor]:
-    """Return, for each k, the (n, K) shares of the weighted votes that each class or label gets, of this rank's images.
+    """Return for each k the share of weighted votes (n, K) of each class or label, for this rank's images.
 
-    Votes weigh exp(cosine / temperature) (Wu et al. 2018); features (n, F) of this rank, the neighbours over all ranks.
-    All that are as near as the k-th share what is left of the k votes, so that the order of the bank means nothing.
+    Neighbours are searched over all ranks' train images and weighted by exp(cosine / temperature) (Wu et al. 2018).
+    Neighbours tied at the k-th distance share the remaining votes, so the order of the train images doesn't matter.
+
+    Args:
+        train: Train features (n, F) of this rank.
+        held_out: Features to classify of this rank.
+        classes: Number K of classes or labels.
+        neighbours: Values of k.
+        temperature: Divisor of the cosine similarities.
     """
     parts: dict[int, list[Tensor]] = {k: [] for k in neighbours}
     most = min(max(neighbours), train.total)
@@ -52,12 +59,12 @@ def knn_scores(
 
 
 def _alike(cosines: Tensor) -> float:
-    """Return the distance within which two cosines count as equal: what rounding explains."""
+    """Return the tolerance within which two cosines count as equal, from rounding errors."""
     return 4.0 * torch.finfo(cosines.dtype).eps
 
 
 def _shared_votes(cosines: Tensor, farthest: Tensor, neighbours: int) -> Tensor:
-    """Return how many votes (n, N) each of the bank has: 1 above the k-th cosine (n, 1), a part at it, 0 below."""
+    """Return the votes (n, N) of the train images: 1 above the k-th cosine (n, 1), a fraction at it, 0 below."""
     nearer = cosines - farthest > _alike(cosines)
     border = (cosines - farthest).abs() <= _alike(cosines)
     left = neighbours - nearer.sum(1, keepdim=True)
@@ -65,15 +72,15 @@ def _shared_votes(cosines: Tensor, farthest: Tensor, neighbours: int) -> Tensor:
 
 
 def _hot(targets: Tensor, classes: int) -> Tensor:
-    """Return (N, classes) bool of classes (N,), or labels as they are; a byte each, where one_hot has eight."""
+    """Return (N, classes) bool one-hot of classes (N,), or labels unchanged; one_hot would take 8 bytes per value."""
     return targets if targets.dim() == 2 else targets[:, None] == torch.arange(classes, device=targets.device)
 
 
 @torch.no_grad()
 def nearest_centroids(train: RankShard, held_out: RankShard, *, classes: int) -> Tensor:
-    """Return the class (n,) whose mean of normalised train features is nearest to an image's, of this rank's images.
+    """Return the nearest class mean (n,) for this rank's images, by normalised features.
 
-    Classes without a train image are never nearest.
+    Classes without a train image are never returned.
     """
     members = functional.one_hot(train.targets, classes).double()
     sums = sum_over_ranks(members.T @ functional.normalize(train.features, dim=1).double())
@@ -86,9 +93,9 @@ def nearest_centroids(train: RankShard, held_out: RankShard, *, classes: int) ->
 def knn_metrics(
     config: TrialConfig, data: TrialData, split: str, bank: RankShard, held_out: RankShard
 ) -> tuple[dict[str, float], Tensor]:
-    """Return the metrics of the neighbours' votes, for each k, and the votes for this rank's images.
+    """Return kNN's metrics for each k, and the votes for this rank's images.
 
-    The votes are those of `knn_neighbours`: the class (n, 1), or of several labels the scores (n, K).
+    The votes are those for k = `knn_neighbours`: the class (n, 1), or with several labels the scores (n, K).
     """
     first, classes = config.knn_neighbours, len(data.classes)
     voted = knn_scores(
@@ -110,7 +117,7 @@ def knn_metrics(
 
 
 def centroid_metrics(data: TrialData, split: str, bank: RankShard, held_out: RankShard) -> dict[str, float]:
-    """Return the metrics of the nearest class mean; nothing of several labels."""
+    """Return the metrics of the nearest class mean; empty for multi-label data."""
     if data.several_labels:
         return {}
     classes = len(data.classes)

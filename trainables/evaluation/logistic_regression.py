@@ -17,16 +17,16 @@ from trainables.memory.constants import STANDARDISED_CHUNK
 log = logging.getLogger(__name__)
 LOGISTIC_ITERATIONS = 500
 CONVERGED = 0.01
-"""The part of the loss by which a fit may be above its optimum."""
+"""Tolerance: a fit has converged if its loss is at most this fraction above the optimum."""
 LEAST_LOSS = 1e-4
-"""Smaller ones count as so much: of classes that are told apart by far the optimum is 0."""
+"""Lower bound of the loss in the convergence check, since the optimum of separable classes is 0."""
 
 
 class LogisticRegression:
-    """Logistic regression on standardised features, fitted by L-BFGS over all ranks' rows; of labels, one each.
+    """Logistic regression on standardised features, fitted by L-BFGS over all ranks' rows; one per label if several.
 
-    Minimises mean cross-entropy + lambda / 2 * ||W||^2, the mean weighted where there are weights; the bias is free.
-    `excess` is how far the loss may be above its optimum, as a part of it; a fit that hasn't converged warns.
+    Minimises (weighted) mean cross-entropy + lambda / 2 * ||W||^2; the bias is not penalised. `excess` is an upper
+    bound on the relative distance of the loss from its optimum; a fit that hasn't converged logs a warning.
     """
 
     def __init__(self, train: RankShard, *, classes: int, regularisation: float) -> None:
@@ -37,14 +37,14 @@ class LogisticRegression:
         self._fit(train, regularisation)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return (n, classes) of (n, F) features."""
+        """Return the logits (n, classes) of features (n, F)."""
         return functional.linear(self._standardise(features), self._weights, self._bias)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return weight (classes, F) and bias (classes,) of the linear layer that gives the same of plain features.
+        """Return weight (classes, F) and bias (classes,) of the equivalent linear layer on unstandardised features.
 
-        The bias is float64, and belongs to the weight as it is rounded: of features far from 0 that hardly vary, both
-        are large and cancel. Such a layer has to be computed in float64.
+        The bias is float64 and matches the rounded weight: for features with a large mean and a small variance, both
+        are large and cancel. Compute this layer in float64.
         """
         weight = (self._weights.double() * self._scale.double()).to(self._weights)
         return {"weight": weight, "bias": self._bias.double() - weight.double() @ self._mean.double()}
@@ -96,7 +96,7 @@ class LogisticRegression:
         self._bias.requires_grad_(False)
 
     def _excess(self, loss: float, parameters: Sequence[Tensor], regularisation: float) -> float:
-        """Return by which part the loss may be above its optimum: |gradient|^2 / (2 lambda), as it is convex."""
+        """Return the bound on the loss's relative excess over its optimum (convexity): |gradient|^2 / (2 lambda)."""
         if not regularisation:
             return 0.0
         square = sum(float(one.grad.double().square().sum()) for one in parameters if one.grad is not None)

@@ -28,12 +28,12 @@ VALIDATION = "val"
 
 @dataclass(frozen=True)
 class MethodOutputs:
-    """The logits of one method for this rank's part of one split."""
+    """Logits of one method for this rank's part of one split."""
 
     split: str
-    """The name of the split, val or test."""
+    """Name of the split: val or test."""
     method: str
-    """The method's part of its metrics' names: linear_ of the logistic regression, nothing of the probe."""
+    """Prefix of the method's metrics: linear_ for logistic regression, empty for the probe."""
     logits: Tensor
     """(n, K)."""
     shard: RankShard
@@ -44,7 +44,7 @@ class MethodOutputs:
 
 
 class _ChosenThresholds(NamedTuple):
-    """Thresholds that one split chose for one method."""
+    """Thresholds of one method, chosen on validation."""
 
     of_labels: Thresholds
     of_positives: Thresholds
@@ -53,8 +53,7 @@ class _ChosenThresholds(NamedTuple):
 class LogitMetrics:
     """Metrics of the logits of all methods and splits of one evaluation, over all ranks.
 
-    The first split of a method, validation, chooses its thresholds and its temperature; later splits are evaluated at
-    these.
+    The first split of each method must be validation, which chooses thresholds and temperature for the later splits.
     """
 
     def __init__(self, config: TrialConfig, data: TrialData) -> None:
@@ -64,14 +63,14 @@ class LogitMetrics:
         self._scales: dict[str, float] = {}
 
     def everything(self, outputs: MethodOutputs) -> dict[str, float]:
-        """Return the metrics of outputs, those at chosen thresholds, and their calibration."""
+        """Return all metrics of the outputs, including those at chosen thresholds and calibration."""
         metrics = self.metrics(outputs)
         metrics |= self._at_thresholds(outputs)
         metrics |= self._calibration(outputs)
         return metrics
 
     def metrics(self, outputs: MethodOutputs) -> dict[str, float]:
-        """Return the metrics that need no choice: of one class an image, or of several labels."""
+        """Return the metrics that need no chosen threshold, for single-label or multi-label data."""
         logits, shard = outputs.logits, outputs.shard
         if not self._several_labels:
             return outputs.named(classification_metrics(logits, shard, self._positive))
@@ -94,7 +93,7 @@ class LogitMetrics:
         return outputs.named(metrics)
 
     def _choose(self, outputs: MethodOutputs) -> _ChosenThresholds:
-        """Return the thresholds that validation chooses; of another split those that need no choice."""
+        """Return the thresholds chosen on validation; for another split, the fixed ones."""
         logits, shard, is_validation = outputs.logits, outputs.shard, outputs.split == VALIDATION
         of_labels: Thresholds = {}
         if self._several_labels:
@@ -104,7 +103,7 @@ class LogitMetrics:
         return _ChosenThresholds(of_labels, binary_thresholds(logits, shard, self._positive, self._wanted_specificity))
 
     def _calibration(self, outputs: MethodOutputs) -> dict[str, float]:
-        """Return how well probabilities are calibrated; after temperature scaling too, once validation chose it."""
+        """Return calibration metrics; once validation chose a temperature, also those after temperature scaling."""
         if self._several_labels:
             return {}
         logits, classes = gathered_logits(outputs.logits, outputs.shard)

@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from trainables.evaluation.curves import average_precision, cumulative
 
 Scores = NDArray[np.float64]
-"""(n, K) probabilities, or what orders images as they do."""
+"""(n, K) probabilities, or other scores with the same ranking."""
 Truth = NDArray[np.bool_]
 """(n, K)."""
 HALF = 0.5
-"""A label or positive is called from this probability on, where no threshold was chosen."""
+"""Default threshold on the probability of a label or of the positive class."""
 
 
 def average_precisions(scores: Scores, truth: Truth) -> NDArray[np.float64]:
-    """Return each label's average precision (K,); NaN for a label that no image carries."""
+    """Return each label's average precision (K,); NaN for a label without images."""
     return np.array([average_precision(scores[:, label], truth[:, label]) for label in range(truth.shape[1])])
 
 
@@ -24,14 +24,14 @@ def micro_average_precision(scores: Scores, truth: Truth) -> float:
 
 
 def best_thresholds(scores: Scores, truth: Truth, *, otherwise: float = HALF) -> NDArray[np.float64]:
-    """Return each label's threshold of best F1 (K,), the highest among equals; `otherwise` without a positive."""
+    """Return each label's threshold with the best F1 (K,), the highest of equal ones; `otherwise` without images."""
     return np.array([_best_threshold(scores[:, k], truth[:, k], otherwise) for k in range(truth.shape[1])])
 
 
 def f1_scores(scores: Scores, truth: Truth, thresholds: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return each label's F1 (K,), NaN for a label that no image carries, and the micro F1 over all decisions.
+    """Return each label's F1 (K,), NaN for a label without images, and the micro F1 over all decisions.
 
-    A label is called where its score is at least its threshold.
+    A label is predicted if its score is at least its threshold.
     """
     called = scores >= thresholds
     hits = (called & truth).sum(axis=0)
@@ -41,7 +41,7 @@ def f1_scores(scores: Scores, truth: Truth, thresholds: NDArray[np.float64]) -> 
 
 
 def mean_of_known(values: NDArray[np.float64]) -> float:
-    """Return the mean of what isn't NaN; NaN when all is."""
+    """Return the mean of the values that aren't NaN; NaN if all are."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 

@@ -27,8 +27,8 @@ COLLAPSED_SPREAD = 1e-5
 def effective_rank(rows: Tensor) -> float:
     """Return RankMe of (N, D) rows: exp of the entropy of the singular values' shares, 1 to min(N, D).
 
-    Garrido et al. 2023, equation 1. All zeros count as rank 1, NaN or infinity gives NaN. From the eigenvalues of the
-    smaller Gram matrix, in float64.
+    Garrido et al. 2023, equation 1. Rows of zeros have rank 1; NaN or infinity gives NaN. Computed in float64 from the
+    eigenvalues of the smaller Gram matrix.
     """
     wide = rows.double()
     if not torch.isfinite(wide).all():
@@ -40,15 +40,14 @@ def effective_rank(rows: Tensor) -> float:
 
 
 def alignment(a: Tensor, b: Tensor) -> float:
-    """Return the mean squared distance of partners on the unit sphere, 0 to 4; (N, D) each (Wang & Isola 2020)."""
+    """Return alignment: the mean squared distance of partners (N, D) on the unit sphere, 0 to 4 (Wang & Isola 2020)."""
     return float((_on_sphere(a) - _on_sphere(b)).square().sum(1).mean())
 
 
 def uniformity(rows: Tensor) -> float:
-    """Return log of the mean of exp(-2 d^2) over all pairs of distinct rows on the unit sphere, (N, D).
+    """Return uniformity: log of the mean of exp(-2 d^2) over all pairs of rows (N, D) on the unit sphere.
 
-    0 where all are alike, the lower the more evenly they are spread (Wang & Isola 2020); NaN for one row, which has no
-    pair.
+    It is 0 if all rows are equal, and lower the more evenly they are spread (Wang & Isola 2020). NaN for a single row.
     """
     if len(rows) < 2:
         return math.nan
@@ -57,12 +56,12 @@ def uniformity(rows: Tensor) -> float:
 
 
 def has_collapsed(embeddings: Tensor) -> bool:
-    """Return whether (N, D) embeddings tell images apart in fewer than three directions, or not at all.
+    """Return whether (N, D) embeddings have collapsed: their effective rank after centring is below 3.
 
-    Their mean is taken off first: right after the start batch norm's running statistics lag behind and add the same
-    vector to all. Trials that learnt had a centred rank of 7 and more from the first epoch on; steps that were too long
-    left 1 to 3 (docs/experiments.md). For D < 6 the limit is D / 2, and for N < 7 images (N - 1) / 2, as
-    they differ in N - 1 directions at most; one image tells nothing.
+    The mean is subtracted, since early in training batch norm's running statistics lag behind and add the same vector
+    to all embeddings. Successful trials had a centred rank of at least 7 from the first epoch on; too large learning
+    rates left 1 to 3 (docs/experiments.md). For D < 6 the limit is D / 2. For N < 7 images it is (N - 1) / 2, since N
+    images differ in at most N - 1 directions; a single image never counts as collapsed.
     """
     if len(embeddings) == 1:
         return not bool(torch.isfinite(embeddings).all())
@@ -73,7 +72,7 @@ def has_collapsed(embeddings: Tensor) -> bool:
 
 
 def label_free_metrics(features: Tensor, embeddings: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """Return the metrics of N images: features (N, F) of one view, embeddings (N, D) of two views each."""
+    """Return the label-free metrics of N images, from features (N, F) of one view and embeddings (N, D) of two."""
     return {
         names.FEATURE_RANK: effective_rank(features),
         names.EMBEDDING_RANK: effective_rank(embeddings[0]),
@@ -91,7 +90,7 @@ def _on_sphere(rows: Tensor) -> Tensor:
 def evaluate_without_labels(
     config: TrialConfig, data: TrialData, encoder: nn.Module, projector: nn.Module, device: torch.device
 ) -> dict[str, float]:
-    """Return rank, alignment and uniformity over all ranks' images of the sample; its views are those of any epoch."""
+    """Return rank, alignment and uniformity of a sample of images, over all ranks; views are the same every epoch."""
     sample = data.sample
     height, width = sample.store.info.image_size
     mine = slice(rank(), None, world_size())

@@ -15,15 +15,15 @@ from trainables.evaluation.curves import balanced_threshold, metrics_at, specifi
 from trainables.evaluation.features import RankShard
 
 Thresholds = Mapping[str, NDArray[np.float64]]
-"""Thresholds by the suffix that their metrics get: () of the positive's log-odds, or (K,) of each label's."""
+"""Thresholds on log-odds by the suffix of their metrics: () for the positive class, or (K,) for the labels."""
 EVEN = 0.0
-"""The log-odds of one half: a label or positive is called from there on."""
+"""Log-odds of probability one half, the default threshold."""
 
 
 def binary_thresholds(
     logits: Tensor, shard: RankShard, positive: Tensor, wanted_specificity: float | None
 ) -> Thresholds:
-    """Return the thresholds that a split chooses: of best balanced accuracy, and of a wanted specificity."""
+    """Return the thresholds chosen on a split: for best balanced accuracy, and for a wanted specificity."""
     scores, truth = positive_log_odds(logits, shard, positive)
     chosen = {names.AT_VALIDATION_BALANCE: np.array(balanced_threshold(scores, truth))}
     if wanted_specificity is not None:
@@ -33,7 +33,7 @@ def binary_thresholds(
 
 
 def binary_decisions(logits: Tensor, shard: RankShard, positive: Tensor, thresholds: Thresholds) -> dict[str, float]:
-    """Return sensitivity, specificity and accuracies of this rank's (n, K) logits, over all ranks, at thresholds."""
+    """Return sensitivity, specificity and accuracies at the thresholds, over all ranks' (n, K) logits."""
     if not thresholds:
         return {}
     scores, truth = positive_log_odds(logits, shard, positive)
@@ -45,18 +45,18 @@ def binary_decisions(logits: Tensor, shard: RankShard, positive: Tensor, thresho
 
 
 def rule_metrics(logits: Tensor, shard: RankShard, positive: Tensor) -> dict[str, float]:
-    """Return of several labels what a positive rule makes of them: called positive where any of its labels is."""
+    """Return the binary metrics of multi-label data: an image is called positive if any positive label is predicted."""
     scores, truth = positive_log_odds(logits, shard, positive)
     return metrics_at(EVEN, scores, truth) | curve_areas(scores, truth)
 
 
 def label_metrics(logits: Tensor, shard: RankShard) -> dict[str, float]:
-    """Return macro and micro average precision, and how many labels the macro mean is over."""
+    """Return macro and micro average precision, and the number of labels in the macro mean."""
     return precision_metrics(logits, shard)
 
 
 def precision_metrics(scores: Tensor, shard: RankShard) -> dict[str, float]:
-    """As `label_metrics`, of scores (n, K) that needn't be probabilities."""
+    """Return metrics as `label_metrics`, for scores (n, K) that need not be probabilities."""
     everything, truth = _gathered(scores, shard)
     each = multilabel.average_precisions(everything, truth)
     return {
@@ -67,7 +67,7 @@ def precision_metrics(scores: Tensor, shard: RankShard) -> dict[str, float]:
 
 
 def label_thresholds(logits: Tensor, shard: RankShard) -> Thresholds:
-    """Return each label's threshold of best F1 on this split."""
+    """Return each label's threshold with the best F1 on this split."""
     return {names.AT_VALIDATION_THRESHOLDS: multilabel.best_thresholds(*_gathered(logits, shard), otherwise=EVEN)}
 
 
@@ -88,7 +88,7 @@ def label_decisions(logits: Tensor, shard: RankShard, thresholds: Thresholds) ->
 
 
 def each_label(logits: Tensor, shard: RankShard, thresholds: Thresholds, labels: Sequence[str]) -> dict[str, float]:
-    """Return average precision and F1 at thresholds of each label by its name; NaN where no image carries it."""
+    """Return average precision and F1 of each label by its name; NaN for a label without images."""
     scores, truth = _gathered(logits, shard)
     columns = {names.AVERAGE_PRECISION: multilabel.average_precisions(scores, truth)}
     columns |= {names.F1 + suffix: multilabel.f1_scores(scores, truth, own)[0] for suffix, own in thresholds.items()}

@@ -6,15 +6,15 @@ DEPTHS = {
     "resnet34": (3, 4, 6, 3),
     "resnet50": (3, 4, 6, 3),
 }
-"""Residual blocks of each group of an encoder."""
+"""Number of residual blocks in each group of an encoder."""
 EVALUATION_BATCH = 256
-"""Images that are encoded at once."""
+"""Number of images encoded at once."""
 LABEL_FREE_IMAGES = 1024
-"""Images that the label-free metrics are computed on."""
+"""Number of images for the label-free metrics."""
 KNN_CHUNK = 512
 STANDARDISED_CHUNK = 4096
-"""Rows at once, so that features are never in float64 as a whole."""
+"""Number of rows standardised at once, so that the features are never all in float64."""
 WHOLE_ROWS = 1024
-"""Up to so many embeddings their similarities are one matrix, 4 MiB of float32; beyond, one tile at a time is made."""
+"""Number of embeddings up to which similarities are one matrix (4 MiB of float32); larger ones are tiled."""
 TILES = {"cpu": 512, "cuda": 8192}
-"""Rows and columns of a tile: on a CPU 1 MiB, which stays in a core's cache; on a GPU 256 MiB, so that few are made."""
+"""Rows and columns of a tile: 1 MiB on a CPU, which fits into a core's cache; 256 MiB on a GPU, for few launches."""

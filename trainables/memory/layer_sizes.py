@@ -16,20 +16,20 @@ class Layer:
     outputs: int
     weights: int
     relu: bool
-    """Whether a ReLU follows whose output is kept, at once or after the shortcut was added."""
+    """Whether a ReLU follows (directly or after adding the shortcut), whose output is stored."""
     shift: bool = True
     """Whether the batch norm has a beta."""
     channels: int = 1
-    """Of the output: batch norm has two numbers for each."""
+    """Output channels; batch norm has two values for each."""
 
     @property
     def parameters(self) -> int:
-        """Weights, gamma and beta."""
+        """Number of parameters: weights, gamma and beta."""
         return self.weights + self.channels * (2 if self.shift else 1)
 
     @property
     def kept(self) -> int:
-        """Elements that the backward pass needs: batch norm's input and ReLU's output."""
+        """Number of elements stored for the backward pass: batch norm's input and ReLU's output."""
         return self.outputs * (2 if self.relu else 1)
 
     @property
@@ -50,7 +50,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Block:
-    """A residual block: its layers one after the other, and the projection of its shortcut, if it has one."""
+    """Residual block: its layers in sequence, and the projection of its shortcut, if it has one."""
 
     layers: tuple[Layer, ...]
     shortcut: Layer | None
@@ -62,34 +62,34 @@ class Block:
 
     @property
     def inputs(self) -> int:
-        """Elements of the map that it is given."""
+        """Number of elements of the input map."""
         return self.layers[0].inputs
 
     @property
     def outputs(self) -> int:
-        """Elements of the map that it gives."""
+        """Number of elements of the output map."""
         return self.layers[-1].outputs
 
     @cached_property  # recomputation.py asks again and again
     def kept(self) -> int:
-        """Elements that the backward pass needs beside the input: the last of them are the next block's input."""
+        """Number of elements stored for the backward pass besides the input; the last are the next block's input."""
         return sum(layer.kept for layer in self.everything)
 
     @property
     def operations(self) -> int:
-        """As of a layer."""
+        """Multiplications and additions of one view's forward pass."""
         return sum(layer.operations for layer in self.everything)
 
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """Layers of one model."""
+    """Sizes of all layers of one model."""
 
     image: int
     """Elements of one view."""
     stem: Layer
     pooled: int
-    """Elements of the map after the stem's max-pool, 0 where there is none."""
+    """Elements of the map after the stem's max-pool; 0 without one."""
     blocks: tuple[Block, ...]
     projector: tuple[Layer, ...]
     features: int
@@ -111,12 +111,12 @@ class LayerSizes:
 
     @property
     def activations(self) -> int:
-        """Elements that the backward pass of one view keeps; the positions of the pool's maxima count twice (int64)."""
+        """Number of elements stored for one view's backward pass; the max-pool's int64 indices count twice."""
         return self.image + 3 * self.pooled + sum(layer.kept for layer in self.layers)
 
 
 def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> LayerSizes:
-    """Return the layers of encoder, projector and probe for images of so many channels."""
+    """Return the sizes of encoder, projector and probe for images with this number of channels."""
     builder = _Builder(config.image_size)
     width = max(1, round(64 * config.width_factor))
     small = config.small_stem
@@ -135,7 +135,7 @@ def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> LayerS
 
 
 class _Builder:
-    """Follows the map's side through the layers."""
+    """Builder that tracks the side of the maps through the layers."""
 
     def __init__(self, side: int) -> None:
         self.side = side

@@ -6,8 +6,8 @@ from typing import Literal
 
 Device = Literal["cpu", "cuda"]
 MAPPED_FROM = 32 * 2**20
-"""glibc takes blocks from this size on from the system one by one and gives them back (its M_MMAP_THRESHOLD, which
-grows up to this); smaller ones lie in a heap that hardly ever shrinks."""
+"""Block size from which glibc maps each block separately and returns it to the system (M_MMAP_THRESHOLD, which grows up
+to this value). Smaller blocks are in a heap that rarely shrinks."""
 HEAP_SLACK = 1.55
 """Heap taken from the system for blocks that come and go, over the most of them that live at once: the rest are gaps
 between blocks of many sizes. Measured by benchmarks/memory.py: 1.2 to 2, in tiny trials more. With every block mapped
@@ -16,7 +16,7 @@ step's measured peak."""
 
 
 class Ledger:
-    """Adds up the blocks that live at once, and remembers the most."""
+    """Ledger of live memory blocks that records their peak."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -44,7 +44,7 @@ class Ledger:
 
     @contextmanager
     def borrow(self, *blocks: float) -> Iterator[None]:
-        """Allocate for a while."""
+        """Allocate blocks for the duration of the context."""
         self.take(*blocks)
         yield
         self.give(*blocks)
@@ -55,19 +55,19 @@ class Ledger:
         self.give(*blocks)
 
     def hold(self, *blocks: float) -> None:
-        """Allocate for the whole trial."""
+        """Allocate blocks for the whole trial."""
         self.take(*blocks)
         self._lasting = self._heap
 
     @property
     def live(self) -> float:
-        """Bytes that live now."""
+        """Number of live bytes."""
         return self._heap + self._mapped
 
     def end_phase(self) -> float:
-        """Return the most since the last phase ended; on the CPU the heap stays as large as it ever was.
+        """Return the peak since the last phase; on the CPU the heap keeps its largest size.
 
-        On a GPU the largest sum of what lived at once, which is what torch.cuda.max_memory_allocated says.
+        On a GPU it is the largest sum of live blocks, which corresponds to torch.cuda.max_memory_allocated.
         """
         passing = HEAP_SLACK * (self._most_heap - self._lasting)
         most = self._most if self._device == "cuda" else self._lasting + passing + self._most_mapped

@@ -25,9 +25,9 @@ from trainables.memory.recomputation import segments, stem_parts
 
 FLOAT, DOUBLE, HALF = 4, 8, 2
 INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate": 1.0, "weight_decay": 0.0}
-"""Fields that spaces vary and memory doesn't depend on."""
+"""Fields that spaces vary and that don't affect memory."""
 CPU_PROCESS_BYTES = 468 * 2**20
-"""What Python, torch and scikit-learn hold beside the files that all processes share, by benchmarks/memory.py."""
+"""Private memory of Python, torch and scikit-learn, without shared file mappings; measured by benchmarks/memory.py."""
 CUDA_CONTEXT_BYTES = 600 * 2**20
 """What CUDA and its libraries hold beside torch's allocator; not measured yet: python -m benchmarks.memory --device
 cuda prints it as "process". Neither are convolutions' workspaces there, and the allocator's own gaps."""
@@ -35,28 +35,28 @@ cuda prints it as "process". Neither are convolutions' workspaces there, and the
 
 @dataclass(frozen=True)
 class ImageShape:
-    """What the estimate has to know of the data; without it, as little as an evaluation of one batch."""
+    """Facts about the data that the memory estimate needs; the defaults stand for an evaluation of one batch."""
 
     classes: int = 1000
     train: int = EVALUATION_BATCH
-    """Whose features are kept for kNN and the logistic regression."""
+    """Number of train images whose features are stored for kNN and logistic regression."""
     held_out: int = EVALUATION_BATCH
     side: int | None = None
-    """Of the stored images; None: the side of the views."""
+    """Side of the stored images in pixels; None: the side of the views."""
     channels: int = 3
 
 
 def peak_bytes(
     config: TrialConfig, images: ImageShape, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
 ) -> int:
-    """Return the most that one of `workers` workers holds beside what its process holds before (`process_bytes`)."""
+    """Return the peak memory in bytes of one of `workers` workers, on top of `process_bytes`."""
     return max(phases(config, images, workers=workers, device=device, recompute=recompute))
 
 
 def phases(
     config: TrialConfig, images: ImageShape, *, workers: int = 1, device: Device = "cpu", recompute: bool = False
 ) -> tuple[int, int]:
-    """Return the peaks of training, 0 where there is none, and of the evaluation after it."""
+    """Return the peak memory in bytes of training (0 without training) and of the evaluation after it."""
     if config.encoder in UNTRAINABLE:
         return 0, 0
     # A plan of ten thousand trials has a few dozen that differ in memory.
@@ -76,17 +76,17 @@ def _phases(config: TrialConfig, images: ImageShape, workers: int, device: Devic
 
 
 def process_bytes(device: Device) -> int:
-    """Return what a worker's process holds before the trial: of its own memory, or of the GPU's."""
+    """Return the bytes that a worker's process uses before the trial, of host memory or of GPU memory."""
     return CUDA_CONTEXT_BYTES if device == "cuda" else CPU_PROCESS_BYTES
 
 
 def fits(estimate_bytes: int, available_bytes: int, *, device: Device = "cpu") -> bool:
-    """Whether a worker with this peak, estimated here or given by a person, fits beside what its process holds."""
+    """Whether a worker with this peak, estimated or given by the user, fits in addition to `process_bytes`."""
     return estimate_bytes + process_bytes(device) <= available_bytes
 
 
 class _Worker:
-    """One worker's share of a trial; every method leaves the ledger as the code it follows leaves memory."""
+    """Simulation of one worker; each method changes the ledger as the simulated code changes memory."""
 
     def __init__(
         self, config: TrialConfig, images: ImageShape, workers: int, device: Device, recompute: bool = False
@@ -112,8 +112,8 @@ class _Worker:
     def hold_weights(self) -> None:
         """Weights and, where something is trained, momenta and gradients, which outlive the step.
 
-        From the second epoch on the checkpoint of the one before, weights and momenta, may still be on its way to the
-        storage; it waits in the host's memory.
+        From the second epoch on, the previous epoch's checkpoint (weights and momenta) may still be in host memory,
+        until it is written.
         """
         kept = 3 if self.config.optimiser == "adamw" else 2
         copies = 1 if self.config.epochs == 0 else kept + 1
@@ -124,7 +124,7 @@ class _Worker:
     # Training
 
     def step(self) -> None:
-        """Follow one step after the first, which has no gradients of a step before."""
+        """Simulate a step after the first, which has no gradients of a previous step."""
         ledger = self.ledger
         self._make_views(self.views)
         with ledger.borrow(FLOAT * self.views * self.model.image):
@@ -165,7 +165,7 @@ class _Worker:
             ledger.touch(view, chosen, chosen, chosen, 2 * band, channels * band)
 
     def _forward(self) -> None:
-        """Leave what the backward pass needs: of what it computes again the input, of everything else the inside."""
+        """Store what the backward pass needs: only the inputs of recomputed segments, all activations of the rest."""
         ledger = self.ledger
         stem = self._compute_stem()
         if self.recompute:
@@ -179,14 +179,14 @@ class _Worker:
             ledger.take(*[self._map(layer.outputs)] * 2)
 
     def _compute_stem(self) -> list[float]:
-        """Leave what the backward pass needs, or one part of it, and return its sizes."""
+        """Store what the stem's backward pass needs, or one part of it, and return the sizes."""
         self._layer(self.stem, first=True)
         pooled = [self._map(self.pooled), DOUBLE * self.views * self.pooled] if self.pooled else []
         self.ledger.take(*pooled)
         return [self._map(self.stem.outputs)] * 2 + pooled
 
     def _compute(self, blocks: Sequence[Block]) -> list[float]:
-        """Leave what the backward pass needs, and return its sizes."""
+        """Store what the blocks' backward pass needs, and return the sizes."""
         for block in blocks:
             for layer in block.everything:
                 self._layer(layer)
@@ -273,7 +273,7 @@ class _Worker:
         ledger.give(*([gradient] if self.recompute else []))
 
     def _backward_block(self, block: Block) -> None:
-        """Leave the gradient of the block's input where that of its output was."""
+        """Replace the gradient of the block's output by that of its input."""
         last = block.layers[-1]
         out, inputs = self._map(last.outputs), self._map(block.layers[0].inputs)
         self._through_relu(out)
@@ -293,7 +293,7 @@ class _Worker:
         self.ledger.give(gradient, gradient)
 
     def _through_layer(self, layer: Layer, *, keep: bool = False, first: bool = False) -> None:
-        """Batch norm, then convolution: leave the input's gradient for the output's, or beside it with `keep`."""
+        """Batch norm, then convolution: replace the output's gradient by the input's; `keep` keeps both."""
         ledger, out, inputs = self.ledger, self._map(layer.outputs), self._map(layer.inputs)
         if self.workers > 1:
             # Global batch norm widens bf16; without the CPU's kernels it also centres and multiplies.
@@ -354,7 +354,7 @@ class _Worker:
         ledger.give(unit * model.blocks[-1].layers[-1].outputs)
 
     def _infer_block(self, block: Block, unit: float) -> None:
-        """Leave the block's output for its input, which the shortcut needs to the end."""
+        """Replace the block's input by its output; the shortcut needs the input to the end."""
         ledger, entry, before = self.ledger, unit * block.layers[0].inputs, 0.0
         for layer in block.layers:
             out = unit * layer.outputs

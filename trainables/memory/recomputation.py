@@ -14,22 +14,22 @@ from trainables.memory.layer_sizes import Block, LayerSizes
 
 MOST_STEM_PARTS = 4
 SLACK = 1.05
-"""Of the least memory that there could be: so much more may be held, if less is then computed again."""
+"""Tolerated factor over the minimum memory, in exchange for less recomputation."""
 
 
 def stem_parts(channels: int) -> int:
-    """Return in how many parts a stem of so many channels is computed again.
+    """Return the number of parts in which a stem with this many channels is recomputed.
 
-    No part has one channel, if there are more: it would lie in memory in either order, and other kernels take it.
+    No part has a single channel, if there are more: its memory layout would be ambiguous and other kernels would run.
     """
     return max(1, min(MOST_STEM_PARTS, channels // 2))
 
 
 @cache
 def segments(model: LayerSizes) -> tuple[int, ...]:
-    """Return how many blocks each segment has, from the first block on.
+    """Return the number of blocks in each segment, from the first block on.
 
-    The fewest blocks are computed again with which a step holds at most SLACK times the least that it could.
+    As few blocks as possible are recomputed, as long as a step needs at most SLACK times the minimum memory.
     """
     blocks, stem = model.blocks, _stem(model)
     choices = [_cut(blocks, count) for count in range(len(blocks) + 1)]
@@ -38,17 +38,17 @@ def segments(model: LayerSizes) -> tuple[int, ...]:
 
 
 def time_factor(model: LayerSizes) -> float:
-    """Return the time of a step that computes again over that of a plain one, of which forward passes are a third."""
+    """Return the time of a recomputing step relative to a plain step, whose forward pass takes a third."""
     costs = [block.operations for block in model.blocks]
     again = model.stem.operations + sum(costs[: sum(segments(model))])
     return 1.0 + again / (3 * (model.stem.operations + sum(costs)))
 
 
 def _cut(blocks: Sequence[Block], count: int) -> tuple[int, tuple[int, ...]]:
-    """Return the least that is held if the first `count` blocks are computed again, and the segments that hold it.
+    """Return the minimum memory if the first `count` blocks are recomputed, and the segments that need it.
 
-    From the last block to the first: what is held from a block on, beside the inputs kept before it, is its own input
-    and the larger of what its segment takes and what comes after that.
+    Dynamic programming from the last block to the first. The memory from a block on, besides earlier stored inputs, is
+    its own input plus the larger of two: the memory of its segment, or that of everything after the segment.
     """
     rest = blocks[count:]
     best: dict[int, tuple[int, tuple[int, ...]]] = {count: (rest[0].inputs + _inside(rest) if rest else 0, ())}
@@ -60,7 +60,7 @@ def _cut(blocks: Sequence[Block], count: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _inside(blocks: Sequence[Block]) -> int:
-    """Return the most that blocks held together take: beside what is still kept a gradient before and after a ReLU."""
+    """Return the peak of one segment: its stored activations, and a gradient before and after a ReLU."""
     kept, most = 0, 0
     for block in blocks:
         kept += block.kept
@@ -69,7 +69,7 @@ def _inside(blocks: Sequence[Block]) -> int:
 
 
 def _stem(model: LayerSizes) -> int:
-    """Return the most that the stem takes: the gradient of its output, and one part with its gradients."""
+    """Return the peak of the stem: the gradient of its output, and one part with its gradients."""
     count = stem_parts(model.stem.channels)
     part, pooled = model.stem.part(count), 3 * model.pooled // count
     return (model.pooled or model.stem.outputs) + part.kept + pooled + 2 * part.outputs
