@@ -25,14 +25,14 @@ __all__ = ["BadInputError", "Export", "Frames", "compare", "embed", "evaluate", 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported trial."""
+    """Result of an export: the trial and its folder."""
 
     trial: str
     folder: Path
     onnx_difference: float
-    """The most that ONNX's probabilities differ from PyTorch's."""
+    """Largest absolute difference between the probabilities of ONNX and PyTorch."""
     registered: str = ""
-    """How the registered model is addressed and served."""
+    """Address of the registered model and the command that serves it; empty if it wasn't registered."""
 
 
 def run(
@@ -62,10 +62,10 @@ def run(
         options: Further fields of `sweep.running.run_request.RunRequest`: smoke, workers, device, gpu_hours, ...
 
     Returns:
-        What `sweep.compare.load` reads of the sweep: failed trials have their status and failure in `trials`.
+        The sweep's tables, as `sweep.compare.load` returns them; `trials` has the status and failure of each trial.
 
     Raises:
-        BadInputError: A line for each fault of the space, the changes, the data or the storage.
+        BadInputError: One line for each fault of the space, the changes, the data or the storage.
 
     Example:
         >>> frames = run("quickstart", changes={"temperature": [0.1, 0.5]}, name="temperatures")
@@ -94,7 +94,18 @@ def compare(
     pictures: bool = True,
     overwrite: bool = False,
 ) -> Frames:
-    """Return the tables of sweeps, of the latest one without a name; with `html`, write their report into a folder."""
+    """Return the tables of sweeps as data frames, and optionally write their report.
+
+    Args:
+        sweeps: Names of sweeps; none: the latest one.
+        storage: Folder or URI of their records.
+        html: Folder for the report as HTML; None: no report.
+        pictures: Whether the report shows the best trial's errors, nearest neighbours and feature map.
+        overwrite: Whether files in `html` that another program wrote are replaced.
+
+    Raises:
+        BadInputError: There is no such sweep, or `html` can't be written.
+    """
     if html is not None:
         from sweep.report.linked_pages import report_sweeps
 
@@ -121,10 +132,34 @@ def evaluate(
     device: Literal["auto", "cpu", "gpu"] = "auto",
     max_concurrent: int | None = None,
 ) -> Frames:
-    """Evaluate pretrained encoders by shares of the labels, frozen and fine-tuned, and return the tables.
+    """Evaluate pretrained encoders with fractions of the labels, frozen and fine-tuned, and return the tables.
 
-    The arguments are the options of `sweep.evaluate`; `labels` are shares above 0 and up to 1;
-    default: 0.01, 0.1 and 1, as far as they buy a batch.
+    The arguments are the options of `sweep.evaluate`.
+
+    Args:
+        sweep: Name of the sweep with the encoders; default: the latest one.
+        storage: Folder or URI of its records.
+        trials: Names or ids of trials; default: every seed of the best setting.
+        weights: Further weights, NAME=FILE[,FIELD=VALUE...].
+        datasets: Prepared data sets to evaluate on; default: the sweep's data set.
+        labels: Fractions of the training labels, above 0 and up to 1; default: those of 0.01, 0.1 and 1 that give at
+            least one batch of images.
+        draws: Number of label subsets per fraction; default: 3, or the number of seeds.
+        epochs: Epochs of fine-tuning and training from scratch; 0: frozen features only.
+        learning_rate: Base learning rate of fine-tuning.
+        changes: Values by field for every trial.
+        name: Name of the evaluation; default: SWEEP-evaluated.
+        tracking_uri: MLflow server or database.
+        experiment: MLflow experiment.
+        address: Ray cluster, HOST:PORT or auto; default: Ray is started on this machine.
+        device: Device of the trials.
+        max_concurrent: Maximum number of trials that run at once.
+
+    Returns:
+        The tables of the evaluation, which is a sweep of its own.
+
+    Raises:
+        BadInputError: There is no such sweep, trial, data set or weights file, or an option is invalid.
     """
     from sweep.running.evaluation_request import EvaluationRequest
     from sweep.running.evaluation_run import EvaluationRun
@@ -148,18 +183,21 @@ def export(
     register: str | None = None,
     tracking_uri: str | None = None,
 ) -> Export:
-    """Write a trial's encoder and classifier into a folder: safetensors, ONNX, a model card; or also register it.
+    """Write a trial's encoder and classifier into a folder (safetensors, ONNX, model card); optionally register it.
 
     Args:
         sweep: Name of the sweep; default: the latest one.
         storage: Folder or URI of its records.
         trial: Name or id; default: the best setting's first seed.
         best: Metric that says which setting is best; default: the sweep's objective.
-        head: linear, the logistic regression on frozen features; or probe, the one trained alongside.
+        head: linear (logistic regression on frozen features) or probe (trained during pretraining).
         output: Folder to write; default: exports/TRIAL.
         overwrite: Whether files of another program are replaced.
         register: Name of a model in MLflow.
         tracking_uri: MLflow, as for `run`.
+
+    Raises:
+        BadInputError: There is no such trial, it has no final weights, or the folder can't be written.
     """
     from sweep.console.output_files import file_name
     from sweep.deployment.exporter import check_folder, check_libraries, write
@@ -183,9 +221,19 @@ def export(
 def predict(
     model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
 ) -> "pandas.DataFrame":
-    """Return one row an image of a folder or zip: path, label, and each class's probability, by an exported model.
+    """Classify the images of a folder or zip with an exported model.
 
-    With `output` (.parquet or .csv) the table is also written. `sweep.predict` maps scenes.
+    Args:
+        model: Folder that `export` wrote.
+        images: Folder or zip of images; `sweep.predict` also maps whole scenes.
+        output: Also write the table to this .parquet or .csv file.
+        overwrite: Whether `output` is replaced if another program wrote it.
+
+    Returns:
+        One row per image: path, label and the probability of each class.
+
+    Raises:
+        BadInputError: The folder holds no exported model, or there is no image that it can read.
     """
     from sweep.deployment.exported_model import DeployedModel
 
@@ -195,7 +243,20 @@ def predict(
 def embed(
     model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
 ) -> "pandas.DataFrame":
-    """Return one row an image of a folder or zip: path and features, by an exported model; as `predict`."""
+    """Compute the features of the images of a folder or zip with an exported model.
+
+    Args:
+        model: Folder that `export` wrote.
+        images: Folder or zip of images.
+        output: Also write the table to this file.
+        overwrite: Whether `output` is replaced if another program wrote it.
+
+    Returns:
+        One row per image: path and features.
+
+    Raises:
+        BadInputError: The folder holds no exported model, or there is no image that it can read.
+    """
     from sweep.deployment.exported_model import DeployedModel
 
     return _table(model, images, output, DeployedModel.embedding, (".parquet",), overwrite=overwrite)
@@ -210,7 +271,7 @@ def _table(
     *,
     overwrite: bool,
 ) -> "pandas.DataFrame":
-    """Return the table, written to `output` or a temporary file; images that are left out are said on stderr."""
+    """Return the table, written to `output` or a temporary file; skipped images are listed on stderr."""
     import tempfile
 
     import pandas

@@ -16,16 +16,16 @@ from trainables.validated import Listed, validated
 Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-"""Of a space: its sweep is called so, and its folder."""
+"""Name of a space, which also names its sweep and the sweep's folder."""
 Text = Annotated[str, Field(min_length=1)]
 SELECTED_ON_TEST = "SELECTED ON TEST, the split that is reported: the best row's numbers are optimistic"
 
 
 @validated
 class Best:
-    """Stands for the value of `field` that did best in the stages before, among the trials of `dataset`.
+    """Placeholder for the best value of `field` in the earlier stages, among the trials on `dataset`.
 
-    Best is the mean of the objective over the trials that share a value.
+    Values are compared by the mean of the objective over the trials that share a value.
     """
 
     field: str
@@ -36,7 +36,7 @@ class Best:
 
 
 def _setting(values: Any, info: ValidationInfo) -> Any:
-    """Check fields and their values; a Best stands for a value of its own field."""
+    """Check fields and their values; a Best may stand only for a value of its own field."""
     if not isinstance(values, Mapping):
         raise ValueError(f"must be a mapping of fields to values, got {type(values).__name__}")
     checked = {}
@@ -48,7 +48,7 @@ def _setting(values: Any, info: ValidationInfo) -> Any:
 
 
 def _axes(axes: Any, info: ValidationInfo) -> Any:
-    """Check fields and the values of each: at least one, and each its own."""
+    """Check fields and their values: at least one each, and no duplicates."""
     if not isinstance(axes, Mapping):
         raise ValueError(f"must be a mapping of fields to lists of values, got {type(axes).__name__}")
     return {name: checked_axis(name, _read(name, values, info)) for name, values in axes.items()}
@@ -83,7 +83,7 @@ def _searched(name: str, values: Any, info: ValidationInfo) -> "Range | Sequence
 
 
 def _read(name: str, value: Any, info: ValidationInfo) -> Any:
-    """Return a field's value as it was given, or what `_plain` wrote of it in a record or a file."""
+    """Return a field's value as given, or as `_plain` wrote it into a record or a file."""
     try:
         return _value(value) if info.context == WRITTEN else value
     except ValueError as error:
@@ -91,11 +91,11 @@ def _read(name: str, value: Any, info: ValidationInfo) -> Any:
 
 
 WRITTEN = "written"
-"""The context in which values are read that `_plain` wrote."""
+"""Validation context for reading values that `_plain` wrote."""
 
 
 def _plain(value: Any) -> Any:
-    """Return a setting's value as JSON has it; other than text, numbers and tuples, it is named: {"list": [...]}."""
+    """Return a setting's value as JSON; types that JSON lacks are tagged by name, as in {"list": [...]}."""
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -138,22 +138,22 @@ Seeds = Annotated[Sequence[int], BeforeValidator(_seeds), PlainSerializer(list)]
 
 @validated
 class Grid:
-    """Trials that share `base`: every combination of `axes`, for each of `points`.
+    """Grid of trials that share `base`: every combination of `axes`, for each of `points`.
 
-    `axes` are crossed, the last one varying fastest; `points` are explicit settings for what isn't a product.
+    `axes` are crossed, and the last one varies fastest. `points` are explicit settings that don't form a product.
     """
 
     base: Setting = field(default_factory=dict)
     axes: Axes = field(default_factory=dict)
     points: Annotated[Listed[Setting], Field(min_length=1)] = ({},)
     required: bool = False
-    """Whether halving leaves these trials alone."""
+    """Whether these trials are exempt from halving."""
     with_baselines: bool = True
-    """Whether the space's baselines are run for these trials."""
+    """Whether the space's baselines are also run for these trials."""
     method: str = ""
-    """What these trials do, in a word, where the grids of a space do different things.
+    """Method of these trials in a word, if the grids of a space use different methods.
 
-    Names and tables say it in place of the fields that follow from it.
+    Names and tables show it instead of the fields that it determines.
     """
 
     def __post_init__(self) -> None:
@@ -164,12 +164,12 @@ class Grid:
 
 @validated
 class Range:
-    """The numbers from `low` to `high`, both included."""
+    """Range of numbers from `low` to `high`, both included."""
 
     low: int | float
     high: int | float
     log: bool = False
-    """Whether their logarithms are drawn evenly."""
+    """Whether numbers are drawn uniformly on a logarithmic scale."""
     integer: bool = False
 
     def __post_init__(self) -> None:
@@ -181,39 +181,39 @@ class Range:
 
 @validated
 class Search:
-    """Settings that are drawn rather than listed: each field of `over` from a Range, or from a sequence of choices.
+    """Search: drawn instead of listed settings; each field of `over` has a Range or a sequence of choices.
 
-    A setting runs once a seed of the space; what the search learns of it is the mean of the objective over them.
+    Each setting runs once per seed of the space; the search receives the mean of the objective over the seeds.
     """
 
     over: Over
-    """A Range, or a sequence of choices, by field."""
+    """Range or sequence of choices by field."""
     settings: Annotated[int, Field(ge=1)]
-    """How many are drawn."""
+    """Number of drawn settings."""
     base: Setting = field(default_factory=dict)
     method: Literal["random", "optuna"] = "random"
-    """random: all drawn at the start; optuna: its TPE sampler learns from those that finished."""
+    """random: all settings are drawn at the start; optuna: its TPE sampler learns from finished settings."""
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 @validated
 class Halving:
-    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): the worse settings end early.
+    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): worse settings end early.
 
-    After `grace` epochs, and after `reduction` times as many again and again, a setting goes on if the mean over its
-    seeds is among the best 1 / `reduction` of those that got there; its seeds wait for each other. Checkpoints are
-    kept. Trials of required grids and baselines are left alone.
+    Settings are compared at epochs `grace`, `grace` * `reduction`, `grace` * `reduction`^2, ... by the mean over their
+    seeds; a setting's seeds wait for each other. Only the top 1 / `reduction` of the settings that reached the epoch
+    continue. Checkpoints are kept. Trials of required grids and baselines are exempt.
     """
 
     metric: Text
-    """Of an epoch; larger or smaller is better as for the space's objective."""
+    """Metric of an epoch; its direction (max or min) is that of the space's objective."""
     grace: Annotated[int, Field(ge=1)] = 1
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
 @validated
 class Stage:
-    """Grids, and a search, that run together; a later stage may ask for the Best of the stages before."""
+    """Stage: grids and a search that run together; later stages may use Best values of earlier stages."""
 
     name: Text
     grids: Listed[Grid] = ()
@@ -227,20 +227,20 @@ class Stage:
 
 @validated
 class Objective:
-    """The metric that trials are ranked and selected by."""
+    """Objective: the metric by which trials are ranked and selected."""
 
     metric: Text
     direction: Literal["max", "min"] = "max"
 
     @property
     def selects_on_test(self) -> bool:
-        """Whether selection reads the split that results are reported on."""
+        """Whether settings are selected on the test split, which results are reported on."""
         return self.metric.startswith("test/")
 
 
 @validated
 class Published:
-    """A published result: the setting's fields and its metrics, shares between 0 and 1."""
+    """Published result: the fields of its setting and its metrics; shares are between 0 and 1."""
 
     setting: Setting
     metrics: Mapping[str, float]
@@ -274,17 +274,17 @@ class SearchSpace:
     published: Listed[Published] = ()
     published_source: str = ""
     caveats: Listed[str] = ()
-    """What a reader of the comparison has to know."""
+    """Notes for readers of the comparison."""
 
 
 def written(space: SearchSpace) -> dict[str, Any]:
-    """Return a space as plain values, which `read_space` reads."""
+    """Return a space as plain JSON values, which `read_space` reads."""
     values: dict[str, Any] = TypeAdapter(SearchSpace).dump_python(space, mode="json")
     return values
 
 
 def read_space(values: Mapping[str, Any]) -> SearchSpace:
-    """Return the space that `written` wrote; BadInputError for other values."""
+    """Return the space from values that `written` returned; BadInputError for invalid values."""
     try:
         return TypeAdapter(SearchSpace).validate_python(values, context=WRITTEN)
     except ValidationError as error:
@@ -293,7 +293,18 @@ def read_space(values: Mapping[str, Any]) -> SearchSpace:
 
 
 def load_space(name: str) -> SearchSpace:
-    """Return the space of a name in search_spaces, a dotted module name, or the path of a Python, YAML or TOML file."""
+    """Load a search space.
+
+    Args:
+        name: A name in search_spaces/, a dotted module name, or the path of a Python, YAML or TOML file.
+
+    Raises:
+        BadInputError: There is no such space, or the space is invalid; one line per fault.
+
+    Example:
+        >>> load_space("quickstart").name
+        'quickstart'
+    """
     if Path(name).suffix in DATA_FILES:
         return _of_values(name)
     dotted = name if "." in name or "/" in name else f"search_spaces.{name}"
@@ -323,7 +334,7 @@ def _of_values(name: str) -> SearchSpace:
 
 
 def _about(name: str, error: BadInputError) -> BadInputError:
-    """Return the error with the space's name before each line."""
+    """Return the error with each line prefixed by the space's name."""
     return BadInputError("\n".join(f"space {name!r}: {line}" for line in str(error).splitlines()))
 
 

@@ -14,7 +14,7 @@ UNKNOWN_CLASSES = 1000
 
 
 def size_of(name: str) -> DataSize:
-    """Return the prepared store's sizes, else the published ones; BadInputError for a name that is neither."""
+    """Return the sizes of the prepared store, else the published ones; BadInputError for an unknown data set."""
     info = _info(name)
     if info is not None:
         splits = info.splits
@@ -40,7 +40,7 @@ def size_of(name: str) -> DataSize:
 
 
 def prepare_embedded(plan: Plan) -> bool:
-    """Prepare the data sets of a plan that an installed package ships; whether there was anything to do."""
+    """Prepare the data sets of a plan that an installed package ships; return whether any was prepared now."""
     names = {trial.config.dataset for trial in plan.trials if trial.data.origin == "published"}
     names |= {trial.config.labelled_dataset for trial in plan.trials if trial.labelled.origin == "published"}
     embedded = sorted(name for name in names if KNOWN[name].layout is None)
@@ -55,7 +55,7 @@ def prepare_embedded(plan: Plan) -> bool:
 
 
 def _info(name: str) -> StoreInfo | None:
-    """Return the store's info; None where an embedded data set's can't be read, since that is simply made again."""
+    """Return the store's info; None for an unreadable embedded data set, which is then prepared again."""
     try:
         return StoreInfo.read(name)
     except BadInputError:
@@ -65,7 +65,7 @@ def _info(name: str) -> StoreInfo | None:
 
 
 def check_questions(plan: Plan) -> None:
-    """Raise BadInputError that lists positive rules and targets that no data set of a plan has."""
+    """Raise BadInputError that lists the positive rules and targets that a plan's data sets don't support."""
     faults: dict[str, None] = {}
     for config in dict.fromkeys(trial.config for trial in plan.trials):
         info = _info(config.labelled_dataset) or KNOWN.get(config.labelled_dataset)
@@ -81,7 +81,7 @@ def check_questions(plan: Plan) -> None:
 
 
 def check_data(plan: Plan) -> None:
-    """Raise BadInputError that lists data sets that aren't prepared, and positive rules that they don't have."""
+    """Raise BadInputError that lists data sets that aren't prepared, and unknown positive rules."""
     faults: dict[str, None] = {}
     for config in dict.fromkeys(trial.config for trial in plan.trials):
         try:

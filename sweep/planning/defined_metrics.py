@@ -10,7 +10,7 @@ NEED_OTHERS = (names.SPECIFICITY, names.BALANCED_ACCURACY, names.ROC_AUC)
 
 
 def check_defined(metric: str, config: TrialConfig, info: StoreInfo) -> None:
-    """Raise BadInputError for an objective that is undefined in a trial by the counts of the data set's store."""
+    """Raise BadInputError if the objective is undefined for a trial, by the label counts of the data set's store."""
     split, _, name = metric.partition("/")
     measured = _measured_on(split, config, info)
     if measured is None:
@@ -22,7 +22,7 @@ def check_defined(metric: str, config: TrialConfig, info: StoreInfo) -> None:
 
 
 def _measured_on(split: str, config: TrialConfig, info: StoreInfo) -> str | None:
-    """Return the store's split that a metric is measured on, train where validation is a slice of it."""
+    """Return the store's split on which a metric is measured; train, if validation is a slice of it."""
     if split == "test":
         return "test" if "test" in info.splits else None
     if split != "val":
@@ -51,13 +51,13 @@ def _check_binary(metric: str, name: str, split: str, config: TrialConfig, info:
 
 
 def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
-    """Whether a metric is of a kind, whatever classifier stands before it and whatever threshold behind."""
+    """Whether a metric is of one of the kinds, regardless of the classifier's prefix and the threshold's suffix."""
     plain = name.split("_at_val_")[0]
     return any(plain == kind or plain.endswith(f"_{kind}") for kind in kinds)
 
 
 def _counts(split: str, config: TrialConfig, info: StoreInfo) -> tuple[int, int | None]:
-    """Return images of a split that are positive and that aren't; None where several labels hide how many."""
+    """Return the numbers of positive and negative images of a split; None if unknown, as with several labels."""
     total = info.labelled[split]
     if len(config.positive) == 1 and config.positive[0] in info.rule_counts:
         positives = info.rule_counts[config.positive[0]][split]

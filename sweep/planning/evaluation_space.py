@@ -12,13 +12,13 @@ from trainables.initial_weights import InitialWeights
 
 FROZEN, FINE_TUNED, SCRATCH = "frozen", "fine-tuned", "from scratch"
 ALIKE, EVERY_LABEL = "frozen, both sides weigh alike", "frozen, every label"
-"""Asked beside FROZEN where positives are told from the rest: why are they missed?"""
+"""Further classifiers beside FROZEN for a binary question, for the analysis of missed positives."""
 MORE_NEIGHBOURS = 200
 REGULARISATIONS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 VALIDATION_FRACTION = 0.1
-"""Of train, where neither the trial nor the data set holds any back."""
+"""Fraction of train held out for validation, if neither the trial nor the data set has a validation split."""
 LEAST_STEPS = 4
-"""Steps of an epoch that fine-tuning is given where labels are few: the batch is made smaller."""
+"""Minimum steps per epoch of fine-tuning; with few labels the batch is made smaller."""
 SMALLEST_BATCH = 8
 VIEWS = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 """Reference: only crops and flips where labels are learned."""
@@ -27,57 +27,57 @@ SUPERVISED_FIELDS = (
     *("weight_decay", "crop_rule", "crop_area", "crop_aspect", "flip_probability", "vertical_flip_probability"),
     *("rotation_probability", "base_learning_rate"),
 )
-"""What learning labels takes over from pretraining."""
+"""Fields that supervised training takes over from pretraining."""
 
 
 @dataclass(frozen=True)
 class EvaluatedWeights:
-    """An encoder: one file, or as many as it was pretrained with seeds."""
+    """Encoder to evaluate: one weights file, or one per pretraining seed."""
 
     name: str
     files: tuple[InitialWeights, ...]
-    """Pinned, in the order of the seeds."""
+    """Weights files, pinned by digest, in the order of the seeds."""
     fields: Mapping[str, Any]
-    """Of the configuration, where they aren't the trial's: encoder, stem, ..."""
+    """Fields that differ from the trial's configuration: encoder, stem, ..."""
 
 
 @dataclass(frozen=True)
 class EvaluatedData:
-    """A data set to evaluate on."""
+    """Data set to evaluate on."""
 
     name: str
     train: int
-    """Images that may be learned from."""
+    """Number of labelled train images."""
     has_validation: bool
-    """Whether it brings a validation split."""
+    """Whether the data set has a validation split."""
     fields: Mapping[str, Any]
-    """What is asked of it: target, positive, wanted_specificity."""
+    """Fields of the question: target, positive, wanted_specificity."""
     several_labels: bool = False
-    """Whether an image may carry several."""
+    """Whether an image may have several labels."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is asked."""
+    """Evaluation to plan: encoders, data sets, label fractions and settings."""
 
     sweep: str
     config: TrialConfig
-    """Of the pretraining."""
+    """Configuration of the pretraining."""
     weights: tuple[EvaluatedWeights, ...]
     data: tuple[EvaluatedData, ...]
     label_fractions: tuple[float, ...]
     draws: int
-    """Replicates: of the labels that a fraction buys, of fine-tuning's order and views, and of from-scratch weights."""
+    """Number of replicates: label subsets, order and views of fine-tuning, initial weights of training from scratch."""
     epochs: int
-    """Of fine-tuning and of training from scratch; 0: frozen features alone."""
+    """Epochs of fine-tuning and training from scratch; 0: only frozen features."""
     learning_rate: float
-    """Of fine-tuning, before scaling by the batch."""
+    """Base learning rate of fine-tuning, before scaling by the batch size."""
     changes: Mapping[str, Any]
-    """Fields that a person sets for everything."""
+    """Fields that the user sets for all trials."""
 
 
 def evaluation_space(asked: Evaluation) -> SearchSpace:
-    """Return the space: frozen, fine-tuned and from-scratch trials of every data set and share of the labels."""
+    """Return the search space: frozen, fine-tuned and from-scratch trials for each data set and label fraction."""
     points = [(method, point) for data in asked.data for method, point in _points(asked, data)]
     grids = [
         Grid(
@@ -137,7 +137,7 @@ def _common(asked: Evaluation, data: EvaluatedData, fraction: float, draw: int) 
 
 
 def _supervised(asked: Evaluation, data: EvaluatedData, fraction: float) -> dict[str, Any]:
-    """Return the fields of training on labels, with a batch that makes a few steps of an epoch."""
+    """Return the fields of supervised training, with a batch size that gives at least LEAST_STEPS per epoch."""
     taken = {name: getattr(asked.config, name) for name in SUPERVISED_FIELDS}
     batch, images = asked.config.batch_size, fraction * data.train
     while batch > max(SMALLEST_BATCH, images / LEAST_STEPS):
@@ -147,7 +147,7 @@ def _supervised(asked: Evaluation, data: EvaluatedData, fraction: float) -> dict
 
 
 def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return what is ranked by, on validation, and what is shown of test."""
+    """Return the objective, on validation, and the metrics shown, on test."""
     linear, near, nearer = names.LINEAR, names.KNN, f"knn{MORE_NEIGHBOURS}_"
     if fields["target"] == "labels":
         precision = names.AVERAGE_PRECISION + names.MACRO

@@ -14,7 +14,7 @@ from trainables.field_values import spelled
 
 Assignments = Mapping[str, Sequence[Any]]
 MOST_DRAWS = 200
-"""Of a search in place of one setting."""
+"""Maximum number of draws of a random search for one setting."""
 ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
     *("dataset", "evaluation_dataset", "image_size", "target", "positive", "validation_fraction"),
@@ -23,20 +23,20 @@ BASELINE_FIELDS = (
     *ENCODER_FIELDS,
     *("knn_neighbours", "knn_also", "knn_temperature", "linear_regularisation", "linear_candidates"),
 )
-"""What the evaluation of an untrained encoder depends on."""
+"""Fields on which the evaluation of an untrained encoder depends."""
 
 
 @dataclass(frozen=True)
 class DrawCheck:
-    """What a drawn setting has to pass, and a line about each that didn't."""
+    """Check of drawn settings, which collects a note about each rejected one."""
 
     fault_of: Callable[[Mapping[str, Any]], str] = lambda setting: ""
-    """Says why a setting can't be trained; nothing where it can."""
+    """Returns why a setting can't be trained; empty if it can."""
     notes: list[str] = field(default_factory=list)
 
 
 def needs(stage: Stage, assignments: Assignments) -> list[Best]:
-    """Return the results of earlier stages that a stage asks for."""
+    """Return the Best values of earlier stages that a stage needs."""
     parts = [part for grid in stage.grids for part in (grid.base, *grid.points)]
     parts += [stage.search.base] if stage.search is not None else []
     values = [(key, value) for part in parts for key, value in part.items()]
@@ -46,9 +46,9 @@ def needs(stage: Stage, assignments: Assignments) -> list[Best]:
 def settings_of(
     space: SearchSpace, stage: Stage, assignments: Assignments, check: DrawCheck | None = None
 ) -> Iterator[tuple[Grid, dict[str, Any]]]:
-    """Yield what is known before anything ran: required grids first, then the others, then a random search.
+    """Yield the settings that are known before anything runs: required grids, other grids, then a random search.
 
-    Where a drawn setting can't be trained, as `check` says, another is drawn in its place.
+    A drawn setting that can't be trained, by `check`, is replaced by another draw.
     """
     for grid in sorted(stage.grids, key=lambda grid: not grid.required):
         for point in grid.points:
@@ -62,9 +62,10 @@ def settings_of(
 def drawn(
     space: SearchSpace, search: Search, number: int, assignments: Assignments, check: DrawCheck
 ) -> list[tuple[Grid, dict[str, Any]]]:
-    """Return setting `number` of a random search with every seed: the first draw that isn't refused.
+    """Return setting `number` of a random search with every seed: the first draw that can be trained.
 
-    Raises BadInputError where none of MOST_DRAWS can be trained.
+    Raises:
+        BadInputError: None of MOST_DRAWS draws can be trained.
     """
     fault = ""
     for attempt in range(MOST_DRAWS):
@@ -79,7 +80,7 @@ def drawn(
 
 
 def redrawn(values: Mapping[str, Any], fault: str) -> str:
-    """Return the line that says which drawn setting can't be trained."""
+    """Return the note about a drawn setting that can't be trained."""
     shown = ", ".join(f"{name} {spelled(value)}" for name, value in values.items())
     return f"search: {shown} can't be trained, another setting is drawn: {fault}"
 
@@ -87,14 +88,14 @@ def redrawn(values: Mapping[str, Any], fault: str) -> str:
 def settings_of_all_stages(
     space: SearchSpace, assignments: Assignments, check: DrawCheck | None = None
 ) -> list[dict[str, Any]]:
-    """Return every setting of the space, those of pending stages with Best in place of values."""
+    """Return all settings of the space; those of pending stages contain Best instead of values."""
     return [setting for stage in space.stages for _, setting in settings_of(space, stage, assignments, check)]
 
 
 def crossed(
     space: SearchSpace, grid: Grid, point: Mapping[str, Any], assignments: Assignments
 ) -> Iterator[dict[str, Any]]:
-    """Yield the settings of a grid at one of its points, a seed after the other; Best in place of open values."""
+    """Yield the settings of a grid at one of its points, seed by seed; undecided values are Best."""
     base = {**space.base, **grid.base, **point}
     axes = dict(grid.axes)
     if "seed" not in axes and "seed" not in base:
@@ -106,7 +107,7 @@ def crossed(
 
 
 def with_best(setting: Mapping[str, Any], decided: Mapping[Best, Any]) -> dict[str, Any]:
-    """Return a setting with the decided values in place of Best."""
+    """Return a setting with each Best replaced by its decided value."""
     return {key: decided[value] if isinstance(value, Best) else value for key, value in setting.items()}
 
 
@@ -117,13 +118,13 @@ def planned(config: TrialConfig, stage: int, size_of: Callable[[str], DataSize])
 
 
 def made_small(trial: PlannedTrial, config: TrialConfig) -> PlannedTrial:
-    """Return the trial with a smaller configuration, and what it stands for."""
+    """Return the trial with a smaller configuration, and in `stands_for` the full-size fields."""
     changed = [name for name in TrialConfig.model_fields if getattr(trial.config, name) != getattr(config, name)]
     return replace(trial, config=config, stands_for={name: getattr(trial.config, name) for name in changed})
 
 
 def with_baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> list[PlannedTrial]:
-    """Return the trials behind their baselines, each once."""
+    """Return the trials, preceded by their baselines, each once."""
     found = [
         replace(trial, config=_baseline_config(trial.config, one), baseline=one, stands_for={}, method="")
         for trial in trials

@@ -31,7 +31,7 @@ Fields of a trial (`trainables.config`). Set them in a search space, or by `--se
 
 @dataclass(frozen=True)
 class FieldReference:
-    """One field of a trial as a person reads it; all values are text."""
+    """Reference entry of one field of a trial; all values are text."""
 
     group: str
     field: str
@@ -45,7 +45,7 @@ class FieldReference:
 
     @property
     def described(self) -> str:
-        """The meaning with unit and published values, for one line of text."""
+        """Meaning with unit and published values, as one line of text."""
         named = (("", self.unit), ("thesis: ", self.thesis), ("reference: ", self.reference))
         facts = "; ".join(f"{name}{value}" for name, value in named if value)
         return f"{self.meaning} ({facts})" if facts else self.meaning

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Launch(BaseModel):
-    """How a sweep was started: what resuming it takes over unless told otherwise."""
+    """Options that a sweep was started with; resuming uses them unless new ones are given."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     space: str = ""
-    """The space as it was typed, for a person: a record's is never imported. Empty where no module holds it."""
+    """Space as it was typed, for display only: code named in a record is never imported. Empty without a module."""
     written: dict[str, Any] | None = None
-    """The space itself (`sweep.space.written`), which resuming reads."""
+    """Space as values (`sweep.space.written`), which resuming reads."""
     assignments: dict[str, tuple[Any, ...]] = {}
     smoke: bool = False
     workers: str = "1"
@@ -26,19 +26,20 @@ class Launch(BaseModel):
     share_gpus: int = 1
     no_reuse: bool = False
     experiment: str = ""
-    """MLflow's experiment; empty: the one of all sweeps."""
+    """MLflow experiment; empty: the common one of all sweeps."""
     memory: float | None = None
-    """GiB that a worker needs, in place of the estimate."""
+    """Memory of a worker in GiB, which replaces the estimate."""
 
     def updated(self, typed: Self) -> Self:
-        """Return this launch with what was typed now, where it isn't the default."""
+        """Return this launch with the newly typed options that differ from their default."""
         return self.model_copy(update=typed.model_dump(exclude_defaults=True))
 
 
 def plan_of(launch: Launch) -> "Plan":
-    """Return what a launch plans as data sets and initial weights are now; nothing is imported for it.
+    """Return the plan of a launch, with the present data sets and initial weights; no code is imported.
 
-    Raises BadInputError that lists every fault of the plan.
+    Raises:
+        BadInputError: One line for each fault of the plan.
     """
     from sweep.planning.dataset_sizes import size_of
     from sweep.planning.pinned_weights import pinned, with_weights

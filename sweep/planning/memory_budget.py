@@ -19,9 +19,9 @@ from trainables.memory.peak import ImageShape, fits, peak_bytes, process_bytes
 
 MOST_WORKERS = 64
 LEAST_SHARE = 8
-"""A batch is advised down to this part of the one asked for: a yet smaller one is another question."""
+"""Smallest advised batch: the requested size divided by this; a smaller batch would be a different experiment."""
 SMALLER = 0.75
-"""Where a trial failed although its estimate fits, what is named as smaller needs at most this share of it."""
+"""If a trial failed although its estimate fits, advised settings need at most this share of the estimate."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class MemoryBudget:
 
     device: Device = "cpu"
     available: int | None = None
-    """Bytes for each worker; None where nobody knows yet."""
+    """Bytes for each worker; None if unknown."""
     given: int | None = None
-    """Bytes that a worker needs as a person says, in place of the estimate."""
+    """Bytes that a worker needs according to the user, which replace the estimate."""
 
     def recomputes(self, trial: PlannedTrial, workers: int) -> bool:
-        """Whether a worker of this trial keeps less and computes it again: where it fits so, and doesn't otherwise."""
+        """Whether this trial uses activation recomputation: it fits with it, and not without."""
         if self.available is None or self.given is not None:
             return False
         if fits(trial.memory_bytes(workers, self.device), self.available, device=self.device):
@@ -43,21 +43,21 @@ class MemoryBudget:
         return fits(trial.memory_bytes(workers, self.device, recompute=True), self.available, device=self.device)
 
     def needed(self, trial: PlannedTrial, workers: int) -> int:
-        """Return the bytes that one of a trial's workers needs, beside what its process holds before."""
+        """Return the bytes that a worker of the trial needs, in addition to its process."""
         if self.given is not None:
             return self.given
         return trial.memory_bytes(workers, self.device, recompute=self.recomputes(trial, workers))
 
     def most_needed(self, plan: Plan) -> int:
-        """Return what a worker of the largest trial needs."""
+        """Return the bytes that a worker of the largest trial needs."""
         return max((self.needed(trial, plan.workers) for trial in plan.trials), default=0)
 
     def holds(self, trial: PlannedTrial, workers: int) -> bool:
-        """Whether a worker of this trial fits, as far as is known."""
+        """Whether a worker of this trial fits; true if the memory is unknown."""
         return self.available is None or fits(self.needed(trial, workers), self.available, device=self.device)
 
     def recomputed(self, plan: Plan) -> list[str]:
-        """Return a line for each setting that computes again, with what it gains and costs."""
+        """Return a line for each setting with activation recomputation: memory saved and time added."""
         names: dict[str, list[str]] = {}
         for trial in plan.trials:
             if self.recomputes(trial, plan.workers):
@@ -88,9 +88,9 @@ class MemoryBudget:
 
 
 def memory_budget(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> MemoryBudget:
-    """Return the memory of a worker: of a GPU of so many GiB, else of this machine, if trials run here.
+    """Return the memory budget of a worker: of a GPU with `gpu_gib`, else of this machine, if trials run here.
 
-    Light: a GPU that nobody gave the size of is not looked at.
+    Without `gpu_gib`, the size of a GPU is not queried, so this function stays light.
     """
     given = None if launch.memory is None else int(launch.memory * GIB)
     if use_gpu:
@@ -100,7 +100,7 @@ def memory_budget(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here:
 
 
 def machine_bytes() -> int:
-    """Return this machine's memory, or what its control group may take of it."""
+    """Return this machine's memory in bytes, or the limit of its control group."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):  # "max": no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -116,11 +116,12 @@ def advice(
     device: Device = "cpu",
     recomputed: bool = False,
 ) -> str:
-    """Return the estimate of one of `workers` workers, and what would fit into each one's `available` bytes.
+    """Return a sentence with the memory estimate of a worker and the options that would fit into `available` bytes.
 
-    "estimated 38.2 GiB a worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: --workers 4: 9.8 GiB
-    each; --set precision=bf16: 21.0 GiB; --set batch_size=1024: 19.1 GiB". Without `available`: what needs clearly
-    less. Each option computes activations again where it fits only so, or everywhere if the trial was `recomputed`.
+    Example: "estimated 38.2 GiB a worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: --workers 4:
+    9.8 GiB each; --set precision=bf16: 21.0 GiB; --set batch_size=1024: 19.1 GiB". Without `available`, it lists
+    options that need clearly less. An option uses activation recomputation if it doesn't fit without, or if the trial
+    was `recomputed`.
     """
     known = images or ImageShape()
 
@@ -158,7 +159,7 @@ def _options(
     estimate: Callable[[TrialConfig, int], int],
     would_fit: Callable[[int], bool],
 ) -> Iterator[str]:
-    """Yield the fewest workers, bf16 and the largest batch that would fit; the first leaves the trial what it is."""
+    """Yield single options that would fit: the fewest workers (same results), bf16, and the largest batch."""
     for count in _doubled(workers, min(MOST_WORKERS, config.batch_size)):
         if would_fit(needed := estimate(config, count)):
             yield f"--workers {count}: {gib(needed)} each"
@@ -175,7 +176,7 @@ def _options(
 def _combined(
     config: TrialConfig, estimate: Callable[[TrialConfig, int], int], would_fit: Callable[[int], bool]
 ) -> Iterator[str]:
-    """Yield the largest batch that would fit in bf16, on the fewest workers that it takes."""
+    """Yield the largest batch that would fit with bf16, and the fewest workers for it."""
     for batch in [config.batch_size, *_halved(config.batch_size, 2)]:
         smaller = config.model_copy(update={"batch_size": batch, "precision": "bf16"})
         for count in [1, *_doubled(1, min(MOST_WORKERS, batch))]:
@@ -195,7 +196,7 @@ def _halved(start: int, least: int) -> Iterable[int]:
 
 
 def _least_gib(needed: int) -> float:
-    """Return the smallest GPU that holds so much, in tenths of a GiB."""
+    """Return the memory in GiB (one decimal) of the smallest GPU that holds `needed` bytes."""
     return math.ceil(10 * (needed + process_bytes("cuda")) / GIB) / 10
 
 

@@ -9,12 +9,12 @@ from trainables.initial_weights import InitialWeights
 
 
 def pinned(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with what initial weights are now, by their digests; BadInputError for a file that isn't there."""
+    """Return the fields with initial weights pinned by digest; BadInputError if a file is missing."""
     return _Pins().fields(values)
 
 
 def with_weights(space: SearchSpace) -> SearchSpace:
-    """Return the space with the digests of all initial weights that it names: a trial's id says what they are."""
+    """Return the space with all its initial weights pinned by digest, which enters the trials' ids."""
     pin = _Pins().fields
     stages = [
         replace(
@@ -31,7 +31,7 @@ def with_weights(space: SearchSpace) -> SearchSpace:
 
 
 def named_weights(space: SearchSpace) -> list[str]:
-    """Return the texts of all initial weights that a space names, in any of its stages."""
+    """Return the initial weights (as text) that a space names in any stage."""
     found: set[str] = set()
     for fields in _fields(space):
         value = fields.get("initial_weights")
@@ -49,7 +49,7 @@ def _fields(space: SearchSpace) -> Iterator[Mapping[str, Any]]:
 
 
 class _Pins:
-    """Looks at each file once."""
+    """Pinning of weights that reads each file once."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}

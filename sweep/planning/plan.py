@@ -30,40 +30,40 @@ from trainables.errors import BadInputError
 
 @dataclass(frozen=True)
 class PendingCounts:
-    """How many trials and baselines a search will add as results come."""
+    """Numbers of trials and baselines that searches will still add."""
 
     trials: int = 0
     baselines: int = 0
 
     def __bool__(self) -> bool:
-        """Return whether there is anything."""
+        """Return whether any trial or baseline will be added."""
         return self.trials > 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A space expanded as far as it can be."""
+    """Plan: a search space expanded to trials, as far as present results allow."""
 
     space: SearchSpace
     trials: tuple[PlannedTrial, ...]
     pending: tuple[Stage, ...]
-    """Stages that are decided by the results of those before."""
+    """Stages that wait for the results of earlier stages."""
     smoke: bool = False
     workers: int = 1
     assignments: Assignments = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """What a person should know of how it was made: drawn settings that can't be trained."""
+    """Notes for the user, about drawn settings that can't be trained."""
     to_come: PendingCounts = PendingCounts()
-    """What its searches add once they draw, at its start."""
+    """Trials that the searches will add, counted when the plan was made."""
 
     @property
     def sweep_name(self) -> str:
-        """What its sweep is called unless a person says otherwise."""
+        """Default name of the sweep."""
         return self.space.name + ("-smoke" if self.smoke else "")
 
     @property
     def digest(self) -> str:
-        """A hash of what this plan will run: two sweeps of one name have one digest."""
+        """Hash of the plan's content: sweeps of one name must have one digest."""
         listed = (trial.trial_id for trial in self.trials if trial.stage == 1 and trial.setting is None)
         lines = [self.space.name, str(self.smoke), *listed]
         lines += [repr(stage.search) for stage in self.space.stages if stage.search is not None]
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def selected_on(self) -> str:
-        """The split that settings are selected on; "nothing" where there is only one."""
+        """Split on which settings are selected; "nothing" if there is only one setting."""
         settings = [trial for trial in self.trials if trial.baseline is None]
         if not self.pending and not varying_fields([trial.config for trial in settings]):
             return "nothing"
@@ -83,7 +83,7 @@ class Plan:
         return [trial for trial in self.trials if trial.stage == number]
 
     def open_search(self, number: int) -> Search | None:
-        """Return the search of a stage whose settings are decided as results come, or None."""
+        """Return the search of a stage if its settings depend on results; else None."""
         search = self.space.stages[number - 1].search
         return search if search is not None and search.method != "random" else None
 
@@ -96,7 +96,18 @@ def make_plan(
     workers: int = 1,
     smoke: bool = False,
 ) -> Plan:
-    """Expand the stages that need no result; raises BadInputError that lists every fault of every trial."""
+    """Return the plan of a space: all stages that need no results are expanded to trials.
+
+    Args:
+        space: The search space.
+        assignments: Values by field that replace or vary fields of every trial.
+        size_of: Returns the sizes of a data set by name.
+        workers: Workers per trial.
+        smoke: Whether the trials are reduced to a tiny size.
+
+    Raises:
+        BadInputError: One line for each fault of each trial.
+    """
     check_stages(space, assignments)
     plan = Plan(space, (), tuple(space.stages), smoke, workers, assignments)
     while plan.pending and not needs(plan.pending[0], assignments):
@@ -105,7 +116,7 @@ def make_plan(
 
 
 def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], DataSize]) -> Plan:
-    """Expand the next pending stage with the decided values."""
+    """Return the plan with its next pending stage expanded, using the decided values."""
     size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
     number = len(plan.space.stages) - len(plan.pending) + 1
@@ -136,7 +147,7 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
 
 
 def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> PendingCounts:
-    """Return what the search of a stage will add beside what its plan expects already."""
+    """Return the numbers of trials and baselines that a stage's search will add to the plan."""
     if stage.search is None or stage.search.method == "random":
         return plan.to_come
     known = {trial.trial_id for trial in plan.trials}
@@ -148,7 +159,7 @@ def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> Pe
 
 
 def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], workers: int) -> str:
-    """Return why a setting can't be trained; nothing where it can, or where a result has yet to decide it."""
+    """Return why a setting can't be trained; empty if it can, or if it depends on pending results."""
     if any(isinstance(value, Best) for value in setting.values()):
         return ""
     try:
@@ -161,7 +172,7 @@ def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], 
 def propose(
     plan: Plan, stage: int, number: int, values: Mapping[str, Any], *, size_of: Callable[[str], DataSize]
 ) -> Plan:
-    """Return the plan with setting `number` of a stage's search, a trial a seed; BadInputError as `make_plan`."""
+    """Return the plan with setting `number` of a stage's search, one trial per seed; BadInputError as `make_plan`."""
     search = plan.space.stages[stage - 1].search
     assert search is not None
     grid = Grid(base={**search.base, **values})
@@ -174,7 +185,7 @@ def propose(
 
 
 def _joined(plan: Plan, trials: Sequence[PlannedTrial]) -> Plan:
-    """Return the plan with more trials and their baselines, those left out that it has already."""
+    """Return the plan with further trials and their baselines; existing ones are not repeated."""
     known = {trial.trial_id for trial in plan.trials}
     trials = [trial for trial in with_baselines(trials, plan.space) if trial.trial_id not in known]
     check_trials(trials, plan.workers)
@@ -183,7 +194,7 @@ def _joined(plan: Plan, trials: Sequence[PlannedTrial]) -> Plan:
 
 
 def count_pending(plan: Plan, stage: Stage) -> int:
-    """Return how many trials a pending stage will have."""
+    """Return the number of trials of a pending stage."""
     search = stage.search if stage.search is not None and stage.search.method != "random" else None
     more = 0 if search is None else search.settings * len(plan.assignments.get("seed", plan.space.seeds))
     return len(list(settings_of(plan.space, stage, plan.assignments))) + more

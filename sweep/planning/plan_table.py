@@ -17,9 +17,9 @@ from sweep.space import SELECTED_ON_TEST
 from trainables.field_values import spelled
 
 MOST_ROWS = 200
-"""Of a plan that are shown."""
+"""Maximum number of trials shown."""
 SHOWN = ("dataset", "batch_size", "temperature", "epochs")
-"""Fields that have a column of their own; others have one where they vary."""
+"""Fields that always have a column; other fields have one if they vary."""
 
 
 def print_plan(plan: Plan, memory: MemoryBudget, console: Console | None = None) -> None:
@@ -112,7 +112,7 @@ def summary(plan: Plan) -> list[str]:
 
 
 def counted(plan: Plan) -> str:
-    """Return how many trials and baselines a plan has, with those that a search will draw."""
+    """Return in words the numbers of trials and baselines, including those that a search will draw."""
     listed = sum(trial.baseline is None for trial in plan.trials)
     trials, baselines = listed + plan.to_come.trials, len(plan.trials) - listed + plan.to_come.baselines
     drawn = f" ({plan.to_come.trials} of them drawn as results come)" if plan.to_come else ""

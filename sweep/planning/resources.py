@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     from sweep.planning.plan import Plan
 
 Device = Literal["auto", "cpu", "gpu"]
-"""What trials run on, as a person asks for it."""
+"""Requested device of the trials."""
 CORES_A_GPU = "cores_a_gpu"
-"""Beside Ray's names in a cluster's resources: the cores that each GPU has of its node, on the worst node."""
+"""Additional key in a cluster's resources: CPU cores per GPU, on the node with the fewest."""
 FREE_SHARE = 0.1
-"""Of a GPU's memory, left free where trials share it."""
+"""Share of a GPU's memory left free if trials share it."""
 
 
 @dataclass(frozen=True)
 class TrialShape:
-    """What one trial runs on; part of its outcome's last bits, so it doesn't follow concurrency."""
+    """Resources of one trial. They affect the last bits of results, so they don't depend on concurrency."""
 
     workers: int
     threads: int
-    """CPUs, and torch's threads, of each worker."""
+    """CPUs and torch threads of each worker."""
     use_gpu: bool
     gpus: float = 1.0
-    """GPUs of a worker, where it uses one: less than 1 where trials share it."""
+    """GPUs of a worker, if it uses GPUs; less than 1 if trials share one."""
     most_workers: int | None = None
-    """Workers of an elastic trial go from `workers` to this many."""
+    """Maximum workers of an elastic trial, whose minimum is `workers`; None: a fixed number."""
 
     def __post_init__(self) -> None:
         for field in ("workers", "threads"):
@@ -37,16 +37,16 @@ class TrialShape:
 
     @property
     def inline(self) -> bool:
-        """Whether its one worker is the process that drives it."""
+        """Whether the trial's only worker is the driver process itself."""
         return self.workers == 1 and self.most_workers is None
 
     def worker_resources(self) -> dict[str, float]:
-        """Return what one worker holds, in Ray's names."""
+        """Return the resources of one worker, by Ray's names."""
         return {"CPU": float(self.threads)} | ({"GPU": self.gpus} if self.use_gpu else {})
 
 
 def parse_workers(text: str) -> tuple[int, int | None]:
-    """Return the least and the most workers of "2:8", or the number and None of "2"; BadInputError otherwise."""
+    """Return minimum and maximum workers of "2:8", or the number and None of "2"; BadInputError otherwise."""
     parts = text.split(":")
     if not all(part.isdigit() and int(part) >= 1 for part in parts) or len(parts) > 2:
         raise BadInputError(f"--workers {text!r}: give a number, or the least and the most as in 2:8")
@@ -57,12 +57,20 @@ def parse_workers(text: str) -> tuple[int, int | None]:
 
 
 def choose_shape(workers: int, device: Device, resources: Mapping[str, float], most: int | None = None) -> TrialShape:
-    """Return the shape of every trial; BadInputError when one trial asks for more than there is or can be.
+    """Return the shape (resources) of every trial.
 
-    `resources` is what `connect` yields (sweep/cluster/): with nodes that are still to come where a cluster adds some.
+    On CPUs a worker has one thread: the number of threads changes the last bits of a gradient, so it must not depend on
+    how many trials run at once. On GPUs a worker gets its share of the cores, which only feed the GPU.
 
-    On the CPU a worker has one thread: threads change the last bits of a gradient, so they are fixed rather than
-    follow how many trials run at once. On GPUs a worker has its share of the cores, which don't compute.
+    Args:
+        workers: Workers per trial, at least.
+        device: Requested device.
+        resources: Resources of the cluster, as `connect` yields them (sweep/cluster/); with an autoscaler they are the
+            maximum that the cluster can grow to.
+        most: Maximum workers of an elastic trial.
+
+    Raises:
+        BadInputError: A trial needs more than the cluster has or can get.
     """
     cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     use_gpu = device == "gpu" or (device == "auto" and gpus > 0)
@@ -78,9 +86,9 @@ def choose_shape(workers: int, device: Device, resources: Mapping[str, float], m
 
 
 def shared(shape: TrialShape, needed: int, share: int, gpu_bytes: int) -> TrialShape:
-    """Return the shape of a trial of one worker that may share its GPU with up to `share` - 1 others, if all fit.
+    """Return the shape of a one-worker trial that shares its GPU with up to `share` - 1 others, if all fit.
 
-    `needed` are the bytes that each takes.
+    `needed` are the bytes of each trial.
     """
     if not shape.use_gpu or share == 1 or not shape.inline:
         return shape
@@ -89,7 +97,7 @@ def shared(shape: TrialShape, needed: int, share: int, gpu_bytes: int) -> TrialS
 
 
 def check_precision(plan: "Plan", shape: TrialShape) -> None:
-    """Raise BadInputError for a precision that the device of this shape doesn't have."""
+    """Raise BadInputError for a precision that the shape's device doesn't support."""
     if not shape.use_gpu and any(trial.config.precision == "tf32" for trial in plan.trials):
         raise BadInputError("precision: 'tf32' needs GPUs, the trials run on CPUs; choose fp32 or --device gpu")
 
@@ -97,9 +105,9 @@ def check_precision(plan: "Plan", shape: TrialShape) -> None:
 def concurrency(
     shape: TrialShape, resources: Mapping[str, float], share: int = 1, *, available: int | None = None, needed: int = 0
 ) -> int:
-    """Return how many trials of a shape fit at once, at least 1.
+    """Return the number of trials of a shape that fit at once, at least 1.
 
-    On a machine each of whose trials' workers finds `available` bytes and needs at most `needed`, memory limits too.
+    If `available` is given, memory also limits it: a worker needs `needed` of the machine's `available` bytes.
     """
     wanted = shape.worker_resources()
     if share > 1 and shape.use_gpu:

@@ -11,30 +11,30 @@ from sweep.space import Range, Search
 from trainables.errors import BadInputError
 
 DIGITS = 4
-"""Significant digits of a drawn number, so that it can be read and typed."""
+"""Significant digits of a drawn number, so that it is easy to read and type."""
 _CONSTRAINTS = "constraints"
-"""Optuna's key of a trial's constraints: one above 0 says that it is infeasible."""
+"""Optuna's key for the constraints of a trial; a value above 0 marks it as infeasible."""
 
 
 @dataclass(frozen=True)
 class ProposedSetting:
-    """A setting that a search proposed."""
+    """Setting proposed by a search, with its result so far."""
 
     values: Mapping[str, Any]
-    """Of the fields it searches over."""
+    """Values of the searched fields."""
     value: float | None
-    """The mean of the objective over its seeds; None while they run, NaN when it has none: failed or stopped.
+    """Mean of the objective over its seeds; None while they run, NaN if they failed or were stopped.
 
-    Of a setting that halving ended the mean of halving's metric at `rung`.
+    For a setting that halving ended: the mean of halving's metric at `rung`.
     """
     rung: int = 0
-    """The epoch at which halving ended the setting; 0 where it didn't."""
+    """Epoch at which halving ended the setting; 0 if it wasn't ended."""
 
 
 def draw(search: Search, number: int, attempt: int = 0) -> dict[str, Any]:
-    """Return setting `number` of a random search; it depends on nothing else.
+    """Return setting `number` of a random search, a pure function of its arguments.
 
-    A later `attempt` takes the place of one that can't be trained.
+    Further `attempt`s replace a setting that can't be trained.
     """
     generator = random.Random(f"{search.seed}/{number}" + (f"/{attempt}" if attempt else ""))
     return {name: _drawn(generator, over) for name, over in search.over.items()}
@@ -51,13 +51,13 @@ def _drawn(generator: random.Random, over: Range | Sequence[Any]) -> Any:
 
 
 def _within(over: Range, value: float) -> float | int:
-    """Return a drawn number within the range: whole, or of few digits."""
+    """Return a drawn number within the range, rounded to an integer or to few digits."""
     kept = min(max(round(value) if over.integer else float(f"{value:.{DIGITS}g}"), over.low), over.high)
     return int(kept) if over.integer else kept
 
 
 def check_installed(search: Search) -> None:
-    """Raise BadInputError where the search needs a package that isn't there."""
+    """Raise BadInputError if the search needs a package that isn't installed."""
     if search.method == "optuna" and importlib.util.find_spec("optuna") is None:
         raise BadInputError("search: method 'optuna' needs Optuna: pip install 'sweep-service[search]'")
 
@@ -69,10 +69,17 @@ def ask(
     direction: Literal["max", "min"],
     refused: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return setting `number` of Optuna's TPE sampler after those tried, some of which may still run.
+    """Return setting `number` from Optuna's TPE sampler, given the proposed settings so far.
 
-    `refused` are draws for this number that can't be trained: the sampler is told that they are infeasible. Raises
-    BadInputError when Optuna isn't installed.
+    Args:
+        search: The search.
+        number: Number of the setting, from 0.
+        tried: Earlier settings; some may still be running.
+        direction: Whether the objective is maximised or minimised.
+        refused: Draws for this number that can't be trained; the sampler receives them as infeasible.
+
+    Raises:
+        BadInputError: Optuna isn't installed.
     """
     check_installed(search)
     import optuna
@@ -133,7 +140,7 @@ def _infeasible(values: Mapping[str, Any], spaces: Mapping[str, Any], search: Se
 
 
 def _params(values: Mapping[str, Any], search: Search) -> dict[str, Any]:
-    """Return a setting as Optuna has it: a choice by its place."""
+    """Return a setting in Optuna's form: a choice is represented by its index."""
     return {
         name: values[name] if isinstance(over, Range) else _place(over, values[name])
         for name, over in search.over.items()

@@ -31,10 +31,10 @@ def shrink(
     workers: int,
     check: DrawCheck,
 ) -> list[dict[str, Any]]:
-    """Return the settings with a small encoder, few images and steps, every batch size and training length distinct.
+    """Return the settings with a small encoder, few images and few steps.
 
-    All batch sizes of all stages are scaled by one factor, so that the largest is at most half of the train images;
-    training lengths become 1, 2, 3, ... in their order.
+    Different batch sizes and training lengths stay different. All batch sizes are scaled by one factor, so that the
+    largest is at most half of the train images; training lengths become 1, 2, 3, ... in their order.
     """
     everything = settings_of_all_stages(space, assignments, check)
     if not everything:
@@ -55,7 +55,7 @@ def shrink(
 
 
 def made_tiny(setting: Mapping[str, Any], workers: int) -> dict[str, Any]:
-    """Return one setting of a search made small; what it searches over may then be the same in several."""
+    """Return one setting of a search at a tiny size; several settings may become equal."""
     batch = min(_value(setting, "batch_size"), SEARCHED_BATCH) // workers * workers
     return {**setting, **TINY, "batch_size": batch, "epochs": min(_value(setting, "epochs"), SEARCHED_EPOCHS)}
 

@@ -16,7 +16,7 @@ Sizes = Callable[[str], DataSize]
 
 
 def check_stages(space: SearchSpace, assignments: Assignments) -> None:
-    """Raise BadInputError for a search that can't be made, and for a Best that no stage before decides."""
+    """Raise BadInputError for a search that isn't possible, and for a Best that no earlier stage decides."""
     seen: set[str] = set()
     for stage in space.stages:
         for best in needs(stage, assignments):
@@ -43,9 +43,9 @@ def check_metrics(
     size_of: Sizes,
     shrunk: bool,
 ) -> None:
-    """Raise BadInputError for an objective, a halving's metric or a column that the trials of a stage won't have.
+    """Raise BadInputError for an objective, a halving metric or a column that a stage's trials won't record.
 
-    Where trainings are `shrunk` for a smoke run, the epochs of a halving aren't looked at.
+    If trials are `shrunk` for a smoke run, the epochs of halving are not checked.
     """
     settings = [trial for trial in trials if trial.baseline is None]
     if stage.search is not None:
@@ -61,7 +61,7 @@ def check_metrics(
 
 
 def proposals(space: SearchSpace, search: Search, assignments: Assignments, size_of: Sizes) -> Iterator[PlannedTrial]:
-    """Yield trials as a search will propose them, as far as they can be trained."""
+    """Yield example trials of a search, as far as they can be trained."""
     for setting in _samples(space, search, assignments):
         try:
             yield planned(TrialConfig.parse(setting), 1, size_of)
@@ -70,7 +70,7 @@ def proposals(space: SearchSpace, search: Search, assignments: Assignments, size
 
 
 def _samples(space: SearchSpace, search: Search, assignments: Assignments) -> Iterator[dict[str, Any]]:
-    """Yield settings of a search that show each of its choices once."""
+    """Yield settings of a search that together contain each of its choices once."""
     first = {name: over.low if isinstance(over, Range) else over[0] for name, over in search.over.items()}
     choices = {name: over for name, over in search.over.items() if not isinstance(over, Range)}
     for change in [{}, *({name: value} for name, over in choices.items() for value in over[1:])]:
@@ -103,7 +103,7 @@ def _check_metric(what: str, metric: str, known: frozenset[str], trial: PlannedT
 
 
 def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
-    """Return what would give a trial a metric, or what the metric may have been meant to be."""
+    """Return advice about a missing metric: the field that enables it, or similar names."""
     config, on_test = trial.config, f"test/{metric.partition('/')[2]}"
     if metric.startswith("val/") and on_test in known and not trial.labels.validation:
         return f": no split is held out for validation; set validation_fraction, or take {on_test!r}"

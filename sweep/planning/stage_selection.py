@@ -16,10 +16,15 @@ def decide(
     objective: Objective,
     result_of: Callable[[str], Mapping[str, float] | None],
 ) -> dict[Best, Any]:
-    """Return the value of each Best, leaving out those for which no trial finished with a finite objective.
+    """Return the value of each Best; those without a finished trial with a finite objective are left out.
 
-    `result_of` gives the final metrics of a trial id, or None. The best value has the best mean objective over the
-    finished trials that share it, where that is finite; ties go to the value that came first.
+    The best value has the best mean objective over the finished trials that share it; of equal ones the first.
+
+    Args:
+        wanted: Values to decide.
+        trials: Trials of the earlier stages.
+        objective: Metric and direction.
+        result_of: Returns the final metrics of a trial id, or None.
     """
     settings = [trial for trial in trials if trial.baseline is None]
     sign = 1.0 if objective.direction == "max" else -1.0

@@ -18,30 +18,30 @@ from trainables.schedule import TrainingSteps
 
 @dataclass(frozen=True)
 class DataSize:
-    """What planning has to know of a data set."""
+    """Sizes and classes of a data set, as planning needs them."""
 
     train: int
     test: int
     classes: int
     fingerprint: str
-    """Empty while the data set isn't prepared."""
+    """Fingerprint of the store; empty if the data set isn't prepared."""
     origin: Literal["prepared", "published"]
     validation: int = 0
-    """Images of a validation split that the data set brings."""
+    """Number of images of the data set's own validation split."""
     class_names: tuple[str, ...] = ()
-    """Empty while they aren't known."""
+    """Names of the classes; empty if unknown."""
     unlabelled: Mapping[str, int] = field(default_factory=dict)
-    """Images without labels, by split."""
+    """Number of images without labels, by split."""
 
     @property
     def labelled_train(self) -> int:
-        """Train images with labels."""
+        """Number of train images with labels."""
         return self.train - self.unlabelled.get("train", 0)
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial before it runs."""
+    """One trial of a plan, before it runs."""
 
     config: TrialConfig
     data: DataSize
@@ -49,38 +49,38 @@ class PlannedTrial:
     """1-based."""
     baseline: Baseline | None
     evaluation: DataSize | None = None
-    """Of the data set that is evaluated on, where that is another."""
+    """Sizes of the evaluation data set, if it differs from `data`."""
     stands_for: Mapping[str, Any] = field(default_factory=dict)
-    """In a smoke run, the fields of the full-size setting that were made small."""
+    """In a smoke run: the full-size values of the fields that were reduced."""
     name: str = ""
     required: bool = False
-    """Whether halving leaves it alone."""
+    """Whether the trial is exempt from halving."""
     setting: int | None = None
-    """Of a search: the number of the setting, from 0."""
+    """Number of the setting in a search, from 0; None outside a search."""
     method: str = ""
     with_baselines: bool = True
     """Both of its grid."""
 
     @cached_property
     def trial_id(self) -> str:
-        """The hash of configuration, data and protocol version."""
+        """Id of the trial: hash of configuration, data and protocol version."""
         evaluated = None if self.evaluation is None else self.evaluation.fingerprint
         return self.config.trial_id(data_fingerprint(self.data.fingerprint, evaluated))
 
     @property
     def labelled(self) -> DataSize:
-        """The size of what is evaluated on."""
+        """Sizes of the data set that is evaluated on."""
         return self.evaluation or self.data
 
     @property
     def labels(self) -> LabelFacts:
-        """What the names of its metrics depend on."""
+        """Facts about labels on which the names of the metrics depend."""
         size = self.labelled
         return LabelFacts(size.classes, bool(self.config.validation_fraction or size.validation), size.class_names)
 
     @property
     def train_images(self) -> int:
-        """Images that are trained on; to the nearest image where a stable hash cuts the validation slice."""
+        """Number of train images, rounded if a stable hash selects the validation slice."""
         kept = 1.0 if self.evaluation is not None else 1.0 - self.config.validation_fraction
         images = round(self.data.train * kept)
         images = min(images, self.config.max_train_images or images)
@@ -100,12 +100,12 @@ class PlannedTrial:
 
     @property
     def views(self) -> int:
-        """Views that the encoder sees in training."""
+        """Number of views that the encoder is trained on."""
         return (1 if self.config.training == "supervised" else 2) * self.steps * self.config.batch_size
 
     @property
     def images(self) -> ImageShape:
-        """What the estimate of memory has to know of the data."""
+        """Facts about the data for the memory estimate."""
         size, config = self.labelled, self.config
         kept = size.train if self.evaluation is not None else self.train_images
         held_out = max(size.test, size.validation, round(size.train * config.validation_fraction))
@@ -116,10 +116,10 @@ class PlannedTrial:
         )
 
     def memory_bytes(self, workers: int, device: Device = "cpu", *, recompute: bool = False) -> int:
-        """Return the estimated peak memory of one worker, beside what its process holds before the trial."""
+        """Return the estimated peak memory of one worker in bytes, in addition to its process."""
         return peak_bytes(self.config, self.images, workers=workers, device=device, recompute=recompute)
 
     @property
     def time_recomputed(self) -> float:
-        """The time of a step that computes activations again over that of a plain one."""
+        """Time of a step with activation recomputation, relative to a plain step."""
         return time_factor(footprint(self.config, self.images.classes))

@@ -11,11 +11,11 @@ from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.initial_weights import InitialWeights
 
 NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
-"""What a trial's name always says."""
+"""Fields that a trial's name always contains."""
 
 
 def named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[PlannedTrial, ...]:
-    """Give each trial a name of the fields that are always said, and of those that else vary or are searched."""
+    """Give each trial a name, from NAMED_FIELDS and from other fields that vary or are searched."""
     groups: dict[str, list[TrialConfig]] = defaultdict(list)
     for trial in trials:
         if trial.baseline is None:
@@ -57,9 +57,9 @@ def _spelled(value: Any) -> str:
 
 
 def varying_fields(configs: Iterable[TrialConfig]) -> list[str]:
-    """Return the fields that differ among the configurations of some one data set, in their order in TrialConfig.
+    """Return the fields that differ among the configurations on one data set, in the order of TrialConfig.
 
-    What differs between data sets only (their image sizes, say) goes without saying.
+    Fields that differ only between data sets, such as their image sizes, are not included.
     """
     by_dataset: dict[str, list[TrialConfig]] = defaultdict(list)
     for config in configs:
