@@ -46,9 +46,9 @@ def main(
     """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers.
 
     --json: {"comparisons": [{"sweeps", "objective", "direction", "tables": [{"dataset", "axes", "settings": [...],
-    "baselines": [...], "halved": [...], "sentences": [...]}], "notes"}], "not_comparable": [...]}; each setting has
-    "setting", "best", "maybe_best", "trials" and "metrics": {NAME: {"mean", "seeds": {"low", "high"}, "images",
-    "published"}}. null: undefined, or not known. docs/comparison.md has every field.
+    "baselines": [...], "halved": [...], "sentences": [...], "label_free"}], "notes"}], "not_comparable": [...]}; each
+    setting has "setting", "best", "maybe_best", "trials" and "metrics": {NAME: {"mean", "seeds": {"low", "high"},
+    "images", "published"}}. null: undefined, or not known. docs/comparison.md has every field.
     """
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables
     from sweep.comparison.merged_sweeps import merged_sweeps

@@ -115,7 +115,8 @@ def info(name: Name, root: Root = None) -> None:
     from sweep.console.dataset_tables import class_table, split_table, summary
 
     store = prepared(name, root)
-    screen().print(summary(store, root), "", split_table(store), "", class_table(store), sep="\n")
+    classes = ("", class_table(store)) if store.class_names else ()
+    screen().print(summary(store, root), "", split_table(store), *classes, sep="\n")
 
 
 @app.command()

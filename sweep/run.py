@@ -10,6 +10,7 @@ from sweep.records.paths import DEFAULT_STORAGE
 def main(
     space: options.Space = None,
     assignments: options.Assignments = None,
+    objective: options.Objective = None,
     fields: options.Fields = False,
     dry_run: options.DryRun = False,
     smoke: options.Smoke = False,
@@ -63,6 +64,7 @@ def main(
         RunLocation(storage, tracking_uri, address, as_json, on_end_hook(on_end), gpu_memory, wait_cluster),
         space=space,
         assignments=parse_assignments(assignments or []),
+        objective=objective,
         name=name,
         resume=resume,
         extend=extend,

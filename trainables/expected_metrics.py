@@ -12,7 +12,8 @@ TOP5_CLASSES = 6
 BINARY = (names.SENSITIVITY, names.SPECIFICITY, names.ACCURACY, names.BALANCED_ACCURACY)
 AREAS = (names.ROC_AUC, names.PR_AUC)
 OF_LABELS = (names.AVERAGE_PRECISION + names.MACRO, names.AVERAGE_PRECISION + names.MICRO, names.LABELS_EVALUATED)
-LABEL_FREE = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
+OF_FEATURES = (names.FEATURE_RANK, names.ALPHA_REQ, names.ALPHA_REQ_GAP)
+LABEL_FREE = (*OF_FEATURES, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
 CONTRASTIVE = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.CONTRASTIVE_ENTROPY)
 SUPERVISED = (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
@@ -37,8 +38,11 @@ def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
     """Return the names of the metrics of a trial's last epoch, except `metric_names.OF_THE_MACHINE`."""
     splits = (VALIDATION, TEST) if labels.validation else (TEST,)
     found = {*_training(config, labels), *_label_free(config, splits[0])}
+    if _has_projector(config):
+        found.add(f"{splits[0]}/{names.LIDAR}")
     if not labels.known:
-        return frozenset(found)
+        of_features = (f"{splits[0]}/{name}" for name in OF_FEATURES)
+        return frozenset(found if config.epochs else (*found, *of_features))
     for split in splits:
         methods = (names.LINEAR, "") if _has_probe(config) else (names.LINEAR,)
         for method in methods:
@@ -66,6 +70,10 @@ def _has_probe(config: TrialConfig) -> bool:
     return config.epochs > 0 and config.evaluation_dataset is None
 
 
+def _has_projector(config: TrialConfig) -> bool:
+    return config.epochs > 0 and config.training == "simclr" and config.encoder not in UNTRAINABLE
+
+
 def _training(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
     if config.epochs == 0:
         return
@@ -77,7 +85,7 @@ def _training(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
 
 
 def _label_free(config: TrialConfig, split: str) -> Iterator[str]:
-    if config.epochs > 0 and config.training == "simclr" and config.encoder not in UNTRAINABLE:
+    if _has_projector(config):
         yield from (f"{split}/{name}" for name in LABEL_FREE)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 CONTRASTIVE_LOSS = "train/contrastive_loss"
 CONTRASTIVE_ACCURACY = "train/contrastive_accuracy"
@@ -59,6 +60,21 @@ UNIFORMITY = "uniformity"
 COLLAPSED = "collapsed"
 """1 if the embeddings vary in fewer than three directions (collapse), else 0 (evaluation/representation.py)."""
 
+ALPHA_REQ = "alpha_req"
+"""Exponent of the power law of the features' eigenvalues."""
+ALPHA_REQ_GAP = "alpha_req_gap"
+"""Its distance from 1, which is best."""
+LIDAR = "lidar"
+LABEL_FREE_DIRECTION: dict[str, Literal["max", "min"]] = {
+    EMBEDDING_RANK: "max",
+    FEATURE_RANK: "max",
+    LIDAR: "max",
+    ALPHA_REQ_GAP: "min",
+    ALIGNMENT: "min",
+    UNIFORMITY: "min",
+}
+"""The metrics that can rank settings without labels, and whether larger or smaller ones are better."""
+
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""
 LINEAR_REGULARISATION = "val/linear_regularisation"
@@ -70,14 +86,32 @@ _SEPARATORS = " \t\n,/-_().'&:;!?\""
 """Signs of labels that say nothing of their own."""
 _KEPT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NO_SHARES = (
-    *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity"),
+    *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity", "lidar", "alpha_req", "alpha_req_gap"),
     *("learning_rate", "per_second", "gib", "evaluated", "brier", "scale"),
 )
+
+
+_ERRORS = (LOSS, BRIER, CALIBRATION_ERROR)
+"""Ends of metrics of which smaller ones are better."""
 
 
 def qualified(split: str, method: str, metrics: Mapping[str, float]) -> dict[str, float]:
     """Return metrics under their full names, such as test/knn_top1 for split test, method knn_ and metric top1."""
     return {f"{split}/{method}{name}": value for name, value in metrics.items()}
+
+
+def better_when(metric: str) -> Literal["max", "min"]:
+    """Return whether larger or smaller values of a metric are better, by its last part: val/embedding_rank is max."""
+    name = metric.rpartition("/")[2]
+    if name in LABEL_FREE_DIRECTION:
+        return LABEL_FREE_DIRECTION[name]
+    return "min" if any(name.removesuffix(SCALED).endswith(end) for end in _ERRORS) else "max"
+
+
+def needs_labels(metric: str) -> bool:
+    """Whether a metric is of a held-out split, and computed with labels."""
+    split, _, name = metric.partition("/")
+    return split in ("val", "test") and name not in (*LABEL_FREE_DIRECTION, ALPHA_REQ, COLLAPSED)
 
 
 def label_part(label: str) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sweep.comparison.cells import ComparisonCell
+from sweep.comparison.label_free_ranking import label_free_rankings
 from sweep.comparison.standing import UNTRAINED, Standing, standing
 from sweep.comparison.table import METHOD, ComparisonRow, ComparisonTable
 from sweep.comparison.wording import SPLITS, described, short_words
@@ -204,6 +205,8 @@ def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool =
             f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}; a published number is of its own "
             "seeds and split, so how much of a difference is chance isn't known"
         )
+    if not page:
+        lines += [found.sentence() for table in tables if (found := label_free_rankings(sweep, table)) is not None]
     lines += _left_out(sweep, tables)
     lines += [f"not decided yet: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]

@@ -9,6 +9,7 @@ from sweep.comparison.cells import ComparisonCell, ComparisonCells
 from sweep.comparison.classifier_curves import ClassifierReport, classifier_reports
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.effects import Effects, effects_of
+from sweep.comparison.label_free_ranking import LabelFreeRankings, label_free_rankings
 from sweep.comparison.pivots import PivotTable, pivot_tables
 from sweep.comparison.standing import Standing, standing
 from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, compare
@@ -59,6 +60,11 @@ class DataSetReport:
     def conclusions(self) -> tuple[str, ...]:
         """Conclusions in a few sentences."""
         return conclusions(self.sweep, self.table, self.standing)
+
+    @cached_property
+    def label_free(self) -> LabelFreeRankings | None:
+        """How well metrics without labels rank the settings."""
+        return label_free_rankings(self.sweep, self.table)
 
     @cached_property
     def effects(self) -> Effects:

@@ -26,12 +26,14 @@ METHODS = {
     "": "linear probe",
 }
 SHORT_METHODS = {**METHODS, names.KNN: "kNN"}
-WITHOUT_LABELS = (names.FEATURE_RANK, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
 WORDS = {
     names.TOP1: "top-1 accuracy",
     names.TOP5: "top-5 accuracy",
     "roc_auc": "ROC AUC",
     "pr_auc": "average precision",
+    names.LIDAR: "LiDAR",
+    names.ALPHA_REQ: "alpha-ReQ",
+    names.ALPHA_REQ_GAP: "distance of alpha-ReQ from 1",
 }
 
 
@@ -48,7 +50,7 @@ def metric_words(metric: str) -> str:
     what = WORDS.get(base, base.replace("_", " "))
     if split not in SPLITS:
         return f"{what} ({split})"
-    told = "" if base in WITHOUT_LABELS else f"{method}, "
+    told = "" if not names.needs_labels(metric) else f"{method}, "
     return f"{what} ({told}{SPLITS[split]} split)"
 
 
@@ -57,7 +59,7 @@ def short_words(metric: str) -> str:
     name = metric.partition("/")[2]
     prefix, base = method_of(name)
     what = "" if base == names.TOP1 else WORDS.get(base, base.replace("_", " "))
-    by = "" if base in WITHOUT_LABELS else SHORT_METHODS.get(prefix, f"kNN, k = {prefix[3:-1]}")
+    by = "" if not names.needs_labels(metric) else SHORT_METHODS.get(prefix, f"kNN, k = {prefix[3:-1]}")
     return " ".join(filter(None, (by, what)))
 
 

@@ -42,6 +42,14 @@ Fields = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METRIC",
+        help="Metric that settings are ranked by, in place of the space's: val/lidar, which needs no labels.",
+        rich_help_panel=WHAT,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the plan and its estimated cost; start nothing.", rich_help_panel=WHAT),

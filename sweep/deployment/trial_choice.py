@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainables.errors import BadInputError, nearest
+from trainables.metric_names import better_when
 
 if TYPE_CHECKING:
     from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
@@ -79,7 +80,7 @@ def find_trial(
 
     record = storage.record(sweep)
     if best is not None:
-        record = record.model_copy(update={"objective": best, "direction": "min" if best.endswith("loss") else "max"})
+        record = record.model_copy(update={"objective": best, "direction": better_when(best)})
     tables = sweep_tables(record, storage)
     everything = [
         FoundTrial(table, row, one, record)

@@ -96,6 +96,8 @@ def check_data(plan: Plan) -> None:
 
 
 def _check_target(config: TrialConfig, info: StoreInfo | DataSetFacts) -> None:
+    if isinstance(info, StoreInfo) and not info.labelled_images:
+        return  # nothing is asked of it
     expand_positive(info, config.positive)
     if config.target == "classes" and info.multi_label:
         raise several_labels(info)

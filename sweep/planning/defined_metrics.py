@@ -13,8 +13,13 @@ def check_defined(metric: str, config: TrialConfig, info: StoreInfo) -> None:
     """Raise BadInputError if the objective is undefined for a trial, by the label counts of the data set's store."""
     split, _, name = metric.partition("/")
     measured = _measured_on(split, config, info)
-    if measured is None:
+    if measured is None or not info.labelled_images:
         return
+    if not info.labelled[measured]:
+        raise BadInputError(
+            f"objective: {metric!r} is undefined: none of the {info.splits[measured]:,} {measured} images of "
+            f"{info.name} has labels; label some of them, or choose another objective"
+        )
     if name.count("/") == 1 and config.target == "labels":
         _check_label(metric, name.partition("/")[2], measured, info)
     elif config.target != "labels" and config.positive:

@@ -15,6 +15,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import varying_fields
 from sweep.space import SELECTED_ON_TEST
 from trainables.field_values import spelled
+from trainables.metric_names import LABEL_FREE_DIRECTION
 
 MOST_ROWS = 200
 """Maximum number of trials shown."""
@@ -105,10 +106,25 @@ def summary(plan: Plan) -> list[str]:
         earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
         lines.append(f"stage {number}, {stage.name}: {count} more trials, {fields} decided by {earlier}")
     lines.append("* estimated peak memory a worker, of a step or an evaluation, beside what Python and torch hold")
+    lines.append(_ranking(plan))
     if plan.selected_on == "test":
         lines.append(SELECTED_ON_TEST)
     lines += _about_sizes(plan)
     return lines
+
+
+def _ranking(plan: Plan) -> str:
+    """Return which objective ranks the settings, and why it can."""
+    metric, direction = plan.space.objective.metric, plan.space.objective.direction
+    better = "larger" if direction == "max" else "smaller"
+    judges = dict.fromkeys(trial.config.labelled_dataset for trial in plan.trials if trial.labels.known)
+    if metric.rpartition("/")[2] in LABEL_FREE_DIRECTION:
+        without = dict.fromkeys(trial.config.labelled_dataset for trial in plan.trials if not trial.labels.known)
+        why = f", as {' and '.join(without)} has no labels" if without else ""
+        return f"ranked by {metric}, {better} is better: a metric without labels{why}"
+    if metric.startswith("train/") or not judges:
+        return f"ranked by {metric}, {better} is better"
+    return f"ranked by {metric}, {better} is better: by the labels of {' and '.join(judges)}"
 
 
 def counted(plan: Plan) -> str:
@@ -140,5 +156,5 @@ def _sizes(name: str, size: DataSize) -> str:
     validation = f", {size.validation:,} validation" if size.validation else ""
     images = size.train + size.validation + size.test
     labelled = images - sum(size.unlabelled.values())
-    labels = f", {labelled:,} of {images:,} with labels" if size.unlabelled else ""
+    labels = f", {f'{labelled:,} of {images:,}' if labelled else 'none'} with labels" if size.unlabelled else ""
     return f"{name}: {size.train:,} train{validation} and {size.test:,} test images ({size.origin} sizes){labels}"

@@ -10,7 +10,7 @@ from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
 from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import OF_THE_MACHINE
+from trainables.metric_names import LABEL_FREE_DIRECTION, OF_THE_MACHINE
 
 Sizes = Callable[[str], DataSize]
 
@@ -98,8 +98,19 @@ def _check_metric(what: str, metric: str, known: frozenset[str], trial: PlannedT
     if metric in known or metric in OF_THE_MACHINE or (_of_one_label(metric) and not trial.labelled.class_names):
         return
     config = trial.config
+    if not trial.labels.known and metric.rpartition("/")[2] not in LABEL_FREE_DIRECTION:
+        raise BadInputError(f"{what}: {metric!r} {_needs_labels(config.labelled_dataset, known)}")
     about = f"{what}: {metric!r} is no metric of the trials of {config.labelled_dataset} (target {config.target!r})"
     raise BadInputError(about + _remedy(metric, known, trial))
+
+
+def _needs_labels(dataset: str, known: frozenset[str]) -> str:
+    free = sorted(name for name in known if name.rpartition("/")[2] in LABEL_FREE_DIRECTION)
+    return (
+        f"needs labels, and {dataset} has none: rank without them (--objective METRIC: {', '.join(free)}), evaluate on "
+        "a labelled data set (--set evaluation_dataset=NAME), or attach labels (python -m sweep.data label "
+        f"{dataset} --table FILE)"
+    )
 
 
 def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:

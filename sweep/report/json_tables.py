@@ -43,9 +43,26 @@ def _table(part: DataSetReport) -> dict[str, Any]:
         "baselines": [row for row, one in zip(rows, part.rows, strict=True) if one.row.label],
         "halved": [{**_row(part, one), "ended_at_epoch": one.row.halved} for one in part.halved],
         "sentences": part.conclusions,
+        "label_free": _label_free(part),
         "hours": part.hours,
         "hours_of": f"{part.device}-hours",
     }
+
+
+def _label_free(part: DataSetReport) -> dict[str, Any] | None:
+    """Return how metrics without labels rank the settings beside one with labels; null where nothing can be said."""
+    found = part.label_free
+    return (
+        None
+        if found is None
+        else {
+            "judge": found.judge,
+            "kendall_tau": {
+                metric: {"tau": one.tau, "interval": _interval(one.interval), "settings": one.settings}
+                for metric, one in found.agreements.items()
+            },
+        }
+    )
 
 
 def _row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:

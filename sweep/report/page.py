@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.comparison.conclusions import SMOKE_NOTICE, notes
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.effects import NotComputed
+from sweep.comparison.label_free_ranking import told_agreement
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, duration, number, percent, slug
@@ -213,6 +214,7 @@ def _when(time_ms: int | None) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
+    "agreement": told_agreement,
     "axis": axis_label,
     "cost": cost,
     "duration": duration,

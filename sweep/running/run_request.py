@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from sweep.records.paths import check_name
 from sweep.running.run_location import RunLocation
 from sweep.scheduling.budget import Budget
 from sweep.scheduling.dispatcher import TrialLimits
-from sweep.space import SearchSpace, load_space, written
+from sweep.space import Objective, SearchSpace, load_space, written
 from trainables.errors import BadInputError, nearest
 from trainables.field_values import checked_axis
+from trainables.metric_names import better_when
 
 if TYPE_CHECKING:
     from sweep.running.session import Session
@@ -32,6 +33,8 @@ class RunRequest:
     """A name, dotted module or file; or the space itself."""
     assignments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Values by field, as `parse_assignments` and `checked_assignments` return them."""
+    objective: str | None = None
+    """Metric that settings are ranked by; None: the space's."""
     name: str | None = None
     resume: str | None = None
     extend: bool = False
@@ -58,7 +61,7 @@ class RunRequest:
         space = self.space
         typed = Launch(
             space=space if isinstance(space, str) else "",
-            written=written(load_space(space) if isinstance(space, str) else space) if space else None,
+            written=written(self._asked_space()) if space else None,
             assignments={name: tuple(values) for name, values in self.assignments.items()},
             smoke=self.smoke,
             workers=self.workers,
@@ -68,6 +71,8 @@ class RunRequest:
             experiment=self.experiment,
             memory=self.memory,
         )
+        if self.objective is not None and space is None:
+            raise BadInputError(f"--objective {self.objective}: a sweep keeps its objective; add --space NAME")
         if self.resume is not None:
             from sweep.records.sweep_storage import SweepStorage
 
@@ -75,6 +80,14 @@ class RunRequest:
         if self.extend:
             raise BadInputError("--extend: is for a sweep that was started before; add --resume NAME")
         return typed
+
+    def _asked_space(self) -> SearchSpace:
+        """Return the space with the objective that is asked for."""
+        assert self.space is not None
+        space = load_space(self.space) if isinstance(self.space, str) else self.space
+        if self.objective is None:
+            return space
+        return replace(space, objective=Objective(self.objective, better_when(self.objective)))
 
     def plan(self) -> Plan:
         """Return the plan, checked; BadInputError that lists every fault."""

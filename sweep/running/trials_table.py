@@ -118,4 +118,4 @@ def metric_text(metrics: dict[str, float], name: str) -> str:
         return f"{metrics[name]:,.0f}"
     if name == names.GPU_MEMORY:
         return f"{metrics[name]:.1f}"
-    return f"{metrics[name]:.3f}" if name == names.CONTRASTIVE_LOSS else percent(metrics[name])
+    return percent(metrics[name]) if names.is_share(name) else f"{metrics[name]:.4g}"

@@ -19,7 +19,7 @@ from trainables.data.store import UNLABELLED, ImageStore
 from trainables.data.store_format import INFO_FILE, ROWS_FILE
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
+from trainables.expected_metrics import OF_FEATURES, LabelFacts, epoch_metrics, final_metrics
 from trainables.metric_names import OF_THE_MACHINE
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
@@ -147,6 +147,9 @@ def test_a_trial_without_labels_has_the_label_free_metrics_alone(tmp_path: Path)
     assert set(first) - set(OF_THE_MACHINE) == epoch_metrics(config, labels, 1)
     assert {"test/embedding_rank", "train/contrastive_loss"} <= set(last)
     assert not [name for name in last if "top1" in name or "supervised" in name]
+    untrained = config.model_copy(update={"epochs": 0})
+    (found,) = trained(store, tmp_path / "b", epochs=0)
+    assert set(found) == final_metrics(untrained, labels) == {f"test/{name}" for name in OF_FEATURES}
     with pytest.raises(BadInputError, match="'supervised' learns labels, and pool0 has none"):
         TrialData(config.model_copy(update={"training": "supervised"}), store)
 

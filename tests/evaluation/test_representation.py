@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
+from trainables.evaluation.eigenspectrum import alpha_req
 from trainables.evaluation.representation import (
     alignment,
     effective_rank,
@@ -87,6 +88,8 @@ def test_metrics_name_what_they_measure() -> None:
     features, a, b = rows(0, 30, 8), rows(1, 30, 4), rows(2, 30, 4)
     assert label_free_metrics(features, (a, b)) == {
         "feature_rank": effective_rank(features),
+        "alpha_req": alpha_req(features),
+        "alpha_req_gap": abs(alpha_req(features) - 1),
         "embedding_rank": effective_rank(a),
         "alignment": alignment(a, b),
         "uniformity": uniformity(a),

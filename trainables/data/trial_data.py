@@ -240,6 +240,8 @@ def _colour_operations(config: TrialConfig, channels: int) -> list[str]:
 
 
 def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
+    if not store.info.labelled_images:
+        return (), None  # nothing is asked of it
     if config.target == "positive":
         expand_positive(store.info, config.positive)
         return ("negative", "positive"), torch.tensor([False, True])

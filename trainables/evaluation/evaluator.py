@@ -16,7 +16,7 @@ from trainables.evaluation.knn import centroid_metrics, knn_metrics
 from trainables.evaluation.logistic_regression import CONVERGED, LogisticRegression, best_regression
 from trainables.evaluation.logit_metrics import VALIDATION, LogitMetrics, MethodOutputs
 from trainables.evaluation.probe import ProbeWeights
-from trainables.evaluation.representation import evaluate_without_labels
+from trainables.evaluation.representation import LabelFreeEvaluation
 from trainables.storage.trial_files import TrialFiles
 
 PROBE = ""
@@ -62,13 +62,14 @@ class Evaluator:
     def everything(self) -> dict[str, float]:
         """Return the metrics of every method on every held-out split, and write the per-image outputs."""
         data = self._data
+        metrics = self._label_free(last=True)
         if not data.has_labels:
-            return self._label_free()
+            return metrics
         bank = self._encode(data.bank)
         shards = {split: self._encode(images) for split, images in data.evaluated.items()}
-        regression, metrics = self._regression(bank, shards.get(VALIDATION))
+        regression, found = self._regression(bank, shards.get(VALIDATION))
         self.linear = regression.state_dict()
-        metrics |= self._label_free()
+        metrics |= found
         by_logits = LogitMetrics(self._config, data)
         for split, shard in shards.items():
             methods = [] if self._probe is None else [self._probe_outputs(split, shard)]
@@ -83,10 +84,12 @@ class Evaluator:
     def _encode(self, split: Split) -> RankShard:
         return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
 
-    def _label_free(self) -> dict[str, float]:
-        if self._projector is None:
+    def _label_free(self, *, last: bool = False) -> dict[str, float]:
+        """Return the metrics without labels; of an untrained encoder where there is nothing else."""
+        if self._projector is None and (self._data.has_labels or self._config.epochs > 0):
             return {}
-        return evaluate_without_labels(self._config, self._data, self._encoder, self._projector, self._device)
+        evaluation = LabelFreeEvaluation(self._config, self._data, self._encoder, self._projector, self._device)
+        return evaluation.metrics() | (evaluation.lidar() if last else {})
 
     @torch.no_grad()
     def _probe_outputs(self, split: str, shard: RankShard) -> MethodOutputs:

@@ -1,4 +1,4 @@
-"""Label-free metrics of a representation: effective rank, alignment, uniformity, and collapse."""
+"""Label-free metrics of a representation: effective rank, alignment, uniformity, LiDAR, alpha-ReQ, and collapse."""
 
 import math
 
@@ -11,12 +11,13 @@ from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
-from trainables.data.trial_data import Rows, Split, TrialData
+from trainables.data.trial_data import Rows, Split, TrialData, limited
 from trainables.distributed import gather_rows, rank, to_device, world_size
+from trainables.evaluation.eigenspectrum import alpha_req, lidar
 from trainables.evaluation.features import no_features
 from trainables.heartbeat import beat
 from trainables.losses import NORM_FLOOR
-from trainables.memory.constants import EVALUATION_BATCH
+from trainables.memory.constants import EVALUATION_BATCH, LIDAR_IMAGES, LIDAR_VIEWS
 from trainables.randomness import Stream
 
 UNIFORMITY_SHARPNESS = 2.0
@@ -71,10 +72,20 @@ def has_collapsed(embeddings: Tensor) -> bool:
     return not (spread > COLLAPSED_SPREAD and effective_rank(centred) > limit)
 
 
+def feature_metrics(features: Tensor) -> dict[str, float]:
+    """Return the metrics of features (N, F) alone: effective rank, alpha-ReQ and its distance from 1."""
+    alpha = alpha_req(features)
+    return {
+        names.FEATURE_RANK: effective_rank(features),
+        names.ALPHA_REQ: alpha,
+        names.ALPHA_REQ_GAP: abs(alpha - 1.0),
+    }
+
+
 def label_free_metrics(features: Tensor, embeddings: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Return the label-free metrics of N images, from features (N, F) of one view and embeddings (N, D) of two."""
     return {
-        names.FEATURE_RANK: effective_rank(features),
+        **feature_metrics(features),
         names.EMBEDDING_RANK: effective_rank(embeddings[0]),
         names.ALIGNMENT: alignment(*embeddings),
         names.UNIFORMITY: uniformity(embeddings[0]),
@@ -86,24 +97,55 @@ def _on_sphere(rows: Tensor) -> Tensor:
     return functional.normalize(rows.double(), dim=1, eps=NORM_FLOOR)
 
 
-@torch.no_grad()
-def evaluate_without_labels(
-    config: TrialConfig, data: TrialData, encoder: nn.Module, projector: nn.Module, device: torch.device
-) -> dict[str, float]:
-    """Return rank, alignment and uniformity of a sample of images, over all ranks; views are the same every epoch."""
-    sample = data.sample
-    height, width = sample.store.info.image_size
-    mine = slice(rank(), None, world_size())
-    numbers = np.arange(len(sample))[mine]
-    features = []
-    encoder.eval()
-    for stream in (Stream.HELD_OUT_VIEW_A, Stream.HELD_OUT_VIEW_B):
-        draws = draw_view(config, stream, 0, len(sample), height=height, width=width).slice(mine)
-        features.append(_encode_views(encoder, sample, numbers, draws, config.image_size, device))
-    projector.eval()
-    embeddings = projector(torch.cat(features)).chunk(2)
-    everything = [gather_rows(rows, len(sample)) for rows in (features[0], *embeddings)]
-    return names.qualified(data.selection, "", label_free_metrics(everything[0], (everything[1], everything[2])))
+class LabelFreeEvaluation:
+    """Label-free metrics over all ranks' images of the sample; their views are those of any epoch."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrialData,
+        encoder: nn.Module,
+        projector: nn.Module | None,
+        device: torch.device,
+    ) -> None:
+        self._config, self._split, self._sample, self._device = config, data.selection, data.sample, device
+        self._encoder, self._projector = encoder, projector
+
+    @torch.no_grad()
+    def metrics(self) -> dict[str, float]:
+        """Return rank, alignment, uniformity, alpha-ReQ and collapse; without a projector those of features alone."""
+        self._encoder.eval()
+        first = self._features(self._sample, Stream.HELD_OUT_VIEW_A, 0)
+        if self._projector is None:
+            return self._named(feature_metrics(gather_rows(first, len(self._sample))))
+        self._projector.eval()
+        both = torch.cat([first, self._features(self._sample, Stream.HELD_OUT_VIEW_B, 0)])
+        embeddings = self._projector(both).chunk(2)
+        everything = [gather_rows(rows, len(self._sample)) for rows in (first, *embeddings)]
+        return self._named(label_free_metrics(everything[0], (everything[1], everything[2])))
+
+    @torch.no_grad()
+    def lidar(self) -> dict[str, float]:
+        """Return LiDAR of LIDAR_VIEWS views of at most LIDAR_IMAGES images; nothing without a projector."""
+        if self._projector is None:
+            return {}
+        self._encoder.eval()
+        self._projector.eval()
+        sample = limited(self._sample, LIDAR_IMAGES)
+        views = (self._features(sample, Stream.HELD_OUT_VIEW_A, index) for index in range(LIDAR_VIEWS))
+        embeddings = torch.stack([gather_rows(self._projector(own), len(sample)) for own in views], dim=1)
+        return self._named({names.LIDAR: lidar(embeddings)})
+
+    def _named(self, metrics: dict[str, float]) -> dict[str, float]:
+        return names.qualified(self._split, "", metrics)
+
+    def _features(self, sample: Split, stream: Stream, index: int) -> Tensor:
+        """Return the features (n, F) of one view of each of this rank's images."""
+        height, width = sample.store.info.image_size
+        mine = slice(rank(), None, world_size())
+        numbers = np.arange(len(sample))[mine]
+        draws = draw_view(self._config, stream, index, len(sample), height=height, width=width).slice(mine)
+        return _encode_views(self._encoder, sample, numbers, draws, self._config.image_size, self._device)
 
 
 def _encode_views(

@@ -10,7 +10,9 @@ DEPTHS = {
 EVALUATION_BATCH = 256
 """Number of images encoded at once."""
 LABEL_FREE_IMAGES = 1024
-"""Number of images for the label-free metrics."""
+"""Images that the label-free metrics are computed on."""
+LIDAR_IMAGES, LIDAR_VIEWS = 512, 8
+"""Images and views of each that LiDAR is computed on (the paper: 1,000 and 50)."""
 KNN_CHUNK = 512
 STANDARDISED_CHUNK = 4096
 """Number of rows standardised at once, so that the features are never all in float64."""

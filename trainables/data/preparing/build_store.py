@@ -320,6 +320,8 @@ def _labels_told(known: NDArray[np.bool_]) -> str:
     """Return how many images have labels; empty where all have."""
     if known.all():
         return ""
+    if not known.any():
+        return f"none of {len(known):,} images has labels: a pool to pretrain on"
     return f"{known.sum():,} of {len(known):,} images have labels; the others are pretrained on alone"
 
 

@@ -1,0 +1,65 @@
+"""Plans of stores without labels: which objective ranks the settings, and the ways out where it can't."""
+
+import pytest
+
+from sweep.planning.plan import Plan, make_plan
+from sweep.planning.plan_table import summary
+from sweep.planning.trial import DataSize
+from sweep.running.run_location import RunLocation
+from sweep.running.run_request import RunRequest
+from sweep.space import Grid, Halving, Objective, SearchSpace, Stage
+from trainables.errors import BadInputError
+
+SIZES = {
+    "pool": DataSize(900, 100, 0, "aa", "prepared", unlabelled={"train": 900, "test": 100}),
+    "partly": DataSize(900, 100, 3, "bb", "prepared", class_names=("a", "b", "c"), unlabelled={"train": 800}),
+    "trees": DataSize(900, 100, 3, "cc", "prepared", class_names=("a", "b", "c")),
+}
+
+
+def plan_of(metric: str, dataset: str = "pool", halving: Halving | None = None, **base: object) -> Plan:
+    space = SearchSpace(
+        name="x",
+        description="x",
+        base={"dataset": dataset, "validation_fraction": 0.1, "epochs": 4, **base},
+        stages=(Stage("grid", (Grid(axes={"temperature": (0.1, 0.5)}),), halving=halving),),
+        objective=Objective(metric),
+        columns=("test/linear_top1",),
+    )
+    return make_plan(space, assignments={}, size_of=SIZES.__getitem__)
+
+
+@pytest.mark.parametrize("metric", ["val/knn_top1", "test/linear_top1", "val/linear_sensitivity"])
+def test_an_objective_that_needs_labels_is_refused_with_the_ways_out(metric: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        plan_of(metric)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"objective: {metric!r} needs labels, and pool has none: rank without them (--objective")
+    for way in ("val/lidar", "val/embedding_rank", "evaluation_dataset=NAME", "sweep.data label pool --table FILE"):
+        assert way in line
+
+
+def test_halving_without_labels_takes_what_each_epoch_has() -> None:
+    assert plan_of("val/lidar", halving=Halving("val/embedding_rank")).trials
+    with pytest.raises(BadInputError, match=r"halving, at epoch 1: 'val/knn_top1' needs labels"):
+        plan_of("val/lidar", halving=Halving("val/knn_top1"))
+    with pytest.raises(BadInputError, match=r"halving, at epoch 1: 'val/lidar' is no metric"):
+        plan_of("val/lidar", halving=Halving("val/lidar"))
+
+
+def test_the_plan_says_which_objective_is_used_and_why() -> None:
+    said = "\n".join(summary(plan_of("val/lidar")))
+    assert "ranked by val/lidar, larger is better: a metric without labels, as pool has no labels" in said
+    assert "pool: 900 train and 100 test images (prepared sizes), none with labels" in said
+    said = "\n".join(summary(plan_of("val/knn_top1", evaluation_dataset="trees")))
+    assert "ranked by val/knn_top1, larger is better: by the labels of trees" in said
+    said = "\n".join(summary(plan_of("val/knn_top1", "partly")))
+    assert "200 of 1,000 with labels" in said
+
+
+def test_an_objective_on_the_command_line_has_its_own_direction() -> None:
+    request = RunRequest(RunLocation("sweeps"), space="quickstart", objective="val/alignment")
+    assert request.launch.written is not None
+    assert request.launch.written["objective"] == {"metric": "val/alignment", "direction": "min"}
+    with pytest.raises(BadInputError, match="a sweep keeps its objective; add --space NAME"):
+        _ = RunRequest(RunLocation("sweeps"), objective="val/alignment").launch
