@@ -8,23 +8,23 @@ from trainables.storage.trial_records import now_ms
 
 
 class EndReport(BaseModel):
-    """How the last delivery ended."""
+    """Outcome of the last delivery of a sweep's summary."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     time_ms: int
     fault: str
-    """Empty where it was delivered."""
+    """Error in words; empty if the summary was delivered."""
 
 
 def write_end_report(storage: SweepStorage, name: str, fault: str) -> None:
-    """Keep how the delivery ended."""
+    """Write the outcome of the delivery."""
     report = EndReport(time_ms=now_ms(), fault=fault)
     storage.storage.write(_path(name), report.model_dump_json().encode())
 
 
 def end_report(storage: SweepStorage, name: str) -> EndReport | None:
-    """Return how the last delivery ended; None where there was none, or its record can't be read."""
+    """Return the outcome of the last delivery; None if there was none or its record can't be read."""
     return find_record(storage.storage, _path(name), EndReport)
 
 

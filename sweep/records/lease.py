@@ -36,16 +36,16 @@ from trainables.storage.trial_records import now_ms
 
 BEAT_SECONDS = 3.0
 STALE_SECONDS = 30.0
-"""A sweep that has said nothing for so long has died, or its machine's clock differs."""
+"""Age in seconds from which a lease is in doubt: the sweep has died, or its machine's clock differs."""
 WATCH_SECONDS, GLANCE_SECONDS = 30.0, 7.0
-"""How long a lease in doubt is watched before its sweep is taken over or removed, and before it is only described."""
+"""Seconds that a lease in doubt is watched: before taking over or removing its sweep, and before describing it."""
 OLD_SECONDS = 3600.0
-"""No clocks differ so much."""
+"""Age in seconds from which a lease is dead, since clocks never differ that much."""
 EVERYTHING = "all"
 
 
 class Lease(BaseModel):
-    """Who runs a sweep, and how it stands."""
+    """Lease of a running sweep: its owner, its trials and its state."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -54,48 +54,48 @@ class Lease(BaseModel):
     host: str
     process: int = Field(ge=1, lt=2**31)
     machine: str = ""
-    """Where the process number holds: see `process_identity`."""
+    """System in which the process number is valid; see `process_identity`."""
     process_start: str = ""
     started_ms: int
     time_ms: int
     claims: tuple[str, ...]
-    """Ids of the trials that it trains."""
+    """Ids of the trials that the sweep is training."""
     taken_from: tuple[str, ...] = ()
-    """Tokens of those that held it before and may wake up."""
+    """Tokens of earlier owners, whose processes may wake up."""
     state: LiveState | None
 
     @property
     def age(self) -> float:
-        """Seconds since it was renewed, by the clocks of two machines."""
+        """Seconds since the lease was renewed, by the clocks of two machines."""
         return (now_ms() - self.time_ms) / 1000
 
     @property
     def alive(self) -> bool:
-        """Whether whoever wrote this still runs, as far as its age says."""
+        """Whether the owner still runs, judged by the lease's age."""
         return not self.ended and abs(self.age) < STALE_SECONDS
 
     @property
     def ended(self) -> bool:
-        """Whether whoever wrote this certainly runs no more."""
+        """Whether the owner's process has certainly ended."""
         here = self.host == socket.gethostname()
         return self.age > OLD_SECONDS or (here and has_ended(self.machine, self.process, self.process_start))
 
     def described(self) -> str:
-        """Return who runs it, for a message."""
+        """Return the owner in words, for a message."""
         return f"process {self.process} on {self.host}, last heard of {self.age:.0f} s ago"
 
 
 class LeaseWatcher:
-    """Judges leases also by whether they change while it looks, which doesn't depend on clocks."""
+    """Watcher of leases in doubt: a lease that changes is alive, regardless of clocks."""
 
     def __init__(self, seconds: float) -> None:
-        """Take a lease in doubt for dead when it hasn't changed for so long."""
+        """Create a watcher that considers a lease in doubt dead if it doesn't change for `seconds`."""
         self._seconds = seconds
         self._seen: dict[str, tuple[int, float, bool]] = {}
         """By token: its time, since when it is known, and whether it has changed."""
 
     def runs(self, held: Lease) -> bool | None:
-        """Return whether whoever wrote this still runs; None while that is in doubt."""
+        """Return whether the lease's owner still runs; None while in doubt."""
         if held.ended or held.alive:
             return held.alive
         now = time.monotonic()
@@ -109,10 +109,10 @@ class LeaseWatcher:
 
 
 class LeaseHolder:
-    """Holds a sweep's lease while it runs, and looks for what it is asked to stop."""
+    """Holder of a running sweep's lease, which also checks for requests to stop."""
 
     def __init__(self, storage: SweepStorage, name: str, *, say: Callable[[str], None] = lambda _: None) -> None:
-        """Args: `say` is called where another's lease must be watched before it is taken."""
+        """Create the holder; `say` prints a line if another owner's lease has to be watched first."""
         self._storage, self._name, self._token = storage, name, secrets.token_hex(8)
         self._say, self._watcher = say, LeaseWatcher(WATCH_SECONDS)
         self._started = now_ms()
@@ -127,7 +127,7 @@ class LeaseHolder:
         self._thread = threading.Thread(target=self._beat, name="live", daemon=True)
 
     def __enter__(self) -> Self:
-        """Take the lease; BadInputError when the sweep is under way elsewhere."""
+        """Take the lease; BadInputError if the sweep is running elsewhere."""
         holder = holder_of(self._storage, self._name, say=self._say)
         if holder is not None:
             raise BadInputError(
@@ -157,14 +157,14 @@ class LeaseHolder:
                 self._storage.storage.delete(_path(self._name))
 
     def show(self, state: Callable[[], LiveState]) -> None:
-        """Say from now on how the sweep stands; `state` is called in the background."""
+        """Publish the sweep's state in the lease from now on; `state` is called in a background thread."""
         self._state = state
 
     def claim(self, trial_id: str) -> bool:
-        """Say that this sweep trains the trial, unless another one does; return whether it may.
+        """Claim a trial for this sweep unless another sweep trains it; return whether the claim succeeded.
 
-        Written before the others are read, so that of two sweeps that ask at once at least one sees the other; where
-        both do, both ask again later.
+        The claim is written before other leases are read. So if two sweeps claim a trial at once, at least one sees the
+        other; if both do, both try again later.
         """
         with self._lock:
             self._claims.add(trial_id)
@@ -177,19 +177,19 @@ class LeaseHolder:
         return True
 
     def release(self, trial_id: str) -> None:
-        """Say that this sweep doesn't train the trial any more."""
+        """Release the claim on a trial."""
         with self._lock:
             self._claims.discard(trial_id)
         with contextlib.suppress(OSError):  # the next beat says it
             self._renew()
 
     def asked_to_stop(self) -> set[str]:
-        """Return what should stop, as far as it was looked at: EVERYTHING, ids of trials."""
+        """Return the requests to stop that were found so far: EVERYTHING, or ids of trials."""
         return set(self._stops)
 
     @property
     def taken_over(self) -> str:
-        """Who runs the sweep instead of this process; empty while nobody does."""
+        """New owner of the sweep, in words; empty if this process still owns it."""
         return self._taken_over
 
     def _beat(self) -> None:
@@ -200,14 +200,14 @@ class LeaseHolder:
                 self._stops = set(stops(self._storage, self._name))
 
     def _renew(self) -> bool:
-        """Write the lease unless another process has taken it over; return whether it is still ours."""
+        """Renew the lease unless another process has taken it over; return whether this process still owns it."""
         self._taken_over = self._taken_over or self._new_holder()
         if not self._taken_over:
             self._write()
         return not self._taken_over
 
     def _new_holder(self) -> str:
-        """Return who has taken the lease over, for a message; empty while nobody has."""
+        """Return the new owner in words, for a message; empty if there is none."""
         with contextlib.suppress(BadInputError):  # a torn file is nobody's
             held = read_record(self._storage.storage, _path(self._name), Lease)
             if held is None:
@@ -239,7 +239,7 @@ class LeaseHolder:
 
 
 def lease(storage: SweepStorage, name: str) -> Lease | None:
-    """Return who runs, or ran, a sweep, or None when it ended; a file that is no lease is named, and nobody's."""
+    """Return the lease of a sweep, or None if it ended; an invalid file is reported and counts as no lease."""
     return find_record(storage.storage, _path(name), Lease, fate="nobody's")
 
 
@@ -250,10 +250,12 @@ def holder_of(
     watch_seconds: float | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Lease | None:
-    """Return the lease of whoever runs a sweep, or None; a lease in doubt is watched for a change before.
+    """Return the lease of a running sweep, or None; a lease in doubt is watched for a change first.
 
-    Also one that can't be read: its holder writes it again after a few seconds. BadInputError where it changes and
-    still can't be read, as another version's.
+    An unreadable lease is watched too, since its owner rewrites it every few seconds.
+
+    Raises:
+        BadInputError: The lease changes but can't be read, for example since another version wrote it.
     """
     seconds = WATCH_SECONDS if watch_seconds is None else watch_seconds
     watcher, said, torn = LeaseWatcher(seconds), False, _TornLease(seconds)
@@ -278,14 +280,14 @@ def holder_of(
 
 
 class _TornLease:
-    """Watches the file of a lease that can't be read."""
+    """Watcher of a lease file that can't be read."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
         self._seen: str | None = None
 
     def is_left(self, storage: SweepStorage, name: str, error: BadInputError) -> bool:
-        """Return whether nobody has written it for long enough; raise the error where somebody does."""
+        """Return whether the file hasn't changed for long enough; raise the error if it changes."""
         digest = None if isinstance(error, DamagedRecordError) else storage.storage.digest(_path(name))
         if self._seen not in (None, digest):
             raise error
@@ -294,14 +296,14 @@ class _TornLease:
 
 
 def leases(storage: SweepStorage) -> list[Lease]:
-    """Return those of all sweeps that haven't ended; files that are none are named and left out."""
+    """Return the leases of all sweeps that haven't ended; invalid files are reported and left out."""
     names = record_names(storage.storage, "live", rf"{NAME}\.json")
     found = (lease(storage, name.removesuffix(".json")) for name in names)
     return [one for one in found if one is not None]
 
 
 def current_state(storage: SweepStorage, record: SweepRecord, holder: Lease | None) -> LiveState:
-    """Return how a sweep stands: as the process that runs it says, else by its trials' records."""
+    """Return the state of a sweep: as its lease publishes it, else computed from its trials' records."""
     said = holder.state if holder is not None else None
     return said if said is not None else state_of(record, storage)
 
@@ -312,12 +314,12 @@ def request_stop(storage: SweepStorage, name: str, what: str = EVERYTHING) -> No
 
 
 def stops(storage: SweepStorage, name: str) -> list[str]:
-    """Return what a sweep is asked to stop."""
+    """Return a sweep's requests to stop: EVERYTHING, or ids of trials."""
     return record_names(storage.storage, f"sweeps/{name}/stops", r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def clear_stops(storage: SweepStorage, name: str, which: Iterable[str] | None = None) -> None:
-    """Forget what was asked."""
+    """Delete requests to stop, by default all."""
     for what in which if which is not None else stops(storage, name):
         storage.storage.delete(f"sweeps/{name}/stops/{what}")
 

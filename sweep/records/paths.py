@@ -6,9 +6,9 @@ from pathlib import Path
 from trainables.errors import BadInputError
 
 DEFAULT_STORAGE = Path(".sweep")
-"""Where a program keeps its results unless told otherwise, in the current folder."""
+"""Default storage, in the current folder."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-"""Of a sweep."""
+"""Pattern of a sweep's name."""
 
 
 def tracking_database(storage: Path | str) -> Path:
@@ -26,6 +26,6 @@ def _absolute(storage: Path | str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise BadInputError for a sweep's name that can't be a folder's."""
+    """Raise BadInputError if a sweep's name can't be the name of a folder."""
     if not re.fullmatch(NAME, name):
         raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _START_FIELD = 19
-"""Of /proc/PID/stat, from the state on."""
+"""Index of the start time in /proc/PID/stat, counted from the state."""
 _DEAD = frozenset("ZX")
-"""States of a process that has ended and whose parent hasn't asked for it."""
+"""States of a process that has ended but wasn't reaped by its parent."""
 
 
 def machine_identity() -> str:
-    """Return the running system and the namespaces that process numbers and their times belong to; empty if unknown."""
+    """Return the id of the running system and PID namespace in which process numbers are valid; empty if unknown."""
     with contextlib.suppress(OSError):
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return "/".join((boot, *((_PROC / "self/ns" / kind).readlink().name for kind in ("pid", "time"))))
@@ -24,17 +24,17 @@ def machine_identity() -> str:
 
 
 def start_time(process: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty where that can't be seen."""
+    """Return a process's start time in kernel ticks; empty if it isn't visible."""
     return _stat(process)[1]
 
 
 def has_ended(machine: str, process: int, started: str) -> bool:
-    """Return whether a process has certainly ended; False where it runs, or may run where it can't be seen.
+    """Return whether a process has certainly ended; False if it runs, or may run where it isn't visible.
 
     Args:
-        machine: Its `machine_identity`, as it wrote it itself.
-        process: Its number.
-        started: Its `start_time`; another process may have its number now.
+        machine: `machine_identity` that the process itself recorded.
+        process: Number of the process.
+        started: Its `start_time`, since another process may have the same number now.
     """
     if not machine or machine != machine_identity():
         return False

@@ -20,20 +20,20 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True)
 class Removal:
-    """What goes with a sweep."""
+    """Planned removal of a sweep: folders, shared trials, sizes."""
 
     name: str
     folders: tuple[str, ...]
-    """Its own, and those of trials that no other sweep lists."""
+    """Folders to delete: the sweep's own, and those of trials that no other sweep contains."""
     shared: tuple[str, ...]
-    """Trials that stay, since other sweeps list them too."""
+    """Trials that are kept, since other sweeps contain them too."""
     files: int
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
 
 def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
-    """Return what would go with a sweep; BadInputError while it runs."""
+    """Return the planned removal of a sweep; BadInputError if it is running."""
     from sweep.records.lease import holder_of
 
     held = holder_of(storage, record.name)
@@ -52,9 +52,10 @@ def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
 
 
 def archive_sweep(storage: "SweepStorage", removal: Removal, target: "Storage") -> None:
-    """Copy a sweep and all its trials, also those that stay, and compare the copies' checksums.
+    """Copy a sweep with all its trials, including shared ones, and compare the copies' checksums.
 
-    BadInputError where the target is this storage by another name, has another sweep of this name, or differs then.
+    Raises:
+        BadInputError: The target is the same storage, contains another sweep of this name, or a copy differs.
     """
     source, folders = storage.storage, (*removal.folders, *(f"trials/{folder}" for folder in removal.shared))
     _check_apart(source, target, folders)
@@ -69,7 +70,7 @@ def archive_sweep(storage: "SweepStorage", removal: Removal, target: "Storage") 
 
 
 def _check_apart(source: "Storage", target: "Storage", folders: Iterable[str]) -> None:
-    """Raise BadInputError where what is written to the target is seen in the folders that go."""
+    """Raise BadInputError if the target and the folders to delete overlap."""
     alike = BadInputError(
         f"--archive {target.address()}: is this storage, or lies within it, or it within that: the copy would go with "
         "the sweep; choose another"
@@ -90,7 +91,7 @@ def _check_apart(source: "Storage", target: "Storage", folders: Iterable[str]) -
 
 
 def _check_free(source: "Storage", target: "Storage", name: str) -> None:
-    """Raise BadInputError where the target has another sweep of this name; the same one was copied before."""
+    """Raise BadInputError if the target has another sweep of this name; an earlier copy of this one is allowed."""
     file = f"sweeps/{name}/sweep.json"
     there = target.digest(file)
     if there is not None and there != source.digest(file):
@@ -120,7 +121,7 @@ def delete_files(storage: "SweepStorage", names: Iterable[str]) -> None:
 
 
 def older_than(storage: "SweepStorage", days: float) -> list[str]:
-    """Return the sweeps that were last run so many days ago."""
+    """Return the sweeps that last ran more than `days` days ago."""
     limit = time.time_ns() // 1_000_000 - days * DAY_MS
     records = [record for name in storage.sweep_names() if (record := storage.sweep(name)) is not None]
     return [record.name for record in records if _last_ms(storage, record) < limit]

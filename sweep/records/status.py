@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LiveTrial(BaseModel):
-    """A trial that isn't waiting, as its sweep sees it."""
+    """State of a trial that has started, as published by its sweep."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -27,21 +27,21 @@ class LiveTrial(BaseModel):
 
 
 class LiveState(BaseModel):
-    """How a sweep stands."""
+    """State of a running sweep."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     counts: dict[str, int]
-    """Trials by state."""
+    """Number of trials by state."""
     trials: tuple[LiveTrial, ...]
-    """Those that run, and those that failed."""
+    """Running and failed trials."""
     device_hours: float
     left_seconds: float | None
     stopping: str
 
 
 def state_of(record: "SweepRecord", storage: "SweepStorage") -> "LiveState":
-    """Return how a sweep that nobody runs stands, from its trials' records."""
+    """Return the state of a sweep that isn't running, from its trials' records."""
     from sweep.records.trial_result import result_of
 
     trials = []

@@ -21,12 +21,12 @@ def _is_no_step(name: str) -> str:
 
 
 TrialName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]+$", max_length=1000), AfterValidator(_is_no_step)]
-"""Of a trial, for people; a file's name in logs and exports."""
+"""Readable name of a trial, used for files in logs and exports."""
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
 
 
 class StopRecord(KeptRecord):
-    """Why a trial was stopped for good."""
+    """Record of why a trial was stopped for good."""
 
     why: str
 
@@ -40,20 +40,20 @@ class TrialEntry(KeptRecord):
     baseline: Baseline | None
     config: dict[str, Any]
     stands_for: dict[str, Any]
-    """In a smoke run, the fields of the full-size setting that were made small."""
+    """In a smoke run: the full-size values of the fields that were reduced."""
     steps: Count
     required: bool = False
-    """Whether halving leaves it alone."""
+    """Whether the trial is exempt from halving."""
     setting: Count | None = None
-    """Of a search: the number of its setting."""
+    """Number of its setting in a search; None outside a search."""
     method: str = ""
-    """What its grid does, where grids of the space do different things."""
+    """Method of its grid, if the grids of the space use different methods."""
     place: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.+-]*)?$", max_length=400)] = ""
-    """The name of its folder, where that isn't the trial's id: of a sweep that reuses nothing."""
+    """Name of its folder if that isn't the trial's id, as in a sweep without reuse."""
 
     @model_validator(mode="after")
     def _is_a_setting(self) -> Self:
-        """Check the fields; those of records of earlier versions may be fewer."""
+        """Check the fields; records of earlier versions may lack some."""
         for values in (self.config, *([{**self.config, **self.stands_for}] if self.stands_for else [])):
             known = _known(values)
             fields = TrialConfig.parse(known).model_dump(mode="json")
@@ -63,7 +63,7 @@ class TrialEntry(KeptRecord):
 
     @property
     def setting_known(self) -> dict[str, Any]:
-        """The fields of the configuration that this version knows: a later one has others, of the same trial id."""
+        """Configuration fields that this version knows; a later version may have added others."""
         return _known(self.config)
 
     def later_values(self) -> Iterable[str]:
@@ -71,13 +71,13 @@ class TrialEntry(KeptRecord):
         return (f"config.{name}" for name in self.config if name not in TrialConfig.model_fields)
 
     def keeping(self, before: "TrialEntry") -> "TrialEntry":
-        """Return the entry with what a later version wrote into the one before."""
+        """Return the entry, with unknown fields that a later version wrote into the earlier entry."""
         later = {name: value for name, value in before.config.items() if name not in TrialConfig.model_fields}
         return self.model_copy(update={**(before.model_extra or {}), "config": {**self.config, **later}})
 
     @property
     def folder(self) -> str:
-        """The name of the trial's folder under trials/."""
+        """Name of the trial's folder under trials/."""
         return self.place or self.trial_id
 
 
@@ -86,14 +86,14 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class PublishedRow(KeptRecord):
-    """A published result that the space carries."""
+    """Published result listed in the space."""
 
     setting: dict[str, Any]
     metrics: dict[str, Metric]
 
 
 class SweepRecord(KeptRecord):
-    """Everything that a comparison needs to know of a sweep besides its trials' files."""
+    """Record of a sweep: everything that a comparison needs besides the trials' files."""
 
     name: SweepName
     digest: str
@@ -107,26 +107,30 @@ class SweepRecord(KeptRecord):
     caveats: tuple[str, ...]
     smoke: bool
     selected_on: str = ""
-    """The split that settings are selected on: validation, test, or nothing where there is one setting."""
+    """Split on which settings are selected: validation, test, or nothing if there is one setting."""
     trials: tuple[TrialEntry, ...]
     pending: tuple[str, ...]
-    """Names of the stages that aren't decided yet."""
+    """Names of the stages that wait for results."""
     command: str
     commit: str | None
     versions: dict[str, str]
     time_ms: Milliseconds
     launch: Launch | None = None
-    """How it was started; None in records that don't say it."""
+    """Options that the sweep was started with; None in old records."""
 
     @property
     def experiment(self) -> str:
-        """MLflow's experiment that shows the sweep; empty: the one of all sweeps."""
+        """MLflow experiment of the sweep; empty: the common one."""
         return self.launch.experiment if self.launch is not None else ""
 
     def resumed(self, typed: Launch, *, extend: bool) -> Launch:
-        """Return what resuming it starts with, and with what was typed now; BadInputError where the space is missing.
+        """Return the launch for resuming: the recorded options, updated by the newly typed ones.
 
-        The record keeps the space as values. Its name is for a person: whoever writes a storage could name any code.
+        The space is read from values in the record. Its recorded name is only displayed: anybody who can write to the
+        storage could otherwise make this process import any code.
+
+        Raises:
+            BadInputError: The record contains no space.
         """
         launch = self.launch or Launch(space=self.space)
         if launch.written is None and typed.written is None:
@@ -142,7 +146,7 @@ class SweepRecord(KeptRecord):
         return launch.updated(typed)
 
     def keeping(self, before: "SweepRecord") -> "SweepRecord":
-        """Return the record with the command that first started it, and what a later version wrote into it."""
+        """Return the record with the command that first started it and unknown fields of a later version."""
         entries = {entry.trial_id: entry for entry in before.trials}
         trials = tuple(
             entry.keeping(entries[entry.trial_id]) if entry.trial_id in entries else entry for entry in self.trials

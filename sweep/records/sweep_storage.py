@@ -25,12 +25,15 @@ UNKNOWN_STOP = StopRecord(why="it was stopped; the record that says why is damag
 
 
 class SweepStorage:
-    """A storage with the sweeps and trials in it."""
+    """Storage of sweeps and trials."""
 
     def __init__(self, address: str | Path, *, patience: float = 0.0, mends: bool = False) -> None:
-        """Open the storage; with patience its operations wait so many seconds for it while it is away.
+        """Open the storage.
 
-        `mends`: damaged records of epochs are written again where a checkpoint remembers them.
+        Args:
+            address: Folder or URI.
+            patience: Seconds that each operation waits while the storage is unreachable.
+            mends: Whether damaged epoch records are rewritten from a checkpoint.
         """
         self.storage, self._mends = Storage.at(address).patient(patience), mends
 
@@ -47,7 +50,7 @@ class SweepStorage:
             ) from error
 
     def private_files(self) -> AbstractContextManager[None]:
-        """Make new files of this process private meanwhile, where the storage is a private folder."""
+        """Make new files of this process private during the context, if the storage is a private folder."""
         return files_as_private_as(Path(self.storage.root)) if self.storage.is_local else nullcontext()
 
     def trial(self, trial_id: str) -> TrialFiles:
@@ -59,7 +62,7 @@ class SweepStorage:
         return self.trial(entry.folder)
 
     def write_stopped(self, name: str, trial_id: str, why: str, backlog: DeferredWrites) -> None:
-        """Keep why a trial of a sweep was stopped for good; later, when the storage is away."""
+        """Write why a trial was stopped for good; deferred if the storage is unreachable."""
         path, content = f"sweeps/{name}/stopped/{trial_id}.json", StopRecord(why=why).model_dump_json().encode()
         backlog.write(path, lambda: self.storage.write(path, content))
 
@@ -83,7 +86,7 @@ class SweepStorage:
         return StopRecord(why=last[0].message) if last else UNKNOWN_STOP
 
     def forget_stopped(self, name: str, trial_id: str) -> None:
-        """Let a stopped trial go on."""
+        """Delete a trial's stop record, so that it continues."""
         self.storage.delete(f"sweeps/{name}/stopped/{trial_id}.json")
 
     def sweep(self, name: str) -> SweepRecord | None:

@@ -13,21 +13,21 @@ from contextlib import suppress
 from typing import Any
 
 TIMEOUT_SECONDS = 60.0
-"""For all of it: connecting, sending and waiting for the answer, or the command's run."""
+"""Time limit for the whole delivery: connecting, sending and the answer, or running the command."""
 PAUSE_SECONDS = 2.0
-"""Between the request that a process group ends and its end by force."""
+"""Seconds between SIGTERM and SIGKILL for a process group."""
 _URL = re.compile(r"\s*https?:", re.IGNORECASE)
 
 
 def send(target: str, summary: dict[str, Any], *, timeout: float = TIMEOUT_SECONDS) -> str:
-    """Post the summary to a URL, or give it to a command on its standard input; return what went wrong, or nothing."""
+    """Post the summary to a URL, or pass it to a command's standard input; return the error, empty if none."""
     content = json.dumps(summary).encode()
     fault = _post(target.strip(), content, timeout) if _URL.match(target) else _run(target, content, timeout)
     return fault and f"--on-end: the summary wasn't delivered: {fault}"
 
 
 def _post(url: str, content: bytes, timeout: float) -> str:
-    """Post within a time limit: a server that sends a byte now and then would hold up a socket's own for ever."""
+    """Post within a total time limit; a socket's timeout restarts with each received byte."""
     answers: list[str] = []
     thread = threading.Thread(target=lambda: answers.append(_answer(url, content, timeout)), name="on-end", daemon=True)
     thread.start()
@@ -56,7 +56,7 @@ def _answer(url: str, content: bytes, timeout: float) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the kind of an error and what the system says; never its text, which quotes the address."""
+    """Return an error's type and system message; never its text, which may quote the address."""
     kinds, found, seen = type(error).__name__, error, set()
     while id(found) not in seen:
         seen.add(id(found))
@@ -68,7 +68,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _run(command: str, content: bytes, timeout: float) -> str:
-    """Run a command in a process group of its own, which is ended with it."""
+    """Run a command in its own process group, which ends with it."""
     try:
         process = subprocess.Popen(
             command,
@@ -93,7 +93,7 @@ def _run(command: str, content: bytes, timeout: float) -> str:
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End what is left of a process group: asked first, then by force."""
+    """End the remaining processes of a group: SIGTERM first, then SIGKILL."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -24,12 +24,12 @@ from trainables.storage.trial_files import MODEL
 
 DEFAULT_SHARES = (0.01, 0.1, 1.0)
 ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
-"""Fields that may be given for weights that a person names."""
+"""Fields that the user may set for named weights."""
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What is evaluated; None and empty ones mean the command's defaults."""
+    """Options of an evaluation; None and empty values stand for the command's defaults."""
 
     trials: Sequence[str] = ()
     """Names or ids; none: every seed of the best setting."""
@@ -37,16 +37,16 @@ class EvaluationRequest:
     """NAME=FILE[,FIELD=VALUE...]."""
     datasets: Sequence[str] = ()
     label_fractions: Sequence[float] | None = None
-    """Shares of the labels; None: those of DEFAULT_SHARES that buy a batch."""
+    """Label fractions; None: those of DEFAULT_SHARES that give at least one batch."""
     draws: int | None = None
     epochs: int | None = None
     learning_rate: float | None = None
-    """Of fine-tuning; None: `FINE_TUNING_RATE` of pretraining's."""
+    """Base learning rate of fine-tuning; None: FINE_TUNING_RATE times that of pretraining."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values by field, for every trial."""
 
     def of_sweep(self, storage: SweepStorage, sweep: str | None) -> Evaluation:
-        """Return the evaluation of a sweep's trials, of the latest sweep's without a name."""
+        """Return the evaluation of a sweep's trials; without a name, of the latest sweep."""
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
         data = tuple(evaluated_data(name, config) for name in self.datasets or [config.labelled_dataset])
@@ -70,7 +70,7 @@ class EvaluationRequest:
 def _pretrained(
     storage: SweepStorage, sweep: str | None, trials: Sequence[str]
 ) -> tuple[TrialConfig, EvaluatedWeights]:
-    """Return the configuration of the trials and their weights; BadInputError where they have none or differ."""
+    """Return the trials' configuration and weights; BadInputError if they have no weights or differ."""
     if trials:
         found = [find_trial(storage, sweep, trial=trial).trial for trial in trials]
     else:
@@ -88,7 +88,7 @@ def _pretrained(
 
 
 def named_weights(text: str) -> EvaluatedWeights:
-    """Return weights of NAME=FILE[,FIELD=VALUE...]."""
+    """Return the weights of a text NAME=FILE[,FIELD=VALUE...]."""
     first, *rest = text.split(",")
     name, _, address = first.partition("=")
     if not name or not address:
@@ -102,7 +102,7 @@ def named_weights(text: str) -> EvaluatedWeights:
 
 
 def single_values(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the fields of FIELD=VALUE words, each with one value."""
+    """Return the fields of FIELD=VALUE texts, each with one value."""
     parsed = parse_assignments(list(texts))
     for name, values in parsed.items():
         if len(values) > 1:
@@ -113,7 +113,7 @@ def single_values(texts: Iterable[str]) -> dict[str, Any]:
 def shares_of_labels(
     wanted: Sequence[float] | None, data: Sequence[EvaluatedData], *, trained: bool
 ) -> tuple[float, ...]:
-    """Return the shares of the labels that are asked for, by default those that buy a batch of every data set."""
+    """Return the label fractions to evaluate; by default those that give a batch on every data set."""
     smallest = min(data, key=lambda one: one.train)
     least = SMALLEST_BATCH if trained else 1
     if wanted is None:
@@ -133,7 +133,7 @@ def shares_of_labels(
 
 
 def label_fractions(text: str) -> tuple[float, ...]:
-    """Return the shares of the labels of "0.01,0.1,1"."""
+    """Return the label fractions of a text such as "0.01,0.1,1"."""
     try:
         return checked_fractions([float(part) for part in text.split(",")])
     except ValueError:
@@ -141,14 +141,14 @@ def label_fractions(text: str) -> tuple[float, ...]:
 
 
 def checked_fractions(values: Sequence[float]) -> tuple[float, ...]:
-    """Return shares of the labels; BadInputError unless each is above 0 and up to 1."""
+    """Return label fractions; BadInputError unless each is above 0 and at most 1."""
     if not values or not all(0.0 < value <= 1.0 for value in values):
         raise BadInputError(f"labels: give shares above 0 and up to 1, as in 0.01,0.1,1, got {list(values)}")
     return tuple(values)
 
 
 def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
-    """Return a prepared data set with the question that a pretraining's `config` asks of it."""
+    """Return a prepared data set with the target and positive classes from the pretraining's `config`."""
     info = prepared(name)
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
     train = round(info.labelled.get("train", 0) * (1 - held_back))
@@ -159,7 +159,7 @@ def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
 
 
 def _target(info: StoreInfo, config: TrialConfig) -> dict[str, Any]:
-    """Return the trial's question where the data set can be asked it, else the data set's own."""
+    """Return the trial's target fields if the data set supports them, else the data set's own."""
     if info.name == config.labelled_dataset:
         return {"target": config.target, "positive": config.positive, "wanted_specificity": config.wanted_specificity}
     try:

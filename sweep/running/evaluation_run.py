@@ -25,9 +25,9 @@ class EvaluationRun:
     plan: Plan
     launch: Launch
     evaluated: str
-    """The sweep whose encoders they are."""
+    """Sweep whose encoders are evaluated."""
     note: str = ""
-    """What was left out of it, for a person."""
+    """Note for the user about what was left out."""
 
     @classmethod
     def of(
@@ -40,7 +40,7 @@ class EvaluationRun:
         device: Any,
         experiment: str = "",
     ) -> "EvaluationRun":
-        """Return the evaluation of a sweep, of the latest one without a name; BadInputError that lists every fault."""
+        """Return the evaluation of a sweep (default: the latest); BadInputError lists every fault."""
         evaluation = request.of_sweep(SweepStorage(storage), sweep)
         space = evaluation_space(evaluation)
         check_name(chosen := name or space.name)
@@ -60,7 +60,7 @@ class EvaluationRun:
     def session(
         self, location: RunLocation, max_concurrent: int | None, grace_seconds: float = GRACE_SECONDS, *, named: bool
     ) -> Session:
-        """Return the run of the plan; where the sweep was not `named`, a process that goes on with it names it."""
+        """Return the session of the plan; unless the sweep was `named`, a restarted process gets its name."""
         # The latest sweep is this one, once it has begun.
         location = replace(location, again=() if named else (self.evaluated,))
         return Session(

@@ -13,18 +13,18 @@ from trainables.storage.trial_records import AttemptRecord, EpochRecord, Failure
 
 
 class RecordsListener(TrialListener):
-    """Writes attempts, failures and logs. What can't be written because the storage is away is written later."""
+    """Listener that writes attempts, failures and logs; writes are deferred while the storage is unreachable."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
 
     def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
-        """End this sweep's attempts: its run was killed between the final record and the attempt's end."""
+        """End open attempts of this sweep, whose process was killed after the final record."""
         own = [attempt for attempt in attempts if attempt.sweep == self._context.name]
         _end_orphans(own, self._context.storage.trial_of(entry))
 
     def started(self, task: TrialTask, attempt: AttemptRecord, earlier: Sequence[AttemptRecord]) -> None:
-        """Write the attempt's record, and end those of sweeps that were killed."""
+        """Write the attempt's record, and end open attempts of killed sweeps."""
         files = self._files(task)
         _end_orphans(earlier, files)
         files.write_attempt(attempt)
@@ -43,14 +43,14 @@ class RecordsListener(TrialListener):
         self.retried(task, failure, 0.0)
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """Write why a trial was stopped for good, so that resuming leaves it alone."""
+        """Write why a trial was stopped for good, so that resuming doesn't continue it."""
         if for_good:
             context = self._context
             context.storage.write_stopped(context.name, task.trial_id, why, context.backlog)
             self._end_paused(task, why)
 
     def _end_paused(self, task: TrialTask, why: str) -> None:
-        """Write that a trial's last attempt, which paused for other seeds, is followed by none."""
+        """Write that a trial's last attempt, which paused for other seeds, was the last."""
         files = self._files(task)
         last = next(reversed(files.attempts()), None)
         if last is not None and (last.sweep, last.outcome) == (self._context.name, "interrupted"):
@@ -83,7 +83,7 @@ def _end_orphans(attempts: Iterable[AttemptRecord], files: TrialFiles) -> None:
 
 
 def _ended(attempt: AttemptRecord, files: TrialFiles) -> AttemptRecord:
-    """Return the record of an attempt whose sweep was killed, with its end as far as the trial's epochs tell it."""
+    """Return the record of an attempt of a killed sweep, with its end estimated from the trial's epochs."""
     epochs = [record for record in files.epochs() if record.time_ms >= attempt.started_ms]
     known: dict[str, object] = {"outcome": "interrupted", "message": "its sweep was killed"}
     known["ended_ms"] = max([record.time_ms for record in epochs], default=attempt.started_ms)
@@ -95,14 +95,14 @@ def _ended(attempt: AttemptRecord, files: TrialFiles) -> AttemptRecord:
 
 
 class TrackerListener(TrialListener):
-    """Passes events on to the tracker, which shows trials from their files and returns at once."""
+    """Listener that passes events to the tracker, which writes in the background from the trials' files."""
 
     def __init__(self, context: RunContext) -> None:
         self._tracker, self._storage, self._live = context.tracker, context.storage, context.live
         self._entries: dict[str, TrialEntry] = {}
 
     def planned(self, entries: Sequence[TrialEntry]) -> None:
-        """Take in the trials of which events will come."""
+        """Register the planned trials."""
         self._entries |= {entry.trial_id: entry for entry in entries}
 
     def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
@@ -122,7 +122,7 @@ class TrackerListener(TrialListener):
         self._tracker.start_trial(self._entries[task.trial_id], self._storage)
 
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
-        """Show an epoch, but only one that can't be trained again with another time."""
+        """Show an epoch if its record is durable; otherwise it may be trained again with another timestamp."""
         if durable:
             self._tracker.submit_epoch(task.trial_id, record)
 
@@ -131,7 +131,7 @@ class TrackerListener(TrialListener):
         self._tracker.finish_trial(task.trial_id)
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """Show a stop, but not of a trial that hadn't started, or that another process goes on with."""
+        """Show a stop, unless the trial hadn't started or another process continues it."""
         entry = self._entries[task.trial_id]
         if self._live.taken_over:
             return

@@ -37,11 +37,11 @@ class _State:
     attempt: int = 0
     since: float = 0.0
     epochs_here: int = 0
-    """Epochs that were trained since `since`."""
+    """Number of epochs trained since `since`."""
     measured_epochs: int = 0
-    """Epochs that were trained in this run; of an untrained encoder its evaluation."""
+    """Number of epochs trained in this run; for an untrained encoder, its evaluation."""
     measured_seconds: float = 0.0
-    """What these took."""
+    """Duration of these epochs."""
     note: str = ""
 
     @property
@@ -51,17 +51,17 @@ class _State:
 
     @property
     def images(self) -> float:
-        """Images of one epoch; none of an untrained encoder."""
+        """Number of images per epoch; 0 for an untrained encoder."""
         return self.entry.steps * self.entry.config["batch_size"] / self.epochs if self.epochs else 0.0
 
     def left(self) -> float | None:
-        """Return the seconds left at the pace so far, or None while there is none."""
+        """Return the estimated seconds left, or None if no pace is known."""
         if self.status != "running" or not self.epochs_here or self.epoch == self.epochs:
             return None
         return (time.monotonic() - self.since) / self.epochs_here * (self.epochs - self.epoch)
 
     def live(self) -> LiveTrial:
-        """Return it as others see it."""
+        """Return the trial's published state."""
         return LiveTrial(
             trial_id=self.entry.trial_id,
             name=self.entry.name,
@@ -76,7 +76,7 @@ class _State:
 
 
 class Progress(TrialListener):
-    """The terminal of a sweep: shows how its trials stand."""
+    """Progress display of a sweep's trials on the terminal."""
 
     def __init__(self, screen: TextIO, sweep: str, objective: str, *, as_json: bool = False) -> None:
         self._console, self._file, self._drawn = make_screen(screen), screen, False
@@ -114,7 +114,7 @@ class Progress(TrialListener):
             self._screen.stop()
 
     def planned(self, entries: Sequence[TrialEntry]) -> None:
-        """Show more trials as waiting; those known take their new names."""
+        """Show further trials as waiting; known trials get their new names."""
         with self._lock:
             for entry in entries:
                 self._states.setdefault(entry.trial_id, _State(entry)).entry = entry
@@ -155,7 +155,7 @@ class Progress(TrialListener):
         self._tell(task.trial_id, "started", "started" if number == 1 else f"started, attempt {number}")
 
     def noted(self, task: TrialTask, note: str) -> None:
-        """Show how an attempt began."""
+        """Show a note about the start of an attempt."""
         self._tell(task.trial_id, "note", note)
 
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
@@ -187,7 +187,7 @@ class Progress(TrialListener):
         self._tell(task.trial_id, "retrying", text, kind=failure.kind)
 
     def held(self, task: TrialTask, failure: Failure) -> None:
-        """Show that an attempt failed, the last one unless a machine of it turns out to be lost."""
+        """Show that the last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
         self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
         text = f"{failure.kind}: {failure.message}; tried again only if a machine of it turns out to be lost"
         self._tell(task.trial_id, "held", text, kind=failure.kind)
@@ -212,7 +212,7 @@ class Progress(TrialListener):
     # The whole
 
     def live_state(self, device_hours: float, stopping: str) -> LiveState:
-        """Return how the sweep stands, for others."""
+        """Return the published state of the sweep."""
         with self._lock:
             states = list(self._states.values())
         shown = [state for state in states if state.status not in ("waiting", "finished")]
@@ -225,7 +225,7 @@ class Progress(TrialListener):
         )
 
     def left_seconds(self) -> float | None:
-        """Return the seconds that the known trials still take, or None while no epoch of a training was measured."""
+        """Return the estimated seconds left for the known trials; None until an epoch was measured."""
         with self._lock:
             return seconds_left(list(self._states.values()))
 
@@ -259,10 +259,10 @@ class Progress(TrialListener):
 
 
 def seconds_left(states: Sequence["_State"]) -> float | None:
-    """Return the seconds that trials still take, as many at once as run now; None while nothing was measured.
+    """Return the estimated seconds left, with the present number of concurrent trials; None until one was measured.
 
-    A trial goes on at its own pace, or at that of an image in the others; an untrained encoder takes as long as those
-    measured, or no time.
+    A trial is extrapolated from its own pace, else from the time per image of other trials. An untrained encoder takes
+    as long as those measured, else no time.
     """
     trained = [state for state in states if state.measured_epochs and state.epochs]
     images = sum(state.images * state.measured_epochs for state in trained)
@@ -284,7 +284,7 @@ def _trial_seconds(state: "_State", pace: float, evaluation: float) -> float:
 
 
 def _finite(value: Any) -> Any:
-    """Return the value with NaN and infinities as null, which JSON has no numbers for."""
+    """Return the value with NaN and infinities replaced by null, since JSON can't represent them."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

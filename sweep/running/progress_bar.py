@@ -13,11 +13,11 @@ from trainables.printable_text import printable
 from trainables.redaction import redact
 
 SAID = ("failed", "retrying", "held", "reviewed", "stopped", "left")
-"""Events that get a line."""
+"""Events that are printed as a line."""
 
 
 class ProgressBar(Progress):
-    """Shows how trials stand on stderr, in text that terminals and notebooks draw; nothing else is redirected."""
+    """Progress bar on stderr for terminals and notebooks; other output is not redirected."""
 
     def __init__(self, sweep: str, objective: str) -> None:
         super().__init__(sys.stderr, sweep, objective)

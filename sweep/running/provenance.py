@@ -16,14 +16,14 @@ from trainables.redaction import HIDDEN, redact
 
 
 def command_line() -> str:
-    """Return the command as it was typed, in a form that can be typed again but for what may be secret."""
+    """Return the typed command in a form that can be typed again, with secrets hidden."""
     hidden = [HIDDEN if before == "--on-end" else redact(word) for before, word in pairwise(sys.argv)]
     hidden = [f"--on-end={HIDDEN}" if word.startswith("--on-end=") else word for word in hidden]
     return shlex.join(["python", "-m", "sweep.run", *hidden])
 
 
 def python_call(name: str, launch: Launch) -> str:
-    """Return the call of `sweep.api` that started a sweep, as far as its launch says."""
+    """Return the call of `sweep.api` that started a sweep, reconstructed from its launch."""
     if launch.written is None or not launch.space:
         return f"sweep.api, name={name!r}"
     changes = {field: values[0] if len(values) == 1 else list(values) for field, values in launch.assignments.items()}
@@ -31,12 +31,12 @@ def python_call(name: str, launch: Launch) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that matter for a result."""
+    """Return the versions of the libraries that affect results."""
     return {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}}
 
 
 def git_commit() -> str | None:
-    """Return the commit that this code is at, with a mark where it was changed since; None outside a repository."""
+    """Return the commit of this code, marked if files were changed since; None outside a repository."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
@@ -52,7 +52,7 @@ def git_commit() -> str | None:
 
 
 def write_record(context: RunContext, plan: Plan) -> SweepRecord:
-    """Write the sweep's record as its plan now stands, and return it; the command that first started it stays."""
+    """Write and return the sweep's record for the present plan; the command that first started it is kept."""
     record = describe(
         plan,
         name=context.name,
@@ -69,7 +69,7 @@ def write_record(context: RunContext, plan: Plan) -> SweepRecord:
 
 
 def changes(before: SweepRecord, plan: Plan) -> list[str]:
-    """Return how a plan differs from a sweep's record, a line a difference, as in a diff."""
+    """Return the differences between a plan and a sweep's record, one line each, as in a diff."""
     lines = [] if before.space == plan.space.name else [f"- space {before.space}", f"+ space {plan.space.name}"]
     old = {entry.trial_id: entry.name for entry in before.trials if entry.setting is None}
     new = {trial.trial_id: trial.name for trial in plan.trials if trial.setting is None}

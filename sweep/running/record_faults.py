@@ -9,7 +9,7 @@ from trainables.storage.record_files import logger
 
 @contextmanager
 def faults_said(say: Callable[[str], None]) -> Iterator[None]:
-    """Pass each fault of a record to `say` meanwhile."""
+    """Pass each fault of a record to `say` during the context."""
     handler = _Said(say)
     logger.addHandler(handler)
     try:

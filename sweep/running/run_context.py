@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialSizing:
-    """The shape that all trials of a run start from, and the memory that their workers find."""
+    """Resources of a run's trials: the common shape, and the memory available to their workers."""
 
     shape: TrialShape
     memory: MemoryBudget
     share_gpus: int
-    """Trials of one worker that may share a GPU."""
+    """Maximum number of one-worker trials that share a GPU."""
     workers: int
-    """Workers that the plan was made for."""
+    """Workers per trial that the plan was made for."""
 
     def shape_of(self, trial: PlannedTrial) -> TrialShape:
-        """Return what a trial runs on: a part of a GPU where it may share one."""
+        """Return the shape of a trial, with a fraction of a GPU if it may share one."""
         return shared(self.shape, self.memory.needed(trial, 1), self.share_gpus, self.memory.available or 0)
 
     def recomputes(self, trial: PlannedTrial) -> bool:
@@ -44,26 +44,26 @@ class TrialSizing:
         return self.memory.recomputes(trial, self.workers)
 
     def concurrency(self, plan: Plan, resources: Mapping[str, float]) -> int:
-        """Return how many trials of a plan fit at once, at least 1."""
+        """Return the number of trials of a plan that fit at once, at least 1."""
         needed = self.memory.most_needed(plan)
         return concurrency(self.shape, resources, self.share_gpus, available=self.memory.available, needed=needed)
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a person may choose for one run of a sweep."""
+    """Options of one run of a sweep: retries, limits, budget and times."""
 
     retry_failed: bool = False
     rules: TrialLimits = field(default_factory=TrialLimits)
     budget: Budget = field(default_factory=Budget)
     hang_seconds: float = HANG_SECONDS
     grace_seconds: float = GRACE_SECONDS
-    """How long running epochs may go on after SIGTERM or SIGHUP."""
+    """Seconds that running epochs may continue after SIGTERM or SIGHUP."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run of a sweep: its name and storage, how it was started, what its trials run on, and who follows it."""
+    """Context of one run of a sweep: name, storage, launch, options, resources and listeners."""
 
     name: str
     storage: SweepStorage
@@ -74,12 +74,12 @@ class RunContext:
     progress: Progress
     tracker: "Tracker"
     from_python: bool = False
-    """Whether it was called from Python."""
+    """Whether the run was started from Python."""
     backlog: DeferredWrites = field(default_factory=DeferredWrites)
-    """Writes that wait for the storage while it is away."""
+    """Deferred writes while the storage is unreachable."""
 
     def files_of(self, trial_id: str) -> TrialFiles:
-        """Return the files of a planned trial: of this sweep alone where nothing is reused."""
+        """Return the files of a planned trial; without reuse they belong to this sweep alone."""
         return self.storage.trial(f"{trial_id}-{self.name}" if self.launch.no_reuse else trial_id)
 
     def final_metrics(self, trial_id: str) -> Mapping[str, float] | None:
@@ -88,5 +88,5 @@ class RunContext:
         return files.epochs()[-1].metrics if files.final() is not None else None
 
     def log_of(self, task: TrialTask) -> Path:
-        """Return the local file of the tracebacks of a trial."""
+        """Return the local file for a trial's tracebacks."""
         return self.storage.log_folder(self.name) / f"{task.name}.log"

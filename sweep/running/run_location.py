@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class RunLocation:
-    """What a run of a sweep uses, and whom it tells."""
+    """Location of a run: storage, tracking server, cluster, and the receiver of its summary."""
 
     storage: str
     tracking_uri: str | None = None
     address: str | None = None
-    """Of a Ray cluster; None: Ray starts on this machine."""
+    """Address of a Ray cluster; None: Ray starts on this machine."""
     as_json: bool = False
     on_end: str = field(default="", repr=False)
-    """A command or URL that gets the summary; it may hold secrets."""
+    """Command or URL that receives the summary; it may contain secrets."""
     gpu_memory: float | None = None
-    """GiB."""
+    """Memory of a GPU in GiB."""
     wait_minutes: float = 0.0
-    """How long a cluster that doesn't answer is waited for."""
+    """Minutes to wait for a cluster that doesn't answer."""
     from_python: bool = False
-    """Whether a notebook or program runs it: a bar for progress, no redirected output, and the process goes on."""
+    """Whether a notebook or program runs it: progress bar, no redirected output, and the process continues."""
     again: tuple[str, ...] = ()
-    """Words after the command's own, for a process that goes on with it on another cluster."""
+    """Arguments added to the command for a restarted process on another cluster."""

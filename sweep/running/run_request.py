@@ -30,7 +30,7 @@ class RunRequest:
 
     location: RunLocation
     space: str | SearchSpace | None = None
-    """A name, dotted module or file; or the space itself."""
+    """Name, dotted module or file of the space; or the space itself."""
     assignments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Values by field, as `parse_assignments` and `checked_assignments` return them."""
     objective: str | None = None
@@ -41,7 +41,7 @@ class RunRequest:
     smoke: bool = False
     no_reuse: bool = False
     experiment: str = ""
-    """MLflow's; empty: the one of all sweeps."""
+    """MLflow experiment; empty: the common one of all sweeps."""
     workers: str = "1"
     device: Any = "auto"
     share_gpus: int = 1
@@ -57,7 +57,7 @@ class RunRequest:
 
     @cached_property
     def launch(self) -> Launch:
-        """How the sweep is started, with what the record of a resumed one says."""
+        """Launch of the sweep; for a resumed one, including the options in its record."""
         space = self.space
         typed = Launch(
             space=space if isinstance(space, str) else "",
@@ -90,7 +90,7 @@ class RunRequest:
         return replace(space, objective=Objective(self.objective, better_when(self.objective)))
 
     def plan(self) -> Plan:
-        """Return the plan, checked; BadInputError that lists every fault."""
+        """Return the checked plan; BadInputError lists every fault."""
         plan = plan_of(self.launch)
         check_name(self.sweep_name(plan))
         self.budget  # noqa: B018
@@ -98,7 +98,7 @@ class RunRequest:
 
     @property
     def budget(self) -> Budget:
-        """What the sweep may cost; BadInputError for limits that are none."""
+        """Budget of the sweep; BadInputError for invalid limits."""
         return Budget(self.gpu_hours, self.wall_hours, self.trials)
 
     def sweep_name(self, plan: Plan) -> str:
@@ -106,7 +106,7 @@ class RunRequest:
         return self.resume or self.name or plan.sweep_name
 
     def print_plan(self) -> None:
-        """Print the plan and its cost, as far as this machine can run it."""
+        """Print the plan and its cost; BadInputError if this machine can't run it."""
         from sweep.planning.memory_budget import memory_budget
         from sweep.planning.plan_table import print_plan
         from sweep.running.machine_check import check_machine
@@ -118,7 +118,7 @@ class RunRequest:
         print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
 
     def session(self) -> "Session":
-        """Return the run of the plan, whose embedded data sets are prepared."""
+        """Prepare embedded data sets and return the session that runs the plan."""
         from sweep.running.run_context import RunOptions
         from sweep.running.session import Session
 
@@ -131,9 +131,10 @@ class RunRequest:
 
 
 def checked_assignments(changes: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
-    """Return values by field of Python's: a list varies a field, anything else is its one value.
+    """Return the values of each field: a list varies the field, any other value is its only value.
 
-    Raises BadInputError with a line for each field that there isn't, and each value that a field can't have.
+    Raises:
+        BadInputError: One line for each unknown field and each invalid value.
     """
     found, faults = {}, []
     for name, value in changes.items():
@@ -147,7 +148,7 @@ def checked_assignments(changes: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise BadInputError for names that no field of a RunRequest has."""
+    """Raise BadInputError for names that are not fields of RunRequest."""
     known = {one.name for one in fields(RunRequest)} - {"location", "space", "assignments", "name", "resume"}
     if unknown := [name for name in options if name not in known]:
         lines = [f"{name}: unknown option{nearest(name, known)}; known: {', '.join(sorted(known))}" for name in unknown]
@@ -155,5 +156,5 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def on_end_hook(typed: str | None) -> str:
-    """Return what gets the summary: what was typed, else the environment's."""
+    """Return the receiver of the summary: as typed, else from the environment."""
     return typed or os.environ.get(ON_END, "")

@@ -18,21 +18,27 @@ from sweep.space import Search
 from trainables.errors import BadInputError
 
 MOST_ASKED = 20
-"""Draws of a sampler in place of one setting."""
+"""Maximum number of draws of the sampler for one setting."""
 
 
 class SearchSource:
-    """The dispatcher's TaskSource in a stage with a search: setting after setting."""
+    """Task source of a stage with a search, which proposes one setting after the other."""
 
     def __init__(
         self, settings: range, propose: Callable[[int], list[TrialTask]], is_stopping: Callable[[], bool]
     ) -> None:
-        """Take the numbers of the settings to come, what makes the tasks of one, and whether the sweep ends."""
+        """Create the source.
+
+        Args:
+            settings: Numbers of the settings to propose.
+            propose: Returns the tasks of a setting by its number.
+            is_stopping: Returns whether the sweep is ending.
+        """
         self._settings, self._propose, self._is_stopping = settings, propose, is_stopping
 
     @property
     def exhausted(self) -> bool:
-        """Whether every setting was proposed, or the sweep ends."""
+        """Whether all settings were proposed, or the sweep is ending."""
         return self._is_stopping() or not self._settings
 
     def ask(self) -> list[TrialTask]:
@@ -42,16 +48,19 @@ class SearchSource:
 
 
 def settings_left(plan: Plan, stage: int) -> range | None:
-    """Return the numbers of the settings that a stage's search hasn't proposed yet; None without an open search."""
+    """Return the numbers of a search's settings that weren't proposed yet; None without an open search."""
     search = plan.open_search(stage)
     return None if search is None else range(1 + max(_proposed(plan, stage), default=-1), search.settings)
 
 
 def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> Plan:
-    """Return the plan with setting `number` of a stage's search, chosen after the results so far.
+    """Return the plan with setting `number` of a stage's search, chosen from the results so far.
 
-    A draw that can't be trained is named, told to the sampler and drawn anew; where it finds none, chance draws.
-    Raises BadInputError when that finds none either.
+    A draw that can't be trained is noted, reported to the sampler and replaced. If the sampler finds none, the setting
+    is drawn at random.
+
+    Raises:
+        BadInputError: No random draw can be trained either.
     """
     search = plan.open_search(stage)
     assert search is not None
@@ -73,7 +82,7 @@ def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> P
 
 
 def with_earlier_proposals(plan: Plan, before: SweepRecord | None) -> Plan:
-    """Return the plan with the settings that the search proposed when the sweep ran before."""
+    """Return the plan with the settings that the search proposed in earlier runs of the sweep."""
     proposed = {e.setting: e for e in before.trials if e.setting is not None} if before is not None else {}
     for number, entry in sorted(proposed.items()):
         search = plan.open_search(entry.stage) if entry.stage <= len(plan.space.stages) else None
@@ -112,7 +121,7 @@ def _halved(
     trials: Sequence[PlannedTrial],
     stopped: Mapping[str, str],
 ) -> ProposedSetting | None:
-    """Return a setting that halving ended, with the mean of its metric at the rung; None for another one."""
+    """Return a setting that halving ended, with the mean of its metric at the rung; None for other settings."""
     halving = plan.space.stages[stage - 1].halving
     if halving is None or not any(stopped.get(trial.trial_id, "").startswith(HALVED) for trial in trials):
         return None
@@ -123,13 +132,13 @@ def _halved(
 
 
 def _mean(context: RunContext, plan: Plan, trials: Sequence[PlannedTrial], stopped: Mapping[str, str]) -> float | None:
-    """Return the mean objective of a setting's trials; NaN when one won't have it, None while it may come."""
+    """Return the mean objective of a setting's trials; NaN if one of them failed, None while one is pending."""
     results = [_result(context, plan.space.objective.metric, trial.trial_id, stopped) for trial in trials]
     return None if None in results else fmean(result for result in results if result is not None)
 
 
 def _result(context: RunContext, metric: str, trial_id: str, stopped: Mapping[str, str]) -> float | None:
-    """Return a trial's final metric; NaN when there won't be one, None while it may come."""
+    """Return a trial's final metric; NaN if it failed or was stopped, None while it is pending."""
     metrics = context.final_metrics(trial_id)
     if metrics is not None:
         return metrics.get(metric, math.nan)

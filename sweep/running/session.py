@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 DONE, FAILED, STOPPED = 0, 1, 3
 """Exit codes."""
 PATIENCE_SECONDS = 600.0
-"""How long a sweep under way waits for a storage that is away."""
+"""Seconds that a running sweep waits for an unreachable storage."""
 
 
 @dataclass
@@ -63,11 +63,11 @@ class Session:
 
     @property
     def name(self) -> str:
-        """The sweep's name."""
+        """Name of the sweep."""
         return self._name
 
     def run(self, *, extend: bool) -> int:
-        """Check everything that can be wrong, run the sweep and report; return the exit code."""
+        """Check the input, run the sweep and print the report; return the exit code."""
         gone_before = take_reason()
         retried = self._options.retry_failed
         self._over = nothing_left(self._storage, self._name, self._plan, retry_failed=retried)
@@ -107,14 +107,14 @@ class Session:
         return self._end(outcome, tracker)
 
     def _knock(self) -> None:
-        """See first whether anything listens at the cluster's address, unless it may come later or isn't needed."""
+        """Check that something listens at the cluster's address, unless waiting is allowed or no cluster is needed."""
         from sweep.cluster.connection import knock
 
         if self._location.address is not None and not self._over and not self._location.wait_minutes:
             knock(self._location.address)
 
     def _check_machine(self) -> None:
-        """Raise BadInputError where trials are too large for this machine, if they run here."""
+        """Raise BadInputError if trials run on this machine and are too large for it."""
         from sweep.cluster.connection import machine_resources
 
         if self._location.address is None and not self._over:
@@ -129,7 +129,7 @@ class Session:
 
     @contextmanager
     def _screen(self) -> Iterator[TextIO]:
-        """Yield where progress is shown, kept from what others print; from Python no output is redirected."""
+        """Yield the stream for progress, separate from libraries' output; from Python no output is redirected."""
         from sweep.cluster.caller import as_a_guest
         from sweep.console.redirect import quiet
 
@@ -151,7 +151,7 @@ class Session:
         return Progress(screen, self._name, metric, as_json=self._location.as_json)
 
     def _guard(self, loop: StageLoop, tracker: "Tracker", live: LeaseHolder, screen: TextIO) -> None:
-        """Let the watch of the cluster end the run where the main thread doesn't come out of Ray."""
+        """Let the cluster watch end the run if the main thread is blocked inside Ray."""
         from sweep.cluster.cluster_watch import watched
 
         watch = watched()
@@ -171,7 +171,7 @@ class Session:
         watch.when_stuck = end
 
     def _end(self, outcome: _Outcome, tracker: "Tracker") -> int:
-        """Report, and return the exit code; where the cluster is gone, leave with it at once, or begin again."""
+        """Report and return the exit code; if the cluster was lost, exit at once or restart."""
         if outcome.gone and self._location.wait_minutes:
             self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
             begin_again(outcome.why, *self._location.again)
@@ -231,7 +231,7 @@ class Session:
         )
 
     def _sizing(self, resources: Mapping[str, float]) -> TrialSizing:
-        """Return what each trial runs on, and the memory that its workers find; BadInputError where it can't run."""
+        """Return the resources and memory of the trials; BadInputError if they can't run."""
         from sweep.cluster.connection import gpu_gib
 
         if self._over:
@@ -248,7 +248,7 @@ class Session:
         return TrialSizing(shape, budget, self._launch.share_gpus if shape.use_gpu else 1, self._plan.workers)
 
     def _check_plan(self, *, extend: bool) -> None:
-        """Raise BadInputError when the sweep of that name has another plan, and it isn't to be extended."""
+        """Raise BadInputError if the sweep of that name has another plan, unless it is extended."""
         taken = self._storage.whole_sweep(self._name)
         if taken is None or taken.digest == self._plan.digest or extend:
             return
@@ -266,7 +266,7 @@ class Session:
             say(f"MLflow: {tracker.uri} ({tracker.why})")
 
     def _deliver(self, summary: dict[str, Any]) -> None:
-        """Give the summary to what --on-end names; what fails is said, and kept beside the sweep's record."""
+        """Deliver the summary to the receiver of --on-end; a failure is printed and recorded beside the sweep."""
         from sweep.records.end_report import write_end_report
         from sweep.running.end_hook import send
 

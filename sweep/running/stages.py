@@ -24,11 +24,11 @@ from trainables.errors import BadInputError, StorageAwayError
 
 TICK_SECONDS = 0.5
 CATCH_UP_SECONDS = 600.0
-"""How long the end of a sweep waits for a storage that is away."""
+"""Seconds that the end of a sweep waits for an unreachable storage."""
 
 
 class StageLoop:
-    """The stages of a plan, run one after the other. Its state is the plan."""
+    """Loop that runs the stages of a plan in sequence; its state is the plan."""
 
     def __init__(self, context: RunContext, plan: Plan) -> None:
         self._context, self._plan = context, plan
@@ -46,7 +46,7 @@ class StageLoop:
     def run(self) -> str:
         """Run every stage; return finished, failed (a trial failed, or a stage couldn't be decided) or stopped.
 
-        Trials that were finished before are not trained again.
+        Trials that are already finished are not trained again.
         """
         context = self._context
         self._plan = with_earlier_proposals(self._plan, context.storage.whole_sweep(context.name))
@@ -65,13 +65,13 @@ class StageLoop:
             stage += 1
 
     def interrupt(self, why: str) -> None:
-        """End the attempts under way, whose cluster is gone."""
+        """End the running attempts, whose cluster was lost."""
         self.stopping = self.stopping or why
         if self._dispatcher is not None:
             self._dispatcher.interrupt(why)
 
     def close(self) -> str:
-        """Write what is still to be written; return what is missing, for a person, or nothing."""
+        """Finish deferred writes; return in words what couldn't be written, or an empty text."""
         try:
             self._context.backlog.flush(CATCH_UP_SECONDS)
         except StorageAwayError as error:
@@ -79,11 +79,11 @@ class StageLoop:
         return ""
 
     def device_hours(self) -> float:
-        """Return what the sweep cost, in GPU-hours, or worker-hours where there are no GPUs."""
+        """Return the cost of the sweep in GPU-hours, or worker-hours on CPUs."""
         return self._earlier_hours + self._events.device_hours()
 
     def _record(self) -> SweepRecord:
-        """Write the sweep's record of the plan as it stands, and tell of its trials."""
+        """Write the sweep's record of the present plan, and announce its trials."""
         record = write_record(self._context, self._plan)
         self._events.planned(record.trials)
         return record
@@ -106,7 +106,7 @@ class StageLoop:
     # One stage
 
     def _run_stage(self, stage: int) -> None:
-        """Run what is left of a stage; its search adds to the plan."""
+        """Run the unfinished trials of a stage; its search extends the plan."""
         from sweep.cluster.failure_diagnosis import review
         from sweep.cluster.tune_bridge import run_trials
 
@@ -134,7 +134,7 @@ class StageLoop:
                 self.stopping = self.stopping or dispatcher.stopping
 
     def _tasks(self, entries: Sequence[TrialEntry]) -> list[TrialTask]:
-        """Return the tasks of what is left; where the budget doesn't allow them all, the sweep ends after them."""
+        """Return the tasks of unfinished trials within the budget; if some don't fit, the sweep ends after them."""
         left = tasks_left(self._context, self._events, self._plan, entries, self._stopped)
         limit = self._context.options.budget.trials
         allowed = within_budget(left, self._trained, limit)
@@ -149,7 +149,7 @@ class StageLoop:
         return SearchSource(settings, lambda number: self._propose(stage, number), lambda: bool(self.stopping))
 
     def _propose(self, stage: int, number: int) -> list[TrialTask]:
-        """Add a search's setting to the plan; return its tasks: none where the plan has them already."""
+        """Add a search's setting to the plan and return its new tasks."""
         known = {trial.trial_id for trial in self._plan.trials}
         try:
             self._plan = with_proposed(self._context, self._plan, stage, number)
@@ -171,7 +171,7 @@ class StageLoop:
         return rungs
 
     def _join(self, rungs: Rungs | None, entries: Sequence[TrialEntry]) -> None:
-        """Let replicates of a setting wait for each other at its rungs, as far as more is to come of them."""
+        """Let unfinished replicates of a setting wait for each other at the rungs."""
         for entry in entries:
             if rungs is None or entry.baseline is not None:
                 continue
@@ -182,7 +182,7 @@ class StageLoop:
                 rungs.left(entry.trial_id)
 
     def _tick(self, dispatcher: Dispatcher) -> None:
-        """Look at the budget, and at what a person asked for."""
+        """Check the budget and the user's requests to stop."""
         now = time.monotonic()
         if now < self._tick_at:
             return
@@ -206,7 +206,7 @@ class StageLoop:
     # The next stage
 
     def _decide_next_stage(self) -> bool:
-        """Add the next stage to the plan; return False when there is none or nothing decides it."""
+        """Add the next stage to the plan; return False if there is none or its values can't be decided."""
         plan, say = self._plan, self._context.progress.say
         if not plan.pending:
             return False

@@ -19,9 +19,9 @@ def summarise(
     device_hours: float,
     records: str,
 ) -> dict[str, Any]:
-    """Return how a sweep ended: counts, failures and the best setting of each data set.
+    """Return the summary of a sweep: counts, failures and the best setting of each data set.
 
-    `results` are its trials' by their ids, `records` is the address of its storage.
+    `results` are the trials' results by id; `records` is the address of the storage.
     """
     best = {
         table.dataset: {

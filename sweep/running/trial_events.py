@@ -15,7 +15,7 @@ from trainables.storage.trial_records import AttemptRecord, EpochRecord, Failure
 
 
 class OpenAttempts:
-    """Records of the attempts under way, as they stand; another thread may ask for the device-hours."""
+    """Records of the running attempts; another thread may read the device-hours."""
 
     def __init__(self, sweep: str) -> None:
         self._sweep = sweep
@@ -40,7 +40,7 @@ class OpenAttempts:
         return record
 
     def change(self, trial_id: str, **changes: object) -> AttemptRecord:
-        """Return the record of a trial's attempt with other values."""
+        """Return the record of a trial's attempt with changed values."""
         with self._lock:
             record = self._records[trial_id] = self._records[trial_id].model_copy(update=changes)
         return record
@@ -54,12 +54,12 @@ class OpenAttempts:
             self._records[trial_id] = attempt.model_copy(update=update)
 
     def close(self, trial_id: str) -> None:
-        """Forget a trial's attempt, but for what it cost."""
+        """Remove a trial's attempt, but keep its cost."""
         with self._lock:
             self._spent += self._records.pop(trial_id).hours
 
     def device_hours(self) -> float:
-        """Return what all attempts cost, in GPU-hours, or worker-hours where there are no GPUs."""
+        """Return the cost of all attempts in GPU-hours, or worker-hours on CPUs."""
         now = now_ms()
         with self._lock:
             running = [record.model_copy(update={"last_ms": now}).hours for record in self._records.values()]
@@ -67,12 +67,12 @@ class OpenAttempts:
 
 
 def devices(task: TrialTask, workers: int) -> float:
-    """Return the GPUs that so many workers of a trial hold, or the workers where there are none."""
+    """Return the number of GPUs of a trial's workers, or the number of workers on CPUs."""
     return workers * (task.shape.gpus if task.shape.use_gpu else 1.0)
 
 
 class TrialEventHandler:
-    """The dispatcher's Listener: keeps the attempts under way, and tells each of its listeners in turn."""
+    """Listener of the dispatcher that tracks running attempts and forwards each event to its own listeners."""
 
     def __init__(self, context: RunContext, listeners: Iterable[TrialListener]) -> None:
         self._context, self._listeners = context, tuple(listeners)
@@ -82,17 +82,17 @@ class TrialEventHandler:
         """Ended attempts of each trial whose failures may be judged again."""
 
     def tell(self, event: Callable[[TrialListener], None]) -> None:
-        """Pass an event to the listeners, in their order; one that raises keeps it from those after it."""
+        """Pass an event to the listeners in order; if one raises, later listeners don't receive it."""
         for listener in self._listeners:
             event(listener)
 
     def planned(self, entries: Sequence[TrialEntry]) -> None:
-        """Take in the trials of which events will come."""
+        """Register the planned trials."""
         self._entries |= {entry.trial_id: entry for entry in entries}
         self.tell(lambda one: one.planned(entries))
 
     def reuse(self, entry: TrialEntry) -> bool:
-        """Return whether a trial is finished, by this sweep or another; tell of it if so."""
+        """Return whether a trial is finished, by any sweep; if so, inform the listeners."""
         files = self._context.storage.trial_of(entry)
         if (final := files.finished()) is None:
             return False
@@ -101,13 +101,13 @@ class TrialEventHandler:
         return True
 
     def device_hours(self) -> float:
-        """Return what this run cost so far, in GPU-hours, or worker-hours where there are no GPUs."""
+        """Return the cost of this run so far in GPU-hours, or worker-hours on CPUs."""
         return self._attempts.device_hours()
 
     # From the dispatcher
 
     def may_start(self, task: TrialTask) -> Permission:
-        """Return whether no other sweep trains it, or has finished it since this one looked."""
+        """Return GO, WAIT if another sweep trains the trial, or DONE if it was finished meanwhile."""
         live = self._context.live
         try:
             if not live.claim(task.trial_id):
@@ -126,11 +126,11 @@ class TrialEventHandler:
         self.tell(lambda one: one.started(task, attempt, earlier))
 
     def placed(self, task: TrialTask, hosts: list[str]) -> None:
-        """Add to the attempt where its workers are."""
+        """Add the hosts of the workers to the attempt."""
         self._change(task, hosts=tuple(hosts), devices=devices(task, len(hosts)))
 
     def noted(self, task: TrialTask, note: str) -> None:
-        """Add to the attempt how it began."""
+        """Add a note about its start to the attempt."""
         self._change(task, message=note)
         self.tell(lambda one: one.noted(task, note))
 
@@ -145,12 +145,12 @@ class TrialEventHandler:
         self.tell(lambda one: one.finished(task))
 
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
-        """End the attempt, which another follows."""
+        """End the attempt; another one follows."""
         self._end_failed(task, failure)
         self.tell(lambda one: one.retried(task, failure, pause))
 
     def held(self, task: TrialTask, failure: Failure) -> None:
-        """End the attempt, which another follows only if a machine of it turns out to be lost."""
+        """End the attempt; another one follows only if one of its machines turns out to be lost."""
         self._end_failed(task, failure)
         self.tell(lambda one: one.held(task, failure))
 

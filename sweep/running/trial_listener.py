@@ -9,50 +9,50 @@ from trainables.storage.trial_records import AttemptRecord, EpochRecord, Failure
 
 
 class TrialListener:
-    """Follows the trials of a run, in the main process; a method that isn't overridden ignores its event."""
+    """Listener to the trials of a run, in the main process; methods that aren't overridden ignore their event."""
 
     def planned(self, entries: Sequence[TrialEntry]) -> None:
-        """Take in the trials of the plan as it stands; those known may have new names."""
+        """The plan has these trials now; known trials may have new names."""
 
     # Trials that don't run
 
     def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
-        """Take in a trial that is finished, by this sweep or another; `attempts` are all that there were."""
+        """A trial was already finished, by any sweep; `attempts` are all its attempts."""
 
     def left_stopped(self, entry: TrialEntry, why: str) -> None:
-        """Take in a trial that was stopped for good before this run."""
+        """A trial was stopped for good before this run."""
 
     def left_failed(self, entry: TrialEntry, failure: FailureRecord) -> None:
-        """Take in a trial that failed before this run and isn't tried again."""
+        """A trial failed before this run and isn't retried."""
 
     # Trials that do
 
     def started(self, task: TrialTask, attempt: AttemptRecord, earlier: Sequence[AttemptRecord]) -> None:
-        """Take in a new attempt; `earlier` are those before it, by whichever sweep."""
+        """A new attempt starts; `earlier` are the previous attempts of any sweep."""
 
     def attempt_changed(self, task: TrialTask, attempt: AttemptRecord) -> None:
-        """Take in the record of an attempt that was placed or annotated, or has ended."""
+        """An attempt's record changed: it was placed, annotated or ended."""
 
     def noted(self, task: TrialTask, note: str) -> None:
-        """Take in what a person should know of how the attempt began."""
+        """The attempt has a note for the user about its start."""
 
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
-        """Take in a newly trained epoch; not durable: its record is still to be written."""
+        """An epoch was trained; not durable: its record isn't written yet."""
 
     def finished(self, task: TrialTask) -> None:
-        """Take in that the trial's final record is written."""
+        """The trial's final record is written."""
 
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
-        """Take in that an attempt failed and another follows in `pause` seconds."""
+        """An attempt failed, and another one follows in `pause` seconds."""
 
     def held(self, task: TrialTask, failure: Failure) -> None:
-        """Take in that an attempt failed, the last one unless a machine of it turns out to be lost."""
+        """The last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
 
     def reviewed(self, task: TrialTask, attempt: AttemptRecord) -> None:
-        """Take in that a lost machine explains why an attempt failed, which counts no more."""
+        """A failure was caused by a lost machine and no longer counts."""
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """Take in that the trial was stopped; not for good: with the whole sweep."""
+        """The trial was stopped; not for good: together with the whole sweep."""
 
     def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
-        """Take in that the trial failed for good; `log` is a traceback, or empty."""
+        """The trial failed for good; `log` is a traceback, or empty."""

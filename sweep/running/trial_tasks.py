@@ -18,9 +18,9 @@ def tasks_left(
     entries: Sequence[TrialEntry],
     stopped: Mapping[str, str],
 ) -> list[TrialTask]:
-    """Return the tasks of the trials that have to run, and tell of the others.
+    """Return the tasks of the trials that have to run, and report the others to `events`.
 
-    `stopped` says why trials were stopped for good, by their ids.
+    `stopped` has the reasons of trials that were stopped for good, by trial id.
     """
     planned = {trial.trial_id: trial for trial in plan.trials}
     return [
@@ -44,7 +44,7 @@ def _has_to_run(context: RunContext, events: TrialEventHandler, entry: TrialEntr
 
 
 def task_of(context: RunContext, entry: TrialEntry, planned: PlannedTrial) -> TrialTask:
-    """Return the task of a trial, over the stores as they are now."""
+    """Return the task of a trial with the present image stores."""
     dataset, evaluated = entry.config["dataset"], entry.config["evaluation_dataset"]
     return TrialTask(
         trial_id=entry.trial_id,
@@ -62,7 +62,7 @@ def task_of(context: RunContext, entry: TrialEntry, planned: PlannedTrial) -> Tr
 
 
 def within_budget(tasks: Sequence[TrialTask], trained: set[str], limit: int | None) -> list[TrialTask]:
-    """Return the tasks that a budget of trials allows, and add their ids to those that the sweep has `trained`."""
+    """Return the tasks within the trial budget, and add their ids to `trained`."""
     if limit is None:
         return list(tasks)
     allowed = []

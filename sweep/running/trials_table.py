@@ -16,18 +16,18 @@ from trainables.printable_text import printable
 SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
 STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}
 MOST_ROWS = 40
-"""Above so many trials the table shows those that run, and counts the others."""
+"""Number of trials above which the table shows only running ones, and counts the others."""
 LEAST_NAME = 20
-"""Characters of a trial's name that columns have to leave."""
+"""Minimum number of characters left for a trial's name."""
 LEFT_OUT = (
     *(names.GPU_MEMORY, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY, "attempt", names.IMAGES_PER_SECOND),
     names.CONTRASTIVE_LOSS,
 )
-"""Columns in the order in which a narrow terminal goes without them."""
+"""Columns in the order in which they are left out on a narrow terminal."""
 _FRAME = 3
 """Characters of a border and its padding."""
 MOST_CUT = 4
-"""Characters up to which a shortened name has no end."""
+"""Maximum length of a shortened name that shows only its beginning."""
 
 
 def shown_columns(objective: str) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def shown_columns(objective: str) -> tuple[str, ...]:
 def draw_trials(
     trials: list[LiveTrial], counts: dict[str, int], columns: Iterable[str], left_seconds: float | None
 ) -> RenderableType:
-    """Return the table of trials, those that failed below it, and the counts."""
+    """Return the table of trials, with failed trials and counts below."""
     shown = trials
     if len(trials) > MOST_ROWS:
         shown = [trial for trial in trials if trial.state not in ("waiting", "finished")][:MOST_ROWS]
@@ -54,7 +54,7 @@ def draw_trials(
 
 
 class TrialsTable:
-    """Running trials as a table that fits the terminal: names are shortened first, then columns are left out."""
+    """Table of running trials that fits the terminal: names are shortened first, then columns left out."""
 
     def __init__(self, trials: Sequence[LiveTrial], metrics: Sequence[str]) -> None:
         self._trials = trials
@@ -94,7 +94,7 @@ class TrialsTable:
 
 
 def shortened_name(name: str, most: int) -> str:
-    """Return a name of at most so many characters: its beginning and its end, which tell trials apart."""
+    """Return a name shortened to `most` characters: its beginning and its end, which distinguish trials."""
     if len(name) <= most:
         return name
     end = (most - 1) * 2 // 3

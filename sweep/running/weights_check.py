@@ -6,7 +6,7 @@ from trainables.initial_weights import InitialWeights
 
 
 def check_weights(plan: Plan) -> None:
-    """Read all initial weights of a plan, of its later stages too; BadInputError names the file and what is wrong."""
+    """Read all initial weights of a plan, also of later stages; BadInputError names the file and the fault."""
     texts = {trial.config.initial_weights for trial in plan.trials} | set(named_weights(plan.space))
     for text in sorted(text for text in texts if text):
         from trainables.models.pretrained import load_weights  # torch, where a plan has weights

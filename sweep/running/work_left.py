@@ -7,7 +7,7 @@ from sweep.running.search_source import settings_left, with_earlier_proposals
 
 
 def nothing_left(storage: SweepStorage, name: str, plan: Plan, *, retry_failed: bool) -> bool:
-    """Return whether every trial of a sweep's plan has ended, and no stage or setting is still to come."""
+    """Return whether every trial of a sweep's plan has ended, and no stage or setting is pending."""
     record = storage.sweep(name)
     if record is None or record.pending or record.digest != plan.digest or _searches(plan, record):
         return False

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of a sweep; None: none."""
+    """Budget of a sweep: limits of device-hours, wall time and trials; None: no limit."""
 
     device_hours: float | None = None
-    """GPU-hours, or worker-hours where there are no GPUs, over all runs of the sweep."""
+    """GPU-hours (worker-hours on CPUs) over all runs of the sweep."""
     wall_hours: float | None = None
-    """Of this run."""
+    """Hours of this run."""
     trials: int | None = None
-    """Trials that are trained, over all runs of the sweep; those found finished don't count."""
+    """Trained trials over all runs of the sweep; reused finished trials don't count."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class Budget:
                 raise BadInputError(f"--{name}: must be above 0, got {value:g}")
 
     def exceeded(self, device_hours: float) -> str:
-        """Return which limit is reached, for a person, or nothing."""
+        """Return in words the limit that is reached; empty if none is."""
         if self.device_hours is not None and device_hours >= self.device_hours:
             return f"budget of {self.device_hours:g} GPU-hours reached"
         if self.wall_hours is not None and time.monotonic() - self.began >= 3600 * self.wall_hours:
@@ -40,7 +40,7 @@ class Budget:
 
 
 def spent(storage: "SweepStorage", name: str, entries: "Iterable[TrialEntry]") -> tuple[float, set[str]]:
-    """Return the device-hours that a sweep's earlier runs cost, and the ids of the trials that they trained."""
+    """Return the device-hours of a sweep's earlier runs, and the ids of the trials that they trained."""
     hours, trained = 0.0, set()
     for entry in entries:
         for attempt in storage.trial_of(entry).attempts():

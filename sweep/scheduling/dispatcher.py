@@ -27,48 +27,48 @@ log = logging.getLogger(__name__)
 FINISHED: Literal["finished"] = "finished"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 BUSY_PAUSE_SECONDS = 5.0
-"""How long a trial that another sweep trains is left alone before it is looked at again."""
+"""Seconds between checks of a trial that another sweep is training."""
 
 
 class TaskSource(Protocol):
-    """Where tasks come from that aren't known yet: a search."""
+    """Source of further tasks, such as a search."""
 
     def ask(self) -> list[TrialTask]:
-        """Return the next tasks; none while results have to be waited for."""
+        """Return the next tasks; empty while results are pending."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether no task will come any more."""
+        """Whether no further task will come."""
 
 
 @dataclass
 class Attempt:
-    """One try at a trial, from its place being asked for to its end."""
+    """One attempt at a trial, from the request for resources to its end."""
 
     task: TrialTask
     since: float
-    """When it was handed out or last heard of."""
+    """Time of its start or last event."""
     longest: float = 0.0
-    """Seconds of its longest epoch so far."""
+    """Duration of its longest epoch so far, seconds."""
     placed: bool = False
-    """Whether its workers stand; until then it may wait for room, for as long as that takes."""
+    """Whether its workers have started; before, it may wait for free resources without limit."""
     stopped: str = ""
-    """Why it ends early."""
+    """Reason for an early end."""
     waits: bool = False
-    """Whether it ends for others to come as far."""
+    """Whether it pauses until other seeds reach the same epoch."""
     hung: str = ""
-    """Why it was killed."""
+    """Reason why it was killed as hung."""
     note: str = ""
-    """How it began, where that is worth saying."""
+    """Note about its start, for the user."""
 
 
 @dataclass(frozen=True)
 class TrialLimits:
-    """Limits of a sweep."""
+    """Limits of a sweep: concurrent trials, and failures per trial."""
 
     max_concurrent: int | None = None
     max_failures: int = 3
-    """Failures of a trial that are tried again: crashes and hangs, not lost nodes."""
+    """Number of a trial's failures that are retried: crashes and hangs; lost nodes don't count."""
 
 
 DEFAULT_RULES = TrialLimits()
@@ -76,7 +76,7 @@ DEFAULT_RULES = TrialLimits()
 
 @dataclass
 class _Book:
-    """What is waiting: in order, and those that have to wait for a time."""
+    """Waiting tasks: in order, and those with a time before which they must not start."""
 
     ready: deque[TrialTask] = field(default_factory=deque)
     later: list[tuple[float, int, TrialTask]] = field(default_factory=list)
@@ -89,7 +89,7 @@ class _Book:
         heapq.heappush(self.later, (until, next(self._count), task))
 
     def take(self, now: float) -> TrialTask | None:
-        """Return a task whose time has come before one that hasn't run yet, so that trials end."""
+        """Return the next task; retried tasks whose time has come are first, so that trials get finished."""
         if self.later and self.later[0][0] <= now:
             return heapq.heappop(self.later)[2]
         return self.ready.popleft() if self.ready else None
@@ -99,7 +99,7 @@ class _Book:
 
 
 class Dispatcher:
-    """The tasks of one stage: waiting, running or ended."""
+    """Dispatcher of the tasks of one stage, which are waiting, running or ended."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Dispatcher:
     # Asked by whoever has room
 
     def next(self) -> Attempt | Literal["finished"] | None:
-        """Return an attempt to run; None when there is none at the moment, FINISHED when there won't be any."""
+        """Return an attempt to run; None if there is none at the moment, FINISHED if there won't be another."""
         if self._stop:
             return None if self._attempts else FINISHED
         if self._rules.max_concurrent is not None and len(self._attempts) >= self._rules.max_concurrent:
@@ -170,23 +170,23 @@ class Dispatcher:
     # Told by whoever runs them
 
     def started(self, attempt: Attempt) -> None:
-        """Hear that the attempt has its place."""
+        """Record that the attempt has its resources."""
         attempt.since = self._clock()
         self._tell(self._listener.started, attempt.task)
 
     def placed(self, attempt: Attempt, hosts: list[str]) -> None:
-        """Hear where its workers are."""
+        """Record the hosts of its workers."""
         attempt.placed, attempt.since = True, self._clock()
         self._tell(self._listener.placed, attempt.task, hosts)
 
     def noted(self, attempt: Attempt, note: str) -> None:
-        """Hear what a person should know of how the attempt began."""
+        """Record a note for the user about the attempt's start."""
         if note != attempt.note:
             attempt.note = note
             self._tell(self._listener.noted, attempt.task, note)
 
     def epoch(self, attempt: Attempt, record: "EpochRecord", *, durable: bool = True) -> bool:
-        """Hear of an epoch; return whether the attempt ends here. A trial's last epoch is never cut off."""
+        """Record an epoch; return whether the attempt ends here. The end of the last epoch is never cut off."""
         now = self._clock()
         attempt.longest, attempt.since = max(attempt.longest, record.seconds), now
         self._tell(self._listener.epoch, attempt.task, record, durable)
@@ -204,7 +204,7 @@ class Dispatcher:
         return bool(attempt.stopped)
 
     def ended(self, attempt: Attempt) -> None:
-        """Hear that the attempt came to its end, or to where it was told to stop."""
+        """Record that the attempt ended: it finished the trial or stopped as requested."""
         if self._attempts.pop(attempt.task.trial_id, None) is None:
             return
         if not attempt.stopped:
@@ -222,7 +222,7 @@ class Dispatcher:
             self._book.ready.appendleft(attempt.task)
 
     def died(self, attempt: Attempt, failure: Failure) -> None:
-        """Hear that the attempt failed; it is tried again where that can help."""
+        """Record that the attempt failed; it is retried if that can help."""
         task = attempt.task
         if self._attempts.pop(task.trial_id, None) is None:
             return
@@ -247,7 +247,7 @@ class Dispatcher:
         self._leave(task)
 
     def _leave(self, task: TrialTask) -> None:
-        """Let nobody wait for a trial."""
+        """Release the trials that wait for this one."""
         if self._judge is not None:
             self._judge.left(task.trial_id)
             self._settle()
@@ -256,7 +256,7 @@ class Dispatcher:
         return None if self._judge is None else self._judge.standing(task.trial_id)
 
     def _is_held(self, task: TrialTask) -> bool:
-        """Return whether a trial about to start is not to: it waits for others, or its setting has ended."""
+        """Return whether a trial must not start: it waits for other seeds, or its setting has ended."""
         standing = self._standing(task)
         if isinstance(standing, WaitForOthers):
             self._paused[task.trial_id] = task
@@ -265,7 +265,7 @@ class Dispatcher:
         return standing is not None
 
     def _settle(self) -> None:
-        """Let paused trials go on, or end them, as soon as that is decided."""
+        """Continue or end paused trials whose rung is decided."""
         for task in list(self._paused.values()):
             standing = self._standing(task)
             if isinstance(standing, WaitForOthers):
@@ -285,24 +285,24 @@ class Dispatcher:
         self._tell(self._listener.retried, task, failure, pause)
 
     def _decide(self, task: TrialTask) -> None:
-        """Give a trial up that has failed too often, unless a lost machine may still explain it."""
+        """Give up a trial that has failed too often, unless a lost machine may still explain a failure."""
         if self._tally.undecided(task):
             self._book.postpone(task, self._clock() + REVIEW_SECONDS)
         else:
             self._fail(task, self._tally.given_up(task))
 
     def review(self, *, at_once: bool = False) -> None:
-        """Judge failures again that a lost machine may explain, every few seconds."""
+        """Review, every few seconds, the failures that a lost machine may explain."""
         for one in self._tally.review(at_once=at_once):
             self._tell(self._listener.reviewed, one.task, one.before, one.after)
 
     def lost(self, failure: Failure) -> None:
-        """Hear that whoever ran the attempts is gone, and they with it."""
+        """Record that all running attempts were lost together with their runner."""
         for attempt in list(self._attempts.values()):
             self.died(attempt, failure)
 
     def interrupt(self, why: str) -> None:
-        """Hear that the attempts under way are gone for a reason that ends the stage; another run goes on with them."""
+        """Record that all running attempts were interrupted and the stage ends; another run continues them."""
         self.stop(why)
         for attempt in list(self._attempts.values()):
             attempt.stopped = why
@@ -311,7 +311,7 @@ class Dispatcher:
     # Steering
 
     def stop(self, why: str) -> None:
-        """Start nothing more, and end every attempt at the end of its epoch."""
+        """Start no further attempt, and end each running one at the end of its epoch."""
         self._stop = self._stop or why
 
     def stop_trial(self, trial_id: str, why: str) -> None:
@@ -328,26 +328,26 @@ class Dispatcher:
 
     @property
     def stopping(self) -> str:
-        """Why the stage ends early; empty while it doesn't."""
+        """Reason why the stage ends early; empty if it doesn't."""
         return self._stop
 
     @property
     def running(self) -> list[Attempt]:
-        """The attempts under way."""
+        """Running attempts."""
         return list(self._attempts.values())
 
     @property
     def waiting(self) -> list[TrialTask]:
-        """The tasks that are known and not under way."""
+        """Known tasks that aren't running."""
         return self._book.tasks() + list(self._paused.values())
 
     @property
     def over(self) -> bool:
-        """Whether every task ended, one way or the other."""
+        """Whether every task has ended, with or without success."""
         return not self._attempts and not self._book and (self._source is None or self._source.exhausted)
 
     def silent(self) -> list[Attempt]:
-        """Return the attempts that were heard of too long ago; whoever runs them ends them."""
+        """Return the attempts without an event for too long; the caller must end them."""
         now = self._clock()
         found = []
         for attempt in self._attempts.values():
@@ -358,7 +358,7 @@ class Dispatcher:
         return found
 
     def raise_first_error(self) -> None:
-        """Raise what a listener raised first, if any did."""
+        """Raise the first exception of a listener, if there was one."""
         if self._first_error is not None:
             raise self._first_error
 

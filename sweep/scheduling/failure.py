@@ -9,14 +9,14 @@ from trainables.redaction import redact
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt ended before the trial did; its texts are kept and shown without secrets."""
+    """Failure of an attempt; its texts are stored and shown without secrets."""
 
     kind: str
     message: str
     log: str = ""
-    """A traceback; for the log, not for the table."""
+    """Traceback for the log; not shown in tables."""
     nodes: tuple[str, ...] = ()
-    """Ids of machines one of which may turn out to have died, which would explain it."""
+    """Ids of the attempt's machines; if one turns out to have died, that explains the failure."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", printable_lines(redact(self.message)))
@@ -30,4 +30,4 @@ class Failure:
     BAD_INPUT: ClassVar = "bad_input"
     STORAGE: ClassVar = "storage"
     RETRIED: ClassVar = frozenset({CRASH, HUNG, STORAGE})
-    """Kinds that another attempt may mend, and that are counted."""
+    """Kinds of failures that are retried and counted."""

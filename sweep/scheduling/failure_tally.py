@@ -8,31 +8,31 @@ from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 
 SUSPECT_SECONDS = 60.0
-"""How long after a failure the death of one of its machines may still become known; Ray takes up to 40 s."""
+"""Seconds after a failure in which the loss of one of its machines may still be detected; Ray takes up to 40 s."""
 REVIEW_SECONDS = 5.0
-"""How often suspects are looked at."""
+"""Seconds between reviews of suspected failures."""
 Review = Callable[[Failure], Failure]
-"""Judges a failure again, by what is known of its machines now."""
+"""Function that classifies a failure again, by the present state of its machines."""
 
 
 def unchanged(failure: Failure) -> Failure:
-    """Return the failure: the review where nothing is known of machines."""
+    """Return the failure unchanged: the review if nothing is known about machines."""
     return failure
 
 
 @dataclass(frozen=True)
 class SuspectedFailure:
-    """A counted failure that a lost machine may explain."""
+    """Counted failure that a lost machine may explain."""
 
     task: TrialTask
     failure: Failure
     until: float
-    """When it stays counted."""
+    """Time from which the failure counts for good."""
 
 
 @dataclass(frozen=True)
 class ExcusedFailure:
-    """A failure that was judged again and counts no more."""
+    """Failure that a review attributed to a lost machine, and that no longer counts."""
 
     task: TrialTask
     before: Failure
@@ -40,10 +40,10 @@ class ExcusedFailure:
 
 
 class FailureTally:
-    """Counted failures of each trial, and the suspects among them."""
+    """Tally of each trial's counted failures, and of those that a lost machine may explain."""
 
     def __init__(self, most: int, review: Review = unchanged, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take how many failures of a trial are tried again."""
+        """Create the tally; `most` failures of a trial are retried."""
         self._most, self._review, self._clock = most, review, clock
         self._counts: dict[str, int] = {}
         self._last: dict[str, Failure] = {}
@@ -51,32 +51,32 @@ class FailureTally:
         self._review_at = 0.0
 
     def add(self, task: TrialTask, failure: Failure) -> None:
-        """Count a failure, as a suspect where it names machines."""
+        """Count a failure; if it names machines, it is reviewed later."""
         self._counts[task.trial_id] = self.count(task) + 1
         self._last[task.trial_id] = failure
         if failure.nodes:
             self._suspects.append(SuspectedFailure(task, failure, self._clock() + SUSPECT_SECONDS))
 
     def count(self, task: TrialTask) -> int:
-        """Return how many failures of the trial count."""
+        """Return the number of counted failures of a trial."""
         return self._counts.get(task.trial_id, 0)
 
     def exceeded(self, task: TrialTask) -> bool:
-        """Return whether the trial has failed more often than is tried again."""
+        """Return whether the trial has failed more often than the retried number."""
         return self.count(task) > self._most
 
     def undecided(self, task: TrialTask) -> bool:
-        """Return whether one of the trial's failures may still turn out not to count."""
+        """Return whether one of the trial's failures may still be excused."""
         now = self._clock()
         return any(one.task.trial_id == task.trial_id and now < one.until for one in self._suspects)
 
     def given_up(self, task: TrialTask) -> Failure:
-        """Return the failure that a trial ends with which has failed too often."""
+        """Return the final failure of a trial that has failed too often."""
         last = self._last[task.trial_id]
         return Failure(last.kind, f"given up after {self.count(task)} attempts: {last.message}", last.log)
 
     def review(self, *, at_once: bool = False) -> list[ExcusedFailure]:
-        """Judge the suspects again, if it is time; return those that count no more."""
+        """Review the suspected failures, if it is time; return those that no longer count."""
         now = self._clock()
         if not self._suspects or (now < self._review_at and not at_once):
             return []

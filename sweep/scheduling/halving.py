@@ -19,9 +19,9 @@ from trainables.storage.trial_records import EpochRecord
 
 
 class Rungs:
-    """The EpochJudge of a stage with halving: what each setting reached at each rung, and who goes on.
+    """EpochJudge of a stage with halving: stores each setting's metric at each rung, and decides which continue.
 
-    A trial that never joined a setting is a setting of its own.
+    A trial that never joined a setting counts as a setting by itself.
     """
 
     def __init__(self, halving: Halving, direction: Literal["max", "min"], exempt: Collection[str]) -> None:
@@ -38,12 +38,12 @@ class Rungs:
         """Why settings ended."""
 
     def join(self, setting: str, trial_id: str) -> None:
-        """Take in that a trial is a replicate of a setting: the others wait for it at each rung."""
+        """Register a trial as a replicate of a setting; the other replicates wait for it at each rung."""
         self._setting[trial_id] = setting
         self._members[setting].add(trial_id)
 
     def learn(self, trial_id: str, records: Iterable[EpochRecord], stopped: str = "") -> None:
-        """Take in what a trial did before, and why it was stopped for good, if it was."""
+        """Add a trial's earlier epoch records, and the reason if it was stopped for good."""
         for record in records:
             self._note(trial_id, record)
         if stopped.startswith(HALVED):
@@ -52,13 +52,14 @@ class Rungs:
             self.left(trial_id)
 
     def left(self, trial_id: str) -> None:
-        """Take in that a trial failed, or was stopped for another reason: nobody waits for it."""
+        """Remove a trial that failed or was stopped for another reason, so that no other waits for it."""
         self._members[self._setting_of(trial_id)].discard(trial_id)
 
     def verdict(self, task: TrialTask, record: EpochRecord) -> Verdict:
-        """Return why the trial ends here, WAITS, or None: at a rung its setting has to be among the best 1 / reduction.
+        """Return why the trial ends here, WAITS, or None if it continues.
 
-        It waits until the other replicates of its setting are at the rung.
+        At a rung a setting continues if it is among the best 1 / reduction. A trial waits there until the other
+        replicates of its setting reach the rung.
         """
         self._note(task.trial_id, record)
         if task.trial_id in self._exempt or not self._is_rung(record.epoch):
@@ -100,7 +101,7 @@ class Rungs:
         return {self._setting_of(trial_id) for trial_id in self._reached[rung]}
 
     def _mean(self, setting: str, rung: int) -> float | None:
-        """Return the mean over a setting's replicates at a rung; None while one of them is to come."""
+        """Return the mean over a setting's replicates at a rung; None while one is pending."""
         reached = self._reached[rung]
         if any(trial_id not in reached for trial_id in self._members[setting]):
             return None

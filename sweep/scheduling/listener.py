@@ -16,37 +16,37 @@ DONE: Permission = "done"
 
 
 class Listener(Protocol):
-    """Hears of trials as they go, in the main process; a call that raises doesn't stop the sweep."""
+    """Listener to the dispatcher's events, in the main process; an exception doesn't stop the sweep."""
 
     def may_start(self, task: TrialTask) -> Permission:
-        """Return GO, WAIT while somebody else trains it, or DONE when it was finished; asked before each attempt."""
+        """Return GO, WAIT if another sweep trains the trial, or DONE if it is finished; called before each attempt."""
 
     def started(self, task: TrialTask) -> None:
-        """Hear that an attempt at the trial starts: again after one that died."""
+        """An attempt at the trial starts, the first or a retry."""
 
     def placed(self, task: TrialTask, hosts: list[str]) -> None:
-        """Hear on which machines its workers are, one a worker."""
+        """The attempt's workers have started on these hosts, one entry per worker."""
 
     def noted(self, task: TrialTask, note: str) -> None:
-        """Hear what a person should know of how the attempt began."""
+        """The attempt has a note for the user about its start."""
 
     def epoch(self, task: TrialTask, record: "EpochRecord", durable: bool) -> None:
-        """Hear of a newly trained epoch; not durable: its record is still to be written."""
+        """An epoch was trained; not durable: its record isn't written yet."""
 
     def finished(self, task: TrialTask) -> None:
-        """Hear that the trial's final record is there."""
+        """The trial's final record is written."""
 
     def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
-        """Hear that an attempt failed and another follows in `pause` seconds."""
+        """An attempt failed, and another one follows in `pause` seconds."""
 
     def held(self, task: TrialTask, failure: Failure) -> None:
-        """Hear that an attempt failed, the last one unless a machine of it turns out to be lost."""
+        """The last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
 
     def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
-        """Hear that a machine explains a failure that `retried` or `held` told of: it counts no more."""
+        """A failure reported by `retried` or `held` was caused by a lost machine and no longer counts."""
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """Hear that the trial was stopped after an epoch; not for good: with the whole sweep."""
+        """The trial was stopped after an epoch; not for good: together with the whole sweep."""
 
     def failed(self, task: TrialTask, failure: Failure) -> None:
-        """Hear that the trial failed for good."""
+        """The trial failed for good."""

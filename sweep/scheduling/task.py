@@ -11,27 +11,27 @@ HANG_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class TrialTask:
-    """One trial to run; every part of it is JSON."""
+    """Task: one trial to run, as JSON values."""
 
     trial_id: str
     name: str
-    """For a person, unique in a sweep, without '/'; names the trial's log."""
+    """Readable name, unique in a sweep, without '/'; it names the trial's log."""
     config: dict[str, Any]
     """Fields of TrialConfig, in their JSON form."""
     store_address: str
     """Absolute path of the prepared data set, the same on every machine, or its URI."""
     fingerprint: str
-    """Of the store that was planned with."""
+    """Fingerprint of the store that the plan was made with."""
     files_address: str
     """Absolute path or URI of the trial's own folder."""
     shape: TrialShape
     evaluation_address: str = ""
-    """Of the data set that is evaluated on, where that is another."""
+    """Address of the evaluation data set, if it is another."""
     evaluation_fingerprint: str = ""
     hang_seconds: float = HANG_SECONDS
-    """After so long without a step a worker counts as hung."""
+    """Seconds without a step after which a worker counts as hung."""
     recompute: bool = False
-    """Whether a step keeps less of the encoder's maps and computes them again."""
+    """Whether training uses activation recomputation."""
     entry: str = "trainables.simclr:train"
     """Module and name of the generator that trains."""
 

@@ -9,24 +9,24 @@ if TYPE_CHECKING:
 
 
 class WaitForOthers:
-    """The trial pauses until others of its setting have come as far."""
+    """Verdict that the trial pauses until the other seeds of its setting reach the same epoch."""
 
 
 WAITS: Final = WaitForOthers()
 Verdict = str | WaitForOthers | None
-"""Why a trial ends here, WAITS, or None: it goes on."""
+"""Reason why a trial ends here, WAITS, or None if it continues."""
 WAITING = "waits for its other seeds"
-"""Why an attempt ends that another follows once the others are there."""
+"""Reason of an attempt's end that another attempt follows, once the other seeds reach the epoch."""
 
 
 class EpochJudge(Protocol):
-    """Decides at the end of an epoch whether a trial goes on."""
+    """Judge that decides at the end of an epoch whether a trial continues."""
 
     def verdict(self, task: TrialTask, record: "EpochRecord") -> Verdict:
-        """Return what becomes of a trial that is running."""
+        """Return the verdict on a running trial after an epoch."""
 
     def standing(self, trial_id: str) -> Verdict:
-        """Return what becomes of a trial that isn't running, from what is known of it and of others."""
+        """Return the verdict on a trial that isn't running, from the epochs recorded so far."""
 
     def left(self, trial_id: str) -> None:
-        """Take in that a trial is over before its end, for a reason that isn't the judge's."""
+        """Remove a trial that ended early for another reason than the judge's verdict."""
