@@ -95,6 +95,25 @@ def prepare(
         say(line)
 
 
+@app.command()
+def label(
+    name: Name,
+    table: prepare_options.LabelTable,
+    label_set: prepare_options.LabelSetName = "labels",
+    column: prepare_options.Columns = None,
+    separator: prepare_options.Separator = None,
+    number: prepare_options.Number = False,
+    root: Root = None,
+) -> None:
+    """Attach classes, several labels or a number to the images of a store. Its pixels and trial ids stay."""
+    from sweep.console.dataset_tables import labelled_lines
+    from trainables.data.preparing.label_set import LabelRequest, attach_labels
+
+    columns = prepare_options.column_names(column or [])
+    for line in labelled_lines(attach_labels(LabelRequest(name, table, label_set, columns, separator, number), root)):
+        say(line)
+
+
 @app.command("list")
 def list_stores(root: Root = None) -> None:
     """List the prepared data sets, and how to prepare the others."""

@@ -14,6 +14,10 @@ from trainables.errors import BadInputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from trainables.data.preparing.label_set import LabelSet
+
+LACKING = "classes without"
+"""Begins the notes on classes that a split lacks."""
 LISTED_CORRUPT = 20
 """How many of the corrupt images that were left out `info` names."""
 
@@ -77,11 +81,26 @@ def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_un
     return [first, *(f"  {note}" for note in (*decisions(store), *notes(store)))]
 
 
+def labelled_lines(found: "LabelSet") -> list[str]:
+    """Return what `label` prints: how many images have labels, what doesn't meet, and how it is evaluated on."""
+    info = found.info
+    labelled = ", ".join(f"{count:,} {split}" for split, count in info.labelled.items())
+    done = "labelled" if found.made else "already labelled"
+    return [
+        f"{info.name}: {done}, {info.labelled_images:,} of {info.images:,} images ({labelled}); "
+        f"{info.decisions['classes']}",
+        *(f"  {line}" for line in (*found.lines(), *(note for note in info.notes if note.startswith(LACKING)))),
+        f"evaluate on it: python -m sweep.evaluate SWEEP --dataset {info.name}, or set evaluation_dataset={info.name}",
+    ]
+
+
 def _labels(store: StoreInfo) -> str:
     """Return which labels there are, and how many images have them."""
     if not store.labelled_images:
         return "none: a pool to pretrain on; python -m sweep.data label attaches some"
     kinds = f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image"
+    if store.number:
+        kinds = f"a number an image, {store.number}"
     return kinds + (f", of {store.labelled_images:,} of {store.images:,} images" if store.unlabelled else "")
 
 

@@ -98,6 +98,17 @@ Columns = Annotated[
 Separator = Annotated[
     str | None, typer.Option(help="Character between the labels of one image in the table.", rich_help_panel=LABELS)
 ]
+LabelTable = Annotated[
+    Path,
+    typer.Option("--table", help="CSV or Parquet file with columns path and label.", rich_help_panel=LABELS),
+]
+LabelSetName = Annotated[
+    str,
+    typer.Option("--name", help="Name of the label set; its store is STORE.NAME.", rich_help_panel=LABELS),
+]
+Number = Annotated[
+    bool, typer.Option("--number", help="The column holds a number per image, not a class.", rich_help_panel=LABELS)
+]
 TestSplit = Annotated[
     str | None,
     typer.Option(help="Published split to test on: test or validation; default: test.", rich_help_panel=LABELS),

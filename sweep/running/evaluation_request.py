@@ -50,8 +50,11 @@ class EvaluationRequest:
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
         data = tuple(evaluated_data(name, config) for name in self.datasets or [config.labelled_dataset])
-        if len({one.fields["target"] == "labels" for one in data}) > 1:
-            raise BadInputError("--dataset: some have one class an image, others several labels; evaluate them apart")
+        kinds = {one.fields["target"] if one.fields["target"] in ("labels", "number") else "classes" for one in data}
+        if len(kinds) > 1:
+            raise BadInputError(
+                "--dataset: some have one class an image, others several labels or a number; evaluate them apart"
+            )
         epochs = config.epochs if self.epochs is None else self.epochs
         relative_rate = FINE_TUNING_RATE * config.base_learning_rate
         return Evaluation(
@@ -150,6 +153,11 @@ def checked_fractions(values: Sequence[float]) -> tuple[float, ...]:
 def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
     """Return a prepared data set with the target and positive classes from the pretraining's `config`."""
     info = prepared(name)
+    if not info.labelled_images:
+        raise BadInputError(
+            f"--dataset {name}: has no labels; attach some (python -m sweep.data label {name} --table FILE) and "
+            "evaluate on the label set, or name a labelled data set"
+        )
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
     train = round(info.labelled.get("train", 0) * (1 - held_back))
     fields = _target(info, config)
@@ -162,6 +170,8 @@ def _target(info: StoreInfo, config: TrialConfig) -> dict[str, Any]:
     """Return the trial's target fields if the data set supports them, else the data set's own."""
     if info.name == config.labelled_dataset:
         return {"target": config.target, "positive": config.positive, "wanted_specificity": config.wanted_specificity}
+    if info.number:
+        return {"target": "number", "positive": (), "wanted_specificity": None}
     try:
         expand_positive(info, config.positive)
         positive: tuple[str, ...] = config.positive

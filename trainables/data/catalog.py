@@ -59,7 +59,8 @@ class StoreInfo(BaseModel):
     and split. `options` is what a person chose or could have chosen, and part of the fingerprint. `corrupt` names the
     images that were left out because they couldn't be decoded. `decisions` is what was found rather than chosen
     (classes, splits, what was left out and why), and `source_state` tells the source from an edited one; both are empty
-    in stores of earlier versions. `unlabelled` is images without labels, for each split that has any. `bands` is what
+    in stores of earlier versions. `unlabelled` is images without labels, for each split that has any;
+    `number` is the name of the number that images have in place of classes, empty where they have none. `bands` is what
     each channel measures, empty in stores of earlier versions (see `channel_bands`).
     """
 
@@ -88,6 +89,7 @@ class StoreInfo(BaseModel):
     decisions: dict[str, str] = Field(default_factory=dict)
     source_state: Annotated[str, StringConstraints(pattern=SOURCE_STATE)] = ""
     unlabelled: dict[SplitName, Count] = Field(default_factory=dict)
+    number: Annotated[str, Field(max_length=200)] = ""
     bands: tuple[Band, ...] = ()
 
     @model_validator(mode="after")

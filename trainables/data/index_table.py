@@ -112,13 +112,20 @@ def _check_values(rows: Any) -> None:
     if len(positions) and positions.min() < 0:
         raise pa.ArrowInvalid(f"column position has {positions.min()}")
     labels = rows.column("labels")
-    if labels.values.null_count or np.diff(labels.offsets.to_numpy())[~known_labels(rows)].any():
+    listed = labels.is_valid().to_numpy(zero_copy_only=False)
+    if labels.values.null_count or np.diff(labels.offsets.to_numpy())[~listed].any():
         raise pa.ArrowInvalid("column labels has empty values")
+    if rows.schema == NUMBERED and not np.isfinite(rows.column("number").drop_null().to_numpy()).all():
+        raise pa.ArrowInvalid("column number has values that aren't finite")
 
 
 def known_labels(rows: Any) -> NDArray[np.bool_]:
-    """Return which rows have labels, (rows,); an empty list says that an image carries none of the classes."""
-    known: NDArray[np.bool_] = rows.column("labels").is_valid().to_numpy(zero_copy_only=False)
+    """Return which rows have labels, or a number, (rows,).
+
+    An empty list of labels says that an image carries none of the classes.
+    """
+    column = rows.column("number" if rows.schema == NUMBERED else "labels")
+    known: NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
     return known
 
 

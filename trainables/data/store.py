@@ -114,6 +114,16 @@ class ImageStore:
         known: NDArray[np.bool_] = self._known[_as_index(indices)]
         return known
 
+    def numbers(self, indices: Indices) -> torch.Tensor:
+        """Return (N,) float64 numbers, NaN where an image has none; BadInputError where the store has classes."""
+        if not self.info.number:
+            raise BadInputError(
+                f"{self.info.name}: has no number an image; attach one: python -m sweep.data label {self.info.name} "
+                "--table FILE --number"
+            )
+        numbers = self._rows.column("number").to_numpy(zero_copy_only=False)
+        return torch.from_numpy(numbers[_as_index(indices)].astype(np.float64))
+
     def label_matrix(self, indices: Indices) -> torch.Tensor:
         """Return (N, classes) bool, true for each class of each image, for one label an image as for several.
 

@@ -1,0 +1,223 @@
+"""Label sets: classes, several labels or a number for the images of a store, attached without touching pixels.
+
+A label set is a store of its own, STORE.NAME, that shares the file of pixels with the one that it labels: its images,
+splits and places are the same, its labels and fingerprint are not.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from trainables.data.catalog import StoreInfo, prepared, store_folder
+from trainables.data.dataset_facts import FOLDER
+from trainables.data.index_table import NUMBERED, SCHEMA, fingerprint, known_labels, multi_hot, open_rows, write_batch
+from trainables.data.preparing.atomic_folder import explained, locked, made_aside
+from trainables.data.preparing.class_checks import one_sided
+from trainables.data.sources.options import choose
+from trainables.data.sources.source import Request, digest_of, some_names
+from trainables.data.sources.table import TableRow, read_table
+from trainables.data.store_check import image_counts
+from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
+from trainables.errors import BadInputError
+from trainables.printable_text import printable
+
+DEFAULT_NAME = "labels"
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What is attached to which store."""
+
+    store: str
+    table: Path
+    name: str = DEFAULT_NAME
+    columns: Mapping[str, str] | None = None
+    """The table's own names for path and label."""
+    separator: str | None = None
+    """Between several labels of one image; None: one class an image."""
+    number: bool = False
+    """Whether the column holds a number an image, as a yield, in place of classes."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A label set as it was made, and what of store and table doesn't meet."""
+
+    info: StoreInfo
+    only_in_table: tuple[str, ...]
+    only_in_store: tuple[str, ...]
+    made: bool
+    """Whether it was made now; False where the same one was there."""
+
+    def lines(self) -> list[str]:
+        """Return what of the two sides doesn't meet, counted and named."""
+        sides = {"in the table and not in the store": self.only_in_table, "in no row": self.only_in_store}
+        return [f"images {side}: {len(own):,} ({some_names(own)})" for side, own in sides.items() if own]
+
+
+def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
+    """Make the label set STORE.NAME of a table; BadInputError names what is wrong with it.
+
+    The table's rows name images as the store does: by their path within its source. Images without a row, or with an
+    empty cell, are unlabelled.
+    """
+    base, folder = prepared(asked.store, root), store_folder(f"{asked.store}.{asked.name}", root)
+    rows = open_rows(store_folder(asked.store, root) / ROWS_FILE)
+    table = _by_name(asked)
+    names = rows.column("name").to_pylist()
+    only_in_table = tuple(sorted(table.keys() - set(names)))
+    if len(only_in_table) == len(table):
+        raise BadInputError(
+            f"{asked.table}: none of its images ({some_names(only_in_table)}) is in {asked.store} "
+            f"({some_names(names)}); name them by their path within the store's source"
+        )
+    labelled, info = _labelled(asked, base, rows, [table.get(name) for name in names])
+    info = info.model_copy(update={"fingerprint": fingerprint(info, labelled)})
+    made = _written(folder, info, labelled, store_folder(asked.store, root))
+    return LabelSet(info, only_in_table, tuple(name for name in names if name not in table), made)
+
+
+def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
+    """Return the table's rows by image."""
+    options = choose(FOLDER, {"separator": asked.separator})
+    request = Request(FOLDER, options, table=asked.table, columns=asked.columns or {})
+    found: dict[str, TableRow] = {}
+    for row in read_table(request, asked.table).rows:
+        if row.path in found:
+            raise BadInputError(f"{row.where}: {row.path} is named twice; an image has one row")
+        found[row.path] = row
+    return found
+
+
+def _labelled(
+    asked: LabelRequest, base: StoreInfo, rows: Any, found: Sequence[TableRow | None]
+) -> tuple[Any, StoreInfo]:
+    """Return a store's rows with the labels of a table in place of its own, and its info but for the fingerprint."""
+    class_names: tuple[str, ...] = ()
+    labels: list[tuple[int, ...] | None] = [None] * len(found)
+    numbers: list[float | None] = []
+    column = (asked.columns or {}).get("label", "label")
+    if asked.number:
+        numbers = [None if row is None or row.labels is None else _number(row) for row in found]
+        told = _told_numbers(column, [value for value in numbers if value is not None])
+    else:
+        _refuse_fractions(asked, [row for row in found if row is not None])
+        own = [None if row is None else row.labels for row in found]
+        class_names = tuple(sorted({label for labels in own for label in labels or ()}))
+        index = {name: number for number, name in enumerate(class_names)}
+        labels = [None if one is None else tuple(sorted({index[label] for label in one})) for one in own]
+        told = f"{len(class_names):,} classes by column {column!r} of {asked.table.name}"
+    labelled = _batch(rows, labels, numbers)
+    known = known_labels(labelled)
+    if not known.any():
+        raise BadInputError(f"{asked.table}: no image of {asked.store} has a label in it; fill the column {column!r}")
+    return labelled, _info(asked, base, labelled, class_names, told)
+
+
+def _batch(rows: Any, labels: Sequence[tuple[int, ...] | None], numbers: Sequence[float | None]) -> Any:
+    replaced = {
+        "labels": pa.array(labels, pa.list_(pa.int16())),
+        "original_labels": pa.array([None] * len(rows), pa.list_(pa.string())),
+        "number": pa.array(numbers, pa.float64()),
+    }
+    schema = NUMBERED if numbers else SCHEMA
+    columns = [replaced.get(field.name) for field in schema]
+    columns = [rows.column(field.name) if own is None else own for field, own in zip(schema, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _info(asked: LabelRequest, base: StoreInfo, rows: Any, class_names: tuple[str, ...], told: str) -> StoreInfo:
+    codes: NDArray[np.int8] = rows.column("split").indices.to_numpy()
+    own = [labels or () for labels in rows.column("labels").to_pylist()]
+    offsets = np.cumsum([0, *map(len, own)])
+    hot = multi_hot(offsets, np.array(list(chain(*own)), dtype=np.int64), len(class_names))
+    known = known_labels(rows)
+    counts = image_counts(hot, known, codes, class_names, {})
+    options = {name: value for name, value in base.options.items() if name != "labels"}
+    return base.model_copy(
+        update={
+            **counts,
+            "name": f"{asked.store}.{asked.name}",
+            "class_names": class_names,
+            "multi_label": asked.separator is not None,
+            "number": (asked.columns or {}).get("label", "label") if asked.number else "",
+            "rules": {},
+            "options": {**options, "labels of": f"{base.name} {base.fingerprint[:12]}"},
+            "notes": (*base.notes, *one_sided(class_names, counts["class_counts"])),
+            "decisions": {
+                **base.decisions,
+                "classes": printable(told),
+                "labels": f"{known.sum():,} of {len(known):,} images have labels",
+            },
+            "source_state": digest_of(*(repr(one) for one in rows.column("labels").to_pylist())),
+            "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {asked.table.name}",
+            "fingerprint": UNFINISHED,
+        }
+    )
+
+
+def _number(row: TableRow) -> float:
+    assert row.labels is not None
+    try:
+        value = float(row.labels[0])
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise BadInputError(f"{row.where}: {row.labels[0]!r} is no number; correct it, or leave the cell empty")
+    return value
+
+
+def _refuse_fractions(asked: LabelRequest, rows: Sequence[TableRow]) -> None:
+    """Raise BadInputError for a column of fractions: as classes each would be one of its own."""
+    texts = [label for row in rows for label in row.labels or ()]
+    try:
+        fraction = next((text for text in texts if not float(text).is_integer()), None)
+    except (ValueError, OverflowError):
+        return
+    if fraction is not None:
+        raise BadInputError(
+            f"{asked.table}: labels are numbers ({fraction}); add --number to learn them as such, or name the column "
+            "of classes with --column label=NAME"
+        )
+
+
+def _told_numbers(column: str, values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    spread = f"{min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}, deviation {np.std(values):.4g}"
+    return f"a number an image, {column!r}: {spread}"
+
+
+def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:
+    """Write the store beside the one that it labels; whether it wasn't there. BadInputError where another one is."""
+    with locked(folder, "labelled"):
+        existing = StoreInfo.read_folder(folder)
+        if existing is not None:
+            if existing.fingerprint != info.fingerprint:
+                raise BadInputError(
+                    f"{info.name}: has other labels already; choose another --name, or remove it: python -m sweep.data "
+                    f"remove {info.name}"
+                )
+            return False
+        with made_aside(folder) as aside, explained(folder.parent):
+            _share(base / PIXELS_FILE, aside / PIXELS_FILE)
+            write_batch(aside / ROWS_FILE, rows)
+            (aside / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return True
+
+
+def _share(pixels: Path, link: Path) -> None:
+    """Make a second name of a file of pixels: nothing is copied, and either store may be removed."""
+    try:
+        os.link(pixels, link, follow_symlinks=True)
+    except OSError:  # a file system without links
+        shutil.copyfile(pixels, link)
