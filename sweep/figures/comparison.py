@@ -23,6 +23,7 @@ from sweep.figures.style import (
     REST,
     SUPERVISED,
     WIDTH,
+    compact,
     finish,
     label,
     legend_below,
@@ -35,6 +36,8 @@ from sweep.statistics.share_intervals import Interval
 from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
 
+LONGEST_LABEL = 60
+"""Letters of a setting's name."""
 MOST_RANKED = 40
 """Settings that have a line of their own in the ranking."""
 MOST_NAMED = 8
@@ -69,11 +72,11 @@ def ranking(points: Sequence[Point], *, metric: str) -> Figure:
     figure, axes = panel(width=7.2, height=float(1.3 + 0.26 * max(count, 2)))
     for place, point in enumerate(lines):
         _ranked(axes, place + (place >= len(shown) and bool(rest)), point)
-    names = [label(point.label, 60) for point in lines]
+    names, fields = compact([point.label for point in lines], LONGEST_LABEL)
     if rest:
         names.insert(len(shown), f"{len(rest)} more settings")
         axes.plot([point.value for point in rest], [len(shown)] * len(rest), "|", color=REST, markersize=9)
-    finish(axes, title="Ranking", x=_unit(metric), y="")
+    finish(axes, title=title_lines("Ranking", fields), x=_unit(metric), y="")
     _in_percent(axes.xaxis, metric)
     axes.set_yticks(range(count), names, fontsize=9)
     axes.set_ylim(count - 0.4, -0.6)
@@ -105,7 +108,7 @@ def grouped_bars(
     places, groups = (list(dict.fromkeys(key[number] for key in values)) for number in (0, 1))
     names = [label(name, 40) for name in groups] if group else []
     wide = float(np.clip(1.6 + 0.42 * len(values), WIDTH, 11.0))
-    figure, axes = panel(width=wide, height=3.4 + legend_height([*names, "title"] if group else []))
+    figure, axes = panel(width=wide, height=3.4 + legend_height(names, title=group))
     width = 0.8 / len(groups)
     written = len(values) <= 3.2 * wide
     for number, name in enumerate(groups):
@@ -141,8 +144,8 @@ def grouped_bars(
 
 def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> Figure:
     """Draw each setting's sensitivity against its specificity, with the intervals of both over the test images."""
-    names = _numbered([point.label for point in points])
-    figure, axes = panel(width=WIDTH, height=PLOT + legend_height(names))
+    names, fields = _numbered([point.label for point in points])
+    figure, axes = panel(width=WIDTH, height=PLOT + legend_height(names, title=fields))
     for number, (name, point) in enumerate(zip(names, points, strict=True)):
         own = look(number)
         line: dict[str, Any] = {"color": own.colour, "linewidth": 1.2, "alpha": 0.7}
@@ -156,13 +159,13 @@ def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> F
     finish(axes, title=title, x="specificity (%)", y="sensitivity (%)")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
-    legend_below(figure, axes)
+    legend_below(figure, axes, title=fields)
     return figure
 
 
 def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     """Draw sensitivity over the share of negatives taken for positive, at every threshold."""
-    figure, axes, names = _square_panel(curves)
+    figure, axes, names, fields = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
@@ -172,13 +175,13 @@ def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     title = title_lines("ROC (marks: the decision as made)", about)
     finish(axes, title=title, x="1 - specificity (%)", y="sensitivity (%)")
     _square(axes)
-    legend_below(figure, axes)
+    legend_below(figure, axes, title=fields)
     return figure
 
 
 def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     """Draw precision over sensitivity, and the share of positives, which a blind guess has."""
-    figure, axes, names = _square_panel(curves)
+    figure, axes, names, fields = _square_panel(curves)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
         axes.step(
@@ -191,13 +194,13 @@ def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "
     title = title_lines("Precision and recall (line: blind guess)", about)
     finish(axes, title=title, x="sensitivity, recall (%)", y="precision (%)")
     _square(axes)
-    legend_below(figure, axes)
+    legend_below(figure, axes, title=fields)
     return figure
 
 
 def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
     """Draw the share of positives over the predicted probability, in bins of equally many images."""
-    figure, axes, names = _square_panel(curves)
+    figure, axes, names, fields = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
@@ -206,16 +209,16 @@ def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") ->
     title = title_lines("Calibration (diagonal: as predicted)", about)
     finish(axes, title=title, x="predicted probability (%)", y="positives (%)")
     _square(axes)
-    legend_below(figure, axes)
+    legend_below(figure, axes, title=fields)
     return figure
 
 
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:
     """Draw (label, time, value) of each setting, the best first, and the line of those that nothing cheaper beats."""
     named, rest = points[:MOST_NAMED], points[MOST_NAMED:]
-    names = _numbered([name for name, _, _ in named])
+    names, fields = _numbered([name for name, _, _ in named])
     shown = [*names, f"{len(rest)} more settings"] if rest else names
-    figure, axes = panel(width=WIDTH, height=PLOT + legend_height(shown))
+    figure, axes = panel(width=WIDTH, height=PLOT + legend_height(shown, title=fields))
     if rest:
         places = ([point[1] for point in rest], [point[2] for point in rest])
         axes.plot(*places, ".", color=REST, markersize=6, label=shown[-1])
@@ -227,15 +230,16 @@ def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str,
     axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=GRID, linewidth=1.4, zorder=0)
     finish(axes, title="Cost and quality (line: nothing cheaper is better)", x=unit, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
-    legend_below(figure, axes)
+    legend_below(figure, axes, title=fields)
     return figure
 
 
-def _numbered(labels: Sequence[str]) -> list[str]:
-    """Return labels with the number that stands beside the curve or point, where there are several."""
+def _numbered(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Return labels with the number that stands beside the curve or point, where there are several, and their title."""
+    short, fields = compact(labels, LONGEST_LABEL)
     if len(labels) < 2:
-        return [label(text, 60) for text in labels]
-    return [f"{number} {label(text, 60)}" for number, text in enumerate(labels, start=1)]
+        return short, fields
+    return [f"{number}{':' * bool(fields)} {text}" for number, text in enumerate(short, start=1)], fields
 
 
 def _number_at(axes: Axes, number: int, count: int, x: float, y: float) -> None:
@@ -246,10 +250,10 @@ def _number_at(axes: Axes, number: int, count: int, x: float, y: float) -> None:
         axes.annotate(str(number + 1), (x, y), color=colour, **beside)
 
 
-def _square_panel(curves: Sequence[ThresholdCurves]) -> tuple[Figure, Axes, list[str]]:
-    names = _numbered([own.label for own in curves])
-    figure, axes = panel(width=WIDTH, height=WIDTH + 0.45 + legend_height(names))
-    return figure, axes, names
+def _square_panel(curves: Sequence[ThresholdCurves]) -> tuple[Figure, Axes, list[str], str]:
+    names, fields = _numbered([own.label for own in curves])
+    figure, axes = panel(width=WIDTH, height=WIDTH + 0.45 + legend_height(names, title=fields))
+    return figure, axes, names, fields
 
 
 def _unit(metric: str) -> str:

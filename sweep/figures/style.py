@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -51,18 +52,19 @@ def legend_columns(labels: Sequence[str]) -> int:
     return max(1, min(4, LEGEND_LETTERS // (max(map(len, labels), default=0) + 7)))
 
 
-def legend_height(labels: Sequence[str]) -> float:
+def legend_height(labels: Sequence[str], *, title: str = "") -> float:
     """Return the inches that a legend below a figure takes; nothing for a single entry."""
-    return 0.15 + LEGEND_ROW * -(-len(labels) // legend_columns(labels)) if len(labels) > 1 else 0.0
+    rows = -(-len(labels) // legend_columns(labels)) + bool(title)
+    return 0.15 + LEGEND_ROW * rows if len(labels) > 1 else 0.0
 
 
-def legend_below(figure: Figure, axes: Axes, *, title: str | None = None) -> None:
+def legend_below(figure: Figure, axes: Axes, *, title: str = "") -> None:
     """Put the legend below the axes, in as many columns as its labels leave room for."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or title:
         look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "title_fontsize": 8.5, "handlelength": 2.6}
         columns = legend_columns(labels)
-        figure.legend(handles, labels, loc="outside lower left", ncols=columns, title=title, **look)
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, title=title or None, **look)
 
 
 def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
@@ -80,6 +82,32 @@ def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
 def label(text: str, most: int = 80) -> str:
     """Return a name that others gave as a label of a figure: one line, cut where it is too long, without formulas."""
     return figure_text(shortened(text, most))
+
+
+def compact(labels: Sequence[str], most: int) -> tuple[list[str], str]:
+    """Return labels of at most so many characters, and what stands above them.
+
+    Where one is too long, those of settings keep their values only (128 / 0.5), and the fields' names, which they
+    share, stand above (batch size / temperature), so that no value is cut.
+    """
+    parts = [text.split(", ") for text in labels]
+    settings = [own for own in parts if len(own) == max(map(len, parts))]
+    if len(settings) < 2 or max(map(len, labels)) <= most:
+        return [label(text, most) for text in labels], ""
+    names = [_shared_words(values) for values in zip(*settings, strict=True)]
+    if not all(names):
+        return [label(text, most) for text in labels], ""
+    values = [" / ".join(map(str.removeprefix, own, (f"{name} " for name in names))) for own in settings]
+    short = iter(values)
+    return [label(next(short) if own in settings else text, most) for own, text in zip(parts, labels, strict=True)], (
+        label(" / ".join(names))
+    )
+
+
+def _shared_words(texts: Sequence[str]) -> str:
+    """Return the words that all texts begin with, but for the last word of each."""
+    words = zip(*(text.split(" ")[:-1] for text in texts), strict=False)
+    return " ".join(own[0] for own in takewhile(lambda own: len(set(own)) == 1, words))
 
 
 def title_lines(title: str, *details: str) -> str:

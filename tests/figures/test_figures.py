@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
 from sweep.figures import trial as figures
+from sweep.figures.style import compact
 from sweep.statistics import confusion
 from trainables import metric_names as names
 from trainables.storage.trial_records import EpochRecord
@@ -169,3 +170,13 @@ def test_average_precision_per_label_beside_its_share() -> None:
     known = sorted(value for value, _ in precisions.values() if value == value)
     assert [bar.get_width() for bar in axes.patches] == known
     figures.per_label_precision({"none": (float("nan"), 0.0)})
+
+
+def test_names_of_settings_that_are_too_long_keep_every_value() -> None:
+    names = [f"batch size 128, base learning rate {rate}, temperature 0.2589" for rate in (0.1534, 0.2187)]
+    short, fields = compact([*names, "untrained encoder"], 60)
+    assert short == ["128 / 0.1534 / 0.2589", "128 / 0.2187 / 0.2589", "untrained encoder"]
+    assert fields == "batch size / base learning rate / temperature"
+    assert compact(["temperature 0.1", "temperature 0.2"], 60) == (["temperature 0.1", "temperature 0.2"], "")
+    others = ["a setting that has no fields " * 3, "x" * 70]
+    assert all(len(name) == 60 for name in compact(others, 60)[0])
