@@ -52,6 +52,8 @@ OTHER_VALUES: dict[str, Any] = {
     "jitter_operations": ("brightness", "contrast", "saturation"),
     "jitter_strength": 0.5,
     "grayscale_probability": 0.1,
+    "jitter_per": "band",
+    "band_drop_probability": 0.1,
     "blur_probability": 0.0,
     "blur_sigma": (0.1, 1.0),
     "blur_sigma_per": "image",
@@ -69,6 +71,9 @@ OTHER_VALUES: dict[str, Any] = {
 }
 OFF: dict[str, Any] = {"calibrate_batch_norm": False, "training": "simclr"}
 """What goes with none of the others."""
+
+LATER: dict[str, Any] = {"jitter_per": "image", "band_drop_probability": 0.0}
+"""Fields that came after ids were noted, at their defaults."""
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"temperature": 0.0}, "temperature: must be greater than 0, got 0.0"),
@@ -140,6 +145,8 @@ def test_defaults_are_the_thesis_protocol() -> None:
         "jitter_probability": 0.8,
         "jitter_strength": 1.0,
         "grayscale_probability": 0.2,
+        "jitter_per": "image",
+        "band_drop_probability": 0.0,
         "blur_probability": 0.5,
         "blur_sigma": (0.1, 2.0),
         "blur_sigma_per": "batch",
@@ -234,7 +241,7 @@ def test_ids_of_known_configurations_stay() -> None:
     known: dict[str, dict[str, Any]] = {
         "17a18fc89ec4": {},
         "4aa135ef634f": {"temperature": 0.5, "batch_size": 1024},
-        "e02501810eea": {**OTHER_VALUES, **OFF},
+        "e02501810eea": {**OTHER_VALUES, **OFF, **LATER},
     }
     assert [TrialConfig.parse(values).trial_id("data") for values in known.values()] == list(known)
 

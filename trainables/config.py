@@ -20,6 +20,10 @@ PROTOCOL_VERSION = 2
 
 JitterOperation = Literal["brightness", "contrast", "saturation", "hue"]
 JITTER_OPERATIONS: tuple[JitterOperation, ...] = ("brightness", "contrast", "saturation", "hue")
+COLOUR_OPERATIONS = ("saturation", "hue")
+"""Operations that act on the red, green and blue channels alone."""
+RED_GREEN_BLUE = (0, 1, 2)
+"""Where the channels of a picture hold their colours."""
 UNTRAINABLE = ("pixels", "colours")
 """Encoders without weights, for baselines."""
 
@@ -199,13 +203,22 @@ class TrialConfig(BaseModel):
         0.8, description="colour jitter"
     )
     jitter_operations: Annotated[tuple[JitterOperation, ...], FieldFacts("Augmentation", reference="all")] = Field(
-        JITTER_OPERATIONS, description="operations of colour jitter, applied in random order per image"
+        JITTER_OPERATIONS,
+        description="operations of colour jitter, applied in random order per image; saturation and hue act on the "
+        "red, green and blue bands, and nowhere else",
     )
     jitter_strength: Annotated[float, FieldFacts("Augmentation")] = Field(
         1.0, ge=0.0, le=2.0, description="strength s: 0.8s brightness, contrast, saturation; 0.2s hue"
     )
+    jitter_per: Annotated[Literal["image", "band"], FieldFacts("Augmentation", reference="image")] = Field(
+        "image",
+        description="brightness and contrast: one factor for all bands of an image, or one for each band",
+    )
+    band_drop_probability: Annotated[
+        float, Field(ge=0.0, lt=1.0), FieldFacts("Augmentation", unit="probability", reference="0")
+    ] = Field(0.0, description="set a band of a view to 0; one band at least is kept")
     grayscale_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability")] = Field(
-        0.2, description="conversion to grayscale"
+        0.2, description="conversion to grayscale: the luma of red, green and blue in every band"
     )
     blur_probability: Annotated[Fraction, FieldFacts("Augmentation", unit="probability")] = Field(
         0.5, description="Gaussian blur with a kernel of image_size // 10"

@@ -34,6 +34,8 @@ class MadeUpStore:
         self._splits = {"train": np.arange(sizes.train), "test": sizes.train + np.arange(sizes.held_out)}
         self.fingerprint = "made-up"
         self.info = SimpleNamespace(
+            labelled_images=sizes.train + sizes.held_out,
+            colours=(0, 1, 2),
             name="made-up",
             splits={name: len(rows) for name, rows in self._splits.items()},
             class_names=tuple(f"class {number}" for number in range(sizes.classes)),
@@ -50,6 +52,10 @@ class MadeUpStore:
     def labels(self, rows: Any) -> torch.Tensor:
         """Return (N,), every class in turn."""
         return torch.from_numpy(np.asarray(rows) % len(self.info.class_names))
+
+    def labelled(self, rows: Any) -> np.ndarray:
+        """Return (N,): all are labelled."""
+        return np.ones(len(rows), dtype=np.bool_)
 
     def split(self, name: str) -> np.ndarray:
         """Return the rows of a split."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from PIL import Image
 from torchvision import transforms
 
@@ -18,6 +19,8 @@ GOALS = ((64, 20.0), (120, 8.0))
 """Side of stored images and views, and by how much one core of ours is to be faster."""
 BATCH, PEER_IMAGES = 256, 32
 THREADS_GOAL = 1.7
+BANDS_GOAL = 0.6
+"""Of the rate of a band in views of pictures."""
 
 
 def measurements() -> Iterator[Measurement]:
@@ -40,6 +43,26 @@ def measurements() -> Iterator[Measurement]:
             THREADS_GOAL,
             at_most=False,
         )
+    yield of_bands()
+
+
+def of_bands(bands: int = 13, side: int = 64) -> Measurement:
+    """Return the rate of a band: views of 16-bit images of many bands beside those of 8-bit pictures."""
+    return Measurement(
+        f"bands a second and core in views of {bands} bands, {side} px",
+        "ours of red, green and blue",
+        lambda: bands_a_second(bands, side),
+        "/s",
+        BANDS_GOAL,
+        at_most=False,
+    )
+
+
+def bands_a_second(bands: int, side: int, turns: int = 7) -> Beside:
+    """Measure bands of views a second, side by side, in one thread; all have the default views."""
+    with threads(1):
+        took = beside(Batches(side, bands), Batches(side), turns=turns)
+    return took.rates(2 * BATCH * bands, 2 * BATCH * 3)
 
 
 def small(side: int = 64) -> Measurement:
@@ -80,14 +103,19 @@ def two_threads(side: int, turns: int = 7) -> Beside:
 class Batches:
     """Makes both views of batch after batch, drawing their parameters first."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, bands: int = 3) -> None:
         self._config = TrialConfig.parse({"dataset": "made-up", "image_size": side, "batch_size": BATCH})
-        self._images = made_up_images(BATCH, side).permute(0, 3, 1, 2)
+        images = made_up_images(BATCH, side).permute(0, 3, 1, 2)
+        if bands > 3:  # each band one of the picture's, in 16 bits, as stores hold them: channels last
+            many = images[:, torch.arange(bands) % 3].to(torch.int32) * 257
+            images = many.to(torch.uint16).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        self._images = images
         self._number = 0
 
     def __call__(self) -> None:
         """Make the next."""
         size = {"height": self._config.image_size, "width": self._config.image_size}
+        size["channels"] = self._images.shape[1]
         first, second = (
             draw_view(self._config, stream, self._number, BATCH, **size) for stream in (Stream.VIEW_A, Stream.VIEW_B)
         )

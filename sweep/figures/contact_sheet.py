@@ -57,10 +57,7 @@ def _is_sheet(path: Path) -> bool:
 def _config(name: str, store: ImageStore, settings: list[str]) -> TrialConfig:
     values = {field: choices[0] for field, choices in parse_assignments(settings).items()}
     size = {"image_size": max(4, min(store.info.image_size))}
-    colours = {"jitter_operations": ("brightness", "contrast"), "grayscale_probability": 0.0}
-    return TrialConfig.parse(
-        {"dataset": name, **size, **(colours if store.info.channels != 3 else {}), "seed": 0, **values}
-    )
+    return TrialConfig.parse({"dataset": name, **size, "seed": 0, **values})
 
 
 def _train_counts(store: ImageStore) -> tuple[int, ...]:

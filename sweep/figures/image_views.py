@@ -37,11 +37,12 @@ class StorePictures:
         """Return `count` first and then as many second views of one image."""
         images = self.store.images([row] * count).permute(0, 3, 1, 2)
         height, width = self.store.info.image_size
-        draws = (
-            draw_view(self.config, Stream.VIEW_A, 0, count, height=height, width=width),
-            draw_view(self.config, Stream.VIEW_B, 0, count, height=height, width=width),
+        channels, colours = self.store.info.channels, self.store.info.colours
+        first, second = (
+            draw_view(self.config, stream, 0, count, height=height, width=width, channels=channels, colours=colours)
+            for stream in (Stream.VIEW_A, Stream.VIEW_B)
         )
-        return self._colours(joined_views(images, draws, image_size=self.config.image_size))
+        return self._colours(joined_views(images, (first, second), image_size=self.config.image_size))
 
     def _colours(self, images: torch.Tensor) -> Pictures:
         """Return red, green and blue of (N, C, H, W)."""

@@ -15,7 +15,6 @@ from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import Split, TrialData
-from trainables.errors import BadInputError
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
 from trainables.models.encoder import Colours, Normalise
 from trainables.models.simclr_model import SimCLR, parameter_groups
@@ -166,21 +165,6 @@ def test_an_encoder_takes_as_many_channels_as_the_images_have(channels: int) -> 
     model = SimCLR(SMALL, 2, channels=channels)
     assert model.encoder.conv1.in_channels == channels
     assert model(images(2, channels).float()).embeddings.shape == (2, 16)
-
-
-def test_colour_operations_on_other_than_three_channels_are_refused(
-    store: ImageStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(TrialData, "channels", 13)
-    with pytest.raises(BadInputError) as caught:
-        TrialData(SMALL, store)
-    assert str(caught.value).splitlines() == [
-        "jitter_operations: saturation, hue need 3 channels, the images have 13; leave out",
-        "grayscale_probability: needs 3 channels, the images have 13; set it to 0",
-    ]
-    fitting = {"jitter_operations": ("brightness",), "grayscale_probability": 0.0}
-    TrialData(SMALL.model_copy(update=fitting), store)
-    TrialData(SMALL.model_copy(update={"jitter_probability": 0.0, "grayscale_probability": 0.0}), store)
 
 
 # Normalisation and baselines

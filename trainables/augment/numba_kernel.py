@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables.augment.bicubic import CUBIC, TABLE_STEPS
 from trainables.augment.parameters import ViewDraws
 from trainables.augment.torch_ops import LUMA
-from trainables.config import JITTER_OPERATIONS
+from trainables.config import JITTER_OPERATIONS, RED_GREEN_BLUE
 from trainables.numba_compile import compiled, in_threads
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER_OPERATIONS))
@@ -28,8 +28,8 @@ def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     """
     pixels = images.permute(0, 2, 3, 1).contiguous().numpy()  # as stores hold them, so nothing is copied
     count, channels = len(draws), images.shape[1]
-    if channels != 3 and (draws.grayscale.any() or np.isin(draws.order[draws.jitter], (SATURATION, HUE)).any()):
-        raise ValueError(f"saturation, hue and grayscale need 3 channels, the images have {channels}")
+    if draws.colours is None and (draws.grayscale.any() or np.isin(draws.order[draws.jitter], (SATURATION, HUE)).any()):
+        raise ValueError("saturation, hue and grayscale need red, green and blue channels")
     found = torch.empty(count, channels, image_size, image_size)
     threads = max(1, min(torch.get_num_threads(), count))
     bounds = [count * number // threads for number in range(threads + 1)]
@@ -50,12 +50,30 @@ def _arguments(draws: ViewDraws) -> tuple[NDArray[np.generic], ...]:
         draws.factors.astype(np.float32),
         draws.grayscale,
         np.where(draws.blur, draws.sigma, 0.0),
+        draws.band_factors.astype(np.float32),
+        draws.dropped,
+        np.array(draws.colours or RED_GREEN_BLUE, dtype=np.int64),
     )
     return tuple(np.ascontiguousarray(argument) for argument in arguments)  # numba compiles anew for other layouts
 
 
 @compiled()
-def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radius, start, stop, views):
+def _make_views(
+    pixels,
+    boxes,
+    geometry,
+    order,
+    factors,
+    grayscale,
+    sigma,
+    band_factors,
+    dropped,
+    colours,
+    radius,
+    start,
+    stop,
+    views,
+):
     """Make the views of images `start` to `stop` (exclusive)."""
     images, height, width, channels = pixels.shape
     size = views.shape[2]
@@ -81,12 +99,15 @@ def _make_views(pixels, boxes, geometry, order, factors, grayscale, sigma, radiu
         for _ in range(geometry[number, 2]):
             for channel in range(channels):
                 _quarter_turn(image[channel], scratch)
-        _jitter(image, order[number], factors[number])
+        _jitter(image, order[number], factors[number], band_factors[number], colours)
         if grayscale[number]:
-            _drop_colours(image)
+            _drop_colours(image, colours)
         _clip(image)
         if radius > 0 and sigma[number] > 0.0:
             _blur(image, sigma[number], padded, blurred, result)
+        for channel in range(dropped.shape[1]):
+            if dropped[number, channel]:
+                image[channel] = np.float32(0.0)
 
 
 @compiled()
@@ -160,46 +181,48 @@ def _quarter_turn(image, scratch):
 
 
 @compiled()
-def _jitter(image, order, factors):
-    """Apply the operations in their order, clipping after each."""
+def _jitter(image, order, factors, band_factors, colours):
+    """Apply the operations in their order, clipping after each; `band_factors` (2, C) or (2, 0)."""
+    own = band_factors.shape[1] > 0
     for place in range(4):
         operation = order[place]
         if operation == BRIGHTNESS:
-            _brightness(image, factors[BRIGHTNESS])
+            for channel in range(len(image)):
+                _brightness(image[channel], band_factors[BRIGHTNESS, channel] if own else factors[BRIGHTNESS])
         elif operation == CONTRAST:
-            _contrast(image, factors[CONTRAST])
+            for channel in range(len(image)):
+                _contrast(image[channel], band_factors[CONTRAST, channel] if own else factors[CONTRAST])
         elif operation == SATURATION:
-            _saturation(image, factors[SATURATION])
+            _saturation(image[colours[0]], image[colours[1]], image[colours[2]], factors[SATURATION])
         elif operation == HUE:
-            _hue(image, factors[HUE])
+            _hue(image[colours[0]], image[colours[1]], image[colours[2]], factors[HUE])
 
 
 @compiled()
-def _brightness(image, factor):
-    flat = image.reshape(-1)
+def _brightness(band, factor):
+    flat = band.reshape(-1)
     for number in range(len(flat)):
         flat[number] = min(max(flat[number] * factor, np.float32(0.0)), np.float32(1.0))
 
 
 @compiled()
-def _contrast(image, factor):
-    for channel in range(len(image)):
-        flat = image[channel].reshape(-1)
-        total = np.float32(0.0)
-        for number in range(len(flat)):
-            total += flat[number]
-        mean = total / np.float32(len(flat))
-        for number in range(len(flat)):
-            flat[number] = min(max((flat[number] - mean) * factor + mean, np.float32(0.0)), np.float32(1.0))
+def _contrast(band, factor):
+    flat = band.reshape(-1)
+    total = np.float32(0.0)
+    for number in range(len(flat)):
+        total += flat[number]
+    mean = total / np.float32(len(flat))
+    for number in range(len(flat)):
+        flat[number] = min(max((flat[number] - mean) * factor + mean, np.float32(0.0)), np.float32(1.0))
 
 
 @compiled()
-def _saturation(image, factor):
+def _saturation(reds, greens, blues, factor):
     """Multiply S of HSV: with hue and value kept, each channel's distance from the largest one is multiplied.
 
     S = spread / value stays at most 1, so the factor at most value / spread.
     """
-    red, green, blue = image[0].reshape(-1), image[1].reshape(-1), image[2].reshape(-1)
+    red, green, blue = reds.reshape(-1), greens.reshape(-1), blues.reshape(-1)
     for number in range(len(red)):
         r, g, b = red[number], green[number], blue[number]
         value = max(r, max(g, b))
@@ -211,9 +234,9 @@ def _saturation(image, factor):
 
 
 @compiled()
-def _hue(image, offset):
+def _hue(reds, greens, blues, offset):
     """Turn H of HSV by `offset` turns, value and spread of the channels kept."""
-    red, green, blue = image[0].reshape(-1), image[1].reshape(-1), image[2].reshape(-1)
+    red, green, blue = reds.reshape(-1), greens.reshape(-1), blues.reshape(-1)
     zero, one, two, three, four, six = (
         np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(3.0), np.float32(4.0), np.float32(6.0)
     )  # fmt: skip
@@ -241,12 +264,15 @@ def _channel(value, spread, share):
 
 
 @compiled()
-def _drop_colours(image):
-    red, green, blue = image[0].reshape(-1), image[1].reshape(-1), image[2].reshape(-1)
-    for number in range(len(red)):
-        luma = np.float32(LUMA[0]) * red[number] + np.float32(LUMA[1]) * green[number]
-        luma += np.float32(LUMA[2]) * blue[number]
-        red[number] = green[number] = blue[number] = luma
+def _drop_colours(image, colours):
+    """Put the luma into every channel: into red first, as a pixel's colours are read before."""
+    reds, greens, blues = (image[colours[0]].reshape(-1), image[colours[1]].reshape(-1), image[colours[2]].reshape(-1))
+    for number in range(len(reds)):
+        luma = np.float32(LUMA[0]) * reds[number] + np.float32(LUMA[1]) * greens[number]
+        reds[number] = luma + np.float32(LUMA[2]) * blues[number]
+    for channel in range(len(image)):
+        if channel != colours[0]:
+            image[channel] = image[colours[0]]
 
 
 @compiled()

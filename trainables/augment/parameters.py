@@ -5,18 +5,19 @@ or torchvision's RandomResizedCrop.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.config import JITTER_OPERATIONS, TrialConfig
+from trainables.config import COLOUR_OPERATIONS, JITTER_OPERATIONS, RED_GREEN_BLUE, TrialConfig
 from trainables.randomness import Stream, uniform
 
 MIN_OBJECT_COVERED = 0.1
 FIRST_CROP_BLOCK = 3
 TURNS_BLOCK = FIRST_CROP_BLOCK + 100  # after the crops of the most patient rule
+BANDS_BLOCK, DROPS_BLOCK = TURNS_BLOCK + 1, TURNS_BLOCK + 2
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,28 +47,55 @@ class ViewDraws:
     """(N,): whether the view is blurred."""
     sigma: Floats
     """(N,): standard deviation of the blur, pixels."""
+    band_factors: Floats
+    """(N, 2, C): factors of brightness and contrast by band, in place of those in `factors`; (N, 2, 0): none."""
+    dropped: NDArray[np.bool_]
+    """(N, C): which bands are 0 in the view; (N, 0): none."""
+    colours: tuple[int, int, int] | None = RED_GREEN_BLUE
+    """Which channels are red, green and blue."""
 
     def __len__(self) -> int:
         return len(self.flip)
 
     def slice(self, part: slice) -> Self:
         """Return the parameters of some of the images."""
-        return type(self)(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+        return self._with({name: getattr(self, name)[part] for name in PER_IMAGE})
 
     def joined(self, other: Self) -> Self:
         """Return these images' parameters and then the others'."""
-        names = [field.name for field in fields(self)]
-        return type(self)(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+        return self._with({name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in PER_IMAGE})
+
+    def _with(self, parts: dict[str, Any]) -> Self:
+        return replace(self, **parts)
 
 
-def draw_view(config: TrialConfig, stream: Stream, step: int, count: int, *, height: int, width: int) -> ViewDraws:
-    """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step)."""
+PER_IMAGE = tuple(field.name for field in fields(ViewDraws) if field.name != "colours")
+
+
+def draw_view(
+    config: TrialConfig,
+    stream: Stream,
+    step: int,
+    count: int,
+    *,
+    height: int,
+    width: int,
+    channels: int = 3,
+    colours: tuple[int, int, int] | None = RED_GREEN_BLUE,
+) -> ViewDraws:
+    """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step).
+
+    `colours` says which of the images' channels are red, green and blue. Without them (None) saturation, hue and
+    grayscale are left out.
+    """
     coins = uniform(config.seed, stream, step, (count, 4))
     numbers = uniform(config.seed, stream, step, (count, 8), block=1)
     turns = uniform(config.seed, stream, step, (count, 3), block=TURNS_BLOCK)
     strength = 0.8 * config.jitter_strength
     factors = np.empty((count, 4))
-    factors[:, :3] = _between(numbers[:, :3], max(0.0, 1.0 - strength), 1.0 + strength)
+    low, high = max(0.0, 1.0 - strength), 1.0 + strength
+    factors[:, :3] = _between(numbers[:, :3], low, high)
+    bands = channels if config.jitter_per == "band" else 0
     factors[:, 3] = _between(numbers[:, 3], -0.2 * config.jitter_strength, 0.2 * config.jitter_strength)
     sigma_numbers = uniform(config.seed, stream, step, (count,), block=2)
     if config.blur_sigma_per == "batch":
@@ -78,17 +106,31 @@ def draw_view(config: TrialConfig, stream: Stream, step: int, count: int, *, hei
         vertical_flip=turns[:, 0] < config.vertical_flip_probability,
         quarter_turns=np.where(turns[:, 1] < config.rotation_probability, 1 + (3 * turns[:, 2]).astype(np.int64), 0),
         jitter=coins[:, 1] < config.jitter_probability,
-        order=_draw_order(numbers[:, 4:], config.jitter_operations),
+        order=_draw_order(numbers[:, 4:], config.jitter_operations, coloured=colours is not None),
         factors=factors,
-        grayscale=coins[:, 2] < config.grayscale_probability,
+        grayscale=(coins[:, 2] < config.grayscale_probability) & (colours is not None),
         blur=coins[:, 3] < config.blur_probability,
         sigma=_between(sigma_numbers, *config.blur_sigma),
+        band_factors=_between(uniform(config.seed, stream, step, (count, 2, bands), block=BANDS_BLOCK), low, high),
+        dropped=_draw_dropped(config, stream, step, count, channels),
+        colours=colours,
     )
 
 
-def _draw_order(numbers: Floats, operations: tuple[str, ...]) -> Integers:
+def _draw_dropped(config: TrialConfig, stream: Stream, step: int, count: int, channels: int) -> NDArray[np.bool_]:
+    """Draw which bands are dropped, never all of a view; (count, 0) where none is."""
+    if config.band_drop_probability == 0.0:
+        return np.zeros((count, 0), dtype=np.bool_)
+    numbers = uniform(config.seed, stream, step, (count, channels), block=DROPS_BLOCK)
+    dropped = numbers < config.band_drop_probability
+    dropped[np.arange(count), numbers.argmax(axis=1)] = False
+    return dropped
+
+
+def _draw_order(numbers: Floats, operations: tuple[str, ...], *, coloured: bool) -> Integers:
     order = np.argsort(numbers, axis=1, kind="stable")
-    left_out = [number for number, name in enumerate(JITTER_OPERATIONS) if name not in operations]
+    meant = [name for name in operations if coloured or name not in COLOUR_OPERATIONS]
+    left_out = [number for number, name in enumerate(JITTER_OPERATIONS) if name not in meant]
     return np.where(np.isin(order, left_out), -1, order)
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.config import RED_GREEN_BLUE
 from trainables.distributed import to_device
 
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -44,20 +45,28 @@ def unit_interval(images_u8: Tensor) -> Tensor:
 
 
 def jitter_colours(
-    images: Tensor, factors: NDArray[np.float64], order: NDArray[np.int64], chosen: NDArray[np.bool_]
+    images: Tensor,
+    factors: NDArray[np.float64],
+    order: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+    *,
+    band_factors: NDArray[np.float64] | None = None,
+    colours: tuple[int, int, int] | None = RED_GREEN_BLUE,
 ) -> Tensor:
     """Apply the four operations to the chosen images in each one's own order, clipping to [0, 1] after each.
 
     At each of the four places images are brought into the order of their operation there, so that those of one
-    operation lie side by side.
+    operation lie side by side. `factors` are (N, 4); `band_factors` (N, 2, C) are brightness and contrast by band, in
+    place of theirs. Saturation and hue act on the channels `colours`.
     """
     members = np.flatnonzero(chosen)
     if len(members) == 0:
         return images
     arranged = np.argsort(order[members], axis=0, kind="stable")  # (n, 4): who comes where, at each place
     operations = np.take_along_axis(order[members], arranged, axis=0)
-    amounts = factors[members[arranged], operations]  # of -1, no operation, whatever
-    column = to_device(torch.from_numpy(amounts.T.copy()).to(images.dtype), images.device)[..., None, None, None]
+    by_band = _by_band(factors, band_factors)
+    amounts = by_band[members[arranged], operations].swapaxes(0, 1)  # of -1, no operation, whatever
+    column = to_device(torch.from_numpy(amounts.copy()).to(images.dtype), images.device)[..., None, None]
     moves = to_device(_moves(members, arranged), images.device)
     current = images
     for place in range(4):
@@ -66,12 +75,34 @@ def jitter_colours(
         groups = zip(_OPERATIONS, torch.split(current, counts), torch.split(column[place], counts), strict=True)
         current = torch.cat(
             [
-                part if change is None else change(part, factor).clamp(0.0, 1.0)
+                part if change is None else _changed(part, change, factor, colours).clamp(0.0, 1.0)
                 for change, part, factor in groups
-                if len(part)  # images of other than three channels have no hue
+                if len(part)
             ]
         )
     return images.index_copy(0, moves[4], current)
+
+
+def _by_band(factors: NDArray[np.float64], band_factors: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return (N, 4, C) factors of the operations by band, (N, 4, 1) where all bands have the same."""
+    if band_factors is None or band_factors.shape[2] == 0:
+        return factors[..., None]
+    rest = np.broadcast_to(factors[:, 2:, None], band_factors.shape)
+    return np.concatenate([band_factors, rest], axis=1)
+
+
+def _changed(
+    images: Tensor, change: Callable[[Tensor, Tensor], Tensor], factor: Tensor, colours: tuple[int, int, int] | None
+) -> Tensor:
+    """Apply an operation of colours to the channels that have them, any other to all."""
+    if change not in (adjust_saturation, adjust_hue):
+        return change(images, factor)
+    if colours is None:
+        raise ValueError("saturation and hue need red, green and blue channels")
+    if colours == RED_GREEN_BLUE and images.shape[1] == len(colours):
+        return change(images, factor[:, :1])
+    channels = torch.tensor(colours, device=images.device)
+    return images.index_copy(1, channels, change(images[:, channels], factor[:, :1]))
 
 
 def _moves(members: NDArray[np.int64], arranged: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,12 +116,12 @@ def _moves(members: NDArray[np.int64], arranged: NDArray[np.int64]) -> NDArray[n
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply every value; factor (N, 1, 1, 1)."""
+    """Multiply every value; factor (N, 1, 1, 1), or (N, C, 1, 1) by band."""
     return images * factor
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Stretch about each channel's mean over the image; factor (N, 1, 1, 1)."""
+    """Stretch about each channel's mean over the image; factor (N, 1, 1, 1), or (N, C, 1, 1) by band."""
     mean = images.mean(dim=(2, 3), keepdim=True)
     return torch.addcmul(mean, images - mean, factor)
 
@@ -127,9 +158,9 @@ _OPERATIONS = (None, adjust_brightness, adjust_contrast, adjust_saturation, adju
 """No operation, -1 in the draws, then those of JITTER_OPERATIONS in their order."""
 
 
-def grayscale(images: Tensor) -> Tensor:
-    """Return the luma in all three channels."""
-    red, green, blue = images.unbind(1)
+def grayscale(images: Tensor, colours: tuple[int, int, int] = RED_GREEN_BLUE) -> Tensor:
+    """Return the luma of red, green and blue in every channel."""
+    red, green, blue = (images[:, channel] for channel in colours)
     luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return luma.unsqueeze(1).expand_as(images)
 

@@ -1,8 +1,9 @@
 """Views made in batches on the device (reference: data_util.py, model.py).
 
-Order of a view: crop and resize, flips, quarter turns, colour jitter, grayscale, clip, blur, clip. Images have 1 to 13
-channels, and 3 for hue, saturation and grayscale, which mean nothing elsewhere. On a
-CPU with numba a compiled kernel makes the same views in a fraction of the time (numba_kernel.py).
+Order of a view: crop and resize, flips, quarter turns, colour jitter, grayscale, clip, blur, clip, dropping of bands.
+Images have any number of channels; saturation, hue and grayscale need red, green and blue among them, and are left out
+where they aren't (docs/data.md). On a CPU with numba a compiled kernel makes the same views in a fraction of the time
+(numba_kernel.py).
 """
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainables.augment.torch_ops import (
     quarter_turns,
     unit_interval,
 )
+from trainables.distributed import to_device
 from trainables.numba_compile import available
 
 
@@ -73,11 +75,16 @@ def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
     mirrored = np.stack([draws.vertical_flip, draws.flip], axis=1)
     view = crop_and_resize(images, draws.boxes, image_size, mirrored)
     view = quarter_turns(view, draws.quarter_turns)
-    view = jitter_colours(view, draws.factors, draws.order, draws.jitter)
-    view = apply_where(draws.grayscale, view, grayscale).clamp(0.0, 1.0)
-    radius = image_size // 10 // 2
-    if radius == 0:
-        return view
-    return apply_where(
-        draws.blur, view, lambda chosen: gaussian_blur(chosen, draws.sigma[draws.blur], radius).clamp(0.0, 1.0)
+    view = jitter_colours(
+        view, draws.factors, draws.order, draws.jitter, band_factors=draws.band_factors, colours=draws.colours
     )
+    if (colours := draws.colours) is not None:
+        view = apply_where(draws.grayscale, view, lambda chosen: grayscale(chosen, colours))
+    view = view.clamp(0.0, 1.0)
+    if (radius := image_size // 10 // 2) > 0:
+        view = apply_where(
+            draws.blur, view, lambda chosen: gaussian_blur(chosen, draws.sigma[draws.blur], radius).clamp(0.0, 1.0)
+        )
+    if draws.dropped.shape[1] == 0:
+        return view
+    return view.masked_fill(to_device(torch.from_numpy(draws.dropped), view.device)[..., None, None], 0.0)

@@ -12,8 +12,6 @@ BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
 DIGITAL_NUMBERS = 10_000.0
 """Digital numbers of Sentinel-2 products per unit of reflectance."""
 COLOURS = ("red", "green", "blue")
-RED_GREEN_BLUE = (0, 1, 2)
-"""Where the channels of a picture hold their colours."""
 
 
 class Band(BaseModel):

@@ -126,6 +126,11 @@ class TrialData:
         """Channels of the stored images, 3 for RGB."""
         return self._pretrained.info.channels
 
+    @property
+    def colours(self) -> tuple[int, int, int] | None:
+        """Which channels are red, green and blue; None where one of them is missing."""
+        return self._pretrained.info.colours
+
     @cached_property
     def sample(self) -> Split:
         """At most LABEL_FREE_IMAGES of the selection split, for what needs no more."""
@@ -209,8 +214,6 @@ class TrialData:
             )
         if config.linear_candidates and not validated:
             faults.append("linear_candidates: one is chosen on validation, and there is none; set validation_fraction")
-        if config.epochs > 0 and self.channels != 3:
-            faults += _colour_operations(config, self.channels)
         if faults:
             raise BadInputError(*faults)
 
@@ -226,17 +229,6 @@ class TrialData:
             for split, own in images.items()
             if not len(own)
         ]
-
-
-def _colour_operations(config: TrialConfig, channels: int) -> list[str]:
-    """Return what is wrong with operations that mean something for red, green and blue alone."""
-    faults = []
-    colours = [name for name in config.jitter_operations if name in ("saturation", "hue")]
-    if colours and config.jitter_probability > 0:
-        faults.append(f"jitter_operations: {', '.join(colours)} need 3 channels, the images have {channels}; leave out")
-    if config.grayscale_probability > 0:
-        faults.append(f"grayscale_probability: needs 3 channels, the images have {channels}; set it to 0")
-    return faults
 
 
 def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:

@@ -144,7 +144,17 @@ class LabelFreeEvaluation:
         height, width = sample.store.info.image_size
         mine = slice(rank(), None, world_size())
         numbers = np.arange(len(sample))[mine]
-        draws = draw_view(self._config, stream, index, len(sample), height=height, width=width).slice(mine)
+        info = sample.store.info
+        draws = draw_view(
+            self._config,
+            stream,
+            index,
+            len(sample),
+            height=height,
+            width=width,
+            channels=info.channels,
+            colours=info.colours,
+        ).slice(mine)
         return _encode_views(self._encoder, sample, numbers, draws, self._config.image_size, self._device)
 
 

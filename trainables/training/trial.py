@@ -201,7 +201,16 @@ class Trainer:
         order = everyone[mine]
         height, width = self.data.image_shape
         draw_a, draw_b = (
-            draw_view(self.config, stream, step, size, height=height, width=width).slice(mine)
+            draw_view(
+                self.config,
+                stream,
+                step,
+                size,
+                height=height,
+                width=width,
+                channels=self.data.channels,
+                colours=self.data.colours,
+            ).slice(mine)
             for stream in (Stream.VIEW_A, Stream.VIEW_B)
         )
         images = self.pixels.batch(order)
