@@ -36,6 +36,8 @@ class MadeUpStore:
         self.info = SimpleNamespace(
             labelled_images=sizes.train + sizes.held_out,
             colours=(0, 1, 2),
+            number=None,
+            unlabelled={},
             name="made-up",
             splits={name: len(rows) for name, rows in self._splits.items()},
             class_names=tuple(f"class {number}" for number in range(sizes.classes)),
