@@ -40,6 +40,8 @@ class Tally:
     """Times that a sweep's storage was moved between two of its runs."""
     replays: int = 0
     """Sweeps after which MLflow had to be caught up from the records."""
+    tracked: int = 0
+    """Runs of sweeps and trials that MLflow has as FINISHED, with each step of the records once."""
     attempts: Counter[str] = field(default_factory=Counter)
     """Attempts at trials by their outcome, as the records tell."""
 
@@ -58,6 +60,7 @@ class Tally:
             f"{self.total} faults over {self.rounds} sweeps, {self.resumes} of them resumed once or more often",
         ]
         lines.append(f"attempts: {outcomes}; MLflow caught up from the records: {self.replays} times")
+        lines.append(f"runs that MLflow has as FINISHED, with every step once: {self.tracked}, none in another state")
         return "\n".join([*lines, f"storages moved between two runs: {self.moves} times"])
 
 
@@ -179,6 +182,8 @@ class Storm:
         parents = client.search_runs([experiment.experiment_id], f"tags.`sweep.name` = '{name}'")
         if len(parents) != 1:
             return f"the sweep's run: {len(parents)}"
+        if parents[0].info.status != "FINISHED":
+            return "the end of the sweep's run"
         parent = parents[0].info.run_id
         children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
         runs = {run.data.tags["sweep.trial_id"]: run for run in children}
@@ -193,6 +198,7 @@ class Storm:
                 assert len(set(steps)) == len(steps), f"{name}, {trial_id}: {metric} has a step twice: {steps}"
                 if steps != [record.epoch for record in files.epochs()]:
                     return f"steps of {trial_id}"
+        self.tally.tracked += 1 + len(runs)
         return None
 
 

@@ -36,10 +36,10 @@ def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> Non
     assert events[-1]["trials"] == {"finished": 2, "waiting": 1}
 
     (shell.folder / "space.py").write_text((shell.folder / "space.py").read_text().replace("0.1, 0.2, 0.5", "0.1, 0.3"))
-    out = shell("run", "--resume", "small", code=2)
+    out = shell("run", "--resume", "small", "--space", space, code=2)
     assert "error: - digits-b32-t0.2-e3-s0" in out
     assert "error: + digits-b32-t0.3-e3-s0" in out
-    out = shell("run", "--resume", "small", "--extend")
+    out = shell("run", "--resume", "small", "--space", space, "--extend")
     assert set(shell.trials("small")) == {"digits-b32-t0.1-e3-s0", "digits-b32-t0.3-e3-s0"}
 
 
