@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sweep.tracking.store import PARAMS, VIEW_TAG, TrackingStore, view
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
+from trainables.metric_names import IMAGES_PER_SECOND, OF_THE_MACHINE
 from trainables.printable_text import markdown_text, printable, printable_lines
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ class MlflowRuns:
         self._status: str | None = None
         """How the sweep stands, as far as it was said here; a run that is found keeps its own until then."""
         self._children: dict[str, str] = {}
+        self._resumed: set[str] = set()
+        """Trials whose runs had metrics when an attempt began."""
+        self._written: dict[str, set[int]] = {}
+        """Epochs by trial that were written here, or tried to."""
 
     def forget(self) -> None:
         """Look everything up again, as after a failure: the server may have been emptied."""
@@ -213,17 +218,44 @@ class MlflowRuns:
     def start(self, trial: TrialFacts) -> None:
         """Show the trial as running, also one that failed before and is tried again."""
         run = self.client.get_run(self.child(trial))
+        if run.data.metrics:  # the attempt may train epochs again that are here
+            self._resumed.add(trial.trial_id)
         if (run.info.status, run.data.tags.get(STATUS)) != ("RUNNING", "running"):
             self._set_tags(run.info.run_id, {STATUS: "running"})
             self.client.update_run(run.info.run_id, status="RUNNING")
 
     def missing_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> "list[EpochRecord]":
-        """Return the records whose metrics aren't all here: an epoch's are written together, so one tells of all."""
-        from trainables.metric_names import IMAGES_PER_SECOND
+        """Return the records whose metrics aren't all here: an epoch's are written together, so one tells of all.
 
-        history = self.client.get_metric_history(self.child(trial), IMAGES_PER_SECOND) if records else []
-        there = {(point.step, point.timestamp) for point in history}
-        return [record for record in records if (record.epoch, record.time_ms) not in there]
+        An epoch that was trained again, as its record was lost, has other times and equal values: it is here.
+        """
+        history = {
+            name: self.client.get_metric_history(self.child(trial), name) for name in set(map(_telling_metric, records))
+        }
+        times = {(point.step, point.timestamp) for points in history.values() for point in points}
+        values = {(name, point.step, point.value) for name, points in history.items() for point in points}
+
+        def is_here(record: "EpochRecord") -> bool:
+            name = _telling_metric(record)
+            if name not in OF_THE_MACHINE and (name, record.epoch, record.metrics[name]) in values:
+                return True
+            return (record.epoch, record.time_ms) in times
+
+        return [record for record in records if not is_here(record)]
+
+    def log_new_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
+        """Write the metrics of newly trained epochs; one that an earlier attempt trained and wrote is here already."""
+        written = self._written.setdefault(trial.trial_id, set())
+        fresh: list[EpochRecord] = []
+        again: dict[int, EpochRecord] = {}
+        for record in records:
+            if record.epoch in written or trial.trial_id in self._resumed:
+                again.setdefault(record.epoch, record)
+            else:
+                fresh.append(record)
+            written.add(record.epoch)
+        self.log_epochs(trial, fresh)
+        self.log_epochs(trial, self.missing_epochs(trial, list(again.values())))
 
     def log_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
         """Write the metrics of epochs; MLflow keeps one of those with equal name, value, epoch and time."""
@@ -331,6 +363,12 @@ class MlflowRuns:
         self.client.log_batch(
             run_id, tags=[RunTag(key, printable_lines(value)[:TAG_LENGTH]) for key, value in tags.items()]
         )
+
+
+def _telling_metric(record: "EpochRecord") -> str:
+    """Return a metric that tells whether an epoch is there: one that training again repeats exactly, a loss if any."""
+    repeated = [name for name, value in record.metrics.items() if name not in OF_THE_MACHINE and math.isfinite(value)]
+    return min(repeated, key=lambda name: (not name.endswith("loss"), name), default=IMAGES_PER_SECOND)
 
 
 def refused(error: Exception) -> bool:

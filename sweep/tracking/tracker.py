@@ -113,7 +113,7 @@ class Tracker:
     def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
         """Show an epoch of a trial that was started."""
         trial = self._trials[trial_id]
-        self._submit(trial_id, "metrics", lambda records: self._runs.log_epochs(trial, records), values=[record])
+        self._submit(trial_id, "metrics", lambda records: self._runs.log_new_epochs(trial, records), values=[record])
 
     def finish_trial(self, trial_id: str, status: str | None = None) -> None:
         """Show all of a trial that was started, from its files, as `write_trial` does."""

@@ -28,7 +28,7 @@ def main() -> None:
             storm.run(options.faults, workers=tuple(options.workers))
         except AssertionError:
             for log in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[-1:]:
-                print(log.read_text(errors="replace")[-6000:])
+                print(log.read_text(errors="replace")[-20000:])
             raise
         finally:
             world.close()

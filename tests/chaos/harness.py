@@ -134,6 +134,11 @@ class World:
         self._reader.stdin.close()
         log.close()
 
+    def write_log(self, name: str, fault: str) -> None:
+        """Write a fault between what a sweep printed."""
+        with (self.folder / f"{name}.log").open("a") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} --- {fault} ---\n")
+
     def stop_reading(self) -> bool:
         """Kill what reads the sweep's output; whether it still did."""
         if self._reader is None or self._reader.poll() is not None:

@@ -142,6 +142,7 @@ class Storm:
                 if getattr(faults, kind)():
                     done += 1
                     self.tally.faults[kind] += 1
+                    world.write_log(name, kind)
                     deadline = time.monotonic() + ROUND_SECONDS
                     next_at = time.monotonic() + slowness * chance.uniform(0.3, 6.0)
             assert time.monotonic() < deadline, f"{name}: doesn't end; see {world.folder / f'{name}.log'}"

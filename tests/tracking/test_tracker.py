@@ -267,6 +267,25 @@ def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
     assert runs(storage)["digits-b64"].info.status == "FINISHED"
 
 
+def test_an_epoch_that_was_trained_again_is_shown_once(storage: Path) -> None:
+    """Its record was lost: the new one has another time, and the same numbers."""
+    files = trial_files(storage / "trials" / "t1", finished=False)
+    tracker = Tracker.open(None, storage=storage)
+    begin(tracker)
+    for first in (1, 2):  # two attempts
+        tracker.start_trial(entry(), SweepStorage(storage))
+        for record in files.epochs()[first - 1 :]:
+            tracker.submit_epoch("t1", record.model_copy(update={"time_ms": record.time_ms + 100 * first}))
+    tracker.finish_trial("t1", "interrupted")
+    tracker.finish_sweep()
+    assert tracker.close(30.0) == 0
+    assert rows(storage, "metrics") == 3 * 5
+    shutil.rmtree(storage / "trials" / "t1" / "epochs")
+    files.write_epoch(epoch_record(1).model_copy(update={"metrics": {"train/contrastive_loss": 7.0}}))
+    project(storage)
+    assert rows(storage, "metrics") == 3 * 5 + 1, "other numbers are another training, and are shown"
+
+
 def test_a_failure_is_shown_and_goes_when_it_is_overcome(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
     files.write_failure(FailureRecord(time_ms=1_700_000_005_000, kind="out_of_memory", message="take batch 32"))
