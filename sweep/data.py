@@ -9,9 +9,8 @@ import typer
 
 from sweep.console import options, prepare_options
 from sweep.console.app import run_app, stage_progress
-from sweep.console.printing import say, screen
+from sweep.console.printing import say, say_json, screen
 from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
-from trainables.data.dataset_facts import KNOWN
 from trainables.redaction import redact
 
 app = typer.Typer(
@@ -115,25 +114,29 @@ def label(
 
 
 @app.command("list")
-def list_stores(root: Root = None) -> None:
+def list_stores(root: Root = None, as_json: options.Json = False) -> None:
     """List the prepared data sets, and how to prepare the others."""
-    from sweep.console.dataset_tables import overview, readable_stores
+    from sweep.console.dataset_tables import overview, overview_value, readable_stores, unprepared
 
     infos = readable_stores(data_root() if root is None else root)
+    if as_json:
+        say_json(overview_value(infos, root))
+        return
     if infos:
         screen().print(overview(infos, root))
-    made = {info.data_set for info in infos}
-    for name in KNOWN:
-        if name not in made:
-            say(f"{name}: not prepared; {prepare_command(name)}")
+    for name in unprepared(infos):
+        say(f"{name}: not prepared; {prepare_command(name)}")
 
 
 @app.command()
-def info(name: Name, root: Root = None) -> None:
+def info(name: Name, root: Root = None, as_json: options.Json = False) -> None:
     """Describe a prepared data set: images, class frequencies, splits, leaks, origin and preparation."""
-    from sweep.console.dataset_tables import class_table, split_table, summary
+    from sweep.console.dataset_tables import class_table, split_table, store_value, summary
 
     store = prepared(name, root)
+    if as_json:
+        say_json(store_value(store, root))
+        return
     classes = ("", class_table(store)) if store.class_names else ()
     screen().print(summary(store, root), "", split_table(store), *classes, sep="\n")
 

@@ -1,15 +1,16 @@
 """Tables that `python -m sweep.data` prints about data stores."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweep.console.formatting import count_and_share
 from sweep.console.printing import say, text
 from trainables.data.bands import described_bands
-from trainables.data.catalog import StoreInfo, remove_command, store_folder
+from trainables.data.catalog import StoreInfo, prepare_command, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
+from trainables.redaction import redact
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LACKING = "classes without"
 """Begins the notes on classes that a split lacks."""
+LISTED_FIELDS = {"name", "data_set", "image_size", "channels", "dtype", "multi_label", "splits", "fingerprint"}
+"""Fields of a store that `list --json` prints."""
 LISTED_CORRUPT = 20
 """How many of the corrupt images that were left out `info` names."""
 
@@ -33,6 +36,12 @@ def readable_stores(root: Path) -> list[StoreInfo]:
         else:
             stores += [] if found is None else [found]
     return stores
+
+
+def unprepared(infos: list[StoreInfo]) -> list[str]:
+    """Return the published data sets that aren't prepared."""
+    made = {info.data_set for info in infos}
+    return [name for name in KNOWN if name not in made]
 
 
 def overview(infos: list[StoreInfo], root: Path | None) -> "Table":
@@ -152,6 +161,38 @@ def class_table(store: StoreInfo) -> "Table":
         cells = (name, count_and_share(sum(counts), store.labelled_images), *(f"{count:,}" for count in counts), rules)
         table.add_row(*map(text, cells))
     return table
+
+
+def overview_value(infos: list[StoreInfo], root: Path | None) -> dict[str, Any]:
+    """Return the prepared data sets and the commands that prepare the others, as `list --json` prints them."""
+    return {
+        "stores": [
+            {
+                **info.model_dump(mode="json", include=LISTED_FIELDS),
+                "images": info.images,
+                "labelled_images": info.labelled_images,
+                "classes": len(info.class_names),
+                **_on_disk(info.name, root),
+            }
+            for info in infos
+        ],
+        "not_prepared": {name: prepare_command(name) for name in unprepared(infos)},
+    }
+
+
+def store_value(store: StoreInfo, root: Path | None) -> dict[str, Any]:
+    """Return the fields of `store.json` with a store's notes, size and folder, as `info --json` prints them."""
+    return {
+        **store.model_dump(mode="json"),
+        "images": store.images,
+        "labelled_images": store.labelled_images,
+        "notes": notes(store),
+        **_on_disk(store.name, root),
+    }
+
+
+def _on_disk(name: str, root: Path | None) -> dict[str, Any]:
+    return {"bytes": store_bytes(name, root), "folder": redact(str(store_folder(name, root)))}
 
 
 def store_bytes(name: str, root: Path | None) -> int:

@@ -1,5 +1,6 @@
 """The command line: the road from preparing to verifying, and bad input as one line with exit code 2."""
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,29 @@ def test_info_says_what_is_in_it_and_how_it_was_made(capsys: Output, tmp_path: P
         assert expected in lines
     assert any(line.startswith("Sea and ocean 10 (50.0%) ") for line in lines)
     assert any(line.startswith("Complex cultivation patterns 5 (25.0%) ") and "farmland" in line for line in lines)
+
+
+def test_json_says_what_the_tables_say(capsys: Output, root: Path) -> None:
+    assert run("prepare", "digits", "--fraction", "0.25") == 0
+    (root / "torn").mkdir()
+    (root / "torn" / "store.json").write_text("{")
+    capsys.readouterr()
+    assert run("list", "--json") == 0
+    printed = capsys.readouterr()
+    assert "torn" in printed.err
+    listed = json.loads(printed.out)
+    assert run("info", "digits", "--json") == 0
+    store = json.loads(capsys.readouterr().out)
+    (one,) = listed["stores"]
+    for same in ("name", "image_size", "images", "labelled_images", "splits", "fingerprint", "bytes", "folder"):
+        assert one[same] == store[same]
+    assert (one["images"], one["classes"]) == (sum(one["splits"].values()), 10)
+    assert one["folder"] == str(root / "digits")
+    assert "digits" not in listed["not_prepared"]
+    assert listed["not_prepared"]["bigearthnet_v1"].startswith("python -m sweep.data prepare bigearthnet_v1")
+    assert sum(store["class_counts"]["train"]) == store["splits"]["train"]
+    assert store["options"]["fraction"] == 0.25
+    assert store["notes"]
 
 
 def test_a_contact_sheet_of_any_kind_of_store(capsys: Output, tmp_path: Path) -> None:
