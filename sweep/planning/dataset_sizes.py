@@ -1,7 +1,7 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
 from sweep.console.printing import say
-from sweep.planning.defined_metrics import check_defined
+from sweep.planning.defined_metrics import check_defined, judged_metrics
 from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import TrialConfig
@@ -65,15 +65,15 @@ def _info(name: str) -> StoreInfo | None:
 
 
 def check_questions(plan: Plan) -> None:
-    """Raise BadInputError that lists the positive rules and targets that a plan's data sets don't support."""
+    """Raise BadInputError that lists positive rules, targets and metrics that no data set of a plan has."""
     faults: dict[str, None] = {}
-    for config in dict.fromkeys(trial.config for trial in plan.trials):
-        info = _info(config.labelled_dataset) or KNOWN.get(config.labelled_dataset)
+    for judged in dict.fromkeys(judged_metrics(plan, size_of)):
+        info = _info(judged.config.labelled_dataset) or KNOWN.get(judged.config.labelled_dataset)
         try:
             if info is not None:
-                _check_target(config, info)
+                _check_target(judged.config, info)
                 if isinstance(info, StoreInfo):
-                    check_defined(plan.space.objective.metric, config, info)
+                    check_defined(judged, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     if faults:
@@ -81,14 +81,14 @@ def check_questions(plan: Plan) -> None:
 
 
 def check_data(plan: Plan) -> None:
-    """Raise BadInputError that lists data sets that aren't prepared, and unknown positive rules."""
+    """Raise BadInputError that lists data sets that aren't prepared, and questions that they can't answer."""
     faults: dict[str, None] = {}
-    for config in dict.fromkeys(trial.config for trial in plan.trials):
+    for judged in dict.fromkeys(judged_metrics(plan, size_of)):
         try:
-            prepared(config.dataset)
-            info = prepared(config.labelled_dataset)
-            _check_target(config, info)
-            check_defined(plan.space.objective.metric, config, info)
+            prepared(judged.config.dataset)
+            info = prepared(judged.config.labelled_dataset)
+            _check_target(judged.config, info)
+            check_defined(judged, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     if faults:

@@ -1,33 +1,80 @@
-"""Check for objectives that are undefined on a data set: a split with no positives, or with positives only."""
+"""Check for metrics that are undefined on a data set: evaluated images with no positives, or with positives only."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+from sweep.planning.plan import Plan
+from sweep.planning.space_check import Sizes, proposals
 from trainables import metric_names as names
 from trainables.config import TrialConfig
-from trainables.data.catalog import StoreInfo, expand_positive
+from trainables.data.catalog import StoreInfo, expand_positive, prepared, remote_root, store_folder
 from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NEED_POSITIVES = (names.SENSITIVITY, names.BALANCED_ACCURACY, names.ROC_AUC, names.PR_AUC)
 NEED_OTHERS = (names.SPECIFICITY, names.BALANCED_ACCURACY, names.ROC_AUC)
+NEED_ANY_LABEL = (names.AVERAGE_PRECISION, names.F1)
+REMEDY = "choose another objective or positive rule, or prepare the data with other --splits"
+SLICE_REMEDY = "choose another objective, positive rule or validation_fraction"
 
 
-def check_defined(metric: str, config: TrialConfig, info: StoreInfo) -> None:
-    """Raise BadInputError if the objective is undefined for a trial, by the label counts of the data set's store."""
-    split, _, name = metric.partition("/")
-    measured = _measured_on(split, config, info)
-    if measured is None or not info.labelled_images:
+@dataclass(frozen=True)
+class JudgedMetric:
+    """A metric that trials are ranked or ended by, and the configuration of one of them."""
+
+    role: str
+    name: str
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """Images that a metric is measured on: in words, and how many of them each class has."""
+
+    words: str
+    classes: tuple[int, ...]
+    positives: int
+    others: int | None
+    """None where it isn't known, as of several labels by their counts."""
+    remedy: str
+
+
+def judged_metrics(plan: Plan, size_of: Sizes) -> Iterator[JudgedMetric]:
+    """Yield the objective and each halving's metric for every trial, and for settings that a search will draw."""
+    ranked = partial(JudgedMetric, "objective", plan.space.objective.metric)
+    yield from (ranked(trial.config) for trial in plan.trials)
+    for number, stage in enumerate(plan.space.stages, start=1):
+        configs = [trial.config for trial in plan.of_stage(number) if trial.baseline is None]
+        if stage.search is not None and stage.search.method != "random":
+            drawn = [trial.config for trial in proposals(plan.space, stage.search, plan.assignments, size_of)]
+            yield from map(ranked, drawn)
+            configs += drawn
+        if stage.halving is not None:
+            yield from (JudgedMetric(f"halving in stage {stage.name!r}", stage.halving.metric, one) for one in configs)
+
+
+def check_defined(judged: JudgedMetric, info: StoreInfo) -> None:
+    """Raise BadInputError for a metric that is undefined on the evaluated images of a data set's store.
+
+    First by the counts of a split in store.json; where only a part of the split is evaluated, also by its rows.
+    """
+    split, _, name = judged.name.partition("/")
+    counted = _counted_split(split, info)
+    if counted is None or not (judged.config.positive or judged.config.target == "labels"):
         return
-    if not info.labelled[measured]:
-        raise BadInputError(
-            f"objective: {metric!r} is undefined: none of the {info.splits[measured]:,} {measured} images of "
-            f"{info.name} has labels; label some of them, or choose another objective"
-        )
-    if name.count("/") == 1 and config.target == "labels":
-        _check_label(metric, name.partition("/")[2], measured, info)
-    elif config.target != "labels" and config.positive:
-        _check_binary(metric, name, measured, config, info)
+    _check(judged, name, _by_counts(counted, judged.config, info), info)
+    sliced = split == "val" and counted == "train"
+    if (sliced or judged.config.max_test_images) and remote_root() is None:
+        _check(judged, name, _by_rows(split, judged.config, info), info)
 
 
-def _measured_on(split: str, config: TrialConfig, info: StoreInfo) -> str | None:
-    """Return the store's split on which a metric is measured; train, if validation is a slice of it."""
+def _counted_split(split: str, info: StoreInfo) -> str | None:
+    """Return the store's split that a metric's images are of, train where validation is a slice of it."""
     if split == "test":
         return "test" if "test" in info.splits else None
     if split != "val":
@@ -35,44 +82,69 @@ def _measured_on(split: str, config: TrialConfig, info: StoreInfo) -> str | None
     return "validation" if "validation" in info.splits else "train"
 
 
-def _check_label(metric: str, label: str, split: str, info: StoreInfo) -> None:
-    if label in info.class_names and not info.class_counts[split][info.class_names.index(label)]:
-        raise BadInputError(f"objective: {metric!r} is undefined: {_images(info, split)} carries the label {label!r}")
+def _check(judged: JudgedMetric, name: str, images: _Evaluated, info: StoreInfo) -> None:
+    reason = _label_fault(name, images, info) if judged.config.target == "labels" else ""
+    reason = reason or _side_fault(name, images, judged.config)
+    if reason:
+        raise BadInputError(f"{judged.role}: {judged.name!r} is undefined: {reason}; {images.remedy}")
 
 
-def _check_binary(metric: str, name: str, split: str, config: TrialConfig, info: StoreInfo) -> None:
-    positives, others = _counts(split, config, info)
+def _label_fault(name: str, images: _Evaluated, info: StoreInfo) -> str:
+    """Return why a metric of one or of all labels is undefined, or nothing."""
+    metric, _, part = name.partition("/")
+    if part:
+        labels = dict(zip(names.label_parts(info.class_names), range(len(info.class_names)), strict=True))
+        number = labels.get(part)
+        if number is not None and not images.classes[number]:
+            return f"none of the {images.words} carries the label {info.class_names[number]!r}"
+    elif any(kind in metric for kind in NEED_ANY_LABEL) and not any(images.classes):
+        return f"none of the {images.words} carries a label"
+    return ""
+
+
+def _side_fault(name: str, images: _Evaluated, config: TrialConfig) -> str:
+    """Return why a metric of positives or of the others is undefined, or nothing."""
     rule = ", ".join(config.positive)
-    if positives == 0 and _is_of(name, NEED_POSITIVES):
-        raise BadInputError(
-            f"objective: {metric!r} is undefined: {_images(info, split)} is positive by {rule!r}; choose another "
-            "objective or positive rule, or prepare the data with other --splits"
-        )
-    if others == 0 and _is_of(name, NEED_OTHERS):
-        raise BadInputError(
-            f"objective: {metric!r} is undefined: {_images(info, split)} isn't positive by {rule!r}; choose another "
-            "objective or positive rule, or prepare the data with other --splits"
-        )
+    if images.positives == 0 and config.positive and _is_of(name, NEED_POSITIVES):
+        return f"none of the {images.words} is positive by {rule!r}"
+    if images.others == 0 and config.positive and _is_of(name, NEED_OTHERS):
+        return f"none of the {images.words} isn't positive by {rule!r}"
+    return ""
 
 
 def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
-    """Whether a metric is of one of the kinds, regardless of the classifier's prefix and the threshold's suffix."""
+    """Whether a metric is of a kind, whatever classifier stands before it and whatever threshold behind."""
     plain = name.split("_at_val_")[0]
     return any(plain == kind or plain.endswith(f"_{kind}") for kind in kinds)
 
 
-def _counts(split: str, config: TrialConfig, info: StoreInfo) -> tuple[int, int | None]:
-    """Return the numbers of positive and negative images of a split; None if unknown, as with several labels."""
-    total = info.labelled[split]
+def _by_counts(split: str, config: TrialConfig, info: StoreInfo) -> _Evaluated:
+    total, classes = info.labelled[split], info.class_counts[split]
+    words = f"{total:,} {split} images of {info.name}"
     if len(config.positive) == 1 and config.positive[0] in info.rule_counts:
         positives = info.rule_counts[config.positive[0]][split]
-        return positives, total - positives
-    classes = expand_positive(info, config.positive)
-    counts = [info.class_counts[split][info.class_names.index(name)] for name in classes]
-    if not info.multi_label:
-        return sum(counts), total - sum(counts)
-    return sum(counts), total - counts[0] if len(counts) == 1 else None
+        return _Evaluated(words, classes, positives, total - positives, REMEDY)
+    counts = [classes[info.class_names.index(name)] for name in expand_positive(info, config.positive)]
+    known = not info.multi_label or len(counts) == 1
+    return _Evaluated(words, classes, sum(counts), total - sum(counts) if known else None, REMEDY)
 
 
-def _images(info: StoreInfo, split: str) -> str:
-    return f"none of the {info.labelled[split]:,} {split} images of {info.name}"
+def _by_rows(split: str, config: TrialConfig, info: StoreInfo) -> _Evaluated:
+    """Count what a trial evaluates on by the rows of the store: a slice of train, at most `max_test_images`."""
+    labels = _evaluated_labels(info.name, info.fingerprint, config.validation_fraction, config.max_test_images)[split]
+    sliced = split == "val" and "validation" not in info.splits
+    what = f"validation images that validation_fraction {config.validation_fraction:g} cuts from train"
+    words = f"{len(labels):,} {what if sliced else f'evaluated {split} images'} of {info.name}"
+    columns = [info.class_names.index(name) for name in expand_positive(info, config.positive)]
+    positives = int(labels[:, columns].any(axis=1).sum())
+    counts = tuple(int(count) for count in labels.sum(axis=0))
+    return _Evaluated(words, counts, positives, len(labels) - positives, SLICE_REMEDY if sliced else REMEDY)
+
+
+@lru_cache(maxsize=8)
+def _evaluated_labels(name: str, fingerprint: str, share: float, limit: int | None) -> "dict[str, NDArray[np.bool_]]":
+    """Return `evaluated_labels` of a prepared store, read once for all trials that evaluate on the same images."""
+    from trainables.data.evaluated_labels import evaluated_labels
+
+    info, folder = prepared(name), store_folder(name)
+    return evaluated_labels(info, folder, validation_fraction=share, limit=limit)

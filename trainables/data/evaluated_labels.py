@@ -1,0 +1,39 @@
+"""Labels of the images that a trial will be evaluated on, read from a store's rows without its pixels."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.catalog import StoreInfo
+from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
+from trainables.data.splits import SPLITS
+from trainables.data.stable_hash import SUBSET_SALT, VALIDATION_SALT
+from trainables.data.store_format import ROWS_FILE
+
+
+def evaluated_labels(
+    info: StoreInfo, folder: Path, *, validation_fraction: float, limit: int | None
+) -> dict[str, NDArray[np.bool_]]:
+    """Return for `val` and `test` which classes each evaluated image has, (N, classes), as TrialData chooses them.
+
+    Validation is the store's own split, or else the slice that a trial cuts from train. Unlabelled images are left out,
+    and at most `limit` of the others are kept. A split without images has no rows.
+    """
+    rows = open_rows(folder / ROWS_FILE)
+    check_labels(info, rows, folder / ROWS_FILE)
+    split = rows.column("split").indices.to_numpy()
+    fractions = {salt: rows.column(f"hash_{salt}").to_numpy() for salt in (SUBSET_SALT, VALIDATION_SALT)}
+    train, validation, test = (split == SPLITS.index(name) for name in ("train", "validation", "test"))
+    if "validation" not in info.splits:
+        validation = train & (fractions[VALIDATION_SALT] < validation_fraction)
+    labels, known = rows.column("labels"), known_labels(rows)
+    hot = multi_hot(labels.offsets.to_numpy(), labels.values.to_numpy(), len(info.class_names))
+    chosen = {"val": np.flatnonzero(validation & known), "test": np.flatnonzero(test & known)}
+    return {name: hot[_limited(own, fractions[SUBSET_SALT], limit)] for name, own in chosen.items()}
+
+
+def _limited(numbers: NDArray[np.int64], fractions: NDArray[np.float64], limit: int | None) -> NDArray[np.int64]:
+    if limit is None or limit >= len(numbers):
+        return numbers
+    return numbers[np.argsort(fractions[numbers], kind="stable")[:limit]]
