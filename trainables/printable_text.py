@@ -22,7 +22,7 @@ def printable(text: str) -> str:
     """Return a text as one line; control characters and invisible characters are escaped."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(sign) if _acts(sign) else sign for sign in text)
+    return "".join(sign_code(sign) if _acts(sign) else sign for sign in text)
 
 
 def printable_lines(text: str) -> str:
@@ -52,7 +52,8 @@ def _acts(sign: str) -> bool:
     return sign in _INVISIBLE or unicodedata.category(sign) in _ESCAPED_CATEGORIES
 
 
-def _escaped(sign: str) -> str:
+def sign_code(sign: str) -> str:
+    r"""Return the escape that stands for a sign: \n, \x07, \u65e5, \U0001f33e."""
     number = ord(sign)
     code = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
     return _SHORT.get(sign, code)

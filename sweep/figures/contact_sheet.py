@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweep.console.output_files import check_outputs
+from sweep.figures.fonts import fit_for_png
 from sweep.figures.image_views import Pictures, StorePictures
 from sweep.figures.style import label
 from trainables.config import TrialConfig
@@ -43,6 +44,7 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overw
     labels = [store.info.class_names[index] for index in classes]
     sheet = StorePictures(store, config, np.concatenate(rows))
     figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
+    fit_for_png(figure)
     try:
         FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
     except OSError as error:

@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from sweep.figures.fonts import fit_for_png
 from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED, label
 from sweep.maps.map_classes import NODATA
 from sweep.maps.windows import Mask, Values
@@ -53,7 +54,9 @@ class Preview:
 
 def draw(preview: Preview, path: Path) -> None:
     """Write the picture as a PNG."""
-    FigureCanvasAgg(figure(preview)).print_png(str(path))
+    drawn = figure(preview)
+    fit_for_png(drawn)
+    FigureCanvasAgg(drawn).print_png(str(path))
 
 
 def figure(preview: Preview) -> Figure:

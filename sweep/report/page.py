@@ -191,14 +191,18 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str, *, png: bool 
     """Write a figure as SVG, and as PNG if wanted; return it for the page, in the page's colours."""
     import matplotlib as mpl
 
+    from sweep.figures.fonts import drawn_by_browser, fit_for_png
+
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "image.composite_image": False}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "image.composite_image": False}
+    with mpl.rc_context(settings), drawn_by_browser():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
-    if png:
-        figure.savefig(folder / "figures" / f"{name}.png", facecolor="white")
     title, *below = figure.axes[0].get_title(loc="left").split("\n")
+    if png:
+        fit_for_png(figure)
+        figure.savefig(folder / "figures" / f"{name}.png", facecolor="white")
     text = "; ".join(filter(None, (*below, caption)))
     return PageFigure(
         name,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.table import ComparisonRow
 from sweep.console.formatting import slug
+from sweep.figures.fonts import fit_for_png
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
 from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
@@ -29,6 +30,7 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
         table = part.table
         folder = f"comparison/{slug(table.dataset)}" if len(parts) > 1 else "comparison"
         for name, figure, _ in comparison_figures(part):
+            fit_for_png(figure)
             runs.client.log_figure(parent, figure, f"{folder}/{name}.png")
         runs.client.log_text(parent, as_csv(comparison_rows(part)), f"{folder}/comparison.csv")
         _show_best(runs, storage, part, f"{slug(table.dataset)}/" if len(parts) > 1 else "")

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.figures.fonts import fit_for_png
 from sweep.figures.trial_files import trial_figures
 from sweep.records.trial_result import troubles
 from sweep.tracking.mlflow_runs import (
@@ -75,6 +76,7 @@ def _history(runs: MlflowRuns, trial: TrialFacts) -> dict[str, str]:
 def log_artifacts(client: Any, run_id: str, files: "TrialFiles") -> None:
     """Write figures and final weights into a run; writing them again replaces them."""
     for path, figure in trial_figures(files):
+        fit_for_png(figure)
         client.log_figure(run_id, figure, path)
     if files.storage.is_local and files.storage.exists(MODEL):
         client.log_artifact(run_id, files.storage.own_path(MODEL, whole=True))
