@@ -117,7 +117,10 @@ TEXTS = [["a"], ["b", "c"], ["c"], ["a", "b"]] * 5
 SEVERAL = {
     "list": pa.array(INDICES, pa.list_(pa.int64())),
     "large_list": pa.array(INDICES, pa.large_list(pa.int8())),
+    "list_view": pa.array(INDICES, pa.list_view(pa.int16())),
+    "large_list_view": pa.array(INDICES, pa.large_list_view(pa.int32())),
     "flags": pa.array(FLAGS, pa.list_(pa.int64())),
+    "flags as list_view": pa.array(FLAGS, pa.list_view(pa.uint8())),
     "flags of fixed size": pa.array(FLAGS, pa.list_(pa.uint8(), 3)),
     "flags as booleans": pa.array([[bool(flag) for flag in row] for row in FLAGS]),
     "flags as floats": pa.array([[float(flag) for flag in row] for row in FLAGS]),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support.sample_data import sample_folder, write_bigearthnet, write_eurosat, write_tiny_imagenet
+from support.sample_data import pack_tar, sample_folder, write_bigearthnet, write_eurosat, write_tiny_imagenet
 
 from trainables.data.catalog import StoreInfo
 from trainables.data.dataset_facts import KNOWN
@@ -252,6 +252,22 @@ def test_stray_files_and_folders_are_left_out_and_counted(tmp_path: Path) -> Non
         shutil.copy(euro / "Forest" / "Forest_1.jpg", euro / name)
     left_out = prepare("eurosat", source=euro, root=tmp_path / "out").decisions["left out"]
     assert set(left_out.split(", ")) == {"1 in @eaDir/", "1 hidden", "1 no .jpg", "1 in Moor/", "which is no class"}
+
+
+def test_stray_files_in_a_tar_of_patches_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = write_bigearthnet(tmp_path, [["Sea and ocean"], ["Peatbogs"]] * 8)
+    patch = sorted(folder.iterdir())[0]
+    for path in (folder / "README.txt", folder / "documents" / "B02.tif", patch / "notes.txt", patch / "Thumbs.db"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    (folder / "@eaDir").mkdir()
+    shutil.copy(next(patch.glob("*_B02.tif")), folder / "@eaDir" / "x_B02.tif")
+    info = prepare(
+        "bigearthnet_v1", source=pack_tar(folder, tmp_path / "x.tar.gz"), root=tmp_path / "out", splits="random"
+    )
+    assert info.images == 16
+    left_out = set(info.decisions["left out"].split(", "))
+    assert left_out == {"3 files that are part of no patch", "1 Thumbs.db", "1 in @eaDir/"}
 
 
 @pytest.mark.parametrize("deep", [False, True])

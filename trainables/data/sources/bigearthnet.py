@@ -49,6 +49,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
     position = [0, 1]
     notes: tuple[str, ...] = ()
     strays: list[str] = []
+    stray_files: Counter[str] = Counter()
     excluded: set[str] = set()
     unlisted: set[str] = set()
     names: list[str] = []
@@ -69,7 +70,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
 
     if source.is_file() and is_tar(source):
         location, count, state = str(source.resolve()), None, archive_state(source)
-        entries = partial(_of_tar, request, lists, wants, hear)
+        entries = partial(_of_tar, request, lists, wants, hear, stray_files)
     else:
         root = _find_root(request, levels)
         patches = [patch for patch in _patches(root, levels, strays) if wants(patch.name)]
@@ -90,7 +91,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
         classify=_classifier(request),
         position=lambda: (position[0], position[1]),
         decisions={"classes": _classes_told(request, lists)},
-        left_out=lambda: _left_out(strays, excluded, unlisted),
+        left_out=lambda: _left_out(strays, excluded, unlisted) + stray_files,
         splits_from="" if lists.splits is None else "the official lists",
         state=digest_of(state, lists.state, *names),
     )
@@ -117,13 +118,28 @@ def _of_folder(request: Request, lists: PatchLists, patches: Sequence[Path]) -> 
 
 
 def _of_tar(
-    request: Request, lists: PatchLists, wants: Callable[[str], bool], hear: Callable[[int, int], None]
+    request: Request,
+    lists: PatchLists,
+    wants: Callable[[str], bool],
+    hear: Callable[[int, int], None],
+    stray_files: Counter[str],
 ) -> Iterator[Entry]:
-    """Gather each patch's files as they come by; memory holds the patches that are still incomplete."""
+    """Gather each patch's files as they come by; memory holds the patches that are still incomplete.
+
+    Files that are no part of a patch are counted in `stray_files`, by the reason.
+    """
     source = request.required_source()
     wanted = _wanted_files(request, lists)
     begun: dict[str, dict[str, File]] = {}
-    for path, content in stream_tar(source, lambda path: _is_wanted(path, wanted, wants), progress=hear):
+    stray_files.clear()
+
+    def takes(path: str) -> bool:
+        if (reason := _stray(path)) is not None:
+            stray_files[reason] += 1
+            return False
+        return _is_wanted(path, wanted, wants)
+
+    for path, content in stream_tar(source, takes, progress=hear):
         patch = path.split("/")[-2]
         files = begun.setdefault(patch, {})
         files[path.rsplit("/", 1)[-1].removeprefix(f"{patch}_")] = Blob(f"{source}: {path}", content)
@@ -134,10 +150,18 @@ def _of_tar(
         yield Entry(patch, partial(_refuse, f"{source}: {patch}: {missing} missing; download the archive again"))
 
 
+def _stray(path: str) -> str | None:
+    """Return why a file of a tar is no part of a patch, or None where it is one: PATCH/PATCH_B02.tif."""
+    if (reason := junk(path.removeprefix("./"))) is not None:
+        return reason
+    parts = path.split("/")
+    if len(parts) > 1 and parts[-1].startswith(f"{parts[-2]}_"):
+        return None
+    return "files that are part of no patch"
+
+
 def _is_wanted(path: str, wanted: Sequence[str], wants: Callable[[str], bool]) -> bool:
     parts = path.split("/")
-    if len(parts) < 2 or not parts[-1].startswith(f"{parts[-2]}_"):
-        return False
     return parts[-1].removeprefix(f"{parts[-2]}_") in wanted and wants(parts[-2])
 
 
