@@ -219,7 +219,8 @@ def _is_table(output: Path) -> bool:
     if output.suffix == ".csv":
         with output.open(encoding="utf-8") as file:
             return file.readline(100).startswith("path,label,p(")
-    return pq.read_schema(output).names[:2] in (["path", "label"], ["path", "features"])
+    with output.open("rb") as opened:
+        return pq.read_schema(opened).names[:2] in (["path", "label"], ["path", "features"])
 
 
 def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]) -> None:
@@ -231,7 +232,8 @@ def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]
         raise BadInputError(f"no image can be used: {reasons[0]}", *reasons[1:LISTED])
     try:
         if output.suffix == ".parquet":
-            with pq.ParquetWriter(partial, first.schema) as writer:
+            # Opened here: Arrow takes no path whose name isn't UTF-8.
+            with partial.open("wb") as opened, pq.ParquetWriter(opened, first.schema) as writer:
                 for table in chain([first], tables):
                     writer.write_table(table)
         else:

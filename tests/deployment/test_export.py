@@ -161,6 +161,22 @@ def test_images_that_are_left_out_are_said_and_change_the_exit_code(
     assert pq.read_table(tmp_path / "found.parquet")["path"].to_pylist() == ["000.png"]
 
 
+def test_names_that_are_no_utf8_are_named_and_folders_of_such_names_are_read(
+    exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    foreign = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    foreign.mkdir()
+    for command, suffix in ((predict, ".csv"), (embed, ".parquet")):
+        folder = written(foreign / f"images{suffix}", np.zeros((2, 8, 8, 3), np.uint8))
+        command(exported, folder, foreign / f"found{suffix}")
+        assert rf"caf\udce9/found{suffix}" in capfd.readouterr().out
+        (folder / "001.png").rename(folder / os.fsdecode(b"\xe9.png"))
+        with pytest.raises(BadInputError, match=r"\\udce9\.png: its name isn't UTF-8; rename it") as caught:
+            command(exported, folder, tmp_path / f"found{suffix}")
+        str(caught.value).encode()
+        assert not list(tmp_path.glob("found*"))
+
+
 def test_a_turned_photo_is_predicted_as_the_upright_one(exported: Path, store: ImageStore, tmp_path: Path) -> None:
     image = store.images(store.split("test")[:1]).numpy()[0]
     folder = written(tmp_path / "images", image[None])

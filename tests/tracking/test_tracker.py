@@ -512,3 +512,19 @@ def processes_with(text: str) -> list[int]:
         if text.encode() in content:
             found.append(int(folder.name))
     return found
+
+
+def test_metrics_that_mlflow_refuses_are_named_and_the_others_of_their_batch_written(
+    storage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = trial_files(storage / "trials" / "t1", epochs=0, finished=False)
+    many = {f"test/metric{number}": number / 10 for number in range(9)}
+    refused = {"test/ends/": 0.5, "test/a?b": 0.5}
+    record = EpochRecord(epoch=1, time_ms=1_700_000_000_001, seconds=1.0, metrics={**many, **refused})
+    files.write_epoch(record)
+    assert project(storage) == 0, "nothing is tried again"
+    run = runs(storage)["digits-b64"]
+    assert many.items() <= run.data.metrics.items()
+    assert not refused.keys() & run.data.metrics.keys()
+    said = sorted(one.getMessage() for one in caplog.records if "refused by MLflow" in one.getMessage())
+    assert said == [f"metric {name} of digits-b64 refused by MLflow" for name in sorted(refused)]
