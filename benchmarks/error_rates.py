@@ -43,7 +43,7 @@ def intervals(sweeps: int) -> None:
     """Print the coverage of intervals over images; of areas, which are resampled, over a tenth of the samples."""
     rows = []
     for case in interval_coverage.cases():
-        count = max(sweeps // 10, 100) if "auc" in case.metric else sweeps
+        count = max(sweeps // 10, 100) if case.resampled else sweeps
         covered = case.coverage(count)
         rows.append((case.what, "too few" if np.isnan(covered) else f"{100 * covered:.1f} %"))
     table(("interval over images, 95 %", "holds the truth in"), rows)

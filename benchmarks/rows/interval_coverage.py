@@ -1,4 +1,4 @@
-"""How often intervals over images hold the truth: by simulation of made-up classifiers."""
+"""How often intervals hold the truth, over images and over seeds: by simulation of made-up classifiers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from sweep.statistics.image_metrics import ClassOutputs, sampling_interval
+from sweep.statistics.image_metrics import AnyOutputs, ClassOutputs, paired, sampling_interval, statistic_of
+from sweep.statistics.intervals import seed_interval
+from sweep.statistics.label_metrics import LabelOutputs
+from sweep.statistics.share_intervals import Interval
+from trainables.metric_names import AVERAGE_PRECISION, MACRO, MICRO
 
 TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
 
@@ -18,14 +22,55 @@ class Case:
     what: str
     metric: str
     truth: float
-    draw: Callable[[np.random.Generator], list[ClassOutputs]]
+    draw: Callable[[np.random.Generator], list[AnyOutputs]]
+
+    @property
+    def resampled(self) -> bool:
+        """Whether its interval takes resamples, so that simulating it takes long."""
+        return "auc" in self.metric or AVERAGE_PRECISION in self.metric
+
+    def interval(self, random: np.random.Generator) -> Interval | None:
+        """Return the interval of one sample; None with too few images."""
+        return sampling_interval(self.metric, self.draw(random))
 
     def coverage(self, count: int, seed: int = 0) -> float:
         """Return the share of samples whose interval holds the truth; NaN where there is no interval."""
         random = np.random.default_rng(seed)
-        found = [sampling_interval(self.metric, self.draw(random)) for _ in range(count)]
+        found = [self.interval(random) for _ in range(count)]
         held = [one.low <= self.truth <= one.high for one in found if one is not None]
         return float(np.mean(held)) if held else float("nan")
+
+
+class PairedCase(Case):
+    """The interval of the difference of the two classifiers that a sample has."""
+
+    @property
+    def resampled(self) -> bool:
+        """True: its variance takes resamples."""
+        return True
+
+    def interval(self, random: np.random.Generator) -> Interval | None:
+        """Return the interval of one sample; None with too few images."""
+        one, other = self.draw(random)
+        found = paired(self.metric, [one], [other])
+        return None if found is None else found.interval
+
+
+@dataclass(frozen=True)
+class SeedsCase(Case):
+    """The interval of the mean over seeds."""
+
+    seeds: int = 2
+    spread: Callable[[np.random.Generator, int], np.ndarray] = np.random.Generator.normal
+
+    @property
+    def resampled(self) -> bool:
+        """False: it is Student's t."""
+        return False
+
+    def interval(self, random: np.random.Generator) -> Interval | None:
+        """Return the interval of one sample of seeds."""
+        return seed_interval(list(self.spread(random, self.seeds)))
 
 
 def cases() -> Iterator[Case]:
@@ -42,6 +87,18 @@ def cases() -> Iterator[Case]:
     for tiles in (2, 5, 10, 40):
         for share in (0.75, 0.9):
             yield _tiled(tiles, share)
+    for images in (40, 400):
+        for apart in (0.0, 0.1):
+            yield _differing(images, apart)
+    for tiles in (2, 5, 10, 40):
+        yield _differing(25 * tiles, 0.1, tiles)
+    for images in (40, 250):
+        for average in (MACRO, MICRO):
+            yield _several_labels(images, average)
+    for seeds in (2, 3, 5, 10):
+        yield _over_seeds(seeds)
+    for seeds in (3, 5, 10):
+        yield _over_seeds(seeds, collapsing=0.2)
 
 
 def _sensitivity(positives: int, share: float, seeds: int) -> Case:
@@ -96,6 +153,56 @@ def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Case
         return [_outputs(random.random(tiles * each) < chance, 0, names)]
 
     return Case(f"accuracy {100 * share:.0f} %, {tiles} tiles of {each} images", "test/top1", share, draw)
+
+
+def _differing(images: int, apart: float, tiles: int = 0) -> Case:
+    """Return two classifiers that agree on most images; with tiles, images of one share what they differ by."""
+
+    def draw(random: np.random.Generator) -> list[AnyOutputs]:
+        hard = np.repeat(random.beta(4, 1, tiles), images // tiles) if tiles else random.beta(4, 1, images)
+        one = random.random(images) < hard
+        lost = np.repeat(random.beta(0.5, 3.5, tiles), images // tiles) if tiles else np.full(images, 0.125)
+        other = one & (random.random(images) >= lost) if apart else np.where(random.random(images) < 0.75, one, ~one)
+        if not apart:  # each is right about as many of the images on which they differ
+            other = np.where(one == other, one, random.random(images) < 0.5)
+            one = np.where(one == other, one, ~other)
+        tiled = tuple(
+            TILE.format(10 + n * tiles // images % 20, n * tiles // images // 20, n)
+            for n in range(images if tiles else 0)
+        )
+        return [_outputs(own, 0, tiled or None) for own in (one, other)]
+
+    over = f"{tiles} tiles of {images // tiles} images" if tiles else f"{images} images"
+    return PairedCase(f"difference of {100 * apart:.0f} points, paired, {over}", "test/top1", apart, draw)
+
+
+def _several_labels(images: int, average: str) -> Case:
+    """Return scores of five labels, carried by a fifth to a half of the images each, that tell them apart partly."""
+    shares = np.linspace(0.2, 0.5, 5)
+
+    def sample(random: np.random.Generator, count: int) -> LabelOutputs:
+        truth = random.random((count, 5)) < shares
+        odds = random.normal(size=truth.shape) + 1.5 * (truth - 0.5)
+        names = tuple(map(str, range(count)))
+        return LabelOutputs(truth, odds, names, np.zeros(5, dtype=bool), odds)
+
+    metric = f"test/{AVERAGE_PRECISION}{average}"
+    whole = statistic_of(metric, sample(np.random.default_rng(99), 200_000))
+    assert whole is not None
+    truth = float(whole(np.ones((1, 200_000)))[0])
+    what = f"average precision of 5 labels, {average.strip('_')}, {100 * truth:.0f} %, {images} images"
+    return Case(what, metric, truth, lambda random: [sample(random, images)])
+
+
+def _over_seeds(seeds: int, collapsing: float = 0.0) -> Case:
+    """Return trials of a setting whose results are normal, or of which a part collapses to a lower result."""
+
+    def spread(random: np.random.Generator, count: int) -> np.ndarray:
+        return random.normal(0.7, 0.02, count) - 0.3 * (random.random(count) < collapsing)
+
+    told = f", {100 * collapsing:.0f} % of which collapse by 30 points" if collapsing else ""
+    what = f"mean over {seeds} seeds{told}"
+    return SeedsCase(what, "", 0.7 - 0.3 * collapsing, lambda random: [], seeds, spread)
 
 
 def _outputs(right: np.ndarray, positives: int, names: tuple[str, ...] | None = None) -> ClassOutputs:
