@@ -158,19 +158,18 @@ def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Case
 def _differing(images: int, apart: float, tiles: int = 0) -> Case:
     """Return two classifiers that agree on most images; with tiles, images of one share what they differ by."""
 
+    places = [n * tiles // images for n in range(images if tiles else 0)]
+    named = tuple(TILE.format(10 + tile % 20, tile // 20, n) for n, tile in enumerate(places)) or None
+
     def draw(random: np.random.Generator) -> list[AnyOutputs]:
         hard = np.repeat(random.beta(4, 1, tiles), images // tiles) if tiles else random.beta(4, 1, images)
         one = random.random(images) < hard
         lost = np.repeat(random.beta(0.5, 3.5, tiles), images // tiles) if tiles else np.full(images, 0.125)
-        other = one & (random.random(images) >= lost) if apart else np.where(random.random(images) < 0.75, one, ~one)
-        if not apart:  # each is right about as many of the images on which they differ
-            other = np.where(one == other, one, random.random(images) < 0.5)
-            one = np.where(one == other, one, ~other)
-        tiled = tuple(
-            TILE.format(10 + n * tiles // images % 20, n * tiles // images // 20, n)
-            for n in range(images if tiles else 0)
-        )
-        return [_outputs(own, 0, tiled or None) for own in (one, other)]
+        differs = random.random(images) < (lost if apart else 0.25)
+        if apart:  # what one is right about, the other loses a part of
+            return [_outputs(own, 0, named) for own in (one, one & ~differs)]
+        right = random.random(images) < 0.5  # of the images on which they differ, each has half
+        return [_outputs(np.where(differs, own, one), 0, named) for own in (right, ~right)]
 
     over = f"{tiles} tiles of {images // tiles} images" if tiles else f"{images} images"
     return PairedCase(f"difference of {100 * apart:.0f} points, paired, {over}", "test/top1", apart, draw)
