@@ -11,6 +11,7 @@ import typer
 
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
 from sweep.console.stop_signals import exit_code, reason_of, stop_signals
+from sweep.console.usage_errors import UsageError, usage_line
 from trainables.errors import BadInputError
 from trainables.lasting_output import check_output, open_streams
 
@@ -81,12 +82,14 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_na
     if logging.lastResort is not None:  # what writes the warnings of loggers that have no handler
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
-        app(args=arguments, prog_name=prog_name)
+        code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except SystemExit as end:
         check_output(end)
         raise
-    except BadInputError as error:
-        for line in str(error).splitlines():
+    except (BadInputError, UsageError) as error:
+        lines = [usage_line(error)] if isinstance(error, UsageError) else str(error).splitlines()
+        for line in filter(None, lines):
             say(f"error: {line}", error=True)
         sys.exit(BAD_INPUT)
     except Exception:

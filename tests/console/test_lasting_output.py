@@ -52,7 +52,7 @@ def shell(command: str, **options: str) -> "subprocess.CompletedProcess[str]":
         ('"$1" -c "$2" 3 2> /dev/full | tail -n 1', 0, "echoed\n", ""),
         ('"$1" -c "$2" 3 >&-', 0, "", "done\n"),
         ('"$1" -c "$2" 3 >&- 2>&-', 0, "", ""),
-        ('"$1" -c "$2" x > /dev/full', 2, "", "Usage:"),
+        ('"$1" -c "$2" x > /dev/full', 2, "", "error: lines: must be a valid integer"),
         ('"$1" -c "$2" --help | true', 0, "", ""),
         ('"$1" -c "$2" --help > /dev/full', 1, "", "error: stdout: No space left"),
         ('"$1" -m sweep --version | true', 0, "", ""),
