@@ -43,7 +43,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Print the comparison of sweeps: one row a setting, best first, beside the baselines and published numbers.
+    """Print the comparison of sweeps: one row per setting, best first, with baselines and published numbers.
 
     --json: {"comparisons": [{"sweeps", "objective", "direction", "tables": [{"dataset", "axes", "settings": [...],
     "baselines": [...], "halved": [...], "sentences": [...], "label_free"}], "notes"}], "not_comparable": [...]}; each

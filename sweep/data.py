@@ -56,7 +56,7 @@ def prepare(
     resample: prepare_options.Resample = None,
     root: Root = None,
 ) -> None:
-    """Convert a data set to an image store. One that is prepared from the same images and labels is kept as it is."""
+    """Convert a data set to an image store. A store of the same images and labels that exists is kept."""
     from sweep.console.dataset_tables import prepared_lines
     from trainables.data.preparing.prepare import prepare as make
 

@@ -76,7 +76,7 @@ def main(
             continue
         say(f"{name}: {removal.files} files, {removal.size / GIB:.3f} GiB, and its runs in MLflow")
         if removal.shared:
-            say(f"  {len(removal.shared)} trials stay, other sweeps list them: {', '.join(removal.shared)}")
+            say(f"  {len(removal.shared)} trials are kept, since other sweeps use them: {', '.join(removal.shared)}")
         if not yes:
             continue
         if target is not None:
@@ -86,7 +86,7 @@ def main(
         delete_sweep(place, removal)
         say(f"  removed, with {runs} runs")
     if not yes and names:
-        say("nothing was removed; --yes does it")
+        say("nothing was removed; add --yes to remove")
 
 
 if __name__ == "__main__":

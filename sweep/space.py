@@ -65,7 +65,7 @@ def _over(over: Any, info: ValidationInfo) -> Any:
     if not over:
         raise ValueError("over must name at least one field")
     if "seed" in over:
-        raise ValueError("a seed is no setting; list seeds in the space")
+        raise ValueError("a seed can't be searched; list seeds in the space")
     return {name: _searched(name, values, info) for name, values in over.items()}
 
 

@@ -35,17 +35,17 @@ def main(
     place = SweepStorage(storage)
     record = place.record(sweep)
     if holder_of(place, sweep, say=partial(say, error=True)) is None:
-        raise BadInputError(f"sweep {sweep}: nobody runs it; see python -m sweep.status {sweep}")
+        raise BadInputError(f"sweep {sweep}: isn't running; see python -m sweep.status {sweep}")
     if not trial:
         request_stop(place, sweep, EVERYTHING)
-        say(f"{sweep} stops after the running epochs; python -m sweep.run --resume {sweep} goes on")
+        say(f"{sweep} stops after the running epochs; python -m sweep.run --resume {sweep} continues it")
     for wanted in trial or ():
         ids = record.trial_ids(wanted)
         if not ids:
             raise BadInputError(f"--trial {wanted}: no trial of {sweep}; its trials: python -m sweep.status {sweep}")
         for trial_id in ids:
             request_stop(place, sweep, trial_id)
-            say(f"{wanted} stops after its epoch, for good; --retry-failed lets it go on")
+            say(f"{wanted} stops for good after its epoch; --retry-failed continues it")
     while wait and not trial and holder_of(place, sweep) is not None:
         time.sleep(POLL_SECONDS)
 

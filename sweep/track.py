@@ -38,7 +38,7 @@ def main(
     missing = tracker.close(0.0)
     say(f"{record.name}: {len(record.trials) - len(waiting)} trials written to {tracker.uri} ({tracker.why})")
     if waiting:
-        say(f"without any record yet: {', '.join(waiting)}")
+        say(f"without records so far: {', '.join(waiting)}")
     if missing:
         raise BadInputError(f"{tracker.uri}: {missing} writes are missing; run this again when it answers")
 

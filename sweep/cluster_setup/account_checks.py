@@ -114,7 +114,7 @@ def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[Che
     except NoAnswerError as error:
         if error.code != "NoSuchBucket":
             raise
-        yield CheckResult("bucket", "missing", f"{called} isn't there: docs/cluster.md, AWS, step 1, makes it")
+        yield CheckResult("bucket", "missing", f"{called} doesn't exist: docs/cluster.md, AWS, step 1, creates it")
         return
     region = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(place, place)
     if region == aws.region:

@@ -15,7 +15,7 @@ Suggest = Callable[[Question, Answers], str | None]
 def provider_of(provider: str) -> str:
     """Return the provider, if there is a template for it."""
     if provider not in QUESTIONS:
-        raise BadInputError(f"--provider {provider!r}: is none of {', '.join(QUESTIONS)}")
+        raise BadInputError(f"--provider {provider!r}: must be one of {', '.join(QUESTIONS)}")
     return provider
 
 
@@ -63,4 +63,4 @@ def _belong(provider: str, options: Mapping[str, str | None]) -> None:
     for questions in QUESTIONS.values():
         for question in questions:
             if options.get(question.name) is not None and question.name not in known:
-                raise BadInputError(f"{question.option}: has no meaning with --provider {provider}")
+                raise BadInputError(f"{question.option}: doesn't apply to --provider {provider}")

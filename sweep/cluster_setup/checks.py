@@ -50,7 +50,7 @@ def check(path: Path, *, bucket: str | None = None, log_in: bool = False) -> lis
     findings += [check_bundle(config), check_secrets(config), check_key(config)]
     kind = config["provider"].get("type")
     if refused:
-        return [*findings, CheckResult("machines", "warning", "not asked about before Ray accepts the file")]
+        return [*findings, CheckResult("machines", "warning", "not checked until Ray accepts the file")]
     if kind == "aws":
         return findings + _check_aws(config, bucket)
     if kind == "local":

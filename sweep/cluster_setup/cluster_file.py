@@ -51,11 +51,11 @@ def filled(provider: str, answers: Answers) -> str:
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise BadInputError where a file can't be written, or one is there already and `overwrite` isn't given."""
     if not path.parent.is_dir():
-        raise BadInputError(f"--output {path}: its folder isn't there")
+        raise BadInputError(f"--output {path}: its folder doesn't exist")
     if path.is_dir():
         raise BadInputError(f"--output {path}: is a folder; name a file")
     if path.exists() and not overwrite:
-        raise BadInputError(f"--output {path}: is there already; --overwrite replaces it, or name another file")
+        raise BadInputError(f"--output {path}: already exists; --overwrite replaces it, or choose another file")
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:
@@ -79,9 +79,9 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+        raise BadInputError(f"{path}: isn't YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get("provider"), dict):
-        raise BadInputError(f"{path}: is no cluster file, it has no `provider` with settings")
+        raise BadInputError(f"{path}: isn't a cluster file: it has no `provider` with settings")
     return text, content
 
 

@@ -26,13 +26,13 @@ def check_content(text: str, config: Mapping[str, Any]) -> Iterator[CheckResult]
     elif marked:
         lines = ", ".join(map(str, marked))
         yield CheckResult(
-            "values", "warning", f"lines {lines} are still marked {MARK}: set them, and take the mark out"
+            "values", "warning", f"lines {lines} are still marked {MARK}: set their values and remove the mark"
         )
     else:
         yield CheckResult("values", "ok", f"nothing is marked {MARK}")
     error = cluster_file_error(dict(config))
     if error is None:
-        yield CheckResult(SCHEMA, "warning", "not checked: this Ray doesn't let itself be asked")
+        yield CheckResult(SCHEMA, "warning", "not checked: this version of Ray has no schema for it")
     else:
         yield CheckResult(SCHEMA, "missing" if error else "ok", error or "accepted")
 
@@ -71,7 +71,7 @@ def check_secrets(config: Mapping[str, Any]) -> CheckResult:
         return CheckResult("secrets", "missing", f"{source}: {', '.join(empty)} is empty")
     opened = [f"{source}/{name}" for name in SECRETS if _seen_by_others(folder / name)]
     if opened:
-        return CheckResult("secrets", "missing", f"others may read them: chmod 600 {' '.join(opened)}")
+        return CheckResult("secrets", "missing", f"other users can read them: chmod 600 {' '.join(opened)}")
     return CheckResult("secrets", "ok", f"{source}, yours alone")
 
 
@@ -82,13 +82,13 @@ def check_key(config: Mapping[str, Any]) -> CheckResult:
         if config["provider"].get("type") == "aws":
             return CheckResult("SSH key", "ok", "Ray makes one, ~/.ssh/ray-autoscaler_*.pem")
         return CheckResult(
-            "SSH key", "missing", "auth has no ssh_private_key: the head node reaches its workers with it"
+            "SSH key", "missing", "auth has no ssh_private_key, which the head node needs to reach its workers"
         )
     path = Path(key).expanduser()
     if not path.is_file():
         return CheckResult("SSH key", "missing", f"{key} isn't there")
     if _seen_by_others(path):
-        return CheckResult("SSH key", "missing", f"others may read it, and ssh refuses it then: chmod 600 {key}")
+        return CheckResult("SSH key", "missing", f"other users can read it, so ssh refuses it: chmod 600 {key}")
     return CheckResult("SSH key", "ok", f"{key}, yours alone")
 
 

@@ -60,7 +60,7 @@ def matching(pattern: str, rule: str) -> Callable[[str], str]:
 def count(answer: str) -> int:
     """Return a whole number above 0."""
     if not re.fullmatch(r"\d+", answer) or int(answer) < 1:
-        raise ValueError("is no whole number above 0")
+        raise ValueError("must be a whole number above 0")
     return int(answer)
 
 
@@ -72,7 +72,7 @@ def bucket_name(answer: str) -> str:
             "digit, and is no IP address; give the name alone, without s3://"
         )
     if answer.startswith(_BUCKET_PREFIXES) or answer.endswith(_BUCKET_SUFFIXES):
-        raise ValueError("S3 keeps names with this beginning or end to itself")
+        raise ValueError("S3 reserves names with this beginning or end")
     return answer
 
 
@@ -111,10 +111,10 @@ def agree(answers: Answers) -> None:
     """Raise BadInputError where answers contradict each other."""
     region, zone = answers.get("region"), answers.get("zone")
     if isinstance(region, str) and isinstance(zone, str) and not zone.startswith(region):
-        raise BadInputError(f"--zone {zone!r}: lies in another region than --region {region!r}")
+        raise BadInputError(f"--zone {zone!r}: is in another region than --region {region!r}")
     workers = answers.get("workers")
     if isinstance(workers, list) and answers.get("head") in workers:
-        raise BadInputError(f"--workers: name the head node too, {answers['head']}; give another machine")
+        raise BadInputError(f"--workers: include the head node, {answers['head']}; give another machine")
 
 
 CLUSTER_NAME = Question(
@@ -181,7 +181,7 @@ AWS = (
 )
 LOCAL = (
     Question("head", "Address of the head node", address, (("provider", "head_ip"),)),
-    Question("workers", "Addresses of the workers, with commas between", addresses, (("provider", "worker_ips"),)),
+    Question("workers", "Addresses of the workers, comma-separated", addresses, (("provider", "worker_ips"),)),
     Question("ssh_user", "User of the machines", _USER, (("auth", "ssh_user"),)),
     Question("ssh_key", "Private key that opens every machine", key_file, (("auth", "ssh_private_key"),)),
     CLUSTER_NAME,

@@ -40,7 +40,7 @@ def _reached(what: str, address: str, auth: Mapping[str, Any], *, log_in: bool) 
         return CheckResult(what, "ok", f"{address} answers on SSH's port")
     refusal = _login_error(address, auth)
     if refusal is not None:
-        return CheckResult(what, "missing", f"{address}: {auth.get('ssh_user')} isn't let in with the key: {refusal}")
+        return CheckResult(what, "missing", f"{address}: {auth.get('ssh_user')} is refused with this key: {refusal}")
     return CheckResult(what, "ok", f"{address} lets {auth.get('ssh_user')} in")
 
 

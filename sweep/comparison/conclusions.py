@@ -202,24 +202,24 @@ def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool =
     if any(row.published for table in tables for row in table.settings):
         smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
         lines.append(
-            f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}; a published number is of its own "
-            "seeds and split, so how much of a difference is chance isn't known"
+            f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}; a published number has its own "
+            "seeds and split, so it isn't known how much of a difference is chance"
         )
     if not page:
         lines += [found.sentence() for table in tables if (found := label_free_rankings(sweep, table)) is not None]
     lines += _left_out(sweep, tables)
-    lines += [f"not decided yet: {name}" for name in sweep.pending]
+    lines += [f"waits for results: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]
 
 
 def _about_seeds(tables: Sequence[ComparisonTable], page: bool) -> list[str]:
     if any(table.seeds > 1 for table in tables):
-        half = "" if page else ", and half the width of its 95 % t-interval: how much another seed changes"
+        half = "" if page else ", and half the width of its 95 % t-interval: the effect of another seed"
         lines = [f"mean over seeds{half}"]
         if any(row.maybe_best for table in tables for row in table.settings):
             lines.append(
-                f"{MAYBE_BEST} can't be told from the best: the truly best setting loses this mark in 5 % of "
-                "comparisons at most; a setting with one seed isn't compared, and keeps it"
+                f"{MAYBE_BEST} may be the best setting: the truly best one lacks this mark in at most 5 % of "
+                "comparisons; a setting with one seed can't be compared and keeps it"
             )
         return lines
     return []
@@ -231,16 +231,16 @@ def _left_out(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str
     columns = max((len(table.metrics) for table in tables), default=0)
     if columns > 1:
         lines.append(
-            f"the ranking is of {sweep.objective} alone; each other column is right or wrong by itself: of {columns} "
-            f"separate 95 % intervals some one misses in up to {100 * (1 - 0.95**columns):.0f} % of sweeps"
+            f"settings are ranked by {sweep.objective} alone; each 95 % interval holds by itself: of {columns} "
+            f"intervals, at least one misses its true value in up to {100 * (1 - 0.95**columns):.0f} % of sweeps"
         )
     lines.append(
-        "every number is of one split and one set of images; no interval knows how another split would change it"
+        "all numbers are from one split and one set of images; no interval includes the effect of another split"
     )
     most = max((sum(bool(row.finished) for row in table.settings) for table in tables), default=0)
     if most > 1:
         lines.append(
-            f"the best of {most} settings is chosen by the numbers that are shown, so its own is likelier too high "
-            "than too low; train it with new seeds, and evaluate it on new images, for a number without that"
+            f"the best of {most} settings was chosen by the numbers shown, so its own number is probably too high; "
+            "for an unbiased one, train it with new seeds and evaluate it on new images"
         )
     return lines

@@ -94,11 +94,11 @@ def analysis_of_variance(table: ComparisonTable, metric: str) -> list[Effect] | 
         return reason
     counts = {len(row.values(metric)) for row in table.settings}
     if counts == {1}:
-        return NotComputed("one seed a setting: nothing to judge effects against; run several (--set seed=0,1,2)")
+        return NotComputed("one seed per setting: effects can't be tested without several seeds (--set seed=0,1,2)")
     if len(counts) > 1:
         few, many = min(counts), max(counts)
         return NotComputed(
-            f"settings have from {few} to {many} finished seeds; --resume the sweep until all have as many"
+            f"settings have from {few} to {many} finished seeds; --resume the sweep until all have the same number"
         )
     import pandas
     import statsmodels.formula.api as formula

@@ -35,7 +35,7 @@ def load_module(name: str) -> ModuleType:
         raise BadInputError("\n".join(f"{place}{line}" for line in str(error).splitlines())) from error
     except SystemExit as error:
         place = _place(error, name) or ""
-        raise BadInputError(f"{place}ends the program (sys.exit); a module named here only holds values") from error
+        raise BadInputError(f"{place}calls sys.exit; a module named here may only define values") from error
     except Exception as error:
         place = _place(error, name) or ""
         raise BadInputError(f"{place}can't be read: {type(error).__name__}: {error}") from error
@@ -60,7 +60,7 @@ def _run_file(path: Path) -> ModuleType:
         raise BadInputError("no such file")
     spec = importlib.util.spec_from_file_location(f"named_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise BadInputError("is no Python file (.py); values stand in a .yaml or .toml file")
+        raise BadInputError("isn't a Python file (.py); values belong in a .yaml or .toml file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
@@ -74,7 +74,7 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise BadInputError(f"{name} needs a module that isn't there: {error.name}") from error
+            raise BadInputError(f"{name} imports a module that isn't installed: {error.name}") from error
         raise NoSuchModuleError(f"there is no module {error.name}") from error
 
 

@@ -46,7 +46,7 @@ Objective = Annotated[
     str | None,
     typer.Option(
         metavar="METRIC",
-        help="Metric that settings are ranked by, in place of the space's: val/lidar, which needs no labels.",
+        help="Metric by which settings are ranked, instead of the space's; val/lidar needs no labels.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -85,7 +85,7 @@ NoReuse = Annotated[
     bool,
     typer.Option(
         "--no-reuse",
-        help="Train every trial in this sweep, also trials that another sweep has finished.",
+        help="Train every trial in this sweep, even if another sweep has finished it.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -194,7 +194,7 @@ Grace = Annotated[
     typer.Option(
         min=0.0,
         metavar="SECONDS",
-        help="Time that running epochs get to end after SIGTERM or SIGHUP (a closed terminal).",
+        help="Seconds that running epochs may take to finish after SIGTERM or SIGHUP (a closed terminal).",
         rich_help_panel=FAILURES,
     ),
 ]
@@ -203,7 +203,7 @@ WaitCluster = Annotated[
     typer.Option(
         min=0.0,
         metavar="MINUTES",
-        help="How long to wait for a cluster that is not reachable or was lost.",
+        help="Minutes to wait for a cluster that is not reachable or was lost.",
         rich_help_panel=FAILURES,
     ),
 ]

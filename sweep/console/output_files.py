@@ -33,5 +33,5 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError):  # another program's
         pass
     raise BadInputError(
-        f"{there[0]}: exists, and isn't what this command wrote before; choose another --output, or say --overwrite"
+        f"{there[0]}: exists and was not written by this command; choose another --output, or give --overwrite"
     )

@@ -74,7 +74,9 @@ ValueRange = Annotated[
 ]
 Resample = Annotated[
     str | None,
-    typer.Option(help="Enlarges smaller pages of a TIFF: nearest, bilinear or bicubic.", rich_help_panel=IMAGES),
+    typer.Option(
+        help="Method that enlarges a TIFF's smaller pages: nearest, bilinear or bicubic.", rich_help_panel=IMAGES
+    ),
 ]
 
 # Labels and splits
@@ -116,7 +118,7 @@ TestSplit = Annotated[
 ClassLevel = Annotated[
     int | None,
     typer.Option(
-        help="Number of the folder that names the class, 1 directly below the source.", rich_help_panel=LABELS
+        help="Level of the folders that name the classes; 1: directly below the source.", rich_help_panel=LABELS
     ),
 ]
 Strict = Annotated[

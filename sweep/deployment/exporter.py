@@ -78,4 +78,6 @@ def check_libraries() -> None:
     """Raise BadInputError for a library that exports need and that isn't installed."""
     for library in LIBRARIES:
         if importlib.util.find_spec(library) is None:
-            raise BadInputError(f"{library}: isn't installed, and exports need it: pip install 'sweep-service[export]'")
+            raise BadInputError(
+                f"{library}: isn't installed and is needed for exports: pip install 'sweep-service[export]'"
+            )

@@ -68,7 +68,7 @@ def choose(
     name = entry.config.get("evaluation_dataset") or entry.config["dataset"]
     info = StoreInfo.read(name)
     if info is None:
-        raise BadInputError(f"data set {name!r}: isn't prepared here, and its image size is needed; prepare it first")
+        raise BadInputError(f"data set {name!r}: isn't prepared here, and its image size is needed: prepare it first")
     return ChosenTrial(found, final, info, head)
 
 
@@ -95,7 +95,9 @@ def find_trial(
         known = ", ".join(found.trial.entry.name for found in everything)
         raise BadInputError(f"--trial {trial}: not in sweep {record.name!r}; its trials: {known}")
     if len(tables) > 1:
-        raise BadInputError(f"sweep {record.name!r}: has {len(tables)} data sets, so several bests; name a --trial")
+        raise BadInputError(
+            f"sweep {record.name!r}: has {len(tables)} data sets, so there are several best settings; name a --trial"
+        )
     winner = tables[0].best if tables else None
     if tables and tables[0].undefined:
         raise BadInputError(

@@ -172,7 +172,7 @@ def _of_folder(
 ) -> Scene:
     if not bands:
         raise BadInputError(
-            f"{source}: a folder of bands, and nobody knows this model's; give one GeoTIFF of its channels"
+            f"{source}: is a folder of bands, but this model doesn't name its bands; give one GeoTIFF with its channels"
         )
     found = _finest(source)
     if missing := [band for band in bands if band not in found]:
@@ -209,7 +209,7 @@ def _repeat(path: Path, dataset: Any, finest: Any) -> int:
     alike = (dataset.width * repeat, dataset.height * repeat) == (finest.width, finest.height)
     near = np.allclose(tuple(dataset.bounds), tuple(finest.bounds), atol=abs(finest.transform.a) / 2)
     if not alike or not near or dataset.crs != finest.crs or dataset.dtypes[0] != finest.dtypes[0]:
-        raise BadInputError(f"{path}: doesn't lie on the pixels of {finest.name}; give bands of one scene")
+        raise BadInputError(f"{path}: doesn't share the pixel grid of {finest.name}; give bands of one scene")
     return repeat
 
 
@@ -228,7 +228,7 @@ def _finest(folder: Path) -> dict[str, Path]:
         if (band, metres) in files:
             other = files[band, metres].relative_to(folder)
             raise BadInputError(
-                f"{folder}: holds several scenes ({other}, {path.relative_to(folder)}); give the folder of one"
+                f"{folder}: contains several scenes ({other}, {path.relative_to(folder)}); give the folder of one"
             )
         files[band, metres] = path
     order = sorted(files, key=lambda key: (SENTINEL_2_BANDS.index(key[0]), -key[1]))

@@ -87,7 +87,7 @@ def write_map(
         with _aside(output) as (tif, png, text):
             tally = _write(job, tif)
             if not tally.pixels.any():
-                raise BadInputError(f"{source}: has no valid pixel; all are nodata")
+                raise BadInputError(f"{source}: has no valid pixels; all are nodata")
             facts = _facts(job, tally)
             text.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             _draw(job, facts, tif, png)
@@ -98,7 +98,7 @@ def _needs_rasterio() -> None:
     import importlib.util
 
     if importlib.util.find_spec("rasterio") is None:
-        raise BadInputError("rasterio: isn't installed, and maps need it: pip install 'sweep-service[maps]'")
+        raise BadInputError("rasterio: isn't installed and is needed for maps: pip install 'sweep-service[maps]'")
 
 
 def _recipe(model: DeployedModel, options: MapOptions) -> PixelRecipe:
@@ -192,7 +192,7 @@ def _side(image_size: int, size: GroundResolution, metres: float | None) -> tupl
     ratio = own / metres
     if ratio > COARSEST:
         raise BadInputError(
-            f"the scene's pixels have {own:.3g} m, the model's {metres:.3g}: too coarse; give a scene of finer ones"
+            f"the scene's pixels have {own:.3g} m, the model's {metres:.3g}: too coarse; give one with finer pixels"
         )
     if abs(ratio - 1.0) <= ALIKE:
         return image_size, notes

@@ -84,7 +84,7 @@ class MemoryBudget:
     def check(self, plan: Plan) -> None:
         """Raise BadInputError when a trial doesn't fit."""
         if lines := self.misfits(plan):
-            raise BadInputError(*lines, "to try it all the same, say what a worker needs: --memory GIB")
+            raise BadInputError(*lines, "to run it anyway, state a worker's memory: --memory GIB")
 
 
 def memory_budget(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> MemoryBudget:

@@ -49,10 +49,10 @@ def parse_workers(text: str) -> tuple[int, int | None]:
     """Return minimum and maximum workers of "2:8", or the number and None of "2"; BadInputError otherwise."""
     parts = text.split(":")
     if not all(part.isdigit() and int(part) >= 1 for part in parts) or len(parts) > 2:
-        raise BadInputError(f"--workers {text!r}: give a number, or the least and the most as in 2:8")
+        raise BadInputError(f"--workers {text!r}: give a number, or MINIMUM:MAXIMUM as in 2:8")
     least, most = int(parts[0]), int(parts[1]) if len(parts) == 2 else None
     if most is not None and most <= least:
-        raise BadInputError(f"--workers {text!r}: the most must be above the least")
+        raise BadInputError(f"--workers {text!r}: the maximum must be above the minimum")
     return least, most
 
 

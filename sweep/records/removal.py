@@ -64,16 +64,16 @@ def archive_sweep(storage: "SweepStorage", removal: Removal, target: "Storage") 
     digests = {name: source.copy_to(target, name) for name in names}
     wrong = [name for name, digest in digests.items() if target.digest(name) != digest]
     if wrong:
-        raise BadInputError(f"--archive {target.address(wrong[0])}: isn't what was copied; nothing was removed")
+        raise BadInputError(f"--archive {target.address(wrong[0])}: differs from the original; nothing was removed")
     if names != [name for folder in folders for name, _ in source.files(folder)]:
-        raise BadInputError(f"sweep {removal.name}: changed while it was copied; nothing was removed, do it again")
+        raise BadInputError(f"sweep {removal.name}: changed while it was copied; nothing was removed, try again")
 
 
 def _check_apart(source: "Storage", target: "Storage", folders: Iterable[str]) -> None:
     """Raise BadInputError if the target and the folders to delete overlap."""
     alike = BadInputError(
-        f"--archive {target.address()}: is this storage, or lies within it, or it within that: the copy would go with "
-        "the sweep; choose another"
+        f"--archive {target.address()}: overlaps with this storage, so the copy would be removed with the sweep; "
+        "choose another"
     )
     if source.overlaps(target):
         raise alike

@@ -136,11 +136,11 @@ class SweepRecord(KeptRecord):
         if launch.written is None and typed.written is None:
             raise BadInputError(
                 f"sweep {self.name}: its record is of an earlier version and only names its space, {launch.space!r}; "
-                f"if you trust that code, say so: --resume {self.name} --space {shlex.quote(launch.space)}"
+                f"if you trust that code, name it: --resume {self.name} --space {shlex.quote(launch.space)}"
             )
         if extend and launch.space and typed.written is None and not typed.assignments:
             raise BadInputError(
-                f"--extend: the record keeps the space as it was; for what it is now: "
+                f"--extend: the record has the space as it was; to use the present one: "
                 f"--resume {self.name} --extend --space {shlex.quote(launch.space)}"
             )
         return launch.updated(typed)

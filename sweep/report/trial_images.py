@@ -63,9 +63,9 @@ def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "Tria
     config = TrialConfig.parse(trial.entry.setting_known)
     table = files.outputs("test")
     if config.encoder in UNTRAINABLE or table is None:
-        return NotComputed(f"{trial.entry.name} has no encoder, or kept nothing of its test images")
+        return NotComputed(f"{trial.entry.name} has no encoder or no stored outputs for test images")
     if (address := remote_root()) is not None:
-        return NotComputed(f"they need the images on this machine, and SWEEP_DATA is {redact(address)}")
+        return NotComputed(f"they need the images on this machine, but SWEEP_DATA is {redact(address)}")
     try:
         evaluated = config.evaluation_dataset
         data = TrialData(config, ImageStore.open(config.dataset), ImageStore.open(evaluated) if evaluated else None)

@@ -53,7 +53,7 @@ class EvaluationRequest:
         kinds = {one.fields["target"] if one.fields["target"] in ("labels", "number") else "classes" for one in data}
         if len(kinds) > 1:
             raise BadInputError(
-                "--dataset: some have one class an image, others several labels or a number; evaluate them apart"
+                "--dataset: images have one class, several labels or a number; evaluate each kind separately"
             )
         epochs = config.epochs if self.epochs is None else self.epochs
         relative_rate = FINE_TUNING_RATE * config.base_learning_rate
@@ -99,7 +99,7 @@ def named_weights(text: str) -> EvaluatedWeights:
     fields = single_values(rest)
     if unknown := set(fields) - set(ENCODER):
         raise BadInputError(
-            f"--weights {text!r}: {', '.join(sorted(unknown))}: can't be said of weights; {ENCODER} can"
+            f"--weights {text!r}: {', '.join(sorted(unknown))}: can't be set for weights; {ENCODER} can"
         )
     return EvaluatedWeights(name, (InitialWeights(address, name).pinned(),), fields)
 
@@ -109,7 +109,7 @@ def single_values(texts: Iterable[str]) -> dict[str, Any]:
     parsed = parse_assignments(list(texts))
     for name, values in parsed.items():
         if len(values) > 1:
-            raise BadInputError(f"--set {name}: one value, got {len(values)}")
+            raise BadInputError(f"--set {name}: takes one value, got {len(values)}")
     return {name: values[0] for name, values in parsed.items()}
 
 

@@ -78,7 +78,7 @@ class RunRequest:
 
             return SweepStorage(self.location.storage).record(self.resume).resumed(typed, extend=self.extend)
         if self.extend:
-            raise BadInputError("--extend: is for a sweep that was started before; add --resume NAME")
+            raise BadInputError("--extend: needs a sweep that was started before; add --resume NAME")
         return typed
 
     def _asked_space(self) -> SearchSpace:

@@ -244,7 +244,9 @@ class Session:
         budget = memory_budget(self._launch, memory, use_gpu=shape.use_gpu, here=here)
         budget.check(self._plan)
         if shape.use_gpu and self._launch.share_gpus > 1 and budget.available is None:
-            raise BadInputError("--share-gpus: no GPU to look at here; say how large they are: --gpu-memory 80")
+            raise BadInputError(
+                "--share-gpus: this machine has no GPU; give the memory of the cluster's GPUs in GiB: --gpu-memory 80"
+            )
         return TrialSizing(shape, budget, self._launch.share_gpus if shape.use_gpu else 1, self._plan.workers)
 
     def _check_plan(self, *, extend: bool) -> None:
@@ -257,7 +259,7 @@ class Session:
         raise BadInputError(
             f"sweep {self._name}: its plan has changed since it was started:",
             *lines,
-            f"choose another --name, or take the plan as it is now: --resume {self._name} --extend{space}",
+            f"choose another --name, or use the changed plan: --resume {self._name} --extend{space}",
         )
 
     def _greet(self, tracker: "Tracker") -> None:
@@ -308,8 +310,8 @@ class Session:
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE
         if outcome.taken_over:
-            say(f"{outcome.why}; look at it with python -m sweep.status {self._name}")
+            say(f"{outcome.why}; see python -m sweep.status {self._name}")
             return STOPPED
         left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
-        say(f"{outcome.why}; {left} trials are left. Go on from the last checkpoints: {summary['resume']}")
+        say(f"{outcome.why}; {left} trials are left. Continue from the last checkpoints: {summary['resume']}")
         return exit_code(outcome.why) or STOPPED

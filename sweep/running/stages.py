@@ -215,7 +215,7 @@ class StageLoop:
         missing = [best for best in wanted if best not in decided]
         if missing:
             what = ", ".join(f"{best.field} of {best.dataset}" for best in missing)
-            say(f"{plan.pending[0].name}: not run, no finished trial decides {what}")
+            say(f"{plan.pending[0].name}: not run, since no finished trial decides {what}")
             return False
         for best, value in decided.items():
             say(f"{plan.pending[0].name}: {best.field} {value:g}, the best of {best.dataset}")

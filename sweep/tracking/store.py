@@ -124,7 +124,7 @@ class TrackingStore:
         from sweep.tracking.moved_storage import follow_move
 
         if before := follow_move(self.database, self.experiment, self.artifact_location):
-            say(f"{self.database.parent}: was {before}; MLflow's artifacts are looked for here from now on", error=True)
+            say(f"{self.database.parent}: was {before}; MLflow's artifacts are now read from here", error=True)
             from mlflow.tracking._tracking_service import utils
 
             getattr(utils, "_artifact_repos_cache", {}).clear()  # of this process

@@ -82,7 +82,7 @@ def test_a_cluster_that_is_taken_down_ends_the_sweep_in_good_order(tmp_path: Pat
         assert sweep.end() == 3, sweep.said
     last = sweep.said.splitlines()[-1]
     assert last.startswith("the cluster at ")
-    assert f":{port} is gone: its head node runs no Ray any more; 1 trials are left. Go on from the last" in last
+    assert f":{port} is gone: its head node runs no Ray any more; 1 trials are left. Continue from the last" in last
     assert last.endswith("python -m sweep.run --resume gone")
     assert "Traceback" not in sweep.said
     assert "\ngone: " in sweep.said, "the table"

@@ -95,7 +95,7 @@ def _only(name: str, ask: Callable[..., Value]) -> Callable[..., Value]:
 
 
 def test_an_option_of_the_other_provider_is_refused() -> None:
-    with pytest.raises(BadInputError, match="--head: has no meaning with --provider aws"):
+    with pytest.raises(BadInputError, match="--head: doesn't apply to --provider aws"):
         collect("aws", {**GIVEN, "head": "10.0.0.1"}, None, nothing)
-    with pytest.raises(BadInputError, match="--provider 'gcp': is none of aws, local"):
+    with pytest.raises(BadInputError, match="--provider 'gcp': must be one of aws, local"):
         provider_of("gcp")

@@ -76,12 +76,13 @@ def test_a_file_is_replaced_when_it_is_asked_for_and_a_links_target_never(tmp_pa
     write(link, "mine", overwrite=True)
     assert (link.read_text(), target.read_text()) == ("mine", "theirs")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.yaml", "template.yaml"]
-    with pytest.raises(BadInputError, match="its folder isn't there"):
+    with pytest.raises(BadInputError, match="its folder doesn't exist"):
         write(tmp_path / "none" / "a.yaml", "mine", overwrite=False)
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [("a: [", "is no YAML"), ("- a", "is no cluster file"), ("provider: aws", "is no cluster file")]
+    ("content", "why"),
+    [("a: [", "isn't YAML"), ("- a", "isn't a cluster file"), ("provider: aws", "isn't a cluster file")],
 )
 def test_what_is_no_cluster_file_is_one_error(tmp_path: Path, content: str, why: str) -> None:
     (tmp_path / "a.yaml").write_text(content)

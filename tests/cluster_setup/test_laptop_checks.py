@@ -94,7 +94,7 @@ def test_a_secret_that_lacks_is_empty_or_seen_by_others_is_named(home: Path, nam
 def test_a_key_that_lacks_or_is_seen_by_others_is_named(home: Path) -> None:
     (home / ".ssh/key").chmod(0o644)
     assert check_key(config()) == CheckResult(
-        "SSH key", "missing", "others may read it, and ssh refuses it then: chmod 600 ~/.ssh/key"
+        "SSH key", "missing", "other users can read it, so ssh refuses it: chmod 600 ~/.ssh/key"
     )
     (home / ".ssh/key").unlink()
     assert check_key(config()) == CheckResult("SSH key", "missing", "~/.ssh/key isn't there")
@@ -108,5 +108,5 @@ def test_a_file_that_cannot_be_read_or_that_ray_refuses_asks_nobody(home: Path) 
     assert [finding.what for finding in checks.check(home / "none.yaml")] == ["file"]
     (home / "a.yaml").write_text(filled("aws", AWS) + "idle_timeout: 5\n")
     assert checks.check(home / "a.yaml")[-1] == CheckResult(
-        "machines", "warning", "not asked about before Ray accepts the file"
+        "machines", "warning", "not checked until Ray accepts the file"
     )

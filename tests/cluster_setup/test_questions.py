@@ -89,9 +89,9 @@ def test_the_public_half_of_a_key_is_refused_and_the_private_one_kept_as_it_was_
 
 def test_answers_that_contradict_each_other_are_refused() -> None:
     agree({"region": "us-west-2", "zone": "us-west-2c"})
-    with pytest.raises(BadInputError, match="--zone 'us-east-1a': lies in another region than --region 'us-west-2'"):
+    with pytest.raises(BadInputError, match="--zone 'us-east-1a': is in another region than --region 'us-west-2'"):
         agree({"region": "us-west-2", "zone": "us-east-1a"})
-    with pytest.raises(BadInputError, match="--workers: name the head node too, gpu-1"):
+    with pytest.raises(BadInputError, match="--workers: include the head node, gpu-1"):
         agree({"head": "gpu-1", "workers": ["gpu-1", "gpu-2"]})
 
 

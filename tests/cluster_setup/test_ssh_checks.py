@@ -75,7 +75,7 @@ def test_a_key_that_is_refused_is_named_with_what_ssh_says(tmp_path: Path, monke
     fake_ssh(tmp_path, monkeypatch, "echo 'me@host: Permission denied (publickey).' >&2; exit 255")
     head, _ = check_machines(CONFIG, log_in=True)
     assert head.verdict == "missing"
-    assert head.text == "127.0.0.1: me isn't let in with the key: me@host: Permission denied (publickey)."
+    assert head.text == "127.0.0.1: me is refused with this key: me@host: Permission denied (publickey)."
 
 
 def test_a_file_without_machines_and_machines_behind_a_proxy() -> None:

@@ -90,7 +90,7 @@ def test_the_pages_commands_write_and_check_a_file(home: Path) -> None:
 def test_a_file_that_is_there_is_kept_until_its_replacement_is_asked_for(home: Path) -> None:
     (home / "my-cluster.yaml").write_text("mine")
     _, error = configure(home, *local(home), code=2)
-    assert error == "error: --output my-cluster.yaml: is there already; --overwrite replaces it, or name another file\n"
+    assert error == "error: --output my-cluster.yaml: already exists; --overwrite replaces it, or choose another file\n"
     assert (home / "my-cluster.yaml").read_text() == "mine"
     configure(home, *local(home), "--overwrite")
     assert "head_ip: 127.0.0.1" in (home / "my-cluster.yaml").read_text()
@@ -129,7 +129,7 @@ def test_on_a_terminal_what_lacks_is_asked_for_and_a_wrong_answer_asked_again(ho
     os.close(master)
     os.close(slave)
     assert process.returncode == 0, said
-    assert "--zone 'us-east-1a': lies in another region than --region 'us-west-2'" in said
+    assert "--zone 'us-east-1a': is in another region than --region 'us-west-2'" in said
     assert "Instance type of the workers [g5.2xlarge]" in said
     config = yaml.safe_load((home / "my-cluster.yaml").read_text())
     assert config["provider"]["availability_zone"] == "us-west-2c"

@@ -81,7 +81,7 @@ def test_terminal_shows_what_a_reader_needs() -> None:
     assert "undefined / 18.05" in shown
     assert "failed, crash: it fell over, see /log" in shown
     assert "SELECTED ON TEST" in shown
-    assert "not decided yet: longer training" in shown
+    assert "waits for results: longer training" in shown
     assert "3/50" in shown
     assert "one seed a setting" in shown
     assert "±" not in shown
@@ -125,10 +125,10 @@ def test_seeds_are_folded_into_mean_and_interval_and_the_best_is_not_alone() -> 
     assert "60.00 ± 4.97" in shown
     assert "1 finished; 2 failed" in shown
     assert "● 0.9" in shown
-    assert "the truly best setting loses this mark in 5 % of comparisons at most" in shown
-    assert "of 2 separate 95 % intervals some one misses in up to 10 % of sweeps" in shown
-    assert "no interval knows how another split would change it" in shown
-    assert "the best of 4 settings is chosen by the numbers that are shown" in shown
+    assert "the truly best one lacks this mark in at most 5 % of comparisons" in shown
+    assert "of 2 intervals, at least one misses its true value in up to 10 % of sweeps" in shown
+    assert "no interval includes the effect of another split" in shown
+    assert "the best of 4 settings was chosen by the numbers shown" in shown
 
 
 def test_a_setting_near_the_best_is_marked_with_it() -> None:

@@ -378,10 +378,10 @@ def faults(model: Path, folder: Path) -> Iterator[tuple[Path, Path, dict[str, An
     yield model, folder / "none.tif", {}, "no such file or folder"
     yield model, folder / "images", {}, r"no scene: .*for a table of images give --output FILE that ends in \.parquet"
     yield model, folder / "broken.tif", {}, r"broken\.tif: can't be read"
-    yield model, folder / "two", {}, r"holds several scenes \(a_B04\.tif, b_B04\.tif\); give the folder of one"
+    yield model, folder / "two", {}, r"contains several scenes \(a_B04\.tif, b_B04\.tif\); give the folder of one"
     yield model, folder / "few", {}, "has no file of B03, B02; it has B04"
     yield model, folder / "few" / "a_B04.tif", {}, r"has 1 bands, the model takes 3 \(B04, B03, B02\); give the folder"
-    yield model, folder / "apart", {}, r"a_B02\.tif: doesn't lie on the pixels of"
+    yield model, folder / "apart", {}, r"a_B02\.tif: doesn't share the pixel grid of"
     yield model, write_scene(folder / "small.tif", grey(20, 60)), {}, "the scene has 20 pixels in one direction"
     yield model, write_scene(folder / "empty.tif", grey(60, 60, 0), nodata=0), {}, "has no valid pixel"
     yield model, write_scene(folder / "float.tif", grey(60, 60).astype(np.float32)), {}, "has values of float32"
@@ -439,7 +439,7 @@ def test_an_older_export_is_to_be_made_again_or_told_its_scale(mapped: Callable[
 def test_without_rasterio_it_says_what_to_install(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = write_scene(tmp_path / "scene.tif", grey(60, 60))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BadInputError, match=r"rasterio: isn't installed, .*pip install 'sweep-service\[maps\]'"):
+    with pytest.raises(BadInputError, match=r"rasterio: isn't installed .*pip install 'sweep-service\[maps\]'"):
         predict(model, scene, tmp_path / "map.tif")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert any(need.startswith("rasterio") for need in project["project"]["optional-dependencies"]["maps"])

@@ -78,13 +78,13 @@ def test_a_sweep_goes_with_its_runs_and_what_others_use_stays(
     place = str(storage.storage.root)
     assert older_than(storage, 5) == ["old"]
     main(older=5, storage=place)
-    assert "nothing was removed; --yes does it" in capsys.readouterr().out
+    assert "nothing was removed; add --yes to remove" in capsys.readouterr().out
     assert len(runs(storage)) == 6
 
     archive = tmp_path / "archive"
     main(older=5, storage=place, yes=True, target=str(archive))
     out = capsys.readouterr().out
-    assert "1 trials stay, other sweeps list them" in out
+    assert "1 trials are kept, since other sweeps use them" in out
     assert "removed, with 3 runs" in out
     assert storage.sweep_names() == ["new"]
     assert len(storage.storage.names("trials")) == 2

@@ -101,7 +101,7 @@ def test_a_sweep_is_stopped_watched_and_refused_from_another_terminal(shell: She
         assert facts["counts"] == {"running": 1, "waiting": 2}
         assert facts["trials"][0]["epoch"] >= 1
         assert "is running already" in shell("run", "--space", space, "--set", "epochs=400", code=2)
-        assert "stops after its epoch" in shell("stop", "small", "--trial", "digits-b32-t0.5-e400-s0")
+        assert "stops for good after its epoch" in shell("stop", "small", "--trial", "digits-b32-t0.5-e400-s0")
         assert "stops after the running epochs" in shell("stop", "small")
         out = rest(running)
         assert running.returncode == 3

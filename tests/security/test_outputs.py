@@ -27,7 +27,7 @@ from trainables.data.preparing.prepare import prepare, remove
 from trainables.errors import BadInputError
 
 THEIRS = "somebody's only copy"
-REFUSED = "exists, and isn't what this command wrote before; choose another --output, or say --overwrite"
+REFUSED = "exists and was not written by this command; choose another --output, or give --overwrite"
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,13 @@ def test_resuming_imports_nothing_that_a_record_names(
     file, module = str(tmp_path / "strangers_space.py"), "strangers_space.SPACE"
     launch = {"space": module if kind == "module" else file}
     change(storage, space=file, launch=None if kind.startswith("record") else launch)
-    with pytest.raises(BadInputError, match=r"if you trust that code, say so: --resume quickstart --space "):
+    with pytest.raises(BadInputError, match=r"if you trust that code, name it: --resume quickstart --space "):
         run(resume="quickstart", storage=storage.storage.root, dry_run=True, extend=extend)
     change(storage, launch={**launch, "written": written(SPACE)})
     if extend:
-        with pytest.raises(BadInputError, match=r"--extend: the record keeps the space as it was; for what it is now"):
+        with pytest.raises(
+            BadInputError, match=r"--extend: the record has the space as it was; to use the present one"
+        ):
             run(resume="quickstart", storage=storage.storage.root, dry_run=True, extend=True)
     else:
         run(resume="quickstart", storage=storage.storage.root, dry_run=True)
@@ -202,7 +204,7 @@ def test_an_archive_that_is_the_storage_itself_is_refused(
     (tmp_path / "link").symlink_to(storage.storage.root)
     target = spelled.format(root=storage.storage.root, parent=tmp_path, link=tmp_path / "link")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BadInputError, match="is this storage, or lies within it"):
+    with pytest.raises(BadInputError, match="overlaps with this storage"):
         remove(storage, target=target)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -233,7 +235,7 @@ def test_an_object_store_is_compared_by_what_it_holds(storage: SweepStorage, buc
     if spelled == "apart":
         archive_sweep(remote, removal, Storage.at(f"s3://sweeps/apart{buckets}"))
     else:
-        with pytest.raises(BadInputError, match="is this storage, or lies within it"):
+        with pytest.raises(BadInputError, match="overlaps with this storage"):
             archive_sweep(remote, removal, Storage.at(address))
     assert remote.sweep_names() == ["quickstart"]
     assert [name for name, _ in remote.storage.files("sweeps")] == ["sweeps/quickstart/sweep.json"]
@@ -255,7 +257,7 @@ def test_an_archive_keeps_what_it_has_and_is_compared_before_anything_goes(
 
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "write_stream", torn)
-        with pytest.raises(BadInputError, match=r"isn't what was copied; nothing was removed"):
+        with pytest.raises(BadInputError, match=r"differs from the original; nothing was removed"):
             remove(storage, target=str(tmp_path / "elsewhere"))
     assert storage.sweep_names() == ["quickstart"]
 

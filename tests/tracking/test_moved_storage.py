@@ -72,7 +72,7 @@ def test_a_moved_storage_has_its_artifacts_whatever_its_path(
     write_artifacts(new)
     assert texts(new) == ["after"] * 3 + ["before"] * 2
     assert not old.parent.exists()
-    assert capsys.readouterr().err.count("MLflow's artifacts are looked for here from now on") == 1
+    assert capsys.readouterr().err.count("MLflow's artifacts are now read from here") == 1
     client, experiment = opened(new)
     tags = [run.data.tags[CHECKPOINT] for run in client.search_runs([experiment]) if CHECKPOINT in run.data.tags]
     assert tags == [f"{new}/trials/aa/checkpoints/000001.pt"]
