@@ -38,17 +38,22 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overw
     """
     store = ImageStore.open(name, root)
     check_outputs([path], overwrite=overwrite, is_own=lambda: _is_sheet(path))
-    config = _config(name, store, settings)
-    classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
-    rows = [_rows_of(store, index) for index in classes]
-    labels = [store.info.class_names[index] for index in classes]
-    sheet = StorePictures(store, config, np.concatenate(rows))
-    figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
-    fit_for_png(figure)
+    figure = contact_sheet(store, _config(name, store, settings))
     try:
         FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
     except OSError as error:
         raise BadInputError(f"--output {path}: can't be written ({error.strerror or error})") from error
+
+
+def contact_sheet(store: ImageStore, config: TrialConfig) -> Figure:
+    """Return train images of each class as a trial of `config` evaluates them, and pairs of its augmented views."""
+    classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
+    rows = [_rows_of(store, index) for index in classes] or [_first(store, store.split("train"))]
+    labels = [store.info.class_names[index] for index in classes] or ["no label"]
+    sheet = StorePictures(store, config, np.concatenate(rows))
+    figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
+    fit_for_png(figure)
+    return figure
 
 
 def _is_sheet(path: Path) -> bool:
@@ -67,11 +72,14 @@ def _train_counts(store: ImageStore) -> tuple[int, ...]:
 
 
 def _rows_of(store: ImageStore, index: int) -> NDArray[np.int64]:
-    """Return the train images of a class whose stable hash is smallest, so that all sheets show the same."""
     train = store.split("train")
-    own = train[store.label_matrix(train)[:, index].numpy()]
-    order = np.argsort(store.stable_fractions(own, "subset"), kind="stable")
-    chosen: NDArray[np.int64] = own[order[:IMAGES_A_CLASS]]
+    return _first(store, train[store.label_matrix(train)[:, index].numpy()])
+
+
+def _first(store: ImageStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the images whose stable hash is smallest, so that all sheets show the same."""
+    order = np.argsort(store.stable_fractions(rows, "subset"), kind="stable")
+    chosen: NDArray[np.int64] = rows[order[:IMAGES_A_CLASS]]
     return chosen
 
 
@@ -90,7 +98,7 @@ def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown
     parts: Any = figure.subfigures(2, 1, height_ratios=(rows + 0.5, 3))
     upper, lower = parts
     info = store.info
-    hidden = len(info.class_names) - rows
+    hidden = len(info.class_names) - rows if any(_train_counts(store)) else 0
     more = f", {hidden} classes without one or not shown" if hidden else ""
     upper.suptitle(f"{label(info.name)}: train images as evaluated, {sheet.config.image_size} px{more}", fontsize=10)
     _mount(upper.subplots(), [_strip(pictures, IMAGES_A_CLASS) for pictures in seen], labels)

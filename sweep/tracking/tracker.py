@@ -2,7 +2,8 @@
 
 All calls to MLflow happen in background threads, so that a slow or unreachable tracking server doesn't delay the sweep.
 Failed writes are counted, and can be repeated later from the trials' files. Some threads write runs, metrics and ends.
-A separate thread draws the figures of ended trials, about a second each, so that figures never delay the other writes.
+A separate thread draws the figures of ended trials, about a second each, and pictures of the data, so that figures
+never delay the other writes.
 """
 
 import logging
@@ -77,6 +78,16 @@ class Tracker:
             raise BadInputError(f"name {record.name!r}: must not contain a quote, MLflow can't search for it")
         self._known_runs = MlflowRuns(self._store, self._client, record)
         self._submit(record.name, "start", lambda _: self._runs.begin())
+        self._show_data()
+
+    def _show_data(self) -> None:
+        def draw(_: list[Any]) -> None:
+            from sweep.tracking.dataset_pictures import write_pictures
+
+            write_pictures(self._runs)
+
+        # A subject of its own: the comparison doesn't make up for lost pictures.
+        self._artist.submit(QueuedWrite(f"the data of {self._runs.sweep.name}", "pictures", draw, covers=True))
 
     def finish_sweep(self, status: str = "finished") -> None:
         """Say how the sweep ended: finished, failed or interrupted.

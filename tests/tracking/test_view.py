@@ -15,6 +15,7 @@ from sweep.tracking.mlflow_runs import _program, flattened
 from sweep.tracking.replay import replay
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
+from trainables.data.store import ImageStore
 
 
 @pytest.fixture(params=["", pytest.param("mine-alone", marks=pytest.mark.slow)])
@@ -58,6 +59,27 @@ def test_the_sweeps_run_has_the_best_settings_numbers_and_the_view_sorts_by_them
     assert "params.`temperature`" in view["selectedColumns"]
     for run in runs:
         assert "None" not in run.data.params.values()
+
+
+def test_pictures_of_the_data_are_at_the_sweeps_run(
+    swept: tuple[SweepRecord, SweepStorage],
+    store: ImageStore,
+    mlflow_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Images come from where they are prepared: a machine without them writes none, and misses nothing."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(mlflow_database, tracking_database(tmp_path))
+    for root, expected in ((tmp_path / "nothing", []), (store.path.parent, ["data/digits.png"])):
+        monkeypatch.setenv("SWEEP_DATA", str(root))
+        tracker = Tracker.open(None, storage=tmp_path)
+        tracker.start_sweep(swept[0])
+        assert tracker.close(60.0) == 0
+        client = TrackingStore.choose(None, storage=tmp_path, experiment="").client()
+        experiment = client.get_experiment_by_name("sweep")
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert [file.path for file in client.list_artifacts(run.info.run_id, "data")] == expected
 
 
 def test_params_without_a_value_are_left_out_and_sources_are_short() -> None:
