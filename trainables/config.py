@@ -46,9 +46,10 @@ class TrialConfig(BaseModel):
     image_size: Annotated[int, FieldFacts("Data", unit="pixels", thesis="64, 120")] = Field(
         64, ge=4, description="side of the square views"
     )
-    target: Annotated[Literal["classes", "positive", "labels"], FieldFacts("Data")] = Field(
+    target: Annotated[Literal["classes", "positive", "labels", "number"], FieldFacts("Data")] = Field(
         "classes",
-        description="what the probe predicts: the class, positive against the rest, or yes or no for each label",
+        description="what the probe predicts: the class, positive against the rest, yes or no for each label, or a "
+        "number",
     )
     positive: Annotated[tuple[str, ...], FieldFacts("Data", thesis="farmland")] = Field(
         (), description="classes, or a rule of the data set, that count as positive"
@@ -299,6 +300,10 @@ class TrialConfig(BaseModel):
             faults.append(f"jitter_operations: each at most once, got {', '.join(self.jitter_operations)}")
         if self.target == "labels" and self.probe_sampling == "balanced":
             faults.append("probe_sampling: 'balanced' needs one class an image; use probe_class_weight with labels")
+        if self.target == "number" and (self.probe_sampling, self.probe_class_weight) != ("all", "none"):
+            faults.append("target: 'number' has no classes to balance; leave probe_sampling and probe_class_weight out")
+        if self.target == "number" and self.positive:
+            faults.append(f"positive: target 'number' has no classes; leave it out, got {', '.join(self.positive)}")
         if self.wanted_specificity is not None and not self.positive:
             faults.append("wanted_specificity: needs the classes or the rule that count as positive; set positive")
         if self.training == "supervised" and (self.epochs == 0 or self.evaluation_dataset is not None):

@@ -14,6 +14,7 @@ AREAS = (names.ROC_AUC, names.PR_AUC)
 OF_LABELS = (names.AVERAGE_PRECISION + names.MACRO, names.AVERAGE_PRECISION + names.MICRO, names.LABELS_EVALUATED)
 OF_FEATURES = (names.FEATURE_RANK, names.ALPHA_REQ, names.ALPHA_REQ_GAP)
 LABEL_FREE = (*OF_FEATURES, names.EMBEDDING_RANK, names.ALIGNMENT, names.UNIFORMITY, names.COLLAPSED)
+OF_NUMBERS = (names.R2, names.RMSE, names.MAE, names.SPEARMAN)
 CONTRASTIVE = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.CONTRASTIVE_ENTROPY)
 SUPERVISED = (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
@@ -28,10 +29,13 @@ class LabelFacts:
     class_names: tuple[str, ...] = ()
     """Empty if unknown; metrics of single labels are then left out."""
 
+    number: bool = False
+    """Whether images have a number in place of classes."""
+
     @property
     def known(self) -> bool:
         """Whether any image has labels."""
-        return self.classes > 0
+        return self.classes > 0 or self.number
 
 
 def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
@@ -61,7 +65,7 @@ def epoch_metrics(config: TrialConfig, labels: LabelFacts, epoch: int) -> frozen
         return frozenset(found)
     if _has_probe(config):
         found |= {f"{split}/{name}" for name in _undecided(config, labels)}
-    if config.knn_every and epoch % config.knn_every == 0:
+    if config.target != "number" and config.knn_every and epoch % config.knn_every == 0:
         found |= {f"{split}/{name}" for name in _voted(config)}
     return frozenset(found)
 
@@ -81,7 +85,7 @@ def _training(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
     if config.training == "simclr":
         yield from CONTRASTIVE
     if _has_probe(config) and labels.known:
-        yield from SUPERVISED
+        yield from SUPERVISED[:1] if config.target == "number" else SUPERVISED
 
 
 def _label_free(config: TrialConfig, split: str) -> Iterator[str]:
@@ -91,7 +95,9 @@ def _label_free(config: TrialConfig, split: str) -> Iterator[str]:
 
 def _undecided(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
     """Yield the metrics of logits that need no threshold or temperature chosen on validation."""
-    if config.target == "labels":
+    if config.target == "number":
+        yield from OF_NUMBERS
+    elif config.target == "labels":
         yield from OF_LABELS
     else:
         yield from (names.LOSS, names.TOP1)
@@ -103,6 +109,8 @@ def _undecided(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
 
 def _of_logits(config: TrialConfig, labels: LabelFacts, split: str, method: str) -> Iterator[str]:
     yield from _undecided(config, labels)
+    if config.target == "number":
+        return
     if config.target == "labels":
         at = names.AT_VALIDATION_THRESHOLDS if labels.validation else names.AT_HALF
         yield from (names.F1 + names.MACRO + at, names.F1 + names.MICRO + at)
@@ -126,6 +134,8 @@ def _thresholds(config: TrialConfig) -> Iterator[str]:
 
 
 def _of_neighbours(config: TrialConfig) -> Iterator[str]:
+    if config.target == "number":
+        return
     yield from _voted(config)
     if config.target != "labels":
         yield from (names.CENTROID + name for name in (names.TOP1, *(BINARY if config.positive else ())))

@@ -60,6 +60,9 @@ UNIFORMITY = "uniformity"
 COLLAPSED = "collapsed"
 """1 if the embeddings vary in fewer than three directions (collapse), else 0 (evaluation/representation.py)."""
 
+R2, RMSE, MAE, SPEARMAN = "r2", "rmse", "mae", "spearman"
+"""Of a number: explained variance, root mean squared and mean absolute error in its own unit, rank correlation."""
+
 ALPHA_REQ = "alpha_req"
 """Exponent of the power law of the features' eigenvalues."""
 ALPHA_REQ_GAP = "alpha_req_gap"
@@ -87,11 +90,12 @@ _SEPARATORS = " \t\n,/-_().'&:;!?\""
 _KEPT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NO_SHARES = (
     *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity", "lidar", "alpha_req", "alpha_req_gap"),
+    *("r2", "rmse", "mae", "spearman"),
     *("learning_rate", "per_second", "gib", "evaluated", "brier", "scale"),
 )
 
 
-_ERRORS = (LOSS, BRIER, CALIBRATION_ERROR)
+_ERRORS = (LOSS, BRIER, CALIBRATION_ERROR, RMSE, MAE)
 """Ends of metrics of which smaller ones are better."""
 
 

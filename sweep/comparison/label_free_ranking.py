@@ -13,7 +13,8 @@ from trainables import metric_names as names
 FEWEST_SAID = 3
 """Settings from which on anything is said."""
 OF_FEATURES = tuple(
-    names.LINEAR + name for name in (names.BALANCED_ACCURACY, names.TOP1, names.AVERAGE_PRECISION + names.MACRO)
+    names.LINEAR + name
+    for name in (names.BALANCED_ACCURACY, names.TOP1, names.AVERAGE_PRECISION + names.MACRO, names.R2)
 )
 """What is asked of frozen features where the objective needs no labels, the first that there is."""
 

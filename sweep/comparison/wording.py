@@ -25,6 +25,7 @@ METHODS = {
     names.LINEAR: "logistic regression",
     "": "linear probe",
 }
+OF_NUMBERS = (names.R2, names.RMSE, names.MAE, names.SPEARMAN)
 SHORT_METHODS = {**METHODS, names.KNN: "kNN"}
 WORDS = {
     names.TOP1: "top-1 accuracy",
@@ -32,6 +33,10 @@ WORDS = {
     "roc_auc": "ROC AUC",
     "pr_auc": "average precision",
     names.LIDAR: "LiDAR",
+    names.R2: "R2",
+    names.RMSE: "root mean squared error",
+    names.MAE: "mean absolute error",
+    names.SPEARMAN: "rank correlation",
     names.ALPHA_REQ: "alpha-ReQ",
     names.ALPHA_REQ_GAP: "distance of alpha-ReQ from 1",
 }
@@ -50,6 +55,8 @@ def metric_words(metric: str) -> str:
     what = WORDS.get(base, base.replace("_", " "))
     if split not in SPLITS:
         return f"{what} ({split})"
+    if base in OF_NUMBERS and method == METHODS[names.LINEAR]:
+        method = "ridge regression"
     told = "" if not names.needs_labels(metric) else f"{method}, "
     return f"{what} ({told}{SPLITS[split]} split)"
 
@@ -59,6 +66,8 @@ def short_words(metric: str) -> str:
     name = metric.partition("/")[2]
     prefix, base = method_of(name)
     what = "" if base == names.TOP1 else WORDS.get(base, base.replace("_", " "))
+    if base in OF_NUMBERS and prefix == names.LINEAR:
+        return f"ridge regression {what}"
     by = "" if not names.needs_labels(metric) else SHORT_METHODS.get(prefix, f"kNN, k = {prefix[3:-1]}")
     return " ".join(filter(None, (by, what)))
 

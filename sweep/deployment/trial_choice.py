@@ -63,6 +63,11 @@ def choose(
     found = find_trial(storage, sweep, trial=trial, best=best)
     entry, status = found.trial.entry, found.trial.result.status
     final = storage.trial_of(entry).final()
+    if final is not None and not final.classes:
+        raise BadInputError(
+            f"--trial {entry.name}: has no classifier to export, as its data have no classes; evaluate it on a "
+            "labelled data set (python -m sweep.evaluate) and export from there"
+        )
     if final is None or entry.config["encoder"] in ("pixels", "colours"):
         raise BadInputError(f"--trial {entry.name}: has no weights to export; it is {status}")
     name = entry.config.get("evaluation_dataset") or entry.config["dataset"]

@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from sweep.comparison.wording import class_words
 from sweep.figures import trial as figures
+from sweep.figures.numbers import number_figure
 from sweep.statistics import confusion
+from sweep.statistics.number_outputs import has_numbers, number_outputs
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
@@ -38,7 +40,17 @@ def trial_figures(
             yield from _outputs_figures(split, outputs, class_words(final.classes, files.config()))
 
 
+def _number_figures(split: str, table: pa.Table) -> "Iterator[tuple[str, Figure]]":
+    for method, words in ((names.LINEAR, "ridge regression on frozen features"), ("", "linear head")):
+        if (found := number_outputs(table, method)) is not None:
+            about = f"{words}, {HELD_OUT[split]} split"
+            yield f"figures/{method}numbers_{split}.png", number_figure(found.truth, found.predicted, about=about)
+
+
 def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
+    if has_numbers(outputs):
+        yield from _number_figures(split, outputs)
+        return
     column = confusion.classifier_column(outputs)
     about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
     if confusion.has_several_labels(outputs):

@@ -5,7 +5,15 @@ from sweep.planning.defined_metrics import check_defined, judged_metrics
 from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import TrialConfig
-from trainables.data.catalog import StoreInfo, expand_positive, prepare_command, prepared, several_labels, store_folder
+from trainables.data.catalog import (
+    StoreInfo,
+    expand_positive,
+    prepare_command,
+    prepared,
+    several_labels,
+    store_folder,
+    wrong_kind,
+)
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
@@ -27,6 +35,7 @@ def size_of(name: str) -> DataSize:
             splits.get("validation", 0),
             info.class_names,
             info.unlabelled,
+            bool(info.number),
         )
     facts = KNOWN.get(name)
     if facts is None or not facts.published_sizes:
@@ -98,6 +107,8 @@ def check_data(plan: Plan) -> None:
 def _check_target(config: TrialConfig, info: StoreInfo | DataSetFacts) -> None:
     if isinstance(info, StoreInfo) and not info.labelled_images:
         return  # nothing is asked of it
+    if isinstance(info, StoreInfo) and (config.target == "number") != bool(info.number):
+        raise wrong_kind(info, config.target)
     expand_positive(info, config.positive)
     if config.target == "classes" and info.multi_label:
         raise several_labels(info)

@@ -149,6 +149,9 @@ def _supervised(asked: Evaluation, data: EvaluatedData, fraction: float) -> dict
 def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return the objective, on validation, and the metrics shown, on test."""
     linear, near, nearer = names.LINEAR, names.KNN, f"knn{MORE_NEIGHBOURS}_"
+    if fields["target"] == "number":
+        errors = (names.R2, names.RMSE, names.MAE, names.SPEARMAN)
+        return f"val/{linear}{names.R2}", (*(f"test/{linear}{name}" for name in errors), f"test/{names.R2}")
     if fields["target"] == "labels":
         precision = names.AVERAGE_PRECISION + names.MACRO
         shown = [f"test/{method}{precision}" for method in (linear, near, nearer, "")]

@@ -130,7 +130,7 @@ def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
 def _possible(trial: PlannedTrial) -> frozenset[str]:
     """Return the metrics that the trial would have with some other settings."""
     found = set(OF_THE_MACHINE)
-    for target in ("classes", "positive", "labels"):
+    for target in ("classes", "positive", "labels", "number"):
         for training in ("simclr", "supervised"):
             changes = {"target": target, "training": training, "positive": ("a",), "evaluation_dataset": None}
             config = trial.config.model_copy(update={**changes, "epochs": 1})

@@ -31,6 +31,8 @@ class DataSize:
     class_names: tuple[str, ...] = ()
     """Names of the classes; empty if unknown."""
     unlabelled: Mapping[str, int] = field(default_factory=dict)
+    number: bool = False
+    """Whether images have a number in place of classes."""
     """Number of images without labels, by split."""
 
     @property
@@ -76,7 +78,8 @@ class PlannedTrial:
     def labels(self) -> LabelFacts:
         """Facts about labels on which the names of the metrics depend."""
         size = self.labelled
-        return LabelFacts(size.classes, bool(self.config.validation_fraction or size.validation), size.class_names)
+        validation = bool(self.config.validation_fraction or size.validation)
+        return LabelFacts(size.classes, validation, size.class_names, size.number)
 
     @property
     def train_images(self) -> int:

@@ -5,6 +5,7 @@ from sweep.comparison.table import METHOD, ComparedTrial, ComparisonRow
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.planning.evaluation_space import ALIKE, EVERY_LABEL, FINE_TUNED, FROZEN, SCRATCH
 from sweep.statistics.missed_positives import ComparedClassifier, MissedPositives, missed
+from sweep.statistics.number_outputs import NumberOutputs
 from trainables import metric_names as names
 
 ASKED = (FROZEN, ALIKE, EVERY_LABEL, FINE_TUNED, SCRATCH)
@@ -49,7 +50,9 @@ def _head(outputs: TrialOutputs, name: str, row: ComparisonRow) -> ComparedClass
     known, fresh = (
         outputs.of_trial(_first(row).entry, f"{split}/{method}{names.SENSITIVITY}") for split in ("val", "test")
     )
-    if known is None or fresh is None or not fresh.positive.any():
+    if known is None or fresh is None or isinstance(known, NumberOutputs) or isinstance(fresh, NumberOutputs):
+        return None
+    if not fresh.positive.any():
         return None
     return ComparedClassifier(name, known, fresh)
 

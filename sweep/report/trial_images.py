@@ -61,6 +61,8 @@ def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[Nam
 def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
     """Return what a trial's pictures need, or what of it isn't there."""
     config = TrialConfig.parse(trial.entry.setting_known)
+    if config.target == "number":
+        return NotComputed("they show right and wrong classes, and a number is neither; figures/ has its residuals")
     table = files.outputs("test")
     if config.encoder in UNTRAINABLE or table is None:
         return NotComputed(f"{trial.entry.name} has no encoder or no stored outputs for test images")

@@ -27,6 +27,13 @@ from sweep.statistics.label_metrics import (
     label_statistic,
     tiles_of,
 )
+from sweep.statistics.number_outputs import (
+    NumberOutputs,
+    has_numbers,
+    number_interval,
+    number_outputs,
+    number_statistic,
+)
 from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, mean_of
 from sweep.statistics.share_intervals import (
     FEWEST_IMAGES,
@@ -102,12 +109,15 @@ class ClassOutputs:
         return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 
 
-AnyOutputs = ClassOutputs | LabelOutputs
+ClassifierOutputs = ClassOutputs | LabelOutputs
+AnyOutputs = ClassifierOutputs | NumberOutputs
 
 
 def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str], metric: str) -> AnyOutputs | None:
     """Return the outputs of the classifier that a metric belongs to; None if the table lacks them."""
     method, _ = _method(metric)
+    if has_numbers(table):
+        return number_outputs(table, method)
     column = {"": LOGITS, names.LINEAR: LINEAR_LOGITS, names.KNN: KNN}[method]
     if column not in table.column_names:
         return None
@@ -128,6 +138,8 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
 
 def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     """Return a metric such as test/linear_sensitivity as a function of image weights; None for other metrics."""
+    if isinstance(outputs, NumberOutputs):
+        return number_statistic(_method(metric)[1], outputs)
     if (decided := _decisions(metric, outputs)) is not None:
         return resampled_metrics.share_of(*decided)
     _, name = _method(metric)
@@ -144,7 +156,7 @@ def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     return area(outputs.positive_ranked, truth)
 
 
-def _called_positive(outputs: AnyOutputs) -> Truth:
+def _called_positive(outputs: ClassifierOutputs) -> Truth:
     return outputs.called_positive if isinstance(outputs, LabelOutputs) else outputs.positive[outputs.predicted]
 
 
@@ -152,6 +164,8 @@ def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
     """Return which images (n,) are right, and among which images the share is taken; None if it isn't a share."""
     _, name = _method(metric)
     everyone = np.ones(len(outputs.images), dtype=np.bool_)
+    if isinstance(outputs, NumberOutputs):
+        return None
     if name == names.TOP1 and isinstance(outputs, ClassOutputs):
         return outputs.right, everyone
     if name not in (names.SENSITIVITY, names.SPECIFICITY, names.ACCURACY) or not outputs.positive.any():
@@ -173,6 +187,8 @@ def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | No
     statistic = _mean_statistic(metric, seeds)
     if statistic is None or too_few(metric, seeds):
         return None
+    if isinstance(seeds[0], NumberOutputs):
+        return number_interval(_method(metric)[1], seeds[0].held_out(), statistic)
     if (share := _share_interval(metric, seeds)) is not None:
         return share[1]
     _, name = _method(metric)
@@ -243,7 +259,12 @@ class PairedDifference:
 
 
 def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> PairedDifference | None:
-    """Return the paired difference of two settings; None if their images differ or the metric isn't per image."""
+    """Return the paired difference of two settings; None if their images differ or the metric isn't per image.
+
+    Of numbers there is none: their metrics have units, and no bounds.
+    """
+    if any(isinstance(outputs, NumberOutputs) for outputs in (*one, *other)):
+        return None
     statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
     if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.console.formatting import percent, points
-from sweep.statistics.image_metrics import AnyOutputs
+from sweep.statistics.image_metrics import ClassifierOutputs
 from sweep.statistics.intervals import HeldOut, difference_interval
 from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.resampled_metrics import difference, roc_auc, share_of
@@ -26,8 +26,8 @@ class ComparedClassifier:
     """Classifier (head) on the frozen features, with its outputs on validation and test."""
 
     name: str
-    validation: AnyOutputs
-    test: AnyOutputs
+    validation: ClassifierOutputs
+    test: ClassifierOutputs
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def missed(
     return MissedPositives(level, found, tuple(_sentences(found, level)))
 
 
-def _one_sided(outputs: AnyOutputs) -> bool:
+def _one_sided(outputs: ClassifierOutputs) -> bool:
     truth = outputs.positive_truth
     return bool(truth.all() or not truth.any())
 
@@ -122,7 +122,7 @@ def _finding(
     )
 
 
-def _positives_of(outputs: AnyOutputs) -> HeldOut:
+def _positives_of(outputs: ClassifierOutputs) -> HeldOut:
     """Return the sampling design of the positives."""
     truth, tiles = outputs.positive_truth, outputs.held_out().tiles
     return HeldOut(np.zeros(truth.sum(), dtype=np.int64), None if tiles is None else tiles[truth])

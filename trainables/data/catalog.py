@@ -296,6 +296,18 @@ def several_labels(info: StoreInfo | DataSetFacts) -> BadInputError:
     )
 
 
+def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
+    """Return what to say where a number is asked of classes, or the reverse."""
+    if info.number:
+        return BadInputError(
+            f"target: {info.name} has a number an image, {info.number}; set target=number, got {target}"
+        )
+    return BadInputError(
+        f"target: 'number' needs a number an image, and {info.name} has classes; attach numbers: python -m sweep.data "
+        f"label {info.name} --table FILE --number"
+    )
+
+
 def _unknown_positive(info: StoreInfo | DataSetFacts, entry: str) -> str:
     classes = ", ".join(repr(name) for name in info.class_names[:LISTED_NAMES])
     if len(info.class_names) > LISTED_NAMES:

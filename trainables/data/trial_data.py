@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
-from trainables.data.catalog import expand_positive
+from trainables.data.catalog import expand_positive, wrong_kind
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, sum_over_ranks, world_size
@@ -64,6 +64,7 @@ class TrialData:
     def __init__(self, config: TrialConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
         self._config, self._alone = config, evaluation_store is None
         self._pretrained, self._evaluated = store, evaluation_store or store
+        _check_kind(config, self._evaluated)
         self.has_labels = self._evaluated.info.labelled_images > 0
         self.has_probe = self._alone and self.has_labels
         self.classes, self.positive = _outputs(config, self._evaluated)
@@ -73,8 +74,13 @@ class TrialData:
         self.train = train if self._alone else self._unlabelled()
         self.labelled = _budget(train, config.label_fraction, config.label_draw)
         self.bank = train if self.labelled.all() else train.part(np.flatnonzero(self.labelled))
+        self.number_moments = _moments(self.bank.targets) if self.has_numbers else (0.0, 1.0)
+        if self.has_probe and self.has_numbers:  # heads learn the number standardised, the regression as it is
+            mean, deviation = self.number_moments
+            self.train = Split(self.train.store, self.train.rows, (self.train.targets - mean) / deviation)
         if config.training == "supervised":  # nothing is learned from the others
-            self.train, self.labelled = self.bank, np.ones(len(self.bank), dtype=np.bool_)
+            self.train = self.train.part(np.flatnonzero(self.labelled))
+            self.labelled = np.ones(len(self.bank), dtype=np.bool_)
         held_out = {"val": validation, "test": self._split("test")}
         self._held_out = {name: split for name, split in held_out.items() if split}
         labelled = {name: split.labelled for name, split in self._held_out.items()} if self.has_labels else {}
@@ -115,6 +121,11 @@ class TrialData:
     def several_labels(self) -> bool:
         """Whether the probe answers yes or no for each label."""
         return self._config.target == "labels"
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether the probe predicts a number."""
+        return self.has_labels and self._config.target == "number"
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -191,6 +202,8 @@ class TrialData:
             return Split(store, rows, store.positive_mask(rows, self._config.positive).long())
         if self._config.target == "labels":
             return Split(store, rows, store.label_matrix(rows))
+        if self.has_numbers:
+            return Split(store, rows, store.numbers(rows).nan_to_num())  # 0 where there is none
         return Split(store, rows, store.labels(rows).clamp_min(0))  # a class of weight 0 where there is none
 
     def _check(self) -> None:
@@ -232,7 +245,7 @@ class TrialData:
 
 
 def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
-    if not store.info.labelled_images:
+    if not store.info.labelled_images or store.info.number:
         return (), None  # nothing is asked of it
     if config.target == "positive":
         expand_positive(store.info, config.positive)
@@ -242,6 +255,18 @@ def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], T
         return names, None
     chosen = expand_positive(store.info, config.positive)
     return names, torch.tensor([name in chosen for name in names])
+
+
+def _check_kind(config: TrialConfig, store: ImageStore) -> None:
+    """Raise BadInputError for a number that is asked of classes, or the reverse."""
+    if store.info.labelled_images and (config.target == "number") != bool(store.info.number):
+        raise wrong_kind(store.info, config.target)
+
+
+def _moments(numbers: Tensor) -> tuple[float, float]:
+    """Return mean and deviation, 1 for numbers that are all alike."""
+    deviation = float(numbers.std(correction=0)) if len(numbers) else 0.0
+    return (float(numbers.mean()) if len(numbers) else 0.0), deviation or 1.0
 
 
 def limited(split: Split, limit: int | None) -> Split:
@@ -269,6 +294,9 @@ def _budget(split: Split, fraction: float, draw: int) -> NDArray[np.bool_]:
         fractions = stable_fraction([number.hex() for number in fractions.tolist()], salt=f"{LABEL_SALT} {draw}")
     order = np.argsort(fractions, kind="stable")
     targets = split.targets.numpy()
+    if targets.dtype == np.float64:
+        bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
+        return bought
     if targets.ndim == 1:
         for label in np.unique(targets):
             members = order[targets[order] == label]

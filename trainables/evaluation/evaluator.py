@@ -9,16 +9,20 @@ from torch import Tensor, nn
 from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.trial_data import Split, TrialData
-from trainables.distributed import rank, to_device, world_size
+from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.image_outputs import image_outputs
 from trainables.evaluation.knn import centroid_metrics, knn_metrics
 from trainables.evaluation.logistic_regression import CONVERGED, LogisticRegression, best_regression
 from trainables.evaluation.logit_metrics import VALIDATION, LogitMetrics, MethodOutputs
+from trainables.evaluation.number_metrics import number_metrics
 from trainables.evaluation.probe import ProbeWeights
 from trainables.evaluation.representation import LabelFreeEvaluation
+from trainables.evaluation.ridge_regression import RidgeRegression, best_ridge
 from trainables.storage.trial_files import TrialFiles
 
+PREDICTED = "predicted"
+"""The column of predicted numbers, with the method before it."""
 PROBE = ""
 """Prefix of the probe's metrics: none."""
 
@@ -53,6 +57,8 @@ class Evaluator:
         if not data.has_labels:
             return metrics
         shard = self._encode(data.evaluated[split])
+        if data.has_numbers:
+            return metrics | self._probe_numbers(split, shard)[0]
         if self._probe is not None:
             metrics = LogitMetrics(config, data).metrics(self._probe_outputs(split, shard)) | metrics
         if config.knn_every and epoch % config.knn_every == 0:
@@ -65,6 +71,8 @@ class Evaluator:
         metrics = self._label_free(last=True)
         if not data.has_labels:
             return metrics
+        if data.has_numbers:
+            return metrics | self._numbers()
         bank = self._encode(data.bank)
         shards = {split: self._encode(images) for split, images in data.evaluated.items()}
         regression, found = self._regression(bank, shards.get(VALIDATION))
@@ -80,6 +88,41 @@ class Evaluator:
             metrics |= voted | centroid_metrics(data, split, bank, shard)
             self._write_outputs(split, methods, votes)
         return metrics
+
+    def _numbers(self) -> dict[str, float]:
+        """Return the metrics of predicted numbers, by ridge regression and by the probe, and write them by image."""
+        data, metrics = self._data, dict[str, float]()
+        bank = self._encode(data.bank)
+        shards = {split: self._encode(images) for split, images in data.evaluated.items()}
+        regression, metrics = self._ridge(bank, shards.get(VALIDATION))
+        self.linear = regression.state_dict()
+        for split, shard in shards.items():
+            predicted = regression.predict(shard.features)
+            metrics |= _of_numbers(split, names.LINEAR, predicted, shard)
+            found, own = self._probe_numbers(split, shard)
+            metrics |= found
+            columns = {f"{names.LINEAR}{PREDICTED}": predicted} | ({} if own is None else {PREDICTED: own})
+            if (table := image_outputs(data.evaluated[split], columns)) is not None:
+                self._files.write_outputs(split, table)
+        return metrics
+
+    def _ridge(self, bank: RankShard, validation: RankShard | None) -> tuple[RidgeRegression, dict[str, float]]:
+        """Return the regression fitted on the bank; if there are several penalties, validation chooses one."""
+        candidates = self._config.linear_candidates
+        if not candidates:
+            return RidgeRegression(bank, regularisation=self._config.linear_regularisation), {}
+        assert validation is not None  # TrialData has checked it
+        regression, chosen = best_ridge(bank, validation, candidates=candidates)
+        return regression, {names.LINEAR_REGULARISATION: chosen}
+
+    @torch.no_grad()
+    def _probe_numbers(self, split: str, shard: RankShard) -> tuple[dict[str, float], Tensor | None]:
+        """Return the probe's metrics, and its numbers (n, 1) in their own unit; nothing without a probe."""
+        if self._probe is None:
+            return {}, None
+        mean, deviation = self._data.number_moments
+        predicted = self._probe(shard.features).double() * deviation + mean
+        return _of_numbers(split, PROBE, predicted, shard), predicted
 
     def _encode(self, split: Split) -> RankShard:
         return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
@@ -121,6 +164,13 @@ class Evaluator:
         table = image_outputs(self._data.evaluated[split], columns)
         if table is not None:
             self._files.write_outputs(split, table)
+
+
+def _of_numbers(split: str, method: str, predicted: Tensor, shard: RankShard) -> dict[str, float]:
+    """Return the metrics of this rank's numbers (n, 1), over all ranks."""
+    both = torch.cat([predicted, shard.targets.double()[:, None]], dim=1)
+    gathered = gather_rows(both, shard.total).cpu().numpy()
+    return names.qualified(split, method, number_metrics(gathered[:, 0], gathered[:, 1]))
 
 
 def _unconverged(regression: LogisticRegression) -> dict[str, float]:

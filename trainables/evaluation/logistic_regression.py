@@ -30,7 +30,7 @@ class LogisticRegression:
     """
 
     def __init__(self, train: RankShard, *, classes: int, regularisation: float) -> None:
-        self._mean, self._scale = _standardisation(train)
+        self._mean, self._scale = standardisation(train)
         width = train.features.shape[1]
         self._weights = torch.zeros(classes, width, device=train.features.device, dtype=train.features.dtype)
         self._bias = torch.zeros(classes, device=train.features.device, dtype=train.features.dtype)
@@ -126,7 +126,7 @@ def _mean_loss(logits: Tensor, train: RankShard, weight: float) -> Tensor:
     return (loss if train.weights is None else loss * train.weights.to(loss)).sum() / weight
 
 
-def _standardisation(train: RankShard) -> tuple[Tensor, Tensor]:
+def standardisation(train: RankShard) -> tuple[Tensor, Tensor]:
     """Return the features' mean and 1 / std over all ranks, (F,) each; constant features get scale 0."""
     chunks = train.features.split(STANDARDISED_CHUNK)  # type: ignore[no-untyped-call]  # of no rows one, empty
     sums = torch.stack([chunk.double().sum(0) for chunk in chunks])

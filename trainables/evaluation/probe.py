@@ -25,6 +25,9 @@ def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     Classes: logits (n, K) and targets (n,) int64 give (n,), cross-entropy and argmax. Labels: targets (n, K) bool give
     (n, K), binary cross-entropy and whether the probability is at least 0.5.
     """
+    if targets.is_floating_point():
+        error = (logits[:, 0] - targets.to(logits)).square()
+        return error, torch.zeros_like(error, dtype=torch.float64)
     if targets.dim() == 1:
         loss = functional.cross_entropy(logits, targets, reduction="none")
         return loss, (logits.argmax(1) == targets).double()
@@ -111,6 +114,9 @@ def probe_loss(logits: Tensor, targets: Tensor, weights: BatchWeights | None, *,
     weights, and 0 where these are all 0.
     """
     logits = widen(logits)
+    if weights is None and targets.is_floating_point():
+        each, correct = elements(logits, targets)
+        return each.sum() / views, correct.sum()
     if weights is None and targets.dim() == 1:
         loss = functional.cross_entropy(logits, targets, reduction="sum") / views
         return loss, (logits.argmax(1) == targets).sum() / views
@@ -125,6 +131,8 @@ def probe_loss(logits: Tensor, targets: Tensor, weights: BatchWeights | None, *,
 
 def _counts(targets: Tensor, classes: int) -> Tensor:
     """Return images of each class (K,), or images with each label (K,), float64."""
+    if targets.is_floating_point():
+        return torch.zeros(classes, dtype=torch.float64)
     counts = torch.bincount(targets, minlength=classes) if targets.dim() == 1 else targets.sum(0)
     return counts.double()
 

@@ -14,14 +14,14 @@ from trainables.distributed import gather_with_gradient
 from trainables.evaluation.probe import BatchWeights, probe_loss
 from trainables.losses import contrast
 from trainables.models.simclr_model import ModelOutputs, SimCLR
-from trainables.objectives.objective import probe_decay
+from trainables.objectives.objective import probe_decay, supervised_names
 
 
 class Contrastive:
     """SimCLR: NT-Xent over two views of each image, with a simultaneous linear probe behind a stop-gradient."""
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
-        self._config, self._has_probe = config, data.has_probe
+        self._config, self._has_probe, self._has_numbers = config, data.has_probe, data.has_numbers
         self.model = SimCLR(config, data.outputs, channels=data.channels, normalise=normalise)
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
@@ -52,5 +52,5 @@ class Contrastive:
             names.CONTRASTIVE_LOSS: loss,
             names.CONTRASTIVE_ACCURACY: accuracy,
             names.CONTRASTIVE_ENTROPY: entropy,
-            **(probe if self._has_probe else {}),
+            **({name: probe[name] for name in supervised_names(self._has_numbers)} if self._has_probe else {}),
         }

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws
 from trainables.config import TrialConfig
 from trainables.distributed import world_size
@@ -34,6 +35,11 @@ class TrainingObjective(Protocol):
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
         """Return an epoch's metrics by name, from the means of its steps' metrics."""
+
+
+def supervised_names(has_numbers: bool) -> tuple[str, ...]:
+    """Return the metrics of the head as it learns; a number is never right or wrong."""
+    return (names.SUPERVISED_LOSS,) if has_numbers else (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
 
 def probe_decay(config: TrialConfig, model: SimCLR | Classifier) -> Tensor:

@@ -13,14 +13,14 @@ from trainables.data.trial_data import TrialData
 from trainables.distributed import sum_over_ranks
 from trainables.evaluation.probe import BatchWeights, probe_loss
 from trainables.models.simclr_model import Classifier, ModelOutputs
-from trainables.objectives.objective import probe_decay
+from trainables.objectives.objective import probe_decay, supervised_names
 
 
 class Supervised:
     """Supervised training: one view of each image; encoder and head learn the labels."""
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
-        self._config = config
+        self._config, self._has_numbers = config, data.has_numbers
         self.model = Classifier(config, data.outputs, channels=data.channels, normalise=normalise)
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
@@ -37,4 +37,5 @@ class Supervised:
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
         """Return an epoch's metrics by name (see `TrainingObjective`)."""
-        return {names.SUPERVISED_LOSS: means[3], names.SUPERVISED_ACCURACY: means[4]}
+        found = {names.SUPERVISED_LOSS: means[3], names.SUPERVISED_ACCURACY: means[4]}
+        return {name: found[name] for name in supervised_names(self._has_numbers)}

@@ -1,0 +1,46 @@
+"""Predicted numbers beside the truth, and residuals by value: values in, a matplotlib figure out."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, title_lines
+from trainables import metric_names as names
+from trainables.evaluation.number_metrics import number_metrics
+
+BINS = 8
+"""Groups of images of equal size, by their true value, whose mean residual is drawn."""
+FEWEST = 3
+"""Images of such a group."""
+
+
+def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *, about: str = "") -> Figure:
+    """Draw predictions (n,) over the truth (n,) with the line of no error, and residuals over the true value.
+
+    The residuals have the mean and deviation of groups of equally many images: above 0 the prediction is too large.
+    """
+    figure = Figure(figsize=(10.4, 4.2), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    found = number_metrics(predicted, truth)
+    told = (
+        f"R2 {found[names.R2]:.3f}, RMSE {found[names.RMSE]:.3g}, MAE {found[names.MAE]:.3g}, rank correlation "
+        f"{found[names.SPEARMAN]:.3f}, {len(truth):,} images"
+    )
+    left.scatter(truth, predicted, s=9, alpha=0.5, color=CONTRASTIVE, linewidths=0)
+    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+    left.plot(ends, ends, color=INK, linewidth=1, linestyle="--")
+    finish(left, title=title_lines("Predictions beside the truth", about, told), x="truth", y="prediction")
+    right.scatter(truth, predicted - truth, s=9, alpha=0.5, color=CONTRASTIVE, linewidths=0)
+    right.axhline(0.0, color=INK, linewidth=1, linestyle="--")
+    groups = np.array_split(np.argsort(truth, kind="stable"), max(1, min(BINS, len(truth) // FEWEST)))
+    right.errorbar(
+        [truth[own].mean() for own in groups],
+        [(predicted - truth)[own].mean() for own in groups],
+        yerr=[(predicted - truth)[own].std() for own in groups],
+        color=SUPERVISED,
+        marker="s",
+        capsize=3,
+    )
+    line = "orange: mean and deviation of groups of equal size"
+    finish(right, title=title_lines("Residuals by value", line), x="truth", y="prediction - truth")
+    return figure
