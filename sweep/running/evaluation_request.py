@@ -101,7 +101,11 @@ def named_weights(text: str) -> EvaluatedWeights:
         raise BadInputError(
             f"--weights {text!r}: {', '.join(sorted(unknown))}: can't be set for weights; {ENCODER} can"
         )
-    return EvaluatedWeights(name, (InitialWeights(address, name).pinned(),), fields)
+    try:
+        file = InitialWeights(address, name).pinned()
+    except BadInputError as error:
+        raise BadInputError(f"--weights {text!r}: {str(error).removeprefix('initial_weights: ')}") from error
+    return EvaluatedWeights(name, (file,), fields)
 
 
 def single_values(texts: Iterable[str]) -> dict[str, Any]:

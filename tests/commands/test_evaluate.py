@@ -168,7 +168,7 @@ def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage, tmp_path: 
     [
         (["--labels", "0,2"], "--labels 0,2: give shares above 0"),
         (["--weights", "imagenet"], "give NAME=FILE"),
-        (["--weights", "i=/missing.pt"], "no such file"),
+        (["--weights", "i=/missing.pt"], "--weights 'i=/missing.pt': /missing.pt: no such file"),
         (["--trial", "nobody"], "--trial nobody: not in sweep"),
         (["--dataset", "nothing"], "nothing"),
     ],
