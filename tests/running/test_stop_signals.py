@@ -24,7 +24,10 @@ def ended_in_good_order(shell: Shell) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_ends_a_sweep_as_ctrl_c_does(shell: Shell, number: signal.Signals) -> None:
     space = shell.space(GRID)
-    with shell.background("run", "--space", space, "--set", "epochs=400", start_new_session=True) as running:
+    command = ("run", "--space", space, "--set", "epochs=400")
+    # The tests themselves may run under nohup, whose children ignore SIGHUP.
+    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    with shell.background(*command, before=heard, start_new_session=True) as running:
         until(running, "epoch 1")
         os.killpg(running.pid, number)
         said = rest(running)
