@@ -291,6 +291,20 @@ def test_scheduling_and_records_import_no_torch_ray_or_mlflow_of_their_own() -> 
             assert not [n for n in imports_of(path, at_import=True) if within(n, "torch", "ray", "mlflow", "sklearn")]
 
 
+def test_a_status_is_read_without_torch() -> None:
+    """Its import takes longer than a thousand trials' records."""
+    seen: set[Path] = set()
+    waiting = [ROOT / "sweep" / name for name in ("records/lease.py", "records/status.py", "records/trial_result.py")]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            names = imports_of(path, at_import=True)
+            assert not [name for name in names if within(name, "torch")], path.relative_to(ROOT)
+            places = [ROOT.joinpath(*name.split(".")) for name in names]
+            waiting += [place.with_suffix(".py") for place in places if place.with_suffix(".py").is_file()]
+
+
 def test_search_spaces_know_the_language_of_spaces_alone() -> None:
     foreign = [
         f"{path.relative_to(ROOT)} imports {name}"

@@ -50,13 +50,22 @@ def check_metrics(
     settings = [trial for trial in trials if trial.baseline is None]
     if stage.search is not None:
         settings += proposals(space, stage.search, assignments, size_of)
-    for trial in settings:
-        _check_metric("objective", space.objective.metric, final_metrics(trial.config, trial.labels), trial)
+    recorded = [final_metrics(trial.config, trial.labels) for trial in settings]
+    for trial, known in zip(settings, recorded, strict=True):
+        _check_metric("objective", space.objective.metric, known, trial)
     if stage.halving is not None and not shrunk:
         _check_halving(stage.halving, settings)
+    _check_columns(space, settings, frozenset(OF_THE_MACHINE).union(*recorded))
+
+
+def _check_columns(space: SearchSpace, settings: Sequence[PlannedTrial], recorded: frozenset[str]) -> None:
+    """Raise BadInputError for a column that trials record with no settings, as far as they don't record it anyway."""
+    others = [column for column in space.columns if column not in recorded and not _of_one_label(column)]
+    if not others or not settings:
+        return
     possible = frozenset().union(*(_possible(trial) for trial in settings))
-    for column in space.columns if settings else ():
-        if column not in possible and not _of_one_label(column):
+    for column in others:
+        if column not in possible:
             raise BadInputError(f"columns: {column!r} is no metric{nearest(column, possible)}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.storage import trial_files
+from trainables.storage import host_copy
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
@@ -85,7 +85,7 @@ def test_what_follows_waits_for_it_and_no_more_than_one_copy_lives(
             alive.add(self)
             most = max(most, len(alive))
 
-    monkeypatch.setattr(trial_files, "HostCopy", Counted)
+    monkeypatch.setattr(host_copy, "HostCopy", Counted)
     files = TrialFiles(Storage.at(tmp_path), DeferredWrites())
 
     def train() -> None:

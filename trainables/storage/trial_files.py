@@ -13,17 +13,15 @@ attempts/000001.json   one record per attempt: times, hosts, outcome
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from trainables.errors import BadInputError
 from trainables.parquet_file import check_parquet
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
-from trainables.storage.host_copy import HostCopy
 from trainables.storage.record_files import check_file, find_record, name_once, read_content, record_names
 from trainables.storage.trial_records import (
     ORDERLY,
@@ -34,6 +32,11 @@ from trainables.storage.trial_records import (
     FailureRecord,
     FinalRecord,
 )
+
+if TYPE_CHECKING:  # torch takes seconds to import, and who only reads records needs none
+    import torch
+
+    from trainables.storage.host_copy import HostCopy
 
 KEPT_CHECKPOINTS = 2
 CONFIG, FINAL, FAILURE, MODEL = "config.json", "final.json", "failure.json", "model.pt"
@@ -161,7 +164,7 @@ class TrialFiles:
         """Return the newest checkpoint that can be read, or nothing."""
         for epoch in reversed(self._checkpoints()):
             try:
-                return self.load_checkpoint(epoch, torch.device("cpu"))
+                return self.load_checkpoint(epoch, _cpu())
             except OSError:
                 raise  # the storage is away
             except Exception:  # torn: the one before is good
@@ -178,6 +181,7 @@ class TrialFiles:
         With a backlog it is copied to host memory and written while training goes on; whatever is written next waits
         for it, so that no more than one copy lives.
         """
+        from trainables.storage.host_copy import HostCopy
 
         def prepare() -> Callable[[], None]:
             copy = HostCopy(state)
@@ -203,7 +207,7 @@ class TrialFiles:
     def _checkpoints(self) -> list[int]:
         return [int(name.removesuffix(".pt")) for name in record_names(self.storage, "checkpoints", r"\d{6,12}\.pt")]
 
-    def load_checkpoint(self, epoch: int, device: torch.device) -> dict[str, Any]:
+    def load_checkpoint(self, epoch: int, device: "torch.device") -> dict[str, Any]:
         """Return the state of an epoch's checkpoint; a torn one raises whatever the unpickler meets."""
         return self._load(_checkpoint(epoch), device)
 
@@ -214,13 +218,15 @@ class TrialFiles:
 
     def save_model(self, state: dict[str, Any]) -> None:
         """Write the final weights: encoder, linear (the logistic regression) and, where one was trained, probe."""
+        from trainables.storage.host_copy import HostCopy
+
         copy = HostCopy(state)
         self._write(MODEL, lambda: self._write_state(MODEL, copy))
 
     def load_model(self) -> dict[str, Any]:
         """Return the final weights, and the configuration they are of; BadInputError where the file is damaged."""
         try:
-            return self._load(MODEL, torch.device("cpu"))
+            return self._load(MODEL, _cpu())
         except (OSError, BadInputError):
             raise
         except Exception as error:
@@ -229,10 +235,12 @@ class TrialFiles:
                 "trial again: remove its folder, and resume the sweep"
             ) from error
 
-    def _write_state(self, name: str, copy: HostCopy) -> None:
+    def _write_state(self, name: str, copy: "HostCopy") -> None:
         self.storage.write_stream(name, copy.save)
 
-    def _load(self, name: str, device: torch.device) -> dict[str, Any]:
+    def _load(self, name: str, device: "torch.device") -> dict[str, Any]:
+        import torch
+
         check_file(self.storage, name)
         with self.storage.filesystem.open_input_file(f"{self.storage.root}/{name}") as stream:
             state: dict[str, Any] = torch.load(stream, map_location=device, weights_only=True)
@@ -321,6 +329,12 @@ class TrialFiles:
 
         fate = "the attempt's hours and outcome are unknown"
         return find_record(self.storage, _attempt(number), AttemptRecord, fate=fate, instead=unreadable)
+
+
+def _cpu() -> "torch.device":
+    import torch
+
+    return torch.device("cpu")
 
 
 def _checkpoint(epoch: int) -> str:
