@@ -54,10 +54,20 @@ def prepare(
     value_range: prepare_options.ValueRange = None,
     reflectance: prepare_options.Reflectance = None,
     resample: prepare_options.Resample = None,
+    chip_size: prepare_options.ChipSize = None,
+    stride: prepare_options.Stride = None,
+    chips: prepare_options.ChipsPerScene = None,
+    max_cloud: prepare_options.MaxCloud = None,
+    max_shadow: prepare_options.MaxShadow = None,
+    max_snow: prepare_options.MaxSnow = None,
+    max_nodata: prepare_options.MaxNodata = None,
+    block_size: prepare_options.BlockSize = None,
+    buffer: prepare_options.Buffer = None,
     root: Root = None,
 ) -> None:
     """Convert a data set to an image store. A store of the same images and labels that exists is kept."""
     from sweep.console.dataset_tables import prepared_lines
+    from sweep.maps.scene_source import read_scenes
     from trainables.data.preparing.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
@@ -87,6 +97,16 @@ def prepare(
             value_range=prepare_options.low_and_high(value_range),
             reflectance=prepare_options.scale_and_offset(reflectance),
             resample=resample,
+            reader=read_scenes if name == "scenes" else None,
+            chip_size=chip_size,
+            stride=stride,
+            chips=chips,
+            max_cloud=max_cloud,
+            max_shadow=max_shadow,
+            max_snow=max_snow,
+            max_nodata=max_nodata,
+            block_size=block_size,
+            buffer=buffer,
         )
     kept = before is not None
     unknown = kept and source is not None and not info.source_state

@@ -9,7 +9,7 @@ from sweep.console.options import WHERE
 from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
-SOURCE, IMAGES, LABELS = "Source", "Images", "Labels and splits"
+SOURCE, IMAGES, LABELS, SCENES = "Source", "Images", "Labels and splits", "Chips of scenes"
 
 # Argument
 DataSet = Annotated[str, typer.Argument(help=f"One of: {', '.join(KNOWN)}.")]
@@ -123,6 +123,39 @@ ClassLevel = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option(help="Stop if an image, or a near duplicate, is in two splits.", rich_help_panel=LABELS)
+]
+
+# Scenes
+ChipSize = Annotated[
+    int | None, typer.Option(help="Side of a chip in pixels of the finest band; default: 120.", rich_help_panel=SCENES)
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(help="Pixels between neighbouring chips; default: the chip size.", rich_help_panel=SCENES),
+]
+ChipsPerScene = Annotated[
+    int | None,
+    typer.Option(help="Most chips of one scene, chosen by a hash of their place.", rich_help_panel=SCENES),
+]
+MaxCloud = Annotated[
+    float | None, typer.Option(help="Largest fraction of a chip under cloud, by the SCL.", rich_help_panel=SCENES)
+]
+MaxShadow = Annotated[
+    float | None, typer.Option(help="Largest fraction in a cloud's shadow, by the SCL.", rich_help_panel=SCENES)
+]
+MaxSnow = Annotated[float | None, typer.Option(help="Largest fraction under snow, by the SCL.", rich_help_panel=SCENES)]
+MaxNodata = Annotated[
+    float | None, typer.Option(help="Largest fraction without data; default: 0.", rich_help_panel=SCENES)
+]
+BlockSize = Annotated[
+    float | None,
+    typer.Option(
+        help="Side of a block of --splits block, in units of the CRS (m); default: 10 chips.", rich_help_panel=SCENES
+    ),
+]
+Buffer = Annotated[
+    float | None,
+    typer.Option(help="Least gap between train and test chips, in units of the CRS (m).", rich_help_panel=SCENES),
 ]
 
 # Where

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sweep.maps.raster_file import DRIVERS, band_names, closed_raster, open_raster
 from sweep.maps.windows import Mask
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
+from trainables.data.sources.tiff_file import enlarged_page
 from trainables.errors import BadInputError
 
 DTYPES = ("uint8", "uint16")
@@ -26,6 +27,8 @@ PRODUCT_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 ADDED = re.compile(r'_ADD_OFFSET band_id="(\d+)"\s*>\s*(-?\d+)\s*<')
 METADATA_BYTES = 64 * 2**20
 """Most of a product's XML, which has about 50 kB."""
+MARGIN = 2
+"""Coarse pixels around a window that bicubic interpolation reads."""
 SENTINEL_NODATA = 0
 """As Sentinel-2's product specification has it; its JPEG 2000 files don't say so themselves."""
 
@@ -44,13 +47,28 @@ class _Band:
 
     def read(self, top: int, rows: int) -> NDArray[np.generic]:
         """Return raw values (rows, W)."""
-        first, last = top // self.repeat, -(-(top + rows) // self.repeat)
-        window = ((first, last), (0, self.dataset.width))
-        values: NDArray[np.generic] = self.dataset.read(self.index, window=window)
+        return self.read_window((top, rows), (0, self.dataset.width * self.repeat))
+
+    def read_window(self, down: tuple[int, int], across: tuple[int, int], rule: str = "nearest") -> NDArray[np.generic]:
+        """Return raw values of a window, each direction given as its first pixel and its length.
+
+        Bands of coarser pixels are enlarged by `rule` (RESAMPLING), with the pixels around the window that it needs.
+        """
+        margin = 0 if rule == "nearest" or self.repeat == 1 else MARGIN
+        (first, last), (left, right) = (
+            (max(start // self.repeat - margin, 0), min(-(-(start + length) // self.repeat) + margin, most))
+            for (start, length), most in zip((down, across), (self.dataset.height, self.dataset.width), strict=True)
+        )
+        values: NDArray[np.generic] = self.dataset.read(self.index, window=((first, last), (left, right)))
         if self.repeat == 1:
             return values
-        enlarged = np.repeat(np.repeat(values, self.repeat, axis=0), self.repeat, axis=1)
-        return enlarged[top - first * self.repeat :][:rows]
+        if margin:
+            size = values.shape[0] * self.repeat, values.shape[1] * self.repeat
+            enlarged = enlarged_page(values[..., None], size, rule)[..., 0]
+        else:
+            enlarged = np.repeat(np.repeat(values, self.repeat, axis=0), self.repeat, axis=1)
+        enlarged = enlarged[down[0] - first * self.repeat :, across[0] - left * self.repeat :]
+        return enlarged[: down[1], : across[1]]
 
 
 @dataclass(frozen=True)
@@ -76,18 +94,24 @@ class Scene:
 
         BadInputError for a file that is damaged there.
         """
-        with _explained(self.location):
+        with explained_raster(self.location):
             raw = [band.read(top, rows) for band in self.channels]
             mask = None
             if self.masked is not None:
                 mask = self.masked.dataset_mask(window=((top, top + rows), (0, self.width))) > 0
         return self._stacked(raw, mask)
 
+    def chip(self, top: int, left: int, side: int, rule: str) -> NDArray[np.generic]:
+        """Return the values (side, side, C) of a square, coarser bands enlarged by `rule`; BadInputError as `rows`."""
+        with explained_raster(self.location):
+            raw = [band.read_window((top, side), (left, side), rule) for band in self.channels]
+        return np.stack([_moved(values, band.offset) for band, values in zip(self.channels, raw, strict=True)], axis=-1)
+
     def small(self, most: int) -> tuple[NDArray[np.generic], Mask]:
         """Return the whole scene with at most `most` pixels a side, as `rows` does, for the eye."""
         scale = max(1.0, max(self.height, self.width) / most)
         shape = (max(1, round(self.height / scale)), max(1, round(self.width / scale)))
-        with _explained(self.location):
+        with explained_raster(self.location):
             raw = [band.dataset.read(band.index, out_shape=shape) for band in self.channels]
             mask = None if self.masked is None else self.masked.dataset_mask(out_shape=shape) > 0
         return self._stacked(raw, mask)
@@ -117,21 +141,33 @@ def open_scene(
     """
     with ExitStack() as stack:
         stack.enter_context(closed_raster())
-        if source.is_dir():
-            yield _of_folder(stack, source, bands, offset=offset, nodata=nodata)
-        else:
-            yield _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata)
+        yield enter_scene(stack, source, bands, channels, offset=offset, nodata=nodata)
+
+
+def enter_scene(
+    stack: ExitStack,
+    source: Path,
+    bands: Sequence[str],
+    channels: int,
+    *,
+    offset: int | None = None,
+    nodata: float | None = None,
+) -> Scene:
+    """Return a scene that stays open as long as `stack`; as `open_scene`, for callers within `closed_raster`."""
+    if source.is_dir():
+        return _of_folder(stack, source, bands, offset=offset, nodata=nodata)
+    return _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata)
 
 
 def is_scene(source: Path) -> bool:
     """Whether a path looks like a scene, without opening it: a raster file, or a folder with band files."""
     if source.is_dir():
-        return next(_band_files(source), None) is not None
+        return next(band_files(source), None) is not None
     return source.suffix.lower() in DRIVERS
 
 
 def _open(stack: ExitStack, path: Path) -> Any:
-    with _explained(str(path)):
+    with explained_raster(str(path)):
         dataset = stack.enter_context(open_raster(path))
     if set(dataset.dtypes) - set(DTYPES):
         raise BadInputError(f"{path}: has values of {dataset.dtypes[0]}; a scene has 8 or 16 bits without sign")
@@ -149,7 +185,7 @@ def _of_file(
         raise BadInputError(f"{source}: is none of {', '.join(DRIVERS)}")
     dataset = _open(stack, source)
     opaque = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
-    with _explained(str(source)):
+    with explained_raster(str(source)):
         named = {str(text).upper(): index for index, text in enumerate(band_names(source), 1) if text}
     if bands and all(band in named for band in bands):
         chosen = [named[band] for band in bands]
@@ -213,7 +249,7 @@ def _repeat(path: Path, dataset: Any, finest: Any) -> int:
     return repeat
 
 
-def _band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
+def band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
     """Yield band, metres in the name (0: none), and file, of those in a folder and the folders in it."""
     for path in sorted(folder.rglob("*")):
         match = BAND_FILE.search(path.name)
@@ -224,7 +260,7 @@ def _band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
 def _finest(folder: Path) -> dict[str, Path]:
     """Return the file of each band, that of the smallest pixels; BadInputError where two are alike."""
     files: dict[tuple[str, int], Path] = {}
-    for band, metres, path in _band_files(folder):
+    for band, metres, path in band_files(folder):
         if (band, metres) in files:
             other = files[band, metres].relative_to(folder)
             raise BadInputError(
@@ -245,7 +281,7 @@ def _offsets(folder: Path) -> dict[str, int]:
 
 
 @contextmanager
-def _explained(location: str) -> Iterator[None]:
+def explained_raster(location: str) -> Iterator[None]:
     """Turn what GDAL raises into one line that names the file."""
     from rasterio.errors import RasterioError
 

@@ -281,9 +281,26 @@ PARQUET = DataSetFacts(
     layout="a Parquet file, or the folder that holds them (train-00000-of-00001.parquet, ...)",
 )
 
+SCENES = DataSetFacts(
+    name="scenes",
+    image_size=None,
+    classes=0,
+    multi_label=False,
+    published_sizes={},
+    sizes_note="",
+    source="satellite scenes of your own, cut into chips",
+    licence="yours",
+    test_share=0.2,
+    splits=("block", "tile", "longitude", "random"),
+    recipe={},
+    bands=SENTINEL_2_BANDS,
+    pixels=SENTINEL_PIXELS,
+    layout="a folder of Sentinel-2 products (.SAFE), GeoTIFFs, or folders of bands (*_B04.tif, ...)",
+)
+
 KNOWN: dict[str, DataSetFacts] = {
     facts.name: facts
-    for facts in (DIGITS, TINY_IMAGENET, BIGEARTHNET_V1, BIGEARTHNET_V2, EUROSAT, EUROSAT_MS, FOLDER, PARQUET)
+    for facts in (DIGITS, TINY_IMAGENET, BIGEARTHNET_V1, BIGEARTHNET_V2, EUROSAT, EUROSAT_MS, FOLDER, PARQUET, SCENES)
 }
-OWN_FILES = (FOLDER.name, PARQUET.name)
+OWN_FILES = (FOLDER.name, PARQUET.name, SCENES.name)
 """Ways to read files of one's own: no names of data sets."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trainables.data.catalog import StoreInfo
+from trainables.data.chip import CHIP_TYPE, Chip, written
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SALTS
 from trainables.data.store_format import CHECKSUM_BYTES
@@ -29,9 +30,12 @@ SCHEMA = pa.schema(
         *((f"hash_{salt}", pa.float64()) for salt in SALTS),
     ]
 )
+CHIP = pa.field("chip", CHIP_TYPE)
+"""A column more of stores whose images were cut from scenes."""
 NUMBERED = SCHEMA.append(pa.field("number", pa.float64()))
 """The schema of a store whose images have a number in place of classes."""
-MAY_BE_NULL = ("labels", "original_labels", "number")
+SCHEMAS = (SCHEMA, NUMBERED, SCHEMA.append(CHIP), NUMBERED.append(CHIP))
+MAY_BE_NULL = ("labels", "original_labels", "number", "chip")
 """Columns that may say nothing of an image: null labels mean that nobody has said its labels yet."""
 IDENTITY = ("data_set", "image_size", "channels", "dtype", "class_names", "multi_label", "rules", "options")
 """The fields of a store's info that are part of its fingerprint, beside its rows."""
@@ -51,6 +55,7 @@ def write_rows(
     hashes: Sequence[int],
     fractions: Mapping[str, Sequence[float]],
     original_labels: Sequence[tuple[str, ...] | None] | None,
+    chips: Sequence[Chip] | None = None,
 ) -> None:
     """Write one Arrow file, a row an image; `splits` are indices into SPLITS, `fractions` the stable hashes by salt.
 
@@ -67,11 +72,15 @@ def write_rows(
         pa.array([None] * len(names) if original_labels is None else original_labels, pa.list_(pa.string())),
         *(pa.array(fractions[salt], pa.float64()) for salt in SALTS),
     ]
-    write_batch(path, pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+    if chips is None:
+        write_batch(path, pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+    else:
+        batch = pa.RecordBatch.from_arrays([*columns, written(list(chips))], schema=SCHEMA.append(CHIP))
+        write_batch(path, batch)
 
 
 def write_batch(path: Path, rows: Any) -> None:
-    """Write a record batch of SCHEMA or NUMBERED as the one batch of an Arrow file."""
+    """Write a record batch of one of SCHEMAS as the one batch of an Arrow file."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
         writer.write_batch(rows)
 
@@ -90,7 +99,7 @@ def parse_rows(content: Any, where: str) -> Any:
     """Return the rows in a pyarrow buffer as one record batch; BadInputError for what `write_rows` doesn't write."""
     try:
         reader = pa.ipc.open_file(content)
-        if reader.schema not in (SCHEMA, NUMBERED) or reader.num_record_batches != 1:
+        if reader.schema not in SCHEMAS or reader.num_record_batches != 1:
             raise pa.ArrowInvalid("not the columns of this format")
         batch = reader.get_batch(0)
         batch.validate(full=True)
@@ -153,7 +162,9 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
         digest.update(numbers.astype("<i8").tobytes())
     if labels.null_count:
         digest.update(known_labels(rows).tobytes())
-    if rows.schema == NUMBERED:
+    if "chip" in rows.schema.names:
+        digest.update(json.dumps(rows.column("chip").to_pylist()).encode())
+    if "number" in rows.schema.names:
         digest.update(rows.column("number").to_numpy(zero_copy_only=False).astype("<f8").tobytes())
     for name in ("name", "place", "original_labels"):
         digest.update(json.dumps(rows.column(name).to_pylist()).encode())

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from trainables.data import chip
 from trainables.data.cache import hold, local_copy
 from trainables.data.catalog import StoreInfo, expand_positive, prepared, several_labels, store_address, store_folder
 from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
@@ -151,6 +152,12 @@ class ImageStore:
         """Return the source name of each image: file name, patch name."""
         taken: list[str] = self._rows.column("name").take(pa.array(_as_index(indices))).to_pylist()
         return taken
+
+    def chips(self, indices: Indices) -> list[chip.Chip] | None:
+        """Return where in which scene each image was cut; None for a store that wasn't made of scenes."""
+        if "chip" not in self._rows.schema.names:
+            return None
+        return chip.read(self._rows.column("chip").take(pa.array(_as_index(indices))))
 
     def stable_fractions(self, indices: Indices, salt: str) -> NDArray[np.float64]:
         """Return (N,) the images' stable hashes for one of the purposes in stable_hash.SALTS, in [0, 1)."""

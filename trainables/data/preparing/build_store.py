@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data import splits
+from trainables.data import spatial_splits, splits
 from trainables.data.catalog import LeakCounts, OptionValue, StoreInfo
+from trainables.data.chip import Chip
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
@@ -29,6 +30,7 @@ from trainables.data.preparing.pixels import (
     thesis_tables,
 )
 from trainables.data.preparing.stored_bands import stored_bands
+from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.options import AS_PRODUCTS, SPLIT_RULES
 from trainables.data.sources.source import Request, Source, counted
@@ -36,6 +38,9 @@ from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
 from trainables.errors import BadInputError
 from trainables.printable_text import printable
+
+BLOCK_SIDES = 10
+"""Sides of a chip that a block has where nobody says its size."""
 
 
 def make_store(
@@ -137,6 +142,8 @@ class _Table:
     hashes: list[int]
     fractions: dict[str, list[float]]
     original_labels: list[tuple[str, ...] | None] | None
+    chips: list[Chip] | None
+    """None where the images weren't cut from scenes."""
     splits_told: str
     """Where the splits come from, in words."""
     undescribed: int
@@ -173,8 +180,9 @@ def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
         hashes=[rows.hashes[row] for row in chosen],
         fractions={salt: [values[row] for row in chosen] for salt, values in rows.fractions.items()},
         original_labels=[rows.labels[row] for row in chosen] if derived else None,
+        chips=_chips(rows, chosen),
         undescribed=len(rows.names) - len(described),
-        splits_told=_splits_told(request, listing, [rows.splits[row] for row in order]),
+        splits_told=_splits_told(request, listing, [rows.splits[row] for row in order]) + _buffered(request, codes),
     )
 
 
@@ -208,12 +216,37 @@ def _split(
         codes = splits.thesis_split(names, listing.total() if listing.total else len(names))
     elif rule == "place":
         codes = splits.place_split([rows.places[row] for row in order], share)
+    elif rule in ("block", "tile", "longitude"):
+        codes = _by_ground(request, _chips(rows, order) or [], share)
     else:
         codes = (splits.exact_split if rule == "exact" else splits.random_split)(names, labels, share)
     for needed in (splits.TRAIN, splits.TEST):
         if not (codes == needed).any():
             raise _empty_split(listing, splits.SPLITS[needed], codes, published=_published(request, given))
     return codes
+
+
+def _buffered(request: Request, codes: splits.Codes) -> str:
+    """Return how many chips a split by ground left out; empty with other rules."""
+    near = int((codes == splits.LEFT_OUT).sum())
+    if request.options.splits not in ("block", "tile") or not near:
+        return ""
+    return f"; {near:,} train chips that overlap a test chip or lie within the buffer are left out"
+
+
+def _chips(rows: Rows, order: Sequence[int]) -> list[Chip] | None:
+    chips = [chip for row in order if (chip := rows.chips[row]) is not None]
+    return chips if chips and len(chips) == len(order) else None
+
+
+def _by_ground(request: Request, chips: Sequence[Chip], share: float) -> splits.Codes:
+    choice, rule = request.options.chips or ChipChoice(), request.options.splits
+    if rule == "longitude":
+        return spatial_splits.longitude_split(chips)
+    if rule == "tile":
+        return spatial_splits.tile_split(chips, share, choice.buffer)
+    size = choice.block_size or BLOCK_SIDES * max(chip.ground_side for chip in chips)
+    return spatial_splits.block_split(chips, share, size, choice.buffer)
 
 
 def _published(request: Request, given: Sequence[str | None]) -> bool:
@@ -286,6 +319,7 @@ def _describe(
         **listing.decisions,
         "labels": _labels_told(known),
         "splits": table.splits_told,
+        "distance between splits": spatial_splits.described_distance(table.chips or [], table.splits),
         "left out": counted(left_out),
     }
     return StoreInfo(

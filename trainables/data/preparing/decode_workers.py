@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import Conversion, FirstImage
 from trainables.data.sources.decode import UndecodableError
@@ -73,6 +74,7 @@ class Rows:
     labels: list[tuple[str, ...] | None] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
+    chips: list[Chip | None] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     """Number of the image in the file of pixels."""
     checksums: list[bytes] = field(default_factory=list)
@@ -285,6 +287,7 @@ def _append(rows: Rows, task: _Task, result: _Done) -> None:
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]
     rows.places += [entry.place for entry in own]
+    rows.chips += [entry.chip for entry in own]
     rows.labels += result.labels
     rows.positions += range(task.first, task.first + len(own))
     rows.checksums += result.checksums

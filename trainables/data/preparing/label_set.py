@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from trainables.data.catalog import StoreInfo, prepared, store_folder
 from trainables.data.dataset_facts import FOLDER
-from trainables.data.index_table import NUMBERED, SCHEMA, fingerprint, known_labels, multi_hot, open_rows, write_batch
+from trainables.data.index_table import (
+    CHIP,
+    NUMBERED,
+    SCHEMA,
+    fingerprint,
+    known_labels,
+    multi_hot,
+    open_rows,
+    write_batch,
+)
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside
 from trainables.data.preparing.class_checks import one_sided
 from trainables.data.sources.options import choose
@@ -130,6 +139,7 @@ def _batch(rows: Any, labels: Sequence[tuple[int, ...] | None], numbers: Sequenc
         "number": pa.array(numbers, pa.float64()),
     }
     schema = NUMBERED if numbers else SCHEMA
+    schema = schema.append(CHIP) if CHIP.name in rows.schema.names else schema
     columns = [replaced.get(field.name) for field in schema]
     columns = [rows.column(field.name) if own is None else own for field, own in zip(schema, columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
-from trainables.data.dataset_facts import KNOWN
+from trainables.data.dataset_facts import KNOWN, SCENES
 from trainables.data.preparing.pixels import (
     Conversion,
     range_tables,
@@ -46,7 +46,12 @@ class PixelRecipe:
         """Return the recipe by which a store was made."""
         facts, options = KNOWN.get(info.data_set), info.options
         bands = tuple(band for band in str(options.get("bands", "")).split(", ") if band)
-        metres = None
+        bands = tuple(band.name for band in info.bands) if info.data_set == SCENES.name else bands
+        metres = (
+            None
+            if info.data_set != SCENES.name
+            else min((band.resolution for band in info.bands if band.resolution), default=None)
+        )
         if facts is not None and facts.pixel_metres is not None and facts.image_size is not None:
             metres = facts.pixel_metres * facts.image_size / info.image_size[0]
         return cls(

@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainables.data.catalog import StoreInfo, store_folder
+from trainables.data.catalog import StoreInfo, prepare_command, store_folder
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside, scratch
 from trainables.data.preparing.build_store import make_store
@@ -24,6 +25,7 @@ from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
+Listed = Callable[[Request], Source]
 READERS: dict[str, Callable[[Request], Source]] = {
     "digits": read_digits,
     "tiny_imagenet": read_tiny_imagenet,
@@ -49,43 +51,46 @@ def prepare(
     url: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    reader: Callable[[Request], Source] | None = None,
     **chosen: Any,
 ) -> StoreInfo:
     """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
 
-    `lists`, `table`, `columns` and `class_level` are those of `Request`, `url` is a mirror, `chosen` are fields of
-    `Options`. A store that exists, made with the same options of the same images and labels, is returned as it is; with
-    others BadInputError says what differs. BadInputError too for an unknown data set or option, a wrong layout, an
-    image that can't be decoded, a full disk, and with `strict` for images in two splits at once.
+    `reader` lists a data set that READERS hasn't: scenes, whose files need rasterio. `lists`, `table`, `columns` and
+    `class_level` are those of `Request`, `url` is a mirror, `chosen` are fields of `Options`. A store that exists, made
+    with the same options of the same images and labels, is returned as it is; with others BadInputError says what
+    differs. BadInputError too for an unknown data set or option, a wrong layout, an image that can't be decoded, a full
+    disk, and with `strict` for images in two splits at once.
     """
     facts = _facts(name)
     if table is not None and facts.name != "folder":
         raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")
     _check_class_level(facts, table, class_level)
     request = Request(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level)
+    listed = partial(_listed, reader=reader or _reader(name))
     folder = store_folder(store_name or name, root)
-    if (existing := _unchanged(folder, request)) is not None:
+    if (existing := _unchanged(folder, request, listed)) is not None:
         return existing  # without the lock, so that a read-only root serves what it has
     if source is None and facts.archive is not None:
         request = fetch(request, folder.parent, url, progress)
     with locked(folder, "prepared"):
-        if (existing := _unchanged(folder, replace(request, source=source))) is not None:
+        if (existing := _unchanged(folder, replace(request, source=source), listed)) is not None:
             return existing  # another process made it meanwhile
         if facts.layout is not None:
             warm_up()
-        return _made(folder, request, strict, progress)
+        return _made(folder, request, listed, strict, progress)
 
 
-def _unchanged(folder: Path, request: Request) -> StoreInfo | None:
+def _unchanged(folder: Path, request: Request, listed: Listed) -> StoreInfo | None:
     """Return the store that is there where it is known to be made of what is asked for now."""
     existing = existing_store(folder, request)
-    known = existing is not None and (request.source is None or is_made_of(existing, _listed(request), request))
+    known = existing is not None and (request.source is None or is_made_of(existing, listed(request), request))
     return existing if known else None
 
 
-def _made(folder: Path, request: Request, strict: bool, progress: Progress | None) -> StoreInfo:
+def _made(folder: Path, request: Request, listed: Listed, strict: bool, progress: Progress | None) -> StoreInfo:
     """Make the store; where there is one already, compare it with what would be made now."""
-    listing, existing = _listed(request), StoreInfo.read_folder(folder)
+    listing, existing = listed(request), StoreInfo.read_folder(folder)
     with made_aside(folder) if existing is None else scratch(folder) as aside:
         made = make_store(aside, folder.name, request, listing, strict, progress)
         return made if existing is None else recognised(existing, folder, made, aside)
@@ -117,9 +122,15 @@ def _facts(name: str) -> DataSetFacts:
     return KNOWN[name]
 
 
-def _listed(request: Request) -> Source:
+def _reader(name: str) -> Callable[[Request], Source]:
+    if name not in READERS:
+        raise BadInputError(f"{name}: is read by the command alone: {prepare_command(name)}")
+    return READERS[name]
+
+
+def _listed(request: Request, *, reader: Callable[[Request], Source]) -> Source:
     try:
-        return READERS[request.facts.name](request)
+        return reader(request)
     except OSError as error:
         raise BadInputError(f"{error.filename or request.source}: can't be read ({error.strerror or error})") from error
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from trainables.data.bands import BAND_NAME, DIGITAL_NUMBERS, band_name
 from trainables.data.dataset_facts import OWN_FILES, DataSetFacts
+from trainables.data.sources.chip_choice import NAMES as CHIP_NAMES
+from trainables.data.sources.chip_choice import ChipChoice, chip_faults
 from trainables.data.sources.reading import AS_READ, RESAMPLING, Reading
 from trainables.errors import BadInputError
 
@@ -24,6 +26,9 @@ SPLIT_RULES = {
     "own": "as the source says, else a stable hash of the name",
     "exact": "by class, exactly a fifth test, by rank of the stable hash of the name",
     "random": "by class, stable hash of the name",
+    "block": "by blocks of ground, stable hash of the block",
+    "tile": "by tile, stable hash of its name",
+    "longitude": "by longitude, 60 % train in the west, 20 % validation, 20 % test in the east",
     "place": "by place, stable hash of its name",
 }
 OWN_SPLITS = ("own", "published", "official")
@@ -56,13 +61,15 @@ class Options:
     """How files are read that can be read in more than one way."""
     reflectance: tuple[float, float] | None = None
     """Scale and offset of the rule `reflectance`; None with any other rule."""
+    chips: ChipChoice | None = None
+    """Which chips are cut from scenes; None for images that are whole."""
     test_split: str = "test"
     """Which of the source's own splits is tested on: test, or validation where that is published alone."""
 
     def described(self, facts: DataSetFacts) -> dict[str, str | int | float]:
         """Return the options as a store's info has them: what was chosen, and how the rest is done."""
         pixels = "" if not facts.pixels else f"{self.pixels}: {PIXEL_RULES[self.pixels]}"
-        shares = "" if facts.test_share is None else f", {facts.test_share:.0%} test"
+        shares = "" if facts.test_share is None or self.splits == "longitude" else f", {facts.test_share:.0%} test"
         described = {
             "fraction": self.fraction,
             "bands": ", ".join(self.bands),
@@ -77,6 +84,7 @@ class Options:
             "value range": self.reading.written_range,
             "resampling of pages": self.reading.resample,
             "test split": "" if self.test_split == "test" else self.test_split,
+            **(self.chips.described() if self.chips else {}),
             **facts.recipe,
         }
         return {name: value for name, value in described.items() if value not in ("", None)}
@@ -105,12 +113,18 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
         skip_corrupt=bool(given.get("skip_corrupt", False)),
         separator=given.get("separator"),
         reading=Reading(given.get("value_range"), given.get("resample", "")),
+        chips=ChipChoice.of(given) if facts.name == "scenes" else None,
         test_split=given.get("test_split", "test"),
     )
 
 
 def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
-    known = [name for name in (*Options.__dataclass_fields__, *Reading.__dataclass_fields__) if name != "reading"]
+    known = [
+        name
+        for name in (*Options.__dataclass_fields__, *Reading.__dataclass_fields__)
+        if name not in ("reading", "chips")
+    ]
+    known += CHIP_NAMES
     unknown = [name for name in given if name not in known]
     fraction = given.get("fraction", 1.0)
     faults = [] if 0.0 < fraction <= 1.0 else [f"fraction must be > 0 and <= 1, got {fraction}"]
@@ -136,6 +150,7 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     if "separator" in given and facts.name != "folder":
         faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
     faults += _split_faults(facts, given)
+    faults += chip_faults(given, scenes=facts.name == "scenes")
     bands = tuple(map(band_name, given.get("bands", ())))
     if facts.name in OWN_FILES:
         faults += [f"--bands {one}: must be a plain name" for one in bands if not re.fullmatch(BAND_NAME, one)]
@@ -147,7 +162,9 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
 
 def _reading_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     faults = []
-    own = facts.name in ("folder", "parquet")
+    own = facts.name in OWN_FILES
+    if facts.name == "scenes" and "value_range" in given:
+        return ["--value-range: scenes have 8 or 16 bits; leave it out"]
     for name in ("value_range", "resample"):
         if name in given and not own:
             faults.append(f"--{name.replace('_', '-')}: {facts.name} says itself what its values are; leave it out")
@@ -163,7 +180,7 @@ def _reading_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
 def _reflectance_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     stated = given.get("reflectance")
     if stated is None:
-        own = facts.name in OWN_FILES and given.get("pixels") == "reflectance"
+        own = facts.name in ("folder", "parquet") and given.get("pixels") == "reflectance"
         return ["--pixels reflectance: state the files' scale and offset with --reflectance SCALE,OFFSET"] * own
     if given.get("pixels") != "reflectance":
         return [f"--reflectance {stated[0]:g},{stated[1]:g}: is for --pixels reflectance; add that, or leave it out"]

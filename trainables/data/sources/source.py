@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.bands import Band
+from trainables.data.chip import Chip
 from trainables.data.dataset_facts import DataSetFacts
 from trainables.data.sources.options import Options
 from trainables.data.splits import is_thesis_candidate
@@ -62,6 +63,8 @@ class Entry:
     read: Callable[[], Picture]
     split: str | None = None
     place: str = ""
+    chip: Chip | None = None
+    """Where in a scene the image was cut, where it was."""
 
 
 @dataclass(frozen=True)

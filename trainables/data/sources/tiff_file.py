@@ -151,7 +151,7 @@ def _stacked(pages: Sequence[Any], reading: Reading) -> tuple[NDArray[Any], str]
             "size",
             f"say with --resample {'|'.join(RULES)} how smaller ones are enlarged",
         )
-    enlarged = [_enlarged(band, largest, reading.resample) for band in bands]
+    enlarged = [enlarged_page(band, largest, reading.resample) for band in bands]
     return np.concatenate(enlarged, axis=2), f" (a page a band, enlarged by {reading.resample})"
 
 
@@ -159,7 +159,7 @@ def _sizes(bands: Sequence[NDArray[Any]]) -> str:
     return ", ".join(dict.fromkeys(f"{band.shape[1]} x {band.shape[0]}" for band in bands))
 
 
-def _enlarged(band: NDArray[Any], largest: tuple[int, int], rule: str) -> NDArray[Any]:
+def enlarged_page(band: NDArray[Any], largest: tuple[int, int], rule: str) -> NDArray[Any]:
     """Return (H, W, C) of (h, w, C) of the same proportions."""
     if band.shape[:2] == largest:
         return band

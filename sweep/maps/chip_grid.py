@@ -1,0 +1,199 @@
+"""The chips that a scene can be cut into: their places on its grid, its date, and what covers each of them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.maps.raster_file import open_raster
+from sweep.maps.scene import Scene, explained_raster, open_scene
+from sweep.maps.scene_classes import COVER_CLASSES, covered, scl_file
+from trainables.data.chip import COVERS, Chip
+from trainables.data.sources.chip_choice import ChipChoice
+from trainables.data.sources.source import digest_of
+from trainables.errors import BadInputError
+
+DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:T\d{6})?(?!\d)")
+TILE = re.compile(r"(?:^|_)(T\d\d[A-Z]{3})(?=_|\.|$)")
+WGS_84 = "EPSG:4326"
+Shares = dict[str, NDArray[np.float64]]
+"""Of each place of a grid, (rows, columns), by cover."""
+
+
+@dataclass(frozen=True)
+class SceneGrid:
+    """A scene's grid of chips, and what is known of the whole scene."""
+
+    path: Path
+    name: str
+    date: str
+    tile: str
+    crs: str
+    transform: Any
+    """Of the scene, an affine."""
+    channels: int
+    dtype: str
+    names: tuple[str, ...]
+    """Of the bands."""
+    coarse: tuple[str, ...]
+    """Bands of coarser pixels than the finest."""
+    offsets: tuple[int, ...]
+    rows: tuple[int, ...]
+    """Where chips start, in pixels."""
+    columns: tuple[int, ...]
+    covers: Shares | None
+    """Cloud, shadow and snow by the SCL; None without one."""
+    nodata: NDArray[np.float64]
+    centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    """Longitude and latitude of the chips; None without coordinates."""
+    state: str
+
+    @classmethod
+    def of(cls, path: Path, bands: tuple[str, ...], choice: ChipChoice) -> "SceneGrid":
+        """Look a scene through: what covers it is read a row of chips at a time."""
+        channels = _channels(path, bands)
+        with open_scene(path, bands, channels) as scene:
+            side = choice.chip_size
+            rows, columns = (tuple(range(0, most - side + 1, choice.step)) for most in (scene.height, scene.width))
+            classified = _classified(path, scene, rows, columns, side)
+            nodata = _without_data(scene, rows, columns, side) if classified is None else classified.pop("nodata")
+            name = path.name.removesuffix(".SAFE") if path.is_dir() else path.stem
+            tile = TILE.search(name.upper())
+            return cls(
+                path=path,
+                name=name,
+                date=_date(path, name, scene),
+                tile=tile[1] if tile else name,
+                crs=_written_crs(scene.crs),
+                transform=scene.transform,
+                channels=channels,
+                dtype=scene.dtype,
+                names=bands or tuple(f"channel_{number}" for number in range(1, channels + 1)),
+                coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),
+                offsets=tuple(sorted({band.offset for band in scene.channels})),
+                rows=rows,
+                columns=columns,
+                covers=classified,
+                nodata=nodata,
+                centres=_centres(scene, rows, columns, side),
+                state=_state(path),
+            )
+
+
+def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int, Chip]]:
+    """Yield row, column and facts of each chip."""
+    a, b, left, d, e, top = tuple(grid.transform)[:6]
+    for i, row in enumerate(grid.rows):
+        for k, column in enumerate(grid.columns):
+            corner = (a, b, a * column + b * row + left, d, e, d * column + e * row + top)
+            covers = {name: None if grid.covers is None else float(grid.covers[name][i, k]) for name in COVERS[:3]}
+            longitude, latitude = (None, None) if grid.centres is None else (float(part[i, k]) for part in grid.centres)
+            yield (
+                row,
+                column,
+                Chip(
+                    scene=grid.name,
+                    tile=grid.tile,
+                    date=grid.date,
+                    crs=grid.crs,
+                    transform=corner,
+                    side=choice.chip_size,
+                    longitude=longitude,
+                    latitude=latitude,
+                    nodata=float(grid.nodata[i, k]),
+                    **covers,
+                ),
+            )
+
+
+def _channels(path: Path, bands: tuple[str, ...]) -> int:
+    if bands or path.is_dir():
+        return len(bands)
+    from rasterio.enums import ColorInterp
+
+    from sweep.maps.raster_file import closed_raster
+
+    with explained_raster(str(path)), closed_raster(), open_raster(path) as file:
+        return sum(kind != ColorInterp.alpha for kind in file.colorinterp)
+
+
+def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> Shares | None:
+    """Return the share of each chip that each cover has; None where the scene has no SCL."""
+    file = scl_file(path)
+    if file is None:
+        return None
+    shares = {cover: np.zeros((len(rows), len(columns))) for cover in COVER_CLASSES}
+    with explained_raster(str(file)), open_raster(file) as classes:
+        repeat = scene.width // max(classes.width, 1)
+        if (classes.width * repeat, classes.height * repeat) != (scene.width, scene.height):
+            raise BadInputError(f"{file}: doesn't lie on the pixels of {scene.location}; fetch the product again")
+        for i, row in enumerate(rows):
+            first, last = row // repeat, -(-(row + side) // repeat)
+            strip = np.repeat(classes.read(1, window=((first, last), (0, classes.width))), repeat, axis=0)
+            strip = np.repeat(strip[row - first * repeat :][:side], repeat, axis=1)
+            for cover, values in shares.items():
+                values[i] = _shares(covered(strip, cover), columns, side)
+    return shares
+
+
+def _without_data(scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
+    """Return the share of each chip that is nodata in the coarsest band, which is the cheapest to read."""
+    band = max(scene.channels, key=lambda one: one.repeat)
+    found = np.zeros((len(rows), len(columns)))
+    if band.nodata is None and scene.masked is None:
+        return found
+    with explained_raster(scene.location):
+        for i, row in enumerate(rows):
+            if scene.masked is not None:
+                empty = scene.masked.dataset_mask(window=((row, row + side), (0, scene.width))) == 0
+            else:
+                empty = band.read(row, side) == band.nodata
+            found[i] = _shares(empty, columns, side)
+    return found
+
+
+def _shares(flags: NDArray[np.bool_], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
+    """Return the share of true pixels of each square of a strip (side, W)."""
+    sums = np.concatenate([[0], np.cumsum(flags.sum(axis=0))])
+    starts = np.array(columns, dtype=np.int64)
+    shares: NDArray[np.float64] = (sums[starts + side] - sums[starts]) / float(side * side)
+    return shares
+
+
+def _centres(
+    scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    if scene.crs is None:
+        return None
+    from rasterio.warp import transform
+
+    down, across = np.meshgrid(np.array(rows) + side / 2, np.array(columns) + side / 2, indexing="ij")
+    x, y = scene.transform * (across.ravel(), down.ravel())
+    with explained_raster(scene.location):
+        longitude, latitude = transform(scene.crs, WGS_84, x, y)
+    return np.array(longitude).reshape(down.shape), np.array(latitude).reshape(down.shape)
+
+
+def _written_crs(crs: Any) -> str:
+    return "" if crs is None else str(crs.to_string())
+
+
+def _date(path: Path, name: str, scene: Scene) -> str:
+    """Return the date in a scene's name, else that of its TIFFTAG_DATETIME; empty without either."""
+    found = DATE.search(name)
+    if found is None and not path.is_dir():
+        tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", ""))
+        found = DATE.search(tag[:10].replace(":", "-"))
+    return "-".join(found.groups()) if found else ""
+
+
+def _state(path: Path) -> str:
+    """Return a digest that changes with a scene's files: by their sizes and times."""
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    return digest_of(
+        *(f"{one.relative_to(path.parent)} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in files)
+    )

@@ -1,0 +1,186 @@
+"""Scenes cut into chips: what is read, what is kept of each chip, which are chosen, and how they are split."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from support.products import LEFT, TOP, band_values, write_product
+from support.scenes import write_scene
+
+from sweep.maps.scene_source import read_scenes
+from trainables.data.catalog import StoreInfo
+from trainables.data.preparing.prepare import prepare
+from trainables.data.spatial_splits import distances
+from trainables.data.splits import SPLITS
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+
+
+def pool(source: Path, root: Path, name: str = "pool", **options: Any) -> ImageStore:
+    settings = {"chip_size": 24, "splits": "random", "pixels": "none"} | options
+    prepare("scenes", source=source, root=root, store_name=name, reader=read_scenes, **settings)
+    return ImageStore.open(name, root)
+
+
+def everything(store: ImageStore) -> list[Any]:
+    return store.chips(np.arange(len(store))) or []
+
+
+def rows_of(store: ImageStore) -> dict[str, int]:
+    return {name: row for row, name in enumerate(store.names(np.arange(len(store))))}
+
+
+def test_chips_of_a_product_are_its_pixels_where_they_lie(tmp_path: Path) -> None:
+    product = write_product(tmp_path / "in")
+    store = pool(tmp_path / "in", tmp_path, bands=("B04", "B05", "B01"))
+    assert len(store) == 25
+    name = product.name.removesuffix(".SAFE")
+    row = rows_of(store)[f"{name}/00048_00024"]
+    image = store.images([row])[0].numpy()
+    wanted = [
+        np.repeat(np.repeat(band_values(band, 120), repeat, 0), repeat, 1)[48:72, 24:48].astype(int) - 1000
+        for band, repeat in (("B04", 1), ("B05", 2), ("B01", 6))
+    ]
+    np.testing.assert_array_equal(image, np.stack(wanted, -1))
+    chip = everything(store)[row]
+    assert chip.transform == (10.0, 0.0, LEFT + 240, 0.0, -10.0, TOP - 480)
+    assert (chip.crs, chip.date, chip.tile, chip.nodata) == ("EPSG:32634", "2023-06-13", "T34VER", 0.0)
+    assert chip.longitude == pytest.approx(21.0, abs=0.01)
+    assert chip.latitude == pytest.approx(63.12, abs=0.02)
+    assert store.info.unlabelled == store.info.splits
+    assert "-1000" in store.info.decisions["offset"]
+    assert store.info.bands[0].scale == 1e-4
+
+
+def test_scl_gives_shares_and_limits_leave_chips_out(tmp_path: Path) -> None:
+    scl = np.full((60, 60), 4, dtype=np.uint8)
+    scl[:12, :12] = 9  # the first chip, all cloud
+    scl[:6, 12:24] = 3  # half of the second in shadow
+    scl[12:15, :12] = 11
+    scl[48:, 48:51] = 0
+    write_product(tmp_path / "in", scl=scl)
+    store = pool(tmp_path / "in", tmp_path, max_nodata=1.0)
+    found = {(chip.transform[2] - LEFT, TOP - chip.transform[5]): chip for chip in everything(store)}
+    assert found[0, 0].cloud == 1.0
+    assert found[240, 0].shadow == 0.5
+    assert found[0, 240].snow == 0.25
+    assert found[960, 960].nodata == 0.25
+    fewer = pool(tmp_path / "in", tmp_path, "fewer", max_cloud=0.5, max_shadow=0.4)
+    assert len(fewer) == 22
+    assert fewer.info.decisions["left out"].count("1 chips with more than") == 3
+
+
+def test_level_1c_says_that_its_clouds_are_unknown(tmp_path: Path) -> None:
+    write_product(tmp_path / "in", level="L1C")
+    store = pool(tmp_path / "in", tmp_path)
+    assert any("no scene classification" in note for note in store.info.notes)
+    assert {chip.cloud for chip in everything(store)} == {None}
+
+
+@pytest.mark.parametrize("rule", ["bilinear", "bicubic"])
+def test_coarse_bands_are_enlarged_as_the_whole_scene_is(tmp_path: Path, rule: str) -> None:
+    from PIL import Image
+
+    write_product(tmp_path / "in")
+    store = pool(tmp_path / "in", tmp_path, bands=("B04", "B11"), resample=rule)
+    whole = Image.fromarray(band_values("B11", 120).astype(np.float32))
+    large = np.rint(np.asarray(whole.resize((120, 120), Image.Resampling[rule.upper()]))).clip(1000) - 1000
+    for name, row in rows_of(store).items():
+        top, left = map(int, name.rpartition("/")[2].split("_"))
+        own = store.images([row])[0].numpy()[..., 1]
+        np.testing.assert_allclose(own, large[top : top + 24, left : left + 24], atol=1)
+
+
+def test_n_chips_a_scene_are_the_same_whatever_else_is_there(tmp_path: Path) -> None:
+    write_product(tmp_path / "in")
+    alone = pool(tmp_path / "in", tmp_path, chips=7)
+    write_product(tmp_path / "in", date="20230101", tile="T34VES", left=LEFT + 1200, seed=1)
+    both = pool(tmp_path / "in", tmp_path, "both", chips=7)
+    assert len(alone) == 7
+    assert len(both) == 14
+    assert set(rows_of(alone)) < set(rows_of(both))
+
+
+def test_a_place_is_taken_once_a_date_from_the_later_processing(tmp_path: Path) -> None:
+    product = write_product(tmp_path / "in")
+    shutil.copytree(product, product.with_name(product.name.replace("T200000", "T210000")))
+    write_product(tmp_path / "in", date="20230813", seed=2)
+    store = pool(tmp_path / "in", tmp_path)
+    assert len(store) == 50
+    assert {chip.scene[-7:] for chip in everything(store) if chip.date == "2023-06-13"} == {"T210000"}
+    assert "25 chips of a place and date" in store.info.decisions["left out"]
+
+
+def test_geotiffs_are_read_with_their_nodata_and_date(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1, 255, (96, 120, 4)).astype(np.uint8)
+    values[:10, :10] = 0
+    path = write_scene(tmp_path / "in.tif", values, nodata=0, tiled=True, blockxsize=32, blockysize=32)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(TIFFTAG_DATETIME="2022:07:01 10:00:00")
+    store = pool(path, tmp_path, stride=12)
+    assert store.info.channels == 4
+    assert len(store) == 7 * 9 - 1
+    assert everything(store)[0].date == "2022-07-01"
+    with pytest.raises(BadInputError, match=r"8-bit values.*--pixels none"):
+        pool(path, tmp_path, "other", pixels="thesis")
+
+
+def test_blocks_keep_test_and_train_apart(tmp_path: Path) -> None:
+    write_product(tmp_path / "in", side=240)
+    write_product(tmp_path / "in", date="20230813", side=240, seed=3)
+    store = pool(tmp_path / "in", tmp_path, splits="block", block_size=480.0, buffer=240.0, stride=12)
+    chips = everything(store)
+    codes = np.array([SPLITS.index(split) for split in store._rows.column("split").to_pylist()], dtype=np.int8)
+    train, test = ([chip.centre for chip, own in zip(chips, codes, strict=True) if own == code] for code in (0, 2))
+    gaps = [max(abs(a[0] - b[0]), abs(a[1] - b[1])) - 240.0 for a in train for b in test]
+    assert min(gaps) >= 240.0
+    assert {chip.place for chip, own in zip(chips, codes, strict=True) if own == 0}.isdisjoint(
+        chip.place for chip, own in zip(chips, codes, strict=True) if own == 2
+    )
+    nearest = [min(np.hypot(a[0] - b[0], a[1] - b[1]) for a in train) for b in test]
+    np.testing.assert_allclose(distances(chips, codes), nearest, rtol=0.005)
+    assert "left out" in store.info.decisions["splits"]
+    assert f"{min(nearest):,.0f} m"[:2] == store.info.decisions["distance between splits"].split(", ")[1][:2]
+
+
+def test_longitude_and_tiles_split_whole_stretches(tmp_path: Path) -> None:
+    write_product(tmp_path / "in")
+    write_product(tmp_path / "in", tile="T34VES", left=LEFT + 1200, seed=1)
+    store = pool(tmp_path / "in", tmp_path, splits="longitude")
+    assert set(store.info.splits) == {"train", "validation", "test"}
+    edges = [
+        [chip.longitude for chip in store.chips(store.split(split)) or []] for split in ("train", "validation", "test")
+    ]
+    assert max(edges[0]) < min(edges[1])
+    assert max(edges[1]) < min(edges[2])
+    tiles = pool(tmp_path / "in", tmp_path, "tiles", splits="tile")
+    assert [len({chip.tile for chip in tiles.chips(tiles.split(split)) or []}) for split in ("train", "test")] == [1, 1]
+
+
+def test_a_pool_is_known_again_and_an_edited_one_is_not(tmp_path: Path) -> None:
+    write_product(tmp_path / "in")
+    first = pool(tmp_path / "in", tmp_path)
+    assert pool(tmp_path / "in", tmp_path).fingerprint == first.fingerprint
+    write_product(tmp_path / "in", date="20230901", seed=5)
+    with pytest.raises(BadInputError, match="25 images added to the source"):
+        pool(tmp_path / "in", tmp_path)
+    assert StoreInfo.read("pool", tmp_path) == first.info
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chip_size": 2}, "--chip-size must be >= 4"),
+        ({"max_cloud": 2.0}, "--max-cloud must be from 0 to 1"),
+        ({"block_size": 100.0}, "--block-size: is for --splits block"),
+        ({"image_size": 32}, "--image-size: chips keep their pixels"),
+        ({"chip_size": 500}, "no chip that can be used"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    path = write_scene(tmp_path / "in.tif", np.ones((60, 60, 3), dtype=np.uint16))
+    with pytest.raises(BadInputError, match=message):
+        pool(path, tmp_path, **options)

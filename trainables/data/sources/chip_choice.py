@@ -1,0 +1,84 @@
+"""Which chips are cut from scenes: their size and stride, how many a scene, and what may cover them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from trainables.data.chip import COVERS, Chip
+
+
+@dataclass(frozen=True, slots=True)
+class ChipChoice:
+    """Sizes in pixels of the finest band; limits are shares of a chip's pixels, and hold where the share is known."""
+
+    chip_size: int = 120
+    stride: int | None = None
+    """Between neighbouring chips; None: the chip's size, so that none overlap."""
+    chips: int | None = None
+    """Most of one scene, those of the smallest hash of their place; None: all."""
+    max_cloud: float = 1.0
+    max_shadow: float = 1.0
+    max_snow: float = 1.0
+    max_nodata: float = 0.0
+    block_size: float | None = None
+    """Of the rule `block`, in units of the CRS (metres in UTM); None: ten sides of a chip."""
+    buffer: float = 0.0
+    """Least gap between train and test chips with the rules `block` and `tile`, in units of the CRS."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "ChipChoice":
+        """Return the choice with defaults for what isn't given."""
+        return cls(**{name: given[name] for name in NAMES if name in given})
+
+    @property
+    def step(self) -> int:
+        """The stride in pixels."""
+        return self.stride or self.chip_size
+
+    def refusal(self, chip: Chip) -> str | None:
+        """Return why a chip isn't taken, None where it is."""
+        for cover in COVERS:
+            share, most = getattr(chip, cover), getattr(self, f"max_{cover}")
+            if share is not None and share > most:
+                return f"chips with more than {most:.0%} {cover}"
+        return None
+
+    def described(self) -> dict[str, str | int | float]:
+        """Return the choice as a store's info has it."""
+        limits = {f"most {cover}": f"{getattr(self, f'max_{cover}'):.0%}" for cover in COVERS}
+        chosen = {"chip size": self.chip_size, "stride": self.step, "chips a scene": self.chips, **limits}
+        spatial = {"block size": self.block_size, "buffer": self.buffer or None}
+        return {name: value for name, value in {**chosen, **spatial}.items() if value is not None}
+
+
+NAMES = tuple(field.name for field in fields(ChipChoice))
+
+
+def chip_faults(given: Mapping[str, Any], *, scenes: bool) -> list[str]:
+    """Return what is wrong with the options of chips, one line each."""
+    own = {name: given[name] for name in NAMES if name in given}
+    if not scenes:
+        return [f"--{name.replace('_', '-')}: is for scenes; leave it out" for name in own]
+    faults = [
+        f"--{name.replace('_', '-')} must be >= 1, got {own[name]}"
+        for name in ("stride", "chips")
+        if own.get(name, 1) < 1
+    ]
+    if own.get("chip_size", 4) < 4:
+        faults.append(f"--chip-size must be >= 4 pixels, got {own['chip_size']}")
+    for name, value in own.items():
+        if name.startswith("max_") and not 0.0 <= value <= 1.0:
+            faults.append(f"--{name.replace('_', '-')} must be from 0 to 1, got {value:g}")
+    if not own.get("block_size", 1.0) > 0.0 or not math.isfinite(own.get("block_size", 1.0)):
+        faults.append(f"--block-size must be > 0, got {own['block_size']:g}")
+    if not own.get("buffer", 0.0) >= 0.0:
+        faults.append(f"--buffer must be >= 0, got {own['buffer']:g}")
+    rule = given.get("splits", "block")
+    if "block_size" in own and rule != "block":
+        faults.append(f"--block-size: is for --splits block; leave it out with --splits {rule}")
+    if "buffer" in own and rule not in ("block", "tile"):
+        faults.append(f"--buffer: is for --splits block or tile; leave it out with --splits {rule}")
+    if "image_size" in given:
+        faults.append("--image-size: chips keep their pixels; say with --chip-size how large they are")
+    return faults

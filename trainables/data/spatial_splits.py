@@ -1,0 +1,107 @@
+"""Splits by where chips lie: blocks of ground with a buffer, tiles, longitude; and how far apart the splits are."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.chip import Chip
+from trainables.data.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Codes, place_split
+from trainables.errors import BadInputError
+
+EARTH_RADIUS = 6_371_008.8
+"""Mean radius in metres (WGS 84)."""
+BY_LONGITUDE = (0.6, 0.8)
+"""Where train and validation end, as EuroSAT's spatial split has it (torchgeo): 60, 20 and 20 %."""
+TOUCHING = 1e-6
+"""Share of a side within which footprints touch and don't overlap."""
+
+
+def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float) -> Codes:
+    """Test on whole blocks of `size` units of the CRS, and leave out train chips nearer than `buffer` to a test chip.
+
+    Chips that overlap a test chip are left out with any buffer. BadInputError where one side is empty.
+    """
+    blocks = [_block(chip, size) for chip in chips]
+    if len(set(blocks)) < 2:
+        raise BadInputError(f"--block-size {size:g}: all {len(chips):,} chips lie in one block; choose a smaller one")
+    return _apart(chips, place_split(blocks, share), buffer)
+
+
+def tile_split(chips: Sequence[Chip], share: float, buffer: float) -> Codes:
+    """Test on whole tiles; train chips nearer than `buffer` to a test chip are left out."""
+    return _apart(chips, place_split([chip.tile for chip in chips], share), buffer)
+
+
+def longitude_split(chips: Sequence[Chip]) -> Codes:
+    """Train on the 60 % in the west, validate on the next 20 %, and test on the 20 % in the east.
+
+    Chips of one longitude stand in one split.
+    """
+    unknown = [chip.scene for chip in chips if chip.longitude is None]
+    if unknown:
+        raise BadInputError(f"--splits longitude: {unknown[0]} has no coordinates; choose --splits random")
+    longitudes = np.array([chip.longitude for chip in chips], dtype=np.float64)
+    first, second = np.quantile(longitudes, BY_LONGITUDE, method="lower")
+    codes = np.where(longitudes <= first, TRAIN, np.where(longitudes <= second, VALIDATION, TEST))
+    return codes.astype(np.int8)
+
+
+def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
+    """Return for each test chip the metres between its centre and that of the nearest train chip, over the sphere."""
+    from scipy.spatial import cKDTree
+
+    known = np.array([chip.longitude is not None for chip in chips])
+    train, test = (np.flatnonzero((codes == code) & known) for code in (TRAIN, TEST))
+    if not len(train) or not len(test):
+        return np.zeros(0)
+    points = _on_sphere(chips, known)
+    chords = cKDTree(points[train]).query(points[test])[0]
+    metres: NDArray[np.float64] = 2.0 * EARTH_RADIUS * np.arcsin(np.clip(chords / 2.0, 0.0, 1.0))
+    return metres
+
+
+def described_distance(chips: Sequence[Chip], codes: Codes) -> str:
+    """Return how far test chips are from train; empty where nobody knows."""
+    metres = distances(chips, codes)
+    if not len(metres):
+        return ""
+    return (
+        f"test chips are {np.median(metres):,.0f} m from the nearest train chip in the median, {metres.min():,.0f} m "
+        "at least (between centres)"
+    )
+
+
+def _block(chip: Chip, size: float) -> str:
+    if not chip.crs:
+        raise BadInputError(f"--splits block: {chip.scene} has no coordinates; choose --splits random")
+    across, down = chip.centre
+    return f"{chip.crs} {np.floor(across / size):.0f} {np.floor(down / size):.0f}"
+
+
+def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
+    """Leave out train chips whose footprint is nearer than `buffer` to that of a test chip, within each CRS."""
+    from scipy.spatial import cKDTree
+
+    groups: defaultdict[tuple[str, float], list[int]] = defaultdict(list)
+    for number, chip in enumerate(chips):
+        groups[chip.crs, chip.ground_side].append(number)
+    codes = codes.copy()
+    for (crs, side), numbers in groups.items():
+        rows = np.array(numbers)
+        train, test = rows[codes[rows] == TRAIN], rows[codes[rows] == TEST]
+        if not crs or not len(train) or not len(test):
+            continue
+        centres = np.array([chip.centre for chip in chips])
+        gaps = cKDTree(centres[test]).query(centres[train], p=np.inf)[0] - side
+        codes[train[gaps < buffer - TOUCHING * side]] = LEFT_OUT
+    return codes
+
+
+def _on_sphere(chips: Sequence[Chip], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    degrees = np.array(
+        [(chip.longitude, chip.latitude) if own else (0.0, 0.0) for chip, own in zip(chips, known, strict=True)]
+    )
+    longitude, latitude = np.radians(degrees).T
+    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], 1)
