@@ -192,12 +192,12 @@ def show(
     overwrite: options.Overwrite = False,
     root: Root = None,
 ) -> None:
-    """Draw a contact sheet: images of each class as a trial reads them, and augmented views of one image."""
+    """Draw images of each class as a trial reads them, views of one image, and a map of chips cut from scenes."""
     from sweep.figures.contact_sheet import draw
 
     path = output or Path(f"{name}.png")
-    draw(name, path, settings or [], root, overwrite=overwrite)
-    say(f"{name}: drawn to {path}")
+    for file in draw(name, path, settings or [], root, overwrite=overwrite):
+        say(f"{name}: drawn to {file}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweep.console.output_files import check_outputs
+from sweep.figures.chip_map import draw_chip_map
 from sweep.figures.fonts import fit_for_png
 from sweep.figures.image_views import Pictures, StorePictures
 from sweep.figures.style import label
@@ -31,18 +32,22 @@ MADE_BY = "sweep.data show"
 """In the PNG, so that the command knows its own."""
 
 
-def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overwrite: bool = False) -> None:
-    """Write the sheet of the store `name` as a PNG; `settings` are fields of TrialConfig as field=value.
+def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overwrite: bool = False) -> list[Path]:
+    """Write the sheet of the store `name` as a PNG and return the files; `settings` are fields of TrialConfig.
+
+    Beside it, as NAME-map.png, where the chips of a store that is made of scenes lie.
 
     Raises BadInputError for a store that isn't there, a setting that isn't one, and a file that can't be written.
     """
     store = ImageStore.open(name, root)
-    check_outputs([path], overwrite=overwrite, is_own=lambda: _is_sheet(path))
+    files = [path, *([path.with_name(f"{path.stem}-map.png")] if store.chips([]) is not None else [])]
+    check_outputs(files, overwrite=overwrite, is_own=lambda: _is_sheet(path))
     figure = contact_sheet(store, _config(name, store, settings))
     try:
         FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
     except OSError as error:
         raise BadInputError(f"--output {path}: can't be written ({error.strerror or error})") from error
+    return [path, *(file for file in files[1:] if draw_chip_map(store, file))]
 
 
 def contact_sheet(store: ImageStore, config: TrialConfig) -> Figure:

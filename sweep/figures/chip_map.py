@@ -1,0 +1,82 @@
+"""Map of a pool's chips: where they lie, coloured by split, by date and by cloud cover."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import DateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter
+from numpy.typing import NDArray
+
+from sweep.figures.style import label
+from trainables.data.chip import Chip
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+
+SPLIT_COLOURS = {"train": "#0072b2", "validation": "#e69f00", "test": "#d55e00"}
+"""Of Okabe and Ito's palette, which colour-blind people tell apart."""
+DATES = DateFormatter("%Y-%m-%d")
+PANEL_INCHES = 4.2
+MADE_BY = "sweep.data show"
+
+
+def draw_chip_map(store: ImageStore, path: Path) -> bool:
+    """Write the map of a store's chips as a PNG; False, and no file, where none of them has coordinates."""
+    rows = np.arange(len(store))
+    chips = store.chips(rows) or []
+    known = np.array([chip.longitude is not None for chip in chips], dtype=bool)
+    if not known.any():
+        return False
+    placed = [chip for chip, own in zip(chips, known, strict=True) if own]
+    figure = Figure(figsize=(3 * PANEL_INCHES, PANEL_INCHES), layout="constrained")
+    axes = figure.subplots(1, 3, sharex=True, sharey=True)
+    figure.suptitle(f"{label(store.info.name)}: {len(placed):,} chips", fontsize=10)
+    _by_split(axes[0], store, chips)
+    _by_value(axes[1], placed, np.array([_day(chip.date) for chip in placed]), "date", DATES)
+    _by_value(axes[2], placed, np.array([np.nan if c.cloud is None else 100 * c.cloud for c in placed]), "cloud (%)")
+    latitude = np.radians(np.mean([chip.latitude for chip in placed if chip.latitude is not None]))
+    for axis in axes:
+        axis.set_aspect(1.0 / max(np.cos(latitude), 0.05), adjustable="box")
+        axis.set_xlabel("longitude (degrees)", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel("latitude (degrees)", fontsize=8)
+    try:
+        FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
+    except OSError as error:
+        raise BadInputError(f"--output {path}: can't be written ({error.strerror or error})") from error
+    return True
+
+
+def _by_split(axis: Axes, store: ImageStore, chips: list[Chip]) -> None:
+    for split, colour in SPLIT_COLOURS.items():
+        if split in store.info.splits:
+            own = [chips[row] for row in store.split(split) if chips[row].longitude is not None]
+            axis.scatter(*_places(own), s=12, marker="s", color=colour, label=f"{split}: {len(own):,}", linewidths=0)
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=3)
+    axis.set_title("split", fontsize=9)
+
+
+def _by_value(
+    axis: Axes, chips: list[Chip], values: NDArray[np.float64], title: str, form: Formatter | None = None
+) -> None:
+    axis.set_title(title, fontsize=9)
+    known = np.isfinite(values)
+    places = _places(chips)
+    axis.scatter(*places[:, ~known], s=12, marker="s", color="#cccccc", linewidths=0)
+    if known.any():
+        order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
+        shown = axis.scatter(*places[:, order], s=12, marker="s", c=values[order], cmap="viridis", linewidths=0)
+        axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form).ax.tick_params(labelsize=7)
+    if not known.all():
+        axis.set_title(f"{title}; grey: not known", fontsize=9)
+
+
+def _places(chips: list[Chip]) -> NDArray[np.float64]:
+    return np.array([(chip.longitude, chip.latitude) for chip in chips], dtype=np.float64).reshape(-1, 2).T
+
+
+def _day(date: str) -> float:
+    """Return a date as days since 1970, which matplotlib's dates are."""
+    return float(np.datetime64(date).astype(int)) if date else float("nan")
