@@ -52,7 +52,7 @@ def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
     """Return for each test chip the metres between its centre and that of the nearest train chip, over the sphere."""
     from scipy.spatial import cKDTree
 
-    known = np.array([chip.longitude is not None for chip in chips])
+    known = np.array([chip.longitude is not None for chip in chips], dtype=bool)
     train, test = (np.flatnonzero((codes == code) & known) for code in (TRAIN, TEST))
     if not len(train) or not len(test):
         return np.zeros(0)
@@ -64,7 +64,7 @@ def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
 
 def described_distance(chips: Sequence[Chip], codes: Codes) -> str:
     """Return how far test chips are from train; empty where nobody knows."""
-    metres = distances(chips, codes)
+    metres = distances(chips, codes) if chips else np.zeros(0)
     if not len(metres):
         return ""
     return (
