@@ -11,6 +11,7 @@ from sweep.console import options, prepare_options
 from sweep.console.app import run_app, stage_progress
 from sweep.console.printing import say, say_json, screen
 from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
+from trainables.errors import BadInputError
 from trainables.redaction import redact
 
 app = typer.Typer(
@@ -198,6 +199,27 @@ def show(
     path = output or Path(f"{name}.png")
     for file in draw(name, path, settings or [], root, overwrite=overwrite):
         say(f"{name}: drawn to {file}")
+
+
+@app.command()
+def leaks(
+    pool: Annotated[str, typer.Argument(help="Name of the prepared data set that is pretrained on.")],
+    evaluation: Annotated[str, typer.Argument(help="Name of the one whose test split is evaluated.")],
+    strict: Annotated[
+        bool, typer.Option(help="Fail where any test image leaks.", rich_help_panel=options.WHAT)
+    ] = False,
+    root: Root = None,
+) -> None:
+    """Count test images of one data set that stand in another: equal, nearly equal, or on the same ground."""
+    from trainables.data.preparing.store_leaks import leaks_between
+    from trainables.data.store import ImageStore
+
+    found = leaks_between(ImageStore.open(pool, root), ImageStore.open(evaluation, root))
+    lines = found.described()
+    if strict and found.found:
+        raise BadInputError(f"--strict: {pool} and the test split of {evaluation}: {'; '.join(map(str.strip, lines))}")
+    for line in lines:
+        say(line)
 
 
 @app.command()

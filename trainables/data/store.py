@@ -17,7 +17,7 @@ from trainables.data.cache import hold, local_copy
 from trainables.data.catalog import StoreInfo, expand_positive, prepared, several_labels, store_address, store_folder
 from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
 from trainables.data.remote_store import is_remote
-from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
+from trainables.data.store_format import CHECKSUM_BYTES, INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]
@@ -158,6 +158,16 @@ class ImageStore:
         if "chip" not in self._rows.schema.names:
             return None
         return chip.read(self._rows.column("chip").take(pa.array(_as_index(indices))))
+
+    def checksums(self, indices: Indices) -> NDArray[np.void]:
+        """Return (N,) the digests of the images' pixels, fixed-length bytes."""
+        own = self._rows.column("checksum").take(pa.array(_as_index(indices))).to_pylist()
+        return np.array(own, dtype=f"V{CHECKSUM_BYTES}")
+
+    def perceptual_hashes(self, indices: Indices) -> NDArray[np.uint64]:
+        """Return (N,) the images' difference hashes (trainables/data/preparing/leaks.py)."""
+        hashes: NDArray[np.uint64] = self._rows.column("perceptual_hash").to_numpy()[_as_index(indices)]
+        return hashes
 
     def stable_fractions(self, indices: Indices, salt: str) -> NDArray[np.float64]:
         """Return (N,) the images' stable hashes for one of the purposes in stable_hash.SALTS, in [0, 1)."""
