@@ -53,7 +53,8 @@ def _by_split(axis: Axes, store: ImageStore, chips: list[Chip]) -> None:
     for split, colour in SPLIT_COLOURS.items():
         if split in store.info.splits:
             own = [chips[row] for row in store.split(split) if chips[row].longitude is not None]
-            axis.scatter(*_places(own), s=12, marker="s", color=colour, label=f"{split}: {len(own):,}", linewidths=0)
+            across, down = _places(own)
+            axis.scatter(across, down, s=12, marker="s", color=colour, label=f"{split}: {len(own):,}", linewidths=0)
     axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=3)
     axis.set_title("split", fontsize=9)
 
@@ -63,11 +64,13 @@ def _by_value(
 ) -> None:
     axis.set_title(title, fontsize=9)
     known = np.isfinite(values)
-    places = _places(chips)
-    axis.scatter(*places[:, ~known], s=12, marker="s", color="#cccccc", linewidths=0)
+    across, down = _places(chips)
+    axis.scatter(across[~known], down[~known], s=12, marker="s", color="#cccccc", linewidths=0)
     if known.any():
         order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
-        shown = axis.scatter(*places[:, order], s=12, marker="s", c=values[order], cmap="viridis", linewidths=0)
+        shown = axis.scatter(
+            across[order], down[order], s=12, marker="s", c=values[order], cmap="viridis", linewidths=0
+        )
         axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form).ax.tick_params(labelsize=7)
     if not known.all():
         axis.set_title(f"{title}; grey: not known", fontsize=9)
