@@ -21,6 +21,7 @@ from sweep import (
     stop,
     track,
     ui,
+    weights,
 )
 from sweep.console.app import interruptible, run_app
 
@@ -34,6 +35,7 @@ for program in (run, compare, evaluate, export, predict, embed, status, stop, re
     app.command(program.__name__.rpartition(".")[2])(interruptible(program.main))
 app.command("space")(interruptible(spaces.main))
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ from trainables.errors import BadInputError, describe_validation, nearest
 from trainables.field_values import check_field, check_value, checked_axis, checked_value, is_whole
 from trainables.validated import Listed, validated
 
-Baseline = Literal["untrained", "calibrated", "pixels", "colours"]
+Baseline = Literal["untrained", "calibrated", "pixels", "colours", "random_features"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """Name of a space, which also names its sweep and the sweep's folder."""

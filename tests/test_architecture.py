@@ -37,6 +37,7 @@ SWEEP_FLOORS = (
         "track",
         "remove",
         "spaces",
+        "weights",
     ),
     ("__main__",),
 )
@@ -47,7 +48,7 @@ TRAINABLES_FLOORS = (
     ("byte_size", "numba_compile"),
     ("unpacked_limit", "weights_header"),
     ("parquet_file",),
-    ("storage", "randomness", "distributed", "validated"),
+    ("weights_catalog", "storage", "randomness", "distributed", "validated"),
     ("initial_weights", "lars_kernel", "losses"),
     ("config", "lars"),
     ("field_values", "expected_metrics"),
@@ -72,7 +73,7 @@ HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow", "matplot
 LIGHT_ROOMS = ("sweep/planning", "sweep/console", "sweep/space.py")
 LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/catalog")
 LIGHT_FILES += ("data/dataset_facts", "data/store_format", "memory/constants", "memory/layer_sizes", "memory/peak")
-LIGHT_FILES += ("weights_header", "printable_text", "redaction", "field_facts")
+LIGHT_FILES += ("weights_header", "weights_catalog", "data/bands", "printable_text", "redaction", "field_facts")
 
 Imports = Mapping[str, set[str]]
 """The modules of the project that each of its modules imports."""

@@ -53,6 +53,7 @@ OTHER_VALUES: dict[str, Any] = {
     "jitter_strength": 0.5,
     "grayscale_probability": 0.1,
     "jitter_per": "band",
+    "bands": ("B08",),
     "band_drop_probability": 0.1,
     "blur_probability": 0.0,
     "blur_sigma": (0.1, 1.0),
@@ -72,7 +73,7 @@ OTHER_VALUES: dict[str, Any] = {
 OFF: dict[str, Any] = {"calibrate_batch_norm": False, "training": "simclr"}
 """What goes with none of the others."""
 
-LATER: dict[str, Any] = {"jitter_per": "image", "band_drop_probability": 0.0}
+LATER: dict[str, Any] = {"bands": (), "jitter_per": "image", "band_drop_probability": 0.0}
 """Fields that came after ids were noted, at their defaults."""
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
@@ -146,6 +147,7 @@ def test_defaults_are_the_thesis_protocol() -> None:
         "jitter_strength": 1.0,
         "grayscale_probability": 0.2,
         "jitter_per": "image",
+        "bands": (),
         "band_drop_probability": 0.0,
         "blur_probability": 0.5,
         "blur_sigma": (0.1, 2.0),

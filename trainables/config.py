@@ -24,7 +24,7 @@ COLOUR_OPERATIONS = ("saturation", "hue")
 """Operations that act on the red, green and blue channels alone."""
 RED_GREEN_BLUE = (0, 1, 2)
 """Where the channels of a picture hold their colours."""
-UNTRAINABLE = ("pixels", "colours")
+UNTRAINABLE = ("pixels", "colours", "random_features")
 """Encoders without weights, for baselines."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -42,6 +42,9 @@ class TrialConfig(BaseModel):
     )
     evaluation_dataset: Annotated[str | None, FieldFacts("Data")] = Field(
         None, description="data set of the labelled train and test images, if it differs from the pretraining data set"
+    )
+    bands: Annotated[tuple[str, ...], FieldFacts("Data")] = Field(
+        (), description="bands of the data set to train on, in this order (sweep.data info names them); none: all"
     )
     image_size: Annotated[int, FieldFacts("Data", unit="pixels", thesis="64, 120")] = Field(
         64, ge=4, description="side of the square views"
@@ -101,17 +104,18 @@ class TrialConfig(BaseModel):
     )
     initial_weights: Annotated[str | None, FieldFacts("Method")] = Field(
         None,
-        description="file with the encoder's initial weights: a trial's model.pt, or a torchvision or timm "
-        "state dict; none: random (trainables/models/pretrained.py)",
+        description="the encoder's initial weights: a name of the catalogue (sweep.weights list), or a file: a trial's "
+        "model.pt, or a torchvision or timm state dict (of other bands: FILE#bands=B02,B03,...); none: random",
     )
 
     # Encoder and heads
     encoder: Annotated[
-        Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels", "colours"], FieldFacts("Encoder and heads")
+        Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels", "colours", "random_features"],
+        FieldFacts("Encoder and heads"),
     ] = Field(
         "resnet50",
         description="torchvision's ResNet; resnet10: one basic block per stage; without weights, for epochs 0: "
-        "pixels, or colours (mean and standard deviation of each channel)",
+        "pixels, colours (mean and standard deviation of each channel), or random_features (Coates and Ng 2011)",
     )
     width_factor: Annotated[float, FieldFacts("Encoder and heads")] = Field(
         1.0, gt=0.0, le=8.0, description="multiplies every channel count; 1: torchvision's 64 in the first stage"
@@ -122,7 +126,8 @@ class TrialConfig(BaseModel):
     )
     normalisation: Annotated[Literal["none", "train"], FieldFacts("Encoder and heads", reference="none")] = Field(
         "none",
-        description="train: subtract each channel's mean over train and divide by its standard deviation",
+        description="train: subtract each channel's mean over train and divide by its standard deviation; what isn't "
+        "said is none up to three bands, train beyond",
     )
     calibrate_batch_norm: Annotated[bool, FieldFacts("Encoder and heads")] = Field(
         False,
@@ -341,13 +346,19 @@ class TrialConfig(BaseModel):
         values = self.model_dump(mode="json", exclude_defaults=True)
         if self.initial_weights is not None:
             weights = InitialWeights.parse(self.initial_weights)
-            values["initial_weights"] = weights.id_digits or weights.address
+            values["initial_weights"] = weights.identity
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def trial_id(self, fingerprint: str) -> str:
         """Return the trial's id, 12 hex digits, for this configuration on data with this fingerprint."""
         text = f"{PROTOCOL_VERSION}\n{fingerprint}\n{self.canonical_json()}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def for_channels(self, channels: int) -> Self:
+        """Return the same for images of so many channels: beyond three, each is normalised unless it is said."""
+        if len(self.bands or range(channels)) <= 3 or "normalisation" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"normalisation": "train"})
 
     @property
     def labelled_dataset(self) -> str:

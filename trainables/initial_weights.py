@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 from trainables.errors import BadInputError
 from trainables.redaction import secret_part
+from trainables.weights_catalog import CATALOG, CatalogEntry, fetched
 from trainables.weights_header import check_header
 
 ID_DIGITS = 16
@@ -29,6 +30,8 @@ class InitialWeights:
     """Name for tables and texts; default: the file's name."""
     digest: str = ""
     """SHA-256 of the file (earlier versions: the first 16 digits); empty if not computed yet."""
+    bands: tuple[str, ...] = ()
+    """Bands of the stem's inputs, in their order; empty if not said."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -49,10 +52,23 @@ class InitialWeights:
         if digest and not DIGEST.fullmatch(digest):
             raise BadInputError(f"initial_weights: sha256 {digest[:80]!r}: must be 64 hex digits (or the first 16)")
         name = parts.get("name", [PurePosixPath(address).stem])[0]
-        return cls(address, unquote(name), digest)
+        bands = tuple(band for band in parts.get("bands", [""])[0].split(",") if band)
+        return cls(address, unquote(name), digest, bands)
 
     def __str__(self) -> str:
-        return f"{self.address}#name={quote(self.name)}" + (f"&sha256={self.digest}" if self.digest else "")
+        digest = f"&sha256={self.digest}" if self.digest else ""
+        return f"{self.address}#name={quote(self.name)}{digest}" + (f"&bands={','.join(self.bands)}" * bool(self.bands))
+
+    @property
+    def entry(self) -> CatalogEntry | None:
+        """The catalogue's entry where the address is the name of one."""
+        return CATALOG.get(self.address)
+
+    @property
+    def identity(self) -> str:
+        """What a trial's id has of the weights: their content, and how their stem is read where that is said."""
+        read_as = self.entry.name if self.entry is not None else ",".join(self.bands)
+        return " ".join(part for part in (self.id_digits or self.address, read_as) if part)
 
     @property
     def id_digits(self) -> str:
@@ -61,6 +77,8 @@ class InitialWeights:
 
     def absolute(self) -> Self:
         """Return the weights with an absolute address."""
+        if self.entry is not None:
+            return self
         address = self.address if "://" in self.address else str(Path(self.address).expanduser().absolute())
         return replace(self, address=address)
 
@@ -87,6 +105,8 @@ class InitialWeights:
     def _read(self) -> bytes:
         from trainables.storage.filesystem import Storage
 
+        if self.entry is not None:
+            return fetched(self.entry).read_bytes()
         folder, _, file = self.address.rpartition("/")
         try:
             content = Storage.at(folder or ("/" if self.address.startswith("/") else ".")).read(file)

@@ -64,6 +64,7 @@ def _run_trial(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     store = ImageStore.open(config.dataset)
+    config = config.for_channels(store.info.channels)
     evaluated = ImageStore.open(config.evaluation_dataset) if config.evaluation_dataset else None
     trial_id = config.trial_id(data_fingerprint(store.fingerprint, evaluated.fingerprint if evaluated else None))
     backlog = DeferredWrites()

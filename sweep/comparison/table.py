@@ -26,6 +26,7 @@ BASELINE_LABELS = {
     "calibrated": "untrained, batch norm calibrated",
     "pixels": "raw pixels",
     "colours": "mean and deviation of each channel",
+    "random_features": "random convolutional features",
 }
 REPLICATED = ("seed", "label_draw")
 """Fields in which replicates of a setting differ, besides the seed of their initial weights."""

@@ -62,6 +62,7 @@ def _facts(chosen: ChosenTrial) -> dict[str, Any]:
         "several_labels": chosen.config.get("target") == "labels",
         "image_size": list(chosen.store.image_size),
         "channels": chosen.store.channels,
+        "bands": [band.model_dump(exclude_defaults=True) for band in chosen.store.channel_bands],
         "dtype": chosen.store.dtype,
         "input": PixelRecipe.of(chosen.store).written(),
         "head": chosen.head,

@@ -58,6 +58,7 @@ def choose(
     storage: "SweepStorage", sweep: str | None, *, trial: str | None, best: str | None, head: str
 ) -> ChosenTrial:
     """Return the trial of this name or id, else the first seed of the best setting; BadInputError without one."""
+    from trainables.config import UNTRAINABLE
     from trainables.data.catalog import StoreInfo
 
     found = find_trial(storage, sweep, trial=trial, best=best)
@@ -68,13 +69,13 @@ def choose(
             f"--trial {entry.name}: has no classifier to export, as its data have no classes; evaluate it on a "
             "labelled data set (python -m sweep.evaluate) and export from there"
         )
-    if final is None or entry.config["encoder"] in ("pixels", "colours"):
+    if final is None or entry.config["encoder"] in UNTRAINABLE:
         raise BadInputError(f"--trial {entry.name}: has no weights to export; it is {status}")
     name = entry.config.get("evaluation_dataset") or entry.config["dataset"]
     info = StoreInfo.read(name)
     if info is None:
         raise BadInputError(f"data set {name!r}: isn't prepared here, and its image size is needed: prepare it first")
-    return ChosenTrial(found, final, info, head)
+    return ChosenTrial(found, final, info.with_bands(tuple(entry.config.get("bands") or ())), head)
 
 
 def find_trial(

@@ -36,6 +36,7 @@ def size_of(name: str) -> DataSize:
             info.class_names,
             info.unlabelled,
             bool(info.number),
+            channels=info.channels,
         )
     facts = KNOWN.get(name)
     if facts is None or not facts.published_sizes:
@@ -94,8 +95,8 @@ def check_data(plan: Plan) -> None:
     faults: dict[str, None] = {}
     for judged in dict.fromkeys(judged_metrics(plan, size_of)):
         try:
-            prepared(judged.config.dataset)
-            info = prepared(judged.config.labelled_dataset)
+            prepared(judged.config.dataset).with_bands(judged.config.bands)
+            info = prepared(judged.config.labelled_dataset).with_bands(judged.config.bands)
             _check_target(judged.config, info)
             check_defined(judged, info)
         except BadInputError as error:

@@ -17,7 +17,7 @@ MOST_DRAWS = 200
 """Maximum number of draws of a random search for one setting."""
 ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
-    *("dataset", "evaluation_dataset", "image_size", "target", "positive", "validation_fraction"),
+    *("dataset", "evaluation_dataset", "bands", "image_size", "target", "positive", "validation_fraction"),
     *("max_train_images", "max_test_images", "label_fraction", "label_draw"),
     *("probe_class_weight", "probe_sampling", "wanted_specificity"),
     *ENCODER_FIELDS,
@@ -114,11 +114,13 @@ def with_best(setting: Mapping[str, Any], decided: Mapping[Best, Any]) -> dict[s
 def planned(config: TrialConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:
     """Return the trial of a configuration, with the sizes of its data."""
     evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
-    return PlannedTrial(config, size_of(config.dataset), stage, None, evaluation)
+    data = size_of(config.dataset)
+    return PlannedTrial(config.for_channels(data.channels), data, stage, None, evaluation)
 
 
 def made_small(trial: PlannedTrial, config: TrialConfig) -> PlannedTrial:
     """Return the trial with a smaller configuration, and in `stands_for` the full-size fields."""
+    config = config.for_channels(trial.data.channels)
     changed = [name for name in TrialConfig.model_fields if getattr(trial.config, name) != getattr(config, name)]
     return replace(trial, config=config, stands_for={name: getattr(trial.config, name) for name in changed})
 

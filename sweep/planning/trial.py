@@ -34,6 +34,7 @@ class DataSize:
     number: bool = False
     """Whether images have a number in place of classes."""
     """Number of images without labels, by split."""
+    channels: int = 3
 
     @property
     def labelled_train(self) -> int:
@@ -116,6 +117,7 @@ class PlannedTrial:
             classes=2 if config.target == "positive" else max(1, size.classes),
             train=math.ceil(config.label_fraction * kept),
             held_out=min(held_out, config.max_test_images or held_out),
+            channels=len(config.bands) or self.data.channels,
         )
 
     def memory_bytes(self, workers: int, device: Device = "cpu", *, recompute: bool = False) -> int:
@@ -125,4 +127,4 @@ class PlannedTrial:
     @property
     def time_recomputed(self) -> float:
         """Time of a step with activation recomputation, relative to a plain step."""
-        return time_factor(footprint(self.config, self.images.classes))
+        return time_factor(footprint(self.config, self.images.classes, channels=self.images.channels))

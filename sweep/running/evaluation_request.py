@@ -21,6 +21,7 @@ from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.overrides import parse_assignments
 from trainables.storage.trial_files import MODEL
+from trainables.weights_catalog import CATALOG
 
 DEFAULT_SHARES = (0.01, 0.1, 1.0)
 ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
@@ -94,9 +95,15 @@ def named_weights(text: str) -> EvaluatedWeights:
     """Return the weights of a text NAME=FILE[,FIELD=VALUE...]."""
     first, *rest = text.split(",")
     name, _, address = first.partition("=")
-    if not name or not address:
-        raise BadInputError(f"--weights {text!r}: give NAME=FILE, then what differs from the trial: ,encoder=resnet50")
+    published = CATALOG.get(address or name)
+    if not name or not (address or published):
+        raise BadInputError(
+            f"--weights {text!r}: give NAME=FILE, then what differs from the trial: ,encoder=resnet50; or a name of "
+            "the catalogue: python -m sweep.weights list"
+        )
     fields = single_values(rest)
+    if published is not None:
+        address, fields = published.name, {"encoder": published.encoder, "stem": "large", "width_factor": 1.0, **fields}
     if unknown := set(fields) - set(ENCODER):
         raise BadInputError(
             f"--weights {text!r}: {', '.join(sorted(unknown))}: can't be set for weights; {ENCODER} can"

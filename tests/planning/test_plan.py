@@ -200,7 +200,10 @@ def test_spaces_are_found_by_name_module_and_file(tmp_path: Path) -> None:
     path.write_text("from search_spaces.quickstart import SPACE\n")
     assert load_space(str(path)) is QUICKSTART
     for name, message in (
-        ("nope", "unknown; known: bigearthnet_labels, eurosat_baselines, eurosat_grid, quickstart, thesis_grid"),
+        (
+            "nope",
+            "unknown; known: bigearthnet_labels, eurosat_bands, eurosat_baselines",
+        ),
         (str(tmp_path / "no.py"), "no such file"),
     ):
         with pytest.raises(BadInputError, match=message):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from trainables.data.bands import Band, colour_channels, named_bands, unnamed_bands
+from trainables.data.bands import Band, band_name, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
@@ -122,6 +122,31 @@ class StoreInfo(BaseModel):
         """The band of each channel; of a store of earlier versions by its options, else three are red, green, blue."""
         names = [name for name in str(self.options.get("bands", "")).split(", ") if name]
         return self.bands or (named_bands(names) if len(names) == self.channels else unnamed_bands(self.channels))
+
+    def with_bands(self, names: tuple[str, ...]) -> Self:
+        """Return what a store of some of the bands would say, in the order of `names`; with none: of all.
+
+        Raises BadInputError for a band that the store doesn't have, or that is named twice.
+        """
+        if not names:
+            return self
+        chosen = self.band_channels(names)
+        bands = tuple(self.channel_bands[channel] for channel in chosen)
+        options = {**self.options, "bands": ", ".join(band.name for band in bands)}
+        if ranges := str(options.get("percentiles", "")):
+            parts = ranges.split(", ")
+            options["percentiles"] = ", ".join(parts[channel] for channel in chosen)
+        return self.model_copy(update={"channels": len(bands), "bands": bands, "options": options})
+
+    def band_channels(self, names: tuple[str, ...]) -> list[int]:
+        """Return the channels of bands; BadInputError for one that the store doesn't have, or that is named twice."""
+        have = [band.name for band in self.channel_bands]
+        wanted = [band_name(name) for name in names]
+        if unknown := [name for name in wanted if name not in have]:
+            raise BadInputError(f"bands: {unknown[0]!r} is none of {self.name}'s: {', '.join(have)}")
+        if len(set(wanted)) < len(wanted):
+            raise BadInputError(f"bands: {', '.join(wanted)}: name each band once")
+        return [have.index(name) for name in wanted]
 
     @property
     def colours(self) -> tuple[int, int, int] | None:

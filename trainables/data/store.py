@@ -1,5 +1,6 @@
 """A prepared data set, memory-mapped: indices in, one tensor out."""
 
+import copy
 import mmap
 import warnings
 import weakref
@@ -40,6 +41,8 @@ class ImageStore:
         if info is None:
             raise BadInputError(f"{path}: not a prepared data set (no {INFO_FILE}); see python -m sweep.data list")
         self.info = info
+        self._stored_channels = info.channels
+        self._channels: list[int] | None = None
         self.path = path
         self._rows = open_rows(path / ROWS_FILE)
         self._positions = self._rows.column("position").to_numpy()
@@ -77,6 +80,18 @@ class ImageStore:
             )
         return store
 
+    def with_bands(self, names: tuple[str, ...]) -> "ImageStore":
+        """Return the same images with some of their bands, in the order of `names`; with none: as they are.
+
+        Raises BadInputError for a band that the store doesn't have.
+        """
+        if not names:
+            return self
+        view = copy.copy(self)
+        view._channels = self.info.band_channels(names)
+        view.info = self.info.with_bands(names)
+        return view
+
     def __len__(self) -> int:
         return len(self._positions)
 
@@ -94,7 +109,10 @@ class ImageStore:
         if self._read_bytes > MAPPED_BYTES:
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read_bytes = 0
-        return pixels.view(getattr(torch, self.info.dtype)).view(-1, height, width, self.info.channels)
+        images = pixels.view(getattr(torch, self.info.dtype)).view(-1, height, width, self._stored_channels)
+        if self._channels is None:
+            return images
+        return torch.from_numpy(images.numpy()[..., self._channels])
 
     def labels(self, indices: Indices) -> torch.Tensor:
         """Return (N,) int64 class indices, UNLABELLED where an image has none.
@@ -178,7 +196,7 @@ class ImageStore:
     def _pixels(self) -> torch.Tensor:
         """All images of the file, (images, bytes of one) uint8, as a view of the map: indexing copies."""
         height, width = self.info.image_size
-        image = height * width * self.info.channels * np.dtype(self.info.dtype).itemsize
+        image = height * width * self._stored_channels * np.dtype(self.info.dtype).itemsize
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given buffer is not writable")  # nor is it written
             flat = torch.frombuffer(self._map, dtype=torch.uint8)

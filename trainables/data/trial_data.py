@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
+from trainables.data.bands import Band
 from trainables.data.catalog import expand_positive, wrong_kind
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
@@ -63,7 +64,8 @@ class TrialData:
 
     def __init__(self, config: TrialConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
         self._config, self._alone = config, evaluation_store is None
-        self._pretrained, self._evaluated = store, evaluation_store or store
+        self._pretrained = store.with_bands(config.bands)
+        self._evaluated = self._pretrained if evaluation_store is None else evaluation_store.with_bands(config.bands)
         _check_kind(config, self._evaluated)
         self.has_labels = self._evaluated.info.labelled_images > 0
         self.has_probe = self._alone and self.has_labels
@@ -138,6 +140,16 @@ class TrialData:
         return self._pretrained.info.channels
 
     @property
+    def bands(self) -> tuple[Band, ...]:
+        """What each channel measures."""
+        return self._pretrained.info.channel_bands
+
+    @property
+    def full(self) -> float:
+        """The largest stored value, which a pixel of 1 stands for."""
+        return float(np.iinfo(self._pretrained.info.dtype).max)
+
+    @property
     def colours(self) -> tuple[int, int, int] | None:
         """Which channels are red, green and blue; None where one of them is missing."""
         return self._pretrained.info.colours
@@ -161,7 +173,7 @@ class TrialData:
             squares = values.square()
             parts = (values, squares >> HIGH_BITS, squares & (2**HIGH_BITS - 1))
             sums += torch.stack([part.sum((0, 2, 3)) for part in parts])
-        full = float(np.iinfo(self._pretrained.info.dtype).max)
+        full = self.full
         height, width = self.image_shape
         wide = sum_over_ranks(sums.to(device)).cpu().double()
         mean, high, low = wide / (len(self.train) * height * width)
@@ -214,11 +226,8 @@ class TrialData:
                 f"batch_size: {config.batch_size} is larger than the {len(self.train)} train images of {name}; "
                 f"set it to at most {len(self.train)}"
             )
-        if not self._alone and self._evaluated.info.channels != self.channels:
-            faults.append(
-                f"evaluation_dataset: {self._evaluated.info.name} has {self._evaluated.info.channels} channels, "
-                f"{name} has {self.channels}; prepare both with the same bands"
-            )
+        if not self._alone:
+            faults += _other_bands(self._pretrained, self._evaluated)
         faults += self._label_faults()
         validated = "val" in self._held_out
         if config.wanted_specificity is not None and not validated:
@@ -242,6 +251,22 @@ class TrialData:
             for split, own in images.items()
             if not len(own)
         ]
+
+
+def _other_bands(pretrained: ImageStore, evaluated: ImageStore) -> list[str]:
+    """Return what is wrong where the bands of two stores aren't the same, channel by channel."""
+    ours, theirs = pretrained.info.channel_bands, evaluated.info.channel_bands
+    if len(ours) != len(theirs):
+        told = f"has {len(theirs)} channels, {pretrained.info.name} has {len(ours)}"
+    elif not all(one.same_as(other) for one, other in zip(ours, theirs, strict=True)):
+        first, second = (", ".join(band.name for band in bands) for bands in (theirs, ours))
+        told = f"has the bands {first}, {pretrained.info.name} has {second}"
+    else:
+        return []
+    return [
+        f"evaluation_dataset: {evaluated.info.name} {told}; name those that both have with bands, or prepare both with "
+        "the same bands"
+    ]
 
 
 def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:

@@ -26,9 +26,11 @@ from trainables.initial_weights import InitialWeights
 from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.recomputation import segments
+from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import Colours, Normalise
 from trainables.models.pretrained import load_weights, start_from
+from trainables.models.random_features import PATCHES, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
@@ -126,8 +128,15 @@ class Trainer:
 
     def _make_baseline(self, normalise: nn.Module | None) -> None:
         """Make a baseline encoder without weights, which is only evaluated."""
-        features = Colours() if self.config.encoder == "colours" else nn.Flatten()
+        name = self.config.encoder
+        features = Colours() if name == "colours" else self._random_features() if name != "pixels" else nn.Flatten()
         self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(self.device)
+
+    def _random_features(self) -> RandomFeatures:
+        """Return filters taken from the first train images of an epoch, the same on every rank."""
+        count = min(PATCHES, len(self.data.train))
+        images = self.data.train.pixels(positions(self.config.seed, 0, count, len(self.data.train)))
+        return RandomFeatures(evaluation_view(images, image_size=self.config.image_size), self.config.seed)
 
     def _make_model(self, normalise: nn.Module | None) -> None:
         """Make the model with its initial weights, the optimiser and the source of batches."""
@@ -138,7 +147,8 @@ class Trainer:
             self.model.encoder.segments = segments(footprint(config, data.outputs, channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
-            start_from(self.model.encoder, load_weights(initial), initial.address)
+            weights = fitted_to_bands(load_weights(initial), initial, data.bands, data.full)
+            start_from(self.model.encoder, weights, initial.address)
         self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
         self.parallel = data_parallel(self.model, device)

@@ -1,0 +1,44 @@
+"""Published weights that evaluations and trials can start from: `python -m sweep.weights list`."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from sweep.console.app import run_app
+from sweep.console.printing import say, screen
+
+app = typer.Typer(
+    help="Published encoders: list what there is, and fetch a file before it is needed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command("list")
+def list_weights() -> None:
+    """List the catalogue: encoder, bands, scale, normalisation, licence, source, address, digest, file."""
+    from sweep.console.weights_table import weights_table
+
+    screen().print(weights_table())
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="A name of the catalogue: python -m sweep.weights list.")]) -> None:
+    """Download one file of the catalogue and verify it; a file that is there already is verified alone."""
+    from trainables.errors import BadInputError
+    from trainables.weights_catalog import CATALOG, fetched
+
+    if name not in CATALOG:
+        raise BadInputError(f"weights {name!r}: not in the catalogue; it has {', '.join(CATALOG)}")
+    say(f"{name}: {fetched(CATALOG[name])}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    run_app(app, arguments, prog_name="python -m sweep.weights")
+
+
+if __name__ == "__main__":
+    main()

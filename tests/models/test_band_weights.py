@@ -1,0 +1,126 @@
+"""A stem for other bands than its weights have, and published weights on stores of any bands and scale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.config import TrialConfig
+from trainables.data.bands import Band, named_bands
+from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
+from trainables.models.band_weights import MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
+from trainables.models.pretrained import start_from
+from trainables.models.simclr_model import SimCLR
+from trainables.weights_catalog import CATALOG, RGB, SENTINEL_2_ORDER
+
+CONFIG = TrialConfig(encoder="resnet10", width_factor=0.125, stem="large", image_size=16)
+MANY = named_bands(SENTINEL_2_ORDER)
+REFLECTANCE = tuple(band.model_copy(update={"scale": 1 / 65535}) for band in MANY)
+
+
+def stem(channels: int) -> Tensor:
+    return torch.randn(8, channels, 7, 7, generator=torch.Generator().manual_seed(channels))
+
+
+def test_visible_bands_take_theirs_and_others_the_mean() -> None:
+    own = stem(3)
+    found = fitted_stem(own, named_bands(["red", "green", "blue"]), MANY) * 13 / 3
+    for place, band in enumerate(SENTINEL_2_ORDER):
+        wanted = own[:, RGB.index(band)] if band in RGB else own.mean(1)
+        torch.testing.assert_close(found[:, place], wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_activations_keep_their_size_where_bands_go_together() -> None:
+    """A grey image gives a stem of C bands what it gave the one of red, green and blue."""
+    own, grey = stem(3), torch.rand(2, 1, 20, 20)
+    found = fitted_stem(own.double(), named_bands(RGB), named_bands(["B08", "B11", "B12", "B01", "B02"]))
+    before = torch.nn.functional.conv2d(grey.double().expand(-1, 3, -1, -1), own.double())
+    mean_alone = fitted_stem(own.double(), named_bands(RGB), named_bands(["B08", "B11", "B12", "B01"]))
+    after = torch.nn.functional.conv2d(grey.double().expand(-1, 4, -1, -1), mean_alone)
+    torch.testing.assert_close(after, before)
+    assert 0.5 < float(found.norm() / own.norm()) < 1.1
+
+
+def test_fewer_bands_of_many_take_their_own_kernels_in_any_order() -> None:
+    own = stem(13)
+    found = fitted_stem(own, MANY, named_bands(["B08", "B8A", "B04"]))
+    torch.testing.assert_close(found, own[:, [7, 8, 3]] * 13 / 3)
+    turned = fitted_stem(own, MANY, MANY[::-1])
+    assert torch.equal(turned, own.flip(1))
+
+
+def test_a_trial_starts_from_other_bands() -> None:
+    """The three-band encoder's weights in one of thirteen bands, everything but the stem as it was."""
+    before, after = SimCLR(CONFIG, 2).encoder, SimCLR(CONFIG, 2, channels=13).encoder
+    weights = {name: tensor + 0.01 for name, tensor in before.state_dict().items() if tensor.is_floating_point()}
+    start_from(after, fitted_to_bands(weights, InitialWeights("rgb.pt", "rgb"), MANY, 255.0), "rgb.pt")
+    torch.testing.assert_close(after.layer4[0].conv1.weight, weights["layer4.0.conv1.weight"])
+    torch.testing.assert_close(after.conv1.weight[:, 3], weights[STEM][:, 0] * 3 / 13)
+
+
+def test_bands_of_a_file_have_to_be_said_and_to_be_as_many_as_its_stem_takes() -> None:
+    weights = {STEM: stem(4)}
+    with pytest.raises(BadInputError, match=r"takes 4 bands, the images have 13; name its bands .* FILE#bands="):
+        fitted_to_bands(weights, InitialWeights("four.pt", "four"), MANY, 255.0)
+    with pytest.raises(BadInputError, match=r"2 bands are named \(B02, B03\), its stem takes 4"):
+        fitted_to_bands(weights, InitialWeights.parse("four.pt#bands=B02,B03"), MANY, 255.0)
+    named = InitialWeights.parse("four.pt#bands=B02,B03,B04,B08")
+    assert InitialWeights.parse(str(named)) == named
+    found = fitted_to_bands(weights, named, MANY, 255.0)
+    torch.testing.assert_close(found[STEM][:, 7], weights[STEM][:, 3] * 4 / 13)
+    assert fitted_to_bands(weights, InitialWeights("four.pt", "four"), MANY[:4], 255.0)[STEM] is weights[STEM]
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "full"), [(1 / 65535, 0.0, 65535.0), (0.2 / 255, 0.0, 255.0), (2e-4, 0.1, 255.0)]
+)
+def test_pixels_of_any_scale_become_what_seco_was_trained_on(scale: float, offset: float, full: float) -> None:
+    entry = CATALOG["seco_resnet18_rgb"]
+    bands = tuple(band.model_copy(update={"scale": scale, "offset": offset}) for band in named_bands(RGB))
+    mean, deviation = published_normalisation(entry, named_bands(entry.bands), bands, full)
+    stored = np.array([10.0, 99.0, 200.0])
+    digital_numbers = (stored * scale + offset) * 10_000
+    eight_bits = digital_numbers * 255 / 10_000  # as TorchGeo's transforms have it
+    unit = (eight_bits - np.array([0, 2, 3])) / (np.array([129, 103, 88]) - np.array([0, 2, 3]))
+    wanted = (unit - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    found = (torch.from_numpy(stored / full) - mean) / deviation
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9)
+
+
+def test_published_weights_bring_their_normalisation_and_refuse_another_scale() -> None:
+    weights = {STEM: stem(13)}
+    found = fitted_to_bands(weights, InitialWeights("ssl4eo_moco_resnet18", "moco"), REFLECTANCE, 65535.0)
+    torch.testing.assert_close(found[MEAN], torch.zeros(13, dtype=torch.float64))
+    torch.testing.assert_close(found["normalise.deviation"], torch.ones(13, dtype=torch.float64))
+    with pytest.raises(
+        BadInputError, match=r"trained on reflectance, and nobody knows that of red; .*--pixels reflect"
+    ):
+        fitted_to_bands(
+            weights, InitialWeights("ssl4eo_moco_resnet18", "m"), named_bands(["red", "green", "blue"]), 255.0
+        )
+    with pytest.raises(BadInputError, match=r"trained on pictures of 8 bits, the images have 16; .*--pixels thesis"):
+        fitted_to_bands({STEM: stem(3)}, InitialWeights("imagenet_resnet18", "i"), REFLECTANCE, 65535.0)
+    pictures = fitted_to_bands({STEM: stem(3)}, InitialWeights("imagenet_resnet18", "i"), MANY, 255.0)
+    torch.testing.assert_close(pictures[MEAN][3].item(), 0.485)
+    torch.testing.assert_close(pictures[MEAN][7].item(), (0.485 + 0.456 + 0.406) / 3)
+
+
+def test_an_unnamed_band_is_no_published_one() -> None:
+    odd = (replace_name(REFLECTANCE[0], "channel_1"),)
+    found = fitted_stem(stem(13), MANY, odd)
+    torch.testing.assert_close(found[:, 0], stem(13).mean(1) * 13)
+
+
+def replace_name(band: Band, name: str) -> Band:
+    return band.model_copy(update={"name": name})
+
+
+def test_how_weights_are_read_is_part_of_a_trials_id() -> None:
+    digest = "&sha256=" + "a" * 64
+    texts = ["w.pt#name=w" + digest, "w.pt#bands=B02,B03" + digest, "imagenet_resnet18#name=w" + digest]
+    ids = {TrialConfig(initial_weights=text).trial_id("data") for text in texts}
+    assert len(ids) == 3
+    assert replace(InitialWeights.parse(texts[0]), address="elsewhere.pt").identity == "a" * 16  # as before bands

@@ -1,0 +1,52 @@
+"""Random convolutional features, a baseline without training (Coates and Ng 2011; TorchGeo's RCF)."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.randomness import Stream, uniform
+
+PATCHES = 256
+"""As many filters, and twice as many features: of what a filter finds, and of its opposite."""
+SIDE = 3
+BIAS = 1.0
+"""What a filter's answer has to exceed, in deviations of the whitened patches."""
+FLOOR = 1e-6
+
+
+class RandomFeatures(nn.Module):
+    """(N, C, H, W) images to (N, 2K): means of ReLU(answer - 1) and ReLU(-answer - 1) of K whitened patches."""
+
+    filters: Tensor
+    """(K, C, 3, 3)."""
+
+    def __init__(self, images: Tensor, seed: int) -> None:
+        """Take the filters from images (N, C, H, W) in [0, 1]: patches drawn by the seed, whitened by their moments."""
+        super().__init__()
+        patches = random_patches(images, seed)
+        self.register_buffer("filters", whitened(patches).to(images.dtype).view(-1, images.shape[1], SIDE, SIDE))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features."""
+        answers = functional.conv2d(images, self.filters)
+        halves = (answers - BIAS, -answers - BIAS)
+        return torch.cat([functional.relu(half).mean(dim=(2, 3)) for half in halves], dim=1)
+
+
+def random_patches(images: Tensor, seed: int) -> Tensor:
+    """Return (PATCHES, C * 9) float64 patches of images, at places drawn by the seed."""
+    count, _, height, width = images.shape
+    numbers = uniform(seed, Stream.WEIGHTS, 0, (PATCHES, 3))
+    limits: NDArray[np.int64] = np.array([count, height - SIDE + 1, width - SIDE + 1])
+    places = np.floor(numbers * limits).astype(np.int64).tolist()
+    return torch.stack([images[n, :, y : y + SIDE, x : x + SIDE].flatten() for n, y, x in places]).double()
+
+
+def whitened(patches: Tensor) -> Tensor:
+    """Return patches (K, D) whose values have no correlation and deviation 1 (ZCA), each divided by its norm."""
+    centred = patches - patches.mean(dim=0)
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+    white = centred @ (axes * (variances + FLOOR + 0.01 * variances.mean()).rsqrt()) @ axes.T
+    return functional.normalize(white, dim=1, eps=FLOOR)

@@ -1,0 +1,253 @@
+"""Catalogue of published ResNet encoders: where each lies, what it takes, and how it is fetched and verified.
+
+Addresses, bands and normalisation are those of torchvision's and TorchGeo's weights. Both name a file by the first
+digits of its SHA-256, and publish no more of it: that is what a download is compared with.
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from trainables.errors import BadInputError
+
+TIMEOUT_SECONDS = 60.0
+MOST_BYTES = 2**30
+MIRROR = "SWEEP_WEIGHTS_URL"
+"""Environment variable: the address of a folder that has the catalogue's files, in place of their own addresses."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SENTINEL_2_ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+RGB = ("B04", "B03", "B02")
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One published encoder."""
+
+    name: str
+    url: str
+    digest_prefix: str
+    """First digits of the file's SHA-256, as its name has them."""
+    encoder: str
+    bands: tuple[str, ...]
+    """In the order of the stem's inputs."""
+    scale: Literal["picture", "reflectance"]
+    """What a value of 1 is before normalisation: the brightest of 8 bits, or a reflectance of 1."""
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    """By band, in units of `scale`."""
+    licence: str
+    source: str
+    note: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The file's name, of the address and of the catalogue's folder."""
+        return self.url.rpartition("/")[2]
+
+
+def _imagenet(name: str, file: str, encoder: str) -> CatalogEntry:
+    return CatalogEntry(
+        name=name,
+        url=f"https://download.pytorch.org/models/{file}",
+        digest_prefix=file.rpartition("-")[2].removesuffix(".pth"),
+        encoder=encoder,
+        bands=("red", "green", "blue"),
+        scale="picture",
+        mean=IMAGENET[0],
+        deviation=IMAGENET[1],
+        licence="BSD-3-Clause (torchvision); trained on ImageNet, whose terms are for research",
+        source="torchvision.models, ImageNet-1k, supervised",
+    )
+
+
+def _torchgeo(
+    name: str,
+    path: str,
+    encoder: str,
+    bands: tuple[str, ...],
+    source: str,
+    *,
+    scale: Literal["picture", "reflectance"] = "reflectance",
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    licence: str = "not stated by the catalogue: see the source",
+    note: str = "",
+) -> CatalogEntry:
+    plain = ((0.0,) * len(bands), (1.0,) * len(bands))
+    mean, deviation = normalisation or plain
+    return CatalogEntry(
+        name=name,
+        url=f"https://hf.co/torchgeo/{path}",
+        digest_prefix=path.rpartition("-")[2].removesuffix(".pth"),
+        encoder=encoder,
+        bands=bands,
+        scale=scale,
+        mean=mean,
+        deviation=deviation,
+        licence=licence,
+        source=source,
+        note=note,
+    )
+
+
+def _seco() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return SeCo's normalisation in reflectance: to 8 bits, from each band's quantiles to [0, 1], then ImageNet's."""
+    low, high = (0, 2, 3), (129, 103, 88)
+    parts = list(zip(low, high, *IMAGENET, strict=True))
+    mean = tuple((own * (last - first) + first) / 255.0 for first, last, own, _ in parts)
+    return mean, tuple(own * (last - first) / 255.0 for first, last, _, own in parts)
+
+
+SSL4EO = "SSL4EO-S12 (arXiv 2211.07044, github.com/zhu-xlab/SSL4EO-S12)"
+CC_BY = "CC BY 4.0 (huggingface.co/wangyi111/SSL4EO-S12)"
+SECO = "Seasonal Contrast (arXiv 2103.16607, github.com/ServiceNow/seasonal-contrast)"
+SATLAS = "SatlasPretrain (arXiv 2211.15660, github.com/allenai/satlaspretrain_models)"
+CLAMPED = "published with values clamped to each band's quantiles, which isn't done here"
+COMMIT = {
+    "moco18": "resnet18_sentinel2_all_moco/resolve/5b8cddc9a14f3844350b7f40b85bcd32aed75918/",
+    "moco18rgb": "resnet18_sentinel2_rgb_moco/resolve/e1c032e7785fd0625224cdb6699aa138bb304eec/",
+    "moco50": "resnet50_sentinel2_all_moco/resolve/da4f3c9dbe09272eb902f3b37f46635fa4726879/",
+    "moco50rgb": "resnet50_sentinel2_rgb_moco/resolve/efd9723b59a88e9dc1420dc1e96afb25b0630a3c/",
+    "dino50": "resnet50_sentinel2_all_dino/resolve/d7f14bf5530d70ac69d763e58e77e44dbecfec7c/",
+    "seco18": "resnet18_sentinel2_rgb_seco/resolve/f8dcee692cf7142163b55a5c197d981fe0e717a0/",
+    "seco50": "resnet50_sentinel2_rgb_seco/resolve/fbd07b02a8edb8fc1035f7957160deed4321c145/",
+    "satlas": "satlas/resolve/081d6607431bf36bdb59c223777cbb267131b8f2/",
+}
+_ENTRIES = (
+    _imagenet("imagenet_resnet18", "resnet18-f37072fd.pth", "resnet18"),
+    _imagenet("imagenet_resnet34", "resnet34-b627a593.pth", "resnet34"),
+    _imagenet("imagenet_resnet50", "resnet50-0676ba61.pth", "resnet50"),
+    _imagenet("imagenet_resnet50_v2", "resnet50-11ad3fa6.pth", "resnet50"),
+    _torchgeo(
+        "ssl4eo_moco_resnet18",
+        COMMIT["moco18"] + "resnet18_sentinel2_all_moco-59bfdff9.pth",
+        "resnet18",
+        SENTINEL_2_ORDER,
+        SSL4EO,
+        licence=CC_BY,
+    ),
+    _torchgeo(
+        "ssl4eo_moco_resnet18_rgb",
+        COMMIT["moco18rgb"] + "resnet18_sentinel2_rgb_moco-e3a335e3.pth",
+        "resnet18",
+        RGB,
+        SSL4EO,
+        licence=CC_BY,
+    ),
+    _torchgeo(
+        "ssl4eo_moco_resnet50",
+        COMMIT["moco50"] + "resnet50_sentinel2_all_moco-df8b932e.pth",
+        "resnet50",
+        SENTINEL_2_ORDER,
+        SSL4EO,
+        licence=CC_BY,
+    ),
+    _torchgeo(
+        "ssl4eo_moco_resnet50_rgb",
+        COMMIT["moco50rgb"] + "resnet50_sentinel2_rgb_moco-2b57ba8b.pth",
+        "resnet50",
+        RGB,
+        SSL4EO,
+        licence=CC_BY,
+    ),
+    _torchgeo(
+        "ssl4eo_dino_resnet50",
+        COMMIT["dino50"] + "resnet50_sentinel2_all_dino-d6c330e9.pth",
+        "resnet50",
+        SENTINEL_2_ORDER,
+        SSL4EO,
+        licence=CC_BY,
+    ),
+    _torchgeo(
+        "seco_resnet18_rgb",
+        COMMIT["seco18"] + "resnet18_sentinel2_rgb_seco-cefca942.pth",
+        "resnet18",
+        RGB,
+        SECO,
+        normalisation=_seco(),
+        note=CLAMPED,
+    ),
+    _torchgeo(
+        "seco_resnet50_rgb",
+        COMMIT["seco50"] + "resnet50_sentinel2_rgb_seco-018bf397.pth",
+        "resnet50",
+        RGB,
+        SECO,
+        normalisation=_seco(),
+        note=CLAMPED,
+    ),
+    _torchgeo(
+        "satlas_resnet50_rgb",
+        COMMIT["satlas"] + "sentinel2_resnet50_si_rgb-45fc6972.pth",
+        "resnet50",
+        RGB,
+        SATLAS,
+        scale="picture",
+        note="trained on Sentinel-2's true-colour images of 8 bits",
+    ),
+)
+CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def weights_folder() -> Path:
+    """Return the folder of downloaded weights: the environment's SWEEP_WEIGHTS, else ~/.cache/sweep/weights."""
+    chosen = os.environ.get("SWEEP_WEIGHTS")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sweep" / "weights"
+
+
+def fetched(entry: CatalogEntry) -> Path:
+    """Return the entry's file in the catalogue's folder, downloaded where it isn't there yet, and verified.
+
+    Raises BadInputError that names the file to put there where it can't be had, or isn't the published one.
+    """
+    path = weights_folder() / entry.file_name
+    if not path.is_file():
+        _write(path, _download(entry, path))
+    check_content(entry, path.read_bytes(), path)
+    return path
+
+
+def check_content(entry: CatalogEntry, content: bytes, where: object) -> None:
+    """Raise BadInputError where a file isn't the published one, by the digits of its SHA-256 that are known."""
+    digest = hashlib.sha256(content).hexdigest()
+    if not digest.startswith(entry.digest_prefix):
+        raise BadInputError(
+            f"initial_weights: {where}: isn't {entry.name}: its sha256 begins with {digest[:8]}, the published one "
+            f"with {entry.digest_prefix}; remove it"
+        )
+
+
+def _download(entry: CatalogEntry, path: Path) -> bytes:
+    mirror = os.environ.get(MIRROR)
+    url = f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
+    advice = f"download {entry.url} on another machine and put it at {path}"
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise BadInputError(f"{MIRROR}: must be an https address, got {url}; or {advice}")
+    try:
+        with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+            content: bytes = answer.read(MOST_BYTES + 1)
+    except (URLError, OSError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise BadInputError(f"initial_weights: {entry.name}: can't be downloaded ({reason}); {advice}") from error
+    if len(content) > MOST_BYTES:
+        raise BadInputError(f"initial_weights: {entry.name}: has more than {MOST_BYTES:,} bytes; {advice}")
+    check_content(entry, content, url)
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file at once, so that no other process reads half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
+            part.write(content)
+        Path(part.name).replace(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: can't be written ({error.strerror or error}); set SWEEP_WEIGHTS") from error
