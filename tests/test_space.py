@@ -62,7 +62,10 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
         (lambda: Search({"encoder": Range(1, 2)}, 3), "Search: over: encoder: must be 'resnet10'"),
         (lambda: Search({"momentum": (0.9, 1.5)}, 3), "Search: over: momentum: must be less than 1, got 1.5"),
         (lambda: Range(1.5, 3, integer=True), "both must be whole"),
-        (lambda: space(baselines=("random",)), "baselines.0: must be 'untrained', 'calibrated', 'pixels' or 'colours'"),
+        (
+            lambda: space(baselines=("random",)),
+            "baselines.0: must be 'untrained', 'calibrated', 'pixels', 'colours' or 'random_features'",
+        ),
         (lambda: space(stages=Stage("a", (Grid(),))), "SearchSpace: stages: must be a list or tuple, got Stage"),
         (lambda: space(stages=()), "SearchSpace: stages: must not be empty"),
         (lambda: Stage("a", Grid()), "Stage: grids: must be a list or tuple, got Grid"),  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ FurtherWeights = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE[,FIELD=VALUE...]",
-        help="Further weights to evaluate: a torchvision or timm state dict; fields: encoder, stem, normalisation.",
+        help="Further weights: a name of sweep weights list, or a file: a torchvision or timm state dict.",
         rich_help_panel=WHAT,
     ),
 ]
