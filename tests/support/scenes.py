@@ -89,3 +89,15 @@ def write_jp2(path: Path, values: Pixels) -> None:
     """Write one band as Sentinel-2's products have it, without loss."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_scene(path, values[..., None], driver="JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")
+
+
+def read_map(path: Path) -> tuple[Pixels, Pixels]:
+    """Return the probabilities and classes of a map."""
+    with rasterio.open(path) as file:
+        probability, classes = file.read()
+    return probability, classes
+
+
+def grey(height: int, width: int, value: int = 1000) -> Pixels:
+    """Return a scene of one value, (height, width, 3) uint16."""
+    return np.full((height, width, 3), value, dtype=np.uint16)
