@@ -12,8 +12,8 @@ from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
-CONNECT_SECONDS = 60.0
-"""How long joining a cluster may take: half of it for its first answer, half for its autoscaler's configuration."""
+CONNECT_SECONDS = 30.0
+"""How long joining a cluster may take, its first answer and its autoscaler's configuration included."""
 
 
 def main(

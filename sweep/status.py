@@ -87,7 +87,8 @@ def _drawn(
     lines = [text(f"waits for results: {name}") for name in record.pending]
     if (told := end_report(storage, record.name)) is not None and told.fault:
         lines.append(text(told.fault, "yellow"))
-    table = draw_trials(list(state.trials), state.counts, shown_columns(record.objective), state.left_seconds)
+    columns = shown_columns(record.objective)
+    table = draw_trials(list(state.trials), state.counts, columns, state.left_seconds, state.waits)
     hours = text(f"{state.device_hours:.2f} GPU- or worker-hours")
     return Group(text(_headline(record.name, holder, held, state.stopping), "bold"), table, hours, *lines)
 

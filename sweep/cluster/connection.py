@@ -23,7 +23,7 @@ _DRIVERS = 10_000
 _CONNECT_SECONDS = 5.0
 _OBJECT_STORE_BYTES = 100 * 2**20
 _LOOK_SECONDS = 0.02
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 20.0
 """How long a head has for its first answer."""
 LIKELY_CAUSES = (
     "the token (RAY_AUTH_MODE=token and the same token on both sides, or none on either), an address that the head "

@@ -4,6 +4,7 @@ If the installed Ray lacks a part, the feature that needs it is off: the functio
 once per process.
 
 - orphaned placement groups: who made a placement group is in no public table
+- waiting trials: what the jobs of a cluster hold, and wait for
 - tokens: whether a process asks its callers for one
 - joining: why a head doesn't answer, within its time
 - another cluster: the identity of the one that answers at an address
@@ -22,7 +23,8 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,54 @@ UNLIMITED = 2**31 - 1
 log = logging.getLogger(__name__)
 _off: set[str] = set()
 """Features that were found to be off in this process."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Resources of a placement group, or of an actor outside of one."""
+
+    claim_id: str
+    job: str
+    resources: Mapping[str, float]
+    pending: bool
+    """Whether it waits for them; else it holds them."""
+
+
+def resource_claims() -> tuple[list[Claim], dict[str, str]]:
+    """Return what jobs of the cluster hold or wait for, and the commands of those that run, by job id."""
+    with _feature("finding out who holds what trials wait for"):
+        from ray._private.state import state
+        from ray.core.generated.gcs_pb2 import ActorTableData, PlacementGroupTableData
+
+        states = PlacementGroupTableData.PlacementGroupState
+        accessor = state._connect_and_get_accessor()
+        claims = []
+        for content in accessor.get_placement_group_table():
+            group = PlacementGroupTableData.FromString(content)
+            if group.state != states.REMOVED:
+                needed = _summed(bundle.unit_resources for bundle in group.bundles)
+                made = group.placement_group_id.hex(), group.creator_job_id.hex()
+                claims.append(Claim(*made, needed, pending=group.state != states.CREATED))
+        for content in accessor.get_actor_table(None, "ALIVE"):
+            actor = ActorTableData.FromString(content)
+            if not actor.placement_group_id:
+                claims.append(
+                    Claim(actor.actor_id.hex(), actor.job_id.hex(), dict(actor.required_resources), pending=False)
+                )
+        running = [job for job in state.job_table() if not job["IsDead"]]
+        return claims, {
+            job["JobID"]: f"process {job['DriverPid']} on {job['DriverIPAddress']}: {job['Entrypoint']}"
+            for job in running
+        }
+    return [], {}
+
+
+def _summed(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, 0.0) + amount
+    return total
 
 
 def orphaned_placement_groups() -> list[str]:

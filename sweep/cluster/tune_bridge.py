@@ -25,6 +25,7 @@ from sweep.cluster.cluster_watch import ClusterGoneError, reason_gone, settle, w
 from sweep.cluster.failure_diagnosis import explain
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.ray_private import actor_of, error_file_of
+from sweep.cluster.room_watch import RoomWatch
 from sweep.cluster.session_folder import current_folder
 from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
@@ -47,9 +48,12 @@ def run_trials(
     *,
     log_dir: Path,
     tick: Callable[[], None] = lambda: None,
+    waits: Callable[[str], None] = lambda _: None,
     grace_seconds: float = GRACE_SECONDS,
 ) -> None:
     """Run attempts until the dispatcher has no more, calling `tick` often; what a listener raised comes at the end.
+
+    `waits` gets what trials wait for and who holds it, and an empty text when none waits any more.
 
     Needs `connect`. Ray Train's own files go to `log_dir` while they are needed. Ctrl-C, SIGTERM and SIGHUP end the
     attempts at the end of their epochs; a second one, or `grace_seconds` after the latter two, at once, and raises
@@ -61,7 +65,7 @@ def run_trials(
     with _interruptible(dispatcher, grace_seconds) as interruption:
         for restarts_left in range(MAX_RESTARTS, -1, -1):
             try:
-                _fit(dispatcher, tick, log_dir)
+                _fit(dispatcher, tick, waits, log_dir)
             except KeyboardInterrupt as error:
                 dispatcher.interrupt(reason_of(error))
                 raise
@@ -89,8 +93,8 @@ def _interrupt_if_gone(dispatcher: Dispatcher, error: Exception) -> None:
         raise
 
 
-def _fit(dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> None:
-    bridge = _Bridge(dispatcher, tick, log_dir)
+def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str], None], log_dir: Path) -> None:
+    bridge = _Bridge(dispatcher, tick, RoomWatch(waits), log_dir)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out no more than it wants
     # Tune pickles its own state: nobody else may change it.
     with tempfile.TemporaryDirectory(prefix="tune-", dir=current_folder(), ignore_cleanup_errors=True) as folder:
@@ -120,8 +124,8 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> Non
 class _Bridge:
     """Joins a dispatcher to one run of Tune."""
 
-    def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], log_dir: Path) -> None:
-        self.dispatcher, self._tick, self._log_dir = dispatcher, tick, log_dir
+    def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], room: RoomWatch, log_dir: Path) -> None:
+        self.dispatcher, self._tick, self._room, self._log_dir = dispatcher, tick, room, log_dir
         self._has_drivers = DRIVER_RESOURCE in ray.cluster_resources()
         self.attempts: dict[str, Attempt] = {}
         """By Tune's id of the trial."""
@@ -153,6 +157,7 @@ class _Bridge:
             settle()
         self._tick()
         self._end_left()
+        self._room.look(self.dispatcher.running, settle)
         self.dispatcher.review()
         now = time.monotonic()
         if self._look_at <= now < self._look_until:  # what a dead driver started dies a little later

@@ -38,6 +38,8 @@ class LiveState(BaseModel):
     device_hours: float
     left_seconds: float | None
     stopping: str
+    waits: str = ""
+    """What trials wait for that a cluster hasn't free, and who holds it."""
 
 
 def state_of(record: "SweepRecord", storage: "SweepStorage") -> "LiveState":

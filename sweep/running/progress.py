@@ -84,6 +84,8 @@ class Progress(TrialListener):
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()
         self._sweep, self._objective = sweep, objective
+        self._waits = ""
+        """What trials wait for."""
         self._screen = Screen(
             get_renderable=self._draw,
             console=self._console,
@@ -125,6 +127,12 @@ class Progress(TrialListener):
             self._write(event="message", text=text)
         else:
             self._console.print(plain(redact(text)), soft_wrap=True)
+
+    def waits(self, text: str) -> None:
+        """Show what trials wait for, until an empty text comes; without a table it is printed."""
+        self._waits = text
+        if text and not self._drawn:
+            self.say(text)
 
     # Trials that don't run
 
@@ -222,6 +230,7 @@ class Progress(TrialListener):
             device_hours=device_hours,
             left_seconds=self.left_seconds(),
             stopping=stopping,
+            waits=self._waits,
         )
 
     def left_seconds(self) -> float | None:
@@ -255,7 +264,7 @@ class Progress(TrialListener):
             states = list(self._states.values())
         counts = Counter(state.status for state in states)
         left = self.left_seconds()
-        return draw_trials([state.live() for state in states], counts, self._columns(), left)
+        return draw_trials([state.live() for state in states], counts, self._columns(), left, self._waits)
 
 
 def seconds_left(states: Sequence["_State"]) -> float | None:

@@ -128,6 +128,7 @@ class StageLoop:
                     dispatcher,
                     log_dir=log_folder,
                     tick=lambda: self._tick(dispatcher),
+                    waits=self._context.progress.waits,
                     grace_seconds=self._context.options.grace_seconds,
                 )
             finally:

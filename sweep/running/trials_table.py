@@ -37,9 +37,9 @@ def shown_columns(objective: str) -> tuple[str, ...]:
 
 
 def draw_trials(
-    trials: list[LiveTrial], counts: dict[str, int], columns: Iterable[str], left_seconds: float | None
+    trials: list[LiveTrial], counts: dict[str, int], columns: Iterable[str], left_seconds: float | None, waits: str = ""
 ) -> RenderableType:
-    """Return the table of trials, with failed trials and counts below."""
+    """Return the table of trials, with failed trials, what trials wait for, and counts below."""
     shown = trials
     if len(trials) > MOST_ROWS:
         shown = [trial for trial in trials if trial.state not in ("waiting", "finished")][:MOST_ROWS]
@@ -47,6 +47,7 @@ def draw_trials(
     table = TrialsTable(shown, (*columns, *used))
     troubled = [trial for trial in trials if trial.state in ("failed", "retrying") and trial.note][:MOST_ROWS]
     notes = [text(f"{trial.name}: {trial.note}", STYLES[trial.state]) for trial in troubled]
+    notes += [text(waits, "yellow")] if waits else []
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     if left_seconds is not None and any(counts.get(status) for status in ("waiting", "running", "retrying")):
         summary += f"; about {duration(left_seconds)} left"

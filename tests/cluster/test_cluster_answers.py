@@ -58,11 +58,11 @@ def test_what_answers_and_is_no_ray_is_said_with_likely_causes(
     silent: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     said, seconds = ask(*command, "--address", silent, folder=tmp_path)
-    assert f"address {silent!r}: something listens there, but no Ray head answers (no answer within 30 s)" in said
+    assert f"address {silent!r}: something listens there, but no Ray head answers (no answer within 20 s)" in said
     assert "likely: the token" in said
     assert "doesn't listen on" in said
     assert "version of Ray" in said
-    assert 30 < seconds < 100
+    assert 20 < seconds < 60  # to the program's own start
 
 
 @pytest.mark.slow

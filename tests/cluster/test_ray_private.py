@@ -17,10 +17,13 @@ from sweep.cluster import ray_private
 from sweep.cluster.ray_names import ENVIRONMENT, LOCAL_ENVIRONMENT
 
 FILE = ROOT / "sweep" / "cluster" / "ray_private.py"
-FIELDS = ("creator_job_id", "creator_actor_id", "creator_actor_dead", "placement_group_id", "state")
+FIELDS = ("creator_job_id", "creator_actor_id", "creator_actor_dead", "placement_group_id", "state", "bundles")
+ACTOR_FIELDS = ("actor_id", "job_id", "placement_group_id", "required_resources")
 PARTS = [
     ("ray._private.state", "state._connect_and_get_accessor"),
     ("ray._raylet", "GlobalStateAccessor.get_placement_group_table"),
+    ("ray._raylet", "GlobalStateAccessor.get_actor_table"),
+    ("ray._private.state", "state.job_table"),
     ("ray._raylet", "GcsClient"),
     ("ray._private.state", "state.get_cluster_config"),
     ("ray._private.worker", "global_worker"),
@@ -32,6 +35,8 @@ PARTS = [
     ("ray.autoscaler.v2.sdk", "get_cluster_status"),
     ("ray.experimental.internal_kv", "_internal_kv_get"),
     ("ray.core.generated.gcs_pb2", "PlacementGroupTableData.PlacementGroupState.REMOVED"),
+    ("ray.core.generated.gcs_pb2", "PlacementGroupTableData.PlacementGroupState.CREATED"),
+    ("ray.core.generated.gcs_pb2", "ActorTableData"),
     ("ray._private.authentication.authentication_utils", "is_token_auth_enabled"),
     ("ray.autoscaler._private.util", "prepare_config"),
     ("ray.autoscaler._private.util", "validate_config"),
@@ -43,6 +48,7 @@ PARTS = [
 ]
 USES: dict[str, tuple[Callable[[], Any], Any]] = {
     "freeing orphaned placement groups": (ray_private.orphaned_placement_groups, []),
+    "finding out who holds": (ray_private.resource_claims, ([], {})),
     "checking that both sides want a token": (ray_private.asks_for_token, None),
     "noticing that another cluster": (lambda: ray_private.cluster_id_at("127.0.0.1:1"), None),
     "reading the autoscaler's errors": (lambda: ray_private.autoscaler_errors("127.0.0.1:1"), []),
@@ -95,6 +101,13 @@ def test_this_ray_says_of_a_placement_group(field: str) -> None:
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 
     assert field in PlacementGroupTableData.DESCRIPTOR.fields_by_name
+
+
+@pytest.mark.parametrize("field", ACTOR_FIELDS)
+def test_this_ray_says_of_an_actor(field: str) -> None:
+    from ray.core.generated.gcs_pb2 import ActorTableData
+
+    assert field in ActorTableData.DESCRIPTOR.fields_by_name
 
 
 def test_this_ray_has_the_actor_of_a_trial() -> None:

@@ -1,0 +1,142 @@
+"""Trials that wait for resources: what they need, what is free, and which jobs hold the rest."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sweep.cluster.ray_private import Claim, autoscaler_errors, resource_claims
+from sweep.console.formatting import plural, shortened
+from sweep.scheduling.dispatcher import Attempt
+from trainables.printable_text import printable
+from trainables.redaction import redact
+
+PATIENCE_SECONDS = 10.0
+"""How long a trial may wait for resources before that is said."""
+LOOK_SECONDS = 2.0
+MOST_TEXT = 80
+"""Characters of another job's command, and of an autoscaler's error, in the message."""
+Resources = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster's resources and who claims them, at one moment."""
+
+    total: Resources
+    free: Resources
+    claims: Sequence[Claim]
+    jobs: Mapping[str, str]
+    """Commands of the other jobs that run, by their ids."""
+    own_job: str
+    errors: Sequence[str] = ()
+    """Why the autoscaler's machines don't come."""
+
+
+class RoomWatch:
+    """Looks every few seconds whether trials wait for resources, while any isn't placed."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """`say` gets the message, and an empty one when no trial waits any more."""
+        self._say, self._said, self._look_at = say, "", 0.0
+        self._since: dict[str, float] = {}
+        """Since when claims are known to wait, by their ids."""
+
+    def look(self, attempts: Sequence[Attempt], settled: Callable[[], None]) -> None:
+        """Report trials that have waited for long enough; `settled` returns once the cluster certainly answers."""
+        now = time.monotonic()
+        unplaced = [attempt for attempt in attempts if not attempt.placed]
+        if now < self._look_at or not (unplaced or self._said):
+            return
+        self._look_at = now + LOOK_SECONDS
+        settled()
+        cluster = look_at_cluster() if unplaced else None
+        self._report("" if cluster is None else waiting_text(self._waiting(cluster, unplaced, now), cluster))
+
+    def _waiting(self, cluster: Cluster, unplaced: Sequence[Attempt], now: float) -> list[Resources]:
+        """Return what each trial needs that has waited for long enough."""
+        wanted = wanted_resources(cluster, unplaced)
+        self._since = {name: self._since.get(name, now) for name in wanted}
+        return [needed for name, needed in wanted.items() if now - self._since[name] >= PATIENCE_SECONDS]
+
+    def _report(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._say(text)
+
+
+def wanted_resources(cluster: Cluster, unplaced: Sequence[Attempt]) -> dict[str, Resources]:
+    """Return what waiting trials need by an id: that of a placement group, or of a trial that has none yet.
+
+    Ray Train makes no placement group for an elastic trial before its least workers fit.
+    """
+    own = [claim for claim in cluster.claims if claim.job == cluster.own_job]
+    wanted = {claim.claim_id: claim.resources for claim in own if claim.pending}
+    elastic = [attempt.task for attempt in unplaced if attempt.task.shape.most_workers is not None]
+    grouped = sum(not claim.pending and "CPU" in claim.resources for claim in own)
+    for task in elastic[: max(0, len(elastic) - grouped)]:
+        wanted[task.trial_id] = {
+            name: amount * task.shape.workers for name, amount in task.shape.worker_resources().items()
+        }
+    return wanted
+
+
+def look_at_cluster() -> Cluster:
+    """Return the joined cluster as it stands."""
+    import ray
+
+    context = ray.get_runtime_context()
+    claims, jobs = resource_claims()
+    own = context.get_job_id()
+    others = {job: command for job, command in jobs.items() if job != own}
+    errors = autoscaler_errors(context.gcs_address)
+    return Cluster(ray.cluster_resources(), ray.available_resources(), claims, others, own, errors)
+
+
+def waiting_text(waiting: Sequence[Resources], cluster: Cluster) -> str:
+    """Return who waits, for what, what there is and who holds it; nothing where no trial waits."""
+    if not waiting:
+        return ""
+    needed = waiting[0]
+    names = list(needed)
+    there = ", ".join(f"{cluster.free.get(name, 0):g} of {cluster.total.get(name, 0):g} {name}" for name in names)
+    what = f"waits for {amounts(needed)}" if len(waiting) == 1 else f"wait for {amounts(needed)} each"
+    holders = holders_of(names, cluster)
+    parts = [f"{plural(len(waiting), 'trial')} {what}", f"free: {there}"]
+    parts += [f"held by {'; '.join(holders)}"] if holders else []
+    if all(cluster.free.get(name, 0) >= amount for name, amount in needed.items()):
+        parts.append("no machine has that much free")
+    if any(cluster.total.get(name, 0) < amount for name, amount in needed.items()):
+        parts.append("machines have to come")
+    return "; ".join([*parts, *(f"autoscaler: {_short(error)}" for error in cluster.errors)])
+
+
+def holders_of(names: Sequence[str], cluster: Cluster) -> list[str]:
+    """Return who holds resources of these names, and how much."""
+    held: dict[str, dict[str, float]] = {}
+    for claim in cluster.claims:
+        if not claim.pending:
+            of_job = held.setdefault(claim.job, dict.fromkeys(names, 0.0))
+            for name in names:
+                of_job[name] += claim.resources.get(name, 0.0)
+    known = {name: sum(of_job[name] for of_job in held.values()) for name in names}
+    tasks = {name: cluster.total.get(name, 0) - cluster.free.get(name, 0) - known[name] for name in names}
+    shown = {_job_text(job, cluster): of_job for job, of_job in held.items()}
+    if any(amount > 0 for amount in tasks.values()):  # Ray keeps no public table of them
+        maybe = ", ".join(_job_text(job, cluster) for job in cluster.jobs if job not in held)
+        shown[f"tasks of {maybe}" if maybe else "tasks"] = tasks
+    return [f"{who} ({amounts(what)})" for who, what in shown.items() if any(amount > 0 for amount in what.values())]
+
+
+def amounts(resources: Resources) -> str:
+    """Return resources as text, such as "4 CPU and 1 GPU"."""
+    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount > 0)
+
+
+def _job_text(job: str, cluster: Cluster) -> str:
+    if job == cluster.own_job:
+        return "this sweep"
+    return f"job {job}, {_short(cluster.jobs[job])}" if job in cluster.jobs else f"job {job}, which has ended"
+
+
+def _short(text: str) -> str:
+    return shortened(printable(redact(" ".join(text.split()))), MOST_TEXT)
