@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -114,12 +115,15 @@ def test_a_sweep_says_which_job_holds_the_cluster(tmp_path: Path, mlflow_databas
     with (
         head("--num-cpus=1", "--include-dashboard=false", environment={"RAY_AUTH_MODE": "disabled"}, port=port),
         subprocess.Popen(holder, stdout=subprocess.PIPE, text=True, env=shell.environment) as other,
+        ExitStack() as stack,
     ):
+        stack.callback(other.kill)
         until(other, "held")
         with shell.background("run", *options) as running:
             said = until(running, "held by").splitlines()[-1]
             assert said.startswith("1 trial waits for 1 CPU; free: 0 of 1 CPU; held by job ")
-            assert f"process {other.pid} on 127.0.0.1: {sys.executable}"[:40] in said
+            assert f", process {other.pid} on " in said
+            assert f": {sys.executable}" in said
             time.sleep(BEAT_SECONDS + 1)
             assert "1 trial waits for 1 CPU" in shell("status", "small")
             other.kill()
