@@ -23,11 +23,13 @@ def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss and whether the decision is right, of each decision, float64 for the latter.
 
     Classes: logits (n, K) and targets (n,) int64 give (n,), cross-entropy and argmax. Labels: targets (n, K) bool give
-    (n, K), binary cross-entropy and whether the probability is at least 0.5.
+    (n, K), binary cross-entropy and whether the probability is at least 0.5. Numbers: standardised targets (n,) float
+    give (n,), Huber's loss (1964) with a bend at one standard deviation, whose gradient is bounded as cross-entropy's
+    is: squared error diverges at learning rates that suit pretraining.
     """
     if targets.is_floating_point():
-        error = (logits[:, 0] - targets.to(logits)).square()
-        return error, torch.zeros_like(error, dtype=torch.float64)
+        loss = functional.huber_loss(logits[:, 0], targets.to(logits), reduction="none")
+        return loss, torch.zeros_like(loss, dtype=torch.float64)
     if targets.dim() == 1:
         loss = functional.cross_entropy(logits, targets, reduction="none")
         return loss, (logits.argmax(1) == targets).double()
