@@ -173,26 +173,32 @@ def test_a_failed_trial_leaves_its_neighbour_alone_and_waits_until_it_is_asked_f
 
 @pytest.mark.slow
 def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) -> None:
-    """Two seeds a setting, stopped in the middle by a budget and resumed."""
+    """Two seeds a setting; its process is killed in the middle, and the sweep resumed."""
     stage = (
         'Stage("search", (Grid(axes={"temperature": (0.9,)}, required=True),), '
-        'Search({"temperature": Range(0.05, 0.8, log=True)}, settings=4, method="optuna"), '
+        'Search({"temperature": Range(0.05, 0.8, log=True)}, settings=6, method="optuna"), '
         'Halving("train/contrastive_loss", grace=1, reduction=2))'
     )
     space = shell.space(stage)
     path = shell.folder / space
     path.write_text(path.read_text().replace("baselines=(),", "baselines=(), seeds=(0, 1),"))
-    # The budget ends amid a setting: one of its seeds is left waiting for the other.
-    shell("run", "--space", space, "--trials", "5", "--max-concurrent", "1", code=3)
+    # Killed after halving has ended a setting, and amid another whose seeds wait for each other.
+    with shell.background("run", "--space", space, "--max-concurrent", "1") as running:
+        until(running, "halving: ")
+        until(running, "epoch 1/3")
+        running.kill()
+        running.wait()
+    ended = shell.storage.stopped("small")
+    assert ended
     first = {entry.setting: entry.config["temperature"] for entry in shell.storage.sweep("small").trials}  # type: ignore[union-attr]
     out = shell("run", "--resume", "small", "--max-concurrent", "1")
     record = shell.storage.sweep("small")
     assert record is not None
     again = {entry.setting: entry.config["temperature"] for entry in record.trials}
     assert {number: again[number] for number in first} == first
-    assert set(again) == {None, 0, 1, 2, 3}
+    assert set(again) == {None, 0, 1, 2, 3, 4, 5}
     stopped = shell.storage.stopped("small")
-    assert stopped
+    assert stopped.items() >= ended.items()
     assert all(why.startswith("halving: ") for why in stopped.values())
     for number in again:
         own = [entry for entry in record.trials if entry.setting == number]
@@ -204,6 +210,10 @@ def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) 
     assert halved == set(stopped)
     assert all(row.halved in (1, 2) and len(row.trials) == 2 for row in table.halved)
     assert all(len(row.finished) == 2 for row in table.settings)
+    assert not halved & {trial.entry.trial_id for row in table.settings for trial in row.trials}
+    assert len(table.settings) + len(table.halved) == 7
+    (shown,) = json.loads(shell("compare", "small", "--json"))["comparisons"][0]["tables"]
+    assert [row["ended_at_epoch"] for row in shown["halved"]] == [row.halved for row in table.halved]
     for entry in record.trials:
         files = shell.storage.trial_of(entry)
         assert (files.final() is None) == (entry.trial_id in stopped)
