@@ -74,6 +74,8 @@ def choose_shape(workers: int, device: Device, resources: Mapping[str, float], m
     """
     cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     use_gpu = device == "gpu" or (device == "auto" and gpus > 0)
+    if use_gpu and not gpus and workers == 1:
+        raise BadInputError("--device gpu: there is no GPU; choose --device cpu")
     if use_gpu and workers > gpus:
         raise BadInputError(
             f"--workers {workers}: needs {workers} GPUs, there are {gpus}; choose fewer workers or --device cpu"

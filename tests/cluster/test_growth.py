@@ -102,3 +102,11 @@ def test_the_service_account_asks_for_its_own_cluster(
     assert api.asked == [(ADDRESS, "Bearer secret")]
     api.resources[ADDRESS]["spec"]["enableInTreeAutoscaling"] = False
     assert kuberay_config({"RAY_CLUSTER_NAME": "sweep"}) == {}
+
+
+def test_a_gpu_that_is_not_there_is_said_as_it_was_asked_for() -> None:
+    from sweep.planning.resources import choose_shape
+    from trainables.errors import BadInputError
+
+    with pytest.raises(BadInputError, match="--device gpu: there is no GPU; choose --device cpu"):
+        choose_shape(1, "gpu", {"CPU": 2.0})
