@@ -57,6 +57,14 @@ def main(
             help="Pixel value that means no data; default: the value that the file declares.", rich_help_panel=MAP
         ),
     ] = None,
+    no_scl: Annotated[
+        bool,
+        typer.Option(
+            "--no-scl",
+            help="Also map what the scene's classification (SCL) says is cloud, shadow or snow; default: left out.",
+            rich_help_panel=MAP,
+        ),
+    ] = False,
 ) -> None:
     """Classify images with an exported model, or map a scene: a table of probabilities, or a GeoTIFF with areas."""
     chosen = {
@@ -66,11 +74,12 @@ def main(
         "scale": scale,
         "offset": offset,
         "nodata": nodata,
+        "no_scl": no_scl,
     }
     if output.suffix.lower() in MAPS:
         _map(model, images, output, chosen, overwrite=overwrite)
         return
-    _table_only(images, output, [name for name, value in chosen.items() if value not in (None, ())])
+    _table_only(images, output, _given(chosen))
     from sweep.deployment.exported_model import DeployedModel, apply, finish
 
     finish(apply(model, images, output, DeployedModel.prediction, overwrite=overwrite), output)
@@ -97,14 +106,21 @@ def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, over
 
 
 def _said(facts: dict[str, Any]) -> list[str]:
-    """Return one line a class that is on the map, the largest first."""
+    """Return one line a class that is on the map, the largest first, and what the SCL hid of the scene."""
     found = sorted(facts["classes"].items(), key=lambda item: -item[1]["pixels"])
     lines = []
+    if facts["scl"] is not None:
+        hidden = ", ".join(f"{cover} {100 * share:.1f} %" for cover, share in facts["scl"].items())
+        lines.append(f"left out by the SCL, of the scene: {hidden}")
     for name, own in found:
         if own["pixels"]:
             area = "" if own["hectares"] is None else f", {own['hectares']:,.1f} ha"
             lines.append(f"{name}: {100 * own['share']:.1f} %{area}")
     return lines
+
+
+def _given(chosen: dict[str, Any]) -> list[str]:
+    return [name for name, value in chosen.items() if value is not None and value is not False and value != ()]
 
 
 def _table_only(images: Path, output: Path, given: list[str]) -> None:
@@ -118,7 +134,9 @@ def _table_only(images: Path, output: Path, given: list[str]) -> None:
             f"{images}: one image; for its map give --output FILE.tif, for a table the folder of images"
         )
     if given:
-        raise BadInputError(f"--{given[0]}: is for the map of a scene; leave it out, or give --output FILE.tif")
+        raise BadInputError(
+            f"--{given[0].replace('_', '-')}: is for the map of a scene; leave it out, or give --output FILE.tif"
+        )
 
 
 if __name__ == "__main__":

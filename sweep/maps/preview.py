@@ -106,7 +106,7 @@ def _source(preview: Preview) -> str:
 def _picture(preview: Preview) -> NDArray[np.float64]:
     """Return the scene's colours stretched for the eye, (H, W, 3), and grey where there are no data."""
     values = preview.scene.astype(np.float64)
-    inside = values[preview.valid]
+    inside = values[preview.valid & (preview.probability != NODATA)]  # clouds would leave the rest black
     low, high = np.percentile(inside, STRETCH, axis=0) if len(inside) else (0.0, 1.0)
     picture: NDArray[np.float64] = np.clip((values - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
     picture[~preview.valid] = [int(NO_DATA[k : k + 2], 16) / 255 for k in (1, 3, 5)]

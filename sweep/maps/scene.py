@@ -88,6 +88,8 @@ class Scene:
     """Of the channels, where they are bands of Sentinel-2; else empty."""
     masked: Any = None
     """The dataset whose own mask or opacity says what is valid, if it has one."""
+    grid: Any = None
+    """The dataset whose pixels are the scene's."""
 
     def rows(self, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
         """Return values (rows, W, C) and which pixels are valid (rows, W).
@@ -220,6 +222,10 @@ def _of_folder(
     for band, dataset in datasets.items():
         own = dataset.nodata if nodata is None else nodata
         repeat = _repeat(found[band], dataset, finest)
+        if dataset.dtypes[0] != finest.dtypes[0]:
+            raise BadInputError(
+                f"{found[band]}: has {dataset.dtypes[0]}, other bands {finest.dtypes[0]}; give one type"
+            )
         value = added.get(band, 0) if offset is None else offset
         read.append(_Band(dataset, 1, repeat, value, SENTINEL_NODATA if own is None else own))
     return _scene(str(source), finest, tuple(read), tuple(bands), None)
@@ -236,7 +242,14 @@ def _scene(location: str, grid: Any, channels: tuple[_Band, ...], names: tuple[s
         channels=channels,
         names=names,
         masked=masked,
+        grid=grid,
     )
+
+
+def enter_band(stack: ExitStack, path: Path, scene: Scene) -> _Band:
+    """Return one more band on the scene's pixels, open as long as `stack`; BadInputError where it has others."""
+    dataset = _open(stack, path)
+    return _Band(dataset, 1, _repeat(path, dataset, scene.grid))
 
 
 def _repeat(path: Path, dataset: Any, finest: Any) -> int:
@@ -244,7 +257,7 @@ def _repeat(path: Path, dataset: Any, finest: Any) -> int:
     repeat = int(finest.width // max(dataset.width, 1))
     alike = (dataset.width * repeat, dataset.height * repeat) == (finest.width, finest.height)
     near = np.allclose(tuple(dataset.bounds), tuple(finest.bounds), atol=abs(finest.transform.a) / 2)
-    if not alike or not near or dataset.crs != finest.crs or dataset.dtypes[0] != finest.dtypes[0]:
+    if not alike or not near or dataset.crs != finest.crs:
         raise BadInputError(f"{path}: doesn't share the pixel grid of {finest.name}; give bands of one scene")
     return repeat
 

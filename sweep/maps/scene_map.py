@@ -7,7 +7,7 @@ MAP.png    the scene and the map, for the eye
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sweep.console.app import progress
 from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
+from sweep.maps.cover_mask import CoverMask, enter_cover_mask
 from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small
 from sweep.maps.ground_resolution import GroundResolution, ground
 from sweep.maps.map_classes import MapClasses, map_classes
@@ -51,6 +52,8 @@ class MapOptions:
     offset: int | None = None
     """Added to every value of the scene."""
     nodata: float | None = None
+    no_scl: bool = False
+    """Whether cloud, shadow and snow are mapped too, which the scene's classification leaves out."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class _Job:
     """Of a window, in the scene's pixels."""
     overlap: float
     notes: tuple[str, ...]
+    mask: CoverMask | None = None
+    """None: without an SCL, or not wanted."""
 
 
 def write_map(
@@ -82,12 +87,21 @@ def write_map(
     _check_output(output, source, overwrite=overwrite)
     channels = int(opened.facts["channels"])
     bands = recipe.channel_bands(channels)
-    with open_scene(source, bands, channels, offset=chosen.offset, nodata=chosen.nodata) as scene:
-        job = _plan(opened, scene, recipe, chosen)
+    with (
+        open_scene(source, bands, channels, offset=chosen.offset, nodata=chosen.nodata) as scene,
+        ExitStack() as stack,
+    ):
+        mask = None if chosen.no_scl else enter_cover_mask(stack, source, scene)
+        job = _plan(opened, scene, recipe, chosen, mask)
         with _aside(output) as (tif, png, text):
             tally = _write(job, tif)
             if not tally.pixels.any():
-                raise BadInputError(f"{source}: has no valid pixels; all are nodata")
+                why = (
+                    "all are nodata"
+                    if mask is None
+                    else "all are nodata, cloud, shadow or snow; or map these (--no-scl)"
+                )
+                raise BadInputError(f"{source}: has no valid pixels; {why}")
             facts = _facts(job, tally)
             text.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             _draw(job, facts, tif, png)
@@ -147,7 +161,7 @@ def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
             partial.unlink(missing_ok=True)
 
 
-def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions) -> _Job:
+def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions, mask: CoverMask | None) -> _Job:
     """Decide windows and conversion; BadInputError for a scene that the model can't be used on."""
     height, width = model.facts["image_size"]
     if height != width:
@@ -166,6 +180,8 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
     side, notes = _side(height, size, recipe.metres)
     if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
+    if mask is None and not options.no_scl:
+        notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
     return _Job(
         model=model,
         scene=scene,
@@ -175,6 +191,7 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
         side=side,
         overlap=OVERLAP if options.overlap is None else options.overlap,
         notes=tuple(notes),
+        mask=mask,
     )
 
 
@@ -217,21 +234,27 @@ def _write(job: _Job, path: Path) -> Tally:
         progress("windows", len(tops) * len(lefts)) as advance,
         map_writer(path, scene, job.classes, _tags(job)) as writer,
     ):
-        for (values, valid), (_, rows) in zip(_strips(scene, tops, job.side), steps(tops, job.side), strict=True):
+        for (values, valid), (_, rows) in zip(_strips(job, tops), steps(tops, job.side), strict=True):
             _add(job, blend, values, valid, lefts, advance)
             _release(job, blend.release(rows), valid[:rows], writer, tally)
     return tally
 
 
-def _strips(scene: Scene, tops: list[int], side: int) -> Iterator[tuple[NDArray[np.generic], Mask]]:
+def _strips(job: _Job, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
     """Yield the pixels of each row of windows, every row of the scene read once."""
-    values, valid = scene.rows(tops[0], side)
+    values, valid = _rows(job, tops[0], job.side)
     yield values, valid
-    for top, rows in [*steps(tops, side)][:-1]:
-        more, more_valid = scene.rows(top + side, rows)
+    for top, rows in [*steps(tops, job.side)][:-1]:
+        more, more_valid = _rows(job, top + job.side, rows)
         values = np.concatenate([values[rows:], more])
         valid = np.concatenate([valid[rows:], more_valid])
         yield values, valid
+
+
+def _rows(job: _Job, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
+    """Return values, and which of them are mapped."""
+    values, valid = job.scene.rows(top, rows)
+    return values, valid if job.mask is None else valid & job.mask.clear(top, rows)
 
 
 def _add(
@@ -285,6 +308,7 @@ def _facts(job: _Job, tally: Tally) -> dict[str, Any]:
         **tally.described(),
         "window_pixels": job.side,
         "overlap": job.overlap,
+        "scl": None if job.mask is None else job.mask.shares(scene),
         "model": {name: model.get(name) for name in ("trial", "trial_id", "sweep", "data_set", "licence")},
         "notes": list(job.notes),
     }

@@ -24,6 +24,7 @@ from support.scenes import (
 from sweep.deployment.exported_model import DeployedModel
 from sweep.maps.map_classes import STEPS
 from sweep.predict import main as predict
+from trainables.data.class_names import RGB_BANDS
 from trainables.errors import BadInputError
 
 
@@ -66,6 +67,18 @@ def faults(model: Path, folder: Path) -> Iterator[tuple[Path, Path, dict[str, An
     yield model, write_scene(folder / "small.tif", grey(20, 60)), {}, "the scene has 20 pixels in one direction"
     yield model, write_scene(folder / "empty.tif", grey(60, 60, 0), nodata=0), {}, "has no valid pixel"
     yield model, write_scene(folder / "float.tif", grey(60, 60).astype(np.float32)), {}, "has values of float32"
+    write_band(folder / "foreign" / "a_SCL.tif", np.full((10, 60), 4, np.uint8))
+    write_band(folder / "clouded" / "a_SCL.tif", np.full((60, 60), 9, np.uint8))
+    for band in RGB_BANDS:
+        for name in ("foreign", "clouded"):
+            write_band(folder / name / f"a_{band}.tif", grey(60, 60)[..., 0])
+    yield (
+        model,
+        folder / "foreign",
+        {},
+        r"a_SCL\.tif: doesn't share the pixel grid of .*; or map without it \(--no-scl\)",
+    )
+    yield model, folder / "clouded", {}, r"no valid pixels; .*cloud, shadow or snow; or map these \(--no-scl\)"
     coarse = {"transform": from_origin(0.0, 0.0, 30.0, 30.0)}
     yield model, write_scene(folder / "coarse.tif", grey(60, 60), **coarse), {}, "30 m, the model's 10: too coarse"
     yield plain, scene, {}, "16 bits, the model takes 8 and its data set came with 8: say with --scale VALUE"
@@ -99,6 +112,8 @@ def test_tables_and_maps_are_told_apart(model: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((SIDE, SIDE, 3), 51, np.uint8)).save(tmp_path / "images" / "1.png")
     with pytest.raises(BadInputError, match="--threshold: is for the map of a scene"):
         predict(model, tmp_path / "images", tmp_path / "found.csv", threshold=0.4)
+    with pytest.raises(BadInputError, match="--no-scl: is for the map of a scene"):
+        predict(model, tmp_path / "images", tmp_path / "found.csv", no_scl=True)
     predict(model, tmp_path / "images", tmp_path / "found.csv")
     assert "1.png,negative,0.2" in (tmp_path / "found.csv").read_text()
 
