@@ -57,6 +57,14 @@ def main(
             help="Pixel value that means no data; default: the value that the file declares.", rich_help_panel=MAP
         ),
     ] = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities",
+            help="Also write the probability of each class of the model, a band each.",
+            rich_help_panel=MAP,
+        ),
+    ] = False,
     no_scl: Annotated[
         bool,
         typer.Option(
@@ -74,6 +82,7 @@ def main(
         "scale": scale,
         "offset": offset,
         "nodata": nodata,
+        "probabilities": probabilities,
         "no_scl": no_scl,
     }
     if output.suffix.lower() in MAPS:
@@ -116,6 +125,8 @@ def _said(facts: dict[str, Any]) -> list[str]:
         if own["pixels"]:
             area = "" if own["hectares"] is None else f", {own['hectares']:,.1f} ha"
             lines.append(f"{name}: {100 * own['share']:.1f} %{area}")
+    if bands := facts["probability_bands"]:
+        lines.append("probability of each class: " + ", ".join(f"band {band} {name}" for name, band in bands.items()))
     return lines
 
 

@@ -23,7 +23,7 @@ LEVEL = 6
 
 
 class MapWriter:
-    """Takes finished rows from the top down and writes them as two float32 bands, probability and class.
+    """Takes finished rows from the top down and writes them as float32 bands: probability, class, and of each class.
 
     All bands of a GeoTIFF are of one type. Floats keep a probability what it is, without a factor that readers forget;
     class numbers lose nothing.
@@ -34,10 +34,10 @@ class MapWriter:
         self._waiting: list[NDArray[np.float32]] = []
         self._written = 0
 
-    def add(self, probability: Values, classes: NDArray[np.uint8], valid: Mask) -> None:
-        """Add rows (H, W); pixels that aren't valid become NODATA in both bands."""
-        rows = np.where(valid, np.stack([probability, classes.astype(np.float32)]), np.float32(NODATA))
-        self._waiting.append(rows)
+    def add(self, probability: Values, classes: NDArray[np.uint8], each: Values, valid: Mask) -> None:
+        """Add rows (H, W), of `each` class (K, H, W); pixels that aren't valid become NODATA in all bands."""
+        bands = np.concatenate([probability[None], classes[None].astype(np.float32), each])
+        self._waiting.append(np.where(valid, bands, np.float32(NODATA)))
         ready = sum(part.shape[1] for part in self._waiting)
         if ready >= BLOCK:
             self._write(ready // BLOCK * BLOCK)
@@ -60,14 +60,15 @@ def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str,
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    shape = {"driver": "GTiff", "count": 2, "dtype": "float32", "height": scene.height, "width": scene.width}
+    shape = {"driver": "GTiff", "count": 2 + len(classes.each), "dtype": "float32"}
+    size = {"height": scene.height, "width": scene.width}
     place = {"crs": scene.crs, "transform": scene.transform, "nodata": float(NODATA)}
     packing = {"compress": "deflate", "predictor": 3, "zlevel": LEVEL, "interleave": "band", "BIGTIFF": "IF_SAFER"}
     tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path, "w", **shape, **place, **packing, **tiles)
+            dataset = rasterio.open(path, "w", **shape, **size, **place, **packing, **tiles)
         with dataset:
             _describe(dataset, classes, tags)
             writer = MapWriter(dataset)
@@ -82,6 +83,8 @@ def _describe(dataset: Any, classes: MapClasses, tags: Mapping[str, str]) -> Non
     of = classes.positive or "the most probable class"
     dataset.set_band_description(1, f"probability of {of}")
     dataset.set_band_description(2, "class")
+    for band, name in enumerate(classes.each, 3):
+        dataset.set_band_description(band, f"probability of the class {name}")
     dataset.update_tags(**tags)
     dataset.update_tags(2, **{f"class_{number}": name for number, name in enumerate(classes.names)})
 
@@ -96,7 +99,7 @@ def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
         with rasterio.open(path, driver="GTiff", **ALONE) as dataset:
             scale = max(1.0, max(dataset.shape) / most)
             shape = (2, *(max(1, round(side / scale)) for side in dataset.shape))
-            probability, classes = dataset.read(out_shape=shape)
+            probability, classes = dataset.read((1, 2), out_shape=shape)
     return probability, classes.astype(np.uint8)
 
 

@@ -30,14 +30,16 @@ class MapClasses:
     """Whether the model gives each of several labels its own probability."""
     threshold: float | None
     """A pixel is positive from here on; None where the most probable class is taken."""
+    each: tuple[str, ...] = ()
+    """The model's classes, where each gets a band of its own probability."""
 
     @property
     def channels(self) -> int:
         """Values that are blended for each pixel."""
-        return 1 if self.positive else len(self.names)
+        return 1 + len(self.each) if self.positive else len(self.names)
 
     def scores(self, probabilities: Values) -> Values:
-        """Return what is blended, (N, channels), of a model's probabilities (N, K).
+        """Return what is blended, (N, channels), of a model's probabilities (N, K), which come last where wanted.
 
         Of classes the positives' sum; of several labels, which don't exclude each other, their highest.
         """
@@ -45,14 +47,23 @@ class MapClasses:
             return probabilities
         chosen = probabilities[:, list(self.columns)]
         scores: Values = chosen.max(axis=1, keepdims=True) if self.several else chosen.sum(axis=1, keepdims=True)
-        return scores
+        return np.concatenate([scores, probabilities], axis=1) if self.each else scores
 
     def decide(self, means: Values) -> tuple[Values, NDArray[np.uint8]]:
         """Return probability and class number, (H, W) each, of blended scores (channels, H, W)."""
-        kept = np.rint(means * STEPS) / STEPS  # before a class is decided, so that the bands agree
+        kept = _kept(means)  # before a class is decided, so that the bands agree
         if self.threshold is None:
-            return kept.max(axis=0).astype(np.float32), kept.argmax(axis=0).astype(np.uint8)
-        return kept[0].astype(np.float32), (kept[0] >= self.threshold).astype(np.uint8)
+            return kept.max(axis=0), kept.argmax(axis=0).astype(np.uint8)
+        return kept[0], (kept[0] >= self.threshold).astype(np.uint8)
+
+    def probabilities(self, means: Values) -> Values:
+        """Return the probability of each class, (K, H, W), of blended scores; (0, H, W) where not wanted."""
+        return _kept(means[len(means) - len(self.each) :])
+
+
+def _kept(means: Values) -> Values:
+    kept: Values = (np.rint(means * STEPS) / STEPS).astype(np.float32)
+    return kept
 
 
 def map_classes(facts: Mapping[str, Any], positive: Sequence[str] = (), threshold: float | None = None) -> MapClasses:

@@ -1,6 +1,7 @@
 """Map of a whole scene by an exported model, in memory that doesn't grow with the scene.
 
-MAP.tif    float32, the scene's CRS and transform: band 1 the probability, band 2 the class; 255 is nodata
+MAP.tif    float32, the scene's CRS and transform: band 1 the probability, band 2 the class, from band 3 on the
+           probability of each class where wanted; 255 is nodata
 MAP.json   areas and shares, the threshold, and of which model and scene
 MAP.png    the scene and the map, for the eye
 """
@@ -8,7 +9,7 @@ MAP.png    the scene and the map, for the eye
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class MapOptions:
     offset: int | None = None
     """Added to every value of the scene."""
     nodata: float | None = None
+    probabilities: bool = False
+    """Whether each class gets a band of its own probability."""
     no_scl: bool = False
     """Whether cloud, shadow and snow are mapped too, which the scene's classification leaves out."""
 
@@ -182,10 +185,12 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
     if mask is None and not options.no_scl:
         notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
+    classes = map_classes(model.facts, options.positive, options.threshold)
+    each = tuple(map(str, model.facts["classes"])) if options.probabilities else ()
     return _Job(
         model=model,
         scene=scene,
-        classes=map_classes(model.facts, options.positive, options.threshold),
+        classes=replace(classes, each=each),
         ground=size,
         conversion=conversion,
         side=side,
@@ -285,7 +290,7 @@ def _image(job: _Job, values: NDArray[np.generic], valid: Mask, left: int) -> ND
 
 def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, tally: Tally) -> None:
     probability, classes = job.classes.decide(means)
-    writer.add(probability, classes, valid)
+    writer.add(probability, classes, job.classes.probabilities(means), valid)
     tally.add(probability, classes, valid)
 
 
@@ -306,6 +311,7 @@ def _facts(job: _Job, tally: Tally) -> dict[str, Any]:
         "positive": job.classes.positive or None,
         "threshold": job.classes.threshold,
         **tally.described(),
+        "probability_bands": {name: band for band, name in enumerate(job.classes.each, 3)},
         "window_pixels": job.side,
         "overlap": job.overlap,
         "scl": None if job.mask is None else job.mask.shares(scene),

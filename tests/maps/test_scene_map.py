@@ -14,6 +14,7 @@ from support.scenes import PLACE, SIDE, UTM, grey, write_model, write_scene
 
 from sweep.maps.ground_resolution import ground
 from sweep.maps.map_classes import NODATA, STEPS, map_classes
+from sweep.predict import main as predict
 from trainables.errors import BadInputError
 
 
@@ -137,6 +138,30 @@ def test_a_map_is_of_the_positives_of_a_rule_or_of_the_most_probable_class(
     assert probability == pytest.approx(shares[0], abs=1 / STEPS), "labels don't exclude each other"
     with pytest.raises(BadInputError, match=r"several labels, .*--positive what to map .*class 0, class 1"):
         mapped(scene, by=several)
+
+
+def test_each_class_has_a_band_of_its_probability_on_demand(
+    mapped: Callable[..., Any], tmp_path: Path, capsys: Any
+) -> None:
+    values = grey(60, SIDE)
+    values[..., 1] = 400
+    values[:SIDE] = 0
+    scene = write_scene(tmp_path / "scene.tif", values, nodata=0)
+    shares = np.array([127 / 510, 51 / 510, 1 - 178 / 510])
+    for number, options in enumerate(({}, {"positive": ["class 0", "class 1"]})):
+        for several in (False, True)[: 1 + number]:
+            model = write_model(tmp_path / f"{number}{several}", classes=3, several_labels=several)
+            predict(model, scene, tmp_path / "map.tif", probabilities=True, **options)
+            with rasterio.open(tmp_path / "map.tif") as file:
+                bands = file.read()
+                assert file.descriptions[2:] == tuple(f"probability of the class class {k}" for k in range(3))
+            assert (bands[:, :SIDE] == NODATA).all()
+            for band, share in zip(bands[2:, SIDE:], shares, strict=True):
+                assert band == pytest.approx(share, abs=1 / STEPS)
+            plain, classes, facts = mapped(scene, by=model, **options)
+            np.testing.assert_array_equal(bands[:2], [plain, classes])
+            assert facts["probability_bands"] == {}
+    assert "probability of each class: band 3 class 0, band 4 class 1, band 5 class 2" in capsys.readouterr().out
 
 
 def test_positives_that_a_model_lacks_are_refused() -> None:
