@@ -1,4 +1,4 @@
-"""Writing of a map as GeoTIFF, row by row, with the number of pixels of each class."""
+"""Writing of a map row by row, then as Cloud Optimized GeoTIFF, and the number of pixels of each class."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,19 @@ from sweep.maps.map_classes import NODATA, MapClasses
 from sweep.maps.raster_file import ALONE
 from sweep.maps.scene import Scene
 from sweep.maps.windows import Mask, Values
-from trainables.errors import BadInputError
 
 BLOCK = 256
 """Side of the file's tiles: rows are written so many at a time, as a tile that is written twice is packed twice."""
-LEVEL = 6
-"""Of deflate."""
+COG = {
+    "COMPRESS": "DEFLATE",
+    "LEVEL": "6",
+    "PREDICTOR": "YES",
+    "BLOCKSIZE": str(BLOCK),
+    "BIGTIFF": "IF_SAFER",
+    "OVERVIEWS": "IGNORE_EXISTING",
+    "OVERVIEW_RESAMPLING": "NEAREST",
+}
+"""Overviews take every second pixel: means of class numbers say nothing, and the bands agree."""
 
 
 class MapWriter:
@@ -56,27 +63,48 @@ class MapWriter:
 
 @contextmanager
 def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str, str]) -> Iterator[MapWriter]:
-    """Give what writes a map with a scene's size, CRS and transform; BadInputError where it can't be written."""
+    """Give what writes a map with a scene's size, CRS and transform as a plain GeoTIFF, which `write_cog` takes.
+
+    OSError where it can't be written.
+    """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     shape = {"driver": "GTiff", "count": 2 + len(classes.each), "dtype": "float32"}
     size = {"height": scene.height, "width": scene.width}
     place = {"crs": scene.crs, "transform": scene.transform, "nodata": float(NODATA)}
-    packing = {"compress": "deflate", "predictor": 3, "zlevel": LEVEL, "interleave": "band", "BIGTIFF": "IF_SAFER"}
+    packing = {"compress": "deflate", "predictor": 3, "zlevel": 1, "interleave": "band", "BIGTIFF": "IF_SAFER"}
     tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    with _explained(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        dataset = rasterio.open(path, "w", **shape, **size, **place, **packing, **tiles)
+    with _explained(), dataset:
+        _describe(dataset, classes, tags)
+        writer = MapWriter(dataset)
+        yield writer
+        writer.finish()
+
+
+def write_cog(plain: Path, path: Path) -> None:
+    """Write a map as Cloud Optimized GeoTIFF with overviews; OSError where it can't be written."""
+    import rasterio.shutil
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with _explained(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        rasterio.shutil.copy(plain, path, driver="COG", **COG)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from rasterio._err import CPLE_BaseError  # what rasterio.shutil lets through
+    from rasterio.errors import RasterioError
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path, "w", **shape, **size, **place, **packing, **tiles)
-        with dataset:
-            _describe(dataset, classes, tags)
-            writer = MapWriter(dataset)
-            yield writer
-            writer.finish()
-    except (RasterioError, OSError) as error:
+        yield
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInputError(f"{path.parent}: the map can't be written ({reason})") from error
+        raise OSError(reason) from error
 
 
 def _describe(dataset: Any, classes: MapClasses, tags: Mapping[str, str]) -> None:

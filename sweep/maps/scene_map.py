@@ -1,12 +1,13 @@
 """Map of a whole scene by an exported model, in memory that doesn't grow with the scene.
 
-MAP.tif    float32, the scene's CRS and transform: band 1 the probability, band 2 the class, from band 3 on the
-           probability of each class where wanted; 255 is nodata
+MAP.tif    Cloud Optimized GeoTIFF, float32, with the scene's CRS and transform; 255 is nodata
+           band 1: the probability; band 2: the class; from band 3 on: the probability of each class, where wanted
 MAP.json   areas and shares, the threshold, and of which model and scene
 MAP.png    the scene and the map, for the eye
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from sweep.console.app import progress
 from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
 from sweep.maps.cover_mask import CoverMask, enter_cover_mask
-from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small
+from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small, write_cog
 from sweep.maps.ground_resolution import GroundResolution, ground
 from sweep.maps.map_classes import MapClasses, map_classes
 from sweep.maps.scene import Scene, open_scene
@@ -97,7 +98,8 @@ def write_map(
         mask = None if chosen.no_scl else enter_cover_mask(stack, source, scene)
         job = _plan(opened, scene, recipe, chosen, mask)
         with _aside(output) as (tif, png, text):
-            tally = _write(job, tif)
+            plain = tif.with_name("plain")
+            tally = _write(job, plain)
             if not tally.pixels.any():
                 why = (
                     "all are nodata"
@@ -107,7 +109,8 @@ def write_map(
                 raise BadInputError(f"{source}: has no valid pixels; {why}")
             facts = _facts(job, tally)
             text.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            _draw(job, facts, tif, png)
+            _draw(job, facts, plain, png)
+            write_cog(plain, tif)
     return facts
 
 
@@ -150,18 +153,16 @@ def _beside(output: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
-    """Give the names under which the map, its picture and its numbers are written; all move in place, or none."""
+    """Give a folder's files for the map, its picture and its numbers; all move in place, or none, and the rest goes."""
     finals = (output, *_beside(output))
-    partials = [path.with_name(f"{path.name}.partial") for path in finals]
     try:
-        yield partials[0], partials[1], partials[2]
-        for partial, final in reversed([*zip(partials, finals, strict=True)]):  # the map last: then all are there
-            partial.replace(final)
+        with tempfile.TemporaryDirectory(prefix=".map-", suffix=".partial", dir=output.parent) as folder:
+            partials = [Path(folder) / path.name for path in finals]
+            yield partials[0], partials[1], partials[2]
+            for partial, final in reversed([*zip(partials, finals, strict=True)]):  # the map last: then all are there
+                partial.replace(final)
     except OSError as error:
         raise BadInputError(f"--output {output}: can't be written ({error.strerror or error})") from error
-    finally:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
 
 
 def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions, mask: CoverMask | None) -> _Job:

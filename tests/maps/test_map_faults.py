@@ -22,6 +22,7 @@ from support.scenes import (
 )
 
 from sweep.deployment.exported_model import DeployedModel
+from sweep.maps.geotiff import COG
 from sweep.maps.map_classes import STEPS
 from sweep.predict import main as predict
 from trainables.data.class_names import RGB_BANDS
@@ -44,6 +45,17 @@ def test_nothing_is_left_of_a_map_that_fails(model: Path, tmp_path: Path, monkey
         predict(model, scene, tmp_path / "map.tif", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert (tmp_path / "map.tif").read_bytes() == b"earlier"
+
+
+def test_nothing_is_left_of_a_map_that_gdal_cant_write(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", grey(60, 60))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    monkeypatch.setitem(COG, "BLOCKSIZE", "7")
+    with pytest.raises(BadInputError, match=r"^--output .*map\.tif: can't be written \(.+\)$"):
+        predict(model, scene, tmp_path / "map.tif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def faults(model: Path, folder: Path) -> Iterator[tuple[Path, Path, dict[str, Any], str]]:

@@ -55,6 +55,23 @@ def test_the_map_lies_where_the_scene_lies_and_says_what_it_is(mapped: Callable[
         assert file.block_shapes == [(256, 256), (256, 256)]
 
 
+def test_a_map_is_cloud_optimized_with_overviews_whose_bands_agree(mapped: Callable[..., Any], tmp_path: Path) -> None:
+    values = grey(300, 520, 400)
+    values[:, 260:] = 1600
+    values[:100] = 0
+    probability, classes, _ = mapped(write_scene(tmp_path / "scene.tif", values, nodata=0))
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert [file.overviews(band) for band in (1, 2)] == [[2, 4], [2, 4]]
+    with rasterio.open(tmp_path / "map.tif", overview_level=0) as file:
+        small, decided = file.read()
+    assert small.shape == (150, 260)
+    assert set(np.unique(decided)) == set(np.unique(classes)) == {0, 1, NODATA}
+    assert set(np.unique(small)) <= set(np.unique(probability)), "picked, not mixed with nodata"
+    np.testing.assert_array_equal(decided == 1, (small >= 0.5) & (small != NODATA))
+    assert sorted(path.name for path in tmp_path.glob("*map*")) == ["map.json", "map.png", "map.tif"]
+
+
 def test_nodata_stay_nodata_and_everything_else_has_a_value(mapped: Callable[..., Any], tmp_path: Path) -> None:
     values = grey(90, 130)
     hidden = np.zeros((90, 130), dtype=bool)
