@@ -1,4 +1,4 @@
-"""Write a sweep's records to MLflow again: `python -m sweep.track --replay SWEEP [--tracking-uri URI]`.
+"""Write a sweep's records to MLflow again: `python -m sweep.track SWEEP [--tracking-uri URI]`.
 
 The records are the source of truth, and MLflow is a view of them. A server that was unreachable, emptied or replaced is
 filled from the storage alone; repeating it adds nothing.
@@ -16,9 +16,10 @@ from trainables.errors import BadInputError
 
 
 def main(
+    sweep: Annotated[str | None, typer.Argument(help="Name of the sweep whose records are written.")] = None,
     replayed: Annotated[
-        str, typer.Option("--replay", help="Name of the sweep whose records are written.", rich_help_panel=options.WHAT)
-    ],
+        str | None, typer.Option("--replay", help="The same name, as an option.", rich_help_panel=options.WHAT)
+    ] = None,
     storage: options.Storage = str(DEFAULT_STORAGE),
     tracking_uri: options.TrackingUri = None,
     experiment: options.Experiment = "",
@@ -29,9 +30,10 @@ def main(
     from sweep.tracking.tracker import Tracker
 
     place = SweepStorage(storage)
-    record = place.record(replayed)
-    if (holder := holder_of(place, replayed, watch_seconds=GLANCE_SECONDS)) is not None:
-        raise BadInputError(f"--replay {replayed}: is running ({holder.described()}), and written by its own process")
+    name = _named(sweep, replayed)
+    record = place.record(name)
+    if (holder := holder_of(place, name, watch_seconds=GLANCE_SECONDS)) is not None:
+        raise BadInputError(f"sweep {name!r}: is running ({holder.described()}), and written by its own process")
     tracker = Tracker.open(tracking_uri, storage=storage, experiment=experiment or record.experiment)
     waiting = replay(record, place, tracker)
     wait_for_writes(tracker)
@@ -41,6 +43,16 @@ def main(
         say(f"without records so far: {', '.join(waiting)}")
     if missing:
         raise BadInputError(f"{tracker.uri}: {missing} writes are missing; run this again when it answers")
+
+
+def _named(sweep: str | None, replayed: str | None) -> str:
+    """Return the name that was given, as an argument or an option."""
+    given = {name for name in (sweep, replayed) if name is not None}
+    if len(given) > 1:
+        raise BadInputError(f"--replay {replayed}: the argument names another sweep, {sweep}; give one of them")
+    if not given:
+        raise BadInputError("no sweep named: give its name, as in python -m sweep.track NAME")
+    return given.pop()
 
 
 if __name__ == "__main__":

@@ -83,25 +83,34 @@ def _baselines(metric: str, stands: Standing) -> str:
 
 
 def _kind(stands: Standing) -> str:
-    """Return which intervals the sentences give: over seeds if the best setting has them, else over images."""
+    """Return which intervals the sentences prefer: over seeds if the best setting has them, else over images."""
     return "seeds" if next(iter(stands.best.values())).seeds is not None else "images"
 
 
 def _about_intervals(best: ComparisonRow, stands: Standing) -> str:
     if _kind(stands) == "seeds":
-        return f"In brackets: 95 % intervals over {len(best.finished)} seeds."
+        cells = [cell for part in (stands.best, *stands.baselines.values()) for cell in part.values()]
+        mixed = any(cell.seeds is None and cell.images is not None for cell in cells)
+        images = ", or where marked over the evaluated images" if mixed else ""
+        return f"In brackets: 95 % intervals over {len(best.finished)} seeds{images}."
     shown = any(cell.images is not None for cell in stands.best.values())
     return "In brackets: 95 % intervals over the evaluated images." if shown else ""
 
 
 def _value(metric: str, cell: ComparisonCell, kind: str, brackets: str = " ({})") -> str:
-    """Return a value with an interval: 85.2 % (81.0 to 88.4)."""
+    """Return a value with an interval: 85.2 % (81.0 to 88.4).
+
+    A value that has none over seeds, as one of a single seed, takes the one over images, and the brackets name it.
+    """
     assert cell.mean is not None
-    ends = getattr(cell, kind)
+    ends, over = getattr(cell, kind), ""
+    if ends is None and kind == "seeds":
+        ends, over = cell.images, " over images"
     shown = f"{percent(cell.mean, 1)} %" if is_share(metric) else f"{cell.mean:.4g}"
     if ends is None:
         return shown
-    return shown + brackets.format(range_of_shares(ends) if is_share(metric) else f"{ends.low:.4g} to {ends.high:.4g}")
+    words = range_of_shares(ends) if is_share(metric) else f"{ends.low:.4g} to {ends.high:.4g}"
+    return shown + brackets.format(words + over)
 
 
 def _split(metric: str) -> str:
@@ -206,6 +215,7 @@ def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool =
             "seeds and split, so it isn't known how much of a difference is chance"
         )
     if not page:
+        lines.append("time: all attempts together, times the GPUs (or workers, on CPUs) that they held")
         lines += [found.sentence() for table in tables if (found := label_free_rankings(sweep, table)) is not None]
     lines += _left_out(sweep, tables)
     lines += [f"waits for results: {name}" for name in sweep.pending]

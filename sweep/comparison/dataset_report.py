@@ -36,8 +36,6 @@ class ReportRow:
     """The setting or baseline in words."""
     cells: Mapping[str, ComparisonCell]
     """Cells by metric, in the order of the table."""
-    hours: float
-    """Device-hours of its trials."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,7 @@ def dataset_report(
     near = {id(row) for row in (*table.settings[:MOST_SAMPLED], *table.baselines) if row.finished}
 
     def report_row(row: ComparisonRow, cell: "Callable[[str], ComparisonCell]") -> ReportRow:
-        hours = sum(trials[trial.entry.trial_id].hours for trial in row.trials)
-        return ReportRow(row, row.words(table.axes), {metric: cell(metric) for metric in table.metrics}, hours)
+        return ReportRow(row, row.words(table.axes), {metric: cell(metric) for metric in table.metrics})
 
     cells = ComparisonCells(outputs)
     rows = tuple(

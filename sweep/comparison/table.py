@@ -96,6 +96,11 @@ class ComparisonRow:
         return sum(values) / len(values) if values else None
 
     @property
+    def hours(self) -> float:
+        """Device-hours of all attempts at its trials."""
+        return sum(trial.result.hours for trial in self.trials)
+
+    @property
     def finished(self) -> tuple[ComparedTrial, ...]:
         """Finished trials, over which means are computed."""
         return tuple(trial for trial in self.trials if trial.result.status == "finished")

@@ -28,7 +28,7 @@ class TrialReport:
     @property
     def hours(self) -> float:
         """Device-hours of all attempts, of any sweep."""
-        return sum(attempt.hours for attempt in self.attempts)
+        return self.trial.result.hours
 
     @property
     def lost_hours(self) -> float:

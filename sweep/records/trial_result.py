@@ -23,11 +23,14 @@ class TrialResult:
     """Those of the last epoch so far."""
     epoch: int
     seconds: float
+    """Duration of its recorded epochs, each counted once."""
     failure: str = ""
     troubles: str = ""
     """What went wrong in attempts before, by kind."""
     halved: bool = False
     """Whether halving ended it: its metrics are of an epoch before the last."""
+    hours: float = 0.0
+    """Device-hours of all attempts, of any sweep."""
 
     @property
     def collapsed(self) -> bool:
@@ -57,6 +60,7 @@ def result_of(files: TrialFiles) -> TrialResult:
         f"{failure.kind}: {failure.message}" if failure and status == "failed" else "",
         troubles(attempts),
         status == "stopped" and attempts[-1].message.startswith(HALVED),
+        sum(attempt.hours for attempt in attempts),
     )
 
 

@@ -92,10 +92,10 @@ def _classifiers(part: DataSetReport) -> "Iterator[NamedFigure]":
 
 def _cost(part: DataSetReport) -> "Iterator[NamedFigure]":
     metric = part.sweep.objective
-    rows = [one for one in _with_values(part.rows, metric) if not one.row.label and one.hours > 0]
+    rows = [one for one in _with_values(part.rows, metric) if not one.row.label and one.row.hours > 0]
     if len(rows) < 2:
         return
-    costs = [one.hours / len(one.row.trials) for one in rows]
+    costs = [one.row.hours / len(one.row.trials) for one in rows]
     unit, factor = time_unit(max(costs))
     values = (_known(one.cells[metric].mean) for one in rows)
     points = [(one.label, factor * cost, value) for one, cost, value in zip(rows, costs, values, strict=True)]

@@ -36,7 +36,7 @@ def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
             "trials": " ".join(trial.entry.trial_id for trial in row.trials),
             "finished": len(row.finished),
             "maybe_best": row.maybe_best,
-            "hours": round(one.hours, 4),
+            "hours": round(one.row.hours, 4),
             **{key: value for metric, cell in one.cells.items() for key, value in _columns(metric, cell).items()},
         }
 
@@ -51,7 +51,7 @@ def ended_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
             **{axis: one.row.config.get(axis) for axis in part.table.axes},
             "trials": " ".join(trial.entry.trial_id for trial in one.row.trials),
             "ended at epoch": one.row.halved,
-            "hours": round(one.hours, 4),
+            "hours": round(one.row.hours, 4),
             **{f"{metric} at that epoch": cell.mean for metric, cell in one.cells.items()},
         }
 

@@ -88,7 +88,7 @@ def _row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
         "finished": len(row.finished),
         "best": row is part.table.best,
         "maybe_best": row.maybe_best,
-        "hours": one.hours,
+        "hours": one.row.hours,
         "metrics": {metric: _cell(cell) for metric, cell in one.cells.items()},
     }
 

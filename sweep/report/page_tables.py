@@ -29,8 +29,8 @@ def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
         "axes": [spelled(row.config[axis]) for axis in part.table.axes] or ["the setting"],
         "cells": [_cell(metric, cell) for metric, cell in one.cells.items()],
         "seeds": f"{len(row.finished)} of {len(row.trials)}",
-        "time": duration(3600 * one.hours),
-        "seconds": round(3600 * one.hours, 1),
+        "time": duration(3600 * one.row.hours),
+        "seconds": round(3600 * one.row.hours, 1),
         "best": row is part.table.best,
         "maybe_best": bool(row.maybe_best),
     }

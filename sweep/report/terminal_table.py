@@ -123,7 +123,7 @@ def _numbers(table: ComparisonTable, row: ComparisonRow) -> list[str]:
     cells = [_cell(row, name) for name in table.metrics]
     if table.seeds > 1:
         cells.append(str(len(row.finished)))
-    return [*cells, duration(sum(trial.result.seconds for trial in row.trials)), _status(row)]
+    return [*cells, duration(3600 * row.hours), _status(row)]
 
 
 def _status(row: ComparisonRow) -> str:

@@ -305,7 +305,7 @@ class Session:
             print_comparison(record, tables, TrialOutputs(self._storage))
         if outcome.missing:
             say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
-            say(f"python -m sweep.track --replay {self._name}")
+            say(f"python -m sweep.track {self._name}")
         self._deliver(summary)
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE

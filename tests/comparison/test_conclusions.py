@@ -4,6 +4,7 @@ import io
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import described, metric_words, short_words
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from sweep.report.page_tables import setting_rows
 from sweep.report.terminal_table import print_comparison
 from sweep.statistics.image_metrics import PairedDifference
 from sweep.statistics.share_intervals import Interval
 from trainables.data.store import ImageStore
+from trainables.storage.trial_records import AttemptRecord
 
 
 def said(values: dict[float, list[float]], pair: PairedDifference | None = None) -> str:
@@ -60,6 +63,23 @@ def test_the_winner_stands_beside_the_baselines_on_both_splits_with_intervals(
     assert f"On test {100 * known.mean:.1f} % ({100 * known.images.low:.1f} to {100 * known.images.high:.1f})" in test
 
 
+def test_a_baseline_of_one_seed_has_its_interval_over_images_beside_those_over_seeds(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    (part,) = dataset_reports(*write_sweep(space_of(2, seeds=2), tmp_path))
+    (pixels,) = (one for one in part.rows if one.label == "raw pixels")
+    known = pixels.cells["val/knn_top1"]
+    assert known.mean is not None
+    assert known.seeds is None
+    assert known.images is not None
+    low, high = (f"{100 * end:.1f}" for end in (known.images.low, known.images.high))
+    best, _, brackets = part.conclusions[:3]
+    assert f"raw pixels {100 * known.mean:.1f} % ({low} to {high} over images)." in best
+    assert best.count("over images") == 1
+    assert brackets == "In brackets: 95 % intervals over 2 seeds, or where marked over the evaluated images."
+
+
 def test_the_terminal_says_the_same_as_the_page(written: tuple[SweepRecord, SweepStorage]) -> None:
     record, storage = written
     (part,) = dataset_reports(record, storage)
@@ -67,6 +87,23 @@ def test_the_terminal_says_the_same_as_the_page(written: tuple[SweepRecord, Swee
     print_comparison(record, [part.table], TrialOutputs(storage), console=Console(file=stream, width=400))
     for sentence in part.conclusions:
         assert sentence in stream.getvalue()
+
+
+def test_the_time_of_terminal_and_page_is_that_of_all_attempts_and_devices(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    record, storage = write_sweep(space_of(1, seeds=1), tmp_path)
+    files = storage.trial_of(next(entry for entry in record.trials if entry.baseline is None))
+    lost = AttemptRecord(number=2, sweep="written", started_ms=0, ended_ms=3_600_000, outcome="crash", devices=4.0)
+    files.write_attempt(lost)
+    (part,) = dataset_reports(record, storage)
+    row = setting_rows(part)[0]
+    assert row["time"].startswith("4 h")
+    stream = io.StringIO()
+    print_comparison(record, [part.table], console=Console(file=stream, width=400))
+    (line,) = (line for line in stream.getvalue().splitlines() if line.strip().startswith("the setting"))
+    assert f" {row['time']} " in line
 
 
 def test_a_clear_best_is_said_with_its_interval() -> None:

@@ -144,10 +144,14 @@ def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepSt
 def test_the_command_says_what_it_wrote(
     sweep: tuple[Plan, SweepStorage], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(replayed="mine", storage=str(tmp_path / "storage"), tracking_uri=None)
+    main("mine", storage=str(tmp_path / "storage"), tracking_uri=None)
     assert "mine: 3 trials written to sqlite:///" in capsys.readouterr().out
     with pytest.raises(BadInputError, match="sweep 'yours': not in"):
         main(replayed="yours", storage=str(tmp_path / "storage"), tracking_uri=None)
+    with pytest.raises(BadInputError, match=r"^no sweep named: give its name, as in python -m sweep\.track NAME$"):
+        main(storage=str(tmp_path / "storage"), tracking_uri=None)
+    with pytest.raises(BadInputError, match=r"^--replay yours: the argument names another sweep, mine; give one"):
+        main("mine", "yours", storage=str(tmp_path / "storage"), tracking_uri=None)
 
 
 def test_trials_without_a_record_are_named(sweep: tuple[Plan, SweepStorage], tmp_path: Path) -> None:
