@@ -71,7 +71,10 @@ def _by_value(
         shown = axis.scatter(
             across[order], down[order], s=12, marker="s", c=values[order], cmap="viridis", linewidths=0
         )
-        axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form).ax.tick_params(labelsize=7)
+        bar = axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form)
+        if values[order[0]] == values[order[-1]]:  # else the bar spans years, or shares below zero, that no chip has
+            bar.set_ticks([values[order[0]]])
+        bar.ax.tick_params(labelsize=7)
     if not known.all():
         axis.set_title(f"{title}; grey: not known", fontsize=9)
 
