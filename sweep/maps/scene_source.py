@@ -75,6 +75,7 @@ def read_scenes(request: Request) -> Source:
         left_out=lambda: left_out,
         bands=_measured(bands, grids),
         state=digest_of(*(grid.state for grid in sorted(grids, key=lambda one: one.name)), *map(repr, chosen)),
+        together=max(Counter(cut.chip.scene for cut in chosen).values()),
     )
 
 
@@ -141,11 +142,13 @@ def _notes(grids: Sequence[SceneGrid]) -> tuple[str, ...]:
     bare = [grid.name for grid in grids if grid.covers is None]
     undated = [grid.name for grid in grids if not grid.date]
     lacking = {
-        "have no scene classification (SCL): their clouds, shadow and snow are unknown": bare,
-        "have no date": undated,
-        "have no coordinates": [grid.name for grid in grids if not grid.crs],
+        "a scene classification (SCL), whose clouds, shadow and snow are unknown": bare,
+        "a date": undated,
+        "coordinates": [grid.name for grid in grids if not grid.crs],
     }
-    return tuple(f"{len(names):,} scenes {told}: {some_names(names)}" for told, names in lacking.items() if names)
+    return tuple(
+        f"scenes without {told}: {len(names):,} ({some_names(names)})" for told, names in lacking.items() if names
+    )
 
 
 def _decisions(grids: Sequence[SceneGrid], cuts: Sequence[_Cut], rule: str) -> dict[str, str]:

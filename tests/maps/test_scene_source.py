@@ -13,6 +13,7 @@ from support.scenes import write_scene
 
 from sweep.maps.scene_source import read_scenes
 from trainables.data.catalog import StoreInfo
+from trainables.data.preparing import decode_workers
 from trainables.data.preparing.prepare import prepare
 from trainables.data.spatial_splits import distances
 from trainables.data.splits import SPLITS
@@ -24,6 +25,15 @@ def pool(source: Path, root: Path, name: str = "pool", **options: Any) -> ImageS
     settings = {"chip_size": 24, "splits": "random", "pixels": "none"} | options
     prepare("scenes", source=source, root=root, store_name=name, reader=read_scenes, **settings)
     return ImageStore.open(name, root)
+
+
+def test_one_worker_takes_a_run_of_a_scenes_chips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one worker all chips are one run, which needs no process of its own."""
+    monkeypatch.setattr(decode_workers, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(decode_workers, "_worker_count", lambda: 1)
+    monkeypatch.setattr(decode_workers, "_workers", lambda: pytest.fail("the chips of one scene were dealt out singly"))
+    write_product(tmp_path / "in")
+    assert len(pool(tmp_path / "in", tmp_path)) == 25
 
 
 def everything(store: ImageStore) -> list[Any]:
@@ -77,7 +87,7 @@ def test_scl_gives_shares_and_limits_leave_chips_out(tmp_path: Path) -> None:
 def test_level_1c_says_that_its_clouds_are_unknown(tmp_path: Path) -> None:
     write_product(tmp_path / "in", level="L1C")
     store = pool(tmp_path / "in", tmp_path)
-    assert any("no scene classification" in note for note in store.info.notes)
+    assert any("without a scene classification" in note for note in store.info.notes)
     assert {chip.cloud for chip in everything(store)} == {None}
 
 

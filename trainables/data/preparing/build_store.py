@@ -63,6 +63,7 @@ def make_store(
         conversion,
         reference,
         skip_corrupt=request.options.skip_corrupt,
+        together=listing.together,
         report=_reporter(listing, progress),
     )
     table = _assigned(rows, request, listing)

@@ -122,17 +122,20 @@ def convert(
     reference: FirstImage,
     *,
     skip_corrupt: bool,
+    together: int = 1,
     report: Callable[[int], None] | None = None,
 ) -> Rows:
     """Decode `entries` into the file `path` and return what is known of each row; `report` hears images done.
 
+    `together` entries that follow each other share a file: each worker takes one run of them, so that no block of the
+    file is unpacked by two.
     Raises BadInputError for the first image that can't be decoded or is of another layout; with `skip_corrupt` such
     images are left out and listed.
     """
     path.touch()
     rows = Rows()
     done = 0
-    for task, result in _results(_tasks(entries, path, layout, conversion, reference)):
+    for task, result in _results(_tasks(entries, path, layout, conversion, reference, together)):
         if result.faults and not skip_corrupt:
             raise BadInputError(advised(*result.faults[0]))
         _append(rows, task, result)
@@ -148,9 +151,9 @@ def advised(fault: str, option: str = "") -> str:
 
 
 def _tasks(
-    entries: Iterable[Entry], path: Path, layout: Layout, conversion: Conversion, reference: FirstImage
+    entries: Iterable[Entry], path: Path, layout: Layout, conversion: Conversion, reference: FirstImage, together: int
 ) -> Iterator[_Task]:
-    size = max(1, CHUNK_BYTES // layout.row_bytes)
+    size = max(1, CHUNK_BYTES // layout.row_bytes, -(-together // _worker_count()))
     source = iter(entries)
     first = 0
     while chunk := list(itertools.islice(source, size)):
@@ -190,10 +193,14 @@ def warm_up() -> None:
         os.environ.pop(BLAS_THREADS) if before is None else os.environ.update({BLAS_THREADS: before})
 
 
+def _worker_count() -> int:
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
 @contextmanager
 def _workers() -> Iterator[tuple[ProcessPoolExecutor, int]]:
     warm_up()
-    count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    count = _worker_count()
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
     try:

@@ -96,6 +96,8 @@ class Source:
     """What each channel measures as it is read, where the source says it; empty: what the request says."""
     state: str = ""
     """Changes whenever images, labels, splits or places do: how a source is told from an edited one."""
+    together: int = 1
+    """How many entries that follow each other come from one file at most: chips of a scene."""
 
     @cached_property
     def class_index(self) -> dict[str, int]:
