@@ -1,0 +1,72 @@
+"""Chips cut from scenes, beside reading the same windows with rasterio and nothing else."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.windows import Window
+
+from benchmarks.harness.mosaic import BANDS, SIDE, Mosaic
+from sweep.maps.scene_source import read_scenes
+from trainables.data.preparing.prepare import prepare
+
+PATCHES_A_SIDE = {"GeoTIFF": 90, ".SAFE": 45}
+"""Scenes of 10,800 pixels a side, as large as a Sentinel-2 tile, and of 5,400: JPEG 2000 takes long to write."""
+
+
+@dataclass(frozen=True)
+class ChipRate:
+    """Chips a second into a store, and windows a second that rasterio alone reads, of one kind of file."""
+
+    kind: str
+    chips: int
+    ours: float
+    alone: float
+
+
+def chip_rates(sample: Path, root: Path) -> Iterator[ChipRate]:
+    """Measure a tiled GeoTIFF and a product of JPEG 2000 bands; rasterio before and after, as machines have moods."""
+    for kind, side in PATCHES_A_SIDE.items():
+        mosaic, folder = Mosaic.packed(sample, side), root / f"scenes of {kind}"
+        folder.mkdir()
+        files = _written(mosaic, kind, folder)
+        before = _windows_a_second(files, side)
+        options: dict[str, Any] = {"chip_size": SIDE, "splits": "random", "pixels": "thesis"}
+        name = kind.strip(".").lower()
+        start = time.perf_counter()
+        info = prepare("scenes", source=folder, root=root / "stores", store_name=name, reader=read_scenes, **options)
+        ours = info.images / (time.perf_counter() - start)
+        yield ChipRate(kind, info.images, ours, (before + _windows_a_second(files, side)) / 2)
+
+
+def _written(mosaic: Mosaic, kind: str, folder: Path) -> list[Path]:
+    if kind == "GeoTIFF":
+        return [mosaic.write_geotiff(folder / "scene.tif")]
+    product = mosaic.write_product(folder)
+    return [next(product.rglob(f"*_{band}_10m.jp2")) for band in BANDS]
+
+
+def _windows_a_second(files: Sequence[Path], side: int) -> float:
+    """Read every window of every file, in the order of the file, in one strip of the scene for each core."""
+    cores = len(os.sched_getaffinity(0))
+    lines = [range(side * core // cores, side * (core + 1) // cores) for core in range(cores)]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(partial(_read, files, side), lines))
+    return side**2 / (time.perf_counter() - start)
+
+
+def _read(files: Sequence[Path], side: int, lines: Sequence[int]) -> None:
+    opened = [rasterio.open(file) for file in files]
+    for line in lines:
+        for column in range(side):
+            for file in opened:
+                file.read(window=Window(column * SIDE, line * SIDE, SIDE, SIDE))
+    for file in opened:
+        file.close()
