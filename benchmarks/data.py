@@ -1,4 +1,4 @@
-"""What preparing and reading images costs, beside what nothing can beat: `python -m benchmarks.data`, 5 minutes.
+"""What preparing and reading images costs, beside what nothing can beat: `python -m benchmarks.data`, 6 minutes.
 
 Every line is a ratio of two things measured in one run on the same files. Needs the real samples (docs/data.md), which
 are linked under new names until they are as many as a published data set has.
