@@ -87,7 +87,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dataset": 5}, "dataset: must be a valid string, got 5"),
     (
         {"encoder": "vgg"},
-        "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'pixels' or 'colours', got 'vgg'",
+        "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'pixels', 'colours' or 'random_features', got 'vgg'",
     ),
     ({"flip_probability": 1.5}, "flip_probability: must be less than or equal to 1, got 1.5"),
     ({"validation_fraction": 1.0}, "validation_fraction: must be less than 1, got 1.0"),
@@ -104,7 +104,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"initial_weights": "#name=a"}, "initial_weights: must name a file, got '#name=a'"),
     ({"initial_weights": "w.pt", "encoder": "pixels", "epochs": 0}, "initial_weights: encoder 'pixels' has none"),
     ({"target": "positive"}, "positive: target 'positive' needs the classes or the rule that count as positive, got"),
-    ({"colour": 1}, "colour: unknown field; known fields: dataset, evaluation_dataset, image_size, "),
+    ({"colour": 1}, "colour: unknown field; known fields: dataset, evaluation_dataset, bands, image_size, "),
 ]
 
 

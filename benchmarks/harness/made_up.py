@@ -47,6 +47,11 @@ class MadeUpStore:
             multi_label=False,
         )
 
+    def with_bands(self, names: tuple[str, ...]) -> "MadeUpStore":
+        """Return the store: it has no named bands to choose from."""
+        assert not names
+        return self
+
     def images(self, rows: Any) -> torch.Tensor:
         """Return (N, H, W, C)."""
         return self._pixels[torch.from_numpy(np.asarray(rows) % DISTINCT_IMAGES)]

@@ -15,7 +15,7 @@ from support.sample_data import pack_zip, write_eurosat
 from sweep.data import main
 from trainables.data.dataset_facts import KNOWN, PublishedFile
 from trainables.data.preparing import download as downloading
-from trainables.data.preparing.download import Remote, download
+from trainables.data.preparing.download import RemoteFile, download
 from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
 
@@ -97,7 +97,7 @@ def first_byte(asked: str | None) -> int:
 
 def test_a_file_comes_whole_once(server: Server, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
-    remote = Remote(server.url, len(CONTENT), MD5)
+    remote = RemoteFile(server.url, len(CONTENT), MD5)
     path = download(remote, tmp_path, progress=lambda *both: told.append(both))
     assert path == tmp_path / "file.zip"
     assert path.read_bytes() == CONTENT
@@ -108,7 +108,7 @@ def test_a_file_comes_whole_once(server: Server, tmp_path: Path) -> None:
 
 def test_a_connection_that_ends_early_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
     server.plan = ["cut", "cut"]
-    assert download(Remote(server.url, None, MD5), tmp_path).read_bytes() == CONTENT
+    assert download(RemoteFile(server.url, None, MD5), tmp_path).read_bytes() == CONTENT
     starts = [first_byte(asked) for asked in server.ranges]
     assert starts[0] == 0
     assert 0 < starts[1] < starts[2] < len(CONTENT)
@@ -119,7 +119,7 @@ def test_an_interrupted_run_goes_on_in_the_next(server: Server, tmp_path: Path) 
         if done > 2**20:
             raise KeyboardInterrupt
 
-    remote = Remote(server.url, len(CONTENT), MD5)
+    remote = RemoteFile(server.url, len(CONTENT), MD5)
     with pytest.raises(KeyboardInterrupt):
         download(remote, tmp_path, progress=interrupt)
     assert not (tmp_path / "file.zip").exists()
@@ -131,61 +131,61 @@ def test_an_interrupted_run_goes_on_in_the_next(server: Server, tmp_path: Path) 
 def test_where_a_server_cant_go_on_it_starts_again(change: str, server: Server, tmp_path: Path) -> None:
     server.plan = ["cut"]
     with pytest.raises(BadInputError):
-        download(Remote(server.url, None, None), tmp_path, attempts=1)
+        download(RemoteFile(server.url, None, None), tmp_path, attempts=1)
     if change == "range ignored":
         server.plan = ["whole"]
     else:
         server.content, server.etag = CONTENT[::-1], '"two"'
-    assert download(Remote(server.url, None, None), tmp_path).read_bytes() == server.content
+    assert download(RemoteFile(server.url, None, None), tmp_path).read_bytes() == server.content
 
 
 def test_what_isnt_as_published_is_thrown_away(server: Server, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"file\.zip.*MD5.*--url"):
-        download(Remote(server.url, None, "0" * 32), tmp_path)
+        download(RemoteFile(server.url, None, "0" * 32), tmp_path)
     with pytest.raises(BadInputError, match=r"file\.zip"):
-        download(Remote(server.url, 5, None), tmp_path)
+        download(RemoteFile(server.url, 5, None), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".zip", ".part")]
-    assert download(Remote(server.url, len(CONTENT), MD5), tmp_path).is_file()
+    assert download(RemoteFile(server.url, len(CONTENT), MD5), tmp_path).is_file()
 
 
 def test_passing_faults_are_tried_again_and_lasting_ones_not(server: Server, tmp_path: Path) -> None:
     server.plan = ["503", "429", "500"]
-    assert download(Remote(server.url, None, MD5), tmp_path).is_file()
+    assert download(RemoteFile(server.url, None, MD5), tmp_path).is_file()
     assert len(server.ranges) == 4
     server.plan = ["404"]
     with pytest.raises(BadInputError, match="404"):
-        download(Remote(server.url.replace("file", "other"), None, None), tmp_path)
+        download(RemoteFile(server.url.replace("file", "other"), None, None), tmp_path)
     assert len(server.ranges) == 5
     server.plan = ["503"] * 9
     with pytest.raises(BadInputError, match="503"):
-        download(Remote(server.url.replace("file", "third"), None, None), tmp_path, attempts=3)
+        download(RemoteFile(server.url.replace("file", "third"), None, None), tmp_path, attempts=3)
     assert len(server.ranges) == 8
 
 
 def test_bytes_are_those_that_were_sent_and_redirections_stay_on_http(server: Server, tmp_path: Path) -> None:
     server.plan = ["gzip"]  # what a server says of an archive that is packed once
-    assert download(Remote(server.url, None, MD5), tmp_path).read_bytes() == CONTENT
+    assert download(RemoteFile(server.url, None, MD5), tmp_path).read_bytes() == CONTENT
     moved = server.url.replace("file", "moved")
     server.plan = [f"to {server.url}"]
-    assert download(Remote(moved, None, MD5), tmp_path).read_bytes() == CONTENT
+    assert download(RemoteFile(moved, None, MD5), tmp_path).read_bytes() == CONTENT
     for elsewhere in (Path(__file__).as_uri(), "ftp://x/y.zip"):
         server.plan = [f"to {elsewhere}"]
         with pytest.raises(BadInputError, match=elsewhere):
-            download(Remote(server.url.replace("file", "other"), None, None), tmp_path)
+            download(RemoteFile(server.url.replace("file", "other"), None, None), tmp_path)
 
 
 def test_a_file_url_is_copied_and_verified(tmp_path: Path) -> None:
     published = tmp_path / "file.zip"
     published.write_bytes(CONTENT)
-    assert download(Remote(published.as_uri(), len(CONTENT), MD5), tmp_path / "out").read_bytes() == CONTENT
+    assert download(RemoteFile(published.as_uri(), len(CONTENT), MD5), tmp_path / "out").read_bytes() == CONTENT
     with pytest.raises(BadInputError, match="expected MD5"):
-        download(Remote(published.as_uri(), None, "0" * 32), tmp_path / "other")
+        download(RemoteFile(published.as_uri(), None, "0" * 32), tmp_path / "other")
 
 
 def test_a_proxy_is_honoured(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.delenv("no_proxy", raising=False)
-    download(Remote("http://data.example/x/file.zip", None, MD5), tmp_path)
+    download(RemoteFile("http://data.example/x/file.zip", None, MD5), tmp_path)
     assert server.paths == ["http://data.example/x/file.zip"]
 
 
@@ -194,7 +194,7 @@ def test_two_at_once_a_full_disk_and_bad_addresses(
 ) -> None:
     for url in ("ftp://x/y.zip", "nonsense", "http://", "file:///nowhere/y.zip", "http://127.0.0.1:1/y.zip"):
         with pytest.raises(BadInputError) as caught:
-            download(Remote(url, None, None), tmp_path, attempts=1)
+            download(RemoteFile(url, None, None), tmp_path, attempts=1)
         assert url in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -204,12 +204,12 @@ def test_two_at_once_a_full_disk_and_bad_addresses(
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda path: Usage)
         with pytest.raises(BadInputError, match="free"):
-            download(Remote(server.url, len(CONTENT), MD5), tmp_path)
+            download(RemoteFile(server.url, len(CONTENT), MD5), tmp_path)
     lock = next(path for path in tmp_path.iterdir() if "file.zip" in path.name and "lock" in path.name)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(BadInputError, match="another process"):
-            download(Remote(server.url, None, MD5), tmp_path)
+            download(RemoteFile(server.url, None, MD5), tmp_path)
 
 
 def test_prepare_downloads_what_is_published(
