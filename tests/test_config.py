@@ -87,7 +87,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dataset": 5}, "dataset: must be a valid string, got 5"),
     (
         {"encoder": "vgg"},
-        "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'pixels', 'colours' or 'random_features', got 'vgg'",
+        "encoder: must be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'pixels', 'colours' or 'random_features', "
+        "got 'vgg'",
     ),
     ({"flip_probability": 1.5}, "flip_probability: must be less than or equal to 1, got 1.5"),
     ({"validation_fraction": 1.0}, "validation_fraction: must be less than 1, got 1.0"),
