@@ -298,7 +298,10 @@ def test_a_ray_without_private_parts_runs_trials(
     assert ("finished", "killed") in diary.events
     assert diary.of("stopped")[-1] == ("stopped", "stopped", "enough")
     said = [message for message in caplog.messages if "this Ray" in message]
-    assert [message.partition(" is off")[0] for message in said] == ["freeing orphaned placement groups"]
+    off = [message.partition(" is off")[0] for message in said]
+    waiting = {"finding out who holds what trials wait for", "reading the autoscaler's errors"}  # after ten seconds
+    assert set(off) - waiting == {"freeing orphaned placement groups"}
+    assert len(set(off)) == len(off), "each is said once"
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
 from trainables.errors import BadInputError, describe_validation
+from trainables.printable_text import printable
 from trainables.redaction import secret_part
 
 LISTED_NAMES = 12
@@ -232,7 +233,18 @@ def data_root() -> Path:
             f"python -m sweep.data upload NAME {address} --root FOLDER"
         )
     chosen = os.environ.get("SWEEP_DATA")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sweep" / "data"
+    return checked_root(Path(chosen), "SWEEP_DATA") if chosen else Path.home() / ".cache" / "sweep" / "data"
+
+
+def checked_root(folder: Path, given_by: str) -> Path:
+    """Return a folder for stores, which pyarrow can open; BadInputError names what gave another."""
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError as error:
+        raise BadInputError(
+            f"{given_by} {printable(str(folder))}: its name isn't UTF-8; choose another folder"
+        ) from error
+    return folder.expanduser()
 
 
 def remote_root() -> str | None:
@@ -262,7 +274,7 @@ def store_address(name: str) -> str:
 
 def store_folder(name: str, root: Path | None = None) -> Path:
     """Return the folder of the store `name`, which need not exist; BadInputError for a name that isn't a plain one."""
-    return (data_root() if root is None else root) / _plain(name)
+    return (data_root() if root is None else checked_root(root, "--root")) / _plain(name)
 
 
 def _plain(name: str) -> str:

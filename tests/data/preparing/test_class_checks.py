@@ -1,12 +1,13 @@
 """Classes that one split lacks: said with the nearest spelling; splits without a common class are refused."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data.preparing.class_checks import nearest, one_sided
+from trainables.data.preparing.class_checks import look_alikes, nearest, one_sided
 from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
 
@@ -51,3 +52,29 @@ def test_splits_without_a_common_class_are_refused(tmp_path: Path) -> None:
         BadInputError, match="train and test have no class in common \\(train has 'n01'/'n02', test 'images'\\)"
     ):
         prepare("folder", source=source, root=tmp_path / "out")
+
+
+def test_names_that_may_be_one_class_or_several_labels_are_said() -> None:
+    names = ("Cat", "cat ", "1", "1.0", "dog", "a|b")
+    assert look_alikes(names, single=True) == [
+        "classes that may be one, and are kept apart: 'Cat' and 'cat '; '1' and '1.0'",
+        "each of these texts is one class: 'a|b'; --separator '|' makes several labels of it",
+    ]
+    assert look_alikes(("cat", "dog", "a|b", "v1.0.1", "1e3"), single=False) == []
+
+
+def test_classes_that_differ_by_case_are_said_where_both_splits_have_them(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "x", *(f"{split}/{name}" for split in ("train", "test") for name in ("Cat", "cat", "dog"))
+    )
+    notes = prepare("folder", source=source, root=tmp_path / "out").notes
+    assert "classes that may be one, and are kept apart: 'Cat' and 'cat'" in notes
+
+
+def test_a_root_that_is_not_utf8_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(BadInputError, match=r"--root .*caf.*: its name isn't UTF-8; choose another folder"):
+        prepare("digits", root=folder)
+    monkeypatch.setenv("SWEEP_DATA", str(folder))
+    with pytest.raises(BadInputError, match=r"SWEEP_DATA .*: its name isn't UTF-8"):
+        prepare("digits")

@@ -18,7 +18,7 @@ from trainables.data.chip import Chip
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
-from trainables.data.preparing.class_checks import one_sided, refuse_apart
+from trainables.data.preparing.class_checks import look_alikes, one_sided, refuse_apart
 from trainables.data.preparing.decode_workers import Layout, Progress, Rows, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import (
@@ -341,6 +341,7 @@ def _describe(
             *listing.notes,
             *_unused(listing, hot),
             *one_sided(listing.class_names, counts["class_counts"], spelt=not request.options.labels),
+            *(look_alikes(listing.class_names, single=not listing.multi_label) if not request.options.labels else ()),
         ),
         leaks=leaks,
         corrupt=(),

@@ -35,6 +35,20 @@ def one_sided(
     return notes
 
 
+def look_alikes(class_names: Sequence[str], *, single: bool) -> list[str]:
+    """Return notes on names that may be one class written in two ways, or (`single`) several labels in one text."""
+    groups: dict[str, list[str]] = {}
+    for name in class_names:
+        groups.setdefault(_as_number(_folded(name)), []).append(name)
+    alike = [" and ".join(map(repr, own)) for own in groups.values() if len(own) > 1]
+    notes = []
+    if alike:
+        notes.append(f"classes that may be one, and are kept apart: {_first(alike)}")
+    if single and (joined := [repr(name) for name in class_names if "|" in name]):
+        notes.append(f"each of these texts is one class: {_first(joined)}; --separator '|' makes several labels of it")
+    return notes
+
+
 def refuse_apart(where: str, labels: Sequence[splits.Labels], codes: splits.Codes, class_names: Sequence[str]) -> None:
     """Raise BadInputError where no class is both in train and in test: folders or files aren't what they seem."""
     train, test = (
@@ -64,6 +78,19 @@ def _lack(name: str, found: Mapping[str, int], split: str, own: Sequence[str]) -
     if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", near):
         return f"{_codes(name)} ({images}), the same as {_codes(near)} in other code points (NFC, NFD)"
     return f"{name!r} ({images}), nearest in {split}: {near!r}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{'; '.join(names[:LISTED])}{more}"
+
+
+def _as_number(name: str) -> str:
+    """Return a number as it is usually written, 1 for 1.0 and 01; another name as it is."""
+    try:
+        return f"{float(name):.12g}" if name.replace(".", "", 1).isdecimal() else name
+    except ValueError:
+        return name
 
 
 def _folded(name: str) -> str:

@@ -212,7 +212,7 @@ def _class_level(where: str, folders: Mapping[str, Folders], depth: int | None) 
     _refuse_two_levels(where, set(rests.values()))
     told = "the names of their folders"
     if wrapping:
-        told += f" (within {_listed(wrapping)})"
+        told += f" (within {'/'.join(wrapping)}/)"
     if deeper := {"/".join(rest) for rest in rests.values() if len(rest) > 1}:
         told += f"; the folders below those ({_listed(deeper)}) say nothing"
     start = 0 if depth is None or over else depth + 1
