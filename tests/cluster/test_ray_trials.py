@@ -277,7 +277,8 @@ def test_a_hung_trial_is_ended_and_tried_again(sweep: Sweep) -> None:
     assert ("finished", "next") in diary.events
 
 
-@pytest.mark.parametrize("shape", [ONE, pytest.param(TWO, marks=pytest.mark.slow)], ids=["one worker", "two"])
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [ONE, TWO], ids=["one worker", "two"])
 def test_a_ray_without_private_parts_runs_trials(
     sweep: Sweep, shape: TrialShape, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,6 +84,7 @@ def test_commands_that_report(swept: tuple[SweepRecord, SweepStorage], tmp_path:
     )
 
 
+@pytest.mark.slow
 def test_the_whole_of_a_long_output_is_read_by_a_slow_reader() -> None:
     done = shell('"$1" -c "$2" 3000 2> /dev/null | (sleep 2; wc -l)')
     assert done.stdout.strip() == "9001"

@@ -209,6 +209,7 @@ def _train_double(store_path: str, folder: str, recompute: bool) -> None:
         list(train(TWO_WORKERS, store=store, files=files_in(Path(folder)), device=CPU, recompute=recompute))
 
 
+@pytest.mark.slow
 def test_two_workers_computing_again_follow_the_plain_trajectory_of_one(store: ImageStore, tmp_path: Path) -> None:
     assert segments(footprint(TWO_WORKERS, 10))
     _train_double(str(store.path), str(tmp_path / "alone"), False)

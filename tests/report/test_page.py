@@ -125,6 +125,7 @@ def test_notebooks_get_data_frames(swept: tuple[SweepRecord, SweepStorage]) -> N
         load("other", storage=storage.storage.root)
 
 
+@pytest.mark.slow
 def test_mlflow_shows_it_at_the_sweeps_run(
     swept: tuple[SweepRecord, SweepStorage],
     store: ImageStore,

@@ -113,7 +113,7 @@ def one_worker(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> T
     return files_in(folder)
 
 
-@pytest.mark.parametrize("world", [2, 3, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.long)])
 def test_workers_follow_one_trajectory(world: int, one_worker: TrialFiles, store: ImageStore, tmp_path: Path) -> None:
     """Batch 20 straddles epochs of 50 and three don't divide it; 31 test images must count exactly once."""
     on_ranks(world, tmp_path, _train_double, str(store.path), str(tmp_path / "trial"), SMALL)

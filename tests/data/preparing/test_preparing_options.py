@@ -213,6 +213,7 @@ def test_a_patch_that_v2s_tables_dont_have_is_refused(tmp_path: Path) -> None:
         prepare("bigearthnet_v2", source=folder, root=tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_thesis_numbers_come_from_the_official_lists_of_names() -> None:
     folder = sample_folder("bigearthnet-metadata")
     names: set[str] = set()
