@@ -254,3 +254,13 @@ def test_what_the_data_cant_give_is_refused(store: ImageStore, patches: ImageSto
         TrialData(changed(wanted_specificity=0.9, validation_fraction=0.0), store)
     with pytest.raises(BadInputError, match="several labels; set target=labels, or target=positive"):
         TrialData(changed(positive=()), patches)
+
+
+def test_the_gradient_of_a_number_is_bounded_however_far_off_it_is() -> None:
+    logits = torch.tensor([[0.5], [3.0], [-1e6]], requires_grad=True)
+    loss, right = elements(logits, torch.zeros(3))
+    torch.testing.assert_close(loss.detach(), torch.tensor([0.125, 2.5, 1e6 - 0.5]))
+    assert not right.any(), "a number is never right or wrong"
+    loss.sum().backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[:, 0], torch.tensor([0.5, 1.0, -1.0]))
