@@ -1,4 +1,4 @@
-"""One attempt at a trial in this process: start, watchdog, and the failure that each exception stands for."""
+"""One attempt at a trial in this process: start, watchdog, and the mapping from exceptions to failures."""
 
 import importlib
 import traceback
@@ -23,19 +23,22 @@ from trainables.storage.trial_records import EpochRecord
 
 @dataclass(frozen=True)
 class ReportedEpoch:
-    """A newly trained epoch."""
+    """Record of a newly trained epoch."""
 
     record: EpochRecord
     durable: bool
-    """Whether the record is in the storage already."""
+    """Whether the record is already in the storage."""
     note: str = ""
-    """What a person should know of how the attempt began."""
+    """Remark on how the attempt began, for a person."""
 
 
 def open_records(task: TrialTask, device: torch.device) -> Iterator[ReportedEpoch]:
-    """Return the generator that trains the task on this rank; BadInputError when config or data can't be used.
+    """Return the generator that trains a task on this rank, one item per epoch.
 
-    While it trains, a watchdog ends the process when no step is taken for `task.hang_seconds`.
+    During training, a watchdog ends the process if no step is taken for `task.hang_seconds`.
+
+    Raises:
+        BadInputError: The configuration or the data can't be used.
     """
     module, _, name = task.entry.partition(":")
     train = getattr(importlib.import_module(module), name)
@@ -67,7 +70,7 @@ def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[Repo
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return what the exception of an attempt says to a person."""
+    """Return the failure that an attempt's exception stands for."""
     if isinstance(error, NonFiniteLossError):
         return Failure(Failure.NON_FINITE, str(error))
     if isinstance(error, BadInputError):

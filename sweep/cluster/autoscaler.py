@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def within_reach() -> dict[str, float]:
-    """Return the resources of the cluster that was joined, counting nodes that its autoscaler can add."""
+    """Return the resources of the joined cluster, including nodes that its autoscaler can add."""
     import ray
 
     there = ray.cluster_resources()
@@ -30,18 +30,18 @@ def within_reach() -> dict[str, float]:
     except Exception as error:
         config, unknown, asks = {}, str(error), None
     if asks is False and asks_for_token():
-        # Its processes would show none to this one, and every trial would die before it began.
+        # The cluster's processes would send no token to this one, and every trial would fail before it began.
         raise BadInputError(
             "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
         )
     config = reported_config() or config
-    if unknown and not config:  # what it would bring is then unknown, what there is isn't
+    if unknown and not config:  # the autoscaler's nodes are then unknown; the present ones aren't
         log.warning("the autoscaler's configuration can't be read, taking the cluster as it is: %s", unknown)
     return reach(there, nodes, config)
 
 
 def joined_autoscaler_errors() -> list[str]:
-    """Return why machines of the joined cluster's autoscaler don't come."""
+    """Return the errors of the joined cluster's autoscaler: why its machines don't come."""
     import ray
 
     return autoscaler_errors(ray.get_runtime_context().gcs_address)
@@ -50,10 +50,13 @@ def joined_autoscaler_errors() -> list[str]:
 def reach(
     there: Mapping[str, float], nodes: Sequence[Mapping[str, float]], config: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Return the most that a cluster can have of each resource, and `CORES_A_GPU` where it can have GPUs.
+    """Return the maximum of each resource in a cluster, and `CORES_A_GPU` if it can have GPUs.
 
-    `there` are its resources now, of all `nodes`; `config` is what its autoscaler was told, in the words of the file
-    that `ray up` takes, empty where there is none. A node type whose resources it doesn't tell adds nothing.
+    Args:
+        there: Present resources of all nodes together.
+        nodes: Present nodes.
+        config: The autoscaler's configuration, with the keys of the file that `ray up` takes; empty without an
+            autoscaler. Node types without stated resources add nothing.
     """
     kinds = dict(config.get("available_node_types", {}))
     head = kinds.pop(config.get("head_node_type"), {}).get("resources", {})
@@ -71,7 +74,7 @@ def reach(
 
 
 def _most_of(offers: Sequence[tuple[float, int]], nodes: int) -> float:
-    """Return the most that so many nodes can have together; an offer: what a node has, how many there may be."""
+    """Return the maximum of a resource on a number of nodes; an offer is (amount per node, maximum number of nodes)."""
     total = 0.0
     for amount, count in sorted(offers, reverse=True):
         taken = min(count, nodes)
@@ -80,15 +83,15 @@ def _most_of(offers: Sequence[tuple[float, int]], nodes: int) -> float:
 
 
 def _look_at_head(gcs_address: str) -> tuple[dict[str, Any], str, bool | None]:
-    """Return what the autoscaler was told, why that is unknown, and whether this cluster's processes want a token."""
+    """Return the autoscaler's configuration, the reason if it is unknown, and whether the cluster requires a token."""
     try:
         return _autoscaler_config(gcs_address) or _custom_resource(os.environ), "", asks_for_token()
-    except Exception as error:  # no file, no right to read, an answer that isn't understood
+    except Exception as error:  # a missing file, no permission, or an unknown answer
         return {}, f"{type(error).__name__}: {error}", asks_for_token()
 
 
 def _custom_resource(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the autoscaler beside this pod was told, where KubeRay runs the cluster."""
+    """Return the configuration of the autoscaler in this pod, if KubeRay runs the cluster."""
     if not {"KUBERNETES_SERVICE_HOST", "RAY_CLUSTER_NAME"} <= set(environment):
         return {}
     config = kuberay_config(environment)
@@ -98,12 +101,12 @@ def _custom_resource(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _autoscaler_config(gcs_address: str) -> dict[str, Any]:
-    """Return what the autoscaler of this cluster was told, if it runs on this machine; the rest of the file stays."""
+    """Return the configuration of this cluster's autoscaler if it runs on this machine; drop the file's other keys."""
     import psutil
     import yaml
 
     for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or ()  # None: another user's
+        words = process.info["cmdline"] or ()  # None for another user's process
         path = next((word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), "")
         if path and f"--gcs-address={gcs_address}" in words:
             with contextlib.suppress(OSError):

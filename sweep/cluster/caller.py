@@ -11,13 +11,13 @@ from sweep.cluster.connection import set_environment
 
 @contextlib.contextmanager
 def as_a_guest(*, local: bool) -> Iterator[None]:
-    """Let Ray log errors alone, and take back its handler of SIGTERM at the end. Comes before `connect`."""
+    """Make Ray log errors only, and restore the SIGTERM handler at the end; enter it before `connect`."""
     set_environment(local=local)
     import ray  # noqa: F401 - sets the level of its log
 
     logger = logging.getLogger("ray")
     level, handler = logger.level, signal.getsignal(signal.SIGTERM)
-    logger.setLevel(logging.ERROR)  # its `init` drops handlers and keeps levels
+    logger.setLevel(logging.ERROR)  # Ray's `init` removes handlers but keeps levels
     try:
         yield
     finally:

@@ -16,23 +16,23 @@ from sweep.cluster.ray_private import cluster_id_at
 
 LOOK_SECONDS = 1.0
 REFUSED_SECONDS, SILENT_SECONDS = 5.0, 30.0
-"""How long the head may refuse connections, as while its process starts again, or not answer at all."""
+"""Seconds for which the head may refuse connections, as during a restart, and for which it may not answer at all."""
 STUCK_SECONDS = 5.0
-"""How long the main thread has, once the cluster is gone, to come out of Ray."""
+"""Seconds that the main thread has to leave Ray's client after the cluster is gone."""
 _CONNECT_SECONDS = 3.0
 _WRONG = "WrongClusterID"
 _current: "ClusterWatch | None" = None
 
 
 class ClusterGoneError(RuntimeError):
-    """The cluster that trials ran on is gone; the message says why."""
+    """Error for a lost cluster; the message is the reason."""
 
 
 class ClusterWatch:
-    """A thread that looks whether the head of the joined cluster answers, and is the same as before."""
+    """Thread that checks that the head of the joined cluster answers and is still the same."""
 
     def __init__(self, gcs_address: str) -> None:
-        """Start it; `gcs_address` is HOST:PORT as Ray says it."""
+        """Start the thread; `gcs_address` is HOST:PORT as Ray states it."""
         self._address = gcs_address
         host, _, port = gcs_address.rpartition(":")
         self._place = (host.strip("[]"), int(port))
@@ -41,17 +41,17 @@ class ClusterWatch:
         self._lock = threading.Lock()
         self._left = threading.Event()
         self.gone = ""
-        """Why the cluster is gone; empty while it isn't."""
+        """Reason why the cluster is gone; empty while it answers."""
         self.when_stuck: Callable[[], None] = lambda: None
-        """Called in the watch's thread when the main thread doesn't come out of Ray."""
+        """Callback in the watch's thread, called if the main thread doesn't leave Ray's client."""
         threading.Thread(target=self._follow, name="cluster watch", daemon=True).start()
 
     def leave(self) -> None:
-        """Stop watching: the main thread has come out of Ray."""
+        """Stop watching; called after the main thread has left Ray's client."""
         self._left.set()
 
     def settle(self, error: Exception | None = None) -> None:
-        """Return when the cluster certainly answers, as it usually does; raise ClusterGoneError when it is gone."""
+        """Return once the cluster certainly answers, usually at once; raise ClusterGoneError if it is gone."""
         if error is not None and _WRONG in str(error):
             self.gone = self.gone or "another one has started in its place"
         while not self.gone:
@@ -63,13 +63,13 @@ class ClusterWatch:
 
     @property
     def reason(self) -> str:
-        """What is to be said of it, with the address; empty while the cluster is there."""
+        """Return the reason why the cluster is gone, with its address; empty while it answers."""
         return self.gone and f"the cluster at {self._address} is gone: {self.gone}"
 
     def _follow(self) -> None:
         while not self.gone and not self._left.is_set():
             with contextlib.suppress(OSError), socket.create_connection(self._place, _CONNECT_SECONDS) as line:
-                # It ends with the process behind it, however soon another one listens there.
+                # This connection ends with the head's process, even if another one soon listens at the address.
                 while not self._left.is_set() and not select.select([line], [], [], LOOK_SECONDS)[0]:
                     pass
             self._look()
@@ -89,7 +89,7 @@ class ClusterWatch:
                 self.gone = fault
 
     def _fault(self) -> tuple[str, float]:
-        """Return what is wrong, or nothing, and how long that may last."""
+        """Return the present fault, empty if there is none, and the seconds for which it is tolerated."""
         try:
             socket.create_connection(self._place, _CONNECT_SECONDS).close()
         except ConnectionRefusedError:
@@ -103,14 +103,14 @@ class ClusterWatch:
 
 
 def watch(gcs_address: str) -> ClusterWatch:
-    """Begin to watch the cluster that this process has joined."""
+    """Start watching the cluster that this process has joined."""
     global _current
     _current = ClusterWatch(gcs_address)
     return _current
 
 
 def unwatch() -> bool:
-    """End the watch; return whether the cluster is gone, so that Ray is better not asked to leave it."""
+    """Stop watching; return whether the cluster is gone, in which case Ray must not be asked to leave it."""
     global _current
     ended, _current = _current, None
     if ended is None:
@@ -120,16 +120,16 @@ def unwatch() -> bool:
 
 
 def watched() -> ClusterWatch | None:
-    """Return the watch of the cluster that this process has joined; None where Ray runs on this machine."""
+    """Return the watch of the joined cluster; None if Ray runs on this machine."""
     return _current
 
 
 def settle(error: Exception | None = None) -> None:
-    """Raise ClusterGoneError if the joined cluster is gone; wait while that isn't clear. `error`: what raises doubt."""
+    """Raise ClusterGoneError if the joined cluster is gone; wait while that is unclear. `error` causes the doubt."""
     if _current is not None:
         _current.settle(error)
 
 
 def reason_gone() -> str:
-    """Return why the joined cluster is gone, or nothing, at once."""
+    """Return the reason why the joined cluster is gone, or an empty text; doesn't wait."""
     return "" if _current is None else _current.reason

@@ -1,4 +1,4 @@
-"""Connection to Ray: start it in child processes of this process, or join a running cluster."""
+"""Connection to Ray: start it as child processes of this process, or join a running cluster."""
 
 import contextlib
 import os
@@ -24,29 +24,37 @@ _CONNECT_SECONDS = 5.0
 _OBJECT_STORE_BYTES = 100 * 2**20
 _LOOK_SECONDS = 0.02
 ANSWER_SECONDS = 20.0
-"""How long a head has for its first answer."""
+"""Seconds that a head has for its first answer."""
 LIKELY_CAUSES = (
     "the token (RAY_AUTH_MODE=token and the same token on both sides, or none on either), an address that the head "
     "doesn't listen on (ray start --node-ip-address), another version of Ray, or a firewall"
 )
 _WANTS_TOKEN = "AuthToken"
 _AGAIN_SECONDS = 5.0
-"""How often a cluster that is waited for is asked."""
+"""Seconds between two attempts to reach a cluster."""
 
 
 class ClusterAwayError(BadInputError):
-    """No cluster answers at an address; one may later."""
+    """No cluster answers at an address yet."""
 
 
 @contextlib.contextmanager
 def connect(
     address: str | None, *, wait: float = 0.0, enough: Callable[[Mapping[str, float]], object] = dict
 ) -> Iterator[Mapping[str, float]]:
-    """Start Ray on this machine's loopback (address None) or connect to the cluster there; yield its resources.
+    """Start Ray on this machine or join a cluster, and yield the resources by name.
 
-    Where a cluster's autoscaler adds nodes, that is what there can be, not what there is. Raises BadInputError when no
-    cluster answers; for `wait` seconds it is asked again, and until `enough` takes its resources without a
-    BadInputError. Call it before anything imports ray: some of the environment is read on import.
+    With an autoscaler, the resources are the maximum that the cluster can grow to. Call it before anything imports ray,
+    since Ray reads some of its environment on import.
+
+    Args:
+        address: Address of the cluster; None starts Ray on this machine's loopback interface.
+        wait: Seconds to wait for a cluster that doesn't answer yet or is too small.
+        enough: Check of the resources, which raises BadInputError if they are too few; after `wait` seconds they are
+            yielded regardless.
+
+    Raises:
+        BadInputError: No cluster answers within `wait` seconds.
     """
     set_environment(local=address is None)
     with session_folder() as folder:
@@ -59,13 +67,13 @@ def connect(
 
 
 def set_environment(*, local: bool) -> None:
-    """Set Ray's settings where nothing is set yet, those of a cluster on this machine too; before Ray is imported."""
+    """Set Ray's unset environment variables, also those of a local cluster; call it before Ray's import."""
     settings = ENVIRONMENT | (LOCAL_ENVIRONMENT if local else {})
     os.environ |= {name: value for name, value in settings.items() if name not in os.environ}
 
 
 def machine_resources() -> dict[str, float]:
-    """Return the cores that this process may use and the GPUs that torch sees, in Ray's names."""
+    """Return the cores that this process may use and the GPUs that torch finds, by Ray's resource names."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -73,7 +81,7 @@ def machine_resources() -> dict[str, float]:
 
 
 def gpu_gib() -> float | None:
-    """Return the memory of this machine's first GPU in GiB, or None without a GPU."""
+    """Return the memory of this machine's first GPU in GiB; None without a GPU."""
     import torch
 
     return torch.cuda.get_device_properties(0).total_memory / 2**30 if torch.cuda.is_available() else None
@@ -81,7 +89,7 @@ def gpu_gib() -> float | None:
 
 @contextlib.contextmanager
 def _own_token(folder: Path) -> Iterator[None]:
-    """Let Ray take a token of this session alone, whatever the person's environment says of tokens."""
+    """Use a token for this session only, regardless of token settings in the environment."""
     names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(write_token(folder))
@@ -97,7 +105,7 @@ def _own_token(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _local(folder: Path) -> Iterator[Mapping[str, float]]:
-    """Start Ray and end it, with all of its processes."""
+    """Start Ray on this machine, and end all of its processes at exit."""
     started = _start_local(folder)
     import ray
 
@@ -114,7 +122,7 @@ def _local(folder: Path) -> Iterator[Mapping[str, float]]:
 def _joined(
     address: str, deadline: float, enough: Callable[[Mapping[str, float]], object]
 ) -> Iterator[Mapping[str, float]]:
-    """Connect to a cluster and leave it, unless it is gone."""
+    """Join a cluster, and leave it at exit unless it is gone."""
     _join_patiently(address, deadline)
     import ray
 
@@ -122,14 +130,14 @@ def _joined(
     try:
         yield _grown(enough, deadline)
     finally:
-        # Ray's client would wait for a cluster that is gone, and end the process.
+        # Ray's client would wait for the lost cluster, and then end the process.
         if not unwatch():
             ray.shutdown()
 
 
 @contextlib.contextmanager
 def _ended_quickly(processes: set[int]) -> Iterator[None]:
-    """Kill Ray's processes once this one has left them: they don't hear SIGTERM, and Ray gives each a second for it."""
+    """Kill Ray's processes after this process has left: they ignore SIGTERM, and Ray waits a second for each."""
     over = threading.Event()
 
     def end() -> None:
@@ -155,7 +163,7 @@ def _start_local(folder: Path) -> set[int]:
 
     with _own_signals():
         ray.init(
-            address="local",  # also where RAY_ADDRESS is set
+            address="local",  # even if RAY_ADDRESS is set
             num_cpus=int(resources["CPU"]),
             num_gpus=int(resources.get("GPU", 0)),
             resources={DRIVER_RESOURCE: _DRIVERS},
@@ -170,10 +178,10 @@ def _start_local(folder: Path) -> set[int]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep this process's handler of SIGTERM, which Ray replaces, and let no signal to a whole group reach Ray.
+    """Keep this process's SIGTERM handler, which Ray replaces, and shield Ray from signals to the process group.
 
-    A closed terminal, `timeout`, Slurm and systemd send theirs to all processes; those that Ray starts take over which
-    are blocked.
+    A closed terminal, `timeout`, Slurm and systemd send signals to all processes of a group. Ray's processes inherit
+    the set of blocked signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -200,7 +208,7 @@ def _join_patiently(address: str, deadline: float) -> None:
 
 
 def _grown(enough: Callable[[Mapping[str, float]], object], deadline: float) -> Mapping[str, float]:
-    """Return the resources within reach, once they are enough or the time is up."""
+    """Return the maximum resources, once they are enough or the deadline has passed."""
     while True:
         resources = within_reach()
         with contextlib.suppress(BadInputError):
@@ -212,7 +220,7 @@ def _grown(enough: Callable[[Mapping[str, float]], object], deadline: float) -> 
 
 
 def _join(address: str) -> None:
-    """Connect to a cluster, which gets this code's packages."""
+    """Join a cluster, and ship this code's packages to it."""
     knock(address)
     _await_answer(address)
     import ray
@@ -228,7 +236,7 @@ def _join(address: str) -> None:
                 log_to_driver=False,
                 configure_logging=False,
             )
-    except Exception as error:  # ConnectionError, RuntimeError, authentication, version mismatch: all say why
+    except Exception as error:  # ConnectionError, RuntimeError, authentication, version mismatch: each states why
         if _WANTS_TOKEN in str(error):
             raise _token_error(address) from error
         with contextlib.suppress(Exception):
@@ -244,7 +252,7 @@ def _token_error(address: str) -> BadInputError:
 
 
 def _await_answer(address: str) -> None:
-    """See whether a Ray head answers: Ray's client would wait for minutes where something else listens."""
+    """Check that a Ray head answers, since Ray's client waits for minutes if another program listens there."""
     if (place := _place(address)) is None:
         return
     faults: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -263,12 +271,16 @@ def _await_answer(address: str) -> None:
 
 
 def _place(address: str) -> str | None:
-    """Return HOST:PORT of the head, None where Ray finds it by itself."""
+    """Return HOST:PORT of the head; None if Ray finds the head by itself."""
     return address if address != "auto" else os.environ.get("RAY_ADDRESS")
 
 
 def knock(address: str) -> None:
-    """See whether anything listens, in seconds: BadInputError otherwise; Ray itself would try for a minute."""
+    """Check within seconds that a program listens at an address, since Ray itself tries for a minute.
+
+    Raises:
+        BadInputError: No program listens.
+    """
     if "://" in address:
         raise BadInputError(f"address {address!r}: give HOST:PORT of the head node (Ray's client can't run sweeps)")
     if address == "auto":

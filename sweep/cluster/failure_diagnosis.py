@@ -28,7 +28,10 @@ _NODE = re.compile(r"node (has )?(died|was dead)|its node|NodeDied|preempt", re.
 
 
 def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: Attempt | None = None) -> Failure:
-    """Return what a failure that was told, or an error of Ray's, is: by its text, its nodes and the trial's files."""
+    """Return the failure that a cause stands for: a reported failure, or an error of Ray.
+
+    The decision uses the error's text, the nodes of the attempt and the trial's files.
+    """
     failure = cause if isinstance(cause, Failure) else Failure(Failure.CRASH, _first_line(cause), str(cause))
     if failure.kind == Failure.OUT_OF_MEMORY:
         return _with_advice(failure, attempt)
@@ -39,20 +42,20 @@ def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: Attemp
     if attempt is not None and attempt.hung:
         return Failure(Failure.HUNG, attempt.hung, failure.log)
     nodes, preempted = tuple(nodes), isinstance(cause, RayActorError) and cause.preempted
-    # What Tune says of an actor is its text alone.
+    # Tune reports an actor's error as text only.
     unreachable = isinstance(cause, Exception) and _UNREACHABLE.match(str(cause)) is not None
-    never_stood = unreachable and not nodes  # and it wasn't its process that ended
+    never_stood = unreachable and not nodes  # and the trial's own process didn't end
     if preempted or never_stood or _NODE.search(f"{failure.message} {failure.log}") or _lost(nodes):
         return Failure(Failure.LOST_NODE, failure.message, failure.log)
     if attempt is not None and (hang := _hang(attempt)) is not None:
         return hang
-    # A connection breaks at once with its machine, which Ray learns of half a minute later.
+    # A connection breaks together with its machine, which Ray notices half a minute later.
     suspect = unreachable or is_peer_error(f"{failure.message} {failure.log}")
     return replace(failure, nodes=nodes or _alive()) if suspect else failure
 
 
 def review(failure: Failure) -> Failure:
-    """Return what a failure is now: a lost node if one of the machines that it names has died since."""
+    """Return the failure again, as a lost node if one of its machines has died since."""
     if not _lost(failure.nodes):
         return failure
     return Failure(Failure.LOST_NODE, f"a machine of it was lost: {failure.message}", failure.log)
@@ -64,7 +67,7 @@ def _with_advice(failure: Failure, attempt: Attempt | None) -> Failure:
 
 
 def _memory_advice(task: TrialTask) -> str:
-    """Return what a trial that ran out of memory may take instead, with the estimates."""
+    """Return the advice for a trial that ran out of memory, with the estimates."""
     config = TrialConfig.parse(task.config)
     evaluation = size_of(config.evaluation_dataset) if config.evaluation_dataset else None
     images = PlannedTrial(config, size_of(config.dataset), 1, None, evaluation).images
@@ -73,15 +76,16 @@ def _memory_advice(task: TrialTask) -> str:
 
 
 def _lost(nodes: Iterable[str]) -> bool:
-    """Return whether Ray knows that one of the nodes is dead."""
+    """Return whether Ray reports one of the nodes as dead."""
     alive = _alive()
     return bool(alive) and not set(nodes) <= set(alive)
 
 
 def _alive() -> tuple[str, ...]:
-    """Return the ids of the machines that Ray takes for alive; none where it doesn't say.
+    """Return the ids of the machines that Ray reports as alive; empty if it doesn't answer.
 
-    ClusterGoneError where that is why.
+    Raises:
+        ClusterGoneError: The cluster is gone.
     """
     settle()
     try:
@@ -91,19 +95,19 @@ def _alive() -> tuple[str, ...]:
 
 
 def _hang(attempt: Attempt) -> Failure | None:
-    """Return what the watchdog of a process that it ended wrote during this attempt."""
+    """Return the hang that the watchdog recorded during this attempt before ending the process; None without one."""
     try:
         written = TrialFiles(Storage.at(attempt.task.files_address)).failure()
     except (OSError, BadInputError):
         return None
     if written is None or written.kind != Failure.HUNG:
         return None
-    # Each attempt forgets the failure of the one before as it starts.
+    # Each attempt deletes the recorded failure of the previous one at its start.
     return Failure(Failure.HUNG, written.message)
 
 
 def _first_line(error: Exception) -> str:
-    """Return the line of an error that says what happened: of a traceback the last one, of a dead actor its reason."""
+    """Return the informative line of an error: the last of a traceback, the reason of a dead actor."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -16,12 +16,12 @@ from trainables.data.dataset_facts import KNOWN
 from trainables.errors import BadInputError
 
 PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
-"""Those whose versions matter for a result."""
+"""Packages whose versions can change a result."""
 MOST_SKEW_SECONDS = 5.0
-"""Leases are judged by the clocks of two machines (sweep/records/lease.py)."""
+"""Tolerated clock difference in seconds; leases compare the clocks of two machines (sweep/records/lease.py)."""
 LEAST_FREE_GIB = 5.0
 ANSWER_SECONDS = 60.0
-"""How long a machine has for its first answer, for which a process starts and imports."""
+"""Seconds that a machine has for its first answer, which includes a process's start and imports."""
 _WAYS = {
     "ServiceLinkedRole": "make it once: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
     "LimitExceeded": "ask for a higher quota of these instances: aws service-quotas request-service-quota-increase",
@@ -29,26 +29,26 @@ _WAYS = {
     "InsufficientInstanceCapacity": "the zone has none at the moment: try another zone or type",
     "UnauthorizedOperation": "the head's role may not start instances",
 }
-"""What mends an error of the provider, by a word of it."""
+"""Remedy for an error of the cloud provider, by a word in the error."""
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What one machine says of itself."""
+    """Facts that one machine reports about itself."""
 
     host: str
     versions: dict[str, str]
     gpus: list[str]
     skew_seconds: float
     sees_storage: bool
-    """Whether it reads what the main process wrote there, and writes."""
+    """Whether the machine can read the main process's file in the storage, and write there."""
     stores: dict[str, str]
-    """Prepared data sets and their fingerprints."""
+    """Fingerprints of the machine's prepared data sets, by name."""
     free_gib: float
 
 
 def stores_of(space: str | None) -> dict[str, str]:
-    """Return the fingerprints of the data sets that a search space needs, by their names."""
+    """Return the fingerprints of the data sets that a search space needs, by name."""
     from sweep.planning.dataset_sizes import size_of
     from sweep.planning.plan import make_plan
     from sweep.space import load_space
@@ -64,10 +64,13 @@ def stores_of(space: str | None) -> dict[str, str]:
 def judge(
     nodes: Iterable[NodeFacts], wanted: Mapping[str, str] = {}, *, drivers: bool = True, gpus_in_reach: float = 0.0
 ) -> list[CheckResult]:
-    """Return what is well and what isn't of machines, at least one.
+    """Return the check results of the machines, at least one.
 
-    `wanted` are data sets that a space needs, by their fingerprints here; `gpus_in_reach` counts those that an
-    autoscaler can add.
+    Args:
+        nodes: Facts of each machine.
+        wanted: Fingerprints on this machine of the data sets that a space needs.
+        drivers: Whether places for drivers are required.
+        gpus_in_reach: GPUs, including those that an autoscaler can add.
     """
     nodes = list(nodes)
     findings = [_same("versions", {node.host: node.versions for node in nodes}), _gpus_found(nodes, gpus_in_reach)]
@@ -106,7 +109,7 @@ def _data_found(name: str, fingerprint: str, nodes: Sequence[NodeFacts]) -> Chec
 
 
 def judge_autoscaler(errors: Iterable[str]) -> list[CheckResult]:
-    """Return what the autoscaler says of machines that don't come, with what mends it."""
+    """Return the check results for the autoscaler's errors, each with its remedy."""
     return [
         CheckResult("autoscaler", "missing", "; ".join([error, *(way for sign, way in _WAYS.items() if sign in error)]))
         for error in errors
@@ -130,7 +133,7 @@ def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> CheckResult:
 
 
 def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
-    """Return this machine's NodeFacts as a mapping; `written` is a file of the storage, `sent` the caller's clock."""
+    """Return this machine's NodeFacts as a mapping; `written` is a file in the storage, `sent` the caller's clock."""
     from trainables.data.catalog import StoreInfo, data_root, remote_root
     from trainables.storage.filesystem import Storage
 
@@ -179,7 +182,7 @@ def _gpus() -> list[str]:
 
 
 def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[CheckResult]]:
-    """Ask every machine of the cluster; return what they say, and a finding for each that doesn't answer."""
+    """Check every machine of the cluster; return the facts, and a check result for each machine that doesn't answer."""
     import ray
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -196,14 +199,14 @@ def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[CheckResult]]:
                 continue
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             pinned = task.options(scheduling_strategy=strategy)
-            try:  # the first one imports for seconds
+            try:  # the first call imports for seconds
                 ray.get(pinned.remote(place.address(), written, time.time()), timeout=ANSWER_SECONDS)
                 sent = time.time()
                 facts = ray.get(pinned.remote(place.address(), written, sent), timeout=ANSWER_SECONDS)
             except RayError as error:
                 silent.append(_silent(node["NodeManagerAddress"], error))
                 continue
-            # Half of the way there and back is no skew.
+            # Half of the round trip isn't clock skew.
             answers.append(NodeFacts(**{**facts, "skew_seconds": facts["skew_seconds"] - (time.time() - sent) / 2}))
     finally:
         place.delete(written)

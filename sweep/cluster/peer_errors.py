@@ -3,11 +3,11 @@
 import re
 
 _SIGNS = (
-    # gloo, transport/tcp/pair.cc: the first, and the system's words for ECONNRESET and EPIPE
+    # gloo, transport/tcp/pair.cc: first its own text, then the system's for ECONNRESET and EPIPE
     r"connection closed by peer",
     r"connection reset by peer",
     r"broken pipe",
-    # torch, c10d/TCPStoreLibUvBackend.cpp and c10d/Utils.hpp: the store that rank 0 holds
+    # torch, c10d/TCPStoreLibUvBackend.cpp and c10d/Utils.hpp: the store on rank 0
     r"remote peer closed the connection",
     r"connection was likely closed\. did the remote server shutdown or crash",
     # torch, c10d/NCCLUtils.cpp, and the texts of NCCL's ncclRemoteError and ncclSystemError
@@ -15,12 +15,12 @@ _SIGNS = (
     r"remote process exiting prematurely",
     r"unexpected exit of a remote peer",
     r"connection closed by remote peer",
-    # ray, exceptions.ActorUnavailableError: a call to a worker that can't be reached
+    # ray, exceptions.ActorUnavailableError: a call to an unreachable worker
     r"the actor \S+ is unavailable",
 )
 _PEER = re.compile("|".join(_SIGNS), re.IGNORECASE)
 
 
 def is_peer_error(text: str) -> bool:
-    """Return whether an error's text says that the connection to another rank broke."""
+    """Return whether an error's text reports a broken connection to another rank."""
     return _PEER.search(text) is not None

@@ -1,6 +1,6 @@
 """Process group of a trial's workers, whose rendezvous listens only on the cluster's own address.
 
-With Ray's TorchTrainer, torch creates a TCPStore that listens on every interface and has no authentication: anybody who
+With Ray's TorchTrainer, torch creates a TCPStore that listens on every interface without authentication: anyone who
 reaches it can change the values that the ranks share.
 """
 
@@ -21,22 +21,22 @@ COLLECTIVE_SECONDS = 1800.0
 
 
 class _NoRendezvous(Backend):  # type: ignore[misc]
-    """Leaves it to the train loop to make the process group."""
+    """Backend of Ray Train that leaves the creation of the process group to the train loop."""
 
     share_cuda_visible_devices = True
 
 
 class OwnGroupConfig(TorchConfig):  # type: ignore[misc]
-    """Configuration of Ray Train for a loop that calls `form_process_group`."""
+    """Ray Train's configuration for a train loop that calls `form_process_group`."""
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """The class that would set workers up."""
+        """Return the backend class, which sets nothing up."""
         return _NoRendezvous
 
 
 def form_process_group(backend: str) -> None:
-    """Make this rank's default process group; called by all workers of a group."""
+    """Create this rank's default process group; every worker of the group calls it."""
     context = get_context()
     rank, ranks = context.get_world_rank(), context.get_world_size()
     here = ray.util.get_node_ip_address()
@@ -49,21 +49,22 @@ def form_process_group(backend: str) -> None:
 
 
 def listen(host: str) -> socket.socket:
-    """Return a socket that listens at a free port of one address."""
+    """Return a socket that listens on a free port of one address."""
     return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def rendezvous(host: str, port: int, rank: int, ranks: int, listener: socket.socket | None) -> Any:
-    """Return the store where ranks meet; rank 0 serves it on its listener, which is torch's from then on."""
+    """Return the store for the ranks' rendezvous; rank 0 serves it on `listener`, whose ownership passes to torch."""
     given = listener.detach() if listener is not None else None
     timeout = timedelta(seconds=COLLECTIVE_SECONDS)
     return dist.TCPStore(host, port, ranks, is_master=rank == 0, timeout=timeout, master_listen_fd=given)  # type: ignore[attr-defined]
 
 
 def _stay_on_interface_of(address: str) -> None:
-    """Let gloo listen on the interface of an address, and NCCL too where that is the loopback's.
+    """Make gloo listen on the interface of an address, and NCCL too if that is the loopback interface.
 
-    Across machines NCCL chooses by itself: it knows of faster networks than the one that has the cluster's addresses.
+    Across machines NCCL chooses its interface itself, since it can use faster networks than that of the cluster's
+    addresses.
     """
     for name, addresses in psutil.net_if_addrs().items():
         if any(found.address == address for found in addresses):

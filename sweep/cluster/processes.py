@@ -1,4 +1,4 @@
-"""The processes that Ray starts on this machine."""
+"""Processes that Ray starts on this machine."""
 
 import contextlib
 import time
@@ -9,15 +9,15 @@ _EXIT_SECONDS = 10.0
 
 
 def descendants(process: int) -> set[int]:
-    """Return the ids of all processes below one; empty when it is gone."""
+    """Return the ids of all descendants of a process; empty if it has ended."""
     with contextlib.suppress(psutil.Error):
         return {child.pid for child in psutil.Process(process).children(recursive=True)}
     return set()
 
 
 def see_out(processes: set[int]) -> None:
-    """Wait until Ray's processes, which leave by themselves, are gone; kill those that stay."""
-    # Not psutil.wait_procs: it takes the exit status of children from those who started them, and waits for zombies.
+    """Wait until Ray's processes have ended by themselves; kill those that remain."""
+    # psutil.wait_procs would take the exit status of children from their parents, and wait for zombies.
     deadline = time.monotonic() + _EXIT_SECONDS
     while any(runs(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -25,7 +25,7 @@ def see_out(processes: set[int]) -> None:
 
 
 def kill(processes: set[int]) -> None:
-    """End processes at once, those that are there."""
+    """Kill the processes that still exist."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             if runs(process):
@@ -33,7 +33,7 @@ def kill(processes: set[int]) -> None:
 
 
 def runs(process: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Return whether a process exists and isn't a zombie."""
     with contextlib.suppress(psutil.Error):
         return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
     return False

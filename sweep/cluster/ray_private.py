@@ -30,25 +30,25 @@ from typing import Any
 
 NO_ACTOR = b"\xff" * 16
 UNLIMITED = 2**31 - 1
-"""Nodes of a group that has no limit; KubeRay's word for it, too."""
+"""Node count of a group without a limit; KubeRay uses the same value."""
 log = logging.getLogger(__name__)
 _off: set[str] = set()
-"""Features that were found to be off in this process."""
+"""Features that are off in this process."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Resources of a placement group, or of an actor outside of one."""
+    """Resources that are held or requested by a placement group, or by an actor outside of one."""
 
     claim_id: str
     job: str
     resources: Mapping[str, float]
     pending: bool
-    """Whether it waits for them; else it holds them."""
+    """True while the resources are requested, False once they are held."""
 
 
 def resource_claims() -> tuple[list[Claim], dict[str, str]]:
-    """Return what jobs of the cluster hold or wait for, and the commands of those that run, by job id."""
+    """Return the resources that the cluster's jobs hold or request, and the commands of running jobs by job id."""
     with _feature("finding out who holds what trials wait for"):
         from ray._private.state import state
         from ray.core.generated.gcs_pb2 import ActorTableData, PlacementGroupTableData
@@ -85,7 +85,7 @@ def _summed(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def orphaned_placement_groups() -> list[str]:
-    """Return the hex ids of this job's placement groups that were made by an actor which is dead."""
+    """Return the hex ids of this job's placement groups whose creating actor is dead."""
     with _feature("freeing orphaned placement groups"):
         import ray
         from ray._private.state import state
@@ -95,14 +95,14 @@ def orphaned_placement_groups() -> list[str]:
         contents = state._connect_and_get_accessor().get_placement_group_table()
         groups = [PlacementGroupTableData.FromString(content) for content in contents]
         ours = [group for group in groups if group.creator_job_id.hex() == job and group.state != removed]
-        # A driver is no actor: Ray counts the maker of its groups as dead, and they live as long as it does.
+        # A driver is no actor: Ray reports the creator of its groups as dead, although they live as long as the driver.
         made_by_actors = [group for group in ours if group.creator_actor_id != NO_ACTOR]
         return [group.placement_group_id.hex() for group in made_by_actors if group.creator_actor_dead]
     return []
 
 
 def asks_for_token() -> bool | None:
-    """Return whether Ray wants a token of whoever calls this process, or None."""
+    """Return whether Ray requires a token from callers in this process; None if unknown."""
     with _feature("checking that both sides want a token or none"):
         from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
@@ -111,7 +111,7 @@ def asks_for_token() -> bool | None:
 
 
 def has_left() -> bool:
-    """Return whether `ray.shutdown` has left the cluster, so that its processes may end; False where Ray can't say."""
+    """Return whether `ray.shutdown` has left the cluster, so that its processes may end; False if unknown."""
     with _feature("ending Ray's processes quickly"):
         from ray._private.worker import global_worker
 
@@ -120,9 +120,9 @@ def has_left() -> bool:
 
 
 def forget_token() -> None:
-    """Let Ray read its token, and whether it wants one, anew from the environment; does nothing before it is imported.
+    """Make Ray read its token settings from the environment again; does nothing before Ray is imported.
 
-    Call it where the environment names another token than before: a process keeps the first one that it read.
+    Call it after the environment's token has changed, since a process keeps the first token that it read.
     """
     if "ray" not in sys.modules:
         return
@@ -134,7 +134,7 @@ def forget_token() -> None:
 
 
 def cluster_id_at(gcs_address: str) -> str | None:
-    """Return the identity of the cluster that answers at an address, or None."""
+    """Return the id of the cluster that answers at an address; None if unknown."""
     with _feature("noticing that another cluster has taken the place of the joined one"):
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.exceptions import RayError
@@ -145,7 +145,7 @@ def cluster_id_at(gcs_address: str) -> str | None:
 
 
 def head_fault(gcs_address: str) -> str:
-    """Return why no head answers at an address, empty where one does; takes up to 40 s where something else listens."""
+    """Return why no head answers at an address, empty if one does; takes up to 40 s if another program listens."""
     with _feature("finding out in time that no Ray head answers"):
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.exceptions import RayError
@@ -158,7 +158,7 @@ def head_fault(gcs_address: str) -> str:
 
 
 def autoscaler_errors(gcs_address: str) -> list[str]:
-    """Return why the autoscaler's machines don't come, as it says itself; empty where it says nothing."""
+    """Return the autoscaler's own errors: why machines don't come; empty if it reports none."""
     found: dict[str, None] = {}
     with _feature("reading the autoscaler's errors"):
         from ray._private.ray_constants import DEBUG_AUTOSCALING_ERROR, DEBUG_AUTOSCALING_STATUS
@@ -172,16 +172,16 @@ def autoscaler_errors(gcs_address: str) -> list[str]:
         for kind, record in (report.get("node_availability_summary") or {}).get("node_availabilities", {}).items():
             if why := record.get("unavailable_node_information"):
                 found[f"{kind}: {why['category']}: {why['description']}"] = None
-        with contextlib.suppress(RayError, ValueError, AssertionError):  # the first autoscaler knows no such status
+        with contextlib.suppress(RayError, ValueError, AssertionError):  # the first autoscaler has no such status
             for launch in get_cluster_status(gcs_address).failed_launches:
                 found[f"{launch.ray_node_type_name}: {launch.details}"] = None
     return list(found)
 
 
 def reported_config() -> dict[str, Any]:
-    """Return the configuration that the joined cluster's autoscaler reported to the head; empty where it reports none.
+    """Return the configuration that the joined cluster's autoscaler reported to the head; empty if there is none.
 
-    In the words of the file that `ray up` takes, with `max_resources`: the most that there may be of each.
+    The keys are those of the file that `ray up` takes, plus `max_resources`: the maximum of each resource.
     """
     with _feature("reading what the cluster can grow to from Ray's state"):
         from ray._private.state import state
@@ -202,10 +202,11 @@ def reported_config() -> dict[str, Any]:
 
 
 def kuberay_config(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return what KubeRay's autoscaler of this head pod is told, from its RayCluster; None where Ray can't read one.
+    """Return the configuration of KubeRay's autoscaler in this head pod, from its RayCluster; None if unreadable.
 
-    Empty where the RayCluster has no autoscaler. It is read as Ray's own does, with the pod's service account, to which
-    the operator gives that right; an answer that isn't the resource is raised.
+    It is empty if the RayCluster has no autoscaler. Like Ray's own autoscaler, this function reads the resource with
+    the pod's service account, to which the operator grants that right. An answer that isn't the resource raises an
+    error.
     """
     with _feature("reading what the cluster can grow to from KubeRay's resource"):
         from ray.autoscaler._private.kuberay import autoscaling_config, node_provider
@@ -221,17 +222,17 @@ def kuberay_config(environment: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def cluster_file_error(config: dict[str, Any]) -> str | None:
-    """Return what `ray up` would refuse in a cluster file's content, "" where nothing, None where Ray can't say."""
+    """Return the error of `ray up` for a cluster file's content; empty if it is valid, None if unknown."""
     with _feature("checking a cluster file by Ray's schema"):
         import jsonschema
         from ray.autoscaler._private.util import prepare_config, validate_config
 
         try:
-            with _silenced("ray.autoscaler"):  # it tells of each default
+            with _silenced("ray.autoscaler"):  # it logs each default
                 validate_config(prepare_config(copy.deepcopy(config)))
         except jsonschema.ValidationError as error:
             return ": ".join(filter(None, ["/".join(map(str, error.absolute_path)), str(error.message)]))
-        except Exception as error:  # whatever it stumbles over in a wrong file
+        except Exception as error:  # a wrong file can raise any error
             return str(error)
         return ""
     return None
@@ -245,9 +246,9 @@ def actor_of(trial: Any) -> Any:
 
 
 def error_file_of(trial: Any) -> Path | None:
-    """Return the file with the text of the error of the actor of a `ray.tune.experiment.Trial`, or None.
+    """Return the error file of the actor of a `ray.tune.experiment.Trial`, or None.
 
-    Tune also pickles the error, and would load that file when all trials have ended; it is removed and forgotten.
+    Tune also pickles the error, and would load that file when all trials have ended; so the pickle is removed.
     """
     with _feature("reading what an actor died of"):
         pickled, name = trial.pickled_error_file, trial.error_file
@@ -259,7 +260,7 @@ def error_file_of(trial: Any) -> Path | None:
 
 
 def death_heading() -> str | None:
-    """Return the first line of a dead actor's error, which says no more than that it is dead."""
+    """Return the first line of a dead actor's error, which states only that the actor is dead."""
     with _feature("shortening what an actor died of"):
         from ray.exceptions import ActorDiedError
 
@@ -269,7 +270,7 @@ def death_heading() -> str | None:
 
 @contextlib.contextmanager
 def _silenced(logger: str) -> Iterator[None]:
-    """Drop what is printed and logged meanwhile."""
+    """Suppress printed and logged output of a block."""
     its, said = logging.getLogger(logger), io.StringIO()
     level = its.level
     its.setLevel(logging.CRITICAL)
@@ -282,11 +283,11 @@ def _silenced(logger: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _feature(name: str) -> Iterator[None]:
-    """Suppress that Ray lacks what a feature needs, and log once that it is off."""
+    """Suppress errors from missing parts of Ray, and log once that the feature is off."""
     try:
         yield
     except (ImportError, AttributeError, TypeError) as missing:
-        import ray  # here, as some of its environment is read on import: sweep/cluster/connection.py sets it before
+        import ray  # imported here, since sweep/cluster/connection.py sets the environment that Ray reads on import
 
         if name not in _off:
             _off.add(name)

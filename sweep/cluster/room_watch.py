@@ -11,38 +11,38 @@ from trainables.printable_text import printable
 from trainables.redaction import redact
 
 PATIENCE_SECONDS = 10.0
-"""How long a trial may wait for resources before that is said."""
+"""Seconds that a trial may wait for resources before a message is printed."""
 LOOK_SECONDS = 2.0
 MOST_TEXT = 80
-"""Characters of another job's command, and of an autoscaler's error, in the message."""
+"""Maximum characters of another job's command, and of an autoscaler's error, in the message."""
 Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's resources and who claims them, at one moment."""
+    """Snapshot of a cluster: its resources, and the jobs that claim them."""
 
     total: Resources
     free: Resources
     claims: Sequence[Claim]
     jobs: Mapping[str, str]
-    """Commands of the other jobs that run, by their ids."""
+    """Commands of the other running jobs, by job id."""
     own_job: str
     errors: Sequence[str] = ()
-    """Why the autoscaler's machines don't come."""
+    """Errors of the autoscaler: why its machines don't come."""
 
 
 class RoomWatch:
-    """Looks every few seconds whether trials wait for resources, while any isn't placed."""
+    """Check, every few seconds while a trial isn't placed, whether trials wait for resources."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        """`say` gets the message, and an empty one when no trial waits any more."""
+        """Create the check; `say` receives the message, and an empty text once no trial waits any more."""
         self._say, self._said, self._look_at = say, "", 0.0
         self._since: dict[str, float] = {}
-        """Since when claims are known to wait, by their ids."""
+        """Time since which each claim is known to wait, by claim id."""
 
     def look(self, attempts: Sequence[Attempt], settled: Callable[[], None]) -> None:
-        """Report trials that have waited for long enough; `settled` returns once the cluster certainly answers."""
+        """Report trials that have waited long enough; `settled` returns once the cluster certainly answers."""
         now = time.monotonic()
         unplaced = [attempt for attempt in attempts if not attempt.placed]
         if now < self._look_at or not (unplaced or self._said):
@@ -53,7 +53,7 @@ class RoomWatch:
         self._report("" if cluster is None else waiting_text(self._waiting(cluster, unplaced, now), cluster))
 
     def _waiting(self, cluster: Cluster, unplaced: Sequence[Attempt], now: float) -> list[Resources]:
-        """Return what each trial needs that has waited for long enough."""
+        """Return the resources of each trial that has waited long enough."""
         wanted = wanted_resources(cluster, unplaced)
         self._since = {name: self._since.get(name, now) for name in wanted}
         return [needed for name, needed in wanted.items() if now - self._since[name] >= PATIENCE_SECONDS]
@@ -65,9 +65,9 @@ class RoomWatch:
 
 
 def wanted_resources(cluster: Cluster, unplaced: Sequence[Attempt]) -> dict[str, Resources]:
-    """Return what waiting trials need by an id: that of a placement group, or of a trial that has none yet.
+    """Return the resources of each waiting trial, by id of its placement group, or of the trial if it has none yet.
 
-    Ray Train makes no placement group for an elastic trial before its least workers fit.
+    Ray Train creates no placement group for an elastic trial before its minimum of workers fits.
     """
     own = [claim for claim in cluster.claims if claim.job == cluster.own_job]
     wanted = {claim.claim_id: claim.resources for claim in own if claim.pending}
@@ -81,7 +81,7 @@ def wanted_resources(cluster: Cluster, unplaced: Sequence[Attempt]) -> dict[str,
 
 
 def look_at_cluster() -> Cluster:
-    """Return the joined cluster as it stands."""
+    """Return a snapshot of the joined cluster."""
     import ray
 
     context = ray.get_runtime_context()
@@ -93,7 +93,7 @@ def look_at_cluster() -> Cluster:
 
 
 def waiting_text(waiting: Sequence[Resources], cluster: Cluster) -> str:
-    """Return who waits, for what, what there is and who holds it; nothing where no trial waits."""
+    """Return the message on waiting trials: their needs, the resources and their holders; empty if none waits."""
     if not waiting:
         return ""
     needed = waiting[0]
@@ -111,7 +111,7 @@ def waiting_text(waiting: Sequence[Resources], cluster: Cluster) -> str:
 
 
 def holders_of(names: Sequence[str], cluster: Cluster) -> list[str]:
-    """Return who holds resources of these names, and how much."""
+    """Return the holders of the named resources, with the amounts."""
     held: dict[str, dict[str, float]] = {}
     for claim in cluster.claims:
         if not claim.pending:
@@ -121,7 +121,7 @@ def holders_of(names: Sequence[str], cluster: Cluster) -> list[str]:
     known = {name: sum(of_job[name] for of_job in held.values()) for name in names}
     tasks = {name: cluster.total.get(name, 0) - cluster.free.get(name, 0) - known[name] for name in names}
     shown = {_job_text(job, cluster): of_job for job, of_job in held.items()}
-    if any(amount > 0 for amount in tasks.values()):  # Ray keeps no public table of them
+    if any(amount > 0 for amount in tasks.values()):  # Ray has no public table of tasks
         maybe = ", ".join(_job_text(job, cluster) for job in cluster.jobs if job not in held)
         shown[f"tasks of {maybe}" if maybe else "tasks"] = tasks
     return [f"{who} ({amounts(what)})" for who, what in shown.items() if any(amount > 0 for amount in what.values())]

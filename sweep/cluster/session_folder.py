@@ -20,7 +20,7 @@ from trainables.errors import BadInputError
 
 PREFIX = "sweep-ray-"
 TOKEN, LOCK, RAY = "token", "lock", "r"
-"""Names in it; Ray opens the folder that it is given to everybody, so that this is one below."""
+"""Names in the session folder; Ray makes its own folder accessible to everyone, so that is a subfolder."""
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 _BELOW = len(f"/{RAY}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 _MOST_PARENT = _SOCKET_BYTES - _BELOW - len(f"/{PREFIX}12345678")
@@ -29,9 +29,10 @@ _current: Path | None = None
 
 @contextlib.contextmanager
 def session_folder() -> Iterator[Path]:
-    """Make this process's session folder and remove it at the end; remove those that killed processes left.
+    """Create this process's session folder, and remove it at the end; remove the folders of killed processes too.
 
-    Raises BadInputError where there is no place for it.
+    Raises:
+        BadInputError: No suitable place exists.
     """
     global _current
     for parent in _parents():
@@ -47,14 +48,14 @@ def session_folder() -> Iterator[Path]:
 
 
 def current_folder() -> Path:
-    """Return the session folder of this process; `session_folder` must be open."""
+    """Return this process's session folder; `session_folder` must be entered."""
     if _current is None:
         raise RuntimeError("no session folder: connect comes first")
     return _current
 
 
 def write_token(folder: Path) -> Path:
-    """Write a new token, which nobody else can read, and return its file."""
+    """Write a new token that only this user can read, and return its file."""
     path = folder / TOKEN
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -75,14 +76,14 @@ def _make() -> Path:
 
 
 def _parents() -> list[Path]:
-    """Return where session folders may lie, the best first: TMPDIR where it is short enough, else the system's."""
-    own = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"  # in memory, so not before /tmp
+    """Return the candidate parents of session folders, best first: TMPDIR if it is short enough, else the system's."""
+    own = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"  # in memory, so only after /tmp
     places = [Path(place).resolve() for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", own, "/dev/shm")]
     return [place for place in dict.fromkeys(places) if len(os.fsencode(place)) <= _MOST_PARENT]
 
 
 def _is_safe(folder: Path) -> bool:
-    """Return whether nobody but this user and root can move what lies in a folder: it and all above it."""
+    """Return whether only this user and root can move a folder's content; all parents are checked too."""
     trusted = _trusted_users()
     for place in (folder, *folder.parents):
         try:
@@ -96,7 +97,7 @@ def _is_safe(folder: Path) -> bool:
 
 
 def _trusted_users() -> set[int]:
-    """Return this user, root, and what stands for root where a container doesn't map it."""
+    """Return the ids of this user and of root, and of root's substitute in a container that doesn't map root."""
     trusted = {0, os.getuid()}
     with contextlib.suppress(OSError, ValueError):
         mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
@@ -107,11 +108,11 @@ def _trusted_users() -> set[int]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system gives up with the process, however that ends."""
+    """Hold the folder's lock, which the system releases when the process ends in any way."""
     fresh = folder / f"{LOCK}.new"
     with fresh.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        fresh.rename(folder / LOCK)  # once it is held: a folder whose lock is free is abandoned
+        fresh.rename(folder / LOCK)  # after locking, since a folder with a free lock counts as abandoned
         yield
 
 
@@ -124,7 +125,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 @contextlib.contextmanager
 def _taken(folder: Path) -> Iterator[IO[str]]:
-    """Hold the lock of a folder of this user's whose process is gone; OSError where it is another's, or in use."""
+    """Lock an abandoned folder of this user; OSError if it is another user's or in use."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(folder)
@@ -134,7 +135,7 @@ def _taken(folder: Path) -> Iterator[IO[str]]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, its lock last, so that what stays is found again."""
+    """Remove a folder, its lock last, so that an incomplete removal is found again."""
     for entry in folder.iterdir():
         if entry.name == LOCK:
             continue

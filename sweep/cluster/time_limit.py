@@ -1,4 +1,4 @@
-"""Time limit for calls that wait inside Ray's client, which exceptions don't reach."""
+"""Time limit for calls that wait inside Ray's client, where exceptions have no effect."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import TextIO
 
 @contextlib.contextmanager
 def ends_after(seconds: float, text: str, screen: TextIO) -> Iterator[None]:
-    """End the process with one line and exit code 2 when the block takes longer."""
+    """End the process with one line and exit code 2 if the block takes longer than `seconds`."""
 
     def end() -> None:
         screen.write(f"error: {text}\n")

@@ -19,27 +19,28 @@ from sweep.scheduling.task import TrialTask
 
 RECORD, DURABLE, NOTE, FAILURE, PLACES, GROUP = "record", "durable", "note", "failure", "places", "placement_group"
 DRIVER_NODE = "driver_node"
-"""Keys of a result: EpochRecord as JSON; whether it is in the storage; how the attempt began; a Failure's fields; the
-workers' places; hex id of what must be freed when the driver dies; Ray's id of the driver's machine."""
+"""Keys of a result: EpochRecord as JSON; whether it is durable; remark on the attempt's start; fields of a Failure; the
+workers' places; hex id of the placement group to free if the driver dies; Ray's id of the driver's node.
+"""
 IDLE_SECONDS = 10.0
-"""How long a driver without a trial keeps its workers, which others may wait for."""
+"""Seconds that a driver without a trial keeps its workers, whose resources others may need."""
 
 
 class RunningTrial(Protocol):
-    """A trial under way."""
+    """Interface of a trial that is being trained."""
 
     def places(self) -> list[WorkerPlace]:
-        """Return where its workers are, by rank."""
+        """Return the workers' places, by rank."""
 
     def next(self) -> ReportedEpoch | WorkersMoved | Failure | None:
-        """Train the next epoch; None when the trial is finished, WorkersMoved when it has other workers now."""
+        """Train the next epoch; return None if the trial is finished, WorkersMoved if its workers have changed."""
 
     def leave(self) -> None:
-        """Stop between two epochs, if the trial isn't over."""
+        """Stop between two epochs, unless the trial has ended."""
 
 
 class InlineRun:
-    """A trial of one worker, trained in this process."""
+    """Trial with one worker, trained in this process."""
 
     def __init__(self, task: TrialTask) -> None:
         self._task = task
@@ -48,11 +49,11 @@ class InlineRun:
         torch.set_num_threads(task.shape.threads)
 
     def places(self) -> list[WorkerPlace]:
-        """Return this process."""
+        """Return the place of this process."""
         return [this_place()]
 
     def next(self) -> ReportedEpoch | Failure | None:
-        """Train the next epoch; the generator's end writes the final record."""
+        """Train the next epoch; the generator writes the final record at its end."""
         try:
             if self._records is None:
                 self._records = open_records(self._task, self._device)
@@ -61,7 +62,7 @@ class InlineRun:
             return failure_of(error)
 
     def leave(self) -> None:
-        """Close the generator, which sees its writes through, and drop the model with it."""
+        """Close the generator, which completes its writes, and drop the model."""
         records, self._records = self._records, None
         close = getattr(records, "close", None)
         if close is not None:
@@ -71,9 +72,9 @@ class InlineRun:
 
 
 class TrialDriver(tune.Trainable):  # type: ignore[misc]
-    """One `step()` is one epoch. The actor is reused, and with it the group of workers.
+    """Tune actor that trains one epoch per `step()`; actor and worker group are reused for further trials.
 
-    Failures come back as values, so that the actor lives on; only its own death ends it.
+    Failures are returned as values, so that the actor survives them.
     """
 
     _group: WarmGroup | None = None
@@ -82,20 +83,20 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Return what the driver holds: what it trains on itself, else its place on a machine that isn't preempted."""
+        """Return the driver's resources: the worker's if it trains itself, else a place on a non-preemptible node."""
         shape = TrialTask.from_json(config["task"]).shape
         if shape.inline:
             return tune.PlacementGroupFactory([shape.worker_resources()])
-        # A driver that held CPUs its workers need would wait for them for ever.
+        # A driver that held its workers' CPUs would wait for them forever.
         return tune.PlacementGroupFactory([{DRIVER_RESOURCE: 1.0} if config["drivers"] else {HEAD_RESOURCE: 0.001}])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first task."""
+        """Start the first task."""
         self._using = threading.Lock()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next task; config: task (JSON), log_dir, drivers (whether the cluster has places for drivers)."""
+        """Start the next task; config: task (JSON), log_dir, drivers (whether the cluster has places for drivers)."""
         with self._using:
             self._leave_run()
             self._task = TrialTask.from_json(new_config["task"])
@@ -103,7 +104,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return the workers' places, the next epoch's record, a failure, or that the trial is done."""
+        """Return the workers' places, the next epoch's record, a failure, or the end of the trial."""
         with self._using:
             if self._idle is not None:
                 self._idle.cancel()
@@ -115,7 +116,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             except GroupDiedError as error:
                 self._close_group()
                 outcome = Failure(Failure.CRASH, str(error))
-            except Exception as error:  # as a value: its class may be one that only workers have
+            except Exception as error:  # returned as a value, since only workers may have its class
                 self._close_group()
                 outcome = failure_of(error)
             if isinstance(outcome, WorkersMoved) and self._run is not None:
@@ -127,12 +128,12 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             return {"done": True, FAILURE: asdict(outcome)} if isinstance(outcome, Failure) else {"done": True}
 
     def leave(self) -> None:
-        """Let go of a trial that was told to stop; on return all that it wrote is in the storage."""
+        """Leave a stopped trial; on return all of its writes are in the storage."""
         with self._using:
             self._leave_run()
 
     def cleanup(self) -> None:
-        """End the group of workers."""
+        """End the worker group."""
         with self._using:
             self._leave_run()
             self._close_group()
@@ -160,7 +161,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             run.leave()
         except GroupDiedError:
             self._close_group()
-        except Exception as error:  # what was left unwritten was trained in vain, and that is all
+        except Exception as error:  # the only consequence is that unwritten epochs are lost
             say(f"{self._task.name}: {failure_of(error).message}")
         if self._group is not None:
             self._idle = threading.Timer(IDLE_SECONDS, self._give_back)
@@ -168,7 +169,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             self._idle.start()
 
     def _give_back(self) -> None:
-        """Let the workers go when no trial has come for them."""
+        """End the workers if no further trial has come."""
         with self._using:
             if self._run is None:
                 self._close_group()

@@ -1,6 +1,7 @@
-"""Bridge to Ray Tune: Tune runs the dispatcher's attempts, reuses actors, and waits for free resources.
+"""Bridge to Ray Tune, which runs the dispatcher's attempts, reuses actors and waits for free resources.
 
-Each attempt is one Tune trial. Tune's own retries, searches and restore are not used: they don't read the records.
+Each attempt is one Tune trial. Tune's own retries, searches and restore are not used, since they don't read the
+records.
 """
 
 import contextlib
@@ -35,11 +36,11 @@ from sweep.scheduling.failure import Failure
 from trainables.storage.trial_records import EpochRecord
 
 MAX_RESTARTS = 5
-"""How often Tune as a whole is started again: a Tune actor that the machine ran out of memory for crashes it."""
+"""Maximum restarts of Tune as a whole; it crashes if one of its own actors is killed for lack of memory."""
 MOST_PENDING = 1000
 MOST_ERROR_TEXT = 1_000_000
 ORPHAN_SECONDS, LOOK_SECONDS = 2.0, 120.0
-"""How often, and how long after the death of an attempt, placement groups are looked for whose makers died."""
+"""Seconds between two searches for orphaned placement groups, and seconds to search after an attempt died."""
 log = logging.getLogger(__name__)
 
 
@@ -51,14 +52,21 @@ def run_trials(
     waits: Callable[[str], None] = lambda _: None,
     grace_seconds: float = GRACE_SECONDS,
 ) -> None:
-    """Run attempts until the dispatcher has no more, calling `tick` often; what a listener raised comes at the end.
+    """Run attempts until the dispatcher has no more; errors of listeners are raised at the end.
 
-    `waits` gets what trials wait for and who holds it, and an empty text when none waits any more.
+    Needs `connect`. The first Ctrl-C, SIGTERM or SIGHUP stops the attempts after their current epochs. A second signal
+    stops them at once, as does the end of `grace_seconds` after SIGTERM or SIGHUP.
 
-    Needs `connect`. Ray Train's own files go to `log_dir` while they are needed. Ctrl-C, SIGTERM and SIGHUP end the
-    attempts at the end of their epochs; a second one, or `grace_seconds` after the latter two, at once, and raises
-    StopRequestedError. ClusterGoneError when the cluster that
-    was joined is gone; attempts under way are then interrupted.
+    Args:
+        dispatcher: Source of attempts, which also receives their results.
+        log_dir: Folder for Ray Train's own files while they are needed.
+        tick: Callback that is called often.
+        waits: Callback for the message on trials that wait for resources; empty once none waits.
+        grace_seconds: Seconds from SIGTERM or SIGHUP to the immediate stop.
+
+    Raises:
+        StopRequestedError: Attempts were stopped at once.
+        ClusterGoneError: The joined cluster is gone; running attempts are interrupted.
     """
     log_dir = log_dir.absolute()
     log_dir.mkdir(parents=True, exist_ok=True)
@@ -95,8 +103,8 @@ def _interrupt_if_gone(dispatcher: Dispatcher, error: Exception) -> None:
 
 def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str], None], log_dir: Path) -> None:
     bridge = _Bridge(dispatcher, tick, RoomWatch(waits), log_dir)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out no more than it wants
-    # Tune pickles its own state: nobody else may change it.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out only as many as it wants
+    # Tune pickles its own state, so nobody else may write it.
     with tempfile.TemporaryDirectory(prefix="tune-", dir=current_folder(), ignore_cleanup_errors=True) as folder:
         tune.Tuner(
             TrialDriver,
@@ -113,7 +121,7 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str]
                 name="trials",
                 storage_path=folder,
                 callbacks=[_Hearing(bridge)],
-                # The trainer keeps its own checkpoints; of a class Tune takes one at the end unless told not to.
+                # The trainer writes its own checkpoints; Tune would take one of a class trainable at the end.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
@@ -122,23 +130,23 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str]
 
 
 class _Bridge:
-    """Joins a dispatcher to one run of Tune."""
+    """Connection of a dispatcher with one run of Tune."""
 
     def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], room: RoomWatch, log_dir: Path) -> None:
         self.dispatcher, self._tick, self._room, self._log_dir = dispatcher, tick, room, log_dir
         self._has_drivers = DRIVER_RESOURCE in ray.cluster_resources()
         self.attempts: dict[str, Attempt] = {}
-        """By Tune's id of the trial."""
+        """Attempts by Tune's trial id."""
         self._nodes: dict[str, list[str]] = {}
         self._groups: dict[str, str] = {}
         self._failures: dict[str, Failure] = {}
         self._actors: dict[str, Any] = {}
         self._leaving: dict[str, Any] = {}
-        """Answers of drivers that were told to stop: there once the trial's last checkpoint is written."""
+        """Pending answers of stopped drivers, by trial id; they arrive after the last checkpoint is written."""
         self._left: dict[Any, Attempt] = {}
-        """Attempts that Tune has let go of, by such an answer."""
+        """Attempts that Tune has released, by their driver's pending answer."""
         self._look_at = self._look_until = 0.0
-        """When orphans are looked for again, after an attempt died, and for how long."""
+        """Time of the next search for orphans after an attempt died, and time of the last one."""
 
     def suggest(self, tune_id: str) -> Any:
         self.step()
@@ -160,7 +168,7 @@ class _Bridge:
         self._room.look(self.dispatcher.running, settle)
         self.dispatcher.review()
         now = time.monotonic()
-        if self._look_at <= now < self._look_until:  # what a dead driver started dies a little later
+        if self._look_at <= now < self._look_until:  # processes of a dead driver die a little later
             self._look_at = now + ORPHAN_SECONDS
             settle()
             free_orphans()
@@ -175,7 +183,7 @@ class _Bridge:
         self.dispatcher.started(self.attempts[trial.trial_id])
 
     def result(self, trial: Trial, result: dict[str, Any]) -> bool:
-        """Tell the dispatcher; return whether the attempt ends here."""
+        """Pass a result to the dispatcher; return whether the attempt ends here."""
         attempt = self.attempts[trial.trial_id]
         if PLACES in result:
             self._nodes[trial.trial_id] = [result[DRIVER_NODE], *(place["node"] for place in result[PLACES])]
@@ -189,15 +197,15 @@ class _Bridge:
         record = EpochRecord.model_validate_json(result[RECORD])
         ends = self.dispatcher.epoch(attempt, record, durable=result[DURABLE])
         if ends and (actor := self._actors.get(trial.trial_id)) is not None:
-            self._leaving[trial.trial_id] = actor.leave.remote()  # before Tune asks anything of the actor
+            self._leaving[trial.trial_id] = actor.leave.remote()  # before Tune's own calls to the actor
         return ends
 
     def failed(self, trial: Trial, failure: Failure) -> None:
-        """Keep why the attempt ends, until Tune has let go of it."""
+        """Store the failure of an attempt until Tune has released it."""
         self._failures[trial.trial_id] = failure
 
     def over(self, trial: Trial, error: Exception | None) -> None:
-        """Tell the dispatcher how the attempt ended, and free what a dead driver left."""
+        """Report the end of an attempt to the dispatcher, and free the resources of a dead driver."""
         tune_id = trial.trial_id
         attempt, nodes = self.attempts.pop(tune_id), self._nodes.pop(tune_id, [])
         self._actors.pop(tune_id, None)
@@ -217,7 +225,7 @@ class _Bridge:
         self.dispatcher.died(attempt, explain(cause, nodes=nodes, attempt=attempt))
 
     def _end_left(self) -> None:
-        """Tell the dispatcher of stopped attempts whose drivers have answered, or died."""
+        """Report stopped attempts to the dispatcher once their drivers have answered or died."""
         if not self._left:
             return
         answered, _ = ray.wait(list(self._left), num_returns=len(self._left), timeout=0)
@@ -226,7 +234,7 @@ class _Bridge:
 
 
 class _Asking(Searcher):  # type: ignore[misc]
-    """Tune's source of trials."""
+    """Tune search algorithm that supplies the dispatcher's attempts."""
 
     def __init__(self, bridge: _Bridge) -> None:
         super().__init__(metric=None, mode=None)
@@ -250,7 +258,7 @@ class _Asking(Searcher):  # type: ignore[misc]
 
 
 class _Steering(FIFOScheduler):  # type: ignore[misc]
-    """Ends a trial after an epoch where the dispatcher wants it."""
+    """Tune scheduler that ends a trial after an epoch at the dispatcher's request."""
 
     def __init__(self, bridge: _Bridge) -> None:
         super().__init__()
@@ -265,7 +273,7 @@ class _Steering(FIFOScheduler):  # type: ignore[misc]
 
 
 class _Hearing(tune.Callback):  # type: ignore[misc]
-    """Hears of the attempts' beginnings and ends."""
+    """Tune callback for the starts and ends of attempts."""
 
     def __init__(self, bridge: _Bridge) -> None:
         self._bridge = bridge
@@ -293,7 +301,7 @@ class _Hearing(tune.Callback):  # type: ignore[misc]
 
 
 def _error_of(trial: Trial) -> Exception:
-    """Return what Tune wrote of an actor's end, as text: an error's class may be one that only workers have."""
+    """Return Tune's error of an actor as text, since only workers may have the error's class."""
     file = error_file_of(trial)
     if file is not None:
         with contextlib.suppress(OSError), file.open(errors="replace") as lines:
@@ -306,9 +314,9 @@ def _error_of(trial: Trial) -> Exception:
 
 
 class _Interruption:
-    """Turns the first signal into an orderly stop, and a second one, or the grace's end, into Tune's own, which kills.
+    """Signal handler: the first signal stops in order; a second one, or the end of the grace period, kills.
 
-    A closed terminal may send SIGHUP twice, by the kernel and by the shell: a second one of that kind says no more.
+    A closed terminal may send SIGHUP twice, from the kernel and from the shell; so a second SIGHUP is ignored.
     """
 
     def __init__(self, dispatcher: Dispatcher, grace_seconds: float) -> None:
@@ -317,7 +325,7 @@ class _Interruption:
         self._grace_over = threading.Event()
         self._timer: threading.Timer | None = None
         self.at_once = 0
-        """The signal that ended everything at once, if one did."""
+        """Signal that caused the immediate stop; 0 if there was none."""
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         again = number in self._seen and number != signal.SIGHUP
@@ -335,7 +343,7 @@ class _Interruption:
 
     def _end_grace(self, number: int) -> None:
         self._grace_over.set()
-        os.kill(os.getpid(), number)  # Python runs handlers in the main thread alone
+        os.kill(os.getpid(), number)  # Python runs signal handlers only in the main thread
 
     def close(self) -> None:
         if self._timer is not None:
@@ -344,12 +352,12 @@ class _Interruption:
 
 @contextlib.contextmanager
 def _interruptible(dispatcher: Dispatcher, grace_seconds: float) -> Iterator[_Interruption]:
-    """Handle the signals that ask to stop."""
+    """Install handlers for the signals that request a stop."""
     interruption = _Interruption(dispatcher, grace_seconds)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    # Tune installs its own handler of this one in `fit`; before and after it, the signal must do no harm.
+    # Tune installs its own SIGUSR1 handler in `fit`; outside of it, the signal must be harmless.
     before: Any = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         with stop_signals(interruption.handle):

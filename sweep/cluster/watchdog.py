@@ -14,11 +14,11 @@ from trainables.storage.trial_records import FailureRecord, now_ms
 HUNG_EXIT_CODE = 70
 _LAST_WORDS_SECONDS = 5.0
 _WAITING = (__file__, str(Path(__file__).with_name("attempt.py")), "threading.py")
-"""Files whose lines say nothing of where a trial hangs: this one, the loop around the trial, and waiting threads."""
+"""Files whose stack lines don't show where a trial hangs: this one, the loop around the trial, and waiting threads."""
 
 
 class Watchdog:
-    """A thread that ends this process when the trial under way stops showing signs of life."""
+    """Thread that ends this process if the running trial sends no heartbeat."""
 
     _only: "Watchdog | None" = None
 
@@ -30,7 +30,7 @@ class Watchdog:
 
     @classmethod
     def of_this_process(cls) -> "Watchdog":
-        """Return the watchdog of this process, started at the first call."""
+        """Return this process's watchdog, which starts at the first call."""
         if cls._only is None:
             cls._only = cls()
         return cls._only
@@ -50,7 +50,7 @@ class Watchdog:
 
     def _end(self, silence: float) -> None:
         message = f"process {os.getpid()} took no step for {silence:.0f} s: {_where_it_stands()}"
-        # In a thread of its own: the storage may be what hangs.
+        # In a separate thread, since the storage itself may hang.
         words = threading.Thread(target=self._last_words, args=(message,), daemon=True)
         words.start()
         words.join(_LAST_WORDS_SECONDS)
@@ -62,7 +62,7 @@ class Watchdog:
 
 
 def _where_it_stands() -> str:
-    """Return the innermost line of each thread, for the message."""
+    """Return the innermost stack line of each thread, for the message."""
     with tempfile.TemporaryFile("w+") as file:
         faulthandler.dump_traceback(file)
         file.seek(0)

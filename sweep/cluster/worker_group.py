@@ -36,27 +36,27 @@ from sweep.scheduling.task import TrialTask
 
 POLL_SECONDS = 0.5
 END_SECONDS = 60.0
-"""How long the end of a broken group is waited for."""
+"""Seconds to wait for the end of a broken group."""
 QUIT_SECONDS = 8.0
-"""How long workers get to leave: Tune kills an actor that takes longer than 10 s to clean up."""
+"""Seconds that workers have to end; Tune kills an actor whose cleanup takes longer than 10 s."""
 RESIZE_SECONDS = float(os.environ.get("SWEEP_RESIZE_SECONDS", "60"))
-"""How often an elastic group looks whether there is room for more workers."""
+"""Seconds between an elastic group's checks for room for more workers."""
 
 
 class GroupDiedError(RuntimeError):
-    """Processes of the group died, which a new attempt can mend."""
+    """Processes of the group died; a new attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class WorkersMoved:
-    """The trial has other workers now."""
+    """Message that the trial's workers have changed."""
 
 
 class WarmGroup:
-    """The workers of one shape, and the trial they are at. Usable until `alive` is False."""
+    """Worker group of one shape, and its current trial; usable until `alive` is False."""
 
     def __init__(self, shape: TrialShape, log_dir: Path) -> None:
-        """Start the workers; `log_dir` names the folder that Ray Train's own files go to while the group lives."""
+        """Start the workers; `log_dir` is the folder of Ray Train's own files while the group lives."""
         self.shape = shape
         self._folder = _own_folder(log_dir)
         self._commands, self._reports = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
@@ -69,29 +69,32 @@ class WarmGroup:
 
     @property
     def alive(self) -> bool:
-        """Whether the group takes tasks."""
+        """Return whether the group accepts tasks."""
         return self._thread.is_alive()
 
     def placement_group(self) -> str:
-        """Return the hex id of the workers' placement group, once they stand."""
+        """Return the hex id of the workers' placement group, after the workers have started."""
         return self._stand().placement_group
 
     def places(self) -> list[WorkerPlace]:
-        """Return where the workers are by rank, once they stand."""
+        """Return the workers' places by rank, after the workers have started."""
         return self._stand().places
 
     def start(self, task: TrialTask) -> None:
-        """Begin a trial; the one before must have ended or been left."""
+        """Start a trial; the previous trial must have ended or been left."""
         self._stand()
         self._task = task
         self._commands.put(task.to_json())
         self._busy = True
 
     def next(self) -> ReportedEpoch | WorkersMoved | Failure | None:
-        """Train the next epoch; None when the trial is finished. GroupDiedError when worker processes died.
+        """Train the next epoch; return None if the trial is finished.
 
-        WorkersMoved when Ray Train has restarted an elastic group with another number of workers; the trial then
+        Returns WorkersMoved if Ray Train has restarted an elastic group with another number of workers; the trial then
         continues from its last checkpoint.
+
+        Raises:
+            GroupDiedError: Worker processes died.
         """
         if self._awaited:
             self._commands.put(GO_ON)
@@ -113,7 +116,7 @@ class WarmGroup:
         return message.failure
 
     def leave(self) -> None:
-        """Stop the trial between two epochs, if one is under way."""
+        """Stop the current trial between two epochs, if there is one."""
         while self._busy:
             if not self._awaited:
                 self.next()
@@ -123,7 +126,7 @@ class WarmGroup:
             self.next()
 
     def close(self) -> None:
-        """End the workers and free what they hold."""
+        """End the workers and free their resources."""
         with contextlib.suppress(RayError):
             if self.alive:
                 self._commands.put(QUIT)
@@ -154,7 +157,7 @@ class WarmGroup:
             run_config=RunConfig(
                 name="group",
                 storage_path=str(self._folder),
-                # Retries are the driver's: a group that Ray restarted by itself would have forgotten its task.
+                # The driver handles retries: a group that Ray restarted by itself would have lost its task.
                 failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
             ),
         )
@@ -175,7 +178,7 @@ class WarmGroup:
 
     def _receive(self) -> WorkersReady | EpochTrained | TrialEnded | WorkerFailed:
         while True:
-            # Looked at first: what the workers sent before the end is still in the queue.
+            # Checked first, since the queue still contains messages that workers sent before their end.
             ended = not self.alive
             try:
                 message: WorkersReady | EpochTrained | TrialEnded | WorkerFailed = self._reports.get(
@@ -188,16 +191,16 @@ class WarmGroup:
 
 
 def free_placement_group(hex_id: str) -> None:
-    """Remove a placement group if it is still there."""
+    """Remove a placement group if it still exists."""
     with contextlib.suppress(RayError, ValueError):
         remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(hex_id)))
 
 
 def free_orphans() -> None:
-    """Remove the placement groups of this job that were made by an actor which is dead.
+    """Remove this job's placement groups whose creating actor is dead.
 
-    Ray keeps them until the job ends. Ray Train's own cleaner doesn't know of one whose controller died while its
-    workers were starting, and sees no deaths where there is no dashboard.
+    Ray keeps them until the job ends. Ray Train's own cleaner misses a group whose controller died while its workers
+    were starting, and detects no deaths without a dashboard.
     """
     with contextlib.suppress(RayError, ValueError):
         for hex_id in orphaned_placement_groups():
@@ -205,7 +208,7 @@ def free_orphans() -> None:
 
 
 def _own_folder(log_dir: Path) -> Path:
-    # The driver may sit on a machine that hasn't the log folder; Ray Train only wants some folder.
+    # The driver's machine may not have the log folder; Ray Train only needs any folder.
     parent = log_dir if log_dir.is_dir() else None
     return Path(tempfile.mkdtemp(prefix=f"train-{time.time_ns()}-", dir=parent))
 

@@ -26,61 +26,61 @@ from trainables.errors import NonFiniteLossError
 GO_ON, STOP, QUIT = "go on", "stop", "quit"
 _WAIT = "wait"
 HEARTBEAT_SECONDS = 5.0
-"""How long rank 0 waits for a command before it looks whether its driver lives and shows the others that it does."""
+"""Seconds that rank 0 waits for a command before it checks its driver and sends the other ranks a heartbeat."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """Where a worker runs."""
+    """Place of a worker: its machine and process."""
 
     host: str
     process: int
     node: str
-    """Ray's hex id of the machine."""
+    """Ray's hex id of the node."""
 
 
 @dataclass(frozen=True)
 class WorkersReady:
-    """The workers stand."""
+    """Message that the workers have started."""
 
     placement_group: str
-    """Hex id: Ray Train leaves the placement group behind when its driver is killed."""
+    """Hex id; Ray Train leaves the placement group behind if its driver is killed."""
     places: list[WorkerPlace]
-    """By rank."""
+    """Places by rank."""
 
 
 @dataclass(frozen=True)
 class EpochTrained:
-    """A newly trained epoch; the ranks wait for GO_ON or STOP."""
+    """Message of a newly trained epoch; the ranks then wait for GO_ON or STOP."""
 
     news: ReportedEpoch
 
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """The trial is over, the group goes on."""
+    """Message that the trial has ended; the group continues."""
 
     failure: Failure | None
 
 
 @dataclass(frozen=True)
 class WorkerFailed:
-    """A rank failed alone: the group ends with it."""
+    """Message that a single rank failed, which ends the group."""
 
     failure: Failure
 
 
 def this_place() -> WorkerPlace:
-    """Return where this process runs."""
+    """Return the place of this process."""
     return WorkerPlace(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
 
 
 def serve(settings: dict[str, Any]) -> None:
-    """Run tasks until told to quit; the train loop of every worker. Settings: commands, reports, threads, backend."""
+    """Train loop of every worker: run tasks until QUIT. Settings: commands, reports, threads, backend."""
     torch.set_num_threads(settings["threads"])
     form_process_group(settings["backend"])
-    gc.freeze()  # the modules' objects, through which the collection after each trial would go for 0.2 s
+    gc.freeze()  # the modules' objects, which the collection after each trial would traverse for 0.2 s
     GroupWorker(settings["commands"], settings["reports"]).run()
 
 
@@ -90,15 +90,15 @@ class GroupWorker:
     def __init__(self, commands: Queue, reports: Queue) -> None:
         self.commands, self.reports = commands, reports
         self.leads = dist.get_rank() == 0
-        self.control: Any = dist.new_group(backend="gloo")  # torch's stubs allow a non-member's number too
+        self.control: Any = dist.new_group(backend="gloo")  # torch's type stubs include the value of a non-member
         self.quits = False
 
     def run(self) -> None:
-        """Introduce the group, then train task after task."""
+        """Announce the group, then train one task after another."""
         places = self._gather(this_place())
         self._report(WorkersReady(ray.util.get_current_placement_group().id.hex(), places))
         while (command := self._command()) != QUIT:
-            if command in (GO_ON, STOP):  # meant for the workers before these
+            if command in (GO_ON, STOP):  # addressed to the previous workers
                 continue
             self._attempt(TrialTask.from_json(command))
             if self.quits:
@@ -107,7 +107,7 @@ class GroupWorker:
     def _attempt(self, task: TrialTask) -> None:
         try:
             failure = self._train(task)
-        except NonFiniteLossError as error:  # raised on every rank alike, so the ranks are still in step
+        except NonFiniteLossError as error:  # raised on every rank, so the ranks stay in step
             failure = failure_of(error)
         except Exception as error:
             self._give_up(error)
@@ -122,7 +122,7 @@ class GroupWorker:
             records, fault = open_records(task, get_device()), None
         except Exception as error:
             records, fault = iter(()), failure_of(error)
-        # A machine may lack the data that others have: nobody starts unless all can.
+        # A machine may lack data that others have: no rank starts unless all can.
         faults = [one for one in self._gather(fault) if one is not None]
         if faults:
             return faults[0]
@@ -138,12 +138,12 @@ class GroupWorker:
     def _give_up(self, error: Exception) -> None:
         failure = failure_of(error)
         lost_peer = failure.kind == Failure.CRASH and is_peer_error(failure.message)
-        # The rank that was lost is the cause; the driver learns of it from Ray.
+        # The lost rank is the cause; the driver learns of it from Ray.
         if not lost_peer:
             self.reports.put(WorkerFailed(failure))
 
     def _command(self) -> str:
-        """Return the driver's next command on every rank."""
+        """Return the driver's next command, on every rank."""
         command = _WAIT
         while command == _WAIT:
             box = [self._next_command() if self.leads else ""]
