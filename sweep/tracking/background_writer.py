@@ -1,4 +1,4 @@
-"""Background writes: in order per subject, retried when they fail, counted when they are lost.
+"""Background writes: in order per subject, retried after failures, counted if lost.
 
 Submitting a write never blocks and never raises, since the written values are a view of the records.
 """
@@ -16,31 +16,31 @@ from trainables.printable_text import printable
 from trainables.redaction import redact
 
 PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before each further attempt of a write."""
+"""Seconds before each retry of a write."""
 REASON_LENGTH = 150
 LOOK_SECONDS = 0.5
-"""How often closing looks whether writes still move."""
+"""Seconds between two checks, during closing, that writes still make progress."""
 
 
 @dataclass(frozen=True)
 class QueuedWrite:
-    """One thing to write about a subject. Neighbouring writes with values for one subject become one."""
+    """Queued write about one subject; neighbouring writes of values for the same subject are merged."""
 
     subject: str
     what: str
     perform: Callable[[list[Any]], None]
     values: list[Any] = field(default_factory=list)
     covers: bool = False
-    """Whether it writes everything about its subject, so that what failed before is no longer missing."""
+    """Whether the write covers everything about its subject, which makes up for earlier failures."""
 
     @property
     def weight(self) -> int:
-        """How many submissions this write stands for."""
+        """Return the number of submissions that this write stands for."""
         return max(1, len(self.values))
 
 
 def merged(writes: Sequence[QueuedWrite]) -> list[QueuedWrite]:
-    """Return the writes with those of values joined per subject, at the place of the first."""
+    """Return the writes, with the value writes of each subject merged at the place of the first."""
     result: list[QueuedWrite] = []
     joined: dict[tuple[str, str], list[Any]] = {}
     for write in writes:
@@ -56,11 +56,11 @@ def merged(writes: Sequence[QueuedWrite]) -> list[QueuedWrite]:
 
 
 class BackgroundWriter:
-    """Threads that perform submitted writes, those of one subject in their order.
+    """Threads that perform submitted writes, in order per subject.
 
-    `recover` is called after each failure; what the store refused as invalid (`refused`) is named and not tried again,
-    as it would be refused for ever. While writes fail one after the other only the first is tried again, so
-    that a dead server doesn't hold up the queue; covering writes that failed are tried again as soon as another works.
+    `recover` is called after each failure. A write that the store rejects as invalid (`refused`) is reported and not
+    retried, since it would fail again. During a series of failures only the first write is retried, so that a dead
+    server doesn't delay the queue. Failed covering writes are retried as soon as another write succeeds.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class BackgroundWriter:
         self._lost: Counter[str] = Counter()
         self._owed: dict[str, QueuedWrite] = {}
         self._under_way: dict[int, tuple[QueuedWrite, float]] = {}
-        """By thread, with the time of the first attempt."""
+        """Current write of each thread, with the time of its first attempt."""
         self._fault = ""
         self._healthy = True
         self._abandoned = threading.Event()
         self._closed = False
         self._queues: list[queue.Queue[QueuedWrite | None]] = [queue.Queue() for _ in range(lanes)]
-        # Daemons: a server that hangs must not keep the program from ending.
+        # Daemon threads: a server that hangs must not keep the program from ending.
         self._threads = [
             threading.Thread(target=self._run, args=(lane,), name="background-writer", daemon=True)
             for lane in self._queues
@@ -93,7 +93,7 @@ class BackgroundWriter:
             thread.start()
 
     def submit(self, write: QueuedWrite) -> None:
-        """Put a write at the end of its subject's queue."""
+        """Append a write to its subject's queue."""
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"{write.what} of {write.subject}: submitted after close()")
@@ -102,12 +102,12 @@ class BackgroundWriter:
 
     @property
     def missing(self) -> int:
-        """Submissions that have not been written: waiting, or failed and not made up for since."""
+        """Return the number of missing submissions: waiting, or failed and not covered since."""
         with self._lock:
             return self._waiting + self._lost.total()
 
     def why_missing(self) -> str:
-        """Return what holds the writes up, in words; empty where nothing failed and nothing is under way."""
+        """Return the reason for missing writes, in words; empty if nothing failed and nothing is in progress."""
         with self._lock:
             under_way, fault = list(self._under_way.values()), self._fault
         if not under_way:
@@ -117,7 +117,7 @@ class BackgroundWriter:
         return f"{tried}: {fault}" if fault else f"{tried}, and nothing answers"
 
     def close(self, timeout: float) -> int:
-        """Write what waits, until nothing was written for `timeout` seconds; return how many are missing then."""
+        """Perform the waiting writes until none has succeeded for `timeout` seconds; return how many are missing."""
         with self._lock:
             first, self._closed = not self._closed, True
         for lane in self._queues if first else ():
@@ -155,7 +155,7 @@ class BackgroundWriter:
             self._healthy = False
 
     def _attempts(self, write: QueuedWrite, pauses: Sequence[float]) -> Exception | None:
-        """Try until it works; return the last error when it doesn't."""
+        """Try a write until it succeeds; return the last error if it doesn't."""
         thread = threading.get_ident()
         with self._lock:
             self._under_way[thread] = write, time.monotonic()
@@ -169,7 +169,7 @@ class BackgroundWriter:
         for pause in (*pauses, None):
             try:
                 write.perform(write.values)
-            except Exception as error:  # whatever it is, the sweep goes on
+            except Exception as error:  # any error: the sweep continues
                 self._fault = _reason(error)
                 self._recover()
                 if self._refused(error):
@@ -193,7 +193,7 @@ class BackgroundWriter:
                 self._owed.pop(write.subject, None)
 
     def _pay(self) -> None:
-        """Try covering writes that failed once more, now that another worked."""
+        """Retry failed covering writes once, after another write has succeeded."""
         with self._lock:
             owed, self._owed = list(self._owed.values()), {}
             for write in owed:
@@ -203,19 +203,19 @@ class BackgroundWriter:
             self._account(write, self._attempts(write, ()))
 
     def _log(self, write: QueuedWrite, error: Exception) -> None:
-        # Once for an outage, not once for each write in it.
+        # Once per outage, not once per write.
         level = logging.WARNING if self._healthy else logging.DEBUG
         self._logger.log(level, "%s of %s not written (%s)", write.what, printable(write.subject), _reason(error))
 
 
 def _reason(error: Exception) -> str:
-    """Return an error's first line; of a long one both ends, since libraries put the cause last."""
+    """Return an error's first line; a long line keeps both ends, since libraries put the cause last."""
     line = printable(redact(f"{type(error).__name__}: {error}".partition("\n")[0]))
     return line if len(line) <= 2 * REASON_LENGTH else f"{line[:REASON_LENGTH]} ... {line[-REASON_LENGTH:]}"
 
 
 def _take(lane: "queue.Queue[QueuedWrite | None]") -> tuple[list[QueuedWrite], bool]:
-    """Wait for a write; return it with all others that are there, and whether more may come."""
+    """Wait for a write; return it with all others in the queue, and whether more may come."""
     taken = [lane.get()]
     while not lane.empty():
         taken.append(lane.get_nowait())

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage
 
 SETTING, BEST = "sweep.setting", "sweep.best"
-"""Tags of children: what its seeds share, for the pages' groups; and whether the setting is the best, or may be."""
+"""Tags of child runs: the setting that seeds share, for grouping; and whether the setting is the best, or may be."""
 
 MOST_TAGGED = 1000
-"""Trials up to which each is tagged: it takes a call to the server each."""
+"""Maximum number of trials for which each is tagged, since every tag is a call to the server."""
 
 
 def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
-    """Write the comparison of the sweep's trials as they stand; writing it again replaces it."""
-    sweep = storage.whole_sweep(runs.sweep.name) or runs.sweep  # later stages may have been decided since it began
+    """Write the comparison of the sweep's trials in their present state; repeated writes replace it."""
+    sweep = storage.whole_sweep(runs.sweep.name) or runs.sweep  # later stages may have been added since the sweep began
     parent = runs.parent()
     parts = dataset_reports(sweep, storage)
     for part in parts:
@@ -37,12 +37,12 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
         for one in (*part.rows, *part.halved) if len(sweep.trials) <= MOST_TAGGED else ():
             tags = {SETTING: one.label, BEST: _word(one.row, table.best)}
             for trial in one.row.trials:
-                if trial.result.status != "waiting":  # it has no run, and shall have none
+                if trial.result.status != "waiting":  # a waiting trial has no run, and gets none
                     runs.set_tags(TrialFacts.of(trial.entry, storage), tags)
 
 
 def _show_best(runs: MlflowRuns, storage: "SweepStorage", part: "DataSetReport", prefix: str) -> None:
-    """Write the best setting's metrics to the sweep's run, before their names the data set where there are several."""
+    """Write the best setting's metrics to the sweep's run, with the data set as prefix if there are several."""
     best = part.table.best
     if best is None:
         return

@@ -10,11 +10,11 @@ from mlflow.entities import DatasetInput, InputTag
 from trainables.data.catalog import StoreInfo
 
 DIGEST_LENGTH = 36
-"""Characters that MLflow keeps of a digest."""
+"""Maximum characters of a digest in MLflow."""
 
 
 class StoreSource(DatasetSource):  # type: ignore[misc]
-    """Where the images of a store come from and how they were taken."""
+    """Source of a store's images, and the recipe of their preparation."""
 
     def __init__(self, description: dict[str, Any]) -> None:
         self.description = description
@@ -24,7 +24,7 @@ class StoreSource(DatasetSource):  # type: ignore[misc]
         return "image_store"
 
     def load(self) -> Any:
-        """Refuse: the images are prepared on each machine, not fetched from MLflow."""
+        """Raise an error: images are prepared on each machine, not fetched from MLflow."""
         raise NotImplementedError(f"prepare the data set: python -m sweep.data prepare {self.description['data_set']}")
 
     @staticmethod
@@ -36,17 +36,17 @@ class StoreSource(DatasetSource):  # type: ignore[misc]
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the description."""
+        """Return the source as a dictionary."""
         return self.description
 
     @classmethod
     def from_dict(cls, source_dict: dict[Any, Any]) -> "StoreSource":
-        """Return the source with that description."""
+        """Return the source from its dictionary."""
         return cls(dict(source_dict))
 
 
 class StoreDataset(MetaDataset):  # type: ignore[misc]
-    """A store's name, digest, source and sizes."""
+    """MLflow data set of a store: its name, digest, source and sizes."""
 
     def __init__(self, info: StoreInfo) -> None:
         self.info = info
@@ -55,7 +55,7 @@ class StoreDataset(MetaDataset):  # type: ignore[misc]
 
     @property
     def profile(self) -> dict[str, Any]:
-        """Images, splits and classes."""
+        """Return the counts of images, splits and classes."""
         info = self.info
         return {
             "num_rows": info.images,
@@ -66,10 +66,10 @@ class StoreDataset(MetaDataset):  # type: ignore[misc]
         }
 
     def to_dict(self) -> dict[str, str]:
-        """Return what MLflow stores of it."""
+        """Return the fields that MLflow stores."""
         return {**super().to_dict(), "profile": json.dumps(self.profile)}
 
 
 def dataset_input(info: StoreInfo, context: str) -> DatasetInput:
-    """Return the store as the input of a run, for training or evaluation."""
+    """Return the store as a data set input of a run, for training or evaluation."""
     return DatasetInput(StoreDataset(info)._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])

@@ -1,4 +1,4 @@
-"""Pictures of a sweep's data sets at its MLflow run: images of each class, and augmented views as trials draw them."""
+"""Pictures of a sweep's data sets at its MLflow run: images of each class, and augmented views as in training."""
 
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,15 @@ FOLDER = "data"
 
 
 def write_pictures(runs: "MlflowRuns") -> None:
-    """Write a contact sheet of each data set that this machine has; writing it again replaces it."""
-    if remote_root() is not None:  # a whole store would travel here for a few images
+    """Write a contact sheet of each data set on this machine; repeated writes replace it."""
+    if remote_root() is not None:  # a whole store would be transferred for a few images
         return
     for name, entry in _first_users(runs.sweep).items():
         _write_picture(runs, name, entry)
 
 
 def _first_users(sweep: "SweepRecord") -> "dict[str, TrialEntry]":
-    """Return by data set the first trial that trains on it, or is evaluated on it."""
+    """Return, by data set, the first trial that trains or is evaluated on it."""
     found: dict[str, TrialEntry] = {}
     for entry in sorted(sweep.trials, key=lambda one: one.baseline is not None):
         for name in (entry.config["dataset"], entry.config.get("evaluation_dataset")):
@@ -38,6 +38,6 @@ def _write_picture(runs: "MlflowRuns", name: str, entry: "TrialEntry") -> None:
 
     try:
         store, config = ImageStore.open(name), TrialConfig.parse(entry.setting_known)
-    except BadInputError:  # prepared on the workers alone
+    except BadInputError:  # prepared on the workers only
         return
     runs.client.log_figure(runs.parent(), contact_sheet(store, config), f"{FOLDER}/{slug(name)}.png")

@@ -1,6 +1,6 @@
 """MLflow runs of a sweep: one parent run, and one child run per trial.
 
-Every write may be repeated: runs are found by their tags, and existing values are kept. Only the background threads of
+Every write can be repeated: runs are found by their tags, and existing values are kept. Only the background threads of
 `Tracker` call this module.
 """
 
@@ -37,7 +37,7 @@ COMMAND, BEST_SETTING = "sweep.command", "sweep.best_setting"
 FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
 ATTEMPTS, TROUBLES = "sweep.attempts", "sweep.troubles"
 REUSED_FROM, REUSED_RUN = "sweep.reused_from", "sweep.reused_run"
-"""The sweep that trained a trial which another one uses, and its run there."""
+"""Tags of a reused trial: the sweep that trained it, and its run there."""
 RUN_STATUS: Mapping[str, str] = {
     "running": "RUNNING",
     "finished": "FINISHED",
@@ -45,25 +45,25 @@ RUN_STATUS: Mapping[str, str] = {
     "stopped": "KILLED",
     "interrupted": "KILLED",
 }
-"""Our word for how a sweep or trial stands, and MLflow's."""
+"""MLflow's status by the status of a sweep or trial in the records."""
 METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
 PARAM_LENGTH, TAG_LENGTH = 6000, 8000
 
 
 @dataclass(frozen=True)
 class TrialFacts:
-    """What the child run says of a trial, and where its files are."""
+    """Facts of a trial for its child run, and the location of its files."""
 
     trial_id: str
     name: str
     config: Mapping[str, Any]
     data: Mapping[str, StoreInfo]
-    """The stores it reads, by what for: training, and evaluation where that is another."""
+    """Image stores by use: training, and evaluation if that is another store."""
     files: "TrialFiles"
 
     @classmethod
     def of(cls, entry: "TrialEntry", storage: "SweepStorage") -> Self:
-        """Return what MLflow is told of a sweep's trial; of its stores what this machine knows."""
+        """Return the facts of a sweep's trial; data sets that this machine lacks are left out."""
         names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
         stores = {context: info for context, name in names.items() if name and (info := _known_store(name))}
         return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial_of(entry))
@@ -77,35 +77,35 @@ def _known_store(name: str) -> StoreInfo | None:
 
 
 class MlflowRuns:
-    """The runs of one sweep, found or made, and written."""
+    """MLflow runs of one sweep: find or create them, and write to them."""
 
     def __init__(self, store: TrackingStore, client: Any, sweep: "SweepRecord") -> None:
         self.store, self.client, self.sweep = store, client, sweep
-        self._lock = threading.RLock()  # a run is looked for and made by one thread at a time
+        self._lock = threading.RLock()  # one thread at a time finds or creates a run
         self._experiment: str | None = None
         self._parent: str | None = None
         self._status: str | None = None
-        """How the sweep stands, as far as it was said here; a run that is found keeps its own until then."""
+        """Status of the sweep that this process has written; an existing run keeps its own until then."""
         self._children: dict[str, str] = {}
         self._resumed: set[str] = set()
-        """Trials whose runs had metrics when an attempt began."""
+        """Trials whose runs had metrics at the start of an attempt."""
         self._written: dict[str, set[int]] = {}
-        """Epochs by trial that were written here, or tried to."""
+        """Epochs by trial that this process has written, or tried to write."""
 
     def forget(self) -> None:
-        """Look everything up again, as after a failure: the server may have been emptied."""
+        """Clear the cache of runs, as after a failure: the server may have been emptied."""
         with self._lock:
             self._experiment = self._parent = None
             self._children.clear()
 
-    # The sweep
+    # Sweep
 
     def begin(self) -> None:
         """Show the sweep as running."""
         self._stands("running")
 
     def parent(self) -> str:
-        """Return the id of the sweep's run, made and described if need be."""
+        """Return the id of the sweep's run; create and describe it if needed."""
         with self._lock:
             return self._described_parent()
 
@@ -123,7 +123,7 @@ class MlflowRuns:
         return self._parent
 
     def _show_view(self) -> None:
-        """Let the experiment's shared view show what this sweep varies, sorted by its objective."""
+        """Set the experiment's shared view to the settings that this sweep varies, sorted by its objective."""
         sweep = self.sweep
         configs = [entry.config for entry in sweep.trials if entry.baseline is None]
         varied = [
@@ -137,7 +137,7 @@ class MlflowRuns:
     def show_best(self, metrics: "Mapping[str, float]", setting: str, epoch: int, time_ms: int) -> None:
         """Write the metrics of the best setting to the sweep's run: means over its seeds, at their last epoch.
 
-        The time is the record's, so that writing them twice is once.
+        The time is the record's, so that repeated writes count once.
         """
         from mlflow.entities import Metric
 
@@ -148,7 +148,7 @@ class MlflowRuns:
         self._set_tags(run_id, {BEST_SETTING: setting})
 
     def end(self, status: str) -> None:
-        """Say how the sweep ended."""
+        """Write the sweep's final status."""
         self._stands(status)
 
     def _stands(self, status: str) -> None:
@@ -182,7 +182,7 @@ class MlflowRuns:
         }
 
     def _source_tags(self) -> dict[str, str]:
-        """Tags that MLflow's fluent interface sets by itself and its client doesn't."""
+        """Return the tags that MLflow's fluent interface sets by itself, but its client doesn't."""
         tags = {
             "mlflow.user": _user(),
             "mlflow.source.type": "LOCAL",
@@ -191,12 +191,12 @@ class MlflowRuns:
         tags[COMMAND] = self.sweep.command
         return tags if self.sweep.commit is None else {**tags, "mlflow.source.git.commit": self.sweep.commit}
 
-    # A trial
+    # Trial
 
     def child(self, trial: TrialFacts) -> str:
-        """Return the id of the trial's run, made and described if need be."""
+        """Return the id of the trial's run; create and describe it if needed."""
         known = self._children.get(trial.trial_id)
-        if known is not None:  # without waiting for a run that another thread makes
+        if known is not None:  # without waiting for another thread that creates a run
             return known
         with self._lock:
             return self._described_child(trial)
@@ -205,7 +205,7 @@ class MlflowRuns:
         if trial.trial_id not in self._children:
             run = self._find({PARENT: self.parent(), TRIAL: trial.trial_id})
             run_id = self._create_child(trial) if run is None else run.info.run_id
-            # Also for a run that is there: an earlier attempt may have stopped half-way, and twice is once.
+            # Also for an existing run, since an earlier attempt may have stopped half-way; repeated writes count once.
             self._log_params(run_id, flattened(trial.config))
             if trial.data:
                 from sweep.tracking.dataset_input import dataset_input
@@ -216,18 +216,19 @@ class MlflowRuns:
         return self._children[trial.trial_id]
 
     def start(self, trial: TrialFacts) -> None:
-        """Show the trial as running, also one that failed before and is tried again."""
+        """Show the trial as running, even after an earlier failure."""
         run = self.client.get_run(self.child(trial))
-        if run.data.metrics:  # the attempt may train epochs again that are here
+        if run.data.metrics:  # the attempt may repeat epochs that are already in the run
             self._resumed.add(trial.trial_id)
         if (run.info.status, run.data.tags.get(STATUS)) != ("RUNNING", "running"):
             self._set_tags(run.info.run_id, {STATUS: "running"})
             self.client.update_run(run.info.run_id, status="RUNNING")
 
     def missing_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> "list[EpochRecord]":
-        """Return the records whose metrics aren't all here: an epoch's are written together, so one tells of all.
+        """Return the records of epochs whose metrics are missing in the run.
 
-        An epoch that was trained again, as its record was lost, has other times and equal values: it is here.
+        Metrics of an epoch are written together, so one of them stands for all. An epoch that was trained again after
+        its record was lost has other times but equal values; it doesn't count as missing.
         """
         history = {
             name: self.client.get_metric_history(self.child(trial), name) for name in set(map(_telling_metric, records))
@@ -244,7 +245,7 @@ class MlflowRuns:
         return [record for record in records if not is_here(record)]
 
     def log_new_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
-        """Write the metrics of newly trained epochs; one that an earlier attempt trained and wrote is here already."""
+        """Write the metrics of newly trained epochs, except epochs that an earlier attempt has written."""
         written = self._written.setdefault(trial.trial_id, set())
         fresh: list[EpochRecord] = []
         again: dict[int, EpochRecord] = {}
@@ -258,7 +259,7 @@ class MlflowRuns:
         self.log_epochs(trial, self.missing_epochs(trial, list(again.values())))
 
     def log_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
-        """Write the metrics of epochs; MLflow keeps one of those with equal name, value, epoch and time."""
+        """Write the metrics of epochs; MLflow merges those with equal name, value, epoch and time."""
         from mlflow.entities import Metric
 
         batch: list[Metric] = []
@@ -273,7 +274,7 @@ class MlflowRuns:
             self._log_metrics(trial, batch)
 
     def _log_metrics(self, trial: TrialFacts, batch: "Sequence[Metric]") -> None:
-        """Write metrics; where MLflow refuses one as invalid, name it and write the others."""
+        """Write metrics; if MLflow rejects one as invalid, report it and write the others."""
         try:
             self.client.log_batch(self.child(trial), metrics=batch)
         except Exception as error:
@@ -286,7 +287,7 @@ class MlflowRuns:
                 self._log_metrics(trial, batch[len(batch) // 2 :])
 
     def set_status(self, trial: TrialFacts, status: str, *, end_ms: int | None, tags: Mapping[str, str]) -> None:
-        """Say how the trial stands, and drop the failure of an attempt that was overcome."""
+        """Write the trial's status, and delete the failure of an earlier attempt."""
         run = self.client.get_run(self.child(trial))
         run_id, present = run.info.run_id, run.data.tags
         for tag in {FAILURE_KIND, FAILURE_MESSAGE} & present.keys() - tags.keys():
@@ -298,12 +299,12 @@ class MlflowRuns:
             self.client.set_terminated(run_id, status=RUN_STATUS[status], end_time=end_ms)
 
     def projected(self, trial: TrialFacts) -> str | None:
-        """Return the tag that says which end of the trial has its artifacts here, or None."""
+        """Return the tag of the trial's end whose artifacts are in the run, or None."""
         value: str | None = self.client.get_run(self.child(trial)).data.tags.get(PROJECTED)
         return value
 
     def set_projected(self, trial: TrialFacts, end: str) -> None:
-        """Keep which end of the trial has its artifacts here."""
+        """Set the tag of the trial's end whose artifacts are in the run."""
         self._set_tags(self.child(trial), {PROJECTED: end})
 
     def set_tags(self, trial: TrialFacts, tags: Mapping[str, str]) -> None:
@@ -329,10 +330,10 @@ class MlflowRuns:
         }
         return self._create(trial.name, tags, started)
 
-    # Both
+    # Sweep and trial
 
     def _find(self, tags: Mapping[str, str]) -> Any | None:
-        """Return the oldest run that has these tags."""
+        """Return the oldest run with these tags, or None."""
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         runs = self.client.search_runs([self.experiment()], wanted, order_by=["start_time ASC"], max_results=1)
         return runs[0] if runs else None
@@ -366,30 +367,30 @@ class MlflowRuns:
 
 
 def _telling_metric(record: "EpochRecord") -> str:
-    """Return a metric that tells whether an epoch is there: one that training again repeats exactly, a loss if any."""
+    """Return the metric that shows whether an epoch is in the run; repeated training reproduces it, as a loss."""
     repeated = [name for name, value in record.metrics.items() if name not in OF_THE_MACHINE and math.isfinite(value)]
     return min(repeated, key=lambda name: (not name.endswith("loss"), name), default=IMAGES_PER_SECOND)
 
 
 def refused(error: Exception) -> bool:
-    """Whether MLflow refused a write as invalid, so that it would refuse it again."""
-    # A deleted run refuses all writes so: another is made in its place.
+    """Return whether MLflow rejected a write as invalid, so that a retry would fail too."""
+    # A deleted run rejects all writes like this; a new run replaces it.
     return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and "'active' state" not in str(error)
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return a configuration as MLflow's params: dotted names, lists as JSON, everything as text."""
+    """Return a configuration as MLflow params: dotted names, lists as JSON, all values as text."""
     result: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
             result |= flattened(value, f"{prefix}{key}.")
-        elif value is not None:  # a column of None in place of nothing
+        elif value is not None:  # avoids a column of None
             result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else str(value)
     return result
 
 
 def _program(command: str) -> str:
-    """Return the program of a command as MLflow's column shows it: `sweep.run` of `python -m sweep.run --space ...`."""
+    """Return the program of a command for MLflow's column: `sweep.run` for `python -m sweep.run --space ...`."""
     return next((word.partition("(")[0].strip(",") for word in command.split() if word.startswith("sweep.")), "sweep")
 
 

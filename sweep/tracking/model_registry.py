@@ -26,7 +26,7 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime")
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keep MLflow's progress, and its advice on type hints, of which it has none for arrays, from the terminal."""
+    """Hide MLflow's progress bars, and its advice on type hints, which don't exist for arrays."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.filterwarnings("ignore", message=".*[Tt]ype hint", category=UserWarning)
         yield
@@ -41,7 +41,7 @@ def register_model(
     name: str,
     tracking_uri: str | None,
 ) -> str:
-    """Log the export of a folder to the trial's run and register it; return how it is addressed and served."""
+    """Log a folder's exported model to the trial's run and register it; return its address and how to serve it."""
     import mlflow
     import numpy as np
     from mlflow.models import ModelSignature
@@ -61,7 +61,7 @@ def register_model(
         tracker = Tracker(store, client)
         replay(record, storage, tracker)
         tracker.close()
-    write_trial(runs, trial, None)  # with its end, which a registration that was killed took away
+    write_trial(runs, trial, None)  # including its end, which may be missing after a killed registration
     run_id = runs.child(trial)
     facts = json.loads((folder / "model.json").read_text())
     run = client.get_run(run_id)
@@ -85,9 +85,9 @@ def register_model(
             )
     finally:
         mlflow.set_tracking_uri(before)
-        if variable is None:  # MLflow sets it, and what comes after would take it for a person's choice
+        if variable is None:  # MLflow sets the variable, and later code would take it for the user's choice
             os.environ.pop(TRACKING_URI, None)
-        client.set_terminated(run_id, status=run.info.status, end_time=run.info.end_time)  # as it was
+        client.set_terminated(run_id, status=run.info.status, end_time=run.info.end_time)  # unchanged
     number = str(logged.registered_model_version)
     client.set_registered_model_alias(name, ALIAS, number)
     client.update_model_version(name, number, description=(folder / "MODEL_CARD.md").read_text(encoding="utf-8"))

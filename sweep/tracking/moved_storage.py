@@ -12,25 +12,25 @@ LOCATIONS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Tables and columns of MLflow's database that hold addresses of artifacts."""
+"""Tables and columns of MLflow's database that contain artifact addresses."""
 CHECKPOINT = "sweep.checkpoint"
-"""The tag with the address of a trial's checkpoint."""
+"""Tag with the address of a trial's checkpoint."""
 
 
 def follow_move(database: Path, experiment: str, location: str) -> str:
-    """Let MLflow look for artifacts where they lie now, beside the database; return where they were, if elsewhere.
+    """Update MLflow's artifact locations to the database's present folder; return the old location, if different.
 
-    Nothing is changed where the recorded folder is this one by another path, or isn't one that a storage has.
+    Nothing is changed if the recorded folder is the same folder by another path, or isn't a storage's.
 
     Args:
         database: MLflow's SQLite file.
-        experiment: The experiment whose artifacts lie beside it.
-        location: The URI of the folder that they lie in.
+        experiment: Experiment whose artifacts are beside the database.
+        location: URI of the artifacts' folder.
     """
     with closing(sqlite3.connect(database, timeout=30.0)) as connection, connection:
         try:
             found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,))
-        except sqlite3.OperationalError:  # nothing is in it yet
+        except sqlite3.OperationalError:  # the database is still empty
             return ""
         recorded = next((row[0] for row in found if row[0]), "")
         here = _folder(location)
@@ -44,7 +44,7 @@ def follow_move(database: Path, experiment: str, location: str) -> str:
 
 
 def _replace(connection: sqlite3.Connection, table: str, column: str, old: str, new: str, only: str = "") -> None:
-    """Replace the beginning of addresses, where it is the whole name of a folder."""
+    """Replace the beginning of addresses, where it is a whole folder name."""
     if (column,) not in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
         return
     begins = f"({column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/')"
@@ -55,12 +55,12 @@ def _replace(connection: sqlite3.Connection, table: str, column: str, old: str, 
 
 
 def _folder(location: str) -> Path | None:
-    """Return the local folder of an address, None where it is elsewhere."""
+    """Return the local folder of an address; None if the address isn't local."""
     if location.startswith("file:"):
         return Path(unquote(urlsplit(location).path))
     return Path(location) if location.startswith("/") else None
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Return whether two folders lie in the same folder, by whatever links; they needn't exist themselves."""
+    """Return whether two folders have the same parent, with links resolved; the folders needn't exist."""
     return one.parent.exists() and other.parent.exists() and one.parent.samefile(other.parent)

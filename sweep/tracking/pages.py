@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 USER = "sweep"
 SOCKET, STORE, ARTIFACTS, PASSWORD = "SWEEP_UI_SOCKET", "SWEEP_UI_STORE", "SWEEP_UI_ARTIFACTS", "SWEEP_UI_PASSWORD"
 PARENT = "SWEEP_UI_PARENT"
-"""Names in the environment; without a password everybody on this machine is let in."""
+"""Environment variables; without a password every user of this machine has access."""
 LEAVE_SECONDS = 3
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
@@ -27,18 +27,18 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def authorization(password: str) -> str:
-    """Return the HTTP header's value that lets a request in."""
+    """Return the value of the HTTP Authorization header for a password."""
     return "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
 
 
 class PasswordGuard:
-    """An ASGI application that passes a request on only with the password: whatever its path and method are."""
+    """ASGI application that forwards requests only with the password, for every path and method."""
 
     def __init__(self, application: Application, password: str) -> None:
         self._application, self._expected = application, authorization(password).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection, as ASGI calls it."""
+        """Handle one connection; the ASGI interface."""
         if scope["type"] == "lifespan" or self._is_let_in(scope):
             await self._application(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -54,10 +54,10 @@ class PasswordGuard:
 
 
 def application(store: str, artifacts: str, password: str) -> Application:
-    """Return MLflow's server over a store, behind the password if there is one."""
+    """Return MLflow's server application for a store, behind the password if there is one."""
     from mlflow.server import constants
 
-    # MLflow's parts read these when they are imported, and make their stores from them.
+    # MLflow's modules read these on import, and create their stores from them.
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = store
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
@@ -72,9 +72,9 @@ def application(store: str, artifacts: str, password: str) -> Application:
 
 
 def end_with_parent(pipe: int) -> None:
-    """End this process group once nobody holds the other end of a pipe, however its command ended.
+    """End this process group once the pipe's other end is closed, however the starting command ended.
 
-    In a thread of its own, as the import of MLflow's server takes seconds.
+    It runs in a thread, since the import of MLflow's server takes seconds.
     """
 
     def follow() -> None:

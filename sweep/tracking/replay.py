@@ -1,7 +1,7 @@
 """Replay: writing a sweep's records to MLflow again.
 
 The records are the source of truth, and MLflow is a view of them. A server that was unreachable, emptied or replaced is
-filled from the storage alone; repeating it adds nothing.
+filled from the storage alone; repeated replays add nothing.
 """
 
 import time
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from trainables.storage.trial_files import TrialFiles
 
 STALL_SECONDS = 300.0
-"""After so long without a write the server is given up."""
+"""Seconds without a successful write after which the server is given up."""
 SAY_SECONDS = 15.0
 
 
 def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -> list[str]:
-    """Show the sweep and each of its trials that has records; return the names of those that have none.
+    """Write the sweep and all trials with records to MLflow; return the names of trials without records.
 
-    A trial that has neither ended nor was stopped for good is shown as interrupted.
+    A trial that has neither ended nor been stopped for good is shown as interrupted.
     """
     tracker.start_sweep(record)
     stopped = storage.stopped(record.name)
@@ -51,7 +51,7 @@ def _state(files: "TrialFiles", *, stopped: bool) -> str:
 
 
 def wait_for_writes(tracker: "Tracker") -> None:
-    """Wait while writes are done, however many, and say how many are left."""
+    """Wait while writes succeed, however many remain, and print the number of missing ones."""
     left, moved, said = tracker.missing, time.monotonic(), time.monotonic()
     while left and time.monotonic() - moved < STALL_SECONDS:
         time.sleep(0.05)

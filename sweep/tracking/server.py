@@ -23,14 +23,14 @@ from trainables.redaction import redact
 
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
-"""With its job runner the server is 15 processes, some of which outlive it."""
+"""With its job runner the server has 15 processes, some of which outlive it."""
 
 
 class Server:
-    """An MLflow server over a store, in its own process group: a context manager that leaves no process."""
+    """MLflow server over a store, in its own process group; a context manager that leaves no process behind."""
 
     def __init__(self, store: TrackingStore, port: int = 0, password: str = "") -> None:
-        """Take a store and a port, 0 for a free one; without a password every user of this machine is let in."""
+        """Create the server; port 0 means a free one, and without a password every user of this machine has access."""
         self.store, self.port, self.password = store, port, password
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,7 +39,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """Return the address for a browser."""
         return f"http://{HOST}:{self.port}"
 
     def __enter__(self) -> "Server":
@@ -54,11 +54,11 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
         listening = self._listen()
-        held, self._alive = os.pipe()  # its other end closes with this process, whatever ends that
-        # Its own session: Ctrl-C in a terminal reaches this program only, which then ends the whole group.
+        held, self._alive = os.pipe()  # the other end closes when this process ends in any way
+        # A separate session: Ctrl-C in a terminal reaches only this program, which then ends the whole group.
         self._process = subprocess.Popen(
             [sys.executable, "-m", pages.__name__],
             env={**environment, **LEAN, **self._settings(listening), pages.PARENT: str(held)},
@@ -77,7 +77,7 @@ class Server:
             time.sleep(0.2)
 
     def page(self) -> str:
-        """Return the page of the store's sweeps, or the front page where there are none yet."""
+        """Return the address of the page of the store's sweeps, or of the front page if there are none yet."""
         query = f"api/2.0/mlflow/experiments/get-by-name?experiment_name={self.store.experiment}"
         try:
             with self._open(query, timeout=30.0) as answer:
@@ -87,7 +87,7 @@ class Server:
         return f"{self.url}/#/experiments/{number}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
 
     def wait(self) -> int:
-        """Wait until it ends by itself; return its exit status."""
+        """Wait until the server ends by itself; return its exit status."""
         return 0 if self._process is None else self._process.wait()
 
     def stop(self) -> None:
@@ -97,7 +97,7 @@ class Server:
             self._signal(process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
-            # Also when it ended in time: a worker may have outlived it.
+            # Even if the server ended in time, since a worker may have outlived it.
             self._signal(process.pid, signal.SIGKILL)
             process.wait()
         if self._alive is not None:
@@ -108,7 +108,7 @@ class Server:
         self._log.close()
 
     def _listen(self) -> int:
-        """Take the port before the server needs it, so that nobody else answers there, and gets the password."""
+        """Bind the port before the server needs it, so that no other program can receive the password there."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -122,7 +122,7 @@ class Server:
         return self._socket.fileno()
 
     def _settings(self, listening: int) -> dict[str, str]:
-        """Return what it is told by its environment, which no other user can read."""
+        """Return the server's environment variables, which no other user can read."""
         artifacts = self.store.artifact_location or ""
         settings = {pages.SOCKET: str(listening), pages.STORE: self.store.uri, pages.ARTIFACTS: artifacts}
         return {**settings, pages.PASSWORD: self.password}
@@ -150,12 +150,12 @@ class Server:
 
 
 def served_store(tracking_uri: str | None, storage: Path | None, experiment: str = "") -> TrackingStore:
-    """Return the store to serve; BadInputError when it is a server already or there is none."""
+    """Return the store to serve; BadInputError if it is already a server, or its file doesn't exist."""
     store = TrackingStore.choose(tracking_uri, storage=storage or DEFAULT_STORAGE, experiment=experiment or EXPERIMENT)
     if store.is_server:
         raise BadInputError(f"tracking URI {store.shown!r} ({store.why}): is a server already; open it in a browser")
     if store.database is not None and not store.database.exists():
         raise BadInputError(f"no runs at {store.database} ({store.why}): run a sweep first, or name its --storage")
-    with suppress(sqlite3.Error):  # one that can only be read shows what it can
+    with suppress(sqlite3.Error):  # a read-only database is served as it is
         store.follow_move()
     return store

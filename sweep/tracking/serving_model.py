@@ -16,7 +16,7 @@ HALF = 0.5
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """(N, H, W, C) images of the size in model.json to one row an image: label, then each class's probability."""
+    """Classifier of images (N, H, W, C), sized as in model.json; one row per image: its label and its probabilities."""
 
     def load_context(self, context: Any) -> None:
         """Open the ONNX model."""
@@ -26,9 +26,10 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.session = onnxruntime.InferenceSession(context.artifacts["onnx"], providers=["CPUExecutionProvider"])
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Return the table; with several labels `label` is those above one half, as JSON.
+        """Return the table of labels and probabilities; a multi-label `label` is the labels above 0.5, as JSON.
 
-        Without type hints, which MLflow would take for a schema, and has none for arrays; the model's signature has it.
+        There are no type hints, since MLflow would take them for a schema, which can't describe arrays; the model's
+        signature does.
         """
         images = np.asarray(model_input, dtype=self.facts["dtype"])
         probabilities = self.session.run(["probabilities"], {"images": images})[0].astype(np.float64)

@@ -21,38 +21,38 @@ ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # With MLflow's 7 retries one call to a dead server takes over 200 s; the background writer has its own.
+    # With MLflow's 7 retries, one call to a dead server takes over 200 s; the background writer has its own retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    # A server that takes the call and doesn't answer is waited for twice so long, not twice 120 s.
+    # The wait for a server that accepts a call but doesn't answer is twice this value, instead of twice 120 s.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    # A proxy before a dead server may ask for hours.
+    # A proxy before a dead server may request a wait of hours.
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
-"""Settings that MLflow reads when it is imported or called; those already set are left as they are."""
+"""Environment variables that MLflow reads on import or call; existing values are kept."""
 PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""Settings while a store is opened: a person waits for the answer."""
+"""Environment variables for opening a store, while a person waits."""
 EXPERIMENT = "sweep"
-"""The experiment that holds all sweeps of a store."""
+"""Experiment of all sweeps in a store."""
 VIEW = "sweep"
-"""Key of the view of MLflow's pages that shows what sweeps vary and how trials did."""
+"""Key of the view in MLflow's pages that shows the varied settings and the results of trials."""
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 PARAMS = ("dataset", "batch_size", "temperature", "epochs")
 """Params that the view always shows."""
 EXPERIMENT_TAGS: Mapping[str, str] = {
-    # Without the kind the server guesses one, and may open the experiment on its pages for language models.
+    # Without the kind, the server guesses one, and may show the experiment on its pages for language models.
     "mlflow.experimentKind": "custom_model_development",
 }
 SQLITE = "sqlite:///"
 QUOTED_SQLITE = "sqlite+pysqlite:///"
-"""The same for a path that has to be quoted: of the other MLflow makes the quoted folder too."""
+"""Prefix for a path that needs quoting; with the plain prefix, MLflow also creates the quoted folder."""
 SQLITES = (SQLITE, QUOTED_SQLITE)
 SERVER_SCHEMES = ("http://", "https://", "databricks")
 
 
 def view(params: Iterable[str], metrics: Sequence[str], *, ascending: bool) -> str:
-    """Return the state of MLflow's runs page that shows these columns, sorted by the first metric.
+    """Return the state of MLflow's runs page with these columns, sorted by the first metric.
 
-    Sorted by a metric the page lists trials beside their sweeps, none folded, and its charts draw the best ten.
+    Sorted by a metric, the page lists trials beside their sweeps, unfolded, and its charts show the best ten.
     """
     columns = [*(f"params.`{name}`" for name in params), *(f"metrics.`{name}`" for name in metrics)]
     state = {"selectedColumns": columns, "orderByKey": f"metrics.`{metrics[0]}`", "orderByAsc": ascending}
@@ -61,17 +61,17 @@ def view(params: Iterable[str], metrics: Sequence[str], *, ascending: bool) -> s
 
 @dataclass(frozen=True)
 class TrackingStore:
-    """One experiment of one MLflow store, and why this one."""
+    """One experiment of an MLflow store, and the reason for choosing the store."""
 
     uri: str
     why: str
     experiment: str
     artifact_location: str | None
-    """None where a server decides."""
+    """URI of the artifacts' folder; None if a server decides."""
 
     @classmethod
     def choose(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str) -> "TrackingStore":
-        """Return the store that wins: the argument, else MLFLOW_TRACKING_URI, else the storage's SQLite file."""
+        """Return the store to use: the argument's, else MLFLOW_TRACKING_URI's, else the storage's SQLite file."""
         folder, where = _local_folder(storage)
         named = os.environ.get("MLFLOW_TRACKING_URI")
         if tracking_uri:
@@ -85,22 +85,22 @@ class TrackingStore:
 
     @property
     def shown(self) -> str:
-        """The address without its secrets, for a person."""
+        """Return the address without its secrets, for a person."""
         return redact(self.uri)
 
     @property
     def is_server(self) -> bool:
-        """Whether the store is reached over HTTP."""
+        """Return whether the store is reached over HTTP."""
         return self.uri.startswith(SERVER_SCHEMES)
 
     @property
     def database(self) -> Path | None:
-        """The SQLite file, where the store is one."""
+        """Return the store's SQLite file; None for other stores."""
         return _sqlite_file(self.uri)
 
     def connect(self) -> Any:
-        """Return a client of the store, which answers and has the experiment; BadInputError where it doesn't."""
-        set_environment()  # first: what is set among the probe's settings goes with them
+        """Return a client of the store, which has the experiment; BadInputError if the store doesn't answer."""
+        set_environment()  # first, since the probe's settings are reset afterwards
         try:
             with _settings(PROBE), self._lock():
                 self.follow_move()
@@ -109,16 +109,16 @@ class TrackingStore:
                 return client
         except BadInputError:
             raise
-        except Exception as error:  # MLflow, SQLAlchemy and drivers each raise their own
+        except Exception as error:  # MLflow, SQLAlchemy and drivers each raise their own errors
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             reason = _in_short(redact(reason, self.uri))
             raise BadInputError(
                 f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
                 f"the address (http://HOST:PORT or {SQLITE}FILE)"
-            ) from None  # the cause may quote the address
+            ) from None  # the cause may contain the address
 
     def follow_move(self) -> None:
-        """Let the database follow a storage that was moved or copied, and say so in one line."""
+        """Update the database after its storage was moved or copied, and print one line."""
         if self.database is None or self.artifact_location is None or not self.database.exists():
             return
         from sweep.tracking.moved_storage import follow_move
@@ -127,10 +127,10 @@ class TrackingStore:
             say(f"{self.database.parent}: was {before}; MLflow's artifacts are now read from here", error=True)
             from mlflow.tracking._tracking_service import utils
 
-            getattr(utils, "_artifact_repos_cache", {}).clear()  # of this process
+            getattr(utils, "_artifact_repos_cache", {}).clear()  # this process's cache
 
     def remove_artifacts(self, run_ids: Iterable[str]) -> None:
-        """Remove the artifacts of deleted runs, which MLflow leaves, where they lie beside the database."""
+        """Remove the artifacts of deleted runs, which MLflow leaves, if they are beside the database."""
         if self.database is None or self.artifact_location is None:
             return
         folder = Storage.at(artifacts_folder(self.database.parent))
@@ -138,14 +138,14 @@ class TrackingStore:
             folder.delete_folder(run_id)
 
     def client(self) -> Any:
-        """Return a new client, whether or not the store answers."""
+        """Return a new client, without checking that the store answers."""
         set_environment()
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.uri)
 
     def experiment_id(self, client: Any) -> str:
-        """Return the id of the experiment, made if need be."""
+        """Return the id of the experiment; create it if needed."""
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
             found = self._create_experiment(client)
@@ -164,12 +164,12 @@ class TrackingStore:
             client.create_experiment(self.experiment, artifact_location=self.artifact_location, tags=tags)
         except MlflowException:
             if client.get_experiment_by_name(self.experiment) is None:
-                raise  # else another sweep was faster
+                raise  # otherwise another sweep created it first
         return client.get_experiment_by_name(self.experiment)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one process at a time open an SQLite file: several that migrate a fresh one crash."""
+        """Lock an SQLite file while it is opened: processes that migrate a new file at the same time crash."""
         if self.database is None:
             yield
             return
@@ -183,13 +183,13 @@ class TrackingStore:
 
 
 def set_environment() -> None:
-    """Set MLflow's settings for the rest of the process; before MLflow is imported."""
+    """Set MLflow's environment variables for this process; called before MLflow is imported."""
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
 
 
 def _local_folder(storage: Path | str) -> tuple[Path, str]:
-    """Return the folder for a database, and in words why there: object stores can't hold one."""
+    """Return the folder for a database, and the reason in words: object stores can't hold one."""
     place = Storage.at(storage)
     if place.is_local:
         return Path(place.root), "a file in the storage"
@@ -197,21 +197,21 @@ def _local_folder(storage: Path | str) -> tuple[Path, str]:
 
 
 def sqlite_uri(file: Path) -> str:
-    """Return the URI of an SQLite file for MLflow, whatever signs its path has."""
+    """Return an SQLite file's URI for MLflow, with any characters in its path."""
     if set("?%") & set(str(file)):
         return QUOTED_SQLITE + quote(str(file))
     return f"{SQLITE}{file}"
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """Return the file of an SQLite URI as SQLAlchemy reads it."""
+    """Return the file of an SQLite URI, as SQLAlchemy reads it."""
     if not uri.startswith(SQLITES):
         return None
     return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
 
 
 def _absolute(uri: str) -> str:
-    """Return the URI such that it means the same in every folder, and without a trailing slash."""
+    """Return the URI in absolute form, valid from any folder, without a trailing slash."""
     if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/") and ":memory:" not in uri:
         path, mark, query = uri.removeprefix(SQLITE).partition("?")
         return sqlite_uri(Path.cwd() / unquote(path)) + mark + query
@@ -219,7 +219,7 @@ def _absolute(uri: str) -> str:
 
 
 def _artifact_location(uri: str, folder: Path) -> str | None:
-    """Return where clients put artifacts; unless told, those of a database put them under the current folder."""
+    """Return the folder for artifacts; by default, MLflow clients of a database use the current folder."""
     if uri.startswith(SERVER_SCHEMES):
         return None
     file = _sqlite_file(uri)
@@ -235,7 +235,7 @@ _FAULTS = {
     "No route to host": "the host can't be reached",
     "Network is unreachable": "the network can't be reached",
 }
-"""What a person needs to know of a connection's error, by words of it."""
+"""Explanation of a connection error, by words in it."""
 
 
 def _in_short(reason: str) -> str:

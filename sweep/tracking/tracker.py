@@ -1,9 +1,9 @@
 """Tracker: writes a sweep's records to MLflow as one parent run and one child run per trial.
 
-All calls to MLflow happen in background threads, so that a slow or unreachable tracking server doesn't delay the sweep.
-Failed writes are counted, and can be repeated later from the trials' files. Some threads write runs, metrics and ends.
-A separate thread draws the figures of ended trials, about a second each, and pictures of the data, so that figures
-never delay the other writes.
+All calls to MLflow are made in background threads, so that a slow or unreachable tracking server doesn't delay the
+sweep. Failed writes are counted, and can be repeated later from the trials' files. Some threads write runs, metrics and
+final states. A separate thread draws the figures of ended trials, about a second each, and pictures of the data, so
+that figures never delay the other writes.
 """
 
 import logging
@@ -24,56 +24,62 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS = 60.0
 SERVER_LANES = 4
-"""Threads that write to a server: one call at a time leaves it idle while the answer travels and the next is made."""
+"""Number of threads that write to a server; a single one leaves the server idle between two calls."""
 
 logger = logging.getLogger("sweep.tracking")
 
 
 class Tracker:
-    """Shows one sweep in MLflow. Nothing but `open` raises for what happens at the store's end."""
+    """Writer of one sweep to MLflow; only `open` raises errors of the store."""
 
     def __init__(self, store: TrackingStore, client: Any) -> None:
         self._store, self._client = store, client
         self._known_runs: MlflowRuns | None = None
         self._trials: dict[str, TrialFacts] = {}
         self._ended: set[str] = set()
-        lanes = SERVER_LANES if store.is_server else 1  # an SQLite file takes one writer at a time
+        lanes = SERVER_LANES if store.is_server else 1  # an SQLite file accepts one writer at a time
         self._writer = BackgroundWriter(logger=logger, recover=self._forget, refused=refused, lanes=lanes)
         self._artist = BackgroundWriter(logger=logger, recover=self._forget, refused=refused)
 
     @classmethod
     def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = "") -> "Tracker":
-        """Open the argument's store, else MLFLOW_TRACKING_URI's, else an SQLite file in `storage`.
+        """Open an MLflow store; the import takes 2 s, and a new SQLite file another 5 s.
 
-        Raises BadInputError when it doesn't answer. Takes 2 s for the import and another 5 s to make a fresh file.
+        Args:
+            tracking_uri: Address of the store; None means MLFLOW_TRACKING_URI, else an SQLite file in `storage`.
+            storage: Storage of the sweep.
+            experiment: Name of the MLflow experiment.
+
+        Raises:
+            BadInputError: The store doesn't answer.
         """
         store = TrackingStore.choose(tracking_uri, storage=storage, experiment=experiment or EXPERIMENT)
         return cls(store, store.connect())
 
     @property
     def uri(self) -> str:
-        """The store's address, for a person."""
+        """Return the store's address without secrets, for a person."""
         return self._store.shown
 
     @property
     def why(self) -> str:
-        """What made this the store, in words."""
+        """Return the reason for choosing this store, in words."""
         return self._store.why
 
     @property
     def missing(self) -> int:
-        """Submissions that the store doesn't show (yet)."""
+        """Return the number of submissions that aren't in the store (yet)."""
         return self._writer.missing + self._artist.missing
 
-    # The sweep
+    # Sweep
 
     @property
     def begun(self) -> bool:
-        """Whether the sweep is shown: what fails before that leaves nothing to end."""
+        """Return whether the sweep was started; a failure before that needs no final state."""
         return self._known_runs is not None
 
     def start_sweep(self, record: "SweepRecord") -> None:
-        """Show the sweep as running: its run, found by its name or made. Comes before everything about its trials."""
+        """Show the sweep as running: find its run by name, or create it. Call it before any method for trials."""
         if "'" in record.name:
             raise BadInputError(f"name {record.name!r}: must not contain a quote, MLflow can't search for it")
         self._known_runs = MlflowRuns(self._store, self._client, record)
@@ -86,13 +92,13 @@ class Tracker:
 
             write_pictures(self._runs)
 
-        # A subject of its own: the comparison doesn't make up for lost pictures.
+        # A separate subject: the comparison doesn't make up for missing pictures.
         self._artist.submit(QueuedWrite(f"the data of {self._runs.sweep.name}", "pictures", draw, covers=True))
 
     def finish_sweep(self, status: str = "finished") -> None:
-        """Say how the sweep ended: finished, failed or interrupted.
+        """Write the sweep's final status: finished, failed or interrupted.
 
-        A trial that was started and hasn't ended is interrupted with it.
+        Started trials that haven't ended get the status interrupted.
         """
         _known(status)
         for trial_id in self._trials.keys() - self._ended:
@@ -100,7 +106,7 @@ class Tracker:
         self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
 
     def show_comparison(self, storage: "SweepStorage") -> None:
-        """Show the comparison of the sweep's trials at its run, from their files."""
+        """Write the comparison of the sweep's trials to its run, from the trials' files."""
 
         def draw(_: list[Any]) -> None:
             from sweep.tracking.comparison_runs import write_comparison
@@ -110,31 +116,31 @@ class Tracker:
         self._artist.submit(QueuedWrite(self._runs.sweep.name, "comparison", draw, covers=True))
 
     def __contains__(self, trial_id: str) -> bool:
-        """Whether the trial was started."""
+        """Return whether the trial was started."""
         return trial_id in self._trials
 
-    # Its trials
+    # Trials
 
     def start_trial(self, entry: "TrialEntry", storage: "SweepStorage") -> None:
-        """Show the trial as running, also when it is tried again."""
+        """Show the trial as running, even if it is a further attempt."""
         trial = self._trials[entry.trial_id] = TrialFacts.of(entry, storage)
         self._ended.discard(trial.trial_id)
         self._submit(trial.trial_id, "start", lambda _: self._runs.start(trial))
 
     def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
-        """Show an epoch of a trial that was started."""
+        """Write an epoch of a started trial."""
         trial = self._trials[trial_id]
         self._submit(trial_id, "metrics", lambda records: self._runs.log_new_epochs(trial, records), values=[record])
 
     def finish_trial(self, trial_id: str, status: str | None = None) -> None:
-        """Show all of a trial that was started, from its files, as `write_trial` does."""
+        """Write all of a started trial from its files, as `write_trial` does."""
         self._ended.add(trial_id)
         self._write(self._trials[trial_id], status)
 
     def write_trial(self, entry: "TrialEntry", storage: "SweepStorage", status: str | None = None) -> None:
-        """Show all of a trial from its files, whoever trained it and when; doing it twice adds nothing.
+        """Write all of a trial from its files, regardless of who trained it; repeated writes add nothing.
 
-        `status` is finished, failed, stopped, interrupted or running; None: as the files say.
+        `status` is finished, failed, stopped, interrupted or running; None means the status in the files.
         """
         self._write(TrialFacts.of(entry, storage), status)
 
@@ -156,7 +162,7 @@ class Tracker:
         self._submit(trial.trial_id, "files", perform, covers=True)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> int:
-        """Write what waits, until nothing was written for `timeout` seconds; return how many are missing then."""
+        """Perform the waiting writes until none has succeeded for `timeout` seconds; return how many are missing."""
         missing = self._writer.close(timeout)
         missing += self._artist.close(min(1.0, timeout) if missing else timeout)
         if missing:

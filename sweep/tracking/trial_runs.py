@@ -27,7 +27,7 @@ MODEL = "model.pt"
 
 
 def write_trial(runs: MlflowRuns, trial: TrialFacts, status: str | None) -> None:
-    """Write what a trial's files say into its run, but for its artifacts; `status` None: as they say."""
+    """Write a trial's files into its run, except artifacts; `status` None means the status in the files."""
     files = trial.files
     epochs, final, failure = files.epochs(), files.final(), files.failure()
     runs.log_epochs(trial, runs.missing_epochs(trial, epochs))
@@ -38,7 +38,7 @@ def write_trial(runs: MlflowRuns, trial: TrialFacts, status: str | None) -> None
 
 
 def write_artifacts(runs: MlflowRuns, trial: TrialFacts) -> None:
-    """Write a trial's figures and final weights; of a finished one once: a tag keeps which end they belong to."""
+    """Write a trial's figures and final weights; once per end of a finished trial, which a tag records."""
     final = trial.files.final()
     end = None if final is None else str(final.time_ms)
     if end is None or runs.projected(trial) != end:
@@ -60,7 +60,7 @@ def _tags(files: "TrialFiles", final: "FinalRecord | None", failure: "FailureRec
 
 
 def _history(runs: MlflowRuns, trial: TrialFacts) -> dict[str, str]:
-    """Return what the attempts were, and where a trial was trained that this sweep only uses."""
+    """Return the history of attempts, and the sweep that trained a reused trial."""
     attempts = trial.files.attempts()
     if not attempts:
         return {}
@@ -74,7 +74,7 @@ def _history(runs: MlflowRuns, trial: TrialFacts) -> dict[str, str]:
 
 
 def log_artifacts(client: Any, run_id: str, files: "TrialFiles") -> None:
-    """Write figures and final weights into a run; writing them again replaces them."""
+    """Write figures and final weights into a run; repeated writes replace them."""
     for path, figure in trial_figures(files):
         fit_for_png(figure)
         client.log_figure(run_id, figure, path)
