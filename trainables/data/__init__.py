@@ -1,1 +1,1 @@
-"""Images on disk: what is known of each data set, its Arrow store, and how a trial reads that store."""
+"""Prepared data sets: facts about each one, its memory-mapped store, and the data of one trial."""

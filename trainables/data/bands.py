@@ -1,4 +1,4 @@
-"""Spectral bands of a store's channels: names, wavelengths, resolutions, and what a stored value measures."""
+"""Spectral bands of a store's channels: name, wavelength, resolution, and the reflectance of a stored value."""
 
 import re
 from collections.abc import Sequence
@@ -10,38 +10,38 @@ from trainables.data.class_names import RGB_BANDS
 
 BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
 DIGITAL_NUMBERS = 10_000.0
-"""Digital numbers of Sentinel-2 products per unit of reflectance."""
+"""Quantification value of Sentinel-2 products: digital numbers per unit of reflectance."""
 COLOURS = ("red", "green", "blue")
 
 
 class Band(BaseModel):
-    """One channel of a store; a stored value v measures the reflectance scale * v + offset."""
+    """Spectral band of one channel; the stored value v has the reflectance scale * v + offset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, StringConstraints(pattern=BAND_NAME)]
     wavelength: Annotated[float, Field(gt=0)] | None = None
-    """Central wavelength in nm; None where it isn't known."""
+    """Central wavelength in nm; None if unknown."""
     resolution: Annotated[float, Field(gt=0)] | None = None
-    """Side of a pixel as it was measured, in metres; None where it isn't known."""
+    """Side of a measured pixel in metres; None if unknown."""
     scale: Annotated[float, Field(gt=0)] | None = None
-    """Reflectance of one step of stored values; None where values measure nothing that is known."""
+    """Reflectance per step of the stored value; None if unknown."""
     offset: float = 0.0
     """Reflectance of the stored value 0."""
 
     @property
     def colour(self) -> str | None:
-        """Return red, green or blue where the band is one of them."""
+        """Return "red", "green" or "blue" for such a band, else None."""
         if self.name in RGB_BANDS:
             return COLOURS[RGB_BANDS.index(self.name)]
         return self.name if self.name in COLOURS else None
 
     def same_as(self, other: "Band") -> bool:
-        """Whether both measure the same part of the spectrum, by their names."""
+        """Return whether both bands have the same name, and so measure the same part of the spectrum."""
         return self.name == other.name or (self.colour is not None and self.colour == other.colour)
 
     def described(self) -> str:
-        """Return the band's name with what is known of it."""
+        """Return the band's name, wavelength and resolution as text."""
         known = [
             "" if self.wavelength is None else f"{self.wavelength:g} nm",
             "" if self.resolution is None else f"{self.resolution:g} m",
@@ -72,25 +72,25 @@ SENTINEL_2: dict[str, Band] = {
 
 
 def band_name(text: str) -> str:
-    """Return a band's name as stores spell it: B4 is B04, B8a is B8A."""
+    """Return the normalised band name: B4 becomes B04, B8a becomes B8A."""
     if re.fullmatch(r"[Bb]\d", text):
         return f"B0{text[1]}"
     return text.upper() if re.fullmatch(r"[Bb](\d\d|8[Aa])", text) else text
 
 
 def named_bands(names: Sequence[str]) -> tuple[Band, ...]:
-    """Return bands of these names, with what is known of those of Sentinel-2."""
+    """Return bands with the given names; Sentinel-2 names get wavelength and resolution."""
     return tuple(SENTINEL_2.get(name) or Band(name=name) for name in map(band_name, names))
 
 
 def unnamed_bands(channels: int) -> tuple[Band, ...]:
-    """Return the bands of images that don't name them: three are red, green and blue."""
+    """Return default bands for images without band names: three channels are red, green and blue."""
     names = COLOURS if channels == len(COLOURS) else [f"channel_{number}" for number in range(1, channels + 1)]
     return tuple(Band(name=name) for name in names)
 
 
 def colour_channels(bands: Sequence[Band]) -> tuple[int, int, int] | None:
-    """Return which channels are red, green and blue; None where one of them is missing."""
+    """Return the channel indices of red, green and blue; None if one of them is missing."""
     colours = [band.colour for band in bands]
     if not set(COLOURS) <= set(colours):
         return None
@@ -99,7 +99,7 @@ def colour_channels(bands: Sequence[Band]) -> tuple[int, int, int] | None:
 
 
 def described_bands(bands: Sequence[Band]) -> str:
-    """Return the bands in words, in the order of the channels, and what a stored value measures."""
+    """Return the bands as text in channel order, with the reflectance of a stored value."""
     told = ", ".join(band.described() for band in bands)
     if any(band.scale is None for band in bands):
         return told

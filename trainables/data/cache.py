@@ -1,4 +1,4 @@
-"""A store in shared or object storage, copied once to each node: locked, checked, and cleaned by least recent use."""
+"""Node cache of remote stores: each store is copied once per node and verified; the least recently used go first."""
 
 import fcntl
 import itertools
@@ -25,21 +25,28 @@ if TYPE_CHECKING:
 
 CHUNK = 8 * 2**20
 HASHED_CHUNKS = 3
-"""Pieces that may wait to be hashed, in a thread beside the one that copies."""
+"""Length of the queue between the thread that copies and the thread that hashes, in chunks."""
 SHARE_OF_DISK = 0.8
 TOKEN = "[0-9a-f]" * 16
 USE_FILE = ".use"
-"""Its time is the store's last use; who reads the store holds a shared lock on it."""
+"""Its modification time is the store's last use; each reader of the store holds a shared lock on it."""
 
 Progress = Callable[[int, int], None]
-"""Called with bytes copied and bytes in all."""
+"""Callback with the bytes copied and the total bytes."""
 
 
 def upload(folder: Path, address: str, *, progress: Progress | None = None) -> None:
-    """Copy the store in `folder` to an address that pyarrow.fs knows, its store.json last, so that no reader sees half.
+    """Upload a store to shared or object storage; store.json is written last, so readers never see a partial store.
 
-    A store with the same fingerprint there is left alone. Raises BadInputError for one with another, and for an address
-    that can't be written.
+    If the address already holds a store with the same fingerprint, nothing is copied.
+
+    Args:
+        folder: Folder of the local store.
+        address: Target address, of any scheme that pyarrow.fs supports.
+        progress: Callback with the bytes copied and the total bytes.
+
+    Raises:
+        BadInputError: The address holds a store with another fingerprint, or can't be written.
     """
     own = StoreInfo.read_folder(folder)
     if own is None:
@@ -62,7 +69,7 @@ def upload(folder: Path, address: str, *, progress: Progress | None = None) -> N
                     done += len(piece)
                     if progress is not None:
                         progress(done, total)
-        storage.write(INFO_FILE, content)  # in one piece: a reader sees all of it or none
+        storage.write(INFO_FILE, content)  # atomic for readers
 
 
 def local_copy(
@@ -73,21 +80,24 @@ def local_copy(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Return the folder on this machine that holds the store with that fingerprint, copied there if it has to be.
+    """Return the local folder of a remote store; the store is copied into the node cache first if it is missing.
 
-    `cache` (else SWEEP_CACHE, else ~/.cache/sweep/nodes) holds at most `limit` bytes (else SWEEP_CACHE_LIMIT, else 80 %
-    of the disk): stores that nobody reads make room, the least recently used first. A second process waits for the
-    first. Every image is compared with its checksum as it is copied. Raises BadInputError for another store at the
-    address, one that differs from its checksums, no room, and a cache that can't be written.
+    Every image is compared with its checksum during the copy. Concurrent processes wait for the first one. Unused
+    stores are removed to make room, the least recently used first. The cache folder is `cache`, else SWEEP_CACHE, else
+    ~/.cache/sweep/nodes. Its size limit is `limit` bytes, else SWEEP_CACHE_LIMIT, else 80 % of the disk.
+
+    Raises:
+        BadInputError: The address holds a store with another fingerprint, a checksum differs, the store doesn't fit
+            into the cache, or the cache can't be written.
     """
-    if not re.fullmatch(FINGERPRINT, fingerprint):  # of a record that anybody may have written
+    if not re.fullmatch(FINGERPRINT, fingerprint):  # the record is untrusted input
         raise BadInputError(f"{address}: fingerprint {fingerprint[:80]!r}: must be 64 hex digits")
     root = cache or Path(os.environ.get("SWEEP_CACHE", "~/.cache/sweep/nodes")).expanduser()
     folder = root / fingerprint[:32]
     for place in (root, folder):
         refuse_foreign(place)
     if (folder / USE_FILE).is_file():
-        with suppress(OSError):  # a cache that is only read is no worse a cache
+        with suppress(OSError):  # the cache may be read-only
             os.utime(folder / USE_FILE)
         return folder
     with _explained(root):
@@ -99,9 +109,10 @@ def local_copy(
 
 
 def hold(folder: Path) -> IO[bytes]:
-    """Return an open file that keeps a cached store from being removed until it is closed.
+    """Hold a shared lock on a cached store, so that it isn't removed; closing the returned file releases the lock.
 
-    Raises BadInputError where it was removed since `local_copy` returned it.
+    Raises:
+        BadInputError: The store was removed after `local_copy` returned.
     """
     with suppress(FileNotFoundError):
         file = (folder / USE_FILE).open("rb")
@@ -113,7 +124,7 @@ def hold(folder: Path) -> IO[bytes]:
 
 
 def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: Progress | None) -> None:
-    for left in (*_partials(folder), folder):  # of a process that was killed
+    for left in (*_partials(folder), folder):  # left by a killed process
         shutil.rmtree(left, ignore_errors=True)
     partial = _new_partial(folder)
     content = read_info_bytes(address)
@@ -136,9 +147,9 @@ def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: P
 def _download(
     address: str, info: StoreInfo, content: bytes, partial: Path, limit: int, progress: Progress | None
 ) -> None:
-    """Copy the store of `info` to the folder `partial`, checked; failures to write are left to the caller to explain.
+    """Copy and verify the store of `info` into the folder `partial`; the caller translates write errors.
 
-    Names are this program's own, whatever else lies at the address.
+    Only the known file names of a store are copied, whatever else the address holds.
     """
     from trainables.data.index_table import open_rows
     from trainables.data.store_check import PixelCheck, check_rows
@@ -183,7 +194,7 @@ def _take(
     tell: Callable[[int], None],
     add: Callable[[memoryview], None] | None = None,
 ) -> None:
-    """Copy one file, as many bytes as were listed, and hand each piece to `add`."""
+    """Copy one file up to its listed size and pass each chunk to `add`."""
     with reached(address):
         source = storage.filesystem.open_input_stream(f"{storage.root}/{name}")
     with source, (partial / name).open("wb") as target:
@@ -193,15 +204,15 @@ def _take(
             target.write(piece)
             tell(len(piece))
         target.flush()
-        os.fsync(target.fileno())  # a folder that is there after a crash is whole
+        os.fsync(target.fileno())  # so that a folder that survives a crash is complete
     if (partial / name).stat().st_size != size:
         raise BadInputError(f"{address}: {name} came with another size than listed; try again")
 
 
 def _pieces(read_into: Callable[[memoryview], int], size: int) -> Iterator[memoryview]:
-    """Yield what is read, at most `size` bytes: a file may grow, or never end.
+    """Yield chunks of at most `size` bytes in total, since a file may grow or be endless.
 
-    A piece's memory is used again when HASHED_CHUNKS + 1 others have been read: fresh memory costs more than the copy.
+    Buffers are reused after HASHED_CHUNKS + 1 further chunks, since new memory would cost more than the copy.
     """
     buffers = itertools.cycle([memoryview(bytearray(min(CHUNK, size))) for _ in range(HASHED_CHUNKS + 2)])
     while size and (count := read_into((buffer := next(buffers))[:size])):
@@ -211,7 +222,7 @@ def _pieces(read_into: Callable[[memoryview], int], size: int) -> Iterator[memor
 
 @contextmanager
 def _in_background(call: Callable[[], None]) -> Iterator[None]:
-    """Call beside what is done within; what it raises is raised at the end."""
+    """Run `call` in a thread during the block; its exception is raised at the end of the block."""
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(call)
         yield
@@ -220,7 +231,7 @@ def _in_background(call: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _hashed(add: Callable[[memoryview], None]) -> Iterator[Callable[[memoryview], None]]:
-    """Give what hands pieces to `add` in their order, in a thread beside: a hash leaves the interpreter to the copy."""
+    """Yield a function that passes chunks to `add` in order, in a second thread; hashing releases the GIL."""
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
 
@@ -235,7 +246,7 @@ def _hashed(add: Callable[[memoryview], None]) -> Iterator[Callable[[memoryview]
 
 
 def _make_room(root: Path, needed: int, limit: int) -> None:
-    """Remove unheld stores, the least recently used first, until `needed` bytes fit; none where that isn't enough."""
+    """Remove unlocked stores, the least recently used first, until `needed` bytes fit; remove none if they can't."""
     with _locked(root / ".room.lock"):
         for partial in root.glob(".*.partial"):
             with _locked(root / f".{partial.name.split('.')[1]}.lock", wait=False) as abandoned:
@@ -257,11 +268,11 @@ def _make_room(root: Path, needed: int, limit: int) -> None:
 
 
 def _remove(folder: Path) -> bool:
-    """Remove a store; False where somebody reads it or asks for it."""
+    """Remove a store and return True, or return False if a process reads or requests it."""
     partial = _new_partial(folder)
     with _locked(_beside(folder, "lock"), wait=False) as alone, _closed_to_readers(folder) as unheld:
         if alone and unheld:
-            folder.rename(partial)  # in one step, so that nobody takes half a store for one
+            folder.rename(partial)  # atomic, so that no process sees a partial store
             shutil.rmtree(partial)
         return alone and unheld
 
@@ -273,9 +284,9 @@ def _is_held(folder: Path) -> bool:
 
 @contextmanager
 def _closed_to_readers(folder: Path) -> Iterator[bool]:
-    """Keep a store from being held; gives False where somebody holds it.
+    """Hold an exclusive lock against readers; yields False if a reader holds the store.
 
-    flock itself, since readers share their lock and filelock has no shared one.
+    It uses flock directly, since filelock has no shared locks.
     """
     with (folder / USE_FILE).open("ab") as file:
         try:
@@ -288,7 +299,7 @@ def _closed_to_readers(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold an exclusive lock on a file; gives False where another process has it and `wait` is false."""
+    """Hold an exclusive lock on a file; yields False if another process holds it and `wait` is False."""
     from filelock import FileLock, Timeout  # not at the top: planning imports is_remote
 
     refuse_foreign(path)
@@ -307,12 +318,12 @@ def _beside(folder: Path, kind: str) -> Path:
 
 
 def _new_partial(folder: Path) -> Path:
-    """Return a name that nobody can guess, and so prepare."""
+    """Return an unguessable folder name, so that nobody can create it in advance."""
     return _beside(folder, f"{secrets.token_hex(8)}.partial")
 
 
 def _partials(folder: Path) -> list[Path]:
-    """Return what killed processes left, also those that chose no such name."""
+    """Return partial folders of killed processes, including those of earlier versions without random names."""
     return [_beside(folder, "partial"), *folder.parent.glob(f".{folder.name}.{TOKEN}.partial")]
 
 

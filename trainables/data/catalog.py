@@ -1,4 +1,4 @@
-"""Catalog of data sets: known ones, prepared ones and their paths. Planning imports it, so it stays light."""
+"""Catalog of data sets: known and prepared ones, and their paths. It imports nothing heavy, as planning uses it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from trainables.printable_text import printable
 from trainables.redaction import secret_part
 
 LISTED_NAMES = 12
-"""How many class names an error message lists before it points to `info`."""
+"""Largest number of class names in an error message; beyond it the message points to `info`."""
 
 OptionValue = str | int | float
 Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT)]
@@ -28,11 +28,11 @@ Side = Annotated[int, Field(ge=1, le=2**20)]
 BAND_NAMES = re.compile(r"[A-Za-z0-9_.-]{1,40}(, [A-Za-z0-9_.-]{1,40})*")
 PERCENTILES = re.compile(r"[A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5}(, [A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5})*")
 MOST_CLASSES = 2**15
-"""Labels are 16-bit numbers."""
+"""Largest number of classes, since labels are stored as 16-bit integers."""
 
 
 class LeakCounts(BaseModel):
-    """Held-out images that stand, or nearly stand, in another split too (trainables/data/preparing/leaks.py)."""
+    """Numbers of held-out images with a duplicate or near-duplicate in another split (preparing/leaks.py)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class LeakCounts(BaseModel):
     examples: tuple[str, ...]
 
     def described(self) -> str:
-        """Return the counts as a sentence, empty where nothing was found."""
+        """Return the counts as a sentence; empty if there are no leaks."""
         kinds = {
             "byte-identical to": self.identical,
             "nearly identical to": self.near_identical,
@@ -53,16 +53,21 @@ class LeakCounts(BaseModel):
 
 
 class StoreInfo(BaseModel):
-    """What a store says of itself in its store.json: content, origin, and how it was made.
+    """Metadata of a store (store.json): content, origin and preparation options.
 
-    `image_size` is (height, width). `splits` is images a split, of those that there are; `class_counts` is images a
-    class, for each split, in the order of `class_names`; `rule_counts` is images for which a rule holds, for each rule
-    and split. `options` is what a person chose or could have chosen, and part of the fingerprint. `corrupt` names the
-    images that were left out because they couldn't be decoded. `decisions` is what was found rather than chosen
-    (classes, splits, what was left out and why), and `source_state` tells the source from an edited one; both are empty
-    in stores of earlier versions. `unlabelled` is images without labels, for each split that has any;
-    `number` is the name of the number that images have in place of classes, empty where they have none. `bands` is what
-    each channel measures, empty in stores of earlier versions (see `channel_bands`).
+    Attributes:
+        image_size: Height and width in pixels.
+        splits: Number of images per split.
+        class_counts: For each split, the number of images per class, in the order of `class_names`.
+        rule_counts: For each rule and split, the number of images that match the rule.
+        options: Preparation options with their defaults; part of the fingerprint.
+        corrupt: Names of images that were left out because they couldn't be decoded.
+        decisions: What was detected in the source rather than chosen: classes, splits, files left out. Empty in stores
+            of earlier versions.
+        source_state: Digest of the source, which changes when it is edited. Empty in stores of earlier versions.
+        unlabelled: Number of unlabelled images per split; splits without any are absent.
+        number: Name of the regression target; empty for stores with classes.
+        bands: Spectral band of each channel; empty in stores of earlier versions (see `channel_bands`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,7 +100,7 @@ class StoreInfo(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        """Refuse parts that contradict each other, and names of bands that aren't plain."""
+        """Check that the fields are consistent and that band names are plain."""
         for split, count in self.unlabelled.items():
             if count > self.splits.get(split, 0):
                 raise ValueError(f"unlabelled: {split}: {count} images, more than the split has")
@@ -115,19 +120,20 @@ class StoreInfo(BaseModel):
 
     @property
     def title(self) -> str:
-        """The published data set, or the name that a person gave to files of their own."""
+        """Name of the published data set, or the user's name for their own files."""
         return self.name if self.data_set in OWN_FILES else self.data_set
 
     @property
     def channel_bands(self) -> tuple[Band, ...]:
-        """The band of each channel; of a store of earlier versions by its options, else three are red, green, blue."""
+        """Band of each channel; for stores of earlier versions, derived from the options or the channel count."""
         names = [name for name in str(self.options.get("bands", "")).split(", ") if name]
         return self.bands or (named_bands(names) if len(names) == self.channels else unnamed_bands(self.channels))
 
     def with_bands(self, names: tuple[str, ...]) -> Self:
-        """Return what a store of some of the bands would say, in the order of `names`; with none: of all.
+        """Return the metadata restricted to the bands `names`, in that order; an empty tuple keeps all bands.
 
-        Raises BadInputError for a band that the store doesn't have, or that is named twice.
+        Raises:
+            BadInputError: A band is missing from the store or is named twice.
         """
         if not names:
             return self
@@ -140,7 +146,7 @@ class StoreInfo(BaseModel):
         return self.model_copy(update={"channels": len(bands), "bands": bands, "options": options})
 
     def band_channels(self, names: tuple[str, ...]) -> list[int]:
-        """Return the channels of bands; BadInputError for one that the store doesn't have, or that is named twice."""
+        """Return the channel index of each band; BadInputError if a band is missing or named twice."""
         have = [band.name for band in self.channel_bands]
         wanted = [band_name(name) for name in names]
         if unknown := [name for name in wanted if name not in have]:
@@ -151,29 +157,30 @@ class StoreInfo(BaseModel):
 
     @property
     def colours(self) -> tuple[int, int, int] | None:
-        """Which channels are red, green and blue; None where one of them is missing."""
+        """Channel indices of red, green and blue; None if one of them is missing."""
         return colour_channels(self.channel_bands)
 
     @property
     def images(self) -> int:
-        """Images in all splits together."""
+        """Number of images over all splits."""
         return sum(self.splits.values())
 
     @property
     def labelled(self) -> dict[str, int]:
-        """Images with labels in each split."""
+        """Number of labelled images per split."""
         return {split: images - self.unlabelled.get(split, 0) for split, images in self.splits.items()}
 
     @property
     def labelled_images(self) -> int:
-        """Images with labels in all splits together."""
+        """Number of labelled images over all splits."""
         return sum(self.labelled.values())
 
     @classmethod
     def read(cls, name: str, root: Path | None = None) -> "StoreInfo | None":
-        """Return what is known of the prepared store `name`, or None when there is none.
+        """Return the metadata of the prepared store `name`, or None if there is no such store.
 
-        Raises BadInputError for a store.json that can't be read or is of another format.
+        Raises:
+            BadInputError: store.json can't be read or has another format version.
         """
         address = None if root is not None else remote_root()
         if address is None:
@@ -182,7 +189,7 @@ class StoreInfo(BaseModel):
 
     @classmethod
     def read_address(cls, address: str, name: str = "") -> "StoreInfo | None":
-        """As `read`, for the store at an address or in a folder; `name` is for messages."""
+        """Return the metadata of the store at an address or in a folder, as `read`; `name` is used in messages."""
         if not is_remote(address):
             return cls.read_folder(Path(address))
         content = read_info_bytes(address)
@@ -190,7 +197,7 @@ class StoreInfo(BaseModel):
 
     @classmethod
     def read_folder(cls, folder: Path) -> "StoreInfo | None":
-        """As `read`, for the store in `folder`."""
+        """Return the metadata of the store in `folder`, as `read`."""
         path = folder / INFO_FILE
         try:
             with path.open("rb") as file:
@@ -203,7 +210,7 @@ class StoreInfo(BaseModel):
 
     @classmethod
     def parse(cls, content: bytes, where: str, name: str = "") -> "StoreInfo":
-        """Return what the content of a store.json says; BadInputError names `where` and each field that is wrong."""
+        """Parse the content of a store.json; BadInputError names `where` and each invalid field."""
         name = name or where.partition("?")[0].rstrip("/").rpartition("/")[2]
         remedy = f"remove it and prepare it again: {remove_command(name)}; {prepare_command(name)}"
         if len(content) > INFO_BYTES:
@@ -223,9 +230,10 @@ class StoreInfo(BaseModel):
 
 
 def data_root() -> Path:
-    """Return the folder that holds the stores: the environment's SWEEP_DATA, else ~/.cache/sweep/data.
+    """Return the folder of the stores: SWEEP_DATA, else ~/.cache/sweep/data.
 
-    Raises BadInputError where SWEEP_DATA is an address: stores there are read, and made elsewhere.
+    Raises:
+        BadInputError: SWEEP_DATA is a remote address, where stores can be read but not prepared.
     """
     if (address := remote_root()) is not None:
         raise BadInputError(
@@ -237,7 +245,7 @@ def data_root() -> Path:
 
 
 def checked_root(folder: Path, given_by: str) -> Path:
-    """Return a folder for stores, which pyarrow can open; BadInputError names what gave another."""
+    """Return `folder` if pyarrow can open paths in it; else BadInputError names `given_by`."""
     try:
         os.fspath(folder).encode()
     except UnicodeEncodeError as error:
@@ -248,7 +256,7 @@ def checked_root(folder: Path, given_by: str) -> Path:
 
 
 def remote_root() -> str | None:
-    """Return the address in SWEEP_DATA (s3://..., file://...), None where it is a folder or nothing."""
+    """Return SWEEP_DATA if it is a remote address (s3://..., file://...), else None."""
     chosen = os.environ.get("SWEEP_DATA", "")
     if "://" not in chosen:
         return None
@@ -261,19 +269,19 @@ def remote_root() -> str | None:
 
 
 def beneath(address: str, name: str) -> str:
-    """Return the address of `name` below another; a query (?endpoint_override=...) stays at the end."""
+    """Join `name` to an address; a query string (?endpoint_override=...) stays at the end."""
     place, mark, query = address.partition("?")
     return f"{place.rstrip('/')}/{name}{mark}{query}"
 
 
 def store_address(name: str) -> str:
-    """Return where every machine finds the store `name`: the absolute path of its folder, or its address."""
+    """Return the location of the store `name` for all machines: an absolute path or a remote address."""
     address = remote_root()
     return str(store_folder(name).absolute()) if address is None else beneath(address, _plain(name))
 
 
 def store_folder(name: str, root: Path | None = None) -> Path:
-    """Return the folder of the store `name`, which need not exist; BadInputError for a name that isn't a plain one."""
+    """Return the folder of the store `name`, which need not exist; BadInputError if the name isn't plain."""
     return (data_root() if root is None else checked_root(root, "--root")) / _plain(name)
 
 
@@ -286,7 +294,7 @@ def _plain(name: str) -> str:
 
 
 def prepare_command(name: str) -> str:
-    """Return the command that a person types to make the store `name`."""
+    """Return the shell command that prepares the store `name`."""
     facts = KNOWN.get(name)
     if facts is None:
         return f"python -m sweep.data prepare {{{','.join(KNOWN)}}} --source PATH --as {name}"
@@ -295,12 +303,12 @@ def prepare_command(name: str) -> str:
 
 
 def remove_command(name: str) -> str:
-    """Return the command that removes the store `name`."""
+    """Return the shell command that removes the store `name`."""
     return f"python -m sweep.data remove {name}"
 
 
 def prepared(name: str, root: Path | None = None) -> StoreInfo:
-    """Return the info of a store that has to exist; BadInputError gives the command that makes it."""
+    """Return the metadata of an existing store; if it is missing, BadInputError gives the command that prepares it."""
     info = StoreInfo.read(name, root)
     if info is None:
         where = root or remote_root() or data_root()
@@ -310,10 +318,16 @@ def prepared(name: str, root: Path | None = None) -> StoreInfo:
 
 
 def expand_positive(info: StoreInfo | DataSetFacts, positive: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the class names that `positive` stands for, each once and in class order.
+    """Expand names of rules and classes to class names, each once and in class order.
 
-    Each entry is the name of a rule or of a class; BadInputError names one that is neither. Facts without class names
-    (those that come with the data) can't be checked: entries that aren't rules pass as they are.
+    If the class names are unknown before preparation, entries that aren't rules are returned unchecked.
+
+    Args:
+        info: Metadata of a store, or facts about a published data set.
+        positive: Names of rules or classes.
+
+    Raises:
+        BadInputError: A name is neither a rule nor a class.
     """
     known_classes = info.class_names or tuple(entry for entry in positive if entry not in info.rules)
     wanted: set[str] = set()
@@ -325,7 +339,7 @@ def expand_positive(info: StoreInfo | DataSetFacts, positive: tuple[str, ...]) -
 
 
 def several_labels(info: StoreInfo | DataSetFacts) -> BadInputError:
-    """Return what to say where one class an image is asked of a store that has several labels."""
+    """Return the error for a single-label operation on a multi-label store."""
     rules = ", ".join(info.rules) or "none"
     return BadInputError(
         f"{info.name}: images have several labels; set target=labels, or target=positive with a positive rule "
@@ -334,7 +348,7 @@ def several_labels(info: StoreInfo | DataSetFacts) -> BadInputError:
 
 
 def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
-    """Return what to say where a number is asked of classes, or the reverse."""
+    """Return the error for regression on a store with classes, or classification on a store with numbers."""
     if info.number:
         return BadInputError(
             f"target: {info.name} has a number an image, {info.number}; set target=number, got {target}"

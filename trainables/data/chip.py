@@ -1,4 +1,4 @@
-"""Chips cut from scenes: where each lies, when it was taken, and how much of it clouds, shadow and snow cover."""
+"""Chips cut from scenes: place, acquisition date, and share covered by cloud, shadow and snow."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,21 +10,21 @@ COVERS = ("cloud", "shadow", "snow", "nodata")
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """Place and date of a chip, and the share of its pixels that each cover has; None where nothing says it."""
+    """Place, date and cover of a chip; a cover is a share of its pixels, None if unknown."""
 
     scene: str
     tile: str
-    """The tile of Sentinel-2's grid; the scene's name where it has none."""
+    """Sentinel-2 tile, or the scene's name if there is no tile."""
     date: str
-    """YYYY-MM-DD; empty where nothing says it."""
+    """Acquisition date as YYYY-MM-DD; empty if unknown."""
     crs: str
-    """As an authority's code or WKT; empty without coordinates."""
+    """Coordinate reference system as an authority code or WKT; empty without georeferencing."""
     transform: tuple[float, ...]
-    """The six numbers of an affine, from columns and rows of the chip to the CRS."""
+    """Affine transform (six coefficients) from the chip's columns and rows to CRS coordinates."""
     side: int
-    """In pixels."""
+    """Side in pixels."""
     longitude: float | None
-    """Of the centre, in degrees."""
+    """Longitude of the centre in degrees."""
     latitude: float | None
     cloud: float | None
     shadow: float | None
@@ -33,14 +33,14 @@ class Chip:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """The centre in units of the CRS."""
+        """Coordinates of the centre in units of the CRS."""
         a, b, c, d, e, f = self.transform
         half = self.side / 2.0
         return a * half + b * half + c, d * half + e * half + f
 
     @property
     def place(self) -> str:
-        """The ground that the chip covers, alike for all dates."""
+        """Identifier of the covered ground, the same for all dates."""
         _, _, left, _, _, top = self.transform
         return f"{self.crs or self.scene} {left:.3f} {top:.3f}"
 
@@ -58,14 +58,14 @@ CHIP_TYPE = pa.struct(
         *((name, pa.float64()) for name in ("longitude", "latitude", *COVERS)),
     ]
 )
-"""The column of a store's index."""
+"""Arrow type of the chip column in a store's index."""
 
 
 def written(chips: list[Chip | None]) -> Any:
-    """Return chips as the index keeps them."""
+    """Return chips as an Arrow array of CHIP_TYPE."""
     return pa.array([None if chip is None else asdict(chip) for chip in chips], CHIP_TYPE)
 
 
 def read(column: Any) -> list[Chip]:
-    """Return the chips of a column that has one in each row."""
+    """Return the chips of a column without nulls."""
     return [Chip(**{**fields, "transform": tuple(fields["transform"])}) for fields in column.to_pylist()]

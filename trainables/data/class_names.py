@@ -1,4 +1,4 @@
-"""Class names as their publishers spell them, and the groups of them that answer a yes-or-no question."""
+"""Published class names, and the class groups that count as positive in binary questions."""
 
 EUROSAT_CLASSES = (
     "AnnualCrop",
@@ -104,17 +104,17 @@ PARTS_OF_19: tuple[tuple[int, ...], ...] = (
     (38, 39),
     (40, 41, 42),
 )
-"""For each of the 19 labels the indices of those of the 43 that it stands for; 11 of the 43 have none."""
+"""For each of the 19 labels, the indices of the 43 labels it merges; 11 of the 43 belong to none."""
 
 THESIS_FARMLAND = (
     "Non-irrigated arable land",
     "Complex cultivation patterns",
     "Land principally occupied by agriculture, with significant areas of natural vegetation",
 )
-"""The thesis' three, as it writes them."""
+"""The three farmland classes of the thesis, in its spelling."""
 
 FARMLAND_19 = ("Arable land", *THESIS_FARMLAND[1:])
-"""The thesis' three among the 19, where "Arable land" holds two more of the 43: irrigated land and rice fields."""
+"""The thesis' three classes among the 19 labels; "Arable land" also includes irrigated land and rice fields."""
 AGRICULTURE_43 = (
     "Non-irrigated arable land",
     "Permanently irrigated land",
@@ -128,7 +128,7 @@ AGRICULTURE_43 = (
     "Land principally occupied by agriculture, with significant areas of natural vegetation",
     "Agro-forestry areas",
 )
-"""All of CORINE's level 1 class 2, agricultural areas."""
+"""All labels of CORINE level-1 class 2, agricultural areas."""
 AGRICULTURE_19 = (
     "Arable land",
     "Permanent crops",
@@ -139,7 +139,7 @@ AGRICULTURE_19 = (
 )
 
 SENTINEL_2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-"""All 13 in the order of their wavelengths; level 2A products, as BigEarthNet's, have no B10."""
+"""All 13 bands in order of wavelength; level-2A products, as in BigEarthNet, have no B10."""
 RGB_BANDS = ("B04", "B03", "B02")
 EUROSAT_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
 """In the order in which EuroSAT's 13-band files hold them."""

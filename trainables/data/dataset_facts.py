@@ -1,4 +1,4 @@
-"""Facts about published data sets, known without any of their files; a light module for planning."""
+"""Facts about published data sets that need none of their files; it imports nothing heavy, as planning uses it."""
 
 from dataclasses import dataclass, field
 
@@ -16,21 +16,22 @@ from trainables.data.class_names import (
 )
 
 PATCH_BANDS = tuple(band for band in SENTINEL_2_BANDS if band != "B10")
-"""What BigEarthNet holds: level 2A has no B10."""
+"""Bands of BigEarthNet; level 2A has no B10."""
 V1_SPLITS = "https://git.tu-berlin.de/rsim/BigEarthNet-MM_19-classes_models/-/raw/9a5be07346ab0884b2d9517475c27ef9db9b5104/splits"
-"""The official splits at one commit; their checksums are in TorchGeo's BigEarthNet, as is the archive's."""
+"""Official splits at a fixed commit; TorchGeo's BigEarthNet lists the checksums of splits and archive."""
 V1_SITE = "https://raw.githubusercontent.com/rsim-tu-berlin/bigearth.net/1236b8d9c0b7fff653733ab907581d3129f809db/static/documents"
-"""bigearth.net at one commit; it publishes no checksums: these are of the files of that commit."""
+"""bigearth.net at a fixed commit; it publishes no checksums, so these were computed from that commit's files."""
 V2_RECORD = "https://zenodo.org/records/10891137/files"
-"""Checksums as the record lists them; that of metadata.parquet is in TorchGeo's BigEarthNetV2 too."""
+"""Zenodo record with checksums; TorchGeo's BigEarthNetV2 also lists that of metadata.parquet."""
 SENTINEL_PIXELS = ("thesis", "percentiles", "reflectance", "none")
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file as the authors publish it; `bytes` and `md5` are None where they aren't known.
+    """Published file with size and MD5; either is None if unknown.
 
-    A file without a checksum is taken over https alone. EuroSAT's checksums are in torchvision (RGB) and TorchGeo (MS).
+    Files without a checksum are downloaded over https only. EuroSAT's checksums are from torchvision (RGB) and
+    TorchGeo (MS).
     """
 
     url: str
@@ -40,14 +41,20 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class DataSetFacts:
-    """One data set as published, and what a person may choose when a store is made of it.
+    """Published data set and the preparation options it offers.
 
-    `image_size` is height and width in pixels, None where the images decide. `label_sets` are class names by the name
-    of the set, the default first; empty where the names come with the data (`classes` counts them all the same).
-    `rules` are, for each label set, groups of classes that make an image positive. `pixels`, `splits` and `bands` are
-    what can be chosen, the default first (of bands: all that there are, `default_bands` the default).
-    `published_sizes` is images a split by default; `sizes_note` says how far to trust them. `recipe` is how the rest is
-    done: it is part of a store's identity.
+    Attributes:
+        image_size: Height and width in pixels; None if the images determine it.
+        label_sets: Class names per label set, the default first; empty if the names come with the data.
+        classes: Number of classes.
+        rules: For each label set, the class groups that make an image positive.
+        pixels: Pixel rules to choose from, the default first.
+        splits: Split rules to choose from, the default first.
+        bands: All available bands.
+        default_bands: Bands used by default.
+        published_sizes: Number of images per split with default options.
+        sizes_note: How reliable `published_sizes` are.
+        recipe: Remaining preparation steps; part of a store's fingerprint.
     """
 
     name: str
@@ -60,10 +67,10 @@ class DataSetFacts:
     licence: str
     recipe: dict[str, str]
     layout: str | None
-    """What `--source` has to point to; None where the data come with an installed package."""
+    """Description of what `--source` must point to; None if an installed package contains the data."""
     archive: PublishedFile | None = None
     lists: tuple[PublishedFile, ...] = ()
-    """Small files beside the archive: official splits, patches with snow or clouds."""
+    """Additional files beside the archive: official splits, patches with snow or clouds."""
     label_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     label_rules: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     bands: tuple[str, ...] = ()
@@ -72,20 +79,20 @@ class DataSetFacts:
     splits: tuple[str, ...] = ("published",)
     exclusions: tuple[str, ...] = ()
     test_share: float | None = None
-    """Share of the images that the stable hash tests on, None where the data come split."""
+    """Share of test images chosen by the stable hash; None if the splits are published."""
     thesis_share: float | None = None
-    """What the thesis is told to have of the positive rule, for comparison."""
+    """Positive share that the thesis reports, for comparison."""
     pixel_metres: float | None = None
-    """Side of a pixel on the ground at `image_size`; None where it isn't known."""
+    """Ground sampling distance at `image_size` in metres per pixel; None if unknown."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The class names of the default label set, empty where they come with the data."""
+        """Class names of the default label set; empty if they come with the data."""
         return next(iter(self.label_sets.values()), ())
 
     @property
     def rules(self) -> dict[str, tuple[str, ...]]:
-        """The rules of the default label set."""
+        """Positive rules of the default label set."""
         return self.label_rules.get(next(iter(self.label_sets), ""), {})
 
 
@@ -303,4 +310,4 @@ KNOWN: dict[str, DataSetFacts] = {
     for facts in (DIGITS, TINY_IMAGENET, BIGEARTHNET_V1, BIGEARTHNET_V2, EUROSAT, EUROSAT_MS, FOLDER, PARQUET, SCENES)
 }
 OWN_FILES = (FOLDER.name, PARQUET.name, SCENES.name)
-"""Ways to read files of one's own: no names of data sets."""
+"""Readers of a user's own files, which aren't names of data sets."""

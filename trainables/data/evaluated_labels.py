@@ -1,4 +1,4 @@
-"""Labels of the images that a trial will be evaluated on, read from a store's rows without its pixels."""
+"""Labels of a trial's evaluation images, read from a store's index without its pixels."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from trainables.data.store_format import ROWS_FILE
 def evaluated_labels(
     info: StoreInfo, folder: Path, *, validation_fraction: float, limit: int | None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return for `val` and `test` which classes each evaluated image has, (N, classes), as TrialData chooses them.
+    """Return the labels (N, classes) of the evaluated images of `val` and `test`, chosen as TrialData does.
 
-    Validation is the store's own split, or else the slice that a trial cuts from train. Unlabelled images are left out,
-    and at most `limit` of the others are kept. A split without images has no rows.
+    Validation is the store's own split, or the slice that a trial cuts from train. Unlabelled images are left out, and
+    at most `limit` others are kept. An empty split has zero rows.
     """
     rows = open_rows(folder / ROWS_FILE)
     check_labels(info, rows, folder / ROWS_FILE)

@@ -31,16 +31,16 @@ SCHEMA = pa.schema(
     ]
 )
 CHIP = pa.field("chip", CHIP_TYPE)
-"""A column more of stores whose images were cut from scenes."""
+"""Additional column of stores whose images are chips of scenes."""
 NUMBERED = SCHEMA.append(pa.field("number", pa.float64()))
-"""The schema of a store whose images have a number in place of classes."""
+"""Schema of a regression store, whose images have a number instead of classes."""
 SCHEMAS = (SCHEMA, NUMBERED, SCHEMA.append(CHIP), NUMBERED.append(CHIP))
 MAY_BE_NULL = ("labels", "original_labels", "number", "chip")
-"""Columns that may say nothing of an image: null labels mean that nobody has said its labels yet."""
+"""Nullable columns; null labels mean that the image is unlabelled."""
 IDENTITY = ("data_set", "image_size", "channels", "dtype", "class_names", "multi_label", "rules", "options")
-"""The fields of a store's info that are part of its fingerprint, beside its rows."""
+"""Fields of a store's metadata that are part of its fingerprint, in addition to its rows."""
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What Arrow raises for a damaged file, depending on where it is damaged."""
+"""Exceptions that Arrow raises for damaged files."""
 
 
 def write_rows(
@@ -57,9 +57,10 @@ def write_rows(
     original_labels: Sequence[tuple[str, ...] | None] | None,
     chips: Sequence[Chip] | None = None,
 ) -> None:
-    """Write one Arrow file, a row an image; `splits` are indices into SPLITS, `fractions` the stable hashes by salt.
+    """Write the index as an Arrow file with one row per image.
 
-    The labels of an unlabelled image are None.
+    `splits` are indices into SPLITS, and `fractions` are the stable hashes per salt. The labels of an unlabelled image
+    are None.
     """
     columns = [
         pa.array(names, pa.string()),
@@ -80,13 +81,13 @@ def write_rows(
 
 
 def write_batch(path: Path, rows: Any) -> None:
-    """Write a record batch of one of SCHEMAS as the one batch of an Arrow file."""
+    """Write a record batch with one of SCHEMAS as an Arrow file of a single batch."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
         writer.write_batch(rows)
 
 
 def open_rows(path: Path) -> Any:
-    """Memory-map the rows and return them as one record batch; BadInputError for a damaged file."""
+    """Memory-map the index and return it as one record batch; BadInputError if the file is damaged."""
     try:
         with pa.memory_map(str(path)) as mapped:
             content = mapped.read_buffer()
@@ -96,7 +97,7 @@ def open_rows(path: Path) -> Any:
 
 
 def parse_rows(content: Any, where: str) -> Any:
-    """Return the rows in a pyarrow buffer as one record batch; BadInputError for what `write_rows` doesn't write."""
+    """Parse an index in a pyarrow buffer to one record batch; BadInputError if `write_rows` wouldn't write it."""
     try:
         reader = pa.ipc.open_file(content)
         if reader.schema not in SCHEMAS or reader.num_record_batches != 1:
@@ -111,7 +112,7 @@ def parse_rows(content: Any, where: str) -> Any:
 
 
 def _check_values(rows: Any) -> None:
-    """Refuse values that no store has: the fingerprint covers numbers of splits, and not which split they stand for."""
+    """Check values that the fingerprint doesn't cover, such as the range of split codes."""
     for field in rows.schema:
         if field.name not in MAY_BE_NULL and rows.column(field.name).null_count:
             raise pa.ArrowInvalid(f"column {field.name} has empty values")
@@ -129,9 +130,9 @@ def _check_values(rows: Any) -> None:
 
 
 def known_labels(rows: Any) -> NDArray[np.bool_]:
-    """Return which rows have labels, or a number, (rows,).
+    """Return a mask (rows,) of the images with labels or a number.
 
-    An empty list of labels says that an image carries none of the classes.
+    An empty list of labels is a label too: the image has none of the classes.
     """
     column = rows.column("number" if rows.schema == NUMBERED else "labels")
     known: NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
@@ -139,7 +140,7 @@ def known_labels(rows: Any) -> NDArray[np.bool_]:
 
 
 def check_labels(info: StoreInfo, rows: Any, path: Path) -> None:
-    """Raise BadInputError for a label that is no number of a class."""
+    """Raise BadInputError if a label isn't a valid class index."""
     values = rows.column("labels").values.to_numpy()
     if len(values) and not 0 <= values.min() <= values.max() < len(info.class_names):
         raise BadInputError(
@@ -149,10 +150,10 @@ def check_labels(info: StoreInfo, rows: Any, path: Path) -> None:
 
 
 def fingerprint(info: StoreInfo, rows: Any) -> str:
-    """Return the hex sha256 over the identity of `info` and all rows with their pixels' checksums, in order.
+    """Return the hex sha256 of the IDENTITY fields of `info` and all rows, including the pixels' checksums.
 
-    Name and place of the store are not in it, nor the order of the file of pixels: the same content made with the same
-    options has one fingerprint.
+    It is independent of the store's name and location and of the order of the pixel file. Equal content made with equal
+    options has equal fingerprints.
     """
     identity = json.dumps(info.model_dump(mode="json", include=set(IDENTITY)), sort_keys=True)
     digest = hashlib.sha256(identity.encode() + b"\n")
@@ -172,7 +173,13 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
 
 
 def multi_hot(offsets: NDArray[np.integer], values: NDArray[np.integer], classes: int) -> NDArray[np.bool_]:
-    """Return (N, classes): row i is true at `values[offsets[i]:offsets[i + 1]]`; `offsets` is (N + 1,)."""
+    """Return multi-hot labels (N, classes), true in row i at `values[offsets[i]:offsets[i + 1]]`.
+
+    Args:
+        offsets: Start of each row in `values`, and the end of the last row; (N + 1,).
+        values: Class indices of all rows, concatenated.
+        classes: Number of classes.
+    """
     matrix = np.zeros((len(offsets) - 1, classes), dtype=np.bool_)
     matrix[np.repeat(np.arange(len(matrix)), np.diff(offsets)), values] = True
     return matrix

@@ -1,4 +1,4 @@
-"""Names of BigEarthNet patches: their tile, row and column."""
+"""Parsing of BigEarthNet patch names: tile, row and column."""
 
 import re
 
@@ -9,10 +9,10 @@ PATCH = re.compile(
 
 
 def tile_position(patch: str) -> tuple[str, int, int] | None:
-    """Return acquisition (v2: with its tile), row and column of a patch's name or image file, None for other names.
+    """Return acquisition, row and column of a patch's name or image file; None for other names.
 
-    v1.0's names have the acquisition alone: each patch's row and column is its own among that acquisition's, most of
-    which lie in one tile.
+    In v2.0 the acquisition includes the tile. Names of v1.0 have no tile; row and column are unique within an
+    acquisition, most of which cover one tile.
     """
     match = PATCH.fullmatch(patch.rpartition("/")[2])
     return None if match is None else (match[1], int(match[2]), int(match[3]))

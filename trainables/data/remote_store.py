@@ -1,4 +1,4 @@
-"""A store at an address (s3://, gs://, file://): whether there is one, and what it says of itself."""
+"""Remote stores (s3://, gs://, file://): existence and metadata."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,25 +8,26 @@ from trainables.data.store_format import INFO_BYTES, INFO_FILE
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.storage.filesystem import Storage  # imports pyarrow, and planning is_remote
+    from trainables.storage.filesystem import Storage  # pyarrow is heavy, and planning imports is_remote
 
 
 def is_remote(address: str) -> bool:
-    """Whether an address has a scheme (s3://, gs://, file://), as opposed to a plain path."""
+    """Return whether an address has a scheme (s3://, gs://, file://), unlike a plain path."""
     return "://" in address
 
 
 def storage_at(address: str) -> "Storage":
-    """Return the storage at an address or in a folder."""
+    """Return the storage object of an address or a folder."""
     from trainables.storage.filesystem import Storage
 
     return Storage.at(address)
 
 
 def read_info_bytes(address: str) -> bytes | None:
-    """Return the content of store.json at an address, None where there is no store.
+    """Return the content of store.json at an address; None if there is no store.
 
-    Raises BadInputError for an address that can't be reached, and for a store.json that is larger than any.
+    Raises:
+        BadInputError: The address can't be reached, or store.json is too large.
     """
     with reached(address):
         storage = storage_at(address)
@@ -42,7 +43,7 @@ def read_info_bytes(address: str) -> bytes | None:
 
 @contextmanager
 def reached(address: str) -> Iterator[None]:
-    """Turn a failure at an address (unknown scheme, no permission, unreachable) into BadInputError of one line."""
+    """Turn access errors (unknown scheme, no permission, unreachable) into a one-line BadInputError."""
     import pyarrow as pa
 
     try:

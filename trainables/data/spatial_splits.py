@@ -1,4 +1,4 @@
-"""Splits by where chips lie: blocks of ground with a buffer, tiles, longitude; and how far apart the splits are."""
+"""Spatial splits of chips by block, tile or longitude, and the distance between the splits."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,15 +13,24 @@ from trainables.errors import BadInputError
 EARTH_RADIUS = 6_371_008.8
 """Mean radius in metres (WGS 84)."""
 BY_LONGITUDE = (0.6, 0.8)
-"""Where train and validation end, as EuroSAT's spatial split has it (torchgeo): 60, 20 and 20 %."""
+"""Cumulative shares at which train and validation end: 60, 20 and 20 %, as in torchgeo's EuroSATSpatial."""
 TOUCHING = 1e-6
-"""Share of a side within which footprints touch and don't overlap."""
+"""Tolerance as a share of a chip's side, below which footprints touch rather than overlap."""
 
 
 def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float) -> Codes:
-    """Test on whole blocks of `size` units of the CRS, and leave out train chips nearer than `buffer` to a test chip.
+    """Split chips by blocks of ground, with a buffer between train and test.
 
-    Chips that overlap a test chip are left out with any buffer. BadInputError where one side is empty.
+    Train chips that overlap a test chip are always left out.
+
+    Args:
+        chips: Chips to split.
+        share: Share of blocks to test on.
+        size: Side of a block, in units of the CRS.
+        buffer: Least gap between train and test chips, in units of the CRS; nearer train chips are left out.
+
+    Raises:
+        BadInputError: Train or test is empty.
     """
     blocks = [_block(chip, size) for chip in chips]
     if len(set(blocks)) < 2:
@@ -30,14 +39,14 @@ def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float)
 
 
 def tile_split(chips: Sequence[Chip], share: float, buffer: float) -> Codes:
-    """Test on whole tiles; train chips nearer than `buffer` to a test chip are left out."""
+    """Split chips by tile; train chips nearer than `buffer` to a test chip are left out."""
     return _apart(chips, place_split([chip.tile for chip in chips], share), buffer)
 
 
 def longitude_split(chips: Sequence[Chip]) -> Codes:
-    """Train on the 60 % in the west, validate on the next 20 %, and test on the 20 % in the east.
+    """Split chips by longitude: train on the western 60 %, validate on the next 20 %, test on the eastern 20 %.
 
-    Chips of one longitude stand in one split.
+    Chips of equal longitude are in the same split.
     """
     unknown = [chip.scene for chip in chips if chip.longitude is None]
     if unknown:
@@ -49,7 +58,7 @@ def longitude_split(chips: Sequence[Chip]) -> Codes:
 
 
 def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
-    """Return for each test chip the metres between its centre and that of the nearest train chip, over the sphere."""
+    """Return each test chip's great-circle distance in metres to the nearest train chip, between centres."""
     from scipy.spatial import cKDTree
 
     known = np.array([chip.longitude is not None for chip in chips], dtype=bool)
@@ -63,7 +72,7 @@ def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
 
 
 def described_distance(chips: Sequence[Chip], codes: Codes) -> str:
-    """Return how far test chips are from train; empty where nobody knows."""
+    """Return the distance between test and train chips as text; empty if unknown."""
     metres = distances(chips, codes) if chips else np.zeros(0)
     if not len(metres):
         return ""
@@ -81,7 +90,7 @@ def _block(chip: Chip, size: float) -> str:
 
 
 def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
-    """Leave out train chips whose footprint is nearer than `buffer` to that of a test chip, within each CRS."""
+    """Leave out train chips whose footprint is nearer than `buffer` to a test chip's; compared within each CRS."""
     from scipy.spatial import cKDTree
 
     groups: defaultdict[tuple[str, float], list[int]] = defaultdict(list)

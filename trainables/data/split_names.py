@@ -1,4 +1,4 @@
-"""The words by which publishers name splits: of a folder, of a file, or of a table's cell."""
+"""Split names as publishers spell them, in folders, files and table cells."""
 
 import re
 
@@ -7,7 +7,7 @@ WORDS = {
     "validation": ("validation", "validate", "valid", "val", "vld", "dev"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
-"""`eval` is test, as on the Hugging Face hub."""
+"""Split of each word; `eval` means test, as on the Hugging Face hub."""
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 NEUTRAL = frozenset(
     (
@@ -15,13 +15,13 @@ NEUTRAL = frozenset(
         *("jpg", "jpeg", "png", "tif", "tiff", "folder", "dir", "samples", "subset", "part", "partial", "full", "the"),
     )
 )
-"""Words that say nothing beside a split's: training_set, images-test, val2017."""
+"""Words without meaning beside a split's word: training_set, images-test, val2017."""
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _GLUED = re.compile(rf"({'|'.join(sorted(SPLIT_OF, key=len, reverse=True))})({'|'.join(sorted(NEUTRAL))})")
 
 
 def tokens(text: str) -> list[str]:
-    """Return the words of a name in lower case, without numbers: TrainSet_01 and trainset are train, set."""
+    """Return a name's words in lower case without numbers; TrainSet_01 and trainset give train, set."""
     found: list[str] = []
     for token in (match.lower() for match in _TOKEN.findall(text)):
         glued = _GLUED.fullmatch(token)
@@ -30,7 +30,7 @@ def tokens(text: str) -> list[str]:
 
 
 def named_split(text: str) -> str | None:
-    """Return train, validation or test for a publisher's name of a split, None where it says anything else beside."""
+    """Return the split (train, validation or test) of a name; None if the name has any other meaning."""
     words = tokens(text)
     splits = [SPLIT_OF[word] for word in words if word in SPLIT_OF]
     said = len(splits) == 1 and all(word in SPLIT_OF or word in NEUTRAL for word in words)
@@ -38,5 +38,5 @@ def named_split(text: str) -> str | None:
 
 
 def splits_in(text: str) -> set[str]:
-    """Return the splits whose words stand anywhere in a name: one for pets-train, two for train_test."""
+    """Return all splits whose words occur in a name: one for pets-train, two for train_test."""
     return {SPLIT_OF[word] for word in tokens(text) if word in SPLIT_OF}

@@ -1,4 +1,4 @@
-"""Splits: rules over names, labels and places that assign images to train, validation and test."""
+"""Split rules: assignment of images to train, validation and test by name, label or place."""
 
 from collections.abc import Sequence
 
@@ -13,25 +13,25 @@ LEFT_OUT = -1
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 Codes = NDArray[np.int8]
 Labels = tuple[int, ...] | None
-"""The classes of an image; None where it is unlabelled."""
+"""Class indices of an image; None if it is unlabelled."""
 
 THESIS_PATCHES = 590_326
-"""BigEarthNet v1.0 whole."""
+"""Number of patches in BigEarthNet v1.0."""
 THESIS_KEPT, THESIS_TESTED = 146_440, 36_610
-"""What the thesis has of it: 109,830 + 36,610. A quarter would be 147,581."""
+"""Numbers of patches in the thesis' subset and in its test split: 109,830 + 36,610. A quarter would be 147,581."""
 QUARTER = 0.25
 
 
 def is_thesis_candidate(name: str) -> bool:
-    """Whether a patch can be one of the thesis' quarter: told from its name alone, before all names are known."""
+    """Return whether a patch may belong to the thesis' quarter, from its name alone."""
     return bool(stable_fraction([name], salt=SUBSET_SALT)[0] < QUARTER)
 
 
 def thesis_split(names: Sequence[str], total: int) -> Codes:
-    """Split candidates of a source of `total` patches as the thesis does: a quarter, 3:1.
+    """Split a quarter of the source's `total` patches 3:1 into train and test, as the thesis does.
 
-    Of BigEarthNet v1.0 whole exactly its 109,830 and 36,610, by rank of the stable hash; at other sizes a quarter of
-    all and a quarter of that, by the hash itself.
+    For the complete BigEarthNet v1.0, the counts are exactly 109,830 and 36,610, by rank of the stable hash. For other
+    sizes, the quarter and its test share are thresholds on the hash, so the counts are approximate.
     """
     subset, test = stable_fraction(names, salt=SUBSET_SALT), stable_fraction(names, salt=TEST_SALT)
     codes = np.where(test < QUARTER, TEST, TRAIN).astype(np.int8)
@@ -45,7 +45,7 @@ def thesis_split(names: Sequence[str], total: int) -> Codes:
 
 
 def exact_split(names: Sequence[str], labels: Sequence[Labels], share: float) -> Codes:
-    """Test on exactly `share` of each class (rounded), by rank of the stable hash: for a set that never grows."""
+    """Test on exactly `share` of each class (rounded), by rank of the stable hash; for data sets that never grow."""
     fractions = stable_fraction(names, salt=TEST_SALT)
     codes = np.full(len(names), TRAIN, dtype=np.int8)
     for members in _members(labels):
@@ -54,10 +54,11 @@ def exact_split(names: Sequence[str], labels: Sequence[Labels], share: float) ->
 
 
 def random_split(names: Sequence[str], labels: Sequence[Labels], share: float) -> Codes:
-    """Test on the images whose stable hash is below `share`, so that no image moves when others are added.
+    """Test on images whose stable hash is below `share`, so that images keep their split when others are added.
 
-    By class, as each class is cut at the same hash. A class of two images or more that would have none on one side
-    gives its smallest hash to test, or its largest to train: only there an addition can move an image.
+    The threshold is the same in each class. If a class of two or more images would have no test image, the one with the
+    smallest hash is tested on; without a train image, the one with the largest hash is trained on. Only in such a class
+    can an added image change the split of another.
     """
     fractions = stable_fraction(names, salt=TEST_SALT)
     codes = np.where(fractions < share, TEST, TRAIN).astype(np.int8)
@@ -71,7 +72,7 @@ def random_split(names: Sequence[str], labels: Sequence[Labels], share: float) -
 
 
 def place_split(places: Sequence[str], share: float) -> Codes:
-    """Test on whole places, those whose own stable hash is below `share`; BadInputError where one side is empty."""
+    """Test on whole places whose stable hash is below `share`; BadInputError if train or test is empty."""
     known = sorted(set(places))
     if "" in known:
         raise BadInputError("--splits place: some images have no place; give one to each in the table's column place")
@@ -85,7 +86,7 @@ def place_split(places: Sequence[str], share: float) -> Codes:
 
 
 def given_split(names: Sequence[str], splits: Sequence[str | None]) -> Codes:
-    """Return the splits that the source gives; BadInputError where it gives some image none."""
+    """Return the source's own splits; BadInputError if an image has none."""
     missing = [name for name, split in zip(names, splits, strict=True) if split is None]
     if missing:
         raise BadInputError(
@@ -96,12 +97,12 @@ def given_split(names: Sequence[str], splits: Sequence[str | None]) -> Codes:
 
 
 def test_on_validation(codes: Codes) -> Codes:
-    """Make the published validation split the test split; a published test split is left out."""
+    """Use the published validation split for testing; a published test split is left out."""
     return np.where(codes == VALIDATION, TEST, np.where(codes == TEST, LEFT_OUT, codes)).astype(np.int8)
 
 
 def _members(labels: Sequence[Labels]) -> list[NDArray[np.int64]]:
-    """Return the images of each class, and those without one; all in one where images have several."""
+    """Return the image indices of each class and of unlabelled images; multi-label images form a single group."""
     if any(own is not None and len(own) != 1 for own in labels):
         return [np.arange(len(labels))]
     classes = np.array([-1 if own is None else own[0] for own in labels])

@@ -1,4 +1,4 @@
-"""A prepared data set, memory-mapped: indices in, one tensor out."""
+"""Memory-mapped store of a prepared data set: batches of images and labels by row index."""
 
 import copy
 import mmap
@@ -23,20 +23,20 @@ from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]
 UNLABELLED = -1
-"""The class of an image that has none yet."""
+"""Class index of unlabelled images."""
 MAPPED_BYTES = 256 * 2**20
-"""After so many bytes read, the pages are given back: they stay in the system's cache, shared by all processes."""
+"""Bytes read after which the mapped pages are released; they stay in the system's page cache, shared by processes."""
 
 
 class ImageStore:
-    """The images and labels of one store; pixels and labels come as tensors, indices as NumPy arrays.
+    """Images and labels of one store; pixels and labels are tensors, row indices are NumPy arrays.
 
-    Pixels stay on disk until they are asked for, and all processes of a machine share the pages they were read into.
-    Row numbers run from 0 to `len(store)` over all splits together, in the order of the names.
+    Pixels are read from a memory map on access, and all processes of a machine share its pages. Rows are numbered from
+    0 to `len(store) - 1` over all splits, in the order of the image names.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the store in the folder `path`; BadInputError when there is none, or it is damaged."""
+        """Open the store in the folder `path`; BadInputError if it is missing or damaged."""
         info = StoreInfo.read_folder(path)
         if info is None:
             raise BadInputError(f"{path}: not a prepared data set (no {INFO_FILE}); see python -m sweep.data list")
@@ -57,21 +57,34 @@ class ImageStore:
 
     @classmethod
     def open(cls, name: str, root: Path | None = None) -> "ImageStore":
-        """Open the store `name` under `root` (default: where SWEEP_DATA says); BadInputError says how to make it."""
+        """Open the store `name`.
+
+        Args:
+            name: Name of the prepared store.
+            root: Folder of the stores; None for SWEEP_DATA, else ~/.cache/sweep/data.
+
+        Raises:
+            BadInputError: The store is missing, with the command that prepares it, or is damaged.
+        """
         info = prepared(name, root)
         return cls(store_folder(name, root)) if root else cls.at(store_address(name), info.fingerprint)
 
     @classmethod
     def at(cls, address: str, fingerprint: str) -> "ImageStore":
-        """Open the store in a folder, or at an address, from which it is copied to this machine once.
+        """Open the store in a folder or at a remote address; a remote store is copied to this machine once.
 
-        Raises BadInputError when it isn't the one with that fingerprint.
+        Args:
+            address: Folder or remote address of the store.
+            fingerprint: Expected fingerprint, hex sha256.
+
+        Raises:
+            BadInputError: The store is missing, damaged, or has another fingerprint.
         """
         if not is_remote(address):
             store = cls(Path(address))
         else:
             folder = local_copy(address, fingerprint)
-            held = hold(folder)  # before it is opened: another process may be making room
+            held = hold(folder)  # before opening it, since another process may be removing stores
             store = cls(folder)
             weakref.finalize(store, held.close)
         if store.fingerprint != fingerprint:
@@ -81,9 +94,10 @@ class ImageStore:
         return store
 
     def with_bands(self, names: tuple[str, ...]) -> "ImageStore":
-        """Return the same images with some of their bands, in the order of `names`; with none: as they are.
+        """Return a view of the store with the bands `names`, in that order; an empty tuple keeps all bands.
 
-        Raises BadInputError for a band that the store doesn't have.
+        Raises:
+            BadInputError: The store doesn't have a band.
         """
         if not names:
             return self
@@ -97,11 +111,11 @@ class ImageStore:
 
     @property
     def fingerprint(self) -> str:
-        """The hex sha256 of content and options."""
+        """Hex sha256 of content and options."""
         return self.info.fingerprint
 
     def images(self, indices: Indices) -> torch.Tensor:
-        """Return (N, H, W, C), uint8 or uint16: one gather from the memory map, one copy, no loop over images."""
+        """Return the images (N, H, W, C) of the given rows, uint8 or uint16, by one gather from the memory map."""
         height, width = self.info.image_size
         # torch's gather takes a quarter of the time of NumPy's on a mapped file, and uses all of torch's threads.
         pixels = self._pixels.index_select(0, torch.from_numpy(self._positions[_as_index(indices)]))
@@ -115,9 +129,10 @@ class ImageStore:
         return torch.from_numpy(images.numpy()[..., self._channels])
 
     def labels(self, indices: Indices) -> torch.Tensor:
-        """Return (N,) int64 class indices, UNLABELLED where an image has none.
+        """Return the class indices (N,) int64 of the given rows; UNLABELLED for unlabelled images.
 
-        Raises BadInputError where an image can have several (see `label_matrix`).
+        Raises:
+            BadInputError: The store is multi-label (use `label_matrix`).
         """
         if self.info.multi_label:
             raise several_labels(self.info)
@@ -129,12 +144,12 @@ class ImageStore:
         return torch.from_numpy(classes)
 
     def labelled(self, indices: Indices) -> NDArray[np.bool_]:
-        """Return (N,) bool: whether the labels of an image are known."""
+        """Return a mask (N,) bool of the labelled images."""
         known: NDArray[np.bool_] = self._known[_as_index(indices)]
         return known
 
     def numbers(self, indices: Indices) -> torch.Tensor:
-        """Return (N,) float64 numbers, NaN where an image has none; BadInputError where the store has classes."""
+        """Return the regression targets (N,) float64, NaN if missing; BadInputError if the store has classes."""
         if not self.info.number:
             raise BadInputError(
                 f"{self.info.name}: has no number an image; attach one: python -m sweep.data label {self.info.name} "
@@ -144,61 +159,62 @@ class ImageStore:
         return torch.from_numpy(numbers[_as_index(indices)].astype(np.float64))
 
     def label_matrix(self, indices: Indices) -> torch.Tensor:
-        """Return (N, classes) bool, true for each class of each image, for one label an image as for several.
+        """Return multi-hot labels (N, classes) bool, for single-label and multi-label stores.
 
-        All false where an image is unlabelled (see `labelled`).
+        Rows of unlabelled images are all False (see `labelled`).
         """
         return torch.from_numpy(self._multi_hot(indices))
 
     def positive_mask(self, indices: Indices, positive: tuple[str, ...]) -> torch.Tensor:
-        """Return (N,) bool: the image carries any of `positive`, names of classes or of rules.
+        """Return a mask (N,) bool of the images that have any of the classes or rules `positive`.
 
-        Raises BadInputError for a name that is neither.
+        Raises:
+            BadInputError: A name is neither a class nor a rule.
         """
         names = expand_positive(self.info, positive)
         columns = [self.info.class_names.index(name) for name in names]
         return torch.from_numpy(self._multi_hot(indices)[:, columns].any(axis=1))
 
     def split(self, name: str) -> NDArray[np.int64]:
-        """Return the row numbers of a split, ascending; BadInputError for a split that the store doesn't have."""
+        """Return the row indices of a split, ascending; BadInputError if the store doesn't have the split."""
         if name not in self.info.splits:
             raise BadInputError(f"split {name!r}: {self.info.name} has {', '.join(self.info.splits)}")
         column = self._rows.column("split")
         return np.flatnonzero(column.indices.to_numpy() == column.dictionary.to_pylist().index(name))
 
     def names(self, indices: Indices) -> list[str]:
-        """Return the source name of each image: file name, patch name."""
+        """Return the images' names in their source, such as file or patch names."""
         taken: list[str] = self._rows.column("name").take(pa.array(_as_index(indices))).to_pylist()
         return taken
 
     def chips(self, indices: Indices) -> list[chip.Chip] | None:
-        """Return where in which scene each image was cut; None for a store that wasn't made of scenes."""
+        """Return each image's chip, its place in a scene; None for a store without scenes."""
         if "chip" not in self._rows.schema.names:
             return None
         return chip.read(self._rows.column("chip").take(pa.array(_as_index(indices))))
 
     def checksums(self, indices: Indices) -> NDArray[np.void]:
-        """Return (N,) the digests of the images' pixels, fixed-length bytes."""
+        """Return the digests (N,) of the images' pixels, as fixed-length bytes."""
         own = self._rows.column("checksum").take(pa.array(_as_index(indices))).to_pylist()
         return np.array(own, dtype=f"V{CHECKSUM_BYTES}")
 
     def perceptual_hashes(self, indices: Indices) -> NDArray[np.uint64]:
-        """Return (N,) the images' difference hashes (trainables/data/preparing/leaks.py)."""
+        """Return the perceptual hashes (N,) of the images (preparing/leaks.py)."""
         hashes: NDArray[np.uint64] = self._rows.column("perceptual_hash").to_numpy()[_as_index(indices)]
         return hashes
 
     def stable_fractions(self, indices: Indices, salt: str) -> NDArray[np.float64]:
-        """Return (N,) the images' stable hashes for one of the purposes in stable_hash.SALTS, in [0, 1)."""
+        """Return the stable hashes (N,) of the images in [0, 1), for one of stable_hash.SALTS."""
         values: NDArray[np.float64] = self._rows.column(f"hash_{salt}").to_numpy()[_as_index(indices)]
         return values
 
     @cached_property
     def _pixels(self) -> torch.Tensor:
-        """All images of the file, (images, bytes of one) uint8, as a view of the map: indexing copies."""
+        """All images of the file as a view of the memory map, (images, bytes per image) uint8; indexing copies."""
         height, width = self.info.image_size
         image = height * width * self._stored_channels * np.dtype(self.info.dtype).itemsize
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The given buffer is not writable")  # nor is it written
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")  # it is never written
             flat = torch.frombuffer(self._map, dtype=torch.uint8)
         return flat[: len(flat) // image * image].view(-1, image)
 
@@ -208,7 +224,7 @@ class ImageStore:
 
     @cached_property
     def _labels(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
-        """Where each row's labels start, (rows + 1,), and the labels of all rows one after another."""
+        """Offsets of each row's labels, (rows + 1,), and the concatenated labels of all rows."""
         column = self._rows.column("labels")
         return column.offsets.to_numpy(), column.values.to_numpy()
 
@@ -217,7 +233,7 @@ class ImageStore:
         offsets, values = self._labels
         counts = np.diff(offsets)[rows]
         ends = np.concatenate([[0], np.cumsum(counts)])
-        # Position within the row plus the row's start, for all labels of all rows at once.
+        # Vectorised over all labels: position within the row plus the row's start.
         places = np.arange(ends[-1]) + np.repeat(offsets[:-1][rows] - ends[:-1], counts)
         return multi_hot(ends, values[places], len(self.info.class_names))
 

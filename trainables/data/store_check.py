@@ -1,4 +1,4 @@
-"""A store held against its checksums: its rows against the fingerprint, its pixels, as they come, against the rows."""
+"""Integrity checks of a store: rows against the fingerprint, and streamed pixels against the rows' checksums."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ def image_counts(
     class_names: Sequence[str],
     rules: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Return the images of each split, class and rule, and those without labels, as a store's info has them.
+    """Count images per split, class and rule, and unlabelled ones, as in a store's metadata.
 
-    `hot` is (images, classes), true for each label; `known` is (images,), false for an unlabelled image; `codes` is
-    each image's number in SPLITS.
+    `hot` holds the multi-hot labels (images, classes). `known` (images,) is False for unlabelled images. `codes` holds
+    each image's index into SPLITS.
     """
     present = {split: codes == code for code, split in enumerate(SPLITS) if (codes == code).any()}
     index = {name: number for number, name in enumerate(class_names)}
@@ -46,10 +46,10 @@ def image_counts(
 
 
 def check_rows(info: StoreInfo, rows: Any, where: str) -> None:
-    """Raise BadInputError unless rows are those of the fingerprint, and what follows from them is what stands there.
+    """Raise BadInputError unless the rows match the fingerprint and all values derived from them are correct.
 
-    The fingerprint covers names, labels, splits and checksums; stable hashes follow from the names, and the counts of
-    the info from the splits.
+    The fingerprint covers names, labels, splits and checksums. Stable hashes are derived from the names, and the
+    metadata's counts from splits and labels.
     """
     if len(rows) != info.images or fingerprint(info, rows) != info.fingerprint:
         raise BadInputError(f"{where}: differs from its fingerprint {info.fingerprint[:12]}; {REMEDY}")
@@ -62,7 +62,7 @@ def check_rows(info: StoreInfo, rows: Any, where: str) -> None:
 
 
 def _check_counts(info: StoreInfo, rows: Any, where: str) -> None:
-    """Raise BadInputError unless the info counts the images of each split, class and rule as the rows have them."""
+    """Raise BadInputError unless the metadata's counts per split, class and rule match the rows."""
     labels, codes = rows.column("labels"), rows.column("split").indices.to_numpy()
     hot = multi_hot(labels.offsets.to_numpy(), labels.values.to_numpy(), len(info.class_names))
     for field, value in image_counts(hot, known_labels(rows), codes, info.class_names, info.rules).items():
@@ -71,7 +71,7 @@ def _check_counts(info: StoreInfo, rows: Any, where: str) -> None:
 
 
 class PixelCheck:
-    """Compares the file of pixels with the rows' checksums, piece by piece and in one pass."""
+    """Streaming comparison of the pixel file with the rows' checksums, in one pass."""
 
     def __init__(self, info: StoreInfo, rows: Any, where: str) -> None:
         self._where, self._rows = where, rows
@@ -90,7 +90,7 @@ class PixelCheck:
         self._begun, self._begun_bytes = hashlib.sha256(), 0
 
     def add(self, content: Bytes) -> None:
-        """Take the next bytes of the file; BadInputError names the first row whose image differs."""
+        """Check the next bytes of the file; BadInputError names the first row whose image differs."""
         view, size = memoryview(content), self._image_bytes
         digests = []
         if self._begun_bytes:
@@ -107,17 +107,17 @@ class PixelCheck:
         self._compare(digests)
 
     def finish(self) -> None:
-        """Raise BadInputError where the file ended before its last image."""
+        """Raise BadInputError if the file ended before its last image."""
         if self._checked < len(self._positions):
             raise BadInputError(f"{self._where}: {PIXELS_FILE}: too short for {len(self._positions)} rows; {REMEDY}")
 
     @property
     def checked(self) -> int:
-        """Rows whose images were compared."""
+        """Number of rows whose images were compared."""
         return self._checked
 
     def _compare(self, digests: list[bytes]) -> None:
-        """Compare the next images of the file; those that no row names are nobody's."""
+        """Compare the next images of the file; images without a row are ignored."""
         found: NDArray[np.uint8] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)[:, :CHECKSUM_BYTES]
         last = int(np.searchsorted(self._positions, self._image + len(digests)))
         own = self._positions[self._checked : last] - self._image

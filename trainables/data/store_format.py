@@ -1,20 +1,20 @@
-"""The format of a store: its version, its files, the width of its checksums, and how its texts are spelt."""
+"""Store format: version, file names, checksum width and the patterns of its text fields."""
 
 FORMAT_VERSION = 2
 PIXELS_FILE = "pixels.bin"
-"""Every image's values, (H, W, C), one after another and nothing else."""
+"""Raw values of all images (H, W, C), concatenated without header."""
 ROWS_FILE = "rows.arrow"
 INFO_FILE = "store.json"
 STORE_FILES = (ROWS_FILE, PIXELS_FILE, INFO_FILE)
-"""In the order in which they are copied: the rows say what the pixels have to be, and the last one makes it a store."""
+"""Files in copy order: the rows hold the checksums of the pixels, and store.json comes last to mark it complete."""
 CHECKSUM_BYTES = 16
 INFO_BYTES = 64 * 2**20
-"""Most of a store.json: a million names of corrupt images fit in; more is no record of this program."""
+"""Size limit of store.json in bytes, enough for a million names of corrupt images."""
 FINGERPRINT = r"^[0-9a-f]{64}$"
-"""The hex sha256 of a store; its first 32 digits name a folder of a node's cache."""
+"""Pattern of a store's hex sha256; its first 32 digits name the folder in a node's cache."""
 SOURCE_STATE = r"^([0-9a-f]{64})?$"
-"""A digest of what a store was made of, empty where none was kept."""
+"""Pattern of the digest of a store's source; empty if none was recorded."""
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"
-"""A name that is a file or folder of its own and leads nowhere else."""
+"""Pattern of names that are safe as a single file or folder name."""
 UNFINISHED = "0" * 64
-"""The fingerprint while a store is being made."""
+"""Placeholder fingerprint while a store is being prepared."""

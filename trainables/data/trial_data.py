@@ -1,4 +1,4 @@
-"""The images of one trial: which are pretrained on, which are labelled, and what the probe has to tell apart."""
+"""Data of one trial: pretraining images, labelled images, and the classes of the probe."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,14 +20,14 @@ from trainables.memory.constants import LABEL_FREE_IMAGES
 Rows = NDArray[np.int64]
 MOMENTS_CHUNK = 256
 HIGH_BITS = 16
-"""Squares are summed in two halves of so many bits, so that no data set overflows 64."""
+"""Bits of each half in which squares are summed, so that no data set overflows 64-bit integers."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Some images of a store, and their targets: (N,) int64 classes, or (N, K) bool labels.
+    """Subset of a store's images with their targets: classes (N,) int64, or labels (N, K) bool.
 
-    The targets of unlabelled images mean nothing: class 0, or no label.
+    Unlabelled images have placeholder targets: class 0, or no label.
     """
 
     store: ImageStore
@@ -38,28 +38,33 @@ class Split:
         return len(self.rows)
 
     def pixels(self, part: Rows | slice) -> Tensor:
-        """Return the images (n, C, H, W) of a part of the split, by their numbers in it: uint8 or uint16."""
+        """Return images (n, C, H, W), uint8 or uint16, by their positions in the split."""
         return self.store.images(self.rows[part]).permute(0, 3, 1, 2)
 
     @property
     def labelled(self) -> "Split":
-        """The images whose labels are known."""
+        """The labelled images of the split."""
         known = self.store.labelled(self.rows)
         return self if known.all() else self.part(np.flatnonzero(known))
 
     def part(self, numbers: Rows) -> "Split":
-        """Return some images of the split."""
+        """Return a subset of the split, by positions."""
         return Split(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
 
 
 class TrialData:
     """Splits, targets and pixels of one trial.
 
-    `train` is trained on, unlabelled images too. `bank` are the train images whose labels may be used: for kNN and the
-    logistic regression, and by the probe that learns alongside, which there is only where both are of one store.
-    `evaluated` are the labelled images of the held-out splits. Without any label `has_labels` is False, `bank` is
-    empty, and nothing is `evaluated`. `classes` are the names of the probe's outputs; `positive` is a (classes,) bool
-    tensor of those that count as positive, or None where the trial has no positive rule.
+    The simultaneous probe trains only if `train` and `bank` are from the same store.
+
+    Attributes:
+        train: Pretraining images, including unlabelled ones.
+        bank: Train images whose labels may be used, for kNN, logistic regression and the simultaneous probe; empty
+            without labels.
+        evaluated: Labelled images of each held-out split; empty without labels.
+        has_labels: Whether there are any labels.
+        classes: Names of the probe's outputs.
+        positive: Mask (classes,) bool of the positive classes; None without a positive rule.
     """
 
     def __init__(self, config: TrialConfig, store: ImageStore, evaluation_store: ImageStore | None = None) -> None:
@@ -77,10 +82,10 @@ class TrialData:
         self.labelled = _budget(train, config.label_fraction, config.label_draw)
         self.bank = train if self.labelled.all() else train.part(np.flatnonzero(self.labelled))
         self.number_moments = _moments(self.bank.targets) if self.has_numbers else (0.0, 1.0)
-        if self.has_probe and self.has_numbers:  # heads learn the number standardised, the regression as it is
+        if self.has_probe and self.has_numbers:  # heads learn the standardised number, ridge regression the raw one
             mean, deviation = self.number_moments
             self.train = Split(self.train.store, self.train.rows, (self.train.targets - mean) / deviation)
-        if config.training == "supervised":  # nothing is learned from the others
+        if config.training == "supervised":  # unlabelled images don't contribute
             self.train = self.train.part(np.flatnonzero(self.labelled))
             self.labelled = np.ones(len(self.bank), dtype=np.bool_)
         held_out = {"val": validation, "test": self._split("test")}
@@ -91,13 +96,13 @@ class TrialData:
 
     @property
     def fingerprint(self) -> str:
-        """That of the store, or of both."""
+        """Fingerprint of the store, or of both stores."""
         evaluated = None if self._alone else self._evaluated.fingerprint
         return data_fingerprint(self._pretrained.fingerprint, evaluated)
 
     @property
     def positive_classes(self) -> tuple[str, ...]:
-        """The classes that count as positive."""
+        """Names of the positive classes."""
         if self.positive is None:
             return ()
         return tuple(
@@ -106,64 +111,70 @@ class TrialData:
 
     @property
     def test(self) -> Split:
-        """What is reported on."""
+        """The test split."""
         return self.evaluated["test"]
 
     @property
     def outputs(self) -> int:
-        """Outputs of the probe, at least one."""
+        """Number of the probe's outputs, at least one."""
         return max(1, len(self.classes))
 
     @property
     def selection(self) -> str:
-        """The split that is evaluated after every epoch: val where there is one, else test."""
+        """Name of the split evaluated after every epoch: val if it exists, else test."""
         return next(iter(self._held_out))
 
     @property
     def several_labels(self) -> bool:
-        """Whether the probe answers yes or no for each label."""
+        """Whether the task is multi-label: the probe predicts each label independently."""
         return self._config.target == "labels"
 
     @property
     def has_numbers(self) -> bool:
-        """Whether the probe predicts a number."""
+        """Whether the task is regression: the probe predicts a number."""
         return self.has_labels and self._config.target == "number"
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """Height and width of the stored images that are pretrained on."""
+        """Height and width of the stored pretraining images, in pixels."""
         return self._pretrained.info.image_size
 
     @property
     def channels(self) -> int:
-        """Channels of the stored images, 3 for RGB."""
+        """Number of channels of the stored images, 3 for RGB."""
         return self._pretrained.info.channels
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """What each channel measures."""
+        """Spectral band of each channel."""
         return self._pretrained.info.channel_bands
 
     @property
     def full(self) -> float:
-        """The largest stored value, which a pixel of 1 stands for."""
+        """Largest value of the stored dtype, which becomes 1 in [0, 1] pixels."""
         return float(np.iinfo(self._pretrained.info.dtype).max)
 
     @property
     def colours(self) -> tuple[int, int, int] | None:
-        """Which channels are red, green and blue; None where one of them is missing."""
+        """Channel indices of red, green and blue; None if one of them is missing."""
         return self._pretrained.info.colours
 
     @cached_property
     def sample(self) -> Split:
-        """At most LABEL_FREE_IMAGES of the selection split, for what needs no more."""
+        """At most LABEL_FREE_IMAGES images of the selection split, for label-free metrics."""
         return limited(limited(self._held_out[self.selection], self._config.max_test_images), LABEL_FREE_IMAGES)
 
     def channel_moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation of each channel over train, pixels in [0, 1], (C,) float64 on the CPU.
+        """Return mean and standard deviation of each channel over the train pixels.
 
-        The ranks meet on `device`; integer sums, so that neither their order nor their number matters. A constant
-        channel has deviation 1.
+        Sums are exact integers, so the result is independent of the number and order of the ranks.
+
+        Args:
+            device: Device of the reduction over ranks.
+
+        Returns:
+            Mean and standard deviation (C,) of pixels in [0, 1], float64 on the CPU. Constant channels have deviation
+            1.
         """
         sums = torch.zeros(3, self.channels, dtype=torch.int64)
         numbers = np.arange(len(self.train))[rank() :: world_size()]
@@ -181,13 +192,13 @@ class TrialData:
         return mean / full, torch.where(deviation > 0, deviation / full, torch.ones_like(deviation))
 
     def _unlabelled(self) -> Split:
-        """Return what is pretrained on where another store is evaluated on: all train images, without targets."""
+        """Return all train images without targets, for pretraining when another store is evaluated."""
         rows = self._pretrained.split("train")
         split = Split(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
         return limited(split, self._config.max_train_images)
 
     def _cut(self) -> tuple[Split, Split | None]:
-        """Return train without and with only what is held out for selection."""
+        """Return train without the images held out for selection, and those held-out images."""
         share, info = self._config.validation_fraction, self._evaluated.info
         train = self._split("train")
         if "validation" in info.splits:
@@ -215,8 +226,8 @@ class TrialData:
         if self._config.target == "labels":
             return Split(store, rows, store.label_matrix(rows))
         if self.has_numbers:
-            return Split(store, rows, store.numbers(rows).nan_to_num())  # 0 where there is none
-        return Split(store, rows, store.labels(rows).clamp_min(0))  # a class of weight 0 where there is none
+            return Split(store, rows, store.numbers(rows).nan_to_num())  # 0 as placeholder
+        return Split(store, rows, store.labels(rows).clamp_min(0))  # placeholder class with weight 0
 
     def _check(self) -> None:
         config, name = self._config, self._pretrained.info.name
@@ -240,7 +251,7 @@ class TrialData:
             raise BadInputError(*faults)
 
     def _label_faults(self) -> list[str]:
-        """Return what is wrong with the labels that there are."""
+        """Return the problems of the existing labels."""
         name = self._evaluated.info.name
         if not self.has_labels:
             learns = self._config.training == "supervised"
@@ -254,7 +265,7 @@ class TrialData:
 
 
 def _other_bands(pretrained: ImageStore, evaluated: ImageStore) -> list[str]:
-    """Return what is wrong where the bands of two stores aren't the same, channel by channel."""
+    """Return the differences between the bands of two stores, channel by channel."""
     ours, theirs = pretrained.info.channel_bands, evaluated.info.channel_bands
     if len(ours) != len(theirs):
         told = f"has {len(theirs)} channels, {pretrained.info.name} has {len(ours)}"
@@ -271,7 +282,7 @@ def _other_bands(pretrained: ImageStore, evaluated: ImageStore) -> list[str]:
 
 def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
     if not store.info.labelled_images or store.info.number:
-        return (), None  # nothing is asked of it
+        return (), None  # no classes are needed
     if config.target == "positive":
         expand_positive(store.info, config.positive)
         return ("negative", "positive"), torch.tensor([False, True])
@@ -283,19 +294,19 @@ def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], T
 
 
 def _check_kind(config: TrialConfig, store: ImageStore) -> None:
-    """Raise BadInputError for a number that is asked of classes, or the reverse."""
+    """Raise BadInputError if the trial needs a regression target and the store has classes, or vice versa."""
     if store.info.labelled_images and (config.target == "number") != bool(store.info.number):
         raise wrong_kind(store.info, config.target)
 
 
 def _moments(numbers: Tensor) -> tuple[float, float]:
-    """Return mean and deviation, 1 for numbers that are all alike."""
+    """Return mean and standard deviation; the deviation of equal numbers is 1."""
     deviation = float(numbers.std(correction=0)) if len(numbers) else 0.0
     return (float(numbers.mean()) if len(numbers) else 0.0), deviation or 1.0
 
 
 def limited(split: Split, limit: int | None) -> Split:
-    """Return at most `limit` images, those of the smallest stable hash, in the store's order."""
+    """Return at most `limit` images of a split, those with the smallest stable hash, in the store's order."""
     if limit is None or limit >= len(split):
         return split
     order = np.argsort(split.store.stable_fractions(split.rows, SUBSET_SALT), kind="stable")
@@ -303,10 +314,11 @@ def limited(split: Split, limit: int | None) -> Split:
 
 
 def _budget(split: Split, fraction: float, draw: int) -> NDArray[np.bool_]:
-    """Return whose labels a budget buys, (N,): of each class the share of smallest stable hash, at least one image.
+    """Return a mask (N,) of the images whose labels a label budget includes.
 
-    Nothing is bought of unlabelled images. Several labels an image: that share of all images, and for each label that
-    none of them carries one that does. A smaller budget of one draw is part of a larger one.
+    Each class contributes its `fraction` of labelled images with the smallest stable hash, at least one. With multiple
+    labels per image, the fraction is of all images; a label that none of them has adds one image that has it. Within a
+    draw, a smaller budget is a subset of a larger one.
     """
     bought = np.zeros(len(split), dtype=np.bool_)
     known = split.store.labelled(split.rows)
@@ -330,5 +342,5 @@ def _budget(split: Split, fraction: float, draw: int) -> NDArray[np.bool_]:
     bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
     for label in range(targets.shape[1]):
         carriers = order[targets[order, label]]
-        bought[carriers[:1]] = True  # the first in the order: bought anyhow by a budget that reaches it
+        bought[carriers[:1]] = True  # the first in hash order, which any larger budget also includes
     return bought
