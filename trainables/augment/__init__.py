@@ -1,4 +1,4 @@
-"""Views of images in batches on the device: what training sees, and what is evaluated."""
+"""Augmented training views and evaluation views, computed in batches on the device."""
 
 from trainables.augment.bicubic import crop_and_resize
 from trainables.augment.evaluation_view import evaluation_matrices, evaluation_view

@@ -9,21 +9,22 @@ from torch import Tensor
 
 from trainables.distributed import to_device
 
-CUBIC = -0.5  # Keys' kernel as in TensorFlow; PyTorch's bicubic has -0.75
-TABLE_STEPS = 1024  # TensorFlow reads bicubic weights from a table with so many steps a pixel
+CUBIC = -0.5  # coefficient of Keys' kernel, as in TensorFlow; PyTorch's bicubic uses -0.75
+TABLE_STEPS = 1024  # entries per pixel in TensorFlow's table of bicubic weights
 
 
 def crop_and_resize(
     images: Tensor, boxes: NDArray[np.int64], image_size: int, mirrored: NDArray[np.bool_] | None = None
 ) -> Tensor:
-    """Crop (N, 4) boxes and resize them by bicubic interpolation, (N, C, image_size, image_size), not clipped.
+    """Crop the boxes (N, 4) and resize them bicubically to (N, C, image_size, image_size), without clipping.
 
-    `mirrored` (N, 2) says whose result is turned upside down, and whose left becomes right. Half-pixel centres, no
-    antialias, weights renormalised at the crop's border; distances are rounded to 1/1024 as TensorFlow's table does
-    (exact ones would differ by up to 1e-4). Two products with sparse (image_size, H) matrices, one an image.
+    `mirrored` (N, 2) selects the images that are flipped vertically and horizontally. Interpolation uses half-pixel
+    centres, no antialiasing, and weights renormalised at the crop's border. Distances are rounded to 1/1024 as in
+    TensorFlow's table; exact distances would change results by up to 1e-4. Each image takes two products with sparse
+    (image_size, H) matrices.
     """
     count, (height, width) = len(boxes), images.shape[-2:]
-    starts, lengths = boxes.T.reshape(2, 2 * count)  # rows of all images, then columns
+    starts, lengths = boxes.T.reshape(2, 2 * count)  # all images' rows, then all columns
     mirrors = np.zeros(2 * count) if mirrored is None else mirrored.T.reshape(-1)
     numbers = to_device(np.stack([starts, lengths, lengths / image_size, mirrors]), images.device)
     weights = bicubic_weights(numbers, image_size, max(height, width), images.dtype)
@@ -32,9 +33,9 @@ def crop_and_resize(
 
 
 def bicubic_weights(numbers: Tensor, output: int, source: int, dtype: torch.dtype) -> Tensor:
-    """Return (N, output, source) weights that resize source[start : start + length] to `output` pixels.
+    """Return the weights (N, output, source) that resize source[start : start + length] to `output` pixels.
 
-    `numbers` (4, N) float64: start, length, length / output, and 1 where the output is mirrored, else 0.
+    `numbers` (4, N) float64 holds start, length, length / output, and 1 for mirrored outputs, else 0.
     """
     device = numbers.device
     start, length, step, mirrored = numbers[..., None].unbind()
@@ -47,13 +48,13 @@ def bicubic_weights(numbers: Tensor, output: int, source: int, dtype: torch.dtyp
     weights = weights / weights.sum(-1, keepdim=True)
     columns = torch.minimum(taps.clamp_min(0), length[..., None] - 1) + start[..., None]
     matrix = torch.zeros(*centres.shape, source, dtype=dtype, device=device)
-    # A tap outside the crop carries weight 0, so adding it at the clipped column changes nothing, in whatever order.
+    # Taps outside the crop have weight 0, so adding them at the clipped column changes nothing.
     return matrix.scatter_add_(2, columns.long(), weights.to(dtype))
 
 
 @cache
 def _table(device: torch.device) -> Tensor:
-    """Return the weights (TABLE_STEPS + 1, 4) float64 of four taps, by how far the centre is from the second."""
+    """Return the weights (TABLE_STEPS + 1, 4) float64 of four taps, by the centre's distance from the second tap."""
     fractions = np.arange(TABLE_STEPS + 1)[:, None] / TABLE_STEPS
     return to_device(_cubic(np.abs(fractions - np.arange(-1, 3))), device)
 

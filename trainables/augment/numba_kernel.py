@@ -1,7 +1,7 @@
-"""Views on the CPU by one compiled kernel: what views.py does, without its many passes over memory.
+"""Compiled CPU kernel for views: the same operations as views.py in one pass over memory; needs numba.
 
-An image's crop, colours and blur stay in the core's cache from its bytes to the finished view. float32 inside; equal to
-the plain version but for rounding, and the same whichever thread or rank makes a view. Needs numba.
+Each image stays in the core's cache from its stored bytes to the finished view. Computation is in float32. Results
+equal the plain version up to rounding, and are independent of the thread or rank.
 """
 
 import numpy as np
@@ -18,15 +18,21 @@ from trainables.numba_compile import compiled, in_threads
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER_OPERATIONS))
 TINY = np.float32(1e-30)
 ROWS_AT_ONCE = 16
-"""Of a blur, so that its buffers stay in the innermost cache."""
+"""Rows blurred at a time, so that the buffers stay in the L1 cache."""
 
 
 def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
-    """Return (k N, C, image_size, image_size) float32 of (N, C, H, W) uint8 or uint16 images on the CPU.
+    """Return k views of each image, computed on the CPU.
 
-    `draws` are those of k views of all images, one view after the other.
+    Args:
+        images: Images (N, C, H, W), uint8 or uint16, on the CPU.
+        draws: Random parameters of k N views: those of all images for the first view, then for the next.
+        image_size: Side of the square views, in pixels.
+
+    Returns:
+        Views (k N, C, image_size, image_size), float32 in [0, 1].
     """
-    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()  # as stores hold them, so nothing is copied
+    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()  # the layout of stores, so nothing is copied
     count, channels = len(draws), images.shape[1]
     if draws.colours is None and (draws.grayscale.any() or np.isin(draws.order[draws.jitter], (SATURATION, HUE)).any()):
         raise ValueError("saturation, hue and grayscale need red, green and blue channels")
@@ -54,7 +60,7 @@ def _arguments(draws: ViewDraws) -> tuple[NDArray[np.generic], ...]:
         draws.dropped,
         np.array(draws.colours or RED_GREEN_BLUE, dtype=np.int64),
     )
-    return tuple(np.ascontiguousarray(argument) for argument in arguments)  # numba compiles anew for other layouts
+    return tuple(np.ascontiguousarray(argument) for argument in arguments)  # numba recompiles for other layouts
 
 
 @compiled()
@@ -74,7 +80,7 @@ def _make_views(
     stop,
     views,
 ):
-    """Make the views of images `start` to `stop` (exclusive)."""
+    """Compute the views of images `start` to `stop` (exclusive)."""
     images, height, width, channels = pixels.shape
     size = views.shape[2]
     scale = np.float32(1.0 / 65535.0 if pixels.itemsize == 2 else 1.0 / 255.0)
@@ -112,7 +118,7 @@ def _make_views(
 
 @compiled()
 def _taps(length, mirrored, weights, places):
-    """Fill in (size, 4) weights and places of the pixels that each pixel of the view is made of (bicubic.py)."""
+    """Write weights and positions (size, 4) of the source pixels for each pixel of the view (bicubic.py)."""
     size = len(weights)
     for output in range(size):
         centre = (output + 0.5) * (length / size) - 0.5
@@ -141,7 +147,7 @@ def _cubic(distance):
 
 @compiled()
 def _turn(pixels, channel, top, left, height, width, scale, turned):
-    """Copy a channel of the crop, x before y, so that resizing in x goes along y, where pixels lie side by side."""
+    """Copy a transposed channel of the crop, so that resizing in x runs along contiguous memory."""
     for first in range(0, height, ROWS_AT_ONCE):
         last = min(first + ROWS_AT_ONCE, height)
         for x in range(width):
@@ -152,7 +158,7 @@ def _turn(pixels, channel, top, left, height, width, scale, turned):
 
 @compiled()
 def _resize_rows(source, weights, places, width, out):
-    """Make each row of `out` of four rows of the source."""
+    """Write each row of `out` as a weighted sum of four source rows."""
     for number in range(len(weights)):
         a, b, c, d = weights[number, 0], weights[number, 1], weights[number, 2], weights[number, 3]
         first, second = source[places[number, 0]], source[places[number, 1]]
@@ -172,7 +178,7 @@ def _transpose(source, width, out):
 
 @compiled()
 def _quarter_turn(image, scratch):
-    """Turn a square counter-clockwise."""
+    """Rotate a square image by 90 degrees counter-clockwise."""
     size = len(image)
     scratch[:] = image
     for y in range(size):
@@ -182,7 +188,7 @@ def _quarter_turn(image, scratch):
 
 @compiled()
 def _jitter(image, order, factors, band_factors, colours):
-    """Apply the operations in their order, clipping after each; `band_factors` (2, C) or (2, 0)."""
+    """Apply the colour operations in the given order and clip after each; `band_factors` is (2, C) or (2, 0)."""
     own = band_factors.shape[1] > 0
     for place in range(4):
         operation = order[place]
@@ -218,9 +224,10 @@ def _contrast(band, factor):
 
 @compiled()
 def _saturation(reds, greens, blues, factor):
-    """Multiply S of HSV: with hue and value kept, each channel's distance from the largest one is multiplied.
+    """Multiply the saturation of HSV by `factor`; hue and value don't change.
 
-    S = spread / value stays at most 1, so the factor at most value / spread.
+    Each channel's distance from the largest one is multiplied. The factor is limited to value / spread, so that
+    S = spread / value is at most 1.
     """
     red, green, blue = reds.reshape(-1), greens.reshape(-1), blues.reshape(-1)
     for number in range(len(red)):
@@ -235,7 +242,7 @@ def _saturation(reds, greens, blues, factor):
 
 @compiled()
 def _hue(reds, greens, blues, offset):
-    """Turn H of HSV by `offset` turns, value and spread of the channels kept."""
+    """Shift the hue of HSV by `offset` turns; value and spread of the channels don't change."""
     red, green, blue = reds.reshape(-1), greens.reshape(-1), blues.reshape(-1)
     zero, one, two, three, four, six = (
         np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(3.0), np.float32(4.0), np.float32(6.0)
@@ -265,7 +272,7 @@ def _channel(value, spread, share):
 
 @compiled()
 def _drop_colours(image, colours):
-    """Put the luma into every channel: into red first, as a pixel's colours are read before."""
+    """Replace every channel with the luma; red is written first, after all colours of the pixel are read."""
     reds, greens, blues = (image[colours[0]].reshape(-1), image[colours[1]].reshape(-1), image[colours[2]].reshape(-1))
     for number in range(len(reds)):
         luma = np.float32(LUMA[0]) * reds[number] + np.float32(LUMA[1]) * greens[number]
@@ -284,10 +291,10 @@ def _clip(image):
 
 @compiled()
 def _blur(image, sigma, padded, blurred, result):
-    """Blur by 2 * radius + 1 taps in y, then in x, with zeros around, and clip.
+    """Blur with 2 * radius + 1 taps in y, then in x, with zero padding, and clip.
 
-    `padded` (size + 2 * radius, same) has zeros around. It and two more of its size are read as one long row each,
-    whose margins come out as nonsense that nobody reads: short rows would be slower.
+    `padded` is a zero-padded square of side size + 2 * radius. It and two buffers of its size are processed as single
+    long rows, which is faster than short rows; the invalid values in their margins are never read.
     """
     size, pitch = image.shape[1], len(padded)
     radius = (pitch - size) // 2
@@ -314,7 +321,7 @@ def _blur(image, sigma, padded, blurred, result):
 
 @compiled()
 def _sum_taps(source, weights, step, start, count, out):
-    """Write out[i] = sum over taps k of weights[|k|] * source[i + (k + radius) * step], three pairs of taps a pass."""
+    """Write out[i] = sum over taps k of weights[|k|] * source[i + (k + radius) * step], three tap pairs per pass."""
     radius = len(weights) - 1
     row = out[start : start + count]
     middle, weight = source[start + radius * step :], weights[0]

@@ -1,7 +1,7 @@
-"""The random parameters of the views of a global batch, drawn on the CPU; each rank takes its slice.
+"""Random augmentation parameters of a global batch, drawn on the CPU; each rank takes its slice.
 
-Crops follow TensorFlow's sample_distorted_bounding_box with the whole image as the object, as the reference uses it,
-or torchvision's RandomResizedCrop.
+Crops follow torchvision's RandomResizedCrop, or TensorFlow's sample_distorted_bounding_box with the whole image as the
+object, as in the reference.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from trainables.randomness import Stream, uniform
 
 MIN_OBJECT_COVERED = 0.1
 FIRST_CROP_BLOCK = 3
-TURNS_BLOCK = FIRST_CROP_BLOCK + 100  # after the crops of the most patient rule
+TURNS_BLOCK = FIRST_CROP_BLOCK + 100  # after the crop blocks of the rule with the most attempts
 BANDS_BLOCK, DROPS_BLOCK = TURNS_BLOCK + 1, TURNS_BLOCK + 2
 
 Floats = NDArray[np.float64]
@@ -25,44 +25,44 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ViewDraws:
-    """Parameters of one view of N images."""
+    """Augmentation parameters of one view of N images."""
 
     boxes: Integers
-    """(N, 4): top, left, height, width of the crop, source pixels."""
+    """(N, 4): top, left, height and width of the crop, in source pixels."""
     flip: NDArray[np.bool_]
-    """(N,): whether the view is mirrored."""
+    """(N,): whether the view is flipped horizontally."""
     vertical_flip: NDArray[np.bool_]
-    """(N,): whether the view is turned upside down, as by a mirror."""
+    """(N,): whether the view is flipped vertically."""
     quarter_turns: Integers
-    """(N,): by how many times 90 degrees the view is turned, 0 to 3, counter-clockwise."""
+    """(N,): number of counter-clockwise rotations by 90 degrees, 0 to 3."""
     jitter: NDArray[np.bool_]
     """(N,): whether colours are jittered."""
     order: Integers
-    """(N, 4): which of JITTER_OPERATIONS comes first, second, third, last; -1 for none."""
+    """(N, 4): indices into JITTER_OPERATIONS in order of application; -1 for none."""
     factors: Floats
-    """(N, 4): factors of brightness, contrast, saturation; offset of the hue in turns."""
+    """(N, 4): factors of brightness, contrast and saturation, and the hue offset in turns."""
     grayscale: NDArray[np.bool_]
-    """(N,): whether the colours are dropped."""
+    """(N,): whether the view is converted to grayscale."""
     blur: NDArray[np.bool_]
     """(N,): whether the view is blurred."""
     sigma: Floats
-    """(N,): standard deviation of the blur, pixels."""
+    """(N,): standard deviation of the blur, in pixels."""
     band_factors: Floats
-    """(N, 2, C): factors of brightness and contrast by band, in place of those in `factors`; (N, 2, 0): none."""
+    """(N, 2, C): brightness and contrast factors per band, instead of those in `factors`; (N, 2, 0): none."""
     dropped: NDArray[np.bool_]
-    """(N, C): which bands are 0 in the view; (N, 0): none."""
+    """(N, C): whether a band is set to 0; (N, 0): none."""
     colours: tuple[int, int, int] | None = RED_GREEN_BLUE
-    """Which channels are red, green and blue."""
+    """Channel indices of red, green and blue; None without them."""
 
     def __len__(self) -> int:
         return len(self.flip)
 
     def slice(self, part: slice) -> Self:
-        """Return the parameters of some of the images."""
+        """Return the parameters of a slice of the images."""
         return self._with({name: getattr(self, name)[part] for name in PER_IMAGE})
 
     def joined(self, other: Self) -> Self:
-        """Return these images' parameters and then the others'."""
+        """Return the parameters concatenated with those of `other`."""
         return self._with({name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in PER_IMAGE})
 
     def _with(self, parts: dict[str, Any]) -> Self:
@@ -83,10 +83,9 @@ def draw_view(
     channels: int = 3,
     colours: tuple[int, int, int] | None = RED_GREEN_BLUE,
 ) -> ViewDraws:
-    """Draw one view's parameters for the `count` images of a step, as a pure function of (seed, stream, step).
+    """Draw the parameters of one view for the `count` images of a step, as a pure function of (seed, stream, step).
 
-    `colours` says which of the images' channels are red, green and blue. Without them (None) saturation, hue and
-    grayscale are left out.
+    `colours` are the channel indices of red, green and blue. If None, saturation, hue and grayscale aren't applied.
     """
     coins = uniform(config.seed, stream, step, (count, 4))
     numbers = uniform(config.seed, stream, step, (count, 8), block=1)
@@ -118,7 +117,7 @@ def draw_view(
 
 
 def _draw_dropped(config: TrialConfig, stream: Stream, step: int, count: int, channels: int) -> NDArray[np.bool_]:
-    """Draw which bands are dropped, never all of a view; (count, 0) where none is."""
+    """Draw the dropped bands (count, C), never all bands of a view; (count, 0) without dropping."""
     if config.band_drop_probability == 0.0:
         return np.zeros((count, 0), dtype=np.bool_)
     numbers = uniform(config.seed, stream, step, (count, channels), block=DROPS_BLOCK)
@@ -139,12 +138,12 @@ def _between(numbers: Floats, low: float, high: float) -> Floats:
 
 
 def _draw_boxes(config: TrialConfig, stream: Stream, step: int, count: int, height: int, width: int) -> Integers:
-    """Draw until every crop is acceptable, at last the rule's fallback; (count, 4) top, left, height, width."""
+    """Draw crops (count, 4) of top, left, height and width until all are acceptable or the rule's fallback applies."""
     rule = CROP_RULES[config.crop_rule]
     boxes = np.tile(np.array(rule.fallback(height, width, config.crop_aspect), dtype=np.int64), (count, 1))
     missing = np.arange(count)
     for attempt in range(rule.attempts):
-        # The whole block is drawn so that an image's numbers don't depend on how its neighbours fared.
+        # The whole block is drawn, so that an image's numbers are independent of the other images' attempts.
         numbers = uniform(config.seed, stream, step, (count, 4), block=FIRST_CROP_BLOCK + attempt)[missing]
         candidates, acceptable = rule.candidates(
             numbers, area=config.crop_area, aspect=config.crop_aspect, height=height, width=width
@@ -159,22 +158,25 @@ def _draw_boxes(config: TrialConfig, stream: Stream, step: int, count: int, heig
 def tensorflow_crops(
     numbers: Floats, *, area: tuple[float, float], aspect: tuple[float, float], height: int, width: int
 ) -> tuple[Integers, NDArray[np.bool_]]:
-    """Turn (N, 4) uniform numbers into crops by TensorFlow's rule: boxes (N, 4) and whether each is acceptable (N,).
+    """Convert uniform numbers (N, 4) to crops by TensorFlow's rule.
 
-    The aspect ratio is uniform, then the integer height is uniform between those of the smallest and largest area (not
-    the area itself), and offsets exclude their upper end.
+    The aspect ratio is uniform. The integer height, rather than the area, is then uniform between the heights of the
+    smallest and largest area. Offsets exclude their upper end.
+
+    Returns:
+        Boxes (N, 4) and a mask (N,) of the acceptable ones.
     """
     ratio = _between(numbers[:, 0], *aspect)
     smallest, largest = area[0] * height * width, area[1] * height * width
     low = np.rint(np.sqrt(smallest / ratio))
     high = np.rint(np.sqrt(largest / ratio))
-    # The tallest crop whose rounded width still fits.
+    # Largest height whose rounded width still fits.
     fitting = np.floor((width + 0.5 - 1e-7) / ratio)
     fitting -= np.rint(fitting * ratio) > width
     high = np.minimum(np.where(np.rint(high * ratio) > width, fitting, high), height)
     low = np.minimum(low, high)
     crop_height = low + np.floor(numbers[:, 1] * (high - low + 1))
-    # Rounding may leave the area just outside its limits: one pixel of height is given or taken.
+    # Rounding may move the area just outside its limits; then the height changes by one pixel.
     crop_height += crop_height * np.rint(crop_height * ratio) < smallest
     crop_height -= crop_height * np.rint(crop_height * ratio) > largest
     crop_width = np.rint(crop_height * ratio)
@@ -189,9 +191,12 @@ def tensorflow_crops(
 def torchvision_crops(
     numbers: Floats, *, area: tuple[float, float], aspect: tuple[float, float], height: int, width: int
 ) -> tuple[Integers, NDArray[np.bool_]]:
-    """Turn (N, 4) uniform numbers into crops by torchvision's rule: boxes (N, 4) and whether each fits (N,).
+    """Convert uniform numbers (N, 4) to crops by torchvision's rule.
 
-    The area is uniform, the aspect ratio uniform in its logarithm, and offsets include their upper end.
+    The area is uniform, the aspect ratio log-uniform, and offsets include their upper end.
+
+    Returns:
+        Boxes (N, 4) and a mask (N,) of those that fit into the image.
     """
     target = _between(numbers[:, 1], *area) * height * width
     ratio = np.exp(_between(numbers[:, 0], *np.log(aspect)))
@@ -207,7 +212,7 @@ def _whole(height: int, width: int, aspect: tuple[float, float]) -> tuple[int, i
 
 
 def _central(height: int, width: int, aspect: tuple[float, float]) -> tuple[int, int, int, int]:
-    """Return the largest central crop whose aspect ratio is allowed, as torchvision does it."""
+    """Return the largest central crop with an allowed aspect ratio, as in torchvision."""
     crop_height, crop_width = height, width
     if width / height < aspect[0]:
         crop_height = round(width / aspect[0])

@@ -1,6 +1,6 @@
-"""The operations of a view in plain vectorised torch: float images (N, C, H, W) in [0, 1], one parameter an image.
+"""Augmentation operations in vectorised torch: float images (N, C, H, W) in [0, 1], one parameter per image.
 
-Nothing here reads a value back from the device.
+No operation copies a value from the device to the host.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from trainables.distributed import to_device
 
 LUMA = (0.2989, 0.5870, 0.1140)
 TINY = 1e-30
-"""In place of a spread of 0 that is divided by."""
+"""Smallest divisor, used in place of a spread of 0."""
 
 
 def apply_where(mask: NDArray[np.bool_], images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply an operation to the images of a (N,) mask, which lives on the CPU, and to no other."""
+    """Apply an operation to the images selected by a mask (N,) on the CPU."""
     numbers = np.flatnonzero(mask)
     if len(numbers) == 0:
         return images
@@ -29,19 +29,16 @@ def apply_where(mask: NDArray[np.bool_], images: Tensor, operation: Callable[[Te
 
 
 def quarter_turns(images: Tensor, turns: NDArray[np.int64]) -> Tensor:
-    """Turn each square image counter-clockwise by its number (N,) of quarter turns, 0 to 3."""
+    """Rotate each square image counter-clockwise by its number (N,) of quarter turns, 0 to 3."""
     for count in (1, 2, 3):
         images = apply_where(turns == count, images, partial(torch.rot90, k=count, dims=(2, 3)))
     return images
 
 
 def unit_interval(images_u8: Tensor) -> Tensor:
-    """Return pixels in [0, 1], of torch's default dtype: float32, or float64 where a test asks for it.
-
-    255 becomes 1, or 65,535 where the images have 16 bits.
-    """
+    """Scale uint8 or uint16 pixels to [0, 1] in torch's default dtype; 255 or 65,535 becomes 1."""
     full = 65_535.0 if images_u8.dtype == torch.uint16 else 255.0
-    return images_u8.to(torch.get_default_dtype()).div_(full)  # in place, as a second block of that size costs more
+    return images_u8.to(torch.get_default_dtype()).div_(full)  # in place, since a second allocation costs more
 
 
 def jitter_colours(
@@ -53,19 +50,19 @@ def jitter_colours(
     band_factors: NDArray[np.float64] | None = None,
     colours: tuple[int, int, int] | None = RED_GREEN_BLUE,
 ) -> Tensor:
-    """Apply the four operations to the chosen images in each one's own order, clipping to [0, 1] after each.
+    """Apply colour jitter to the selected images, each with its own order of operations; clip to [0, 1] after each.
 
-    At each of the four places images are brought into the order of their operation there, so that those of one
-    operation lie side by side. `factors` are (N, 4); `band_factors` (N, 2, C) are brightness and contrast by band, in
-    place of theirs. Saturation and hue act on the channels `colours`.
+    At each of the four steps, images are sorted by their operation, so that those of one operation are contiguous.
+    `factors` are (N, 4). `band_factors` (N, 2, C) replace the brightness and contrast factors per band. Saturation and
+    hue act on the channels `colours`.
     """
     members = np.flatnonzero(chosen)
     if len(members) == 0:
         return images
-    arranged = np.argsort(order[members], axis=0, kind="stable")  # (n, 4): who comes where, at each place
+    arranged = np.argsort(order[members], axis=0, kind="stable")  # (n, 4): the order of the images at each step
     operations = np.take_along_axis(order[members], arranged, axis=0)
     by_band = _by_band(factors, band_factors)
-    amounts = by_band[members[arranged], operations].swapaxes(0, 1)  # of -1, no operation, whatever
+    amounts = by_band[members[arranged], operations].swapaxes(0, 1)  # values for -1, no operation, are unused
     column = to_device(torch.from_numpy(amounts.copy()).to(images.dtype), images.device)[..., None, None]
     moves = to_device(_moves(members, arranged), images.device)
     current = images
@@ -84,7 +81,7 @@ def jitter_colours(
 
 
 def _by_band(factors: NDArray[np.float64], band_factors: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Return (N, 4, C) factors of the operations by band, (N, 4, 1) where all bands have the same."""
+    """Return the operations' factors per band, (N, 4, C), or (N, 4, 1) if all bands share them."""
     if band_factors is None or band_factors.shape[2] == 0:
         return factors[..., None]
     rest = np.broadcast_to(factors[:, 2:, None], band_factors.shape)
@@ -94,7 +91,7 @@ def _by_band(factors: NDArray[np.float64], band_factors: NDArray[np.float64] | N
 def _changed(
     images: Tensor, change: Callable[[Tensor, Tensor], Tensor], factor: Tensor, colours: tuple[int, int, int] | None
 ) -> Tensor:
-    """Apply an operation of colours to the channels that have them, any other to all."""
+    """Apply a colour operation to the colour channels, or any other operation to all channels."""
     if change not in (adjust_saturation, adjust_hue):
         return change(images, factor)
     if colours is None:
@@ -106,31 +103,31 @@ def _changed(
 
 
 def _moves(members: NDArray[np.int64], arranged: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (5, n): where each image comes from, at the first place and from each to the next; at last where it goes.
+    """Return index moves (5, n): into the first step's order, from each step's order to the next, and back at the end.
 
-    `members` are the numbers (n,) of the images, `arranged` (n, 4) their order at each place.
+    `members` (n,) are the images' indices, and `arranged` (n, 4) their order at each step.
     """
-    before = np.argsort(arranged, axis=0)  # (n, 4): where each one stands at a place
+    before = np.argsort(arranged, axis=0)  # (n, 4): position of each image at a step
     between = [before[arranged[:, place + 1], place] for place in range(3)]
     return np.stack([members[arranged[:, 0]], *between, members[arranged[:, 3]]])
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply every value; factor (N, 1, 1, 1), or (N, C, 1, 1) by band."""
+    """Multiply every value by `factor`, (N, 1, 1, 1), or (N, C, 1, 1) per band."""
     return images * factor
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Stretch about each channel's mean over the image; factor (N, 1, 1, 1), or (N, C, 1, 1) by band."""
+    """Scale the difference from each channel's mean by `factor`, (N, 1, 1, 1), or (N, C, 1, 1) per band."""
     mean = images.mean(dim=(2, 3), keepdim=True)
     return torch.addcmul(mean, images - mean, factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply S of HSV and clip it to [0, 1]; factor (N, 1, 1, 1), not negative.
+    """Multiply the saturation of HSV by `factor` (N, 1, 1, 1), not negative, and clip it to [0, 1].
 
-    With hue and value kept, each channel's distance from the largest one is multiplied. S = spread / value stays at
-    most 1, so the factor at most value / spread.
+    Each channel's distance from the largest one is multiplied, so hue and value don't change. The factor is limited to
+    value / spread, so that S = spread / value is at most 1.
     """
     value = images.amax(1, keepdim=True)
     spread = value - images.amin(1, keepdim=True)
@@ -139,9 +136,9 @@ def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_hue(images: Tensor, offset: Tensor) -> Tensor:
-    """Turn H of HSV; offset (N, 1, 1, 1) in turns of the full circle.
+    """Shift the hue of HSV by `offset` (N, 1, 1, 1), in turns of the full circle.
 
-    Value and spread are kept; each channel falls off linearly with the hue's distance from its own.
+    Value and spread don't change. Each channel decreases linearly with the hue's distance from the channel's own hue.
     """
     value, largest = images.max(1, keepdim=True)
     spread = value - images.amin(1, keepdim=True)
@@ -155,20 +152,20 @@ def adjust_hue(images: Tensor, offset: Tensor) -> Tensor:
 
 
 _OPERATIONS = (None, adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
-"""No operation, -1 in the draws, then those of JITTER_OPERATIONS in their order."""
+"""Operation -1 (none), followed by those of JITTER_OPERATIONS in their order."""
 
 
 def grayscale(images: Tensor, colours: tuple[int, int, int] = RED_GREEN_BLUE) -> Tensor:
-    """Return the luma of red, green and blue in every channel."""
+    """Replace every channel with the luma of red, green and blue."""
     red, green, blue = (images[:, channel] for channel in colours)
     luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return luma.unsqueeze(1).expand_as(images)
 
 
 def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Tensor:
-    """Blur each image with its own sigma (N,), 2 * radius + 1 taps in each direction, zero padding.
+    """Blur each image with its own sigma (N,) in pixels, 2 * radius + 1 taps per direction, and zero padding.
 
-    Two products with banded (H, H) and (W, W) matrices, one an image.
+    Each image takes two products, with banded matrices (H, H) and (W, W).
     """
     taps = np.arange(radius + 1)
     weights = np.exp(-(taps**2) / (2.0 * sigma[:, None] ** 2))
@@ -180,6 +177,6 @@ def gaussian_blur(images: Tensor, sigma: NDArray[np.float64], radius: int) -> Te
 
 
 def _bands(weights: Tensor, size: int) -> Tensor:
-    """Return symmetric matrices (N, size, size) of each image's weights (N, k) by distance, the last for all beyond."""
+    """Return symmetric banded matrices (N, size, size) of weights (N, k) by distance; the last holds for all beyond."""
     places = torch.arange(size, device=weights.device)
     return weights[:, (places[:, None] - places).abs().clamp_max(weights.shape[1] - 1)]

@@ -1,9 +1,8 @@
-"""Views made in batches on the device (reference: data_util.py, model.py).
+"""Augmented views, computed in batches on the device (reference: data_util.py, model.py).
 
-Order of a view: crop and resize, flips, quarter turns, colour jitter, grayscale, clip, blur, clip, dropping of bands.
-Images have any number of channels; saturation, hue and grayscale need red, green and blue among them, and are left out
-where they aren't (docs/data.md). On a CPU with numba a compiled kernel makes the same views in a fraction of the time
-(numba_kernel.py).
+Order of operations: crop and resize, flips, quarter turns, colour jitter, grayscale, clip, blur, clip, band dropping.
+Images may have any number of channels. Saturation, hue and grayscale are skipped without red, green and blue channels
+(docs/data.md). On a CPU with numba, a compiled kernel computes the same views faster (numba_kernel.py).
 """
 
 import numpy as np
@@ -52,16 +51,21 @@ def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_si
 
 
 def joined_views(images: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> Tensor:
-    """Return both views in one batch (2N, C, image_size, image_size): the first of every image, then the second."""
-    # Made at once: a GPU runs a small kernel in less time than it takes to be told of it.
+    """Return both views in one batch (2N, C, image_size, image_size): all first views, then all second views."""
+    # Both at once, since a GPU runs a small kernel in less time than its launch takes.
     return one_view(images, draws[0].joined(draws[1]), image_size=image_size)
 
 
 def one_view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
-    """Return the view that `draws` describes, (N, C, image_size, image_size), of stored images or those in [0, 1].
+    """Return the views that `draws` describes.
 
-    Stored ones are uint8 or uint16; float32 on the CPU, by the kernel. Draws of k N views are those of all images, then
-    of all images again.
+    Args:
+        images: Images (N, C, H, W), stored as uint8 or uint16, or floating point in [0, 1].
+        draws: Random parameters of k N views: those of all images for the first view, then for the next.
+        image_size: Side of the square views, in pixels.
+
+    Returns:
+        Views (k N, C, image_size, image_size) in [0, 1]; float32 from the compiled CPU kernel.
     """
     stored = not images.is_floating_point()
     if stored and available() and images.device.type == "cpu" and torch.get_default_dtype() == torch.float32:
