@@ -15,12 +15,12 @@ QUOTAS = {
     "P": ("L-417A185B", "L-7212CCBC"),
     "P5": ("L-417A185B", "L-C4BD4855"),
 }
-"""EC2's quotas in virtual CPUs, on demand and spot, by what they are of."""
+"""EC2's quotas in virtual CPUs, on demand and spot, by instance family."""
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
 def check_credentials(aws: Aws) -> Iterator[CheckResult]:
-    """Yield who asks."""
+    """Yield the check of the AWS credentials."""
     try:
         yield CheckResult("credentials", "ok", str(aws.ask("sts", "get_caller_identity")["Arn"]))
     except NoAnswerError as error:
@@ -30,7 +30,7 @@ def check_credentials(aws: Aws) -> Iterator[CheckResult]:
 
 
 def check_role(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
-    """Yield whether a kind of machines has an instance profile with a role."""
+    """Yield the check that a node type has an instance profile with a role."""
     if not kind.profile:
         text = "Ray gives the head one that may do all in EC2 and S3, and workers none"
         yield CheckResult("role", "warning", f"{kind.name} has no IamInstanceProfile: {text}")
@@ -53,7 +53,7 @@ def check_role(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
 
 
 def check_spot_role(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
-    """Yield whether the account has the role that spot instances need, where some are asked for."""
+    """Yield the check of the account's role for spot instances, if the cluster requests any."""
     if not any(kind.spot for kind in cluster.node_types):
         return
     try:
@@ -67,7 +67,7 @@ def check_spot_role(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
 
 
 def check_quota(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
-    """Yield whether the account may have all machines of a kind at once."""
+    """Yield the check that the account's quota allows all machines of a node type at once."""
     what = f"quota {kind.name}"
     family = quota_family(kind.instance_type, spot=kind.spot)
     if family is None:
@@ -93,7 +93,7 @@ def check_quota(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
 
 
 def quota_family(instance_type: str, *, spot: bool) -> str | None:
-    """Return which of QUOTAS counts an instance type; None where that isn't known."""
+    """Return the QUOTAS key of an instance type; None if unknown."""
     match = re.match(r"([a-z]+)(\d?)", instance_type)
     letters, generation = match.groups() if match else ("", "")
     if letters in ("g", "gr", "vt"):
@@ -104,9 +104,9 @@ def quota_family(instance_type: str, *, spot: bool) -> str | None:
 
 
 def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[CheckResult]:
-    """Yield whether a bucket is reached, lies in the region and is closed to the public.
+    """Yield the check that a bucket is reachable, in the region and not public.
 
-    `settings` are what names it, for the text.
+    `settings` are the settings that contain the bucket's name, for the text.
     """
     called = f"{bucket} ({', '.join(settings)})"
     try:

@@ -7,13 +7,13 @@ from sweep.cluster_setup.questions import QUESTIONS, Answers, Question, Value, a
 from trainables.errors import BadInputError
 
 Ask = Callable[[Question, str | None, Callable[[str], Value]], Value]
-"""Asks a person: the question, its default, and what makes a value of an answer or raises BadInputError."""
+"""Prompt for a person: takes the question, its default, and a parser that raises BadInputError for a wrong answer."""
 Suggest = Callable[[Question, Answers], str | None]
-"""Returns a default for a question, from the answers before it."""
+"""Default for a question, computed from the earlier answers; None without one."""
 
 
 def provider_of(provider: str) -> str:
-    """Return the provider, if there is a template for it."""
+    """Return the provider; BadInputError if there is no template for it."""
     if provider not in QUESTIONS:
         raise BadInputError(f"--provider {provider!r}: must be one of {', '.join(QUESTIONS)}")
     return provider
@@ -24,12 +24,12 @@ def collect(provider: str, options: Mapping[str, str | None], ask: Ask | None, s
 
     Args:
         provider: aws or local.
-        options: Answers that were given; None where none was.
-        ask: Asks for the others, or None where nobody can be asked.
-        suggest: Defaults that the template doesn't have.
+        options: Answers from the command line; None for missing ones.
+        ask: Prompt for missing answers; None without a person to ask.
+        suggest: Defaults that the template doesn't contain.
 
     Raises:
-        BadInputError: An answer is wrong, or some are missing and nobody can be asked.
+        BadInputError: An answer is wrong, or answers are missing and nobody can be asked.
     """
     _belong(provider, options)
     answers: dict[str, Value] = {}

@@ -18,13 +18,13 @@ UNREACHABLE = (
     "ProxyConnectionError",
     "SSLError",
 )
-"""botocore's errors without an answer of AWS."""
+"""botocore's errors for calls that AWS didn't answer."""
 _NOT_PERMITTED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 Check = Callable[[], Iterable[CheckResult]]
 
 
 class NoAnswerError(Exception):
-    """A call to AWS without an answer; the text says why, with AWS's error code."""
+    """Call to AWS without an answer; the text is the reason, with AWS's error code."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -32,10 +32,15 @@ class NoAnswerError(Exception):
 
 
 class Aws:
-    """The API of one region, as the person whose credentials are found here."""
+    """AWS API of one region, with the credentials found on this machine."""
 
     def __init__(self, region: str) -> None:
-        """Raise ImportError where boto3 isn't installed, NoAnswerError where its settings are wrong."""
+        """Open the API.
+
+        Raises:
+            ImportError: boto3 isn't installed.
+            NoAnswerError: boto3's settings are wrong.
+        """
         import boto3
         import botocore.exceptions
         from botocore.config import Config
@@ -51,7 +56,7 @@ class Aws:
         except botocore.exceptions.BotoCoreError as error:
             raise NoAnswerError(type(error).__name__, str(error)) from error
         self._clients: dict[tuple[str, str], Any] = {}
-        self._making = threading.Lock()  # sessions aren't for several threads, clients are
+        self._making = threading.Lock()  # sessions aren't thread-safe, clients are
 
     def has_credentials(self) -> bool:
         """Return whether boto3 finds credentials."""
@@ -71,7 +76,7 @@ class Aws:
             return self._clients[key]
 
     def ask(self, service: str, operation: str, *, region: str | None = None, **arguments: Any) -> Any:
-        """Return the answer to a call; raises NoAnswerError."""
+        """Return the answer to a call; NoAnswerError if AWS doesn't answer."""
         import botocore.exceptions
 
         try:
@@ -80,26 +85,26 @@ class Aws:
             code, message = error.response["Error"]["Code"], _one_line(error.response["Error"].get("Message", ""))
             what = f"not permitted ({code})" if code in _NOT_PERMITTED else f"AWS answers {code}: {message}"
             raise NoAnswerError(code, f"{service} {operation}: {what}") from error
-        except Exception as error:  # no credentials, no network, no such endpoint, an answer that can't be read
+        except Exception as error:  # missing credentials, network or endpoint, or an unreadable answer
             name = type(error).__name__
             raise NoAnswerError(name, f"{service} {operation}: no answer ({name}: {_one_line(error)})") from error
 
 
 def answered(what: str, check: Check) -> list[CheckResult]:
-    """Return what a check finds; where AWS doesn't answer it, a warning that says so."""
+    """Return the results of a check; a warning if AWS doesn't answer it."""
     found = []
     try:
         for finding in check():
             found.append(finding)
     except NoAnswerError as error:
         found.append(CheckResult(what, "warning", f"not checked: {error}"))
-    except Exception as error:  # a file written by hand may hold anything
+    except Exception as error:  # a hand-written file may contain anything
         found.append(CheckResult(what, "warning", f"not checked: {type(error).__name__}: {_one_line(error)}"))
     return found
 
 
 def newest_image(region: str) -> str:
-    """Return the id of the newest Deep Learning AMI of a region; raises NoAnswerError."""
+    """Return the id of the newest Deep Learning AMI of a region; NoAnswerError if AWS doesn't answer."""
     try:
         aws = Aws(region)
     except ImportError as error:

@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NodeType:
-    """One kind of machines."""
+    """Node type of a cluster file."""
 
     name: str
     head: bool
     count: int
-    """Machines of this kind, at most."""
+    """Maximum number of machines of this type."""
     instance_type: str
     image: str
     groups: tuple[str, ...]
@@ -22,19 +22,19 @@ class NodeType:
 
 @dataclass(frozen=True)
 class AwsCluster:
-    """What a cluster file asks of AWS."""
+    """AWS resources that a cluster file requests."""
 
     region: str
     zones: tuple[str, ...]
     node_types: tuple[NodeType, ...]
 
     def each(self, field: str) -> list[str]:
-        """Return what the kinds have of a field, each once."""
+        """Return the distinct values of a field over all node types."""
         return list(dict.fromkeys(value for kind in self.node_types if (value := getattr(kind, field))))
 
 
 def aws_cluster(config: Mapping[str, Any]) -> AwsCluster:
-    """Return what a cluster file asks of AWS; what it doesn't say is empty."""
+    """Return the AWS resources that a cluster file requests; missing settings are empty."""
     provider = config["provider"]
     zones = str(provider.get("availability_zone") or "")
     most = int(config.get("max_workers") or 0)

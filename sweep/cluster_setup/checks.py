@@ -34,12 +34,12 @@ _Named = tuple[str, Callable[[], Iterable[CheckResult]]]
 
 
 def check(path: Path, *, bucket: str | None = None, log_in: bool = False) -> list[CheckResult]:
-    """Return what is found of a cluster file, of what it needs here, and of its machines or of AWS.
+    """Return the check results for a cluster file, for the local files that it needs, and for its machines or AWS.
 
     Args:
-        path: A file that `ray up` would read, written by `sweep.configure` or by hand.
-        bucket: Asked about beside those that the secrets name.
-        log_in: Whether machines of one's own are logged in to.
+        path: Cluster file for `ray up`, written by `sweep.configure` or by hand.
+        bucket: Bucket to check in addition to those in the secrets.
+        log_in: Whether to test the SSH login to on-premises machines.
     """
     try:
         text, config = read(path)
@@ -83,7 +83,7 @@ def _check_aws(config: dict[str, Any], bucket: str | None) -> list[CheckResult]:
 
 
 def _questions(aws: Aws, cluster: AwsCluster, buckets: Mapping[str, Sequence[str]]) -> Iterator[_Named]:
-    """Yield what AWS is asked, by what its findings are about."""
+    """Yield the checks that ask AWS, each with the name of its subject."""
     kinds = cluster.node_types
     yield "credentials", partial(check_credentials, aws)
     yield "zone", partial(check_zones, aws, cluster)

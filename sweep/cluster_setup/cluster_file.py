@@ -13,7 +13,7 @@ from sweep.cluster_setup.questions import QUESTIONS, Answers, Place, Value
 from trainables.errors import BadInputError
 
 MARK = "CHANGE"
-"""Stands in a template where a person has to set something."""
+"""Mark in a template for a value that a person must set."""
 _TEMPLATES = {"aws": "cluster.yaml", "local": "cluster.local.yaml"}
 _INTRODUCTION = re.compile(rf"^# Lines marked {MARK} .*$", re.MULTILINE)
 
@@ -32,7 +32,7 @@ def value_at(text: str, place: Place) -> Any:
 
 
 def filled(provider: str, answers: Answers) -> str:
-    """Return the provider's template with the answers put in, and nothing left that is marked CHANGE."""
+    """Return the provider's template with the answers filled in and without CHANGE marks."""
     text = template(provider)
     if answers.get("market") == "on-demand":
         text = _without(text, ("available_node_types", "gpu", "node_config", "InstanceMarketOptions"))
@@ -49,7 +49,7 @@ def filled(provider: str, answers: Answers) -> str:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise BadInputError where a file can't be written, or one is there already and `overwrite` isn't given."""
+    """Raise BadInputError if a file can't be written, or exists and `overwrite` is False."""
     if not path.parent.is_dir():
         raise BadInputError(f"--output {path}: its folder doesn't exist")
     if path.is_dir():
@@ -59,7 +59,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a file as a whole; a link is replaced, not what it leads to. Raises as `refuse_existing` does."""
+    """Write a whole file; a link is replaced, not its target. Raises the errors of `refuse_existing`."""
     refuse_existing(path, overwrite=overwrite)
     handle, half = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -72,7 +72,7 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a cluster file's text and content; raises BadInputError."""
+    """Return a cluster file's text and content; BadInputError for an invalid file."""
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
@@ -86,7 +86,7 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _with(text: str, place: Place, value: Value) -> str:
-    """Return the text with another value at a place; a comment behind it keeps its column where it can."""
+    """Return the text with another value at a place; a comment behind the value keeps its column if possible."""
     node = _entry(text, place)[1]
     start, end = node.start_mark.index, node.end_mark.index
     written = str(yaml.safe_dump(value, default_flow_style=True, width=1000)).removesuffix("...\n").strip()
@@ -98,7 +98,7 @@ def _with(text: str, place: Place, value: Value) -> str:
 
 
 def _without(text: str, place: Place) -> str:
-    """Return the text without the line of a setting that has one of its own."""
+    """Return the text without the line of a setting."""
     key, value = _entry(text, place)
     assert key.start_mark.line == value.end_mark.line
     lines = text.splitlines(keepends=True)
@@ -107,7 +107,7 @@ def _without(text: str, place: Place) -> str:
 
 
 def _entry(text: str, place: Iterable[str | int]) -> tuple[yaml.Node, yaml.Node]:
-    """Return the nodes of a place's key and value; an item of a list is its own key."""
+    """Return the YAML nodes of a place's key and value; a list item is its own key."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     key = node
     for step in place:

@@ -16,7 +16,7 @@ _BUCKET = re.compile(r"^\s*(?:export\s+)?(\w+)=['\"]?s3://([^/'\"\s]+)", re.MULT
 
 
 def check_content(text: str, config: Mapping[str, Any]) -> Iterator[CheckResult]:
-    """Yield what is found of values that aren't set, and by Ray's schema."""
+    """Yield the check results for unset values, and for Ray's schema."""
     from sweep.cluster.ray_private import cluster_file_error
 
     unset = sorted({value for value in _strings(config) if re.search(rf"\b{MARK}\b", value)})
@@ -38,7 +38,7 @@ def check_content(text: str, config: Mapping[str, Any]) -> Iterator[CheckResult]
 
 
 def check_bundle(config: Mapping[str, Any]) -> CheckResult:
-    """Return whether the code travels, with every script that the file's commands name."""
+    """Return the check that the code and every script in the file's commands are copied to the nodes."""
     source = mounts(config).get(_CODE_MOUNT)
     if source is None:
         return CheckResult("bundle", "warning", f"not checked: file_mounts has no {_CODE_MOUNT}")
@@ -57,7 +57,7 @@ def check_bundle(config: Mapping[str, Any]) -> CheckResult:
 
 
 def check_secrets(config: Mapping[str, Any]) -> CheckResult:
-    """Return whether the secrets are there and nobody else's."""
+    """Return the check that the secrets file exists and only its owner can read it."""
     source = mounts(config).get(_SECRETS_MOUNT)
     if source is None:
         return CheckResult("secrets", "warning", f"not checked: file_mounts has no {_SECRETS_MOUNT}")
@@ -76,7 +76,7 @@ def check_secrets(config: Mapping[str, Any]) -> CheckResult:
 
 
 def check_key(config: Mapping[str, Any]) -> CheckResult:
-    """Return whether the key that opens the machines is there and yours alone."""
+    """Return the check that the machines' SSH key exists and only its owner can read it."""
     key = (config.get("auth") or {}).get("ssh_private_key")
     if key is None:
         if config["provider"].get("type") == "aws":
@@ -93,12 +93,12 @@ def check_key(config: Mapping[str, Any]) -> CheckResult:
 
 
 def mounts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the paths here that travel to the nodes, by their paths there."""
+    """Return the local paths that are copied to the nodes, by their path on the node."""
     return {str(there).rstrip("/"): str(here) for there, here in (config.get("file_mounts") or {}).items()}
 
 
 def buckets_of(config: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the buckets that the secrets name, each with the settings that name it."""
+    """Return the buckets in the secrets, each with the settings that contain its name."""
     found: dict[str, list[str]] = {}
     if source := mounts(config).get(_SECRETS_MOUNT):
         for name in ("env", "head.env"):

@@ -8,14 +8,14 @@ from sweep.cluster_setup.aws_nodes import AwsCluster
 from sweep.console.findings import CheckResult
 
 ARCHITECTURE = "x86_64"
-"""That of the pinned packages."""
+"""Architecture of the pinned packages."""
 SSH_PORT = 22
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
 _WELL = "lets SSH in from some addresses, and everything between the nodes"
 
 
 def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
-    """Yield whether the zones are of the region and open."""
+    """Yield the check that the zones belong to the region and are available."""
     if not cluster.zones:
         text = "provider has no availability_zone: Ray takes any, and traffic between zones costs"
         yield CheckResult("zone", "warning", text)
@@ -36,7 +36,7 @@ def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
 
 
 def check_image(aws: Aws, image: str) -> Iterator[CheckResult]:
-    """Yield whether an image is there, ready, and of the architecture of the pinned packages."""
+    """Yield the check that an image exists, is ready, and has the architecture of the pinned packages."""
     try:
         found = aws.ask("ec2", "describe_images", ImageIds=[image])["Images"]
     except NoAnswerError as error:
@@ -55,7 +55,7 @@ def check_image(aws: Aws, image: str) -> Iterator[CheckResult]:
 
 
 def check_instance_type(aws: Aws, cluster: AwsCluster, kind: str) -> Iterator[CheckResult]:
-    """Yield whether an instance type is offered in each zone."""
+    """Yield the check that an instance type is offered in each zone."""
     filters = [{"Name": "instance-type", "Values": [kind]}]
     asked: dict[str, Any] = {"LocationType": "availability-zone", "Filters": filters}
     offers = aws.ask("ec2", "describe_instance_type_offerings", **asked)["InstanceTypeOfferings"]
@@ -70,7 +70,7 @@ def check_instance_type(aws: Aws, cluster: AwsCluster, kind: str) -> Iterator[Ch
 
 
 def check_bare_types(cluster: AwsCluster) -> Iterator[CheckResult]:
-    """Yield that kinds of machines name no security group, where some don't."""
+    """Yield a result for node types without a security group, if there are any."""
     bare = [kind.name for kind in cluster.node_types if not kind.groups]
     if bare:
         text = "without one in the file Ray makes a group that lets SSH in from everywhere"
@@ -78,7 +78,7 @@ def check_bare_types(cluster: AwsCluster) -> Iterator[CheckResult]:
 
 
 def check_group(aws: Aws, cluster: AwsCluster, group: str) -> Iterator[CheckResult]:
-    """Yield whether a security group lets in what it has to, and no more; and whether it reaches the zones."""
+    """Yield the checks of a security group: required and excess inbound rules, and whether it covers the zones."""
     try:
         (found,) = aws.ask("ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"]
     except NoAnswerError as error:
@@ -93,7 +93,7 @@ def check_group(aws: Aws, cluster: AwsCluster, group: str) -> Iterator[CheckResu
 
 
 def faults_of_rules(group: str, rules: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what is wrong with a security group's rules for what comes in."""
+    """Return the faults of a security group's inbound rules."""
     rules = list(rules)
     faults = []
     if opened := [_ports(rule) for rule in rules if set(_sources(rule)) & set(_EVERYWHERE)]:

@@ -8,11 +8,11 @@ from sweep.cluster_setup.laptop_checks import check_bundle, check_secrets
 from sweep.cluster_setup.questions import Answers
 
 _NAME_IN_POLICIES = "sweep"
-"""The cluster's name in docs/aws/*.json."""
+"""Name of the cluster in docs/aws/*.json."""
 
 
 def next_steps(provider: str, answers: Answers, path: Path) -> str:
-    """Return what was written, and the steps from there to a cluster; those that are done are left out."""
+    """Return a summary of the written file, and the remaining steps to a cluster."""
     _, config = read(path)
     file = shlex.quote(str(path))
     steps = []
@@ -34,7 +34,7 @@ def next_steps(provider: str, answers: Answers, path: Path) -> str:
 
 
 def summary(provider: str, answers: Answers) -> str:
-    """Return in one line what a cluster file asks for."""
+    """Return the resources that a cluster file requests, in one line."""
     name, user = answers["cluster_name"], answers["ssh_user"]
     if provider == "local":
         workers = answers["workers"]

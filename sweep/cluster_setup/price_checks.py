@@ -10,11 +10,11 @@ from sweep.cluster_setup.aws_nodes import AwsCluster, NodeType
 from sweep.console.findings import CheckResult
 
 PRICING_REGION = "us-east-1"
-"""Where AWS serves the list of on-demand prices of all regions."""
+"""Region that serves AWS's on-demand prices of all regions."""
 
 
 def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
-    """Yield the price of a machine of each kind, of all of a kind, and of the cluster."""
+    """Yield the prices of one machine of each node type, of all of a type, and of the cluster."""
     total: float | None = 0.0
     for kind in cluster.node_types:
         what = f"price {kind.name}"
@@ -35,7 +35,7 @@ def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
 
 
 def spot_price(aws: Aws, cluster: AwsCluster, kind: NodeType) -> float:
-    """Return the newest spot price in dollars an hour, the highest of the zones; raises NoAnswerError."""
+    """Return the newest spot price in dollars per hour, the highest of all zones; NoAnswerError without one."""
     asked: dict[str, Any] = {"InstanceTypes": [kind.instance_type], "ProductDescriptions": ["Linux/UNIX"]}
     if cluster.zones:
         asked["Filters"] = [{"Name": "availability-zone", "Values": list(cluster.zones)}]
@@ -50,7 +50,7 @@ def spot_price(aws: Aws, cluster: AwsCluster, kind: NodeType) -> float:
 
 
 def on_demand_price(aws: Aws, kind: NodeType) -> float:
-    """Return the price of a Linux machine in dollars an hour; raises NoAnswerError."""
+    """Return the on-demand price of a Linux machine in dollars per hour; NoAnswerError without one."""
     wanted = {
         "instanceType": kind.instance_type,
         "regionCode": aws.region,
@@ -70,7 +70,7 @@ def on_demand_price(aws: Aws, kind: NodeType) -> float:
 
 
 def dollars(price: float) -> str:
-    """Return a price an hour as text."""
+    """Return a price per hour as text."""
     return f"${price:,.2f} an hour" if price >= 1 else f"${price:.4f} an hour"
 
 

@@ -10,9 +10,9 @@ from trainables.errors import BadInputError
 
 Value = str | int | list[str]
 Answers = Mapping[str, Value]
-"""Checked answers by their questions' names."""
+"""Checked answers, by question name."""
 Place = tuple[str | int, ...]
-"""Keys and indices from the top of a YAML file to a value."""
+"""Keys and indices from the root of a YAML file to a value."""
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]*[a-z0-9]")
@@ -22,24 +22,24 @@ _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 @dataclass(frozen=True)
 class Question:
-    """One answer that a cluster file needs."""
+    """Question whose answer a cluster file needs."""
 
     name: str
     text: str
-    """What is asked, and what an option's help says."""
+    """Text of the prompt, and of the option's help."""
     rule: Callable[[str], Value]
-    """Returns the value of an answer; raises ValueError with what it has to be."""
+    """Parser of an answer; raises ValueError with the requirement for a wrong answer."""
     places: tuple[Place, ...] = ()
     usual: bool = False
-    """Whether the template's value serves where none is given."""
+    """Whether the template's value is used if no answer is given."""
 
     @property
     def option(self) -> str:
-        """The option of the command line that answers it."""
+        """Return the command-line option for this question."""
         return "--" + self.name.replace("_", "-")
 
     def value_of(self, answer: str) -> Value:
-        """Return the value of an answer; raises BadInputError."""
+        """Return the value of an answer; BadInputError if it is wrong."""
         try:
             return self.rule(answer.strip())
         except ValueError as error:
@@ -47,7 +47,7 @@ class Question:
 
 
 def matching(pattern: str, rule: str) -> Callable[[str], str]:
-    """Return the rule of answers that match a pattern as a whole."""
+    """Return the parser of answers that match a pattern as a whole."""
 
     def check(answer: str) -> str:
         if not re.fullmatch(pattern, answer):
@@ -58,14 +58,14 @@ def matching(pattern: str, rule: str) -> Callable[[str], str]:
 
 
 def count(answer: str) -> int:
-    """Return a whole number above 0."""
+    """Return a positive integer."""
     if not re.fullmatch(r"\d+", answer) or int(answer) < 1:
         raise ValueError("must be a whole number above 0")
     return int(answer)
 
 
 def bucket_name(answer: str) -> str:
-    """Return the name of a bucket, by S3's rules for general purpose buckets."""
+    """Return a bucket name that follows S3's rules for general purpose buckets."""
     if not 3 <= len(answer) <= 63 or not _BUCKET.fullmatch(answer) or re.fullmatch(r"\d+(\.\d+){3}", answer):
         raise ValueError(
             "a bucket's name has 3 to 63 small letters, digits, dots and hyphens, starts and ends with a letter or "
@@ -81,14 +81,14 @@ def address(answer: str) -> str:
     try:
         return str(ipaddress.ip_address(answer))
     except ValueError:
-        # Digits and dots alone are meant as an IP address.
+        # An answer of digits and dots only must be an IP address.
         if len(answer) > 253 or not _HOST_NAME.fullmatch(answer) or re.fullmatch(r"[\d.]+", answer):
             raise ValueError("is neither an IP address nor a host name") from None
     return answer
 
 
 def addresses(answer: str) -> list[str]:
-    """Return addresses that commas part, each once."""
+    """Return the distinct addresses of a comma-separated list."""
     found = [address(part.strip()) for part in answer.split(",") if part.strip()]
     if not found:
         raise ValueError("names no machine")
@@ -98,7 +98,7 @@ def addresses(answer: str) -> list[str]:
 
 
 def key_file(answer: str) -> str:
-    """Return the path of a private key that is there, as it was written: `~` is another folder elsewhere."""
+    """Return the path of an existing private key, unexpanded, since `~` differs between machines."""
     path = Path(answer).expanduser()
     if not path.is_file():
         raise ValueError("no such file; `ssh-keygen -t ed25519` makes a key")
@@ -108,7 +108,7 @@ def key_file(answer: str) -> str:
 
 
 def agree(answers: Answers) -> None:
-    """Raise BadInputError where answers contradict each other."""
+    """Raise BadInputError if answers contradict each other."""
     region, zone = answers.get("region"), answers.get("zone")
     if isinstance(region, str) and isinstance(zone, str) and not zone.startswith(region):
         raise BadInputError(f"--zone {zone!r}: is in another region than --region {region!r}")
@@ -187,4 +187,4 @@ LOCAL = (
     CLUSTER_NAME,
 )
 QUESTIONS = {"aws": AWS, "local": LOCAL}
-"""The questions of each provider, in the order in which they are asked."""
+"""Questions by provider, in the order of the prompts."""

@@ -1,4 +1,4 @@
-"""Checks of your own machines: whether SSH answers, and whether the key is accepted."""
+"""Checks of on-premises machines: whether SSH answers, and whether the key is accepted."""
 
 import socket
 import subprocess
@@ -15,7 +15,7 @@ LOGIN_SECONDS = 20.0
 
 
 def check_machines(config: Mapping[str, Any], *, log_in: bool) -> list[CheckResult]:
-    """Return a finding for the head node and each worker; with `log_in`, whether the key opens it."""
+    """Return a check result for the head node and each worker; with `log_in`, the SSH login is tested too."""
     provider, auth = config["provider"], config.get("auth") or {}
     head, workers = provider.get("head_ip"), provider.get("worker_ips") or []
     if not head:
@@ -45,7 +45,7 @@ def _reached(what: str, address: str, auth: Mapping[str, Any], *, log_in: bool) 
 
 
 def _login_error(address: str, auth: Mapping[str, Any]) -> str | None:
-    """Return why the key doesn't let in, or None. Host keys aren't checked, as `ray up` doesn't check them."""
+    """Return the error of an SSH login, or None. Host keys aren't checked, as in `ray up`."""
     command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={ANSWER_SECONDS:.0f}"]
     command += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     if key := auth.get("ssh_private_key"):
