@@ -1,4 +1,4 @@
-"""Map of a pool's chips: where they lie, coloured by split, by date and by cloud cover."""
+"""Map of the chips in a pool: their locations, coloured by split, by date and by cloud cover."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
 SPLIT_COLOURS = {"train": "#0072b2", "validation": "#e69f00", "test": "#d55e00"}
-"""Of Okabe and Ito's palette, which colour-blind people tell apart."""
+"""Colours from Okabe and Ito's palette, which colour-blind people can distinguish."""
 DATES = DateFormatter("%Y-%m-%d")
 PANEL_INCHES = 4.2
 MADE_BY = "sweep.data show"
 
 
 def draw_chip_map(store: ImageStore, path: Path) -> bool:
-    """Write the map of a store's chips as a PNG; False, and no file, where none of them has coordinates."""
+    """Write the map of a store's chips as a PNG; return False, without a file, if no chip has coordinates."""
     rows = np.arange(len(store))
     chips = store.chips(rows) or []
     known = np.array([chip.longitude is not None for chip in chips], dtype=bool)
@@ -72,7 +72,7 @@ def _by_value(
             across[order], down[order], s=12, marker="s", c=values[order], cmap="viridis", linewidths=0
         )
         bar = axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form)
-        if values[order[0]] == values[order[-1]]:  # else the bar spans years, or shares below zero, that no chip has
+        if values[order[0]] == values[order[-1]]:  # otherwise the bar includes years, or negative shares, of no chip
             bar.set_ticks([values[order[0]]])
         bar.ax.tick_params(labelsize=7)
     if not known.all():
@@ -84,5 +84,5 @@ def _places(chips: list[Chip]) -> NDArray[np.float64]:
 
 
 def _day(date: str) -> float:
-    """Return a date as days since 1970, which matplotlib's dates are."""
+    """Return a date as days since 1970, matplotlib's unit of dates."""
     return float(np.datetime64(date).astype(int)) if date else float("nan")

@@ -37,20 +37,20 @@ from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
 
 LONGEST_LABEL = 60
-"""Letters of a setting's name."""
+"""Maximum characters of a setting's name."""
 MOST_RANKED = 40
-"""Settings that have a line of their own in the ranking."""
+"""Maximum number of settings with their own line in the ranking."""
 MOST_NAMED = 8
-"""Settings that have a look of their own."""
+"""Maximum number of settings with their own colour and marker."""
 HATCHES = ("", "//", "--", "xx", "||", "++", "////", "\\\\")
-"""Of bars side by side, which colour alone would tell apart."""
+"""Hatches of adjacent bars, which otherwise only the colour would distinguish."""
 PLOT = 3.9
-"""Inches of a figure's height without its legend."""
+"""Height of a figure without its legend, in inches."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting's value of a metric."""
+    """Value of a metric for one setting."""
 
     label: str
     value: float
@@ -61,7 +61,7 @@ class Point:
 
 
 def ranking(points: Sequence[Point], *, metric: str) -> Figure:
-    """Draw one line a setting, the first on top: its value, the interval over seeds, and thinly that over images.
+    """Draw one line per setting, best first: its value, the interval over seeds, and a thin one over images.
 
     Settings after the first 40 share a line.
     """
@@ -103,7 +103,7 @@ def grouped_bars(
     group: str,
     published: Mapping[tuple[str, str], float] | None = None,
 ) -> Figure:
-    """Draw bars of a metric over one axis, side by side for another: `values` by (value of x, value of group)."""
+    """Draw grouped bars of a metric; `values` maps (value of x, value of group) to the metric."""
     published = published or {}
     places, groups = (list(dict.fromkeys(key[number] for key in values)) for number in (0, 1))
     names = [label(name, 40) for name in groups] if group else []
@@ -143,7 +143,7 @@ def grouped_bars(
 
 
 def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> Figure:
-    """Draw each setting's sensitivity against its specificity, with the intervals of both over the test images."""
+    """Draw each setting's sensitivity against its specificity, with both intervals over the test images."""
     names, fields = _numbered([point.label for point in points])
     figure, axes = panel(width=WIDTH, height=PLOT + legend_height(names, title=fields))
     for number, (name, point) in enumerate(zip(names, points, strict=True)):
@@ -164,7 +164,7 @@ def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> F
 
 
 def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
-    """Draw sensitivity over the share of negatives taken for positive, at every threshold."""
+    """Draw ROC curves: sensitivity over the false positive rate, at every threshold."""
     figure, axes, names, fields = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
@@ -180,7 +180,7 @@ def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
 
 
 def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
-    """Draw precision over sensitivity, and the share of positives, which a blind guess has."""
+    """Draw precision over sensitivity, and the share of positives as the baseline of random guessing."""
     figure, axes, names, fields = _square_panel(curves)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
@@ -199,7 +199,7 @@ def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "
 
 
 def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
-    """Draw the share of positives over the predicted probability, in bins of equally many images."""
+    """Draw the share of positives over the predicted probability, in bins with equal numbers of images."""
     figure, axes, names, fields = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
@@ -214,7 +214,7 @@ def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") ->
 
 
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:
-    """Draw (label, time, value) of each setting, the best first, and the line of those that nothing cheaper beats."""
+    """Draw the value of each setting over its time, from (label, time, value), best first, and the Pareto front."""
     named, rest = points[:MOST_NAMED], points[MOST_NAMED:]
     names, fields = _numbered([name for name, _, _ in named])
     shown = [*names, f"{len(rest)} more settings"] if rest else names
@@ -235,7 +235,7 @@ def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str,
 
 
 def _numbered(labels: Sequence[str]) -> tuple[list[str], str]:
-    """Return labels with the number that stands beside the curve or point, where there are several, and their title."""
+    """Return the labels with the numbers of their curves or points, if there are several, and the legend's title."""
     short, fields = compact(labels, LONGEST_LABEL)
     if len(labels) < 2:
         return short, fields
@@ -243,7 +243,7 @@ def _numbered(labels: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _number_at(axes: Axes, number: int, count: int, x: float, y: float) -> None:
-    """Write the number of one of several beside its place."""
+    """Write a curve's or point's number beside it, if there are several."""
     if count > 1:
         colour = look(number).colour
         beside: dict[str, Any] = {"textcoords": "offset points", "xytext": (5, 3), "fontsize": 8, "fontweight": "bold"}

@@ -1,4 +1,4 @@
-"""Contact sheet of a data store: images of each class as a trial sees them, and augmented views of one image."""
+"""Contact sheet of a data store: images of each class as in evaluation, and augmented views of one image."""
 
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,27 @@ MOST_CLASSES = 50
 VIEWS = 8
 LONGEST_LABEL = 32
 GAP = 2
-"""Pixels between two images."""
+"""Space between two images, in pixels."""
 CELL_INCHES = 0.75
 WHITE = 1.0
 MADE_BY = "sweep.data show"
-"""In the PNG, so that the command knows its own."""
+"""Mark in the PNG by which the command recognises its own files."""
 
 
 def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overwrite: bool = False) -> list[Path]:
-    """Write the sheet of the store `name` as a PNG and return the files; `settings` are fields of TrialConfig.
+    """Write the contact sheet of a store as a PNG; return the written files.
 
-    Beside it, as NAME-map.png, where the chips of a store that is made of scenes lie.
+    A store of scenes also gets NAME-map.png, the map of its chips.
 
-    Raises BadInputError for a store that isn't there, a setting that isn't one, and a file that can't be written.
+    Args:
+        name: Name of the store.
+        path: Path of the PNG.
+        settings: Fields of TrialConfig.
+        root: Folder of the prepared data sets.
+        overwrite: Whether existing files of other programs are replaced.
+
+    Raises:
+        BadInputError: The store doesn't exist, a setting is unknown, or a file can't be written.
     """
     store = ImageStore.open(name, root)
     files = [path, *([path.with_name(f"{path.stem}-map.png")] if store.chips([]) is not None else [])]
@@ -51,7 +59,7 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overw
 
 
 def contact_sheet(store: ImageStore, config: TrialConfig) -> Figure:
-    """Return train images of each class as a trial of `config` evaluates them, and pairs of its augmented views."""
+    """Return a figure with train images of each class as `config` evaluates them, and pairs of augmented views."""
     classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
     rows = [_rows_of(store, index) for index in classes] or [_first(store, store.split("train"))]
     labels = [store.info.class_names[index] for index in classes] or ["no label"]
@@ -82,14 +90,14 @@ def _rows_of(store: ImageStore, index: int) -> NDArray[np.int64]:
 
 
 def _first(store: ImageStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the images whose stable hash is smallest, so that all sheets show the same."""
+    """Return the images with the smallest stable hash, so that all sheets show the same ones."""
     order = np.argsort(store.stable_fractions(rows, "subset"), kind="stable")
     chosen: NDArray[np.int64] = rows[order[:IMAGES_A_CLASS]]
     return chosen
 
 
 def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
-    """Return pictures side by side, (H, columns * (W + GAP), 3), white where there are fewer."""
+    """Return pictures side by side, (H, columns * (W + GAP), 3); missing ones are white."""
     count, height, width, _ = pictures.shape
     strip = np.full((height + GAP, columns * (width + GAP), 3), WHITE)
     for number in range(count):

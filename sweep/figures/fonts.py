@@ -1,4 +1,4 @@
-"""Fonts for the texts of a PNG: installed ones that have the signs, codes for signs that no font has.
+"""Fonts for the texts of a PNG: installed ones with the needed characters, codes for characters without a font.
 
 An SVG keeps its texts, which the browser draws with its own fonts.
 """
@@ -17,25 +17,25 @@ from trainables.printable_text import sign_code
 
 logger = logging.getLogger(__name__)
 BOXES = "Last Resort"
-"""Name of a font that draws a box for every sign."""
+"""Name of a font that draws every character as a box."""
 HEAVIEST = 500
-"""Weight of the heaviest font that isn't bold."""
+"""Weight of the heaviest font that doesn't count as bold."""
 MOST_NAMED = 10
 _said: set[str] = set()
 
 
 @contextmanager
 def drawn_by_browser() -> Iterator[None]:
-    """Silence matplotlib while an SVG is written: signs that its font lacks are in the browser's."""
+    """Silence matplotlib's warnings on missing characters while an SVG is written; the browser has them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
 def fit_for_png(figure: Figure) -> None:
-    """Give a figure's texts fonts that have their signs; write the codes of signs that no installed font has.
+    """Give a figure's texts fonts with their characters; characters without an installed font become codes.
 
-    Such signs are named once in a warning. Write the figure's SVG before, since its texts may change here.
+    Such characters are reported once in a warning. Write the figure's SVG first, since its texts may change here.
     """
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     ticks = {axis: [label.get_text() for label in axis.get_ticklabels()] for axis in axes}
@@ -54,7 +54,7 @@ def fit_for_png(figure: Figure) -> None:
 
 @cache
 def _families(signs: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the fewest installed fonts that have signs which the usual font lacks, and the signs that none has."""
+    """Return the fewest installed fonts for characters that the default font lacks, and characters without a font."""
     lacking = signs - _covered(findfont(FontProperties()), signs)
     families: list[str] = []
     entries = sorted((one for one in fontManager.ttflist if _is_plain(one)), key=_preference) if lacking else []
@@ -74,13 +74,13 @@ def _is_plain(entry: FontEntry) -> bool:
 
 
 def _preference(entry: FontEntry) -> tuple[bool, bool, str]:
-    """Of fonts that have as many of the signs, take a plain sans serif first."""
+    """Sort key of fonts that cover equally many characters: a plain sans serif comes first."""
     return "Sans" not in entry.name, "Mono" in entry.name, entry.name
 
 
 @cache
 def _covered(path: str, signs: frozenset[str]) -> frozenset[str]:
-    """Return the signs that a font file has; none for a file that can't be read."""
+    """Return the characters that a font file covers; empty if it can't be read."""
     try:
         font = get_font(path)
     except (OSError, RuntimeError):

@@ -12,14 +12,14 @@ from trainables.data.store import ImageStore
 from trainables.randomness import Stream
 
 Pictures = NDArray[np.float64]
-"""(N, H, W, 3) in [0, 1]."""
+"""Images (N, H, W, 3) in [0, 1]."""
 
 
 class StorePictures:
-    """Pictures of a store's images for the eye: red, green and blue where it has them, 16 bits stretched alike."""
+    """Images of a store for display: red, green and blue if available, 16-bit values stretched with the same limits."""
 
     def __init__(self, store: ImageStore, config: TrialConfig, rows: NDArray[np.int64]) -> None:
-        """Open the pictures; 16-bit values are stretched from the 2nd to the 98th percentile of these rows' images."""
+        """Open the images; 16-bit values are stretched from the 2nd to the 98th percentile of the images in `rows`."""
         self.store, self.config = store, config
         self._channels = list(store.info.colours or (0, 1, 2))
         if store.info.channels < 3:
@@ -29,12 +29,12 @@ class StorePictures:
             self._low, self._high = np.percentile(self.seen(rows), (2, 98))
 
     def seen(self, rows: NDArray[np.int64]) -> Pictures:
-        """Return images as they are evaluated."""
+        """Return the evaluation views of images, (N, H, W, 3)."""
         images = self.store.images(rows).permute(0, 3, 1, 2)
         return self._colours(evaluation_view(images, image_size=self.config.image_size))
 
     def views(self, row: int, count: int) -> Pictures:
-        """Return `count` first and then as many second views of one image."""
+        """Return `count` first views and then `count` second views of one image."""
         images = self.store.images([row] * count).permute(0, 3, 1, 2)
         height, width = self.store.info.image_size
         channels, colours = self.store.info.channels, self.store.info.colours
@@ -45,6 +45,6 @@ class StorePictures:
         return self._colours(joined_views(images, (first, second), image_size=self.config.image_size))
 
     def _colours(self, images: torch.Tensor) -> Pictures:
-        """Return red, green and blue of (N, C, H, W)."""
+        """Return red, green and blue of images (N, C, H, W), as (N, H, W, 3)."""
         pixels: Pictures = images[:, self._channels].permute(0, 2, 3, 1).double().numpy()
         return np.clip((pixels - self._low) / max(self._high - self._low, 1e-9), 0.0, 1.0)

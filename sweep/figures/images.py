@@ -14,28 +14,28 @@ from trainables.printable_text import figure_text
 
 RIGHT, WRONG, REST = "#3a8f5c", "#d9742b", "#b9bdc3"
 MAP_COLOURS = (*COLOURS[:7], "#8c6d4f", "#6b8fd6", "#2f3f8f")
-"""Of the classes on a map; the others are REST."""
+"""Colours of the classes on a map; further classes get REST."""
 MOST_SIDE = 80
-"""Pixels of a picture on the page: larger ones are made smaller, so that the page stays one small file."""
+"""Maximum side of a picture in pixels; larger ones are reduced, so that the page stays a small file."""
 CELL_INCHES = 1.35
 LINE, PITCH = 0.125, 1.06
-"""Height of a line of text, and from one picture to the next, in widths of a picture."""
+"""Height of a line of text, and distance between two pictures, in widths of a picture."""
 LINE_WIDTH = 20
 
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """A picture with lines of text below."""
+    """Picture with lines of text below."""
 
     picture: NDArray[np.uint8]
-    """(H, W, 3)."""
+    """Pixels, (H, W, 3)."""
     lines: tuple[str, ...]
     right: bool | None = None
-    """Colours the first line: whether what it says is right; None where that isn't asked."""
+    """Whether the first line is correct, which determines its colour; None for no colour."""
 
 
 def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
-    """Return pictures as bytes, the larger ones made smaller by averaging."""
+    """Return pictures as bytes; larger ones are reduced by averaging."""
     found = []
     for picture in np.round(255 * pictures).astype(np.uint8):
         side = max(picture.shape[:2])
@@ -47,7 +47,7 @@ def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
 
 
 def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -> Figure:
-    """Draw pictures row by row, each with its text."""
+    """Draw a grid of pictures, row by row, each with its text."""
     lines = max(len(cell.lines) for cell in cells)
     step = 1 + LINE * (lines + 0.8)
     rows = -(-len(cells) // columns)
@@ -55,7 +55,7 @@ def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
         left, top = column * PITCH, row * step
-        # Pixels as they are, for whoever draws the page to enlarge.
+        # Unchanged pixels: the page's viewer enlarges them.
         axes.imshow(cell.picture, extent=(left, left + 1, top + 1, top), interpolation="none")
         for place, text in enumerate(cell.lines):
             colour = INK if place or cell.right is None else RIGHT if cell.right else WRONG
@@ -69,7 +69,7 @@ def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -
 
 
 def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np.bool_]], *, title: str) -> Figure:
-    """Draw points (n, 2), those of each group in its colour, on top of all others."""
+    """Draw points (n, 2), each group in its colour on top of all other points."""
     figure, axes = panel(width=8.0, height=5.6)
     named = np.zeros(len(points), dtype=bool)
     for members in groups.values():
@@ -95,5 +95,5 @@ def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np
 
 
 def shortened(text: str, most: int = LINE_WIDTH) -> str:
-    """Return a text cut to so many characters."""
+    """Return a text cut to `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip(' ,')}…"

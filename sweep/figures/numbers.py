@@ -1,4 +1,4 @@
-"""Predicted numbers beside the truth, and residuals by value: values in, a matplotlib figure out."""
+"""Predicted against true numbers, and residuals by value: values in, a matplotlib figure out."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,15 +9,16 @@ from trainables import metric_names as names
 from trainables.evaluation.number_metrics import number_metrics
 
 BINS = 8
-"""Groups of images of equal size, by their true value, whose mean residual is drawn."""
+"""Number of bins with equal numbers of images, by true value, whose mean residual is drawn."""
 FEWEST = 3
-"""Images of such a group."""
+"""Minimum number of images per bin."""
 
 
 def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *, about: str = "") -> Figure:
-    """Draw predictions (n,) over the truth (n,) with the line of no error, and residuals over the true value.
+    """Draw predictions (n,) over the truth (n,) with the identity line, and residuals over the true value.
 
-    The residuals have the mean and deviation of groups of equally many images: above 0 the prediction is too large.
+    Residuals have the mean and standard deviation of bins with equal numbers of images; above 0, the prediction is too
+    large.
     """
     figure = Figure(figsize=(10.4, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -14,21 +14,21 @@ from trainables.printable_text import figure_text
 CONTRASTIVE, SUPERVISED = "#2b7bca", "#c8621e"
 INK, GRID = "#333333", "#dddddd"
 COLOURS = (CONTRASTIVE, SUPERVISED, "#2e8b57", "#9166c4", "#94761c", "#c9508a", "#2a8a8f", "#777d86")
-"""Each has a contrast of 3 to 1 at least with white and with the page's dark paper."""
+"""Colours with a contrast of at least 3 to 1 to white and to the page's dark background."""
 REST = "#858b94"
-"""Of what isn't told apart."""
+"""Colour of everything that isn't distinguished."""
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2, 2, 2)))
 MARKERS = "os^DvPX*"
-"""Curves and points are told apart without colour, too."""
+"""Markers, which distinguish curves and points without colour too."""
 WIDTH = 5.2
-"""Inches of a figure that stands beside another, and fills a phone's screen."""
+"""Width in inches of a figure that stands beside another one; it fills a phone's screen."""
 LEGEND_LETTERS, LEGEND_ROW = 84, 0.19
-"""Letters on a line of a legend, and its height in inches."""
+"""Characters per line of a legend, and a line's height in inches."""
 
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one of several curves or points is told from the others."""
+    """Style that distinguishes one of several curves or points."""
 
     colour: str
     line: Any
@@ -36,30 +36,30 @@ class SeriesStyle:
 
 
 def look(number: int) -> SeriesStyle:
-    """Return the look of the one with this number, from 0 on; each of the first 64 has its own."""
+    """Return the style of a number, from 0 on; the first 64 styles are distinct."""
     other = (number + number // len(COLOURS)) % len(LINES)
     return SeriesStyle(COLOURS[number % len(COLOURS)], LINES[other], MARKERS[other])
 
 
 def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of so many inches with one pair of axes."""
+    """Return a figure with one pair of axes; width and height are in inches."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     return figure, figure.subplots()
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Return how many entries of a legend below a figure fit on a line."""
+    """Return the number of legend entries that fit on a line below a figure."""
     return max(1, min(4, LEGEND_LETTERS // (max(map(len, labels), default=0) + 7)))
 
 
 def legend_height(labels: Sequence[str], *, title: str = "") -> float:
-    """Return the inches that a legend below a figure takes; nothing for a single entry."""
+    """Return the height in inches of a legend below a figure; 0 for a single entry."""
     rows = -(-len(labels) // legend_columns(labels)) + bool(title)
     return 0.15 + LEGEND_ROW * rows if len(labels) > 1 else 0.0
 
 
 def legend_below(figure: Figure, axes: Axes, *, title: str = "") -> None:
-    """Put the legend below the axes, in as many columns as its labels leave room for."""
+    """Put the legend below the axes, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or title:
         look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "title_fontsize": 8.5, "handlelength": 2.6}
@@ -68,7 +68,7 @@ def legend_below(figure: Figure, axes: Axes, *, title: str = "") -> None:
 
 
 def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Give axes their names and the look that all figures share."""
+    """Set the title and labels of axes, and the style that all figures share."""
     axes.set_title("\n".join(map(figure_text, title.split("\n"))), loc="left", color=INK, fontsize=12, pad=10)
     axes.set_xlabel(figure_text(x), color=INK)
     axes.set_ylabel(figure_text(y), color=INK)
@@ -80,15 +80,15 @@ def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
 
 
 def label(text: str, most: int = 80) -> str:
-    """Return a name that others gave as a label of a figure: one line, cut where it is too long, without formulas."""
+    """Return a foreign name as a figure's label: one line, cut if too long, without formulas."""
     return figure_text(shortened(text, most))
 
 
 def compact(labels: Sequence[str], most: int) -> tuple[list[str], str]:
-    """Return labels of at most so many characters, and what stands above them.
+    """Return labels of at most `most` characters, and the heading above them.
 
-    Where one is too long, those of settings keep their values only (128 / 0.5), and the fields' names, which they
-    share, stand above (batch size / temperature), so that no value is cut.
+    If a label is too long, labels of settings keep only their values (128 / 0.5), so that no value is cut. The shared
+    field names then become the heading (batch size / temperature).
     """
     parts = [text.split(", ") for text in labels]
     settings = [own for own in parts if len(own) == max(map(len, parts))]
@@ -105,12 +105,12 @@ def compact(labels: Sequence[str], most: int) -> tuple[list[str], str]:
 
 
 def _shared_words(texts: Sequence[str]) -> str:
-    """Return the words that all texts begin with, but for the last word of each."""
+    """Return the common first words of all texts, except each text's last word."""
     words = zip(*(text.split(" ")[:-1] for text in texts), strict=False)
     return " ".join(own[0] for own in takewhile(lambda own: len(set(own)) == 1, words))
 
 
 def title_lines(title: str, *details: str) -> str:
-    """Return a title with what there is of details in a line below it."""
+    """Return a title whose details, if any, are on a second line."""
     below = "; ".join(detail for detail in details if detail)
     return f"{title}\n{below}" if below else title

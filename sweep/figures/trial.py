@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord
 
 CELL_NUMBERS_UP_TO = 12
-"""Classes up to which the cells of a confusion matrix carry their number."""
+"""Maximum number of classes for which a confusion matrix has numbers in its cells."""
 LONGEST_LABEL = 42
 LABELS_UP_TO = 50
-"""Classes up to which each has its name on an axis."""
+"""Maximum number of classes for which an axis has each class's name."""
 
 
 def accuracy_curves(epochs: Sequence["EpochRecord"]) -> Figure:
@@ -45,9 +45,9 @@ def loss_curves(epochs: Sequence["EpochRecord"]) -> Figure:
 
 
 def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figure:
-    """Draw one bar a class, highest first; classes whose accuracy is NaN (no images) are left out.
+    """Draw one bar per class, highest first; classes whose accuracy is NaN (no images) are left out.
 
-    `about` says in the title what was evaluated.
+    `about` describes the evaluated images in the title.
     """
     known = sorted(((value, name) for name, value in values.items() if value == value), reverse=True)
     accuracies, labels = [value for value, _ in known], [name for _, name in known]
@@ -73,10 +73,10 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
 
 
 def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str = "") -> Figure:
-    """Draw one bar a label, its average precision, highest first, and a mark at its share of the images.
+    """Draw one bar per label, its average precision, highest first, and a mark at its share of the images.
 
-    `values` are (average precision, share) by label; the share is what a blind guess gets. Labels without an image
-    (NaN) are left out.
+    `values` are (average precision, share) by label; the share is the average precision of random guessing. Labels
+    without an image (NaN) are left out.
     """
     known = sorted(((value, share, name) for name, (value, share) in values.items() if value == value))
     figure, axes = panel(width=8.0, height=float(np.clip(1.6 + 0.26 * len(known), 3.0, 14.0)))
@@ -96,7 +96,7 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
 
 
 def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, about: str = "") -> Figure:
-    """Draw (K, K) counts, truth by prediction, each row as shares of the images of that class."""
+    """Draw counts (K, K), truth by prediction; each row is normalised to shares of that class's images."""
     shares = row_normalised(matrix)
     count = len(class_names)
     side = float(np.clip(2.0 + 0.5 * count, 5.2, 11.0))
@@ -120,9 +120,9 @@ def _curves(epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title
     figure, axes = panel(width=6.5, height=4.2)
     for (name, metric), colour in zip(series.items(), (CONTRASTIVE, SUPERVISED), strict=True):
         points = [(record.epoch, record.metrics[metric]) for record in epochs if metric in record.metrics]
-        if epochs and not points:  # a trial that is evaluated on another data set has no probe beside it
+        if epochs and not points:  # a trial that is evaluated on another data set has no simultaneous probe
             continue
-        # A single epoch has no line: its marker has to be seen.
+        # A single epoch has no line, so its marker must be visible.
         marker = "o" if len(points) <= 20 else None
         axes.plot(*np.array(points).reshape(-1, 2).T, color=colour, label=name, marker=marker, markersize=3.5)
     finish(axes, title=title, x="epoch", y=y)
@@ -132,7 +132,7 @@ def _curves(epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title
 
 
 def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
-    """Put the class names on an axis; too many to be read are left out, and the axis says how many there are."""
+    """Put the class names on an axis; if there are too many, the axis shows their number instead."""
     target = axes.xaxis if axis == "x" else axes.yaxis
     if len(labels) > LABELS_UP_TO:
         target.set_ticks([])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainables.storage.trial_files import TrialFiles
 
 HELD_OUT = {"test": "test", "val": "validation"}
-"""Splits whose outputs may be there, and their names in titles."""
+"""Splits that may have outputs, and their names in titles."""
 CLASSIFIER = {
     confusion.LOGITS: "linear probe",
     confusion.LINEAR_LOGITS: "logistic regression on frozen features",
@@ -28,7 +28,7 @@ CLASSIFIER = {
 def trial_figures(
     files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT), *, curves: bool = True
 ) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures that a trial's files allow, with their paths among its artifacts; learning curves if wanted."""
+    """Yield the figures that a trial's files allow, with their artifact paths; learning curves if `curves` is set."""
     epochs = files.epochs()
     if curves and any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
         yield "figures/accuracy.png", figures.accuracy_curves(epochs)
