@@ -29,25 +29,25 @@ from trainables.printable_text import csv_cell, printable
 
 BATCH = 64
 SOME_LEFT_OUT = 1
-"""Exit code of a command that wrote a table without all images."""
+"""Exit code of a command whose table lacks some images."""
 LISTED = 20
-"""Images that were left out of which a person is told the reasons."""
+"""Maximum number of skipped images whose reasons are printed."""
 FACTS_BYTES = 16 * 2**20
-"""Most of a model.json, which has a few kilobytes."""
+"""Maximum bytes of a model.json, which usually has a few kilobytes."""
 SUFFIXES = (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
 class DeployedModel:
-    """The folder that `sweep.export` wrote."""
+    """Exported model, opened from the folder that `sweep.export` wrote."""
 
     folder: Path
     facts: dict[str, Any]
-    """Of model.json."""
+    """Content of model.json."""
 
     @classmethod
     def open(cls, folder: Path) -> "DeployedModel":
-        """Open a folder; BadInputError where it holds no exported model."""
+        """Open a folder; BadInputError if it contains no exported model."""
         for name in ("model.json", "model.onnx"):
             if not (folder / name).is_file():
                 raise BadInputError(f"{folder}: has no {name}; give a folder that python -m sweep.export wrote")
@@ -64,12 +64,12 @@ class DeployedModel:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the probabilities."""
+        """Return the class names, in the order of the probabilities."""
         return list(self.facts["classes"])
 
     @cached_property
     def recipe(self) -> PixelRecipe:
-        """How the pixels of the model's data set were made; nothing is known where an earlier version exported it."""
+        """Return the recipe of the pixels in the model's data set; empty for exports of earlier versions."""
         fields = self.facts.get("input")
         return PixelRecipe() if fields is None else PixelRecipe.read(fields)
 
@@ -80,14 +80,15 @@ class DeployedModel:
         return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=onnxruntime.get_available_providers())
 
     def __call__(self, images: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, K) and features (N, F) of (N, H, W, C) images."""
+        """Return probabilities (N, K) and features (N, F) of images (N, H, W, C)."""
         probabilities, features = self._session.run(["probabilities", "features"], {"images": images})
         return probabilities, features
 
     def pixels(self, tree: FileTree, name: str) -> NDArray[np.generic]:
-        """Return an image as the model takes it: read, cropped, resized and made 8 bits as its data set was prepared.
+        """Return an image as model input: read, cropped, resized and made 8 bits as in its data set's preparation.
 
-        BadInputError for a file that can't be decoded, or has other channels or bits than the model's images.
+        Raises:
+            BadInputError: The file can't be decoded, or its channels or bits differ from the model's.
         """
         image = decode_any(file_of(tree, name), self.recipe.reading)
         height, width = self.facts["image_size"]
@@ -108,41 +109,41 @@ class DeployedModel:
         return image
 
     def labels(self, probabilities: NDArray[np.float32]) -> list[str]:
-        """Return each image's class; where it may have several, those above one half, joined by a semicolon."""
+        """Return each image's class; for multi-label models, the labels above 0.5, joined by semicolons."""
         if not self.facts["several_labels"]:
             return [self.classes[k] for k in probabilities.argmax(axis=1)]
         return ["; ".join(self.classes[k] for k in np.flatnonzero(row >= HALF)) for row in probabilities]
 
     def prediction(self, names: Sequence[str], images: NDArray[np.generic]) -> pa.Table:
-        """Return one row an image: path, label, and each class's probability."""
+        """Return one row per image: path, label, and each class's probability."""
         probabilities, _ = self(images)
         columns = {f"p({name})": probabilities[:, k] for k, name in enumerate(self.classes)}
         return pa.table({"path": list(names), "label": self.labels(probabilities), **columns})
 
     def embedding(self, names: Sequence[str], images: NDArray[np.generic]) -> pa.Table:
-        """Return one row an image: path and features (F,)."""
+        """Return one row per image: path and features (F,)."""
         _, features = self(images)
         values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
         return pa.table({"path": list(names), "features": values})
 
 
 Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Table]
-"""One row an image, of some images by their names."""
+"""Function from a model, image names and images to a table with one row per image."""
 
 
 @dataclass(frozen=True)
 class FolderPredictions:
-    """What came of the images of a folder."""
+    """Result of a prediction over the images of a folder."""
 
     images: int
-    """In the table."""
+    """Number of images in the table."""
     left_out: dict[str, str]
-    """By name, images that aren't in the table, with the reason."""
+    """Reasons of skipped images, by name."""
     other_files: int
-    """That are no images."""
+    """Number of files that aren't images."""
 
     def said(self) -> Iterator[str]:
-        """Yield one line for each of the first images that were left out, and their number."""
+        """Yield one line for each of the first skipped images, and their number."""
         if self.other_files:
             yield f"note: {self.other_files:,} files that are no images were ignored"
         if self.left_out:
@@ -161,10 +162,12 @@ def apply(
     suffixes: Sequence[str] = SUFFIXES,
     overwrite: bool = False,
 ) -> FolderPredictions:
-    """Write a table of all images of a folder or zip, in bounded memory and with progress; return what came of them.
+    """Write a table of all images of a folder or zip, in bounded memory and with progress; return the counts.
 
-    Images that can't be read, or aren't as the model takes them, are left out with their reasons. BadInputError, and no
-    file then, where that is so of all, and for anything that can't be written.
+    Unreadable or unsuitable images are skipped with their reasons.
+
+    Raises:
+        BadInputError: All images are skipped, or the table can't be written; no file is written then.
     """
     if output.suffix not in suffixes:
         raise BadInputError(f"--output {output}: must end in {' or '.join(suffixes)}")
@@ -195,7 +198,7 @@ def apply(
 def _readable(
     model: DeployedModel, tree: FileTree, names: Sequence[str], left_out: dict[str, str]
 ) -> dict[str, NDArray[np.generic]]:
-    """Return the images that can be read, by name, and note the others with the reasons."""
+    """Return the readable images by name, and add the others to `left_out` with their reasons."""
     found = {}
     for name in names:
         try:
@@ -206,7 +209,7 @@ def _readable(
 
 
 def finish(applied: FolderPredictions, output: Path) -> None:
-    """Print what came of the images; exit code 1 where some were left out."""
+    """Print the result; exit with code 1 if images were skipped."""
     for line in applied.said():
         say(line, error=True)
     say(f"{applied.images:,} images: {output.absolute()}")
@@ -215,7 +218,7 @@ def finish(applied: FolderPredictions, output: Path) -> None:
 
 
 def _is_table(output: Path) -> bool:
-    """Whether a file is a table that `apply` wrote."""
+    """Return whether a file is a table that `apply` wrote."""
     if output.suffix == ".csv":
         with output.open(encoding="utf-8") as file:
             return file.readline(100).startswith("path,label,p(")
@@ -224,7 +227,7 @@ def _is_table(output: Path) -> bool:
 
 
 def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]) -> None:
-    """Write tables one after the other, Parquet or CSV by the suffix; the file is there when all are."""
+    """Write the tables to one Parquet or CSV file, by its suffix; the file appears only when complete."""
     partial = output.with_name(f"{output.name}.partial")
     first = next(tables, None)
     if first is None:
@@ -232,7 +235,7 @@ def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]
         raise BadInputError(f"no image can be used: {reasons[0]}", *reasons[1:LISTED])
     try:
         if output.suffix == ".parquet":
-            # Opened here: Arrow takes no path whose name isn't UTF-8.
+            # Opened here, since Arrow rejects paths that aren't UTF-8.
             with partial.open("wb") as opened, pq.ParquetWriter(opened, first.schema) as writer:
                 for table in chain([first], tables):
                     writer.write_table(table)

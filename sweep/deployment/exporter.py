@@ -25,7 +25,7 @@ LIBRARIES = ("safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
 def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
-    """Write the files into a folder, which is made; return by how much ONNX's probabilities differ from PyTorch's."""
+    """Write the files into a new folder; return the maximum difference of probabilities between ONNX and PyTorch."""
     from safetensors.torch import save
 
     from trainables.models.inference import deployed, exported_state
@@ -41,7 +41,7 @@ def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
 
 
 def check_folder(folder: Path, chosen: ChosenTrial, *, overwrite: bool) -> None:
-    """Raise BadInputError for a folder that holds something else than an earlier export of the same trial."""
+    """Raise BadInputError if a folder contains anything but an earlier export of the same trial."""
     check_outputs(
         [folder / name for name in FILES],
         overwrite=overwrite,
@@ -76,7 +76,7 @@ def _facts(chosen: ChosenTrial) -> dict[str, Any]:
 
 
 def check_libraries() -> None:
-    """Raise BadInputError for a library that exports need and that isn't installed."""
+    """Raise BadInputError if a library that exports need isn't installed."""
     for library in LIBRARIES:
         if importlib.util.find_spec(library) is None:
             raise BadInputError(

@@ -16,7 +16,7 @@ TORCHVISION = ("resnet18", "resnet34", "resnet50")
 
 
 def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
-    """Return the card as Markdown; its numbers come from the records."""
+    """Return the card as Markdown; all numbers come from the records."""
     import jinja2
 
     from sweep.comparison.trial_outputs import TrialOutputs

@@ -6,13 +6,13 @@ from typing import Any
 from sweep.deployment.trial_choice import ChosenTrial
 
 PARITY = 1e-4
-"""The most that ONNX's probabilities may differ from PyTorch's."""
+"""Maximum allowed difference between ONNX's and PyTorch's probabilities."""
 PARITY_IMAGES = 16
 OPSET = 18
 
 
 def write_onnx(module: Any, chosen: ChosenTrial, path: Path) -> float:
-    """Write the model as ONNX, and return the largest difference of its outputs from PyTorch's."""
+    """Write the model as ONNX; return the maximum difference between its outputs and PyTorch's."""
     import numpy as np
     import onnxruntime
     import torch

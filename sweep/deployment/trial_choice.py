@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FoundTrial(NamedTuple):
-    """A trial of a sweep, and the setting and table that it stands in."""
+    """Trial of a sweep, with its setting and comparison table."""
 
     table: "ComparisonTable"
     row: "ComparisonRow"
@@ -26,7 +26,7 @@ class FoundTrial(NamedTuple):
 
 @dataclass(frozen=True)
 class ChosenTrial:
-    """The trial that is exported, and what is known of it."""
+    """Trial to export, and its facts."""
 
     found: FoundTrial
     final: "FinalRecord"
@@ -35,29 +35,33 @@ class ChosenTrial:
 
     @property
     def sweep(self) -> "SweepRecord":
-        """The sweep that it was found in."""
+        """Return the sweep of the trial."""
         return self.found.sweep
 
     @property
     def trial(self) -> "ComparedTrial":
-        """The trial itself."""
+        """Return the compared trial."""
         return self.found.trial
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The trial's fields."""
+        """Return the trial's configuration."""
         return self.trial.entry.config
 
     @property
     def bits(self) -> int:
-        """Of a pixel's channel."""
+        """Return the bits per channel of the pixels."""
         return 16 if self.store.dtype == "uint16" else 8
 
 
 def choose(
     storage: "SweepStorage", sweep: str | None, *, trial: str | None, best: str | None, head: str
 ) -> ChosenTrial:
-    """Return the trial of this name or id, else the first seed of the best setting; BadInputError without one."""
+    """Return the trial to export: by name or id, else the first seed of the best setting.
+
+    Raises:
+        BadInputError: No such trial exists, it has no classifier or no weights, or its data set isn't prepared here.
+    """
     from trainables.config import UNTRAINABLE
     from trainables.data.catalog import StoreInfo
 
@@ -81,7 +85,7 @@ def choose(
 def find_trial(
     storage: "SweepStorage", sweep: str | None, *, trial: str | None = None, best: str | None = None
 ) -> FoundTrial:
-    """Return the trial of this name or id, else the first seed of the best setting by `best`; BadInputError without."""
+    """Return a trial by name or id, else the first seed of the setting that is best in `best`; else BadInputError."""
     from sweep.comparison.dataset_report import sweep_tables
 
     record = storage.record(sweep)
