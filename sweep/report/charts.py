@@ -17,32 +17,32 @@ from trainables.printable_text import printable
 PLOTLY = Path(__file__).parent / "plotly" / "plotly-basic.min.js.gz"
 PAGE_SCRIPT = Path(__file__).parent / "templates" / "page.js"
 DIGITS = 5
-"""Significant digits of a chart's numbers."""
+"""Significant digits of the numbers in a chart."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart, with a choice of views where it has several."""
+    """Interactive chart, with a choice of views if there are several."""
 
     name: str
     title: str
     caption: str
     data: Sequence[Mapping[str, Any]]
-    """Plotly's traces; those of a view after those of the one before."""
+    """Plotly's traces, in the order of the views."""
     layout: Mapping[str, Any]
     choice: str = ""
-    """What is chosen among the views."""
+    """Label of the choice between views."""
     views: Sequence[tuple[str, int, Mapping[str, Any]]] = field(default=())
-    """Of each view its name, how many traces are its, and what it changes of the layout."""
+    """Per view: its name, its number of traces, and its changes to the layout."""
 
     @property
     def alternative(self) -> str:
-        """What stands for the chart where it can't be seen."""
+        """Return the chart's text alternative."""
         return f"{self.title}. {self.caption}"
 
     @property
     def values(self) -> str:
-        """The chart for the page's script: JSON in which no mark ends an element."""
+        """Return the chart as JSON for the page's script, without characters that could end an HTML element."""
         views = [{"traces": count, "layout": changed} for _, count, changed in self.views]
         text = json.dumps(
             {"data": _rounded(self.data), "layout": _rounded({**BASE, **self.layout}), "views": _rounded(views)},
@@ -54,7 +54,7 @@ class Chart:
 
     @property
     def address(self) -> str:
-        """The chart's id on the page."""
+        """Return the chart's id on the page."""
         return slug(self.name)
 
 
@@ -67,11 +67,11 @@ BASE = {
     "hovermode": "closest",
     "showlegend": False,
 }
-"""The layout that all charts begin with."""
+"""Base layout of all charts."""
 
 
 def safe(text: str) -> str:
-    """Return a text for a chart: Plotly reads tags in names."""
+    """Return a text escaped for a chart, since Plotly interprets tags in names."""
     return html.escape(printable(text))
 
 
@@ -81,13 +81,13 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def plotly_source() -> str:
-    """Return the library that draws charts."""
+    """Return the source of the Plotly library."""
     return gzip.decompress(PLOTLY.read_bytes()).decode()
 
 
 @cache
 def plotly_packed() -> str:
-    """Return the library as gzip in base64: less than half of its size."""
+    """Return the Plotly library as base64 of gzip, which is less than half of its size."""
     return base64.b64encode(PLOTLY.read_bytes()).decode()
 
 
@@ -97,7 +97,7 @@ def page_script() -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Return plain values, numbers with a few digits; what isn't finite is left out as null."""
+    """Return plain values with rounded numbers; values that aren't finite become null."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -48,7 +48,7 @@ def _ranking_caption(part: DataSetReport, points: Sequence[drawing.Point]) -> st
 
 
 def _bars(part: DataSetReport) -> "Iterator[NamedFigure]":
-    """Yield bars over each pair of axes, as the thesis' figures 4.7 and 4.8."""
+    """Yield grouped bars over each pair of axes, as figures 4.7 and 4.8 of the thesis."""
     for metric, pivots in part.pivots.items():
         suffix = "" if metric == part.sweep.objective else f"_{metric.partition('/')[2]}"
         for pivot in pivots:
@@ -73,7 +73,7 @@ def _bars(part: DataSetReport) -> "Iterator[NamedFigure]":
 
 
 def _classifiers(part: DataSetReport) -> "Iterator[NamedFigure]":
-    """Yield what a yes-or-no question allows, for the best settings, by each classifier that decides it."""
+    """Yield figures of binary questions for the best settings, by classifier."""
     for one in part.classifiers:
         which = (
             f"the best {len(one.trade_offs)} of {count} settings"

@@ -8,11 +8,11 @@ from sweep.console.formatting import count_and_share, duration
 from trainables.data.catalog import StoreInfo
 
 MOST_CLASSES = 50
-"""Classes that the page lists; `python -m sweep.data info` lists all."""
+"""Maximum number of classes on the page; `python -m sweep.data info` lists all."""
 
 
 def troubles(part: DataSetReport) -> list[dict[str, Any]]:
-    """Return the trials that failed or needed more than one attempt because of failures."""
+    """Return the trials that failed, or needed several attempts because of failures."""
     return [
         {
             "trial": report.trial.entry.name,
@@ -28,7 +28,7 @@ def troubles(part: DataSetReport) -> list[dict[str, Any]]:
 
 
 def cost(part: DataSetReport) -> str:
-    """Return what all attempts took together, and what of it was lost to failures."""
+    """Return the time of all attempts together, and the part that was lost to failures."""
     said = f"{duration(3600 * part.hours)} of {part.device} time in all, every attempt counted"
     return f"{said}; {duration(3600 * part.lost_hours)} of it in attempts that failed" if part.lost_hours else said
 

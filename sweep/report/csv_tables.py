@@ -11,9 +11,9 @@ from trainables.printable_text import csv_cell
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:
-    """Return rows as CSV; the columns are those of all rows, in the order in which they come up.
+    """Return rows as CSV, with the columns of all rows in order of first appearance.
 
-    A text that a spreadsheet would compute gets an apostrophe before it.
+    A text that a spreadsheet would evaluate as a formula gets a leading apostrophe.
     """
     found = list(rows)
     text = io.StringIO()
@@ -25,7 +25,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
-    """Yield the table for other programs: one row a setting, with both intervals of each metric."""
+    """Yield the table for other programs: one row per setting, with both intervals of each metric."""
     for one in part.rows:
         row = one.row
         yield {
@@ -42,7 +42,7 @@ def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
 
 
 def ended_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
-    """Yield one row a setting that halving ended: the epoch at which, and the mean of each metric there."""
+    """Yield one row per setting that halving stopped: its last epoch, and the mean of each metric there."""
     for one in part.halved:
         yield {
             **_of(one.row.sweeps),
@@ -68,7 +68,7 @@ def _columns(metric: str, cell: ComparisonCell) -> dict[str, float | None]:
 
 
 def trial_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
-    """Yield one row a trial."""
+    """Yield one row per trial."""
     for one in (*part.rows, *part.halved):
         for trial in one.row.trials:
             yield {
@@ -85,7 +85,7 @@ def trial_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
 
 
 def epoch_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
-    """Yield one row an epoch of a trial."""
+    """Yield one row per epoch of a trial."""
     for report in part.trials.values():
         for record in report.epochs:
             yield {
@@ -98,5 +98,5 @@ def epoch_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
 
 
 def _of(sweeps: str) -> dict[str, str]:
-    """Return the column that names the sweeps, where several are compared."""
+    """Return the column with the sweeps' names, if several sweeps are compared."""
     return {"sweep": sweeps} if sweeps else {}

@@ -15,34 +15,34 @@ from trainables.evaluation.features import encode
 from trainables.models.encoder import Encoder
 
 MOST_TEST, MOST_TRAIN = 2_000, 10_000
-"""Images that are encoded."""
+"""Maximum numbers of encoded test and train images."""
 MOST_OPERATIONS = 6 * 10**12
-"""Floating-point operations of all encoding: about a minute on two cores. Larger encoders see fewer images."""
+"""Maximum floating-point operations for encoding, about a minute on two cores; larger encoders use fewer images."""
 FEWEST_TEST, FEWEST_TRAIN = 100, 500
 ENCODED_AT_ONCE = 250
 
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """What images carry, in words."""
+    """Labels of images, in words."""
 
     targets: NDArray[np.generic]
-    """(n,) classes, or (n, K) labels."""
+    """Classes (n,), or multi-label targets (n, K)."""
     classes: tuple[str, ...]
 
     @classmethod
     def of(cls, split: Split, classes: tuple[str, ...]) -> "ImageLabels":
-        """Return the words of a split's images."""
+        """Return the labels of a split's images."""
         return cls(split.targets.numpy(), classes)
 
     def spelled(self, image: int) -> str:
-        """Return an image's class, or its labels."""
+        """Return the class of an image, or its labels, in words."""
         if self.targets.ndim == 1:
             return self.classes[int(self.targets[image])]
         return "; ".join(self.classes[k] for k in np.flatnonzero(self.targets[image])) or "no label"
 
     def shared(self, image: int, other: "ImageLabels", there: int) -> bool:
-        """Whether an image carries what another does; of several labels, one of them."""
+        """Return whether two images have the same class, or at least one label in common."""
         if self.targets.ndim == 1:
             return bool(self.targets[image] == other.targets[there])
         return bool(np.logical_and(self.targets[image], other.targets[there]).any())
@@ -54,19 +54,19 @@ class EncodedImages:
 
     split: Split
     features: Numbers
-    """(n, F)."""
+    """Features, (n, F)."""
     words: ImageLabels
 
     @property
     def by_hash(self) -> NDArray[np.int64]:
-        """The images' numbers by their stable hash, so that all reports show the same ones."""
+        """Return the images' indices sorted by stable hash, so that all reports show the same images."""
         return np.argsort(self.split.store.stable_fractions(self.split.rows, SUBSET_SALT), kind="stable")
 
 
 def encoded(
     encoder: Encoder, data: TrialData, classes: tuple[str, ...], *, image_size: int
 ) -> tuple[EncodedImages, EncodedImages]:
-    """Return some test and some labelled train images, those of smallest stable hash, with their features."""
+    """Return samples of test and labelled train images with their features: those with the smallest stable hash."""
     tests, trains = _numbers(encoder, data, image_size)
     splits = limited(data.test, tests), limited(data.bank, trains)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -80,7 +80,7 @@ def encoded(
 
 
 def _numbers(encoder: Encoder, data: TrialData, image_size: int) -> tuple[int, int]:
-    """Return how many test and train images the encoder's size leaves time for."""
+    """Return the numbers of test and train images that the encoder's cost allows."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():

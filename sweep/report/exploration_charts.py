@@ -14,14 +14,14 @@ from sweep.report.charts import Chart, axis, safe
 from trainables.metric_names import is_share
 
 BEST_SHOWN = 8
-"""Settings that stand out."""
+"""Number of highlighted settings."""
 MOST_PAIRS = 15
 SCALE = [[0.0, "#3b528b"], [0.35, "#21908c"], [0.7, "#5dc863"], [1.0, "#fde725"]]
-"""Of colours by result, from the worst to the best (viridis)."""
+"""Colour scale of results, from worst to best (viridis)."""
 
 
 def exploration_charts(part: DataSetReport, prefix: str) -> list[Chart]:
-    """Return the charts of many settings; none of few, which the ranking shows better."""
+    """Return the charts for many settings; empty for few settings, for which the ranking is clearer."""
     settings = explored(part)
     if len(settings) < FEWEST or not part.table.axes:
         return []
@@ -32,7 +32,7 @@ def exploration_charts(part: DataSetReport, prefix: str) -> list[Chart]:
 
 
 def explored(part: DataSetReport) -> list[ExploredSetting]:
-    """Return the settings that have a result, the best first."""
+    """Return the settings with a result, best first."""
     metric = part.sweep.objective
     order = {entry.trial_id: place for place, entry in enumerate(part.sweep.trials)}
     return [_explored(one, part, order) for one in part.rows if one.row.values(metric) and not one.row.label]
@@ -50,7 +50,7 @@ def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> 
 def _slices(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
-    """Yield the result over each axis."""
+    """Yield a chart of the result over each axis."""
     factor, unit = _shown(part)
     results = [factor * one.result for one in settings]
     common = {
@@ -75,7 +75,7 @@ def _slices(
 def _pairs(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
-    """Yield the best result at each pair of values of two axes."""
+    """Yield a chart of the best result for each pair of values of two axes."""
     factor, unit = _shown(part)
     pairs = list(combinations(scales, 2))[:MOST_PAIRS]
     if not pairs:
@@ -124,7 +124,7 @@ def _pairs(
 def _parallel(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
-    """Yield parallel coordinates: a line a setting over all axes to its result."""
+    """Yield parallel coordinates: one line per setting over all axes to its result."""
     factor, unit = _shown(part)
     low, high = (ends(one.result for one in settings) for ends in (min, max))
     columns = [*(axis_label(scale.name) for scale in scales), unit]
@@ -181,7 +181,7 @@ def _parallel(
 def _history(
     part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
-    """Yield a search's results in their order, and the best so far; a full grid's order says nothing."""
+    """Yield the results of a search in order, and the best so far; a full grid has no meaningful order."""
     if not isinstance(part.effects.levels, NotComputed):
         return
     searched = sorted(settings, key=lambda one: one.order)
@@ -220,7 +220,7 @@ def _history(
 def _edf(
     part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
 ) -> Iterator[Chart]:
-    """Yield the empirical distribution of results, and where the baselines lie."""
+    """Yield the empirical distribution function of results, with the baselines."""
     factor, unit = _shown(part)
     results = sorted(factor * one.result for one in settings)
     shares = [100 * (place + 1) / len(results) for place in range(len(results))]
@@ -242,7 +242,7 @@ def _edf(
 
 
 def importance_chart(part: DataSetReport, prefix: str) -> Chart | None:
-    """Return how much of the variance each axis explains, with how far it varies over resamples of the settings."""
+    """Return the share of the variance that each axis explains, with its spread over resamples of the settings."""
     found = part.effects.importance
     if not isinstance(found, dict) or not found:
         return None
@@ -287,7 +287,7 @@ def _axis_of(scale: AxisScale) -> dict[str, Any]:
 
 
 def _bars(intervals: Sequence[tuple[float, float] | None], values: Sequence[float], factor: int) -> dict[str, Any]:
-    """Return error bars from intervals, none where there is none."""
+    """Return error bars from intervals; a missing interval has none."""
     ends = [
         (value, value) if own is None else (factor * own[0], factor * own[1])
         for own, value in zip(intervals, values, strict=True)

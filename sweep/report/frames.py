@@ -12,20 +12,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frames:
-    """The tables of sweeps as data frames; the first column is the sweep, or those that have the setting or trial."""
+    """Tables of sweeps as data frames; the first column is the sweep, or the sweeps with the setting or trial."""
 
     settings: "pandas.DataFrame"
-    """One row a setting that ran to its end: axes, mean of each metric over seeds, the ends of its intervals, hours."""
+    """One row per completed setting: axes, mean of each metric over seeds, ends of the interval, hours."""
     trials: "pandas.DataFrame"
-    """One row a trial: its fields, status, the last epoch and its metrics, hours."""
+    """One row per trial: its fields, status, last epoch with its metrics, hours."""
     epochs: "pandas.DataFrame"
-    """One row an epoch of a trial: its metrics."""
+    """One row per epoch of a trial: its metrics."""
 
 
 def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
-    """Return the tables of sweeps for a notebook, of the latest one without a name; BadInputError for unknown ones.
+    """Return the tables of sweeps for a notebook, by default of the latest sweep.
 
     Sweeps that can be ranked together have one table, with each setting once.
+
+    Raises:
+        BadInputError: A sweep is unknown.
     """
     import pandas
 

@@ -9,9 +9,9 @@ from trainables.evaluation.multilabel import HALF
 
 PERPLEXITY = 30
 FEWEST_FOR_TSNE = 3 * PERPLEXITY
-"""Images below which t-SNE has no neighbourhoods of PERPLEXITY to keep; fewer are shown by principal components."""
+"""Minimum number of images for t-SNE with PERPLEXITY; fewer images are shown by principal components."""
 KEPT_COMPONENTS = 50
-"""Principal components that t-SNE starts from, as van der Maaten and Hinton (2008) did."""
+"""Number of principal components as t-SNE's input, as in van der Maaten and Hinton (2008)."""
 
 Numbers = NDArray[np.floating]
 Rows = NDArray[np.int64]
@@ -19,22 +19,24 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image that was taken for something else."""
+    """Wrong prediction for one image."""
 
     image: int
-    """Its number."""
+    """Index of the image."""
     label: int
-    """What was said; of several labels, the one that is wrong."""
+    """Predicted class; for multi-label images, the wrong label."""
     probability: float
-    """That the classifier gives to `label`."""
+    """Predicted probability of `label`."""
     truth: int | None
-    """The class; None where there are several labels: `label` was missed below one half, and said above."""
+    """True class; None for multi-label images, where `label` is missed if its probability is below 0.5, else false."""
 
 
 def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[Mistake]:
-    """Return one mistake of each image that has one, the most certain first.
+    """Return one mistake per wrongly classified image, most confident first.
 
-    `probabilities` (n, K) of classes with `truth` (n,) int, or of labels with `truth` (n, K) bool.
+    Args:
+        probabilities: (n, K) of classes or labels.
+        truth: (n,) int of classes, or (n, K) bool of labels.
     """
     if truth.ndim == 1:
         said = probabilities.argmax(axis=1)
@@ -56,14 +58,14 @@ def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[Mistake
 
 
 def nearest(queries: Numbers, bank: Numbers, count: int) -> tuple[Rows, Numbers]:
-    """Return the numbers (q, count) of the bank's rows of largest cosine, that first, and the cosines."""
+    """Return the indices (q, count) of the nearest bank rows by cosine similarity, nearest first, and the cosines."""
     cosines = _directions(queries) @ _directions(bank).T
     order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
     return order, np.take_along_axis(cosines, order, axis=1)
 
 
 def varied(labels: Rows, order: Rows, count: int) -> Rows:
-    """Return `count` images, in turn one of each class, within a class as in `order`; sorted by class."""
+    """Return `count` images, taken in turn from each class in the order of `order`; sorted by class."""
     turns: dict[int, int] = {}
     ranked = []
     for place, image in enumerate(order):
@@ -75,16 +77,16 @@ def varied(labels: Rows, order: Rows, count: int) -> Rows:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Where images lie on a plane."""
+    """Positions of images on a plane."""
 
     points: Numbers
-    """(n, 2)."""
+    """Positions, (n, 2)."""
     method: str
-    """What made it, and what it can't say, for a person."""
+    """Method of the projection and its limits, for a person."""
 
 
 def feature_map(features: Numbers) -> FeatureMap:
-    """Return a plane of (n, F) features by their directions: t-SNE with a fixed seed, principal components of few."""
+    """Return a 2D projection of features (n, F) by direction: t-SNE with a fixed seed, or PCA for few images."""
     directions = _directions(features.astype(np.float64))
     centred = directions - directions.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
@@ -106,7 +108,7 @@ def feature_map(features: Numbers) -> FeatureMap:
         random_state=0,
     )
     said = f"t-SNE of the features' directions (perplexity {PERPLEXITY}, seed 0): neighbours stay neighbours, but how "
-    with threadpool_limits(1):  # threads that wait for each other cost three times the time beside other work
+    with threadpool_limits(1):  # beside other work, several threads wait for each other and take three times as long
         points = tsne.fit_transform(kept)
     return FeatureMap(points, f"{said}large groups are and how far apart they lie means nothing")
 

@@ -11,13 +11,13 @@ from sweep.figures.style import GRID, INK
 from trainables.printable_text import printable
 
 QUALITY = 88
-"""Of photos as JPEG."""
+"""JPEG quality of photos."""
 
 
 def inline_svg(svg: str, name: str, *, alternative: str) -> str:
-    """Return the SVG that matplotlib wrote with names of its own, as several stand on one page."""
+    """Return matplotlib's SVG with ids that are unique on a page with several figures."""
     own = svg[svg.index("<svg") :]
-    # An image is named by its content, and may be a neighbour twice; nothing refers to it.
+    # An image's id is derived from its content, and may occur twice among neighbours; nothing refers to it.
     own = re.sub(r'(<image [^>]*?) id="image[0-9a-f]+"', r"\1", own)
     own = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", own)
     own = own.replace(INK, "currentColor").replace(GRID, "var(--grid)")
@@ -27,7 +27,7 @@ def inline_svg(svg: str, name: str, *, alternative: str) -> str:
 
 
 def _smaller(svg: str) -> str:
-    """Return an SVG without comments, metadata, names that nothing refers to, and digits that nobody sees."""
+    """Return an SVG without comments, metadata, unused ids and insignificant digits."""
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     named = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in named else "", svg)
@@ -42,7 +42,7 @@ def _rounded(numbers: str) -> str:
 
 
 def _smaller_image(found: re.Match[str]) -> str:
-    """Return a picture as JPEG where that is smaller, as it is of photos."""
+    """Return a picture as JPEG if that is smaller, as for photos."""
     content = base64.b64decode(found[1])
     with Image.open(io.BytesIO(content)) as image:
         if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):

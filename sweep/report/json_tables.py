@@ -14,7 +14,7 @@ from sweep.statistics.share_intervals import Interval
 def comparison_value(
     merged: Sequence[MergedSweep], reports: Sequence[Sequence[DataSetReport]], not_comparable: Sequence[str]
 ) -> dict[str, Any]:
-    """Return comparisons as plain values; null where a number is undefined or there is none."""
+    """Return comparisons as plain values; null for undefined or missing numbers."""
     comparisons = [_comparison(one, parts) for one, parts in zip(merged, reports, strict=True)]
     value: dict[str, Any] = _finite({"comparisons": comparisons, "not_comparable": list(not_comparable)})
     return value
@@ -50,7 +50,7 @@ def _table(part: DataSetReport) -> dict[str, Any]:
 
 
 def _label_free(part: DataSetReport) -> dict[str, Any] | None:
-    """Return how metrics without labels rank the settings beside one with labels; null where nothing can be said."""
+    """Return the rank agreement of label-free metrics with one that uses labels; null if undefined."""
     found = part.label_free
     return (
         None
@@ -108,7 +108,7 @@ def _interval(interval: Interval | None) -> dict[str, float] | None:
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with null for numbers that JSON doesn't have."""
+    """Return a value with null for numbers that JSON lacks."""
     if isinstance(value, dict):
         return {str(name): _finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -19,17 +19,17 @@ CURVES = (
     names.SUPERVISED_ACCURACY,
 )
 MOST_MARKED = 30
-"""Epochs up to which a curve has markers."""
+"""Maximum number of epochs for which a curve has markers."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
 MOST_UNIFIED = 12
-"""Curves up to which one box tells of all at an epoch."""
+"""Maximum number of curves for which one box shows all values at an epoch."""
 MOST_CURVES = 40
-"""Trials that have a curve, those of the best settings."""
+"""Maximum number of trials with a curve, those of the best settings."""
 
 
 def learning_curves(part: DataSetReport, prefix: str) -> Chart | None:
-    """Return the best settings' learning curves with a choice of metrics; None where no trial has trained."""
+    """Return the learning curves of the best settings with a choice of metrics; None if no trial has trained."""
     trained = list(_trained(part))
     shown = trained[:MOST_CURVES]
     split = part.sweep.objective.partition("/")[0]
@@ -61,7 +61,7 @@ def learning_curves(part: DataSetReport, prefix: str) -> Chart | None:
 
 
 def _trained(part: DataSetReport) -> "Iterator[tuple[int, TrialReport]]":
-    """Yield the trials that have trained with the number of their setting, the best settings' first."""
+    """Yield the trained trials with the index of their setting, best settings first."""
     for number, one in enumerate((*part.rows, *part.halved)):
         for trial in one.row.trials:
             report = part.trials[trial.entry.trial_id]

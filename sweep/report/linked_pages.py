@@ -17,7 +17,7 @@ from trainables.errors import BadInputError
 def report_sweeps(
     sweeps: Sequence[str], storage: str, folder: Path, *, pictures: bool = True, overwrite: bool = False
 ) -> list[Path]:
-    """Write the pages of sweeps, of the latest one without a name; return them as `write_reports` does."""
+    """Write the pages of sweeps, by default of the latest sweep; return their paths as `write_reports` does."""
     place = SweepStorage(storage)
     merged, not_comparable = merged_sweeps(place, sweeps)
     reports = [dataset_reports(one.record, place, one.sources) for one in merged]
@@ -34,11 +34,13 @@ def write_reports(
     pictures: bool = True,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write the pages of sweeps as they are compared, with the reports of each; return them, what is merged first.
+    """Write the pages of compared sweeps, with the reports of each; return their paths, the merged page first.
 
-    A sweep alone, or sweeps that are all compared as one, have their page in the folder itself; each sweep of several
-    has its own in a folder of its name. `not_comparable` says what isn't compared with each other. BadInputError, and
-    nothing is written, where the folders hold such files of another program and `overwrite` isn't said.
+    The page of a single sweep, or of sweeps that are all merged, is in the folder itself. Each of several sweeps has
+    its page in a subfolder of its name. `not_comparable` are the sentences on sweeps that can't be compared.
+
+    Raises:
+        BadInputError: The folders contain such files of another program and `overwrite` is False; nothing is written.
     """
     names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
     if len(names) == 1:
@@ -71,7 +73,7 @@ def write_page(
 ) -> Path:
     """Write the page of one sweep, or of merged ones, as `write_report`.
 
-    `pictures` of the data are drawn where the data set is prepared on this machine, which takes up to a minute or two.
+    `pictures` of the data are drawn if the data set is prepared on this machine, which takes up to two minutes.
     """
     left_out = NotComputed("left out by --no-pictures")
     images = [picture_figures(part, storage) if pictures else left_out for part in parts]
@@ -79,7 +81,7 @@ def write_page(
 
 
 def check_is_folder(folder: Path) -> None:
-    """Raise BadInputError where a file has the name of the folder, or of one that it lies in."""
+    """Raise BadInputError if the folder's path, or one of its parents, is a file."""
     if (file := next((place for place in (folder, *folder.parents) if place.is_file()), None)) is not None:
         raise BadInputError(f"--html {folder}: {file} is a file; name a folder, which is made where there is none")
 

@@ -10,14 +10,14 @@ from trainables import metric_names as names
 
 ASKED = (FROZEN, ALIKE, EVERY_LABEL, FINE_TUNED, SCRATCH)
 LEARNED = (FINE_TUNED, SCRATCH)
-"""Whose own head is the classifier; of the others it is the regression on their features."""
+"""Methods whose own head is the classifier; other methods use the regression on their features."""
 PLAIN = "the logistic regression"
 
 
 def missed_of(part: DataSetReport, outputs: TrialOutputs) -> MissedPositives | None:
-    """Return the answer of an evaluation's methods, of another sweep that of its best setting; None without a rule.
+    """Return the missed positives of an evaluation's methods, or of a sweep's best setting; None without a rule.
 
-    Of each setting the first seed, with the most labels.
+    Each setting is represented by its first seed with the most labels.
     """
     rows = _rows(part)
     heads = [head for name, row in rows if (head := _head(outputs, name, row)) is not None]

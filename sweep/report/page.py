@@ -41,48 +41,48 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"
 BROAD = 6.0
-"""Inches from which on a figure's letters are too small on a phone."""
+"""Width in inches from which a figure's text is too small on a phone."""
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_DRAWN = 8
-"""Trials whose own figures the page has room for, those of the best settings; MLflow has all."""
+"""Maximum number of trials with their own figures, those of the best settings; MLflow has all."""
 MOST_TOLD = 60
-"""Trials that the page tells each of, those of the best settings; tables/trials.csv has all."""
+"""Maximum number of trials listed on the page, those of the best settings; tables/trials.csv has all."""
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure as the page shows it; its files lie beside under its name."""
+    """Figure on the page; its files are beside the page under its name."""
 
     name: str
     svg: str
     title: str
     caption: str
     broad: bool
-    """Whether it is too broad for a phone's screen, and scrolls there."""
+    """Whether the figure is too wide for a phone's screen, and scrolls there."""
 
 
 @dataclass(frozen=True)
 class DatasetSection:
-    """The part of the page that is about one data set."""
+    """Section of the page for one data set."""
 
     part: DataSetReport
     settings: list[dict[str, Any]]
-    """Rows of the big table."""
+    """Rows of the main table."""
     halved: list[dict[str, Any]]
-    """Rows of the table of settings that halving ended."""
+    """Rows of the table of settings that halving stopped."""
     pivots: list[dict[str, Any]]
     missed: MissedPositives | None
-    """Why positives are missed, where the question is of positives."""
+    """Analysis of missed positives, for binary questions."""
     ranking: PageFigure | None
     drawn: list[PageFigure]
     trials: dict[str, list[PageFigure]]
     """Figures by trial id."""
     charts: list[Chart]
-    """Interactive ones of many settings."""
+    """Interactive charts of many settings."""
     curves: Chart | None
-    """All trials' learning curves."""
+    """Learning curves of all trials."""
     pictures: list[PageFigure] | NotComputed
-    """Of the data, by the best trial; or why there are none."""
+    """Pictures of the data by the best trial, or the reason why there are none."""
 
 
 def write_report(
@@ -94,10 +94,15 @@ def write_report(
     not_comparable: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the report of a sweep into a folder, which is made; return its page.
+    """Write the report of a sweep into a new folder; return the path of its page.
 
-    `parts` are its data sets' reports, `images` the pictures of each data set, or why there are none. Of several
-    sweeps: `not_comparable` says what isn't compared and why, `links` lead to other pages.
+    Args:
+        parts: Reports, one per data set.
+        images: Pictures of each data set, or the reason why there are none.
+        storage: Storage of the sweep.
+        folder: Folder of the page, its figures and tables.
+        not_comparable: Sentences on sweeps that can't be compared, for several sweeps.
+        links: Links to the other pages.
     """
     import jinja2
 
@@ -136,7 +141,7 @@ def write_report(
 
 
 def content_policy(scripts: Sequence[str]) -> str:
-    """Return the Content-Security-Policy of a page that runs these scripts alone and asks the network for nothing."""
+    """Return a page's Content-Security-Policy, which allows only these scripts and no network requests."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     return (
@@ -146,14 +151,14 @@ def content_policy(scripts: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return what the template writes: texts of others without signs that hide or turn what stands beside them."""
+    """Return a value for the template, with control and direction characters of foreign texts removed."""
     return printable_lines(value) if type(value) is str else value
 
 
 def _section(
     part: DataSetReport, images: "list[NamedFigure] | NotComputed", prefix: str, storage: SweepStorage, folder: Path
 ) -> DatasetSection:
-    """Write the files of one data set's part; return what the page shows of it."""
+    """Write the files of one data set's section; return the section."""
     drawn = {name: _save(figure, folder, prefix + name, text) for name, figure, text in comparison_figures(part)}
     tables = {"comparison": comparison_rows(part), "trials": trial_rows(part), "epochs": epoch_rows(part)}
     if part.halved:
@@ -232,4 +237,4 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "when": _when,
     "words": metric_words,
 }
-"""What the template turns values into text with."""
+"""Filters of the template, which format values as text."""

@@ -11,12 +11,12 @@ from sweep.console.formatting import axis_label, duration, interval, number, sig
 
 
 def setting_rows(part: DataSetReport) -> list[dict[str, Any]]:
-    """Return one row of the big table a setting or baseline."""
+    """Return the rows of the main table, one per setting or baseline."""
     return [_setting_row(part, one) for one in part.rows]
 
 
 def halved_rows(part: DataSetReport) -> list[dict[str, Any]]:
-    """Return one row of the table of settings that halving ended, those that came furthest first."""
+    """Return the rows of the table of settings that halving stopped, longest first."""
     rows = sorted(part.halved, key=lambda one: -one.row.halved)
     return [{**_setting_row(part, one), "epoch": one.row.halved, "seeds": len(one.row.trials)} for one in rows]
 
@@ -49,7 +49,7 @@ def _cell(metric: str, cell: ComparisonCell) -> dict[str, str]:
 
 
 def pivot_rows(part: DataSetReport) -> list[dict[str, Any]]:
-    """Return small tables over two axes, as the thesis' A.1 and A.2: a pair after the other, each with all metrics."""
+    """Return pivot tables over pairs of axes, as A.1 and A.2 of the thesis: pair by pair, each with all metrics."""
     tables = [pivot for pivot in part.pivots[part.sweep.objective] if pivot.group is not None]
     return [_pivot(part, metric, pivot) for pivot in tables for metric in part.pivots]
 

@@ -21,7 +21,7 @@ from trainables.printable_text import printable
 COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
 HALVED = "ended early by halving: means over seeds at that epoch, not to be compared with those above"
 MOST_LABEL = 26
-"""Characters of a baseline's name that stand on one line."""
+"""Maximum characters of a baseline's name on one line."""
 SHOWN = ("running", "stopped")
 
 
@@ -32,7 +32,7 @@ def print_comparison(
     *,
     console: Console | None = None,
 ) -> None:
-    """Print every table with its answer and what a reader has to know of it; intervals over images need outputs."""
+    """Print every table with its conclusion and notes; intervals over images need `outputs`."""
     console = console or screen()
     console.print("", text(f"{sweep.name}: {sweep.description}", "bold"), sep="\n")
     if sweep.smoke:
@@ -74,7 +74,7 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
         drawn.add_column("sweep")
     labels = [row.kind for row in table.baselines]
     for place, name in enumerate(table.axes or ("",)):
-        # The first column holds baselines' names, too.
+        # The first column also contains the baselines' names.
         width = min(MOST_LABEL, max(map(len, labels), default=0)) if place == 0 else None
         drawn.add_column(text(axis_label(name)), justify="left" if width else "right", min_width=width)
     for name in table.metrics:
@@ -95,7 +95,7 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
         )
     drawn.add_section()
     for row in table.baselines:
-        # What baselines differ in has its column, unless that is the first.
+        # The field in which baselines differ has its own column, unless it is the first.
         told = [spelled(row.config[name]) if name in row.told else "" for name in table.axes[1:]]
         label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
         cells = [*_sweeps(table, row), label, *told, *_numbers(table, row)]
@@ -104,7 +104,7 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
 
 
 def _draw_halved(table: ComparisonTable) -> RichTable:
-    """Draw the settings that halving ended, those that came furthest first."""
+    """Draw the settings that halving stopped, longest first."""
     drawn = RichTable(header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in (*table.axes, "ended at epoch", *(metric.replace("/", "\n") for metric in table.metrics), "seeds"):
         drawn.add_column(axis_label(name), justify="right")
@@ -127,7 +127,7 @@ def _numbers(table: ComparisonTable, row: ComparisonRow) -> list[str]:
 
 
 def _status(row: ComparisonRow) -> str:
-    """Return how the trials of a setting stand: each state once, with what needs to be known of it."""
+    """Return the status of a setting's trials: each state once, with the necessary remarks."""
     counts = Counter(_described(trial) for trial in row.trials)
     if len(counts) == 1:
         return next(iter(counts))
@@ -143,13 +143,13 @@ def _described(trial: ComparedTrial) -> str:
 
 
 def _cell(row: ComparisonRow, metric: str) -> str:
-    """Return the mean over finished seeds with its uncertainty; while none has finished, how the first stands."""
+    """Return the mean over finished seeds with its uncertainty; if none has finished, one seed's present value."""
     ours, interval = row.mean(metric), row.interval(metric)
     if not row.finished:
         ours = next((t.result.metrics.get(metric) for t in row.trials if t.result.status in SHOWN), None)
     shown = "" if ours is None else number(metric, ours)
     if interval is not None and ours is not None:
-        # The side that the range of a share doesn't cut off.
+        # The side of the interval that isn't clipped at the limits of a share.
         shown += f" ± {number(metric, max(interval.high - ours, ours - interval.low))}"
     published = row.published.get(metric)
     return shown if published is None else f"{shown or '-'} / {number(metric, published)}"

@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from trainables.storage.trial_files import TrialFiles
 
 MOST_MAPPED = 1_000
-"""Of the test images, on the map: t-SNE takes some eight seconds for them."""
+"""Maximum number of test images on the map, for which t-SNE takes about eight seconds."""
 SHOWN_MISTAKES, COLUMNS = 24, 6
 QUERIES, NEIGHBOURS = 8, 6
 MOST_NAMED = len(drawing.MAP_COLOURS)
 
 
 def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[NamedFigure] | NotComputed":
-    """Return the pictures of the best setting's first seed, or why there are none."""
+    """Return the pictures of the best setting's first seed, or the reason why there are none."""
     best = part.table.best
     trial = None if best is None else best.first
     if trial is None:
@@ -59,7 +59,7 @@ def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[Nam
 
 
 def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
-    """Return what a trial's pictures need, or what of it isn't there."""
+    """Return the data for a trial's pictures, or the reason why they are unavailable."""
     config = TrialConfig.parse(trial.entry.setting_known)
     if config.target == "number":
         return NotComputed("they show right and wrong classes, and a number is neither; figures/ has its residuals")
@@ -76,7 +76,7 @@ def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "Tria
         return NotComputed(f"they need the images on this machine: {str(error).splitlines()[0]}")
     except FileNotFoundError:
         return NotComputed(f"{trial.entry.name} kept no weights")
-    except (OSError, KeyError, RuntimeError, EOFError, UnpicklingError) as error:  # of another program, or torn
+    except (OSError, KeyError, RuntimeError, EOFError, UnpicklingError) as error:  # of another program, or incomplete
         return NotComputed(f"the weights of {trial.entry.name} can't be read ({type(error).__name__})")
     if config.trial_id(data.fingerprint) != trial.entry.trial_id:
         return NotComputed(f"the {config.dataset} prepared here isn't the one that {trial.entry.name} was trained on")
@@ -85,7 +85,7 @@ def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "Tria
 
 @dataclass(frozen=True)
 class TrialPictures:
-    """One trial with its images."""
+    """A trial with its images, as a source of pictures."""
 
     name: str
     config: TrialConfig
@@ -95,7 +95,7 @@ class TrialPictures:
     objective: str
 
     def figures(self) -> "Iterator[NamedFigure]":
-        """Yield the most certain mistakes, the neighbours of some images, and a map."""
+        """Yield the most confident mistakes, the nearest neighbours of some images, and a map."""
         licence = f"images: {self._store.info.licence}"
         if (shown := self._mistakes()) is not None:
             yield "mistakes", shown[0], f"{shown[1]}; {licence}"
@@ -105,14 +105,14 @@ class TrialPictures:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of what is told apart, for a reader."""
+        """Return the names of the classes or labels, for a reader."""
         return class_words(self.data.classes, self.config.model_dump())
 
     @property
     def _store(self) -> ImageStore:
         return self.data.test.store
 
-    # Mistakes, of all test images
+    # Mistakes, from all test images
 
     def _mistakes(self) -> "tuple[Figure, str] | None":
         column = self._classifier
@@ -138,7 +138,7 @@ class TrialPictures:
 
     @property
     def _classifier(self) -> str:
-        """The column of the classifier that the objective is about; neighbours give no probabilities."""
+        """Return the column of the objective's classifier; k-NN gives no probabilities."""
         of_features = self.objective.partition("/")[2].startswith((names.LINEAR, names.KNN))
         probe = confusion.LOGITS in self.table.column_names and not of_features
         return confusion.LOGITS if probe else confusion.LINEAR_LOGITS
@@ -150,11 +150,11 @@ class TrialPictures:
             return f"{verb} {share}", label, f"has {words.spelled(mistake.image)}"
         return f"{drawing.shortened(label, 14)}, {share}", f"is {words.spelled(mistake.image)}"
 
-    # Neighbours and map, of encoded images
+    # Neighbours and map, from encoded images
 
     @cached_property
     def encoded(self) -> tuple[EncodedImages, EncodedImages]:
-        """Some test and some train images with their features."""
+        """Return samples of test and train images with their features."""
         return encoded(self.encoder, self.data, self.classes, image_size=self.config.image_size)
 
     def _neighbours(self) -> "tuple[Figure, str]":
@@ -189,7 +189,7 @@ class TrialPictures:
         return drawing.map_of_classes(found.points, groups, title="Test images in feature space"), caption
 
     def _groups(self, words: ImageLabels) -> tuple[dict[str, NDArray[np.bool_]], str]:
-        """Return the members of each class that gets a colour, and what is said of that."""
+        """Return the members of each class that has a colour, and the remark on it."""
         if words.targets.ndim == 2:
             label = int(np.abs(words.targets.astype(np.float64).mean(axis=0) - 0.5).argmin())
             name, members = words.classes[label], words.targets[:, label].astype(np.bool_)
