@@ -20,7 +20,7 @@ BAD_INPUT = 2
 
 @contextmanager
 def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar on stderr, if that is a terminal; yield what counts it on."""
+    """Draw a progress bar on stderr if that is a terminal; yield a function that advances it."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -34,7 +34,7 @@ def progress(task: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """Draw progress bars on stderr, one a stage; yield what counts a stage on, or None where that is no terminal."""
+    """Draw progress bars on stderr, one per stage; yield a function that advances a stage, None without a terminal."""
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     if not sys.stderr.isatty():
@@ -55,7 +55,7 @@ def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None]
 
 
 def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the command such that Ctrl-C, SIGTERM and SIGHUP end it with exit code 130, 143 and 129."""
+    """Return the command, which Ctrl-C, SIGTERM and SIGHUP then end with exit codes 130, 143 and 129."""
 
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
@@ -77,9 +77,9 @@ def run_command(command: Callable[..., Any]) -> None:
 
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_name: str | None = None) -> None:
-    """Run a typer application with these arguments, else the process's."""
+    """Run a typer application with `arguments`, by default the process's."""
     open_streams()
-    if logging.lastResort is not None:  # what writes the warnings of loggers that have no handler
+    if logging.lastResort is not None:  # the handler for warnings of loggers without a handler
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
         code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
@@ -93,5 +93,5 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_na
             say(f"error: {line}", error=True)
         sys.exit(BAD_INPUT)
     except Exception:
-        sys.excepthook = show_traceback  # now, as typer sets its own
+        sys.excepthook = show_traceback  # set here, since typer sets its own hook
         raise

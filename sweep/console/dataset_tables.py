@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from trainables.data.preparing.label_set import LabelSet
 
 LACKING = "classes without"
-"""Begins the notes on classes that a split lacks."""
+"""Start of the notes on classes that are missing in a split."""
 LISTED_FIELDS = {"name", "data_set", "image_size", "channels", "dtype", "multi_label", "splits", "fingerprint"}
-"""Fields of a store that `list --json` prints."""
+"""Fields of a store in the output of `list --json`."""
 LISTED_CORRUPT = 20
-"""How many of the corrupt images that were left out `info` names."""
+"""Maximum number of skipped corrupt images that `info` lists."""
 
 
 def readable_stores(root: Path) -> list[StoreInfo]:
-    """Return the prepared data sets of a folder; prints an error for each that is damaged."""
+    """Return the prepared data sets of a folder; print an error for each damaged one."""
     stores = []
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         try:
             found = None if folder.name.startswith(".") else StoreInfo.read_folder(folder)
-        except BadInputError as error:  # one damaged store doesn't hide the others
+        except BadInputError as error:  # a damaged store doesn't hide the others
             say(f"error: {error}", error=True)
         else:
             stores += [] if found is None else [found]
@@ -45,7 +45,7 @@ def unprepared(infos: list[StoreInfo]) -> list[str]:
 
 
 def overview(infos: list[StoreInfo], root: Path | None) -> "Table":
-    """Return one row a store."""
+    """Return the table of stores, one row per store."""
     table = _table("name", "images", "labelled", "size", "classes", "MiB", "fingerprint")
     for info in infos:
         size = f"{store_bytes(info.name, root) / 2**20:,.1f}"
@@ -56,7 +56,7 @@ def overview(infos: list[StoreInfo], root: Path | None) -> "Table":
 
 
 def summary(store: StoreInfo, root: Path | None) -> "Table":
-    """Return what the store is, where it comes from, and how it was made."""
+    """Return the table of one store: contents, origin and preparation."""
     known = KNOWN.get(store.data_set)
     table = _table("", "")
     table.show_header = False
@@ -81,7 +81,7 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
 
 
 def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_unknown: bool) -> list[str]:
-    """Return what `prepare` prints: whether the store was made or `kept`, its sizes, decisions and notes."""
+    """Return the output of `prepare`: whether the store was created or `kept`, its sizes, decisions and notes."""
     state = "already prepared" if kept else "prepared"
     if source_unknown:
         state += " by an earlier version, which kept nothing to compare the source with"
@@ -91,7 +91,7 @@ def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_un
 
 
 def labelled_lines(found: "LabelSet") -> list[str]:
-    """Return what `label` prints: how many images have labels, what doesn't meet, and how it is evaluated on."""
+    """Return the output of `label`: the number of labelled images, mismatches, and how to evaluate on the store."""
     info = found.info
     labelled = ", ".join(f"{count:,} {split}" for split, count in info.labelled.items())
     done = "labelled" if found.made else "already labelled"
@@ -104,7 +104,7 @@ def labelled_lines(found: "LabelSet") -> list[str]:
 
 
 def _labels(store: StoreInfo) -> str:
-    """Return which labels there are, and how many images have them."""
+    """Return the kinds of labels, and the number of labelled images."""
     if not store.labelled_images:
         return "none: a pool to pretrain on; python -m sweep.data label attaches some"
     kinds = f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image"
@@ -114,13 +114,13 @@ def _labels(store: StoreInfo) -> str:
 
 
 def decisions(store: StoreInfo) -> list[str]:
-    """Return what was found rather than chosen: where classes and splits come from, what was left out and why."""
+    """Return what was derived rather than chosen: the origin of classes and splits, and skipped images with reasons."""
     bands = f"bands: {described_bands(store.channel_bands)}"
     return [bands, *(f"{key}: {told}" for key, told in store.decisions.items())]
 
 
 def notes(store: StoreInfo) -> list[str]:
-    """Return what a person should know: of the source, of leaks between splits, of images left out."""
+    """Return the notes on a store: its source, leaks between splits, skipped images."""
     lines = list(store.notes)
     if found := store.leaks.described():
         lines.append(found)
@@ -140,7 +140,7 @@ def notes(store: StoreInfo) -> list[str]:
 
 
 def split_table(store: StoreInfo) -> "Table":
-    """One row a split: images, those with labels where not all have, and how many of them each rule calls positive."""
+    """Return the table of splits: images, labelled images if not all are, and positives of each rule."""
     some = ("labelled",) if store.unlabelled else ()
     table = _table("split", "images", *some, *(f"positive by {rule!r}" for rule in store.rules))
     positives = {rule: {**counts, "all": sum(counts.values())} for rule, counts in store.rule_counts.items()}
@@ -153,7 +153,7 @@ def split_table(store: StoreInfo) -> "Table":
 
 
 def class_table(store: StoreInfo) -> "Table":
-    """One row a class: images in all, their share of the labelled ones, images in each split, and positive rules."""
+    """Return the table of classes: images, share of the labelled images, images in each split, positive rules."""
     table = _table("class", "images", *store.splits, "rules")
     for index, name in enumerate(store.class_names):
         counts = [store.class_counts[split][index] for split in store.splits]
@@ -164,7 +164,7 @@ def class_table(store: StoreInfo) -> "Table":
 
 
 def overview_value(infos: list[StoreInfo], root: Path | None) -> dict[str, Any]:
-    """Return the prepared data sets and the commands that prepare the others, as `list --json` prints them."""
+    """Return the output of `list --json`: prepared data sets, and the commands that prepare the others."""
     return {
         "stores": [
             {
@@ -181,7 +181,7 @@ def overview_value(infos: list[StoreInfo], root: Path | None) -> dict[str, Any]:
 
 
 def store_value(store: StoreInfo, root: Path | None) -> dict[str, Any]:
-    """Return the fields of `store.json` with a store's notes, size and folder, as `info --json` prints them."""
+    """Return the output of `info --json`: the fields of `store.json`, with the store's notes, size and folder."""
     return {
         **store.model_dump(mode="json"),
         "images": store.images,
@@ -196,7 +196,7 @@ def _on_disk(name: str, root: Path | None) -> dict[str, Any]:
 
 
 def store_bytes(name: str, root: Path | None) -> int:
-    """Return the bytes of a store on disk; BadInputError when a file of it is missing."""
+    """Return a store's size on disk in bytes; BadInputError if one of its files is missing."""
     folder = store_folder(name, root)
     try:
         return sum((folder / file).stat().st_size for file in (PIXELS_FILE, ROWS_FILE, INFO_FILE))

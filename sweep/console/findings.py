@@ -1,4 +1,4 @@
-"""Findings of checks as a table, printed by `sweep.doctor` and `sweep.configure --check`."""
+"""Check results as a table, printed by `sweep.doctor` and `sweep.configure --check`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Verdict = Literal["ok", "warning", "missing"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the report."""
+    """Result of one check: a line of the table."""
 
     what: str
     verdict: Verdict
@@ -20,7 +20,7 @@ class CheckResult:
 
 
 def print_findings(findings: Iterable[CheckResult]) -> None:
-    """Print a table of findings, their verdicts in colour."""
+    """Print a table of check results, with coloured verdicts."""
     from rich import box
     from rich.table import Table
 
@@ -32,5 +32,5 @@ def print_findings(findings: Iterable[CheckResult]) -> None:
 
 
 def any_missing(findings: Iterable[CheckResult]) -> bool:
-    """Return whether something is missing: the command's exit code is 1 then."""
+    """Return whether a check result is `missing`, for which the command's exit code is 1."""
     return any(finding.verdict == "missing" for finding in findings)

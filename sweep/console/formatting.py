@@ -9,12 +9,12 @@ GIB = 2**30
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """Return a share in percent, with two decimals as the thesis prints them."""
+    """Return a share in percent, by default with two decimals as in the thesis."""
     return "undefined" if math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def short_percent(share: float) -> str:
-    """Return a share in percent for a narrow place: 98.6, and 100 without a decimal."""
+    """Return a share in percent for a narrow column: 98.6, and 100 without a decimal."""
     return "100" if share == 1.0 else percent(share, 1)
 
 
@@ -24,7 +24,7 @@ def points(difference: float, digits: int = 1) -> str:
 
 
 def number(metric: str, value: float | None) -> str:
-    """Return a metric's value for a table, a share in percent; nothing where there is none."""
+    """Return a metric's value for a table, shares in percent; empty if there is none."""
     if value is None:
         return ""
     if not math.isfinite(value):
@@ -33,12 +33,12 @@ def number(metric: str, value: float | None) -> str:
 
 
 def signed_number(metric: str, difference: float) -> str:
-    """Return a difference of two values of a metric, a share's in points, with its sign."""
+    """Return a difference between two values of a metric with its sign, shares in percentage points."""
     return points(difference, 2) if is_share(metric) else f"{difference:+.4g}"
 
 
 def interval(metric: str, ends: tuple[float, float] | None) -> str:
-    """Return an interval for a table, of a share in percent; nothing where there is none."""
+    """Return an interval for a table, shares in percent; empty if there is none."""
     if ends is None:
         return ""
     low, high = (percent(end, 1) if is_share(metric) else f"{end:.4g}" for end in ends)
@@ -46,7 +46,7 @@ def interval(metric: str, ends: tuple[float, float] | None) -> str:
 
 
 def range_of_shares(ends: tuple[float, float]) -> str:
-    """Return an interval of shares for a sentence: 81.0 to 88.4."""
+    """Return an interval of shares in percent for a sentence: 81.0 to 88.4."""
     return " to ".join(percent(end, 1) for end in ends)
 
 
@@ -56,7 +56,7 @@ def count_and_share(part: int, whole: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration that reads: 2.3 s, 17 s, 4 min 05 s, 3 h 20 min."""
+    """Return a readable duration: 2.3 s, 17 s, 4 min 05 s, 3 h 20 min."""
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -64,14 +64,14 @@ def duration(seconds: float) -> str:
 
 
 def time_unit(hours: float) -> tuple[str, float]:
-    """Return the unit that hours are read in on an axis, and how many of it are an hour."""
+    """Return the unit for an axis of hours, and the number of units per hour."""
     if hours < 0.05:
         return "seconds", 3600.0
     return ("minutes", 60.0) if hours < 2 else ("hours", 1.0)
 
 
 def gib(count: float) -> str:
-    """Return bytes in GiB, with one decimal, or two below a tenth."""
+    """Return bytes in GiB, with one decimal, or two below 0.1."""
     return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / GIB:.2f} GiB"
 
 
@@ -81,7 +81,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text of at most so many characters, with three dots for what is cut off."""
+    """Return a text of at most `most` characters; a cut text ends with three dots."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
@@ -91,5 +91,5 @@ def axis_label(name: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of a file's name."""
+    """Return a text as part of a file name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-")

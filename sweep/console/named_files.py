@@ -13,17 +13,17 @@ from typing import Any
 from trainables.errors import BadInputError
 
 DATA_FILES = (".yaml", ".yml", ".toml")
-"""Endings of files that hold values."""
+"""Suffixes of files with values."""
 _EXPONENT = r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"
-"""Numbers as 1e-4, which YAML 1.1 takes for text."""
+"""Numbers such as 1e-4, which YAML 1.1 parses as text."""
 
 
 class NoSuchModuleError(BadInputError):
-    """A dotted name that no module has."""
+    """No module has the dotted name."""
 
 
 def load_module(name: str) -> ModuleType:
-    """Import a dotted module name or a .py file; BadInputError with the line where its code fails or ends."""
+    """Import a dotted module name or a .py file; BadInputError with the line at which its code fails or exits."""
     path = Path(name)
     if path.is_dir() and (path.suffix or "/" in name):
         raise BadInputError("is a folder; give a file")
@@ -42,7 +42,7 @@ def load_module(name: str) -> ModuleType:
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
-    """Return the values of a YAML or TOML file; BadInputError for a file that isn't one, or holds no mapping."""
+    """Return the values of a YAML or TOML file; BadInputError if it is invalid or not a mapping."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -79,7 +79,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _place(error: BaseException, name: str) -> str | None:
-    """Return the line of the named module or file that an error comes from; None where it comes from elsewhere."""
+    """Return the line of the named module or file that raised an error; None if the error is from elsewhere."""
     end = name if name.endswith(".py") else f"{name.replace('.', '/')}.py"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.endswith(end):
@@ -100,7 +100,7 @@ def _yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """Refuses a key that stands twice, and reads 1e-4 as a number."""
+        """YAML loader that rejects duplicate keys, and parses 1e-4 as a number."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -11,9 +11,9 @@ BUDGET = "Budget"
 FAILURES = "Failures"
 OUTPUT = "Output"
 ON_END = "SWEEP_ON_END"
-"""The environment variable that `--on-end` falls back to."""
+"""Environment variable that is the default of `--on-end`."""
 FINE_TUNING_RATE = 0.1
-"""Base learning rate of fine-tuning as a share of pretraining's (docs/experiments.md)."""
+"""Base learning rate of fine-tuning relative to pretraining's (docs/experiments.md)."""
 
 # What runs
 Space = Annotated[

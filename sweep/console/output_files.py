@@ -8,11 +8,11 @@ from sweep.console.formatting import slug
 from trainables.errors import BadInputError
 
 LONGEST = 150
-"""Characters of a name; file systems take 255 bytes, and a suffix comes behind it."""
+"""Maximum characters of a name; file systems allow 255 bytes, including the suffix."""
 
 
 def file_name(text: str) -> str:
-    """Return a name that others chose, a trial's or data set's, as one part of a path: it leads nowhere else."""
+    """Return a foreign name, such as a trial's or data set's, as a single and safe path component."""
     name = slug(text).lstrip(".-") or "unnamed"
     if len(name) <= LONGEST:
         return name
@@ -20,9 +20,9 @@ def file_name(text: str) -> str:
 
 
 def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[], bool]) -> None:
-    """Raise BadInputError where something is there that would be replaced.
+    """Raise BadInputError if an existing file would be replaced.
 
-    A command writes again what it wrote before, which `is_own` recognises; anything else it replaces with --overwrite.
+    A command replaces its own earlier output, which `is_own` recognises; any other file only with --overwrite.
     """
     there = [path for path in paths if path.is_symlink() or path.exists()]
     if not there or overwrite:
@@ -30,7 +30,7 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[]
     try:
         if not any(path.is_symlink() for path in there) and is_own():
             return
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError):  # another program's
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError):  # written by another program
         pass
     raise BadInputError(
         f"{there[0]}: exists and was not written by this command; choose another --output, or give --overwrite"

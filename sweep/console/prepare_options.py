@@ -166,17 +166,17 @@ StoreName = Annotated[
 
 
 def comma_separated(text: str | None) -> tuple[str, ...] | None:
-    """Return the parts of a comma-separated option; None where it isn't given."""
+    """Return the parts of a comma-separated option; None if it isn't given."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def low_and_high(text: str | None) -> tuple[float, float] | None:
-    """Return the two numbers of `--value-range`; None where it isn't given."""
+    """Return the two numbers of `--value-range`; None if it isn't given."""
     return _two_numbers(text, "--value-range", "LOW,HIGH, as in --value-range=-1,1")
 
 
 def scale_and_offset(text: str | None) -> tuple[float, float] | None:
-    """Return the two numbers of `--reflectance`; None where it isn't given."""
+    """Return the two numbers of `--reflectance`; None if it isn't given."""
     return _two_numbers(text, "--reflectance", "SCALE,OFFSET, as in --reflectance 10000,-1000")
 
 
@@ -191,7 +191,7 @@ def _two_numbers(text: str | None, option: str, form: str) -> tuple[float, float
 
 
 def column_names(texts: list[str]) -> dict[str, str]:
-    """Return the table's own column names of `--column`, by what the columns hold."""
+    """Return the table's column names from `--column`, by the meaning of the column."""
     columns = {}
     for text in texts:
         name, separator, own = text.partition("=")

@@ -24,7 +24,7 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def say_json(value: Any, file: TextIO | None = None) -> None:
-    """Print a value as one line of JSON: ASCII, so that nothing in it acts on a terminal."""
+    """Print a value as one line of ASCII JSON, which can't contain terminal control characters."""
     print(json.dumps(value).replace("\x7f", "\\u007f"), file=file or sys.stdout, flush=True)
 
 
@@ -34,7 +34,7 @@ def text(value: str, style: str = "") -> Text:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Log lines as the other lines: printable, and without secrets."""
+    """Log formatter whose lines are printable and without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, with its traceback."""
@@ -42,16 +42,16 @@ class PrintableFormatter(logging.Formatter):
 
 
 class _PlainConsole(Console):
-    """A console that takes brackets and colons as they are and escapes control signs in whatever it draws."""
+    """Console that prints brackets and colons literally and escapes control characters in all output."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the segments of a renderable, those of text made printable."""
+        """Yield the segments of a renderable, with printable text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable_lines(segment.text))
 
 
 def screen(file: TextIO | None = None, *, error: bool = False) -> Console:
-    """Return a console for people: as wide as the terminal, or wide enough for a table where there is none."""
+    """Return a console for people: as wide as the terminal, or wide enough for a table without a terminal."""
     console = _PlainConsole(file=file, stderr=error, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
@@ -59,6 +59,6 @@ def screen(file: TextIO | None = None, *, error: bool = False) -> Console:
 
 
 def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an error that nobody caught as Python does, without secrets and printable; for sys.excepthook."""
+    """Print an uncaught error as Python does, but printable and without secrets; for sys.excepthook."""
     lines = "".join(traceback.format_exception(kind, error, trace))
     print(printable_lines(redact(lines.rstrip("\n"))), file=sys.stderr)

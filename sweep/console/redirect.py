@@ -10,14 +10,14 @@ from typing import TextIO
 from trainables.lasting_output import keep_unprinted, lasting
 
 READER_SECONDS = 5.0
-"""How long a pager or a paused terminal is waited for, which must not hold up a sweep; then the log gets the lines."""
+"""Seconds to wait for a pager or paused terminal; then lines go to the log, so that the sweep isn't delayed."""
 
 
 @contextlib.contextmanager
 def quiet(log_file: Path) -> Iterator[TextIO]:
-    """Send what anybody writes to stdout and stderr, Ray's threads included, to a file; yield the real stdout.
+    """Redirect all output to stdout and stderr, including Ray's threads, to a file; yield the real stdout.
 
-    A write to that never fails; what can't be printed goes to the file, too.
+    A write to the real stdout never fails; lines that can't be printed go to the file too.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     _flush()

@@ -12,38 +12,38 @@ REASONS: Mapping[int, str] = {
     signal.SIGTERM: "ended by SIGTERM",
     signal.SIGHUP: "ended by SIGHUP",
 }
-"""Why a command ends, by the signal."""
+"""Reason for a command's end, by signal."""
 GRACE_SECONDS = 20.0
-"""How long running epochs may go on after SIGTERM or SIGHUP: Slurm and Kubernetes kill after 30 s."""
+"""Seconds that running epochs may continue after SIGTERM or SIGHUP; Slurm and Kubernetes kill after 30 s."""
 Handler = Callable[[int, FrameType | None], Any]
 
 
 class StopRequestedError(KeyboardInterrupt):
-    """A signal asked the command to end; like Ctrl-C it passes what catches errors."""
+    """A signal asked the command to end; like KeyboardInterrupt, it isn't caught by `except Exception`."""
 
     def __init__(self, number: int) -> None:
-        """Args: `number` is the signal's."""
+        """Create the error for a signal's number."""
         super().__init__(REASONS[number])
 
 
 def exit_code(reason: str) -> int | None:
-    """Return the exit code of a command that ended for such a reason, as a shell says it; None for other reasons."""
+    """Return the exit code for a reason, by the shell's convention; None for other reasons."""
     return next((128 + number for number, text in REASONS.items() if text == reason), None)
 
 
 def reason_of(error: KeyboardInterrupt) -> str:
-    """Return why a command ends: Python's own KeyboardInterrupt says nothing of it."""
+    """Return the reason for a command's end; for Python's own KeyboardInterrupt, that of SIGINT."""
     return str(error) or REASONS[signal.SIGINT]
 
 
 def raise_it(number: int, _frame: FrameType | None) -> NoReturn:
-    """Raise StopRequestedError: a handler."""
+    """Raise StopRequestedError; a signal handler."""
     raise StopRequestedError(number)
 
 
 @contextmanager
 def stop_signals(handler: Handler = raise_it) -> Iterator[None]:
-    """Call a handler for each of the signals meanwhile; SIGHUP stays ignored under nohup. Only in the main thread."""
+    """Install a handler for these signals during a block, in the main thread only; SIGHUP stays ignored under nohup."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

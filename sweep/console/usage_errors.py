@@ -1,4 +1,4 @@
-"""Faults of a command line as one line each, where typer would draw a box without the value."""
+"""Usage errors as one line each, where typer would draw a box without the value."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from pydantic import ValidationError
 from trainables.errors import describe_validation
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
-"""Click's class, which newer versions of typer carry with them."""
+"""Click's base class of usage errors, which newer versions of typer include."""
 _NO_FIELD = "configuration: "
 
 
 def usage_line(error: Any) -> str:
-    """Return a fault of a command line: the option, the rule and the value; or as click says it.
+    """Return a usage error in one line: the option, the rule and the value; otherwise click's message.
 
-    Empty where typer has printed the help, as for a command without arguments.
+    It is empty if typer has printed the help, as for a command without arguments.
     """
     option, cause = getattr(error, "param", None), error.__cause__
     if option is not None and isinstance(cause, ValidationError):

@@ -12,7 +12,7 @@ SCALES = {"picture": "8-bit pictures", "reflectance": "reflectance"}
 
 
 def weights_table() -> "Table":
-    """Return a block of lines for each entry of the catalogue."""
+    """Return a table with a block of lines for each entry of the catalogue."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
