@@ -144,10 +144,10 @@ def evaluate(
         datasets: Prepared data sets to evaluate on; default: the sweep's data set.
         labels: Fractions of the training labels, above 0 and up to 1; default: those of 0.01, 0.1 and 1 that give at
             least one batch of images.
-        draws: Number of label subsets per fraction; default: 3, or the number of seeds.
+        draws: Number of label subsets per fraction; default: the number of encoders' seeds, at least 3.
         epochs: Epochs of fine-tuning and training from scratch; 0: frozen features only.
         learning_rate: Base learning rate of fine-tuning.
-        changes: Values by field for every trial.
+        changes: Fields that are set for every trial, with their values.
         name: Name of the evaluation; default: SWEEP-evaluated.
         tracking_uri: MLflow server or database.
         experiment: MLflow experiment.

@@ -33,7 +33,7 @@ def main(
     name = _named(sweep, replayed)
     record = place.record(name)
     if (holder := holder_of(place, name, watch_seconds=GLANCE_SECONDS)) is not None:
-        raise BadInputError(f"sweep {name!r}: is running ({holder.described()}), and written by its own process")
+        raise BadInputError(f"sweep {name!r}: is running ({holder.described()}); its own process writes it to MLflow")
     tracker = Tracker.open(tracking_uri, storage=storage, experiment=experiment or record.experiment)
     waiting = replay(record, place, tracker)
     wait_for_writes(tracker)

@@ -1,4 +1,4 @@
-"""Heartbeat of the training loop, which tells a slow trial from one that hangs."""
+"""Heartbeat of the training loop, which distinguishes a slow trial from one that hangs."""
 
 import time
 

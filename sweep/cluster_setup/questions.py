@@ -142,7 +142,7 @@ AWS = (
         matching(r"[a-z]{2}(-[a-z]+)+-\d(-[a-z]+-\d)?[a-z]", "is no availability zone; one is us-west-2a"),
         (("provider", "availability_zone"),),
     ),
-    Question("bucket", "Bucket of data, results and artifacts", bucket_name),
+    Question("bucket", "S3 bucket for data, results and artifacts", bucket_name),
     Question(
         "instance_type",
         "Instance type of the workers",
@@ -177,12 +177,12 @@ AWS = (
         ((*_HEAD, "node_config", "SecurityGroupIds", 0),),
     ),
     CLUSTER_NAME,
-    Question("ssh_user", "User of the machines", _USER, (("auth", "ssh_user"),), usual=True),
+    Question("ssh_user", "User name for SSH on the machines", _USER, (("auth", "ssh_user"),), usual=True),
 )
 LOCAL = (
     Question("head", "Address of the head node", address, (("provider", "head_ip"),)),
     Question("workers", "Addresses of the workers, comma-separated", addresses, (("provider", "worker_ips"),)),
-    Question("ssh_user", "User of the machines", _USER, (("auth", "ssh_user"),)),
+    Question("ssh_user", "User name for SSH on the machines", _USER, (("auth", "ssh_user"),)),
     Question("ssh_key", "Private key that opens every machine", key_file, (("auth", "ssh_private_key"),)),
     CLUSTER_NAME,
 )

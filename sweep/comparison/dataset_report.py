@@ -123,7 +123,7 @@ def sweep_tables(
 def dataset_report(
     sweep: "SweepRecord", table: ComparisonTable, storage: "SweepStorage", outputs: TrialOutputs
 ) -> DataSetReport:
-    """Return the report of one table."""
+    """Compute the report of one data set from its comparison table and its trials' files."""
     trials = trial_reports((*table.settings, *table.baselines, *table.halved), storage)
     near = {id(row) for row in (*table.settings[:MOST_SAMPLED], *table.baselines) if row.finished}
 

@@ -1,4 +1,4 @@
-"""How well metrics without labels rank settings, where a metric with labels is there to say; pure."""
+"""Rank agreement over settings between label-free metrics and a metric with labels; pure."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from sweep.statistics.rank_agreement import FEWEST_RANKED, RankAgreement, rank_a
 from trainables import metric_names as names
 
 FEWEST_SAID = 3
-"""Settings from which on anything is said."""
+"""Minimum number of settings for a rank agreement."""
 OF_FEATURES = tuple(
     names.LINEAR + name
     for name in (names.BALANCED_ACCURACY, names.TOP1, names.AVERAGE_PRECISION + names.MACRO, names.R2)

@@ -39,7 +39,7 @@ class PivotTable:
 def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
     """Yield a pivot table for each pair of axes; the other axes are fixed at their most frequent values.
 
-    Epochs are always on x. A single axis has a table of its own; an axis with too many values is left out.
+    Epochs are always on x. A single axis gives one table without groups; axes with too many values are left out.
     """
     usable = [row for row in table.settings if row.values(metric)]
     axes = [axis for axis in table.axes if len({spelled(row.config[axis]) for row in usable}) <= MOST_VALUES]

@@ -288,7 +288,7 @@ def _by_seed(row: ComparisonRow, sweep: "SweepRecord") -> dict[Any, float]:
 
 
 def data_of(config: Mapping[str, Any]) -> str:
-    """Return the data set that a trial pretrains on, with the one it is evaluated on if that is another."""
+    """Return the name of a trial's pretraining data set; a different evaluation data set is added."""
     evaluated = config.get("evaluation_dataset")
     return str(config["dataset"]) if evaluated is None else f"{config['dataset']}, evaluated on {evaluated}"
 

@@ -27,7 +27,7 @@ class TrialReport:
 
     @property
     def hours(self) -> float:
-        """Device-hours of all attempts, of any sweep."""
+        """Device-hours of all attempts, including attempts in other sweeps."""
         return self.trial.result.hours
 
     @property

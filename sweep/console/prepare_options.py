@@ -141,11 +141,13 @@ MaxCloud = Annotated[
     float | None, typer.Option(help="Largest fraction of a chip under cloud, by the SCL.", rich_help_panel=SCENES)
 ]
 MaxShadow = Annotated[
-    float | None, typer.Option(help="Largest fraction in a cloud's shadow, by the SCL.", rich_help_panel=SCENES)
+    float | None, typer.Option(help="Largest fraction of a chip in cloud shadow, by the SCL.", rich_help_panel=SCENES)
 ]
-MaxSnow = Annotated[float | None, typer.Option(help="Largest fraction under snow, by the SCL.", rich_help_panel=SCENES)]
+MaxSnow = Annotated[
+    float | None, typer.Option(help="Largest fraction of a chip under snow, by the SCL.", rich_help_panel=SCENES)
+]
 MaxNodata = Annotated[
-    float | None, typer.Option(help="Largest fraction without data; default: 0.", rich_help_panel=SCENES)
+    float | None, typer.Option(help="Largest fraction of a chip without data; default: 0.", rich_help_panel=SCENES)
 ]
 BlockSize = Annotated[
     float | None,

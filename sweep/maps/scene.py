@@ -172,7 +172,7 @@ def _open(stack: ExitStack, path: Path) -> Any:
     with explained_raster(str(path)):
         dataset = stack.enter_context(open_raster(path))
     if set(dataset.dtypes) - set(DTYPES):
-        raise BadInputError(f"{path}: has values of {dataset.dtypes[0]}; a scene has 8 or 16 bits without sign")
+        raise BadInputError(f"{path}: has values of {dataset.dtypes[0]}; a scene has unsigned 8- or 16-bit values")
     return dataset
 
 

@@ -30,7 +30,7 @@ class TrialResult:
     halved: bool = False
     """Whether halving ended it: its metrics are of an epoch before the last."""
     hours: float = 0.0
-    """Device-hours of all attempts, of any sweep."""
+    """Device-hours of all attempts, including attempts in other sweeps."""
 
     @property
     def collapsed(self) -> bool:

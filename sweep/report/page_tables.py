@@ -70,7 +70,7 @@ def _pivot(part: DataSetReport, metric: str, pivot: PivotTable) -> dict[str, Any
 
 
 def held_out_metrics(part: DataSetReport, report: TrialReport) -> dict[str, float]:
-    """Return a trial's held-out metrics at its last epoch, the table's columns first."""
+    """Return a trial's validation and test metrics at its last epoch; those in the comparison table come first."""
     found = report.trial.result.metrics
     order = dict.fromkeys((*part.table.metrics, *found))
     return {name: found[name] for name in order if name in found and name.startswith(("val/", "test/"))}

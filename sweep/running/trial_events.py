@@ -120,7 +120,7 @@ class TrialEventHandler:
         return GO
 
     def started(self, task: TrialTask) -> None:
-        """Begin an attempt."""
+        """Open the attempt's record; the listeners also get the records of earlier attempts."""
         earlier = TrialFiles(Storage.at(task.files_address)).attempts()
         attempt = self._attempts.begin(task, earlier)
         self.tell(lambda one: one.started(task, attempt, earlier))

@@ -312,7 +312,7 @@ class MlflowRuns:
         self._set_tags(self.child(trial), tags)
 
     def of_sweep(self, name: str, trial_id: str) -> str | None:
-        """Return the id of a trial's run in another sweep, or None."""
+        """Return the id of a trial's MLflow run in the sweep `name`; None if there is none."""
         parent = self._find({SWEEP: name})
         run = None if parent is None else self._find({PARENT: parent.info.run_id, TRIAL: trial_id})
         return None if run is None else str(run.info.run_id)

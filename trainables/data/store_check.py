@@ -81,7 +81,7 @@ class PixelCheck:
         self._order = np.argsort(positions, kind="stable")
         self._positions = positions[self._order]
         if len(positions) and not (np.diff(self._positions) > 0).all():
-            raise BadInputError(f"{where}: {ROWS_FILE}: two rows have one image; {REMEDY}")
+            raise BadInputError(f"{where}: {ROWS_FILE}: two rows refer to one image; {REMEDY}")
         checksums = rows.column("checksum")
         start = checksums.offset * CHECKSUM_BYTES
         content = np.frombuffer(checksums.buffers()[1], np.uint8)[start : start + len(checksums) * CHECKSUM_BYTES]

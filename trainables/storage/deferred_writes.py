@@ -39,7 +39,7 @@ class DeferredWrites:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
     _fault: Exception | None = None
-    """What the thread met that isn't the storage's: whoever writes or flushes next raises it."""
+    """Error of the thread other than the storage's; the next write or flush raises it."""
 
     @property
     def waiting(self) -> int:

@@ -31,7 +31,7 @@ class Storage:
     patience: float = 0.0
     """Seconds for which an operation is tried again while the storage is away: raises OSError."""
     options: str = ""
-    """What a URI says after its path: an object store's endpoint, region."""
+    """Query of a URI: an object store's endpoint, region."""
 
     @classmethod
     def at(cls, address: str | Path) -> "Storage":

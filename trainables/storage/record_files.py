@@ -21,7 +21,7 @@ MOST_FIELDS = 5
 Record = TypeVar("Record", bound=BaseModel)
 
 logger = logging.getLogger("trainables.storage.records")
-"""Gets one warning a fault; whoever shows a sweep to a person adds a handler."""
+"""Logger with one warning per fault of a record; commands add a handler to show them."""
 _named: set[str] = set()
 
 
@@ -93,7 +93,7 @@ def record_names(storage: Storage, folder: str, pattern: str) -> list[str]:
 
 
 def name_once(line: str, *, key: str = "") -> None:
-    """Log a fault of a storage for a person, once in this process; `key` is what makes two lines the same."""
+    """Log a fault of a storage once per process; lines with the same `key` count as one fault."""
     if (key or line) not in _named:
         _named.add(key or line)
         logger.warning("%s", BadInputError(line))

@@ -59,7 +59,7 @@ class TrialFiles:
     def __init__(self, storage: Storage, backlog: DeferredWrites | None = None, *, mends: bool = False) -> None:
         self.storage, self._backlog, self._mends = storage, backlog, mends
         self.note = ""
-        """What a person should know of how this attempt began."""
+        """Note for the user about the start of this attempt."""
 
     @property
     def behind(self) -> bool:
@@ -82,7 +82,7 @@ class TrialFiles:
         return f"{self.storage.root}/{name}"  # one desk writes the files of several trials
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
-        """Say what is trained here; what a later version said besides stays."""
+        """Write the trial's configuration; fields that a later version wrote are kept."""
 
         def perform() -> None:
             before = find_record(self.storage, CONFIG, ConfigRecord, fate="written again")
@@ -110,7 +110,7 @@ class TrialFiles:
         return find_record(self.storage, CONFIG, ConfigRecord, fate=_REMEMBERED, instead=remembered)
 
     def write_epoch(self, record: EpochRecord) -> EpochRecord:
-        """Write an epoch's record unless there is one; return the record that stands."""
+        """Write an epoch's record unless there is one; return the stored record."""
         name, standing = _epoch(record.epoch), record
 
         def perform() -> None:

@@ -13,9 +13,9 @@ from trainables.errors import BadInputError
 from trainables.storage.ownership import make_private, refuse_foreign
 
 TOKEN = "[0-9a-f]" * 16
-"""In names that nobody can guess, and so prepare."""
+"""Random part of a temporary name, as a glob pattern: other users can't guess it and create it first."""
 SPARE_BYTES = 2**24
-"""Free space that is left over, beside the store itself."""
+"""Free space in bytes that has to remain after the store is written."""
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def explained(root: Path) -> Iterator[None]:
 
 @contextmanager
 def made_aside(folder: Path) -> Iterator[Path]:
-    """Give a folder beside `folder`, which must be locked, and move it there at the end; nothing is left on failure."""
+    """Yield a folder beside `folder`, which must be locked; move it to `folder` at the end, remove it on failure."""
     if folder.exists():
         raise BadInputError(f"{folder}: exists and is not a store; choose another name with --as NAME, or delete it")
     with scratch(folder) as partial, explained(folder.parent):
@@ -58,7 +58,7 @@ def made_aside(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside `folder`, which must be locked, and remove it at the end unless it was moved."""
+    """Yield an empty folder beside `folder`, which must be locked; remove it at the end unless it was moved."""
     named = folder.parent.glob(f".{glob.escape(folder.name)}.{TOKEN}.partial")
     for left in (folder.parent / f".{folder.name}.partial", *named):  # of processes that were killed
         shutil.rmtree(left, ignore_errors=True)

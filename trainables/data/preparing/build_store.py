@@ -40,7 +40,7 @@ from trainables.errors import BadInputError
 from trainables.printable_text import printable
 
 BLOCK_SIDES = 10
-"""Sides of a chip that a block has where nobody says its size."""
+"""Default side of a block, in sides of a chip."""
 
 
 def make_store(

@@ -38,7 +38,7 @@ LEAVE_OUT = "leave such files out with --skip-corrupt"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, and how much of it is done and in all (images, or bytes of an archive)."""
+"""Callback with the step, the amount done and the total (images, or bytes of an archive)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Layout:
 
 @dataclass
 class Rows:
-    """What is known of each image that was written, in the order of the file; and the images that couldn't be."""
+    """Index columns, one entry per image in the order of the pixel file; and messages of the images left out."""
 
     names: list[str] = field(default_factory=list)
     labels: list[tuple[str, ...] | None] = field(default_factory=list)
@@ -83,9 +83,9 @@ class Rows:
     fractions: dict[str, list[float]] = field(default_factory=lambda: {salt: [] for salt in SALTS})
     """Stable hashes of the names, for each of SALTS."""
     corrupt: list[str] = field(default_factory=list)
-    """Messages, where corrupt images are left out."""
+    """One message per corrupt image that was left out."""
     facts: Counter[str] = field(default_factory=Counter)
-    """How many images each decision of the decoder holds for."""
+    """Number of images for each decision of the decoder."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Done:
-    """What a worker says of its chunk: for each written image entry number, labels, checksum and hash."""
+    """Result of one chunk: entry number, labels, checksum and hash of each image written."""
 
     kept: list[int]
     labels: list[tuple[str, ...] | None]
@@ -110,7 +110,7 @@ class _Done:
     hashes: list[int]
     fractions: dict[str, list[float]]
     faults: list[tuple[str, str]]
-    """Each with what a person can do instead of removing the image."""
+    """Fault of each undecodable image, with the option that handles it (may be empty)."""
     facts: Counter[str]
 
 
@@ -125,10 +125,10 @@ def convert(
     together: int = 1,
     report: Callable[[int], None] | None = None,
 ) -> Rows:
-    """Decode `entries` into the file `path` and return what is known of each row; `report` hears images done.
+    """Decode `entries` into the file `path` and return their index columns; `report` gets the number done.
 
-    `together` entries that follow each other share a file: each worker takes one run of them, so that no block of the
-    file is unpacked by two.
+    Up to `together` consecutive entries share a source file: each worker decodes one contiguous run of them, so
+    that two workers don't unpack the same block.
     Raises BadInputError for the first image that can't be decoded or is of another layout; with `skip_corrupt` such
     images are left out and listed.
     """
@@ -146,7 +146,7 @@ def convert(
 
 
 def advised(fault: str, option: str = "") -> str:
-    """Return what is wrong with an image, with what a person can do besides mending the file."""
+    """Return the fault of an image, followed by the option that handles it; default: leaving corrupt images out."""
     return f"{fault}; or {option or LEAVE_OUT}"
 
 

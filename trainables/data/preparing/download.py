@@ -169,7 +169,7 @@ def _fits(file: PartialFile, answer: requests.Response) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what lies at the root of an error of requests or urllib3, in one line."""
+    """Return the root cause of an error of requests or urllib3, in one line."""
     inner = (argument for argument in error.args if isinstance(argument, BaseException))
     if (cause := error.__cause__ or error.__context__ or next(inner, None)) is not None:
         return _reason(cause)

@@ -44,7 +44,7 @@ DEFAULT_NAME = "labels"
 
 @dataclass(frozen=True)
 class LabelRequest:
-    """What is attached to which store."""
+    """Request for a label set: the store, and the table of labels to attach."""
 
     store: str
     table: Path

@@ -22,7 +22,7 @@ SAMPLE_IMAGES = 1000
 
 @dataclass(frozen=True)
 class FirstImage:
-    """What the first image that could be decoded has before it is converted, and all others have to share."""
+    """Channels and type of the first decoded image before conversion; all other images must have the same."""
 
     name: str
     channels: int
@@ -45,7 +45,7 @@ class FirstImage:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is done to each decoded image: cropped and resized to `size` (None: left as it is), then looked up.
+    """Conversion of each decoded image: cropped and resized to `size` (None: left as it is), then looked up.
 
     `tables` holds, for each channel or for all alike, the pixel of every value; None keeps the values.
     """

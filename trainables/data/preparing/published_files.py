@@ -1,4 +1,4 @@
-"""What the authors publish, downloaded once into the root's .downloads and kept there."""
+"""Published archives and lists, downloaded once into the root's .downloads and kept there."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ DOWNLOADS = ".downloads"
 
 
 def fetch(request: Request, root: Path, url: str | None, progress: Progress | None) -> Request:
-    """Download the archive, or what has come of it goes on, and the lists that the options need; return where they lie.
+    """Download the archive (a partial download is resumed) and the lists that the options need; return their paths.
 
     `url` is a mirror of the archive. Raises BadInputError that says what couldn't be had.
     """

@@ -1,4 +1,4 @@
-"""Leaks between two stores: images of a pool that stand, nearly stand, or cover the same ground in a test split."""
+"""Leaks between two stores: test images with a duplicate, a near duplicate or the same ground in a pool."""
 
 from dataclasses import dataclass
 

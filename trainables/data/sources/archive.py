@@ -45,7 +45,7 @@ DAMAGE = (
 
 
 def is_tar(source: Path) -> bool:
-    """Whether a file is a tar, packed or not: told by its first bytes, not by its name."""
+    """Whether a file is a tar, packed or not; decided by its first bytes, not by its name."""
     magic = first_bytes(source)
     return any(magic.startswith(known) for known in CODECS) or magic[257:262] == b"ustar"
 
@@ -70,7 +70,7 @@ def stream_tar(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (relative path, content) of the wanted regular files of a tar, in one pass and in bounded memory.
 
-    `progress` hears packed bytes read and the file's size. Raises BadInputError for an archive that is cut off or
+    `progress` gets the packed bytes read and the file's size. Raises BadInputError for an archive that is cut off or
     damaged, and for a member that isn't safe, wanted or not.
     """
     size = source.stat().st_size
@@ -135,7 +135,7 @@ class _Tail:
 
 @contextmanager
 def _unpacked(source: Path) -> Iterator[tuple[Any, Callable[[], int]]]:
-    """Give the tar as a stream of its own bytes, and a function that tells how far the packed file is read."""
+    """Yield the unpacked tar as a stream, and a function that returns the position in the packed file."""
     codec = next((name for magic, name in CODECS.items() if first_bytes(source).startswith(magic)), None)
     with source.open("rb") as file:
         if codec is None:
@@ -247,6 +247,6 @@ def first_bytes(source: Path) -> bytes:
 
 
 def damaged(where: str, error: BaseException) -> BadInputError:
-    """Return what to say of an archive that a reader failed on."""
+    """Return the error for an archive that a reader failed on."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return BadInputError(f"{where}: truncated or damaged ({reason}); download it again")

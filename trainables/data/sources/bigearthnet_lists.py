@@ -37,7 +37,7 @@ class PatchLists:
 
     @cached_property
     def state(self) -> str:
-        """A digest of all that the lists say."""
+        """Digest of the content of all lists."""
         said = (self.splits or {}, self.labels or {})
         return digest_of(*map(repr, sorted(self.excluded)), *(repr(sorted(one.items())) for one in said))
 

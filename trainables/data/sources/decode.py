@@ -18,19 +18,19 @@ from trainables.errors import BadInputError
 Result = TypeVar("Result")
 REMEDY = "fetch the file again, or remove it"
 MOST_FILE_BYTES = 2**30
-"""Of one file, as it lies on disk: no image that a model trains on is larger."""
+"""Maximum size of an image file on disk; no image that a model trains on is larger."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif")
-"""Of the files that are taken for images."""
+"""Suffixes of files that are read as images."""
 OTHER_IMAGES = (
     *(".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".heic", ".heif", ".hif", ".svg", ".psd", ".tga", ".ico", ".eps"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr", ".dds", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".rw2"),
     *(".npy", ".npz", ".h5", ".hdf5", ".nc", ".fits", ".dcm", ".nii", ".mat", ".vrt", ".img", ".bip", ".bil", ".pdf"),
 )
-"""Of images that aren't read, and so are said to be left out."""
+"""Suffixes of image formats that aren't read; such files are reported as left out."""
 
 
 class UndecodableError(BadInputError):
-    """An image that isn't read; `option` is what a person can say when a store is prepared, else empty."""
+    """Image that can't be read; `option` names an option of `sweep.data prepare` that helps, or is empty."""
 
     def __init__(self, message: str, option: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The files of a folder or a zip, by relative path: links followed within it, what systems leave there put aside."""
+"""Files of a folder or zip by relative path: links within it are followed, system files are left out."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ JUNK_FOLDERS = frozenset(
         *("lost+found", "__pycache__"),
     )
 )
-"""What macOS, disk stations, Windows and Linux make beside a person's own: thumbnails, things thrown away."""
+"""Folders that macOS, disk stations, Windows and Linux add to the user's own: thumbnails, deleted files."""
 JUNK_FILES = frozenset(
     ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini", "pspbrwse.jbf")
 )
@@ -25,7 +25,7 @@ HIDDEN = "hidden"
 
 
 def junk(name: str) -> str | None:
-    """Return what makes a relative path none of a person's own files, None for one that is."""
+    """Return why a relative path is a system or hidden file; None for one of the user's own files."""
     parts = name.split("/")
     if parts[-1].lower() in JUNK_FILES:
         return parts[-1].strip()
@@ -36,7 +36,7 @@ def junk(name: str) -> str | None:
 
 
 def file_states(paths: Iterable[str]) -> str:
-    """Return a digest of the files' sizes and times, in their order; names and labels are for others to tell."""
+    """Return a digest of the files' sizes and modification times, in the given order, without names and labels."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -53,7 +53,7 @@ class FileTree:
     def __init__(self, source: Path) -> None:
         self.location = str(source.resolve())
         self.left_out: Counter[str] = Counter()
-        """Files that are none of a person's own, by reason; of folders known once `names` was called."""
+        """Number of system and hidden files by reason; for a folder known once `names` was called."""
         self.links: list[str] = []
         """Links to folders within, and to files elsewhere, which are followed; known once `names` was called."""
         self._zip = None if source.is_dir() else open_zip(source)

@@ -32,7 +32,7 @@ SPLIT_RULES = {
     "place": "by place, stable hash of its name",
 }
 OWN_SPLITS = ("own", "published", "official")
-"""Rules by which the source itself says each image's split."""
+"""Split rules that take each image's split from the source."""
 TEST_SPLITS = ("test", "validation")
 SMALLEST_SIZE = 4
 AS_PRODUCTS = (DIGITAL_NUMBERS, 0.0)

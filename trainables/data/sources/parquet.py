@@ -87,7 +87,7 @@ def _found(source: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def _splits(request: Request, files: "list[_File]") -> _Splits:
-    """Return who says the splits: the column that was asked for, else the paths, else a column named split."""
+    """Return the splits and their origin: the requested column, else the paths, else a column named split."""
     where, asked = str(request.source), request.columns.get("split")
     if request.options.splits != "own":
         return _Splits({file.relative: split for file in files if (split := file.hub_split)})

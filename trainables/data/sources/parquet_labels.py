@@ -17,7 +17,7 @@ NO_LABEL = "no label; give it one, remove the row, or leave such rows out with -
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """What a file says of its column of labels: the type of each, and the names that the hub keeps with numbers."""
+    """Label column of one file: its type, and the class names that the hub stores for numeric labels."""
 
     where: str
     several: bool
@@ -49,7 +49,7 @@ class LabelColumn:
 
 @dataclass
 class Seen:
-    """What the lists of all rows have in common, so that lists of flags are told from lists of numbers."""
+    """Common properties of all rows' lists, which distinguish lists of flags from lists of numbers."""
 
     lengths: set[int] = field(default_factory=set)
     values: set[Any] = field(default_factory=set)

@@ -44,7 +44,7 @@ class Decoded:
 
 
 class NotReadError(ValueError):
-    """A whole file of a kind that isn't read; `option` is what a person can say when a store is prepared."""
+    """File of a kind that isn't read; `option` names an option of `sweep.data prepare` that helps, or is empty."""
 
     def __init__(self, reason: str, option: str = "") -> None:
         super().__init__(reason)

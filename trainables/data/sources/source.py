@@ -76,7 +76,7 @@ class Source:
     entries: Callable[[], Iterator[Entry]]
     """Goes over the wanted images from the start, each time it is called; an archive is read as it goes."""
     count: int | None
-    """How many entries there are, None where only reading the archive tells."""
+    """Number of entries; None if it is known only after reading the archive."""
     notes: tuple[str, ...] = ()
     multi_label: bool = False
     rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -93,11 +93,11 @@ class Source:
     splits_from: str = ""
     """What names each image's split, in words; empty where nothing does."""
     bands: tuple[Band, ...] = ()
-    """What each channel measures as it is read, where the source says it; empty: what the request says."""
+    """Band of each channel as read, if the source names them; empty: the bands of the request."""
     state: str = ""
-    """Changes whenever images, labels, splits or places do: how a source is told from an edited one."""
+    """Digest of images, labels, splits and places, by which an edited source is recognised."""
     together: int = 1
-    """How many entries that follow each other come from one file at most: chips of a scene."""
+    """Maximum number of consecutive entries that come from one file: chips of a scene."""
 
     @cached_property
     def class_index(self) -> dict[str, int]:
@@ -107,7 +107,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks to be prepared."""
+    """Request to prepare a data set."""
 
     facts: DataSetFacts
     options: Options
@@ -119,14 +119,14 @@ class Request:
     columns: Mapping[str, str] = field(default_factory=dict)
     """The table's own names for path, image, label, split and place, where they differ."""
     class_level: int | None = None
-    """Which folder below the source names an image's class, 1 the first; None: what the layout says."""
+    """Level of the folder that names an image's class, 1: directly below the source; None: by the layout."""
 
     def column(self, name: str) -> str:
         """Return the table's own name of a column."""
         return self.columns.get(name, name)
 
     def wants(self, name: str) -> bool:
-        """Whether an image is in the subset that is asked for: told from its name alone."""
+        """Whether an image is in the requested subset; decided by its name alone."""
         if self.options.splits == "thesis" and self.facts.thesis_share is not None:
             return is_thesis_candidate(name)
         return self.options.fraction == 1.0 or bool(

@@ -25,7 +25,7 @@ WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class TableRow:
-    """What a table says of one image, and where in the table it does."""
+    """One image's row of a table, with its place in the table."""
 
     where: str
     path: str
@@ -112,7 +112,7 @@ def _split(request: Request, row: Mapping[str, Any], where: str) -> str | None:
 
 
 def _text(value: Any) -> str:
-    """Return a cell as text, empty for one that says nothing."""
+    """Return a cell as text; empty for a missing value."""
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
