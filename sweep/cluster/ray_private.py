@@ -3,18 +3,18 @@
 If the installed Ray lacks a part, the feature that needs it is off: the function returns a neutral value and logs this
 once per process.
 
-- orphaned placement groups: who made a placement group is in no public table
-- waiting trials: what the jobs of a cluster hold, and wait for
-- tokens: whether a process asks its callers for one
-- joining: why a head doesn't answer, within its time
-- another cluster: the identity of the one that answers at an address
-- the autoscaler's errors: why machines don't come
-- growth: what a cluster's autoscaler was told, as the head's state or KubeRay's custom resource has it
-- silent trials: the actor of a Tune trial, which is told to leave, or killed when it shows no sign of life
-- one token a start: a process keeps the first token that it read
-- a quick end: whether this process has left the cluster that it is about to end
+- orphaned placement groups: no public table contains a placement group's creator
+- waiting trials: resources that the jobs of a cluster hold or request
+- tokens: whether a process requires one from its callers
+- joining: the reason why a head doesn't answer, with a time limit
+- another cluster: the id of the cluster that answers at an address
+- autoscaler errors: reasons why machines don't come
+- growth: configuration of a cluster's autoscaler, from the head's state or KubeRay's custom resource
+- silent trials: the actor of a Tune trial, which is asked to leave, or killed if it sends no heartbeat
+- one token per start: deletion of the token that a process has cached
+- a quick end: whether this process has left the cluster whose processes it then kills
 - cluster files: Ray's schema of the file that `ray up` reads
-- causes: the files that Tune writes an actor's error to, and the heading of a dead actor's error
+- causes: Tune's files with an actor's error, and the heading of a dead actor's error
 """
 
 import contextlib

@@ -54,8 +54,8 @@ def run_trials(
 ) -> None:
     """Run attempts until the dispatcher has no more; errors of listeners are raised at the end.
 
-    Needs `connect`. The first Ctrl-C, SIGTERM or SIGHUP stops the attempts after their current epochs. A second signal
-    stops them at once, as does the end of `grace_seconds` after SIGTERM or SIGHUP.
+    Needs `connect`. The first Ctrl-C, SIGTERM or SIGHUP stops the attempts after their current epochs. A second Ctrl-C
+    or SIGTERM stops them at once, as does the end of `grace_seconds` after SIGTERM or SIGHUP.
 
     Args:
         dispatcher: Source of attempts, which also receives their results.
@@ -314,7 +314,7 @@ def _error_of(trial: Trial) -> Exception:
 
 
 class _Interruption:
-    """Signal handler: the first signal stops in order; a second one, or the end of the grace period, kills.
+    """Signal handler: the first signal stops in order; its repetition, or the end of the grace period, kills.
 
     A closed terminal may send SIGHUP twice, from the kernel and from the shell; so a second SIGHUP is ignored.
     """

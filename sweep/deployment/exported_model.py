@@ -80,7 +80,14 @@ class DeployedModel:
         return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=onnxruntime.get_available_providers())
 
     def __call__(self, images: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, K) and features (N, F) of images (N, H, W, C)."""
+        """Classify images.
+
+        Args:
+            images: (N, H, W, C), as `pixels` returns them.
+
+        Returns:
+            Probabilities (N, K) and features (N, F), both float32.
+        """
         probabilities, features = self._session.run(["probabilities", "features"], {"images": images})
         return probabilities, features
 
@@ -165,6 +172,14 @@ def apply(
     """Write a table of all images of a folder or zip, in bounded memory and with progress; return the counts.
 
     Unreadable or unsuitable images are skipped with their reasons.
+
+    Args:
+        model: Folder of an exported model.
+        source: Folder or zip with images.
+        output: Path of the table.
+        describe: Function that returns the table of a batch of images.
+        suffixes: Allowed suffixes of `output`.
+        overwrite: Whether a file of another program at `output` is replaced.
 
     Raises:
         BadInputError: All images are skipped, or the table can't be written; no file is written then.

@@ -103,7 +103,15 @@ def grouped_bars(
     group: str,
     published: Mapping[tuple[str, str], float] | None = None,
 ) -> Figure:
-    """Draw grouped bars of a metric; `values` maps (value of x, value of group) to the metric."""
+    """Draw grouped bars of a metric over one axis.
+
+    Args:
+        values: Metric and its interval by (value of `x`, value of `group`), as shares.
+        metric: Name of the metric.
+        x: Axis of the settings along the horizontal axis.
+        group: Axis of the settings for adjacent bars; empty for single bars.
+        published: Published values by the same keys, drawn as marks.
+    """
     published = published or {}
     places, groups = (list(dict.fromkeys(key[number] for key in values)) for number in (0, 1))
     names = [label(name, 40) for name in groups] if group else []

@@ -32,7 +32,14 @@ def print_comparison(
     *,
     console: Console | None = None,
 ) -> None:
-    """Print every table with its conclusion and notes; intervals over images need `outputs`."""
+    """Print every comparison table with its conclusion and notes.
+
+    Args:
+        sweep: Record of the sweep.
+        tables: Comparison tables, one per data set.
+        outputs: Outputs of the trials, from which intervals over images are computed; None omits these intervals.
+        console: Console to print on; None for the terminal.
+    """
     console = console or screen()
     console.print("", text(f"{sweep.name}: {sweep.description}", "bold"), sep="\n")
     if sweep.smoke:

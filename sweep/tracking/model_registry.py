@@ -41,7 +41,16 @@ def register_model(
     name: str,
     tracking_uri: str | None,
 ) -> str:
-    """Log a folder's exported model to the trial's run and register it; return its address and how to serve it."""
+    """Log an exported model to its trial's run and register it; return its address and how to serve it.
+
+    Args:
+        record: Record of the sweep.
+        entry: Trial of the sweep whose model was exported.
+        storage: Storage of the sweep.
+        folder: Folder of the exported model.
+        name: Name of the registered model.
+        tracking_uri: Address of the MLflow store; None for the default store.
+    """
     import mlflow
     import numpy as np
     from mlflow.models import ModelSignature

@@ -21,9 +21,17 @@ SAY_SECONDS = 15.0
 
 
 def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -> list[str]:
-    """Write the sweep and all trials with records to MLflow; return the names of trials without records.
+    """Write a sweep and all of its trials that have records to MLflow.
 
     A trial that has neither ended nor been stopped for good is shown as interrupted.
+
+    Args:
+        record: Record of the sweep.
+        storage: Storage of the sweep.
+        tracker: Tracker of the MLflow store, newly opened.
+
+    Returns:
+        Names of the trials without records.
     """
     tracker.start_sweep(record)
     stopped = storage.stopped(record.name)
