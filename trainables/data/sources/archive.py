@@ -1,4 +1,4 @@
-"""Reading a published data set from a folder, a zip or a tar, without unpacking any of it to disk."""
+"""Streaming reader of zip and tar archives, without unpacking to disk."""
 
 import hashlib
 import io
@@ -18,11 +18,11 @@ from trainables.errors import BadInputError
 from trainables.unpacked_limit import check_unpacked, too_much, unpacked_limit
 
 MEMBER_LIMIT = 256 * 2**20
-"""Bytes of the largest member that is read; larger ones are taken for decompression bombs."""
+"""Size limit of a member in bytes; larger ones are treated as decompression bombs."""
 MOST_MEMBERS = 20_000_000
-"""Of an archive: BigEarthNet has 7.7 million files."""
+"""Limit of an archive's member count; BigEarthNet has 7.7 million files."""
 HEADER_BYTES = 2**20
-"""Of a tar's long name or extended header, which tarfile reads whole."""
+"""Size limit in bytes of a tar's long name or extended header, which tarfile reads at once."""
 HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -31,17 +31,17 @@ HEADERS = (
     tarfile.SOLARIS_XHDTYPE,
 )
 XZ_MEMORY = 512 * 2**20
-"""For an xz archive's dictionary, which its header declares: `xz -9` takes 64 MiB."""
+"""Memory limit in bytes for the dictionary that an xz header declares; `xz -9` takes 64 MiB."""
 CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 ENDS = 2**20
-"""Bytes of a packed file's beginning and end by which it is known."""
+"""Bytes at the start and at the end of an archive that identify it."""
 BLOCK = tarfile.BLOCKSIZE
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError),
     *(NotImplementedError, RuntimeError, OverflowError, MemoryError, pa.ArrowException),
 )
-"""What the readers of archives raise for broken ones."""
+"""Exceptions that archive readers raise for damaged files."""
 
 
 def is_tar(source: Path) -> bool:
@@ -51,9 +51,9 @@ def is_tar(source: Path) -> bool:
 
 
 def archive_state(source: Path) -> str:
-    """Return a digest that changes with what a tar holds, wherever it lies: by its size, its two ends, and its time.
+    """Return a digest of a tar's content from its size and both ends, independent of its location.
 
-    The end of gzip, xz and bz2 holds a checksum of all; others are told by their time too.
+    The end of gzip, xz and bz2 files holds a checksum. For other formats, the modification time is included.
     """
     kept, digest = source.stat(), hashlib.sha256()
     codec = next((name for magic, name in CODECS.items() if first_bytes(source).startswith(magic)), None)
@@ -68,20 +68,22 @@ def archive_state(source: Path) -> str:
 def stream_tar(
     source: Path, wanted: Callable[[str], bool], *, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (relative path, content) of the wanted regular files of a tar, in one pass and in bounded memory.
+    """Yield relative path and content of the wanted regular files of a tar, in one pass and in bounded memory.
 
-    `progress` gets the packed bytes read and the file's size. Raises BadInputError for an archive that is cut off or
-    damaged, and for a member that isn't safe, wanted or not.
+    `progress` receives the compressed bytes read and the file's size.
+
+    Raises:
+        BadInputError: The archive is truncated or damaged, or any member is unsafe.
     """
     size = source.stat().st_size
     try:
         with _unpacked(source) as (inner, position):
             stream: Any = _Tail(inner, size)
-            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member)  # noqa: SIM115  # nothing to close
+            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member)  # noqa: SIM115  # it holds nothing to close
             for number, member in enumerate(archive, 1):
                 if number > MOST_MEMBERS:
                     raise BadInputError(f"more than {MOST_MEMBERS:,} files")
-                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+                archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps all members
                 _check_member(source, member)
                 if member.isfile() and wanted(member.name):
                     content = archive.extractfile(member)
@@ -97,7 +99,7 @@ def stream_tar(
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header isn't larger than any, and of which nothing is left out (sparse ones declare any size)."""
+    """Tar member with a limited header size; sparse members are refused, since they can declare any size."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_Member":
@@ -111,12 +113,12 @@ class _Member(tarfile.TarInfo):
     def _refuse(self, *_: Any, **__: Any) -> None:
         raise BadInputError(f"{self.name!r}: a sparse file; pack it again without --sparse")
 
-    # tarfile's readers of what extended headers say of sparse files.
+    # tarfile's parsers of sparse-file entries in extended headers.
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
 class _Tail:
-    """A stream that remembers its last two blocks; BadInputError where it gives more than `packed` bytes may."""
+    """Stream that keeps its last two blocks; BadInputError if it expands beyond the limit for `packed` bytes."""
 
     def __init__(self, stream: Any, packed: int) -> None:
         self._stream, self._packed = stream, packed
@@ -148,13 +150,13 @@ def _unpacked(source: Path) -> Iterator[tuple[Any, Callable[[], int]]]:
 
 
 class _Xz:
-    """An xz file, read with a limit of its memory, which lzma.open doesn't have."""
+    """Xz reader with a memory limit, which lzma.open lacks."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._decoder = file, lzma.LZMADecompressor(memlimit=XZ_MEMORY)
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, none at the end; several streams one after another are one."""
+        """Return the next bytes, empty at the end; concatenated xz streams are read as one."""
         while True:
             if self._decoder.eof:
                 rest = self._decoder.unused_data.lstrip(b"\0") or self._file.read(io.DEFAULT_BUFFER_SIZE).lstrip(b"\0")
@@ -180,7 +182,7 @@ def _check_member(source: Path, member: tarfile.TarInfo) -> None:
 
 
 def _check_end(source: Path, stream: "_Tail") -> None:
-    """Raise BadInputError unless a tar ended with its blocks of zeros: tarfile takes one that is cut off for whole."""
+    """Raise BadInputError unless a tar ends with zero blocks, since tarfile accepts truncated archives."""
     while stream.read(2**20):
         pass
     if stream.tail != bytes(2 * BLOCK):
@@ -188,7 +190,7 @@ def _check_end(source: Path, stream: "_Tail") -> None:
 
 
 def open_zip(source: Path) -> zipfile.ZipFile:
-    """Open a zip; BadInputError for one that is damaged, or has a member that isn't safe to read."""
+    """Open a zip; BadInputError if it is damaged or has an unsafe member."""
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGE as error:
@@ -210,7 +212,7 @@ def open_zip(source: Path) -> zipfile.ZipFile:
 
 
 def _check_total(source: Path, archive: zipfile.ZipFile) -> None:
-    """Raise BadInputError for a zip that declares more than it may unpack to, or more files than any has."""
+    """Raise BadInputError if a zip exceeds the limits of uncompressed size or member count."""
     members = archive.infolist()
     try:
         if len(members) > MOST_MEMBERS:
@@ -231,14 +233,14 @@ def _check_size(where: str, size: int) -> None:
 
 
 def limited(member: IO[bytes], where: str) -> bytes:
-    """Return a member's content; BadInputError where it is more than any image has."""
+    """Return a member's content; BadInputError if it exceeds MEMBER_LIMIT."""
     content = member.read(MEMBER_LIMIT + 1)
     _check_size(where, len(content))
     return content
 
 
 def first_bytes(source: Path) -> bytes:
-    """Return the first bytes of a file, by which its kind is known."""
+    """Return the first bytes of a file, which identify its format."""
     try:
         with source.open("rb") as file:
             return file.read(BLOCK)

@@ -1,6 +1,6 @@
-"""BigEarthNet-S2, v1.0 and v2.0 (reBEN), as published: a folder a patch with one TIFF a band, plain or in a tar.
+"""BigEarthNet-S2 v1.0 and v2.0 (reBEN): one folder per patch with one TIFF per band, in a folder or a tar.
 
-v1.0 has a JSON of labels in each patch; v2.0 has folders of tiles above the patches, and its labels in a table.
+In v1.0 each patch has a JSON file with its labels. In v2.0 patches are grouped by tile, and a table holds the labels.
 """
 
 import glob
@@ -25,21 +25,21 @@ from trainables.data.sources.source import Blob, Entry, File, Picture, Request, 
 from trainables.errors import BadInputError
 
 SIDE = 120
-"""Pixels of a patch at 10 m; bands of 20 and 60 m have 60 and 20."""
+"""Side of a patch in pixels at 10 m; bands of 20 m and 60 m have sides of 60 and 20."""
 PROBED_FOLDERS = 20
-"""How many sub-folders are looked at to recognise the layout; the full set has 590,326."""
+"""Number of sub-folders inspected to recognise the layout; the full data set has 590,326."""
 V1_LABELS = "labels_metadata.json"
 KNOWN_43 = frozenset(LABELS_43)
 LABEL_OF_19 = {LABELS_43[part]: LABELS_19[index] for index, parts in enumerate(PARTS_OF_19) for part in parts}
 
 
 def read_bigearthnet_v1(request: Request) -> Source:
-    """List the patches of BigEarthNet-v1.0: of the tar.gz, of the folder, or of the folder that holds it."""
+    """Return the source for BigEarthNet v1.0, from its tar.gz, its folder, or that folder's parent."""
     return _list(request, v1_lists(request), levels=1)
 
 
 def read_bigearthnet_v2(request: Request) -> Source:
-    """List the patches of BigEarthNet-S2 v2.0: of the tar.zst, of the folder, or of the folder that holds it."""
+    """Return the source for BigEarthNet-S2 v2.0, from its tar.zst, its folder, or that folder's parent."""
     return _list(request, v2_lists(request), levels=2)
 
 
@@ -54,7 +54,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
     unlisted: set[str] = set()
     names: list[str] = []
 
-    @lru_cache(maxsize=1024)  # asked for each file of a patch
+    @lru_cache(maxsize=1024)  # called for each file of a patch
     def wants(patch: str) -> bool:
         if patch in lists.excluded:
             excluded.add(patch)
@@ -124,9 +124,9 @@ def _of_tar(
     hear: Callable[[int, int], None],
     stray_files: Counter[str],
 ) -> Iterator[Entry]:
-    """Gather each patch's files as they come by; memory holds the patches that are still incomplete.
+    """Collect the files of each patch from the stream; only incomplete patches stay in memory.
 
-    Files that are no part of a patch are counted in `stray_files`, by the reason.
+    Files that don't belong to a patch are counted by reason in `stray_files`.
     """
     source = request.required_source()
     wanted = _wanted_files(request, lists)
@@ -151,7 +151,7 @@ def _of_tar(
 
 
 def _stray(path: str) -> str | None:
-    """Return why a file of a tar is no part of a patch, or None where it is one: PATCH/PATCH_B02.tif."""
+    """Return why a tar's file doesn't belong to a patch; None if it does, as PATCH/PATCH_B02.tif."""
     if (reason := junk(path.removeprefix("./"))) is not None:
         return reason
     parts = path.split("/")
@@ -182,7 +182,7 @@ def _entry(request: Request, lists: PatchLists, patch: str, files: Mapping[str, 
 
 
 def read_patch(bands: Sequence[File], labels_file: File | None, labels: tuple[str, ...] | None) -> Picture:
-    """Read one patch: (120, 120, bands) uint16 and its labels, from its JSON unless they are given."""
+    """Read one patch: pixels (120, 120, bands) uint16, and labels from its JSON unless `labels` are given."""
     values = [decode_band(band, largest=SIDE) for band in bands]
     if labels is None:
         assert labels_file is not None
@@ -216,7 +216,7 @@ def _labels(file: File) -> tuple[str, ...]:
 
 
 def _classifier(request: Request) -> Callable[[Sequence[str]], Sequence[str]] | None:
-    """Return the map from a patch's own labels to those of the chosen set."""
+    """Return the function that maps a patch's labels to the chosen label set."""
     own = next(iter(request.facts.label_sets))
     if request.options.labels == own:
         return None
@@ -244,14 +244,14 @@ def _absent(lists: PatchLists, seen: set[str]) -> tuple[str, ...]:
 
 
 def _find_root(request: Request, levels: int) -> Path:
-    """Return the source, or its one direct sub-folder, that holds patches."""
+    """Return the folder that holds the patches: the source, or a folder that it wraps."""
     source, expected = request.required_source(), request.facts.layout
     if not source.is_dir():
         raise BadInputError(f"{source}: no such folder or tar; expected {expected}")
     if _has_patches(source, levels):
         return source
     folders = list(_sub_folders(source))
-    while len(folders) == 1 and not _has_patches(folders[0], levels):  # folders that only wrap the layout
+    while len(folders) == 1 and not _has_patches(folders[0], levels):  # folders that only wrap the patches
         folders = list(_sub_folders(folders[0]))
     found = [folder for folder in folders if _has_patches(folder, levels)]
     if len(found) == 1:
@@ -271,7 +271,7 @@ def _has_bands(patch: Path) -> bool:
 
 
 def _patches(root: Path, levels: int, strays: list[str]) -> Iterator[Path]:
-    """Yield the folders of patches, and note the others: those neither named like one nor with a band in them."""
+    """Yield the patch folders; record folders that have neither a patch name nor a band file in `strays`."""
     for folder in _patch_folders(root, levels):
         if tile_position(folder.name) or _has_bands(folder):
             yield folder
@@ -288,5 +288,5 @@ def _patch_folders(root: Path, levels: int) -> Iterator[Path]:
 
 
 def _sub_folders(folder: Path) -> Iterator[Path]:
-    """Yield the direct sub-folders, sorted by name, without hidden ones and those that systems make."""
+    """Yield the direct sub-folders by name, without hidden ones and those of operating systems."""
     return (path for path in sorted(folder.iterdir()) if junk(path.name) is None and path.is_dir())

@@ -1,4 +1,4 @@
-"""BigEarthNet's lists: official splits, patches with snow or clouds, and v2's labels."""
+"""BigEarthNet's patch lists: official splits, patches with snow or clouds, and labels of v2.0."""
 
 import bz2
 import gzip
@@ -16,7 +16,7 @@ from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 
 LIST_BYTES = 256 * 2**20
-"""Most of an unpacked list of patches; the largest has 30 MB."""
+"""Size limit of an uncompressed patch list in bytes; the largest has 30 MB."""
 ROWS_AT_ONCE = 4096
 OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".bz2": bz2.open}
 V1_SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -28,10 +28,10 @@ V2_FLAGS = {"snow": "contains_seasonal_snow", "cloud": "contains_cloud_or_shadow
 
 @dataclass(frozen=True)
 class PatchLists:
-    """What the lists say; None where they aren't needed or say nothing."""
+    """Content of the patch lists; fields are None if not needed or not published."""
 
     splits: dict[str, str] | None = None
-    """The official split of each patch that has one."""
+    """Official split by patch name."""
     excluded: frozenset[str] = frozenset()
     labels: dict[str, tuple[str, ...]] | None = None
 
@@ -42,12 +42,12 @@ class PatchLists:
         return digest_of(*map(repr, sorted(self.excluded)), *(repr(sorted(one.items())) for one in said))
 
     def split(self, patch: str) -> str | None:
-        """Return the official split, None where there is none."""
+        """Return the official split of a patch; None if it has none."""
         return None if self.splits is None else self.splits.get(patch)
 
 
 def v1_lists(request: Request) -> PatchLists:
-    """Read the lists of BigEarthNet v1.0 that the options need; BadInputError says which file is missing."""
+    """Read the lists of BigEarthNet v1.0 that the options need; BadInputError names a missing file."""
     splits = None
     if request.options.splits == "official":
         splits = {
@@ -60,7 +60,7 @@ def v1_lists(request: Request) -> PatchLists:
 
 
 def v2_lists(request: Request) -> PatchLists:
-    """Read v2's metadata: labels of all patches, and the official splits of those without snow, cloud and shadow."""
+    """Read the metadata of v2.0: labels of all patches, and official splits of those without snow, cloud or shadow."""
     splits: dict[str, str] = {}
     labels: dict[str, tuple[str, ...]] = {}
     excluded: set[str] = set()
@@ -118,7 +118,7 @@ def _found(request: Request, name: str) -> Path | None:
 
 
 def _names(path: Path) -> Iterable[str]:
-    """Return the first column of a list of patches, packed or not."""
+    """Return the first column of a patch list, compressed or not."""
     opener = OPENERS[path.suffix if path.suffix in OPENERS else ""]
     try:
         with opener(path, "rb") as file:

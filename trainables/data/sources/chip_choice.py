@@ -1,4 +1,4 @@
-"""Which chips are cut from scenes: their size and stride, how many a scene, and what may cover them."""
+"""Options for chips: size, stride, number per scene, and limits of cloud, shadow and snow cover."""
 
 import math
 from collections.abc import Mapping
@@ -10,34 +10,37 @@ from trainables.data.chip import COVERS, Chip
 
 @dataclass(frozen=True, slots=True)
 class ChipChoice:
-    """Sizes in pixels of the finest band; limits are shares of a chip's pixels, and hold where the share is known."""
+    """Chip options; sizes are in pixels of the finest band, and cover limits are shares of a chip's pixels.
+
+    Limits apply only to chips whose cover is known.
+    """
 
     chip_size: int = 120
     stride: int | None = None
-    """Between neighbouring chips; None: the chip's size, so that none overlap."""
+    """Distance between neighbouring chips in pixels; None for the chip size, without overlap."""
     chips: int | None = None
-    """Most of one scene, those of the smallest hash of their place; None: all."""
+    """Largest number of chips per scene, those with the smallest hash of their place; None for all."""
     max_cloud: float = 1.0
     max_shadow: float = 1.0
     max_snow: float = 1.0
     max_nodata: float = 0.0
     block_size: float | None = None
-    """Of the rule `block`, in units of the CRS (metres in UTM); None: ten sides of a chip."""
+    """Side of a block for the split rule `block`, in units of the CRS (metres in UTM); None for ten chip sides."""
     buffer: float = 0.0
-    """Least gap between train and test chips with the rules `block` and `tile`, in units of the CRS."""
+    """Least gap between train and test chips for the split rules `block` and `tile`, in units of the CRS."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "ChipChoice":
-        """Return the choice with defaults for what isn't given."""
+        """Return the options, with defaults for those not given."""
         return cls(**{name: given[name] for name in NAMES if name in given})
 
     @property
     def step(self) -> int:
-        """The stride in pixels."""
+        """Stride in pixels."""
         return self.stride or self.chip_size
 
     def refusal(self, chip: Chip) -> str | None:
-        """Return why a chip isn't taken, None where it is."""
+        """Return why a chip is left out; None if it is kept."""
         for cover in COVERS:
             share, most = getattr(chip, cover), getattr(self, f"max_{cover}")
             if share is not None and share > most:
@@ -45,7 +48,7 @@ class ChipChoice:
         return None
 
     def described(self) -> dict[str, str | int | float]:
-        """Return the choice as a store's info has it."""
+        """Return the options as in a store's metadata."""
         limits = {f"most {cover}": f"{getattr(self, f'max_{cover}'):.0%}" for cover in COVERS}
         chosen = {"chip size": self.chip_size, "stride": self.step, "chips a scene": self.chips, **limits}
         spatial = {"block size": self.block_size, "buffer": self.buffer or None}
@@ -56,7 +59,7 @@ NAMES = tuple(field.name for field in fields(ChipChoice))
 
 
 def chip_faults(given: Mapping[str, Any], *, scenes: bool) -> list[str]:
-    """Return what is wrong with the options of chips, one line each."""
+    """Return the problems of the chip options, one line each."""
     own = {name: given[name] for name in NAMES if name in given}
     if not scenes:
         return [f"--{name.replace('_', '-')}: is for scenes; leave it out" for name in own]

@@ -1,4 +1,4 @@
-"""Image files to arrays, with an error that names the file; one read a file, since small files cost mostly that."""
+"""Decoding of image files to arrays; each file is read once, and errors name the file."""
 
 import os
 from collections.abc import Callable
@@ -38,9 +38,10 @@ class UndecodableError(BadInputError):
 
 
 def decode_rgb(file: File, size: int | None = None) -> NDArray[np.uint8]:
-    """Return the (H, W, 3) uint8 pixels of a JPEG or PNG; greyscale is repeated into R, G, B, opacity is dropped.
+    """Decode a JPEG or PNG to RGB pixels (H, W, 3) uint8.
 
-    With `size` the image has to be (size, size).
+    Greyscale is repeated over the three channels, and alpha is dropped. If `size` is given, the image must be
+    (size, size).
     """
 
     def check(width: int, height: int) -> None:
@@ -51,9 +52,9 @@ def decode_rgb(file: File, size: int | None = None) -> NDArray[np.uint8]:
 
 
 def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
-    """Return the (H, W) uint16 values of a single-band 16-bit TIFF whose sides divide `largest`.
+    """Decode a single-band 16-bit TIFF, whose sides divide `largest`, to values (H, W) uint16.
 
-    PIL gives the values that tifffile gives, and faster: 2,300 against 1,700 bands a second on one core.
+    PIL returns the same values as tifffile and is faster: 2,300 against 1,700 bands per second on one core.
     """
 
     def read(content: bytes) -> NDArray[np.uint16]:
@@ -67,14 +68,15 @@ def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
 
 
 def decode_any(file: File, reading: Reading = AS_READ) -> NDArray[np.generic]:
-    """Return the (H, W, C) uint8 or uint16 pixels of an image of any kind that is read (docs/data.md)."""
+    """Decode an image of any supported format (docs/data.md) to pixels (H, W, C), uint8 or uint16."""
     return decode_image(file, reading).image
 
 
 def decode_image(file: File, reading: Reading = AS_READ) -> Decoded:
-    """Return an image of any kind that is read, and what was decided: bands, bits, orientation.
+    """Decode an image of any supported format, with the decisions on bands, bit depth and orientation.
 
-    Raises UndecodableError with one line that names the file, and the kind where it isn't supported.
+    Raises:
+        UndecodableError: The file is damaged or of an unsupported format, which the message names.
     """
     return _decoded(
         file, lambda content: read_tiff(content, reading) if content[:4] in MAGIC else read_picture(content)
@@ -82,16 +84,16 @@ def decode_image(file: File, reading: Reading = AS_READ) -> Decoded:
 
 
 def decode_picture(file: File, labels: tuple[str, ...] | None, reading: Reading = AS_READ) -> Picture:
-    """Return an image as `decode_image` reads it, with its labels; None where it is unlabelled."""
+    """Decode an image as `decode_image` does and attach its labels; None for an unlabelled image."""
     decoded = decode_image(file, reading)
     return Picture(decoded.image, labels, decoded.facts)
 
 
 def load(file: File) -> bytes:
-    """Return the content of a file, on disk or out of an archive; OSError when it can't be read."""
+    """Return the content of a file on disk or in an archive; OSError if it can't be read."""
     if isinstance(file, Blob):
         return file.content
-    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123  # a Path takes longer than the read
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123  # creating a Path takes longer than the read
         if (size := os.fstat(opened.fileno()).st_size) > MOST_FILE_BYTES:
             raise OSError(f"{size:,} bytes are more than any image has")
         return opened.read()
@@ -104,12 +106,12 @@ def _decoded(file: File, read: Callable[[bytes], Result]) -> Result:
         return read(content)
     except NotReadError as error:
         raise UndecodableError(f"{file}: {_one_line(error)}", error.option) from error
-    except Exception as error:  # a decoder may raise anything for broken bytes
+    except Exception as error:  # decoders raise many types of exceptions for damaged files
         raise _fault(file, content, error) from error
 
 
 def _fault(file: File, content: bytes, error: Exception) -> UndecodableError:
-    """Return what is wrong: by name where it is a kind that isn't read, else that the bytes are broken."""
+    """Return the error of an unsupported format by name, else that of a damaged file."""
     if not isinstance(error, OSError) or isinstance(error, UnidentifiedImageError):
         try:
             refuse_kind(content)

@@ -1,4 +1,4 @@
-"""The embedded data set: 1,797 real scans of handwritten digits, 8 x 8, that scikit-learn ships."""
+"""Digits data set of scikit-learn: 1,797 scans of handwritten digits, 8 x 8 pixels."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,11 +10,11 @@ from trainables.data.sources.source import Entry, Picture, Request, Source
 from trainables.errors import BadInputError
 
 WHITE = 16
-"""The largest value of a scan; 0 is the smallest."""
+"""Largest value of a scan; the smallest is 0."""
 
 
 def read_digits(request: Request) -> Source:
-    """List the scans of scikit-learn's `load_digits` as greyscale in three equal channels; there is no source."""
+    """Return the source for scikit-learn's `load_digits`, as greyscale in three equal channels."""
     if request.source is not None:
         raise BadInputError(f"--source {request.source}: digits come with scikit-learn; leave --source out")
     from sklearn.datasets import load_digits

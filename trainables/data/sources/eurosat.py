@@ -1,4 +1,4 @@
-"""EuroSAT in its published layouts: one folder a class of 64 x 64 JPEGs (RGB) or of 13-band GeoTIFFs (MS)."""
+"""EuroSAT: one folder per class, with 64 x 64 JPEGs (RGB) or 13-band GeoTIFFs (MS)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from trainables.errors import BadInputError
 
 
 def read_eurosat(request: Request) -> Source:
-    """List the JPEGs of the ten class folders: of the zip, of a folder, or of the folder that holds them."""
+    """Return the source for EuroSAT RGB, from the zip, the folder of the ten classes, or a folder that contains it."""
     return _list(request, EUROSAT, (".jpg", ".jpeg"), _read_rgb)
 
 
 def read_eurosat_ms(request: Request) -> Source:
-    """List the 13-band GeoTIFFs likewise; of each the chosen bands are kept."""
+    """Return the source for EuroSAT MS, with the chosen bands of the 13-band GeoTIFFs."""
     return _list(request, EUROSAT_MS, (".tif", ".tiff"), partial(_read_bands, request.options.bands))
 
 
@@ -55,7 +55,7 @@ def _list(
 
 
 def _unused(tree: FileTree, paths: list[str], root: str, suffixes: tuple[str, ...]) -> Counter[str]:
-    """Count the files that are no images of the ten classes, by reason."""
+    """Count by reason the files that aren't images of the ten classes."""
     reasons = Counter(tree.left_out)
     for path in paths:
         folder, _, rest = path.removeprefix(root).partition("/")
@@ -67,7 +67,7 @@ def _unused(tree: FileTree, paths: list[str], root: str, suffixes: tuple[str, ..
 
 
 def _has_classes(paths: set[str]) -> bool:
-    """Most of them are enough to know the layout by; which one is missing is said then."""
+    """Return whether most class folders are present; missing ones are reported later."""
     found = set(EUROSAT_CLASSES) & {path.split("/", 1)[0] for path in paths if "/" in path}
     return len(found) > len(EUROSAT_CLASSES) // 2
 

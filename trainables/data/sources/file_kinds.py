@@ -1,4 +1,4 @@
-"""Kinds of files by their first bytes, so that a kind that isn't read is refused by its name."""
+"""File format detection by magic bytes, so that errors name unsupported formats."""
 
 from trainables.data.sources.reading import NotReadError
 
@@ -31,12 +31,12 @@ BEGINNINGS = {
     b"<?xml": "XML",
 }
 BOXED = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
-"""Kinds in ISO's box format, by their brand."""
+"""Formats in ISO's base media file format, by brand."""
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_kind(content: bytes) -> None:
-    """Raise NotReadError where the content is no image, or is of a kind that isn't read; nothing for broken images."""
+    """Raise NotReadError if the content is no image or has an unsupported format; damaged images pass."""
     if not content:
         raise NotReadError("the file is empty; fetch it again, or remove it")
     start = content[:512].lstrip()
@@ -52,7 +52,7 @@ def refuse_kind(content: bytes) -> None:
 
 
 def _refuse_jpeg(content: bytes) -> None:
-    """Name the JPEGs that Pillow doesn't read."""
+    """Raise NotReadError for JPEG variants that Pillow doesn't support."""
     frame = jpeg_frame(content)
     if frame is None:
         return
@@ -64,7 +64,7 @@ def _refuse_jpeg(content: bytes) -> None:
 
 
 def jpeg_frame(content: bytes) -> tuple[int, int, int, int] | None:
-    """Return the coding process, bits, height and width that a JPEG's frame header has; None where there is none."""
+    """Return coding process, bits, height and width from a JPEG's frame header; None if there is none."""
     at = 2
     if content[:2] != b"\xff\xd8":
         return None

@@ -40,31 +40,31 @@ def file_states(paths: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
-            found = os.stat(path)  # noqa: PTH116  # a Path takes longer than the call
+            found = os.stat(path)  # noqa: PTH116  # creating a Path takes longer than the call
         except FileNotFoundError:
-            continue  # reading it says so
+            continue  # reading the file reports it
         digest.update(b"%d %d\n" % (found.st_size, found.st_mtime_ns))
     return digest.hexdigest()
 
 
 class FileTree:
-    """The regular files of a folder or a zip, by relative path, in any order."""
+    """Regular files of a folder or a zip, by relative path."""
 
     def __init__(self, source: Path) -> None:
         self.location = str(source.resolve())
         self.left_out: Counter[str] = Counter()
         """Number of system and hidden files by reason; for a folder known once `names` was called."""
         self.links: list[str] = []
-        """Links to folders within, and to files elsewhere, which are followed; known once `names` was called."""
+        """Followed links, to folders within the source and to any files; known after `names` is called."""
         self._zip = None if source.is_dir() else open_zip(source)
         self._folder = source
         self._names: list[str] | None = None
 
     def names(self) -> list[str]:
-        """Return the relative paths of all files, sorted; hidden ones and what systems add are counted as left out.
+        """Return the relative paths of all files, sorted; hidden and system files are counted as left out.
 
-        Raises BadInputError for a name that isn't UTF-8, and for a link that leads nowhere, to a folder outside the
-        source, or in a circle.
+        Raises:
+            BadInputError: A name isn't UTF-8, or a link is broken, circular, or leads to a folder outside the source.
         """
         if self._names is None:
             found = self._walk(str(self._folder)) if self._zip is None else (i.filename for i in self._members())
@@ -74,7 +74,7 @@ class FileTree:
         return self._names
 
     def state(self, names: Iterable[str]) -> str:
-        """Return a digest that changes with what files hold, in their order: in a zip by checksums, else by time."""
+        """Return a digest of the files' content in order: from checksums in a zip, else from modification times."""
         if self._zip is None:
             return file_states(f"{self._folder}/{name}" for name in names)
         members = (self._zip.NameToInfo.get(name) for name in names)
@@ -88,7 +88,7 @@ class FileTree:
         return name
 
     def read(self, name: str) -> bytes:
-        """Return a file's content; BadInputError when it isn't there or is damaged."""
+        """Return a file's content; BadInputError if it is missing or damaged."""
         try:
             if self._zip is None:
                 return (self._folder / name).read_bytes()
@@ -102,7 +102,7 @@ class FileTree:
             raise damaged(f"{self.location}: {name}", error) from error
 
     def path(self, name: str) -> str | None:
-        """Return the file itself where the tree is a folder, else None: text, as a Path takes longer to make."""
+        """Return a file's path on disk as a string, faster than a Path; None for files of a zip."""
         return f"{self._folder}/{name}" if self._zip is None else None
 
     def _members(self) -> Iterator[zipfile.ZipInfo]:
@@ -110,7 +110,7 @@ class FileTree:
         return (info for info in self._zip.infolist() if not info.is_dir())
 
     def _walk(self, folder: str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-        """Yield the files under a folder as text; `above` are the folders in which followed links lie."""
+        """Yield the paths of the files below a folder; `above` are the folders of the links followed so far."""
         with os.scandir(folder) as found:
             entries = list(found)
         for entry in entries:
@@ -123,7 +123,7 @@ class FileTree:
                 yield name
 
     def _follow(self, link: "os.DirEntry[str]", name: str, above: tuple[str, ...]) -> Iterator[str]:
-        """Yield what a link leads to: a file wherever it is, a folder of the source."""
+        """Yield the files that a link leads to: any file, or a folder within the source."""
         target = os.path.realpath(link.path)
         if not Path(target).exists():
             raise BadInputError(f"{self.location}: {name}: a link that leads nowhere ({target}); mend or remove it")
@@ -146,7 +146,8 @@ class FileTree:
 def open_tree(source: Path) -> FileTree:
     """Return the files of a folder or a zip.
 
-    Raises BadInputError for anything else, and for a zip with a member that isn't safe to read.
+    Raises:
+        BadInputError: The source is neither, or a zip has an unsafe member.
     """
     if not source.exists():
         raise BadInputError(f"{source}: no such file or folder")

@@ -1,4 +1,4 @@
-"""A person's own images: class folders, no folders, or a table of paths and labels; JPEG, PNG, TIFF or GeoTIFF."""
+"""User's own image files, with labels from class folders or a table, or without labels."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The images with their labels, and in words what said so."""
+    """Images with their labels, and a description of the labels' origin."""
 
     images: list[_Image]
     classes_from: str
@@ -35,10 +35,11 @@ class _Listed:
 
 
 def read_folder(request: Request) -> Source:
-    """List the images of a folder or zip: <class>/..., <split>/<class>/..., <class>/<split>/..., or a table's.
+    """Return the source for a folder or zip of images.
 
-    An image's name is its path within the source, without folders that wrap all of it. Classes are in the order of
-    their names. Images in no class folder, in a folder `unlabelled`, or with an empty cell are unlabelled.
+    Labels come from a table or from the layout <class>/..., <split>/<class>/... or <class>/<split>/.... An image's name
+    is its path within the source, without common wrapping folders. Classes are sorted by name. Images outside class
+    folders, in a folder `unlabelled`, or with an empty cell are unlabelled.
     """
     tree = open_tree(request.required_source())
     paths = [path for path in tree.names() if path.lower().endswith(IMAGE_SUFFIXES)]
@@ -103,7 +104,7 @@ def _of_folders(request: Request, tree: FileTree, paths: list[str]) -> _Listed:
 
 
 def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
-    """Raise BadInputError for a folder beside class folders that holds nothing: a class whose images are missing."""
+    """Raise BadInputError for an empty folder beside class folders, whose images are probably missing."""
     names = {image.label for image in layout.images if image.label is not None}
     if not root.is_dir() or not names:
         return

@@ -1,6 +1,6 @@
-"""Which folders of a tree are splits, which are classes, and which only wrap the others: from the images' paths alone.
+"""Folder layout of a tree of images: detection of split, class and wrapping folders from the paths alone.
 
-Nothing is guessed: folders that could be read in two ways are refused, with what was seen and the ways out.
+Ambiguous layouts are refused with an error that lists the possible options.
 """
 
 from collections import Counter
@@ -13,9 +13,9 @@ from trainables.errors import BadInputError
 
 Folders = tuple[str, ...]
 UNLABELLED = frozenset(("unlabelled", "unlabeled", "unlabel", "unsup", "unsupervised"))
-"""Words of folders whose images have no label yet: they are pretrained on."""
+"""Names of folders with unlabelled images for pretraining."""
 NO_SPLIT = frozenset(("pred", "predict", "unknown"))
-"""Words of folders beside train/ and test/ that are left out: images that somebody wants predictions of."""
+"""Names of folders beside train/ and test/ that are left out, since they hold images for prediction."""
 WAYS_OUT = (
     "rename or move folders, say with --class-level N which one names the class (1 is the first), or give --table"
 )
@@ -23,36 +23,43 @@ WAYS_OUT = (
 
 @dataclass(frozen=True)
 class PlacedImage:
-    """An image's path, with the class and the split that its folders say."""
+    """Image path, with class and split from its folders."""
 
     path: str
     label: str | None
-    """None for an image in no class folder."""
+    """Class name; None outside class folders."""
     split: str | None
 
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """The images with their classes and splits, and in words how these were found."""
+    """Images with classes and splits, and descriptions of how they were found."""
 
     images: list[PlacedImage]
     classes_from: str
     splits_from: str
-    """Empty where no folder names a split."""
+    """Origin of the splits; empty if no folder names a split."""
     class_parents: list[str]
-    """The folders that hold class folders."""
+    """Parent folders of the class folders."""
     root: str
-    """What wraps all of it, as "pets/": no part of the images' names."""
+    """Common wrapping folder, such as "pets/"; not part of the images' names."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Images that no class folder holds, by reason."""
+    """Number of images outside class folders, by reason."""
 
 
 def read_layout(where: str, paths: Sequence[str], class_level: int | None = None) -> FolderLayout:
-    """Read <class>/..., <split>/<class>/... or <class>/<split>/..., below any folders that wrap all of it.
+    """Read the layout <class>/..., <split>/<class>/... or <class>/<split>/..., below common wrapping folders.
 
-    `class_level` is the number of the folder that names the class, 1 the first below the source. Without it, images in
-    a folder `unlabelled`, and those beside class folders, have no label; beside split folders they are train's.
-    BadInputError names folders that can be read in two ways.
+    Without `class_level`, images in a folder `unlabelled` or beside class folders are unlabelled. Beside split folders,
+    such images belong to train.
+
+    Args:
+        where: Name of the source, for messages.
+        paths: Relative paths of the images.
+        class_level: Level of the folder that names the class, 1 directly below the source; None to detect it.
+
+    Raises:
+        BadInputError: The layout is ambiguous; the message names the folders.
     """
     everything = {path: tuple(path.split("/")[:-1]) for path in paths}
     folders = {path: own for path, own in everything.items() if class_level or not any(map(names_unlabelled, own))}
@@ -83,12 +90,12 @@ def read_layout(where: str, paths: Sequence[str], class_level: int | None = None
 
 
 def names_unlabelled(folder: str) -> bool:
-    """Whether a folder is named as one whose images have no label."""
+    """Return whether a folder's name marks its images as unlabelled."""
     return tuple(tokens(folder)) in {(word,) for word in UNLABELLED}
 
 
 def _unlabelled(folders: Mapping[str, Folders], depth: int | None, splits: Mapping[str, str]) -> list[PlacedImage]:
-    """Return the images in folders `unlabelled`: of the split that a folder above says, else of train."""
+    """Return the images in folders `unlabelled`, in the split of a parent folder, else in train."""
     return [
         PlacedImage(path, None, None if depth is None else _split_above(own, splits))
         for path, own in sorted(folders.items())
@@ -100,7 +107,7 @@ def _split_above(folders: Folders, splits: Mapping[str, str]) -> str:
 
 
 def _split_depth(where: str, folders: set[Folders], class_level: int | None) -> int | None:
-    """Return which folder of each path names its split, None where none does."""
+    """Return the depth of the split folder in each path; None if there is none."""
     levels = ({own[depth] for own in folders} for depth in range(min(map(len, folders), default=0)))
     wholly = {depth: known for depth, names in enumerate(levels) if (known := _split_names(names, whole=True))}
     if wholly:
@@ -121,9 +128,9 @@ def _split_depth(where: str, folders: set[Folders], class_level: int | None) -> 
 
 
 def _split_names(names: Iterable[str], *, whole: bool = False) -> dict[str, str]:
-    """Return the split of each folder that names one; with `whole` nothing unless all of them do.
+    """Return the split of each folder that names one; with `whole`, an empty result unless all do.
 
-    seg_train and seg_test name splits too: what they say beside is the same.
+    Names with a common additional word are splits too, such as seg_train and seg_test.
     """
     names = set(names)
     found = {name: split for name in names if (split := named_split(name))}
@@ -138,7 +145,7 @@ def _split_names(names: Iterable[str], *, whole: bool = False) -> dict[str, str]
 
 
 def _refuse_two_words(where: str, known: Mapping[str, str]) -> None:
-    """Raise BadInputError where two words name one split, as test/ and eval/: nobody knows which is meant."""
+    """Raise BadInputError if two folders name the same split, such as test/ and eval/."""
     for split in dict.fromkeys(known.values()):
         names = sorted(name for name in known if known[name] == split)
         if len({tuple(tokens(name)) for name in names}) > 1:
@@ -154,7 +161,7 @@ def _refuse_two_readings(where: str, folders: set[Folders], wholly: Mapping[int,
 
 
 def _refuse_unknown_beside(where: str, folders: set[Folders], start: int, known: Mapping[str, str]) -> None:
-    """Raise BadInputError for a folder beside split folders that has class folders of its own and is no split."""
+    """Raise BadInputError for a folder beside split folders that contains class folders but isn't a split."""
     tops = {own[start] for own in folders if len(own) > start + 1} - known.keys()
     unknown = [top for top in tops if NO_SPLIT.isdisjoint(tokens(top))]
     if unknown:
@@ -165,7 +172,7 @@ def _refuse_unknown_beside(where: str, folders: set[Folders], start: int, known:
 
 
 def _refuse_half_known(where: str, folders: set[Folders]) -> None:
-    """Raise BadInputError where a folder holds two splits, and they don't cover all images."""
+    """Raise BadInputError if a folder holds two splits that don't cover all images."""
     below: dict[Folders, set[str]] = {}
     for own in folders:
         for depth in range(len(own)):
@@ -182,7 +189,7 @@ def _refuse_half_known(where: str, folders: set[Folders]) -> None:
 
 
 def _labelled(where: str, folders: Mapping[str, Folders], depth: int, left_out: Counter[str]) -> dict[str, Folders]:
-    """Return the images in a split and a class, and count the others by reason."""
+    """Return the images with a split and a class; count the others by reason."""
     known = _split_names({own[depth] for own in folders.values() if len(own) > depth})
     kept = {}
     for path, own in folders.items():
@@ -204,7 +211,7 @@ def _labelled(where: str, folders: Mapping[str, Folders], depth: int, left_out: 
 
 
 def _class_level(where: str, folders: Mapping[str, Folders], depth: int | None) -> tuple[int, str]:
-    """Return which folder of each path names its class, 0 the first, and in words where classes come from."""
+    """Return the 0-based depth of the class folder in each path, and a description of the classes' origin."""
     several = set(folders.values())
     over = depth is not None and depth > len(_common(several))  # <class>/<split>/...
     rests = {own: own if depth is None else own[: depth if over else 0] + own[depth + 1 :] for own in several}
@@ -220,7 +227,7 @@ def _class_level(where: str, folders: Mapping[str, Folders], depth: int | None) 
 
 
 def _unwrapped(rests: dict[Folders, Folders], depth: int | None) -> tuple[dict[Folders, Folders], list[str]]:
-    """Drop the folders that hold all others, and return their names: one for all, or one in each split."""
+    """Remove wrapping folders, one for all images or one per split, and return their names too."""
     wrapping: list[str] = []
     while min(map(len, rests.values()), default=0) > 1:
         tops: dict[str, set[str]] = {}
@@ -235,7 +242,7 @@ def _unwrapped(rests: dict[Folders, Folders], depth: int | None) -> tuple[dict[F
 
 
 def _refuse_two_levels(where: str, rests: set[Folders]) -> None:
-    """Raise BadInputError where either of two levels of folders may name the class."""
+    """Raise BadInputError if two folder levels could name the class."""
     inner: dict[str, set[str]] = {}
     for rest in rests:
         inner.setdefault(rest[0] if rest else "", set()).add(rest[1] if len(rest) > 1 else "")
@@ -262,7 +269,7 @@ def _refuse_two_levels(where: str, rests: set[Folders]) -> None:
 
 
 def _common(folders: set[Folders]) -> Folders:
-    """Return the folders that all paths share, short of the last."""
+    """Return the common leading folders of all paths, without the last folder."""
     shortest = min(folders, key=len, default=())
     common: Folders = ()
     for depth in range(len(shortest)):
