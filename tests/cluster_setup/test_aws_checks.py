@@ -147,7 +147,7 @@ def test_on_demand_workers_need_no_spot_role_have_their_own_quota_and_the_list_p
         ({"image": "ami-00000000"}, "image", "ami-00000000 isn't in us-west-2"),
         ({"instance_type": "g99.xlarge"}, "instance type", "no zone of us-west-2 has it"),
         ({"security_group": "sg-00000000"}, "security group", "sg-00000000 isn't in us-west-2"),
-        ({"bucket": "my-other-sweeps"}, "bucket", "my-other-sweeps (--bucket) isn't there"),
+        ({"bucket": "my-other-sweeps"}, "bucket", "my-other-sweeps (--bucket) doesn't exist"),
         ({"max_workers": 5}, "quota gpu", "5 x g5.2xlarge use 40: only 4 of 5 come"),
     ],
 )
