@@ -4,8 +4,6 @@ Every write can be repeated: runs are found by their tags, and existing values a
 `Tracker` call this module.
 """
 
-import getpass
-import json
 import logging
 import math
 import threading
@@ -14,6 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from sweep.tracking.run_tags import (
+    BEST_SETTING,
+    COMMAND,
+    FAILURE_KIND,
+    FAILURE_MESSAGE,
+    PARENT,
+    PROJECTED,
+    RUN_STATUS,
+    SELECTED_ON,
+    SMOKE,
+    SPACE,
+    STATUS,
+    SWEEP,
+    TRIAL,
+    flattened,
+    prefixed,
+    program,
+    user,
+    word,
+)
 from sweep.tracking.store import PARAMS, VIEW_TAG, TrackingStore, view
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
@@ -30,22 +48,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sweep.tracking")
 
-PARENT, TRIAL, STATUS, SMOKE = "mlflow.parentRunId", "sweep.trial_id", "sweep.status", "sweep.smoke"
-SWEEP, SPACE, CHECKPOINT, PROJECTED = "sweep.name", "sweep.space", "sweep.checkpoint", "sweep.projected"
-SELECTED_ON = "sweep.selected_on"
-COMMAND, BEST_SETTING = "sweep.command", "sweep.best_setting"
-FAILURE_KIND, FAILURE_MESSAGE = "sweep.failure_kind", "sweep.failure_message"
-ATTEMPTS, TROUBLES = "sweep.attempts", "sweep.troubles"
-REUSED_FROM, REUSED_RUN = "sweep.reused_from", "sweep.reused_run"
-"""Tags of a reused trial: the sweep that trained it, and its run there."""
-RUN_STATUS: Mapping[str, str] = {
-    "running": "RUNNING",
-    "finished": "FINISHED",
-    "failed": "FAILED",
-    "stopped": "KILLED",
-    "interrupted": "KILLED",
-}
-"""MLflow's status by the status of a sweep or trial in the records."""
 METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
 PARAM_LENGTH, TAG_LENGTH = 6000, 8000
 
@@ -114,7 +116,7 @@ class MlflowRuns:
             run = self._find({SWEEP: self.sweep.name})
             run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
             self._set_tags(run_id, self._sweep_tags())
-            self._log_params(run_id, {"space": self.sweep.space, **_prefixed("versions", self.sweep.versions)})
+            self._log_params(run_id, {"space": self.sweep.space, **prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
             self._show_view()
             if self._status is not None:
@@ -176,7 +178,7 @@ class MlflowRuns:
             **self._source_tags(),
             SWEEP: sweep.name,
             SPACE: sweep.space,
-            SMOKE: _word(sweep.smoke),
+            SMOKE: word(sweep.smoke),
             SELECTED_ON: sweep.selected_on,
             "mlflow.note.content": markdown_text(sweep.description),
         }
@@ -184,9 +186,9 @@ class MlflowRuns:
     def _source_tags(self) -> dict[str, str]:
         """Return the tags that MLflow's fluent interface sets by itself, but its client doesn't."""
         tags = {
-            "mlflow.user": _user(),
+            "mlflow.user": user(),
             "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": _program(self.sweep.command),
+            "mlflow.source.name": program(self.sweep.command),
         }
         tags[COMMAND] = self.sweep.command
         return tags if self.sweep.commit is None else {**tags, "mlflow.source.git.commit": self.sweep.commit}
@@ -325,7 +327,7 @@ class MlflowRuns:
             PARENT: self.parent(),
             TRIAL: trial.trial_id,
             STATUS: "running",
-            SMOKE: _word(self.sweep.smoke),
+            SMOKE: word(self.sweep.smoke),
             SELECTED_ON: self.sweep.selected_on,
         }
         return self._create(trial.name, tags, started)
@@ -376,34 +378,3 @@ def refused(error: Exception) -> bool:
     """Return whether MLflow rejected a write as invalid, so that a retry would fail too."""
     # A deleted run rejects all writes like this; a new run replaces it.
     return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and "'active' state" not in str(error)
-
-
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return a configuration as MLflow params: dotted names, lists as JSON, all values as text."""
-    result: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            result |= flattened(value, f"{prefix}{key}.")
-        elif value is not None:  # avoids a column of None
-            result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else str(value)
-    return result
-
-
-def _program(command: str) -> str:
-    """Return the program of a command for MLflow's column: `sweep.run` for `python -m sweep.run --space ...`."""
-    return next((word.partition("(")[0].strip(",") for word in command.split() if word.startswith("sweep.")), "sweep")
-
-
-def _prefixed(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
-    return {f"{prefix}.{key}": str(value) for key, value in values.items()}
-
-
-def _word(flag: bool) -> str:
-    return "true" if flag else "false"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return "unknown"

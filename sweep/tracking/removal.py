@@ -5,7 +5,7 @@ from typing import Any
 
 def remove_runs(tracking_uri: str | None, storage: str, name: str, experiment_name: str = "") -> int:
     """Delete a sweep's MLflow runs, children first, and artifacts beside its own database; return how many runs."""
-    from sweep.tracking.mlflow_runs import PARENT, SWEEP
+    from sweep.tracking.run_tags import PARENT, SWEEP
     from sweep.tracking.store import EXPERIMENT, TrackingStore
 
     shown_in = experiment_name or EXPERIMENT

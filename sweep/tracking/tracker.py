@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.tracking.background_writer import BackgroundWriter, QueuedWrite
-from sweep.tracking.mlflow_runs import RUN_STATUS, MlflowRuns, TrialFacts, refused
+from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts, refused
+from sweep.tracking.run_tags import RUN_STATUS
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 from trainables.redaction import redact

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sweep.figures.fonts import fit_for_png
 from sweep.figures.trial_files import trial_figures
 from sweep.records.trial_result import troubles
-from sweep.tracking.mlflow_runs import (
+from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
+from sweep.tracking.run_tags import (
     ATTEMPTS,
     CHECKPOINT,
     FAILURE_KIND,
@@ -15,8 +16,6 @@ from sweep.tracking.mlflow_runs import (
     REUSED_FROM,
     REUSED_RUN,
     TROUBLES,
-    MlflowRuns,
-    TrialFacts,
 )
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from sweep.records.paths import artifacts_folder, tracking_database
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.track import main as track
-from sweep.tracking.mlflow_runs import CHECKPOINT, PARENT, SWEEP
 from sweep.tracking.removal import remove_runs
+from sweep.tracking.run_tags import CHECKPOINT, PARENT, SWEEP
 from sweep.tracking.server import served_store
 from sweep.tracking.store import TrackingStore
 from trainables.data.store import ImageStore

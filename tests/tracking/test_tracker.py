@@ -19,7 +19,7 @@ from support.tracked_trials import (
 )
 
 from sweep.records.sweep_storage import SweepStorage
-from sweep.tracking.mlflow_runs import flattened
+from sweep.tracking.run_tags import flattened
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
 from trainables.data.catalog import StoreInfo

@@ -11,8 +11,8 @@ from sweep.planning.launch import Launch
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.tracking.mlflow_runs import _program, flattened
 from sweep.tracking.replay import replay
+from sweep.tracking.run_tags import flattened, program
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import Tracker
 from trainables.data.store import ImageStore
@@ -84,6 +84,6 @@ def test_pictures_of_the_data_are_at_the_sweeps_run(
 
 def test_params_without_a_value_are_left_out_and_sources_are_short() -> None:
     assert flattened({"a": None, "b": {"c": None, "d": 1}, "e": [1]}) == {"b.d": "1", "e": "[1]"}
-    assert _program("python -m sweep.evaluate quickstart --labels 0.1") == "sweep.evaluate"
-    assert _program("sweep.api.run('quickstart', name='x')") == "sweep.api.run"
-    assert _program("") == "sweep"
+    assert program("python -m sweep.evaluate quickstart --labels 0.1") == "sweep.evaluate"
+    assert program("sweep.api.run('quickstart', name='x')") == "sweep.api.run"
+    assert program("") == "sweep"
