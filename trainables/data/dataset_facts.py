@@ -1,6 +1,6 @@
 """Facts about published data sets that need none of their files; it imports nothing heavy, as planning uses it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trainables.data.class_names import (
     AGRICULTURE_19,
@@ -272,34 +272,19 @@ FOLDER = DataSetFacts(
     "label (split, place)",
 )
 
-PARQUET = DataSetFacts(
+PARQUET = replace(
+    FOLDER,
     name="parquet",
-    image_size=None,
-    classes=0,
-    multi_label=False,
-    published_sizes={},
-    sizes_note="",
     source="Parquet files with a column of images (bytes) and one of labels, as on the Hugging Face hub",
     licence="see where they come from",
-    test_share=0.2,
-    splits=("own", "random", "place"),
-    recipe={},
-    pixels=("none", "percentiles", "thesis", "reflectance"),
     layout="a Parquet file, or the folder that holds them (train-00000-of-00001.parquet, ...)",
 )
 
-SCENES = DataSetFacts(
+SCENES = replace(
+    FOLDER,
     name="scenes",
-    image_size=None,
-    classes=0,
-    multi_label=False,
-    published_sizes={},
-    sizes_note="",
     source="satellite scenes of your own, cut into chips",
-    licence="yours",
-    test_share=0.2,
     splits=("block", "tile", "longitude", "random"),
-    recipe={},
     bands=SENTINEL_2_BANDS,
     pixels=SENTINEL_PIXELS,
     layout="a folder of Sentinel-2 products (.SAFE), GeoTIFFs, or folders of bands (*_B04.tif, ...)",
