@@ -111,7 +111,7 @@ def test_a_sweep_is_stopped_watched_and_refused_from_another_terminal(shell: She
     assert first.checkpoint_epochs()[-1] == first.attempts()[-1].last_epoch
     assert last.epochs() == []
     assert list(shell.storage.stopped("small").values()) == ["asked to stop"]
-    assert "nobody runs it" in shell("stop", "small", code=2)
+    assert "small: isn't running" in shell("stop", "small", code=2)
 
 
 @pytest.mark.slow
