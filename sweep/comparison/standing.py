@@ -1,7 +1,7 @@
 """Comparison of the best setting with the second, the untrained encoder and the other baselines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
@@ -42,7 +42,7 @@ def standing(
     if best is None:
         return Standing({}, {})
     metrics = _metrics(sweep.objective, best)
-    known = [row for row in table.baselines if row.values(sweep.objective)]
+    known = _alike(best, [row for row in table.baselines if row.values(sweep.objective)])
     ranked = [row for row in table.settings if row.values(sweep.objective)][:2]
     untrained = _best_untrained(known, sweep)
     return Standing(
@@ -60,6 +60,13 @@ def _metrics(objective: str, best: ComparisonRow) -> list[str]:
     sides = [f"test/{method}{name}" for name in (names.SENSITIVITY, names.SPECIFICITY)]
     wanted = dict.fromkeys((objective, on_test, *sides))
     return [metric for metric in wanted if metric == objective or best.values(metric)]
+
+
+def _alike(best: ComparisonRow, baselines: Sequence[ComparisonRow]) -> list[ComparisonRow]:
+    """Return the baselines with the best setting's own fields, as its label fraction; all of a kind that has none."""
+    same = [row for row in baselines if all(row.config.get(name) == best.config.get(name) for name in row.told)]
+    kinds = {row.kind for row in same}
+    return [replace(row, told=()) if row in same else row for row in baselines if row in same or row.kind not in kinds]
 
 
 def _best_untrained(baselines: Sequence[ComparisonRow], sweep: "SweepRecord") -> list[ComparisonRow]:

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from support.written_sweeps import space_of, write_sweep
 
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.dataset_report import dataset_reports
-from sweep.comparison.standing import standing
-from sweep.comparison.table import compare
+from sweep.comparison.standing import _alike, standing
+from sweep.comparison.table import ComparisonRow, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import described, metric_words, short_words
 from sweep.records.sweep_record import SweepRecord
@@ -187,3 +188,15 @@ def test_settings_have_words() -> None:
 )
 def test_metrics_have_short_words(metric: str, words: str) -> None:
     assert short_words(metric) == words
+
+
+def test_baselines_stand_beside_the_best_setting_at_its_own_label_fraction() -> None:
+    def row(baseline: str | None, fraction: float, told: tuple[str, ...]) -> ComparisonRow:
+        entry = SimpleNamespace(baseline=baseline, method="", config={"label_fraction": fraction})
+        return ComparisonRow((SimpleNamespace(entry=entry),), {}, told)  # type: ignore[arg-type]
+
+    best, of_fraction = row(None, 1.0, ()), ("label_fraction",)
+    few, all_labels = (row("untrained", fraction, of_fraction) for fraction in (0.1, 1.0))
+    pixels = row("pixels", 0.1, ())
+    assert [one.label for one in _alike(best, [few, all_labels, pixels])] == ["untrained encoder", "raw pixels"]
+    assert [one.label for one in _alike(best, [few])] == ["untrained encoder, label fraction 0.1"], "there is no other"
