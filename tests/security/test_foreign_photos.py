@@ -28,7 +28,7 @@ from trainables.data.sources import table as label_table
 from trainables.data.sources.archive import stream_tar
 from trainables.data.sources.decode import decode_any, decode_band, decode_rgb
 from trainables.data.sources.file_tree import open_tree
-from trainables.data.sources.source import Blob
+from trainables.data.sources.source import ArchiveFile
 from trainables.errors import BadInputError
 from trainables.parquet_file import ParquetRows
 from trainables.unpacked_limit import RATIO, SMALL, VARIABLE, unpacked_limit
@@ -46,9 +46,9 @@ def little_memory() -> Iterator[None]:
     assert most < 100 * MEBIBYTE
 
 
-def refused(content: bytes, words: str, read: Callable[[Blob], object] = decode_any) -> None:
+def refused(content: bytes, words: str, read: Callable[[ArchiveFile], object] = decode_any) -> None:
     with pytest.raises(BadInputError, match=words) as caught:
-        read(Blob("archive.zip: photo", content))
+        read(ArchiveFile("archive.zip: photo", content))
     text = str(caught.value)
     assert "\n" not in text
     assert "archive.zip: photo" in text
@@ -109,7 +109,7 @@ def test_a_real_tiff_of_zeros_is_refused_and_a_person_can_take_it(monkeypatch: p
     assert len(content) < 200_000
     refused(content, rf"unpack to 81,171,000 or more, the limit is {SMALL:,}: .* set {VARIABLE}=81171000")
     monkeypatch.setenv(VARIABLE, "81171000")
-    assert decode_any(Blob("x", content)).shape == (9000, 9000, 1)
+    assert decode_any(ArchiveFile("x", content)).shape == (9000, 9000, 1)
     monkeypatch.setenv(VARIABLE, "lots")
     refused(content, f"{VARIABLE} 'lots': must be bytes")
 
@@ -127,7 +127,7 @@ def test_a_strip_that_holds_more_than_it_declares_is_unpacked_no_further(compres
     struct.pack_into("<I", changed, place, len(changed))
     struct.pack_into("<I", changed, counts, len(strip))
     tracemalloc.reset_peak()
-    image = decode_any(Blob("x", bytes(changed) + strip))
+    image = decode_any(ArchiveFile("x", bytes(changed) + strip))
     assert image.shape == (8, 8, 1)
     assert not image.any()
 
@@ -139,8 +139,8 @@ def test_a_tiff_that_says_it_is_larger_than_numbers_go_is_refused() -> None:
         content, np.zeros((8, 8), np.uint8), bigtiff=True, description='{"shape": [4294967296, 4294967296]}'
     )
     with pytest.raises(BadInputError):
-        decode_any(Blob("x", rewritten(tiff(8), {256: 2**32 - 1, 257: 2**32 - 1})))
-    decode_any(Blob("x", content.getvalue()))
+        decode_any(ArchiveFile("x", rewritten(tiff(8), {256: 2**32 - 1, 257: 2**32 - 1})))
+    decode_any(ArchiveFile("x", content.getvalue()))
 
 
 def test_another_compression_is_named() -> None:
@@ -199,7 +199,7 @@ def test_texts_beside_a_photo_are_fine() -> None:
     info.add_text("comment", "a birch", zip=True)
     content = io.BytesIO()
     Image.new("RGB", (8, 8)).save(content, "PNG", pnginfo=info)
-    assert decode_any(Blob("x", content.getvalue())).shape == (8, 8, 3)
+    assert decode_any(ArchiveFile("x", content.getvalue())).shape == (8, 8, 3)
 
 
 def test_a_file_larger_than_any_photo_is_not_read(tmp_path: Path, little_memory: None) -> None:

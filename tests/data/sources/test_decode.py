@@ -15,7 +15,7 @@ from support.stores import made
 from trainables.data.preparing.prepare import prepare
 from trainables.data.sources.decode import UndecodableError, decode_any, decode_image, decode_rgb
 from trainables.data.sources.reading import Decoded, Reading
-from trainables.data.sources.source import Blob
+from trainables.data.sources.source import ArchiveFile
 from trainables.errors import BadInputError
 
 Array = np.ndarray[Any, Any]
@@ -25,7 +25,7 @@ FLAT = RANDOM.integers(0, 2**8, (24, 20, 4), dtype=np.uint8)
 
 
 def read(content: bytes, **reading: Any) -> Decoded:
-    return decode_image(Blob("photo", content), Reading(**reading))
+    return decode_image(ArchiveFile("photo", content), Reading(**reading))
 
 
 def refused(content: bytes, words: str, option: str = "", **reading: Any) -> None:
@@ -169,7 +169,7 @@ def test_every_orientation_is_made_upright(orientation: int) -> None:
     assert any("upright" in fact for fact in deep.facts) == (orientation != 1)
     jpeg = saved(picture, "JPEG", exif=turned(orientation))
     assert read(jpeg).image.shape == expected.shape
-    np.testing.assert_array_equal(read(jpeg).image, decode_rgb(Blob("photo", jpeg)))
+    np.testing.assert_array_equal(read(jpeg).image, decode_rgb(ArchiveFile("photo", jpeg)))
 
 
 @pytest.mark.parametrize("compression", ["lzw", "zstd", "zlib", "lzma", "packbits"])
@@ -330,4 +330,4 @@ def test_a_stated_range_is_part_of_the_store(tmp_path: Path) -> None:
 
 
 def test_the_decoders_alone_take_what_they_took() -> None:
-    assert decode_any(Blob("x", saved(Image.fromarray(FLAT[..., 0]), "PNG"))).shape == (24, 20, 3)
+    assert decode_any(ArchiveFile("x", saved(Image.fromarray(FLAT[..., 0]), "PNG"))).shape == (24, 20, 3)

@@ -21,7 +21,7 @@ from trainables.data.sources.archive import archive_state, is_tar, stream_tar
 from trainables.data.sources.bigearthnet_lists import PatchLists, v1_lists, v2_lists
 from trainables.data.sources.decode import decode_band, load
 from trainables.data.sources.file_tree import file_states, junk
-from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source, digest_of, some_names
+from trainables.data.sources.source import ArchiveFile, Entry, File, Picture, Request, Source, digest_of, some_names
 from trainables.errors import BadInputError
 
 SIDE = 120
@@ -142,7 +142,7 @@ def _of_tar(
     for path, content in stream_tar(source, takes, progress=hear):
         patch = path.split("/")[-2]
         files = begun.setdefault(patch, {})
-        files[path.rsplit("/", 1)[-1].removeprefix(f"{patch}_")] = Blob(f"{source}: {path}", content)
+        files[path.rsplit("/", 1)[-1].removeprefix(f"{patch}_")] = ArchiveFile(f"{source}: {path}", content)
         if len(files) == len(wanted):
             yield _entry(request, lists, patch, begun.pop(patch))
     for patch, files in begun.items():

@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.picture_file import one_band, read_picture, rgb, with_pil
 from trainables.data.sources.reading import AS_READ, Decoded, NotReadError, Reading
-from trainables.data.sources.source import Blob, File, Picture
+from trainables.data.sources.source import ArchiveFile, File, Picture
 from trainables.data.sources.tiff_file import MAGIC, read_tiff
 from trainables.errors import BadInputError
 
@@ -91,7 +91,7 @@ def decode_picture(file: File, labels: tuple[str, ...] | None, reading: Reading 
 
 def load(file: File) -> bytes:
     """Return the content of a file on disk or in an archive; OSError if it can't be read."""
-    if isinstance(file, Blob):
+    if isinstance(file, ArchiveFile):
         return file.content
     with open(file, "rb", buffering=0) as opened:  # noqa: PTH123  # creating a Path takes longer than the read
         if (size := os.fstat(opened.fileno()).st_size) > MOST_FILE_BYTES:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainables.data.sources.file_tree import FileTree
-from trainables.data.sources.source import Blob, File, some_names
+from trainables.data.sources.source import ArchiveFile, File, some_names
 from trainables.errors import BadInputError
 
 DEEPEST_ROOT = 6
@@ -33,7 +33,7 @@ def find_root(tree: FileTree, paths: Sequence[str], matches: Callable[[set[str]]
 def file_of(tree: FileTree, name: str) -> File:
     """Return the file itself where the tree is a folder, else its content out of the archive."""
     path = tree.path(name)
-    return path if path is not None else Blob(f"{tree.location}: {name}", tree.read(name))
+    return path if path is not None else ArchiveFile(f"{tree.location}: {name}", tree.read(name))
 
 
 def _under(paths: Sequence[str], root: str) -> set[str]:

@@ -13,7 +13,7 @@ from trainables.data.sources.file_tree import junk
 from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, label_reader
 from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_values
 from trainables.data.sources.reading import Reading
-from trainables.data.sources.source import Blob, Entry, File, Picture, Request, Source, digest_of, some_names
+from trainables.data.sources.source import ArchiveFile, Entry, File, Picture, Request, Source, digest_of, some_names
 from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
@@ -176,7 +176,7 @@ def _entries(request: Request, files: list[_File], reader: LabelReader, splits: 
                 if request.wants(name):
                     where = f"{file.path}: row {row_of_file}"
                     split = splits.of_value[row[splits.column]] if splits.column and splits.of_value else own
-                    content = Blob(where, _bytes(row[file.image], where))
+                    content = ArchiveFile(where, _bytes(row[file.image], where))
                     read = partial(_read, content, row[file.label], reader, request.options.reading)
                     yield Entry(name, read, split, str(row[file.place]) if file.place else "")
 

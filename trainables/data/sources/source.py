@@ -23,7 +23,7 @@ SHOWN_NAMES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class ArchiveFile:
     """A file of an archive: where it came from, for messages, and its content."""
 
     label: str
@@ -33,7 +33,7 @@ class Blob:
         return self.label
 
 
-File = str | Blob
+File = str | ArchiveFile
 """A path on disk, or a file out of an archive; text, since half a million Path objects take seconds."""
 
 
