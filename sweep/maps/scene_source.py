@@ -16,7 +16,7 @@ from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.source import Entry, Picture, Request, Source, digest_of, some_names
+from trainables.data.sources.source import Entry, LabelledImage, Request, Source, digest_of, some_names
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -192,6 +192,8 @@ class _OpenScene:
 _last = _OpenScene()
 
 
-def _read(path: str, bands: tuple[str, ...], channels: int, row: int, column: int, side: int, rule: str) -> Picture:
+def _read(
+    path: str, bands: tuple[str, ...], channels: int, row: int, column: int, side: int, rule: str
+) -> LabelledImage:
     with closed_raster():
-        return Picture(_last.of(path, bands, channels).chip(row, column, side, rule), None)
+        return LabelledImage(_last.of(path, bands, channels).chip(row, column, side, rule), None)

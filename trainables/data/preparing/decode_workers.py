@@ -24,7 +24,7 @@ from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import Conversion, FirstImage
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import Entry, Picture
+from trainables.data.sources.source import Entry, LabelledImage
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store_format import CHECKSUM_BYTES
 from trainables.errors import BadInputError
@@ -265,7 +265,7 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
     return count
 
 
-def _converted(entry: Entry, task: _Task) -> Picture:
+def _converted(entry: Entry, task: _Task) -> LabelledImage:
     picture, layout = entry.read(), task.layout
     task.reference.check(entry.name, picture.image)
     image = task.conversion(picture.image)
@@ -275,7 +275,7 @@ def _converted(entry: Entry, task: _Task) -> Picture:
             f"{entry.name}: expected {layout}, found {Layout.of(image)}; remove it",
             "choose a size for all with --image-size",
         )
-    return Picture(image, picture.labels, picture.facts)
+    return LabelledImage(image, picture.labels, picture.facts)
 
 
 def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:

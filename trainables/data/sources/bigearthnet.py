@@ -21,7 +21,16 @@ from trainables.data.sources.archive import archive_state, is_tar, stream_tar
 from trainables.data.sources.bigearthnet_lists import PatchLists, v1_lists, v2_lists
 from trainables.data.sources.decode import decode_band, load
 from trainables.data.sources.file_tree import file_states, junk
-from trainables.data.sources.source import ArchiveFile, Entry, File, Picture, Request, Source, digest_of, some_names
+from trainables.data.sources.source import (
+    ArchiveFile,
+    Entry,
+    File,
+    LabelledImage,
+    Request,
+    Source,
+    digest_of,
+    some_names,
+)
 from trainables.errors import BadInputError
 
 SIDE = 120
@@ -181,13 +190,13 @@ def _entry(request: Request, lists: PatchLists, patch: str, files: Mapping[str, 
     return Entry(patch, read, lists.split(patch), tile[0] if tile else "")
 
 
-def read_patch(bands: Sequence[File], labels_file: File | None, labels: tuple[str, ...] | None) -> Picture:
+def read_patch(bands: Sequence[File], labels_file: File | None, labels: tuple[str, ...] | None) -> LabelledImage:
     """Read one patch: pixels (120, 120, bands) uint16, and labels from its JSON unless `labels` are given."""
     values = [decode_band(band, largest=SIDE) for band in bands]
     if labels is None:
         assert labels_file is not None
         labels = _labels(labels_file)
-    return Picture(np.stack([_enlarged(band) for band in values], axis=-1), labels)
+    return LabelledImage(np.stack([_enlarged(band) for band in values], axis=-1), labels)
 
 
 def _enlarged(band: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -195,7 +204,7 @@ def _enlarged(band: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return band if times == 1 else np.repeat(np.repeat(band, times, axis=0), times, axis=1)
 
 
-def _refuse(message: str) -> Picture:
+def _refuse(message: str) -> LabelledImage:
     raise BadInputError(message)
 
 

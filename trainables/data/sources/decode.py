@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.picture_file import one_band, read_picture, rgb, with_pil
 from trainables.data.sources.reading import AS_READ, Decoded, NotReadError, Reading
-from trainables.data.sources.source import ArchiveFile, File, Picture
+from trainables.data.sources.source import ArchiveFile, File, LabelledImage
 from trainables.data.sources.tiff_file import MAGIC, read_tiff
 from trainables.errors import BadInputError
 
@@ -83,10 +83,10 @@ def decode_image(file: File, reading: Reading = AS_READ) -> Decoded:
     )
 
 
-def decode_picture(file: File, labels: tuple[str, ...] | None, reading: Reading = AS_READ) -> Picture:
+def decode_picture(file: File, labels: tuple[str, ...] | None, reading: Reading = AS_READ) -> LabelledImage:
     """Decode an image as `decode_image` does and attach its labels; None for an unlabelled image."""
     decoded = decode_image(file, reading)
-    return Picture(decoded.image, labels, decoded.facts)
+    return LabelledImage(decoded.image, labels, decoded.facts)
 
 
 def load(file: File) -> bytes:

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from trainables.data.dataset_facts import DIGITS
-from trainables.data.sources.source import Entry, Picture, Request, Source
+from trainables.data.sources.source import Entry, LabelledImage, Request, Source
 from trainables.errors import BadInputError
 
 WHITE = 16
@@ -26,6 +26,6 @@ def read_digits(request: Request) -> Source:
 
     def entries() -> Iterator[Entry]:
         for number in wanted:
-            yield Entry(f"digit_{number}", partial(Picture, images[number], (str(scans.target[number]),)))
+            yield Entry(f"digit_{number}", partial(LabelledImage, images[number], (str(scans.target[number]),)))
 
     return Source(DIGITS.source, DIGITS.class_names, entries, len(wanted), rules=DIGITS.rules)

@@ -9,7 +9,7 @@ from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
 from trainables.data.sources.decode import decode_image, decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import Entry, File, Picture, Request, Source, digest_of
+from trainables.data.sources.source import Entry, File, LabelledImage, Request, Source, digest_of
 from trainables.errors import BadInputError
 
 
@@ -24,7 +24,7 @@ def read_eurosat_ms(request: Request) -> Source:
 
 
 def _list(
-    request: Request, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], Picture]
+    request: Request, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], LabelledImage]
 ) -> Source:
     tree = open_tree(request.required_source())
     paths = tree.names()
@@ -81,11 +81,11 @@ def _check_classes(tree: FileTree, root: str, found: set[str], suffixes: tuple[s
             )
 
 
-def _read_rgb(file: File, label: str) -> Picture:
-    return Picture(decode_rgb(file, EUROSAT.image_size), (label,))
+def _read_rgb(file: File, label: str) -> LabelledImage:
+    return LabelledImage(decode_rgb(file, EUROSAT.image_size), (label,))
 
 
-def _read_bands(bands: tuple[str, ...], file: File, label: str) -> Picture:
+def _read_bands(bands: tuple[str, ...], file: File, label: str) -> LabelledImage:
     decoded = decode_image(file)
     image = decoded.image
     known, size = EUROSAT_MS.bands, EUROSAT_MS.image_size
@@ -93,4 +93,4 @@ def _read_bands(bands: tuple[str, ...], file: File, label: str) -> Picture:
         raise BadInputError(
             f"{file}: expected {size} x {size} pixels of {len(known)} bands, found {image.shape}; fetch it again"
         )
-    return Picture(image[..., [known.index(band) for band in bands]], (label,), decoded.facts)
+    return LabelledImage(image[..., [known.index(band) for band in bands]], (label,), decoded.facts)

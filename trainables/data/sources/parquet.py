@@ -13,7 +13,16 @@ from trainables.data.sources.file_tree import junk
 from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, label_reader
 from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_values
 from trainables.data.sources.reading import Reading
-from trainables.data.sources.source import ArchiveFile, Entry, File, Picture, Request, Source, digest_of, some_names
+from trainables.data.sources.source import (
+    ArchiveFile,
+    Entry,
+    File,
+    LabelledImage,
+    Request,
+    Source,
+    digest_of,
+    some_names,
+)
 from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
@@ -188,7 +197,7 @@ def _bytes(value: Any, where: str) -> bytes:
     return content
 
 
-def _read(file: File, label: Any, reader: LabelReader, reading: Reading) -> Picture:
+def _read(file: File, label: Any, reader: LabelReader, reading: Reading) -> LabelledImage:
     try:
         labels = reader.labels(label, str(file))
     except BadInputError as error:

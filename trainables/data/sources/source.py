@@ -38,7 +38,7 @@ File = str | ArchiveFile
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LabelledImage:
     """One decoded image, (H, W, C) uint8 or uint16, and the names of its labels, in any order.
 
     None: the image is unlabelled. Empty: it isn't kept (the 57 patches of BigEarthNet that none of the 19 labels
@@ -60,7 +60,7 @@ class Entry:
     """
 
     name: str
-    read: Callable[[], Picture]
+    read: Callable[[], LabelledImage]
     split: str | None = None
     place: str = ""
     chip: Chip | None = None

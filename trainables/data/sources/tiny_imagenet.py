@@ -9,7 +9,7 @@ from trainables.data.dataset_facts import TINY_IMAGENET
 from trainables.data.sources.decode import decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import Entry, File, Picture, Request, Source, digest_of
+from trainables.data.sources.source import Entry, File, LabelledImage, Request, Source, digest_of
 from trainables.errors import BadInputError
 
 VAL_ANNOTATIONS = "val/val_annotations.txt"
@@ -143,5 +143,5 @@ def _lines(tree: FileTree, path: str) -> list[str]:
         raise BadInputError(f"{tree.location}: {path}: not a text file ({error}); restore the original file") from error
 
 
-def _read(file: File, label: str) -> Picture:
-    return Picture(decode_rgb(file, TINY_IMAGENET.image_size), (label,))
+def _read(file: File, label: str) -> LabelledImage:
+    return LabelledImage(decode_rgb(file, TINY_IMAGENET.image_size), (label,))
