@@ -16,7 +16,7 @@ from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.source import Entry, LabelledImage, Request, Source, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, LabelledImage, Request, Source, digest_of, some_names
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -60,10 +60,10 @@ def read_scenes(request: Request) -> Source:
     chosen = sorted(cuts.values(), key=lambda cut: cut.name)
     rule = request.options.reading.resample or NEAREST
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[ImageEntry]:
         for cut in chosen:
             read = partial(_read, str(cut.path), bands, grids[0].channels, cut.row, cut.column, choice.chip_size, rule)
-            yield Entry(cut.name, read, place=cut.chip.place, chip=cut.chip)
+            yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
 
     return Source(
         str(folder.resolve()),

@@ -17,7 +17,7 @@ from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.pixels import thesis_tables
 from trainables.data.preparing.prepare import READERS, prepare
 from trainables.data.sources.options import choose
-from trainables.data.sources.source import Entry, Request, Source
+from trainables.data.sources.source import ImageEntry, Request, Source
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -36,7 +36,7 @@ def listed(name: str, folder: Path) -> Source:
     return READERS[name](Request(facts, choose(facts, {"splits": SPLITS.get(name)}), folder))
 
 
-def entries_of(name: str, folder: Path) -> dict[str, Entry]:
+def entries_of(name: str, folder: Path) -> dict[str, ImageEntry]:
     return {entry.name: entry for entry in listed(name, folder).entries()}
 
 

@@ -24,7 +24,7 @@ from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import Conversion, FirstImage
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import Entry, LabelledImage
+from trainables.data.sources.source import ImageEntry, LabelledImage
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store_format import CHECKSUM_BYTES
 from trainables.errors import BadInputError
@@ -94,7 +94,7 @@ class _Task:
 
     path: str
     first: int
-    entries: list[Entry]
+    entries: list[ImageEntry]
     layout: Layout
     conversion: Conversion
     reference: FirstImage
@@ -115,7 +115,7 @@ class _Done:
 
 
 def convert(
-    entries: Iterable[Entry],
+    entries: Iterable[ImageEntry],
     path: Path,
     layout: Layout,
     conversion: Conversion,
@@ -151,7 +151,12 @@ def advised(fault: str, option: str = "") -> str:
 
 
 def _tasks(
-    entries: Iterable[Entry], path: Path, layout: Layout, conversion: Conversion, reference: FirstImage, together: int
+    entries: Iterable[ImageEntry],
+    path: Path,
+    layout: Layout,
+    conversion: Conversion,
+    reference: FirstImage,
+    together: int,
 ) -> Iterator[_Task]:
     size = max(1, CHUNK_BYTES // layout.row_bytes, -(-together // _worker_count()))
     source = iter(entries)
@@ -265,7 +270,7 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
     return count
 
 
-def _converted(entry: Entry, task: _Task) -> LabelledImage:
+def _converted(entry: ImageEntry, task: _Task) -> LabelledImage:
     picture, layout = entry.read(), task.layout
     task.reference.check(entry.name, picture.image)
     image = task.conversion(picture.image)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import Entry
+from trainables.data.sources.source import ImageEntry
 from trainables.data.stable_hash import PERCENTILE_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -109,7 +109,7 @@ def reflectance_tables(scale: float, offset: float) -> NDArray[np.uint16]:
 
 
 def percentile_tables(
-    entries: Iterable[Entry], reference: FirstImage | None = None, *, skip_corrupt: bool = False
+    entries: Iterable[ImageEntry], reference: FirstImage | None = None, *, skip_corrupt: bool = False
 ) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
     """Return for each channel the pixel of every value, and the values (low, high) that become 0 and 255.
 

@@ -23,8 +23,8 @@ from trainables.data.sources.decode import decode_band, load
 from trainables.data.sources.file_tree import file_states, junk
 from trainables.data.sources.source import (
     ArchiveFile,
-    Entry,
     File,
+    ImageEntry,
     LabelledImage,
     Request,
     Source,
@@ -120,7 +120,7 @@ def _left_out(strays: Sequence[str], excluded: Collection[str], unlisted: Collec
     return Counter(reasons)
 
 
-def _of_folder(request: Request, lists: PatchLists, patches: Sequence[Path]) -> Iterator[Entry]:
+def _of_folder(request: Request, lists: PatchLists, patches: Sequence[Path]) -> Iterator[ImageEntry]:
     wanted = _wanted_files(request, lists)
     for patch in patches:
         yield _entry(request, lists, patch.name, {name: f"{patch}/{patch.name}_{name}" for name in wanted})
@@ -132,7 +132,7 @@ def _of_tar(
     wants: Callable[[str], bool],
     hear: Callable[[int, int], None],
     stray_files: Counter[str],
-) -> Iterator[Entry]:
+) -> Iterator[ImageEntry]:
     """Collect the files of each patch from the stream; only incomplete patches stay in memory.
 
     Files that don't belong to a patch are counted by reason in `stray_files`.
@@ -156,7 +156,7 @@ def _of_tar(
             yield _entry(request, lists, patch, begun.pop(patch))
     for patch, files in begun.items():
         missing = some_names([name for name in wanted if name not in files])
-        yield Entry(patch, partial(_refuse, f"{source}: {patch}: {missing} missing; download the archive again"))
+        yield ImageEntry(patch, partial(_refuse, f"{source}: {patch}: {missing} missing; download the archive again"))
 
 
 def _stray(path: str) -> str | None:
@@ -179,15 +179,15 @@ def _wanted_files(request: Request, lists: PatchLists) -> list[str]:
     return bands if lists.labels is not None else [*bands, V1_LABELS]
 
 
-def _entry(request: Request, lists: PatchLists, patch: str, files: Mapping[str, File]) -> Entry:
+def _entry(request: Request, lists: PatchLists, patch: str, files: Mapping[str, File]) -> ImageEntry:
     labels: tuple[str, ...] | None = None
     if lists.labels is not None:
         labels = lists.labels.get(patch)
         if labels is None:
-            return Entry(patch, partial(_refuse, f"{patch}: in none of v2's tables of patches; fetch them again"))
+            return ImageEntry(patch, partial(_refuse, f"{patch}: in none of v2's tables of patches; fetch them again"))
     tile = tile_position(patch)
     read = partial(read_patch, [files[f"{band}.tif"] for band in request.options.bands], files.get(V1_LABELS), labels)
-    return Entry(patch, read, lists.split(patch), tile[0] if tile else "")
+    return ImageEntry(patch, read, lists.split(patch), tile[0] if tile else "")
 
 
 def read_patch(bands: Sequence[File], labels_file: File | None, labels: tuple[str, ...] | None) -> LabelledImage:

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from trainables.data.dataset_facts import DIGITS
-from trainables.data.sources.source import Entry, LabelledImage, Request, Source
+from trainables.data.sources.source import ImageEntry, LabelledImage, Request, Source
 from trainables.errors import BadInputError
 
 WHITE = 16
@@ -24,8 +24,8 @@ def read_digits(request: Request) -> Source:
     images = np.repeat(grey[..., None], 3, axis=-1)
     wanted = [number for number in range(len(images)) if request.wants(f"digit_{number}")]
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[ImageEntry]:
         for number in wanted:
-            yield Entry(f"digit_{number}", partial(LabelledImage, images[number], (str(scans.target[number]),)))
+            yield ImageEntry(f"digit_{number}", partial(LabelledImage, images[number], (str(scans.target[number]),)))
 
     return Source(DIGITS.source, DIGITS.class_names, entries, len(wanted), rules=DIGITS.rules)

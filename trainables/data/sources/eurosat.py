@@ -9,7 +9,7 @@ from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
 from trainables.data.sources.decode import decode_image, decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import Entry, File, LabelledImage, Request, Source, digest_of
+from trainables.data.sources.source import File, ImageEntry, LabelledImage, Request, Source, digest_of
 from trainables.errors import BadInputError
 
 
@@ -36,9 +36,9 @@ def _list(
         path for path, label in by_class.items() if label in EUROSAT_CLASSES and request.wants(path.rsplit("/", 1)[-1])
     ]
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[ImageEntry]:
         for path in wanted:
-            yield Entry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
+            yield ImageEntry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
 
     return Source(
         located(tree, root),

@@ -10,7 +10,7 @@ from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_
 from trainables.data.sources.file_tree import FileTree, junk, open_tree
 from trainables.data.sources.folder_layout import FolderLayout, names_unlabelled, read_layout
 from trainables.data.sources.layout import file_of
-from trainables.data.sources.source import Entry, Request, Source, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, Request, Source, digest_of, some_names
 from trainables.data.sources.table import read_table
 from trainables.errors import BadInputError
 
@@ -54,10 +54,10 @@ def read_folder(request: Request) -> Source:
 
     reading = request.options.reading
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[ImageEntry]:
         for image in wanted:
             read = partial(decode_picture, file_of(tree, image.path), image.labels, reading)
-            yield Entry(image.name, read, image.split, image.place)
+            yield ImageEntry(image.name, read, image.split, image.place)
 
     return Source(
         tree.location,

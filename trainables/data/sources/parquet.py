@@ -15,8 +15,8 @@ from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_va
 from trainables.data.sources.reading import Reading
 from trainables.data.sources.source import (
     ArchiveFile,
-    Entry,
     File,
+    ImageEntry,
     LabelledImage,
     Request,
     Source,
@@ -172,7 +172,7 @@ class _File:
         )
 
 
-def _entries(request: Request, files: list[_File], reader: LabelReader, splits: _Splits) -> Iterator[Entry]:
+def _entries(request: Request, files: list[_File], reader: LabelReader, splits: _Splits) -> Iterator[ImageEntry]:
     counts: Counter[str] = Counter()
     for file in files:
         own = splits.of_path.get(file.relative)
@@ -187,7 +187,7 @@ def _entries(request: Request, files: list[_File], reader: LabelReader, splits: 
                     split = splits.of_value[row[splits.column]] if splits.column and splits.of_value else own
                     content = ArchiveFile(where, _bytes(row[file.image], where))
                     read = partial(_read, content, row[file.label], reader, request.options.reading)
-                    yield Entry(name, read, split, str(row[file.place]) if file.place else "")
+                    yield ImageEntry(name, read, split, str(row[file.place]) if file.place else "")
 
 
 def _bytes(value: Any, where: str) -> bytes:

@@ -52,7 +52,7 @@ class LabelledImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ImageEntry:
     """One image that is still to be decoded: its name and the function that reads it.
 
     `read` runs in another process, so it can be pickled; it raises BadInputError for what it can't decode. `split` is
@@ -73,7 +73,7 @@ class Source:
 
     location: str
     class_names: tuple[str, ...]
-    entries: Callable[[], Iterator[Entry]]
+    entries: Callable[[], Iterator[ImageEntry]]
     """Goes over the wanted images from the start, each time it is called; an archive is read as it goes."""
     count: int | None
     """Number of entries; None if it is known only after reading the archive."""

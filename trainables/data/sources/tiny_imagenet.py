@@ -9,7 +9,7 @@ from trainables.data.dataset_facts import TINY_IMAGENET
 from trainables.data.sources.decode import decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import Entry, File, LabelledImage, Request, Source, digest_of
+from trainables.data.sources.source import File, ImageEntry, LabelledImage, Request, Source, digest_of
 from trainables.errors import BadInputError
 
 VAL_ANNOTATIONS = "val/val_annotations.txt"
@@ -44,10 +44,10 @@ def read_tiny_imagenet(request: Request) -> Source:
     images = [*_train(tree, root, own, wnids), *_validation(tree, root, own, wnids)]
     images = [image for image in images if request.wants(image.name)]
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[ImageEntry]:
         for image in images:
             read = partial(_read, file_of(tree, root + image.path), names[image.label])
-            yield Entry(image.name, read, image.split)
+            yield ImageEntry(image.name, read, image.split)
 
     listed = (f"{image.name} {image.label} {image.split}" for image in images)
     return Source(
