@@ -16,7 +16,7 @@ from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.source import ImageEntry, LabelledImage, Request, Source, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, Request, digest_of, some_names
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -37,7 +37,7 @@ class _Cut:
         return f"{self.chip.scene}/{self.row:05d}_{self.column:05d}"
 
 
-def read_scenes(request: Request) -> Source:
+def read_scenes(request: Request) -> ImageSource:
     """List the chips of all scenes in a folder, the same whatever else lies there; needs rasterio.
 
     Chips lie on a grid that starts in each scene's upper left corner. One place at one date is taken once, from the
@@ -65,7 +65,7 @@ def read_scenes(request: Request) -> Source:
             read = partial(_read, str(cut.path), bands, grids[0].channels, cut.row, cut.column, choice.chip_size, rule)
             yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
 
-    return Source(
+    return ImageSource(
         str(folder.resolve()),
         (),
         entries,

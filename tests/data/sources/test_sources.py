@@ -17,7 +17,7 @@ from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.pixels import thesis_tables
 from trainables.data.preparing.prepare import READERS, prepare
 from trainables.data.sources.options import choose
-from trainables.data.sources.source import ImageEntry, Request, Source
+from trainables.data.sources.source import ImageEntry, ImageSource, Request
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -31,7 +31,7 @@ SPLITS = {"bigearthnet_v1": "random"}
 """Where the default, the thesis' quarter, would leave nothing of a few patches."""
 
 
-def listed(name: str, folder: Path) -> Source:
+def listed(name: str, folder: Path) -> ImageSource:
     facts = KNOWN[name]
     return READERS[name](Request(facts, choose(facts, {"splits": SPLITS.get(name)}), folder))
 

@@ -33,7 +33,7 @@ from trainables.data.preparing.stored_bands import stored_bands
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.options import AS_PRODUCTS, SPLIT_RULES
-from trainables.data.sources.source import Request, Source, counted
+from trainables.data.sources.source import ImageSource, Request, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
 from trainables.errors import BadInputError
@@ -44,7 +44,7 @@ BLOCK_SIDES = 10
 
 
 def make_store(
-    folder: Path, name: str, request: Request, listing: Source, strict: bool, progress: Progress | None
+    folder: Path, name: str, request: Request, listing: ImageSource, strict: bool, progress: Progress | None
 ) -> StoreInfo:
     """Write the store into the empty `folder` and return its info, which is written last.
 
@@ -86,7 +86,7 @@ def make_store(
     return info
 
 
-def _reporter(listing: Source, progress: Progress | None) -> Callable[[int], None] | None:
+def _reporter(listing: ImageSource, progress: Progress | None) -> Callable[[int], None] | None:
     if progress is None:
         return None
     position = listing.position
@@ -95,7 +95,9 @@ def _reporter(listing: Source, progress: Progress | None) -> Callable[[int], Non
     return lambda done: progress("converting images", done, listing.count)
 
 
-def _conversion(request: Request, listing: Source, reference: FirstImage) -> tuple[Conversion, dict[str, OptionValue]]:
+def _conversion(
+    request: Request, listing: ImageSource, reference: FirstImage
+) -> tuple[Conversion, dict[str, OptionValue]]:
     """Return what is done to each image, and what had to be found out for it."""
     size, rule = request.options.image_size, request.options.pixels
     if rule == "thesis":
@@ -112,7 +114,7 @@ def _conversion(request: Request, listing: Source, reference: FirstImage) -> tup
     return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 
-def _first(request: Request, listing: Source) -> tuple[FirstImage, NDArray[np.generic]]:
+def _first(request: Request, listing: ImageSource) -> tuple[FirstImage, NDArray[np.generic]]:
     """Return the first image that can be decoded, with what the others have to share."""
     fault: BadInputError | None = None
     for entry in listing.entries():
@@ -154,7 +156,7 @@ class _Table:
         return {name: value for name, value in vars(self).items() if name not in ("splits_told", "undescribed")}
 
 
-def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
+def _assigned(rows: Rows, request: Request, listing: ImageSource) -> _Table:
     """Sort the rows by name, give each its classes and its split, and leave out those that have either not."""
     order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
     names = [rows.names[row] for row in order]
@@ -187,7 +189,7 @@ def _assigned(rows: Rows, request: Request, listing: Source) -> _Table:
     )
 
 
-def _classes(name: str, labels: Sequence[str] | None, listing: Source) -> splits.Labels:
+def _classes(name: str, labels: Sequence[str] | None, listing: ImageSource) -> splits.Labels:
     """Return the indices of an image's labels, ascending; None where it is unlabelled."""
     if labels is None:
         return None
@@ -202,7 +204,7 @@ def _classes(name: str, labels: Sequence[str] | None, listing: Source) -> splits
 
 def _split(
     request: Request,
-    listing: Source,
+    listing: ImageSource,
     rows: Rows,
     order: Sequence[int],
     names: Sequence[str],
@@ -255,7 +257,7 @@ def _published(request: Request, given: Sequence[str | None]) -> bool:
     return request.options.splits in ("official", "published") or (request.options.splits == "own" and any(given))
 
 
-def _empty_split(listing: Source, needed: str, codes: splits.Codes, *, published: bool) -> BadInputError:
+def _empty_split(listing: ImageSource, needed: str, codes: splits.Codes, *, published: bool) -> BadInputError:
     where = f"{listing.location}: no image for the {needed} split among {len(codes)}"
     if not published:
         return BadInputError(f"{where}; keep more of them, or choose other --splits")
@@ -266,7 +268,7 @@ def _empty_split(listing: Source, needed: str, codes: splits.Codes, *, published
     return BadInputError(f"{where} ({listing.splits_from or 'the source'} has {found}); {ways}")
 
 
-def _splits_told(request: Request, listing: Source, given: Sequence[str | None]) -> str:
+def _splits_told(request: Request, listing: ImageSource, given: Sequence[str | None]) -> str:
     """Return where the splits come from: published by the source, or hashed from the images' names."""
     rule, own = request.options.splits, listing.splits_from or "the source's own"
     if _published(request, given):
@@ -308,7 +310,7 @@ def map_pixels(path: Path, layout: Layout) -> NDArray[np.generic]:
 
 
 def _describe(
-    name: str, request: Request, listing: Source, layout: Layout, table: _Table, leaks: LeakCounts
+    name: str, request: Request, listing: ImageSource, layout: Layout, table: _Table, leaks: LeakCounts
 ) -> StoreInfo:
     own = [labels or () for labels in table.labels]
     offsets = np.cumsum([0, *map(len, own)])
@@ -361,7 +363,7 @@ def _labels_told(known: NDArray[np.bool_]) -> str:
     return f"{known.sum():,} of {len(known):,} images have labels; the others are pretrained on alone"
 
 
-def _unused(listing: Source, hot: NDArray[np.bool_]) -> list[str]:
+def _unused(listing: ImageSource, hot: NDArray[np.bool_]) -> list[str]:
     empty = [listing.class_names[column] for column in np.flatnonzero(hot.sum(axis=0) == 0)]
     return [f"classes without an image: {', '.join(empty)}"] if empty else []
 

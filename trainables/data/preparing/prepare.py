@@ -20,13 +20,13 @@ from trainables.data.sources.eurosat import read_eurosat, read_eurosat_ms
 from trainables.data.sources.folder import read_folder
 from trainables.data.sources.options import choose
 from trainables.data.sources.parquet import read_parquet
-from trainables.data.sources.source import Request, Source
+from trainables.data.sources.source import ImageSource, Request
 from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
-Listed = Callable[[Request], Source]
-READERS: dict[str, Callable[[Request], Source]] = {
+Listed = Callable[[Request], ImageSource]
+READERS: dict[str, Callable[[Request], ImageSource]] = {
     "digits": read_digits,
     "tiny_imagenet": read_tiny_imagenet,
     "bigearthnet_v1": read_bigearthnet_v1,
@@ -51,7 +51,7 @@ def prepare(
     url: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
-    reader: Callable[[Request], Source] | None = None,
+    reader: Callable[[Request], ImageSource] | None = None,
     **chosen: Any,
 ) -> StoreInfo:
     """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
@@ -122,13 +122,13 @@ def _facts(name: str) -> DataSetFacts:
     return KNOWN[name]
 
 
-def _reader(name: str) -> Callable[[Request], Source]:
+def _reader(name: str) -> Callable[[Request], ImageSource]:
     if name not in READERS:
         raise BadInputError(f"{name}: is read by the command alone: {prepare_command(name)}")
     return READERS[name]
 
 
-def _listed(request: Request, *, reader: Callable[[Request], Source]) -> Source:
+def _listed(request: Request, *, reader: Callable[[Request], ImageSource]) -> ImageSource:
     try:
         return reader(request)
     except OSError as error:

@@ -25,9 +25,9 @@ from trainables.data.sources.source import (
     ArchiveFile,
     File,
     ImageEntry,
+    ImageSource,
     LabelledImage,
     Request,
-    Source,
     digest_of,
     some_names,
 )
@@ -42,17 +42,17 @@ KNOWN_43 = frozenset(LABELS_43)
 LABEL_OF_19 = {LABELS_43[part]: LABELS_19[index] for index, parts in enumerate(PARTS_OF_19) for part in parts}
 
 
-def read_bigearthnet_v1(request: Request) -> Source:
+def read_bigearthnet_v1(request: Request) -> ImageSource:
     """Return the source for BigEarthNet v1.0, from its tar.gz, its folder, or that folder's parent."""
     return _list(request, v1_lists(request), levels=1)
 
 
-def read_bigearthnet_v2(request: Request) -> Source:
+def read_bigearthnet_v2(request: Request) -> ImageSource:
     """Return the source for BigEarthNet-S2 v2.0, from its tar.zst, its folder, or that folder's parent."""
     return _list(request, v2_lists(request), levels=2)
 
 
-def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
+def _list(request: Request, lists: PatchLists, *, levels: int) -> ImageSource:
     source = request.required_source()
     seen: set[str] = set()
     position = [0, 1]
@@ -88,7 +88,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> Source:
         state = file_states(f"{patch}/{patch.name}_{name}" for patch in patches for name in wanted)
         notes = _absent(lists, seen)
         entries = partial(_of_folder, request, lists, patches)
-    return Source(
+    return ImageSource(
         location=location,
         class_names=request.facts.label_sets[request.options.labels],
         entries=entries,

@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 
 from trainables.data.dataset_facts import DIGITS
-from trainables.data.sources.source import ImageEntry, LabelledImage, Request, Source
+from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, Request
 from trainables.errors import BadInputError
 
 WHITE = 16
 """Largest value of a scan; the smallest is 0."""
 
 
-def read_digits(request: Request) -> Source:
+def read_digits(request: Request) -> ImageSource:
     """Return the source for scikit-learn's `load_digits`, as greyscale in three equal channels."""
     if request.source is not None:
         raise BadInputError(f"--source {request.source}: digits come with scikit-learn; leave --source out")
@@ -28,4 +28,4 @@ def read_digits(request: Request) -> Source:
         for number in wanted:
             yield ImageEntry(f"digit_{number}", partial(LabelledImage, images[number], (str(scans.target[number]),)))
 
-    return Source(DIGITS.source, DIGITS.class_names, entries, len(wanted), rules=DIGITS.rules)
+    return ImageSource(DIGITS.source, DIGITS.class_names, entries, len(wanted), rules=DIGITS.rules)

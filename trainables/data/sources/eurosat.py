@@ -9,23 +9,23 @@ from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
 from trainables.data.sources.decode import decode_image, decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import File, ImageEntry, LabelledImage, Request, Source, digest_of
+from trainables.data.sources.source import File, ImageEntry, ImageSource, LabelledImage, Request, digest_of
 from trainables.errors import BadInputError
 
 
-def read_eurosat(request: Request) -> Source:
+def read_eurosat(request: Request) -> ImageSource:
     """Return the source for EuroSAT RGB, from the zip, the folder of the ten classes, or a folder that contains it."""
     return _list(request, EUROSAT, (".jpg", ".jpeg"), _read_rgb)
 
 
-def read_eurosat_ms(request: Request) -> Source:
+def read_eurosat_ms(request: Request) -> ImageSource:
     """Return the source for EuroSAT MS, with the chosen bands of the 13-band GeoTIFFs."""
     return _list(request, EUROSAT_MS, (".tif", ".tiff"), partial(_read_bands, request.options.bands))
 
 
 def _list(
     request: Request, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], LabelledImage]
-) -> Source:
+) -> ImageSource:
     tree = open_tree(request.required_source())
     paths = tree.names()
     root = find_root(tree, paths, _has_classes, str(facts.layout))
@@ -40,7 +40,7 @@ def _list(
         for path in wanted:
             yield ImageEntry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
 
-    return Source(
+    return ImageSource(
         located(tree, root),
         EUROSAT_CLASSES,
         entries,

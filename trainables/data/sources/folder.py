@@ -10,7 +10,7 @@ from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_
 from trainables.data.sources.file_tree import FileTree, junk, open_tree
 from trainables.data.sources.folder_layout import FolderLayout, names_unlabelled, read_layout
 from trainables.data.sources.layout import file_of
-from trainables.data.sources.source import ImageEntry, Request, Source, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, ImageSource, Request, digest_of, some_names
 from trainables.data.sources.table import read_table
 from trainables.errors import BadInputError
 
@@ -34,7 +34,7 @@ class _Listed:
     left_out: Counter[str]
 
 
-def read_folder(request: Request) -> Source:
+def read_folder(request: Request) -> ImageSource:
     """Return the source for a folder or zip of images.
 
     Labels come from a table or from the layout <class>/..., <split>/<class>/... or <class>/<split>/.... An image's name
@@ -59,7 +59,7 @@ def read_folder(request: Request) -> Source:
             read = partial(decode_picture, file_of(tree, image.path), image.labels, reading)
             yield ImageEntry(image.name, read, image.split, image.place)
 
-    return Source(
+    return ImageSource(
         tree.location,
         class_names,
         entries,

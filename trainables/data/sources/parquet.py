@@ -17,9 +17,9 @@ from trainables.data.sources.source import (
     ArchiveFile,
     File,
     ImageEntry,
+    ImageSource,
     LabelledImage,
     Request,
-    Source,
     digest_of,
     some_names,
 )
@@ -48,7 +48,7 @@ class _Splits:
         return f"the files' paths ({some_names(sorted(self.of_path))})" if self.of_path else ""
 
 
-def read_parquet(request: Request) -> Source:
+def read_parquet(request: Request) -> ImageSource:
     """List the images of one Parquet file or of all in a folder: a column of bytes, one of labels.
 
     The split of a file's rows is said by its name or a folder above it, else by a column. Class names come from the
@@ -69,7 +69,7 @@ def read_parquet(request: Request) -> Source:
     )
     splits = _splits(request, files)
     total = sum(file.rows for file in files)
-    return Source(
+    return ImageSource(
         str(source.resolve()),
         reader.class_names,
         partial(_entries, request, files, reader, splits),

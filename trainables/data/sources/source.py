@@ -68,7 +68,7 @@ class ImageEntry:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """All images of a data set as found: where, in which classes, and what a person should know about them."""
 
     location: str
