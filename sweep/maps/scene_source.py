@@ -16,7 +16,7 @@ from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, Request, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, PrepareRequest, digest_of, some_names
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -37,7 +37,7 @@ class _Cut:
         return f"{self.chip.scene}/{self.row:05d}_{self.column:05d}"
 
 
-def read_scenes(request: Request) -> ImageSource:
+def read_scenes(request: PrepareRequest) -> ImageSource:
     """List the chips of all scenes in a folder, the same whatever else lies there; needs rasterio.
 
     Chips lie on a grid that starts in each scene's upper left corner. One place at one date is taken once, from the
@@ -106,7 +106,7 @@ def _scenes_in(folder: Path) -> Iterator[Path]:
             yield from _scenes_in(path)
 
 
-def _bands(request: Request, scenes: Sequence[Path]) -> tuple[str, ...]:
+def _bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, ...]:
     """Return the bands to read; empty: all that GeoTIFFs have."""
     asked = request.options.bands
     if not any(path.is_dir() for path in scenes):
@@ -117,7 +117,7 @@ def _bands(request: Request, scenes: Sequence[Path]) -> tuple[str, ...]:
     return tuple(band for band in SENTINEL_2_BANDS if band in have)  # level 2A has no B10
 
 
-def _refuse_eight_bits(request: Request, grids: Sequence[SceneGrid]) -> None:
+def _refuse_eight_bits(request: PrepareRequest, grids: Sequence[SceneGrid]) -> None:
     eight = [grid.path for grid in grids if grid.dtype == "uint8"]
     if eight and request.options.pixels != "none":
         raise BadInputError(
@@ -125,7 +125,7 @@ def _refuse_eight_bits(request: Request, grids: Sequence[SceneGrid]) -> None:
         )
 
 
-def _chosen(grid: SceneGrid, choice: ChipChoice, request: Request, left_out: Counter[str]) -> list[_Cut]:
+def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_Cut]:
     """Return the chips of a scene that are within the limits, those of the smallest hash of their place."""
     kept = []
     for row, column, chip in scene_chips(grid, choice):

@@ -9,7 +9,7 @@ import pytest
 
 from trainables.data.dataset_facts import FOLDER
 from trainables.data.sources.options import choose
-from trainables.data.sources.source import Request
+from trainables.data.sources.source import PrepareRequest
 from trainables.data.sources.table import ImageTable, read_table
 from trainables.errors import BadInputError
 
@@ -18,7 +18,7 @@ def table_of(path: Path, content: str | bytes | None = None, **options: Any) -> 
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     columns = options.pop("columns", {})
-    return read_table(Request(FOLDER, choose(FOLDER, options), path.parent, table=path, columns=columns), path)
+    return read_table(PrepareRequest(FOLDER, choose(FOLDER, options), path.parent, table=path, columns=columns), path)
 
 
 @pytest.mark.parametrize(("between", "told"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")])

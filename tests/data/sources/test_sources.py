@@ -17,7 +17,7 @@ from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.pixels import thesis_tables
 from trainables.data.preparing.prepare import READERS, prepare
 from trainables.data.sources.options import choose
-from trainables.data.sources.source import ImageEntry, ImageSource, Request
+from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -33,7 +33,7 @@ SPLITS = {"bigearthnet_v1": "random"}
 
 def listed(name: str, folder: Path) -> ImageSource:
     facts = KNOWN[name]
-    return READERS[name](Request(facts, choose(facts, {"splits": SPLITS.get(name)}), folder))
+    return READERS[name](PrepareRequest(facts, choose(facts, {"splits": SPLITS.get(name)}), folder))
 
 
 def entries_of(name: str, folder: Path) -> dict[str, ImageEntry]:

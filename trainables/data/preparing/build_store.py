@@ -33,7 +33,7 @@ from trainables.data.preparing.stored_bands import stored_bands
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.options import AS_PRODUCTS, SPLIT_RULES
-from trainables.data.sources.source import ImageSource, Request, counted
+from trainables.data.sources.source import ImageSource, PrepareRequest, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
 from trainables.errors import BadInputError
@@ -44,7 +44,7 @@ BLOCK_SIDES = 10
 
 
 def make_store(
-    folder: Path, name: str, request: Request, listing: ImageSource, strict: bool, progress: Progress | None
+    folder: Path, name: str, request: PrepareRequest, listing: ImageSource, strict: bool, progress: Progress | None
 ) -> StoreInfo:
     """Write the store into the empty `folder` and return its info, which is written last.
 
@@ -96,7 +96,7 @@ def _reporter(listing: ImageSource, progress: Progress | None) -> Callable[[int]
 
 
 def _conversion(
-    request: Request, listing: ImageSource, reference: FirstImage
+    request: PrepareRequest, listing: ImageSource, reference: FirstImage
 ) -> tuple[Conversion, dict[str, OptionValue]]:
     """Return what is done to each image, and what had to be found out for it."""
     size, rule = request.options.image_size, request.options.pixels
@@ -114,7 +114,7 @@ def _conversion(
     return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 
-def _first(request: Request, listing: ImageSource) -> tuple[FirstImage, NDArray[np.generic]]:
+def _first(request: PrepareRequest, listing: ImageSource) -> tuple[FirstImage, NDArray[np.generic]]:
     """Return the first image that can be decoded, with what the others have to share."""
     fault: BadInputError | None = None
     for entry in listing.entries():
@@ -156,7 +156,7 @@ class _Table:
         return {name: value for name, value in vars(self).items() if name not in ("splits_told", "undescribed")}
 
 
-def _assigned(rows: Rows, request: Request, listing: ImageSource) -> _Table:
+def _assigned(rows: Rows, request: PrepareRequest, listing: ImageSource) -> _Table:
     """Sort the rows by name, give each its classes and its split, and leave out those that have either not."""
     order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
     names = [rows.names[row] for row in order]
@@ -203,7 +203,7 @@ def _classes(name: str, labels: Sequence[str] | None, listing: ImageSource) -> s
 
 
 def _split(
-    request: Request,
+    request: PrepareRequest,
     listing: ImageSource,
     rows: Rows,
     order: Sequence[int],
@@ -229,7 +229,7 @@ def _split(
     return codes
 
 
-def _buffered(request: Request, codes: splits.Codes) -> str:
+def _buffered(request: PrepareRequest, codes: splits.Codes) -> str:
     """Return how many chips a split by ground left out; empty with other rules."""
     near = int((codes == splits.LEFT_OUT).sum())
     if request.options.splits not in ("block", "tile") or not near:
@@ -242,7 +242,7 @@ def _chips(rows: Rows, order: Sequence[int]) -> list[Chip] | None:
     return chips if chips and len(chips) == len(order) else None
 
 
-def _by_ground(request: Request, chips: Sequence[Chip], share: float) -> splits.Codes:
+def _by_ground(request: PrepareRequest, chips: Sequence[Chip], share: float) -> splits.Codes:
     choice, rule = request.options.chips or ChipChoice(), request.options.splits
     if rule == "longitude":
         return spatial_splits.longitude_split(chips)
@@ -252,7 +252,7 @@ def _by_ground(request: Request, chips: Sequence[Chip], share: float) -> splits.
     return spatial_splits.block_split(chips, share, size, choice.buffer)
 
 
-def _published(request: Request, given: Sequence[str | None]) -> bool:
+def _published(request: PrepareRequest, given: Sequence[str | None]) -> bool:
     """Whether the source says the splits, and is asked to."""
     return request.options.splits in ("official", "published") or (request.options.splits == "own" and any(given))
 
@@ -268,7 +268,7 @@ def _empty_split(listing: ImageSource, needed: str, codes: splits.Codes, *, publ
     return BadInputError(f"{where} ({listing.splits_from or 'the source'} has {found}); {ways}")
 
 
-def _splits_told(request: Request, listing: ImageSource, given: Sequence[str | None]) -> str:
+def _splits_told(request: PrepareRequest, listing: ImageSource, given: Sequence[str | None]) -> str:
     """Return where the splits come from: published by the source, or hashed from the images' names."""
     rule, own = request.options.splits, listing.splits_from or "the source's own"
     if _published(request, given):
@@ -310,7 +310,7 @@ def map_pixels(path: Path, layout: Layout) -> NDArray[np.generic]:
 
 
 def _describe(
-    name: str, request: Request, listing: ImageSource, layout: Layout, table: _Table, leaks: LeakCounts
+    name: str, request: PrepareRequest, listing: ImageSource, layout: Layout, table: _Table, leaks: LeakCounts
 ) -> StoreInfo:
     own = [labels or () for labels in table.labels]
     offsets = np.cumsum([0, *map(len, own)])
@@ -368,7 +368,7 @@ def _unused(listing: ImageSource, hot: NDArray[np.bool_]) -> list[str]:
     return [f"classes without an image: {', '.join(empty)}"] if empty else []
 
 
-def described(request: Request) -> dict[str, OptionValue]:
+def described(request: PrepareRequest) -> dict[str, OptionValue]:
     """Return what was chosen, as the store's info has it."""
     columns = ", ".join(f"{name}={own}" for name, own in sorted(request.columns.items()))
     chosen = {"table": request.table.name if request.table else "", "columns": columns}

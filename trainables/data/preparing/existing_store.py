@@ -6,12 +6,12 @@ from typing import Any
 from trainables.data.catalog import StoreInfo, remove_command
 from trainables.data.index_table import open_rows
 from trainables.data.preparing.build_store import described
-from trainables.data.sources.source import ImageSource, Request, some_names
+from trainables.data.sources.source import ImageSource, PrepareRequest, some_names
 from trainables.data.store_format import INFO_FILE, ROWS_FILE
 from trainables.errors import BadInputError
 
 
-def existing_store(folder: Path, request: Request) -> StoreInfo | None:
+def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
     """Return the store in `folder`, None if there is none; BadInputError when it was made with other options."""
     existing = StoreInfo.read_folder(folder)
     if existing is None:
@@ -25,7 +25,7 @@ def existing_store(folder: Path, request: Request) -> StoreInfo | None:
     return existing
 
 
-def is_made_of(existing: StoreInfo, listing: ImageSource, request: Request) -> bool:
+def is_made_of(existing: StoreInfo, listing: ImageSource, request: PrepareRequest) -> bool:
     """Whether a store is known to be made of what a source lists now; False where its images have to be compared.
 
     A store of an earlier version kept nothing to compare: its place has to do, and BadInputError names another one.

@@ -32,7 +32,7 @@ from trainables.data.index_table import (
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside
 from trainables.data.preparing.class_checks import one_sided
 from trainables.data.sources.options import choose
-from trainables.data.sources.source import Request, digest_of, some_names
+from trainables.data.sources.source import PrepareRequest, digest_of, some_names
 from trainables.data.sources.table import TableRow, read_table
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
@@ -98,7 +98,7 @@ def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
 def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
     """Return the table's rows by image."""
     options = choose(FOLDER, {"separator": asked.separator})
-    request = Request(FOLDER, options, table=asked.table, columns=asked.columns or {})
+    request = PrepareRequest(FOLDER, options, table=asked.table, columns=asked.columns or {})
     found: dict[str, TableRow] = {}
     for row in read_table(request, asked.table).rows:
         if row.path in found:

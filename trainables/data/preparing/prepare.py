@@ -20,13 +20,13 @@ from trainables.data.sources.eurosat import read_eurosat, read_eurosat_ms
 from trainables.data.sources.folder import read_folder
 from trainables.data.sources.options import choose
 from trainables.data.sources.parquet import read_parquet
-from trainables.data.sources.source import ImageSource, Request
+from trainables.data.sources.source import ImageSource, PrepareRequest
 from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
 
-Listed = Callable[[Request], ImageSource]
-READERS: dict[str, Callable[[Request], ImageSource]] = {
+Listed = Callable[[PrepareRequest], ImageSource]
+READERS: dict[str, Callable[[PrepareRequest], ImageSource]] = {
     "digits": read_digits,
     "tiny_imagenet": read_tiny_imagenet,
     "bigearthnet_v1": read_bigearthnet_v1,
@@ -51,7 +51,7 @@ def prepare(
     url: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
-    reader: Callable[[Request], ImageSource] | None = None,
+    reader: Callable[[PrepareRequest], ImageSource] | None = None,
     **chosen: Any,
 ) -> StoreInfo:
     """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
@@ -66,7 +66,7 @@ def prepare(
     if table is not None and facts.name != "folder":
         raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")
     _check_class_level(facts, table, class_level)
-    request = Request(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level)
+    request = PrepareRequest(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level)
     listed = partial(_listed, reader=reader or _reader(name))
     folder = store_folder(store_name or name, root)
     if (existing := _unchanged(folder, request, listed)) is not None:
@@ -81,14 +81,14 @@ def prepare(
         return _made(folder, request, listed, strict, progress)
 
 
-def _unchanged(folder: Path, request: Request, listed: Listed) -> StoreInfo | None:
+def _unchanged(folder: Path, request: PrepareRequest, listed: Listed) -> StoreInfo | None:
     """Return the store that is there where it is known to be made of what is asked for now."""
     existing = existing_store(folder, request)
     known = existing is not None and (request.source is None or is_made_of(existing, listed(request), request))
     return existing if known else None
 
 
-def _made(folder: Path, request: Request, listed: Listed, strict: bool, progress: Progress | None) -> StoreInfo:
+def _made(folder: Path, request: PrepareRequest, listed: Listed, strict: bool, progress: Progress | None) -> StoreInfo:
     """Make the store; where there is one already, compare it with what would be made now."""
     listing, existing = listed(request), StoreInfo.read_folder(folder)
     with made_aside(folder) if existing is None else scratch(folder) as aside:
@@ -122,13 +122,13 @@ def _facts(name: str) -> DataSetFacts:
     return KNOWN[name]
 
 
-def _reader(name: str) -> Callable[[Request], ImageSource]:
+def _reader(name: str) -> Callable[[PrepareRequest], ImageSource]:
     if name not in READERS:
         raise BadInputError(f"{name}: is read by the command alone: {prepare_command(name)}")
     return READERS[name]
 
 
-def _listed(request: Request, *, reader: Callable[[Request], ImageSource]) -> ImageSource:
+def _listed(request: PrepareRequest, *, reader: Callable[[PrepareRequest], ImageSource]) -> ImageSource:
     try:
         return reader(request)
     except OSError as error:

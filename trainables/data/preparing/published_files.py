@@ -7,12 +7,12 @@ from pathlib import Path
 from trainables.data.dataset_facts import PublishedFile
 from trainables.data.preparing.decode_workers import Progress
 from trainables.data.preparing.partial_file import RemoteFile
-from trainables.data.sources.source import Request
+from trainables.data.sources.source import PrepareRequest
 
 DOWNLOADS = ".downloads"
 
 
-def fetch(request: Request, root: Path, url: str | None, progress: Progress | None) -> Request:
+def fetch(request: PrepareRequest, root: Path, url: str | None, progress: Progress | None) -> PrepareRequest:
     """Download the archive (a partial download is resumed) and the lists that the options need; return their paths.
 
     `url` is a mirror of the archive. Raises BadInputError that says what couldn't be had.
@@ -27,7 +27,7 @@ def fetch(request: Request, root: Path, url: str | None, progress: Progress | No
     return replace(request, source=source, lists=request.lists or (folder if lists else None))
 
 
-def _needed_lists(request: Request) -> list[PublishedFile]:
+def _needed_lists(request: PrepareRequest) -> list[PublishedFile]:
     if request.facts.name != "bigearthnet_v1":
         return list(request.facts.lists)
     wanted = ["/train.", "/val.", "/test."] if request.options.splits == "official" else []

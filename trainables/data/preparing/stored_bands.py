@@ -6,11 +6,11 @@ import numpy as np
 
 from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands, unnamed_bands
 from trainables.data.preparing.pixels import BRIGHTEST, read_ranges
-from trainables.data.sources.source import Request
+from trainables.data.sources.source import PrepareRequest
 from trainables.errors import BadInputError
 
 
-def stored_bands(request: Request, stated: Sequence[Band], channels: int, percentiles: str) -> tuple[Band, ...]:
+def stored_bands(request: PrepareRequest, stated: Sequence[Band], channels: int, percentiles: str) -> tuple[Band, ...]:
     """Return the bands of a store's channels.
 
     `stated` are the source's own, empty where the request says them; `percentiles` are the ranges of that rule. Raises

@@ -27,7 +27,7 @@ from trainables.data.sources.source import (
     ImageEntry,
     ImageSource,
     LabelledImage,
-    Request,
+    PrepareRequest,
     digest_of,
     some_names,
 )
@@ -42,17 +42,17 @@ KNOWN_43 = frozenset(LABELS_43)
 LABEL_OF_19 = {LABELS_43[part]: LABELS_19[index] for index, parts in enumerate(PARTS_OF_19) for part in parts}
 
 
-def read_bigearthnet_v1(request: Request) -> ImageSource:
+def read_bigearthnet_v1(request: PrepareRequest) -> ImageSource:
     """Return the source for BigEarthNet v1.0, from its tar.gz, its folder, or that folder's parent."""
     return _list(request, v1_lists(request), levels=1)
 
 
-def read_bigearthnet_v2(request: Request) -> ImageSource:
+def read_bigearthnet_v2(request: PrepareRequest) -> ImageSource:
     """Return the source for BigEarthNet-S2 v2.0, from its tar.zst, its folder, or that folder's parent."""
     return _list(request, v2_lists(request), levels=2)
 
 
-def _list(request: Request, lists: PatchLists, *, levels: int) -> ImageSource:
+def _list(request: PrepareRequest, lists: PatchLists, *, levels: int) -> ImageSource:
     source = request.required_source()
     seen: set[str] = set()
     position = [0, 1]
@@ -106,7 +106,7 @@ def _list(request: Request, lists: PatchLists, *, levels: int) -> ImageSource:
     )
 
 
-def _classes_told(request: Request, lists: PatchLists) -> str:
+def _classes_told(request: PrepareRequest, lists: PatchLists) -> str:
     own = "v2's tables" if lists.labels is not None else f"the patches' {V1_LABELS}"
     return f"the {request.options.labels} labels, from {own}"
 
@@ -120,14 +120,14 @@ def _left_out(strays: Sequence[str], excluded: Collection[str], unlisted: Collec
     return Counter(reasons)
 
 
-def _of_folder(request: Request, lists: PatchLists, patches: Sequence[Path]) -> Iterator[ImageEntry]:
+def _of_folder(request: PrepareRequest, lists: PatchLists, patches: Sequence[Path]) -> Iterator[ImageEntry]:
     wanted = _wanted_files(request, lists)
     for patch in patches:
         yield _entry(request, lists, patch.name, {name: f"{patch}/{patch.name}_{name}" for name in wanted})
 
 
 def _of_tar(
-    request: Request,
+    request: PrepareRequest,
     lists: PatchLists,
     wants: Callable[[str], bool],
     hear: Callable[[int, int], None],
@@ -174,12 +174,12 @@ def _is_wanted(path: str, wanted: Sequence[str], wants: Callable[[str], bool]) -
     return parts[-1].removeprefix(f"{parts[-2]}_") in wanted and wants(parts[-2])
 
 
-def _wanted_files(request: Request, lists: PatchLists) -> list[str]:
+def _wanted_files(request: PrepareRequest, lists: PatchLists) -> list[str]:
     bands = [f"{band}.tif" for band in request.options.bands]
     return bands if lists.labels is not None else [*bands, V1_LABELS]
 
 
-def _entry(request: Request, lists: PatchLists, patch: str, files: Mapping[str, File]) -> ImageEntry:
+def _entry(request: PrepareRequest, lists: PatchLists, patch: str, files: Mapping[str, File]) -> ImageEntry:
     labels: tuple[str, ...] | None = None
     if lists.labels is not None:
         labels = lists.labels.get(patch)
@@ -224,7 +224,7 @@ def _labels(file: File) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _classifier(request: Request) -> Callable[[Sequence[str]], Sequence[str]] | None:
+def _classifier(request: PrepareRequest) -> Callable[[Sequence[str]], Sequence[str]] | None:
     """Return the function that maps a patch's labels to the chosen label set."""
     own = next(iter(request.facts.label_sets))
     if request.options.labels == own:
@@ -235,7 +235,7 @@ def _classifier(request: Request) -> Callable[[Sequence[str]], Sequence[str]] | 
     return lambda labels: [FARMLAND_CLASSES[bool(farmland.intersection(labels))]]
 
 
-def _label_notes(request: Request) -> list[str]:
+def _label_notes(request: PrepareRequest) -> list[str]:
     if request.options.labels == "farmland":
         return ["the labels from which farmland was derived are kept beside it (column original_labels)"]
     if request.options.labels == "19" and request.facts is BIGEARTHNET_V1:
@@ -252,7 +252,7 @@ def _absent(lists: PatchLists, seen: set[str]) -> tuple[str, ...]:
 # Folders
 
 
-def _find_root(request: Request, levels: int) -> Path:
+def _find_root(request: PrepareRequest, levels: int) -> Path:
     """Return the folder that holds the patches: the source, or a folder that it wraps."""
     source, expected = request.required_source(), request.facts.layout
     if not source.is_dir():

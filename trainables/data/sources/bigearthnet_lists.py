@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.class_names import LABELS_19
-from trainables.data.sources.source import Request, digest_of
+from trainables.data.sources.source import PrepareRequest, digest_of
 from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
@@ -46,7 +46,7 @@ class PatchLists:
         return None if self.splits is None else self.splits.get(patch)
 
 
-def v1_lists(request: Request) -> PatchLists:
+def v1_lists(request: PrepareRequest) -> PatchLists:
     """Read the lists of BigEarthNet v1.0 that the options need; BadInputError names a missing file."""
     splits = None
     if request.options.splits == "official":
@@ -59,7 +59,7 @@ def v1_lists(request: Request) -> PatchLists:
     return PatchLists(splits, frozenset(excluded))
 
 
-def v2_lists(request: Request) -> PatchLists:
+def v2_lists(request: PrepareRequest) -> PatchLists:
     """Read the metadata of v2.0: labels of all patches, and official splits of those without snow, cloud or shadow."""
     splits: dict[str, str] = {}
     labels: dict[str, tuple[str, ...]] = {}
@@ -93,20 +93,20 @@ def _checked_split(path: Path, row: dict[str, Any]) -> str:
     return split
 
 
-def _required(request: Request, name: str) -> Path:
+def _required(request: PrepareRequest, name: str) -> Path:
     path = _found(request, name)
     if path is None:
         raise _missing(request, name)
     return path
 
 
-def _missing(request: Request, name: str) -> BadInputError:
+def _missing(request: PrepareRequest, name: str) -> BadInputError:
     urls = [published.url for published in request.facts.lists if name in published.url]
     origin = f" (published at {urls[0]})" if urls else ""
     return BadInputError(f"{name}: not found beside {request.source}; give its folder with --lists FOLDER{origin}")
 
 
-def _found(request: Request, name: str) -> Path | None:
+def _found(request: PrepareRequest, name: str) -> Path | None:
     source = request.required_source()
     places = [request.lists] if request.lists else [source, source.parent]
     for place in places:

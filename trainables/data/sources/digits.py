@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 
 from trainables.data.dataset_facts import DIGITS
-from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, Request
+from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, PrepareRequest
 from trainables.errors import BadInputError
 
 WHITE = 16
 """Largest value of a scan; the smallest is 0."""
 
 
-def read_digits(request: Request) -> ImageSource:
+def read_digits(request: PrepareRequest) -> ImageSource:
     """Return the source for scikit-learn's `load_digits`, as greyscale in three equal channels."""
     if request.source is not None:
         raise BadInputError(f"--source {request.source}: digits come with scikit-learn; leave --source out")

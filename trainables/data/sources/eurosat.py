@@ -9,22 +9,22 @@ from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
 from trainables.data.sources.decode import decode_image, decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import File, ImageEntry, ImageSource, LabelledImage, Request, digest_of
+from trainables.data.sources.source import File, ImageEntry, ImageSource, LabelledImage, PrepareRequest, digest_of
 from trainables.errors import BadInputError
 
 
-def read_eurosat(request: Request) -> ImageSource:
+def read_eurosat(request: PrepareRequest) -> ImageSource:
     """Return the source for EuroSAT RGB, from the zip, the folder of the ten classes, or a folder that contains it."""
     return _list(request, EUROSAT, (".jpg", ".jpeg"), _read_rgb)
 
 
-def read_eurosat_ms(request: Request) -> ImageSource:
+def read_eurosat_ms(request: PrepareRequest) -> ImageSource:
     """Return the source for EuroSAT MS, with the chosen bands of the 13-band GeoTIFFs."""
     return _list(request, EUROSAT_MS, (".tif", ".tiff"), partial(_read_bands, request.options.bands))
 
 
 def _list(
-    request: Request, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], LabelledImage]
+    request: PrepareRequest, facts: DataSetFacts, suffixes: tuple[str, ...], read: Callable[[File, str], LabelledImage]
 ) -> ImageSource:
     tree = open_tree(request.required_source())
     paths = tree.names()

@@ -10,7 +10,7 @@ from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_
 from trainables.data.sources.file_tree import FileTree, junk, open_tree
 from trainables.data.sources.folder_layout import FolderLayout, names_unlabelled, read_layout
 from trainables.data.sources.layout import file_of
-from trainables.data.sources.source import ImageEntry, ImageSource, Request, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, digest_of, some_names
 from trainables.data.sources.table import read_table
 from trainables.errors import BadInputError
 
@@ -34,7 +34,7 @@ class _Listed:
     left_out: Counter[str]
 
 
-def read_folder(request: Request) -> ImageSource:
+def read_folder(request: PrepareRequest) -> ImageSource:
     """Return the source for a folder or zip of images.
 
     Labels come from a table or from the layout <class>/..., <split>/<class>/... or <class>/<split>/.... An image's name
@@ -86,7 +86,7 @@ def _other_files(names: list[str]) -> Counter[str]:
     return Counter({f"no image ({suffix})": count for suffix, count in suffixes.items()})
 
 
-def _of_folders(request: Request, tree: FileTree, paths: list[str]) -> _Listed:
+def _of_folders(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Listed:
     if not paths:
         raise BadInputError(f"{tree.location}: no image ({', '.join(IMAGE_SUFFIXES)}); give the folder that holds them")
     layout = read_layout(tree.location, paths, request.class_level)
@@ -118,7 +118,7 @@ def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
         raise BadInputError(f"{root}: class folders without an image: {some_names(empty)}; remove or fill them")
 
 
-def _of_table(request: Request, tree: FileTree, paths: list[str]) -> _Listed:
+def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Listed:
     assert request.table is not None
     table = read_table(request, request.table)
     known, seen, images = set(paths), set[str](), []

@@ -19,7 +19,7 @@ from trainables.data.sources.source import (
     ImageEntry,
     ImageSource,
     LabelledImage,
-    Request,
+    PrepareRequest,
     digest_of,
     some_names,
 )
@@ -48,7 +48,7 @@ class _Splits:
         return f"the files' paths ({some_names(sorted(self.of_path))})" if self.of_path else ""
 
 
-def read_parquet(request: Request) -> ImageSource:
+def read_parquet(request: PrepareRequest) -> ImageSource:
     """List the images of one Parquet file or of all in a folder: a column of bytes, one of labels.
 
     The split of a file's rows is said by its name or a folder above it, else by a column. Class names come from the
@@ -95,7 +95,7 @@ def _found(source: Path) -> tuple[list[Path], Counter[str]]:
     return paths, +left_out
 
 
-def _splits(request: Request, files: "list[_File]") -> _Splits:
+def _splits(request: PrepareRequest, files: "list[_File]") -> _Splits:
     """Return the splits and their origin: the requested column, else the paths, else a column named split."""
     where, asked = str(request.source), request.columns.get("split")
     if request.options.splits != "own":
@@ -112,7 +112,7 @@ def _splits(request: Request, files: "list[_File]") -> _Splits:
 class _File:
     """One Parquet file and where its images and labels are."""
 
-    def __init__(self, path: Path, relative: str, request: Request) -> None:
+    def __init__(self, path: Path, relative: str, request: PrepareRequest) -> None:
         self.path, self.relative = path, relative
         opened = self._open()
         schema, self.rows = opened.schema, opened.count
@@ -159,7 +159,7 @@ class _File:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return BadInputError(f"{self.path}: not a readable Parquet file ({reason}); download it again")
 
-    def _column(self, request: Request, name: str, usual: tuple[str, ...]) -> str:
+    def _column(self, request: PrepareRequest, name: str, usual: tuple[str, ...]) -> str:
         wanted = (request.columns[name],) if name in request.columns else usual
         for column in wanted:
             if self.columns.count(column) > 1:
@@ -172,7 +172,7 @@ class _File:
         )
 
 
-def _entries(request: Request, files: list[_File], reader: LabelReader, splits: _Splits) -> Iterator[ImageEntry]:
+def _entries(request: PrepareRequest, files: list[_File], reader: LabelReader, splits: _Splits) -> Iterator[ImageEntry]:
     counts: Counter[str] = Counter()
     for file in files:
         own = splits.of_path.get(file.relative)

@@ -106,7 +106,7 @@ class ImageSource:
 
 
 @dataclass(frozen=True)
-class Request:
+class PrepareRequest:
     """Request to prepare a data set."""
 
     facts: DataSetFacts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainables.data.sources.source import Request
+from trainables.data.sources.source import PrepareRequest
 from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
@@ -44,7 +44,7 @@ class ImageTable:
     has_splits: bool
 
 
-def read_table(request: Request, table: Path) -> ImageTable:
+def read_table(request: PrepareRequest, table: Path) -> ImageTable:
     """Read a CSV or Parquet file; BadInputError names the row or column that is missing, twice there, or unclear."""
     if not table.exists():
         raise BadInputError(f"--table {table}: no such file")
@@ -58,12 +58,12 @@ def read_table(request: Request, table: Path) -> ImageTable:
     return ImageTable(rows, read_as, any(row.split for row in rows))
 
 
-def _row(request: Request, row: Mapping[str, Any], where: str) -> TableRow:
+def _row(request: PrepareRequest, row: Mapping[str, Any], where: str) -> TableRow:
     place = _plain(row.get(request.column("place")))
     return TableRow(where, _path(request, row, where), _labels(request, row, where), _split(request, row, where), place)
 
 
-def _check_columns(request: Request, table: Path, columns: Sequence[str]) -> None:
+def _check_columns(request: PrepareRequest, table: Path, columns: Sequence[str]) -> None:
     for name in USED:
         own = request.column(name)
         if own not in columns and (name in NEEDED or name in request.columns):
@@ -75,7 +75,7 @@ def _check_columns(request: Request, table: Path, columns: Sequence[str]) -> Non
             raise BadInputError(f"{table}: {Counter(columns)[own]} columns are named {own!r}; rename all but one")
 
 
-def _path(request: Request, row: Mapping[str, Any], where: str) -> str:
+def _path(request: PrepareRequest, row: Mapping[str, Any], where: str) -> str:
     column = request.column("path")
     value = row[column]
     if not isinstance(value, str) or not value.strip():
@@ -83,7 +83,7 @@ def _path(request: Request, row: Mapping[str, Any], where: str) -> str:
     return value.strip().removeprefix("./")
 
 
-def _labels(request: Request, row: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
+def _labels(request: PrepareRequest, row: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
     value, separator = row[request.column("label")], request.options.separator
     if isinstance(value, list):
         labels = [_text(label) for label in value]
@@ -101,7 +101,7 @@ def _labels(request: Request, row: Mapping[str, Any], where: str) -> tuple[str, 
     return tuple(labels)
 
 
-def _split(request: Request, row: Mapping[str, Any], where: str) -> str | None:
+def _split(request: PrepareRequest, row: Mapping[str, Any], where: str) -> str | None:
     value = _plain(row.get(request.column("split")))
     if not value:
         return None
@@ -120,7 +120,7 @@ def _plain(value: Any) -> str:
     return _text(value).strip()
 
 
-def _csv(request: Request, table: Path) -> tuple[list[str], str, list[Mapping[str, Any]]]:
+def _csv(request: PrepareRequest, table: Path) -> tuple[list[str], str, list[Mapping[str, Any]]]:
     try:
         if (size := table.stat().st_size) > TABLE_BYTES:
             raise BadInputError(
@@ -144,7 +144,7 @@ def _csv(request: Request, table: Path) -> tuple[list[str], str, list[Mapping[st
     return columns, f"{DELIMITERS[delimiter]} between columns", rows
 
 
-def _delimiter(request: Request, text: str) -> str:
+def _delimiter(request: PrepareRequest, text: str) -> str:
     """Return what stands between the columns, by the first line: what makes path and label columns of it."""
     wanted = {request.column(name) for name in NEEDED}
     for delimiter in DELIMITERS:

@@ -9,7 +9,7 @@ from trainables.data.dataset_facts import TINY_IMAGENET
 from trainables.data.sources.decode import decode_rgb
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import File, ImageEntry, ImageSource, LabelledImage, Request, digest_of
+from trainables.data.sources.source import File, ImageEntry, ImageSource, LabelledImage, PrepareRequest, digest_of
 from trainables.errors import BadInputError
 
 VAL_ANNOTATIONS = "val/val_annotations.txt"
@@ -28,7 +28,7 @@ class _Image:
         return self.path.rsplit("/", 1)[-1]
 
 
-def read_tiny_imagenet(request: Request) -> ImageSource:
+def read_tiny_imagenet(request: PrepareRequest) -> ImageSource:
     """List the images of tiny-imagenet-200 (folder, the folder that holds it, or the zip).
 
     Classes are the folders of train/ in the order of their WordNet ids; labels are indices into that order.
