@@ -14,7 +14,7 @@ from support.stores import made
 
 from trainables.data.preparing.prepare import prepare
 from trainables.data.sources.decode import UndecodableError, decode_any, decode_image, decode_rgb
-from trainables.data.sources.reading import Decoded, Reading
+from trainables.data.sources.reading import Decoded, ReadingOptions
 from trainables.data.sources.source import ArchiveFile
 from trainables.errors import BadInputError
 
@@ -25,7 +25,7 @@ FLAT = RANDOM.integers(0, 2**8, (24, 20, 4), dtype=np.uint8)
 
 
 def read(content: bytes, **reading: Any) -> Decoded:
-    return decode_image(ArchiveFile("photo", content), Reading(**reading))
+    return decode_image(ArchiveFile("photo", content), ReadingOptions(**reading))
 
 
 def refused(content: bytes, words: str, option: str = "", **reading: Any) -> None:

@@ -17,7 +17,7 @@ from trainables.data.preparing.pixels import (
     scaled_tables,
     thesis_tables,
 )
-from trainables.data.sources.reading import AS_READ, Reading
+from trainables.data.sources.reading import AS_READ, ReadingOptions
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class PixelRecipe:
     """Side of a stored pixel on the ground; None where it isn't known."""
     reflectance: tuple[float, float] | None = None
     """With the rule `reflectance`: its scale and offset."""
-    reading: Reading = AS_READ
+    reading: ReadingOptions = AS_READ
     """How files were read that can be read in more than one way."""
 
     @classmethod
@@ -60,14 +60,16 @@ class PixelRecipe:
             ranges=read_ranges(str(options.get("percentiles", ""))),
             metres=metres,
             reflectance=_pair(str(options.get("reflectance", ""))),
-            reading=Reading.read(str(options.get("value range", "")), str(options.get("resampling of pages", ""))),
+            reading=ReadingOptions.read(
+                str(options.get("value range", "")), str(options.get("resampling of pages", ""))
+            ),
         )
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> "PixelRecipe":
         """Return the recipe of what `written` gave."""
         ranges = tuple((int(low), int(high)) for low, high in fields["ranges"])
-        reading = Reading.read(fields.get("value_range", ""), fields.get("resample", ""))
+        reading = ReadingOptions.read(fields.get("value_range", ""), fields.get("resample", ""))
         reflectance = _pair(fields.get("reflectance", ""))
         return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"], reflectance, reading)
 

@@ -10,7 +10,7 @@ from PIL import UnidentifiedImageError
 
 from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.picture_file import one_band, read_picture, rgb, with_pil
-from trainables.data.sources.reading import AS_READ, Decoded, NotReadError, Reading
+from trainables.data.sources.reading import AS_READ, Decoded, NotReadError, ReadingOptions
 from trainables.data.sources.source import ArchiveFile, File, LabelledImage
 from trainables.data.sources.tiff_file import MAGIC, read_tiff
 from trainables.errors import BadInputError
@@ -67,12 +67,12 @@ def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
     return _decoded(file, read)
 
 
-def decode_any(file: File, reading: Reading = AS_READ) -> NDArray[np.generic]:
+def decode_any(file: File, reading: ReadingOptions = AS_READ) -> NDArray[np.generic]:
     """Decode an image of any supported format (docs/data.md) to pixels (H, W, C), uint8 or uint16."""
     return decode_image(file, reading).image
 
 
-def decode_image(file: File, reading: Reading = AS_READ) -> Decoded:
+def decode_image(file: File, reading: ReadingOptions = AS_READ) -> Decoded:
     """Decode an image of any supported format, with the decisions on bands, bit depth and orientation.
 
     Raises:
@@ -83,7 +83,7 @@ def decode_image(file: File, reading: Reading = AS_READ) -> Decoded:
     )
 
 
-def decode_picture(file: File, labels: tuple[str, ...] | None, reading: Reading = AS_READ) -> LabelledImage:
+def decode_picture(file: File, labels: tuple[str, ...] | None, reading: ReadingOptions = AS_READ) -> LabelledImage:
     """Decode an image as `decode_image` does and attach its labels; None for an unlabelled image."""
     decoded = decode_image(file, reading)
     return LabelledImage(decoded.image, labels, decoded.facts)

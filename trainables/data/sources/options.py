@@ -10,7 +10,7 @@ from trainables.data.bands import BAND_NAME, DIGITAL_NUMBERS, band_name
 from trainables.data.dataset_facts import OWN_FILES, DataSetFacts
 from trainables.data.sources.chip_choice import NAMES as CHIP_NAMES
 from trainables.data.sources.chip_choice import ChipChoice, chip_faults
-from trainables.data.sources.reading import AS_READ, RESAMPLING, Reading
+from trainables.data.sources.reading import AS_READ, RESAMPLING, ReadingOptions
 from trainables.errors import BadInputError
 
 PIXEL_RULES = {
@@ -57,7 +57,7 @@ class Options:
     skip_corrupt: bool
     separator: str | None
     """Between several labels of one image in a table; None: one label an image."""
-    reading: Reading = AS_READ
+    reading: ReadingOptions = AS_READ
     """How files are read that can be read in more than one way."""
     reflectance: tuple[float, float] | None = None
     """Scale and offset of the rule `reflectance`; None with any other rule."""
@@ -112,7 +112,7 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
         exclude=tuple(name for name in facts.exclusions if name in given.get("exclude", ())),
         skip_corrupt=bool(given.get("skip_corrupt", False)),
         separator=given.get("separator"),
-        reading=Reading(given.get("value_range"), given.get("resample", "")),
+        reading=ReadingOptions(given.get("value_range"), given.get("resample", "")),
         chips=ChipChoice.of(given) if facts.name == "scenes" else None,
         test_split=given.get("test_split", "test"),
     )
@@ -121,7 +121,7 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
 def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     known = [
         name
-        for name in (*Options.__dataclass_fields__, *Reading.__dataclass_fields__)
+        for name in (*Options.__dataclass_fields__, *ReadingOptions.__dataclass_fields__)
         if name not in ("reading", "chips")
     ]
     known += CHIP_NAMES

@@ -12,7 +12,7 @@ from trainables.data.sources.decode import UndecodableError, decode_picture
 from trainables.data.sources.file_tree import junk
 from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, label_reader
 from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_values
-from trainables.data.sources.reading import Reading
+from trainables.data.sources.reading import ReadingOptions
 from trainables.data.sources.source import (
     ArchiveFile,
     File,
@@ -197,7 +197,7 @@ def _bytes(value: Any, where: str) -> bytes:
     return content
 
 
-def _read(file: File, label: Any, reader: LabelReader, reading: Reading) -> LabelledImage:
+def _read(file: File, label: Any, reader: LabelReader, reading: ReadingOptions) -> LabelledImage:
     try:
         labels = reader.labels(label, str(file))
     except BadInputError as error:

@@ -12,7 +12,7 @@ MOST_BANDS = 13
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadingOptions:
     """How files are read that can be read in more than one way; the default refuses such files."""
 
     value_range: tuple[float, float] | None = None
@@ -21,7 +21,7 @@ class Reading:
     """One of RESAMPLING; empty: pages of several sizes are refused."""
 
     @classmethod
-    def read(cls, value_range: str, resample: str) -> "Reading":
+    def read(cls, value_range: str, resample: str) -> "ReadingOptions":
         """Return the reading of what `written_range` and a store's options have."""
         low, _, high = value_range.partition(",")
         return cls((float(low), float(high)) if high else None, resample)
@@ -32,7 +32,7 @@ class Reading:
         return "" if self.value_range is None else "{!r},{!r}".format(*self.value_range)
 
 
-AS_READ = Reading()
+AS_READ = ReadingOptions()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainables.data.sources.file_kinds import CONVERT, jpeg_frame
 from trainables.data.sources.picture_file import MOST_BYTES
-from trainables.data.sources.reading import MOST_BANDS, Decoded, NotReadError, Reading, upright
+from trainables.data.sources.reading import MOST_BANDS, Decoded, NotReadError, ReadingOptions, upright
 from trainables.data.sources.tiff_values import as_pixels
 from trainables.unpacked_limit import check_unpacked
 
@@ -39,7 +39,7 @@ RULES = {
 }
 
 
-def read_tiff(content: bytes, reading: Reading) -> Decoded:
+def read_tiff(content: bytes, reading: ReadingOptions) -> Decoded:
     """Return the bands of a TIFF, last; a page a band where there are several. Overviews and masks are no bands."""
     with _library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
         if len(tiff.pages) > MOST_PAGES:
@@ -59,7 +59,7 @@ def read_tiff(content: bytes, reading: Reading) -> Decoded:
         return _described(values, pages[0], how, reading)
 
 
-def _described(values: NDArray[Any], page: Any, how: str, reading: Reading) -> Decoded:
+def _described(values: NDArray[Any], page: Any, how: str, reading: ReadingOptions) -> Decoded:
     pixels, said = as_pixels(values, page, reading)
     if pixels.shape[2] > MOST_BANDS:
         raise NotReadError(
@@ -134,7 +134,7 @@ def _band_axis(shape: Sequence[int], axis: str) -> int:
     )
 
 
-def _stacked(pages: Sequence[Any], reading: Reading) -> tuple[NDArray[Any], str]:
+def _stacked(pages: Sequence[Any], reading: ReadingOptions) -> tuple[NDArray[Any], str]:
     """Return all pages as bands, in their order; pages of other sizes are resampled by a rule that has to be stated."""
     bands = [_bands_last(page.asarray(maxworkers=1), page.axes)[0] for page in pages]
     if len({(page.dtype, page.photometric) for page in pages}) > 1:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainables.data.sources.file_kinds import CONVERT
-from trainables.data.sources.reading import NotReadError, Reading
+from trainables.data.sources.reading import NotReadError, ReadingOptions
 
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 JPEG_COMPRESSIONS = (6, 7)
@@ -18,7 +18,7 @@ NODATA_TAG = 42113
 SCALE = "say with --value-range LOW,HIGH which values become 0 and 65535"
 
 
-def as_pixels(values: NDArray[Any], page: Any, reading: Reading) -> tuple[NDArray[Any], tuple[str, ...]]:
+def as_pixels(values: NDArray[Any], page: Any, reading: ReadingOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return uint8 or uint16 (H, W, C) of raw values (H, W, C), and what was decided; NotReadError by name."""
     photometric = int(page.photometric)
     if photometric == PALETTE:
@@ -93,7 +93,7 @@ def _nodata(page: Any) -> float | None:
 
 
 def _scaled(
-    values: NDArray[Any], page: Any, reading: Reading, said: tuple[str, ...]
+    values: NDArray[Any], page: Any, reading: ReadingOptions, said: tuple[str, ...]
 ) -> tuple[NDArray[np.uint16], tuple[str, ...]]:
     """Return the stated range as 0 to 65535; what is nodata or no number becomes 0."""
     if values.dtype.kind not in "fiu":
