@@ -14,7 +14,7 @@ from support.stores import made
 
 from trainables.data.preparing.prepare import prepare
 from trainables.data.sources.decode import UndecodableError, decode_any, decode_image, decode_rgb
-from trainables.data.sources.reading import Decoded, ReadingOptions
+from trainables.data.sources.reading import DecodedImage, ReadingOptions
 from trainables.data.sources.source import ArchiveFile
 from trainables.errors import BadInputError
 
@@ -24,7 +24,7 @@ DEEP = RANDOM.integers(0, 2**16, (24, 20, 4), dtype=np.uint16)
 FLAT = RANDOM.integers(0, 2**8, (24, 20, 4), dtype=np.uint8)
 
 
-def read(content: bytes, **reading: Any) -> Decoded:
+def read(content: bytes, **reading: Any) -> DecodedImage:
     return decode_image(ArchiveFile("photo", content), ReadingOptions(**reading))
 
 

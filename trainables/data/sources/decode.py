@@ -10,7 +10,7 @@ from PIL import UnidentifiedImageError
 
 from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.picture_file import one_band, read_picture, rgb, with_pil
-from trainables.data.sources.reading import AS_READ, Decoded, NotReadError, ReadingOptions
+from trainables.data.sources.reading import AS_READ, DecodedImage, NotReadError, ReadingOptions
 from trainables.data.sources.source import ArchiveFile, File, LabelledImage
 from trainables.data.sources.tiff_file import MAGIC, read_tiff
 from trainables.errors import BadInputError
@@ -72,7 +72,7 @@ def decode_any(file: File, reading: ReadingOptions = AS_READ) -> NDArray[np.gene
     return decode_image(file, reading).image
 
 
-def decode_image(file: File, reading: ReadingOptions = AS_READ) -> Decoded:
+def decode_image(file: File, reading: ReadingOptions = AS_READ) -> DecodedImage:
     """Decode an image of any supported format, with the decisions on bands, bit depth and orientation.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainables.data.sources.reading import Decoded, NotReadError, upright
+from trainables.data.sources.reading import DecodedImage, NotReadError, upright
 from trainables.unpacked_limit import SMALL, check_unpacked
 
 Result = TypeVar("Result")
@@ -59,10 +59,10 @@ def with_pil(
         return pixels(image)
 
 
-def read_picture(content: bytes) -> Decoded:
+def read_picture(content: bytes) -> DecodedImage:
     """Return red, green and blue of 8 bits; of a 16-bit PNG its 16 bits, grey as one channel."""
 
-    def decoded(image: Image.Image) -> Decoded:
+    def decoded(image: Image.Image) -> DecodedImage:
         _refuse_sequence(image)
         if _is_deep_png(content):
             return _deep_png(image, content)
@@ -101,7 +101,7 @@ def orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _finished(image: Image.Image, pixels: NDArray[np.generic], kind: str, *, opacity: bool) -> Decoded:
+def _finished(image: Image.Image, pixels: NDArray[np.generic], kind: str, *, opacity: bool) -> DecodedImage:
     facts = [kind]
     if opacity or "transparency" in image.info:
         facts.append("opacity left out")
@@ -109,7 +109,7 @@ def _finished(image: Image.Image, pixels: NDArray[np.generic], kind: str, *, opa
     if turned != 1:
         facts.append("turned upright, as the orientation in the file says")
         pixels = upright(pixels, turned)
-    return Decoded(pixels, tuple(facts))
+    return DecodedImage(pixels, tuple(facts))
 
 
 def _refuse_sequence(image: Image.Image) -> None:
@@ -122,7 +122,7 @@ def _is_deep_png(content: bytes) -> bool:
     return content.startswith(PNG_MAGIC) and content[24:25] == b"\x10" and content[25:26] != b"\x00"
 
 
-def _deep_png(image: Image.Image, content: bytes) -> Decoded:
+def _deep_png(image: Image.Image, content: bytes) -> DecodedImage:
     import imagecodecs
 
     values = imagecodecs.png_decode(content)

@@ -36,7 +36,7 @@ AS_READ = ReadingOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedImage:
     """An image (H, W, C) of uint8 or uint16, and what was decided on the way, for a person."""
 
     image: NDArray[np.generic]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainables.data.sources.file_kinds import CONVERT, jpeg_frame
 from trainables.data.sources.picture_file import MOST_BYTES
-from trainables.data.sources.reading import MOST_BANDS, Decoded, NotReadError, ReadingOptions, upright
+from trainables.data.sources.reading import MOST_BANDS, DecodedImage, NotReadError, ReadingOptions, upright
 from trainables.data.sources.tiff_values import as_pixels
 from trainables.unpacked_limit import check_unpacked
 
@@ -39,7 +39,7 @@ RULES = {
 }
 
 
-def read_tiff(content: bytes, reading: ReadingOptions) -> Decoded:
+def read_tiff(content: bytes, reading: ReadingOptions) -> DecodedImage:
     """Return the bands of a TIFF, last; a page a band where there are several. Overviews and masks are no bands."""
     with _library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
         if len(tiff.pages) > MOST_PAGES:
@@ -59,7 +59,7 @@ def read_tiff(content: bytes, reading: ReadingOptions) -> Decoded:
         return _described(values, pages[0], how, reading)
 
 
-def _described(values: NDArray[Any], page: Any, how: str, reading: ReadingOptions) -> Decoded:
+def _described(values: NDArray[Any], page: Any, how: str, reading: ReadingOptions) -> DecodedImage:
     pixels, said = as_pixels(values, page, reading)
     if pixels.shape[2] > MOST_BANDS:
         raise NotReadError(
@@ -70,7 +70,7 @@ def _described(values: NDArray[Any], page: Any, how: str, reading: ReadingOption
     turned = int(tag.value) if tag is not None and tag.value in range(2, 9) else 1
     if turned != 1:
         facts.append("turned upright, as the orientation in the file says")
-    return Decoded(upright(pixels, turned), tuple(facts))
+    return DecodedImage(upright(pixels, turned), tuple(facts))
 
 
 def _shape(shape: Sequence[int]) -> str:
