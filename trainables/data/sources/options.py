@@ -40,7 +40,7 @@ AS_PRODUCTS = (DIGITAL_NUMBERS, 0.0)
 
 
 @dataclass(frozen=True)
-class Options:
+class StoreOptions:
     """Everything that decides what a store holds, apart from its source. All of it is part of the fingerprint."""
 
     fraction: float
@@ -90,7 +90,7 @@ class Options:
         return {name: value for name, value in described.items() if value not in ("", None)}
 
 
-def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
+def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> StoreOptions:
     """Return the options with the data set's defaults for what isn't chosen (None).
 
     Raises BadInputError that lists every option that the data set doesn't have, or a value that it doesn't offer.
@@ -101,7 +101,7 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
         raise BadInputError(*faults)
     bands = tuple(map(band_name, given.get("bands") or facts.default_bands))
     pixels = given.get("pixels") or (facts.pixels[0] if facts.pixels else "none")
-    return Options(
+    return StoreOptions(
         fraction=float(given.get("fraction", 1.0)),
         bands=facts.bands if bands == ("all",) else bands,
         pixels=pixels,
@@ -121,7 +121,7 @@ def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> Options:
 def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     known = [
         name
-        for name in (*Options.__dataclass_fields__, *ReadingOptions.__dataclass_fields__)
+        for name in (*StoreOptions.__dataclass_fields__, *ReadingOptions.__dataclass_fields__)
         if name not in ("reading", "chips")
     ]
     known += CHIP_NAMES

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainables.data.bands import Band
 from trainables.data.chip import Chip
 from trainables.data.dataset_facts import DataSetFacts
-from trainables.data.sources.options import Options
+from trainables.data.sources.options import StoreOptions
 from trainables.data.splits import is_thesis_candidate
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
@@ -110,7 +110,7 @@ class PrepareRequest:
     """Request to prepare a data set."""
 
     facts: DataSetFacts
-    options: Options
+    options: StoreOptions
     source: Path | None = None
     lists: Path | None = None
     """Folder with official splits and lists of patches, where they don't lie beside the source."""
