@@ -48,7 +48,7 @@ class LabelColumn:
 
 
 @dataclass
-class Seen:
+class ListProperties:
     """Common properties of all rows' lists, which distinguish lists of flags from lists of numbers."""
 
     lengths: set[int] = field(default_factory=set)
@@ -110,7 +110,7 @@ def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelRe
     """
     _refuse_other_kinds(columns)
     names, several = _shared_names(columns), columns[0].several
-    seen = Seen()
+    seen = ListProperties()
     for row in rows:
         seen.add(row)
     if several and _are_flags(columns, seen):
@@ -146,7 +146,7 @@ def _shared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...]:
     return longest.names
 
 
-def _are_flags(columns: Sequence[LabelColumn], seen: Seen) -> bool:
+def _are_flags(columns: Sequence[LabelColumn], seen: ListProperties) -> bool:
     """Whether each list says yes or no for every class: all of one length, of 0 and 1 alone."""
     where, numbers = columns[0].where, all(column.numbers for column in columns)
     alike = len(seen.lengths) == 1 and max(seen.lengths) > 1 and seen.values <= FLAGS
