@@ -19,7 +19,7 @@ from trainables.data.index_table import fingerprint, multi_hot, open_rows, write
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
 from trainables.data.preparing.class_checks import look_alikes, one_sided, refuse_apart
-from trainables.data.preparing.decode_workers import Layout, Progress, Rows, advised, convert
+from trainables.data.preparing.decode_workers import ImageLayout, Progress, Rows, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import (
     Conversion,
@@ -53,7 +53,7 @@ def make_store(
     started = time.perf_counter()
     reference, image = _first(request, listing)
     conversion, found = _conversion(request, listing, reference)
-    layout = Layout.of(conversion(image))
+    layout = ImageLayout.of(conversion(image))
     if listing.count is not None:
         check_space(folder, listing.count * layout.row_bytes)
     rows = convert(
@@ -284,7 +284,7 @@ def _splits_told(request: PrepareRequest, listing: ImageSource, given: Sequence[
     return f"hashed: {SPLIT_RULES[rule]}{share}" + (f"; the published ones ({own}) are not used" if any(given) else "")
 
 
-def _leaks(table: _Table, path: Path, layout: Layout) -> LeakCounts:
+def _leaks(table: _Table, path: Path, layout: ImageLayout) -> LeakCounts:
     pixels = map_pixels(path, layout)
     positions = np.array(table.positions)
     tiles = [tile_position(name) for name in table.names]
@@ -299,7 +299,7 @@ def _leaks(table: _Table, path: Path, layout: Layout) -> LeakCounts:
     return LeakCounts(**vars(leaks))
 
 
-def map_pixels(path: Path, layout: Layout) -> NDArray[np.generic]:
+def map_pixels(path: Path, layout: ImageLayout) -> NDArray[np.generic]:
     """Return all images of a file of pixels, (images, H, W, C), memory-mapped."""
     try:
         flat = np.memmap(path, dtype=layout.dtype, mode="r")
@@ -310,7 +310,7 @@ def map_pixels(path: Path, layout: Layout) -> NDArray[np.generic]:
 
 
 def _describe(
-    name: str, request: PrepareRequest, listing: ImageSource, layout: Layout, table: _Table, leaks: LeakCounts
+    name: str, request: PrepareRequest, listing: ImageSource, layout: ImageLayout, table: _Table, leaks: LeakCounts
 ) -> StoreInfo:
     own = [labels or () for labels in table.labels]
     offsets = np.cumsum([0, *map(len, own)])

@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ImageLayout:
     """Shape and type of every stored image."""
 
     height: int
@@ -52,7 +52,7 @@ class Layout:
     """uint8 or uint16."""
 
     @classmethod
-    def of(cls, image: NDArray[np.generic]) -> "Layout":
+    def of(cls, image: NDArray[np.generic]) -> "ImageLayout":
         """Return the layout of one (H, W, C) image."""
         height, width, channels = image.shape
         return cls(height, width, channels, str(image.dtype))
@@ -95,7 +95,7 @@ class _Task:
     path: str
     first: int
     entries: list[ImageEntry]
-    layout: Layout
+    layout: ImageLayout
     conversion: Conversion
     reference: FirstImage
 
@@ -117,7 +117,7 @@ class _Done:
 def convert(
     entries: Iterable[ImageEntry],
     path: Path,
-    layout: Layout,
+    layout: ImageLayout,
     conversion: Conversion,
     reference: FirstImage,
     *,
@@ -153,7 +153,7 @@ def advised(fault: str, option: str = "") -> str:
 def _tasks(
     entries: Iterable[ImageEntry],
     path: Path,
-    layout: Layout,
+    layout: ImageLayout,
     conversion: Conversion,
     reference: FirstImage,
     together: int,
@@ -277,7 +277,7 @@ def _converted(entry: ImageEntry, task: _Task) -> LabelledImage:
     # Assignment would broadcast a smaller image without a word.
     if image.shape != (layout.height, layout.width, layout.channels) or image.dtype != layout.dtype:
         raise UndecodableError(
-            f"{entry.name}: expected {layout}, found {Layout.of(image)}; remove it",
+            f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
             "choose a size for all with --image-size",
         )
     return LabelledImage(image, picture.labels, picture.facts)
