@@ -19,7 +19,7 @@ from trainables.data.index_table import fingerprint, multi_hot, open_rows, write
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.atomic_folder import check_space
 from trainables.data.preparing.class_checks import look_alikes, one_sided, refuse_apart
-from trainables.data.preparing.decode_workers import ImageLayout, Progress, Rows, advised, convert
+from trainables.data.preparing.decode_workers import ImageLayout, IndexRows, Progress, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import (
     Conversion,
@@ -156,7 +156,7 @@ class _Table:
         return {name: value for name, value in vars(self).items() if name not in ("splits_told", "undescribed")}
 
 
-def _assigned(rows: Rows, request: PrepareRequest, listing: ImageSource) -> _Table:
+def _assigned(rows: IndexRows, request: PrepareRequest, listing: ImageSource) -> _Table:
     """Sort the rows by name, give each its classes and its split, and leave out those that have either not."""
     order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
     names = [rows.names[row] for row in order]
@@ -205,7 +205,7 @@ def _classes(name: str, labels: Sequence[str] | None, listing: ImageSource) -> s
 def _split(
     request: PrepareRequest,
     listing: ImageSource,
-    rows: Rows,
+    rows: IndexRows,
     order: Sequence[int],
     names: Sequence[str],
     labels: Sequence[splits.Labels],
@@ -237,7 +237,7 @@ def _buffered(request: PrepareRequest, codes: splits.Codes) -> str:
     return f"; {near:,} train chips that overlap a test chip or lie within the buffer are left out"
 
 
-def _chips(rows: Rows, order: Sequence[int]) -> list[Chip] | None:
+def _chips(rows: IndexRows, order: Sequence[int]) -> list[Chip] | None:
     chips = [chip for row in order if (chip := rows.chips[row]) is not None]
     return chips if chips and len(chips) == len(order) else None
 

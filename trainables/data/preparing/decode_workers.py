@@ -67,7 +67,7 @@ class ImageLayout:
 
 
 @dataclass
-class Rows:
+class IndexRows:
     """Index columns, one entry per image in the order of the pixel file; and messages of the images left out."""
 
     names: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ def convert(
     skip_corrupt: bool,
     together: int = 1,
     report: Callable[[int], None] | None = None,
-) -> Rows:
+) -> IndexRows:
     """Decode `entries` into the file `path` and return their index columns; `report` gets the number done.
 
     Up to `together` consecutive entries share a source file: each worker decodes one contiguous run of them, so
@@ -133,7 +133,7 @@ def convert(
     images are left out and listed.
     """
     path.touch()
-    rows = Rows()
+    rows = IndexRows()
     done = 0
     for task, result in _results(_tasks(entries, path, layout, conversion, reference, together)):
         if result.faults and not skip_corrupt:
@@ -294,7 +294,7 @@ def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
         os.close(file)
 
 
-def _append(rows: Rows, task: _Task, result: _Done) -> None:
+def _append(rows: IndexRows, task: _Task, result: _Done) -> None:
     own = [task.entries[number] for number in result.kept]
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]
