@@ -45,7 +45,7 @@ def slow_hash(image: Images) -> int:
     return int(bits, 2) if 8 <= bits.count("1") <= 56 else 0
 
 
-def found(images: Images, splits: list[str], **options: object) -> leaks.Leaks:
+def found(images: Images, splits: list[str], **options: object) -> leaks.SplitLeaks:
     content = np.array([hashlib.md5(image.tobytes()).digest() for image in images], dtype="V16")
     return find_leaks(
         names=[f"{number}.jpg" for number in range(len(images))],

@@ -29,7 +29,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Leaks:
+class SplitLeaks:
     """How many held-out images (validation and test) have a twin in another split, each counted once a kind."""
 
     identical: int
@@ -65,7 +65,7 @@ def find_leaks(
     hashes: NDArray[np.uint64],
     tiles: Sequence[tuple[str, int, int] | None] | None,
     pixels: Callable[[Rows], NDArray[np.generic]],
-) -> Leaks:
+) -> SplitLeaks:
     """Count held-out images with a twin in another split: byte-identical, nearly identical, or beside it in a tile.
 
     `content` holds a digest of each image's pixels, `pixels` reads images by number, `tiles` gives place, row and
@@ -88,7 +88,7 @@ def find_leaks(
         for first, second in _once(pairs)[:EXAMPLES]
     ]
     counts = [len(_once(pairs)) for pairs in found.values()]
-    return Leaks(counts[0], counts[1], counts[2], tuple(examples))
+    return SplitLeaks(counts[0], counts[1], counts[2], tuple(examples))
 
 
 @lru_cache
