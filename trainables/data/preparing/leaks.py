@@ -23,7 +23,7 @@ MOST_CANDIDATES = 8
 PAIRS_AT_ONCE = 64
 EXAMPLES = 5
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 Pair = tuple[int, int]
 """A held-out image, and the image of another split that it is like."""
 
@@ -64,7 +64,7 @@ def find_leaks(
     content: NDArray[np.void],
     hashes: NDArray[np.uint64],
     tiles: Sequence[tuple[str, int, int] | None] | None,
-    pixels: Callable[[Rows], NDArray[np.generic]],
+    pixels: Callable[[RowNumbers], NDArray[np.generic]],
 ) -> SplitLeaks:
     """Count held-out images with a twin in another split: byte-identical, nearly identical, or beside it in a tile.
 
@@ -106,12 +106,12 @@ def _stretches(length: int, parts: int) -> list[tuple[int, int]]:
     return [(start, max(stop, start + 1)) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
 
 
-def _edges(length: int, parts: int) -> Rows:
+def _edges(length: int, parts: int) -> RowNumbers:
     """Return where `parts` equal stretches start; in a shorter axis places repeat."""
     return np.minimum(np.arange(parts) * length // parts, length - 1)
 
 
-def _runs(values: NDArray[np.generic]) -> Iterator[Rows]:
+def _runs(values: NDArray[np.generic]) -> Iterator[RowNumbers]:
     """Yield the images that share a value, for each value that several have."""
     if not len(values):
         return
@@ -123,7 +123,7 @@ def _runs(values: NDArray[np.generic]) -> Iterator[Rows]:
             yield order[start:stop]
 
 
-def _twins(groups: Sequence[Rows], codes: Rows, held_out: NDArray[np.bool_]) -> list[Pair]:
+def _twins(groups: Sequence[RowNumbers], codes: RowNumbers, held_out: NDArray[np.bool_]) -> list[Pair]:
     """Return for each held-out image of a group one of another split in it."""
     pairs = []
     for group in groups:
@@ -139,9 +139,9 @@ def _twins(groups: Sequence[Rows], codes: Rows, held_out: NDArray[np.bool_]) -> 
 
 def _near(
     hashes: NDArray[np.uint64],
-    codes: Rows,
+    codes: RowNumbers,
     searched: NDArray[np.bool_],
-    pixels: Callable[[Rows], NDArray[np.generic]],
+    pixels: Callable[[RowNumbers], NDArray[np.generic]],
 ) -> list[Pair]:
     """Return nearly identical pairs of different splits, an image that a twin is searched for first."""
     known = np.flatnonzero(hashes)
@@ -153,7 +153,9 @@ def _near(
     return _confirmed([(first, second) for first, second in nearest.tolist()], pixels)
 
 
-def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, searched: NDArray[np.bool_]) -> Rows:
+def _candidates(
+    group: RowNumbers, hashes: NDArray[np.uint64], codes: RowNumbers, searched: NDArray[np.bool_]
+) -> RowNumbers:
     """Return pairs (M, 2) of a bucket: a searched image, and one of another split within NEAR_BITS of it."""
     if not searched[group].any() or (codes[group] == codes[group[0]]).all():
         return np.zeros((0, 2), np.int64)
@@ -166,12 +168,12 @@ def _candidates(group: Rows, hashes: NDArray[np.uint64], codes: Rows, searched: 
     return _nearest(both_ways[searched[both_ways[:, 0]]], hashes)
 
 
-def _all_pairs(group: Rows) -> Rows:
+def _all_pairs(group: RowNumbers) -> RowNumbers:
     """Return (2, M): each pair of a bucket once."""
     return group[np.stack(np.triu_indices(len(group), 1))]
 
 
-def _beside_in_order(group: Rows, hashes: NDArray[np.uint64], codes: Rows) -> Rows:
+def _beside_in_order(group: RowNumbers, hashes: NDArray[np.uint64], codes: RowNumbers) -> RowNumbers:
     """Return (2, M): each image with the first after it, and the last before it, of another split, hashes in order."""
     order = group[np.argsort(hashes[group], kind="stable")]
     starts = np.flatnonzero(np.append(True, codes[order[1:]] != codes[order[:-1]]))
@@ -181,7 +183,7 @@ def _beside_in_order(group: Rows, hashes: NDArray[np.uint64], codes: Rows) -> Ro
     return np.concatenate(pairs, axis=1)
 
 
-def _nearest(pairs: Rows, hashes: NDArray[np.uint64]) -> Rows:
+def _nearest(pairs: RowNumbers, hashes: NDArray[np.uint64]) -> RowNumbers:
     """Return of the pairs of each first image those of the MOST_CANDIDATES nearest hashes."""
     first, second = pairs.T
     ordered = pairs[np.lexsort((second, _distances(hashes[first], hashes[second]), first))]
@@ -194,7 +196,7 @@ def _distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray
     return counts
 
 
-def _confirmed(pairs: list[Pair], pixels: Callable[[Rows], NDArray[np.generic]]) -> list[Pair]:
+def _confirmed(pairs: list[Pair], pixels: Callable[[RowNumbers], NDArray[np.generic]]) -> list[Pair]:
     """Return the pairs whose reduced images hardly differ."""
     kept = []
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
@@ -218,7 +220,9 @@ def _thumbnails(images: NDArray[np.generic]) -> NDArray[np.float64]:
     return reduced / full
 
 
-def _neighbours(tiles: Sequence[tuple[str, int, int] | None], codes: Rows, held_out: NDArray[np.bool_]) -> list[Pair]:
+def _neighbours(
+    tiles: Sequence[tuple[str, int, int] | None], codes: RowNumbers, held_out: NDArray[np.bool_]
+) -> list[Pair]:
     """Return for each held-out patch one of the eight around it that is in another split."""
     at = {tile: row for row, tile in enumerate(tiles) if tile is not None}
     around = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
