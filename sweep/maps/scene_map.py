@@ -27,7 +27,7 @@ from sweep.maps.map_classes import MapClasses, map_classes
 from sweep.maps.scene import Scene, open_scene
 from sweep.maps.windows import Blend, Mask, fill, starts, steps
 from trainables.data.preparing.pixel_recipe import PixelRecipe
-from trainables.data.preparing.pixels import Conversion
+from trainables.data.preparing.pixels import PixelConversion
 from trainables.errors import BadInputError
 
 SUFFIXES = (".tif", ".tiff")
@@ -68,7 +68,7 @@ class _Job:
     scene: Scene
     classes: MapClasses
     ground: GroundResolution
-    conversion: Conversion
+    conversion: PixelConversion
     side: int
     """Of a window, in the scene's pixels."""
     overlap: float

@@ -22,8 +22,8 @@ from trainables.data.preparing.class_checks import look_alikes, one_sided, refus
 from trainables.data.preparing.decode_workers import ImageLayout, IndexRows, Progress, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import (
-    Conversion,
     FirstImage,
+    PixelConversion,
     described_ranges,
     percentile_tables,
     reflectance_tables,
@@ -97,21 +97,21 @@ def _reporter(listing: ImageSource, progress: Progress | None) -> Callable[[int]
 
 def _conversion(
     request: PrepareRequest, listing: ImageSource, reference: FirstImage
-) -> tuple[Conversion, dict[str, OptionValue]]:
+) -> tuple[PixelConversion, dict[str, OptionValue]]:
     """Return what is done to each image, and what had to be found out for it."""
     size, rule = request.options.image_size, request.options.pixels
     if rule == "thesis":
-        return Conversion(size, thesis_tables()), {}
+        return PixelConversion(size, thesis_tables()), {}
     if rule == "reflectance":
-        return Conversion(size, reflectance_tables(*(request.options.reflectance or AS_PRODUCTS))), {}
+        return PixelConversion(size, reflectance_tables(*(request.options.reflectance or AS_PRODUCTS))), {}
     if rule == "none":
-        return Conversion(size), {}
+        return PixelConversion(size), {}
     try:
         tables, ranges = percentile_tables(listing.entries(), reference, skip_corrupt=request.options.skip_corrupt)
     except UndecodableError as error:
         raise _advised(error) from error
     bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
-    return Conversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
+    return PixelConversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 
 def _first(request: PrepareRequest, listing: ImageSource) -> tuple[FirstImage, NDArray[np.generic]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import perceptual_hashes
-from trainables.data.preparing.pixels import Conversion, FirstImage
+from trainables.data.preparing.pixels import FirstImage, PixelConversion
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import ImageEntry, LabelledImage
 from trainables.data.stable_hash import SALTS, stable_fraction
@@ -96,7 +96,7 @@ class _Task:
     first: int
     entries: list[ImageEntry]
     layout: ImageLayout
-    conversion: Conversion
+    conversion: PixelConversion
     reference: FirstImage
 
 
@@ -118,7 +118,7 @@ def convert(
     entries: Iterable[ImageEntry],
     path: Path,
     layout: ImageLayout,
-    conversion: Conversion,
+    conversion: PixelConversion,
     reference: FirstImage,
     *,
     skip_corrupt: bool,
@@ -154,7 +154,7 @@ def _tasks(
     entries: Iterable[ImageEntry],
     path: Path,
     layout: ImageLayout,
-    conversion: Conversion,
+    conversion: PixelConversion,
     reference: FirstImage,
     together: int,
 ) -> Iterator[_Task]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.dataset_facts import KNOWN, SCENES
 from trainables.data.preparing.pixels import (
-    Conversion,
+    PixelConversion,
     range_tables,
     read_ranges,
     reflectance_tables,
@@ -88,7 +88,7 @@ class PixelRecipe:
 
     def conversion(
         self, size: int, *, found: str, wanted: str, brightest: float | None = None, moved: bool = False
-    ) -> Conversion:
+    ) -> PixelConversion:
         """Return what makes (size, size) pixels of type `wanted` out of windows of type `found`.
 
         `brightest` is the value that becomes 255, instead of the recipe's rule. BadInputError where there is no rule
@@ -96,14 +96,14 @@ class PixelRecipe:
         """
         if self.reflectance is not None and found == "uint16" and brightest is None:
             scale, offset = self.reflectance
-            return Conversion(size, reflectance_tables(scale, 0.0 if moved else offset))
+            return PixelConversion(size, reflectance_tables(scale, 0.0 if moved else offset))
         if found == wanted and brightest is None:
-            return Conversion(size)
+            return PixelConversion(size)
         if brightest is not None and wanted != "uint8":
             raise BadInputError(f"--scale {brightest:g}: the model takes {wanted} as it is; leave it out")
         if (found, wanted) != ("uint16", "uint8"):
             raise BadInputError(f"values are {found}, and the model takes {wanted}: give the scene as {wanted}")
-        return Conversion(size, self._tables(brightest))
+        return PixelConversion(size, self._tables(brightest))
 
     def _tables(self, brightest: float | None) -> NDArray[np.uint8]:
         if brightest is not None:

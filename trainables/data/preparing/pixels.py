@@ -44,7 +44,7 @@ class FirstImage:
 
 
 @dataclass(frozen=True)
-class Conversion:
+class PixelConversion:
     """Conversion of each decoded image: cropped and resized to `size` (None: left as it is), then looked up.
 
     `tables` holds, for each channel or for all alike, the pixel of every value; None keeps the values.
