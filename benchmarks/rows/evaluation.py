@@ -23,7 +23,7 @@ import torch
 from benchmarks.harness.made_up import MadeUpStore
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.config import TrialConfig
-from trainables.data.trial_data import Split
+from trainables.data.trial_data import DataSplit
 from trainables.distributed import to_device
 from trainables.evaluation.classification import classification_metrics
 from trainables.evaluation.features import RankShard, encode
@@ -65,7 +65,7 @@ def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
     return found
 
 
-def _encoding(trial: Trainer, split: Split) -> dict[str, float]:
+def _encoding(trial: Trainer, split: DataSplit) -> dict[str, float]:
     """Evaluate piece by piece, and beside each encode the same images as float batches."""
     sums = {"evaluate_seconds": 0.0, "forward_seconds": 0.0}
     encode(
@@ -90,7 +90,7 @@ def _forward(trial: Trainer, batches: list[torch.Tensor]) -> None:
 
 
 @torch.no_grad()
-def _evaluate(trial: Trainer, split: Split) -> None:
+def _evaluate(trial: Trainer, split: DataSplit) -> None:
     shard = encode(trial.encoder, split, image_size=SIDE, device=trial.device)
     classification_metrics(trial.model.probe(shard.features), shard, None)
 

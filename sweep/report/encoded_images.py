@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sweep.console.app import progress
 from sweep.report.image_selection import Numbers
 from trainables.data.stable_hash import SUBSET_SALT
-from trainables.data.trial_data import Split, TrialData, limited
+from trainables.data.trial_data import DataSplit, TrialData, limited
 from trainables.evaluation.features import encode
 from trainables.models.encoder import Encoder
 
@@ -31,7 +31,7 @@ class ImageLabels:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, split: Split, classes: tuple[str, ...]) -> "ImageLabels":
+    def of(cls, split: DataSplit, classes: tuple[str, ...]) -> "ImageLabels":
         """Return the labels of a split's images."""
         return cls(split.targets.numpy(), classes)
 
@@ -52,7 +52,7 @@ class ImageLabels:
 class EncodedImages:
     """Images with their features."""
 
-    split: Split
+    split: DataSplit
     features: Numbers
     """Features, (n, F)."""
     words: ImageLabels
@@ -91,7 +91,7 @@ def _numbers(encoder: Encoder, data: TrialData, image_size: int) -> tuple[int, i
 
 
 def _features(
-    encoder: Encoder, split: Split, image_size: int, device: torch.device, advance: Callable[[int], None]
+    encoder: Encoder, split: DataSplit, image_size: int, device: torch.device, advance: Callable[[int], None]
 ) -> Numbers:
     pieces = []
     for start in range(0, len(split), ENCODED_AT_ONCE):

@@ -14,7 +14,7 @@ from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.data.trial_data import Split, TrialData
+from trainables.data.trial_data import DataSplit, TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
 from trainables.models.encoder import Colours, Normalise
 from trainables.models.simclr_model import SimCLR, parameter_groups
@@ -191,7 +191,7 @@ def test_normalisation_takes_trains_mean_and_deviation(store: ImageStore, tmp_pa
 def test_a_constant_channel_is_not_divided_by_zero(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     data = TrialData(SMALL, store)
     monkeypatch.setattr(
-        Split, "pixels", lambda self, part: torch.full((len(part), 3, *data.image_shape), 51, dtype=torch.uint8)
+        DataSplit, "pixels", lambda self, part: torch.full((len(part), 3, *data.image_shape), 51, dtype=torch.uint8)
     )
     mean, deviation = data.channel_moments(torch.device("cpu"))
     torch.testing.assert_close(mean, torch.full((3,), 0.2, dtype=torch.float64))

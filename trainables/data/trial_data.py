@@ -24,7 +24,7 @@ HIGH_BITS = 16
 
 
 @dataclass(frozen=True)
-class Split:
+class DataSplit:
     """Subset of a store's images with their targets: classes (N,) int64, or labels (N, K) bool.
 
     Unlabelled images have placeholder targets: class 0, or no label.
@@ -42,14 +42,14 @@ class Split:
         return self.store.images(self.rows[part]).permute(0, 3, 1, 2)
 
     @property
-    def labelled(self) -> "Split":
+    def labelled(self) -> "DataSplit":
         """The labelled images of the split."""
         known = self.store.labelled(self.rows)
         return self if known.all() else self.part(np.flatnonzero(known))
 
-    def part(self, numbers: Rows) -> "Split":
+    def part(self, numbers: Rows) -> "DataSplit":
         """Return a subset of the split, by positions."""
-        return Split(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
+        return DataSplit(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
 
 
 class TrialData:
@@ -84,7 +84,7 @@ class TrialData:
         self.number_moments = _moments(self.bank.targets) if self.has_numbers else (0.0, 1.0)
         if self.has_probe and self.has_numbers:  # heads learn the standardised number, ridge regression the raw one
             mean, deviation = self.number_moments
-            self.train = Split(self.train.store, self.train.rows, (self.train.targets - mean) / deviation)
+            self.train = DataSplit(self.train.store, self.train.rows, (self.train.targets - mean) / deviation)
         if config.training == "supervised":  # unlabelled images don't contribute
             self.train = self.train.part(np.flatnonzero(self.labelled))
             self.labelled = np.ones(len(self.bank), dtype=np.bool_)
@@ -110,7 +110,7 @@ class TrialData:
         )
 
     @property
-    def test(self) -> Split:
+    def test(self) -> DataSplit:
         """The test split."""
         return self.evaluated["test"]
 
@@ -160,7 +160,7 @@ class TrialData:
         return self._pretrained.info.colours
 
     @cached_property
-    def sample(self) -> Split:
+    def sample(self) -> DataSplit:
         """At most LABEL_FREE_IMAGES images of the selection split, for label-free metrics."""
         return limited(limited(self._held_out[self.selection], self._config.max_test_images), LABEL_FREE_IMAGES)
 
@@ -191,13 +191,13 @@ class TrialData:
         deviation = (high * 2.0**HIGH_BITS + low - mean.square()).clamp_min(0.0).sqrt()
         return mean / full, torch.where(deviation > 0, deviation / full, torch.ones_like(deviation))
 
-    def _unlabelled(self) -> Split:
+    def _unlabelled(self) -> DataSplit:
         """Return all train images without targets, for pretraining when another store is evaluated."""
         rows = self._pretrained.split("train")
-        split = Split(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
+        split = DataSplit(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
         return limited(split, self._config.max_train_images)
 
-    def _cut(self) -> tuple[Split, Split | None]:
+    def _cut(self) -> tuple[DataSplit, DataSplit | None]:
         """Return train without the images held out for selection, and those held-out images."""
         share, info = self._config.validation_fraction, self._evaluated.info
         train = self._split("train")
@@ -217,17 +217,17 @@ class TrialData:
             )
         return train.part(np.flatnonzero(~held_out)), train.part(np.flatnonzero(held_out))
 
-    def _split(self, name: str) -> Split:
+    def _split(self, name: str) -> DataSplit:
         store, rows = self._evaluated, self._evaluated.split(name)
         if not self.has_labels:
-            return Split(store, rows, torch.zeros(len(rows), dtype=torch.int64))
+            return DataSplit(store, rows, torch.zeros(len(rows), dtype=torch.int64))
         if self._config.target == "positive":
-            return Split(store, rows, store.positive_mask(rows, self._config.positive).long())
+            return DataSplit(store, rows, store.positive_mask(rows, self._config.positive).long())
         if self._config.target == "labels":
-            return Split(store, rows, store.label_matrix(rows))
+            return DataSplit(store, rows, store.label_matrix(rows))
         if self.has_numbers:
-            return Split(store, rows, store.numbers(rows).nan_to_num())  # 0 as placeholder
-        return Split(store, rows, store.labels(rows).clamp_min(0))  # placeholder class with weight 0
+            return DataSplit(store, rows, store.numbers(rows).nan_to_num())  # 0 as placeholder
+        return DataSplit(store, rows, store.labels(rows).clamp_min(0))  # placeholder class with weight 0
 
     def _check(self) -> None:
         config, name = self._config, self._pretrained.info.name
@@ -305,7 +305,7 @@ def _moments(numbers: Tensor) -> tuple[float, float]:
     return (float(numbers.mean()) if len(numbers) else 0.0), deviation or 1.0
 
 
-def limited(split: Split, limit: int | None) -> Split:
+def limited(split: DataSplit, limit: int | None) -> DataSplit:
     """Return at most `limit` images of a split, those with the smallest stable hash, in the store's order."""
     if limit is None or limit >= len(split):
         return split
@@ -313,7 +313,7 @@ def limited(split: Split, limit: int | None) -> Split:
     return split.part(np.sort(order[:limit]))
 
 
-def _budget(split: Split, fraction: float, draw: int) -> NDArray[np.bool_]:
+def _budget(split: DataSplit, fraction: float, draw: int) -> NDArray[np.bool_]:
     """Return a mask (N,) of the images whose labels a label budget includes.
 
     Each class contributes its `fraction` of labelled images with the smallest stable hash, at least one. With multiple

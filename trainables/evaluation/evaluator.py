@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainables import metric_names as names
 from trainables.config import TrialConfig
-from trainables.data.trial_data import Split, TrialData
+from trainables.data.trial_data import DataSplit, TrialData
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.image_outputs import image_outputs
@@ -124,7 +124,7 @@ class Evaluator:
         predicted = self._probe(shard.features).double() * deviation + mean
         return _of_numbers(split, PROBE, predicted, shard), predicted
 
-    def _encode(self, split: Split) -> RankShard:
+    def _encode(self, split: DataSplit) -> RankShard:
         return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
 
     def _label_free(self, *, last: bool = False) -> dict[str, float]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.augment.evaluation_view import evaluation_view
-from trainables.data.trial_data import Split
+from trainables.data.trial_data import DataSplit
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.heartbeat import beat
 from trainables.memory.constants import EVALUATION_BATCH
@@ -29,7 +29,7 @@ class RankShard:
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.device) -> RankShard:
+def encode(encoder: nn.Module, split: DataSplit, *, image_size: int, device: torch.device) -> RankShard:
     """Return the frozen features of this rank's part of a split, with batch norm in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
@@ -46,7 +46,7 @@ def encode(encoder: nn.Module, split: Split, *, image_size: int, device: torch.d
     return RankShard(features, split.targets[mine].to(device), len(split))
 
 
-def no_features(encoder: nn.Module, split: Split, image_size: int, device: torch.device) -> Tensor:
+def no_features(encoder: nn.Module, split: DataSplit, image_size: int, device: torch.device) -> Tensor:
     """Return empty features (0, F); the width F is found by encoding a black image."""
     return encoder(torch.zeros(1, split.store.info.channels, image_size, image_size, device=device))[:0]  # type: ignore[no-any-return]
 

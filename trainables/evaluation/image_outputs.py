@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pyarrow as pa
 from torch import Tensor
 
-from trainables.data.trial_data import Split
+from trainables.data.trial_data import DataSplit
 from trainables.distributed import gather_rows, rank
 
 
-def image_outputs(split: Split, outputs: Mapping[str, Tensor]) -> pa.Table | None:
+def image_outputs(split: DataSplit, outputs: Mapping[str, Tensor]) -> pa.Table | None:
     """Return the table of per-image outputs on rank 0, None on other ranks; all ranks must call it together.
 
     Args:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainables.data.trial_data import Rows, Split
+from trainables.data.trial_data import DataSplit, Rows
 from trainables.distributed import rank, to_device
 
 SHARE_OF_FREE = 0.25
@@ -18,7 +18,7 @@ class PixelSource:
     copied from page-locked memory while the previous step still computes.
     """
 
-    def __init__(self, split: Split, device: torch.device) -> None:
+    def __init__(self, split: DataSplit, device: torch.device) -> None:
         self._split, self._device = split, device
         self._resident: Tensor | None = None
         if device.type == "cuda":
@@ -51,12 +51,12 @@ class PixelSource:
         return values.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def split_bytes(split: Split) -> int:
+def split_bytes(split: DataSplit) -> int:
     """Return the bytes of a split's pixels."""
     height, width, channels, item = _shape(split)
     return len(split) * height * width * channels * item
 
 
-def _shape(split: Split) -> tuple[int, int, int, int]:
+def _shape(split: DataSplit) -> tuple[int, int, int, int]:
     info = split.store.info
     return *info.image_size, info.channels, 2 if info.dtype == "uint16" else 1
