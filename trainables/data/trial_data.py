@@ -17,7 +17,7 @@ from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
 from trainables.memory.constants import LABEL_FREE_IMAGES
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 MOMENTS_CHUNK = 256
 HIGH_BITS = 16
 """Bits of each half in which squares are summed, so that no data set overflows 64-bit integers."""
@@ -31,13 +31,13 @@ class DataSplit:
     """
 
     store: ImageStore
-    rows: Rows
+    rows: RowNumbers
     targets: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def pixels(self, part: Rows | slice) -> Tensor:
+    def pixels(self, part: RowNumbers | slice) -> Tensor:
         """Return images (n, C, H, W), uint8 or uint16, by their positions in the split."""
         return self.store.images(self.rows[part]).permute(0, 3, 1, 2)
 
@@ -47,7 +47,7 @@ class DataSplit:
         known = self.store.labelled(self.rows)
         return self if known.all() else self.part(np.flatnonzero(known))
 
-    def part(self, numbers: Rows) -> "DataSplit":
+    def part(self, numbers: RowNumbers) -> "DataSplit":
         """Return a subset of the split, by positions."""
         return DataSplit(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
 

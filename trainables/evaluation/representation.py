@@ -11,7 +11,7 @@ from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
-from trainables.data.trial_data import DataSplit, Rows, TrialData, limited
+from trainables.data.trial_data import DataSplit, RowNumbers, TrialData, limited
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.eigenspectrum import alpha_req, lidar
 from trainables.evaluation.features import no_features
@@ -159,7 +159,7 @@ class LabelFreeEvaluation:
 
 
 def _encode_views(
-    encoder: nn.Module, sample: DataSplit, numbers: Rows, draws: ViewDraws, image_size: int, device: torch.device
+    encoder: nn.Module, sample: DataSplit, numbers: RowNumbers, draws: ViewDraws, image_size: int, device: torch.device
 ) -> Tensor:
     """Return the features (n, F) of one view of each of this rank's images."""
     pieces = []

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainables.data.trial_data import DataSplit, Rows
+from trainables.data.trial_data import DataSplit, RowNumbers
 from trainables.distributed import rank, to_device
 
 SHARE_OF_FREE = 0.25
@@ -41,7 +41,7 @@ class PixelSource:
             part = store.images(rows[start : start + COPIED_AT_ONCE]).view(torch.uint8)
             self._resident[start : start + len(part)] = part.view(len(part), -1).to(self._device)
 
-    def batch(self, numbers: Rows) -> Tensor:
+    def batch(self, numbers: RowNumbers) -> Tensor:
         """Return the images (n, C, H, W) of the given numbers within the split, on the device."""
         if self._resident is None:
             return to_device(self._split.pixels(numbers), self._device)
