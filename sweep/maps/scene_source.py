@@ -12,7 +12,7 @@ import numpy as np
 from sweep.maps.chip_grid import SceneGrid, scene_chips
 from sweep.maps.raster_file import DRIVERS, closed_raster
 from sweep.maps.scene import BAND_FILE, Scene, band_files, enter_scene
-from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands
+from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
@@ -166,7 +166,7 @@ def _decisions(grids: Sequence[SceneGrid], cuts: Sequence[_Cut], rule: str) -> d
     }
 
 
-def _measured(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[Band, ...]:
+def _measured(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[SpectralBand, ...]:
     """Return the bands with their scale where all are of Sentinel-2 products, whose offset is added already."""
     own = named_bands(bands or grids[0].names)
     if not all(grid.path.is_dir() and band.name in SENTINEL_2_BANDS for grid in grids for band in own):

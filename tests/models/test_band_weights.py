@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import TrialConfig
-from trainables.data.bands import Band, named_bands
+from trainables.data.bands import SpectralBand, named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
@@ -114,7 +114,7 @@ def test_an_unnamed_band_is_no_published_one() -> None:
     torch.testing.assert_close(found[:, 0], stem(13).mean(1) * 13)
 
 
-def replace_name(band: Band, name: str) -> Band:
+def replace_name(band: SpectralBand, name: str) -> SpectralBand:
     return band.model_copy(update={"name": name})
 
 

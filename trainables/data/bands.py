@@ -14,7 +14,7 @@ DIGITAL_NUMBERS = 10_000.0
 COLOURS = ("red", "green", "blue")
 
 
-class Band(BaseModel):
+class SpectralBand(BaseModel):
     """Spectral band of one channel; the stored value v has the reflectance scale * v + offset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -36,7 +36,7 @@ class Band(BaseModel):
             return COLOURS[RGB_BANDS.index(self.name)]
         return self.name if self.name in COLOURS else None
 
-    def same_as(self, other: "Band") -> bool:
+    def same_as(self, other: "SpectralBand") -> bool:
         """Return whether both bands have the same name, and so measure the same part of the spectrum."""
         return self.name == other.name or (self.colour is not None and self.colour == other.colour)
 
@@ -50,8 +50,8 @@ class Band(BaseModel):
         return f"{self.name} ({told})" if told else self.name
 
 
-SENTINEL_2: dict[str, Band] = {
-    name: Band(name=name, wavelength=wavelength, resolution=resolution)
+SENTINEL_2: dict[str, SpectralBand] = {
+    name: SpectralBand(name=name, wavelength=wavelength, resolution=resolution)
     for name, wavelength, resolution in (
         ("B01", 442.7, 60),
         ("B02", 492.4, 10),
@@ -78,18 +78,18 @@ def band_name(text: str) -> str:
     return text.upper() if re.fullmatch(r"[Bb](\d\d|8[Aa])", text) else text
 
 
-def named_bands(names: Sequence[str]) -> tuple[Band, ...]:
+def named_bands(names: Sequence[str]) -> tuple[SpectralBand, ...]:
     """Return bands with the given names; Sentinel-2 names get wavelength and resolution."""
-    return tuple(SENTINEL_2.get(name) or Band(name=name) for name in map(band_name, names))
+    return tuple(SENTINEL_2.get(name) or SpectralBand(name=name) for name in map(band_name, names))
 
 
-def unnamed_bands(channels: int) -> tuple[Band, ...]:
+def unnamed_bands(channels: int) -> tuple[SpectralBand, ...]:
     """Return default bands for images without band names: three channels are red, green and blue."""
     names = COLOURS if channels == len(COLOURS) else [f"channel_{number}" for number in range(1, channels + 1)]
-    return tuple(Band(name=name) for name in names)
+    return tuple(SpectralBand(name=name) for name in names)
 
 
-def colour_channels(bands: Sequence[Band]) -> tuple[int, int, int] | None:
+def colour_channels(bands: Sequence[SpectralBand]) -> tuple[int, int, int] | None:
     """Return the channel indices of red, green and blue; None if one of them is missing."""
     colours = [band.colour for band in bands]
     if not set(COLOURS) <= set(colours):
@@ -98,7 +98,7 @@ def colour_channels(bands: Sequence[Band]) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-def described_bands(bands: Sequence[Band]) -> str:
+def described_bands(bands: Sequence[SpectralBand]) -> str:
     """Return the bands as text in channel order, with the reflectance of a stored value."""
     told = ", ".join(band.described() for band in bands)
     if any(band.scale is None for band in bands):
@@ -109,5 +109,5 @@ def described_bands(bands: Sequence[Band]) -> str:
     return f"{told}; reflectance: {_measured(bands[0])}"
 
 
-def _measured(band: Band) -> str:
+def _measured(band: SpectralBand) -> str:
     return f"{band.scale:.4g} * value" + (f" {band.offset:+.4g}" if band.offset else "")

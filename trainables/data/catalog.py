@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from trainables.data.bands import Band, band_name, colour_channels, named_bands, unnamed_bands
+from trainables.data.bands import SpectralBand, band_name, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
@@ -96,7 +96,7 @@ class StoreInfo(BaseModel):
     source_state: Annotated[str, StringConstraints(pattern=SOURCE_STATE)] = ""
     unlabelled: dict[SplitName, Count] = Field(default_factory=dict)
     number: Annotated[str, Field(max_length=200)] = ""
-    bands: tuple[Band, ...] = ()
+    bands: tuple[SpectralBand, ...] = ()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -124,7 +124,7 @@ class StoreInfo(BaseModel):
         return self.name if self.data_set in OWN_FILES else self.data_set
 
     @property
-    def channel_bands(self) -> tuple[Band, ...]:
+    def channel_bands(self) -> tuple[SpectralBand, ...]:
         """Band of each channel; for stores of earlier versions, derived from the options or the channel count."""
         names = [name for name in str(self.options.get("bands", "")).split(", ") if name]
         return self.bands or (named_bands(names) if len(names) == self.channels else unnamed_bands(self.channels))

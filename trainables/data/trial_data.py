@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
-from trainables.data.bands import Band
+from trainables.data.bands import SpectralBand
 from trainables.data.catalog import expand_positive, wrong_kind
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
@@ -145,7 +145,7 @@ class TrialData:
         return self._pretrained.info.channels
 
     @property
-    def bands(self) -> tuple[Band, ...]:
+    def bands(self) -> tuple[SpectralBand, ...]:
         """Spectral band of each channel."""
         return self._pretrained.info.channel_bands
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trainables.data.bands import COLOURS, Band, named_bands
+from trainables.data.bands import COLOURS, SpectralBand, named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.weights_catalog import CatalogEntry
@@ -16,7 +16,7 @@ MEAN, DEVIATION = "normalise.mean", "normalise.deviation"
 
 
 def fitted_to_bands(
-    weights: "Mapping[str, Tensor]", initial: InitialWeights, wanted: Sequence[Band], full: float
+    weights: "Mapping[str, Tensor]", initial: InitialWeights, wanted: Sequence[SpectralBand], full: float
 ) -> "Mapping[str, Tensor]":
     """Return weights whose stem takes the bands `wanted`, stored with `full` as their largest value.
 
@@ -49,7 +49,7 @@ def fitted_to_bands(
     return {**found, STEM: fitted_stem(weights[STEM], own, wanted)}
 
 
-def fitted_stem(stem: "Tensor", own: Sequence[Band], wanted: Sequence[Band]) -> "Tensor":
+def fitted_stem(stem: "Tensor", own: Sequence[SpectralBand], wanted: Sequence[SpectralBand]) -> "Tensor":
     """Return (O, len(wanted), k, k) of a stem (O, len(own), k, k): each band its kernel, or the mean of all.
 
     Multiplied by len(own) / len(wanted): inputs that go up and down together then give maps of the same size.
@@ -65,7 +65,7 @@ def fitted_stem(stem: "Tensor", own: Sequence[Band], wanted: Sequence[Band]) -> 
 
 
 def published_normalisation(
-    entry: CatalogEntry, own: Sequence[Band], wanted: Sequence[Band], full: float
+    entry: CatalogEntry, own: Sequence[SpectralBand], wanted: Sequence[SpectralBand], full: float
 ) -> "tuple[Tensor, Tensor]":
     """Return mean and deviation (C,) by which pixels in [0, 1] become what published weights were trained on.
 
@@ -85,7 +85,7 @@ def published_normalisation(
     return torch.tensor(means, dtype=torch.float64), torch.tensor(deviations, dtype=torch.float64)
 
 
-def _check_scale(entry: CatalogEntry, wanted: Sequence[Band], full: float) -> None:
+def _check_scale(entry: CatalogEntry, wanted: Sequence[SpectralBand], full: float) -> None:
     if entry.scale == "picture" and full != 255.0:
         raise BadInputError(
             f"initial_weights: {entry.name}: was trained on pictures of 8 bits, the images have 16; prepare them with "
@@ -98,5 +98,5 @@ def _check_scale(entry: CatalogEntry, wanted: Sequence[Band], full: float) -> No
         )
 
 
-def _place(band: Band, own: Sequence[Band]) -> int | None:
+def _place(band: SpectralBand, own: Sequence[SpectralBand]) -> int | None:
     return next((place for place, one in enumerate(own) if one.same_as(band)), None)

@@ -10,7 +10,7 @@ from support.sample_data import write_eurosat, write_eurosat_ms
 from support.stores import made
 
 from sweep.data import main
-from trainables.data.bands import SENTINEL_2, Band, colour_channels, named_bands
+from trainables.data.bands import SENTINEL_2, SpectralBand, colour_channels, named_bands
 from trainables.data.catalog import StoreInfo
 from trainables.data.class_names import EUROSAT_BANDS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
@@ -118,5 +118,5 @@ def test_own_files_name_their_bands(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_colours_by_name_wherever_they_are() -> None:
     assert colour_channels(named_bands(["B02", "B08", "B03", "B4"])) == (3, 2, 0)
     assert colour_channels(named_bands(["B02", "B03"])) is None
-    assert Band(name="red").same_as(SENTINEL_2["B04"])
-    assert not Band(name="red").same_as(SENTINEL_2["B03"])
+    assert SpectralBand(name="red").same_as(SENTINEL_2["B04"])
+    assert not SpectralBand(name="red").same_as(SENTINEL_2["B03"])

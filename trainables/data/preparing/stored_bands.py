@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainables.data.bands import DIGITAL_NUMBERS, Band, named_bands, unnamed_bands
+from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands, unnamed_bands
 from trainables.data.preparing.pixels import BRIGHTEST, read_ranges
 from trainables.data.sources.source import PrepareRequest
 from trainables.errors import BadInputError
 
 
-def stored_bands(request: PrepareRequest, stated: Sequence[Band], channels: int, percentiles: str) -> tuple[Band, ...]:
+def stored_bands(
+    request: PrepareRequest, stated: Sequence[SpectralBand], channels: int, percentiles: str
+) -> tuple[SpectralBand, ...]:
     """Return the bands of a store's channels.
 
     `stated` are the source's own, empty where the request says them; `percentiles` are the ranges of that rule. Raises
@@ -35,11 +37,11 @@ def stored_bands(request: PrepareRequest, stated: Sequence[Band], channels: int,
     return bands
 
 
-def _scaled(band: Band, scale: float, offset: float) -> Band:
+def _scaled(band: SpectralBand, scale: float, offset: float) -> SpectralBand:
     return band.model_copy(update={"scale": scale, "offset": offset})
 
 
-def _stretched(band: Band, low: int, high: int) -> Band:
+def _stretched(band: SpectralBand, low: int, high: int) -> SpectralBand:
     """Return a band whose values from `low` to `high` became 0 to 255."""
     if band.scale is None:
         return band

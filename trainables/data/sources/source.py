@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.bands import Band
+from trainables.data.bands import SpectralBand
 from trainables.data.chip import Chip
 from trainables.data.dataset_facts import DataSetFacts
 from trainables.data.sources.options import StoreOptions
@@ -92,7 +92,7 @@ class ImageSource:
     """Files, folders or images that weren't taken, by reason, known once `entries` has been gone over."""
     splits_from: str = ""
     """What names each image's split, in words; empty where nothing does."""
-    bands: tuple[Band, ...] = ()
+    bands: tuple[SpectralBand, ...] = ()
     """Band of each channel as read, if the source names them; empty: the bands of the request."""
     state: str = ""
     """Digest of images, labels, splits and places, by which an edited source is recognised."""
