@@ -25,7 +25,7 @@ from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small, write_c
 from sweep.maps.ground_resolution import GroundResolution, ground
 from sweep.maps.map_classes import MapClasses, map_classes
 from sweep.maps.scene import Scene, open_scene
-from sweep.maps.windows import Blend, Mask, fill, starts, steps
+from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.pixels import PixelConversion
 from trainables.errors import BadInputError
@@ -235,7 +235,7 @@ def _write(job: _Job, path: Path) -> Tally:
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
     lefts = starts(scene.width, job.side, job.overlap)
-    blend, tally = Blend(job.side, scene.width, job.classes.channels), Tally(job.classes, job.ground)
+    blend, tally = BlendedWindows(job.side, scene.width, job.classes.channels), Tally(job.classes, job.ground)
     with (
         progress("windows", len(tops) * len(lefts)) as advance,
         map_writer(path, scene, job.classes, _tags(job)) as writer,
@@ -265,7 +265,7 @@ def _rows(job: _Job, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
 
 def _add(
     job: _Job,
-    blend: Blend,
+    blend: BlendedWindows,
     values: NDArray[np.generic],
     valid: Mask,
     lefts: list[int],

@@ -52,7 +52,7 @@ def fill(values: NDArray[np.generic], valid: Mask) -> NDArray[np.generic]:
     return filled
 
 
-class Blend:
+class BlendedWindows:
     """The weighted mean of overlapping windows, as many rows of it in memory as a window has.
 
     `width` is the scene's, `channels` how many values a window has. Windows are added row by row of windows; `release`

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.maps.windows import Blend, fill, starts, steps, weights
+from sweep.maps.windows import BlendedWindows, fill, starts, steps, weights
 
 
 @given(st.integers(1, 60), st.integers(0, 200), st.floats(0.0, 0.95))
@@ -31,7 +31,7 @@ def test_windows_that_overlap_by_half_add_up_to_a_constant(side: int) -> None:
 @given(st.integers(4, 16), st.integers(0, 30), st.integers(0, 30), st.floats(0.0, 0.9))
 def test_one_answer_everywhere_blends_to_itself(side: int, down: int, across: int, overlap: float) -> None:
     tops, lefts = starts(side + down, side, overlap), starts(side + across, side, overlap)
-    blend, rows = Blend(side, side + across, 2), []
+    blend, rows = BlendedWindows(side, side + across, 2), []
     for _, finished in steps(tops, side):
         for number, left in enumerate(lefts):
             blend.add(left, np.array([0.25, 0.75], dtype=np.float32), 1.0 / (1 + number))
@@ -48,7 +48,7 @@ def test_blending_is_the_weighted_mean_written_out() -> None:
     tops, lefts = starts(height, side, 0.4), starts(width, side, 0.4)
     values = random.random((len(tops), len(lefts))).astype(np.float32)
     total, weight = np.zeros((height, width)), np.zeros((height, width))
-    blend, rows = Blend(side, width, 1), []
+    blend, rows = BlendedWindows(side, width, 1), []
     for i, (top, finished) in enumerate(steps(tops, side)):
         for j, left in enumerate(lefts):
             total[top : top + side, left : left + side] += weights(side) * values[i, j]
