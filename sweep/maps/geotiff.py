@@ -131,7 +131,7 @@ def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
     return probability, classes.astype(np.uint8)
 
 
-class Tally:
+class ClassAreas:
     """Counts pixels and area of each class, row by row."""
 
     def __init__(self, classes: MapClasses, ground: GroundResolution) -> None:

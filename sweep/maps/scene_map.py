@@ -21,7 +21,7 @@ from sweep.console.app import progress
 from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
 from sweep.maps.cover_mask import CoverMask, enter_cover_mask
-from sweep.maps.geotiff import MapWriter, Tally, map_writer, read_small, write_cog
+from sweep.maps.geotiff import ClassAreas, MapWriter, map_writer, read_small, write_cog
 from sweep.maps.ground_resolution import GroundResolution, ground
 from sweep.maps.map_classes import MapClasses, map_classes
 from sweep.maps.scene import Scene, open_scene
@@ -230,12 +230,12 @@ def _not_square(size: GroundResolution) -> str:
     return f"pixels are {across:.3g} x {down:.3g} m, the model's are square: better warp the scene to UTM"
 
 
-def _write(job: _Job, path: Path) -> Tally:
+def _write(job: _Job, path: Path) -> ClassAreas:
     """Write the GeoTIFF, one row of windows after the other."""
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
     lefts = starts(scene.width, job.side, job.overlap)
-    blend, tally = BlendedWindows(job.side, scene.width, job.classes.channels), Tally(job.classes, job.ground)
+    blend, tally = BlendedWindows(job.side, scene.width, job.classes.channels), ClassAreas(job.classes, job.ground)
     with (
         progress("windows", len(tops) * len(lefts)) as advance,
         map_writer(path, scene, job.classes, _tags(job)) as writer,
@@ -289,7 +289,7 @@ def _image(job: _Job, values: NDArray[np.generic], valid: Mask, left: int) -> ND
     return job.conversion(fill(values[:, columns], valid[:, columns]))
 
 
-def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, tally: Tally) -> None:
+def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, tally: ClassAreas) -> None:
     probability, classes = job.classes.decide(means)
     writer.add(probability, classes, job.classes.probabilities(means), valid)
     tally.add(probability, classes, valid)
@@ -300,7 +300,7 @@ def _tags(job: _Job) -> dict[str, str]:
     return {"model": str(facts["trial"]), "data_set": str(facts["data_set"]), "threshold": str(job.classes.threshold)}
 
 
-def _facts(job: _Job, tally: Tally) -> dict[str, Any]:
+def _facts(job: _Job, tally: ClassAreas) -> dict[str, Any]:
     """Return what the JSON has."""
     scene, model = job.scene, job.model.facts
     metres = job.ground.metres
