@@ -34,7 +34,7 @@ LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
-class Preview:
+class MapPreview:
     """What is drawn, all pictures of one size (H, W)."""
 
     scene: NDArray[np.generic]
@@ -52,14 +52,14 @@ class Preview:
     """Of the map's JSON."""
 
 
-def draw(preview: Preview, path: Path) -> None:
+def draw(preview: MapPreview, path: Path) -> None:
     """Write the picture as a PNG."""
     drawn = figure(preview)
     fit_for_png(drawn)
     FigureCanvasAgg(drawn).print_png(str(path))
 
 
-def figure(preview: Preview) -> Figure:
+def figure(preview: MapPreview) -> Figure:
     """Return the picture, at most 1,600 pixels wide."""
     height, width = preview.valid.shape
     longer = max(height, width)
@@ -81,7 +81,7 @@ def figure(preview: Preview) -> Figure:
     return drawn
 
 
-def _title(preview: Preview) -> str:
+def _title(preview: MapPreview) -> str:
     valid = preview.facts["valid"]["square_kilometres"]
     if not preview.positive:
         return "Map" if valid is None else f"Map of {_square_kilometres(valid)}"
@@ -97,13 +97,13 @@ def _square_kilometres(value: float) -> str:
     return f"{value:,.0f} km²" if value >= 100 else f"{value:.3g} km²"
 
 
-def _source(preview: Preview) -> str:
+def _source(preview: MapPreview) -> str:
     facts = preview.facts
     place = facts["crs"] or "no coordinates"
     return f"{Path(facts['scene']).name}, {place}; model {facts['model']['trial']}"
 
 
-def _picture(preview: Preview) -> NDArray[np.float64]:
+def _picture(preview: MapPreview) -> NDArray[np.float64]:
     """Return the scene's colours stretched for the eye, (H, W, 3), and grey where there are no data."""
     values = preview.scene.astype(np.float64)
     inside = values[preview.valid & (preview.probability != NODATA)]  # clouds would leave the rest black
@@ -113,7 +113,7 @@ def _picture(preview: Preview) -> NDArray[np.float64]:
     return picture
 
 
-def _probability(axes: Axes, preview: Preview) -> AxesImage:
+def _probability(axes: Axes, preview: MapPreview) -> AxesImage:
     """Draw the probability: white is the threshold, so that its sides are the classes."""
     colours = LinearSegmentedColormap.from_list("map", [CONTRASTIVE, "#ffffff", SUPERVISED]).with_extremes(bad=NO_DATA)
     assert preview.threshold is not None
@@ -122,7 +122,7 @@ def _probability(axes: Axes, preview: Preview) -> AxesImage:
     return axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
 
 
-def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: Preview) -> None:
+def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: MapPreview) -> None:
     assert preview.threshold is not None
     bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02)
     middle = preview.threshold
@@ -136,7 +136,7 @@ def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: Preview) -
         _legend(axes, [Patch(color=NO_DATA, label="no data")])
 
 
-def _classes(axes: Axes, preview: Preview) -> AxesImage:
+def _classes(axes: Axes, preview: MapPreview) -> AxesImage:
     own = preview.facts["classes"]
     order = sorted(range(len(preview.names)), key=lambda number: -own[preview.names[number]]["pixels"])
     palette = [COLOURS[order.index(number) % len(COLOURS)] for number in range(len(preview.names))]
@@ -170,7 +170,7 @@ def _legend(axes: Axes, patches: list[Patch]) -> None:
     )
 
 
-def _scale(axes: Axes, preview: Preview) -> None:
+def _scale(axes: Axes, preview: MapPreview) -> None:
     """Draw a bar of a round length, about a fifth of the width, in the lower right corner."""
     if preview.metres is None:
         return

@@ -322,14 +322,14 @@ def _facts(job: _Job, tally: ClassAreas) -> dict[str, Any]:
 
 
 def _draw(job: _Job, facts: dict[str, Any], tif: Path, png: Path) -> None:
-    from sweep.maps.preview import Preview, draw
+    from sweep.maps.preview import MapPreview, draw
     from sweep.maps.scene import colours
 
     values, valid = job.scene.small(PREVIEW_PIXELS)
     probability, classes = read_small(tif, PREVIEW_PIXELS)
     metres = job.ground.metres
     scale = job.scene.width / values.shape[1]
-    shown = Preview(
+    shown = MapPreview(
         scene=values[..., colours(job.scene)],
         valid=valid,
         probability=probability,

@@ -12,7 +12,7 @@ from sweep.maps.preview import round_length
 
 
 def test_the_picture_says_area_scale_and_where(mapped: Callable[..., Any], tmp_path: Path) -> None:
-    from sweep.maps.preview import Preview, figure
+    from sweep.maps.preview import MapPreview, figure
 
     values = np.concatenate([grey(60, 100, 400), grey(60, 100, 1600)], axis=1)
     values[:10] = 0
@@ -21,7 +21,7 @@ def test_the_picture_says_area_scale_and_where(mapped: Callable[..., Any], tmp_p
         assert 600 < picture.width <= 1600
         assert picture.height <= 1600
     probability, classes = read_map(tmp_path / "map.tif")
-    preview = Preview(
+    preview = MapPreview(
         scene=values,
         valid=values.any(axis=2),
         probability=probability,

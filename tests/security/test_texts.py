@@ -218,7 +218,7 @@ def test_every_figure_is_drawn_and_shows_the_names(tmp_path: Path) -> None:
 
 
 def test_a_map_is_drawn_for_every_name() -> None:
-    from sweep.maps.preview import Preview, figure
+    from sweep.maps.preview import MapPreview, figure
 
     for name in (NAMES[0], NAMES[5], "x" * 300):
         own = {"pixels": 9, "share": 1.0, "hectares": 1.0, "square_kilometres": 1.0}
@@ -241,9 +241,9 @@ def test_a_map_is_drawn_for_every_name() -> None:
                 "metres": 10.0,
                 "facts": facts,
             }
-            known = {field.name for field in dataclasses.fields(Preview)}
+            known = {field.name for field in dataclasses.fields(MapPreview)}
             buffer = io.BytesIO()
-            figure(Preview(**{key: value for key, value in fields.items() if key in known})).savefig(buffer)
+            figure(MapPreview(**{key: value for key, value in fields.items() if key in known})).savefig(buffer)
             assert buffer.tell()
 
 
