@@ -54,13 +54,28 @@ def prepare(
     reader: Callable[[PrepareRequest], ImageSource] | None = None,
     **chosen: Any,
 ) -> StoreInfo:
-    """Make the store `store_name` (default: `name`) of the data set `name`, from `source` or from its download.
+    """Prepare a data set as an image store and return the store's info.
 
-    `reader` lists a data set that READERS hasn't: scenes, whose files need rasterio. `lists`, `table`, `columns` and
-    `class_level` are those of `Request`, `url` is a mirror, `chosen` are fields of `Options`. A store that exists, made
-    with the same options of the same images and labels, is returned as it is; with others BadInputError says what
-    differs. BadInputError too for an unknown data set or option, a wrong layout, an image that can't be decoded, a full
-    disk, and with `strict` for images in two splits at once.
+    A store of the same images, labels and options is returned unchanged.
+
+    Args:
+        name: Name of the data set, as `digits` or `folder`.
+        source: Folder or archive of the images; None: the data set's download.
+        root: Folder of all stores; None: the default root.
+        store_name: Name of the store; None: `name`.
+        lists: Folder of the official split lists, if they aren't beside the source.
+        table: CSV or Parquet file of image paths and labels, for `folder` only.
+        columns: Column names in `table` by their meaning (path, image, label, split, place).
+        class_level: Level of the folders that name the classes, 1: directly below the source; None: by the layout.
+        url: Mirror of the download.
+        strict: Whether images in two splits are an error.
+        progress: Function called with a description, the count so far and the total (None: unknown).
+        reader: Function that lists the images; None: the reader of `name` in READERS.
+        **chosen: Fields of StoreOptions.
+
+    Raises:
+        BadInputError: Unknown data set or option, wrong layout, undecodable image, full disk, a store of that name
+            made with other options, or with `strict` an image in two splits.
     """
     facts = _facts(name)
     if table is not None and facts.name != "folder":
