@@ -14,6 +14,7 @@ from support.scenes import write_scene
 from sweep.maps.scene_source import read_scenes
 from trainables.data.catalog import StoreInfo
 from trainables.data.preparing import decode_workers
+from trainables.data.preparing.label_set import LabelRequest, attach_labels
 from trainables.data.preparing.prepare import prepare
 from trainables.data.spatial_splits import distances
 from trainables.data.splits import SPLITS
@@ -64,6 +65,18 @@ def test_chips_of_a_product_are_its_pixels_where_they_lie(tmp_path: Path) -> Non
     assert store.info.unlabelled == store.info.splits
     assert "-1000" in store.info.decisions["offset"]
     assert store.info.bands[0].scale == 1e-4
+
+
+def test_chips_take_numbers(tmp_path: Path) -> None:
+    write_product(tmp_path / "in")
+    names = sorted(rows_of(pool(tmp_path / "in", tmp_path)))
+    (tmp_path / "t.csv").write_text("path,tons\n" + "\n".join(f"{name},{n / 4}" for n, name in enumerate(names[:20])))
+    attach_labels(LabelRequest("pool", tmp_path / "t.csv", "yield", {"label": "tons"}, number=True), tmp_path)
+    store = ImageStore.open("pool.yield", tmp_path)
+    assert store.info.labelled_images == 20
+    np.testing.assert_array_equal(store.numbers(np.arange(len(store)))[:20], np.arange(20) / 4)
+    assert store.labelled(np.arange(len(store))).tolist() == [True] * 20 + [False] * 5
+    assert everything(store)[0].crs == "EPSG:32634"
 
 
 def test_scl_gives_shares_and_limits_leave_chips_out(tmp_path: Path) -> None:

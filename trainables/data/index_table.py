@@ -125,7 +125,7 @@ def _check_values(rows: Any) -> None:
     listed = labels.is_valid().to_numpy(zero_copy_only=False)
     if labels.values.null_count or np.diff(labels.offsets.to_numpy())[~listed].any():
         raise pa.ArrowInvalid("column labels has empty values")
-    if rows.schema == NUMBERED and not np.isfinite(rows.column("number").drop_null().to_numpy()).all():
+    if _has_numbers(rows) and not np.isfinite(rows.column("number").drop_null().to_numpy()).all():
         raise pa.ArrowInvalid("column number has values that aren't finite")
 
 
@@ -134,9 +134,13 @@ def known_labels(rows: Any) -> NDArray[np.bool_]:
 
     An empty list of labels is a label too: the image has none of the classes.
     """
-    column = rows.column("number" if rows.schema == NUMBERED else "labels")
+    column = rows.column("number" if _has_numbers(rows) else "labels")
     known: NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
     return known
+
+
+def _has_numbers(rows: Any) -> bool:
+    return "number" in rows.schema.names
 
 
 def check_labels(info: StoreInfo, rows: Any, path: Path) -> None:
@@ -165,7 +169,7 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
         digest.update(known_labels(rows).tobytes())
     if "chip" in rows.schema.names:
         digest.update(json.dumps(rows.column("chip").to_pylist()).encode())
-    if "number" in rows.schema.names:
+    if _has_numbers(rows):
         digest.update(rows.column("number").to_numpy(zero_copy_only=False).astype("<f8").tobytes())
     for name in ("name", "place", "original_labels"):
         digest.update(json.dumps(rows.column(name).to_pylist()).encode())
