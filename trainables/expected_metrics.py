@@ -65,7 +65,7 @@ def epoch_metrics(config: TrialConfig, labels: LabelFacts, epoch: int) -> frozen
         return frozenset(found)
     if _has_probe(config):
         found |= {f"{split}/{name}" for name in _undecided(config, labels)}
-    if config.target != "number" and config.knn_every and epoch % config.knn_every == 0:
+    if config.knn_every and epoch % config.knn_every == 0:
         found |= {f"{split}/{name}" for name in _voted(config)}
     return frozenset(found)
 
@@ -134,17 +134,15 @@ def _thresholds(config: TrialConfig) -> Iterator[str]:
 
 
 def _of_neighbours(config: TrialConfig) -> Iterator[str]:
-    if config.target == "number":
-        return
     yield from _voted(config)
-    if config.target != "labels":
+    if config.target not in ("labels", "number"):
         yield from (names.CENTROID + name for name in (names.TOP1, *(BINARY if config.positive else ())))
 
 
 def _voted(config: TrialConfig) -> Iterator[str]:
     for neighbours in (config.knn_neighbours, *config.knn_also):
         method = names.KNN if neighbours == config.knn_neighbours else f"knn{neighbours}_"
-        if config.target == "labels":
-            yield from (method + name for name in OF_LABELS)
+        if config.target in ("labels", "number"):
+            yield from (method + name for name in (OF_LABELS if config.target == "labels" else OF_NUMBERS))
         else:
             yield from (method + name for name in (names.TOP1, *(BINARY if config.positive else ())))

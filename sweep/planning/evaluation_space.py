@@ -151,7 +151,10 @@ def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     linear, near, nearer = names.LINEAR, names.KNN, f"knn{MORE_NEIGHBOURS}_"
     if fields["target"] == "number":
         errors = (names.R2, names.RMSE, names.MAE, names.SPEARMAN)
-        return f"val/{linear}{names.R2}", (*(f"test/{linear}{name}" for name in errors), f"test/{names.R2}")
+        return f"val/{linear}{names.R2}", (
+            *(f"test/{linear}{name}" for name in errors),
+            *(f"test/{method}{names.R2}" for method in (near, nearer, "")),
+        )
     if fields["target"] == "labels":
         precision = names.AVERAGE_PRECISION + names.MACRO
         shown = [f"test/{method}{precision}" for method in (linear, near, nearer, "")]
@@ -166,9 +169,10 @@ def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 def _caveats(asked: Evaluation) -> tuple[str, ...]:
     single = [weights.name for weights in asked.weights if len(weights.files) == 1]
+    plain = names.R2 if asked.config.target == "number" else names.TOP1
     said = [
-        "linear and knn are of features, fine-tuned ones in supervised rows; top1 without a prefix is the head's that "
-        "was learned with the encoder",
+        f"linear and knn are of features, fine-tuned ones in supervised rows; {plain} without a prefix is the head's "
+        "that was learned with the encoder",
         f"the regression's penalty is chosen on validation among {', '.join(f'{one:g}' for one in REGULARISATIONS)}",
     ]
     if asked.draws > 1:

@@ -10,7 +10,9 @@ from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
+from torch.nn import functional
 
 from trainables.config import TrialConfig
 from trainables.data.preparing.label_set import LabelRequest, attach_labels
@@ -19,6 +21,7 @@ from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.evaluation.features import RankShard
+from trainables.evaluation.knn import knn_scores
 from trainables.evaluation.number_metrics import NUMBER_METRICS, number_metrics
 from trainables.evaluation.ridge_regression import RidgeRegression, best_ridge
 from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
@@ -49,6 +52,27 @@ def test_ridge_is_that_of_scikit_learn(regularisation: float) -> None:
     state = ours.state_dict()
     plain = held_out.features @ state["weight"].double().T + state["bias"]
     np.testing.assert_allclose(plain, ours.predict(held_out.features), rtol=1e-5)
+
+
+@pytest.mark.parametrize("neighbours", [1, 7, 80])
+def test_neighbours_are_weighted_as_those_of_classes_and_equal_scikit_learns(neighbours: int) -> None:
+    bank, held_out = shard(0, 80), shard(1, 30)
+    unit = [functional.normalize(own.features, dim=1).numpy() for own in (bank, held_out)]
+
+    def weights(distances: np.ndarray) -> np.ndarray:
+        return np.exp((1.0 - distances) / 0.07)
+
+    theirs = KNeighborsRegressor(neighbours, metric="cosine", algorithm="brute", weights=weights)
+    expected = theirs.fit(unit[0], bank.targets.numpy()).predict(unit[1])
+    found = knn_scores(bank, held_out, classes=1, neighbours=(neighbours,), temperature=0.07)[neighbours]
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-9)
+
+
+def test_neighbours_at_one_distance_share_what_is_left() -> None:
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    bank = RankShard(features, torch.tensor([1.0, 2.0, 6.0, 100.0], dtype=torch.float64), 4)
+    found = knn_scores(bank, RankShard(features[:1], bank.targets[:1], 1), classes=1, neighbours=(2,), temperature=0.1)
+    assert found[2].item() == pytest.approx(3.0)
 
 
 def test_a_constant_feature_counts_nothing_and_validation_chooses_lambda() -> None:
@@ -136,7 +160,18 @@ def test_frozen_features_give_what_scikit_learn_gives(store: ImageStore, tmp_pat
     np.testing.assert_allclose(
         table["linear_predicted"].combine_chunks().flatten(), said[best]["test"], rtol=1e-3, atol=1e-2
     )
+    near = scaled_neighbours(parts, pixels, config)
+    assert metrics["test/knn_r2"] == pytest.approx(r2_score(truth["test"], near), abs=1e-4)
+    np.testing.assert_allclose(table["knn_predicted"].combine_chunks().flatten(), near, rtol=1e-4)
     assert set(metrics) == final_metrics(config, LabelFacts(0, validation=True, number=True))
+
+
+def scaled_neighbours(parts: dict[str, Any], pixels: dict[str, np.ndarray], config: TrialConfig) -> np.ndarray:
+    def weights(distances: np.ndarray) -> np.ndarray:
+        return np.exp((1.0 - distances) / config.knn_temperature)
+
+    regressor = KNeighborsRegressor(config.knn_neighbours, metric="cosine", algorithm="brute", weights=weights)
+    return regressor.fit(pixels["train"].astype(np.float64), parts["train"].targets.numpy()).predict(pixels["test"])
 
 
 @pytest.mark.parametrize("training", ["simclr", "supervised"])
@@ -147,7 +182,7 @@ def test_heads_learn_the_number_with_squared_error(training: str, store: ImageSt
     labels = LabelFacts(0, validation=True, number=True)
     assert set(records[-1]) - set(OF_THE_MACHINE) == final_metrics(config, labels)
     assert set(records[0]) - set(OF_THE_MACHINE) == epoch_metrics(config, labels, 1)
-    assert {"test/r2", "test/linear_r2", "val/spearman"} <= set(records[-1])
+    assert {"test/r2", "test/linear_r2", "val/spearman", "test/knn_rmse"} <= set(records[-1])
 
 
 def test_a_number_of_classes_and_classes_of_numbers_are_refused(store: ImageStore) -> None:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.trial_data import DataSplit, TrialData
-from trainables.distributed import gather_rows, rank, to_device, world_size
-from trainables.evaluation.features import RankShard, encode
+from trainables.distributed import rank, to_device, world_size
+from trainables.evaluation.features import RankShard, encode, gathered_numbers
 from trainables.evaluation.image_outputs import image_outputs
-from trainables.evaluation.knn import centroid_metrics, knn_metrics
+from trainables.evaluation.knn import centroid_metrics, knn_metrics, knn_numbers
 from trainables.evaluation.logistic_regression import CONVERGED, LogisticRegression, best_regression
 from trainables.evaluation.logit_metrics import VALIDATION, LogitMetrics, MethodOutputs
 from trainables.evaluation.number_metrics import number_metrics
@@ -57,13 +57,14 @@ class Evaluator:
         if not data.has_labels:
             return metrics
         shard = self._encode(data.evaluated[split])
+        votes = config.knn_every and epoch % config.knn_every == 0
+        bank = self._encode(data.bank) if votes else None
         if data.has_numbers:
-            return metrics | self._probe_numbers(split, shard)[0]
+            metrics |= self._probe_numbers(split, shard)[0]
+            return metrics | (knn_numbers(config, split, bank, shard)[0] if bank else {})
         if self._probe is not None:
             metrics = LogitMetrics(config, data).metrics(self._probe_outputs(split, shard)) | metrics
-        if config.knn_every and epoch % config.knn_every == 0:
-            metrics |= knn_metrics(config, data, split, self._encode(data.bank), shard)[0]
-        return metrics
+        return metrics | (knn_metrics(config, data, split, bank, shard)[0] if bank else {})
 
     def everything(self) -> dict[str, float]:
         """Return the metrics of every method on every held-out split, and write the per-image outputs."""
@@ -90,7 +91,7 @@ class Evaluator:
         return metrics
 
     def _numbers(self) -> dict[str, float]:
-        """Return the metrics of predicted numbers, by ridge regression and by the probe, and write them by image."""
+        """Return the metrics of numbers by ridge regression, kNN and the probe, and write the predictions by image."""
         data, metrics = self._data, dict[str, float]()
         bank = self._encode(data.bank)
         shards = {split: self._encode(images) for split, images in data.evaluated.items()}
@@ -100,8 +101,10 @@ class Evaluator:
             predicted = regression.predict(shard.features)
             metrics |= _of_numbers(split, names.LINEAR, predicted, shard)
             found, own = self._probe_numbers(split, shard)
-            metrics |= found
-            columns = {f"{names.LINEAR}{PREDICTED}": predicted} | ({} if own is None else {PREDICTED: own})
+            voted, means = knn_numbers(self._config, split, bank, shard)
+            metrics |= found | voted
+            columns = {f"{names.LINEAR}{PREDICTED}": predicted, f"{names.KNN}{PREDICTED}": means}
+            columns |= {} if own is None else {PREDICTED: own}
             if (table := image_outputs(data.evaluated[split], columns)) is not None:
                 self._files.write_outputs(split, table)
         return metrics
@@ -168,9 +171,7 @@ class Evaluator:
 
 def _of_numbers(split: str, method: str, predicted: Tensor, shard: RankShard) -> dict[str, float]:
     """Return the metrics of this rank's numbers (n, 1), over all ranks."""
-    both = torch.cat([predicted, shard.targets.double()[:, None]], dim=1)
-    gathered = gather_rows(both, shard.total).cpu().numpy()
-    return names.qualified(split, method, number_metrics(gathered[:, 0], gathered[:, 1]))
+    return names.qualified(split, method, number_metrics(*gathered_numbers(predicted, shard)))
 
 
 def _unconverged(regression: LogisticRegression) -> dict[str, float]:

@@ -21,7 +21,7 @@ class RankShard:
     features: Tensor
     """(n, F)."""
     targets: Tensor
-    """(n,) int64 classes, or (n, K) bool labels."""
+    """(n,) int64 classes, (n, K) bool labels, or (n,) float64 numbers."""
     total: int
     """Number of images of the split over all ranks."""
     weights: Tensor | None = None
@@ -55,3 +55,10 @@ def gathered_logits(logits: Tensor, shard: RankShard) -> tuple[NDArray[np.float6
     """Return all ranks' logits (total, K) and classes (total,)."""
     both = gather_rows(torch.cat([logits.double(), shard.targets[:, None].double()], dim=1), shard.total).cpu().numpy()
     return both[:, :-1], both[:, -1].astype(np.int64)
+
+
+def gathered_numbers(predicted: Tensor, shard: RankShard) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return all ranks' predicted numbers (total,) of this rank's (n, 1), and the true ones (total,)."""
+    both = gather_rows(torch.cat([predicted.double(), shard.targets.double()[:, None]], dim=1), shard.total)
+    values = both.cpu().numpy()
+    return values[:, 0], values[:, 1]

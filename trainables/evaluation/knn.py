@@ -1,4 +1,4 @@
-"""Weighted kNN and nearest class mean in feature space, and their metrics."""
+"""Weighted kNN of classes, labels or numbers, and nearest class mean, in feature space, and their metrics."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,8 @@ from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation.classification import decision_metrics
-from trainables.evaluation.features import RankShard
+from trainables.evaluation.features import RankShard, gathered_numbers
+from trainables.evaluation.number_metrics import number_metrics
 from trainables.evaluation.thresholds import precision_metrics
 from trainables.heartbeat import beat
 from trainables.memory.constants import KNN_CHUNK
@@ -23,13 +24,15 @@ def knn_scores(
 ) -> dict[int, Tensor]:
     """Return for each k the share of weighted votes (n, K) of each class or label, for this rank's images.
 
+    Of numbers, the neighbours' weighted mean (n, 1), float64.
+
     Neighbours are searched over all ranks' train images and weighted by exp(cosine / temperature) (Wu et al. 2018).
     Neighbours tied at the k-th distance share the remaining votes, so the order of the train images doesn't matter.
 
     Args:
         train: Train features (n, F) of this rank.
         held_out: Features to classify of this rank.
-        classes: Number K of classes or labels.
+        classes: Number K of classes or labels; 1 for numbers.
         neighbours: Values of k.
         temperature: Divisor of the cosine similarities.
     """
@@ -37,7 +40,8 @@ def knn_scores(
     most = min(max(neighbours), train.total)
     bank = gather_rows(functional.normalize(train.features, dim=1), train.total)
     bank_targets = gather_rows(train.targets, train.total)
-    hot = _hot(bank_targets, classes)
+    numbers = bank_targets.is_floating_point()
+    hot = bank_targets[:, None] if numbers else _hot(bank_targets, classes)
     queries = functional.normalize(held_out.features, dim=1)
     for start in range(0, len(queries), KNN_CHUNK):
         beat()
@@ -46,15 +50,15 @@ def knn_scores(
         # Relative to the nearest (topk sorts), so that at any temperature its vote is 1: nothing overflows or vanishes.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
         for k, found in parts.items():
-            own = weights[:, :k]
+            own = weights[:, :k].double() if numbers else weights[:, :k]
             # A product, since scattered sums on a GPU come in any order.
             votes = (own.unsqueeze(1) @ hot[nearest[:, :k]].to(own)).squeeze(1) / own.sum(1, keepdim=True)
             if k < train.total and (tied := cosines[:, k - 1] - cosines[:, k] <= _alike(cosines)).any():
                 relative = (everyone[tied] - cosines[tied, :1]) / temperature
-                shares = relative.exp() * _shared_votes(everyone[tied], cosines[tied, k - 1 : k], k)
+                shares = (relative.exp() * _shared_votes(everyone[tied], cosines[tied, k - 1 : k], k)).to(own)
                 votes[tied] = shares @ hot.to(shares) / shares.sum(1, keepdim=True)
             found.append(votes)
-    nothing = train.features.new_zeros(0, classes)
+    nothing = (hot if numbers else train.features).new_zeros(0, classes)
     return {k: torch.cat(found) if found else nothing for k, found in parts.items()}
 
 
@@ -114,6 +118,20 @@ def knn_metrics(
             found = decision_metrics(scores.argmax(1), held_out, classes, data.positive)
         metrics |= names.qualified(split, method, found)
     return metrics, voted[first] if data.several_labels else voted[first].argmax(1)[:, None]
+
+
+def knn_numbers(
+    config: TrialConfig, split: str, bank: RankShard, held_out: RankShard
+) -> tuple[dict[str, float], Tensor]:
+    """Return kNN's metrics of numbers for each k, and the numbers (n, 1) of k = `knn_neighbours`, of this rank."""
+    first = config.knn_neighbours
+    neighbours, temperature = (first, *config.knn_also), config.knn_temperature
+    means = knn_scores(bank, held_out, classes=1, neighbours=neighbours, temperature=temperature)
+    metrics: dict[str, float] = {}
+    for number, predicted in means.items():
+        method = names.KNN if number == first else f"knn{number}_"
+        metrics |= names.qualified(split, method, number_metrics(*gathered_numbers(predicted, held_out)))
+    return metrics, means[first]
 
 
 def centroid_metrics(data: TrialData, split: str, bank: RankShard, held_out: RankShard) -> dict[str, float]:
