@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness.large_grid import EPOCH_SECONDS, EPOCHS
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher, TrialLimits
+from sweep.scheduling.dispatcher import FINISHED, Dispatcher, TrialAttempt, TrialLimits
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO
 from sweep.scheduling.task import TrialTask
@@ -106,11 +106,11 @@ class Simulation:
 
     def _hand_out(self) -> None:
         while self._idle:
-            handed: list[Attempt] = []
+            handed: list[TrialAttempt] = []
 
-            def ask(handed: list[Attempt] = handed) -> None:
+            def ask(handed: list[TrialAttempt] = handed) -> None:
                 attempt = self._dispatcher.next()
-                if isinstance(attempt, Attempt):
+                if isinstance(attempt, TrialAttempt):
                     handed.append(attempt)
                     self._dispatcher.started(attempt)
                     self._dispatcher.placed(attempt, ["host"])
@@ -123,15 +123,15 @@ class Simulation:
             self._idle -= 1
             self._next_epoch(handed[0], 1, self._chance.uniform(0.5, 1.5) * EPOCH_SECONDS)
 
-    def _next_epoch(self, attempt: Attempt, number: int, seconds: float) -> None:
+    def _next_epoch(self, attempt: TrialAttempt, number: int, seconds: float) -> None:
         dies = self._chance.random() < 0.01 / EPOCHS  # a trial in a hundred loses its machine
         self._at(self._now + seconds, lambda: self._lost(attempt) if dies else self._epoch(attempt, number, seconds))
 
-    def _lost(self, attempt: Attempt) -> None:
+    def _lost(self, attempt: TrialAttempt) -> None:
         self._idle += 1
         self._dispatcher.died(attempt, Failure(Failure.LOST_NODE, "lost"))
 
-    def _epoch(self, attempt: Attempt, number: int, seconds: float) -> None:
+    def _epoch(self, attempt: TrialAttempt, number: int, seconds: float) -> None:
         self._training += seconds
         self._dispatcher.epoch(attempt, _Epoch(number, seconds))  # type: ignore[arg-type]
         if number < EPOCHS:

@@ -13,7 +13,7 @@ from sweep.cluster.ray_private import death_heading
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.memory_budget import advice
 from sweep.planning.trial import PlannedTrial
-from sweep.scheduling.dispatcher import Attempt
+from sweep.scheduling.dispatcher import TrialAttempt
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.task import TrialTask
 from trainables.config import TrialConfig
@@ -27,7 +27,7 @@ _UNREACHABLE = re.compile(r"the actor \S+ is unavailable", re.IGNORECASE)
 _NODE = re.compile(r"node (has )?(died|was dead)|its node|NodeDied|preempt", re.IGNORECASE)
 
 
-def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: Attempt | None = None) -> Failure:
+def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: TrialAttempt | None = None) -> Failure:
     """Return the failure that a cause stands for: a reported failure, or an error of Ray.
 
     The decision uses the error's text, the nodes of the attempt and the trial's files.
@@ -61,7 +61,7 @@ def review(failure: Failure) -> Failure:
     return Failure(Failure.LOST_NODE, f"a machine of it was lost: {failure.message}", failure.log)
 
 
-def _with_advice(failure: Failure, attempt: Attempt | None) -> Failure:
+def _with_advice(failure: Failure, attempt: TrialAttempt | None) -> Failure:
     said = "take a smaller batch or more workers" if attempt is None else _memory_advice(attempt.task)
     return Failure(failure.kind, f"out of memory ({failure.message}): {said}", failure.log)
 
@@ -94,7 +94,7 @@ def _alive() -> tuple[str, ...]:
         return ()
 
 
-def _hang(attempt: Attempt) -> Failure | None:
+def _hang(attempt: TrialAttempt) -> Failure | None:
     """Return the hang that the watchdog recorded during this attempt before ending the process; None without one."""
     try:
         written = TrialFiles(Storage.at(attempt.task.files_address)).failure()

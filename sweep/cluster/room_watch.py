@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sweep.cluster.ray_private import Claim, autoscaler_errors, resource_claims
 from sweep.console.formatting import plural, shortened
-from sweep.scheduling.dispatcher import Attempt
+from sweep.scheduling.dispatcher import TrialAttempt
 from trainables.printable_text import printable
 from trainables.redaction import redact
 
@@ -41,7 +41,7 @@ class RoomWatch:
         self._since: dict[str, float] = {}
         """Time since which each claim is known to wait, by claim id."""
 
-    def look(self, attempts: Sequence[Attempt], settled: Callable[[], None]) -> None:
+    def look(self, attempts: Sequence[TrialAttempt], settled: Callable[[], None]) -> None:
         """Report trials that have waited long enough; `settled` returns once the cluster certainly answers."""
         now = time.monotonic()
         unplaced = [attempt for attempt in attempts if not attempt.placed]
@@ -52,7 +52,7 @@ class RoomWatch:
         cluster = look_at_cluster() if unplaced else None
         self._report("" if cluster is None else waiting_text(self._waiting(cluster, unplaced, now), cluster))
 
-    def _waiting(self, cluster: Cluster, unplaced: Sequence[Attempt], now: float) -> list[Resources]:
+    def _waiting(self, cluster: Cluster, unplaced: Sequence[TrialAttempt], now: float) -> list[Resources]:
         """Return the resources of each trial that has waited long enough."""
         wanted = wanted_resources(cluster, unplaced)
         self._since = {name: self._since.get(name, now) for name in wanted}
@@ -64,7 +64,7 @@ class RoomWatch:
             self._say(text)
 
 
-def wanted_resources(cluster: Cluster, unplaced: Sequence[Attempt]) -> dict[str, Resources]:
+def wanted_resources(cluster: Cluster, unplaced: Sequence[TrialAttempt]) -> dict[str, Resources]:
     """Return the resources of each waiting trial, by id of its placement group, or of the trial if it has none yet.
 
     Ray Train creates no placement group for an elastic trial before its minimum of workers fits.

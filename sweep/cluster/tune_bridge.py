@@ -31,7 +31,7 @@ from sweep.cluster.session_folder import current_folder
 from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.console.stop_signals import GRACE_SECONDS, REASONS, StopRequestedError, reason_of, stop_signals
-from sweep.scheduling.dispatcher import FINISHED, Attempt, Dispatcher
+from sweep.scheduling.dispatcher import FINISHED, Dispatcher, TrialAttempt
 from sweep.scheduling.failure import Failure
 from trainables.storage.trial_records import EpochRecord
 
@@ -135,7 +135,7 @@ class _Bridge:
     def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], room: RoomWatch, log_dir: Path) -> None:
         self.dispatcher, self._tick, self._room, self._log_dir = dispatcher, tick, room, log_dir
         self._has_drivers = DRIVER_RESOURCE in ray.cluster_resources()
-        self.attempts: dict[str, Attempt] = {}
+        self.attempts: dict[str, TrialAttempt] = {}
         """Attempts by Tune's trial id."""
         self._nodes: dict[str, list[str]] = {}
         self._groups: dict[str, str] = {}
@@ -143,7 +143,7 @@ class _Bridge:
         self._actors: dict[str, Any] = {}
         self._leaving: dict[str, Any] = {}
         """Pending answers of stopped drivers, by trial id; they arrive after the last checkpoint is written."""
-        self._left: dict[Any, Attempt] = {}
+        self._left: dict[Any, TrialAttempt] = {}
         """Attempts that Tune has released, by their driver's pending answer."""
         self._look_at = self._look_until = 0.0
         """Time of the next search for orphans after an attempt died, and time of the last one."""

@@ -42,7 +42,7 @@ class TaskSource(Protocol):
 
 
 @dataclass
-class Attempt:
+class TrialAttempt:
     """One attempt at a trial, from the request for resources to its end."""
 
     task: TrialTask
@@ -114,7 +114,7 @@ class Dispatcher:
     ) -> None:
         self._book = _Book(deque(tasks))
         self._listener, self._rules, self._source, self._judge, self._clock = listener, rules, source, judge, clock
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts: dict[str, TrialAttempt] = {}
         self._paused: dict[str, TrialTask] = {}
         self._tally = FailureTally(rules.max_failures, review, clock)
         self._stopped_trials: dict[str, str] = {}
@@ -123,7 +123,7 @@ class Dispatcher:
 
     # Asked by whoever has room
 
-    def next(self) -> Attempt | Literal["finished"] | None:
+    def next(self) -> TrialAttempt | Literal["finished"] | None:
         """Return an attempt to run; None if there is none at the moment, FINISHED if there won't be another."""
         if self._stop:
             return None if self._attempts else FINISHED
@@ -131,7 +131,7 @@ class Dispatcher:
             return None
         task = self._take()
         if task is not None:
-            attempt = self._attempts[task.trial_id] = Attempt(task, self._clock())
+            attempt = self._attempts[task.trial_id] = TrialAttempt(task, self._clock())
             return attempt
         over = not self._attempts and not self._book and (self._source is None or self._source.exhausted)
         return FINISHED if over else None
@@ -169,23 +169,23 @@ class Dispatcher:
 
     # Told by whoever runs them
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: TrialAttempt) -> None:
         """Record that the attempt has its resources."""
         attempt.since = self._clock()
         self._tell(self._listener.started, attempt.task)
 
-    def placed(self, attempt: Attempt, hosts: list[str]) -> None:
+    def placed(self, attempt: TrialAttempt, hosts: list[str]) -> None:
         """Record the hosts of its workers."""
         attempt.placed, attempt.since = True, self._clock()
         self._tell(self._listener.placed, attempt.task, hosts)
 
-    def noted(self, attempt: Attempt, note: str) -> None:
+    def noted(self, attempt: TrialAttempt, note: str) -> None:
         """Record a note for the user about the attempt's start."""
         if note != attempt.note:
             attempt.note = note
             self._tell(self._listener.noted, attempt.task, note)
 
-    def epoch(self, attempt: Attempt, record: "EpochRecord", *, durable: bool = True) -> bool:
+    def epoch(self, attempt: TrialAttempt, record: "EpochRecord", *, durable: bool = True) -> bool:
         """Record an epoch; return whether the attempt ends here. The end of the last epoch is never cut off."""
         now = self._clock()
         attempt.longest, attempt.since = max(attempt.longest, record.seconds), now
@@ -203,7 +203,7 @@ class Dispatcher:
         attempt.stopped = stopped or self._stop
         return bool(attempt.stopped)
 
-    def ended(self, attempt: Attempt) -> None:
+    def ended(self, attempt: TrialAttempt) -> None:
         """Record that the attempt ended: it finished the trial or stopped as requested."""
         if self._attempts.pop(attempt.task.trial_id, None) is None:
             return
@@ -221,7 +221,7 @@ class Dispatcher:
         elif not of_its_own:
             self._book.ready.appendleft(attempt.task)
 
-    def died(self, attempt: Attempt, failure: Failure) -> None:
+    def died(self, attempt: TrialAttempt, failure: Failure) -> None:
         """Record that the attempt failed; it is retried if that can help."""
         task = attempt.task
         if self._attempts.pop(task.trial_id, None) is None:
@@ -332,7 +332,7 @@ class Dispatcher:
         return self._stop
 
     @property
-    def running(self) -> list[Attempt]:
+    def running(self) -> list[TrialAttempt]:
         """Running attempts."""
         return list(self._attempts.values())
 
@@ -346,7 +346,7 @@ class Dispatcher:
         """Whether every task has ended, with or without success."""
         return not self._attempts and not self._book and (self._source is None or self._source.exhausted)
 
-    def silent(self) -> list[Attempt]:
+    def silent(self) -> list[TrialAttempt]:
         """Return the attempts without an event for too long; the caller must end them."""
         now = self._clock()
         found = []

@@ -18,7 +18,7 @@ from sweep.cluster.connection import connect
 from sweep.cluster.processes import descendants, runs
 from sweep.console.redirect import quiet
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.dispatcher import Attempt, Dispatcher, TrialLimits
+from sweep.scheduling.dispatcher import Dispatcher, TrialAttempt, TrialLimits
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import GO, Permission
 from sweep.scheduling.task import TrialTask
@@ -235,7 +235,7 @@ def test_what_a_listener_raises_comes_out_at_the_end(store: Path, tmp_path: Path
     diary = Clumsy()
     dispatcher = Dispatcher([Sweep(tmp_path, store).task("a")], diary)
     attempt = dispatcher.next()
-    assert isinstance(attempt, Attempt)
+    assert isinstance(attempt, TrialAttempt)
     dispatcher.started(attempt)
     dispatcher.ended(attempt)
     assert diary.events == [("finished", "a")]

@@ -17,7 +17,7 @@ from sweep.cluster.ray_private import Claim
 from sweep.cluster.room_watch import Cluster, RoomWatch, waiting_text, wanted_resources
 from sweep.planning.resources import TrialShape
 from sweep.records.lease import BEAT_SECONDS
-from sweep.scheduling.dispatcher import Attempt
+from sweep.scheduling.dispatcher import TrialAttempt
 from sweep.scheduling.task import TrialTask
 from trainables.data.preparing.prepare import prepare
 
@@ -44,9 +44,9 @@ def claim(job: str, cpus: float, *, pending: bool = False, name: str = "a") -> C
     return Claim(name, job, {"CPU": cpus}, pending=pending)
 
 
-def attempt(*, most: int | None = None, placed: bool = False) -> Attempt:
+def attempt(*, most: int | None = None, placed: bool = False) -> TrialAttempt:
     shape = TrialShape(2, 1, use_gpu=False, most_workers=most)
-    return Attempt(TrialTask("t1", "trial", {}, "/store", "aa", "/files", shape), 0.0, placed=placed)
+    return TrialAttempt(TrialTask("t1", "trial", {}, "/store", "aa", "/files", shape), 0.0, placed=placed)
 
 
 def test_the_holder_is_named_without_its_secrets() -> None:

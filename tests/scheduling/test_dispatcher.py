@@ -3,7 +3,7 @@
 import pytest
 from support.dispatcher_bench import CRASH, Bench, record, task
 
-from sweep.scheduling.dispatcher import FINISHED, Attempt, TrialLimits
+from sweep.scheduling.dispatcher import FINISHED, TrialAttempt, TrialLimits
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.halving import Rungs
 from sweep.space import Halving
@@ -166,7 +166,7 @@ def test_a_trial_that_another_sweep_finished_is_not_started() -> None:
 def test_silence_is_a_hang_only_once_the_workers_stand() -> None:
     bench = Bench("a", "b")
     waiting = bench.dispatcher.next()
-    assert isinstance(waiting, Attempt)
+    assert isinstance(waiting, TrialAttempt)
     bench.dispatcher.started(waiting)
     placed = bench.start()
     bench.dispatcher.epoch(placed, record(1, seconds=30.0))

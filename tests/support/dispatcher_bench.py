@@ -3,7 +3,7 @@
 from typing import Any
 
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.dispatcher import Attempt, Dispatcher
+from sweep.scheduling.dispatcher import Dispatcher, TrialAttempt
 from sweep.scheduling.failure import Failure
 from sweep.scheduling.listener import DONE, GO, WAIT, Permission
 from sweep.scheduling.task import TrialTask
@@ -44,9 +44,9 @@ class Bench:
         tasks = [task(name, epochs) for name in names]
         self.dispatcher = Dispatcher(tasks, self.heard, clock=lambda: self.now, **options)  # type: ignore[arg-type]
 
-    def start(self) -> Attempt:
+    def start(self) -> TrialAttempt:
         attempt = self.dispatcher.next()
-        assert isinstance(attempt, Attempt)
+        assert isinstance(attempt, TrialAttempt)
         self.dispatcher.started(attempt)
         self.dispatcher.placed(attempt, ["here"])
         return attempt
