@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.harness.measurement import Beside, Growth, Measurement
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import GO, Permission
 from sweep.scheduling.task import TrialTask
 
@@ -56,7 +56,7 @@ class Nobody:
         """Let every trial start."""
         return GO
 
-    def failed(self, task: TrialTask, failure: Failure) -> None:
+    def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         """Give up."""
         raise RuntimeError(f"{task.name}: {failure.message}")
 

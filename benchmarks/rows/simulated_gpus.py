@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.harness.large_grid import EPOCH_SECONDS, EPOCHS
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import FINISHED, Dispatcher, TrialAttempt, TrialLimits
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import GO
 from sweep.scheduling.task import TrialTask
 
@@ -129,7 +129,7 @@ class Simulation:
 
     def _lost(self, attempt: TrialAttempt) -> None:
         self._idle += 1
-        self._dispatcher.died(attempt, Failure(Failure.LOST_NODE, "lost"))
+        self._dispatcher.died(attempt, AttemptFailure(AttemptFailure.LOST_NODE, "lost"))
 
     def _epoch(self, attempt: TrialAttempt, number: int, seconds: float) -> None:
         self._training += seconds

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sweep.cluster.watchdog import Watchdog
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables import heartbeat
 from trainables.config import TrialConfig
@@ -69,15 +69,15 @@ def _watched(records: Iterator[EpochRecord], files: TrialFiles) -> Iterator[Repo
             close()
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> AttemptFailure:
     """Return the failure that an attempt's exception stands for."""
     if isinstance(error, NonFiniteLossError):
-        return Failure(Failure.NON_FINITE, str(error))
+        return AttemptFailure(AttemptFailure.NON_FINITE, str(error))
     if isinstance(error, BadInputError):
-        return Failure(Failure.BAD_INPUT, str(error))
+        return AttemptFailure(AttemptFailure.BAD_INPUT, str(error))
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         detail = str(error).split("\n", maxsplit=1)[0]
-        return Failure(Failure.OUT_OF_MEMORY, detail or type(error).__name__)
-    kind = Failure.STORAGE if isinstance(error, OSError | StorageAwayError) else Failure.CRASH
+        return AttemptFailure(AttemptFailure.OUT_OF_MEMORY, detail or type(error).__name__)
+    kind = AttemptFailure.STORAGE if isinstance(error, OSError | StorageAwayError) else AttemptFailure.CRASH
     lines = "".join(traceback.format_exception(error))
-    return Failure(kind, "".join(traceback.format_exception_only(error)).strip(), lines)
+    return AttemptFailure(kind, "".join(traceback.format_exception_only(error)).strip(), lines)

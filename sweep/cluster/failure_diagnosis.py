@@ -14,7 +14,7 @@ from sweep.planning.dataset_sizes import size_of
 from sweep.planning.memory_budget import advice
 from sweep.planning.trial import PlannedTrial
 from sweep.scheduling.dispatcher import TrialAttempt
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
@@ -27,26 +27,32 @@ _UNREACHABLE = re.compile(r"the actor \S+ is unavailable", re.IGNORECASE)
 _NODE = re.compile(r"node (has )?(died|was dead)|its node|NodeDied|preempt", re.IGNORECASE)
 
 
-def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: TrialAttempt | None = None) -> Failure:
+def explain(
+    cause: Exception | AttemptFailure, *, nodes: Iterable[str], attempt: TrialAttempt | None = None
+) -> AttemptFailure:
     """Return the failure that a cause stands for: a reported failure, or an error of Ray.
 
     The decision uses the error's text, the nodes of the attempt and the trial's files.
     """
-    failure = cause if isinstance(cause, Failure) else Failure(Failure.CRASH, _first_line(cause), str(cause))
-    if failure.kind == Failure.OUT_OF_MEMORY:
+    failure = (
+        cause
+        if isinstance(cause, AttemptFailure)
+        else AttemptFailure(AttemptFailure.CRASH, _first_line(cause), str(cause))
+    )
+    if failure.kind == AttemptFailure.OUT_OF_MEMORY:
         return _with_advice(failure, attempt)
-    if failure.kind != Failure.CRASH:
+    if failure.kind != AttemptFailure.CRASH:
         return failure
     if isinstance(cause, OutOfMemoryError) or _MEMORY.search(f"{failure.message} {failure.log}"):
-        return _with_advice(Failure(Failure.OUT_OF_MEMORY, failure.message, failure.log), attempt)
+        return _with_advice(AttemptFailure(AttemptFailure.OUT_OF_MEMORY, failure.message, failure.log), attempt)
     if attempt is not None and attempt.hung:
-        return Failure(Failure.HUNG, attempt.hung, failure.log)
+        return AttemptFailure(AttemptFailure.HUNG, attempt.hung, failure.log)
     nodes, preempted = tuple(nodes), isinstance(cause, RayActorError) and cause.preempted
     # Tune reports an actor's error as text only.
     unreachable = isinstance(cause, Exception) and _UNREACHABLE.match(str(cause)) is not None
     never_stood = unreachable and not nodes  # and the trial's own process didn't end
     if preempted or never_stood or _NODE.search(f"{failure.message} {failure.log}") or _lost(nodes):
-        return Failure(Failure.LOST_NODE, failure.message, failure.log)
+        return AttemptFailure(AttemptFailure.LOST_NODE, failure.message, failure.log)
     if attempt is not None and (hang := _hang(attempt)) is not None:
         return hang
     # A connection breaks together with its machine, which Ray notices half a minute later.
@@ -54,16 +60,16 @@ def explain(cause: Exception | Failure, *, nodes: Iterable[str], attempt: TrialA
     return replace(failure, nodes=nodes or _alive()) if suspect else failure
 
 
-def review(failure: Failure) -> Failure:
+def review(failure: AttemptFailure) -> AttemptFailure:
     """Return the failure again, as a lost node if one of its machines has died since."""
     if not _lost(failure.nodes):
         return failure
-    return Failure(Failure.LOST_NODE, f"a machine of it was lost: {failure.message}", failure.log)
+    return AttemptFailure(AttemptFailure.LOST_NODE, f"a machine of it was lost: {failure.message}", failure.log)
 
 
-def _with_advice(failure: Failure, attempt: TrialAttempt | None) -> Failure:
+def _with_advice(failure: AttemptFailure, attempt: TrialAttempt | None) -> AttemptFailure:
     said = "take a smaller batch or more workers" if attempt is None else _memory_advice(attempt.task)
-    return Failure(failure.kind, f"out of memory ({failure.message}): {said}", failure.log)
+    return AttemptFailure(failure.kind, f"out of memory ({failure.message}): {said}", failure.log)
 
 
 def _memory_advice(task: TrialTask) -> str:
@@ -94,16 +100,16 @@ def _alive() -> tuple[str, ...]:
         return ()
 
 
-def _hang(attempt: TrialAttempt) -> Failure | None:
+def _hang(attempt: TrialAttempt) -> AttemptFailure | None:
     """Return the hang that the watchdog recorded during this attempt before ending the process; None without one."""
     try:
         written = TrialFiles(Storage.at(attempt.task.files_address)).failure()
     except (OSError, BadInputError):
         return None
-    if written is None or written.kind != Failure.HUNG:
+    if written is None or written.kind != AttemptFailure.HUNG:
         return None
     # Each attempt deletes the recorded failure of the previous one at its start.
-    return Failure(Failure.HUNG, written.message)
+    return AttemptFailure(AttemptFailure.HUNG, written.message)
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from sweep.cluster.ray_names import DRIVER_RESOURCE, HEAD_RESOURCE
 from sweep.cluster.worker_group import GroupDiedError, WarmGroup, WorkersMoved
 from sweep.cluster.worker_loop import WorkerPlace, this_place
 from sweep.console.printing import say
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 
 RECORD, DURABLE, NOTE, FAILURE, PLACES, GROUP = "record", "durable", "note", "failure", "places", "placement_group"
@@ -32,7 +32,7 @@ class RunningTrial(Protocol):
     def places(self) -> list[WorkerPlace]:
         """Return the workers' places, by rank."""
 
-    def next(self) -> ReportedEpoch | WorkersMoved | Failure | None:
+    def next(self) -> ReportedEpoch | WorkersMoved | AttemptFailure | None:
         """Train the next epoch; return None if the trial is finished, WorkersMoved if its workers have changed."""
 
     def leave(self) -> None:
@@ -52,7 +52,7 @@ class InlineRun:
         """Return the place of this process."""
         return [this_place()]
 
-    def next(self) -> ReportedEpoch | Failure | None:
+    def next(self) -> ReportedEpoch | AttemptFailure | None:
         """Train the next epoch; the generator writes the final record at its end."""
         try:
             if self._records is None:
@@ -115,7 +115,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
                 outcome = self._run.next()
             except GroupDiedError as error:
                 self._close_group()
-                outcome = Failure(Failure.CRASH, str(error))
+                outcome = AttemptFailure(AttemptFailure.CRASH, str(error))
             except Exception as error:  # returned as a value, since only workers may have its class
                 self._close_group()
                 outcome = failure_of(error)
@@ -125,7 +125,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
                 news = {RECORD: outcome.record.model_dump_json(), DURABLE: outcome.durable, NOTE: outcome.note}
                 return {"epoch": outcome.record.epoch, **news}
             self._leave_run()
-            return {"done": True, FAILURE: asdict(outcome)} if isinstance(outcome, Failure) else {"done": True}
+            return {"done": True, FAILURE: asdict(outcome)} if isinstance(outcome, AttemptFailure) else {"done": True}
 
     def leave(self) -> None:
         """Leave a stopped trial; on return all of its writes are in the storage."""

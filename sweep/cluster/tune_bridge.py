@@ -32,7 +32,7 @@ from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE
 from sweep.cluster.worker_group import free_orphans, free_placement_group
 from sweep.console.stop_signals import GRACE_SECONDS, REASONS, StopRequestedError, reason_of, stop_signals
 from sweep.scheduling.dispatcher import FINISHED, Dispatcher, TrialAttempt
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from trainables.storage.trial_records import EpochRecord
 
 MAX_RESTARTS = 5
@@ -139,7 +139,7 @@ class _Bridge:
         """Attempts by Tune's trial id."""
         self._nodes: dict[str, list[str]] = {}
         self._groups: dict[str, str] = {}
-        self._failures: dict[str, Failure] = {}
+        self._failures: dict[str, AttemptFailure] = {}
         self._actors: dict[str, Any] = {}
         self._leaving: dict[str, Any] = {}
         """Pending answers of stopped drivers, by trial id; they arrive after the last checkpoint is written."""
@@ -200,7 +200,7 @@ class _Bridge:
             self._leaving[trial.trial_id] = actor.leave.remote()  # before Tune's own calls to the actor
         return ends
 
-    def failed(self, trial: Trial, failure: Failure) -> None:
+    def failed(self, trial: Trial, failure: AttemptFailure) -> None:
         """Store the failure of an attempt until Tune has released it."""
         self._failures[trial.trial_id] = failure
 
@@ -288,7 +288,7 @@ class _Hearing(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if FAILURE in result:
-            self._bridge.failed(trial, Failure(**result[FAILURE]))
+            self._bridge.failed(trial, AttemptFailure(**result[FAILURE]))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._bridge.over(trial, None)

@@ -6,7 +6,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from trainables import heartbeat
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import FailureRecord, now_ms
@@ -58,7 +58,7 @@ class Watchdog:
 
     def _last_words(self, message: str) -> None:
         assert self._files is not None
-        self._files.write_failure(FailureRecord(time_ms=now_ms(), kind=Failure.HUNG, message=message))
+        self._files.write_failure(FailureRecord(time_ms=now_ms(), kind=AttemptFailure.HUNG, message=message))
 
 
 def _where_it_stands() -> str:

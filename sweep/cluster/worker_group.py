@@ -31,7 +31,7 @@ from sweep.cluster.worker_loop import (
     serve,
 )
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 
 POLL_SECONDS = 0.5
@@ -87,7 +87,7 @@ class WarmGroup:
         self._commands.put(task.to_json())
         self._busy = True
 
-    def next(self) -> ReportedEpoch | WorkersMoved | Failure | None:
+    def next(self) -> ReportedEpoch | WorkersMoved | AttemptFailure | None:
         """Train the next epoch; return None if the trial is finished.
 
         Returns WorkersMoved if Ray Train has restarted an elastic group with another number of workers; the trial then

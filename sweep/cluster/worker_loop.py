@@ -19,7 +19,7 @@ from ray.util.queue import Empty, Queue
 from sweep.cluster.attempt import ReportedEpoch, failure_of, open_records
 from sweep.cluster.peer_errors import is_peer_error
 from sweep.cluster.process_group import form_process_group
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables.errors import NonFiniteLossError
 
@@ -61,14 +61,14 @@ class EpochTrained:
 class TrialEnded:
     """Message that the trial has ended; the group continues."""
 
-    failure: Failure | None
+    failure: AttemptFailure | None
 
 
 @dataclass(frozen=True)
 class WorkerFailed:
     """Message that a single rank failed, which ends the group."""
 
-    failure: Failure
+    failure: AttemptFailure
 
 
 def this_place() -> WorkerPlace:
@@ -117,7 +117,7 @@ class GroupWorker:
             torch.cuda.empty_cache()
         self._report(TrialEnded(failure))
 
-    def _train(self, task: TrialTask) -> Failure | None:
+    def _train(self, task: TrialTask) -> AttemptFailure | None:
         try:
             records, fault = open_records(task, get_device()), None
         except Exception as error:
@@ -137,7 +137,7 @@ class GroupWorker:
 
     def _give_up(self, error: Exception) -> None:
         failure = failure_of(error)
-        lost_peer = failure.kind == Failure.CRASH and is_peer_error(failure.message)
+        lost_peer = failure.kind == AttemptFailure.CRASH and is_peer_error(failure.message)
         # The lost rank is the cause; the driver learns of it from Ray.
         if not lost_peer:
             self.reports.put(WorkerFailed(failure))

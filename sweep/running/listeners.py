@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.run_context import RunContext
 from sweep.running.trial_listener import TrialListener
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
@@ -33,12 +33,12 @@ class RecordsListener(TrialListener):
         """Write the attempt's record in place of the one before."""
         self._files(task).write_attempt(attempt)
 
-    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """Remove the trial's failure, and write the log."""
         self._files(task).clear_failure()
         self._write_log(task, failure.log)
 
-    def held(self, task: TrialTask, failure: Failure) -> None:
+    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """Remove the trial's failure, and write the log."""
         self.retried(task, failure, 0.0)
 

@@ -19,7 +19,7 @@ from sweep.records.status import LiveState, LiveTrial
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.trial_listener import TrialListener
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables.lasting_output import is_lost
 from trainables.redaction import redact
@@ -188,13 +188,13 @@ class Progress(TrialListener):
         self._change(task.trial_id, status="finished")
         self._tell(task.trial_id, "finished", "finished")
 
-    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """Show that an attempt failed and another follows."""
         self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
         text = f"{failure.kind}: {failure.message}; tried again in {pause:g} s"
         self._tell(task.trial_id, "retrying", text, kind=failure.kind)
 
-    def held(self, task: TrialTask, failure: Failure) -> None:
+    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """Show that the last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
         self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
         text = f"{failure.kind}: {failure.message}; tried again only if a machine of it turns out to be lost"

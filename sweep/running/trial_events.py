@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.run_context import RunContext
 from sweep.running.trial_listener import TrialListener
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import DONE, GO, WAIT, Permission
 from sweep.scheduling.task import TrialTask
 from trainables.storage.filesystem import Storage
@@ -78,7 +78,7 @@ class TrialEventHandler:
         self._context, self._listeners = context, tuple(listeners)
         self._entries: dict[str, TrialEntry] = {}
         self._attempts = OpenAttempts(context.name)
-        self._suspects: dict[str, list[tuple[Failure, AttemptRecord]]] = {}
+        self._suspects: dict[str, list[tuple[AttemptFailure, AttemptRecord]]] = {}
         """Ended attempts of each trial whose failures may be judged again."""
 
     def tell(self, event: Callable[[TrialListener], None]) -> None:
@@ -144,17 +144,17 @@ class TrialEventHandler:
         self._end(task, "finished")
         self.tell(lambda one: one.finished(task))
 
-    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """End the attempt; another one follows."""
         self._end_failed(task, failure)
         self.tell(lambda one: one.retried(task, failure, pause))
 
-    def held(self, task: TrialTask, failure: Failure) -> None:
+    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """End the attempt; another one follows only if one of its machines turns out to be lost."""
         self._end_failed(task, failure)
         self.tell(lambda one: one.held(task, failure))
 
-    def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
+    def reviewed(self, task: TrialTask, before: AttemptFailure, after: AttemptFailure) -> None:
         """Correct the record of an attempt that a lost machine ended."""
         suspects = self._suspects.get(task.trial_id, [])
         found = next((suspect for suspect in suspects if suspect[0] == before), None)
@@ -170,7 +170,7 @@ class TrialEventHandler:
         self._end(task, "stopped" if for_good else "interrupted", why)
         self.tell(lambda one: one.stopped(task, why, for_good))
 
-    def failed(self, task: TrialTask, failure: Failure) -> None:
+    def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         """End the attempt, if there is one, and the trial."""
         self._end(task, failure.kind, failure.message)
         place = f"; log: {self._context.log_of(task)}" if failure.log else ""
@@ -182,7 +182,7 @@ class TrialEventHandler:
         self.tell(lambda one: one.attempt_changed(task, attempt))
         return attempt
 
-    def _end_failed(self, task: TrialTask, failure: Failure) -> None:
+    def _end_failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         attempt = self._end(task, failure.kind, failure.message)
         if attempt is not None and failure.nodes:
             self._suspects.setdefault(task.trial_id, []).append((failure, attempt))

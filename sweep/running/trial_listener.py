@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweep.records.sweep_record import TrialEntry
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
@@ -42,10 +42,10 @@ class TrialListener:
     def finished(self, task: TrialTask) -> None:
         """The trial's final record is written."""
 
-    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """An attempt failed, and another one follows in `pause` seconds."""
 
-    def held(self, task: TrialTask, failure: Failure) -> None:
+    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """The last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
 
     def reviewed(self, task: TrialTask, attempt: AttemptRecord) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.failure_tally import REVIEW_SECONDS, FailureTally, Review, unchanged
 from sweep.scheduling.listener import DONE, GO, WAIT, Listener, Permission
 from sweep.scheduling.task import TrialTask
@@ -221,14 +221,14 @@ class Dispatcher:
         elif not of_its_own:
             self._book.ready.appendleft(attempt.task)
 
-    def died(self, attempt: TrialAttempt, failure: Failure) -> None:
+    def died(self, attempt: TrialAttempt, failure: AttemptFailure) -> None:
         """Record that the attempt failed; it is retried if that can help."""
         task = attempt.task
         if self._attempts.pop(task.trial_id, None) is None:
             return
-        if failure.kind == Failure.LOST_NODE:
+        if failure.kind == AttemptFailure.LOST_NODE:
             self._retry(task, failure, FIRST_PAUSE_SECONDS)
-        elif failure.kind in Failure.RETRIED:
+        elif failure.kind in AttemptFailure.RETRIED:
             self.review(at_once=True)
             self._tally.add(task, failure)
             if not self._tally.exceeded(task):
@@ -242,7 +242,7 @@ class Dispatcher:
         else:
             self._fail(task, failure)
 
-    def _fail(self, task: TrialTask, failure: Failure) -> None:
+    def _fail(self, task: TrialTask, failure: AttemptFailure) -> None:
         self._tell(self._listener.failed, task, failure)
         self._leave(task)
 
@@ -280,7 +280,7 @@ class Dispatcher:
         self._stopped_trials[task.trial_id] = why
         self._tell(self._listener.stopped, task, why, True)
 
-    def _retry(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def _retry(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         self._book.postpone(task, self._clock() + pause)
         self._tell(self._listener.retried, task, failure, pause)
 
@@ -296,7 +296,7 @@ class Dispatcher:
         for one in self._tally.review(at_once=at_once):
             self._tell(self._listener.reviewed, one.task, one.before, one.after)
 
-    def lost(self, failure: Failure) -> None:
+    def lost(self, failure: AttemptFailure) -> None:
         """Record that all running attempts were lost together with their runner."""
         for attempt in list(self._attempts.values()):
             self.died(attempt, failure)

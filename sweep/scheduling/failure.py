@@ -8,7 +8,7 @@ from trainables.redaction import redact
 
 
 @dataclass(frozen=True)
-class Failure:
+class AttemptFailure:
     """Failure of an attempt; its texts are stored and shown without secrets."""
 
     kind: str

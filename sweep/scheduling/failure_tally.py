@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 
 SUSPECT_SECONDS = 60.0
 """Seconds after a failure in which the loss of one of its machines may still be detected; Ray takes up to 40 s."""
 REVIEW_SECONDS = 5.0
 """Seconds between reviews of suspected failures."""
-Review = Callable[[Failure], Failure]
+Review = Callable[[AttemptFailure], AttemptFailure]
 """Function that classifies a failure again, by the present state of its machines."""
 
 
-def unchanged(failure: Failure) -> Failure:
+def unchanged(failure: AttemptFailure) -> AttemptFailure:
     """Return the failure unchanged: the review if nothing is known about machines."""
     return failure
 
@@ -25,7 +25,7 @@ class SuspectedFailure:
     """Counted failure that a lost machine may explain."""
 
     task: TrialTask
-    failure: Failure
+    failure: AttemptFailure
     until: float
     """Time from which the failure counts for good."""
 
@@ -35,8 +35,8 @@ class ExcusedFailure:
     """Failure that a review attributed to a lost machine, and that no longer counts."""
 
     task: TrialTask
-    before: Failure
-    after: Failure
+    before: AttemptFailure
+    after: AttemptFailure
 
 
 class FailureTally:
@@ -46,11 +46,11 @@ class FailureTally:
         """Create the tally; `most` failures of a trial are retried."""
         self._most, self._review, self._clock = most, review, clock
         self._counts: dict[str, int] = {}
-        self._last: dict[str, Failure] = {}
+        self._last: dict[str, AttemptFailure] = {}
         self._suspects: list[SuspectedFailure] = []
         self._review_at = 0.0
 
-    def add(self, task: TrialTask, failure: Failure) -> None:
+    def add(self, task: TrialTask, failure: AttemptFailure) -> None:
         """Count a failure; if it names machines, it is reviewed later."""
         self._counts[task.trial_id] = self.count(task) + 1
         self._last[task.trial_id] = failure
@@ -70,10 +70,10 @@ class FailureTally:
         now = self._clock()
         return any(one.task.trial_id == task.trial_id and now < one.until for one in self._suspects)
 
-    def given_up(self, task: TrialTask) -> Failure:
+    def given_up(self, task: TrialTask) -> AttemptFailure:
         """Return the final failure of a trial that has failed too often."""
         last = self._last[task.trial_id]
-        return Failure(last.kind, f"given up after {self.count(task)} attempts: {last.message}", last.log)
+        return AttemptFailure(last.kind, f"given up after {self.count(task)} attempts: {last.message}", last.log)
 
     def review(self, *, at_once: bool = False) -> list[ExcusedFailure]:
         """Review the suspected failures, if it is time; return those that no longer count."""
@@ -82,8 +82,8 @@ class FailureTally:
             return []
         self._review_at = now + REVIEW_SECONDS
         judged = [(one, self._review(one.failure)) for one in self._suspects]
-        cleared = [(one, after) for one, after in judged if after.kind == Failure.LOST_NODE]
-        self._suspects = [one for one, after in judged if after.kind != Failure.LOST_NODE and now < one.until]
+        cleared = [(one, after) for one, after in judged if after.kind == AttemptFailure.LOST_NODE]
+        self._suspects = [one for one, after in judged if after.kind != AttemptFailure.LOST_NODE and now < one.until]
         for one, _ in cleared:
             self._counts[one.task.trial_id] -= 1
         return [ExcusedFailure(one.task, one.failure, after) for one, after in cleared]

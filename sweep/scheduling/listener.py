@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ class Listener(Protocol):
     def finished(self, task: TrialTask) -> None:
         """The trial's final record is written."""
 
-    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """An attempt failed, and another one follows in `pause` seconds."""
 
-    def held(self, task: TrialTask, failure: Failure) -> None:
+    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """The last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
 
-    def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
+    def reviewed(self, task: TrialTask, before: AttemptFailure, after: AttemptFailure) -> None:
         """A failure reported by `retried` or `held` was caused by a lost machine and no longer counts."""
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """The trial was stopped after an epoch; not for good: together with the whole sweep."""
 
-    def failed(self, task: TrialTask, failure: Failure) -> None:
+    def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         """The trial failed for good."""

@@ -8,7 +8,7 @@ from ray.exceptions import ActorUnavailableError
 
 from sweep.cluster.failure_diagnosis import explain, review
 from sweep.cluster.peer_errors import is_peer_error
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 
 GLOO = "[/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.2]:389"
 PEER_ERRORS = {
@@ -51,39 +51,41 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
 
 @pytest.mark.parametrize("text", PEER_ERRORS.values(), ids=PEER_ERRORS)
 def test_a_broken_connection_is_a_crash_until_its_machine_is_known_to_be_dead(machines: Machines, text: str) -> None:
-    failure = explain(Failure(Failure.CRASH, text), nodes=["a", "b"])
-    assert failure == Failure(Failure.CRASH, text, nodes=("a", "b"))
+    failure = explain(AttemptFailure(AttemptFailure.CRASH, text), nodes=["a", "b"])
+    assert failure == AttemptFailure(AttemptFailure.CRASH, text, nodes=("a", "b"))
     assert review(failure) == failure
     machines.alive["c"] = False
     assert review(failure) == failure, "it had no part in it"
     machines.alive["b"] = False
-    assert review(failure) == Failure(Failure.LOST_NODE, f"a machine of it was lost: {text}")
-    assert explain(Failure(Failure.CRASH, text), nodes=["a", "b"]).kind == Failure.LOST_NODE
+    assert review(failure) == AttemptFailure(AttemptFailure.LOST_NODE, f"a machine of it was lost: {text}")
+    assert explain(AttemptFailure(AttemptFailure.CRASH, text), nodes=["a", "b"]).kind == AttemptFailure.LOST_NODE
 
 
 @pytest.mark.parametrize("text", OTHERS)
 def test_other_errors_stay_what_they_are(machines: Machines, text: str) -> None:
     assert not is_peer_error(text)
-    assert explain(Failure(Failure.CRASH, text), nodes=["a"]) == Failure(Failure.CRASH, text)
+    assert explain(AttemptFailure(AttemptFailure.CRASH, text), nodes=["a"]) == AttemptFailure(
+        AttemptFailure.CRASH, text
+    )
 
 
 def test_where_the_workers_never_stood_any_machine_may_have_been_theirs(machines: Machines) -> None:
-    assert explain(Failure(Failure.CRASH, GLOO), nodes=[]).nodes == ("a", "b", "c")
+    assert explain(AttemptFailure(AttemptFailure.CRASH, GLOO), nodes=[]).nodes == ("a", "b", "c")
 
 
 def test_a_driver_that_cannot_be_reached_is_judged_later(machines: Machines) -> None:
     unreachable = ActorUnavailableError("RpcError", None)
     failure = explain(unreachable, nodes=["a"])
-    assert (failure.kind, failure.nodes) == (Failure.CRASH, ("a",))
+    assert (failure.kind, failure.nodes) == (AttemptFailure.CRASH, ("a",))
     machines.alive["a"] = False
-    assert review(failure).kind == Failure.LOST_NODE
-    assert explain(unreachable, nodes=[]).kind == Failure.LOST_NODE
+    assert review(failure).kind == AttemptFailure.LOST_NODE
+    assert explain(unreachable, nodes=[]).kind == AttemptFailure.LOST_NODE
 
 
 def test_a_ray_that_does_not_answer_says_nothing_of_machines(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failure = explain(Failure(Failure.CRASH, GLOO), nodes=["a"])
+    failure = explain(AttemptFailure(AttemptFailure.CRASH, GLOO), nodes=["a"])
 
     def away() -> list[dict[str, Any]]:
         raise ray.exceptions.RpcError("GCS unreachable")

@@ -19,7 +19,7 @@ from sweep.cluster.processes import descendants, runs
 from sweep.console.redirect import quiet
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import Dispatcher, TrialAttempt, TrialLimits
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import GO, Permission
 from sweep.scheduling.task import TrialTask
 from trainables.data.preparing.prepare import prepare
@@ -38,7 +38,7 @@ class Diary:
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.records: dict[str, list[EpochRecord]] = {}
-        self.failures: dict[str, Failure] = {}
+        self.failures: dict[str, AttemptFailure] = {}
 
     def may_start(self, task: TrialTask) -> Permission:
         return GO
@@ -59,19 +59,19 @@ class Diary:
     def finished(self, task: TrialTask) -> None:
         self.events.append(("finished", task.name))
 
-    def retried(self, task: TrialTask, failure: Failure, pause: float) -> None:
+    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         self.events.append(("retried", task.name, failure.kind))
 
-    def held(self, task: TrialTask, failure: Failure) -> None:
+    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         self.events.append(("held", task.name, failure.kind))
 
-    def reviewed(self, task: TrialTask, before: Failure, after: Failure) -> None:
+    def reviewed(self, task: TrialTask, before: AttemptFailure, after: AttemptFailure) -> None:
         self.events.append(("reviewed", task.name, before.kind, after.kind))
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         self.events.append(("stopped", task.name, why))
 
-    def failed(self, task: TrialTask, failure: Failure) -> None:
+    def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         self.events.append(("failed", task.name))
         self.failures[task.name] = failure
 

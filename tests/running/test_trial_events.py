@@ -18,7 +18,7 @@ from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.progress import Progress
 from sweep.running.trial_events import OpenAttempts, TrialEventHandler
 from sweep.running.trial_listener import TrialListener
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import DONE, GO, WAIT
 from sweep.scheduling.task import TrialTask
 from sweep.space import Grid, Objective, SearchSpace, Stage
@@ -44,7 +44,7 @@ FINAL = FinalRecord(
     train_images=1,
     classes=(),
 )
-CRASH = Failure(Failure.CRASH, "it fell over", "Traceback")
+CRASH = AttemptFailure(AttemptFailure.CRASH, "it fell over", "Traceback")
 
 
 class Run:
@@ -144,8 +144,8 @@ def test_a_failure_names_its_log_and_a_stop_for_good_is_kept(run: Run) -> None:
 
 def test_a_lost_machine_corrects_the_record_of_the_attempt_it_ended(run: Run) -> None:
     entry, task = run.entries[0], run.task(run.entries[0])
-    peer = Failure(Failure.CRASH, "Connection closed by peer", nodes=("a", "b"))
-    lost = Failure(Failure.LOST_NODE, "a machine of it was lost: Connection closed by peer")
+    peer = AttemptFailure(AttemptFailure.CRASH, "Connection closed by peer", nodes=("a", "b"))
+    lost = AttemptFailure(AttemptFailure.LOST_NODE, "a machine of it was lost: Connection closed by peer")
     for tell in (lambda: run.events.retried(task, peer, 1.0), lambda: run.events.held(task, peer)):
         run.events.started(task)
         tell()

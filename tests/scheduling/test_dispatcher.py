@@ -4,7 +4,7 @@ import pytest
 from support.dispatcher_bench import CRASH, Bench, record, task
 
 from sweep.scheduling.dispatcher import FINISHED, TrialAttempt, TrialLimits
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.halving import Rungs
 from sweep.space import Halving
 
@@ -44,11 +44,11 @@ def test_crashes_are_tried_again_with_longer_and_longer_pauses_until_they_are_to
 def test_a_lost_node_does_not_count_and_what_cannot_be_mended_is_not_repeated() -> None:
     bench = Bench("a", "b", "c", rules=TrialLimits(max_failures=0))
     for _ in range(20):
-        bench.dispatcher.died(bench.start(), Failure(Failure.LOST_NODE, "the node is gone"))
+        bench.dispatcher.died(bench.start(), AttemptFailure(AttemptFailure.LOST_NODE, "the node is gone"))
         bench.now += 1.0
     assert {event[0] for event in bench.heard.events} == {"started", "placed", "retried"}
-    for kind in (Failure.OUT_OF_MEMORY, Failure.NON_FINITE, Failure.BAD_INPUT):
-        bench.dispatcher.died(bench.start(), Failure(kind, "no"))
+    for kind in (AttemptFailure.OUT_OF_MEMORY, AttemptFailure.NON_FINITE, AttemptFailure.BAD_INPUT):
+        bench.dispatcher.died(bench.start(), AttemptFailure(kind, "no"))
         assert bench.heard.events[-1][0] == "failed"
     assert bench.dispatcher.over
 
@@ -59,11 +59,11 @@ class Machines:
     def __init__(self) -> None:
         self.lost = False
 
-    def __call__(self, failure: Failure) -> Failure:
-        return Failure(Failure.LOST_NODE, "lost") if self.lost else failure
+    def __call__(self, failure: AttemptFailure) -> AttemptFailure:
+        return AttemptFailure(AttemptFailure.LOST_NODE, "lost") if self.lost else failure
 
 
-PEER = Failure(Failure.CRASH, "Connection closed by peer", nodes=("a", "b"))
+PEER = AttemptFailure(AttemptFailure.CRASH, "Connection closed by peer", nodes=("a", "b"))
 
 
 def test_a_failure_that_a_lost_machine_explains_later_counts_no_more() -> None:
@@ -75,7 +75,7 @@ def test_a_failure_that_a_lost_machine_explains_later_counts_no_more() -> None:
     bench.start()  # at once, not when Ray has had its time
     bench.now, machines.lost = 40.0, True
     bench.dispatcher.review()
-    assert bench.heard.events[-1] == ("reviewed", "a", PEER, Failure(Failure.LOST_NODE, "lost"))
+    assert bench.heard.events[-1] == ("reviewed", "a", PEER, AttemptFailure(AttemptFailure.LOST_NODE, "lost"))
     bench.dispatcher.review()
     assert bench.heard.events[-2][0] == "placed", "it is told once"
     machines.lost = False

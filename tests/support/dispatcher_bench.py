@@ -4,12 +4,12 @@ from typing import Any
 
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.dispatcher import Dispatcher, TrialAttempt
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import DONE, GO, WAIT, Permission
 from sweep.scheduling.task import TrialTask
 from trainables.storage.trial_records import EpochRecord
 
-CRASH = Failure(Failure.CRASH, "it fell over")
+CRASH = AttemptFailure(AttemptFailure.CRASH, "it fell over")
 
 
 def task(name: str, epochs: int = 9) -> TrialTask:

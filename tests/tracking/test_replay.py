@@ -16,7 +16,7 @@ from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.trial_events import TrialEventHandler
-from sweep.scheduling.failure import Failure
+from sweep.scheduling.failure import AttemptFailure
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from sweep.track import main
 from sweep.tracking.replay import replay
@@ -199,7 +199,7 @@ def test_a_trial_that_failed_before_it_began_is_shown(sweep: tuple[Plan, SweepSt
     place = storage.storage.child(f"trials/{entry.folder}").address()
     task = MagicMock(trial_id=entry.trial_id, files_address=place, name=entry.name)
     storage.trial_of(entry).storage.delete("final.json")
-    events.failed(task, Failure(Failure.CRASH, "no process came up"))
+    events.failed(task, AttemptFailure(AttemptFailure.CRASH, "no process came up"))
     assert tracker.close(60.0) == 0
     run = shown(uri)[entry.name]
     assert run.info.status == "FAILED"
