@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.failure_tally import REVIEW_SECONDS, FailureTally, Review, unchanged
-from sweep.scheduling.listener import DONE, GO, WAIT, Listener, Permission
+from sweep.scheduling.listener import DONE, GO, WAIT, DispatchListener, Permission
 from sweep.scheduling.task import TrialTask
 from sweep.scheduling.verdict import WAITING, EpochJudge, Verdict, WaitForOthers
 
@@ -104,7 +104,7 @@ class Dispatcher:
     def __init__(
         self,
         tasks: Iterable[TrialTask],
-        listener: Listener,
+        listener: DispatchListener,
         *,
         rules: TrialLimits = DEFAULT_RULES,
         source: TaskSource | None = None,

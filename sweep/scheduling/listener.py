@@ -15,7 +15,7 @@ WAIT: Permission = "wait"
 DONE: Permission = "done"
 
 
-class Listener(Protocol):
+class DispatchListener(Protocol):
     """Listener to the dispatcher's events, in the main process; an exception doesn't stop the sweep."""
 
     def may_start(self, task: TrialTask) -> Permission:
