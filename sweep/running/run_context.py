@@ -14,7 +14,7 @@ from sweep.planning.trial import PlannedTrial
 from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.progress import Progress
-from sweep.scheduling.budget import Budget
+from sweep.scheduling.budget import SweepBudget
 from sweep.scheduling.dispatcher import TrialLimits
 from sweep.scheduling.task import HANG_SECONDS, TrialTask
 from trainables.storage.deferred_writes import DeferredWrites
@@ -55,7 +55,7 @@ class RunOptions:
 
     retry_failed: bool = False
     rules: TrialLimits = field(default_factory=TrialLimits)
-    budget: Budget = field(default_factory=Budget)
+    budget: SweepBudget = field(default_factory=SweepBudget)
     hang_seconds: float = HANG_SECONDS
     grace_seconds: float = GRACE_SECONDS
     """Seconds that running epochs may continue after SIGTERM or SIGHUP."""

@@ -13,7 +13,7 @@ from sweep.planning.launch import Launch, plan_of
 from sweep.planning.plan import Plan
 from sweep.records.paths import check_name
 from sweep.running.run_location import RunLocation
-from sweep.scheduling.budget import Budget
+from sweep.scheduling.budget import SweepBudget
 from sweep.scheduling.dispatcher import TrialLimits
 from sweep.space import Objective, SearchSpace, load_space, written
 from trainables.errors import BadInputError, nearest
@@ -97,9 +97,9 @@ class RunRequest:
         return plan
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> SweepBudget:
         """Budget of the sweep; BadInputError for invalid limits."""
-        return Budget(self.gpu_hours, self.wall_hours, self.trials)
+        return SweepBudget(self.gpu_hours, self.wall_hours, self.trials)
 
     def sweep_name(self, plan: Plan) -> str:
         """Return the name of the sweep."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Budget:
+class SweepBudget:
     """Budget of a sweep: limits of device-hours, wall time and trials; None: no limit."""
 
     device_hours: float | None = None
