@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.halving import Rungs
+from sweep.scheduling.halving import HalvingRungs
 from sweep.scheduling.task import TrialTask
 from sweep.scheduling.verdict import WaitForOthers
 from sweep.space import Halving
@@ -50,7 +50,7 @@ def simulated(
     `together`: a setting's seeds go on or end together; else each is judged by itself.
     """
     final = random.normal(TRUTH, spread, (settings, seeds))
-    rungs = Rungs(Halving(METRIC, grace=1, reduction=3), "max", exempt=())
+    rungs = HalvingRungs(Halving(METRIC, grace=1, reduction=3), "max", exempt=())
     trials = [(setting, seed) for setting in range(settings) for seed in range(seeds)]
     if together:
         for setting, seed in trials:

@@ -18,7 +18,7 @@ from sweep.running.trial_events import TrialEventHandler
 from sweep.running.trial_tasks import tasks_left, within_budget
 from sweep.scheduling.budget import spent
 from sweep.scheduling.dispatcher import Dispatcher
-from sweep.scheduling.halving import Rungs
+from sweep.scheduling.halving import HalvingRungs
 from sweep.scheduling.task import TrialTask
 from trainables.errors import BadInputError, StorageAwayError
 
@@ -39,7 +39,7 @@ class StageLoop:
         self._stopped: dict[str, str] = {}
         self._tick_at = 0.0
         self._dispatcher: Dispatcher | None = None
-        self._rungs: Rungs | None = None
+        self._rungs: HalvingRungs | None = None
         self.stopping = ""
         """Why the sweep ended before its time; empty when it didn't."""
 
@@ -161,17 +161,17 @@ class StageLoop:
         self._join(self._rungs, entries)
         return self._tasks(entries)
 
-    def _make_rungs(self, entries: Sequence[TrialEntry]) -> Rungs | None:
+    def _make_rungs(self, entries: Sequence[TrialEntry]) -> HalvingRungs | None:
         space = self._plan.space
         halving = space.stages[entries[0].stage - 1].halving if entries else None
         if halving is None:
             return None
         exempt = {entry.trial_id for entry in entries if entry.required or entry.baseline is not None}
-        rungs = Rungs(halving, space.objective.direction, exempt)
+        rungs = HalvingRungs(halving, space.objective.direction, exempt)
         self._join(rungs, entries)
         return rungs
 
-    def _join(self, rungs: Rungs | None, entries: Sequence[TrialEntry]) -> None:
+    def _join(self, rungs: HalvingRungs | None, entries: Sequence[TrialEntry]) -> None:
         """Let unfinished replicates of a setting wait for each other at the rungs."""
         for entry in entries:
             if rungs is None or entry.baseline is not None:

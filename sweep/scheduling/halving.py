@@ -18,7 +18,7 @@ from sweep.space import Halving
 from trainables.storage.trial_records import EpochRecord
 
 
-class Rungs:
+class HalvingRungs:
     """EpochJudge of a stage with halving: stores each setting's metric at each rung, and decides which continue.
 
     A trial that never joined a setting counts as a setting by itself.

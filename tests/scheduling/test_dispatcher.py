@@ -5,7 +5,7 @@ from support.dispatcher_bench import CRASH, Bench, record, task
 
 from sweep.scheduling.dispatcher import FINISHED, TrialAttempt, TrialLimits
 from sweep.scheduling.failure import AttemptFailure
-from sweep.scheduling.halving import Rungs
+from sweep.scheduling.halving import HalvingRungs
 from sweep.space import Halving
 
 
@@ -187,7 +187,7 @@ def test_all_that_ran_is_tried_again_when_the_runner_is_lost() -> None:
 
 
 def test_halving_ends_the_worse_at_each_rung_and_leaves_required_trials_alone() -> None:
-    rungs = Rungs(Halving("val/top1", grace=1, reduction=3), "max", exempt={"required"})
+    rungs = HalvingRungs(Halving("val/top1", grace=1, reduction=3), "max", exempt={"required"})
     verdicts = {}
     for number, value in enumerate([0.5, 0.4, 0.3, 0.6, 0.1]):
         verdicts[number] = rungs.verdict(task(str(number)), record(1, value))
@@ -200,7 +200,7 @@ def test_halving_ends_the_worse_at_each_rung_and_leaves_required_trials_alone() 
 
 def test_halving_is_the_same_after_a_resume() -> None:
     """What it knows comes from the records alone."""
-    fresh, resumed = (Rungs(Halving("val/top1", grace=1, reduction=2), "min", exempt=()) for _ in range(2))
+    fresh, resumed = (HalvingRungs(Halving("val/top1", grace=1, reduction=2), "min", exempt=()) for _ in range(2))
     for number in range(5):
         fresh.verdict(task(str(number)), record(1, float(number)))
         resumed.learn(str(number), [record(1, float(number)), record(2, 0.0)])

@@ -8,13 +8,13 @@ from support.dispatcher_bench import CRASH, Bench, record, task
 
 from benchmarks.rows.halving_bias import TRUTH, simulated
 from sweep.scheduling.dispatcher import FINISHED, TrialLimits
-from sweep.scheduling.halving import Rungs
+from sweep.scheduling.halving import HalvingRungs
 from sweep.scheduling.verdict import WAITING, WAITS
 from sweep.space import Halving
 
 
-def rungs_of(*settings: str, seeds: int = 2) -> Rungs:
-    rungs = Rungs(Halving("val/top1", grace=1, reduction=2), "max", exempt=())
+def rungs_of(*settings: str, seeds: int = 2) -> HalvingRungs:
+    rungs = HalvingRungs(Halving("val/top1", grace=1, reduction=2), "max", exempt=())
     for setting in settings:
         for seed in range(seeds):
             rungs.join(setting, f"{setting}{seed}")
@@ -96,7 +96,7 @@ def test_a_resumed_trial_stands_where_it_stood(
     epochs: dict[str, int], stopped: dict[str, str], verdicts: dict[str, Any]
 ) -> None:
     """Killed while a seed paused, when all were at the rung, when one had gone on, when one's end was written."""
-    rungs = Rungs(Halving("val/top1", grace=1, reduction=3), "max", exempt=())
+    rungs = HalvingRungs(Halving("val/top1", grace=1, reduction=3), "max", exempt=())
     for name in ("a0", "a1"):
         rungs.join("a", name)
     for name in ("a0", "a1"):
