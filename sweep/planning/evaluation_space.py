@@ -57,7 +57,7 @@ class EvaluatedData:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationDesign:
     """Evaluation to plan: encoders, data sets, label fractions and settings."""
 
     sweep: str
@@ -76,7 +76,7 @@ class Evaluation:
     """Fields that the user sets for all trials."""
 
 
-def evaluation_space(asked: Evaluation) -> SearchSpace:
+def evaluation_space(asked: EvaluationDesign) -> SearchSpace:
     """Return the search space: frozen, fine-tuned and from-scratch trials for each data set and label fraction."""
     points = [(method, point) for data in asked.data for method, point in _points(asked, data)]
     grids = [
@@ -99,7 +99,7 @@ def evaluation_space(asked: Evaluation) -> SearchSpace:
     )
 
 
-def _points(asked: Evaluation, data: EvaluatedData) -> Iterator[tuple[str, dict[str, Any]]]:
+def _points(asked: EvaluationDesign, data: EvaluatedData) -> Iterator[tuple[str, dict[str, Any]]]:
     for fraction in asked.label_fractions:
         for draw in range(asked.draws):
             common = _common(asked, data, fraction, draw)
@@ -119,7 +119,7 @@ def _points(asked: Evaluation, data: EvaluatedData) -> Iterator[tuple[str, dict[
                 yield SCRATCH, {**common, **_supervised(asked, data, fraction), **asked.changes}
 
 
-def _common(asked: Evaluation, data: EvaluatedData, fraction: float, draw: int) -> dict[str, Any]:
+def _common(asked: EvaluationDesign, data: EvaluatedData, fraction: float, draw: int) -> dict[str, Any]:
     config = asked.config
     fields = {name: getattr(config, name) for name in BASELINE_FIELDS if name != "evaluation_dataset"}
     held_back = 0.0 if data.has_validation else config.validation_fraction or VALIDATION_FRACTION
@@ -136,7 +136,7 @@ def _common(asked: Evaluation, data: EvaluatedData, fraction: float, draw: int) 
     }
 
 
-def _supervised(asked: Evaluation, data: EvaluatedData, fraction: float) -> dict[str, Any]:
+def _supervised(asked: EvaluationDesign, data: EvaluatedData, fraction: float) -> dict[str, Any]:
     """Return the fields of supervised training, with a batch size that gives at least LEAST_STEPS per epoch."""
     taken = {name: getattr(asked.config, name) for name in SUPERVISED_FIELDS}
     batch, images = asked.config.batch_size, fraction * data.train
@@ -167,7 +167,7 @@ def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     return f"val/{linear}{names.BALANCED_ACCURACY}", tuple(shown)
 
 
-def _caveats(asked: Evaluation) -> tuple[str, ...]:
+def _caveats(asked: EvaluationDesign) -> tuple[str, ...]:
     single = [weights.name for weights in asked.weights if len(weights.files) == 1]
     plain = names.R2 if asked.config.target == "number" else names.TOP1
     said = [

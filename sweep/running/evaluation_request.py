@@ -12,7 +12,7 @@ from sweep.planning.evaluation_space import (
     VALIDATION_FRACTION,
     EvaluatedData,
     EvaluatedWeights,
-    Evaluation,
+    EvaluationDesign,
 )
 from sweep.records.sweep_storage import SweepStorage
 from trainables.config import UNTRAINABLE, TrialConfig
@@ -46,7 +46,7 @@ class EvaluationRequest:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values by field, for every trial."""
 
-    def of_sweep(self, storage: SweepStorage, sweep: str | None) -> Evaluation:
+    def of_sweep(self, storage: SweepStorage, sweep: str | None) -> EvaluationDesign:
         """Return the evaluation of a sweep's trials; without a name, of the latest sweep."""
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
@@ -58,7 +58,7 @@ class EvaluationRequest:
             )
         epochs = config.epochs if self.epochs is None else self.epochs
         relative_rate = FINE_TUNING_RATE * config.base_learning_rate
-        return Evaluation(
+        return EvaluationDesign(
             sweep=record.name,
             config=config,
             weights=(own, *(named_weights(text) for text in self.weights)),

@@ -24,7 +24,7 @@ from sweep.planning.evaluation_space import (
     SCRATCH,
     EvaluatedData,
     EvaluatedWeights,
-    Evaluation,
+    EvaluationDesign,
     evaluation_space,
 )
 from sweep.planning.pinned_weights import with_weights
@@ -48,7 +48,7 @@ PRETRAINED = TrialConfig(
 )
 
 
-def asked(**changes: object) -> Evaluation:
+def asked(**changes: object) -> EvaluationDesign:
     files = tuple(InitialWeights(f"/w/{seed}.pt", "d-b256", f"{seed:016d}") for seed in range(3))
     fields = {"target": "classes", "positive": ()}
     values = {
@@ -62,10 +62,10 @@ def asked(**changes: object) -> Evaluation:
         "learning_rate": 0.6,
         "changes": {},
     }
-    return Evaluation(**{**values, **changes})  # type: ignore[arg-type]
+    return EvaluationDesign(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def planned(evaluation: Evaluation, validation: int = 0) -> list[PlannedTrial]:
+def planned(evaluation: EvaluationDesign, validation: int = 0) -> list[PlannedTrial]:
     space = read_space(json.loads(json.dumps(written(evaluation_space(evaluation)))))
     assert space == read_space(written(space))
     size = DataSize(1000, 100, 10, "f", "prepared", validation)
