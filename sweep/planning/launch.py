@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sweep.planning.plan import Plan
 
 
-class Launch(BaseModel):
+class LaunchOptions(BaseModel):
     """Options that a sweep was started with; resuming uses them unless new ones are given."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -35,7 +35,7 @@ class Launch(BaseModel):
         return self.model_copy(update=typed.model_dump(exclude_defaults=True))
 
 
-def plan_of(launch: Launch) -> "Plan":
+def plan_of(launch: LaunchOptions) -> "Plan":
     """Return the plan of a launch, with the present data sets and initial weights; no code is imported.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.console.formatting import GIB, gib, plural
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan
 from sweep.planning.resources import parse_workers
 from sweep.planning.trial import PlannedTrial
@@ -87,7 +87,7 @@ class MemoryBudget:
             raise BadInputError(*lines, "to run it anyway, state a worker's memory: --memory GIB")
 
 
-def memory_budget(launch: Launch, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> MemoryBudget:
+def memory_budget(launch: LaunchOptions, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> MemoryBudget:
     """Return the memory budget of a worker: of a GPU with `gpu_gib`, else of this machine, if trials run here.
 
     Without `gpu_gib`, the size of a GPU is not queried, so this function stays light.

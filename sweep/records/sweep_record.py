@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan
 from sweep.space import Baseline
 from trainables.config import TrialConfig
@@ -115,7 +115,7 @@ class SweepRecord(KeptRecord):
     commit: str | None
     versions: dict[str, str]
     time_ms: Milliseconds
-    launch: Launch | None = None
+    launch: LaunchOptions | None = None
     """Options that the sweep was started with; None in old records."""
 
     @property
@@ -123,7 +123,7 @@ class SweepRecord(KeptRecord):
         """MLflow experiment of the sweep; empty: the common one."""
         return self.launch.experiment if self.launch is not None else ""
 
-    def resumed(self, typed: Launch, *, extend: bool) -> Launch:
+    def resumed(self, typed: LaunchOptions, *, extend: bool) -> LaunchOptions:
         """Return the launch for resuming: the recorded options, updated by the newly typed ones.
 
         The space is read from values in the record. Its recorded name is only displayed: anybody who can write to the
@@ -132,7 +132,7 @@ class SweepRecord(KeptRecord):
         Raises:
             BadInputError: The record contains no space.
         """
-        launch = self.launch or Launch(space=self.space)
+        launch = self.launch or LaunchOptions(space=self.space)
         if launch.written is None and typed.written is None:
             raise BadInputError(
                 f"sweep {self.name}: its record is of an earlier version and only names its space, {launch.space!r}; "
@@ -163,7 +163,13 @@ class SweepRecord(KeptRecord):
 
 
 def describe(
-    plan: Plan, *, name: str, command: str, commit: str | None, versions: dict[str, str], launch: Launch | None = None
+    plan: Plan,
+    *,
+    name: str,
+    command: str,
+    commit: str | None,
+    versions: dict[str, str],
+    launch: LaunchOptions | None = None,
 ) -> SweepRecord:
     """Return the record of a plan that is about to run."""
     space = plan.space

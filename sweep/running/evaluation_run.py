@@ -5,7 +5,7 @@ from typing import Any
 
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.planning.evaluation_space import evaluation_space
-from sweep.planning.launch import Launch, plan_of
+from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.planning.plan import Plan
 from sweep.records.paths import check_name
 from sweep.records.sweep_storage import SweepStorage
@@ -23,7 +23,7 @@ class EvaluationRun:
 
     name: str
     plan: Plan
-    launch: Launch
+    launch: LaunchOptions
     evaluated: str
     """Sweep whose encoders are evaluated."""
     note: str = ""
@@ -44,7 +44,7 @@ class EvaluationRun:
         evaluation = request.of_sweep(SweepStorage(storage), sweep)
         space = evaluation_space(evaluation)
         check_name(chosen := name or space.name)
-        launch = Launch(written=written(space), device=device, experiment=experiment)
+        launch = LaunchOptions(written=written(space), device=device, experiment=experiment)
         without = set() if request.label_fractions else set(DEFAULT_SHARES) - set(evaluation.label_fractions)
         shares = ", ".join(f"{one:g}" for one in sorted(without))
         note = f"label fractions {shares} are left out: too few train images" if without else ""

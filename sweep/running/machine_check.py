@@ -3,12 +3,12 @@
 import os
 from collections.abc import Mapping
 
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan
 from sweep.planning.resources import check_precision, choose_shape, parse_workers
 
 
-def check_machine(launch: Launch, plan: Plan) -> None:
+def check_machine(launch: LaunchOptions, plan: Plan) -> None:
     """Raise BadInputError for workers, a device or a precision that this machine doesn't have, as a run would."""
     least, most = parse_workers(launch.workers)
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sweep.cluster.node_check import PACKAGES
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.running.run_context import RunContext
@@ -22,7 +22,7 @@ def command_line() -> str:
     return shlex.join(["python", "-m", "sweep.run", *hidden])
 
 
-def python_call(name: str, launch: Launch) -> str:
+def python_call(name: str, launch: LaunchOptions) -> str:
     """Return the call of `sweep.api` that started a sweep, reconstructed from its launch."""
     if launch.written is None or not launch.space:
         return f"sweep.api, name={name!r}"

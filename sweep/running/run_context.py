@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.console.stop_signals import GRACE_SECONDS
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.memory_budget import MemoryBudget
 from sweep.planning.plan import Plan
 from sweep.planning.resources import TrialShape, concurrency, shared
@@ -67,7 +67,7 @@ class RunContext:
 
     name: str
     storage: SweepStorage
-    launch: Launch
+    launch: LaunchOptions
     options: RunOptions
     sizing: TrialSizing
     live: LeaseHolder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.console.options import ON_END
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.planning.dataset_sizes import check_questions, prepare_embedded
-from sweep.planning.launch import Launch, plan_of
+from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.planning.plan import Plan
 from sweep.records.paths import check_name
 from sweep.running.run_location import RunLocation
@@ -56,10 +56,10 @@ class RunRequest:
     grace_seconds: float = GRACE_SECONDS
 
     @cached_property
-    def launch(self) -> Launch:
+    def launch(self) -> LaunchOptions:
         """Launch of the sweep; for a resumed one, including the options in its record."""
         space = self.space
-        typed = Launch(
+        typed = LaunchOptions(
             space=space if isinstance(space, str) else "",
             written=written(self._asked_space()) if space else None,
             assignments={name: tuple(values) for name, values in self.assignments.items()},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from sweep.console.printing import say, say_json
 from sweep.console.stop_signals import exit_code, reason_of
 from sweep.planning.dataset_sizes import check_data
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.memory_budget import MemoryBudget, memory_budget
 from sweep.planning.plan import Plan
 from sweep.planning.resources import TrialShape, check_precision, choose_shape, parse_workers
@@ -55,7 +55,9 @@ class _Outcome:
 class Session:
     """One run of a sweep on this machine or on a cluster."""
 
-    def __init__(self, name: str, plan: Plan, launch: Launch, options: RunOptions, location: RunLocation) -> None:
+    def __init__(
+        self, name: str, plan: Plan, launch: LaunchOptions, options: RunOptions, location: RunLocation
+    ) -> None:
         self._name, self._plan, self._launch, self._options, self._location = name, plan, launch, options, location
         self._storage = SweepStorage(location.storage)
         self._over = False

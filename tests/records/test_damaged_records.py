@@ -13,7 +13,7 @@ from support.small_sweeps import SMALL_SPACE
 
 from sweep.compare import load
 from sweep.compare import main as compare
-from sweep.planning.launch import Launch, plan_of
+from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.records import lease as lease_module
 from sweep.records.end_report import write_end_report
 from sweep.records.removal import plan_removal
@@ -45,7 +45,7 @@ def made(store: ImageStore, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEP_DATA", str(store.path.parent))
-        launch = Launch(space="small", written=written(SMALL_SPACE))
+        launch = LaunchOptions(space="small", written=written(SMALL_SPACE))
         plan = plan_of(launch)
         storage = SweepStorage(folder)
         for name in ("other", "mine"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.run_contexts import run_context
 
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan, make_plan, propose
 from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
@@ -89,7 +89,7 @@ def test_a_resumed_search_has_its_earlier_settings_from_the_record(plan: Plan) -
 
 
 def test_the_record_is_the_plans_and_keeps_the_command_that_started_the_sweep(plan: Plan, tmp_path: Path) -> None:
-    context = run_context(SweepStorage(tmp_path), launch=Launch(space="searched", no_reuse=True))
+    context = run_context(SweepStorage(tmp_path), launch=LaunchOptions(space="searched", no_reuse=True))
     first = write_record(context, plan)
     context.storage.write_sweep(first.model_copy(update={"command": "as typed first"}))
     grown = propose(plan, 1, 0, {"temperature": 0.3}, size_of=size_of)

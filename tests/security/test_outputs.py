@@ -19,7 +19,7 @@ from sweep.deployment.exported_model import DeployedModel, apply
 from sweep.deployment.exporter import check_folder
 from sweep.figures.contact_sheet import draw
 from sweep.maps.scene_map import MapOptions, write_map
-from sweep.planning.launch import Launch, plan_of
+from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.space import written
@@ -121,7 +121,7 @@ def test_an_export_is_written_again_over_the_same_trial_alone(tmp_path: Path) ->
 def test_a_report_replaces_reports_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path / "data"))
     prepare("digits", root=tmp_path / "data", fraction=0.2)
-    storage, launch = SweepStorage(tmp_path / "storage"), Launch(written=written(SPACE))
+    storage, launch = SweepStorage(tmp_path / "storage"), LaunchOptions(written=written(SPACE))
     storage.write_sweep(describe(plan_of(launch), name="one", command="", commit=None, versions={}, launch=launch))
     for name in ("report.html", "tables"):
         folder = tmp_path / name.replace(".", "-")

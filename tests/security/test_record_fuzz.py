@@ -13,7 +13,7 @@ import pytest
 
 from search_spaces.quickstart import SPACE
 from sweep.compare import main as compare
-from sweep.planning.launch import Launch, plan_of
+from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.records import lease as lease_module
 from sweep.records.lease import request_stop
 from sweep.records.removal import delete_sweep, finished_checkpoints, older_than, plan_removal
@@ -93,7 +93,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setattr(lease_module, name, 0.1)
         prepare("digits", root=folder / "data")
         storage = SweepStorage(folder / "storage")
-        launch = Launch(space="quickstart", written=written(SPACE), assignments={"temperature": (0.1, 0.5)})
+        launch = LaunchOptions(space="quickstart", written=written(SPACE), assignments={"temperature": (0.1, 0.5)})
         record = describe(plan_of(launch), name="fuzzed", command="", commit=None, versions={}, launch=launch)
         storage.write_sweep(record)
         storage.write_stopped("fuzzed", record.trials[1].trial_id, "asked to stop", backlog := DeferredWrites())

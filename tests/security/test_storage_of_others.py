@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from search_spaces.quickstart import SPACE
-from sweep.planning.launch import Launch, plan_of
+from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.records.removal import archive_sweep, plan_removal
 from sweep.records.status import state_of
 from sweep.records.sweep_record import describe
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 def storage(data: None, tmp_path: Path) -> SweepStorage:
     """Return a storage with the record of a sweep that nobody ran."""
     storage = SweepStorage(tmp_path / "shared")
-    launch = Launch(space="quickstart", written=written(SPACE))
+    launch = LaunchOptions(space="quickstart", written=written(SPACE))
     storage.write_sweep(
         describe(plan_of(launch), name="quickstart", command="", commit=None, versions={}, launch=launch)
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweep.planning.launch import Launch
+from sweep.planning.launch import LaunchOptions
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
@@ -29,7 +29,7 @@ def shown(
     """A sweep written into MLflow twice: the client, the experiment's id and the sweep's record."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(mlflow_database, tracking_database(tmp_path))
-    record = swept[0].model_copy(update={"launch": Launch(experiment=request.param)})
+    record = swept[0].model_copy(update={"launch": LaunchOptions(experiment=request.param)})
     for _ in range(2):
         tracker = Tracker.open(None, storage=tmp_path, experiment=record.experiment)
         replay(record, swept[1], tracker)
