@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
-class Removal:
+class SweepRemoval:
     """Planned removal of a sweep: folders, shared trials, sizes."""
 
     name: str
@@ -32,7 +32,7 @@ class Removal:
     """Size in bytes."""
 
 
-def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
+def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> SweepRemoval:
     """Return the planned removal of a sweep; BadInputError if it is running."""
     from sweep.records.lease import holder_of
 
@@ -48,10 +48,10 @@ def plan_removal(storage: "SweepStorage", record: "SweepRecord") -> Removal:
     # The sweep's own folder last: until then the same command finishes what was cut short.
     folders = (*(f"trials/{folder}" for folder in own if folder not in kept), f"sweeps/{record.name}")
     sizes = [size for folder in folders for _, size in storage.storage.files(folder)]
-    return Removal(record.name, folders, tuple(sorted(set(own) & kept)), len(sizes), sum(sizes))
+    return SweepRemoval(record.name, folders, tuple(sorted(set(own) & kept)), len(sizes), sum(sizes))
 
 
-def archive_sweep(storage: "SweepStorage", removal: Removal, target: "Storage") -> None:
+def archive_sweep(storage: "SweepStorage", removal: SweepRemoval, target: "Storage") -> None:
     """Copy a sweep with all its trials, including shared ones, and compare the copies' checksums.
 
     Raises:
@@ -101,7 +101,7 @@ def _check_free(source: "Storage", target: "Storage", name: str) -> None:
         )
 
 
-def delete_sweep(storage: "SweepStorage", removal: Removal) -> None:
+def delete_sweep(storage: "SweepStorage", removal: SweepRemoval) -> None:
     """Delete a sweep's folders and its lease."""
     for folder in removal.folders:
         storage.storage.delete_folder(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.records.removal import Removal, archive_sweep
+from sweep.records.removal import SweepRemoval, archive_sweep
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.store import TrackingStore
 from trainables.data.cache import local_copy
@@ -107,7 +107,7 @@ def test_an_archive_is_as_private(tmp_path: Path) -> None:
     storage = SweepStorage(tmp_path / "storage")
     storage.check_writable()
     storage.storage.write("sweeps/mine/sweep.json", b"{}")
-    archive_sweep(storage, Removal("mine", ("sweeps/mine",), (), 1, 2), Storage.at(tmp_path / "archive"))
+    archive_sweep(storage, SweepRemoval("mine", ("sweeps/mine",), (), 1, 2), Storage.at(tmp_path / "archive"))
     assert mode(tmp_path / "archive") == 0o700
     assert (tmp_path / "archive" / "sweeps" / "mine" / "sweep.json").read_bytes() == b"{}"
 
