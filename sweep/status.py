@@ -14,7 +14,7 @@ from trainables.lasting_output import is_lost
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sweep.records.lease import Lease
+    from sweep.records.lease import SweepLease
     from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
 
@@ -56,7 +56,7 @@ def main(
             holder = holder_of(place, record.name, watch_seconds=GLANCE_SECONDS)
 
 
-def _facts(record: "SweepRecord", holder: "Lease | None", storage: "SweepStorage") -> dict[str, object]:
+def _facts(record: "SweepRecord", holder: "SweepLease | None", storage: "SweepStorage") -> dict[str, object]:
     from sweep.records.end_report import end_report
     from sweep.records.lease import current_state
 
@@ -74,7 +74,7 @@ def _facts(record: "SweepRecord", holder: "Lease | None", storage: "SweepStorage
 
 
 def _drawn(
-    record: "SweepRecord", holder: "Lease | None", held: "Lease | None", storage: "SweepStorage"
+    record: "SweepRecord", holder: "SweepLease | None", held: "SweepLease | None", storage: "SweepStorage"
 ) -> "RenderableType":
     from rich.console import Group
 
@@ -93,7 +93,7 @@ def _drawn(
     return Group(text(_headline(record.name, holder, held, state.stopping), "bold"), table, hours, *lines)
 
 
-def _headline(name: str, holder: "Lease | None", held: "Lease | None", stopping: str) -> str:
+def _headline(name: str, holder: "SweepLease | None", held: "SweepLease | None", stopping: str) -> str:
     if holder is not None:
         return f"{name} runs: {holder.described()}" + (f"; stopping, {stopping}" if stopping else "")
     if held is None:

@@ -44,7 +44,7 @@ OLD_SECONDS = 3600.0
 EVERYTHING = "all"
 
 
-class Lease(BaseModel):
+class SweepLease(BaseModel):
     """Lease of a running sweep: its owner, its trials and its state."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -94,7 +94,7 @@ class LeaseWatcher:
         self._seen: dict[str, tuple[int, float, bool]] = {}
         """By token: its time, since when it is known, and whether it has changed."""
 
-    def runs(self, held: Lease) -> bool | None:
+    def runs(self, held: SweepLease) -> bool | None:
         """Return whether the lease's owner still runs; None while in doubt."""
         if held.ended or held.alive:
             return held.alive
@@ -209,7 +209,7 @@ class LeaseHolder:
     def _new_holder(self) -> str:
         """Return the new owner in words, for a message; empty if there is none."""
         with contextlib.suppress(BadInputError):  # a torn file is nobody's
-            held = read_record(self._storage.storage, _path(self._name), Lease)
+            held = read_record(self._storage.storage, _path(self._name), SweepLease)
             if held is None:
                 # By the wall clock: the other one stands still while a machine is suspended.
                 slept = now_ms() - self._written_ms > 1000 * STALE_SECONDS
@@ -221,7 +221,7 @@ class LeaseHolder:
     def _write(self) -> None:
         state = self._state() if self._state is not None else None
         with self._lock:
-            record = Lease(
+            record = SweepLease(
                 name=self._name,
                 token=self._token,
                 host=socket.gethostname(),
@@ -238,9 +238,9 @@ class LeaseHolder:
             self._written_ms = record.time_ms
 
 
-def lease(storage: SweepStorage, name: str) -> Lease | None:
+def lease(storage: SweepStorage, name: str) -> SweepLease | None:
     """Return the lease of a sweep, or None if it ended; an invalid file is reported and counts as no lease."""
-    return find_record(storage.storage, _path(name), Lease, fate="nobody's")
+    return find_record(storage.storage, _path(name), SweepLease, fate="nobody's")
 
 
 def holder_of(
@@ -249,7 +249,7 @@ def holder_of(
     *,
     watch_seconds: float | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Lease | None:
+) -> SweepLease | None:
     """Return the lease of a running sweep, or None; a lease in doubt is watched for a change first.
 
     An unreadable lease is watched too, since its owner rewrites it every few seconds.
@@ -261,7 +261,7 @@ def holder_of(
     watcher, said, torn = LeaseWatcher(seconds), False, _TornLease(seconds)
     while True:
         try:
-            held = read_record(storage.storage, _path(name), Lease)
+            held = read_record(storage.storage, _path(name), SweepLease)
         except BadInputError as error:
             if torn.is_left(storage, name, error):
                 lease(storage, name)  # which names it
@@ -295,14 +295,14 @@ class _TornLease:
         return time.monotonic() >= self._until
 
 
-def leases(storage: SweepStorage) -> list[Lease]:
+def leases(storage: SweepStorage) -> list[SweepLease]:
     """Return the leases of all sweeps that haven't ended; invalid files are reported and left out."""
     names = record_names(storage.storage, "live", rf"{NAME}\.json")
     found = (lease(storage, name.removesuffix(".json")) for name in names)
     return [one for one in found if one is not None]
 
 
-def current_state(storage: SweepStorage, record: SweepRecord, holder: Lease | None) -> LiveState:
+def current_state(storage: SweepStorage, record: SweepRecord, holder: SweepLease | None) -> LiveState:
     """Return the state of a sweep: as its lease publishes it, else computed from its trials' records."""
     said = holder.state if holder is not None else None
     return said if said is not None else state_of(record, storage)
