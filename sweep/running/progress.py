@@ -75,7 +75,7 @@ class _State:
         )
 
 
-class Progress(TrialListener):
+class ProgressDisplay(TrialListener):
     """Progress display of a sweep's trials on the terminal."""
 
     def __init__(self, screen: TextIO, sweep: str, objective: str, *, as_json: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from tqdm.std import tqdm
 
 from sweep.console.formatting import duration
-from sweep.running.progress import OPEN, Progress
+from sweep.running.progress import OPEN, ProgressDisplay
 from trainables.printable_text import printable
 from trainables.redaction import redact
 
@@ -16,7 +16,7 @@ SAID = ("failed", "retrying", "held", "reviewed", "stopped", "left")
 """Events that are printed as a line."""
 
 
-class ProgressBar(Progress):
+class ProgressBar(ProgressDisplay):
     """Progress bar on stderr for terminals and notebooks; other output is not redirected."""
 
     def __init__(self, sweep: str, objective: str) -> None:

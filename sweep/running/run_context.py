@@ -13,7 +13,7 @@ from sweep.planning.resources import TrialShape, concurrency, shared
 from sweep.planning.trial import PlannedTrial
 from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
-from sweep.running.progress import Progress
+from sweep.running.progress import ProgressDisplay
 from sweep.scheduling.budget import SweepBudget
 from sweep.scheduling.dispatcher import TrialLimits
 from sweep.scheduling.task import HANG_SECONDS, TrialTask
@@ -71,7 +71,7 @@ class RunContext:
     options: RunOptions
     sizing: TrialSizing
     live: LeaseHolder
-    progress: Progress
+    progress: ProgressDisplay
     tracker: "Tracker"
     from_python: bool = False
     """Whether the run was started from Python."""

@@ -18,7 +18,7 @@ from sweep.planning.resources import TrialShape, check_precision, choose_shape, 
 from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.beginning_again import begin_again, leave_at_once, take_reason
-from sweep.running.progress import Progress
+from sweep.running.progress import ProgressDisplay
 from sweep.running.provenance import changes
 from sweep.running.record_faults import faults_said
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
@@ -144,13 +144,13 @@ class Session:
             with quiet(log_file) as screen:
                 yield screen
 
-    def _progress(self, screen: TextIO) -> Progress:
+    def _progress(self, screen: TextIO) -> ProgressDisplay:
         metric = self._plan.space.objective.metric
         if self._location.from_python:
             from sweep.running.progress_bar import ProgressBar
 
             return ProgressBar(self._name, metric)
-        return Progress(screen, self._name, metric, as_json=self._location.as_json)
+        return ProgressDisplay(screen, self._name, metric, as_json=self._location.as_json)
 
     def _guard(self, loop: StageLoop, tracker: "Tracker", live: LeaseHolder, screen: TextIO) -> None:
         """Let the cluster watch end the run if the main thread is blocked inside Ray."""
@@ -185,7 +185,7 @@ class Session:
     def _say(self, text: str) -> None:
         say_json({"event": "message", "text": text}) if self._location.as_json else say(text)
 
-    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: Progress, live: LeaseHolder) -> _Outcome:
+    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: ProgressDisplay, live: LeaseHolder) -> _Outcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
 
         outcome = _Outcome()
@@ -212,7 +212,7 @@ class Session:
         outcome.missing = tracker.close()
 
     def _context(
-        self, resources: Mapping[str, float], tracker: "Tracker", progress: Progress, live: LeaseHolder
+        self, resources: Mapping[str, float], tracker: "Tracker", progress: ProgressDisplay, live: LeaseHolder
     ) -> RunContext:
         sizing, options = self._sizing(resources), self._options
         for line in sizing.memory.recomputed(self._plan):

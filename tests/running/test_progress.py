@@ -9,7 +9,7 @@ from rich.console import Console
 from sweep.planning.resources import TrialShape
 from sweep.records.status import LiveTrial
 from sweep.records.sweep_record import TrialEntry
-from sweep.running.progress import Progress
+from sweep.running.progress import ProgressDisplay
 from sweep.running.trials_table import draw_trials, shortened_name, shown_columns
 from sweep.scheduling.task import TrialTask
 from trainables.config import TrialConfig
@@ -48,7 +48,7 @@ def epoch(number: int, seconds: float) -> EpochRecord:
 
 
 def test_time_left_is_measured_and_not_guessed_from_a_baseline() -> None:
-    progress = Progress(io.StringIO(), "s", "val/top1", as_json=True)
+    progress = ProgressDisplay(io.StringIO(), "s", "val/top1", as_json=True)
     baseline, first, second = entry(0, epochs=0), entry(1, epochs=10), entry(2, epochs=10)
     progress.planned([baseline, first, second])
     for one in (baseline, first):

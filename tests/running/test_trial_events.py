@@ -15,7 +15,7 @@ from sweep.records.sweep_record import TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running import trial_events
 from sweep.running.listeners import RecordsListener, TrackerListener
-from sweep.running.progress import Progress
+from sweep.running.progress import ProgressDisplay
 from sweep.running.trial_events import OpenAttempts, TrialEventHandler
 from sweep.running.trial_listener import TrialListener
 from sweep.scheduling.failure import AttemptFailure
@@ -54,7 +54,7 @@ class Run:
         plan = make_plan(SPACE, assignments={}, size_of=lambda _: DataSize(1000, 100, 10, "aa", "prepared"))
         self.storage, self.screen, self.tracker, self.live = SweepStorage(folder), StringIO(), MagicMock(), MagicMock()
         self.entries = describe(plan, name="mine", command="", commit=None, versions={}).trials
-        progress = Progress(self.screen, "mine", "test/top1")
+        progress = ProgressDisplay(self.screen, "mine", "test/top1")
         self.live.taken_over = ""
         self.context = run_context(self.storage, progress=progress, tracker=self.tracker, live=self.live)
         self.storage.log_folder("mine").mkdir(parents=True)
