@@ -12,7 +12,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.running.evaluation_request import DEFAULT_SHARES, EvaluationRequest
 from sweep.running.run_context import RunOptions
 from sweep.running.run_location import RunLocation
-from sweep.running.session import Session
+from sweep.running.session import SweepSession
 from sweep.scheduling.dispatcher import TrialLimits
 from sweep.space import written
 
@@ -59,11 +59,11 @@ class EvaluationRun:
 
     def session(
         self, location: RunLocation, max_concurrent: int | None, grace_seconds: float = GRACE_SECONDS, *, named: bool
-    ) -> Session:
+    ) -> SweepSession:
         """Return the session of the plan; unless the sweep was `named`, a restarted process gets its name."""
         # The latest sweep is this one, once it has begun.
         location = replace(location, again=() if named else (self.evaluated,))
-        return Session(
+        return SweepSession(
             self.name,
             self.plan,
             self.launch,

@@ -21,7 +21,7 @@ from trainables.field_values import checked_axis
 from trainables.metric_names import better_when
 
 if TYPE_CHECKING:
-    from sweep.running.session import Session
+    from sweep.running.session import SweepSession
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,17 @@ class RunRequest:
             check_machine(launch, plan)
         print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
 
-    def session(self) -> "Session":
+    def session(self) -> "SweepSession":
         """Prepare embedded data sets and return the session that runs the plan."""
         from sweep.running.run_context import RunOptions
-        from sweep.running.session import Session
+        from sweep.running.session import SweepSession
 
         plan = self.plan()
         if prepare_embedded(plan):
             plan = plan_of(self.launch)
         rules = TrialLimits(self.max_concurrent, self.max_failures)
         options = RunOptions(self.retry_failed, rules, self.budget, 60 * self.hang_minutes, self.grace_seconds)
-        return Session(self.sweep_name(plan), plan, self.launch, options, self.location)
+        return SweepSession(self.sweep_name(plan), plan, self.launch, options, self.location)
 
 
 def checked_assignments(changes: Mapping[str, Any]) -> dict[str, Sequence[Any]]:

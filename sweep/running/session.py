@@ -52,7 +52,7 @@ class _Outcome:
     """Whether another process runs the sweep now."""
 
 
-class Session:
+class SweepSession:
     """One run of a sweep on this machine or on a cluster."""
 
     def __init__(

@@ -194,13 +194,13 @@ def test_it_waits_for_a_cluster_as_a_sweep_does(
 ) -> None:
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     locations: list[RunLocation] = []
-    whole = session.Session.__init__
+    whole = session.SweepSession.__init__
 
-    def noting(self: session.Session, *arguments: Any) -> None:
+    def noting(self: session.SweepSession, *arguments: Any) -> None:
         locations.append(arguments[-1])
         whole(self, *arguments)
 
-    monkeypatch.setattr(session.Session, "__init__", noting)
+    monkeypatch.setattr(session.SweepSession, "__init__", noting)
     shutil.copytree(swept[1].storage.root, tmp_path / "storage")
     place = ["--storage", str(tmp_path / "storage"), "--address", f"127.0.0.1:{free_port()}"]
     begun = time.monotonic()

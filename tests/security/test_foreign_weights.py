@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sweep.deployment.exported_model import DeployedModel
-from sweep.running.session import Session
+from sweep.running.session import SweepSession
 from sweep.running.weights_check import check_weights
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import TrialConfig
@@ -199,7 +199,7 @@ def test_a_sweep_with_such_weights_starts_nothing(field: str, tmp_path: Path) ->
 
 
 def test_weights_are_checked_before_a_cluster_is_asked_for() -> None:
-    source = inspect.getsource(Session.run)
+    source = inspect.getsource(SweepSession.run)
     assert source.index("check_weights(") < source.index("self._run(")
 
 
