@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from sweep.statistics.image_metrics import AnyOutputs, ClassOutputs, paired, sampling_interval, statistic_of
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.label_metrics import LabelOutputs
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 from trainables.metric_names import AVERAGE_PRECISION, MACRO, MICRO
 
 TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
@@ -29,7 +29,7 @@ class Case:
         """Whether its interval takes resamples, so that simulating it takes long."""
         return "auc" in self.metric or AVERAGE_PRECISION in self.metric
 
-    def interval(self, random: np.random.Generator) -> Interval | None:
+    def interval(self, random: np.random.Generator) -> ConfidenceInterval | None:
         """Return the interval of one sample; None with too few images."""
         return sampling_interval(self.metric, self.draw(random))
 
@@ -49,7 +49,7 @@ class PairedCase(Case):
         """True: its variance takes resamples."""
         return True
 
-    def interval(self, random: np.random.Generator) -> Interval | None:
+    def interval(self, random: np.random.Generator) -> ConfidenceInterval | None:
         """Return the interval of one sample; None with too few images."""
         one, other = self.draw(random)
         found = paired(self.metric, [one], [other])
@@ -68,7 +68,7 @@ class SeedsCase(Case):
         """False: it is Student's t."""
         return False
 
-    def interval(self, random: np.random.Generator) -> Interval | None:
+    def interval(self, random: np.random.Generator) -> ConfidenceInterval | None:
         """Return the interval of one sample of seeds."""
         return seed_interval(list(self.spread(random, self.seeds)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sweep.comparison.table import ComparisonRow
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.statistics.image_metrics import sampling_interval, too_few
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class ComparisonCell:
 
     mean: float | None
     """Mean over the finished seeds."""
-    seeds: Interval | None
+    seeds: ConfidenceInterval | None
     """95 % interval of the mean over seeds."""
-    images: Interval | None
+    images: ConfidenceInterval | None
     """95 % interval over the evaluated images."""
     published: float | None
     too_few: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweep.comparison.table import ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.statistics.image_metrics import ClassOutputs, sampling_interval
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
 from trainables import metric_names as names
 
@@ -22,8 +22,8 @@ class TradeOff:
     label: str
     sensitivity: float
     specificity: float
-    sensitivity_interval: Interval | None = None
-    specificity_interval: Interval | None = None
+    sensitivity_interval: ConfidenceInterval | None = None
+    specificity_interval: ConfidenceInterval | None = None
 
 
 @dataclass(frozen=True)

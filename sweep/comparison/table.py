@@ -11,7 +11,7 @@ from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.planning.trial_names import varying_fields
 from sweep.statistics.hypothesis_tests import candidates_for_best
 from sweep.statistics.intervals import seed_interval
-from sweep.statistics.share_intervals import LEVEL, Interval
+from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval
 from trainables.config import TrialConfig
 from trainables.metric_names import is_share
 
@@ -129,12 +129,12 @@ class ComparisonRow:
         assert mean is not None
         return mean
 
-    def interval(self, metric: str) -> Interval | None:
+    def interval(self, metric: str) -> ConfidenceInterval | None:
         """Return the 95 % t-interval of the mean over seeds, clipped to [0, 1] for shares; None with fewer than two."""
         found = seed_interval(self.values(metric))
         if found is None or not is_share(metric):
             return found
-        return Interval(max(0.0, found.low), min(1.0, found.high))
+        return ConfidenceInterval(max(0.0, found.low), min(1.0, found.high))
 
 
 @dataclass(frozen=True)

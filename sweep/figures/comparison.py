@@ -32,7 +32,7 @@ from sweep.figures.style import (
     panel,
     title_lines,
 )
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 from sweep.statistics.threshold_curves import ThresholdCurves, pareto_front
 from trainables.metric_names import is_share
 
@@ -54,8 +54,8 @@ class Point:
 
     label: str
     value: float
-    seeds: Interval | None = None
-    images: Interval | None = None
+    seeds: ConfidenceInterval | None = None
+    images: ConfidenceInterval | None = None
     published: float | None = None
     baseline: bool = False
 
@@ -96,7 +96,7 @@ def _ranked(axes: Axes, place: float, point: Point) -> None:
 
 
 def grouped_bars(
-    values: Mapping[tuple[str, str], tuple[float, Interval | None]],
+    values: Mapping[tuple[str, str], tuple[float, ConfidenceInterval | None]],
     *,
     metric: str,
     x: str,

@@ -8,7 +8,7 @@ from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.conclusions import notes
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.merged_sweeps import MergedSweep
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 
 
 def comparison_value(
@@ -103,7 +103,7 @@ def _cell(cell: ComparisonCell) -> dict[str, Any]:
     }
 
 
-def _interval(interval: Interval | None) -> dict[str, float] | None:
+def _interval(interval: ConfidenceInterval | None) -> dict[str, float] | None:
     return None if interval is None else {"low": interval.low, "high": interval.high}
 
 

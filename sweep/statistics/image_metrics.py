@@ -38,7 +38,7 @@ from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, mean_o
 from sweep.statistics.share_intervals import (
     FEWEST_IMAGES,
     FEWEST_TILES,
-    Interval,
+    ConfidenceInterval,
     area_interval,
     mean_interval,
     share_interval,
@@ -175,7 +175,7 @@ def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
     return _called_positive(outputs) == truth, among
 
 
-def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | None:
+def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> ConfidenceInterval | None:
     """Return the 95 % interval of a metric over the test images, for one trial or for the mean over seeds.
 
     Shares use `share_interval`, balanced accuracy the intervals of its two sides, and areas under the ROC curve
@@ -204,7 +204,7 @@ def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> Interval | No
     )
 
 
-def _share_interval(metric: str, seeds: Sequence[AnyOutputs]) -> tuple[float, Interval | None] | None:
+def _share_interval(metric: str, seeds: Sequence[AnyOutputs]) -> tuple[float, ConfidenceInterval | None] | None:
     """Return the mean over seeds of a share, with its interval; None if the metric isn't a share."""
     decided = [found for outputs in seeds if (found := _decisions(metric, outputs)) is not None]
     if not decided:
@@ -215,8 +215,8 @@ def _share_interval(metric: str, seeds: Sequence[AnyOutputs]) -> tuple[float, In
 
 
 def _mean_interval(
-    one: tuple[float, Interval | None] | None, other: tuple[float, Interval | None] | None
-) -> Interval | None:
+    one: tuple[float, ConfidenceInterval | None] | None, other: tuple[float, ConfidenceInterval | None] | None
+) -> ConfidenceInterval | None:
     if one is None or other is None or one[1] is None or other[1] is None:
         return None
     return mean_interval(one[0], one[1], other[0], other[1])
@@ -252,7 +252,7 @@ class PairedDifference:
     """Difference of a metric between two settings on the same images."""
 
     difference: float
-    interval: Interval | None
+    interval: ConfidenceInterval | None
     """95 % interval over the test images, with the seeds held fixed."""
     p_value: float | None
     """p-value of McNemar's test, if each setting has one trial and the metric is top-1."""

@@ -16,7 +16,7 @@ from sweep.statistics.share_intervals import (
     FEWEST_IMAGES,
     FEWEST_TILES,
     LEVEL,
-    Interval,
+    ConfidenceInterval,
     effective_interval,
     quantile,
     score_interval,
@@ -31,16 +31,16 @@ CHUNK = 100
 """Resamples at a time: their weights take CHUNK x n numbers."""
 
 
-def seed_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
+def seed_interval(values: Sequence[float], level: float = LEVEL) -> ConfidenceInterval | None:
     """Return Student's t interval of the mean over seeds; None with fewer than two finite values or no variation."""
     known = np.asarray([value for value in values if np.isfinite(value)])
     if len(known) < 2 or known.std() <= NO_SPREAD * np.abs(known).max():
         return None
     half = quantile(len(known) - 1, level) * known.std(ddof=1) / np.sqrt(len(known))
-    return Interval(float(known.mean() - half), float(known.mean() + half))
+    return ConfidenceInterval(float(known.mean() - half), float(known.mean() + half))
 
 
-def wilson_interval(successes: int, total: int, level: float = LEVEL) -> Interval | None:
+def wilson_interval(successes: int, total: int, level: float = LEVEL) -> ConfidenceInterval | None:
     """Return Wilson's score interval of a share (Wilson 1927); None if `total` is 0."""
     return score_interval(successes / total, total, quantile(np.inf, level)) if total else None
 
@@ -112,7 +112,7 @@ def sampling_variance(held_out: HeldOut, statistic: Statistic, resamples: int = 
 
 def image_interval(
     held_out: HeldOut, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval | None:
+) -> ConfidenceInterval | None:
     """Return the interval of a metric in [0, 1] over the images; None with too few images."""
     if not held_out.suffices:
         return None
@@ -124,7 +124,7 @@ def image_interval(
 
 def difference_interval(
     held_out: HeldOut, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval | None:
+) -> ConfidenceInterval | None:
     """Return the t interval of a difference of two metrics over the same images; None with too few images.
 
     Two images are added, one in favour of each side, so that identical answers don't have an interval of zero width:
@@ -142,4 +142,4 @@ def difference_interval(
         value, variance = value * units / (units + 2), variance + 2 / (units + 2) ** 2
     freedom = (units - 1) * (1.0 if held_out.tiles is None else SKEWED)
     half = quantile(freedom, level) * np.sqrt(variance)
-    return Interval(max(-1.0, float(value - half)), min(1.0, float(value + half)))
+    return ConfidenceInterval(max(-1.0, float(value - half)), min(1.0, float(value + half)))

@@ -16,7 +16,7 @@ from sweep.statistics.image_metrics import ClassifierOutputs
 from sweep.statistics.intervals import HeldOut, difference_interval
 from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.resampled_metrics import difference, roc_auc, share_of
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 from trainables import metric_names as names
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
 
@@ -52,7 +52,7 @@ class ClassifierSensitivity:
     roc_auc: float
     difference: float | None
     """Difference in sensitivity at `level` from the first classifier; None for the first."""
-    interval: Interval | None
+    interval: ConfidenceInterval | None
     """95 % interval of the difference, over the images."""
     by_label: Mapping[str, tuple[float, int]]
     """By label: the share of its images that is found at `level`, and their number."""

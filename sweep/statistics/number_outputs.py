@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sweep.statistics.intervals import RESAMPLES, HeldOut, sampling_variance
 from sweep.statistics.label_metrics import tiles_of
 from sweep.statistics.resampled_metrics import Numbers, Statistic
-from sweep.statistics.share_intervals import Interval, quantile
+from sweep.statistics.share_intervals import ConfidenceInterval, quantile
 from trainables import metric_names as names
 from trainables.evaluation.number_metrics import NUMBER_METRICS
 
@@ -66,7 +66,7 @@ def number_statistic(name: str, outputs: NumberOutputs) -> Statistic | None:
     return None if metric is None else lambda weights: metric(outputs.predicted, outputs.truth, weights)
 
 
-def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> Interval | None:
+def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> ConfidenceInterval | None:
     """Return the 95 % interval of a metric of numbers over images, or over tiles where they share some.
 
     Student's t with the bootstrap's variance, on the scale on which errors are even: log for RMSE and MAE, log of
@@ -91,4 +91,4 @@ def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> Inter
         low, high = np.tanh(ends)
     else:
         low, high = np.sort(1.0 - np.exp(ends)) if name == names.R2 else np.exp(ends)
-    return Interval(float(low), float(high))
+    return ConfidenceInterval(float(low), float(high))

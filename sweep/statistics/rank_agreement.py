@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.statistics.share_intervals import LEVEL, Interval, quantile
+from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval, quantile
 
 FEWEST_RANKED = 10
 """Settings from which on tau has an interval: of fewer, chance alone gives almost any order."""
@@ -21,7 +21,7 @@ class RankAgreement:
 
     tau: float
     """Kendall's tau-b; NaN where one of the two doesn't tell any settings apart."""
-    interval: Interval | None
+    interval: ConfidenceInterval | None
     """95 %; None with fewer than FEWEST_RANKED settings."""
     settings: int
 
@@ -47,7 +47,7 @@ def rank_agreement(one: Sequence[float], other: Sequence[float], level: float = 
     spread = math.sqrt(max(VARIANCE / (count - 4), _free_variance(values, tau) / (1.0 - inner**2) ** 2))
     half = quantile(np.inf, level) * spread
     low, high = math.tanh(math.atanh(inner) - half), math.tanh(math.atanh(inner) + half)
-    return RankAgreement(tau, Interval(-1.0 if tau < -most else low, 1.0 if tau > most else high), count)
+    return RankAgreement(tau, ConfidenceInterval(-1.0 if tau < -most else low, 1.0 if tau > most else high), count)
 
 
 def _free_variance(values: NDArray[np.float64], tau: float) -> float:

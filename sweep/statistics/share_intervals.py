@@ -14,7 +14,7 @@ UNSEEN = 0.25
 """Number of added units that are all right or all wrong: an unseen unit may differ from all that were drawn."""
 
 
-class Interval(NamedTuple):
+class ConfidenceInterval(NamedTuple):
     """A confidence interval."""
 
     low: float
@@ -28,16 +28,18 @@ def quantile(freedom: float, level: float = LEVEL) -> float:
     return float(ndtri((1 + level) / 2) if np.isinf(freedom) else stdtrit(freedom, (1 + level) / 2))
 
 
-def score_interval(share: float, size: float, critical: float) -> Interval:
+def score_interval(share: float, size: float, critical: float) -> ConfidenceInterval:
     """Return Wilson's (1927) score interval of a share of `size` independent images; `size` may be fractional."""
     centre = share + critical**2 / (2 * size)
     half = critical * np.sqrt(share * (1 - share) / size + critical**2 / (4 * size**2))
     scale = 1 + critical**2 / size
     low, high = float((centre - half) / scale), float((centre + half) / scale)
-    return Interval(0.0 if share == 0.0 else max(0.0, low), 1.0 if share == 1.0 else min(1.0, high))
+    return ConfidenceInterval(0.0 if share == 0.0 else max(0.0, low), 1.0 if share == 1.0 else min(1.0, high))
 
 
-def effective_interval(share: float, variance: float, units: float, freedom: int, level: float = LEVEL) -> Interval:
+def effective_interval(
+    share: float, variance: float, units: float, freedom: int, level: float = LEVEL
+) -> ConfidenceInterval:
     """Return the score interval of a share, or of an area in [0, 1], with an estimated sampling variance.
 
     This is Wilson's interval at the effective sample size share (1 - share) / variance with Student's t, as for
@@ -55,7 +57,9 @@ def effective_interval(share: float, variance: float, units: float, freedom: int
     return score_interval(share, alike / steadied if steadied > 0 else units, quantile(freedom, level))
 
 
-def share_interval(right: Numbers, tiles: NDArray[np.int64] | None = None, level: float = LEVEL) -> Interval | None:
+def share_interval(
+    right: Numbers, tiles: NDArray[np.int64] | None = None, level: float = LEVEL
+) -> ConfidenceInterval | None:
     """Return the interval of the mean of `right` (n,): for each image, the share of seeds that are right about it.
 
     For one trial this is Wilson's interval; with several seeds, or if images share `tiles` (n,), it uses the effective
@@ -76,7 +80,9 @@ def share_interval(right: Numbers, tiles: NDArray[np.int64] | None = None, level
     return effective_interval(share, variance, 1 / float((sizes**2).sum()), freedom, level)
 
 
-def mean_interval(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:
+def mean_interval(
+    one: float, of_one: ConfidenceInterval, other: float, of_other: ConfidenceInterval
+) -> ConfidenceInterval:
     """Return the interval of the mean of two shares of different images, from their intervals.
 
     This is the method of variance estimates recovery (Newcombe 1998; Zou and Donner 2008).
@@ -84,12 +90,12 @@ def mean_interval(one: float, of_one: Interval, other: float, of_other: Interval
     mean = (one + other) / 2
     low = np.hypot(one - of_one.low, other - of_other.low) / 2
     high = np.hypot(of_one.high - one, of_other.high - other) / 2
-    return Interval(float(mean - low), float(mean + high))
+    return ConfidenceInterval(float(mean - low), float(mean + high))
 
 
 def area_interval(
     area: float, variance: float, positives: int, negatives: int, level: float = LEVEL
-) -> Interval | None:
+) -> ConfidenceInterval | None:
     """Return the interval of an area under the ROC curve; None with fewer than FEWEST_IMAGES positives or negatives.
 
     Newcombe's (2006) fifth method: the interval contains each area whose distance to the estimate is within its own
@@ -109,7 +115,7 @@ def area_interval(
             inside, outside = (middle, outside) if near else (inside, middle)
         return inside
 
-    return Interval(end(0.0), end(1.0))
+    return ConfidenceInterval(end(0.0), end(1.0))
 
 
 def _area_variance(area: float, positives: int, negatives: int) -> float:

@@ -24,7 +24,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page_tables import setting_rows
 from sweep.report.terminal_table import print_comparison
 from sweep.statistics.image_metrics import PairedDifference
-from sweep.statistics.share_intervals import Interval
+from sweep.statistics.share_intervals import ConfidenceInterval
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import AttemptRecord
 
@@ -137,7 +137,7 @@ def test_several_that_may_be_best_are_named() -> None:
 
 def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:
     assert "Only one seed a setting: the order may be chance; add --set seed=0,1,2." in said({0.1: [0.5], 0.2: [0.6]})
-    pair = PairedDifference(0.1, Interval(0.08, 0.12), 0.001)
+    pair = PairedDifference(0.1, ConfidenceInterval(0.08, 0.12), 0.001)
     text = said({0.1: [0.5], 0.2: [0.6]}, pair)
     assert "seed=0,1,2. On the same images it is 10.0 points above temperature 0.1 (95 % from 8.0 to 12.0)." in text
     assert "interval" not in text
