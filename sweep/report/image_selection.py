@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Mistake:
+class WrongPrediction:
     """Wrong prediction for one image."""
 
     image: int
@@ -31,7 +31,7 @@ class Mistake:
     """True class; None for multi-label images, where `label` is missed if its probability is below 0.5, else false."""
 
 
-def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[Mistake]:
+def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[WrongPrediction]:
     """Return one mistake per wrongly classified image, most confident first.
 
     Args:
@@ -47,7 +47,7 @@ def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[Mistake
         said, certain = distances.argmax(axis=1), distances.max(axis=1)
     order = np.argsort(-certain, kind="stable")
     return [
-        Mistake(
+        WrongPrediction(
             int(image),
             int(said[image]),
             float(probabilities[image, said[image]]),

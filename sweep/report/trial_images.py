@@ -20,7 +20,7 @@ from sweep.figures import images as drawing
 from sweep.figures.image_views import StorePictures
 from sweep.figures.trial_files import CLASSIFIER
 from sweep.report.encoded_images import EncodedImages, ImageLabels, encoded
-from sweep.report.image_selection import Mistake, feature_map, mistakes, nearest, varied
+from sweep.report.image_selection import WrongPrediction, feature_map, mistakes, nearest, varied
 from sweep.statistics import confusion
 from trainables import metric_names as names
 from trainables.config import UNTRAINABLE, TrialConfig
@@ -143,7 +143,7 @@ class TrialPictures:
         probe = confusion.LOGITS in self.table.column_names and not of_features
         return confusion.LOGITS if probe else confusion.LINEAR_LOGITS
 
-    def _said(self, mistake: Mistake, words: ImageLabels) -> tuple[str, ...]:
+    def _said(self, mistake: WrongPrediction, words: ImageLabels) -> tuple[str, ...]:
         label, share = self.classes[mistake.label], f"{100 * mistake.probability:.0f} %"
         if mistake.truth is None:
             verb = "said" if mistake.probability >= 0.5 else "missed"

@@ -17,7 +17,7 @@ from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.image_selection import FEWEST_FOR_TSNE, Mistake, feature_map, mistakes, nearest, varied
+from sweep.report.image_selection import FEWEST_FOR_TSNE, WrongPrediction, feature_map, mistakes, nearest, varied
 from sweep.report.linked_pages import write_page
 from sweep.report.trial_images import TrialPictures, opened, picture_figures
 from sweep.space import Grid, Objective, SearchSpace, Stage
@@ -31,14 +31,14 @@ from trainables.training.trial import train
 def test_mistakes_of_classes_come_most_certain_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.4, 0.6]])
     found = mistakes(probabilities, np.array([1, 1, 0, 0]))
-    assert found == [Mistake(2, 1, 0.95, 0), Mistake(0, 0, 0.9, 1), Mistake(3, 1, 0.6, 0)]
+    assert found == [WrongPrediction(2, 1, 0.95, 0), WrongPrediction(0, 0, 0.9, 1), WrongPrediction(3, 1, 0.6, 0)]
     assert mistakes(probabilities, probabilities.argmax(axis=1)) == []
 
 
 def test_mistakes_of_labels_are_the_worst_of_each_image() -> None:
     probabilities = np.array([[0.9, 0.1, 0.4], [0.2, 0.6, 0.1], [0.8, 0.3, 0.2]])
     truth = np.array([[False, True, True], [False, False, False], [True, False, False]])
-    assert mistakes(probabilities, truth) == [Mistake(0, 0, 0.9, None), Mistake(1, 1, 0.6, None)]
+    assert mistakes(probabilities, truth) == [WrongPrediction(0, 0, 0.9, None), WrongPrediction(1, 1, 0.6, None)]
 
 
 def test_neighbours_are_those_of_largest_cosine() -> None:
