@@ -14,7 +14,7 @@ KEPT_COMPONENTS = 50
 """Number of principal components as t-SNE's input, as in van der Maaten and Hinton (2008)."""
 
 Numbers = NDArray[np.floating]
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ def mistakes(probabilities: Numbers, truth: NDArray[np.generic]) -> list[WrongPr
     ]
 
 
-def nearest(queries: Numbers, bank: Numbers, count: int) -> tuple[Rows, Numbers]:
+def nearest(queries: Numbers, bank: Numbers, count: int) -> tuple[RowNumbers, Numbers]:
     """Return the indices (q, count) of the nearest bank rows by cosine similarity, nearest first, and the cosines."""
     cosines = _directions(queries) @ _directions(bank).T
     order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
     return order, np.take_along_axis(cosines, order, axis=1)
 
 
-def varied(labels: Rows, order: Rows, count: int) -> Rows:
+def varied(labels: RowNumbers, order: RowNumbers, count: int) -> RowNumbers:
     """Return `count` images, taken in turn from each class in the order of `order`; sorted by class."""
     turns: dict[int, int] = {}
     ranked = []
