@@ -21,7 +21,7 @@ DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Chart:
+class InteractiveChart:
     """Interactive chart, with a choice of views if there are several."""
 
     name: str

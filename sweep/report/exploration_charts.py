@@ -10,7 +10,7 @@ from sweep.comparison.exploration import FEWEST, AxisScale, ExploredSetting, bes
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, number
 from sweep.figures.style import CONTRASTIVE, REST, SUPERVISED
-from sweep.report.charts import Chart, axis, safe
+from sweep.report.charts import InteractiveChart, axis, safe
 from trainables.metric_names import is_share
 
 BEST_SHOWN = 8
@@ -20,7 +20,7 @@ SCALE = [[0.0, "#3b528b"], [0.35, "#21908c"], [0.7, "#5dc863"], [1.0, "#fde725"]
 """Colour scale of results, from worst to best (viridis)."""
 
 
-def exploration_charts(part: DataSetReport, prefix: str) -> list[Chart]:
+def exploration_charts(part: DataSetReport, prefix: str) -> list[InteractiveChart]:
     """Return the charts for many settings; empty for few settings, for which the ranking is clearer."""
     settings = explored(part)
     if len(settings) < FEWEST or not part.table.axes:
@@ -49,7 +49,7 @@ def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> 
 
 def _slices(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
-) -> Iterator[Chart]:
+) -> Iterator[InteractiveChart]:
     """Yield a chart of the result over each axis."""
     factor, unit = _shown(part)
     results = [factor * one.result for one in settings]
@@ -69,12 +69,12 @@ def _slices(
     views = [(axis_label(scale.name), 1, {"xaxis": _axis_of(scale), "yaxis": axis(unit)}) for scale in scales]
     caption = f"{_what(part)}; star: the best setting; lines: 95 % over seeds, over the images with one seed"
     data = [{**common, "x": [_on_axis(scale, one.values[scale.name]) for one in settings]} for scale in scales]
-    yield Chart(f"{prefix}slices", "Values by axis", caption, data, {}, "Axis", views)
+    yield InteractiveChart(f"{prefix}slices", "Values by axis", caption, data, {}, "Axis", views)
 
 
 def _pairs(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
-) -> Iterator[Chart]:
+) -> Iterator[InteractiveChart]:
     """Yield a chart of the best result for each pair of values of two axes."""
     factor, unit = _shown(part)
     pairs = list(combinations(scales, 2))[:MOST_PAIRS]
@@ -110,7 +110,7 @@ def _pairs(
         names = f"{axis_label(x.name)} and {axis_label(y.name)}"
         views.append((names, 1, {"xaxis": _axis_of(x), "yaxis": _axis_of(y)}))
     caption = f"{_what(part)} of the best setting at each pair of values, whatever its other axes are"
-    yield Chart(
+    yield InteractiveChart(
         f"{prefix}pairs",
         "Two axes at a time",
         caption,
@@ -123,7 +123,7 @@ def _pairs(
 
 def _parallel(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
-) -> Iterator[Chart]:
+) -> Iterator[InteractiveChart]:
     """Yield parallel coordinates: one line per setting over all axes to its result."""
     factor, unit = _shown(part)
     low, high = (ends(one.result for one in settings) for ends in (min, max))
@@ -175,12 +175,12 @@ def _parallel(
         "margin": {"l": 30, "r": 30, "t": 12, "b": 44},
     }
     caption = f"a line a setting; orange and dashed: the best one; thick: the best {min(BEST_SHOWN, len(settings))}"
-    yield Chart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
+    yield InteractiveChart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
 
 
 def _history(
     part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
-) -> Iterator[Chart]:
+) -> Iterator[InteractiveChart]:
     """Yield the results of a search in order, and the best so far; a full grid has no meaningful order."""
     if not isinstance(part.effects.levels, NotComputed):
         return
@@ -212,14 +212,14 @@ def _history(
         "xaxis": axis("setting, in the order in which the search drew them", tickformat=",d"),
         "yaxis": axis(unit),
     }
-    yield Chart(
+    yield InteractiveChart(
         f"{prefix}history", "History", f"{_what(part)} of each setting; line: the best so far", [dots, line], layout
     )
 
 
 def _edf(
     part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
-) -> Iterator[Chart]:
+) -> Iterator[InteractiveChart]:
     """Yield the empirical distribution function of results, with the baselines."""
     factor, unit = _shown(part)
     results = sorted(factor * one.result for one in settings)
@@ -238,10 +238,10 @@ def _edf(
         notes.append({**beside, "x": at, "y": 100 - 12 * place, "text": name})
     layout = {"xaxis": axis(unit), "yaxis": axis("settings up to here (%)", range=[0, 104]), "annotations": notes}
     caption = f"share of the settings whose {_what(part)} is at most this"
-    yield Chart(f"{prefix}edf", "Distribution of results", caption, data, layout)
+    yield InteractiveChart(f"{prefix}edf", "Distribution of results", caption, data, layout)
 
 
-def importance_chart(part: DataSetReport, prefix: str) -> Chart | None:
+def importance_chart(part: DataSetReport, prefix: str) -> InteractiveChart | None:
     """Return the share of the variance that each axis explains, with its spread over resamples of the settings."""
     found = part.effects.importance
     if not isinstance(found, dict) or not found:
@@ -263,7 +263,7 @@ def importance_chart(part: DataSetReport, prefix: str) -> Chart | None:
         "height": 120 + 34 * len(ranked),
     }
     caption = "fANOVA over a random forest; lines: the least and the most over forests of resampled settings"
-    return Chart(f"{prefix}importance", "Importance of the axes", caption, [bars], layout)
+    return InteractiveChart(f"{prefix}importance", "Importance of the axes", caption, [bars], layout)
 
 
 def _shown(part: DataSetReport) -> tuple[int, str]:

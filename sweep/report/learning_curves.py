@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.trial_report import TrialReport
 from sweep.figures.style import COLOURS
-from sweep.report.charts import Chart, axis, safe
+from sweep.report.charts import InteractiveChart, axis, safe
 from trainables import metric_names as names
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_CURVES = 40
 """Maximum number of trials with a curve, those of the best settings."""
 
 
-def learning_curves(part: DataSetReport, prefix: str) -> Chart | None:
+def learning_curves(part: DataSetReport, prefix: str) -> InteractiveChart | None:
     """Return the learning curves of the best settings with a choice of metrics; None if no trial has trained."""
     trained = list(_trained(part))
     shown = trained[:MOST_CURVES]
@@ -49,7 +49,7 @@ def learning_curves(part: DataSetReport, prefix: str) -> Chart | None:
         "legend": {"orientation": "h", "y": -0.16, "yanchor": "top"},
         "xaxis": axis("epoch", tickformat=",d", **({"dtick": 1} if longest <= 12 else {})),
     }
-    return Chart(
+    return InteractiveChart(
         f"{prefix}learning-curves",
         "Learning curves",
         f"one line a trial{few}; all numbers: tables/{prefix}epochs.csv",

@@ -22,7 +22,7 @@ from sweep.console.formatting import axis_label, duration, number, percent, slug
 from sweep.console.output_files import file_name
 from sweep.figures.trial_files import trial_figures
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.charts import Chart, page_script, plotly_packed, plotly_source
+from sweep.report.charts import InteractiveChart, page_script, plotly_packed, plotly_source
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
 from sweep.report.csv_tables import as_csv, comparison_rows, ended_rows, epoch_rows, trial_rows
@@ -77,9 +77,9 @@ class DatasetSection:
     drawn: list[PageFigure]
     trials: dict[str, list[PageFigure]]
     """Figures by trial id."""
-    charts: list[Chart]
+    charts: list[InteractiveChart]
     """Interactive charts of many settings."""
-    curves: Chart | None
+    curves: InteractiveChart | None
     """Learning curves of all trials."""
     pictures: list[PageFigure] | NotComputed
     """Pictures of the data by the best trial, or the reason why there are none."""

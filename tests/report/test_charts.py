@@ -13,7 +13,7 @@ from sweep.comparison.dataset_report import DataSetReport, dataset_reports
 from sweep.figures.style import COLOURS, REST
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.report.charts import Chart, plotly_packed, plotly_source
+from sweep.report.charts import InteractiveChart, plotly_packed, plotly_source
 from sweep.report.exploration_charts import exploration_charts, importance_chart
 from sweep.report.learning_curves import learning_curves
 from sweep.report.linked_pages import check_is_folder, write_page
@@ -96,7 +96,7 @@ def test_the_page_is_small_and_its_parts_have_names(page: str) -> None:
 
 
 def test_numbers_of_charts_are_short_and_names_end_no_element() -> None:
-    chart = Chart("x", "X", "</script>", [{"x": [1 / 3, float("nan")], "name": "</script><b>"}], {})
+    chart = InteractiveChart("x", "X", "</script>", [{"x": [1 / 3, float("nan")], "name": "</script><b>"}], {})
     assert "0.33333," in chart.values
     assert "null" in chart.values
     assert "<" not in chart.values
