@@ -49,7 +49,7 @@ PLOT = 3.9
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """Value of a metric for one setting."""
 
     label: str
@@ -60,7 +60,7 @@ class Point:
     baseline: bool = False
 
 
-def ranking(points: Sequence[Point], *, metric: str) -> Figure:
+def ranking(points: Sequence[MetricPoint], *, metric: str) -> Figure:
     """Draw one line per setting, best first: its value, the interval over seeds, and a thin one over images.
 
     Settings after the first 40 share a line.
@@ -84,7 +84,7 @@ def ranking(points: Sequence[Point], *, metric: str) -> Figure:
     return figure
 
 
-def _ranked(axes: Axes, place: float, point: Point) -> None:
+def _ranked(axes: Axes, place: float, point: MetricPoint) -> None:
     colour = SUPERVISED if point.baseline else CONTRASTIVE
     for interval, width in ((point.images, 1.2), (point.seeds, 4.0)):
         if interval is not None:

@@ -29,14 +29,14 @@ def _with_values(rows: Sequence[ReportRow], metric: str) -> list[ReportRow]:
     return [one for one in rows if one.row.values(metric)]
 
 
-def _point(one: ReportRow, metric: str) -> drawing.Point:
+def _point(one: ReportRow, metric: str) -> drawing.MetricPoint:
     cell = one.cells[metric]
-    return drawing.Point(
+    return drawing.MetricPoint(
         one.label, _known(cell.mean), cell.seeds, cell.images, cell.published, baseline=bool(one.row.label)
     )
 
 
-def _ranking_caption(part: DataSetReport, points: Sequence[drawing.Point]) -> str:
+def _ranking_caption(part: DataSetReport, points: Sequence[drawing.MetricPoint]) -> str:
     words = [f"{metric_words(part.sweep.objective)} of settings (blue, round) and baselines (orange, square)"]
     if any(point.seeds for point in points):
         words.append("thick line: 95 % over seeds")

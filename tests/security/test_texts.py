@@ -181,7 +181,7 @@ def figures() -> Iterator[tuple[str, object]]:
     yield "per class", trial.per_class_accuracy(shares, about="a split")
     yield "per label", trial.per_label_precision({name: (share, 0.1) for name, share in shares.items()})
     yield "confusion", trial.confusion_matrix(np.eye(count, dtype=np.int64), NAMES)
-    points = [comparison.Point(name, 0.5, Interval(0.4, 0.6)) for name in NAMES]
+    points = [comparison.MetricPoint(name, 0.5, Interval(0.4, 0.6)) for name in NAMES]
     yield "ranking", comparison.ranking(points, metric="test/top1")
     values = {(name, other): (0.5, None) for name in NAMES[:4] for other in NAMES[4:8]}
     yield "bars", comparison.grouped_bars(values, metric="test/top1", x=NAMES[5], group=NAMES[5])
