@@ -13,7 +13,7 @@ from sweep.console import options
 from sweep.console.printing import say, say_json
 
 if TYPE_CHECKING:
-    from sweep.cluster_setup.questions import Answers, Question, Value
+    from sweep.cluster_setup.questions import Answers, SetupQuestion, Value
 
 CHECK = "Check"
 ON_AWS = "AWS"
@@ -106,7 +106,7 @@ def _check(path: Path, *, bucket: str | None, log_in: bool, as_json: bool) -> No
     sys.exit(any_missing(findings))
 
 
-def _prompt(question: "Question", default: str | None, checked: Callable[[str], "Value"]) -> "Value":
+def _prompt(question: "SetupQuestion", default: str | None, checked: Callable[[str], "Value"]) -> "Value":
     value: Value = typer.prompt(question.text, default=default, value_proc=_asked_again(checked))
     return value
 
@@ -124,7 +124,7 @@ def _asked_again(checked: Callable[[str], Any]) -> Callable[[str], Any]:
     return check
 
 
-def _suggested(question: "Question", answers: "Answers") -> str | None:
+def _suggested(question: "SetupQuestion", answers: "Answers") -> str | None:
     """Return AWS's newest image where the image is asked for; say why where AWS doesn't name it."""
     from sweep.cluster_setup.aws_calls import NoAnswerError, newest_image
 

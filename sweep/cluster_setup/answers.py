@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from sweep.cluster_setup.cluster_file import template, value_at
-from sweep.cluster_setup.questions import QUESTIONS, Answers, Question, Value, agree
+from sweep.cluster_setup.questions import QUESTIONS, Answers, SetupQuestion, Value, agree
 from trainables.errors import BadInputError
 
-Ask = Callable[[Question, str | None, Callable[[str], Value]], Value]
+Ask = Callable[[SetupQuestion, str | None, Callable[[str], Value]], Value]
 """Prompt for a person: takes the question, its default, and a parser that raises BadInputError for a wrong answer."""
-Suggest = Callable[[Question, Answers], str | None]
+Suggest = Callable[[SetupQuestion, Answers], str | None]
 """Default for a question, computed from the earlier answers; None without one."""
 
 
@@ -37,7 +37,7 @@ def collect(provider: str, options: Mapping[str, str | None], ask: Ask | None, s
     text = template(provider)
     for question in QUESTIONS[provider]:
 
-        def checked(answer: str, question: Question = question) -> Value:
+        def checked(answer: str, question: SetupQuestion = question) -> Value:
             value = question.value_of(answer)
             agree({**answers, question.name: value})
             return value

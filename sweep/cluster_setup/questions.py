@@ -21,7 +21,7 @@ _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 
 @dataclass(frozen=True)
-class Question:
+class SetupQuestion:
     """Question whose answer a cluster file needs."""
 
     name: str
@@ -117,7 +117,7 @@ def agree(answers: Answers) -> None:
         raise BadInputError(f"--workers: include the head node, {answers['head']}; give another machine")
 
 
-CLUSTER_NAME = Question(
+CLUSTER_NAME = SetupQuestion(
     "cluster_name",
     "Name of the cluster, in the names and tags of its machines",
     matching(
@@ -130,60 +130,60 @@ _USER = matching(r"[a-z_][a-z0-9_-]{0,31}", "is no name of a Linux user")
 _AMAZON_ID = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _HEAD, _GPU = (("available_node_types", name) for name in ("head", "gpu"))
 AWS = (
-    Question(
+    SetupQuestion(
         "region",
         "Region of AWS, where the bucket is",
         matching(r"[a-z]{2}(-[a-z]+)+-\d", "is no region; one is us-west-2"),
         (("provider", "region"),),
     ),
-    Question(
+    SetupQuestion(
         "zone",
         "Availability zone of all machines",
         matching(r"[a-z]{2}(-[a-z]+)+-\d(-[a-z]+-\d)?[a-z]", "is no availability zone; one is us-west-2a"),
         (("provider", "availability_zone"),),
     ),
-    Question("bucket", "S3 bucket for data, results and artifacts", bucket_name),
-    Question(
+    SetupQuestion("bucket", "S3 bucket for data, results and artifacts", bucket_name),
+    SetupQuestion(
         "instance_type",
         "Instance type of the workers",
         matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "is no instance type; one is g5.2xlarge"),
         ((*_GPU, "node_config", "InstanceType"),),
         usual=True,
     ),
-    Question(
+    SetupQuestion(
         "max_workers",
         "Number of workers, at most",
         count,
         (("max_workers",), (*_GPU, "max_workers")),
         usual=True,
     ),
-    Question(
+    SetupQuestion(
         "market",
         "Workers are spot or on-demand instances",
         matching(r"spot|on-demand", "is neither spot nor on-demand"),
         ((*_GPU, "node_config", "InstanceMarketOptions", "MarketType"),),
         usual=True,
     ),
-    Question(
+    SetupQuestion(
         "image",
         "Deep Learning AMI of the region, driver 580 or newer",
         matching(f"ami-{_AMAZON_ID}", "is no id of an AMI; one is ami-0123456789abcdef0"),
         ((*_HEAD, "node_config", "ImageId"), (*_GPU, "node_config", "ImageId")),
     ),
-    Question(
+    SetupQuestion(
         "security_group",
         "Security group of all machines",
         matching(f"sg-{_AMAZON_ID}", "is no id of a security group; one is sg-0123456789abcdef0"),
         ((*_HEAD, "node_config", "SecurityGroupIds", 0),),
     ),
     CLUSTER_NAME,
-    Question("ssh_user", "User name for SSH on the machines", _USER, (("auth", "ssh_user"),), usual=True),
+    SetupQuestion("ssh_user", "User name for SSH on the machines", _USER, (("auth", "ssh_user"),), usual=True),
 )
 LOCAL = (
-    Question("head", "Address of the head node", address, (("provider", "head_ip"),)),
-    Question("workers", "Addresses of the workers, comma-separated", addresses, (("provider", "worker_ips"),)),
-    Question("ssh_user", "User name for SSH on the machines", _USER, (("auth", "ssh_user"),)),
-    Question("ssh_key", "Private key that opens every machine", key_file, (("auth", "ssh_private_key"),)),
+    SetupQuestion("head", "Address of the head node", address, (("provider", "head_ip"),)),
+    SetupQuestion("workers", "Addresses of the workers, comma-separated", addresses, (("provider", "worker_ips"),)),
+    SetupQuestion("ssh_user", "User name for SSH on the machines", _USER, (("auth", "ssh_user"),)),
+    SetupQuestion("ssh_key", "Private key that opens every machine", key_file, (("auth", "ssh_private_key"),)),
     CLUSTER_NAME,
 )
 QUESTIONS = {"aws": AWS, "local": LOCAL}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sweep.cluster_setup.answers import collect, provider_of
-from sweep.cluster_setup.questions import Answers, Question, Value
+from sweep.cluster_setup.questions import Answers, SetupQuestion, Value
 from trainables.errors import BadInputError
 
 GIVEN = {
@@ -17,7 +17,7 @@ GIVEN = {
 }
 
 
-def nothing(question: Question, answers: Answers) -> None:
+def nothing(question: SetupQuestion, answers: Answers) -> None:
     return None
 
 
@@ -51,7 +51,7 @@ def test_all_that_lack_are_named_at_once() -> None:
 
 
 def test_a_suggestion_serves_and_knows_the_answers_before_it() -> None:
-    def suggest(question: Question, answers: Answers) -> str | None:
+    def suggest(question: SetupQuestion, answers: Answers) -> str | None:
         return "ami-00000000" if question.name == "image" and answers["region"] == "us-west-2" else None
 
     assert collect("aws", {**GIVEN, "image": None}, None, suggest)["image"] == "ami-00000000"
@@ -61,7 +61,7 @@ def test_a_suggestion_serves_and_knows_the_answers_before_it() -> None:
 def test_a_person_is_asked_for_all_that_was_not_given_with_its_default() -> None:
     asked = {}
 
-    def ask(question: Question, default: str | None, checked: Callable[[str], Value]) -> Value:
+    def ask(question: SetupQuestion, default: str | None, checked: Callable[[str], Value]) -> Value:
         asked[question.name] = default
         return checked(default or "us-west-2b")
 
@@ -78,7 +78,7 @@ def test_a_person_is_asked_for_all_that_was_not_given_with_its_default() -> None
 
 
 def test_an_answer_that_contradicts_an_earlier_one_is_refused_when_it_is_given() -> None:
-    def ask(question: Question, default: str | None, checked: Callable[[str], Value]) -> Value:
+    def ask(question: SetupQuestion, default: str | None, checked: Callable[[str], Value]) -> Value:
         with pytest.raises(BadInputError, match="another region"):
             checked("us-east-1a")
         return checked("us-west-2c")
@@ -88,7 +88,7 @@ def test_an_answer_that_contradicts_an_earlier_one_is_refused_when_it_is_given()
 
 
 def _only(name: str, ask: Callable[..., Value]) -> Callable[..., Value]:
-    def asks(question: Question, default: str | None, checked: Callable[[str], Value]) -> Value:
+    def asks(question: SetupQuestion, default: str | None, checked: Callable[[str], Value]) -> Value:
         return ask(question, default, checked) if question.name == name else checked(str(default))
 
     return asks
