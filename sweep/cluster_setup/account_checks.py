@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from sweep.cluster_setup.aws_calls import UNREACHABLE, Aws, NoAnswerError, answered
+from sweep.cluster_setup.aws_calls import UNREACHABLE, AwsApi, NoAnswerError, answered
 from sweep.cluster_setup.aws_nodes import AwsCluster, NodeType
 from sweep.console.findings import CheckResult
 
@@ -19,7 +19,7 @@ QUOTAS = {
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
-def check_credentials(aws: Aws) -> Iterator[CheckResult]:
+def check_credentials(aws: AwsApi) -> Iterator[CheckResult]:
     """Yield the check of the AWS credentials."""
     try:
         yield CheckResult("credentials", "ok", str(aws.ask("sts", "get_caller_identity")["Arn"]))
@@ -29,7 +29,7 @@ def check_credentials(aws: Aws) -> Iterator[CheckResult]:
         yield CheckResult("credentials", "missing", f"{error}: sign in again")
 
 
-def check_role(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
+def check_role(aws: AwsApi, kind: NodeType) -> Iterator[CheckResult]:
     """Yield the check that a node type has an instance profile with a role."""
     if not kind.profile:
         text = "Ray gives the head one that may do all in EC2 and S3, and workers none"
@@ -52,7 +52,7 @@ def check_role(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
         yield CheckResult("role", "missing", f"{kind.profile}, of {kind.name}: is a profile without a role; {make}")
 
 
-def check_spot_role(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
+def check_spot_role(aws: AwsApi, cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield the check of the account's role for spot instances, if the cluster requests any."""
     if not any(kind.spot for kind in cluster.node_types):
         return
@@ -66,7 +66,7 @@ def check_spot_role(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
         yield CheckResult("spot role", "missing", f"spot instances never start without it: {make}")
 
 
-def check_quota(aws: Aws, kind: NodeType) -> Iterator[CheckResult]:
+def check_quota(aws: AwsApi, kind: NodeType) -> Iterator[CheckResult]:
     """Yield the check that the account's quota allows all machines of a node type at once."""
     what = f"quota {kind.name}"
     family = quota_family(kind.instance_type, spot=kind.spot)
@@ -103,7 +103,7 @@ def quota_family(instance_type: str, *, spot: bool) -> str | None:
     return "standard" if letters in ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z") else None
 
 
-def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[CheckResult]:
+def check_bucket(aws: AwsApi, bucket: str, settings: Sequence[str]) -> Iterator[CheckResult]:
     """Yield the check that a bucket is reachable, in the region and not public.
 
     `settings` are the settings that contain the bucket's name, for the text.
@@ -126,7 +126,7 @@ def check_bucket(aws: Aws, bucket: str, settings: Sequence[str]) -> Iterator[Che
     yield from answered("public access", partial(_check_public_access, aws, bucket))
 
 
-def _check_public_access(aws: Aws, bucket: str) -> Iterator[CheckResult]:
+def _check_public_access(aws: AwsApi, bucket: str) -> Iterator[CheckResult]:
     try:
         found = aws.ask("s3", "get_public_access_block", Bucket=bucket)["PublicAccessBlockConfiguration"]
     except NoAnswerError as error:

@@ -31,7 +31,7 @@ class NoAnswerError(Exception):
         self.code = code
 
 
-class Aws:
+class AwsApi:
     """AWS API of one region, with the credentials found on this machine."""
 
     def __init__(self, region: str) -> None:
@@ -106,7 +106,7 @@ def answered(what: str, check: Check) -> list[CheckResult]:
 def newest_image(region: str) -> str:
     """Return the id of the newest Deep Learning AMI of a region; NoAnswerError if AWS doesn't answer."""
     try:
-        aws = Aws(region)
+        aws = AwsApi(region)
     except ImportError as error:
         raise NoAnswerError("ImportError", "boto3 isn't installed: the extra `cluster` brings it") from error
     if not aws.has_credentials():

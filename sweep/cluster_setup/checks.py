@@ -13,7 +13,7 @@ from sweep.cluster_setup.account_checks import (
     check_role,
     check_spot_role,
 )
-from sweep.cluster_setup.aws_calls import Aws, NoAnswerError, answered
+from sweep.cluster_setup.aws_calls import AwsApi, NoAnswerError, answered
 from sweep.cluster_setup.aws_nodes import AwsCluster, aws_cluster
 from sweep.cluster_setup.cluster_file import read
 from sweep.cluster_setup.laptop_checks import SCHEMA, buckets_of, check_bundle, check_content, check_key, check_secrets
@@ -66,7 +66,7 @@ def _check_aws(config: dict[str, Any], bucket: str | None) -> list[CheckResult]:
     if not cluster.region:
         return [CheckResult("region", "missing", "provider has no region")]
     try:
-        aws = Aws(cluster.region)
+        aws = AwsApi(cluster.region)
     except ImportError:
         return [CheckResult("AWS", "missing", "not asked: boto3 isn't installed; the extra `cluster` brings it")]
     except NoAnswerError as error:
@@ -82,7 +82,7 @@ def _check_aws(config: dict[str, Any], bucket: str | None) -> list[CheckResult]:
         return [finding for group in found for finding in group]
 
 
-def _questions(aws: Aws, cluster: AwsCluster, buckets: Mapping[str, Sequence[str]]) -> Iterator[_Named]:
+def _questions(aws: AwsApi, cluster: AwsCluster, buckets: Mapping[str, Sequence[str]]) -> Iterator[_Named]:
     """Yield the checks that ask AWS, each with the name of its subject."""
     kinds = cluster.node_types
     yield "credentials", partial(check_credentials, aws)

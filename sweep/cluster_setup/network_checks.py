@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sweep.cluster_setup.aws_calls import Aws, NoAnswerError
+from sweep.cluster_setup.aws_calls import AwsApi, NoAnswerError
 from sweep.cluster_setup.aws_nodes import AwsCluster
 from sweep.console.findings import CheckResult
 
@@ -14,7 +14,7 @@ _EVERYWHERE = ("0.0.0.0/0", "::/0")
 _WELL = "lets SSH in from some addresses, and everything between the nodes"
 
 
-def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
+def check_zones(aws: AwsApi, cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield the check that the zones belong to the region and are available."""
     if not cluster.zones:
         text = "provider has no availability_zone: Ray takes any, and traffic between zones costs"
@@ -35,7 +35,7 @@ def check_zones(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
             yield CheckResult("zone", "missing", f"{zone} {state}: aws ec2 describe-availability-zones lists them")
 
 
-def check_image(aws: Aws, image: str) -> Iterator[CheckResult]:
+def check_image(aws: AwsApi, image: str) -> Iterator[CheckResult]:
     """Yield the check that an image exists, is ready, and has the architecture of the pinned packages."""
     try:
         found = aws.ask("ec2", "describe_images", ImageIds=[image])["Images"]
@@ -54,7 +54,7 @@ def check_image(aws: Aws, image: str) -> Iterator[CheckResult]:
         yield CheckResult("image", "missing", text)
 
 
-def check_instance_type(aws: Aws, cluster: AwsCluster, kind: str) -> Iterator[CheckResult]:
+def check_instance_type(aws: AwsApi, cluster: AwsCluster, kind: str) -> Iterator[CheckResult]:
     """Yield the check that an instance type is offered in each zone."""
     filters = [{"Name": "instance-type", "Values": [kind]}]
     asked: dict[str, Any] = {"LocationType": "availability-zone", "Filters": filters}
@@ -77,7 +77,7 @@ def check_bare_types(cluster: AwsCluster) -> Iterator[CheckResult]:
         yield CheckResult("security group", "missing", f"{', '.join(bare)}: {text}; docs/cluster.md, AWS, step 3")
 
 
-def check_group(aws: Aws, cluster: AwsCluster, group: str) -> Iterator[CheckResult]:
+def check_group(aws: AwsApi, cluster: AwsCluster, group: str) -> Iterator[CheckResult]:
     """Yield the checks of a security group: required and excess inbound rules, and whether it covers the zones."""
     try:
         (found,) = aws.ask("ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"]
@@ -106,7 +106,7 @@ def faults_of_rules(group: str, rules: Iterable[Mapping[str, Any]]) -> list[str]
     return faults
 
 
-def _check_subnets(aws: Aws, cluster: AwsCluster, group: str, vpc: str) -> Iterator[CheckResult]:
+def _check_subnets(aws: AwsApi, cluster: AwsCluster, group: str, vpc: str) -> Iterator[CheckResult]:
     for zone in cluster.zones:
         filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "availability-zone", "Values": [zone]}]
         subnets = aws.ask("ec2", "describe_subnets", Filters=filters)["Subnets"]

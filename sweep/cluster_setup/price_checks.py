@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sweep.cluster_setup.aws_calls import Aws, NoAnswerError
+from sweep.cluster_setup.aws_calls import AwsApi, NoAnswerError
 from sweep.cluster_setup.aws_nodes import AwsCluster, NodeType
 from sweep.console.findings import CheckResult
 
@@ -13,7 +13,7 @@ PRICING_REGION = "us-east-1"
 """Region that serves AWS's on-demand prices of all regions."""
 
 
-def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
+def check_prices(aws: AwsApi, cluster: AwsCluster) -> Iterator[CheckResult]:
     """Yield the prices of one machine of each node type, of all of a type, and of the cluster."""
     total: float | None = 0.0
     for kind in cluster.node_types:
@@ -34,7 +34,7 @@ def check_prices(aws: Aws, cluster: AwsCluster) -> Iterator[CheckResult]:
         yield CheckResult("price", "ok", f"{dollars(total)} with every worker; disks, traffic and taxes come on top")
 
 
-def spot_price(aws: Aws, cluster: AwsCluster, kind: NodeType) -> float:
+def spot_price(aws: AwsApi, cluster: AwsCluster, kind: NodeType) -> float:
     """Return the newest spot price in dollars per hour, the highest of all zones; NoAnswerError without one."""
     asked: dict[str, Any] = {"InstanceTypes": [kind.instance_type], "ProductDescriptions": ["Linux/UNIX"]}
     if cluster.zones:
@@ -49,7 +49,7 @@ def spot_price(aws: Aws, cluster: AwsCluster, kind: NodeType) -> float:
     return max(newest.values())
 
 
-def on_demand_price(aws: Aws, kind: NodeType) -> float:
+def on_demand_price(aws: AwsApi, kind: NodeType) -> float:
     """Return the on-demand price of a Linux machine in dollars per hour; NoAnswerError without one."""
     wanted = {
         "instanceType": kind.instance_type,

@@ -14,7 +14,7 @@ from support.paths import ROOT
 from support.ports import free_port
 
 from sweep.cluster_setup.account_checks import check_quota, quota_family
-from sweep.cluster_setup.aws_calls import IMAGE_PARAMETER, Aws, NoAnswerError, answered, newest_image
+from sweep.cluster_setup.aws_calls import IMAGE_PARAMETER, AwsApi, NoAnswerError, answered, newest_image
 from sweep.cluster_setup.aws_nodes import NodeType
 from sweep.cluster_setup.checks import check
 from sweep.cluster_setup.cluster_file import filled
@@ -43,7 +43,7 @@ def test_the_newest_image_is_asked_for_by_the_pages_parameter(services: JsonServ
 def test_what_is_not_permitted_is_a_warning_with_the_code(services: JsonServices) -> None:
     def asks() -> Iterator[CheckResult]:
         yield CheckResult("before", "ok", "stays")
-        Aws("us-west-2").ask("ssm", "get_parameter", Name="a")
+        AwsApi("us-west-2").ask("ssm", "get_parameter", Name="a")
 
     assert answered("image", asks) == [
         CheckResult("before", "ok", "stays"),
@@ -56,7 +56,7 @@ def test_what_is_not_permitted_is_a_warning_with_the_code(services: JsonServices
 
 def test_the_price_is_that_of_a_linux_machine_in_the_region(services: JsonServices) -> None:
     services.answers["GetProducts"] = price_list(0.192)
-    assert on_demand_price(Aws("us-west-2"), HEAD) == 0.192
+    assert on_demand_price(AwsApi("us-west-2"), HEAD) == 0.192
     wanted = {entry["Field"]: entry["Value"] for entry in services.asked[0][1]["Filters"]}
     assert wanted["instanceType"] == "m5.xlarge"
     assert wanted["regionCode"] == "us-west-2"
@@ -68,7 +68,7 @@ def test_a_price_that_aws_does_not_tell_for_sure_is_unknown(services: JsonServic
     for answer, why in answers:
         services.answers["GetProducts"] = answer
         with pytest.raises(NoAnswerError, match=f"AWS lists {why} of m5.xlarge in us-west-2"):
-            on_demand_price(Aws("us-west-2"), HEAD)
+            on_demand_price(AwsApi("us-west-2"), HEAD)
     assert json.loads(two["PriceList"][0])["terms"]
     assert (dollars(0.1925), dollars(1234.5)) == ("$0.1925 an hour", "$1,234.50 an hour")
 
@@ -101,7 +101,7 @@ def test_an_instance_type_counts_against_the_quota_of_its_family(
 
 def test_an_unknown_quota_is_said_to_be_unknown() -> None:
     kind = NodeType("gpu", False, 2, "trn1.2xlarge", "", (), "", True)
-    (found,) = check_quota(Aws("us-west-2"), kind)
+    (found,) = check_quota(AwsApi("us-west-2"), kind)
     assert (found.verdict, "no known quota of trn1.2xlarge" in found.text) == ("warning", True)
 
 
