@@ -35,7 +35,7 @@ def main(
     from sweep.console.findings import CheckResult, any_missing, print_findings
     from sweep.console.redirect import quiet
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
 
     place = SweepStorage(storage)
     place.check_writable()
@@ -47,7 +47,7 @@ def main(
     machines = f"{len(nodes)} machines, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
     findings = [CheckResult("Ray", "ok", machines)]
     try:
-        tracker = Tracker.open(tracking_uri, storage=storage)
+        tracker = SweepTracker.open(tracking_uri, storage=storage)
         findings.append(CheckResult("MLflow", "ok", f"{tracker.uri} ({tracker.why})"))
         tracker.close()
     except BadInputError as error:

@@ -27,14 +27,14 @@ def main(
     """Write the records of a sweep to MLflow again. Existing runs are completed, nothing is duplicated."""
     from sweep.records.lease import GLANCE_SECONDS, holder_of
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
 
     place = SweepStorage(storage)
     name = _named(sweep, replayed)
     record = place.record(name)
     if (holder := holder_of(place, name, watch_seconds=GLANCE_SECONDS)) is not None:
         raise BadInputError(f"sweep {name!r}: is running ({holder.described()}); its own process writes it to MLflow")
-    tracker = Tracker.open(tracking_uri, storage=storage, experiment=experiment or record.experiment)
+    tracker = SweepTracker.open(tracking_uri, storage=storage, experiment=experiment or record.experiment)
     waiting = replay(record, place, tracker)
     wait_for_writes(tracker)
     missing = tracker.close(0.0)

@@ -40,7 +40,7 @@ def track(runs: int, uri: str, folder: Path) -> Tracked:
     """Show `runs` runs, told at RATE, and then their ends."""
     from sweep.records.sweep_record import describe
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
 
     pattern = _real_trial(folder)
     storage = SweepStorage(folder / f"storage-{runs}")
@@ -48,7 +48,7 @@ def track(runs: int, uri: str, folder: Path) -> Tracked:
     for entry in record.trials:
         shutil.copytree(pattern, Path(storage.trial_of(entry).storage.root), copy_function=os.link)
     epochs = storage.trial_of(record.trials[0]).epochs()
-    tracker = Tracker.open(uri, storage=folder)
+    tracker = SweepTracker.open(uri, storage=folder)
     tracker.start_sweep(record)
 
     def drained(waiting: Callable[[], int] = lambda: tracker.missing) -> float:

@@ -21,7 +21,7 @@ from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.trial_files import TrialFiles
 
 if TYPE_CHECKING:
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class RunContext:
     sizing: TrialSizing
     live: LeaseHolder
     progress: ProgressDisplay
-    tracker: "Tracker"
+    tracker: "SweepTracker"
     from_python: bool = False
     """Whether the run was started from Python."""
     backlog: DeferredWrites = field(default_factory=DeferredWrites)

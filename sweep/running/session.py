@@ -30,7 +30,7 @@ from trainables.errors import BadInputError
 from trainables.lasting_output import keep_unprinted
 
 if TYPE_CHECKING:
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
 
 DONE, FAILED, STOPPED = 0, 1, 3
 """Exit codes."""
@@ -82,12 +82,12 @@ class SweepSession:
 
     def _run(self, gone_before: str, *, extend: bool) -> int:
         from sweep.cluster.connection import ClusterAwayError
-        from sweep.tracking.tracker import Tracker
+        from sweep.tracking.tracker import SweepTracker
 
         self._check_plan(extend=extend)
         self._check_machine()
         with LeaseHolder(self._storage, self._name, say=self._say) as live:
-            tracker = Tracker.open(
+            tracker = SweepTracker.open(
                 self._location.tracking_uri, storage=self._location.storage, experiment=self._launch.experiment
             )
             self._greet(tracker)
@@ -152,7 +152,7 @@ class SweepSession:
             return ProgressBar(self._name, metric)
         return ProgressDisplay(screen, self._name, metric, as_json=self._location.as_json)
 
-    def _guard(self, loop: StageLoop, tracker: "Tracker", live: LeaseHolder, screen: TextIO) -> None:
+    def _guard(self, loop: StageLoop, tracker: "SweepTracker", live: LeaseHolder, screen: TextIO) -> None:
         """Let the cluster watch end the run if the main thread is blocked inside Ray."""
         from sweep.cluster.cluster_watch import watched
 
@@ -172,7 +172,7 @@ class SweepSession:
 
         watch.when_stuck = end
 
-    def _end(self, outcome: _Outcome, tracker: "Tracker") -> int:
+    def _end(self, outcome: _Outcome, tracker: "SweepTracker") -> int:
         """Report and return the exit code; if the cluster was lost, exit at once or restart."""
         if outcome.gone and self._location.wait_minutes:
             self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
@@ -185,7 +185,9 @@ class SweepSession:
     def _say(self, text: str) -> None:
         say_json({"event": "message", "text": text}) if self._location.as_json else say(text)
 
-    def _execute(self, loop: StageLoop, tracker: "Tracker", progress: ProgressDisplay, live: LeaseHolder) -> _Outcome:
+    def _execute(
+        self, loop: StageLoop, tracker: "SweepTracker", progress: ProgressDisplay, live: LeaseHolder
+    ) -> _Outcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
 
         outcome = _Outcome()
@@ -204,7 +206,7 @@ class SweepSession:
             self._end_tracking(outcome, tracker, live)
         return outcome
 
-    def _end_tracking(self, outcome: _Outcome, tracker: "Tracker", live: LeaseHolder) -> None:
+    def _end_tracking(self, outcome: _Outcome, tracker: "SweepTracker", live: LeaseHolder) -> None:
         outcome.taken_over = bool(live.taken_over)
         if tracker.begun and not outcome.taken_over:  # else the runs are the new holder's to end
             tracker.show_comparison(self._storage)
@@ -212,7 +214,7 @@ class SweepSession:
         outcome.missing = tracker.close()
 
     def _context(
-        self, resources: Mapping[str, float], tracker: "Tracker", progress: ProgressDisplay, live: LeaseHolder
+        self, resources: Mapping[str, float], tracker: "SweepTracker", progress: ProgressDisplay, live: LeaseHolder
     ) -> RunContext:
         sizing, options = self._sizing(resources), self._options
         for line in sizing.memory.recomputed(self._plan):
@@ -264,7 +266,7 @@ class SweepSession:
             f"choose another --name, or use the changed plan: --resume {self._name} --extend{space}",
         )
 
-    def _greet(self, tracker: "Tracker") -> None:
+    def _greet(self, tracker: "SweepTracker") -> None:
         if not self._location.as_json:
             say(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
             say(f"MLflow: {tracker.uri} ({tracker.why})")
@@ -281,7 +283,7 @@ class SweepSession:
         with suppress(OSError):  # a storage that is away was said before
             write_end_report(self._storage, self._name, fault)
 
-    def _report(self, outcome: _Outcome, tracker: "Tracker") -> int:
+    def _report(self, outcome: _Outcome, tracker: "SweepTracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
         from sweep.comparison.table import compare
         from sweep.comparison.trial_outputs import TrialOutputs

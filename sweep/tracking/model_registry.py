@@ -58,7 +58,7 @@ def register_model(
 
     from sweep.tracking.replay import replay
     from sweep.tracking.store import EXPERIMENT
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
     from sweep.tracking.trial_runs import write_trial
 
     store = TrackingStore.choose(
@@ -67,7 +67,7 @@ def register_model(
     client = store.connect()
     runs, trial = MlflowRuns(store, client, record), TrialFacts.of(entry, storage)
     if not runs.is_shown():
-        tracker = Tracker(store, client)
+        tracker = SweepTracker(store, client)
         replay(record, storage, tracker)
         tracker.close()
     write_trial(runs, trial, None)  # including its end, which may be missing after a killed registration

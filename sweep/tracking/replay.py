@@ -12,7 +12,7 @@ from sweep.console.printing import say
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
     from trainables.storage.trial_files import TrialFiles
 
 STALL_SECONDS = 300.0
@@ -20,7 +20,7 @@ STALL_SECONDS = 300.0
 SAY_SECONDS = 15.0
 
 
-def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "Tracker") -> list[str]:
+def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "SweepTracker") -> list[str]:
     """Write a sweep and all of its trials that have records to MLflow.
 
     A trial that has neither ended nor been stopped for good is shown as interrupted.
@@ -58,7 +58,7 @@ def _state(files: "TrialFiles", *, stopped: bool) -> str:
     return "stopped" if stopped else "interrupted"
 
 
-def wait_for_writes(tracker: "Tracker") -> None:
+def wait_for_writes(tracker: "SweepTracker") -> None:
     """Wait while writes succeed, however many remain, and print the number of missing ones."""
     left, moved, said = tracker.missing, time.monotonic(), time.monotonic()
     while left and time.monotonic() - moved < STALL_SECONDS:

@@ -30,7 +30,7 @@ SERVER_LANES = 4
 logger = logging.getLogger("sweep.tracking")
 
 
-class Tracker:
+class SweepTracker:
     """Writer of one sweep to MLflow; only `open` raises errors of the store."""
 
     def __init__(self, store: TrackingStore, client: Any) -> None:
@@ -43,7 +43,7 @@ class Tracker:
         self._artist = BackgroundWriter(logger=logger, recover=self._forget, refused=refused)
 
     @classmethod
-    def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = "") -> "Tracker":
+    def open(cls, tracking_uri: str | None, *, storage: Path | str, experiment: str = "") -> "SweepTracker":
         """Open an MLflow store; the import takes 2 s, and a new SQLite file another 5 s.
 
         Args:

@@ -16,7 +16,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
 from sweep.remove import main
 from sweep.space import Grid, Objective, SearchSpace, Stage
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.errors import BadInputError
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
 
@@ -35,7 +35,7 @@ def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...]
     plan = make_plan(space, assignments={}, size_of=lambda _: size)
     record = describe(plan, name=name, command="", commit=None, versions={}).model_copy(update={"time_ms": ended_ms})
     storage.write_sweep(record)
-    tracker = Tracker.open(None, storage=storage.storage.root)
+    tracker = SweepTracker.open(None, storage=storage.storage.root)
     tracker.start_sweep(record)
     for entry in record.trials:
         files = storage.trial_of(entry)

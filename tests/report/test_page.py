@@ -19,7 +19,7 @@ from sweep.report.linked_pages import write_page
 from sweep.statistics.image_metrics import outputs_of, sampling_interval
 from sweep.statistics.threshold_curves import calibration, pareto_front
 from sweep.tracking.replay import replay
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -138,7 +138,7 @@ def test_mlflow_shows_it_at_the_sweeps_run(
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = swept
     uri = f"sqlite:///{shutil.copy(mlflow_database, tmp_path)}"
-    tracker = Tracker.open(uri, storage=tmp_path)
+    tracker = SweepTracker.open(uri, storage=tmp_path)
     waiting = replay(record, storage, tracker)
     assert tracker.close(120.0) == 0
     client = mlflow.MlflowClient(uri)

@@ -295,10 +295,10 @@ def test_mlflow_takes_every_text(hostile: SimpleNamespace, mlflow_database: Path
     import mlflow
 
     from sweep.tracking.replay import replay
-    from sweep.tracking.tracker import Tracker
+    from sweep.tracking.tracker import SweepTracker
 
     uri = f"sqlite:///{shutil.copy(mlflow_database, tmp_path)}"
-    tracker = Tracker.open(uri, storage=tmp_path)
+    tracker = SweepTracker.open(uri, storage=tmp_path)
     replay(hostile.record, hostile.storage, tracker)
     assert tracker.close(120.0) == 0
     client = mlflow.MlflowClient(uri)

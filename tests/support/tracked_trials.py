@@ -11,7 +11,7 @@ from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord, TrialEntry
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.store import TrackingStore
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.config import TrialConfig
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
@@ -64,7 +64,7 @@ def final_record(epochs: int) -> FinalRecord:
     )
 
 
-def begin(tracker: Tracker, name: str = "quick") -> None:
+def begin(tracker: SweepTracker, name: str = "quick") -> None:
     record = SweepRecord(
         name=name,
         digest="d" * 12,
@@ -104,7 +104,7 @@ def entry(trial_id: str = "t1", **fields: Any) -> TrialEntry:
 
 def project(storage: Path, trial: TrialEntry | None = None, **more: Any) -> int:
     """Show one trial of one sweep, as a program does from start to end; return what is missing."""
-    tracker = Tracker.open(None, storage=storage)
+    tracker = SweepTracker.open(None, storage=storage)
     begin(tracker)
     tracker.write_trial(trial or entry(), SweepStorage(storage), **more)
     tracker.finish_sweep()

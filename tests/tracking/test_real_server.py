@@ -24,16 +24,16 @@ from support.tracked_trials import (
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.server import Server, served_store
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.storage.trial_records import EpochRecord
 
 
 @pytest.mark.slow
 def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: pytest.LogCaptureFixture) -> None:
-    Tracker.open(None, storage=storage).close(1.0)
+    SweepTracker.open(None, storage=storage).close(1.0)
     trial_files(storage / "trials" / "t1")
     with Server(served_store(None, storage)) as server:
-        tracker = Tracker.open(server.url, storage=storage)
+        tracker = SweepTracker.open(server.url, storage=storage)
         begin(tracker)
         tracker.write_trial(entry(), SweepStorage(storage))
         deadline = time.monotonic() + 60.0
@@ -51,7 +51,7 @@ def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: py
     assert "4 writes to MLflow" in caplog.text
     assert "Connection refused" in caplog.text.partition("4 writes to MLflow")[2], "with the reason"
     # Later, from the files:
-    tracker = Tracker.open(None, storage=storage)
+    tracker = SweepTracker.open(None, storage=storage)
     begin(tracker)
     tracker.write_trial(entry(), SweepStorage(storage))
     tracker.write_trial(entry("t2"), SweepStorage(storage))

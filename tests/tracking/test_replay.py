@@ -20,7 +20,7 @@ from sweep.scheduling.failure import AttemptFailure
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from sweep.track import main
 from sweep.tracking.replay import replay
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import DeferredWrites
@@ -112,7 +112,7 @@ def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepSt
     record = storage.record("mine")
     uri = f"sqlite:///{tmp_path / 'fresh.db'}"
     for _ in range(2):  # twice is once
-        tracker = Tracker.open(uri, storage=tmp_path)
+        tracker = SweepTracker.open(uri, storage=tmp_path)
         assert replay(record, storage, tracker) == []
         assert tracker.close(60.0) == 0
     runs = shown(uri)
@@ -133,7 +133,7 @@ def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepSt
 
     last = plan.trials[-1]
     storage.write_stopped("mine", last.trial_id, "asked to stop", DeferredWrites())
-    tracker = Tracker.open(uri, storage=tmp_path)
+    tracker = SweepTracker.open(uri, storage=tmp_path)
     replay(record, storage, tracker)
     assert tracker.close(60.0) == 0
     runs = shown(uri)
@@ -158,7 +158,7 @@ def test_trials_without_a_record_are_named(sweep: tuple[Plan, SweepStorage], tmp
     plan, _ = sweep
     empty = SweepStorage(tmp_path / "empty")
     record = describe(plan, name="mine", command="", commit=None, versions={})
-    tracker = Tracker.open(f"sqlite:///{tmp_path / 'fresh.db'}", storage=tmp_path)
+    tracker = SweepTracker.open(f"sqlite:///{tmp_path / 'fresh.db'}", storage=tmp_path)
     assert replay(record, empty, tracker) == [trial.name for trial in plan.trials]
     assert tracker.close(60.0) == 0
     with pytest.raises(BadInputError, match="no sweep here"):
@@ -192,7 +192,7 @@ def test_a_trial_that_failed_before_it_began_is_shown(sweep: tuple[Plan, SweepSt
     record = storage.record("mine")
     entry = next(entry for entry in record.trials if entry.baseline is None)
     uri = f"sqlite:///{tmp_path / 'fresh.db'}"
-    tracker = Tracker.open(uri, storage=tmp_path)
+    tracker = SweepTracker.open(uri, storage=tmp_path)
     tracker.start_sweep(record)
     events = handler(storage, tracker)
     events.planned([entry])

@@ -21,7 +21,7 @@ from support.tracked_trials import (
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.run_tags import flattened
 from sweep.tracking.store import TrackingStore
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.data.catalog import StoreInfo
 from trainables.storage.trial_records import FailureRecord
 
@@ -90,7 +90,7 @@ def test_projecting_twice_adds_nothing(storage: Path, digits: StoreInfo) -> None
 
 def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
-    tracker = Tracker.open(None, storage=storage)
+    tracker = SweepTracker.open(None, storage=storage)
     begin(tracker)
     tracker.start_trial(entry(), SweepStorage(storage))
     for record in files.epochs():
@@ -106,7 +106,7 @@ def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
 def test_an_epoch_that_was_trained_again_is_shown_once(storage: Path) -> None:
     """Its record was lost: the new one has another time, and the same numbers."""
     files = trial_files(storage / "trials" / "t1", finished=False)
-    tracker = Tracker.open(None, storage=storage)
+    tracker = SweepTracker.open(None, storage=storage)
     begin(tracker)
     for first in (1, 2):  # two attempts
         tracker.start_trial(entry(), SweepStorage(storage))
@@ -147,7 +147,7 @@ def test_a_stopped_trial_is_told_so(storage: Path) -> None:
 @pytest.mark.parametrize("finished", [False, True])
 def test_trials_in_the_middle_end_with_an_interrupted_sweep(storage: Path, finished: bool) -> None:
     trial_files(storage / "trials" / "t1", finished=finished)
-    tracker = Tracker.open(None, storage=storage)
+    tracker = SweepTracker.open(None, storage=storage)
     begin(tracker)
     tracker.start_trial(entry(), SweepStorage(storage))
     tracker.finish_sweep("interrupted")
@@ -160,7 +160,7 @@ def test_trials_in_the_middle_end_with_an_interrupted_sweep(storage: Path, finis
 
 def test_a_deleted_child_is_made_again_while_the_sweep_runs(storage: Path) -> None:
     trial_files(storage / "trials" / "t1")
-    tracker = Tracker.open(None, storage=storage)
+    tracker = SweepTracker.open(None, storage=storage)
     begin(tracker)
     tracker.start_trial(entry(), SweepStorage(storage))
     deadline = time.monotonic() + 20.0

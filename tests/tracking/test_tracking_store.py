@@ -10,7 +10,7 @@ import pytest
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
 from sweep.tracking.server import served_store
 from sweep.tracking.store import TrackingStore
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.errors import BadInputError
 
 
@@ -49,24 +49,24 @@ def test_a_store_that_does_not_answer_is_bad_input_at_once(tmp_path: Path, uri: 
         taken.bind(("127.0.0.1", 0))
         started = time.monotonic()
         with pytest.raises(BadInputError, match="can't be used"):
-            Tracker.open(uri.format(port=taken.getsockname()[1]), storage=tmp_path)
+            SweepTracker.open(uri.format(port=taken.getsockname()[1]), storage=tmp_path)
     assert time.monotonic() - started < 10.0
 
 
 def test_opening_leaves_the_settings_of_the_probe_behind(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    Tracker.open(None, storage=storage).close(1.0)
+    SweepTracker.open(None, storage=storage).close(1.0)
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
 
 
 def test_a_deleted_experiment_says_how_to_restore_it(storage: Path) -> None:
-    Tracker.open(None, storage=storage).close(1.0)
+    SweepTracker.open(None, storage=storage).close(1.0)
     store = TrackingStore.choose(None, storage=storage, experiment="sweep")
     client = store.client()
     client.delete_experiment(store.experiment_id(client))
     with pytest.raises(BadInputError, match="experiments restore"):
-        Tracker.open(None, storage=storage)
+        SweepTracker.open(None, storage=storage)
 
 
 def test_the_pages_need_a_store_that_is_there_and_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.replay import replay
 from sweep.tracking.run_tags import flattened, program
 from sweep.tracking.store import TrackingStore
-from sweep.tracking.tracker import Tracker
+from sweep.tracking.tracker import SweepTracker
 from trainables.data.store import ImageStore
 
 
@@ -31,7 +31,7 @@ def shown(
     shutil.copy(mlflow_database, tracking_database(tmp_path))
     record = swept[0].model_copy(update={"launch": LaunchOptions(experiment=request.param)})
     for _ in range(2):
-        tracker = Tracker.open(None, storage=tmp_path, experiment=record.experiment)
+        tracker = SweepTracker.open(None, storage=tmp_path, experiment=record.experiment)
         replay(record, swept[1], tracker)
         assert tracker.close(60.0) == 0
     client = TrackingStore.choose(None, storage=tmp_path, experiment="").client()
@@ -73,7 +73,7 @@ def test_pictures_of_the_data_are_at_the_sweeps_run(
     shutil.copy(mlflow_database, tracking_database(tmp_path))
     for root, expected in ((tmp_path / "nothing", []), (store.path.parent, ["data/digits.png"])):
         monkeypatch.setenv("SWEEP_DATA", str(root))
-        tracker = Tracker.open(None, storage=tmp_path)
+        tracker = SweepTracker.open(None, storage=tmp_path)
         tracker.start_sweep(swept[0])
         assert tracker.close(60.0) == 0
         client = TrackingStore.choose(None, storage=tmp_path, experiment="").client()
