@@ -60,13 +60,13 @@ def main(
 ) -> None:
     """Serve the MLflow pages of a storage on this machine, until Ctrl-C."""
     from sweep.tracking.pages import USER
-    from sweep.tracking.server import Server, served_store
+    from sweep.tracking.server import TrackingServer, served_store
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
         password = "" if everybody else secrets.token_urlsafe(PASSWORD_BYTES)
-        with Server(served_store(tracking_uri, storage, experiment), port, password) as server:
+        with TrackingServer(served_store(tracking_uri, storage, experiment), port, password) as server:
             say(f"{server.page()}  shows {server.store.shown} (Ctrl-C ends it)")
             if password:
                 say(f"user: {USER}  password: {password}")

@@ -26,7 +26,7 @@ LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
 """With its job runner the server has 15 processes, some of which outlive it."""
 
 
-class Server:
+class TrackingServer:
     """MLflow server over a store, in its own process group; a context manager that leaves no process behind."""
 
     def __init__(self, store: TrackingStore, port: int = 0, password: str = "") -> None:
@@ -42,7 +42,7 @@ class Server:
         """Return the address for a browser."""
         return f"http://{HOST}:{self.port}"
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> "TrackingServer":
         try:
             self.start()
         except BaseException:

@@ -20,7 +20,7 @@ from support.paths import ROOT
 
 from sweep.records.paths import tracking_database
 from sweep.tracking.pages import PasswordGuard, authorization
-from sweep.tracking.server import Server, served_store
+from sweep.tracking.server import TrackingServer, served_store
 from trainables.errors import BadInputError
 
 API = "api/2.0/mlflow"
@@ -91,7 +91,7 @@ def test_a_port_that_somebody_else_has_is_refused_before_a_password_is_sent_ther
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(BadInputError, match=f"--port {port}: can't be used"):
-            Server(served_store(f"sqlite:///{tracking_database(tmp_path)}", None), port, "secret").__enter__()
+            TrackingServer(served_store(f"sqlite:///{tracking_database(tmp_path)}", None), port, "secret").__enter__()
 
 
 @pytest.fixture
@@ -152,5 +152,5 @@ def test_another_user_changes_nothing_in_the_pages_and_finds_no_password(storage
 
 @pytest.mark.slow
 def test_everybody_is_let_in_only_where_that_is_asked_for(storage: Path) -> None:
-    with Server(served_store(None, storage)) as server:
+    with TrackingServer(served_store(None, storage)) as server:
         assert status(f"{server.url}/health", "GET") == 200

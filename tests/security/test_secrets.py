@@ -148,7 +148,10 @@ def test_a_servers_command_line_has_no_address(monkeypatch: pytest.MonkeyPatch) 
         raise InterruptedError
 
     monkeypatch.setattr(module.subprocess, "Popen", popen)
-    with pytest.raises(InterruptedError), module.Server(TrackingStore(uri, "typed", "sweep", f"s3://bucket/{SECRET}")):
+    with (
+        pytest.raises(InterruptedError),
+        module.TrackingServer(TrackingStore(uri, "typed", "sweep", f"s3://bucket/{SECRET}")),
+    ):
         pass
     assert not [word for word in seen["command"] if SECRET in word]
     assert uri in seen["env"].values()

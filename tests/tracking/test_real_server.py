@@ -23,7 +23,7 @@ from support.tracked_trials import (
 
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
-from sweep.tracking.server import Server, served_store
+from sweep.tracking.server import TrackingServer, served_store
 from sweep.tracking.tracker import SweepTracker
 from trainables.storage.trial_records import EpochRecord
 
@@ -32,7 +32,7 @@ from trainables.storage.trial_records import EpochRecord
 def test_a_server_shows_it_and_its_death_costs_nothing(storage: Path, caplog: pytest.LogCaptureFixture) -> None:
     SweepTracker.open(None, storage=storage).close(1.0)
     trial_files(storage / "trials" / "t1")
-    with Server(served_store(None, storage)) as server:
+    with TrackingServer(served_store(None, storage)) as server:
         tracker = SweepTracker.open(server.url, storage=storage)
         begin(tracker)
         tracker.write_trial(entry(), SweepStorage(storage))
