@@ -37,7 +37,7 @@ _off: set[str] = set()
 
 
 @dataclass(frozen=True)
-class Claim:
+class ResourceClaim:
     """Resources that are held or requested by a placement group, or by an actor outside of one."""
 
     claim_id: str
@@ -47,7 +47,7 @@ class Claim:
     """True while the resources are requested, False once they are held."""
 
 
-def resource_claims() -> tuple[list[Claim], dict[str, str]]:
+def resource_claims() -> tuple[list[ResourceClaim], dict[str, str]]:
     """Return the resources that the cluster's jobs hold or request, and the commands of running jobs by job id."""
     with _feature("finding out who holds what trials wait for"):
         from ray._private.state import state
@@ -61,12 +61,14 @@ def resource_claims() -> tuple[list[Claim], dict[str, str]]:
             if group.state != states.REMOVED:
                 needed = _summed(bundle.unit_resources for bundle in group.bundles)
                 made = group.placement_group_id.hex(), group.creator_job_id.hex()
-                claims.append(Claim(*made, needed, pending=group.state != states.CREATED))
+                claims.append(ResourceClaim(*made, needed, pending=group.state != states.CREATED))
         for content in accessor.get_actor_table(None, "ALIVE"):
             actor = ActorTableData.FromString(content)
             if not actor.placement_group_id:
                 claims.append(
-                    Claim(actor.actor_id.hex(), actor.job_id.hex(), dict(actor.required_resources), pending=False)
+                    ResourceClaim(
+                        actor.actor_id.hex(), actor.job_id.hex(), dict(actor.required_resources), pending=False
+                    )
                 )
         running = [job for job in state.job_table() if not job["IsDead"]]
         return claims, {

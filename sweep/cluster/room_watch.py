@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweep.cluster.ray_private import Claim, autoscaler_errors, resource_claims
+from sweep.cluster.ray_private import ResourceClaim, autoscaler_errors, resource_claims
 from sweep.console.formatting import plural, shortened
 from sweep.scheduling.dispatcher import TrialAttempt
 from trainables.printable_text import printable
@@ -24,7 +24,7 @@ class Cluster:
 
     total: Resources
     free: Resources
-    claims: Sequence[Claim]
+    claims: Sequence[ResourceClaim]
     jobs: Mapping[str, str]
     """Commands of the other running jobs, by job id."""
     own_job: str

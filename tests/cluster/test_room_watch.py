@@ -13,7 +13,7 @@ from support.ray_head import head
 from support.sweep_shell import GRID, Shell, rest, until
 
 from sweep.cluster import room_watch
-from sweep.cluster.ray_private import Claim
+from sweep.cluster.ray_private import ResourceClaim
 from sweep.cluster.room_watch import Cluster, RoomWatch, waiting_text, wanted_resources
 from sweep.planning.resources import TrialShape
 from sweep.records.lease import BEAT_SECONDS
@@ -36,12 +36,12 @@ time.sleep(300)
 """
 
 
-def cluster(*claims: Claim, total: float = 2, free: float = 0, errors: Sequence[str] = ()) -> Cluster:
+def cluster(*claims: ResourceClaim, total: float = 2, free: float = 0, errors: Sequence[str] = ()) -> Cluster:
     return Cluster({"CPU": total, "memory": 1e9}, {"CPU": free}, claims, JOBS, OWN, errors)
 
 
-def claim(job: str, cpus: float, *, pending: bool = False, name: str = "a") -> Claim:
-    return Claim(name, job, {"CPU": cpus}, pending=pending)
+def claim(job: str, cpus: float, *, pending: bool = False, name: str = "a") -> ResourceClaim:
+    return ResourceClaim(name, job, {"CPU": cpus}, pending=pending)
 
 
 def attempt(*, most: int | None = None, placed: bool = False) -> TrialAttempt:
