@@ -19,7 +19,7 @@ Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterSnapshot:
     """Snapshot of a cluster: its resources, and the jobs that claim them."""
 
     total: Resources
@@ -52,7 +52,7 @@ class RoomWatch:
         cluster = look_at_cluster() if unplaced else None
         self._report("" if cluster is None else waiting_text(self._waiting(cluster, unplaced, now), cluster))
 
-    def _waiting(self, cluster: Cluster, unplaced: Sequence[TrialAttempt], now: float) -> list[Resources]:
+    def _waiting(self, cluster: ClusterSnapshot, unplaced: Sequence[TrialAttempt], now: float) -> list[Resources]:
         """Return the resources of each trial that has waited long enough."""
         wanted = wanted_resources(cluster, unplaced)
         self._since = {name: self._since.get(name, now) for name in wanted}
@@ -64,7 +64,7 @@ class RoomWatch:
             self._say(text)
 
 
-def wanted_resources(cluster: Cluster, unplaced: Sequence[TrialAttempt]) -> dict[str, Resources]:
+def wanted_resources(cluster: ClusterSnapshot, unplaced: Sequence[TrialAttempt]) -> dict[str, Resources]:
     """Return the resources of each waiting trial, by id of its placement group, or of the trial if it has none yet.
 
     Ray Train creates no placement group for an elastic trial before its minimum of workers fits.
@@ -80,7 +80,7 @@ def wanted_resources(cluster: Cluster, unplaced: Sequence[TrialAttempt]) -> dict
     return wanted
 
 
-def look_at_cluster() -> Cluster:
+def look_at_cluster() -> ClusterSnapshot:
     """Return a snapshot of the joined cluster."""
     import ray
 
@@ -89,10 +89,10 @@ def look_at_cluster() -> Cluster:
     own = context.get_job_id()
     others = {job: command for job, command in jobs.items() if job != own}
     errors = autoscaler_errors(context.gcs_address)
-    return Cluster(ray.cluster_resources(), ray.available_resources(), claims, others, own, errors)
+    return ClusterSnapshot(ray.cluster_resources(), ray.available_resources(), claims, others, own, errors)
 
 
-def waiting_text(waiting: Sequence[Resources], cluster: Cluster) -> str:
+def waiting_text(waiting: Sequence[Resources], cluster: ClusterSnapshot) -> str:
     """Return the message on waiting trials: their needs, the resources and their holders; empty if none waits."""
     if not waiting:
         return ""
@@ -110,7 +110,7 @@ def waiting_text(waiting: Sequence[Resources], cluster: Cluster) -> str:
     return "; ".join([*parts, *(f"autoscaler: {_short(error)}" for error in cluster.errors)])
 
 
-def holders_of(names: Sequence[str], cluster: Cluster) -> list[str]:
+def holders_of(names: Sequence[str], cluster: ClusterSnapshot) -> list[str]:
     """Return the holders of the named resources, with the amounts."""
     held: dict[str, dict[str, float]] = {}
     for claim in cluster.claims:
@@ -132,7 +132,7 @@ def amounts(resources: Resources) -> str:
     return " and ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount > 0)
 
 
-def _job_text(job: str, cluster: Cluster) -> str:
+def _job_text(job: str, cluster: ClusterSnapshot) -> str:
     if job == cluster.own_job:
         return "this sweep"
     return f"job {job}, {_short(cluster.jobs[job])}" if job in cluster.jobs else f"job {job}, which has ended"

@@ -14,7 +14,7 @@ from support.sweep_shell import GRID, Shell, rest, until
 
 from sweep.cluster import room_watch
 from sweep.cluster.ray_private import ResourceClaim
-from sweep.cluster.room_watch import Cluster, RoomWatch, waiting_text, wanted_resources
+from sweep.cluster.room_watch import ClusterSnapshot, RoomWatch, waiting_text, wanted_resources
 from sweep.planning.resources import TrialShape
 from sweep.records.lease import BEAT_SECONDS
 from sweep.scheduling.dispatcher import TrialAttempt
@@ -36,8 +36,8 @@ time.sleep(300)
 """
 
 
-def cluster(*claims: ResourceClaim, total: float = 2, free: float = 0, errors: Sequence[str] = ()) -> Cluster:
-    return Cluster({"CPU": total, "memory": 1e9}, {"CPU": free}, claims, JOBS, OWN, errors)
+def cluster(*claims: ResourceClaim, total: float = 2, free: float = 0, errors: Sequence[str] = ()) -> ClusterSnapshot:
+    return ClusterSnapshot({"CPU": total, "memory": 1e9}, {"CPU": free}, claims, JOBS, OWN, errors)
 
 
 def claim(job: str, cpus: float, *, pending: bool = False, name: str = "a") -> ResourceClaim:
