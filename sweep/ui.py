@@ -16,12 +16,12 @@ PASSWORD_BYTES = 18
 SECURITY = "Security"
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class ServerStopped(Exception):  # noqa: N818 - not an error
     """A signal asked the program to end."""
 
 
 def _stop(_number: int, _frame: FrameType | None) -> Any:
-    raise Stopped
+    raise ServerStopped
 
 
 def main(
@@ -75,7 +75,7 @@ def main(
             status = server.wait()
             say(f"MLflow's server ended by itself (status {status})", error=True)
             raise typer.Exit(1)
-    except Stopped:
+    except ServerStopped:
         say("stopped")
 
 
