@@ -16,7 +16,7 @@ from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import DataSplit, TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
-from trainables.models.encoder import Colours, Normalise
+from trainables.models.encoder import ColourStatistics, Normalise
 from trainables.models.simclr_model import SimCLR, parameter_groups
 from trainables.randomness import Stream
 from trainables.storage.filesystem import Storage
@@ -201,7 +201,7 @@ def test_a_constant_channel_is_not_divided_by_zero(store: ImageStore, monkeypatc
 def test_colours_are_mean_and_deviation_of_each_channel(store: ImageStore, tmp_path: Path) -> None:
     pictures = images(5)
     expected = np.concatenate([pictures.numpy().mean((2, 3)), pictures.numpy().std((2, 3))], axis=1)
-    np.testing.assert_allclose(Colours()(pictures).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(ColourStatistics()(pictures).numpy(), expected, rtol=1e-12)
     config = SMALL.model_copy(update={"encoder": "colours", "epochs": 0})
     (record,) = train(config, store=store, files=TrialFiles(Storage.at(tmp_path)), device=torch.device("cpu"))
     assert {"test/knn_top1", "test/linear_top1"} <= set(record.metrics)

@@ -36,7 +36,7 @@ class Normalise(nn.Module):
         return (images - self.mean.view(1, -1, 1, 1)) / self.deviation.view(1, -1, 1, 1)
 
 
-class Colours(nn.Module):
+class ColourStatistics(nn.Module):
     """Colour baseline without weights: (N, C, H, W) images to each channel's mean and deviation, (N, 2C)."""
 
     def forward(self, images: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from trainables.memory.layer_sizes import footprint
 from trainables.memory.recomputation import segments
 from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
-from trainables.models.encoder import Colours, Normalise
+from trainables.models.encoder import ColourStatistics, Normalise
 from trainables.models.pretrained import load_weights, start_from
 from trainables.models.random_features import PATCHES, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
@@ -129,7 +129,9 @@ class Trainer:
     def _make_baseline(self, normalise: nn.Module | None) -> None:
         """Make a baseline encoder without weights, which is only evaluated."""
         name = self.config.encoder
-        features = Colours() if name == "colours" else self._random_features() if name != "pixels" else nn.Flatten()
+        features = (
+            ColourStatistics() if name == "colours" else self._random_features() if name != "pixels" else nn.Flatten()
+        )
         self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(self.device)
 
     def _random_features(self) -> RandomFeatures:
