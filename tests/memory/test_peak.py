@@ -18,7 +18,7 @@ from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory import peak
 from trainables.memory.layer_sizes import footprint
-from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, Ledger
+from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, MemoryLedger
 from trainables.memory.peak import ImageShape, fits, peak_bytes, phases, process_bytes
 from trainables.models.simclr_model import SimCLR
 from trainables.training.precision import autocast
@@ -98,14 +98,14 @@ def test_what_a_step_and_an_evaluation_take_they_give_back(
 
 
 def test_the_heap_keeps_what_it_had_and_mapped_blocks_go() -> None:
-    ledger, small, large = Ledger("cpu"), MAPPED_FROM / 2, 2.0 * MAPPED_FROM
+    ledger, small, large = MemoryLedger("cpu"), MAPPED_FROM / 2, 2.0 * MAPPED_FROM
     ledger.hold(1000.0)
     ledger.touch(small)
     ledger.touch(large)
     heap = 1000.0 + HEAP_SLACK * small
     assert ledger.end_phase() == heap + large  # at different times, and yet both
     assert ledger.end_phase() == heap
-    gpu = Ledger("cuda")
+    gpu = MemoryLedger("cuda")
     gpu.touch(small)
     gpu.touch(large)
     assert gpu.end_phase() == large

@@ -15,7 +15,7 @@ there are none (MALLOC_MMAP_THRESHOLD_=65536), and what lives is counted to 2 to
 step's measured peak."""
 
 
-class Ledger:
+class MemoryLedger:
     """Ledger of live memory blocks that records their peak."""
 
     def __init__(self, device: Device) -> None:

@@ -20,7 +20,7 @@ from trainables.memory.constants import (
     WHOLE_ROWS,
 )
 from trainables.memory.layer_sizes import Block, Layer, LayerSizes, footprint
-from trainables.memory.ledger import Device, Ledger
+from trainables.memory.ledger import Device, MemoryLedger
 from trainables.memory.recomputation import segments, stem_parts
 
 FLOAT, DOUBLE, HALF = 4, 8, 2
@@ -96,7 +96,7 @@ class _Worker:
         self.share = math.ceil(config.batch_size / workers)
         self.views = self.share * (1 if config.training == "supervised" else 2)
         self.item = HALF if config.precision == "bf16" else FLOAT
-        self.ledger = Ledger(device)
+        self.ledger = MemoryLedger(device)
         self.side = images.side or config.image_size
         self.sizes = [layer.weights for layer in self.model.layers] + [self.model.features * images.classes]
         """Of the weights; those of batch norm are too few to count."""
