@@ -9,7 +9,7 @@ from trainables.memory.constants import DEPTHS
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSize:
     """A convolution or dense layer with its batch norm; elements are those of one view."""
 
     inputs: int
@@ -37,7 +37,7 @@ class Layer:
         """Multiplications and additions of one view's forward pass."""
         return self.weights // self.channels * self.outputs
 
-    def part(self, count: int) -> "Layer":
+    def part(self, count: int) -> "LayerSize":
         """Return the largest of `count` parts of its output channels."""
         channels = -(-self.channels // count)
         return replace(
@@ -52,11 +52,11 @@ class Layer:
 class Block:
     """Residual block: its layers in sequence, and the projection of its shortcut, if it has one."""
 
-    layers: tuple[Layer, ...]
-    shortcut: Layer | None
+    layers: tuple[LayerSize, ...]
+    shortcut: LayerSize | None
 
     @property
-    def everything(self) -> tuple[Layer, ...]:
+    def everything(self) -> tuple[LayerSize, ...]:
         """Its layers and the projection of its shortcut."""
         return (*self.layers, self.shortcut) if self.shortcut else self.layers
 
@@ -87,17 +87,17 @@ class LayerSizes:
 
     image: int
     """Elements of one view."""
-    stem: Layer
+    stem: LayerSize
     pooled: int
     """Elements of the map after the stem's max-pool; 0 without one."""
     blocks: tuple[Block, ...]
-    projector: tuple[Layer, ...]
+    projector: tuple[LayerSize, ...]
     features: int
     """Width of the encoder's output."""
     classes: int
 
     @property
-    def layers(self) -> Iterator[Layer]:
+    def layers(self) -> Iterator[LayerSize]:
         """Every layer with a batch norm."""
         yield self.stem
         for block in self.blocks:
@@ -140,11 +140,11 @@ class _Builder:
     def __init__(self, side: int) -> None:
         self.side = side
 
-    def convolution(self, inputs: int, outputs: int, *, kernel: int, stride: int, relu: bool = True) -> Layer:
+    def convolution(self, inputs: int, outputs: int, *, kernel: int, stride: int, relu: bool = True) -> LayerSize:
         before = inputs * self.side**2
         self.side = -(-self.side // stride)
         weights = inputs * outputs * kernel**2
-        return Layer(before, outputs * self.side**2, weights, relu, channels=outputs)
+        return LayerSize(before, outputs * self.side**2, weights, relu, channels=outputs)
 
     def block(self, bottleneck: bool, channels: int, planes: int, stride: int) -> tuple[Block, int]:
         outputs = planes * 4 if bottleneck else planes
@@ -161,12 +161,12 @@ class _Builder:
         return Block((first, self.convolution(planes, planes, kernel=3, stride=1)), shortcut), outputs
 
 
-def _projector(config: TrialConfig, features: int) -> Iterator[Layer]:
+def _projector(config: TrialConfig, features: int) -> Iterator[LayerSize]:
     hidden = config.projector_hidden_width or features
     inputs = features
     for number in range(1, config.projector_layers + 1):
         last = number == config.projector_layers
         units = config.projector_output_width if last else hidden
         # The last batch norm has no beta; its output, the embedding, is kept by the loss.
-        yield Layer(inputs, units, inputs * units, True, shift=not last, channels=units)
+        yield LayerSize(inputs, units, inputs * units, True, shift=not last, channels=units)
         inputs = units

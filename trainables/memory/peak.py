@@ -19,7 +19,7 @@ from trainables.memory.constants import (
     TILES,
     WHOLE_ROWS,
 )
-from trainables.memory.layer_sizes import Block, Layer, LayerSizes, footprint
+from trainables.memory.layer_sizes import Block, LayerSize, LayerSizes, footprint
 from trainables.memory.ledger import Device, MemoryLedger
 from trainables.memory.recomputation import segments, stem_parts
 
@@ -195,7 +195,7 @@ class _Worker:
         layers = [layer for block in blocks for layer in block.everything]
         return [self._map(layer.outputs) for layer in layers for _ in range(2 if layer.relu else 1)]
 
-    def _layer(self, layer: Layer, *, first: bool = False) -> None:
+    def _layer(self, layer: LayerSize, *, first: bool = False) -> None:
         out = self._map(layer.outputs)
         if self._unfolds:
             self.ledger.touch(self._columns(layer), out)
@@ -222,7 +222,7 @@ class _Worker:
         """
         return self.device == "cpu" and self.item == HALF
 
-    def _columns(self, layer: Layer) -> float:
+    def _columns(self, layer: LayerSize) -> float:
         """Bytes of the inputs of every output, side by side: (views, inputs x kernel, outputs' pixels)."""
         return self._map(layer.weights // layer.channels * (layer.outputs // layer.channels))
 
@@ -292,7 +292,7 @@ class _Worker:
         self.ledger.take(gradient)
         self.ledger.give(gradient, gradient)
 
-    def _through_layer(self, layer: Layer, *, keep: bool = False, first: bool = False) -> None:
+    def _through_layer(self, layer: LayerSize, *, keep: bool = False, first: bool = False) -> None:
         """Batch norm, then convolution: replace the output's gradient by the input's; `keep` keeps both."""
         ledger, out, inputs = self.ledger, self._map(layer.outputs), self._map(layer.inputs)
         if self.workers > 1:
