@@ -30,7 +30,7 @@ from sweep.scheduling.task import TrialTask
 from sweep.space import Grid, Objective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.memory.layer_sizes import Block, LayerSize, LayerSizes, footprint
+from trainables.memory.layer_sizes import BlockSizes, LayerSize, LayerSizes, footprint
 from trainables.memory.peak import ImageShape, fits, peak_bytes, phases, process_bytes
 from trainables.memory.recomputation import SLACK, segments, stem_parts, time_factor
 from trainables.models.simclr_model import SimCLR, make_encoder
@@ -94,7 +94,7 @@ def random_model(generator: np.random.Generator) -> LayerSizes:
     for inputs, outputs in pairwise(maps):
         inside = 8 * int(generator.integers(1, 50))
         layers = (LayerSize(inputs, inside, 10, True), LayerSize(inside, outputs, 10, True))
-        blocks.append(Block(layers, LayerSize(inputs, outputs, 10, False) if generator.random() < 0.5 else None))
+        blocks.append(BlockSizes(layers, LayerSize(inputs, outputs, 10, False) if generator.random() < 0.5 else None))
     stem = LayerSize(8, maps[0], 40, True, channels=8)
     return LayerSizes(8, stem, 0, tuple(blocks), (), 1, 1)
 

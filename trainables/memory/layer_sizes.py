@@ -49,7 +49,7 @@ class LayerSize:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockSizes:
     """Residual block: its layers in sequence, and the projection of its shortcut, if it has one."""
 
     layers: tuple[LayerSize, ...]
@@ -90,7 +90,7 @@ class LayerSizes:
     stem: LayerSize
     pooled: int
     """Elements of the map after the stem's max-pool; 0 without one."""
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockSizes, ...]
     projector: tuple[LayerSize, ...]
     features: int
     """Width of the encoder's output."""
@@ -146,7 +146,7 @@ class _Builder:
         weights = inputs * outputs * kernel**2
         return LayerSize(before, outputs * self.side**2, weights, relu, channels=outputs)
 
-    def block(self, bottleneck: bool, channels: int, planes: int, stride: int) -> tuple[Block, int]:
+    def block(self, bottleneck: bool, channels: int, planes: int, stride: int) -> tuple[BlockSizes, int]:
         outputs = planes * 4 if bottleneck else planes
         shortcut = None
         if stride != 1 or channels != outputs:
@@ -156,9 +156,11 @@ class _Builder:
         if bottleneck:
             reduce = self.convolution(channels, planes, kernel=1, stride=1)
             middle = self.convolution(planes, planes, kernel=3, stride=stride)
-            return Block((reduce, middle, self.convolution(planes, outputs, kernel=1, stride=1)), shortcut), outputs
+            return BlockSizes(
+                (reduce, middle, self.convolution(planes, outputs, kernel=1, stride=1)), shortcut
+            ), outputs
         first = self.convolution(channels, planes, kernel=3, stride=stride)
-        return Block((first, self.convolution(planes, planes, kernel=3, stride=1)), shortcut), outputs
+        return BlockSizes((first, self.convolution(planes, planes, kernel=3, stride=1)), shortcut), outputs
 
 
 def _projector(config: TrialConfig, features: int) -> Iterator[LayerSize]:

@@ -19,7 +19,7 @@ from trainables.memory.constants import (
     TILES,
     WHOLE_ROWS,
 )
-from trainables.memory.layer_sizes import Block, LayerSize, LayerSizes, footprint
+from trainables.memory.layer_sizes import BlockSizes, LayerSize, LayerSizes, footprint
 from trainables.memory.ledger import Device, MemoryLedger
 from trainables.memory.recomputation import segments, stem_parts
 
@@ -185,7 +185,7 @@ class _Worker:
         self.ledger.take(*pooled)
         return [self._map(self.stem.outputs)] * 2 + pooled
 
-    def _compute(self, blocks: Sequence[Block]) -> list[float]:
+    def _compute(self, blocks: Sequence[BlockSizes]) -> list[float]:
         """Store what the blocks' backward pass needs, and return the sizes."""
         for block in blocks:
             for layer in block.everything:
@@ -272,7 +272,7 @@ class _Worker:
         self._weight_gradient(self.model.stem.weights - self.stem.weights)
         ledger.give(*([gradient] if self.recompute else []))
 
-    def _backward_block(self, block: Block) -> None:
+    def _backward_block(self, block: BlockSizes) -> None:
         """Replace the gradient of the block's output by that of its input."""
         last = block.layers[-1]
         out, inputs = self._map(last.outputs), self._map(block.layers[0].inputs)
@@ -353,7 +353,7 @@ class _Worker:
             self._infer_block(block, unit)
         ledger.give(unit * model.blocks[-1].layers[-1].outputs)
 
-    def _infer_block(self, block: Block, unit: float) -> None:
+    def _infer_block(self, block: BlockSizes, unit: float) -> None:
         """Replace the block's input by its output; the shortcut needs the input to the end."""
         ledger, entry, before = self.ledger, unit * block.layers[0].inputs, 0.0
         for layer in block.layers:

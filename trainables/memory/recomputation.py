@@ -10,7 +10,7 @@ all activations, as in a plain step. Nothing is computed more than twice.
 from collections.abc import Sequence
 from functools import cache
 
-from trainables.memory.layer_sizes import Block, LayerSizes
+from trainables.memory.layer_sizes import BlockSizes, LayerSizes
 
 MOST_STEM_PARTS = 4
 SLACK = 1.05
@@ -44,7 +44,7 @@ def time_factor(model: LayerSizes) -> float:
     return 1.0 + again / (3 * (model.stem.operations + sum(costs)))
 
 
-def _cut(blocks: Sequence[Block], count: int) -> tuple[int, tuple[int, ...]]:
+def _cut(blocks: Sequence[BlockSizes], count: int) -> tuple[int, tuple[int, ...]]:
     """Return the minimum memory if the first `count` blocks are recomputed, and the segments that need it.
 
     Dynamic programming from the last block to the first. The memory from a block on, besides earlier stored inputs, is
@@ -59,7 +59,7 @@ def _cut(blocks: Sequence[Block], count: int) -> tuple[int, tuple[int, ...]]:
     return best[0]
 
 
-def _inside(blocks: Sequence[Block]) -> int:
+def _inside(blocks: Sequence[BlockSizes]) -> int:
     """Return the peak of one segment: its stored activations, and a gradient before and after a ReLU."""
     kept, most = 0, 0
     for block in blocks:
