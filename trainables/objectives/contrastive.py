@@ -17,7 +17,7 @@ from trainables.models.simclr_model import ModelOutputs, SimCLR
 from trainables.objectives.objective import probe_decay, supervised_names
 
 
-class Contrastive:
+class ContrastiveObjective:
     """SimCLR: NT-Xent over two views of each image, with a simultaneous linear probe behind a stop-gradient."""
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:

@@ -4,12 +4,12 @@ from torch import nn
 
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
-from trainables.objectives.contrastive import Contrastive
+from trainables.objectives.contrastive import ContrastiveObjective
 from trainables.objectives.objective import TrainingObjective
 from trainables.objectives.supervised import Supervised
 
 
 def objective_of(config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> TrainingObjective:
     """Return the training objective of a configuration, with an initialised model on the CPU."""
-    kind = Supervised if config.training == "supervised" else Contrastive
+    kind = Supervised if config.training == "supervised" else ContrastiveObjective
     return kind(config, data, normalise)
