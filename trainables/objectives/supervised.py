@@ -16,7 +16,7 @@ from trainables.models.simclr_model import Classifier, ModelOutputs
 from trainables.objectives.objective import probe_decay, supervised_names
 
 
-class Supervised:
+class SupervisedObjective:
     """Supervised training: one view of each image; encoder and head learn the labels."""
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
