@@ -22,7 +22,7 @@ from trainables.augment.views import two_views
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.losses import contrast
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
 from trainables.storage.trial_files import TrialFiles
@@ -101,7 +101,7 @@ def test_views_are_those_of_the_cpu(size: int) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (32, 3, size, size), dtype=torch.uint8, generator=generator)
     config = TrialConfig(vertical_flip_probability=0.5, rotation_probability=0.5)
-    draws = [draw_view(config, s, 0, 32, height=size, width=size) for s in (Stream.VIEW_A, Stream.VIEW_B)]
+    draws = [draw_view(config, s, 0, 32, height=size, width=size) for s in (RandomStream.VIEW_A, RandomStream.VIEW_B)]
     pair = draws[0], draws[1]
     for mine, theirs in zip(
         two_views(images.to(GPU), pair, image_size=size), two_views(images, pair, image_size=size), strict=True

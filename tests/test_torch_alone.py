@@ -11,7 +11,7 @@ from scipy import special
 from support.paths import TESTS
 
 from trainables import randomness, torch_normal
-from trainables.randomness import Stream, normal
+from trainables.randomness import RandomStream, normal
 
 TRAINED = """
 import json
@@ -63,10 +63,10 @@ def test_numbers_without_scipy_are_those_with_it(monkeypatch: pytest.MonkeyPatch
     for bound in (-np.inf, -2.0, 0.0, 2.0, np.inf):
         assert torch_normal.ndtr(bound) == pytest.approx(special.ndtr(bound), rel=1e-15)
     for cut in (2.0, np.inf):
-        expected = normal(0, Stream.WEIGHTS, 1, (1000, 300), cut=cut)
+        expected = normal(0, RandomStream.WEIGHTS, 1, (1000, 300), cut=cut)
         with monkeypatch.context() as patch:
             patch.setattr(randomness, "ndtr", torch_normal.ndtr)
             patch.setattr(randomness, "ndtri", torch_normal.ndtri)
-            found = normal(0, Stream.WEIGHTS, 1, (1000, 300), cut=cut)
+            found = normal(0, RandomStream.WEIGHTS, 1, (1000, 300), cut=cut)
         np.testing.assert_allclose(found, expected, rtol=0, atol=4e-15)
         np.testing.assert_array_equal(found.astype(np.float32), expected.astype(np.float32))

@@ -18,7 +18,7 @@ except ModuleNotFoundError:  # a machine with PyTorch alone
     from trainables.torch_normal import ndtr, ndtri
 
 
-class Stream(IntEnum):
+class RandomStream(IntEnum):
     """Purpose of random numbers; numbers of different streams never overlap."""
 
     PERMUTATION = 1
@@ -30,20 +30,22 @@ class Stream(IntEnum):
     PROBE = 7
 
 
-def random_words(seed: int, stream: Stream, index: int, count: int, *, block: int = 0) -> NDArray[np.uint64]:
+def random_words(seed: int, stream: RandomStream, index: int, count: int, *, block: int = 0) -> NDArray[np.uint64]:
     """Return `count` uniform 64-bit words of (seed, stream, index, block)."""
     generator = np.random.Philox(key=[seed, int(stream)], counter=[0, block, index, 0])
     return generator.random_raw(count)
 
 
-def uniform(seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0) -> NDArray[np.float64]:
+def uniform(
+    seed: int, stream: RandomStream, index: int, shape: tuple[int, ...], *, block: int = 0
+) -> NDArray[np.float64]:
     """Return float64 numbers in [0, 1) with 53 random bits, of the given shape."""
     words = random_words(seed, stream, index, int(np.prod(shape)), block=block)
     return (words >> np.uint64(11)).astype(np.float64).reshape(shape) * 2.0**-53
 
 
 def normal(
-    seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0, cut: float = math.inf
+    seed: int, stream: RandomStream, index: int, shape: tuple[int, ...], *, block: int = 0, cut: float = math.inf
 ) -> NDArray[np.float64]:
     """Return standard normal numbers of the given shape, by the inverse distribution function.
 
@@ -60,7 +62,7 @@ def normal(
 @lru_cache(maxsize=2)
 def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """Return the order of `count` examples in an epoch (1-based), uniform over all orders; read-only."""
-    order = np.argsort(random_words(seed, Stream.PERMUTATION, epoch, count), kind="stable").astype(np.int64)
+    order = np.argsort(random_words(seed, RandomStream.PERMUTATION, epoch, count), kind="stable").astype(np.int64)
     order.flags.writeable = False
     return order
 

@@ -13,7 +13,7 @@ from benchmarks.harness.measurement import Beside, Measurement, beside
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
 from trainables.config import TrialConfig
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 
 GOALS = ((64, 20.0), (120, 8.0))
 """Side of stored images and views, and by how much one core of ours is to be faster."""
@@ -117,7 +117,8 @@ class Batches:
         size = {"height": self._config.image_size, "width": self._config.image_size}
         size["channels"] = self._images.shape[1]
         first, second = (
-            draw_view(self._config, stream, self._number, BATCH, **size) for stream in (Stream.VIEW_A, Stream.VIEW_B)
+            draw_view(self._config, stream, self._number, BATCH, **size)
+            for stream in (RandomStream.VIEW_A, RandomStream.VIEW_B)
         )
         two_views(self._images, (first, second), image_size=self._config.image_size)
         self._number += 1

@@ -9,7 +9,7 @@ from trainables.augment.parameters import draw_view
 from trainables.augment.views import joined_views
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 
 Pictures = NDArray[np.float64]
 """Images (N, H, W, 3) in [0, 1]."""
@@ -40,7 +40,7 @@ class StorePictures:
         channels, colours = self.store.info.channels, self.store.info.colours
         first, second = (
             draw_view(self.config, stream, 0, count, height=height, width=width, channels=channels, colours=colours)
-            for stream in (Stream.VIEW_A, Stream.VIEW_B)
+            for stream in (RandomStream.VIEW_A, RandomStream.VIEW_B)
         )
         return self._colours(joined_views(images, (first, second), image_size=self.config.image_size))
 

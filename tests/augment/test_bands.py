@@ -14,7 +14,7 @@ from trainables.augment import numba_kernel
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.torch_ops import LUMA
 from trainables.config import JITTER_OPERATIONS, TrialConfig
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 
 SIZE, CHANNELS, COLOURS = 8, 5, (3, 1, 2)
 """Whole images of 8 px in, so that nothing is resized; too small for a blur."""
@@ -36,7 +36,7 @@ def stored(count: int = 40, channels: int = CHANNELS) -> Tensor:
 
 def drawn(config: TrialConfig, count: int = 40, channels: int = CHANNELS, colours: Any = COLOURS) -> ViewDraws:
     size = {"height": SIZE, "width": SIZE}
-    return draw_view(config, Stream.VIEW_A, 0, count, **size, channels=channels, colours=colours)
+    return draw_view(config, RandomStream.VIEW_A, 0, count, **size, channels=channels, colours=colours)
 
 
 def oracle(image: Pixels, draws: ViewDraws, number: int) -> Pixels:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from trainables import augment
 from trainables.augment.parameters import PER_IMAGE, ViewDraws, draw_view
 from trainables.config import TrialConfig
-from trainables.randomness import Stream, permutation, positions, random_words, uniform
+from trainables.randomness import RandomStream, permutation, positions, random_words, uniform
 
 FEW = settings(max_examples=50, deadline=None, database=None)
 Arrays = dict[str, NDArray[Any]]
 
 
 def drawn_by(config: TrialConfig, count: int, *, step: int = 3) -> ViewDraws:
-    return draw_view(config, Stream.VIEW_A, step, count, height=64, width=64)
+    return draw_view(config, RandomStream.VIEW_A, step, count, height=64, width=64)
 
 
 def same(a: ViewDraws, b: ViewDraws) -> bool:
@@ -31,27 +31,27 @@ def same(a: ViewDraws, b: ViewDraws) -> bool:
 def test_draws_are_a_function_of_seed_stream_and_step() -> None:
     bands = {"jitter_per": "band", "band_drop_probability": 0.5}
     config = TrialConfig(vertical_flip_probability=0.5, rotation_probability=0.5, **bands)
-    drawn = draw_view(config, Stream.VIEW_A, 7, 40, height=64, width=64)
+    drawn = draw_view(config, RandomStream.VIEW_A, 7, 40, height=64, width=64)
     np.random.seed(1)
     torch.manual_seed(1)
-    assert same(drawn, draw_view(config, Stream.VIEW_A, 7, 40, height=64, width=64))
+    assert same(drawn, draw_view(config, RandomStream.VIEW_A, 7, 40, height=64, width=64))
     others = [
-        draw_view(config, Stream.VIEW_B, 7, 40, height=64, width=64),
-        draw_view(config, Stream.VIEW_A, 8, 40, height=64, width=64),
-        draw_view(config.model_copy(update={"seed": 1}), Stream.VIEW_A, 7, 40, height=64, width=64),
+        draw_view(config, RandomStream.VIEW_B, 7, 40, height=64, width=64),
+        draw_view(config, RandomStream.VIEW_A, 8, 40, height=64, width=64),
+        draw_view(config.model_copy(update={"seed": 1}), RandomStream.VIEW_A, 7, 40, height=64, width=64),
     ]
     for other in others:
         for name in PER_IMAGE:
             assert not np.array_equal(getattr(drawn, name), getattr(other, name)), name
     # An image's parameters don't depend on how many follow it, nor on how they fare.
-    assert same(drawn.slice(slice(0, 9)), draw_view(config, Stream.VIEW_A, 7, 9, height=64, width=64))
+    assert same(drawn.slice(slice(0, 9)), draw_view(config, RandomStream.VIEW_A, 7, 9, height=64, width=64))
 
 
 def test_each_purpose_of_a_view_has_its_own_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coins, numbers, sigma and every attempt at a crop: one block read twice would tie two of them together."""
     blocks: list[int] = []
 
-    def recorded(seed: int, stream: Stream, index: int, shape: tuple[int, ...], *, block: int = 0) -> Any:
+    def recorded(seed: int, stream: RandomStream, index: int, shape: tuple[int, ...], *, block: int = 0) -> Any:
         blocks.append(block)
         return uniform(seed, stream, index, shape, block=block)
 
@@ -63,7 +63,10 @@ def test_each_purpose_of_a_view_has_its_own_block(monkeypatch: pytest.MonkeyPatc
 
 def test_two_views_of_an_image_differ() -> None:
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 64, 64), dtype=np.uint8))
-    pair = [draw_view(TrialConfig(), stream, 0, 6, height=64, width=64) for stream in (Stream.VIEW_A, Stream.VIEW_B)]
+    pair = [
+        draw_view(TrialConfig(), stream, 0, 6, height=64, width=64)
+        for stream in (RandomStream.VIEW_A, RandomStream.VIEW_B)
+    ]
     a, b = augment.two_views(pixels, (pair[0], pair[1]), image_size=64)
     assert ((a - b).abs().amax((1, 2, 3)) > 0.05).all()
 
@@ -113,11 +116,11 @@ def slow_philox(key: tuple[int, int], counter: list[int]) -> list[int]:
 @FEW
 @given(seed=st.integers(0, 2**32 - 1), index=st.integers(0, 2**40), block=st.integers(0, 200))
 def test_random_words_are_philoxs(seed: int, index: int, block: int) -> None:
-    found = random_words(seed, Stream.VIEW_B, index, 10, block=block).tolist()
+    found = random_words(seed, RandomStream.VIEW_B, index, 10, block=block).tolist()
     # numpy counts up before each block of four.
     expected = [word for place in (1, 2, 3) for word in slow_philox((seed, 3), [place, block, index, 0])]
     assert found == expected[:10]
-    numbers = uniform(seed, Stream.VIEW_B, index, (2, 5), block=block)
+    numbers = uniform(seed, RandomStream.VIEW_B, index, (2, 5), block=block)
     assert numbers.ravel().tolist() == [(word >> 11) / 2**53 for word in expected[:10]]
 
 
@@ -125,11 +128,11 @@ def test_blocks_of_streams_never_overlap() -> None:
     words = [
         random_words(seed, stream, index, 100, block=block)
         for seed in (0, 1, 2)
-        for stream in Stream
+        for stream in RandomStream
         for index in range(5)
         for block in range(5)
     ]
-    assert len(np.unique(np.concatenate(words))) == 3 * len(Stream) * 5 * 5 * 100
+    assert len(np.unique(np.concatenate(words))) == 3 * len(RandomStream) * 5 * 5 * 100
 
 
 @FEW

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import JITTER_OPERATIONS, TrialConfig
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there are no compiled views to test")
 
@@ -46,7 +46,7 @@ def images(size: tuple[int, int] = (64, 64), channels: int = 3, dtype: Any = np.
 
 def draws(config: TrialConfig, pictures: Tensor) -> ViewDraws:
     height, width = pictures.shape[-2:]
-    return draw_view(config, Stream.VIEW_A, 3, len(pictures), height=height, width=width)
+    return draw_view(config, RandomStream.VIEW_A, 3, len(pictures), height=height, width=width)
 
 
 def both(config: TrialConfig, pictures: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,8 @@ def test_threads_and_slices_change_no_bit(threads: None) -> None:
 def test_draws_of_two_views_go_through_the_images_twice() -> None:
     pictures = images()
     pair = tuple(
-        draw_view(EVERYTHING, stream, 3, COUNT, height=64, width=64) for stream in (Stream.VIEW_A, Stream.VIEW_B)
+        draw_view(EVERYTHING, stream, 3, COUNT, height=64, width=64)
+        for stream in (RandomStream.VIEW_A, RandomStream.VIEW_B)
     )
     for given in (pictures, augment.unit_interval(pictures)):
         joined = augment.joined_views(given, (pair[0], pair[1]), image_size=64)

@@ -18,7 +18,7 @@ from trainables.data.trial_data import DataSplit, TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
 from trainables.models.encoder import ColourStatistics, Normalise
 from trainables.models.simclr_model import SimCLR, parameter_groups
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser
@@ -43,7 +43,7 @@ BANDS = PLAIN.model_copy(update={"blur_probability": 1.0, "jitter_operations": (
 
 
 def draws(config: TrialConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
-    return draw_view(config, Stream.VIEW_A, step, count, height=size[0], width=size[1])
+    return draw_view(config, RandomStream.VIEW_A, step, count, height=size[0], width=size[1])
 
 
 def images(count: int, channels: int = 3, *, size: tuple[int, int] = (24, 24)) -> Tensor:

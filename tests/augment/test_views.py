@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import TrialConfig
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 
 FEW = settings(max_examples=50, deadline=None, database=None)
 PLAIN = TrialConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
@@ -41,7 +41,7 @@ def unit(pixels: Tensor) -> Tensor:
 
 
 def draws(config: TrialConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
-    return draw_view(config, Stream.VIEW_A, step, count, height=size[0], width=size[1])
+    return draw_view(config, RandomStream.VIEW_A, step, count, height=size[0], width=size[1])
 
 
 def column(values: NDArray[Any]) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config import COLOUR_OPERATIONS, JITTER_OPERATIONS, RED_GREEN_BLUE, TrialConfig
-from trainables.randomness import Stream, uniform
+from trainables.randomness import RandomStream, uniform
 
 MIN_OBJECT_COVERED = 0.1
 FIRST_CROP_BLOCK = 3
@@ -74,7 +74,7 @@ PER_IMAGE = tuple(field.name for field in fields(ViewDraws) if field.name != "co
 
 def draw_view(
     config: TrialConfig,
-    stream: Stream,
+    stream: RandomStream,
     step: int,
     count: int,
     *,
@@ -116,7 +116,7 @@ def draw_view(
     )
 
 
-def _draw_dropped(config: TrialConfig, stream: Stream, step: int, count: int, channels: int) -> NDArray[np.bool_]:
+def _draw_dropped(config: TrialConfig, stream: RandomStream, step: int, count: int, channels: int) -> NDArray[np.bool_]:
     """Draw the dropped bands (count, C), never all bands of a view; (count, 0) without dropping."""
     if config.band_drop_probability == 0.0:
         return np.zeros((count, 0), dtype=np.bool_)
@@ -137,7 +137,7 @@ def _between(numbers: Floats, low: float, high: float) -> Floats:
     return low + numbers * (high - low)
 
 
-def _draw_boxes(config: TrialConfig, stream: Stream, step: int, count: int, height: int, width: int) -> Integers:
+def _draw_boxes(config: TrialConfig, stream: RandomStream, step: int, count: int, height: int, width: int) -> Integers:
     """Draw crops (count, 4) of top, left, height and width until all are acceptable or the rule's fallback applies."""
     rule = CROP_RULES[config.crop_rule]
     boxes = np.tile(np.array(rule.fallback(height, width, config.crop_aspect), dtype=np.int64), (count, 1))

@@ -11,7 +11,7 @@ from torch.nn import functional
 from trainables.config import TrialConfig
 from trainables.distributed import to_device
 from trainables.losses import widen
-from trainables.randomness import Stream, uniform
+from trainables.randomness import RandomStream, uniform
 
 SMALLEST = 1e-300
 """In place of a sum of weights that is 0."""
@@ -104,7 +104,7 @@ class ProbeWeights:
         total = chances.sum()
         if total == 0.0:
             return labelled
-        numbers = uniform(self._config.seed, Stream.PROBE, index, (len(labelled),), block=block)
+        numbers = uniform(self._config.seed, RandomStream.PROBE, index, (len(labelled),), block=block)
         drawn = np.searchsorted(np.cumsum(chances) / total, numbers, side="right")
         return np.bincount(np.minimum(drawn, len(labelled) - 1), minlength=len(labelled)).astype(np.float64)
 

@@ -18,7 +18,7 @@ from trainables.evaluation.features import no_features
 from trainables.heartbeat import beat
 from trainables.losses import NORM_FLOOR
 from trainables.memory.constants import EVALUATION_BATCH, LIDAR_IMAGES, LIDAR_VIEWS
-from trainables.randomness import Stream
+from trainables.randomness import RandomStream
 
 UNIFORMITY_SHARPNESS = 2.0
 COLLAPSED_RANK = 3.0
@@ -115,11 +115,11 @@ class LabelFreeEvaluation:
     def metrics(self) -> dict[str, float]:
         """Return rank, alignment, uniformity, alpha-ReQ and collapse; without a projector those of features alone."""
         self._encoder.eval()
-        first = self._features(self._sample, Stream.HELD_OUT_VIEW_A, 0)
+        first = self._features(self._sample, RandomStream.HELD_OUT_VIEW_A, 0)
         if self._projector is None:
             return self._named(feature_metrics(gather_rows(first, len(self._sample))))
         self._projector.eval()
-        both = torch.cat([first, self._features(self._sample, Stream.HELD_OUT_VIEW_B, 0)])
+        both = torch.cat([first, self._features(self._sample, RandomStream.HELD_OUT_VIEW_B, 0)])
         embeddings = self._projector(both).chunk(2)
         everything = [gather_rows(rows, len(self._sample)) for rows in (first, *embeddings)]
         return self._named(label_free_metrics(everything[0], (everything[1], everything[2])))
@@ -132,14 +132,14 @@ class LabelFreeEvaluation:
         self._encoder.eval()
         self._projector.eval()
         sample = limited(self._sample, LIDAR_IMAGES)
-        views = (self._features(sample, Stream.HELD_OUT_VIEW_A, index) for index in range(LIDAR_VIEWS))
+        views = (self._features(sample, RandomStream.HELD_OUT_VIEW_A, index) for index in range(LIDAR_VIEWS))
         embeddings = torch.stack([gather_rows(self._projector(own), len(sample)) for own in views], dim=1)
         return self._named({names.LIDAR: lidar(embeddings)})
 
     def _named(self, metrics: dict[str, float]) -> dict[str, float]:
         return names.qualified(self._split, "", metrics)
 
-    def _features(self, sample: DataSplit, stream: Stream, index: int) -> Tensor:
+    def _features(self, sample: DataSplit, stream: RandomStream, index: int) -> Tensor:
         """Return the features (n, F) of one view of each of this rank's images."""
         height, width = sample.store.info.image_size
         mine = slice(rank(), None, world_size())

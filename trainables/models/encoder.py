@@ -14,7 +14,7 @@ from trainables.distributed import slice_of
 from trainables.memory.constants import DEPTHS
 from trainables.memory.recomputation import stem_parts
 from trainables.models.batch_norm import GlobalBatchNorm, computed_again
-from trainables.randomness import Stream, normal
+from trainables.randomness import RandomStream, normal
 
 CUT_STD = 0.87962566103423978
 """Standard deviation of a unit normal truncated at two sigmas; TensorFlow's variance scaling divides by it."""
@@ -153,7 +153,7 @@ def initialise_encoder(encoder: Encoder, seed: int) -> None:
     for number, module in enumerate(encoder.modules()):
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
-            numbers = normal(seed, Stream.WEIGHTS, number, tuple(module.weight.shape), cut=2.0)
+            numbers = normal(seed, RandomStream.WEIGHTS, number, tuple(module.weight.shape), cut=2.0)
             module.weight.data.copy_(torch.from_numpy(numbers / CUT_STD / math.sqrt(fan_in)))
         elif isinstance(module, BasicBlock):
             nn.init.zeros_(module.bn2.weight)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.randomness import Stream, uniform
+from trainables.randomness import RandomStream, uniform
 
 PATCHES = 256
 """As many filters, and twice as many features: of what a filter finds, and of its opposite."""
@@ -38,7 +38,7 @@ class RandomFeatures(nn.Module):
 def random_patches(images: Tensor, seed: int) -> Tensor:
     """Return (PATCHES, C * 9) float64 patches of images, at places drawn by the seed."""
     count, _, height, width = images.shape
-    numbers = uniform(seed, Stream.WEIGHTS, 0, (PATCHES, 3))
+    numbers = uniform(seed, RandomStream.WEIGHTS, 0, (PATCHES, 3))
     limits: NDArray[np.int64] = np.array([count, height - SIDE + 1, width - SIDE + 1])
     places = np.floor(numbers * limits).astype(np.int64).tolist()
     return torch.stack([images[n, :, y : y + SIDE, x : x + SIDE].flatten() for n, y, x in places]).double()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainables.config import TrialConfig
 from trainables.models.batch_norm import GlobalBatchNorm
 from trainables.models.encoder import Encoder, initialise_encoder
-from trainables.randomness import Stream, normal
+from trainables.randomness import RandomStream, normal
 
 DENSE_STD = 0.01
 PROJECTOR_BLOCK, PROBE_BLOCK = 1, 2  # the encoder's is 0
@@ -117,7 +117,7 @@ def _initialise_dense(layers: Sequence[nn.Linear], seed: int, block: int) -> Non
     # Each layer of each part has its own block, so that neither the classes nor the projector nor the version of
     # torch change the encoder's weights.
     for number, layer in enumerate(layers):
-        numbers = normal(seed, Stream.WEIGHTS, number, tuple(layer.weight.shape), block=block)
+        numbers = normal(seed, RandomStream.WEIGHTS, number, tuple(layer.weight.shape), block=block)
         layer.weight.data.copy_(torch.from_numpy(DENSE_STD * numbers))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

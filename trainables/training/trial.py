@@ -34,7 +34,7 @@ from trainables.models.random_features import PATCHES, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
-from trainables.randomness import Stream, positions
+from trainables.randomness import RandomStream, positions
 from trainables.schedule import TrainingSteps, learning_rate
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, now_ms
@@ -223,7 +223,7 @@ class Trainer:
                 channels=self.data.channels,
                 colours=self.data.colours,
             ).slice(mine)
-            for stream in (Stream.VIEW_A, Stream.VIEW_B)
+            for stream in (RandomStream.VIEW_A, RandomStream.VIEW_B)
         )
         images = self.pixels.batch(order)
         targets = to_device(self.data.train.targets[order], self.device)
