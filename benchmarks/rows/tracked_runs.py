@@ -1,4 +1,4 @@
-"""The Tracker of real sweeps, told of many runs at the rate of a large cluster."""
+"""SweepTracker writing many runs to MLflow at the rate of a large cluster."""
 
 import os
 import shutil

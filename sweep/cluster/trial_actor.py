@@ -19,8 +19,9 @@ from sweep.scheduling.task import TrialTask
 
 RECORD, DURABLE, NOTE, FAILURE, PLACES, GROUP = "record", "durable", "note", "failure", "places", "placement_group"
 DRIVER_NODE = "driver_node"
-"""Keys of a result: EpochRecord as JSON; whether it is durable; remark on the attempt's start; fields of a Failure; the
-workers' places; hex id of the placement group to free if the driver dies; Ray's id of the driver's node.
+"""Keys of a result: EpochRecord as JSON; whether it is durable; remark on the attempt's start; fields of an
+AttemptFailure; the workers' places; hex id of the placement group to free if the driver dies; Ray's id of the driver's
+node.
 """
 IDLE_SECONDS = 10.0
 """Seconds that a driver without a trial keeps its workers, whose resources others may need."""

@@ -1,7 +1,7 @@
 """MLflow runs of a sweep: one parent run, and one child run per trial.
 
 Every write can be repeated: runs are found by their tags, and existing values are kept. Only the background threads of
-`Tracker` call this module.
+`SweepTracker` call this module.
 """
 
 import logging

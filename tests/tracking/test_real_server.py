@@ -112,7 +112,8 @@ def test_the_pages_are_their_own_whoever_listens_and_whatever_proxy_is_set(stora
 
 @pytest.mark.slow
 def test_several_programs_may_open_a_fresh_file_at_once(tmp_path: Path) -> None:
-    code = "import sys; from sweep.tracking.tracker import Tracker; Tracker.open(None, storage=sys.argv[1]).close(1.0)"
+    imports = "import sys; from sweep.tracking.tracker import SweepTracker"
+    code = f"{imports}; SweepTracker.open(None, storage=sys.argv[1]).close(1.0)"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-c", code, str(tmp_path)]
     programs = [subprocess.Popen(command, env=environment) for _ in range(4)]
