@@ -174,14 +174,14 @@ def test_log_lines_are_printable(caplog: pytest.LogCaptureFixture) -> None:
 def figures() -> Iterator[tuple[str, object]]:
     from sweep.comparison.classifier_curves import TradeOff
     from sweep.figures import comparison, images, trial
-    from sweep.statistics.intervals import Interval
+    from sweep.statistics.intervals import ConfidenceInterval
 
     count = len(NAMES)
     shares = dict(zip(NAMES, np.linspace(0.1, 1.0, count).tolist(), strict=True))
     yield "per class", trial.per_class_accuracy(shares, about="a split")
     yield "per label", trial.per_label_precision({name: (share, 0.1) for name, share in shares.items()})
     yield "confusion", trial.confusion_matrix(np.eye(count, dtype=np.int64), NAMES)
-    points = [comparison.MetricPoint(name, 0.5, Interval(0.4, 0.6)) for name in NAMES]
+    points = [comparison.MetricPoint(name, 0.5, ConfidenceInterval(0.4, 0.6)) for name in NAMES]
     yield "ranking", comparison.ranking(points, metric="test/top1")
     values = {(name, other): (0.5, None) for name in NAMES[:4] for other in NAMES[4:8]}
     yield "bars", comparison.grouped_bars(values, metric="test/top1", x=NAMES[5], group=NAMES[5])

@@ -38,9 +38,9 @@ def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_si
         >>> import torch
         >>> from trainables.augment.parameters import draw_view
         >>> from trainables.config import TrialConfig
-        >>> from trainables.randomness import Stream
+        >>> from trainables.randomness import RandomStream
         >>> images = torch.zeros(4, 3, 40, 40, dtype=torch.uint8)
-        >>> config, streams = TrialConfig(image_size=32), (Stream.VIEW_A, Stream.VIEW_B)
+        >>> config, streams = TrialConfig(image_size=32), (RandomStream.VIEW_A, RandomStream.VIEW_B)
         >>> draws = tuple(draw_view(config, stream, 0, 4, height=40, width=40) for stream in streams)
         >>> first, second = two_views(images, draws, image_size=32)
         >>> first.shape
