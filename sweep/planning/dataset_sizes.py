@@ -1,5 +1,7 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
+from functools import cache
+
 from sweep.console.printing import say
 from sweep.planning.defined_metrics import check_defined, judged_metrics
 from sweep.planning.plan import Plan
@@ -77,8 +79,9 @@ def _info(name: str) -> StoreInfo | None:
 def check_questions(plan: Plan) -> None:
     """Raise BadInputError that lists positive rules, targets and metrics that no data set of a plan has."""
     faults: dict[str, None] = {}
+    info_of = cache(_info)  # read once for all trials
     for judged in dict.fromkeys(judged_metrics(plan, size_of)):
-        info = _info(judged.config.labelled_dataset) or KNOWN.get(judged.config.labelled_dataset)
+        info = info_of(judged.config.labelled_dataset) or KNOWN.get(judged.config.labelled_dataset)
         try:
             if info is not None:
                 _check_target(judged.config, info)
@@ -93,10 +96,11 @@ def check_questions(plan: Plan) -> None:
 def check_data(plan: Plan) -> None:
     """Raise BadInputError that lists data sets that aren't prepared, and questions that they can't answer."""
     faults: dict[str, None] = {}
+    info_of = cache(prepared)  # read once for all trials
     for judged in dict.fromkeys(judged_metrics(plan, size_of)):
         try:
-            prepared(judged.config.dataset).with_bands(judged.config.bands)
-            info = prepared(judged.config.labelled_dataset).with_bands(judged.config.bands)
+            info_of(judged.config.dataset).with_bands(judged.config.bands)
+            info = info_of(judged.config.labelled_dataset).with_bands(judged.config.bands)
             _check_target(judged.config, info)
             check_defined(judged, info)
         except BadInputError as error:

@@ -57,12 +57,12 @@ class StageLoop:
         context.live.show(lambda: context.progress.live_state(self.device_hours(), self.stopping))
         stage = 1
         while True:
-            self._run_stage(stage)
+            self._run_stage(stage, [entry for entry in record.trials if entry.stage == stage])
             if self.stopping:
                 return "stopped"
             if not self._plan.of_stage(stage + 1) and not self._decide_next_stage():
                 return self._status()
-            stage += 1
+            record, stage = self._record(), stage + 1
 
     def interrupt(self, why: str) -> None:
         """End the running attempts, whose cluster was lost."""
@@ -105,12 +105,11 @@ class StageLoop:
 
     # One stage
 
-    def _run_stage(self, stage: int) -> None:
+    def _run_stage(self, stage: int, entries: Sequence[TrialEntry]) -> None:
         """Run the unfinished trials of a stage; its search extends the plan."""
         from sweep.cluster.failure_diagnosis import review
         from sweep.cluster.tune_bridge import run_trials
 
-        entries = [entry for entry in self._record().trials if entry.stage == stage]
         self._rungs = self._make_rungs(entries)
         dispatcher = self._dispatcher = Dispatcher(
             self._tasks(entries),

@@ -1,6 +1,7 @@
 """Tasks for Ray from a sweep's record: the trials that are not finished yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from sweep.planning.plan import Plan
 from sweep.planning.trial import PlannedTrial
@@ -8,7 +9,7 @@ from sweep.records.sweep_record import TrialEntry
 from sweep.running.run_context import RunContext
 from sweep.running.trial_events import TrialEventHandler
 from sweep.scheduling.task import TrialTask
-from trainables.data.catalog import prepared, store_address
+from trainables.data.catalog import StoreInfo, prepared, store_address
 
 
 def tasks_left(
@@ -23,8 +24,9 @@ def tasks_left(
     `stopped` has the reasons of trials that were stopped for good, by trial id.
     """
     planned = {trial.trial_id: trial for trial in plan.trials}
+    info_of = cache(prepared)  # read once for all trials
     return [
-        task_of(context, entry, planned[entry.trial_id])
+        task_of(context, entry, planned[entry.trial_id], info_of)
         for entry in entries
         if _has_to_run(context, events, entry, stopped)
     ]
@@ -43,17 +45,19 @@ def _has_to_run(context: RunContext, events: TrialEventHandler, entry: TrialEntr
     return True
 
 
-def task_of(context: RunContext, entry: TrialEntry, planned: PlannedTrial) -> TrialTask:
-    """Return the task of a trial with the present image stores."""
+def task_of(
+    context: RunContext, entry: TrialEntry, planned: PlannedTrial, info_of: Callable[[str], StoreInfo]
+) -> TrialTask:
+    """Return the task of a trial with the present image stores; `info_of` reads one by name."""
     dataset, evaluated = entry.config["dataset"], entry.config["evaluation_dataset"]
     return TrialTask(
         trial_id=entry.trial_id,
         name=entry.name,
         config=entry.setting_known,
         store_address=store_address(dataset),
-        fingerprint=prepared(dataset).fingerprint,
+        fingerprint=info_of(dataset).fingerprint,
         evaluation_address=store_address(evaluated) if evaluated else "",
-        evaluation_fingerprint=prepared(evaluated).fingerprint if evaluated else "",
+        evaluation_fingerprint=info_of(evaluated).fingerprint if evaluated else "",
         files_address=context.storage.trial_of(entry).storage.address(),
         shape=context.sizing.shape_of(planned),
         recompute=context.sizing.recomputes(planned),
