@@ -1,5 +1,6 @@
 """Names of the recorded metrics; each `test/...` has a `val/...` for validation."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -140,6 +141,16 @@ def label_parts(labels: Sequence[str]) -> list[str]:
 def _coded(label: str) -> str:
     """Return a label with the codes of all characters but lower-case ASCII letters and digits, which is unique."""
     return "".join(sign if sign in _KEPT else f".{ord(sign):x}." for sign in label)
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can have, infinite where there is none."""
+    if is_share(metric):
+        return 0.0, 1.0
+    name = metric.rpartition("/")[2]
+    if name.endswith(SPEARMAN):
+        return -1.0, 1.0
+    return (0.0 if name.endswith((RMSE, MAE)) else -math.inf, 1.0 if name.endswith(R2) else math.inf)
 
 
 def is_share(metric: str) -> bool:

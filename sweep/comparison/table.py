@@ -13,7 +13,7 @@ from sweep.statistics.hypothesis_tests import candidates_for_best
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval
 from trainables.config import TrialConfig
-from trainables.metric_names import is_share
+from trainables.metric_names import bounds
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import PublishedRow, SweepRecord, TrialEntry
@@ -130,11 +130,12 @@ class ComparisonRow:
         return mean
 
     def interval(self, metric: str) -> ConfidenceInterval | None:
-        """Return the 95 % t-interval of the mean over seeds, clipped to [0, 1] for shares; None with fewer than two."""
+        """Return the 95 % t-interval of the mean over seeds within the metric's bounds; None with fewer than two."""
         found = seed_interval(self.values(metric))
-        if found is None or not is_share(metric):
-            return found
-        return ConfidenceInterval(max(0.0, found.low), min(1.0, found.high))
+        if found is None:
+            return None
+        low, high = bounds(metric)
+        return ConfidenceInterval(max(low, found.low), min(high, found.high))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,12 @@ LISTED = 20
 FACTS_BYTES = 16 * 2**20
 """Maximum bytes of a model.json, which usually has a few kilobytes."""
 SUFFIXES = (".parquet", ".csv")
+PROBABILITIES, NUMBERS = "probabilities", "numbers"
+"""Names of the ONNX model's first output."""
+PREDICTED = "predicted"
+"""The table's column of predicted numbers."""
+OWN_COLUMNS = (["path", "label"], ["path", PREDICTED], ["path", "features"])
+"""First columns of the tables that are written here."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,18 @@ class DeployedModel:
         """Return the class names, in the order of the probabilities."""
         return list(self.facts["classes"])
 
+    @property
+    def number(self) -> dict[str, Any] | None:
+        """Return name, label set and known values of the number that is predicted; None for a classifier."""
+        found: dict[str, Any] | None = self.facts.get("number")
+        return found
+
+    @property
+    def number_title(self) -> str:
+        """Return the number's name and its label set: tons (pool.yield)."""
+        assert self.number is not None
+        return f"{self.number['name']} ({self.number['label_set']})"
+
     @cached_property
     def recipe(self) -> PixelRecipe:
         """Return the recipe of the pixels in the model's data set; empty for exports of earlier versions."""
@@ -80,16 +98,17 @@ class DeployedModel:
         return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=onnxruntime.get_available_providers())
 
     def __call__(self, images: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Classify images.
+        """Classify images, or predict their number.
 
         Args:
             images: (N, H, W, C), as `pixels` returns them.
 
         Returns:
-            Probabilities (N, K) and features (N, F), both float32.
+            Probabilities (N, K) or numbers (N, 1), and features (N, F), all float32.
         """
-        probabilities, features = self._session.run(["probabilities", "features"], {"images": images})
-        return probabilities, features
+        first = PROBABILITIES if self.number is None else NUMBERS
+        outputs, features = self._session.run([first, "features"], {"images": images})
+        return outputs, features
 
     def pixels(self, tree: FileTree, name: str) -> NDArray[np.generic]:
         """Return an image as model input: read, cropped, resized and made 8 bits as in its data set's preparation.
@@ -122,8 +141,10 @@ class DeployedModel:
         return ["; ".join(self.classes[k] for k in np.flatnonzero(row >= HALF)) for row in probabilities]
 
     def prediction(self, names: Sequence[str], images: NDArray[np.generic]) -> pa.Table:
-        """Return one row per image: path, label, and each class's probability."""
+        """Return one row per image: path, label, and each class's probability; or path and predicted number."""
         probabilities, _ = self(images)
+        if self.number is not None:
+            return pa.table({"path": list(names), PREDICTED: probabilities[:, 0]})
         columns = {f"p({name})": probabilities[:, k] for k, name in enumerate(self.classes)}
         return pa.table({"path": list(names), "label": self.labels(probabilities), **columns})
 
@@ -236,9 +257,10 @@ def _is_table(output: Path) -> bool:
     """Return whether a file is a table that `apply` wrote."""
     if output.suffix == ".csv":
         with output.open(encoding="utf-8") as file:
-            return file.readline(100).startswith("path,label,p(")
+            header = file.readline(100)
+            return header.startswith("path,label,p(") or header.strip() == f"path,{PREDICTED}"
     with output.open("rb") as opened:
-        return pq.read_schema(opened).names[:2] in (["path", "label"], ["path", "features"])
+        return pq.read_schema(opened).names[:2] in OWN_COLUMNS
 
 
 def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Export of a trial as files: weights, ONNX, facts and a model card.
 
 encoder.safetensors   the encoder under torchvision's names, and its view of images; trainables.load_encoder reads it
-model.onnx            images to probabilities and features; needs onnxruntime alone
+model.onnx            images to probabilities or a number, and features; needs onnxruntime alone
 model.json            classes, sizes and origin
 MODEL_CARD.md         purpose, metrics and limits, from the records
 """
@@ -25,7 +25,7 @@ LIBRARIES = ("safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
 def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
-    """Write the files into a new folder; return the maximum difference of probabilities between ONNX and PyTorch."""
+    """Write the files into a new folder; return the maximum difference of outputs between ONNX and PyTorch."""
     from safetensors.torch import save
 
     from trainables.models.inference import deployed, exported_state
@@ -33,7 +33,9 @@ def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
     state = storage.trial_of(chosen.trial.entry).load_model()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "encoder.safetensors").write_bytes(save(exported_state(state, chosen.store.image_size)))
-    module = deployed(state, size=chosen.store.image_size, bits=chosen.bits, head=chosen.head)
+    module = deployed(
+        state, size=chosen.store.image_size, bits=chosen.bits, head=chosen.head, number=chosen.final.number
+    )
     difference = write_onnx(module, chosen, folder / "model.onnx")
     (folder / "model.json").write_text(json.dumps(_facts(chosen), indent=1) + "\n")
     (folder / "MODEL_CARD.md").write_text(model_card(chosen, storage), encoding="utf-8")
@@ -60,6 +62,7 @@ def _facts(chosen: ChosenTrial) -> dict[str, Any]:
         "positive_rule": list(chosen.config.get("positive") or ()),
         "rules": {name: list(own) for name, own in chosen.store.rules.items() if set(own) <= {*chosen.final.classes}},
         "several_labels": chosen.config.get("target") == "labels",
+        "number": _number(chosen),
         "image_size": list(chosen.store.image_size),
         "channels": chosen.store.channels,
         "bands": [band.model_dump(exclude_defaults=True) for band in chosen.store.channel_bands],
@@ -73,6 +76,15 @@ def _facts(chosen: ChosenTrial) -> dict[str, Any]:
         "data_set": chosen.store.name,
         "licence": chosen.store.licence,
     }
+
+
+def _number(chosen: ChosenTrial) -> dict[str, Any] | None:
+    """Return the number that the model predicts, and its values in training where they are known."""
+    if not chosen.predicts_number:
+        return None
+    learned = chosen.final.number
+    values = {} if learned is None else learned.model_dump(include={"least", "largest", "mean", "deviation"})
+    return {"name": chosen.store.number, "label_set": chosen.store.name, **values}
 
 
 def check_libraries() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.deployment.trial_choice import ChosenTrial
+from trainables.metric_names import LINEAR
 from trainables.printable_text import markdown_text, printable
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from trainables.data.catalog import StoreInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
+HEAD_METRICS = {"linear": LINEAR, "probe": ""}
+"""Prefix of the metrics of each head."""
 TORCHVISION = ("resnet18", "resnet34", "resnet50")
 
 
@@ -22,7 +25,7 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
     from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.comparison.trial_report import trial_command
     from trainables.config import TrialConfig
-    from trainables.models.inference import HEADS
+    from trainables.models.inference import head_words
 
     outputs = TrialOutputs(storage)
     config = TrialConfig.parse(chosen.config)
@@ -40,7 +43,8 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
     return environment.get_template("model_card.md.j2").render(
         name=chosen.trial.entry.name,
         data=f"{chosen.config['dataset']} ({chosen.final.train_images:,} images)",
-        head_words=HEADS[chosen.head],
+        head_words=head_words(chosen.head, config.target),
+        number=_number(chosen),
         several=config.target == "labels",
         classes=chosen.final.classes,
         positive=chosen.final.positive,
@@ -64,6 +68,7 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
 
 
 def _metrics(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[dict[str, str]]:
+    from sweep.comparison.wording import method_of
     from sweep.console.formatting import interval, number
     from sweep.statistics.image_metrics import sampling_interval
 
@@ -71,7 +76,7 @@ def _metrics(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[dict[str, str
     shown = []
     for metric, value in chosen.trial.result.metrics.items():
         split, _, name = metric.partition("/")
-        if split != "test" or "_at_" in name or name.startswith("linear_") != (chosen.head == "linear"):
+        if split != "test" or "_at_" in name or method_of(name)[0] != HEAD_METRICS[chosen.head]:
             continue
         own = outputs.of_trial(chosen.trial.entry, metric)
         shown.append(
@@ -84,6 +89,20 @@ def _metrics(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[dict[str, str
             }
         )
     return shown
+
+
+def _number(chosen: ChosenTrial) -> dict[str, str]:
+    """Return the predicted number's name and the values that it was learned from; empty for a classifier."""
+    if not chosen.predicts_number:
+        return {}
+    learned, name = chosen.final.number, f"{chosen.store.number} ({chosen.store.name})"
+    if learned is None:
+        return {"name": name, "learned": "The values that it was learned from weren't kept."}
+    ends = f"{learned.least:.4g} to {learned.largest:.4g}, mean {learned.mean:.4g}, deviation {learned.deviation:.4g}"
+    return {
+        "name": name,
+        "learned": f"Learned from values of {ends}; predictions beyond these ends are extrapolated.",
+    }
 
 
 def _limits(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[str]:

@@ -49,6 +49,11 @@ class ChosenTrial:
         return self.trial.entry.config
 
     @property
+    def predicts_number(self) -> bool:
+        """Return whether the model predicts a number in place of classes."""
+        return self.config.get("target") == "number"
+
+    @property
     def bits(self) -> int:
         """Return the bits per channel of the pixels."""
         return 16 if self.store.dtype == "uint16" else 8
@@ -68,7 +73,7 @@ def choose(
     found = find_trial(storage, sweep, trial=trial, best=best)
     entry, status = found.trial.entry, found.trial.result.status
     final = storage.trial_of(entry).final()
-    if final is not None and not final.classes:
+    if final is not None and not final.classes and entry.config.get("target") != "number":
         raise BadInputError(
             f"--trial {entry.name}: has no classifier to export, as its data have no classes; evaluate it on a "
             "labelled data set (python -m sweep.evaluate) and export from there"

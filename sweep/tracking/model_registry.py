@@ -76,6 +76,7 @@ def register_model(
     run = client.get_run(run_id)
     shape = (*facts["image_size"], facts["channels"])
     outputs = [ColSpec("string", "label"), *(ColSpec("double", name) for name in facts["classes"])]
+    outputs = outputs if facts["number"] is None else [ColSpec("double", "predicted")]
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(facts["dtype"]), (-1, *shape))]), outputs=Schema(outputs)
     )

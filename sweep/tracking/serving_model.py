@@ -1,4 +1,4 @@
-"""Model class that MLflow serves: images in, a table of probabilities and labels out.
+"""Model class that MLflow serves: images in, a table of probabilities and labels, or of numbers, out.
 
 MLflow copies this file into the model and runs it without this project: it may import only numpy, pandas, onnxruntime
 and mlflow.
@@ -16,7 +16,7 @@ HALF = 0.5
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Classifier of images (N, H, W, C), sized as in model.json; one row per image: its label and its probabilities."""
+    """Model of images (N, H, W, C), sized as in model.json; one row each: label and probabilities, or its number."""
 
     def load_context(self, context: Any) -> None:
         """Open the ONNX model."""
@@ -32,6 +32,9 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         signature does.
         """
         images = np.asarray(model_input, dtype=self.facts["dtype"])
+        if self.facts.get("number") is not None:
+            numbers = self.session.run(["numbers"], {"images": images})[0].astype(np.float64)
+            return pd.DataFrame({"predicted": numbers[:, 0]})
         probabilities = self.session.run(["probabilities"], {"images": images})[0].astype(np.float64)
         classes = self.facts["classes"]
         if self.facts["several_labels"]:

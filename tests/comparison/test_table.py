@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -195,3 +196,15 @@ def test_a_table_without_a_finite_number_has_no_best() -> None:
         assert "does best" not in said
         assert not any(row.maybe_best for row in table.settings)
     assert summarise(sweep, undefined, tables, status="finished", why="", device_hours=0.0, records="")["best"] == {}
+
+
+def test_an_interval_over_seeds_ends_where_the_metric_does() -> None:
+    sweep, found = seeded({0.1: [0.2, 0.9]})
+    for name, (low, high) in {"r2": (-math.inf, 1.0), "rmse": (0.0, math.inf), "spearman": (-1.0, 1.0)}.items():
+        metric = f"test/linear_{name}"
+        own = {key: replace(one, metrics={metric: one.metrics["val/knn_top1"]}) for key, one in found.items()}
+        (table,) = compare(sweep, lambda entry, own=own: own[entry.trial_id])
+        ends = table.settings[0].interval(metric)
+        assert ends is not None
+        assert (ends.low == low) == math.isfinite(low)
+        assert (ends.high == high) == math.isfinite(high)

@@ -1,13 +1,12 @@
 """The snippets of a model card run as they stand, in the card's folder, and agree with each other."""
 
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from support.card_snippets import run, snippets
 from support.small_sweeps import SMALL_SPACE
 
 from sweep.export import main
@@ -18,27 +17,6 @@ from sweep.records.sweep_storage import SweepStorage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.training.trial import train
-
-
-def snippets(card: str) -> list[str]:
-    """Return the card's blocks of Python: the indented ones that import something."""
-    blocks, block = [], ""
-    for line in [*card.splitlines(), "the end"]:
-        if line.startswith("    ") or (block and not line):
-            block += line + "\n"
-        elif block:
-            blocks.append(textwrap.dedent(block))
-            block = ""
-    return [block for block in blocks if block.startswith("import ")]
-
-
-def run(snippet: str, images: torch.Tensor | None = None) -> dict[str, Any]:
-    """Run a snippet as it stands; with `images`, in place of those that it makes itself."""
-    names: dict[str, Any] = {"images": images}
-    if images is not None:
-        snippet = "\n".join(line for line in snippet.splitlines() if not line.startswith("images ="))
-    exec(snippet, names)
-    return names
 
 
 def check(folder: Path, count: int) -> None:

@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
+from support.numbers import grey_squares
 from torch.nn import functional
 
 from trainables.config import TrialConfig
-from trainables.data.preparing.label_set import LabelRequest, attach_labels
-from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
@@ -109,19 +107,7 @@ def test_metrics_are_those_of_scikit_learn_and_scipy_also_weighted(tied: bool) -
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    """Grey squares whose number is their brightness, of 90 of 100 images."""
-    folder = tmp_path_factory.mktemp("bright")
-    random, rows = np.random.default_rng(0), []
-    (folder / "in").mkdir()
-    for number in range(100):
-        level = random.integers(20, 230)
-        pixels = np.clip(level + random.normal(0, 8, (8, 8)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / "in" / f"{number:02d}.png")
-        rows.append(f"{number:02d}.png,{level / 10 if number < 90 else ''}")
-    (folder / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
-    prepare("folder", source=folder / "in", root=folder, store_name="grey")
-    attach_labels(LabelRequest("grey", folder / "t.csv", "level", number=True), folder)
-    return ImageStore.open("grey.level", folder)
+    return grey_squares(tmp_path_factory.mktemp("bright"))
 
 
 def run(store: ImageStore, folder: Path, **fields: Any) -> tuple[TrialConfig, list[dict[str, float]], TrialFiles]:

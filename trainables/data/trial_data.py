@@ -135,6 +135,11 @@ class TrialData:
         return self.has_labels and self._config.target == "number"
 
     @property
+    def number(self) -> str:
+        """Name of the number that images have; empty for classes."""
+        return self._evaluated.info.number
+
+    @property
     def image_shape(self) -> tuple[int, int]:
         """Height and width of the stored pretraining images, in pixels."""
         return self._pretrained.info.image_size

@@ -1,4 +1,4 @@
-"""Inference model: encoder and classifier in one module, from images as they are read to probabilities."""
+"""Inference model: encoder and head in one module, from images as they are read to probabilities or a number."""
 
 from typing import Any
 
@@ -12,12 +12,20 @@ from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.models.encoder import Encoder, Normalise
 from trainables.models.simclr_model import make_encoder
+from trainables.storage.trial_records import NumberRecord
 
 HEADS = {"linear": "logistic regression on frozen features", "probe": "linear probe trained beside the encoder"}
+RIDGE = "ridge regression on frozen features"
+"""What the head `linear` is where it predicts a number."""
+
+
+def head_words(head: str, target: str) -> str:
+    """Return what a head is, in words."""
+    return RIDGE if (head, target) == ("linear", "number") else HEADS[head]
 
 
 class InferenceModel(nn.Module):
-    """Inference model: (N, H, W, C) uint8 or uint16 images to probabilities and features, equal to the evaluation's.
+    """Inference model: (N, H, W, C) uint8 or uint16 images to the evaluation's probabilities or number, and features.
 
     The view (crop, resize, clip) is two constant matrices, which every runtime supports. Only images of `size` are
     valid, since other sizes have other crops.
@@ -29,32 +37,44 @@ class InferenceModel(nn.Module):
     """(image_size, W)."""
 
     def __init__(
-        self, encoder: Encoder, head: nn.Linear, *, size: tuple[int, int], image_size: int, full: float, several: bool
+        self, encoder: Encoder, head: nn.Linear, *, size: tuple[int, int], image_size: int, full: float, target: str
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self._full, self._several = full, several
+        self._full, self._target = full, target
         rows, columns = evaluation_matrices(size, image_size)
         self.register_buffer("rows", rows.to(torch.float32))
         self.register_buffer("columns", columns.to(torch.float32))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities (N, K), of classes or of each label, and features (N, F)."""
+        """Return probabilities (N, K), of classes or of each label, or numbers (N, 1), and features (N, F)."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32) / self._full
         views = (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
         features = self.encoder(views)
-        logits = self.head(features.double())  # weight and bias may be large, and cancel
-        return (logits.sigmoid() if self._several else functional.softmax(logits, dim=1)).float(), features
+        outputs = self.head(features.double())  # weight and bias may be large, and cancel
+        if self._target == "labels":
+            outputs = outputs.sigmoid()
+        elif self._target != "number":
+            outputs = functional.softmax(outputs, dim=1)
+        return outputs.float(), features
 
 
-def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, head: str = "linear") -> InferenceModel:
+def deployed(
+    state: dict[str, Any],
+    *,
+    size: tuple[int, int],
+    bits: int = 8,
+    head: str = "linear",
+    number: NumberRecord | None = None,
+) -> InferenceModel:
     """Return the inference model of a trial's final weights, in evaluation mode.
 
     Args:
         state: Final weights, as `TrialFiles.load_model` returns them.
         size: (H, W) of the images.
         bits: Bits per pixel value, 8 or 16.
-        head: linear (logistic regression) or probe.
+        head: linear (logistic or ridge regression) or probe.
+        number: The number that the trial learned, whose probe is standardised; needed for that one alone.
 
     Raises:
         BadInputError: The trial has no such head.
@@ -67,15 +87,28 @@ def deployed(state: dict[str, Any], *, size: tuple[int, int], bits: int = 8, hea
     classes, features = state[head]["weight"].shape
     linear = nn.Linear(features, classes, dtype=torch.float64)
     linear.load_state_dict(state[head])
+    if config.target == "number" and head == "probe":
+        _in_its_own_unit(linear, number)
     module = InferenceModel(
         encoder,
         linear,
         size=size,
         image_size=config.image_size,
         full=float(np.iinfo(np.uint16 if bits == 16 else np.uint8).max),
-        several=config.target == "labels",
+        target=config.target,
     )
     return module.eval()
+
+
+@torch.no_grad()
+def _in_its_own_unit(probe: nn.Linear, number: NumberRecord | None) -> None:
+    """Change a probe of the standardised number to one of the number itself."""
+    if number is None:
+        raise BadInputError(
+            "--head probe: its number's mean and deviation weren't kept by earlier versions; use linear"
+        )
+    probe.weight.mul_(number.deviation)
+    probe.bias.mul_(number.deviation).add_(number.mean)
 
 
 def frozen_encoder(state: dict[str, Any]) -> Encoder:

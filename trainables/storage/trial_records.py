@@ -65,6 +65,18 @@ class EpochRecord(KeptRecord):
     metrics: dict[str, Metric]
 
 
+class NumberRecord(KeptRecord):
+    """The number that a trial learned, and its values over the labelled train images."""
+
+    name: str
+    """Column of the table that it came from."""
+    least: Metric
+    largest: Metric
+    mean: Metric
+    deviation: Metric
+    """Standard deviation; 1 where all values are equal. Heads learn (number - mean) / deviation."""
+
+
 class FinalRecord(KeptRecord):
     """That and how a trial ended, with what a person needs to trust and repeat it."""
 
@@ -84,6 +96,8 @@ class FinalRecord(KeptRecord):
     """Names of the probe's outputs."""
     positive: tuple[str, ...] = ()
     """Those that count as positive; none without a rule."""
+    number: NumberRecord | None = None
+    """None: no number was learned, or by an earlier version."""
 
 
 class FailureRecord(KeptRecord):

@@ -10,7 +10,7 @@ import torchvision
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import world_size
-from trainables.storage.trial_records import EpochRecord, FinalRecord, now_ms
+from trainables.storage.trial_records import EpochRecord, FinalRecord, NumberRecord, now_ms
 
 
 def final_record(
@@ -30,7 +30,16 @@ def final_record(
         train_images=len(data.train),
         classes=data.classes,
         positive=data.positive_classes,
+        number=_number(data),
     )
+
+
+def _number(data: TrialData) -> NumberRecord | None:
+    if not data.has_numbers:
+        return None
+    values, (mean, deviation) = data.bank.targets, data.number_moments
+    ends = {"least": float(values.min()), "largest": float(values.max())}
+    return NumberRecord(name=data.number, **ends, mean=mean, deviation=deviation)
 
 
 def versions() -> dict[str, str]:
