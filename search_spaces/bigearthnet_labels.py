@@ -7,7 +7,7 @@ ResNet-50 at 120 px, 100 epochs over 237,871 patches: days on one GPU. The offic
 reported on test. Labels of tenth and hundredth parts: --set label_fraction=0.01,0.1,1.
 """
 
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 SPACE = SearchSpace(
     name="bigearthnet_labels",
@@ -23,7 +23,7 @@ SPACE = SearchSpace(
         "rotation_probability": 0.75,
     },
     stages=(Stage("grid", (Grid(axes={"batch_size": (256, 1024), "temperature": (0.25, 0.5)}),)),),
-    objective=Objective("val/linear_average_precision_macro"),
+    objective=RankingObjective("val/linear_average_precision_macro"),
     baselines=("untrained", "colours"),
     columns=(
         "test/linear_average_precision_macro",

@@ -7,7 +7,7 @@ Every band is normalised by train's moments, RGB's too, so that the bands alone 
 means and deviations, random convolutional features (Coates and Ng 2011), and the untrained encoder.
 """
 
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 RGB = ("B04", "B03", "B02")
 TEN_METRES = (*RGB, "B08")
@@ -34,7 +34,7 @@ SPACE = SearchSpace(
     },
     seeds=(0, 1, 2),
     stages=(Stage("bands", (Grid(axes={"bands": (RGB, TEN_METRES, TEN_AND_TWENTY_METRES, ALL)}),)),),
-    objective=Objective("val/linear_top1"),
+    objective=RankingObjective("val/linear_top1"),
     baselines=("untrained", "colours", "random_features"),
     columns=("test/linear_top1", "test/knn_top1"),
     caveats=(

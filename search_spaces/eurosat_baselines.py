@@ -8,7 +8,7 @@ ResNet-18 at 64 px, 10 epochs: about half an hour a seed on one core. Weak jitte
 the colours of a satellite's tile say much of what it shows (docs/experiments.md has what helped and what didn't).
 """
 
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 SPACE = SearchSpace(
     name="eurosat_baselines",
@@ -29,7 +29,7 @@ SPACE = SearchSpace(
     },
     seeds=(0, 1, 2),
     stages=(Stage("seeds", (Grid(),)),),
-    objective=Objective("test/knn_top1"),
+    objective=RankingObjective("test/knn_top1"),
     baselines=("untrained", "calibrated", "colours", "pixels"),
     columns=("test/linear_top1", "test/top1", "train/contrastive_accuracy"),
     caveats=(

@@ -7,7 +7,7 @@ ResNet-18 and 100 epochs over 27,000 images: hours on one GPU. Cut down for a CP
 --smoke.
 """
 
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 SPACE = SearchSpace(
     name="eurosat_grid",
@@ -21,7 +21,7 @@ SPACE = SearchSpace(
         "epochs": 100,
     },
     stages=(Stage("grid", (Grid(axes={"batch_size": (256, 512), "temperature": (0.25, 0.5)}),)),),
-    objective=Objective("val/knn_top1"),
+    objective=RankingObjective("val/knn_top1"),
     columns=(
         "test/knn_top1",
         "test/linear_top1",

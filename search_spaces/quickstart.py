@@ -7,7 +7,7 @@ learns from 30 labels, and is compared with one on raw pixels and one on an untr
 runs four times, with another seed and other labels. Expected: about 80 % on test, 71 % on raw pixels, 37 % untrained.
 """
 
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 REPLICATES = 4
 
@@ -43,7 +43,7 @@ SPACE = SearchSpace(
             ),
         ),
     ),
-    objective=Objective("val/linear_top1"),
+    objective=RankingObjective("val/linear_top1"),
     baselines=("untrained", "pixels"),
     columns=("test/linear_top1", "test/linear_sensitivity", "test/linear_specificity", "test/knn_top1"),
     caveats=(

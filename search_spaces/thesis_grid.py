@@ -10,7 +10,7 @@ there, all of train is trained on and settings are selected on the test split. S
 
 from collections.abc import Sequence
 
-from sweep.space import Best, Grid, Objective, Published, SearchSpace, Stage
+from sweep.space import Best, Grid, Published, RankingObjective, SearchSpace, Stage
 
 TINY_IMAGENET = {"dataset": "tiny_imagenet", "image_size": 64}
 BIGEARTHNET = {"dataset": "bigearthnet_v1", "image_size": 120, "target": "positive", "positive": ("farmland",)}
@@ -55,7 +55,7 @@ SPACE = SearchSpace(
             ),
         ),
     ),
-    objective=Objective("test/top1"),
+    objective=RankingObjective("test/top1"),
     columns=(
         "test/top5",
         "test/sensitivity",

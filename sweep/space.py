@@ -226,8 +226,8 @@ class Stage:
 
 
 @validated
-class Objective:
-    """Objective: the metric by which trials are ranked and selected."""
+class RankingObjective:
+    """Ranking objective: the metric by which trials are compared, and whether more or less is better."""
 
     metric: Text
     direction: Literal["max", "min"] = "max"
@@ -236,6 +236,10 @@ class Objective:
     def selects_on_test(self) -> bool:
         """Whether settings are selected on the test split, which results are reported on."""
         return self.metric.startswith("test/")
+
+
+Objective = RankingObjective
+"""Earlier name, for search spaces that import it."""
 
 
 @validated
@@ -256,7 +260,7 @@ class SearchSpace:
         ...     description="Which temperature is best on digits?",
         ...     base={"dataset": "digits", "epochs": 10, "validation_fraction": 0.1},
         ...     stages=(Stage("grid", grids=(Grid(axes={"temperature": [0.1, 0.5]}),)),),
-        ...     objective=Objective("val/knn_top1"),
+        ...     objective=RankingObjective("val/knn_top1"),
         ... )
         >>> space.objective.selects_on_test
         False
@@ -265,7 +269,7 @@ class SearchSpace:
     name: Name
     description: str
     stages: Annotated[Listed[Stage], Field(min_length=1)]
-    objective: Objective
+    objective: RankingObjective
     base: Setting = field(default_factory=dict)
     seeds: Seeds = (0,)
     baselines: Listed[Baseline] = ("untrained",)

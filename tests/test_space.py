@@ -18,8 +18,8 @@ from sweep.space import (
     Best,
     Grid,
     Halving,
-    Objective,
     Range,
+    RankingObjective,
     Search,
     SearchSpace,
     Stage,
@@ -35,7 +35,7 @@ BASE = {"dataset": "digits", "image_size": 16, "epochs": 4, "validation_fraction
 
 
 def space(*stages: Stage, **changes: Any) -> SearchSpace:
-    fields = {"name": "s", "description": "", "objective": Objective("val/knn_top1"), "base": BASE}
+    fields = {"name": "s", "description": "", "objective": RankingObjective("val/knn_top1"), "base": BASE}
     return SearchSpace(**{**fields, "stages": stages or (Stage("a", (Grid(),)),), **changes})
 
 
@@ -47,11 +47,11 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
     ("make", "message"),
     [
         (
-            lambda: Objective("val/top1", "maximize"),
+            lambda: RankingObjective("val/top1", "maximize"),
             "direction: must be 'max' or 'min', got 'maximize'; did",
         ),  # type: ignore[arg-type]
-        (lambda: Objective(None), "Objective: metric: must be a valid string, got None"),  # type: ignore[arg-type]
-        (lambda: Objective(), "Objective: metric: is missing"),  # type: ignore[call-arg]
+        (lambda: RankingObjective(None), "RankingObjective: metric: must be a valid string, got None"),  # type: ignore[arg-type]
+        (lambda: RankingObjective(), "RankingObjective: metric: is missing"),  # type: ignore[call-arg]
         (lambda: Search({"epochs": (1, 2)}, 3, method="bayes"), "Search: method: must be 'random' or 'optuna', got"),  # type: ignore[arg-type]
         (lambda: Search({"epochs": (1, 2)}, 0), "Search: settings: must be greater than or equal to 1, got 0"),
         (lambda: Search({"temperature": Range(0, 1)}, 3), "Search: over: temperature: must be greater than 0, got 0"),
@@ -107,15 +107,18 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
     ("asked", "message"),
     [
         (
-            space(objective=Objective("val/knntop1")),
+            space(objective=RankingObjective("val/knntop1")),
             "'val/knntop1' is no metric of .* mean 'val/knn_top1",
         ),
         (
-            space(objective=Objective("val/top1"), base={**BASE, "validation_fraction": 0}),
+            space(objective=RankingObjective("val/top1"), base={**BASE, "validation_fraction": 0}),
             "set validation_fraction",
         ),
-        (space(objective=Objective("val/sensitivity")), "needs to know what counts as positive"),
-        (space(objective=Objective("val/top1"), base={**BASE, "epochs": 0}), "with epochs 0 nothing learns alongside"),
+        (space(objective=RankingObjective("val/sensitivity")), "needs to know what counts as positive"),
+        (
+            space(objective=RankingObjective("val/top1"), base={**BASE, "epochs": 0}),
+            "with epochs 0 nothing learns alongside",
+        ),
         (space(columns=("test/top1", "test/top11")), "columns: 'test/top11' is no metric; did you mean 'test/top1'"),
         (space(Stage("a", (Grid(),), halving=Halving("val/knn_top1"))), "halving, at epoch 1.*knn_every is 0"),
         (space(Stage("a", (Grid(),), halving=Halving("val/tpo1"))), "'val/tpo1' is no metric of .*mean 'val/top1'"),
@@ -255,7 +258,10 @@ def test_a_fault_in_a_file_is_named_where_it_stands(change: tuple[str, str], mes
         ("import sys\nsys.exit(3)", r"line 2: calls sys.exit"),
         ("x = 1\ny = = 2", "can't be read: SyntaxError: "),
         ("x = 1\n1 / 0", "line 2: can't be read: ZeroDivisionError"),
-        ("from sweep.space import *\n\nO = Objective('val/top1', 'maximize')", "line 3: Objective: direction: must be"),
+        (
+            "from sweep.space import *\n\nO = Objective('val/top1', 'maximize')",
+            "line 3: RankingObjective: direction: must be",
+        ),
         ("import nonsense", "line 1: can't be read: ModuleNotFoundError"),
         ("x = 1", "has no SPACE"),
     ],

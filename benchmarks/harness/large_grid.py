@@ -20,11 +20,11 @@ TINY = {
     "max_test_images": 64,
 }
 SPACE = """
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 AXES = {{"temperature": (0.1, 0.2, 0.3, 0.5, 1.0), "base_learning_rate": (0.3, 1.0)}}
 SPACE = SearchSpace(
-    "scale", "a grid", (Stage("grid", (Grid(axes=AXES),)),), Objective("val/knn_top1"),
+    "scale", "a grid", (Stage("grid", (Grid(axes=AXES),)),), RankingObjective("val/knn_top1"),
     base={base}, seeds=tuple(range({seeds})), baselines=(),
 )
 """

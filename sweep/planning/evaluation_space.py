@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.planning.expansion import BASELINE_FIELDS
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.initial_weights import InitialWeights
@@ -92,7 +92,7 @@ def evaluation_space(asked: EvaluationDesign) -> SearchSpace:
         name=f"{asked.sweep}-evaluated",
         description=f"encoders of {asked.sweep} on frozen features and fine-tuned, by share of the labels",
         stages=(Stage("evaluation", tuple(grids)),),
-        objective=Objective(metric),
+        objective=RankingObjective(metric),
         baselines=("untrained", "calibrated", "pixels", "colours"),
         columns=columns,
         caveats=_caveats(asked),

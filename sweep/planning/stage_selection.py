@@ -7,13 +7,13 @@ from statistics import fmean
 from typing import Any
 
 from sweep.planning.trial import PlannedTrial
-from sweep.space import Best, Objective
+from sweep.space import Best, RankingObjective
 
 
 def decide(
     wanted: Iterable[Best],
     trials: Iterable[PlannedTrial],
-    objective: Objective,
+    objective: RankingObjective,
     result_of: Callable[[str], Mapping[str, float] | None],
 ) -> dict[Best, Any]:
     """Return the value of each Best; those without a finished trial with a finite objective are left out.

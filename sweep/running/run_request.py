@@ -15,7 +15,7 @@ from sweep.records.paths import check_name
 from sweep.running.run_location import RunLocation
 from sweep.scheduling.budget import SweepBudget
 from sweep.scheduling.dispatcher import TrialLimits
-from sweep.space import Objective, SearchSpace, load_space, written
+from sweep.space import RankingObjective, SearchSpace, load_space, written
 from trainables.errors import BadInputError, nearest
 from trainables.field_values import checked_axis
 from trainables.metric_names import better_when
@@ -87,7 +87,7 @@ class RunRequest:
         space = load_space(self.space) if isinstance(self.space, str) else self.space
         if self.objective is None:
             return space
-        return replace(space, objective=Objective(self.objective, better_when(self.objective)))
+        return replace(space, objective=RankingObjective(self.objective, better_when(self.objective)))
 
     def plan(self) -> Plan:
         """Return the checked plan; BadInputError lists every fault."""

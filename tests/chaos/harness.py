@@ -21,7 +21,7 @@ from sweep.cluster.processes import descendants, runs
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT
 
 SPACE = """
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 SPACE = SearchSpace(
     name="chaos",
@@ -32,7 +32,7 @@ SPACE = SearchSpace(
         "max_train_images": 320, "max_test_images": 64, "batch_size": 32, "base_learning_rate": 1.0, "epochs": EPOCHS,
     },
     stages=(Stage("grid", (Grid(axes={"temperature": (0.1, 0.15, 0.2, 0.3, 0.5, 0.7)}),)),),
-    objective=Objective("test/knn_top1"),
+    objective=RankingObjective("test/knn_top1"),
     baselines=(),
 )
 """

@@ -23,7 +23,7 @@ from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import TrialResult
 from sweep.report.terminal_table import print_comparison
-from sweep.space import Grid, Objective, Published, SearchSpace, Stage
+from sweep.space import Grid, Published, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.training.trial import train
@@ -40,7 +40,7 @@ def sweep_of(
         description="temperatures",
         base={**base, **changes},
         stages=(Stage("grid", (Grid(axes={"temperature": temperatures}),)),),
-        objective=Objective(objective),
+        objective=RankingObjective(objective),
         columns=("test/top1",),
         seeds=seeds,
         baselines=("pixels",),
@@ -158,7 +158,7 @@ def test_only_what_is_of_a_common_data_set_is_joined() -> None:
         description="two data sets",
         base={"validation_fraction": 0.1},
         stages=(Stage("grid", (Grid(axes={"dataset": ("eurosat", "tiny_imagenet")}),)),),
-        objective=Objective("val/knn_top1"),
+        objective=RankingObjective("val/knn_top1"),
     )
     plan = make_plan(both, assignments={}, size_of=lambda _: DataSize(100_000, 10_000, 200, "aa", "prepared"))
     wide = describe(plan, name="both", command="", commit=None, versions={})

@@ -13,7 +13,7 @@ from sweep.planning.plan import make_plan
 from sweep.planning.plan_table import print_plan
 from sweep.planning.resources import TrialShape, concurrency, shared
 from sweep.planning.trial import DataSize, PlannedTrial
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory import peak
@@ -235,7 +235,7 @@ def test_advice_where_the_estimate_fits_and_yet_it_failed() -> None:
 def test_a_plan_says_what_does_not_fit() -> None:
     size = DataSize(train=5000, test=300, classes=10, fingerprint="", origin="prepared")
     stages = (Stage("grid", (Grid(axes={"batch_size": (64, 4096)}),)),)
-    space = SearchSpace("s", "", stages, Objective("test/top1"))
+    space = SearchSpace("s", "", stages, RankingObjective("test/top1"))
     plan = make_plan(space, assignments={"dataset": ["a"]}, size_of=lambda _: size)
     _, small, large = plan.trials
     memory = MemoryBudget("cuda", available=4 * GIB)

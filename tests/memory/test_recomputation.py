@@ -27,7 +27,7 @@ from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_storage import SweepStorage
 from sweep.scheduling.task import TrialTask
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.memory.layer_sizes import BlockSizes, LayerSize, LayerSizes, footprint
@@ -278,7 +278,7 @@ def planned(**axes: tuple[Any, ...]) -> Any:
     size = DataSize(train=5000, test=300, classes=10, fingerprint="", origin="prepared")
     base = {"dataset": "a", "encoder": "resnet50", "image_size": 64, "validation_fraction": 0.0}
     stages = (Stage("grid", (Grid(base=base, axes=axes),)),)
-    space = SearchSpace("s", "", stages, Objective("test/top1"), seeds=(0, 1), baselines=())
+    space = SearchSpace("s", "", stages, RankingObjective("test/top1"), seeds=(0, 1), baselines=())
     return make_plan(space, assignments={}, size_of=lambda _: size)
 
 

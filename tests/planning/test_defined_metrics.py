@@ -12,7 +12,7 @@ from support.stores import made
 from sweep.planning import dataset_sizes
 from sweep.planning.dataset_sizes import check_data, check_questions, size_of
 from sweep.planning.plan import Plan, make_plan
-from sweep.space import Grid, Halving, Objective, Search, SearchSpace, Stage
+from sweep.space import Grid, Halving, RankingObjective, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.catalog import StoreInfo
 from trainables.data.evaluated_labels import evaluated_labels
@@ -63,10 +63,10 @@ def test_an_undefined_objective_is_refused(
         name="x",
         description="",
         stages=(Stage("grid", (Grid(base=base, axes={"temperature": [0.1, 0.5]}),)),),
-        objective=Objective("test/top1"),
+        objective=RankingObjective("test/top1"),
         baselines=(),
     )
-    space = replace(space, objective=Objective(metric))
+    space = replace(space, objective=RankingObjective(metric))
     monkeypatch.setattr(dataset_sizes, "prepared", lambda name: info)
     monkeypatch.setattr(dataset_sizes, "_info", lambda name: info)
     plan = make_plan(space, assignments={}, size_of=size_of)
@@ -97,7 +97,9 @@ def pictures(root: Path, labels: Callable[[int], tuple[str, ...]], *, several: b
 
 def planned(metric: str, stage: Stage, **changes: Any) -> Plan:
     base = {**FIELDS, "dataset": "rare", "positive": ("rare",), "target": "positive", "epochs": 4, **changes}
-    space = SearchSpace(name="x", description="", base=base, stages=(stage,), objective=Objective(metric), baselines=())
+    space = SearchSpace(
+        name="x", description="", base=base, stages=(stage,), objective=RankingObjective(metric), baselines=()
+    )
     return make_plan(space, assignments={}, size_of=size_of)
 
 

@@ -17,7 +17,7 @@ from sweep.planning.plan import Plan, extend, make_plan
 from sweep.planning.plan_table import summary
 from sweep.planning.stage_selection import decide
 from sweep.planning.trial import DataSize
-from sweep.space import SELECTED_ON_TEST, Best, Grid, Objective, SearchSpace, Stage, load_space
+from sweep.space import SELECTED_ON_TEST, Best, Grid, RankingObjective, SearchSpace, Stage, load_space
 from trainables.config import UNTRAINABLE
 from trainables.errors import BadInputError
 
@@ -85,7 +85,7 @@ def test_minimised_objective_decides_by_the_smallest_mean() -> None:
     plan = plan_of(QUICKSTART)
     values = {trial.trial_id: {"val/loss": trial.config.temperature} for trial in plan.trials}
     best = Best("temperature", dataset="digits")
-    assert decide([best], plan.trials, Objective("val/loss", "min"), values.get) == {best: 0.25}
+    assert decide([best], plan.trials, RankingObjective("val/loss", "min"), values.get) == {best: 0.25}
 
 
 def test_assignments_replace_axes_and_make_new_ones() -> None:
@@ -160,7 +160,9 @@ def test_smoke_that_cannot_stay_distinct_is_refused() -> None:
 
 def test_points_are_listed_and_not_crossed() -> None:
     points = ({"batch_size": 32, "temperature": 0.1}, {"batch_size": 64, "temperature": 0.2})
-    space = SearchSpace("s", "", (Stage("a", (Grid(points=points),)),), Objective("test/top1"), {"dataset": "digits"})
+    space = SearchSpace(
+        "s", "", (Stage("a", (Grid(points=points),)),), RankingObjective("test/top1"), {"dataset": "digits"}
+    )
     assert [setting[1:3] for setting in settings(plan_of(space))] == [(32, 0.1), (64, 0.2)]
 
 
@@ -264,7 +266,7 @@ def test_a_slice_of_train_and_a_validation_split_of_its_own_are_one_too_many() -
         name="x",
         description="",
         stages=(Stage("grid", (Grid(base={"dataset": "v2", "batch_size": 8, "validation_fraction": 0.1}),)),),
-        objective=Objective("val/knn_top1"),
+        objective=RankingObjective("val/knn_top1"),
     )
     with pytest.raises(BadInputError, match="validation_fraction: v2 has its own validation split; set it to 0"):
         make_plan(space, assignments={}, size_of=sizes.__getitem__)
@@ -307,7 +309,7 @@ def test_undefined_results_decide_nothing() -> None:
     known = dict(zip(temperatures, (float("nan"), 0.5, 0.9), strict=False))
     for direction in ("max", "min"):
         values = {trial.trial_id: {"val/top1": known.get(trial.config.temperature, 0.1)} for trial in plan.trials}
-        decided = decide([best], plan.trials, Objective("val/top1", direction), values.get)
+        decided = decide([best], plan.trials, RankingObjective("val/top1", direction), values.get)
         assert decided[best] != first
     nothing = {trial.trial_id: {"val/top1": float("nan")} for trial in plan.trials}
-    assert decide([best], plan.trials, Objective("val/top1"), nothing.get) == {}
+    assert decide([best], plan.trials, RankingObjective("val/top1"), nothing.get) == {}

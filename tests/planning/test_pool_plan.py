@@ -7,7 +7,7 @@ from sweep.planning.plan_table import summary
 from sweep.planning.trial import DataSize
 from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
-from sweep.space import Grid, Halving, Objective, SearchSpace, Stage
+from sweep.space import Grid, Halving, RankingObjective, SearchSpace, Stage
 from trainables.errors import BadInputError
 
 SIZES = {
@@ -23,7 +23,7 @@ def plan_of(metric: str, dataset: str = "pool", halving: Halving | None = None, 
         description="x",
         base={"dataset": dataset, "validation_fraction": 0.1, "epochs": 4, **base},
         stages=(Stage("grid", (Grid(axes={"temperature": (0.1, 0.5)}),), halving=halving),),
-        objective=Objective(metric),
+        objective=RankingObjective(metric),
         columns=("test/linear_top1",),
     )
     return make_plan(space, assignments={}, size_of=SIZES.__getitem__)

@@ -9,7 +9,7 @@ import pytest
 from sweep.planning.plan import Plan, count_pending, make_plan, propose
 from sweep.planning.search import ProposedSetting, ask, draw
 from sweep.planning.trial import DataSize
-from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
+from sweep.space import Grid, Range, RankingObjective, Search, SearchSpace, Stage
 from trainables.errors import BadInputError
 
 OVER = {
@@ -27,7 +27,7 @@ def space(search: Search, seeds: Sequence[int] = (0,)) -> SearchSpace:
         description="",
         base={"dataset": "digits", "image_size": 16, "epochs": 2, "positive": ("closed_loop",)},
         stages=(Stage("search", (Grid(axes={"temperature": (0.5,)}),), search),),
-        objective=Objective("test/knn_top1"),
+        objective=RankingObjective("test/knn_top1"),
         seeds=seeds,
         baselines=(),
     )

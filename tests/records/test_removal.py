@@ -15,7 +15,7 @@ from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import result_of
 from sweep.remove import main
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from sweep.tracking.tracker import SweepTracker
 from trainables.errors import BadInputError
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
@@ -28,7 +28,7 @@ def make_sweep(storage: SweepStorage, name: str, temperatures: tuple[float, ...]
         description="",
         base={"dataset": "digits", "image_size": 16, "epochs": 1, "positive": ("closed_loop",)},
         stages=(Stage("grid", (Grid(axes={"temperature": temperatures}),)),),
-        objective=Objective("test/top1"),
+        objective=RankingObjective("test/top1"),
         baselines=(),
     )
     size = DataSize(1000, 100, 10, "aa", "prepared")

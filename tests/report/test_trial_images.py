@@ -20,7 +20,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.report.image_selection import FEWEST_FOR_TSNE, WrongPrediction, feature_map, mistakes, nearest, varied
 from sweep.report.linked_pages import write_page
 from sweep.report.trial_images import TrialPictures, opened, picture_figures
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
@@ -196,7 +196,7 @@ def test_several_labels_an_image(patches: ImageStore, tmp_path: Path, monkeypatc
         description="one setting",
         base={**base, "dataset": "bigearthnet_v1", **MULTI, "image_size": 24},
         stages=(Stage("grid", (Grid(axes={"temperature": (0.2,)}),)),),
-        objective=Objective("val/linear_average_precision_macro"),
+        objective=RankingObjective("val/linear_average_precision_macro"),
     )
     plan = make_plan(space, assignments={}, size_of=size_of)
     record = describe(plan, name="labels", command="", commit=None, versions={})

@@ -17,7 +17,7 @@ from sweep.running.provenance import write_record
 from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals, with_proposed
 from sweep.running.trial_tasks import within_budget
 from sweep.scheduling.task import TrialTask
-from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
+from sweep.space import Grid, Range, RankingObjective, Search, SearchSpace, Stage
 
 SPACE = SearchSpace(
     name="searched",
@@ -30,7 +30,7 @@ SPACE = SearchSpace(
             Search({"temperature": Range(0.1, 0.8)}, settings=3, method="optuna"),
         ),
     ),
-    objective=Objective("test/top1"),
+    objective=RankingObjective("test/top1"),
     baselines=(),
 )
 

@@ -21,7 +21,7 @@ from sweep.running.trial_listener import TrialListener
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import DONE, GO, WAIT
 from sweep.scheduling.task import TrialTask
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FinalRecord
 
 SPACE = SearchSpace(
@@ -29,7 +29,7 @@ SPACE = SearchSpace(
     description="",
     base={"dataset": "digits", "image_size": 16, "epochs": 2},
     stages=(Stage("grid", (Grid(axes={"temperature": (0.1, 0.2)}),)),),
-    objective=Objective("test/top1"),
+    objective=RankingObjective("test/top1"),
     baselines=(),
 )
 FINAL = FinalRecord(

@@ -11,7 +11,7 @@ from support.hostile_names import NAMES, write_images
 
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import FailureRecord, now_ms
@@ -57,7 +57,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
                 "validation_fraction": 0.4,
             },
             stages=(Stage("grid", (Grid(axes={"temperature": (0.2, 0.5)}),)),),
-            objective=Objective("val/knn_top1"),
+            objective=RankingObjective("val/knn_top1"),
             columns=("test/linear_top1", "test/linear_sensitivity"),
             caveats=NAMES,
             baselines=(),

@@ -18,7 +18,7 @@ from torch import Tensor
 from sweep.deployment.exported_model import DeployedModel
 from sweep.running.session import SweepSession
 from sweep.running.weights_check import check_weights
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
@@ -188,7 +188,7 @@ def test_a_sweep_with_such_weights_starts_nothing(field: str, tmp_path: Path) ->
         "later": Grid(),
     }[field]
     stages = (Stage("one", (grid,)), Stage("two", (Grid(base=fields if field == "later" else {}),)))
-    space = SearchSpace("s", "", stages, Objective("val/top1"))
+    space = SearchSpace("s", "", stages, RankingObjective("val/top1"))
 
     class Plan:
         trials = ()

@@ -15,7 +15,7 @@ from sweep.records.status import state_of
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.run import main as run
-from sweep.space import Best, Grid, Objective, Range, Search, SearchSpace, Stage, read_space, written
+from sweep.space import Best, Grid, Range, RankingObjective, Search, SearchSpace, Stage, read_space, written
 from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
@@ -89,7 +89,7 @@ EVERYTHING = SearchSpace(
             Search({"momentum": Range(0, 0.9), "epochs": [1, 2], "image_size": (16, 32)}, 3, method="optuna"),
         ),
     ),
-    objective=Objective("val/top1"),
+    objective=RankingObjective("val/top1"),
     seeds=range(3),
 )
 
@@ -107,7 +107,7 @@ def test_a_record_keeps_a_space_to_the_last_value() -> None:
 
 def test_what_is_no_value_is_refused_before_it_is_recorded() -> None:
     with pytest.raises(BadInputError, match=r"SearchSpace: base: \w+: must be a number, text, .* got function"):
-        written(SearchSpace("x", "", (), Objective("val/top1"), base={"temperature": lambda: 0.5}))
+        written(SearchSpace("x", "", (), RankingObjective("val/top1"), base={"temperature": lambda: 0.5}))
     with pytest.raises(BadInputError, match=r"base: temperature: is no value of a setting"):
         read_space({**written(SPACE), "base": {"temperature": {"__reduce__": "os.system"}}})
 

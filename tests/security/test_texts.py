@@ -354,7 +354,7 @@ def test_files_whose_names_are_no_text_are_refused_in_one_line(
 
 
 SPACE = """
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from support.hostile_names import NAMES
 
 SPACE = SearchSpace(
@@ -363,7 +363,7 @@ SPACE = SearchSpace(
     base={"dataset": "hostile", "image_size": 16, "encoder": "resnet10", "width_factor": 1 / 16, "batch_size": 16,
           "epochs": 1, "warmup_epochs": 0, "positive": (NAMES[5],)},
     stages=(Stage("grid", (Grid(axes={"temperature": (0.2, 0.5)}),)),),
-    objective=Objective("test/knn_top1"),
+    objective=RankingObjective("test/knn_top1"),
     caveats=NAMES,
 )
 """

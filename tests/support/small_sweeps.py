@@ -4,7 +4,7 @@ from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.records.trial_result import TrialResult
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 
 
 def seeded(values: dict[float, list[float]]) -> tuple[SweepRecord, dict[str, TrialResult]]:
@@ -14,7 +14,7 @@ def seeded(values: dict[float, list[float]]) -> tuple[SweepRecord, dict[str, Tri
         description="temperatures with seeds",
         base={"dataset": "tiny_imagenet", "validation_fraction": 0.1},
         stages=(Stage("grid", (Grid(axes={"temperature": tuple(values)}),)),),
-        objective=Objective("val/knn_top1"),
+        objective=RankingObjective("val/knn_top1"),
         columns=("test/top1",),
         seeds=tuple(range(max(map(len, values.values())))),
         baselines=("untrained", "pixels"),
@@ -51,7 +51,7 @@ SMALL_SPACE = SearchSpace(
         "validation_fraction": 0.2,
     },
     stages=(Stage("grid", (Grid(axes={"temperature": (0.2, 0.5)}),)),),
-    objective=Objective("val/knn_top1"),
+    objective=RankingObjective("val/knn_top1"),
     columns=("test/linear_top1", "test/linear_sensitivity", "test/linear_specificity"),
     seeds=(0, 1),
     baselines=("pixels",),

@@ -16,7 +16,7 @@ from sweep.records.sweep_storage import SweepStorage
 from trainables.storage.trial_files import TrialFiles
 
 SPACE = """
-from sweep.space import Grid, Halving, Objective, Range, Search, SearchSpace, Stage
+from sweep.space import Grid, Halving, RankingObjective, Range, Search, SearchSpace, Stage
 
 SPACE = SearchSpace(
     name="small",
@@ -27,7 +27,7 @@ SPACE = SearchSpace(
         "max_train_images": 64, "max_test_images": 32, "batch_size": 32, "epochs": 3, "base_learning_rate": 1.0,
     },
     stages=(STAGE,),
-    objective=Objective("test/knn_top1"),
+    objective=RankingObjective("test/knn_top1"),
     baselines=(),
 )
 """

@@ -13,7 +13,7 @@ from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
-from sweep.space import Grid, Objective, Range, Search, SearchSpace, Stage
+from sweep.space import Grid, Range, RankingObjective, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
@@ -55,7 +55,7 @@ def space_of(settings: int, *, seeds: int = 3, searched: bool = False) -> Search
             "epochs": 6,
         },
         stages=(grid or search,),
-        objective=Objective("val/knn_top1"),
+        objective=RankingObjective("val/knn_top1"),
         baselines=("untrained", "pixels"),
         columns=("test/knn_top1", "test/linear_top1", "test/linear_sensitivity", "test/linear_specificity"),
         seeds=tuple(range(seeds)),

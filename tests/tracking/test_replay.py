@@ -17,7 +17,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.trial_events import TrialEventHandler
 from sweep.scheduling.failure import AttemptFailure
-from sweep.space import Grid, Objective, SearchSpace, Stage
+from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from sweep.track import main
 from sweep.tracking.replay import replay
 from sweep.tracking.tracker import SweepTracker
@@ -43,7 +43,7 @@ SPACE = SearchSpace(
         "validation_fraction": 0.1,
     },
     stages=(Stage("grid", (Grid(axes={"temperature": (0.25, 0.5)}),)),),
-    objective=Objective("val/top1"),
+    objective=RankingObjective("val/top1"),
     baselines=("pixels",),
 )
 
