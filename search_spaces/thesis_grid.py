@@ -10,21 +10,21 @@ there, all of train is trained on and settings are selected on the test split. S
 
 from collections.abc import Sequence
 
-from sweep.space import Best, Grid, Published, RankingObjective, SearchSpace, Stage
+from sweep.space import Best, Grid, PublishedResult, RankingObjective, SearchSpace, Stage
 
 TINY_IMAGENET = {"dataset": "tiny_imagenet", "image_size": 64}
 BIGEARTHNET = {"dataset": "bigearthnet_v1", "image_size": 120, "target": "positive", "positive": ("farmland",)}
 
 
-def _tiny(batch_size: int, temperature: float, epochs: int, top1: float, top5: float) -> Published:
+def _tiny(batch_size: int, temperature: float, epochs: int, top1: float, top5: float) -> PublishedResult:
     setting = {"dataset": "tiny_imagenet", "batch_size": batch_size, "temperature": temperature, "epochs": epochs}
-    return Published(setting, {"test/top1": top1 / 100, "test/top5": top5 / 100})
+    return PublishedResult(setting, {"test/top1": top1 / 100, "test/top5": top5 / 100})
 
 
-def _farmland(batch_size: int, temperature: float, percent: Sequence[float]) -> Published:
+def _farmland(batch_size: int, temperature: float, percent: Sequence[float]) -> PublishedResult:
     setting = {"dataset": "bigearthnet_v1", "batch_size": batch_size, "temperature": temperature, "epochs": 50}
     names = ("test/sensitivity", "test/specificity", "test/accuracy")
-    return Published(setting, {name: value / 100 for name, value in zip(names, percent, strict=True)})
+    return PublishedResult(setting, {name: value / 100 for name, value in zip(names, percent, strict=True)})
 
 
 SPACE = SearchSpace(

@@ -243,11 +243,15 @@ Objective = RankingObjective
 
 
 @validated
-class Published:
+class PublishedResult:
     """Published result: the fields of its setting and its metrics; shares are between 0 and 1."""
 
     setting: Setting
     metrics: Mapping[str, float]
+
+
+Published = PublishedResult
+"""Earlier name, for search spaces that import it."""
 
 
 @validated
@@ -275,7 +279,7 @@ class SearchSpace:
     baselines: Listed[Baseline] = ("untrained",)
     columns: Listed[str] = ()
     """Metrics that the comparison shows, besides the objective."""
-    published: Listed[Published] = ()
+    published: Listed[PublishedResult] = ()
     published_source: str = ""
     caveats: Listed[str] = ()
     """Notes for readers of the comparison."""

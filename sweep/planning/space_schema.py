@@ -42,7 +42,11 @@ def space_schema() -> dict[str, Any]:
     parts = schema["$defs"]
     for holder, name, values in (
         *((schema, "base", one), (parts["Grid"], "base", one), (parts["Search"], "base", one)),
-        *((parts["Published"], "setting", one), (parts["Grid"], "axes", several), (parts["Search"], "over", drawn)),
+        *(
+            (parts["PublishedResult"], "setting", one),
+            (parts["Grid"], "axes", several),
+            (parts["Search"], "over", drawn),
+        ),
     ):
         holder["properties"][name] |= {"properties": values, "additionalProperties": False}
     parts["Grid"]["properties"]["points"]["items"] |= {"properties": one, "additionalProperties": False}

@@ -23,7 +23,7 @@ from sweep.records.sweep_record import SweepRecord, TrialEntry, describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import TrialResult
 from sweep.report.terminal_table import print_comparison
-from sweep.space import Grid, Published, RankingObjective, SearchSpace, Stage
+from sweep.space import Grid, PublishedResult, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.training.trial import train
@@ -176,7 +176,7 @@ def test_smoke_runs_arent_ranked_with_full_ones() -> None:
 
 
 def test_what_the_sweeps_say_of_themselves_is_kept_with_their_names() -> None:
-    published = (Published({"temperature": 0.5}, {"test/top1": 0.3}),)
+    published = (PublishedResult({"temperature": 0.5}, {"test/top1": 0.3}),)
     (joint,), _ = together(
         sweep_of("one", 0.1, caveats=("both say it",)),
         sweep_of(
