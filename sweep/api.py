@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.report.frames import Frames, load
+from sweep.report.frames import ComparisonFrames, Frames, load
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from sweep.running.run_location import RunLocation
     from sweep.space import SearchSpace
 
-__all__ = ["BadInputError", "Export", "Frames", "compare", "embed", "evaluate", "export", "load", "predict", "run"]
+__all__ = [
+    "BadInputError",
+    "ComparisonFrames",
+    "Export",
+    "Frames",
+    "compare",
+    "embed",
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "run",
+]
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ def run(
     tracking_uri: str | None = None,
     address: str | None = None,
     **options: Any,
-) -> Frames:
+) -> ComparisonFrames:
     """Train every trial of a search space, with a progress bar, and return the tables of the sweep.
 
     Finished trials are never trained again; a KeyboardInterrupt stops at the end of the running epochs, and the same
@@ -93,7 +105,7 @@ def compare(
     html: str | Path | None = None,
     pictures: bool = True,
     overwrite: bool = False,
-) -> Frames:
+) -> ComparisonFrames:
     """Return the tables of sweeps as data frames, and optionally write their report.
 
     Args:
@@ -131,7 +143,7 @@ def evaluate(
     address: str | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     max_concurrent: int | None = None,
-) -> Frames:
+) -> ComparisonFrames:
     """Evaluate pretrained encoders with fractions of the labels, frozen and fine-tuned, and return the tables.
 
     The arguments are the options of `sweep.evaluate`.

@@ -8,9 +8,9 @@ import typer
 from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
-from sweep.report.frames import Frames, load
+from sweep.report.frames import ComparisonFrames, Frames, load
 
-__all__ = ["Frames", "load", "main"]
+__all__ = ["ComparisonFrames", "Frames", "load", "main"]
 
 
 def main(

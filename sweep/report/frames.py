@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Frames:
+class ComparisonFrames:
     """Tables of sweeps as data frames; the first column is the sweep, or the sweeps with the setting or trial."""
 
     settings: "pandas.DataFrame"
@@ -22,7 +22,11 @@ class Frames:
     """One row per epoch of a trial: its metrics."""
 
 
-def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
+Frames = ComparisonFrames
+"""Earlier name, for notebooks that import it."""
+
+
+def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> ComparisonFrames:
     """Return the tables of sweeps for a notebook, by default of the latest sweep.
 
     Sweeps that can be ranked together have one table, with each setting once.
@@ -44,4 +48,4 @@ def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> Frames:
         pandas.DataFrame([{"sweep": name, **row} for name, part in parts for row in rows(part)])
         for rows in (comparison_rows, trial_rows, epoch_rows)
     ]
-    return Frames(*frames)
+    return ComparisonFrames(*frames)
