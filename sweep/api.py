@@ -24,6 +24,7 @@ __all__ = [
     "BadInputError",
     "ComparisonFrames",
     "Export",
+    "ExportResult",
     "Frames",
     "compare",
     "embed",
@@ -36,7 +37,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportResult:
     """Result of an export: the trial and its folder."""
 
     trial: str
@@ -45,6 +46,10 @@ class Export:
     """Largest absolute difference between the probabilities of ONNX and PyTorch."""
     registered: str = ""
     """Address of the registered model and the command that serves it; empty if it wasn't registered."""
+
+
+Export = ExportResult
+"""Earlier name, for code that imports it."""
 
 
 def run(
@@ -194,7 +199,7 @@ def export(
     overwrite: bool = False,
     register: str | None = None,
     tracking_uri: str | None = None,
-) -> Export:
+) -> ExportResult:
     """Write a trial's encoder and classifier into a folder (safetensors, ONNX, model card); optionally register it.
 
     Args:
@@ -227,7 +232,7 @@ def export(
         from sweep.tracking.model_registry import register_model
 
         registered = register_model(chosen.sweep, entry, place, folder, name=register, tracking_uri=tracking_uri)
-    return Export(entry.name, folder, difference, registered)
+    return ExportResult(entry.name, folder, difference, registered)
 
 
 def predict(
