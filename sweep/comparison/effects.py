@@ -27,7 +27,7 @@ class NotComputed:
 
 
 @dataclass(frozen=True)
-class Effect:
+class AxisEffect:
     """Effect of one axis, or interaction of two axes, in the analysis of variance."""
 
     axes: tuple[str, ...]
@@ -64,7 +64,7 @@ class Effects:
     """Effects of a table's axes on a metric; a part that can't be computed is NotComputed with the reason."""
 
     levels: list[AxisLevel] | NotComputed
-    variance: list[Effect] | NotComputed
+    variance: list[AxisEffect] | NotComputed
     importance: dict[str, Importance] | NotComputed
 
 
@@ -85,7 +85,7 @@ def levels(table: ComparisonTable, metric: str) -> list[AxisLevel] | NotComputed
     ]
 
 
-def analysis_of_variance(table: ComparisonTable, metric: str) -> list[Effect] | NotComputed:
+def analysis_of_variance(table: ComparisonTable, metric: str) -> list[AxisEffect] | NotComputed:
     """Return main effects and pairwise interactions of a full grid with the same number of seeds, at least two.
 
     The residual contains the seeds' variation and interactions of three or more axes.
@@ -120,7 +120,7 @@ def analysis_of_variance(table: ComparisonTable, metric: str) -> list[Effect] | 
     found = anova_lm(formula.ols(f"value ~ {model}", frame).fit(), typ=2)
     total = float(found["sum_sq"].sum())
     return [
-        Effect(term, float(row["sum_sq"]) / total, float(row["F"]), float(row["PR(>F)"]))
+        AxisEffect(term, float(row["sum_sq"]) / total, float(row["F"]), float(row["PR(>F)"]))
         for term, (_, row) in zip(terms, found.iterrows(), strict=False)
     ]
 

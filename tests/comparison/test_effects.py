@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.comparison.effects import Effect, NotComputed, analysis_of_variance, importance, levels
+from sweep.comparison.effects import AxisEffect, NotComputed, analysis_of_variance, importance, levels
 from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
 from sweep.records.sweep_record import TrialEntry
 from sweep.records.trial_result import TrialResult
@@ -72,7 +72,7 @@ def test_axes_without_effect_are_found_in_one_sweep_of_twenty() -> None:
         effects = analysis_of_variance(
             table({(a, b): values[a, b].tolist() for a, b in itertools.product(range(2), range(2))}), METRIC
         )
-        assert isinstance(effects[0], Effect)
+        assert isinstance(effects[0], AxisEffect)
         found += effects[0].p_value < 0.05
     assert 3 <= found <= 28  # 15 expected; four standard errors
 
