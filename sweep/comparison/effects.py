@@ -50,7 +50,7 @@ class AxisLevel:
 
 
 @dataclass(frozen=True)
-class Importance:
+class AxisImportance:
     """Share of the variance that an axis explains."""
 
     share: float
@@ -65,7 +65,7 @@ class Effects:
 
     levels: list[AxisLevel] | NotComputed
     variance: list[AxisEffect] | NotComputed
-    importance: dict[str, Importance] | NotComputed
+    importance: dict[str, AxisImportance] | NotComputed
 
 
 def effects_of(table: ComparisonTable, metric: str) -> Effects:
@@ -125,7 +125,7 @@ def analysis_of_variance(table: ComparisonTable, metric: str) -> list[AxisEffect
     ]
 
 
-def importance(table: ComparisonTable, metric: str) -> dict[str, Importance] | NotComputed:
+def importance(table: ComparisonTable, metric: str) -> dict[str, AxisImportance] | NotComputed:
     """Return each axis' share of the variance by functional analysis of variance over a random forest (Hutter 2014).
 
     The range comes from FORESTS further forests, each on the same number of settings drawn with replacement.
@@ -147,7 +147,7 @@ def importance(table: ComparisonTable, metric: str) -> dict[str, Importance] | N
         _forest_shares(own, table.axes, metric) for own in drawn if len({row.known_mean(metric) for row in own}) > 1
     ]
     return {
-        axis: Importance(
+        axis: AxisImportance(
             share,
             min((other.get(axis, 0.0) for other in others), default=share),
             max((other.get(axis, 0.0) for other in others), default=share),
