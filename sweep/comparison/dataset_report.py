@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
 from sweep.comparison.classifier_curves import ClassifierReport, classifier_reports
 from sweep.comparison.conclusions import conclusions
-from sweep.comparison.effects import Effects, effects_of
+from sweep.comparison.effects import AxisEffects, effects_of
 from sweep.comparison.label_free_ranking import LabelFreeRankings, label_free_rankings
 from sweep.comparison.pivots import PivotTable, pivot_tables
 from sweep.comparison.standing import Standing, standing
@@ -65,7 +65,7 @@ class DataSetReport:
         return label_free_rankings(self.sweep, self.table)
 
     @cached_property
-    def effects(self) -> Effects:
+    def effects(self) -> AxisEffects:
         """Main effects, interactions and importance of the axes."""
         return effects_of(self.table, self.sweep.objective)
 

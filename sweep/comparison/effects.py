@@ -60,7 +60,7 @@ class AxisImportance:
 
 
 @dataclass(frozen=True)
-class Effects:
+class AxisEffects:
     """Effects of a table's axes on a metric; a part that can't be computed is NotComputed with the reason."""
 
     levels: list[AxisLevel] | NotComputed
@@ -68,9 +68,9 @@ class Effects:
     importance: dict[str, AxisImportance] | NotComputed
 
 
-def effects_of(table: ComparisonTable, metric: str) -> Effects:
+def effects_of(table: ComparisonTable, metric: str) -> AxisEffects:
     """Return the means by level, the analysis of variance and the importance of a table's axes."""
-    return Effects(levels(table, metric), analysis_of_variance(table, metric), importance(table, metric))
+    return AxisEffects(levels(table, metric), analysis_of_variance(table, metric), importance(table, metric))
 
 
 def levels(table: ComparisonTable, metric: str) -> list[AxisLevel] | NotComputed:
