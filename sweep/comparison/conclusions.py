@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.label_free_ranking import label_free_rankings
-from sweep.comparison.standing import UNTRAINED, Standing, standing
+from sweep.comparison.standing import UNTRAINED, BaselineComparison, standing
 from sweep.comparison.table import METHOD, ComparisonRow, ComparisonTable
 from sweep.comparison.wording import SPLITS, described, short_words
 from sweep.console.formatting import percent, plural, range_of_shares
@@ -24,7 +24,9 @@ def is_known(mean: float | None) -> bool:
     return mean is not None and math.isfinite(mean)
 
 
-def conclusions(sweep: SweepRecord, table: ComparisonTable, stands: Standing | None = None) -> tuple[str, ...]:
+def conclusions(
+    sweep: SweepRecord, table: ComparisonTable, stands: BaselineComparison | None = None
+) -> tuple[str, ...]:
     """Return the conclusions for one data set as sentences; without `stands`, intervals are over seeds only."""
     best = table.best
     if table.undefined:
@@ -46,7 +48,7 @@ def conclusions(sweep: SweepRecord, table: ComparisonTable, stands: Standing | N
     return tuple(sentence for sentence in sentences if sentence)
 
 
-def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stands: Standing) -> str:
+def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stands: BaselineComparison) -> str:
     metric = sweep.objective
     whose = f" ({best.sweeps})" if best.sweeps else ""
     what = f"Best on {_split(metric)}: {described(best.config, table.axes)}{whose}"
@@ -56,7 +58,7 @@ def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stand
     return f"{what} ({own}){_baselines(metric, stands)}."
 
 
-def _on_test(sweep: SweepRecord, stands: Standing) -> str:
+def _on_test(sweep: SweepRecord, stands: BaselineComparison) -> str:
     """Return the sentence with the same metric on test, sensitivity and specificity, and the baselines' values."""
     others = [metric for metric in stands.best if metric != sweep.objective]
     if not others:
@@ -73,7 +75,7 @@ def _on_test(sweep: SweepRecord, stands: Standing) -> str:
     return f"On test {', '.join(numbers)}{_baselines(others[0], stands)}."
 
 
-def _baselines(metric: str, stands: Standing) -> str:
+def _baselines(metric: str, stands: BaselineComparison) -> str:
     shown = [
         f"{name} {_value(metric, cells[metric], _kind(stands))}"
         for name, cells in stands.baselines.items()
@@ -82,12 +84,12 @@ def _baselines(metric: str, stands: Standing) -> str:
     return "; " + ", ".join(shown) if shown else ""
 
 
-def _kind(stands: Standing) -> str:
+def _kind(stands: BaselineComparison) -> str:
     """Return which intervals the sentences prefer: over seeds if the best setting has them, else over images."""
     return "seeds" if next(iter(stands.best.values())).seeds is not None else "images"
 
 
-def _about_intervals(best: ComparisonRow, stands: Standing) -> str:
+def _about_intervals(best: ComparisonRow, stands: BaselineComparison) -> str:
     if _kind(stands) == "seeds":
         cells = [cell for part in (stands.best, *stands.baselines.values()) for cell in part.values()]
         mixed = any(cell.seeds is None and cell.images is not None for cell in cells)
@@ -118,7 +120,7 @@ def _split(metric: str) -> str:
     return SPLITS.get(split, split)
 
 
-def _above_untrained(stands: Standing) -> str:
+def _above_untrained(stands: BaselineComparison) -> str:
     if stands.untrained is None or stands.untrained.interval is None:
         return ""
     where = "test" if len(stands.best) > 1 else "evaluated"
@@ -182,7 +184,7 @@ def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDif
     return f" On the same images it is {_apart(pair)} {described(second.config, table.axes)}{_between(pair)}."
 
 
-def _against_baselines(sweep: SweepRecord, stands: Standing) -> list[str]:
+def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[str]:
     """Return sentences about baselines with better values, on the selection split and on test."""
     sign = 1 if sweep.direction == "max" else -1
     metrics = [sweep.objective, f"test/{sweep.objective.partition('/')[2]}"]

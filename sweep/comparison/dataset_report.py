@@ -11,7 +11,7 @@ from sweep.comparison.conclusions import conclusions
 from sweep.comparison.effects import AxisEffects, effects_of
 from sweep.comparison.label_free_ranking import LabelFreeRankings, label_free_rankings
 from sweep.comparison.pivots import PivotTable, pivot_tables
-from sweep.comparison.standing import Standing, standing
+from sweep.comparison.standing import BaselineComparison, standing
 from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
@@ -50,7 +50,7 @@ class DataSetReport:
     """By trial id."""
     halved: tuple[ReportRow, ...]
     """Settings that halving ended, each at an epoch of its own."""
-    standing: Standing
+    standing: BaselineComparison
     """Comparison of the best setting with the second and with the baselines."""
     classifiers: tuple[ClassifierReport, ...]
 

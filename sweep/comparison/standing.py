@@ -18,7 +18,7 @@ UNTRAINED = BASELINE_LABELS["untrained"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class BaselineComparison:
     """Metrics of the best setting and of the baselines, and the best setting's differences from others."""
 
     best: Mapping[str, ComparisonCell]
@@ -36,16 +36,16 @@ def standing(
     table: ComparisonTable,
     outputs: TrialOutputs | None = None,
     cells: ComparisonCells | None = None,
-) -> Standing:
+) -> BaselineComparison:
     """Return the comparison of the best setting with the others; without outputs, intervals are over seeds only."""
     best, cells = table.best, cells or ComparisonCells(outputs)
     if best is None:
-        return Standing({}, {})
+        return BaselineComparison({}, {})
     metrics = _metrics(sweep.objective, best)
     known = _alike(best, [row for row in table.baselines if row.values(sweep.objective)])
     ranked = [row for row in table.settings if row.values(sweep.objective)][:2]
     untrained = _best_untrained(known, sweep)
-    return Standing(
+    return BaselineComparison(
         {metric: cells.of(best, metric) for metric in metrics},
         {row.label: {metric: cells.of(row, metric) for metric in metrics if row.values(metric)} for row in known},
         _pair(sweep.objective, ranked, outputs),
