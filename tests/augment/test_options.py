@@ -16,7 +16,7 @@ from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import DataSplit, TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
-from trainables.models.encoder import ColourStatistics, Normalise
+from trainables.models.encoder import ChannelNormalisation, ColourStatistics
 from trainables.models.simclr_model import SimCLR, parameter_groups
 from trainables.randomness import RandomStream
 from trainables.storage.filesystem import Storage
@@ -175,7 +175,7 @@ def test_normalisation_takes_trains_mean_and_deviation(store: ImageStore, tmp_pa
     made = trial(config, store, tmp_path)
     pixels = made.data.train.pixels(slice(None)).numpy() / 255.0
     normalise = made.encoder.normalise
-    assert isinstance(normalise, Normalise)
+    assert isinstance(normalise, ChannelNormalisation)
     np.testing.assert_allclose(normalise.mean.numpy(), pixels.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(normalise.deviation.numpy(), pixels.std((0, 2, 3)), rtol=1e-6)
     normalised = normalise(torch.from_numpy(pixels).float())

@@ -14,7 +14,7 @@ from support.small_trials import changed
 
 import trainables
 from trainables.errors import BadInputError
-from trainables.models.encoder import Normalise
+from trainables.models.encoder import ChannelNormalisation
 from trainables.models.inference import deployed, exported_state
 from trainables.models.simclr_model import make_encoder
 
@@ -27,7 +27,7 @@ def final_state(channels: int, **fields: Any) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     normalise = None
     if config.normalisation == "train":
-        normalise = Normalise(
+        normalise = ChannelNormalisation(
             torch.rand(channels, generator=generator), 0.5 + torch.rand(channels, generator=generator)
         )
     encoder = make_encoder(config, channels=channels, normalise=normalise)

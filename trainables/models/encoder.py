@@ -20,7 +20,7 @@ CUT_STD = 0.87962566103423978
 """Standard deviation of a unit normal truncated at two sigmas; TensorFlow's variance scaling divides by it."""
 
 
-class Normalise(nn.Module):
+class ChannelNormalisation(nn.Module):
     """Channel normalisation of (N, C, H, W) images: subtract the mean, divide by the standard deviation, (C,) each."""
 
     mean: Tensor

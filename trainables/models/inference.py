@@ -10,7 +10,7 @@ from torch.nn import functional
 from trainables.augment.evaluation_view import evaluation_matrices
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
-from trainables.models.encoder import Encoder, Normalise
+from trainables.models.encoder import ChannelNormalisation, Encoder
 from trainables.models.simclr_model import make_encoder
 from trainables.storage.trial_records import NumberRecord
 
@@ -116,7 +116,7 @@ def frozen_encoder(state: dict[str, Any]) -> Encoder:
     config, weights = TrialConfig.parse(state["config"]), dict(state["encoder"])
     normalise = None
     if "normalise.mean" in weights:
-        normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"])
+        normalise = ChannelNormalisation(weights["normalise.mean"], weights["normalise.deviation"])
     encoder = make_encoder(config, channels=weights["conv1.weight"].shape[1], normalise=normalise)
     encoder.load_state_dict(weights)
     return encoder.eval()

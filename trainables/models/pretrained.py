@@ -87,10 +87,10 @@ def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str)
     Raises:
         BadInputError: Names the weights that don't fit the encoder.
     """
-    from trainables.models.encoder import Normalise
+    from trainables.models.encoder import ChannelNormalisation
 
     if "normalise.mean" in weights:
-        encoder.normalise = Normalise(weights["normalise.mean"], weights["normalise.deviation"]).to(
+        encoder.normalise = ChannelNormalisation(weights["normalise.mean"], weights["normalise.deviation"]).to(
             encoder.conv1.weight.device
         )
     own = encoder.state_dict()

@@ -28,7 +28,7 @@ from trainables.memory.layer_sizes import footprint
 from trainables.memory.recomputation import segments
 from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
-from trainables.models.encoder import ColourStatistics, Normalise
+from trainables.models.encoder import ChannelNormalisation, ColourStatistics
 from trainables.models.pretrained import load_weights, start_from
 from trainables.models.random_features import PATCHES, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
@@ -112,7 +112,7 @@ class Trainer:
         self.records: list[EpochRecord] = []
         self.steps = TrainingSteps(len(data.train), config.batch_size, config.epochs)
         self.layout = memory_layout(config.precision, device)
-        normalise = Normalise(*data.channel_moments(device)) if config.normalisation == "train" else None
+        normalise = ChannelNormalisation(*data.channel_moments(device)) if config.normalisation == "train" else None
         if config.encoder in UNTRAINABLE:
             self._make_baseline(normalise)
         else:
