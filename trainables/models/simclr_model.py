@@ -57,7 +57,7 @@ class SimCLR(nn.Module):
         return ModelOutputs(self.projector(features), self.probe(features.detach()))
 
 
-class Classifier(nn.Module):
+class SupervisedModel(nn.Module):
     """Supervised model: encoder and linear head, initialised like SimCLR's encoder and probe."""
 
     def __init__(
@@ -123,7 +123,7 @@ def _initialise_dense(layers: Sequence[nn.Linear], seed: int, block: int) -> Non
             nn.init.zeros_(layer.bias)
 
 
-def parameter_groups(model: SimCLR | Classifier, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: SimCLR | SupervisedModel, weight_decay: float) -> list[dict[str, Any]]:
     """Split the parameters for LARS: batch norm, biases and the probe are neither adapted nor decayed."""
     adapted: list[nn.Parameter] = []
     excluded = list(model.probe.parameters())

@@ -10,7 +10,7 @@ from trainables.augment.parameters import ViewDraws
 from trainables.config import TrialConfig
 from trainables.distributed import world_size
 from trainables.evaluation.probe import BatchWeights
-from trainables.models.simclr_model import Classifier, ModelOutputs, SimCLR
+from trainables.models.simclr_model import ModelOutputs, SimCLR, SupervisedModel
 
 SUMMED = 5
 """Number of a step's metrics; the last two are this rank's part of a sum over ranks."""
@@ -20,7 +20,7 @@ class TrainingObjective(Protocol):
     """Training objective: a model, the views that it is trained on, and their loss."""
 
     @property
-    def model(self) -> SimCLR | Classifier:
+    def model(self) -> SimCLR | SupervisedModel:
         """Initialised model, on the CPU."""
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
@@ -42,7 +42,7 @@ def supervised_names(has_numbers: bool) -> tuple[str, ...]:
     return (names.SUPERVISED_LOSS,) if has_numbers else (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
 
-def probe_decay(config: TrialConfig, model: SimCLR | Classifier) -> Tensor:
+def probe_decay(config: TrialConfig, model: SimCLR | SupervisedModel) -> Tensor:
     """Return this rank's part of the L2 penalty on the probe's weights."""
     # Once over all ranks, as the head's kernel is the same on each (reference: add_weight_decay).
     return 0.5 * config.weight_decay * model.probe.weight.square().sum() / world_size()

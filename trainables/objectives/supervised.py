@@ -12,7 +12,7 @@ from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import sum_over_ranks
 from trainables.evaluation.probe import BatchWeights, probe_loss
-from trainables.models.simclr_model import Classifier, ModelOutputs
+from trainables.models.simclr_model import ModelOutputs, SupervisedModel
 from trainables.objectives.objective import probe_decay, supervised_names
 
 
@@ -21,7 +21,7 @@ class SupervisedObjective:
 
     def __init__(self, config: TrialConfig, data: TrialData, normalise: nn.Module | None) -> None:
         self._config, self._has_numbers = config, data.has_numbers
-        self.model = Classifier(config, data.outputs, channels=data.channels, normalise=normalise)
+        self.model = SupervisedModel(config, data.outputs, channels=data.channels, normalise=normalise)
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
         """Return (n, C, s, s)."""
