@@ -43,7 +43,7 @@ def load_encoder(folder: str | Path) -> "ExportedEncoder":
     return encoder.eval()
 
 
-class View(nn.Module):
+class EvaluationView(nn.Module):
     """Evaluation view: crops and resizes pixels between 0 and 1 as the trial did, by two matrix products."""
 
     rows: Tensor
@@ -111,7 +111,7 @@ class ExportedEncoder(nn.Module):
         super().__init__()
         shapes = {name: tensor.shape for name, tensor in state.items()}
         self._full = full
-        self.view = View(state["view.rows"], state["view.columns"])
+        self.view = EvaluationView(state["view.rows"], state["view.columns"])
         self.size = (state["view.rows"].shape[1], state["view.columns"].shape[1])
         stem = shapes["conv1.weight"]
         small = stem[-1] == 3
