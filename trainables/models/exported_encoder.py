@@ -59,7 +59,7 @@ class EvaluationView(nn.Module):
         return (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
 
 
-class Normalisation(nn.Module):
+class ViewNormalisation(nn.Module):
     """Channel normalisation: subtract the mean, divide by the standard deviation."""
 
     mean: Tensor
@@ -115,7 +115,7 @@ class ExportedEncoder(nn.Module):
         self.size = (state["view.rows"].shape[1], state["view.columns"].shape[1])
         stem = shapes["conv1.weight"]
         small = stem[-1] == 3
-        self.normalise = Normalisation(stem[1]) if "normalise.mean" in state else nn.Identity()
+        self.normalise = ViewNormalisation(stem[1]) if "normalise.mean" in state else nn.Identity()
         self.conv1 = _convolution(stem, 1 if small else 2)
         self.bn1 = nn.BatchNorm2d(stem[0])
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
