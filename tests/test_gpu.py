@@ -27,7 +27,7 @@ from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.precision import set_precision
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 HAS_GPU = torch.cuda.is_available()
 REHEARSED = not HAS_GPU and os.environ.get("SWEEP_GPU_TESTS_ON_CPU") == "1"
@@ -74,11 +74,11 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def trial(config: TrialConfig, store: ImageStore, folder: Path, device: torch.device) -> Trainer:
-    return Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
+def trial(config: TrialConfig, store: ImageStore, folder: Path, device: torch.device) -> TrialTrainer:
+    return TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
 
 
-def after_steps(made: Trainer, count: int = STEPS) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
+def after_steps(made: TrialTrainer, count: int = STEPS) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
     """Take steps; return each one's metrics, and weights, buffers and gradients on the CPU."""
     made.model.train()
     metrics = [made._step(step, made._learning_rate(step)).tolist() for step in range(count)]

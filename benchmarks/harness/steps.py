@@ -14,18 +14,18 @@ from trainables.memory.peak import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.precision import autocast
-from trainables.training.trial import Trainer
+from trainables.training.trial import TrialTrainer
 
 RATE = 1e-3
 LEAST_TRAIN = 512
 CLASSES = 200
 
 
-def made_trial(folder: Path, device: torch.device, **fields: Any) -> Trainer:
+def made_trial(folder: Path, device: torch.device, **fields: Any) -> TrialTrainer:
     """Return a trial with these fields of its configuration, on made-up images of the views' size."""
     config = TrialConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields})
     store: Any = MadeUpStore(config.image_size, sizes(config))
-    trial = Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
+    trial = TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
     trial.model.train()
     return trial
 
@@ -38,7 +38,7 @@ def sizes(config: TrialConfig) -> ImageShape:
 class Stepper:
     """Takes a trial's steps one after the other: batch, views, passes, losses, probe and optimiser."""
 
-    def __init__(self, trial: Trainer) -> None:
+    def __init__(self, trial: TrialTrainer) -> None:
         self._trial, self._number = trial, 0
 
     def __call__(self) -> None:
@@ -60,7 +60,7 @@ def bare_encoder(name: str, device: torch.device, layout: torch.memory_format) -
     return encoder.to(device, memory_format=layout).train()  # type: ignore[call-overload,no-any-return]
 
 
-def bare_step(trial: Trainer) -> Callable[[], None]:
+def bare_step(trial: TrialTrainer) -> Callable[[], None]:
     """Return the forward and backward pass of torchvision's encoder alone, over views that are there already.
 
     As many views of the trial's size in one batch, its memory format and its precision.

@@ -32,7 +32,7 @@ from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.peak import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
-from trainables.training.trial import Trainer
+from trainables.training.trial import TrialTrainer
 
 SIDE, CLASSES = 64, 10
 IMAGES, QUERIES, BANK = 10_000, 10_000, 100_000
@@ -57,7 +57,7 @@ def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
     config = TrialConfig.parse({"dataset": "made-up", "encoder": encoder, "image_size": SIDE, "batch_size": BATCH})
     store: Any = MadeUpStore(SIDE, ImageShape(CLASSES, train=4 * BATCH, held_out=images))
     with tempfile.TemporaryDirectory() as folder:
-        trial = Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
+        trial = TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
     found = _encoding(trial, trial.data.test)
     found |= _neighbours(trial.model.encoder.output_width, queries, bank, device)
     found["epoch_seconds"] = bank / BATCH * _step(trial)
@@ -65,7 +65,7 @@ def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
     return found
 
 
-def _encoding(trial: Trainer, split: DataSplit) -> dict[str, float]:
+def _encoding(trial: TrialTrainer, split: DataSplit) -> dict[str, float]:
     """Evaluate piece by piece, and beside each encode the same images as float batches."""
     sums = {"evaluate_seconds": 0.0, "forward_seconds": 0.0}
     encode(
@@ -83,14 +83,14 @@ def _encoding(trial: Trainer, split: DataSplit) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _forward(trial: Trainer, batches: list[torch.Tensor]) -> None:
+def _forward(trial: TrialTrainer, batches: list[torch.Tensor]) -> None:
     trial.encoder.eval()
     for batch in batches:
         trial.encoder(batch)
 
 
 @torch.no_grad()
-def _evaluate(trial: Trainer, split: DataSplit) -> None:
+def _evaluate(trial: TrialTrainer, split: DataSplit) -> None:
     shard = encode(trial.encoder, split, image_size=SIDE, device=trial.device)
     classification_metrics(trial.model.probe(shard.features), shard, None)
 
@@ -109,7 +109,7 @@ def _features(count: int, width: int, device: torch.device) -> RankShard:
     return RankShard(features.to(device), targets.to(device), count)
 
 
-def _step(trial: Trainer) -> float:
+def _step(trial: TrialTrainer) -> float:
     """Return the median seconds of a step after the first."""
     trial.model.train()
     times = [_seconds(lambda step=step: trial._step(step, 1e-3)) for step in range(STEPS + 1)]

@@ -18,7 +18,7 @@ from benchmarks.harness.measurement import in_turns
 from benchmarks.harness.steps import CLASSES, Stepper, bare_step, made_trial, settle, sizes
 from trainables.config import TrialConfig
 from trainables.memory.peak import phases
-from trainables.training.trial import Trainer
+from trainables.training.trial import TrialTrainer
 
 TURNS = 5
 PROFILED_STEPS, SHOWN = 3, 18
@@ -73,7 +73,7 @@ def fits(fields: dict[str, Any], device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
-def trial_of(fields: dict[str, Any], device: torch.device) -> Iterator[Trainer]:
+def trial_of(fields: dict[str, Any], device: torch.device) -> Iterator[TrialTrainer]:
     """Yield a trial of these fields without what it says of itself."""
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -25,7 +25,7 @@ from benchmarks.harness.measurement import Beside, Measurement, in_turns, second
 from benchmarks.harness.steps import Stepper, bare_encoder, made_trial, settle
 from benchmarks.rows.views import lightly_transform
 from trainables.training.precision import Precision, autocast
-from trainables.training.trial import Trainer
+from trainables.training.trial import TrialTrainer
 
 SIZES = (("resnet18", 64, 64), ("resnet18", 120, 32), ("resnet50", 64, 32), ("resnet50", 120, 16))
 """Encoder, side, images a step."""
@@ -83,7 +83,7 @@ def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -
     return [Beside(*pair).rates(STEPS * batch) for pair in pairs]
 
 
-def _steps(trial: Trainer) -> Callable[[], None]:
+def _steps(trial: TrialTrainer) -> Callable[[], None]:
     step = Stepper(trial)
 
     def some() -> None:

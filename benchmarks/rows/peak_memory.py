@@ -121,12 +121,12 @@ def _phases(
     from trainables.storage.filesystem import Storage
     from trainables.storage.host_copy import HostCopy
     from trainables.storage.trial_files import TrialFiles
-    from trainables.training.trial import Trainer
+    from trainables.training.trial import TrialTrainer
 
     store: Any = MadeUpStore(config.image_size, images(config))
     if memory is not None:
         memory.reset()
-    trial = Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=place, recompute=recompute)
+    trial = TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=place, recompute=recompute)
     trial.model.train()
     started = 0.0
     for step in range(steps):

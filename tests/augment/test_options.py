@@ -22,7 +22,7 @@ from trainables.randomness import RandomStream
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 PLAIN = TrialConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
 WHOLE = PLAIN.model_copy(update={"crop_area": (1.0, 1.0), "crop_aspect": (1.0, 1.0)})
@@ -50,8 +50,8 @@ def images(count: int, channels: int = 3, *, size: tuple[int, int] = (24, 24)) -
     return torch.from_numpy(np.random.default_rng(0).random((count, channels, *size)))
 
 
-def trial(config: TrialConfig, store: ImageStore, folder: Path) -> Trainer:
-    return Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=torch.device("cpu"))
+def trial(config: TrialConfig, store: ImageStore, folder: Path) -> TrialTrainer:
+    return TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=torch.device("cpu"))
 
 
 # Crops by torchvision's rule

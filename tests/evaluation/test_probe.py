@@ -20,7 +20,7 @@ from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
 from trainables.evaluation.probe import BatchWeights, ProbeWeights, elements, probe_loss
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 # Budgets and weights
 
@@ -127,7 +127,7 @@ def test_options_change_the_probe_and_leave_pretraining_alone(store: ImageStore,
 def _first_step(addresses: dict[str, str], config: TrialConfig, folder: str) -> None:
     torch.set_default_dtype(torch.float64)
     stores = {name: ImageStore(Path(path)) for name, path in addresses.items()}
-    made = Trainer(config, **stores, files=files_in(Path(folder)), device=CPU)  # type: ignore[arg-type]
+    made = TrialTrainer(config, **stores, files=files_in(Path(folder)), device=CPU)  # type: ignore[arg-type]
     record = made.run_epoch(1)
     if made.rank == 0:
         torch.save([record.metrics, dict(made.model.probe.named_parameters())], f"{folder}/world-{made.world}.pt")

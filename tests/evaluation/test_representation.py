@@ -20,7 +20,7 @@ from trainables.evaluation.representation import (
 )
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
-from trainables.training.trial import Trainer
+from trainables.training.trial import TrialTrainer
 
 
 def rows(seed: int, count: int, width: int) -> Tensor:
@@ -113,7 +113,7 @@ def test_a_trial_logs_them_at_each_epoch_with_the_alarm(collapsed: bool, store: 
         validation_fraction=0.2,
         base_learning_rate=1e-3,
     )
-    trial = Trainer(config, store=store, files=TrialFiles(Storage.at(tmp_path)), device=torch.device("cpu"))
+    trial = TrialTrainer(config, store=store, files=TrialFiles(Storage.at(tmp_path)), device=torch.device("cpu"))
     if collapsed:
         with torch.no_grad():
             trial.model.projector[-1].weight[1:] = 0.0

@@ -36,7 +36,7 @@ from trainables.memory.recomputation import SLACK, segments, stem_parts, time_fa
 from trainables.models.simclr_model import SimCLR, make_encoder
 from trainables.storage.trial_records import EpochRecord
 from trainables.training.precision import autocast
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 GIB = 2**30
 IMAGES = ImageShape(classes=10, train=1000, held_out=500)
@@ -154,7 +154,7 @@ def test_the_time_is_that_of_the_forward_passes_computed_twice() -> None:
 
 def steps(config: TrialConfig, store: ImageStore, *, recompute: bool) -> dict[str, dict[str, Any]]:
     """Return what three steps give."""
-    trial = Trainer(config, store=store, files=files_in(Path("unused")), device=CPU, recompute=recompute)
+    trial = TrialTrainer(config, store=store, files=files_in(Path("unused")), device=CPU, recompute=recompute)
     trial.model.train()
     metrics = [trial._step(step, 0.1) for step in range(3)]
     named = dict(trial.model.named_parameters())

@@ -20,7 +20,7 @@ from trainables.models.encoder import Encoder
 from trainables.models.simclr_model import Projector, SimCLR, parameter_groups
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
-from trainables.training.trial import Trainer
+from trainables.training.trial import TrialTrainer
 
 TORCHVISION: dict[str, Callable[[], resnet.ResNet]] = {
     "resnet10": lambda: resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1]),
@@ -275,9 +275,9 @@ DIGITS = TrialConfig(
 )
 
 
-def trial(store: ImageStore, **changes: Any) -> Trainer:
+def trial(store: ImageStore, **changes: Any) -> TrialTrainer:
     config, files = DIGITS.model_copy(update=changes), TrialFiles(Storage.at(Path("unused")))
-    return Trainer(config, store=store, files=files, device=torch.device("cpu"))
+    return TrialTrainer(config, store=store, files=files, device=torch.device("cpu"))
 
 
 def gradients(store: ImageStore, **changes: Any) -> dict[str, Tensor]:

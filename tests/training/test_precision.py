@@ -17,7 +17,7 @@ from trainables.objectives import contrastive
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.precision import memory_layout, set_precision
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 CPU = torch.device("cpu")
 SMALL = TrialConfig(
@@ -34,8 +34,8 @@ SMALL = TrialConfig(
 )
 
 
-def trial(config: TrialConfig, store: ImageStore, folder: Path) -> Trainer:
-    return Trainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=CPU)
+def trial(config: TrialConfig, store: ImageStore, folder: Path) -> TrialTrainer:
+    return TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=CPU)
 
 
 # Not finite

@@ -24,7 +24,7 @@ from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, FailureRecord
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 TINY = TrialConfig(
     dataset="digits",
@@ -60,7 +60,7 @@ class Fate:
 
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """Listen to every step, evaluation and write of this process's trials."""
-        patch.setattr(Trainer, "_step", self._before(Trainer._step, lambda trial, step, rate: f"step {step}"))
+        patch.setattr(TrialTrainer, "_step", self._before(TrialTrainer._step, lambda trial, step, rate: f"step {step}"))
         patch.setattr(Evaluator, "selection", self._before(Evaluator.selection, lambda _, epoch: f"evaluation {epoch}"))
         patch.setattr(Evaluator, "everything", self._before(Evaluator.everything, lambda _: "last evaluation"))
         patch.setattr(Storage, "delete", self._before(Storage.delete, lambda _, name: f"deletion of {name}"))

@@ -28,7 +28,7 @@ from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
-from trainables.training.trial import Trainer, train
+from trainables.training.trial import TrialTrainer, train
 
 SMALL = TrialConfig(
     dataset="digits",
@@ -148,7 +148,7 @@ def _follow(store_path: str, config: TrialConfig, dtype: torch.dtype, folder: st
     """Take STEPS steps: alone, write down what they lead to; in a group, how far each rank is from that."""
     with default_dtype(dtype):
         unused = files_in(Path(folder) / "unused")
-        trial = Trainer(config, store=ImageStore(Path(store_path)), files=unused, device=torch.device("cpu"))
+        trial = TrialTrainer(config, store=ImageStore(Path(store_path)), files=unused, device=torch.device("cpu"))
         trial.model.train()
         losses = {}
         differences: dict[str, list[float]] = {}
@@ -167,7 +167,7 @@ def _follow(store_path: str, config: TrialConfig, dtype: torch.dtype, folder: st
         (Path(folder) / f"differences-{trial.world}-{trial.rank}.json").write_text(json.dumps(differences))
 
 
-def _state(trial: Trainer) -> dict[str, dict[str, Any]]:
+def _state(trial: TrialTrainer) -> dict[str, dict[str, Any]]:
     named = dict(trial.model.named_parameters())
     return {
         "gradient": {name: weight.grad for name, weight in named.items()},
@@ -221,7 +221,7 @@ def test_outputs_hold_every_image_and_give_the_metrics(store: ImageStore, tmp_pa
 def test_batch_larger_than_train_is_refused(store: ImageStore) -> None:
     config = SMALL.model_copy(update={"batch_size": 60})
     with pytest.raises(BadInputError, match=r"batch_size: 60 is larger than the 50 train images of digits"):
-        Trainer(config, store=store, files=files_in(Path("unused")), device=torch.device("cpu"))
+        TrialTrainer(config, store=store, files=files_in(Path("unused")), device=torch.device("cpu"))
 
 
 def history(records: list[EpochRecord]) -> list[str]:
@@ -262,7 +262,7 @@ def test_shared_generators_are_neither_read_nor_moved(store: ImageStore, tmp_pat
 
 def test_another_seed_is_another_trajectory(store: ImageStore) -> None:
     trials = [
-        Trainer(
+        TrialTrainer(
             SMALL.model_copy(update={"seed": seed}), store=store, files=files_in(Path()), device=torch.device("cpu")
         )
         for seed in (0, 1)

@@ -75,7 +75,7 @@ def train(
     """
     if files.finished() is not None:
         return
-    trial = Trainer(
+    trial = TrialTrainer(
         config, store=store, evaluation_store=evaluation_store, files=files, device=device, recompute=recompute
     )
     trial.resume()
@@ -89,7 +89,7 @@ def train(
         files.flush()
 
 
-class Trainer:
+class TrialTrainer:
     """Trainer of one trial on one rank: its state and its phases."""
 
     def __init__(
