@@ -18,7 +18,7 @@ from torch import Tensor
 from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.evaluation.evaluator import Evaluator
+from trainables.evaluation.evaluator import EncoderEvaluator
 from trainables.schedule import TrainingSteps
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
@@ -61,8 +61,14 @@ class Fate:
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """Listen to every step, evaluation and write of this process's trials."""
         patch.setattr(TrialTrainer, "_step", self._before(TrialTrainer._step, lambda trial, step, rate: f"step {step}"))
-        patch.setattr(Evaluator, "selection", self._before(Evaluator.selection, lambda _, epoch: f"evaluation {epoch}"))
-        patch.setattr(Evaluator, "everything", self._before(Evaluator.everything, lambda _: "last evaluation"))
+        patch.setattr(
+            EncoderEvaluator,
+            "selection",
+            self._before(EncoderEvaluator.selection, lambda _, epoch: f"evaluation {epoch}"),
+        )
+        patch.setattr(
+            EncoderEvaluator, "everything", self._before(EncoderEvaluator.everything, lambda _: "last evaluation")
+        )
         patch.setattr(Storage, "delete", self._before(Storage.delete, lambda _, name: f"deletion of {name}"))
         patch.setattr(Storage, "write_stream", self._in_halves(Storage.write_stream))
 

@@ -27,7 +27,7 @@ PROBE = ""
 """Prefix of the probe's metrics: none."""
 
 
-class Evaluator:
+class EncoderEvaluator:
     """Evaluation of an encoder: simultaneous probe, label-free metrics, and classifiers on frozen features.
 
     The classifiers are kNN, nearest class mean and logistic regression. Without `projector` and `probe`, as for an

@@ -19,7 +19,7 @@ from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.distributed import rank, slice_of, sum_over_ranks, to_device, world_size
 from trainables.errors import BadInputError
-from trainables.evaluation.evaluator import Evaluator
+from trainables.evaluation.evaluator import EncoderEvaluator
 from trainables.evaluation.probe import BatchWeights, ProbeWeights
 from trainables.heartbeat import beat
 from trainables.initial_weights import InitialWeights
@@ -267,9 +267,9 @@ class TrialTrainer:
             beat()
             yield evaluation_view(to_device(images, self.device), image_size=self.config.image_size)
 
-    def _evaluator(self) -> Evaluator:
+    def _evaluator(self) -> EncoderEvaluator:
         trained = self.config.epochs > 0
-        return Evaluator(
+        return EncoderEvaluator(
             self.config,
             self.data,
             self.encoder,
@@ -281,7 +281,7 @@ class TrialTrainer:
 
     # Records and checkpoints
 
-    def _keep(self, epoch: int, metrics: dict[str, float], seconds: float, evaluator: Evaluator) -> EpochRecord:
+    def _keep(self, epoch: int, metrics: dict[str, float], seconds: float, evaluator: EncoderEvaluator) -> EpochRecord:
         """Write the record, then the checkpoint.
 
         A crash in between repeats the epoch; its first record is kept.
