@@ -16,7 +16,7 @@ DISTURBING = 0.05
 
 
 @dataclass(frozen=True)
-class Beside:
+class PairedTimings:
     """What two things took in turns of one run; turn by turn they are compared, as machines have moods."""
 
     ours: tuple[float, ...]
@@ -32,10 +32,10 @@ class Beside:
         """Those of each turn."""
         return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
 
-    def rates(self, work: float, peer_work: float | None = None) -> "Beside":
+    def rates(self, work: float, peer_work: float | None = None) -> "PairedTimings":
         """Return the same as so much work a second, of seconds; the peer's work is ours unless it is given."""
         peer_work = work if peer_work is None else peer_work
-        return Beside(tuple(work / each for each in self.ours), tuple(peer_work / each for each in self.peer))
+        return PairedTimings(tuple(work / each for each in self.ours), tuple(peer_work / each for each in self.peer))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Measurement:
 
     what: str
     beside: str
-    measure: Callable[[], Beside]
+    measure: Callable[[], PairedTimings]
     unit: str = "s"
     goal: float | None = None
     at_most: bool = True
@@ -137,10 +137,10 @@ def beside(
     turns: int,
     least_seconds: float = LEAST_SECONDS,
     settle: Callable[[], Any] = lambda: None,
-) -> Beside:
+) -> PairedTimings:
     """Return seconds a call of both, `turns` times in turn, after each was warmed up; `settle` ends what is queued."""
     took = list(in_turns([ours, peer], turns=turns, least_seconds=least_seconds, settle=settle))
-    return Beside(tuple(each[0] for each in took), tuple(each[1] for each in took))
+    return PairedTimings(tuple(each[0] for each in took), tuple(each[1] for each in took))
 
 
 def in_turns(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from benchmarks.harness.measurement import Beside, Measurement
+from benchmarks.harness.measurement import Measurement, PairedTimings
 from benchmarks.rows import checkpoint, evaluation, startup
 
 ENCODER, IMAGES, QUERIES = "resnet18", 10_000, 2_048
@@ -17,13 +17,13 @@ def measurements() -> Iterator[Measurement]:
     yield Measurement(
         f"evaluating {IMAGES:,} images, {ENCODER}, {evaluation.SIDE} px",
         "the bare forward pass over float batches",
-        lambda: Beside((_evaluated()["evaluate_seconds"],), (_evaluated()["forward_seconds"],)),
+        lambda: PairedTimings((_evaluated()["evaluate_seconds"],), (_evaluated()["forward_seconds"],)),
         goal=EVALUATION_GOAL,
     )
     yield Measurement(
         f"kNN of {evaluation.QUERIES:,} images among {evaluation.BANK:,}",
         f"an epoch of {evaluation.BANK:,} images, {ENCODER}, {evaluation.SIDE} px",
-        lambda: Beside((_evaluated()["knn_seconds"],), (_evaluated()["epoch_seconds"],)),
+        lambda: PairedTimings((_evaluated()["knn_seconds"],), (_evaluated()["epoch_seconds"],)),
         goal=KNN_GOAL,
         note=f"by {QUERIES:,} of the images and a few steps of the epoch",
     )
@@ -35,7 +35,7 @@ def measurements() -> Iterator[Measurement]:
 
 def _seconds(what: str, measure: Callable[[], float], goal: float) -> Measurement:
     """Return a row of seconds, which a ratio to one second shows."""
-    return Measurement(what, "1 s", lambda: Beside((measure(),), (1.0,)), goal=goal)
+    return Measurement(what, "1 s", lambda: PairedTimings((measure(),), (1.0,)), goal=goal)
 
 
 @cache

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.measurement import Beside, Measurement, beside
+from benchmarks.harness.measurement import Measurement, PairedTimings, beside
 from benchmarks.harness.steps import bare_encoder, settle
 from trainables.lars import LARS
 
@@ -23,7 +23,7 @@ def measurements(device: torch.device) -> Iterator[Measurement]:
     )
 
 
-def steps(device: torch.device, turns: int = 9) -> Beside:
+def steps(device: torch.device, turns: int = 9) -> PairedTimings:
     """Measure both, each with weights of its own."""
     ours = LARS(groups(device), lr=RATE, momentum=MOMENTUM)
     peer = torch.optim.SGD(groups(device), lr=RATE, momentum=MOMENTUM, foreach=True)

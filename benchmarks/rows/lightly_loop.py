@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.harness.made_up import made_up_images
-from benchmarks.harness.measurement import Beside, Measurement, in_turns, seconds
+from benchmarks.harness.measurement import Measurement, PairedTimings, in_turns, seconds
 from benchmarks.harness.steps import Stepper, bare_encoder, made_trial, settle
 from benchmarks.rows.views import lightly_transform
 from trainables.training.precision import Precision, autocast
@@ -63,7 +63,7 @@ def _precisions(device: torch.device) -> list[Precision]:
 
 
 @cache
-def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -> list[Beside]:
+def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -> list[PairedTimings]:
     """Measure images a second of our precisions beside those of lightly's loop, turn by turn, in the rows' order."""
     fields = {"encoder": encoder, "image_size": side, "batch_size": batch}
     with ExitStack() as stack:
@@ -80,7 +80,7 @@ def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -
         took = list(zip(*in_turns(calls, turns=TURNS, settle=settle(device)), strict=True))
     theirs = dict(zip(loops, took[len(trials) :], strict=True))
     pairs = [(mine, theirs[way]) for mine, own in zip(took, alike, strict=False) for way in (plain, own)]
-    return [Beside(*pair).rates(STEPS * batch) for pair in pairs]
+    return [PairedTimings(*pair).rates(STEPS * batch) for pair in pairs]
 
 
 def _steps(trial: TrialTrainer) -> Callable[[], None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.harness.measurement import Beside, Growth, Measurement, beside, seconds
+from benchmarks.harness.measurement import Growth, Measurement, PairedTimings, beside, seconds
 from benchmarks.harness.memory_in_use import ResidentSet
 from trainables.losses import nt_xent
 
@@ -45,7 +45,7 @@ def measurements(threads: int) -> Iterator[Measurement]:
     yield Measurement(
         f"NT-Xent's memory above its inputs, {pairs:,} pairs",
         "1 GiB",
-        lambda: Beside((alone(pairs, threads)["bytes"] / 2**30,), (1.0,)),
+        lambda: PairedTimings((alone(pairs, threads)["bytes"] / 2**30,), (1.0,)),
         "GiB",
         goal=MEMORY_GOAL,
         note=note,
@@ -84,7 +84,7 @@ def _free_bytes() -> int:
     return 1024 * int(fields["MemAvailable"].split()[0])
 
 
-def time_beside_products(pairs: int, rows: int, turns: int = 3) -> Beside:
+def time_beside_products(pairs: int, rows: int, turns: int = 3) -> PairedTimings:
     """Measure forward and backward beside Z Z^T, its softmax and the product with Z, so many rows at a time."""
     z_a, z_b = embeddings(pairs)
     both = torch.nn.functional.normalize(torch.cat([z_a, z_b]).detach(), dim=1)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.measurement import Beside, Growth, Measurement
+from benchmarks.harness.measurement import Growth, Measurement, PairedTimings
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import GO, Permission
@@ -209,14 +209,14 @@ def measurements() -> Iterator[Measurement]:
         yield Measurement(
             f"orchestration of a later trial, {spelled}",
             "1 s",
-            lambda workers=workers: Beside((_of(SWEEP, workers).next,), (1.0,)),
+            lambda workers=workers: PairedTimings((_of(SWEEP, workers).next,), (1.0,)),
             goal=1.0,
         )
         for way, goal in ((SHELL, 1.0), (NESTED, 0.6)):
             yield Measurement(
                 f"a sweep of {TRIALS} trials, {spelled}",
                 {SHELL: "a shell loop of them", NESTED: "a TorchTrainer.fit() in each trial of Tune"}[way],
-                lambda workers=workers, way=way: Beside((_of(SWEEP, workers).wall,), (_of(way, workers).wall,)),
+                lambda workers=workers, way=way: PairedTimings((_of(SWEEP, workers).wall,), (_of(way, workers).wall,)),
                 goal=goal,
             )
 

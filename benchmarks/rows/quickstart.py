@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from benchmarks.harness.measurement import Beside, Measurement
+from benchmarks.harness.measurement import Measurement, PairedTimings
 
 SPACE, METRIC = "quickstart", "test/linear_top1"
 GOAL_SECONDS = 60.0
@@ -21,13 +21,13 @@ def measurements() -> Iterator[Measurement]:
     yield Measurement(
         "quickstart: 2 settings and 2 baselines, of 4 seeds each",
         f"{GOAL_SECONDS:g} s",
-        lambda: Beside((measured()[0],), (GOAL_SECONDS,)),
+        lambda: PairedTimings((measured()[0],), (GOAL_SECONDS,)),
         goal=1.0,
     )
     yield Measurement(
         f"quickstart: {METRIC} of the best trial",
         "the untrained encoder",
-        lambda: Beside((measured()[1],), (measured()[2],)),
+        lambda: PairedTimings((measured()[1],), (measured()[2],)),
         "",
         at_most=False,
     )

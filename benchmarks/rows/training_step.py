@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.measurement import Beside, Measurement, beside
+from benchmarks.harness.measurement import Measurement, PairedTimings, beside
 from benchmarks.harness.steps import Stepper, bare_step, made_trial, settle
 
 STEPS = (("resnet50", 256, 1.05, 3), ("resnet50", 64, 1.08, 5), ("resnet18", 256, 1.10, 5))
@@ -47,14 +47,14 @@ def small(device: torch.device, turns: int = 9) -> Measurement:
     )
 
 
-def step(device: torch.device, turns: int, **fields: Any) -> Beside:
+def step(device: torch.device, turns: int, **fields: Any) -> PairedTimings:
     """Measure a trial's step beside the bare one."""
     with tempfile.TemporaryDirectory() as folder:
         trial = made_trial(Path(folder), device, **fields)
         return beside(Stepper(trial), bare_step(trial), turns=turns, settle=settle(device))
 
 
-def views_share(device: torch.device, turns: int, **fields: Any) -> Beside:
+def views_share(device: torch.device, turns: int, **fields: Any) -> PairedTimings:
     """Measure a step's input beside the step."""
     with tempfile.TemporaryDirectory() as folder:
         stepper = Stepper(made_trial(Path(folder), device, **fields))

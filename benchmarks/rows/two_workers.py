@@ -19,7 +19,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.harness.measurement import Beside, Measurement, beside, seconds
+from benchmarks.harness.measurement import Measurement, PairedTimings, beside, seconds
 from benchmarks.harness.steps import Stepper, made_trial
 from trainables.models.batch_norm import GlobalBatchNorm
 
@@ -36,7 +36,7 @@ def measurements() -> Iterator[Measurement]:
 
 
 @cache
-def measured() -> tuple[Beside, Beside]:
+def measured() -> tuple[PairedTimings, PairedTimings]:
     """Measure both: beside local batch norm turn by turn, and beside one process before and after that."""
     with tempfile.TemporaryDirectory() as folder:
         stepper = Stepper(made_trial(Path(folder, "one"), torch.device("cpu"), **FIELDS))
@@ -47,7 +47,7 @@ def measured() -> tuple[Beside, Beside]:
         alone = (*before, *(seconds(stepper) for _ in range(TURNS - len(before))))
     images = FIELDS["batch_size"]
     workers = tuple(found["ours"])
-    return Beside(workers, tuple(found["peer"])).rates(images), Beside(workers, alone).rates(images)
+    return PairedTimings(workers, tuple(found["peer"])).rates(images), PairedTimings(workers, alone).rates(images)
 
 
 def _worker(rank: int, folder: str) -> None:

@@ -9,7 +9,7 @@ from torchvision import transforms
 
 from benchmarks.harness.machine import threads
 from benchmarks.harness.made_up import made_up_images
-from benchmarks.harness.measurement import Beside, Measurement, beside
+from benchmarks.harness.measurement import Measurement, PairedTimings, beside
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
 from trainables.config import TrialConfig
@@ -58,7 +58,7 @@ def of_bands(bands: int = 13, side: int = 64) -> Measurement:
     )
 
 
-def bands_a_second(bands: int, side: int, turns: int = 7) -> Beside:
+def bands_a_second(bands: int, side: int, turns: int = 7) -> PairedTimings:
     """Measure bands of views a second, side by side, in one thread; all have the default views."""
     with threads(1):
         took = beside(Batches(side, bands), Batches(side), turns=turns)
@@ -77,7 +77,7 @@ def small(side: int = 64) -> Measurement:
     )
 
 
-def views(side: int, transform: Callable[[Image.Image], Any], turns: int = 7) -> Beside:
+def views(side: int, transform: Callable[[Image.Image], Any], turns: int = 7) -> PairedTimings:
     """Measure views a second of both in one thread."""
     pictures = [Image.fromarray(each) for each in made_up_images(PEER_IMAGES, side).numpy()]
     with threads(1):
@@ -85,7 +85,7 @@ def views(side: int, transform: Callable[[Image.Image], Any], turns: int = 7) ->
     return took.rates(2 * BATCH, 2 * PEER_IMAGES)
 
 
-def two_threads(side: int, turns: int = 7) -> Beside:
+def two_threads(side: int, turns: int = 7) -> PairedTimings:
     """Measure our views a second with two threads beside one."""
     make = Batches(side)
 

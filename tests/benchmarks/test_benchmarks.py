@@ -16,7 +16,7 @@ from benchmarks import check, gpu, speed
 from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
 from benchmarks.harness.chart import draw_growth, draw_rows
 from benchmarks.harness.machine import Others
-from benchmarks.harness.measurement import Beside, Growth, Measurement, Row, beside, exponent
+from benchmarks.harness.measurement import Growth, Measurement, PairedTimings, Row, beside, exponent
 from benchmarks.harness.steps import Stepper, bare_step, made_trial
 from benchmarks.rows import views
 from benchmarks.rows.two_workers import make_local
@@ -41,9 +41,9 @@ def test_both_are_called_in_turns_and_compared_turn_by_turn() -> None:
 
 
 def test_a_ratio_is_the_median_over_turns_whatever_moods_the_machine_has() -> None:
-    assert Beside((1.0, 10.0, 3.0), (2.0, 20.0, 1.0)).ratio == 0.5
-    assert Beside((1.0, 10.0, 3.0), (2.0, 20.0, 1.0)).rates(4.0).ratio == 2.0
-    assert Beside((2.0,), (4.0,)).rates(10.0, 30.0) == Beside((5.0,), (7.5,))
+    assert PairedTimings((1.0, 10.0, 3.0), (2.0, 20.0, 1.0)).ratio == 0.5
+    assert PairedTimings((1.0, 10.0, 3.0), (2.0, 20.0, 1.0)).rates(4.0).ratio == 2.0
+    assert PairedTimings((2.0,), (4.0,)).rates(10.0, 30.0) == PairedTimings((5.0,), (7.5,))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_only_what_is_half_as_good_as_its_goal_fell_behind() -> None:
 def test_a_row_says_when_others_were_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = iter([(10.0, 5.0, 0.0), (10.0 + 0.5 * CORES, 5.25, 1.0), (0.0, 0.0, 0.0), (0.5 * CORES, 0.5 * CORES, 1.0)])
     monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(clocks)))
-    measurement = Measurement("ours", "theirs", lambda: Beside((1.0, 1.0), (1.0, 1.0)))
+    measurement = Measurement("ours", "theirs", lambda: PairedTimings((1.0, 1.0), (1.0, 1.0)))
     assert measurement.row().note == f"others had {0.5 - 0.25 / CORES:.0%} of the cores"
     assert measurement.row().note == ""
 
@@ -76,7 +76,7 @@ def test_the_exponent_of_a_power_law_is_its_power() -> None:
 
 
 def test_results_read_back_are_the_same_and_new_ones_take_the_place_of_old_ones(tmp_path: Path) -> None:
-    measurement = Measurement("ours", "theirs", lambda: Beside((1.0, 3.0, 2.0), (1.0, 1.0, 1.0)), goal=1.5)
+    measurement = Measurement("ours", "theirs", lambda: PairedTimings((1.0, 3.0, 2.0), (1.0, 1.0, 1.0)), goal=1.5)
     growth = Growth("cost", "images", "seconds", [(1.0, 2.0), (2.0, 4.0)], 1.1)
     found = {
         "machine": {"date": "2026-01-01"},
