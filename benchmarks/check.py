@@ -9,7 +9,7 @@ import sys
 import torch
 
 from benchmarks.harness.machine import described, machine
-from benchmarks.harness.measurement import Measurement, Row
+from benchmarks.harness.measurement import BenchmarkRow, Measurement
 from benchmarks.harness.table import line
 from benchmarks.rows import lars, nt_xent, training_step, views
 
@@ -23,7 +23,7 @@ def measurements() -> list[Measurement]:
     return [training_step.small(cpu), views.small(), *lars.measurements(cpu), nt_xent.small()]
 
 
-def behind(rows: list[Row]) -> list[Row]:
+def behind(rows: list[BenchmarkRow]) -> list[BenchmarkRow]:
     """Return those that are half as good as their goal, or worse."""
     return [row for row in rows if row.goal is not None and row.margin < BEHIND]
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.machine import described, machine
-from benchmarks.harness.measurement import Growth, Measurement, Row
+from benchmarks.harness.measurement import BenchmarkRow, Growth, Measurement
 from benchmarks.harness.table import line, show
 
 
@@ -114,10 +114,12 @@ def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], It
         yield "orchestration", orchestration.growth
 
 
-def rows_of(found: dict[str, Any]) -> tuple[list[Row], list[Growth]]:
+def rows_of(found: dict[str, Any]) -> tuple[list[BenchmarkRow], list[Growth]]:
     """Return rows and growths of results in JSON's form."""
     rows = [
-        Row(**{**{name: value for name, value in fields.items() if name != "met"}, "spread": tuple(fields["spread"])})
+        BenchmarkRow(
+            **{**{name: value for name, value in fields.items() if name != "met"}, "spread": tuple(fields["spread"])}
+        )
         for fields in found["rows"]
     ]
     growths = [

@@ -6,14 +6,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.harness.measurement import Growth, Row, number
+from benchmarks.harness.measurement import BenchmarkRow, Growth, number
 
 MET, MISSED, GOAL, INK = "#2a7f62", "#c2553a", "#1b1b1b", "#444444"
 BAR, HEAD = 0.34, 1.1
 """Inches of a row, and of title and axis."""
 
 
-def draw_rows(rows: Sequence[Row], caption: str, path: Path) -> None:
+def draw_rows(rows: Sequence[BenchmarkRow], caption: str, path: Path) -> None:
     """Draw every ratio that has a goal as a bar from the goal: to the right of it is better, by so many times.
 
     A ratio of times or bytes is better below its goal, one of rates above it; bars show how many times better.

@@ -39,7 +39,7 @@ class PairedTimings:
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """A measured ratio beside its goal."""
 
     what: str
@@ -82,13 +82,13 @@ class Measurement:
     at_most: bool = True
     note: str = ""
 
-    def row(self) -> Row:
+    def row(self) -> BenchmarkRow:
         """Measure; where others were at work in between, the note says so."""
         others = Others()
         found = self.measure()
         share = others.share()
         busy = f"others had {share:.0%} of the cores" if share > DISTURBING and len(found.ours) > 1 else ""
-        return Row(
+        return BenchmarkRow(
             self.what,
             statistics.median(found.ours),
             statistics.median(found.peer),

@@ -3,16 +3,16 @@
 from typing import Any
 
 from benchmarks.harness.machine import described
-from benchmarks.harness.measurement import Growth, Row, number
+from benchmarks.harness.measurement import BenchmarkRow, Growth, number
 
 
-def line(row: Row) -> str:
+def line(row: BenchmarkRow) -> str:
     """Return a row as a line of plain text."""
     named, *rest = cells(row)
     return f"{named} beside {row.beside}: {' | '.join(rest)}"
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: BenchmarkRow) -> tuple[str, ...]:
     """Return what the table shows of a row."""
     low, high = row.spread
     sign = "<=" if row.at_most else ">="
@@ -30,7 +30,7 @@ def cells(row: Row) -> tuple[str, ...]:
 HEADINGS = ("what", "ours", "peer", "ratio", "goal", "met")
 
 
-def show(rows: list[Row], growths: list[Growth], found: dict[str, Any]) -> None:
+def show(rows: list[BenchmarkRow], growths: list[Growth], found: dict[str, Any]) -> None:
     """Print the tables in Markdown, which documents take as they are."""
     print(f"\n{described(found)}\n\n| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
     for row in rows:

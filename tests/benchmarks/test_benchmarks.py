@@ -16,7 +16,7 @@ from benchmarks import check, gpu, speed
 from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
 from benchmarks.harness.chart import draw_growth, draw_rows
 from benchmarks.harness.machine import Others
-from benchmarks.harness.measurement import Growth, Measurement, PairedTimings, Row, beside, exponent
+from benchmarks.harness.measurement import BenchmarkRow, Growth, Measurement, PairedTimings, beside, exponent
 from benchmarks.harness.steps import Stepper, bare_step, made_trial
 from benchmarks.rows import views
 from benchmarks.rows.two_workers import make_local
@@ -29,8 +29,8 @@ CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"encoder": "resnet18", "image_size": 40, "batch_size": 4}
 
 
-def row(ratio: float, goal: float | None, *, at_most: bool) -> Row:
-    return Row("ours", ratio, 1.0, "s", "theirs", ratio, (ratio, ratio), goal, at_most)
+def row(ratio: float, goal: float | None, *, at_most: bool) -> BenchmarkRow:
+    return BenchmarkRow("ours", ratio, 1.0, "s", "theirs", ratio, (ratio, ratio), goal, at_most)
 
 
 def test_both_are_called_in_turns_and_compared_turn_by_turn() -> None:
