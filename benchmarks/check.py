@@ -9,7 +9,7 @@ import sys
 import torch
 
 from benchmarks.harness.machine import described, machine
-from benchmarks.harness.measurement import BenchmarkRow, Measurement
+from benchmarks.harness.measurement import BenchmarkRow, PlannedMeasurement
 from benchmarks.harness.table import line
 from benchmarks.rows import lars, nt_xent, training_step, views
 
@@ -17,7 +17,7 @@ BEHIND = 0.5
 """A ratio this many times worse than its goal is one that fell behind: half as good."""
 
 
-def measurements() -> list[Measurement]:
+def measurements() -> list[PlannedMeasurement]:
     """Return what is looked at."""
     cpu = torch.device("cpu")
     return [training_step.small(cpu), views.small(), *lars.measurements(cpu), nt_xent.small()]

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.machine import described, machine
-from benchmarks.harness.measurement import BenchmarkRow, Growth, Measurement
+from benchmarks.harness.measurement import BenchmarkRow, Growth, PlannedMeasurement
 from benchmarks.harness.table import line, show
 
 
@@ -80,7 +80,7 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator[Measurement]:
+def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator[PlannedMeasurement]:
     from benchmarks.rows import (
         around_training,
         lars,

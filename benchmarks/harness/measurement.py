@@ -71,7 +71,7 @@ class BenchmarkRow:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class PlannedMeasurement:
     """What a row needs before it is measured."""
 
     what: str

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from benchmarks.harness.measurement import Measurement, PairedTimings
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement
 from benchmarks.rows import checkpoint, evaluation, startup
 
 ENCODER, IMAGES, QUERIES = "resnet18", 10_000, 2_048
@@ -12,15 +12,15 @@ WAIT_GOAL, START_GOAL = 0.2, 0.3
 """Seconds."""
 
 
-def measurements() -> Iterator[Measurement]:
+def measurements() -> Iterator[PlannedMeasurement]:
     """Yield what `make bench` measures of them."""
-    yield Measurement(
+    yield PlannedMeasurement(
         f"evaluating {IMAGES:,} images, {ENCODER}, {evaluation.SIDE} px",
         "the bare forward pass over float batches",
         lambda: PairedTimings((_evaluated()["evaluate_seconds"],), (_evaluated()["forward_seconds"],)),
         goal=EVALUATION_GOAL,
     )
-    yield Measurement(
+    yield PlannedMeasurement(
         f"kNN of {evaluation.QUERIES:,} images among {evaluation.BANK:,}",
         f"an epoch of {evaluation.BANK:,} images, {ENCODER}, {evaluation.SIDE} px",
         lambda: PairedTimings((_evaluated()["knn_seconds"],), (_evaluated()["epoch_seconds"],)),
@@ -33,9 +33,9 @@ def measurements() -> Iterator[Measurement]:
             yield _seconds(f"{command}, beyond {startup.BESIDE}", lambda command=command: _beyond(command), START_GOAL)
 
 
-def _seconds(what: str, measure: Callable[[], float], goal: float) -> Measurement:
+def _seconds(what: str, measure: Callable[[], float], goal: float) -> PlannedMeasurement:
     """Return a row of seconds, which a ratio to one second shows."""
-    return Measurement(what, "1 s", lambda: PairedTimings((measure(),), (1.0,)), goal=goal)
+    return PlannedMeasurement(what, "1 s", lambda: PairedTimings((measure(),), (1.0,)), goal=goal)
 
 
 @cache

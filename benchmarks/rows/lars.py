@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.measurement import Measurement, PairedTimings, beside
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, beside
 from benchmarks.harness.steps import bare_encoder, settle
 from trainables.lars import LARS
 
@@ -13,9 +13,9 @@ GOAL = 1.5
 DECAY, MOMENTUM, RATE = 1e-6, 0.9, 1e-3
 
 
-def measurements(device: torch.device) -> Iterator[Measurement]:
+def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
     """Yield what is measured of LARS."""
-    yield Measurement(
+    yield PlannedMeasurement(
         "LARS' step on ResNet-50's parameters",
         "torch.optim.SGD, momentum and decay, foreach",
         lambda: steps(device),

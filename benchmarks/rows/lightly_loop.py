@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.harness.made_up import made_up_images
-from benchmarks.harness.measurement import Measurement, PairedTimings, in_turns, seconds
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, in_turns, seconds
 from benchmarks.harness.steps import Stepper, bare_encoder, made_trial, settle
 from benchmarks.rows.views import lightly_transform
 from trainables.training.precision import Precision, autocast
@@ -35,7 +35,7 @@ LOADERS = (0, 2)
 """Processes that make its views; those stay from epoch to epoch."""
 
 
-def measurements(device: torch.device) -> Iterator[Measurement]:
+def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
     """Yield every encoder and size: our defaults and bf16, beside lightly's loop as it comes and as ours is.
 
     bf16 only where the processor multiplies it: elsewhere a step takes minutes.
@@ -47,7 +47,7 @@ def measurements(device: torch.device) -> Iterator[Measurement]:
         ways.append((ours, f"lightly's loop, {precision}, our memory format", ALIKE_GOAL))
     for encoder, side, batch in SIZES:
         for number, (ours, peer, goal) in enumerate(ways):
-            yield Measurement(
+            yield PlannedMeasurement(
                 f"images a second, {encoder}, {side} px, {batch} images, {ours}",
                 peer,
                 lambda size=(encoder, side, batch), number=number: images_a_second(device, *size)[number],

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.harness.measurement import Growth, Measurement, PairedTimings, beside, seconds
+from benchmarks.harness.measurement import Growth, PairedTimings, PlannedMeasurement, beside, seconds
 from benchmarks.harness.memory_in_use import ResidentSet
 from trainables.losses import nt_xent
 
@@ -30,19 +30,19 @@ PEER_BLOCK = 256
 """Rows of the peer at a time, which stay in a cache: with 128 as fast, with 512 and more up to twice as slow."""
 
 
-def measurements(threads: int) -> Iterator[Measurement]:
+def measurements(threads: int) -> Iterator[PlannedMeasurement]:
     """Yield time and memory of the largest size that this machine's memory allows."""
     pairs = largest(threads)
     note = "" if pairs == PAIRS else f"{PAIRS:,} pairs don't fit in this machine's memory"
     for beside_it, rows in ((f"{PEER_BLOCK} rows at a time", PEER_BLOCK), ("as they are", 2 * pairs)):
-        yield Measurement(
+        yield PlannedMeasurement(
             f"NT-Xent, forward and backward, {pairs:,} pairs",
             f"two products and a softmax, {beside_it}",
             lambda rows=rows: time_beside_products(pairs, rows),
             goal=TIME_GOAL,
             note=note,
         )
-    yield Measurement(
+    yield PlannedMeasurement(
         f"NT-Xent's memory above its inputs, {pairs:,} pairs",
         "1 GiB",
         lambda: PairedTimings((alone(pairs, threads)["bytes"] / 2**30,), (1.0,)),
@@ -52,9 +52,9 @@ def measurements(threads: int) -> Iterator[Measurement]:
     )
 
 
-def small() -> Measurement:
+def small() -> PlannedMeasurement:
     """Return a size that takes a moment."""
-    return Measurement(
+    return PlannedMeasurement(
         "NT-Xent, forward and backward, 2,048 pairs",
         f"two products and a softmax, {PEER_BLOCK} rows at a time",
         lambda: time_beside_products(2048, PEER_BLOCK, turns=9),

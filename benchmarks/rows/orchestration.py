@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.measurement import Growth, Measurement, PairedTimings
+from benchmarks.harness.measurement import Growth, PairedTimings, PlannedMeasurement
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import GO, Permission
@@ -202,18 +202,18 @@ def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...]
                 os.environ["SWEEP_DATA"] = before
 
 
-def measurements() -> Iterator[Measurement]:
+def measurements() -> Iterator[PlannedMeasurement]:
     """Yield the goals of orchestration; all are read off one run."""
     for workers in WORKERS:
         spelled = f"{workers} worker{'s' if workers > 1 else ''}"
-        yield Measurement(
+        yield PlannedMeasurement(
             f"orchestration of a later trial, {spelled}",
             "1 s",
             lambda workers=workers: PairedTimings((_of(SWEEP, workers).next,), (1.0,)),
             goal=1.0,
         )
         for way, goal in ((SHELL, 1.0), (NESTED, 0.6)):
-            yield Measurement(
+            yield PlannedMeasurement(
                 f"a sweep of {TRIALS} trials, {spelled}",
                 {SHELL: "a shell loop of them", NESTED: "a TorchTrainer.fit() in each trial of Tune"}[way],
                 lambda workers=workers, way=way: PairedTimings((_of(SWEEP, workers).wall,), (_of(way, workers).wall,)),

@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from benchmarks.harness.measurement import Measurement, PairedTimings
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement
 
 SPACE, METRIC = "quickstart", "test/linear_top1"
 GOAL_SECONDS = 60.0
 UNTRAINED = "untrained"
 
 
-def measurements() -> Iterator[Measurement]:
+def measurements() -> Iterator[PlannedMeasurement]:
     """Yield its wall time, and its best trial beside the untrained encoder."""
-    yield Measurement(
+    yield PlannedMeasurement(
         "quickstart: 2 settings and 2 baselines, of 4 seeds each",
         f"{GOAL_SECONDS:g} s",
         lambda: PairedTimings((measured()[0],), (GOAL_SECONDS,)),
         goal=1.0,
     )
-    yield Measurement(
+    yield PlannedMeasurement(
         f"quickstart: {METRIC} of the best trial",
         "the untrained encoder",
         lambda: PairedTimings((measured()[1],), (measured()[2],)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.measurement import Measurement, PairedTimings, beside
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, beside
 from benchmarks.harness.steps import Stepper, bare_step, made_trial, settle
 
 STEPS = (("resnet50", 256, 1.05, 3), ("resnet50", 64, 1.08, 5), ("resnet18", 256, 1.10, 5))
@@ -18,18 +18,18 @@ SMALL = {"encoder": "resnet18", "batch_size": 32, "image_size": 32, "stem": "lar
 SMALL_GOAL = 1.25
 
 
-def measurements(device: torch.device) -> Iterator[Measurement]:
+def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
     """Yield what `make bench` measures of a step."""
     bare = "forward and backward of torchvision's encoder"
     for encoder, batch, goal, turns in STEPS:
         fields = {"encoder": encoder, "batch_size": batch, "image_size": SIDE}
-        yield Measurement(
+        yield PlannedMeasurement(
             f"training step, {encoder}, {SIDE} px, {batch} images",
             bare,
             lambda fields=fields, turns=turns: step(device, turns, **fields),
             goal=goal,
         )
-    yield Measurement(
+    yield PlannedMeasurement(
         f"reading images and making views, resnet18, {SIDE} px, 256 images",
         "the whole step",
         lambda: views_share(device, 5, encoder="resnet18", batch_size=256, image_size=SIDE),
@@ -37,9 +37,9 @@ def measurements(device: torch.device) -> Iterator[Measurement]:
     )
 
 
-def small(device: torch.device, turns: int = 9) -> Measurement:
+def small(device: torch.device, turns: int = 9) -> PlannedMeasurement:
     """Return a step that takes a moment, for a check of every change; its fixed costs weigh more than in real ones."""
-    return Measurement(
+    return PlannedMeasurement(
         "training step, resnet18, 32 px, 32 images",
         "forward and backward of torchvision's encoder",
         lambda: step(device, turns, **SMALL),

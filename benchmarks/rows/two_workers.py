@@ -19,7 +19,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.harness.measurement import Measurement, PairedTimings, beside, seconds
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, beside, seconds
 from benchmarks.harness.steps import Stepper, made_trial
 from trainables.models.batch_norm import GlobalBatchNorm
 
@@ -28,11 +28,13 @@ WORKERS, TURNS = 2, 5
 GOAL = 0.85
 
 
-def measurements() -> Iterator[Measurement]:
+def measurements() -> Iterator[PlannedMeasurement]:
     """Yield images a second of two workers, as local batch norm and as one process have them."""
     what = "images a second of two workers with global batch norm, resnet18, 64 px, 64 images"
-    yield Measurement(what, "the same with torch's local batch norm", lambda: measured()[0], "/s", GOAL, at_most=False)
-    yield Measurement(what, "one process with two threads", lambda: measured()[1], "/s", at_most=False)
+    yield PlannedMeasurement(
+        what, "the same with torch's local batch norm", lambda: measured()[0], "/s", GOAL, at_most=False
+    )
+    yield PlannedMeasurement(what, "one process with two threads", lambda: measured()[1], "/s", at_most=False)
 
 
 @cache

@@ -9,7 +9,7 @@ from torchvision import transforms
 
 from benchmarks.harness.machine import threads
 from benchmarks.harness.made_up import made_up_images
-from benchmarks.harness.measurement import Measurement, PairedTimings, beside
+from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, beside
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
 from trainables.config import TrialConfig
@@ -23,10 +23,10 @@ BANDS_GOAL = 0.6
 """Of the rate of a band in views of pictures."""
 
 
-def measurements() -> Iterator[Measurement]:
+def measurements() -> Iterator[PlannedMeasurement]:
     """Yield what `make bench` measures of views; needs lightly."""
     for side, goal in GOALS:
-        yield Measurement(
+        yield PlannedMeasurement(
             f"views a second and core, {side} px",
             "lightly's SimCLRTransform of decoded images",
             lambda side=side: views(side, lightly_transform(side)),
@@ -35,7 +35,7 @@ def measurements() -> Iterator[Measurement]:
             at_most=False,
         )
     for side, _ in GOALS:
-        yield Measurement(
+        yield PlannedMeasurement(
             f"views a second with two threads, {side} px",
             "ours with one thread",
             lambda side=side: two_threads(side),
@@ -46,9 +46,9 @@ def measurements() -> Iterator[Measurement]:
     yield of_bands()
 
 
-def of_bands(bands: int = 13, side: int = 64) -> Measurement:
+def of_bands(bands: int = 13, side: int = 64) -> PlannedMeasurement:
     """Return the rate of a band: views of 16-bit images of many bands beside those of 8-bit pictures."""
-    return Measurement(
+    return PlannedMeasurement(
         f"bands a second and core in views of {bands} bands, {side} px",
         "ours of red, green and blue",
         lambda: bands_a_second(bands, side),
@@ -65,9 +65,9 @@ def bands_a_second(bands: int, side: int, turns: int = 7) -> PairedTimings:
     return took.rates(2 * BATCH * bands, 2 * BATCH * 3)
 
 
-def small(side: int = 64) -> Measurement:
+def small(side: int = 64) -> PlannedMeasurement:
     """Return the same beside torchvision's transforms, which are always there."""
-    return Measurement(
+    return PlannedMeasurement(
         f"views a second and core, {side} px",
         "torchvision's transforms of decoded images",
         lambda: views(side, torchvision_transform(side)),

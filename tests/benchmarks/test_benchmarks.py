@@ -16,7 +16,7 @@ from benchmarks import check, gpu, speed
 from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
 from benchmarks.harness.chart import draw_growth, draw_rows
 from benchmarks.harness.machine import Others
-from benchmarks.harness.measurement import BenchmarkRow, Growth, Measurement, PairedTimings, beside, exponent
+from benchmarks.harness.measurement import BenchmarkRow, Growth, PairedTimings, PlannedMeasurement, beside, exponent
 from benchmarks.harness.steps import Stepper, bare_step, made_trial
 from benchmarks.rows import views
 from benchmarks.rows.two_workers import make_local
@@ -66,7 +66,7 @@ def test_only_what_is_half_as_good_as_its_goal_fell_behind() -> None:
 def test_a_row_says_when_others_were_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = iter([(10.0, 5.0, 0.0), (10.0 + 0.5 * CORES, 5.25, 1.0), (0.0, 0.0, 0.0), (0.5 * CORES, 0.5 * CORES, 1.0)])
     monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(clocks)))
-    measurement = Measurement("ours", "theirs", lambda: PairedTimings((1.0, 1.0), (1.0, 1.0)))
+    measurement = PlannedMeasurement("ours", "theirs", lambda: PairedTimings((1.0, 1.0), (1.0, 1.0)))
     assert measurement.row().note == f"others had {0.5 - 0.25 / CORES:.0%} of the cores"
     assert measurement.row().note == ""
 
@@ -76,7 +76,9 @@ def test_the_exponent_of_a_power_law_is_its_power() -> None:
 
 
 def test_results_read_back_are_the_same_and_new_ones_take_the_place_of_old_ones(tmp_path: Path) -> None:
-    measurement = Measurement("ours", "theirs", lambda: PairedTimings((1.0, 3.0, 2.0), (1.0, 1.0, 1.0)), goal=1.5)
+    measurement = PlannedMeasurement(
+        "ours", "theirs", lambda: PairedTimings((1.0, 3.0, 2.0), (1.0, 1.0, 1.0)), goal=1.5
+    )
     growth = Growth("cost", "images", "seconds", [(1.0, 2.0), (2.0, 4.0)], 1.1)
     found = {
         "machine": {"date": "2026-01-01"},
