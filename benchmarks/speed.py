@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.machine import described, machine
-from benchmarks.harness.measurement import BenchmarkRow, Growth, PlannedMeasurement
+from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, PlannedMeasurement
 from benchmarks.harness.table import line, show
 
 
@@ -105,7 +105,7 @@ def _measurements(device: torch.device, options: argparse.Namespace) -> Iterator
         yield from quickstart.measurements()
 
 
-def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[Growth]]]]:
+def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Iterator[CostGrowth]]]]:
     from benchmarks.rows import nt_xent, orchestration, trial_growth
 
     yield "NT-Xent", lambda: nt_xent.growth(options.threads)
@@ -114,7 +114,7 @@ def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], It
         yield "orchestration", orchestration.growth
 
 
-def rows_of(found: dict[str, Any]) -> tuple[list[BenchmarkRow], list[Growth]]:
+def rows_of(found: dict[str, Any]) -> tuple[list[BenchmarkRow], list[CostGrowth]]:
     """Return rows and growths of results in JSON's form."""
     rows = [
         BenchmarkRow(
@@ -123,7 +123,8 @@ def rows_of(found: dict[str, Any]) -> tuple[list[BenchmarkRow], list[Growth]]:
         for fields in found["rows"]
     ]
     growths = [
-        Growth(**{name: value for name, value in fields.items() if name != "exponent"}) for fields in found["growth"]
+        CostGrowth(**{name: value for name, value in fields.items() if name != "exponent"})
+        for fields in found["growth"]
     ]
     return rows, growths
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.harness.measurement import BenchmarkRow, Growth, number
+from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, number
 
 MET, MISSED, GOAL, INK = "#2a7f62", "#c2553a", "#1b1b1b", "#444444"
 BAR, HEAD = 0.34, 1.1
@@ -44,7 +44,7 @@ def draw_rows(rows: Sequence[BenchmarkRow], caption: str, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def draw_growth(growths: Sequence[Growth], path: Path) -> None:
+def draw_growth(growths: Sequence[CostGrowth], path: Path) -> None:
     """Draw each cost against its work on two logarithmic axes, with the fitted exponent."""
     columns = 3
     lines = -(-len(growths) // columns)

@@ -103,7 +103,7 @@ class PlannedMeasurement:
 
 
 @dataclass(frozen=True)
-class Growth:
+class CostGrowth:
     """How a cost grows with the work: points (work, cost) and the exponent of a power law through them."""
 
     what: str

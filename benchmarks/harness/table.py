@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.harness.machine import described
-from benchmarks.harness.measurement import BenchmarkRow, Growth, number
+from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, number
 
 
 def line(row: BenchmarkRow) -> str:
@@ -30,7 +30,7 @@ def cells(row: BenchmarkRow) -> tuple[str, ...]:
 HEADINGS = ("what", "ours", "peer", "ratio", "goal", "met")
 
 
-def show(rows: list[BenchmarkRow], growths: list[Growth], found: dict[str, Any]) -> None:
+def show(rows: list[BenchmarkRow], growths: list[CostGrowth], found: dict[str, Any]) -> None:
     """Print the tables in Markdown, which documents take as they are."""
     print(f"\n{described(found)}\n\n| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
     for row in rows:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.harness.measurement import Growth, PairedTimings, PlannedMeasurement, beside, seconds
+from benchmarks.harness.measurement import CostGrowth, PairedTimings, PlannedMeasurement, beside, seconds
 from benchmarks.harness.memory_in_use import ResidentSet
 from trainables.losses import nt_xent
 
@@ -62,13 +62,13 @@ def small() -> PlannedMeasurement:
     )
 
 
-def growth(threads: int) -> Iterator[Growth]:
+def growth(threads: int) -> Iterator[CostGrowth]:
     """Yield how time and memory grow with the number of pairs, up to what fits."""
     found = {pairs: alone(pairs, threads) for pairs in LADDER if pairs <= largest(threads)}
     times = [(float(pairs), each["seconds"]) for pairs, each in found.items()]
     memory = [(float(pairs), each["bytes"] / 2**20) for pairs, each in found.items()]
-    yield Growth("NT-Xent's time", "pairs", "seconds", times, TIME_EXPONENT)
-    yield Growth("NT-Xent's memory", "pairs", "MiB", memory[-3:], MEMORY_EXPONENT)
+    yield CostGrowth("NT-Xent's time", "pairs", "seconds", times, TIME_EXPONENT)
+    yield CostGrowth("NT-Xent's memory", "pairs", "MiB", memory[-3:], MEMORY_EXPONENT)
 
 
 @cache

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.measurement import Growth, PairedTimings, PlannedMeasurement
+from benchmarks.harness.measurement import CostGrowth, PairedTimings, PlannedMeasurement
 from sweep.planning.resources import TrialShape
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.listener import GO, Permission
@@ -221,10 +221,10 @@ def measurements() -> Iterator[PlannedMeasurement]:
             )
 
 
-def growth() -> Iterator[Growth]:
+def growth() -> Iterator[CostGrowth]:
     """Yield how a sweep's wall time grows with its trials, whose first one carries the start of everything."""
     points = [(float(number), end) for number, end in enumerate(_of(SWEEP, 1).ends, start=1)]
-    yield Growth("a sweep through Ray, one worker", "trials", "seconds", points, 1.0)
+    yield CostGrowth("a sweep through Ray, one worker", "trials", "seconds", points, 1.0)
 
 
 def _of(way: str, workers: int) -> Cost:

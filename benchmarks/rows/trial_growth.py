@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.made_up import MadeUpStore
-from benchmarks.harness.measurement import Growth, seconds
+from benchmarks.harness.measurement import CostGrowth, seconds
 from trainables.config import TrialConfig
 from trainables.memory.peak import ImageShape
 from trainables.storage.filesystem import Storage
@@ -37,7 +37,7 @@ REPEATS = 2
 LINEAR, QUADRATIC = 1.05, 2.1
 
 
-def growth() -> Iterator[Growth]:
+def growth() -> Iterator[CostGrowth]:
     """Yield the growth of a trial with each kind of work, its evaluation included."""
     trial_seconds(IMAGES, **SMALL)
     for name, what, ladder in LADDERS:
@@ -46,7 +46,7 @@ def growth() -> Iterator[Growth]:
             images = step if name == "images" else IMAGES
             fields = SMALL if name == "images" else SMALL | {name: step}
             points.append((float(step), min(trial_seconds(images, **fields) for _ in range(REPEATS))))
-        yield Growth("a small trial", what, "seconds", points, QUADRATIC if name == "image_size" else LINEAR)
+        yield CostGrowth("a small trial", what, "seconds", points, QUADRATIC if name == "image_size" else LINEAR)
 
 
 def trial_seconds(images: int, **fields: Any) -> float:

@@ -16,7 +16,7 @@ from benchmarks import check, gpu, speed
 from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
 from benchmarks.harness.chart import draw_growth, draw_rows
 from benchmarks.harness.machine import Others
-from benchmarks.harness.measurement import BenchmarkRow, Growth, PairedTimings, PlannedMeasurement, beside, exponent
+from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, PairedTimings, PlannedMeasurement, beside, exponent
 from benchmarks.harness.steps import Stepper, bare_step, made_trial
 from benchmarks.rows import views
 from benchmarks.rows.two_workers import make_local
@@ -79,7 +79,7 @@ def test_results_read_back_are_the_same_and_new_ones_take_the_place_of_old_ones(
     measurement = PlannedMeasurement(
         "ours", "theirs", lambda: PairedTimings((1.0, 3.0, 2.0), (1.0, 1.0, 1.0)), goal=1.5
     )
-    growth = Growth("cost", "images", "seconds", [(1.0, 2.0), (2.0, 4.0)], 1.1)
+    growth = CostGrowth("cost", "images", "seconds", [(1.0, 2.0), (2.0, 4.0)], 1.1)
     found = {
         "machine": {"date": "2026-01-01"},
         "rows": [vars(measurement.row()) | {"met": False}],
