@@ -56,7 +56,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Others:
+class OtherProcesses:
     """How much of the cores goes to whoever isn't this process or a child that it has seen out."""
 
     def __init__(self) -> None:

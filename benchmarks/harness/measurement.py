@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.harness.machine import Others
+from benchmarks.harness.machine import OtherProcesses
 
 LEAST_SECONDS = 0.2
 """A turn repeats a short call until it takes so long."""
@@ -84,7 +84,7 @@ class PlannedMeasurement:
 
     def row(self) -> BenchmarkRow:
         """Measure; where others were at work in between, the note says so."""
-        others = Others()
+        others = OtherProcesses()
         found = self.measure()
         share = others.share()
         busy = f"others had {share:.0%} of the cores" if share > DISTURBING and len(found.ours) > 1 else ""

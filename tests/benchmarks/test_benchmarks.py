@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import check, gpu, speed
 from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flops, thesis_trials, view_flops
 from benchmarks.harness.chart import draw_growth, draw_rows
-from benchmarks.harness.machine import Others
+from benchmarks.harness.machine import OtherProcesses
 from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, PairedTimings, PlannedMeasurement, beside, exponent
 from benchmarks.harness.steps import Stepper, bare_step, made_trial
 from benchmarks.rows import views
@@ -65,7 +65,7 @@ def test_only_what_is_half_as_good_as_its_goal_fell_behind() -> None:
 
 def test_a_row_says_when_others_were_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = iter([(10.0, 5.0, 0.0), (10.0 + 0.5 * CORES, 5.25, 1.0), (0.0, 0.0, 0.0), (0.5 * CORES, 0.5 * CORES, 1.0)])
-    monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(clocks)))
+    monkeypatch.setattr(OtherProcesses, "_now", staticmethod(lambda: next(clocks)))
     measurement = PlannedMeasurement("ours", "theirs", lambda: PairedTimings((1.0, 1.0), (1.0, 1.0)))
     assert measurement.row().note == f"others had {0.5 - 0.25 / CORES:.0%} of the cores"
     assert measurement.row().note == ""
