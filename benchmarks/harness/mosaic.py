@@ -29,7 +29,7 @@ TURNS = 8
 
 
 @dataclass(frozen=True)
-class Mosaic:
+class PatchMosaic:
     """Patches in a grid whose upper left corner is known; where none lies is nodata (0)."""
 
     places: tuple[Place, ...]
@@ -98,7 +98,7 @@ class Mosaic:
         return path
 
 
-def write_labels(path: Path, sample: Path, scenes: Iterable[tuple[str, Mosaic]]) -> Path:
+def write_labels(path: Path, sample: Path, scenes: Iterable[tuple[str, PatchMosaic]]) -> Path:
     """Write a table of the chips' labels, farmland or other, as the sample's list has them."""
     with (sample / "manifest.csv").open() as listed, path.open("w", newline="") as written:
         farmland = {row["patch"]: row["farmland"] == "1" for row in csv.DictReader(listed)}
@@ -129,7 +129,7 @@ def _corner(patch: Path) -> tuple[float, float]:
 def main() -> None:
     """Write the north as a product, the south as a GeoTIFF, and the table of labels of both."""
     sample, folder = map(Path, sys.argv[1:])
-    north, south = Mosaic.as_they_lie(sample).halves(NORTHERN_LINES)
+    north, south = PatchMosaic.as_they_lie(sample).halves(NORTHERN_LINES)
     product = north.write_product(folder / "products")
     geotiff = south.write_geotiff(folder / "products" / f"mosaic_south_{MOMENT[:8]}.tif")
     write_labels(folder / "farmland.csv", sample, [(product.stem, north), (geotiff.stem, south)])

@@ -12,7 +12,7 @@ from typing import Any
 import rasterio
 from rasterio.windows import Window
 
-from benchmarks.harness.mosaic import BANDS, SIDE, Mosaic
+from benchmarks.harness.mosaic import BANDS, SIDE, PatchMosaic
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.prepare import prepare
 
@@ -33,7 +33,7 @@ class ChipRate:
 def chip_rates(sample: Path, root: Path) -> Iterator[ChipRate]:
     """Measure a tiled GeoTIFF and a product of JPEG 2000 bands; rasterio before and after, as machines have moods."""
     for kind, side in PATCHES_A_SIDE.items():
-        mosaic, folder = Mosaic.packed(sample, side), root / f"scenes of {kind}"
+        mosaic, folder = PatchMosaic.packed(sample, side), root / f"scenes of {kind}"
         folder.mkdir()
         files = _written(mosaic, kind, folder)
         before = _windows_a_second(files, side)
@@ -45,7 +45,7 @@ def chip_rates(sample: Path, root: Path) -> Iterator[ChipRate]:
         yield ChipRate(kind, info.images, ours, (before + _windows_a_second(files, side)) / 2)
 
 
-def _written(mosaic: Mosaic, kind: str, folder: Path) -> list[Path]:
+def _written(mosaic: PatchMosaic, kind: str, folder: Path) -> list[Path]:
     if kind == "GeoTIFF":
         return [mosaic.write_geotiff(folder / "scene.tif")]
     product = mosaic.write_product(folder)
