@@ -35,7 +35,7 @@ def sizes(config: TrialConfig) -> ImageShape:
     return ImageShape(CLASSES, train=max(LEAST_TRAIN, config.batch_size), held_out=256)
 
 
-class Stepper:
+class TrialSteps:
     """Takes a trial's steps one after the other: batch, views, passes, losses, probe and optimiser."""
 
     def __init__(self, trial: TrialTrainer) -> None:

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness.arithmetic import peak_of, step_flops
 from benchmarks.harness.measurement import in_turns
-from benchmarks.harness.steps import CLASSES, Stepper, bare_step, made_trial, settle, sizes
+from benchmarks.harness.steps import CLASSES, TrialSteps, bare_step, made_trial, settle, sizes
 from trainables.config import TrialConfig
 from trainables.memory.peak import phases
 from trainables.training.trial import TrialTrainer
@@ -89,7 +89,7 @@ def measure(fields: dict[str, Any], device: torch.device, turns: int = TURNS) ->
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     with trial_of(fields, device) as trial:
-        stepper = Stepper(trial)
+        stepper = TrialSteps(trial)
         for _ in range(2):  # the first has no gradients of a step before
             stepper()
         memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
@@ -119,7 +119,7 @@ def profiled(fields: dict[str, Any], device: torch.device) -> tuple[str, dict[st
     """Return the table of what took longest in steps, and how often the host waited in each of them."""
     on_gpu = device.type == "cuda"
     with trial_of(fields, device) as trial:
-        stepper, wait = Stepper(trial), settle(device)
+        stepper, wait = TrialSteps(trial), settle(device)
         for _ in range(3):
             stepper()
         wait()
@@ -134,7 +134,7 @@ def profiled(fields: dict[str, Any], device: torch.device) -> tuple[str, dict[st
         return table, waits | ({"warned of": _warned(stepper)} if on_gpu else {})
 
 
-def _warned(stepper: Stepper) -> float:
+def _warned(stepper: TrialSteps) -> float:
     """Return how many operations of a step torch itself says make the host wait."""
     torch.cuda.set_sync_debug_mode("warn")
     try:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.harness.made_up import made_up_images
 from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, in_turns, seconds
-from benchmarks.harness.steps import Stepper, bare_encoder, made_trial, settle
+from benchmarks.harness.steps import TrialSteps, bare_encoder, made_trial, settle
 from benchmarks.rows.views import lightly_transform
 from trainables.training.precision import Precision, autocast
 from trainables.training.trial import TrialTrainer
@@ -84,7 +84,7 @@ def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -
 
 
 def _steps(trial: TrialTrainer) -> Callable[[], None]:
-    step = Stepper(trial)
+    step = TrialSteps(trial)
 
     def some() -> None:
         for _ in range(STEPS):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, beside
-from benchmarks.harness.steps import Stepper, bare_step, made_trial, settle
+from benchmarks.harness.steps import TrialSteps, bare_step, made_trial, settle
 
 STEPS = (("resnet50", 256, 1.05, 3), ("resnet50", 64, 1.08, 5), ("resnet18", 256, 1.10, 5))
 """Encoder, images a step, largest ratio, turns; at 64 px."""
@@ -51,11 +51,11 @@ def step(device: torch.device, turns: int, **fields: Any) -> PairedTimings:
     """Measure a trial's step beside the bare one."""
     with tempfile.TemporaryDirectory() as folder:
         trial = made_trial(Path(folder), device, **fields)
-        return beside(Stepper(trial), bare_step(trial), turns=turns, settle=settle(device))
+        return beside(TrialSteps(trial), bare_step(trial), turns=turns, settle=settle(device))
 
 
 def views_share(device: torch.device, turns: int, **fields: Any) -> PairedTimings:
     """Measure a step's input beside the step."""
     with tempfile.TemporaryDirectory() as folder:
-        stepper = Stepper(made_trial(Path(folder), device, **fields))
+        stepper = TrialSteps(made_trial(Path(folder), device, **fields))
         return beside(stepper.input, stepper, turns=turns, settle=settle(device))

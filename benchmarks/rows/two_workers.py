@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, beside, seconds
-from benchmarks.harness.steps import Stepper, made_trial
+from benchmarks.harness.steps import TrialSteps, made_trial
 from trainables.models.batch_norm import GlobalBatchNorm
 
 FIELDS: dict[str, Any] = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}
@@ -41,7 +41,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 def measured() -> tuple[PairedTimings, PairedTimings]:
     """Measure both: beside local batch norm turn by turn, and beside one process before and after that."""
     with tempfile.TemporaryDirectory() as folder:
-        stepper = Stepper(made_trial(Path(folder, "one"), torch.device("cpu"), **FIELDS))
+        stepper = TrialSteps(made_trial(Path(folder, "one"), torch.device("cpu"), **FIELDS))
         stepper()
         before = [seconds(stepper) for _ in range(TURNS // 2)]
         mp.start_processes(_worker, args=(folder,), nprocs=WORKERS, start_method="spawn")
@@ -58,7 +58,7 @@ def _worker(rank: int, folder: str) -> None:
     ours, peer = (made_trial(Path(folder, name), torch.device("cpu"), **FIELDS) for name in ("ours", "peer"))
     make_local(peer.model)
     # Every step ends with sums over both ranks, so that they are in step without being told.
-    took = beside(Stepper(ours), Stepper(peer), turns=TURNS, least_seconds=0.0, settle=dist.barrier)
+    took = beside(TrialSteps(ours), TrialSteps(peer), turns=TURNS, least_seconds=0.0, settle=dist.barrier)
     if rank == 0:
         Path(folder, "found.json").write_text(json.dumps({"ours": took.ours, "peer": took.peer}))
     del ours, peer

@@ -17,7 +17,7 @@ from benchmarks.harness.arithmetic import counted, grid_hours, peak_of, step_flo
 from benchmarks.harness.chart import draw_growth, draw_rows
 from benchmarks.harness.machine import OtherProcesses
 from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, PairedTimings, PlannedMeasurement, beside, exponent
-from benchmarks.harness.steps import Stepper, bare_step, made_trial
+from benchmarks.harness.steps import TrialSteps, bare_step, made_trial
 from benchmarks.rows import views
 from benchmarks.rows.two_workers import make_local
 from trainables.config import TrialConfig
@@ -134,7 +134,7 @@ def test_the_bare_step_is_of_as_many_views_as_the_trial_has(tmp_path: Path) -> N
     trial = made_trial(tmp_path, CPU, **TINY)
     before = [weight.clone() for weight in trial.model.parameters()]
     with FlopCounterMode(display=False) as ours:
-        Stepper(trial)()
+        TrialSteps(trial)()
     with FlopCounterMode(display=False) as bare:
         bare_step(trial)()
     assert any(not torch.equal(old, new) for old, new in zip(before, trial.model.parameters(), strict=True))
