@@ -16,7 +16,7 @@ Procedure = Callable[[Groups], list[bool]]
 
 
 @dataclass(frozen=True)
-class Case:
+class SimulatedSettings:
     """Settings as they are simulated; the first is the truly best."""
 
     what: str
@@ -40,7 +40,7 @@ class Case:
             yield [row[:size] for row, size in zip(values, self.seeds, strict=True)]
 
 
-def cases(*, ahead: float = 0.0) -> Iterator[Case]:
+def cases(*, ahead: float = 0.0) -> Iterator[SimulatedSettings]:
     """Yield the cases of the table: numbers of settings and seeds, spreads, correlations."""
     for settings in (2, 6, 10, 30):
         for seeds in (2, 3, 5, 10):
@@ -64,8 +64,8 @@ def _case(
     spreads: tuple[float, ...],
     ahead: float,
     correlation: float = 0.0,
-) -> Case:
-    return Case(f"{settings} settings, seeds: {what}", seeds, spreads, correlation, ahead)
+) -> SimulatedSettings:
+    return SimulatedSettings(f"{settings} settings, seeds: {what}", seeds, spreads, correlation, ahead)
 
 
 def ours(groups: Groups) -> list[bool]:
@@ -131,7 +131,7 @@ def _dunnett(control: int, others: tuple[int, ...], freedom: int) -> float:
     return found
 
 
-def dropped(case: Case, procedure: Procedure, count: int, seed: int = 0) -> tuple[float, float]:
+def dropped(case: SimulatedSettings, procedure: Procedure, count: int, seed: int = 0) -> tuple[float, float]:
     """Return the share of sweeps that drop the truly best setting, and the share of the other settings dropped."""
     kept = np.array([procedure(groups) for groups in case.sweeps(count, seed)])
     return float(1 - kept[:, 0].mean()), float(1 - kept[:, 1:].mean())

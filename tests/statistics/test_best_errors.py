@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks.rows.best_errors import Case, cases, dropped, hsu, ours
+from benchmarks.rows.best_errors import SimulatedSettings, cases, dropped, hsu, ours
 
 SHORT, LONG = 400, 2000
 
@@ -17,33 +17,33 @@ def limit(sweeps: int) -> float:
 @pytest.mark.parametrize(
     "case",
     [
-        Case("collapsing", (3,) * 6, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)),
-        Case("others collapse", (3,) * 6, (1.0, 10.0, 10.0, 10.0, 10.0, 10.0)),
-        Case("uneven", (10, 2, 2, 2, 2, 2), (1.0, 3.0, 3.0, 3.0, 3.0, 3.0)),
-        Case("correlated", (5,) * 6, (1.0, 2.0, 1.0, 2.0, 1.0, 2.0), correlation=0.5),
-        Case("two", (2, 2), (1.0, 1.0)),
+        SimulatedSettings("collapsing", (3,) * 6, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)),
+        SimulatedSettings("others collapse", (3,) * 6, (1.0, 10.0, 10.0, 10.0, 10.0, 10.0)),
+        SimulatedSettings("uneven", (10, 2, 2, 2, 2, 2), (1.0, 3.0, 3.0, 3.0, 3.0, 3.0)),
+        SimulatedSettings("correlated", (5,) * 6, (1.0, 2.0, 1.0, 2.0, 1.0, 2.0), correlation=0.5),
+        SimulatedSettings("two", (2, 2), (1.0, 1.0)),
     ],
     ids=lambda case: case.what,
 )
-def test_the_truly_best_seldom_drops_out(case: Case) -> None:
+def test_the_truly_best_seldom_drops_out(case: SimulatedSettings) -> None:
     assert dropped(case, ours, SHORT)[0] <= limit(SHORT)
 
 
 def test_one_spread_for_all_isnt_what_collapsing_trials_have() -> None:
     """What this comparison is there for: the simulation sees the error that it does away with."""
-    collapsing = Case("collapsing", (3,) * 6, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    collapsing = SimulatedSettings("collapsing", (3,) * 6, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0))
     assert dropped(collapsing, hsu, SHORT)[0] > 0.09
-    assert dropped(Case("even", (3,) * 6, (1.0,) * 6), hsu, SHORT)[0] <= limit(SHORT)
+    assert dropped(SimulatedSettings("even", (3,) * 6, (1.0,) * 6), hsu, SHORT)[0] <= limit(SHORT)
 
 
 def test_a_setting_that_is_worse_by_far_drops_out() -> None:
     """What the level costs: with five seeds settings are told apart by about six standard deviations."""
-    error, found = dropped(Case("far", (5,) * 6, (1.0,) * 6, ahead=6.0), ours, SHORT)
+    error, found = dropped(SimulatedSettings("far", (5,) * 6, (1.0,) * 6, ahead=6.0), ours, SHORT)
     assert error == 0.0
     assert found > 0.9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in cases() if len(case.seeds) < 30], ids=lambda case: case.what)
-def test_the_truly_best_seldom_drops_out_in_every_case(case: Case) -> None:
+def test_the_truly_best_seldom_drops_out_in_every_case(case: SimulatedSettings) -> None:
     assert dropped(case, ours, LONG)[0] <= limit(LONG)
