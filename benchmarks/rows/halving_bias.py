@@ -17,7 +17,7 @@ SHAPE = TrialShape(1, 1, use_gpu=False)
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SimulatedSweep:
     """The finished values of one simulated sweep."""
 
     finished: dict[int, dict[int, float]]
@@ -44,7 +44,7 @@ def simulated(
     spread: float = 1.0,
     agreement: float = 0.5,
     together: bool = True,
-) -> Sweep:
+) -> SimulatedSweep:
     """Return a sweep whose trials arrive at the rungs in any order; `agreement` is of an epoch's value with the last.
 
     `together`: a setting's seeds go on or end together; else each is judged by itself.
@@ -65,7 +65,7 @@ def simulated(
     finished: dict[int, dict[int, float]] = {}
     for setting, seed in alive:
         finished.setdefault(setting, {})[seed] = float(final[setting, seed])
-    return Sweep(finished)
+    return SimulatedSweep(finished)
 
 
 def _name(trial: tuple[int, int]) -> str:
