@@ -16,7 +16,7 @@ TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
 
 
 @dataclass(frozen=True)
-class Case:
+class CoverageCase:
     """One interval, its truth, and how one sample of it is drawn."""
 
     what: str
@@ -41,7 +41,7 @@ class Case:
         return float(np.mean(held)) if held else float("nan")
 
 
-class PairedCase(Case):
+class PairedCase(CoverageCase):
     """The interval of the difference of the two classifiers that a sample has."""
 
     @property
@@ -57,7 +57,7 @@ class PairedCase(Case):
 
 
 @dataclass(frozen=True)
-class SeedsCase(Case):
+class SeedsCase(CoverageCase):
     """The interval of the mean over seeds."""
 
     seeds: int = 2
@@ -73,7 +73,7 @@ class SeedsCase(Case):
         return seed_interval(list(self.spread(random, self.seeds)))
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[CoverageCase]:
     """Yield the cases of the table."""
     for positives in (7, 10, 20, 100):
         for share in (0.8, 0.95):
@@ -101,7 +101,7 @@ def cases() -> Iterator[Case]:
         yield _over_seeds(seeds, collapsing=0.2)
 
 
-def _sensitivity(positives: int, share: float, seeds: int) -> Case:
+def _sensitivity(positives: int, share: float, seeds: int) -> CoverageCase:
     """Return positives that are found with a chance of their own, alike for all seeds, which vary around `share`."""
 
     def draw(random: np.random.Generator) -> list[ClassOutputs]:
@@ -111,10 +111,10 @@ def _sensitivity(positives: int, share: float, seeds: int) -> Case:
         ]
 
     what = f"sensitivity {100 * share:.0f} %, {positives} positives, {seeds} seed{'s' if seeds > 1 else ''}"
-    return Case(what, "test/sensitivity", share, draw)
+    return CoverageCase(what, "test/sensitivity", share, draw)
 
 
-def _scored(name: str, area: float, positives: int, negatives: int, truth: float) -> Case:
+def _scored(name: str, area: float, positives: int, negatives: int, truth: float) -> CoverageCase:
     """Return normal scores of both sides, apart by as much as gives an area under the ROC curve."""
     apart = 2**0.5 * ndtri(area)
 
@@ -124,7 +124,7 @@ def _scored(name: str, area: float, positives: int, negatives: int, truth: float
         return [_scored_outputs(odds, positive)]
 
     what = f"{name} {100 * truth:.0f} %, {positives} positives, {negatives} negatives"
-    return Case(what, f"test/{name}", truth, draw)
+    return CoverageCase(what, f"test/{name}", truth, draw)
 
 
 def _at_half(area: float) -> float:
@@ -143,7 +143,7 @@ def _precision(area: float, odds: float) -> float:
     return float(np.mean(hits / (hits + ndtr(-places))))
 
 
-def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Case:
+def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> CoverageCase:
     """Return tiles of images; `alike` is the correlation of images of one tile."""
     size = 1 / alike - 1
 
@@ -152,10 +152,10 @@ def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Case
         names = tuple(TILE.format(10 + tile % 20, tile // 20, place) for tile in range(tiles) for place in range(each))
         return [_outputs(random.random(tiles * each) < chance, 0, names)]
 
-    return Case(f"accuracy {100 * share:.0f} %, {tiles} tiles of {each} images", "test/top1", share, draw)
+    return CoverageCase(f"accuracy {100 * share:.0f} %, {tiles} tiles of {each} images", "test/top1", share, draw)
 
 
-def _differing(images: int, apart: float, tiles: int = 0) -> Case:
+def _differing(images: int, apart: float, tiles: int = 0) -> CoverageCase:
     """Return two classifiers that agree on most images; with tiles, images of one share what they differ by."""
 
     places = [n * tiles // images for n in range(images if tiles else 0)]
@@ -175,7 +175,7 @@ def _differing(images: int, apart: float, tiles: int = 0) -> Case:
     return PairedCase(f"difference of {100 * apart:.0f} points, paired, {over}", "test/top1", apart, draw)
 
 
-def _several_labels(images: int, average: str) -> Case:
+def _several_labels(images: int, average: str) -> CoverageCase:
     """Return scores of five labels, carried by a fifth to a half of the images each, that tell them apart partly."""
     shares = np.linspace(0.2, 0.5, 5)
 
@@ -190,10 +190,10 @@ def _several_labels(images: int, average: str) -> Case:
     assert whole is not None
     truth = float(whole(np.ones((1, 200_000)))[0])
     what = f"average precision of 5 labels, {average.strip('_')}, {100 * truth:.0f} %, {images} images"
-    return Case(what, metric, truth, lambda random: [sample(random, images)])
+    return CoverageCase(what, metric, truth, lambda random: [sample(random, images)])
 
 
-def _over_seeds(seeds: int, collapsing: float = 0.0) -> Case:
+def _over_seeds(seeds: int, collapsing: float = 0.0) -> CoverageCase:
     """Return trials of a setting whose results are normal, or of which a part collapses to a lower result."""
 
     def spread(random: np.random.Generator, count: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks.rows.interval_coverage import Case, cases
+from benchmarks.rows.interval_coverage import CoverageCase, cases
 from sweep.statistics.image_metrics import too_few
 
 SHORT, LONG = 150, 1500
@@ -15,20 +15,20 @@ EVERY = [case for case in SHOWN if not any(words in case.what for words in NARRO
 ANALYTIC = [case for case in EVERY if not case.resampled]
 
 
-def held(case: Case, count: int) -> None:
+def held(case: CoverageCase, count: int) -> None:
     """Check the coverage, within three standard errors of 92 % from below."""
     covered = case.coverage(count)
     assert math.isnan(covered) or covered >= 0.92 - 3 * math.sqrt(0.92 * 0.08 / count)
 
 
 @pytest.mark.parametrize("case", ANALYTIC[::3], ids=lambda case: case.what)
-def test_intervals_hold_the_truth(case: Case) -> None:
+def test_intervals_hold_the_truth(case: CoverageCase) -> None:
     held(case, SHORT)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", EVERY, ids=lambda case: case.what)
-def test_every_interval_holds_the_truth(case: Case) -> None:
+def test_every_interval_holds_the_truth(case: CoverageCase) -> None:
     held(case, SHORT if case.resampled else LONG)
 
 
