@@ -15,10 +15,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from benchmarks.rows.orchestration import EPOCHS, TRIALS, WORKERS, Cost, measured
+from benchmarks.rows.orchestration import EPOCHS, TRIALS, WORKERS, RunTimes, measured
 
 
-def show(costs: Sequence[Cost], count: int) -> None:
+def show(costs: Sequence[RunTimes], count: int) -> None:
     """Print the table, then JSON on one line."""
     from rich.console import Console
     from rich.table import Table

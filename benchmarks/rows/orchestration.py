@@ -33,7 +33,7 @@ TRIALS, EPOCHS, WORKERS = 4, 2, (1, 2)
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunTimes:
     """Seconds of the same trials in one way of running them."""
 
     way: str
@@ -158,7 +158,7 @@ def shell_loop(todo: Sequence[TrialTask], folder: Path) -> None:
 WAYS = {SWEEP: through_ray, SHELL: shell_loop, NESTED: nested}
 
 
-def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> Cost:
+def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> RunTimes:
     """Run the trials in one way; when they ended and what they trained stands in their records."""
     from trainables.storage.filesystem import Storage
     from trainables.storage.trial_files import TrialFiles
@@ -178,11 +178,11 @@ def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> Cost:
     ends, trainings = zip(*found, strict=True)
     walls = [end - start for start, end in zip((0.0, *ends), ends, strict=False)]
     costs = [each - training for each, training in zip(walls, trainings, strict=True)]
-    return Cost(way, workers, ends, wall, sum(trainings), costs[0], statistics.median(costs[1:]))
+    return RunTimes(way, workers, ends, wall, sum(trainings), costs[0], statistics.median(costs[1:]))
 
 
 @cache
-def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...] = WORKERS) -> tuple[Cost, ...]:
+def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...] = WORKERS) -> tuple[RunTimes, ...]:
     """Measure every way with every number of workers, over digits that are prepared for it."""
     from trainables.data.preparing.prepare import prepare
 
@@ -227,5 +227,5 @@ def growth() -> Iterator[CostGrowth]:
     yield CostGrowth("a sweep through Ray, one worker", "trials", "seconds", points, 1.0)
 
 
-def _of(way: str, workers: int) -> Cost:
+def _of(way: str, workers: int) -> RunTimes:
     return next(each for each in measured() if (each.way, each.workers) == (way, workers))
