@@ -49,7 +49,7 @@ class RunTimes:
     """Orchestration of a later one, median."""
 
 
-class Nobody:
+class FailureListener:
     """A listener that hears nothing but failures: a failed trial has no cost to compare."""
 
     def may_start(self, task: TrialTask) -> Permission:
@@ -97,7 +97,7 @@ def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
     with quiet(folder / "ray.log"), connect(None):
         from sweep.cluster.tune_bridge import run_trials
 
-        dispatcher = Dispatcher(todo, Nobody(), rules=TrialLimits(max_concurrent=1))  # type: ignore[arg-type]
+        dispatcher = Dispatcher(todo, FailureListener(), rules=TrialLimits(max_concurrent=1))  # type: ignore[arg-type]
         run_trials(dispatcher, log_dir=folder / "logs")
 
 
