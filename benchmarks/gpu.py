@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.harness.arithmetic import counted, grid_hours
 from benchmarks.harness.machine import described, machine
-from benchmarks.rows.gpu_case import Case, configuration, fits, measure, profiled
+from benchmarks.rows.gpu_case import GpuCase, configuration, fits, measure, profiled
 from trainables.config import TrialConfig
 
 MINUTES = 8.0
@@ -62,7 +62,7 @@ def run(device: torch.device, quick: bool, minutes: float, only: str) -> dict[st
     """Measure setting after setting, printing each; return everything as JSON has it."""
     begin = time.monotonic()
     print(f"{described(machine())}\n\n{HEADINGS}", flush=True)
-    cases: list[Case] = []
+    cases: list[GpuCase] = []
     skipped: list[str] = []
     for encoder, side, batch, precision in settings(device, quick):
         name = f"{encoder} {side} px {batch} {precision}"
@@ -104,7 +104,7 @@ HEADINGS = (
 )
 
 
-def row(case: Case) -> str:
+def row(case: GpuCase) -> str:
     """Return a line of the table."""
     name = f"{case.encoder} {case.side} px {case.batch} {case.precision}"
     low, high = case.spread
@@ -117,7 +117,7 @@ def row(case: Case) -> str:
     )
 
 
-def _look_inside(case: Case, device: torch.device) -> dict[str, Any]:
+def _look_inside(case: GpuCase, device: torch.device) -> dict[str, Any]:
     fields = configuration(case.encoder, case.side, case.batch, case.precision)
     table, waits = profiled(fields, device)
     print(f"\nthree steps of {case.encoder}, {case.side} px, {case.batch} images, {case.precision}\n{table}")
@@ -125,7 +125,7 @@ def _look_inside(case: Case, device: torch.device) -> dict[str, Any]:
     return {"profiled": fields, "waits_a_step": waits, "profile": table.splitlines()}
 
 
-def thesis(cases: Sequence[Case], quick: bool) -> dict[str, Any]:
+def thesis(cases: Sequence[GpuCase], quick: bool) -> dict[str, Any]:
     """Print and return what the measured rates make of an epoch of TinyImageNet and of the thesis' grid."""
     found: dict[str, Any] = {"counted": counted(), "epoch_seconds": {}, "grid_hours": {}}
     print(f"counted: {found['counted']['flop']:.2e} FLOP for {found['counted']['trials']} trials of the thesis' grid")
@@ -143,7 +143,7 @@ def thesis(cases: Sequence[Case], quick: bool) -> dict[str, Any]:
     return found
 
 
-def _trains(case: Case, precision: str, quick: bool) -> bool:
+def _trains(case: GpuCase, precision: str, quick: bool) -> bool:
     return case.precision == precision and (quick or case.encoder == "resnet50")
 
 

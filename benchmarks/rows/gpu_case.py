@@ -28,7 +28,7 @@ SHARE_OF_FREE = 0.9
 
 
 @dataclass(frozen=True)
-class Case:
+class GpuCase:
     """What one setting took, seconds and bytes."""
 
     encoder: str
@@ -83,7 +83,7 @@ def trial_of(fields: dict[str, Any], device: torch.device) -> Iterator[TrialTrai
             trial.watch.finish()
 
 
-def measure(fields: dict[str, Any], device: torch.device, turns: int = TURNS) -> Case:
+def measure(fields: dict[str, Any], device: torch.device, turns: int = TURNS) -> GpuCase:
     """Measure one setting; torch.cuda.OutOfMemoryError where it doesn't fit."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -99,7 +99,7 @@ def measure(fields: dict[str, Any], device: torch.device, turns: int = TURNS) ->
     step, bare, views = (statistics.median(each) for each in zip(*took, strict=True))
     ratios = [turn[0] / turn[1] for turn in took]
     peak = peak_of(torch.cuda.get_device_name(device), config.precision) if device.type == "cuda" else None
-    return Case(
+    return GpuCase(
         config.encoder,
         config.image_size,
         config.batch_size,
