@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.rows.peak_memory import CLASSES, RESNET10, RESNET18, RESNET50, Result, configuration, measure
+from benchmarks.rows.peak_memory import CLASSES, RESNET10, RESNET18, RESNET50, MeasuredMemory, configuration, measure
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
 from trainables.memory.recomputation import time_factor
@@ -66,7 +66,7 @@ RECOMPUTED: tuple[dict[str, Any], ...] = (
 ROUNDS = 3
 
 
-def row(result: Result) -> str:
+def row(result: MeasuredMemory) -> str:
     """Return a line of the table, in MiB."""
     training, evaluation = (f"{bytes_ / MIB:,.0f}" for bytes_ in result.estimates)
     ratio = result.estimate / result.measured
@@ -76,7 +76,7 @@ def row(result: Result) -> str:
     )
 
 
-def compared(setting: dict[str, Any], device: Device, steps: int) -> tuple[str, list[Result]]:
+def compared(setting: dict[str, Any], device: Device, steps: int) -> tuple[str, list[MeasuredMemory]]:
     """Return a line of the other table, and what was measured: a step of both kinds, in turn."""
     kinds = [setting, setting | {"recompute": True}]
     found = [[measure(kind, device=device, steps=steps) for kind in kinds] for _ in range(ROUNDS)]
@@ -139,10 +139,10 @@ def main() -> None:
     options = parser.parse_args()
     print(COMPARED if options.recompute else HEADER, flush=True)
     if options.show:
-        results = [Result(**fields) for fields in json.loads(options.show.read_text())]
+        results = [MeasuredMemory(**fields) for fields in json.loads(options.show.read_text())]
         print(*map(row, results), sep="\n")
         return
-    results: list[Result] = []
+    results: list[MeasuredMemory] = []
     for setting in chosen(options.device, options.only, options.recompute):
         if options.recompute:
             line, found = compared(setting, options.device, options.steps)

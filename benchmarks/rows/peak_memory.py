@@ -28,7 +28,7 @@ RESNET50 = {"encoder": "resnet50", "image_size": 64, "batch_size": 64}
 
 
 @dataclass(frozen=True)
-class Result:
+class MeasuredMemory:
     """Bytes of one setting on its largest worker."""
 
     setting: dict[str, Any]
@@ -143,7 +143,7 @@ def _phases(
     return training, memory.peak() if memory else 0, seconds
 
 
-def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) -> Result:
+def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) -> MeasuredMemory:
     """Measure one setting in processes of its own."""
     workers = setting.get("workers", 1)
     for tries_left in (1, 0):
@@ -156,4 +156,4 @@ def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) 
                 continue
             found = [json.loads(path.read_text()) for path in Path(folder).glob("worker-*.json")]
         break
-    return Result(setting, device, **{name: max(each[name] for each in found) for name in found[0]})
+    return MeasuredMemory(setting, device, **{name: max(each[name] for each in found) for name in found[0]})
