@@ -16,7 +16,7 @@ ENDS = 100
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackingRates:
     """What MLflow took of so many runs."""
 
     runs: int
@@ -36,7 +36,7 @@ class Tracked:
     """Runs whose four figures were drawn and uploaded with the weights, in the thread of their own."""
 
 
-def track(runs: int, uri: str, folder: Path) -> Tracked:
+def track(runs: int, uri: str, folder: Path) -> TrackingRates:
     """Show `runs` runs, told at RATE, and then their ends."""
     from sweep.records.sweep_record import describe
     from sweep.records.sweep_storage import SweepStorage
@@ -81,7 +81,7 @@ def track(runs: int, uri: str, folder: Path) -> Tracked:
     if missing := tracker.close():
         raise SystemExit(f"{missing} writes are missing")
     metrics = sum(len(epoch.metrics) for epoch in epochs) / len(epochs)
-    return Tracked(
+    return TrackingRates(
         runs,
         told,
         metrics,
