@@ -104,7 +104,7 @@ def _faster(fields: dict[str, Any], layout: torch.memory_format, precision: Prec
     return loops[0]
 
 
-class Pictures(Dataset[list[torch.Tensor]]):
+class LightlyImages(Dataset[list[torch.Tensor]]):
     """Decoded images in memory, and their two views."""
 
     def __init__(self, count: int, side: int) -> None:
@@ -133,7 +133,7 @@ class Loop:
         self._device, self._layout, self._precision = device, layout, precision
         batch = fields["batch_size"]
         self._loader = DataLoader(
-            Pictures(STEPS * batch, fields["image_size"]),
+            LightlyImages(STEPS * batch, fields["image_size"]),
             batch,
             shuffle=True,
             drop_last=True,
