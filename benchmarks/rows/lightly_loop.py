@@ -93,9 +93,11 @@ def _steps(trial: TrialTrainer) -> Callable[[], None]:
     return some
 
 
-def _faster(fields: dict[str, Any], layout: torch.memory_format, precision: Precision, device: torch.device) -> "Loop":
+def _faster(
+    fields: dict[str, Any], layout: torch.memory_format, precision: Precision, device: torch.device
+) -> "LightlyTraining":
     """Return lightly's loop with the loader that is faster here."""
-    loops = [Loop(fields, layout, precision, loaders, device) for loaders in LOADERS]
+    loops = [LightlyTraining(fields, layout, precision, loaders, device) for loaders in LOADERS]
     for loop in loops:
         loop()
     loops.sort(key=lambda loop: seconds(loop, 1, settle(device)))
@@ -119,7 +121,7 @@ class LightlyImages(Dataset[list[torch.Tensor]]):
         return self._transform(self._pictures[number % len(self._pictures)])
 
 
-class Loop:
+class LightlyTraining:
     """Lightly's SimCLR; a call trains an epoch of STEPS steps."""
 
     def __init__(
