@@ -31,7 +31,7 @@ IMAGES, STEPS = 16, 6
 REPEATS = 5
 
 
-class Training:
+class CheckpointTraining:
     """Steps of a ResNet-50 on random images, without what a checkpoint has nothing to do with."""
 
     def __init__(self, device: torch.device) -> None:
@@ -59,7 +59,7 @@ class Training:
 def measure(*, repeats: int = REPEATS, folder: Path | None = None) -> dict[str, Any]:
     """Return seconds that training waits, and of what stands beside it; a checkpoint's size in bytes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = Training(device)
+    training = CheckpointTraining(device)
     training.steps(2)
     times: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=folder) as name:
