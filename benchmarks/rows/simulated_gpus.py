@@ -15,7 +15,7 @@ from sweep.scheduling.task import TrialTask
 
 
 @dataclass(frozen=True)
-class Dispatched:
+class GpuUse:
     """How busy simulated GPUs were."""
 
     trials: int
@@ -64,7 +64,7 @@ class Simulation:
             clock=lambda: self._now,
         )
 
-    def run(self) -> Dispatched:
+    def run(self) -> GpuUse:
         """Run until every trial ended."""
         trials = len(self._dispatcher.waiting)
         worked_while_waiting, trained_while_waiting = 0.0, 0.0
@@ -79,7 +79,7 @@ class Simulation:
                 self.last_handed_out = self._now
                 worked_while_waiting, trained_while_waiting = self._worked, self._training
         assert self._dispatcher.over
-        return Dispatched(
+        return GpuUse(
             trials,
             self._gpus,
             trained_while_waiting / (self._gpus * self.last_handed_out) if self.last_handed_out else 0.0,
