@@ -28,7 +28,7 @@ from typing import Any
 
 from benchmarks.harness.large_grid import EPOCHS, GPUS, space_file
 from benchmarks.harness.servers import mlflow_server, postgresql
-from benchmarks.rows.simulated_gpus import Simulation
+from benchmarks.rows.simulated_gpus import GpuSimulation
 from benchmarks.rows.tracked_runs import RATE, track
 
 SIZES = (100, 1000, 3000, 10_000)
@@ -88,7 +88,7 @@ def main() -> None:
         if options.only in ("", "plan"):
             rows["plan"] = _shown("plan", (plan(size, folder) for size in SIZES))
         if options.only in ("", "dispatch"):
-            rows["dispatch"] = _shown("dispatch", (Simulation(size, GPUS).run() for size in SIZES))
+            rows["dispatch"] = _shown("dispatch", (GpuSimulation(size, GPUS).run() for size in SIZES))
         if options.only in ("", "track"):
             store = options.store or stack.enter_context(postgresql(folder))
             uri = stack.enter_context(mlflow_server(store, folder))

@@ -46,7 +46,7 @@ class _Epoch:
     seconds: float
 
 
-class Simulation:
+class GpuSimulation:
     """Events of GPUs, and one thread that handles them one after the other and takes the time it really takes."""
 
     def __init__(self, trials: int, gpus: int, seed: int = 0) -> None:
