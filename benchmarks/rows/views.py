@@ -61,7 +61,7 @@ def of_bands(bands: int = 13, side: int = 64) -> PlannedMeasurement:
 def bands_a_second(bands: int, side: int, turns: int = 7) -> PairedTimings:
     """Measure bands of views a second, side by side, in one thread; all have the default views."""
     with threads(1):
-        took = beside(Batches(side, bands), Batches(side), turns=turns)
+        took = beside(ViewBatches(side, bands), ViewBatches(side), turns=turns)
     return took.rates(2 * BATCH * bands, 2 * BATCH * 3)
 
 
@@ -81,13 +81,13 @@ def views(side: int, transform: Callable[[Image.Image], Any], turns: int = 7) ->
     """Measure views a second of both in one thread."""
     pictures = [Image.fromarray(each) for each in made_up_images(PEER_IMAGES, side).numpy()]
     with threads(1):
-        took = beside(Batches(side), lambda: [transform(picture) for picture in pictures], turns=turns)
+        took = beside(ViewBatches(side), lambda: [transform(picture) for picture in pictures], turns=turns)
     return took.rates(2 * BATCH, 2 * PEER_IMAGES)
 
 
 def two_threads(side: int, turns: int = 7) -> PairedTimings:
     """Measure our views a second with two threads beside one."""
-    make = Batches(side)
+    make = ViewBatches(side)
 
     def one() -> None:
         with threads(1):
@@ -100,7 +100,7 @@ def two_threads(side: int, turns: int = 7) -> PairedTimings:
     return beside(two, one, turns=turns).rates(2 * BATCH)
 
 
-class Batches:
+class ViewBatches:
     """Makes both views of batch after batch, drawing their parameters first."""
 
     def __init__(self, side: int, bands: int = 3) -> None:
