@@ -48,7 +48,7 @@ print(len(plan.trials), took, int(peak) / 1024)
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanCost:
     """What a plan of so many trials costs."""
 
     trials: int
@@ -59,7 +59,7 @@ class Planned:
     """Of the command, with the start of Python."""
 
 
-def plan(trials: int, folder: Path) -> Planned:
+def plan(trials: int, folder: Path) -> PlanCost:
     """Plan a grid of 10 settings with so many seeds each."""
     space = space_file(trials, folder)
     told = subprocess.run([sys.executable, "-c", PLAN, str(space)], capture_output=True, text=True, check=True).stdout
@@ -67,7 +67,7 @@ def plan(trials: int, folder: Path) -> Planned:
     start = time.perf_counter()
     command = [sys.executable, "-m", "sweep.run", "--space", str(space), "--dry-run"]
     subprocess.run(command, capture_output=True, check=True)
-    return Planned(int(count), float(seconds), float(mebibytes), time.perf_counter() - start)
+    return PlanCost(int(count), float(seconds), float(mebibytes), time.perf_counter() - start)
 
 
 def main() -> None:
