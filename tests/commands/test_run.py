@@ -89,14 +89,29 @@ def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[
     assert not list(tmp_path.glob("storage/trials"))
 
 
+@pytest.mark.parametrize(
+    ("resources", "options", "message"),
+    [
+        ({"CPU": 1.0}, {"workers": "2"}, r"--workers 2: needs 2 cores, there are 1"),
+        ({"CPU": 8.0}, {"device": "gpu"}, r"--device gpu: there is no GPU; choose --device cpu"),
+        ({"CPU": 8.0}, {"assignments": ["precision=tf32"]}, r"precision: 'tf32' needs GPUs, the trials run on CPUs"),
+        ({"CPU": 8.0, "GPU": 1.0}, {"gpu_memory": 0.01}, r"(?s)does not fit: .*0\.01 GiB available.*--memory"),
+        ({"CPU": 8.0, "GPU": 1.0}, {"share_gpus": 2}, r"--share-gpus: this machine has no GPU; .*--gpu-memory 80"),
+    ],
+)
 def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resources: dict[str, float],
+    options: dict[str, Any],
+    message: str,
 ) -> None:
     """Its size is known only once it was joined, when MLflow's store is open and the sweep hasn't begun."""
     monkeypatch.setattr(connection, "knock", lambda address: None)
-    monkeypatch.setattr(connection, "connect", lambda _, **waiting: nullcontext({"CPU": 1.0}))
-    with pytest.raises(BadInputError, match=r"--workers 2: needs 2 cores, there are 1"):
-        main(space="quickstart", storage=str(tmp_path / "storage"), address="127.0.0.1:9", workers="2")
+    monkeypatch.setattr(connection, "connect", lambda _, **waiting: nullcontext(resources))
+    with pytest.raises(BadInputError, match=message):
+        main(space="quickstart", storage=str(tmp_path / "storage"), address="127.0.0.1:9", **options)
     assert not list(tmp_path.glob("storage/trials"))
     assert not list(tmp_path.glob("storage/live/*"))
 
