@@ -1,4 +1,4 @@
-"""The chips that a scene can be cut into: their places on its grid, its date, and what covers each of them."""
+"""Chip grid of a scene: positions of its chips, acquisition date, and each chip's cover (cloud, shadow, snow)."""
 
 import re
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01
 TILE = re.compile(r"(?:^|_)(T\d\d[A-Z]{3})(?=_|\.|$)")
 WGS_84 = "EPSG:4326"
 Shares = dict[str, NDArray[np.float64]]
-"""Of each place of a grid, (rows, columns), by cover."""
+"""Share of each chip, (rows, columns), by cover."""
 
 
 @dataclass(frozen=True)
 class SceneGrid:
-    """A scene's grid of chips, and what is known of the whole scene."""
+    """Grid of chips in a scene, with facts about the whole scene."""
 
     path: Path
     name: str
@@ -34,27 +34,36 @@ class SceneGrid:
     tile: str
     crs: str
     transform: Any
-    """Of the scene, an affine."""
+    """Affine transform of the scene."""
     channels: int
     dtype: str
     names: tuple[str, ...]
-    """Of the bands."""
+    """Names of the bands."""
     coarse: tuple[str, ...]
-    """Bands of coarser pixels than the finest."""
+    """Bands with larger pixels than the finest band."""
     offsets: tuple[int, ...]
     rows: tuple[int, ...]
-    """Where chips start, in pixels."""
+    """First row and column of the chips, in pixels."""
     columns: tuple[int, ...]
     covers: Shares | None
-    """Cloud, shadow and snow by the SCL; None without one."""
+    """Shares of cloud, shadow and snow from the SCL; None without SCL."""
     nodata: NDArray[np.float64]
     centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    """Longitude and latitude of the chips; None without coordinates."""
+    """Longitude and latitude of the chips' centres, in degrees; None without coordinates."""
     state: str
 
     @classmethod
     def of(cls, path: Path, bands: tuple[str, ...], choice: ChipChoice) -> "SceneGrid":
-        """Look a scene through: what covers it is read a row of chips at a time."""
+        """Return the grid of a scene; its cover is read one row of chips at a time.
+
+        Args:
+            path: Product, folder of bands, or raster file.
+            bands: Bands to read; empty: all.
+            choice: Side, stride and limits of the chips.
+
+        Raises:
+            BadInputError: The scene can't be opened, or lacks a band.
+        """
         channels = _channels(path, bands)
         with open_scene(path, bands, channels) as scene:
             side = choice.chip_size
@@ -85,7 +94,7 @@ class SceneGrid:
 
 
 def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int, Chip]]:
-    """Yield row, column and facts of each chip."""
+    """Yield first row, first column and facts of each chip."""
     a, b, left, d, e, top = tuple(grid.transform)[:6]
     for i, row in enumerate(grid.rows):
         for k, column in enumerate(grid.columns):
@@ -122,7 +131,7 @@ def _channels(path: Path, bands: tuple[str, ...]) -> int:
 
 
 def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> Shares | None:
-    """Return the share of each chip that each cover has; None where the scene has no SCL."""
+    """Return each chip's share of each cover, by cover; None for a scene without SCL."""
     file = scl_file(path)
     if file is None:
         return None
@@ -141,7 +150,7 @@ def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[
 
 
 def _without_data(scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
-    """Return the share of each chip that is nodata in the coarsest band, which is the cheapest to read."""
+    """Return each chip's share of nodata in the coarsest band, the cheapest to read."""
     band = max(scene.channels, key=lambda one: one.repeat)
     found = np.zeros((len(rows), len(columns)))
     if band.nodata is None and scene.masked is None:
@@ -157,7 +166,7 @@ def _without_data(scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...],
 
 
 def _shares(flags: NDArray[np.bool_], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
-    """Return the share of true pixels of each square of a strip (side, W)."""
+    """Return the share of true pixels in each square of a strip (side, W)."""
     sums = np.concatenate([[0], np.cumsum(flags.sum(axis=0))])
     starts = np.array(columns, dtype=np.int64)
     shares: NDArray[np.float64] = (sums[starts + side] - sums[starts]) / float(side * side)
@@ -183,7 +192,7 @@ def _written_crs(crs: Any) -> str:
 
 
 def _date(path: Path, name: str, scene: Scene) -> str:
-    """Return the date in a scene's name, else that of its TIFFTAG_DATETIME; empty without either."""
+    """Return the date in the scene's name, otherwise in its TIFFTAG_DATETIME; empty without either."""
     found = DATE.search(name)
     if found is None and not path.is_dir():
         tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", ""))
@@ -192,7 +201,7 @@ def _date(path: Path, name: str, scene: Scene) -> str:
 
 
 def _state(path: Path) -> str:
-    """Return a digest that changes with a scene's files: by their sizes and times."""
+    """Return a digest of the sizes and times of a scene's files, which changes with them."""
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     return digest_of(
         *(f"{one.relative_to(path.parent)} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in files)

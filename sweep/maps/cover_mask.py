@@ -1,4 +1,4 @@
-"""Pixels that a scene's classification (SCL) hides from a map: cloud, shadow, snow and nodata."""
+"""Cover mask: pixels that the scene classification (SCL) excludes from a map, as cloud, shadow, snow and nodata."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,15 +18,15 @@ from trainables.errors import BadInputError
 
 @dataclass(frozen=True)
 class CoverMask:
-    """What the SCL hides, and how many pixels each cover hid so far."""
+    """Mask from the SCL, with counts of the pixels excluded so far, by cover."""
 
     read: Callable[[int, int], NDArray[Any]]
-    """From a first row and a number of rows to classes (rows, W), on the scene's pixels."""
+    """Function of first row and number of rows that returns SCL classes (rows, W) at the scene's resolution."""
     location: str
     pixels: Counter[str] = field(default_factory=Counter)
 
     def clear(self, top: int, rows: int) -> Mask:
-        """Return which pixels (rows, W) no cover hides; each row is asked for once, as its pixels are counted."""
+        """Return which pixels (rows, W) are free of all covers; call it once per row, since it counts the pixels."""
         with explained_raster(self.location):
             classes = self.read(top, rows)
         hidden = np.zeros(classes.shape, dtype=bool)
@@ -37,14 +37,15 @@ class CoverMask:
         return ~hidden
 
     def shares(self, scene: Scene) -> dict[str, float]:
-        """Return the share of the scene's pixels that each cover hid."""
+        """Return the share of the scene's pixels that each cover excluded."""
         return {cover: self.pixels[cover] / (scene.height * scene.width) for cover in COVER_CLASSES}
 
 
 def enter_cover_mask(stack: ExitStack, source: Path, scene: Scene) -> CoverMask | None:
-    """Return what the scene's SCL hides, open as long as `stack`; None without an SCL.
+    """Return the cover mask of a scene, open as long as `stack`; None without SCL.
 
-    BadInputError for one that doesn't lie on the scene's pixels.
+    Raises:
+        BadInputError: The SCL doesn't match the scene's pixel grid.
     """
     file = scl_file(source)
     if file is None:

@@ -1,4 +1,4 @@
-"""Writing of a map row by row, then as Cloud Optimized GeoTIFF, and the number of pixels of each class."""
+"""GeoTIFF output: a map written row by row, converted to a Cloud Optimized GeoTIFF, and the area of each class."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,8 @@ from sweep.maps.scene import Scene
 from sweep.maps.windows import Mask, Values
 
 BLOCK = 256
-"""Side of the file's tiles: rows are written so many at a time, as a tile that is written twice is packed twice."""
+"""Side of the file's tiles in pixels; rows are written in such groups, since writing a tile twice compresses it twice.
+"""
 COG = {
     "COMPRESS": "DEFLATE",
     "LEVEL": "6",
@@ -26,14 +27,15 @@ COG = {
     "OVERVIEWS": "IGNORE_EXISTING",
     "OVERVIEW_RESAMPLING": "NEAREST",
 }
-"""Overviews take every second pixel: means of class numbers say nothing, and the bands agree."""
+"""Options of the Cloud Optimized GeoTIFF; overviews sample the nearest pixel, since means of class numbers are invalid.
+"""
 
 
 class MapWriter:
-    """Takes finished rows from the top down and writes them as float32 bands: probability, class, and of each class.
+    """Writer of finished rows from the top down, as float32 bands: probability, class, and optionally each class.
 
-    All bands of a GeoTIFF are of one type. Floats keep a probability what it is, without a factor that readers forget;
-    class numbers lose nothing.
+    All bands of a GeoTIFF have one type. Floats store probabilities without a scale factor, which readers forget, and
+    class numbers exactly.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -42,7 +44,14 @@ class MapWriter:
         self._written = 0
 
     def add(self, probability: Values, classes: NDArray[np.uint8], each: Values, valid: Mask) -> None:
-        """Add rows (H, W), of `each` class (K, H, W); pixels that aren't valid become NODATA in all bands."""
+        """Append rows; invalid pixels become NODATA in all bands.
+
+        Args:
+            probability: Probabilities (H, W).
+            classes: Class numbers (H, W), uint8.
+            each: Probabilities of each class (K, H, W).
+            valid: Valid pixels (H, W).
+        """
         bands = np.concatenate([probability[None], classes[None].astype(np.float32), each])
         self._waiting.append(np.where(valid, bands, np.float32(NODATA)))
         ready = sum(part.shape[1] for part in self._waiting)
@@ -50,7 +59,7 @@ class MapWriter:
             self._write(ready // BLOCK * BLOCK)
 
     def finish(self) -> None:
-        """Write the rows that are left."""
+        """Write the remaining rows."""
         self._write(sum(part.shape[1] for part in self._waiting))
 
     def _write(self, rows: int) -> None:
@@ -63,9 +72,16 @@ class MapWriter:
 
 @contextmanager
 def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str, str]) -> Iterator[MapWriter]:
-    """Give what writes a map with a scene's size, CRS and transform as a plain GeoTIFF, which `write_cog` takes.
+    """Yield the writer of a plain GeoTIFF with a scene's size, CRS and transform, the input of `write_cog`.
 
-    OSError where it can't be written.
+    Args:
+        path: File to write.
+        scene: Scene that is mapped.
+        classes: Classes of the map.
+        tags: Metadata tags of the file.
+
+    Raises:
+        OSError: The file can't be written.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
@@ -86,7 +102,11 @@ def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str,
 
 
 def write_cog(plain: Path, path: Path) -> None:
-    """Write a map as Cloud Optimized GeoTIFF with overviews; OSError where it can't be written."""
+    """Convert a plain GeoTIFF to a Cloud Optimized GeoTIFF with overviews.
+
+    Raises:
+        OSError: The file can't be written.
+    """
     import rasterio.shutil
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -118,7 +138,10 @@ def _describe(dataset: Any, classes: MapClasses, tags: Mapping[str, str]) -> Non
 
 
 def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
-    """Return probability and class of a written map with at most `most` pixels a side; nodata is NODATA."""
+    """Return a map's probabilities and classes, (H, W) each, reduced to at most `most` pixels per side.
+
+    Nodata pixels have the value NODATA.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -132,7 +155,7 @@ def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
 
 
 class ClassAreas:
-    """Counts pixels and area of each class, row by row."""
+    """Pixel counts and areas of the classes of a map, accumulated row by row."""
 
     def __init__(self, classes: MapClasses, ground: GroundResolution) -> None:
         self._names, self._ground = classes.names, ground
@@ -140,10 +163,10 @@ class ClassAreas:
         self.pixels = np.zeros(len(classes.names), dtype=np.int64)
         self.hectares = np.zeros(len(classes.names))
         self.probability = 0.0
-        """Summed over valid pixels."""
+        """Sum over valid pixels."""
 
     def add(self, probability: Values, classes: NDArray[np.uint8], valid: Mask) -> None:
-        """Count rows (H, W), which come from the top down."""
+        """Count the next rows (H, W), from the top down."""
         counts = np.stack([((classes == number) & valid).sum(axis=1) for number in range(len(self._names))])
         self.pixels += counts.sum(axis=1)
         if self._ground.row_hectares is not None:
@@ -152,7 +175,7 @@ class ClassAreas:
         self._row += len(valid)
 
     def described(self) -> dict[str, Any]:
-        """Return pixels, share of what is valid, hectares and square kilometres of each class and of all."""
+        """Return pixels, share of the valid area, hectares and square kilometres of each class and in total."""
         known = self._ground.row_hectares is not None
         amounts = self.hectares if known else self.pixels.astype(np.float64)
         whole = max(float(amounts.sum()), 1e-300)

@@ -7,35 +7,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 SQUARE_METRES = 10_000.0
-"""Of a hectare."""
+"""Square metres per hectare."""
 EQUATOR, ECCENTRICITY = 6_378_137.0, 0.0818191908426215
-"""Of WGS 84: metres of the semi-major axis, and the first eccentricity."""
+"""WGS 84: semi-major axis in metres, and first eccentricity."""
 
 
 @dataclass(frozen=True)
 class GroundResolution:
-    """Sizes on the ground; None where the scene says nothing of them."""
+    """Pixel sizes on the ground; None if the scene has no coordinate system."""
 
     metres: tuple[float, float] | None
-    """Width and height of a pixel, of the scene's middle where they vary."""
+    """Width and height of a pixel; at the scene's centre if they vary."""
     row_hectares: NDArray[np.float64] | None
-    """Of one pixel in each row, (H,)."""
+    """Area of one pixel in each row, (H,)."""
 
     @property
     def side(self) -> float | None:
-        """Side of a square as large as a pixel, in metres."""
+        """Side in metres of a square with a pixel's area."""
         return None if self.metres is None else float(np.sqrt(self.metres[0] * self.metres[1]))
 
     @property
     def is_square(self) -> bool:
-        """Whether pixels are square, to a twentieth."""
+        """Whether pixels are square within 5 %."""
         return self.metres is None or abs(self.metres[0] / self.metres[1] - 1.0) < 0.05
 
 
 def ground(crs: Any, transform: Any, height: int, width: int) -> GroundResolution:
-    """Return the sizes of a scene's pixels, of its rasterio CRS (or None) and affine transform.
+    """Return the ground resolution of a scene.
 
-    Projected ones take the projection's own area; degrees that of the WGS 84 ellipsoid between two parallels.
+    In a projected CRS the area is the projection's; in degrees it is that of the WGS 84 ellipsoid between two
+    parallels.
+
+    Args:
+        crs: CRS of rasterio, or None.
+        transform: Affine transform from columns and rows to the CRS.
+        height: Rows of the scene.
+        width: Columns of the scene.
     """
     if crs is None or not (crs.is_projected or crs.is_geographic):
         return GroundResolution(None, None)
@@ -62,7 +69,7 @@ def _degrees(transform: Any, height: int) -> GroundResolution:
 
 
 def _zone(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ellipsoid's area from the equator to each latitude, square metres a radian of longitude.
+    """Return the ellipsoid's area from the equator to each latitude, in square metres per radian of longitude.
 
     Snyder, Map Projections: A Working Manual (USGS 1395), equation 3-12.
     """

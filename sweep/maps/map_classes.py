@@ -12,36 +12,37 @@ from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF
 
 NODATA = 255
-"""In both bands: no probability, and no class, as a map has fewer."""
+"""Nodata value in both bands; a map has fewer classes."""
 STEPS = 4096
-"""Probabilities are kept to so many parts of one: finer ones say nothing, and make the file larger."""
+"""Probabilities are rounded to multiples of 1 / STEPS, which keeps the file small."""
 
 
 @dataclass(frozen=True)
 class MapClasses:
-    """The classes of a map, and how they are decided."""
+    """Classes of a map, and the rule that decides them."""
 
     names: tuple[str, ...]
     positive: str
-    """What the probability is of; empty: of the most probable class."""
+    """Class or rule whose probability is mapped; empty: the most probable class of each pixel."""
     columns: tuple[int, ...]
-    """Of the probabilities, those that count as positive."""
+    """Indices of the model's outputs that count as positive."""
     several: bool
-    """Whether the model gives each of several labels its own probability."""
+    """Whether the model is multi-label: one independent probability per label."""
     threshold: float | None
-    """A pixel is positive from here on; None where the most probable class is taken."""
+    """Smallest probability of a positive pixel; None if the most probable class is mapped."""
     each: tuple[str, ...] = ()
-    """The model's classes, where each gets a band of its own probability."""
+    """Classes with a band of their own probability; empty: none."""
 
     @property
     def channels(self) -> int:
-        """Values that are blended for each pixel."""
+        """Number of blended values per pixel."""
         return 1 + len(self.each) if self.positive else len(self.names)
 
     def scores(self, probabilities: Values) -> Values:
-        """Return what is blended, (N, channels), of a model's probabilities (N, K), which come last where wanted.
+        """Return the scores to blend, (N, channels), from a model's probabilities (N, K).
 
-        Of classes the positives' sum; of several labels, which don't exclude each other, their highest.
+        The positive score is the sum over positive classes, or the maximum over positive labels, which don't exclude
+        each other. The probabilities of all classes follow if they are mapped.
         """
         if not self.positive:
             return probabilities
@@ -50,14 +51,14 @@ class MapClasses:
         return np.concatenate([scores, probabilities], axis=1) if self.each else scores
 
     def decide(self, means: Values) -> tuple[Values, NDArray[np.uint8]]:
-        """Return probability and class number, (H, W) each, of blended scores (channels, H, W)."""
+        """Return probability and class number, (H, W) each, from blended scores (channels, H, W)."""
         kept = _kept(means)  # before a class is decided, so that the bands agree
         if self.threshold is None:
             return kept.max(axis=0), kept.argmax(axis=0).astype(np.uint8)
         return kept[0], (kept[0] >= self.threshold).astype(np.uint8)
 
     def probabilities(self, means: Values) -> Values:
-        """Return the probability of each class, (K, H, W), of blended scores; (0, H, W) where not wanted."""
+        """Return the probability of each class, (K, H, W), from blended scores; (0, H, W) if they aren't mapped."""
         return _kept(means[len(means) - len(self.each) :])
 
 
@@ -67,10 +68,15 @@ def _kept(means: Values) -> Values:
 
 
 def map_classes(facts: Mapping[str, Any], positive: Sequence[str] = (), threshold: float | None = None) -> MapClasses:
-    """Return what a map of the model with these facts (model.json) says.
+    """Return the classes that a model maps.
 
-    `positive` names classes or rules to map instead of the model's own. BadInputError for one that is neither, for a
-    model of several labels without any, and for a threshold where none is used.
+    Args:
+        facts: Facts of the exported model (model.json).
+        positive: Classes or rules to map instead of the model's own.
+        threshold: Smallest probability of a positive pixel; None: the model's own.
+
+    Raises:
+        BadInputError: An unknown class or rule, a multi-label model without any, or an unused threshold.
     """
     classes, several = [str(name) for name in facts["classes"]], bool(facts["several_labels"])
     own = not positive or list(positive) == facts.get("positive_rule")

@@ -1,4 +1,4 @@
-"""Preview of a map as PNG: beside the scene, with legend and scale."""
+"""Map preview as PNG: scene and map side by side, with legend and scale bar."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,46 +21,55 @@ from sweep.maps.windows import Mask, Values
 
 DPI = 100
 PANEL_INCHES = 6.6
-"""The longer side of a picture."""
+"""Length of a panel's longer side, in inches."""
 NARROWEST_INCHES = 7.0
-"""For the title."""
+"""Minimum width of the figure in inches, for its title."""
 NO_DATA = "#c9c9c9"
 STRETCH = (2.0, 98.0)
 """Percentiles of the scene's values that become black and white."""
 NICE = (1, 2, 5)
 LISTED = 12
-"""Classes in a legend, the largest first."""
+"""Maximum number of classes in the legend, by area."""
 LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
 class MapPreview:
-    """What is drawn, all pictures of one size (H, W)."""
+    """Values of a preview; all arrays have the same (H, W)."""
 
     scene: NDArray[np.generic]
-    """(H, W, 3) values."""
+    """Scene values (H, W, 3)."""
     valid: Mask
     probability: Values
     classes: NDArray[np.uint8]
     names: tuple[str, ...]
     positive: str
-    """Empty: the class is drawn, not a probability."""
+    """Class whose probability is drawn; empty: the most probable class is drawn."""
     threshold: float | None
     metres: float | None
-    """Width of a drawn pixel on the ground."""
+    """Ground width of a preview pixel in metres; None if unknown."""
     facts: Mapping[str, Any]
-    """Of the map's JSON."""
+    """Content of the map's JSON file."""
 
 
 def draw(preview: MapPreview, path: Path) -> None:
-    """Write the picture as a PNG."""
+    """Draw a preview and write it as PNG.
+
+    Args:
+        preview: Scene and map, reduced for display.
+        path: File to write.
+    """
     drawn = figure(preview)
     fit_for_png(drawn)
     FigureCanvasAgg(drawn).print_png(str(path))
 
 
 def figure(preview: MapPreview) -> Figure:
-    """Return the picture, at most 1,600 pixels wide."""
+    """Return the preview as a figure of at most 1,600 pixels in width.
+
+    Args:
+        preview: Scene and map, reduced for display.
+    """
     height, width = preview.valid.shape
     longer = max(height, width)
     panel = (PANEL_INCHES * width / longer, PANEL_INCHES * height / longer)
@@ -104,7 +113,7 @@ def _source(preview: MapPreview) -> str:
 
 
 def _picture(preview: MapPreview) -> NDArray[np.float64]:
-    """Return the scene's colours stretched for the eye, (H, W, 3), and grey where there are no data."""
+    """Return the scene with stretched contrast, (H, W, 3) in [0, 1], with nodata in grey."""
     values = preview.scene.astype(np.float64)
     inside = values[preview.valid & (preview.probability != NODATA)]  # clouds would leave the rest black
     low, high = np.percentile(inside, STRETCH, axis=0) if len(inside) else (0.0, 1.0)
@@ -114,7 +123,7 @@ def _picture(preview: MapPreview) -> NDArray[np.float64]:
 
 
 def _probability(axes: Axes, preview: MapPreview) -> AxesImage:
-    """Draw the probability: white is the threshold, so that its sides are the classes."""
+    """Draw the probability; the colour map is white at the threshold, so that its two halves are the classes."""
     colours = LinearSegmentedColormap.from_list("map", [CONTRASTIVE, "#ffffff", SUPERVISED]).with_extremes(bad=NO_DATA)
     assert preview.threshold is not None
     norm = TwoSlopeNorm(preview.threshold, 0.0, 1.0)
@@ -171,7 +180,7 @@ def _legend(axes: Axes, patches: list[Patch]) -> None:
 
 
 def _scale(axes: Axes, preview: MapPreview) -> None:
-    """Draw a bar of a round length, about a fifth of the width, in the lower right corner."""
+    """Draw a scale bar of a round length, about a fifth of the width, in the lower right corner."""
     if preview.metres is None:
         return
     height, width = preview.valid.shape
@@ -188,7 +197,7 @@ def _scale(axes: Axes, preview: MapPreview) -> None:
 
 
 def round_length(most: float) -> float:
-    """Return the largest of 1, 2 or 5 times a power of ten that isn't above `most`."""
+    """Return the largest number up to `most` that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(most))
     return float(max(factor for factor in NICE if factor * power <= most) * power)
 

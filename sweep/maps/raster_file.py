@@ -1,4 +1,4 @@
-"""Opening of a foreign raster file alone: files that it refers to, beside it or on the network, are not opened."""
+"""Isolated opening of untrusted raster files: GDAL reads no other file and no network address that they refer to."""
 
 import math
 import os
@@ -12,11 +12,11 @@ from trainables.errors import BadInputError
 from trainables.unpacked_limit import check_unpacked
 
 DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
-"""What may be opened, by suffix: formats that are made of other files or addresses aren't among them."""
+"""GDAL drivers by suffix; formats that consist of other files or addresses are excluded."""
 CACHE_BYTES = 256 * 2**20
-"""Of decoded blocks (rasterio takes bytes): a row of JPEG 2000 tiles of a Sentinel-2 scene, three bands, has 70 MiB."""
+"""Size of GDAL's cache of decoded blocks in bytes; three Sentinel-2 bands have 70 MiB per row of JPEG 2000 tiles."""
 BLOCK_BYTES = 2**30
-"""Most of one block (tile or strip), which is unpacked whole: a Sentinel-2 band in one strip has 240 MB."""
+"""Maximum size of a block (tile or strip), which is decoded whole; a Sentinel-2 band in one strip has 240 MB."""
 MOST_BANDS = 1024
 CLOSED = {
     "GDAL_PAM_ENABLED": "NO",  # .aux.xml
@@ -24,14 +24,14 @@ CLOSED = {
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "/none",  # /vsicurl/ and its relatives
     "GDAL_HTTP_MAX_RETRY": "0",
 }
-"""GDAL's settings while foreign files are open."""
+"""Settings of GDAL while untrusted files are open."""
 ALONE = {"OVERVIEW_LEVEL": "NONE"}
-"""An open option: no overviews, since a tag of the file (OVERVIEW_FILE) can name any file or address as one."""
+"""Open option that disables overviews, since a file's OVERVIEW_FILE tag can name any file or address."""
 
 
 @contextmanager
 def closed_raster() -> Iterator[None]:
-    """Keep GDAL and PROJ, for whatever is opened within, from other files and from the network."""
+    """Restrict GDAL and PROJ to the opened files: no side files, no network."""
     os.environ["PROJ_NETWORK"] = "OFF"  # read when PROJ is first used
     import rasterio
 
@@ -40,9 +40,10 @@ def closed_raster() -> Iterator[None]:
 
 
 def open_raster(path: Path) -> Any:
-    """Return a rasterio dataset, opened within `closed_raster`.
+    """Return an open rasterio dataset; call it within `closed_raster`.
 
-    Raises BadInputError for a suffix that isn't one of DRIVERS, and for a file that would unpack to more than it may.
+    Raises:
+        BadInputError: A suffix that isn't in DRIVERS, or a block that exceeds the size limit.
     """
     dataset = _opened(path, **ALONE)
     try:
@@ -54,7 +55,7 @@ def open_raster(path: Path) -> Any:
 
 
 def band_names(path: Path) -> tuple[str | None, ...]:
-    """Return what a file calls its bands, which a dataset without overviews doesn't say; opened and closed again."""
+    """Return a file's band descriptions, which a dataset without overviews lacks; the file is closed again."""
     with _opened(path) as dataset:
         names: tuple[str | None, ...] = dataset.descriptions
     return names

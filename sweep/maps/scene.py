@@ -1,6 +1,6 @@
-"""Satellite scenes, read a few rows at a time: one GeoTIFF or JPEG 2000, or a folder with one file per band.
+"""Satellite scene, read a few rows at a time: one GeoTIFF or JPEG 2000 file, or a folder with one file per band.
 
-Importing this is cheap; opening a scene needs rasterio.
+Importing this module is cheap; opening a scene needs rasterio.
 """
 
 import re
@@ -22,27 +22,27 @@ from trainables.errors import BadInputError
 DTYPES = ("uint8", "uint16")
 BAND_FILE = re.compile(r"(?:^|_)(B(?:0[1-9]|1[0-2]|8A))(?:_(\d\d)m)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
 MASKS = "MSK_"
-"""Quality masks of a product, which are named like bands."""
+"""Name prefix of a product's quality masks, whose names otherwise look like bands."""
 PRODUCT_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 ADDED = re.compile(r'_ADD_OFFSET band_id="(\d+)"\s*>\s*(-?\d+)\s*<')
 METADATA_BYTES = 64 * 2**20
-"""Most of a product's XML, which has about 50 kB."""
+"""Maximum size of a product's XML, which has about 50 kB."""
 MARGIN = 2
-"""Coarse pixels around a window that bicubic interpolation reads."""
+"""Margin of coarse pixels around a window, for bicubic interpolation."""
 SENTINEL_NODATA = 0
-"""As Sentinel-2's product specification has it; its JPEG 2000 files don't say so themselves."""
+"""Nodata value in Sentinel-2's product specification; its JPEG 2000 files don't contain it."""
 
 
 @dataclass(frozen=True)
 class _Band:
-    """Where a channel is read from."""
+    """Band of one channel: its file, resolution and offset."""
 
     dataset: Any
     index: int
     repeat: int = 1
-    """How often a pixel is repeated in each direction, for bands of coarser pixels."""
+    """Number of scene pixels per band pixel in each direction."""
     offset: int = 0
-    """Added to every value."""
+    """Offset added to every value."""
     nodata: float | None = None
 
     def read(self, top: int, rows: int) -> NDArray[np.generic]:
@@ -50,9 +50,9 @@ class _Band:
         return self.read_window((top, rows), (0, self.dataset.width * self.repeat))
 
     def read_window(self, down: tuple[int, int], across: tuple[int, int], rule: str = "nearest") -> NDArray[np.generic]:
-        """Return raw values of a window, each direction given as its first pixel and its length.
+        """Return raw values of a window, given per direction by its first pixel and its length.
 
-        Bands of coarser pixels are enlarged by `rule` (RESAMPLING), with the pixels around the window that it needs.
+        Coarser bands are enlarged by `rule` (one of RESAMPLING), with a margin of surrounding pixels.
         """
         margin = 0 if rule == "nearest" or self.repeat == 1 else MARGIN
         (first, last), (left, right) = (
@@ -73,28 +73,29 @@ class _Band:
 
 @dataclass(frozen=True)
 class Scene:
-    """An open scene; a pixel is valid unless every channel of it is nodata."""
+    """Open scene; a pixel is valid unless all of its channels are nodata."""
 
     location: str
     height: int
     width: int
     crs: Any
-    """Of rasterio, or None."""
+    """CRS of rasterio, or None."""
     transform: Any
-    """From columns and rows to the CRS, an affine.Affine."""
+    """Affine transform from columns and rows to the CRS."""
     dtype: str
     channels: tuple[_Band, ...]
     names: tuple[str, ...]
-    """Of the channels, where they are bands of Sentinel-2; else empty."""
+    """Sentinel-2 band of each channel; empty if the channels are others."""
     masked: Any = None
-    """The dataset whose own mask or opacity says what is valid, if it has one."""
+    """Dataset whose mask or alpha channel defines the valid pixels; None without one."""
     grid: Any = None
-    """The dataset whose pixels are the scene's."""
+    """Dataset that defines the scene's pixel grid."""
 
     def rows(self, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
-        """Return values (rows, W, C) and which pixels are valid (rows, W).
+        """Return the values (rows, W, C) and the valid pixels (rows, W) of `rows` rows from row `top` on.
 
-        BadInputError for a file that is damaged there.
+        Raises:
+            BadInputError: The file is damaged there.
         """
         with explained_raster(self.location):
             raw = [band.read(top, rows) for band in self.channels]
@@ -104,13 +105,23 @@ class Scene:
         return self._stacked(raw, mask)
 
     def chip(self, top: int, left: int, side: int, rule: str) -> NDArray[np.generic]:
-        """Return the values (side, side, C) of a square, coarser bands enlarged by `rule`; BadInputError as `rows`."""
+        """Return the values (side, side, C) of a square; coarser bands are enlarged by `rule`.
+
+        Args:
+            top: First row.
+            left: First column.
+            side: Side in pixels.
+            rule: One of RESAMPLING.
+
+        Raises:
+            BadInputError: The file is damaged there.
+        """
         with explained_raster(self.location):
             raw = [band.read_window((top, side), (left, side), rule) for band in self.channels]
         return np.stack([_moved(values, band.offset) for band, values in zip(self.channels, raw, strict=True)], axis=-1)
 
     def small(self, most: int) -> tuple[NDArray[np.generic], Mask]:
-        """Return the whole scene with at most `most` pixels a side, as `rows` does, for the eye."""
+        """Return values and valid pixels of the whole scene, reduced to at most `most` pixels per side."""
         scale = max(1.0, max(self.height, self.width) / most)
         shape = (max(1, round(self.height / scale)), max(1, round(self.width / scale)))
         with explained_raster(self.location):
@@ -136,10 +147,17 @@ def _moved(values: NDArray[Any], offset: int) -> NDArray[np.generic]:
 def open_scene(
     source: Path, bands: Sequence[str], channels: int, *, offset: int | None = None, nodata: float | None = None
 ) -> Iterator[Scene]:
-    """Open a scene with the model's channels: `bands` names them where they are Sentinel-2's.
+    """Open a scene with a model's channels.
 
-    `offset` is added to every value (None: what a product's metadata says, else nothing); `nodata` is instead of the
-    files' own. BadInputError for what isn't a scene, lacks a band, or has bands that don't lie on each other.
+    Args:
+        source: Product, folder of bands, or raster file.
+        bands: Sentinel-2 band of each channel; empty: the channels of the file.
+        channels: Number of channels.
+        offset: Offset added to every value; None: that of the product's metadata, otherwise 0.
+        nodata: Nodata value; None: the files' own.
+
+    Raises:
+        BadInputError: No scene, a missing band, or bands with different pixel grids.
     """
     with ExitStack() as stack:
         stack.enter_context(closed_raster())
@@ -155,14 +173,14 @@ def enter_scene(
     offset: int | None = None,
     nodata: float | None = None,
 ) -> Scene:
-    """Return a scene that stays open as long as `stack`; as `open_scene`, for callers within `closed_raster`."""
+    """Return a scene that stays open as long as `stack`; like `open_scene`, for callers within `closed_raster`."""
     if source.is_dir():
         return _of_folder(stack, source, bands, offset=offset, nodata=nodata)
     return _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata)
 
 
 def is_scene(source: Path) -> bool:
-    """Whether a path looks like a scene, without opening it: a raster file, or a folder with band files."""
+    """Whether a path looks like a scene (a raster file, or a folder with band files), without opening it."""
     if source.is_dir():
         return next(band_files(source), None) is not None
     return source.suffix.lower() in DRIVERS
@@ -247,13 +265,13 @@ def _scene(location: str, grid: Any, channels: tuple[_Band, ...], names: tuple[s
 
 
 def enter_band(stack: ExitStack, path: Path, scene: Scene) -> _Band:
-    """Return one more band on the scene's pixels, open as long as `stack`; BadInputError where it has others."""
+    """Return a further band on the scene's pixel grid, open as long as `stack`; BadInputError for another grid."""
     dataset = _open(stack, path)
     return _Band(dataset, 1, _repeat(path, dataset, scene.grid))
 
 
 def _repeat(path: Path, dataset: Any, finest: Any) -> int:
-    """Return how often a band's pixels are repeated to lie on the finest band's."""
+    """Return the number of pixels of the finest band per band pixel, in each direction."""
     repeat = int(finest.width // max(dataset.width, 1))
     alike = (dataset.width * repeat, dataset.height * repeat) == (finest.width, finest.height)
     near = np.allclose(tuple(dataset.bounds), tuple(finest.bounds), atol=abs(finest.transform.a) / 2)
@@ -263,7 +281,7 @@ def _repeat(path: Path, dataset: Any, finest: Any) -> int:
 
 
 def band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
-    """Yield band, metres in the name (0: none), and file, of those in a folder and the folders in it."""
+    """Yield band, resolution in metres by the file name (0: none) and path of the band files in a folder and below."""
     for path in sorted(folder.rglob("*")):
         match = BAND_FILE.search(path.name)
         if match is not None and not path.name.upper().startswith(MASKS) and path.is_file():
@@ -271,7 +289,7 @@ def band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
 
 
 def _finest(folder: Path) -> dict[str, Path]:
-    """Return the file of each band, that of the smallest pixels; BadInputError where two are alike."""
+    """Return the finest file of each band; BadInputError if two are equally fine."""
     files: dict[tuple[str, int], Path] = {}
     for band, metres, path in band_files(folder):
         if (band, metres) in files:
@@ -285,7 +303,7 @@ def _finest(folder: Path) -> dict[str, Path]:
 
 
 def _offsets(folder: Path) -> dict[str, int]:
-    """Return what a Sentinel-2 product says has to be added to the values of each band: -1000 since January 2022."""
+    """Return the offset of each band in a Sentinel-2 product's metadata, -1000 since January 2022."""
     for path in (one for name in PRODUCT_FILES for one in sorted(folder.rglob(name)) if one.is_file()):
         with path.open(encoding="utf-8", errors="replace") as file:
             pairs = ADDED.findall(file.read(METADATA_BYTES))
@@ -295,7 +313,7 @@ def _offsets(folder: Path) -> dict[str, int]:
 
 @contextmanager
 def explained_raster(location: str) -> Iterator[None]:
-    """Turn what GDAL raises into one line that names the file."""
+    """Turn GDAL's errors into BadInputError of one line with the file's name."""
     from rasterio.errors import RasterioError
 
     try:
@@ -308,7 +326,7 @@ def explained_raster(location: str) -> Iterator[None]:
 
 
 def colours(scene: Scene) -> list[int]:
-    """Return which channels are red, green and blue, as far as that is known."""
+    """Return the indices of the red, green and blue channels, as far as known."""
     if set(RGB_BANDS) <= set(scene.names):
         return [scene.names.index(band) for band in RGB_BANDS]
     return [0, 1, 2] if len(scene.channels) >= 3 else [0, 0, 0]

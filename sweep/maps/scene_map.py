@@ -1,9 +1,9 @@
-"""Map of a whole scene by an exported model, in memory that doesn't grow with the scene.
+"""Map of a scene by an exported model, in memory that doesn't grow with the scene.
 
-MAP.tif    Cloud Optimized GeoTIFF, float32, with the scene's CRS and transform; 255 is nodata
-           band 1: the probability; band 2: the class; from band 3 on: the probability of each class, where wanted
-MAP.json   areas and shares, the threshold, and of which model and scene
-MAP.png    the scene and the map, for the eye
+MAP.tif    Cloud Optimized GeoTIFF, float32, with the scene's CRS and transform; nodata is 255
+           band 1: probability; band 2: class; band 3 and later, optional: probability of each class
+MAP.json   areas and shares, threshold, model and scene
+MAP.png    preview of scene and map
 """
 
 import json
@@ -33,36 +33,36 @@ from trainables.errors import BadInputError
 SUFFIXES = (".tif", ".tiff")
 OVERLAP = 0.5
 COARSEST = 2.0
-"""Pixels may be so many times as large as the model's; larger ones don't show what it learnt from."""
+"""Maximum ratio of the scene's pixel size to the model's; larger pixels don't show what the model has learnt."""
 ALIKE = 0.02
-"""Sizes of pixels that differ less are one."""
+"""Relative difference up to which two pixel sizes count as equal."""
 PREVIEW_PIXELS = 700
-"""Of each picture's longer side."""
+"""Longer side of each preview panel, in pixels."""
 AGAIN = "export it again (python -m sweep.export)"
 
 
 @dataclass(frozen=True)
 class MapOptions:
-    """What a person may choose; None: the model's or the scene's own."""
+    """User's options of a map; None: the model's or the scene's own value."""
 
     overlap: float | None = None
-    """Share of a window that the next one repeats."""
+    """Share of a window that the next window overlaps."""
     threshold: float | None = None
     positive: tuple[str, ...] = ()
     scale: float | None = None
-    """The value that becomes 255 where 16 bits become 8."""
+    """Value that becomes 255 in the conversion from 16 to 8 bits."""
     offset: int | None = None
-    """Added to every value of the scene."""
+    """Offset added to every value of the scene."""
     nodata: float | None = None
     probabilities: bool = False
-    """Whether each class gets a band of its own probability."""
+    """Whether the map has a band with each class's probability."""
     no_scl: bool = False
-    """Whether cloud, shadow and snow are mapped too, which the scene's classification leaves out."""
+    """Whether to map cloud, shadow and snow too, instead of excluding them by the SCL."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Everything that is decided before the first window is read."""
+    """Settings of a map, decided before the first window is read."""
 
     model: DeployedModel
     scene: Scene
@@ -70,19 +70,30 @@ class _Job:
     ground: GroundResolution
     conversion: PixelConversion
     side: int
-    """Of a window, in the scene's pixels."""
+    """Side of a window in the scene's pixels."""
     overlap: float
     notes: tuple[str, ...]
     mask: CoverMask | None = None
-    """None: without an SCL, or not wanted."""
+    """None without SCL, or if all covers are mapped."""
 
 
 def write_map(
     model: Path, source: Path, output: Path, options: MapOptions | None = None, *, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Write MAP.tif, MAP.json and MAP.png of a scene and return what the JSON has; needs rasterio.
+    """Write MAP.tif, MAP.json and MAP.png of a scene, all or none; needs rasterio.
 
-    BadInputError for anything that can't be read or written or doesn't fit together, and no file then.
+    Args:
+        model: Folder of the exported model.
+        source: Product, folder of bands, or raster file.
+        output: Path of MAP.tif.
+        options: User's options; None: defaults.
+        overwrite: Whether existing files are replaced.
+
+    Returns:
+        Content of the JSON file.
+
+    Raises:
+        BadInputError: An unreadable input, an unwritable output, or a scene that doesn't fit the model.
     """
     _needs_rasterio()
     chosen = options or MapOptions()
@@ -153,7 +164,7 @@ def _beside(output: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
-    """Give a folder's files for the map, its picture and its numbers; all move in place, or none, and the rest goes."""
+    """Yield temporary paths of map, preview and JSON; rename all at the end, or delete all after an exception."""
     finals = (output, *_beside(output))
     try:
         with tempfile.TemporaryDirectory(prefix=".map-", suffix=".partial", dir=output.parent) as folder:
@@ -166,7 +177,7 @@ def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
 
 
 def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions, mask: CoverMask | None) -> _Job:
-    """Decide windows and conversion; BadInputError for a scene that the model can't be used on."""
+    """Return windows and conversion of a map; BadInputError if the model can't be applied to the scene."""
     height, width = model.facts["image_size"]
     if height != width:
         raise BadInputError(f"{model.folder}: takes images of {width} x {height} px; a map needs square ones")
@@ -202,9 +213,9 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
 
 
 def _side(image_size: int, size: GroundResolution, metres: float | None) -> tuple[int, list[str]]:
-    """Return a window's side in the scene's pixels, and what has to be said of it.
+    """Return a window's side in the scene's pixels, and notes for the user.
 
-    A window covers the ground that a training image did: where pixels differ in size, it is resized.
+    A window covers the same ground as a training image; with another pixel size it is resized.
     """
     own = size.side
     if own is None:
@@ -231,7 +242,7 @@ def _not_square(size: GroundResolution) -> str:
 
 
 def _write(job: _Job, path: Path) -> ClassAreas:
-    """Write the GeoTIFF, one row of windows after the other."""
+    """Write the GeoTIFF one row of windows at a time, and return the class areas."""
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
     lefts = starts(scene.width, job.side, job.overlap)
@@ -247,7 +258,7 @@ def _write(job: _Job, path: Path) -> ClassAreas:
 
 
 def _strips(job: _Job, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
-    """Yield the pixels of each row of windows, every row of the scene read once."""
+    """Yield values and valid pixels of each row of windows; each row of the scene is read once."""
     values, valid = _rows(job, tops[0], job.side)
     yield values, valid
     for top, rows in [*steps(tops, job.side)][:-1]:
@@ -258,7 +269,7 @@ def _strips(job: _Job, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], M
 
 
 def _rows(job: _Job, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
-    """Return values, and which of them are mapped."""
+    """Return values and mapped pixels of some rows."""
     values, valid = job.scene.rows(top, rows)
     return values, valid if job.mask is None else valid & job.mask.clear(top, rows)
 
@@ -271,7 +282,7 @@ def _add(
     lefts: list[int],
     advance: Callable[[int], None],
 ) -> None:
-    """Ask the model of a row of windows, those wholly without data left out."""
+    """Predict a row of windows and add the results to the blend; windows without data are skipped."""
     for start in range(0, len(lefts), BATCH):
         part = lefts[start : start + BATCH]
         shares = {left: float(valid[:, left : left + job.side].mean()) for left in part}
@@ -284,7 +295,7 @@ def _add(
 
 
 def _image(job: _Job, values: NDArray[np.generic], valid: Mask, left: int) -> NDArray[np.generic]:
-    """Return a window as the model takes it."""
+    """Return a window as the model's input."""
     columns = slice(left, left + job.side)
     return job.conversion(fill(values[:, columns], valid[:, columns]))
 
@@ -301,7 +312,7 @@ def _tags(job: _Job) -> dict[str, str]:
 
 
 def _facts(job: _Job, tally: ClassAreas) -> dict[str, Any]:
-    """Return what the JSON has."""
+    """Return the content of the JSON file."""
     scene, model = job.scene, job.model.facts
     metres = job.ground.metres
     return {

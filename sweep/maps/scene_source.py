@@ -1,4 +1,4 @@
-"""Satellite scenes as a source of chips: Sentinel-2 products, GeoTIFFs and folders of bands, read by windows."""
+"""Satellite scenes as an image source of chips: Sentinel-2 products, GeoTIFFs and folders of bands, read by windows."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ NEAREST = "nearest"
 
 @dataclass(frozen=True)
 class _Cut:
-    """A chip and where in its scene it is read."""
+    """Chip with its position in the scene."""
 
     path: Path
     row: int
@@ -38,10 +38,17 @@ class _Cut:
 
 
 def read_scenes(request: PrepareRequest) -> ImageSource:
-    """List the chips of all scenes in a folder, the same whatever else lies there; needs rasterio.
+    """List the chips of all scenes in a folder; needs rasterio.
 
-    Chips lie on a grid that starts in each scene's upper left corner. One place at one date is taken once, from the
-    scene whose name is last (of a product processed twice, the later).
+    Chips lie on a grid from each scene's upper left corner. Each place and date is used once, from the scene with the
+    last name: of a product that was processed twice, the later. A scene's chips don't depend on other files in the
+    folder.
+
+    Args:
+        request: Request with the folder of scenes and the chip options.
+
+    Raises:
+        BadInputError: No scene, an unreadable scene, or a missing band.
     """
     folder = request.required_source()
     scenes = find_scenes(folder)
@@ -80,7 +87,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
 
 
 def find_scenes(folder: Path) -> list[Path]:
-    """Return the products, folders of bands and raster files in a folder, itself included, in the order of names."""
+    """Return the products, folders of bands and raster files in a folder, or the folder itself, sorted by name."""
     if not folder.exists():
         raise BadInputError(f"--source {folder}: no such folder")
     found = [folder] if folder.is_file() else list(_scenes_in(folder))
@@ -107,7 +114,7 @@ def _scenes_in(folder: Path) -> Iterator[Path]:
 
 
 def _bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, ...]:
-    """Return the bands to read; empty: all that GeoTIFFs have."""
+    """Return the bands to read; empty: all bands of the GeoTIFFs."""
     asked = request.options.bands
     if not any(path.is_dir() for path in scenes):
         return asked
@@ -126,7 +133,7 @@ def _refuse_eight_bits(request: PrepareRequest, grids: Sequence[SceneGrid]) -> N
 
 
 def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_Cut]:
-    """Return the chips of a scene that are within the limits, those of the smallest hash of their place."""
+    """Return a scene's chips within the limits, those with the smallest hashes of their place."""
     kept = []
     for row, column, chip in scene_chips(grid, choice):
         reason = choice.refusal(chip)
@@ -167,7 +174,7 @@ def _decisions(grids: Sequence[SceneGrid], cuts: Sequence[_Cut], rule: str) -> d
 
 
 def _measured(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[SpectralBand, ...]:
-    """Return the bands with their scale where all are of Sentinel-2 products, whose offset is added already."""
+    """Return the bands with their scale if all scenes are Sentinel-2 products; their offset is already added."""
     own = named_bands(bands or grids[0].names)
     if not all(grid.path.is_dir() and band.name in SENTINEL_2_BANDS for grid in grids for band in own):
         return own
@@ -175,7 +182,7 @@ def _measured(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[Spectra
 
 
 class _OpenScene:
-    """The scene that a process read last, kept open: its chips follow each other."""
+    """Scene that a process read last, kept open because its chips are consecutive."""
 
     def __init__(self) -> None:
         self._key: tuple[str, tuple[str, ...]] | None = None

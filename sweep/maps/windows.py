@@ -1,4 +1,4 @@
-"""Overlapping windows over a scene, and the blending of their predictions; pure."""
+"""Overlapping windows over a scene, and the weighted blending of their predictions; pure."""
 
 from collections.abc import Iterator
 
@@ -10,18 +10,23 @@ from trainables.errors import BadInputError
 Values = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 LEAST_WEIGHT = 0.03
-"""Of a line's outermost pixels: enough for a full window to decide at its edge, too little for a seam to be seen."""
+"""Weight at a window's border: large enough that a full window decides there, small enough to hide seams."""
 FULLNESS = 8
-"""Power of a window's valid share: a half filled one counts 256 times less than a full one that sees the same pixel."""
+"""Exponent of a window's valid share: a half valid window weighs 256 times less than a full one."""
 MOST_OVERLAP = 0.95
-"""Each pixel is then in 400 windows."""
+"""Maximum overlap, at which each pixel is in 400 windows."""
 
 
 def starts(length: int, side: int, overlap: float) -> list[int]:
-    """Return where the windows of `side` pixels begin along `length`, every pixel in one at least.
+    """Return the first pixel of each window in one direction; every pixel is in at least one window.
 
-    `overlap` is the share of a window that the next one repeats; the last is moved back to end with the scene.
-    BadInputError for a scene smaller than a window and for an overlap that isn't in [0, 0.95].
+    Args:
+        length: Length of the scene in pixels.
+        side: Side of a window in pixels.
+        overlap: Share of a window that the next one overlaps; the last window ends with the scene.
+
+    Raises:
+        BadInputError: The scene is smaller than a window, or the overlap isn't in [0, 0.95].
     """
     if not 0.0 <= overlap <= MOST_OVERLAP:
         raise BadInputError(f"--overlap must be >= 0 and <= {MOST_OVERLAP}, got {overlap}")
@@ -32,18 +37,18 @@ def starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def weights(side: int) -> Values:
-    """Return how much each pixel of a window counts, (side, side): a raised cosine, nowhere zero.
+    """Return the weight of each pixel of a window, (side, side): a raised cosine, positive everywhere.
 
-    Windows that overlap by half add up to a constant; all are divided by what they add up to.
+    Windows that overlap by half have a constant sum of weights; blending divides by the sum.
     """
     line = LEAST_WEIGHT + (1.0 - LEAST_WEIGHT) * np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
     return np.outer(line, line).astype(np.float32)
 
 
 def fill(values: NDArray[np.generic], valid: Mask) -> NDArray[np.generic]:
-    """Return a window (H, W, C) whose invalid pixels have each band's mean over the valid ones.
+    """Return a window (H, W, C) with each band's mean of valid pixels in place of invalid ones.
 
-    So that nodata look like nothing in particular, and not like black water.
+    A constant nodata value would look to the model like dark water.
     """
     if valid.all():
         return values
@@ -53,10 +58,14 @@ def fill(values: NDArray[np.generic], valid: Mask) -> NDArray[np.generic]:
 
 
 class BlendedWindows:
-    """The weighted mean of overlapping windows, as many rows of it in memory as a window has.
+    """Weighted mean of overlapping windows; only as many rows as a window are in memory.
 
-    `width` is the scene's, `channels` how many values a window has. Windows are added row by row of windows; `release`
-    hands out the rows that no later one reaches.
+    Windows are added in rows from the top; `release` returns the rows that no later window reaches.
+
+    Args:
+        side: Side of a window in pixels.
+        width: Width of the scene in pixels.
+        channels: Number of values per window.
     """
 
     def __init__(self, side: int, width: int, channels: int) -> None:
@@ -65,9 +74,12 @@ class BlendedWindows:
         self._weight = np.zeros((side, width), dtype=np.float32)
 
     def add(self, left: int, values: Values, share: float) -> None:
-        """Add a window at column `left` that has `values` (channels,), `share` of whose pixels are valid.
+        """Add a window's prediction; the weight falls with its share of invalid pixels, so that fuller windows decide.
 
-        A window of much filling says little of its pixels: they are left to a fuller one, where there is one.
+        Args:
+            left: First column of the window.
+            values: Prediction (channels,).
+            share: Share of valid pixels.
         """
         side = len(self._weights)
         counted = self._weights * np.float32(share**FULLNESS)
@@ -76,7 +88,11 @@ class BlendedWindows:
             total[:, left : left + side] += counted * value
 
     def release(self, rows: int) -> Values:
-        """Return the means of the first `rows` rows, (channels, rows, width), NaN where no window was; go on below."""
+        """Return the means of the first `rows` rows, and continue below them.
+
+        Returns:
+            Means (channels, rows, width); NaN in pixels without a window.
+        """
         with np.errstate(invalid="ignore"):
             means = self._total[:, :rows] / self._weight[:rows]
         for kept in (*self._total, self._weight):
@@ -86,6 +102,6 @@ class BlendedWindows:
 
 
 def steps(tops: list[int], side: int) -> Iterator[tuple[int, int]]:
-    """Yield for each row of windows its first row of pixels, and how many rows are finished after it."""
+    """Yield for each row of windows its first pixel row, and the number of pixel rows finished after it."""
     for number, top in enumerate(tops):
         yield top, (tops[number + 1] - top if number + 1 < len(tops) else side)

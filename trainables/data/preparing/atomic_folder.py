@@ -1,4 +1,4 @@
-"""Atomic writing of a store's folder: an exclusive lock, a folder beside it, and a move into place in one step."""
+"""Atomic writing of a store: an exclusive lock, a temporary folder beside the target, and a rename at the end."""
 
 import glob
 import secrets
@@ -13,16 +13,23 @@ from trainables.errors import BadInputError
 from trainables.storage.ownership import make_private, refuse_foreign
 
 TOKEN = "[0-9a-f]" * 16
-"""Random part of a temporary name, as a glob pattern: other users can't guess it and create it first."""
+"""Random part of a temporary name, as a glob pattern; random, so that no other user can create the name first."""
 SPARE_BYTES = 2**24
-"""Free space in bytes that has to remain after the store is written."""
+"""Free space in bytes that must remain after the store is written."""
 
 
 @contextmanager
 def locked(target: Path, doing: str) -> Iterator[None]:
-    """Hold an exclusive lock on a store's or file's path, so that no other process touches its partial files.
+    """Hold an exclusive lock on the path of a store or file, so that no other process touches its partial files.
 
-    BadInputError where another process holds it; a lock of a process that was killed is free.
+    The operating system frees the lock when its process ends.
+
+    Args:
+        target: Path of the store or file.
+        doing: Action in words, for the error message of a process that finds the lock held.
+
+    Raises:
+        BadInputError: Another process holds the lock.
     """
     with explained(target.parent):
         make_private(target.parent)
@@ -38,7 +45,7 @@ def locked(target: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def explained(root: Path) -> Iterator[None]:
-    """Turn a failure to write (no permission, disk full) into BadInputError."""
+    """Turn write errors (no permission, full disk) into BadInputError."""
     try:
         yield
     except OSError as error:
@@ -48,7 +55,10 @@ def explained(root: Path) -> Iterator[None]:
 
 @contextmanager
 def made_aside(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside `folder`, which must be locked; move it to `folder` at the end, remove it on failure."""
+    """Yield a temporary folder beside `folder`; rename it to `folder` at the end, or delete it after an exception.
+
+    The caller holds the lock of `folder`.
+    """
     if folder.exists():
         raise BadInputError(f"{folder}: exists and is not a store; choose another name with --as NAME, or delete it")
     with scratch(folder) as partial, explained(folder.parent):
@@ -58,7 +68,10 @@ def made_aside(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, which must be locked; remove it at the end unless it was moved."""
+    """Yield an empty temporary folder beside `folder`; delete it at the end unless it was renamed.
+
+    The caller holds the lock of `folder`.
+    """
     named = folder.parent.glob(f".{glob.escape(folder.name)}.{TOKEN}.partial")
     for left in (folder.parent / f".{folder.name}.partial", *named):  # of processes that were killed
         shutil.rmtree(left, ignore_errors=True)
@@ -72,7 +85,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def check_space(root: Path, needed: int) -> None:
-    """Raise BadInputError when the disk of `root` can't hold `needed` bytes."""
+    """Raise BadInputError if the disk of `root` has less than `needed` bytes and the spare bytes free."""
     free = shutil.disk_usage(root).free
     if needed + SPARE_BYTES > free:
         raise BadInputError(

@@ -1,4 +1,4 @@
-"""Making a store of a listed source: pixels, rows with their classes and splits, leaks, and what it says of itself."""
+"""Store building: pixels, index rows with classes and splits, leak counts and the store's info."""
 
 import time
 from collections import Counter
@@ -40,15 +40,24 @@ from trainables.errors import BadInputError
 from trainables.printable_text import printable
 
 BLOCK_SIDES = 10
-"""Default side of a block, in sides of a chip."""
+"""Default side of a spatial block, in chip sides."""
 
 
 def make_store(
     folder: Path, name: str, request: PrepareRequest, listing: ImageSource, strict: bool, progress: Progress | None
 ) -> StoreInfo:
-    """Write the store into the empty `folder` and return its info, which is written last.
+    """Write a store into an empty folder and return its info, which is the last file written.
 
-    Raises BadInputError for images that can't be used, and with `strict` for leaks between splits.
+    Args:
+        folder: Empty folder for the store.
+        name: Name of the store.
+        request: Data set and options.
+        listing: Images to store.
+        strict: Whether leaks between splits are an error.
+        progress: Function called with a description, the count so far and the total (None: unknown).
+
+    Raises:
+        BadInputError: Unusable images, or with `strict` an image in two splits.
     """
     started = time.perf_counter()
     reference, image = _first(request, listing)
@@ -98,7 +107,7 @@ def _reporter(listing: ImageSource, progress: Progress | None) -> Callable[[int]
 def _conversion(
     request: PrepareRequest, listing: ImageSource, reference: FirstImage
 ) -> tuple[PixelConversion, dict[str, OptionValue]]:
-    """Return what is done to each image, and what had to be found out for it."""
+    """Return the pixel conversion of the images, and its measured facts (percentile ranges) for the store's info."""
     size, rule = request.options.image_size, request.options.pixels
     if rule == "thesis":
         return PixelConversion(size, thesis_tables()), {}
@@ -115,7 +124,7 @@ def _conversion(
 
 
 def _first(request: PrepareRequest, listing: ImageSource) -> tuple[FirstImage, NDArray[np.generic]]:
-    """Return the first image that can be decoded, with what the others have to share."""
+    """Return the first decodable image, with the channels and type that all others must have."""
     fault: BadInputError | None = None
     for entry in listing.entries():
         try:
@@ -134,7 +143,7 @@ def _advised(error: BadInputError) -> BadInputError:
 
 @dataclass(frozen=True)
 class _Table:
-    """The rows that are kept, sorted by name."""
+    """Rows of the stored images, sorted by name."""
 
     names: list[str]
     labels: list[splits.Labels]
@@ -146,18 +155,18 @@ class _Table:
     fractions: dict[str, list[float]]
     original_labels: list[tuple[str, ...] | None] | None
     chips: list[Chip] | None
-    """None where the images weren't cut from scenes."""
+    """None if the images weren't cut from scenes."""
     splits_told: str
-    """Where the splits come from, in words."""
+    """Origin of the splits, in words."""
     undescribed: int
-    """Images that were left out since none of their labels is of the chosen set."""
+    """Number of images left out because none of their labels is in the chosen label set."""
 
     def columns(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("splits_told", "undescribed")}
 
 
 def _assigned(rows: IndexRows, request: PrepareRequest, listing: ImageSource) -> _Table:
-    """Sort the rows by name, give each its classes and its split, and leave out those that have either not."""
+    """Sort the rows by name, assign classes and splits, and drop rows without a split or outside the label set."""
     order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
     names = [rows.names[row] for row in order]
     for first, second in pairwise(names):
@@ -190,7 +199,7 @@ def _assigned(rows: IndexRows, request: PrepareRequest, listing: ImageSource) ->
 
 
 def _classes(name: str, labels: Sequence[str] | None, listing: ImageSource) -> splits.Labels:
-    """Return the indices of an image's labels, ascending; None where it is unlabelled."""
+    """Return the class indices of an image in ascending order; None if it is unlabelled."""
     if labels is None:
         return None
     own = listing.classify(labels) if listing.classify else labels
@@ -230,7 +239,7 @@ def _split(
 
 
 def _buffered(request: PrepareRequest, codes: splits.Codes) -> str:
-    """Return how many chips a split by ground left out; empty with other rules."""
+    """Return a note on the chips that a spatial split left out as buffer; empty with other split rules."""
     near = int((codes == splits.LEFT_OUT).sum())
     if request.options.splits not in ("block", "tile") or not near:
         return ""
@@ -253,7 +262,7 @@ def _by_ground(request: PrepareRequest, chips: Sequence[Chip], share: float) -> 
 
 
 def _published(request: PrepareRequest, given: Sequence[str | None]) -> bool:
-    """Whether the source says the splits, and is asked to."""
+    """Whether the options ask for the source's own splits and the source has them."""
     return request.options.splits in ("official", "published") or (request.options.splits == "own" and any(given))
 
 
@@ -269,7 +278,7 @@ def _empty_split(listing: ImageSource, needed: str, codes: splits.Codes, *, publ
 
 
 def _splits_told(request: PrepareRequest, listing: ImageSource, given: Sequence[str | None]) -> str:
-    """Return where the splits come from: published by the source, or hashed from the images' names."""
+    """Return the origin of the splits in words: published by the source, or hashed from the image names."""
     rule, own = request.options.splits, listing.splits_from or "the source's own"
     if _published(request, given):
         told = f"published: {own}"
@@ -300,7 +309,7 @@ def _leaks(table: _Table, path: Path, layout: ImageLayout) -> LeakCounts:
 
 
 def map_pixels(path: Path, layout: ImageLayout) -> NDArray[np.generic]:
-    """Return all images of a file of pixels, (images, H, W, C), memory-mapped."""
+    """Return all images of a pixel file as a memory-mapped array (images, H, W, C)."""
     try:
         flat = np.memmap(path, dtype=layout.dtype, mode="r")
     except (OSError, ValueError) as error:
@@ -355,7 +364,7 @@ def _describe(
 
 
 def _labels_told(known: NDArray[np.bool_]) -> str:
-    """Return how many images have labels; empty where all have."""
+    """Return a note on the number of labelled images; empty if all are labelled."""
     if known.all():
         return ""
     if not known.any():
@@ -369,7 +378,7 @@ def _unused(listing: ImageSource, hot: NDArray[np.bool_]) -> list[str]:
 
 
 def described(request: PrepareRequest) -> dict[str, OptionValue]:
-    """Return what was chosen, as the store's info has it."""
+    """Return the chosen options in the form of a store's info."""
     columns = ", ".join(f"{name}={own}" for name, own in sorted(request.columns.items()))
     chosen = {"table": request.table.name if request.table else "", "columns": columns}
     return request.options.described(request.facts) | {name: value for name, value in chosen.items() if value}

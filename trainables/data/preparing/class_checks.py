@@ -1,4 +1,4 @@
-"""Classes that are in one split and not in another: said with the nearest spelling, refused where none is in both."""
+"""Class checks: notes on classes that are missing in train or test, and an error if the two share no class."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,18 @@ from trainables.data import splits
 from trainables.errors import BadInputError
 
 LISTED = 5
-"""Classes that a note names."""
+"""Maximum number of classes that a note names."""
 
 
 def one_sided(
     class_names: Sequence[str], class_counts: Mapping[str, Sequence[int]], *, spelt: bool = True
 ) -> list[str]:
-    """Return notes on the classes that train or test lacks and another split has.
+    """Return notes on classes without images in train or test, although another split has some.
 
-    With the nearest spelling there where the source spelt the names (`spelt`), and they aren't a published set.
+    Args:
+        class_names: Names of the classes.
+        class_counts: Images of each class, by split.
+        spelt: Whether the source spelt the names itself; a note then suggests the nearest spelling in the other split.
     """
     notes = []
     for split in ("train", "test"):
@@ -36,7 +39,7 @@ def one_sided(
 
 
 def look_alikes(class_names: Sequence[str], *, single: bool) -> list[str]:
-    """Return notes on names that may be one class written in two ways, or (`single`) several labels in one text."""
+    """Return notes on names that may be two spellings of one class or, with `single`, several labels in one text."""
     groups: dict[str, list[str]] = {}
     for name in class_names:
         groups.setdefault(_as_number(_folded(name)), []).append(name)
@@ -50,7 +53,7 @@ def look_alikes(class_names: Sequence[str], *, single: bool) -> list[str]:
 
 
 def refuse_apart(where: str, labels: Sequence[splits.Labels], codes: splits.Codes, class_names: Sequence[str]) -> None:
-    """Raise BadInputError where no class is both in train and in test: folders or files aren't what they seem."""
+    """Raise BadInputError if train and test have no class in common, as with swapped folders."""
     train, test = (
         {label for own, code in zip(labels, codes.tolist(), strict=True) if code == split for label in own or ()}
         for split in (splits.TRAIN, splits.TEST)
@@ -64,7 +67,7 @@ def refuse_apart(where: str, labels: Sequence[splits.Labels], codes: splits.Code
 
 
 def nearest(name: str, others: Sequence[str]) -> str | None:
-    """Return the name that is spelt most like another, whatever case and code points it is written with."""
+    """Return the most similar of `others`, compared without letter case and Unicode form; None if none is similar."""
     folded = {_folded(other): other for other in others}
     found = get_close_matches(_folded(name), folded, n=1, cutoff=0.8)
     return folded[found[0]] if found else None
@@ -86,7 +89,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _as_number(name: str) -> str:
-    """Return a number as it is usually written, 1 for 1.0 and 01; another name as it is."""
+    """Return the canonical form of a number (1 for 1.0 and 01); other names unchanged."""
     try:
         return f"{float(name):.12g}" if name.replace(".", "", 1).isdecimal() else name
     except ValueError:

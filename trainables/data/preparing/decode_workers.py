@@ -1,4 +1,4 @@
-"""Decoding many images at once: worker processes read, convert and write pixels straight into the store's file."""
+"""Parallel decoding: worker processes read and convert images and write their pixels directly into the store's file."""
 
 import hashlib
 import itertools
@@ -30,9 +30,9 @@ from trainables.data.store_format import CHECKSUM_BYTES
 from trainables.errors import BadInputError
 
 CHUNK_BYTES = 2 * 2**20
-"""Pixels that one worker decodes at a time; a few of these a worker are all that is in memory."""
+"""Size of a worker's chunk in bytes of pixels; a few chunks per worker are in memory at a time."""
 PIECE_BYTES = 2**18
-"""Pixels that are decoded before they are written: few enough to stay in a core's cache."""
+"""Size of a write in bytes of pixels, small enough for a core's cache."""
 MOST_WORKERS = 16
 LEAVE_OUT = "leave such files out with --skip-corrupt"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -43,7 +43,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """Shape and type of every stored image."""
+    """Shape and type that all stored images have."""
 
     height: int
     width: int
@@ -76,12 +76,12 @@ class IndexRows:
     places: list[str] = field(default_factory=list)
     chips: list[Chip | None] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    """Number of the image in the file of pixels."""
+    """Row of each image in the pixel file."""
     checksums: list[bytes] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
     """Perceptual hashes (trainables/data/preparing/leaks.py)."""
     fractions: dict[str, list[float]] = field(default_factory=lambda: {salt: [] for salt in SALTS})
-    """Stable hashes of the names, for each of SALTS."""
+    """Stable hashes of the image names, for each salt in SALTS."""
     corrupt: list[str] = field(default_factory=list)
     """One message per corrupt image that was left out."""
     facts: Counter[str] = field(default_factory=Counter)
@@ -90,7 +90,7 @@ class IndexRows:
 
 @dataclass(frozen=True)
 class _Task:
-    """A chunk for a worker: entries whose pixels go into `path` from row `first` on."""
+    """Chunk of entries for one worker; their pixels are written to `path` from row `first` on."""
 
     path: str
     first: int
@@ -125,12 +125,21 @@ def convert(
     together: int = 1,
     report: Callable[[int], None] | None = None,
 ) -> IndexRows:
-    """Decode `entries` into the file `path` and return their index columns; `report` gets the number done.
+    """Decode images into a pixel file and return their index columns.
 
-    Up to `together` consecutive entries share a source file: each worker decodes one contiguous run of them, so
-    that two workers don't unpack the same block.
-    Raises BadInputError for the first image that can't be decoded or is of another layout; with `skip_corrupt` such
-    images are left out and listed.
+    Args:
+        entries: Images to decode.
+        path: Pixel file to write.
+        layout: Shape and type of the stored images.
+        conversion: Conversion of decoded pixels to stored pixels.
+        reference: Channels and type that all decoded images must have.
+        skip_corrupt: Whether undecodable images are left out and listed.
+        together: Maximum number of consecutive entries from one source file; one worker decodes a contiguous run of
+            them, so that two workers don't unpack the same block.
+        report: Function called with the number of images done.
+
+    Raises:
+        BadInputError: The first image that can't be decoded or has another layout, unless `skip_corrupt`.
     """
     path.touch()
     rows = IndexRows()
@@ -146,7 +155,7 @@ def convert(
 
 
 def advised(fault: str, option: str = "") -> str:
-    """Return the fault of an image, followed by the option that handles it; default: leaving corrupt images out."""
+    """Return an image's fault and the option that handles it; default: leaving corrupt images out."""
     return f"{fault}; or {option or LEAVE_OUT}"
 
 
@@ -167,7 +176,7 @@ def _tasks(
 
 
 def _results(tasks: Iterator[_Task]) -> Iterator[tuple[_Task, _Done]]:
-    """Yield each task with its result, in order: one alone is done here, more in worker processes."""
+    """Yield tasks with their results in order; a single task runs in this process, several in worker processes."""
     start = list(itertools.islice(tasks, 2))
     if len(start) < 2:
         yield from ((task, _convert_chunk(task)) for task in start)
@@ -188,7 +197,7 @@ def _first(pending: deque[tuple[_Task, Future[_Done]]]) -> tuple[_Task, _Done]:
 
 
 def warm_up() -> None:
-    """Start the process that worker processes are forked from, which loads what they need while files are listed."""
+    """Start the fork server of the workers, which imports their modules while the caller lists files."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
     before = os.environ.get(BLAS_THREADS)
     os.environ[BLAS_THREADS] = "1"  # read when NumPy is loaded there: one process a core needs no threads of its own
@@ -220,7 +229,7 @@ def _workers() -> Iterator[tuple[ProcessPoolExecutor, int]]:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and don't outlive it."""
+    """Initialise a worker: ignore Ctrl-C, which the parent handles, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -233,7 +242,7 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
 
 
 def _convert_chunk(task: _Task) -> _Done:
-    """Decode a chunk piece by piece: a piece stays in the processor's cache until it is written."""
+    """Decode a chunk in pieces that stay in the processor's cache until they are written."""
     layout = task.layout
     size = max(1, PIECE_BYTES // layout.row_bytes)
     pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
@@ -253,7 +262,7 @@ def _convert_chunk(task: _Task) -> _Done:
 
 
 def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done: _Done) -> int:
-    """Decode some of a chunk's entries into `pixels`, note them in `done`, and return how many there are."""
+    """Decode some entries of a chunk into `pixels`, record them in `done`, and return the number decoded."""
     count = 0
     for number in numbers:
         try:

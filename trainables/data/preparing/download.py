@@ -1,4 +1,4 @@
-"""Downloading a published file: resumed where it was interrupted, and verified; requests and urllib3 do the HTTP."""
+"""Download of a published file with resumption and verification, over requests and urllib3."""
 
 import http.client
 import os
@@ -27,24 +27,33 @@ if TYPE_CHECKING:
 PIECE_BYTES = 2**20
 TIMEOUT_SECONDS = 60.0
 BACK_OFF_SECONDS = 2.0
-"""urllib3's backoff factor: nothing is waited before the second attempt, then 4 seconds, 8, 16 ..."""
+"""Backoff factor of urllib3: no wait before the second attempt, then 4, 8, 16, ... seconds."""
 LONGEST_WAIT_SECONDS = 60.0
-"""Of what a server's Retry-After asks for."""
+"""Maximum wait that a server's Retry-After header can request."""
 SCHEMES = ("http", "https", "file")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LONGEST_NAME = 200
 PASSING_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600))
-"""Those that another attempt may not meet."""
+"""HTTP status codes of temporary failures, which are retried."""
 HEADERS = {"User-Agent": "sweep-service", "Accept-Encoding": "identity"}
-"""Identity, as a range is of the bytes that are published, and so is a checksum."""
+"""No compression (`identity`), because byte ranges and checksums refer to the published bytes."""
 
 
 def download(remote: RemoteFile, folder: Path, *, progress: Progress | None = None, attempts: int = 4) -> Path:
-    """Return the complete, verified file of `remote` in `folder`, named as in the URL (safe characters only).
+    """Return the complete, verified file of `remote` in `folder`.
 
-    A finished file is returned at once; an interrupted one is resumed where the server can (a file URL starts again).
-    `attempts` is how often it is tried in all. Raises BadInputError for a URL or an answer that can't be used, for a
-    file that isn't as published, while another process downloads it, and where the folder can't hold it.
+    A finished file is returned at once. An interrupted download is resumed if the server supports ranges; a file URL
+    starts again.
+
+    Args:
+        remote: URL, size and checksum of the file.
+        folder: Folder of the file, whose name is that of the URL with safe characters only.
+        progress: Function called with the bytes so far and the total (None: unknown).
+        attempts: Maximum number of attempts.
+
+    Raises:
+        BadInputError: Invalid URL or response, wrong checksum or size, another process downloads the file, or the
+            folder can't hold it.
     """
     target = folder / _file_name(remote)
     if _is_finished(target, remote):
@@ -89,7 +98,7 @@ def _is_finished(target: Path, remote: RemoteFile) -> bool:
 
 
 def _copy(file: PartialFile, progress: Progress) -> None:
-    """Bring the bytes of a file URL; not by the session, so that no redirection leads to a file of this machine."""
+    """Copy the bytes of a file URL; outside of the session, so that no redirection can reach a local file."""
     url = file.remote.url
     try:
         with Path(unquote(urlsplit(url).path)).open("rb") as source:
@@ -100,7 +109,7 @@ def _copy(file: PartialFile, progress: Progress) -> None:
 
 
 class _Session(requests.Session):
-    """Follows redirections, but none that leads from https to something that anybody on the way can change."""
+    """HTTP session that refuses redirections from https to an unencrypted address."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target: str | None = super().get_redirect_target(resp)
@@ -119,7 +128,7 @@ class _Retry(Retry):
 
 
 def _fetch(file: PartialFile, progress: Progress, *, attempts: int) -> None:
-    """Bring the missing bytes over HTTP; BadInputError after the last attempt, or where no other can help."""
+    """Download the missing bytes over HTTP; BadInputError after the last attempt or a permanent failure."""
     retries = _Retry(
         attempts - 1,
         other=1,  # faults of TLS: a bad certificate stays so
@@ -141,7 +150,7 @@ def _fetch(file: PartialFile, progress: Progress, *, attempts: int) -> None:
 
 
 def _request(session: requests.Session, adapter: HTTPAdapter, file: PartialFile, progress: Progress) -> None:
-    """Append what one response brings, which may end early; MaxRetryError where it was the last attempt."""
+    """Append the body of one response, which may end early; MaxRetryError after the last attempt."""
     headers = HEADERS | file.range_headers()
     with session.get(file.remote.url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
         if not _fits(file, answer):
@@ -157,7 +166,11 @@ def _request(session: requests.Session, adapter: HTTPAdapter, file: PartialFile,
 
 
 def _fits(file: PartialFile, answer: requests.Response) -> bool:
-    """Return whether a response goes on where the file ends, or begins it; BadInputError where it is neither."""
+    """Whether a response continues or restarts the file; False: the whole file must be requested.
+
+    Raises:
+        BadInputError: Any other HTTP status.
+    """
     if answer.status_code == HTTPStatus.OK:
         file.start(RemoteVersion.of(file.remote.url, answer.headers))
         return True

@@ -1,4 +1,4 @@
-"""Whether a store that exists is what is asked for now: made with the same options of the same images and labels."""
+"""Comparison of an existing store with a request: the same options, images and labels."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ from trainables.errors import BadInputError
 
 
 def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
-    """Return the store in `folder`, None if there is none; BadInputError when it was made with other options."""
+    """Return the info of the store in `folder`; None if there is none.
+
+    Raises:
+        BadInputError: The store was made with other options.
+    """
     existing = StoreInfo.read_folder(folder)
     if existing is None:
         return None
@@ -26,9 +30,12 @@ def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
 
 
 def is_made_of(existing: StoreInfo, listing: ImageSource, request: PrepareRequest) -> bool:
-    """Whether a store is known to be made of what a source lists now; False where its images have to be compared.
+    """Whether a store was made of the listed images and labels, by the source's digest; False if that is unknown.
 
-    A store of an earlier version kept nothing to compare: its place has to do, and BadInputError names another one.
+    Stores of earlier versions have no digest and are compared by their source's path.
+
+    Raises:
+        BadInputError: A store without digest was made from another path.
     """
     if existing.source_state:
         return existing.source_state == listing.state
@@ -39,7 +46,7 @@ def is_made_of(existing: StoreInfo, listing: ImageSource, request: PrepareReques
 
 
 def recognised(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) -> StoreInfo:
-    """Return the existing store where one made anew in `aside` is the same; BadInputError says what has changed."""
+    """Return the existing store if the one just made in `aside` equals it; otherwise BadInputError with the changes."""
     if made.fingerprint != existing.fingerprint:
         raise _otherwise(existing, _changes(existing, folder, made, aside) or ["its options or classes changed"])
     kept = existing.model_copy(update={"source_state": made.source_state, "source": made.source})
@@ -57,7 +64,7 @@ def _otherwise(existing: StoreInfo, changes: list[str]) -> BadInputError:
 
 
 def _changes(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) -> list[str]:
-    """Return in words what differs between the rows of two stores."""
+    """Return the differences between the rows of two stores, in words."""
     before, after = _rows(existing, folder), _rows(made, aside)
     both = before.keys() & after.keys()
     differing = {
@@ -78,7 +85,7 @@ def _changes(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) ->
 
 
 def _rows(info: StoreInfo, folder: Path) -> dict[str, tuple[Any, ...]]:
-    """Return labels, split, place and checksum of each image by its name."""
+    """Return label, split, place and checksum of each image, by name."""
     rows = open_rows(folder / ROWS_FILE)
     labels = (own and [info.class_names[label] for label in own] for own in rows.column("labels").to_pylist())
     parts = (rows.column(name).to_pylist() for name in ("split", "place", "checksum"))

@@ -1,7 +1,7 @@
-"""Label sets: classes, several labels or a number for the images of a store, attached without touching pixels.
+"""Label sets: other classes, several labels or a number for the images of a store, without a copy of the pixels.
 
-A label set is a store of its own, STORE.NAME, that shares the file of pixels with the one that it labels: its images,
-splits and places are the same, its labels and fingerprint are not.
+A label set is a store of its own, STORE.NAME, that shares the pixel file, images, splits and places of the labelled
+store. Its labels and fingerprint are its own.
 """
 
 import os
@@ -50,34 +50,41 @@ class LabelRequest:
     table: Path
     name: str = DEFAULT_NAME
     columns: Mapping[str, str] | None = None
-    """The table's own names for path and label."""
+    """Column names of the table for path and label, if they differ."""
     separator: str | None = None
-    """Between several labels of one image; None: one class an image."""
+    """Separator between several labels of one image; None: one class per image."""
     number: bool = False
-    """Whether the column holds a number an image, as a yield, in place of classes."""
+    """Whether the label column contains a number per image (regression) instead of classes."""
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """A label set as it was made, and what of store and table doesn't meet."""
+    """Label set, and the images that are only in the table or only in the store."""
 
     info: StoreInfo
     only_in_table: tuple[str, ...]
     only_in_store: tuple[str, ...]
     made: bool
-    """Whether it was made now; False where the same one was there."""
+    """Whether it was written now; False if the same label set existed."""
 
     def lines(self) -> list[str]:
-        """Return what of the two sides doesn't meet, counted and named."""
+        """Return one line per kind of unmatched images, with their number and some names."""
         sides = {"in the table and not in the store": self.only_in_table, "in no row": self.only_in_store}
         return [f"images {side}: {len(own):,} ({some_names(own)})" for side, own in sides.items() if own]
 
 
 def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
-    """Make the label set STORE.NAME of a table; BadInputError names what is wrong with it.
+    """Attach a table's labels to a store as the label set STORE.NAME.
 
-    The table's rows name images as the store does: by their path within its source. Images without a row, or with an
-    empty cell, are unlabelled.
+    The table names images by their path within the store's source. Images without a row, or with an empty cell, are
+    unlabelled.
+
+    Args:
+        asked: Store, table and name of the label set.
+        root: Folder of all stores; None: the default root.
+
+    Raises:
+        BadInputError: Unknown store, unreadable table, no image in common, or another label set of that name.
     """
     base, folder = prepared(asked.store, root), store_folder(f"{asked.store}.{asked.name}", root)
     rows = open_rows(store_folder(asked.store, root) / ROWS_FILE)
@@ -96,7 +103,7 @@ def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
 
 
 def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
-    """Return the table's rows by image."""
+    """Return the table's rows by image path; BadInputError for an image with two rows."""
     options = choose(FOLDER, {"separator": asked.separator})
     request = PrepareRequest(FOLDER, options, table=asked.table, columns=asked.columns or {})
     found: dict[str, TableRow] = {}
@@ -110,7 +117,7 @@ def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
 def _labelled(
     asked: LabelRequest, base: StoreInfo, rows: Any, found: Sequence[TableRow | None]
 ) -> tuple[Any, StoreInfo]:
-    """Return a store's rows with the labels of a table in place of its own, and its info but for the fingerprint."""
+    """Return a store's rows with the table's labels, and the info of the label set without its fingerprint."""
     class_names: tuple[str, ...] = ()
     labels: list[tuple[int, ...] | None] = [None] * len(found)
     numbers: list[float | None] = []
@@ -187,7 +194,7 @@ def _number(row: TableRow) -> float:
 
 
 def _refuse_fractions(asked: LabelRequest, rows: Sequence[TableRow]) -> None:
-    """Raise BadInputError for a column of fractions: as classes each would be one of its own."""
+    """Raise BadInputError for a class column of fractions, in which every value would be a class."""
     texts = [label for row in rows for label in row.labels or ()]
     try:
         fraction = next((text for text in texts if not float(text).is_integer()), None)
@@ -208,7 +215,7 @@ def _told_numbers(column: str, values: Sequence[float]) -> str:
 
 
 def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:
-    """Write the store beside the one that it labels; whether it wasn't there. BadInputError where another one is."""
+    """Write the label set's folder; return False if the same one exists. BadInputError if a different one exists."""
     with locked(folder, "labelled"):
         existing = StoreInfo.read_folder(folder)
         if existing is not None:
@@ -226,7 +233,7 @@ def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:
 
 
 def _share(pixels: Path, link: Path) -> None:
-    """Make a second name of a file of pixels: nothing is copied, and either store may be removed."""
+    """Hard-link the pixel file: nothing is copied, and either store can be removed."""
     try:
         os.link(pixels, link, follow_symlinks=True)
     except OSError:  # a file system without links

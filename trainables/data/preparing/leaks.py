@@ -1,4 +1,4 @@
-"""Leaks: images that are in two splits, found when a data set is prepared."""
+"""Leak search: held-out images that are identical, nearly identical or adjacent to an image of another split."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from numpy.typing import NDArray
 
 HASH_ROWS, HASH_COLUMNS = 8, 9
 FEWEST_BITS = 8
-"""A hash with fewer bits set, or cleared, says too little: the image is flat, and is compared with none."""
+"""Minimum number of set and of cleared bits of a hash; images with fewer are flat and aren't compared."""
 NEAR_BITS = 3
 BANDS = 4
-"""A pair within NEAR_BITS agrees in at least one of so many parts of the hash."""
+"""Number of parts of a hash; two hashes within NEAR_BITS agree in at least one part."""
 THUMBNAIL = 32
 NEAR_DIFFERENCE = 8 / 255
-"""Largest mean difference of two nearly identical images, as a share of the full range."""
+"""Maximum mean difference of two nearly identical images, as a share of the full range."""
 LARGEST_BUCKET = 512
-"""Images that agree in one part of the hash; in larger ones each is compared with the nearest of other splits alone."""
+"""Maximum number of images in a bucket that are compared pairwise; in larger buckets only neighbours by hash are."""
 MOST_CANDIDATES = 8
-"""Images that one held-out image is compared with on the pixels, the nearest hashes first."""
+"""Maximum number of images whose pixels are compared with one held-out image, by nearest hash."""
 PAIRS_AT_ONCE = 64
 EXAMPLES = 5
 
 RowNumbers = NDArray[np.int64]
 Pair = tuple[int, int]
-"""A held-out image, and the image of another split that it is like."""
+"""Row numbers of a held-out image and of a similar image in another split."""
 
 
 @dataclass(frozen=True)
 class SplitLeaks:
-    """How many held-out images (validation and test) have a twin in another split, each counted once a kind."""
+    """Numbers of held-out images (validation and test) with a twin in another split, by kind, and examples."""
 
     identical: int
     near_identical: int
@@ -39,9 +39,16 @@ class SplitLeaks:
 
 
 def perceptual_hashes(images: NDArray[np.generic]) -> NDArray[np.uint64]:
-    """Return a 64-bit difference hash (N,) of (N, H, W, C) images, 0 where an image has too little structure.
+    """Return a 64-bit difference hash for each image.
 
-    The mean over channels, reduced by area to 8 rows of 9 cells; a bit says that a cell is darker than the next one.
+    The mean over channels is reduced by area to 8 rows of 9 cells; each bit tells whether a cell is darker than the
+    next cell in its row.
+
+    Args:
+        images: Images (N, H, W, C).
+
+    Returns:
+        Hashes (N,), uint64; 0 for an image with too little structure.
     """
     count, height, width, channels = images.shape
     flat = images.reshape(count, height, width * channels)
@@ -66,13 +73,20 @@ def find_leaks(
     tiles: Sequence[tuple[str, int, int] | None] | None,
     pixels: Callable[[RowNumbers], NDArray[np.generic]],
 ) -> SplitLeaks:
-    """Count held-out images with a twin in another split: byte-identical, nearly identical, or beside it in a tile.
+    """Count held-out images with a twin in another split: identical, nearly identical, or adjacent in a tile.
 
-    `content` holds a digest of each image's pixels, `pixels` reads images by number, `tiles` gives place, row and
-    column of patches. Nearly identical: hashes within 3 bits, and a mean difference of the reduced images within 8 of
-    255 grey levels. Work is bounded: images are paired within buckets that agree in 16 bits of the hash, in buckets of
-    more than 512 with the nearest before and after in the order of hashes that are of another split; of all these the
-    pixels of the 8 nearest are compared. Among thousands of alike hashes a twin may so be missed, never invented.
+    Nearly identical images have hashes within 3 bits, and a mean difference of their reduced images within 8 of 255
+    grey levels. The search is bounded, so it can miss twins among thousands of similar hashes, but every reported twin
+    is real: images are paired within buckets that agree in 16 bits of the hash, in buckets of more than 512 images only
+    with the neighbours by hash, and pixels are compared for the 8 nearest hashes.
+
+    Args:
+        names: Name of each image (N).
+        splits: Split of each image (N).
+        content: Digests of the pixels (N,).
+        hashes: Perceptual hashes (N,), uint64.
+        tiles: Tile name, row and column of each image, None if unknown; None: no tiles.
+        pixels: Function that returns the images (M, H, W, C) of M row numbers.
     """
     codes = np.unique(np.asarray(splits), return_inverse=True)[1]
     held_out = np.asarray(splits) != "train"
@@ -93,7 +107,7 @@ def find_leaks(
 
 @lru_cache
 def _cells(length: int, parts: int) -> NDArray[np.float64]:
-    """Return which places of an axis each of its parts holds, (parts, length) of 0 and 1."""
+    """Return the positions of an axis in each of its parts, (parts, length) of 0 and 1."""
     cells = np.zeros((parts, length))
     for part, (start, stop) in enumerate(_stretches(length, parts)):
         cells[part, start:stop] = 1.0
@@ -101,18 +115,18 @@ def _cells(length: int, parts: int) -> NDArray[np.float64]:
 
 
 def _stretches(length: int, parts: int) -> list[tuple[int, int]]:
-    """Return where each part of an axis starts and stops, one place at least."""
+    """Return start and stop of each part of an axis; each part has at least one position."""
     starts = _edges(length, parts).tolist()
     return [(start, max(stop, start + 1)) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
 
 
 def _edges(length: int, parts: int) -> RowNumbers:
-    """Return where `parts` equal stretches start; in a shorter axis places repeat."""
+    """Return the starts of `parts` equal parts of an axis; in an axis shorter than `parts`, starts repeat."""
     return np.minimum(np.arange(parts) * length // parts, length - 1)
 
 
 def _runs(values: NDArray[np.generic]) -> Iterator[RowNumbers]:
-    """Yield the images that share a value, for each value that several have."""
+    """Yield the row numbers of the images with equal values, for each value that occurs more than once."""
     if not len(values):
         return
     order = np.argsort(values, kind="stable")
@@ -124,7 +138,7 @@ def _runs(values: NDArray[np.generic]) -> Iterator[RowNumbers]:
 
 
 def _twins(groups: Sequence[RowNumbers], codes: RowNumbers, held_out: NDArray[np.bool_]) -> list[Pair]:
-    """Return for each held-out image of a group one of another split in it."""
+    """Return for each held-out image one image of another split in the same group."""
     pairs = []
     for group in groups:
         own = codes[group]
@@ -143,7 +157,7 @@ def _near(
     searched: NDArray[np.bool_],
     pixels: Callable[[RowNumbers], NDArray[np.generic]],
 ) -> list[Pair]:
-    """Return nearly identical pairs of different splits, an image that a twin is searched for first."""
+    """Return nearly identical pairs from different splits; the first image of each pair is one of `searched`."""
     known = np.flatnonzero(hashes)
     parts = np.ascontiguousarray(hashes[known]).view(np.uint16).reshape(len(known), BANDS)
     found = [np.zeros((0, 2), np.int64)]
@@ -156,7 +170,7 @@ def _near(
 def _candidates(
     group: RowNumbers, hashes: NDArray[np.uint64], codes: RowNumbers, searched: NDArray[np.bool_]
 ) -> RowNumbers:
-    """Return pairs (M, 2) of a bucket: a searched image, and one of another split within NEAR_BITS of it."""
+    """Return candidate pairs (M, 2) of a bucket: a searched image, and an image of another split within NEAR_BITS."""
     if not searched[group].any() or (codes[group] == codes[group[0]]).all():
         return np.zeros((0, 2), np.int64)
     pairs = _beside_in_order(group, hashes, codes) if len(group) > LARGEST_BUCKET else _all_pairs(group)
@@ -169,12 +183,12 @@ def _candidates(
 
 
 def _all_pairs(group: RowNumbers) -> RowNumbers:
-    """Return (2, M): each pair of a bucket once."""
+    """Return each pair of a bucket once, (2, M)."""
     return group[np.stack(np.triu_indices(len(group), 1))]
 
 
 def _beside_in_order(group: RowNumbers, hashes: NDArray[np.uint64], codes: RowNumbers) -> RowNumbers:
-    """Return (2, M): each image with the first after it, and the last before it, of another split, hashes in order."""
+    """Return pairs (2, M) of each image with the next and the previous image of another split, by hash order."""
     order = group[np.argsort(hashes[group], kind="stable")]
     starts = np.flatnonzero(np.append(True, codes[order[1:]] != codes[order[:-1]]))
     lengths = np.diff(starts, append=len(order))
@@ -184,7 +198,7 @@ def _beside_in_order(group: RowNumbers, hashes: NDArray[np.uint64], codes: RowNu
 
 
 def _nearest(pairs: RowNumbers, hashes: NDArray[np.uint64]) -> RowNumbers:
-    """Return of the pairs of each first image those of the MOST_CANDIDATES nearest hashes."""
+    """Return for each first image the pairs with the MOST_CANDIDATES nearest hashes."""
     first, second = pairs.T
     ordered = pairs[np.lexsort((second, _distances(hashes[first], hashes[second]), first))]
     starts = np.searchsorted(ordered[:, 0], ordered[:, 0])
@@ -197,7 +211,7 @@ def _distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray
 
 
 def _confirmed(pairs: list[Pair], pixels: Callable[[RowNumbers], NDArray[np.generic]]) -> list[Pair]:
-    """Return the pairs whose reduced images hardly differ."""
+    """Return the pairs whose reduced images differ by at most NEAR_DIFFERENCE."""
     kept = []
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         rows, places = np.unique(np.array(pairs[start : start + PAIRS_AT_ONCE]), return_inverse=True)
@@ -208,7 +222,7 @@ def _confirmed(pairs: list[Pair], pixels: Callable[[RowNumbers], NDArray[np.gene
 
 
 def _thumbnails(images: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return images reduced by area to at most 32 x 32, as shares of the full range."""
+    """Return images reduced by area to at most 32 x 32 pixels, as shares of the full range."""
     full = np.iinfo(images.dtype).max  # type: ignore[type-var]
     reduced: NDArray[np.float64] = images.astype(np.float64)
     for axis in (1, 2):
@@ -223,7 +237,7 @@ def _thumbnails(images: NDArray[np.generic]) -> NDArray[np.float64]:
 def _neighbours(
     tiles: Sequence[tuple[str, int, int] | None], codes: RowNumbers, held_out: NDArray[np.bool_]
 ) -> list[Pair]:
-    """Return for each held-out patch one of the eight around it that is in another split."""
+    """Return for each held-out patch one of its eight adjacent patches that is in another split."""
     at = {tile: row for row, tile in enumerate(tiles) if tile is not None}
     around = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
     pairs = []
@@ -236,5 +250,5 @@ def _neighbours(
 
 
 def _once(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return one pair for each held-out image, in the images' order."""
+    """Return one pair per held-out image, in the order of the images."""
     return sorted({first: (first, second) for first, second in reversed(pairs)}.values())

@@ -1,4 +1,4 @@
-"""A file that is partly downloaded: its bytes so far and the version that they are of, beside its final name."""
+"""Partial download: the bytes received so far and the version they belong to, stored beside the final name."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ from trainables.errors import BadInputError
 from trainables.redaction import redact
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the bytes in all (None: unknown)."""
+"""Callback with the bytes received and the total (None: unknown)."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as its authors publish it: `size` in bytes, `md5` in hexadecimal; None where they publish none."""
+    """Published file with its size in bytes and its MD5 in hexadecimal; None if unpublished."""
 
     url: str
     size: int | None
     md5: str | None
 
     def failure(self, fault: str) -> BadInputError:
-        """Return the error that says what is wrong with the file and how else to get it."""
+        """Return an error that states the fault and another way to get the file."""
         return BadInputError(
             f"{self.url}: {fault}; try another mirror with --url, or download it by hand and give it with --source"
         )
@@ -34,29 +34,32 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class RemoteVersion:
-    """A version of a file, as a server describes it; `total` is in bytes."""
+    """Version of a file from a server's headers; `total` is in bytes."""
 
     url: str
-    """Without secrets, as it is kept beside the file: a link that is signed anew names the same file."""
+    """URL without secrets, so that a link with a new signature still names the same file."""
     etag: str | None = None
     last_modified: str | None = None
     total: int | None = None
 
     @classmethod
     def of(cls, url: str, headers: Mapping[str, str]) -> "RemoteVersion":
-        """Return the version that a whole response's headers describe."""
+        """Return the version that the headers of a complete response describe."""
         length = headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
         return cls(redact(url), headers.get("ETag"), headers.get("Last-Modified"), total)
 
     @property
     def validator(self) -> str | None:
-        """The header's value that tells two versions apart; a weak ETag can't for ranges (RFC 9110, 13.1.5)."""
+        """Header value that identifies the version: a strong ETag or the date.
+
+        Weak ETags don't hold for byte ranges (RFC 9110, 13.1.5).
+        """
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 
 class PartialFile:
-    """The bytes of a remote file that are here already, hashed as they come; the path must be locked."""
+    """Bytes of a remote file received so far, hashed as they arrive; the caller holds the path's lock."""
 
     def __init__(self, target: Path, remote: RemoteFile) -> None:
         self.remote, self.version, self.count = remote, RemoteVersion(redact(remote.url)), 0
@@ -67,7 +70,7 @@ class PartialFile:
             self._load()
 
     def _load(self) -> None:
-        """Take up what an earlier download of the same URL left; what is of no use stays until it is replaced."""
+        """Load the state of an earlier download of the same URL; an unusable file stays until it is replaced."""
         try:
             version = RemoteVersion(**json.loads(self._version_path.read_text(encoding="utf-8")))
             count = self._path.stat().st_size
@@ -80,16 +83,16 @@ class PartialFile:
 
     @property
     def total(self) -> int | None:
-        """Bytes in all: as the server says, otherwise as published."""
+        """Total in bytes: from the server, otherwise as published."""
         return self.remote.size if self.version.total is None else self.version.total
 
     @property
     def is_complete(self) -> bool:
-        """Whether all bytes that the server announced are here."""
+        """Whether all announced bytes have been received."""
         return self.version.total is not None and self.count >= self.version.total
 
     def range_headers(self) -> dict[str, str]:
-        """Return the headers that ask for the missing bytes of the same version; none from the first byte on."""
+        """Return the headers that request the missing bytes of the same version; empty at the first byte."""
         if self.count and self.version.validator is None and self.remote.md5 is None:
             self.clear()  # nothing would tell that pieces of two versions were joined
         if not self.count:
@@ -98,7 +101,7 @@ class PartialFile:
         return {"Range": f"bytes={self.count}-", **same}
 
     def continues(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a range starts after the last byte that is here, in the same version."""
+        """Whether a range response starts after the last received byte, in the same version."""
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
         if found is None or int(found[1]) != self.count:
             return False
@@ -106,13 +109,13 @@ class PartialFile:
         return is_same and (self.total is None or found[2] in ("*", str(self.total)))
 
     def clear(self) -> None:
-        """Start again from the first byte."""
+        """Discard the received bytes."""
         with explained(self._target.parent):
             self._path.open("wb").close()
         self.count, self._digest = 0, hashlib.md5(usedforsecurity=False)
 
     def start(self, version: RemoteVersion) -> None:
-        """Begin a version from its first byte; BadInputError, with nothing lost, where its length is wrong."""
+        """Begin a version at its first byte; BadInputError, with nothing deleted, if its length is wrong."""
         if None not in (version.total, self.remote.size) and version.total != self.remote.size:
             raise self.remote.failure(f"expected {self.remote.size} bytes, found {version.total}")
         self.clear()
@@ -121,9 +124,9 @@ class PartialFile:
             self._version_path.write_text(json.dumps(asdict(version)) + "\n", encoding="utf-8")
 
     def take(self, pieces: Iterable[bytes], progress: Progress) -> None:
-        """Append pieces to their end, or until there are too many bytes; BadInputError where the disk can't hold them.
+        """Append pieces until they end or exceed the total; BadInputError if the disk is full.
 
-        Where no length is known the end of the pieces is the file's.
+        If the length is unknown, the file ends with the last piece.
         """
         self._check_space()
         progress(self.count, self.total)
@@ -147,7 +150,7 @@ class PartialFile:
             raise BadInputError(f"{self.remote.url}: {needs}; choose another place with --root")
 
     def finish(self) -> None:
-        """Give the file its final name; where it isn't as published, delete it and raise BadInputError."""
+        """Rename the file to its final name; if size or checksum is wrong, delete it and raise BadInputError."""
         fault = self._fault()
         with explained(self._target.parent):
             if fault is None:

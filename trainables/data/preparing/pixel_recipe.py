@@ -1,4 +1,4 @@
-"""How a store's pixels were made of what satellites measure, kept with a model so that scenes are made alike."""
+"""Pixel recipe: the conversion of satellite values to a store's pixels, saved with a model to convert scenes alike."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PixelRecipe:
-    """What became of a scene's values on their way into a store."""
+    """Conversion of a scene's values to stored pixels."""
 
     bands: tuple[str, ...] = ()
-    """Sentinel-2 bands in the order of the channels; empty where the images came with channels of their own."""
+    """Sentinel-2 bands in the order of the channels; empty if the source's channels were kept."""
     rule: str = ""
-    """One of PIXEL_RULES; empty where the images came as pixels (JPEG)."""
+    """One of PIXEL_RULES; empty if the source has 8-bit pixels (JPEG)."""
     ranges: tuple[tuple[int, int], ...] = ()
-    """With the rule `percentiles`: the values of each channel that became 0 and 255."""
+    """Rule `percentiles`: the values of each channel that became 0 and 255."""
     metres: float | None = None
-    """Side of a stored pixel on the ground; None where it isn't known."""
+    """Ground side of a stored pixel in metres; None if unknown."""
     reflectance: tuple[float, float] | None = None
-    """With the rule `reflectance`: its scale and offset."""
+    """Rule `reflectance`: scale and offset."""
     reading: ReadingOptions = AS_READ
-    """How files were read that can be read in more than one way."""
+    """Options for files that can be read in more than one way."""
 
     @classmethod
     def of(cls, info: "StoreInfo") -> "PixelRecipe":
-        """Return the recipe by which a store was made."""
+        """Return the recipe of a store."""
         facts, options = KNOWN.get(info.data_set), info.options
         bands = tuple(band for band in str(options.get("bands", "")).split(", ") if band)
         bands = tuple(band.name for band in info.bands) if info.data_set == SCENES.name else bands
@@ -67,14 +67,14 @@ class PixelRecipe:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> "PixelRecipe":
-        """Return the recipe of what `written` gave."""
+        """Return the recipe from values that `written` returned."""
         ranges = tuple((int(low), int(high)) for low, high in fields["ranges"])
         reading = ReadingOptions.read(fields.get("value_range", ""), fields.get("resample", ""))
         reflectance = _pair(fields.get("reflectance", ""))
         return cls(tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"], reflectance, reading)
 
     def written(self) -> dict[str, Any]:
-        """Return the recipe as JSON has it."""
+        """Return the recipe as JSON values."""
         ranges = [list(one) for one in self.ranges]
         read = {"value_range": self.reading.written_range, "resample": self.reading.resample}
         if self.reflectance is not None:
@@ -83,16 +83,23 @@ class PixelRecipe:
         return {"bands": list(self.bands), "pixels": self.rule, "ranges": ranges, "metres": self.metres, **known}
 
     def channel_bands(self, channels: int) -> tuple[str, ...]:
-        """Return the band of each channel: three without a record are red, green and blue; empty: nobody knows."""
+        """Return the band of each channel; red, green and blue for three channels without record; empty if unknown."""
         return self.bands or (RGB_BANDS if channels == len(RGB_BANDS) else ())
 
     def conversion(
         self, size: int, *, found: str, wanted: str, brightest: float | None = None, moved: bool = False
     ) -> PixelConversion:
-        """Return what makes (size, size) pixels of type `wanted` out of windows of type `found`.
+        """Return the conversion of scene windows to (size, size) pixels of the store's type.
 
-        `brightest` is the value that becomes 255, instead of the recipe's rule. BadInputError where there is no rule
-        for what was found. `moved`: the scene's own offset was added when it was read.
+        Args:
+            size: Side of the result, in pixels.
+            found: Type of the scene's values, as `uint16`.
+            wanted: Type of the store's pixels, as `uint8`.
+            brightest: Value that becomes 255, instead of the recipe's rule.
+            moved: Whether reading the scene already added its offset.
+
+        Raises:
+            BadInputError: No conversion from the found to the wanted type.
         """
         if self.reflectance is not None and found == "uint16" and brightest is None:
             scale, offset = self.reflectance
@@ -119,6 +126,6 @@ class PixelRecipe:
 
 
 def _pair(text: str) -> tuple[float, float] | None:
-    """Return the scale and offset that a store's options have, None of an empty text."""
+    """Return the scale and offset of a store's option; None for an empty text."""
     scale, _, offset = text.partition(",")
     return (float(scale), float(offset)) if offset else None

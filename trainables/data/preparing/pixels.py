@@ -1,4 +1,4 @@
-"""From decoded values to the pixels that a store keeps: size, and the rule that makes 8 bits of 16."""
+"""Pixel conversion: decoded values to stored pixels, with size and 16-to-8-bit rules."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from trainables.data.stable_hash import PERCENTILE_SALT, stable_fraction
 from trainables.errors import BadInputError
 
 BRIGHTEST = 2000.0
-"""The reflectance (times 10,000) that becomes 255, as in TensorFlow Datasets' `bigearthnet/rgb`."""
+"""Reflectance times 10,000 that becomes 255, as in TensorFlow Datasets' `bigearthnet/rgb`."""
 PERCENTILES = (2.0, 98.0)
 SAMPLE_IMAGES = 1000
 
@@ -30,11 +30,11 @@ class FirstImage:
 
     @classmethod
     def of(cls, name: str, image: NDArray[np.generic]) -> "FirstImage":
-        """Return what a (H, W, C) image has."""
+        """Return the channels and type of a (H, W, C) image."""
         return cls(name, image.shape[2], str(image.dtype))
 
     def check(self, name: str, image: NDArray[np.generic]) -> None:
-        """Raise BadInputError for an image of other channels or bits, which no conversion makes alike."""
+        """Raise UndecodableError for an image with other channels or another type."""
         if image.ndim != 3 or (image.shape[2], str(image.dtype)) != (self.channels, self.dtype):
             raise UndecodableError(
                 f"{name}: has {image.shape[2]} channels of {image.dtype}, shape {image.shape}, and {self.name} has "
@@ -45,16 +45,16 @@ class FirstImage:
 
 @dataclass(frozen=True)
 class PixelConversion:
-    """Conversion of each decoded image: cropped and resized to `size` (None: left as it is), then looked up.
+    """Conversion of a decoded image: centre crop and resizing to `size` (None: unchanged), then a lookup table.
 
-    `tables` holds, for each channel or for all alike, the pixel of every value; None keeps the values.
+    `tables` contains the pixel of every value, (1, values) or (channels, values); None: values are kept.
     """
 
     size: int | None
     tables: NDArray[Any] | None = None
 
     def __call__(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return (H, W, C) of (H', W', C)."""
+        """Return the converted image (size, size, C) of a decoded image (H, W, C)."""
         if self.size is not None and image.shape[:2] != (self.size, self.size):
             image = fit(image, self.size)
         if self.tables is None:
@@ -67,12 +67,20 @@ class PixelConversion:
 
 
 def _looked_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """Index without a check: 16-bit values are always within the table."""
+    """Look up without a bounds check: the table has an entry for every 16-bit value."""
     return np.take(table, values, mode="clip")
 
 
 def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
-    """Return the central square of (H, W, C), resized to (size, size, C): bicubic, with antialiasing when smaller."""
+    """Return the central square of an image, resized with bicubic interpolation and antialiasing.
+
+    Args:
+        image: Image (H, W, C), uint8 or uint16.
+        size: Side of the result, in pixels.
+
+    Returns:
+        Image (size, size, C) of the same type.
+    """
     height, width, channels = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -91,18 +99,18 @@ def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
 
 
 def thesis_tables() -> NDArray[np.uint8]:
-    """Return clip(value / 2000 * 255, 0, 255), truncated, (1, 65536): of every value, which is exact."""
+    """Return the thesis' lookup table (1, 65536): clip(value / 2000 * 255, 0, 255), truncated."""
     return scaled_tables(BRIGHTEST)
 
 
 def scaled_tables(brightest: float) -> NDArray[np.uint8]:
-    """Return clip(value / brightest * 255, 0, 255), truncated, (1, 65536)."""
+    """Return the lookup table (1, 65536) of clip(value / brightest * 255, 0, 255), truncated."""
     values = np.clip(np.arange(2**16) / brightest * 255.0, 0, 255).astype(np.uint8)
     return values[None]
 
 
 def reflectance_tables(scale: float, offset: float) -> NDArray[np.uint16]:
-    """Return clip((value + offset) / scale, 0, 1) in 16 bits, rounded, (1, 65536)."""
+    """Return the lookup table (1, 65536) of clip((value + offset) / scale, 0, 1) in 16 bits, rounded."""
     values = np.clip((np.arange(2**16) + offset) / scale, 0.0, 1.0)
     table: NDArray[np.uint16] = np.rint(values * (2**16 - 1)).astype(np.uint16)[None]
     return table
@@ -111,9 +119,18 @@ def reflectance_tables(scale: float, offset: float) -> NDArray[np.uint16]:
 def percentile_tables(
     entries: Iterable[ImageEntry], reference: FirstImage | None = None, *, skip_corrupt: bool = False
 ) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
-    """Return for each channel the pixel of every value, and the values (low, high) that become 0 and 255.
+    """Return the lookup tables of the percentile rule, and each channel's values (low, high) that become 0 and 255.
 
-    Over the images of smallest stable hash, so that neither the order of files nor other images matter much.
+    Percentiles are of the images with the smallest stable hashes, so they hardly depend on file order or on added
+    images.
+
+    Args:
+        entries: Images to measure.
+        reference: Channels and type that all images must have; None: those of the first image.
+        skip_corrupt: Whether undecodable images are left out.
+
+    Returns:
+        Tables (channels, 65536), uint8, and one (low, high) per channel.
     """
     chosen = heapq.nsmallest(
         SAMPLE_IMAGES, entries, key=lambda entry: stable_fraction([entry.name], salt=PERCENTILE_SALT)[0]
@@ -140,17 +157,17 @@ def percentile_tables(
 
 
 def range_tables(ranges: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
-    """Return for each channel the pixel of every value, (channels, 65536), of the values that become 0 and 255."""
+    """Return the lookup tables (channels, 65536) of ranges (low, high), whose ends become 0 and 255."""
     return np.stack([_stretch(low, high) for low, high in ranges])
 
 
 def described_ranges(bands: Sequence[str], ranges: Sequence[tuple[int, int]]) -> str:
-    """Return ranges as a store's info has them."""
+    """Return percentile ranges as text for a store's info."""
     return ", ".join(f"{band}: {low} to {high}" for band, (low, high) in zip(bands, ranges, strict=True))
 
 
 def read_ranges(described: str) -> tuple[tuple[int, int], ...]:
-    """Return the ranges of what `described_ranges` gave, none of an empty text."""
+    """Return the ranges from text of `described_ranges`; empty for an empty text."""
     pairs = (part.rpartition(": ")[2].split(" to ") for part in described.split(", ") if part)
     return tuple((int(low), int(high)) for low, high in pairs)
 

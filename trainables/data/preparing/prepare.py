@@ -97,14 +97,14 @@ def prepare(
 
 
 def _unchanged(folder: Path, request: PrepareRequest, listed: Listed) -> StoreInfo | None:
-    """Return the store that is there where it is known to be made of what is asked for now."""
+    """Return the existing store if no source is given or it was made of the source's images; otherwise None."""
     existing = existing_store(folder, request)
     known = existing is not None and (request.source is None or is_made_of(existing, listed(request), request))
     return existing if known else None
 
 
 def _made(folder: Path, request: PrepareRequest, listed: Listed, strict: bool, progress: Progress | None) -> StoreInfo:
-    """Make the store; where there is one already, compare it with what would be made now."""
+    """Make the store; if one exists, return it if equal, otherwise raise BadInputError."""
     listing, existing = listed(request), StoreInfo.read_folder(folder)
     with made_aside(folder) if existing is None else scratch(folder) as aside:
         made = make_store(aside, folder.name, request, listing, strict, progress)
@@ -112,9 +112,10 @@ def _made(folder: Path, request: PrepareRequest, listed: Listed, strict: bool, p
 
 
 def remove(name: str, root: Path | None = None) -> int:
-    """Remove the store `name`, whatever its format; return its bytes. BadInputError when there is none.
+    """Remove a store of any format and return the bytes freed; of a symbolic link, only the link is removed.
 
-    Of a store that is a link the link alone goes.
+    Raises:
+        BadInputError: There is no such store.
     """
     folder = store_folder(name, root)
     if not (folder / INFO_FILE).is_file():

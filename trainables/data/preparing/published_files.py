@@ -1,4 +1,4 @@
-"""Published archives and lists, downloaded once into the root's .downloads and kept there."""
+"""Downloads of published archives and lists, kept in the root's .downloads folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +13,16 @@ DOWNLOADS = ".downloads"
 
 
 def fetch(request: PrepareRequest, root: Path, url: str | None, progress: Progress | None) -> PrepareRequest:
-    """Download the archive (a partial download is resumed) and the lists that the options need; return their paths.
+    """Download the archive and the lists that the options need, and return the request with their paths.
 
-    `url` is a mirror of the archive. Raises BadInputError that says what couldn't be had.
+    Args:
+        request: Data set and options.
+        root: Folder of all stores.
+        url: Mirror of the archive; None: the published address.
+        progress: Function called with a description, the count so far and the total (None: unknown).
+
+    Raises:
+        BadInputError: A file can't be downloaded or verified.
     """
     archive = request.facts.archive
     assert archive is not None

@@ -15,16 +15,16 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class StoreLeaks:
-    """Test images of the evaluation's store with a twin in the pool, of `tested` in all."""
+    """Numbers of test images of the evaluation's store with a twin in the pool; `tested`: number of test images."""
 
     tested: int
     counts: LeakCounts
     overlapping: int
-    """Test chips whose footprint overlaps one of the pool's, at any date."""
+    """Test chips whose footprint overlaps a chip of the pool, at any date."""
     footprints: tuple[str, ...]
-    """Some of them, by name."""
+    """Names of some overlapping test chips."""
     not_compared: str
-    """Why near-duplicates weren't searched; empty where they were."""
+    """Reason why near-duplicates weren't searched; empty if they were."""
 
     @property
     def found(self) -> bool:
@@ -32,7 +32,7 @@ class StoreLeaks:
         return bool(self.counts.identical or self.counts.near_identical or self.overlapping)
 
     def described(self) -> list[str]:
-        """Return the counts and examples, a line each."""
+        """Return one line per kind of leak, with counts and examples."""
         counts = {
             "identical to an image of the pool": self.counts.identical,
             "nearly identical to one": self.counts.near_identical,
@@ -45,7 +45,12 @@ class StoreLeaks:
 
 
 def leaks_between(pool: ImageStore, evaluation: ImageStore) -> StoreLeaks:
-    """Compare all images of `pool` with the test split of `evaluation`, by pixels, by hash and by ground."""
+    """Compare all images of a pool with the test split of an evaluation's store, by pixels, hash and footprint.
+
+    Args:
+        pool: Store of the pretraining images.
+        evaluation: Store with the test split.
+    """
     pretrained, tested = np.arange(len(pool)), evaluation.split("test")
     content = np.concatenate([pool.checksums(pretrained), evaluation.checksums(tested)])
     hashes = np.concatenate([pool.perceptual_hashes(pretrained), evaluation.perceptual_hashes(tested)])
@@ -80,7 +85,7 @@ def _layout(store: ImageStore) -> tuple[int, int, int, str]:
 
 
 def _overlaps(pool: ImageStore, evaluation: ImageStore, tested: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return pairs of a test chip's number and the row of a chip of the pool that it overlaps, in the same CRS."""
+    """Return pairs of a test chip's number and the row of an overlapping pool chip in the same CRS."""
     from scipy.spatial import cKDTree
 
     ours, theirs = pool.chips(np.arange(len(pool))), evaluation.chips(tested)

@@ -1,4 +1,4 @@
-"""Bands of a new store: those that were read, and the reflectance that the rule for pixels leaves a value."""
+"""Bands of a new store, with the scale and offset from stored values to reflectance."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,14 @@ def stored_bands(
 ) -> tuple[SpectralBand, ...]:
     """Return the bands of a store's channels.
 
-    `stated` are the source's own, empty where the request says them; `percentiles` are the ranges of that rule. Raises
-    BadInputError where names are given for other than the `channels` that images have.
+    Args:
+        request: Data set and options.
+        stated: Bands that the source states; empty: those of the request.
+        channels: Number of channels of the images.
+        percentiles: Ranges of the percentile rule, as text; empty with other rules.
+
+    Raises:
+        BadInputError: The number of band names differs from `channels`.
     """
     options = request.options
     bands = tuple(stated) or named_bands(options.bands) or unnamed_bands(channels)
@@ -42,7 +48,7 @@ def _scaled(band: SpectralBand, scale: float, offset: float) -> SpectralBand:
 
 
 def _stretched(band: SpectralBand, low: int, high: int) -> SpectralBand:
-    """Return a band whose values from `low` to `high` became 0 to 255."""
+    """Return the band after stretching: values from `low` to `high` became 0 to 255."""
     if band.scale is None:
         return band
     return _scaled(band, band.scale * (high - low) / 255.0, band.offset + band.scale * low)

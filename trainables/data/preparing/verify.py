@@ -1,4 +1,4 @@
-"""Verification of a data store, local or remote: every image is compared with its checksum."""
+"""Store verification, local or remote: each image is compared with its checksum."""
 
 from pathlib import Path
 
@@ -14,10 +14,15 @@ PIECE_BYTES = 8 * 2**20
 
 
 def verify(name: str, root: Path | None = None, progress: Progress | None = None) -> StoreInfo:
-    """Read all of a store and compare each row with its checksum and the whole with its fingerprint.
+    """Verify a store: each row against its checksum, and the whole against its fingerprint.
 
-    `name` is a store's under `root` (default: where SWEEP_DATA says, a folder or an address), or the address of one
-    (s3://bucket/stores/eurosat). Raises BadInputError that names the first bad row, or the file.
+    Args:
+        name: Name of a store below `root`, or the address of one (s3://bucket/stores/eurosat).
+        root: Folder or address of all stores; None: SWEEP_DATA, otherwise the default root.
+        progress: Function called with a description, the count so far and the total.
+
+    Raises:
+        BadInputError: A row or file is damaged, which the message names.
     """
     if is_remote(name):
         info, place = StoreInfo.read_address(name), name

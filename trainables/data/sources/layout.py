@@ -1,4 +1,4 @@
-"""Finding a published layout in a folder or an archive, and handing out its files."""
+"""Search for a published layout in a folder or an archive, and access to its files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,13 +8,22 @@ from trainables.data.sources.source import ArchiveFile, File, some_names
 from trainables.errors import BadInputError
 
 DEEPEST_ROOT = 6
-"""Folders above the layout: EuroSAT's 13 bands lie under ds/images/remote_sensing/otherDatasets/sentinel_2/tif."""
+"""Maximum number of folders above a layout; EuroSAT's 13 bands have
+ds/images/remote_sensing/otherDatasets/sentinel_2/tif.
+"""
 
 
 def find_root(tree: FileTree, paths: Sequence[str], matches: Callable[[set[str]], bool], expected: str) -> str:
-    """Return the folder ("" or "a/b/") under which the relative paths match, the topmost.
+    """Return the topmost folder ("" or "a/b/") whose content matches a layout.
 
-    Raises BadInputError that says what was expected and what is there.
+    Args:
+        tree: Folder or archive.
+        paths: Relative paths of its files.
+        matches: Whether a set of paths, relative to a folder, is the layout.
+        expected: The layout in words, for the error message.
+
+    Raises:
+        BadInputError: No folder matches; the message states the expected and the found content.
     """
     level = {""}
     for _ in range(DEEPEST_ROOT + 1):
@@ -31,7 +40,7 @@ def find_root(tree: FileTree, paths: Sequence[str], matches: Callable[[set[str]]
 
 
 def file_of(tree: FileTree, name: str) -> File:
-    """Return the file itself where the tree is a folder, else its content out of the archive."""
+    """Return a file's path in a folder, or its content from an archive."""
     path = tree.path(name)
     return path if path is not None else ArchiveFile(f"{tree.location}: {name}", tree.read(name))
 
@@ -41,6 +50,6 @@ def _under(paths: Sequence[str], root: str) -> set[str]:
 
 
 def located(tree: FileTree, root: str) -> str:
-    """Return where the layout was found: the folder itself, or the archive."""
+    """Return the location of the layout: its folder, or the archive."""
     folder = Path(tree.location)
     return str(folder / root) if folder.is_dir() else tree.location

@@ -1,4 +1,4 @@
-"""What a person may choose when a store is made, checked against what the data set offers."""
+"""Options of a store, checked against the data set's choices."""
 
 import math
 import re
@@ -32,42 +32,42 @@ SPLIT_RULES = {
     "place": "by place, stable hash of its name",
 }
 OWN_SPLITS = ("own", "published", "official")
-"""Split rules that take each image's split from the source."""
+"""Split rules that use the source's own splits."""
 TEST_SPLITS = ("test", "validation")
 SMALLEST_SIZE = 4
 AS_PRODUCTS = (DIGITAL_NUMBERS, 0.0)
-"""Scale and offset of Sentinel-2 products before processing baseline 04.00; since then the offset is -1000."""
+"""Scale and offset of Sentinel-2 products before processing baseline 04.00; later products have the offset -1000."""
 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """Everything that decides what a store holds, apart from its source. All of it is part of the fingerprint."""
+    """Options of a store: with the source they determine its content, and all are part of its fingerprint."""
 
     fraction: float
-    """Share of the images to keep, those of the smallest stable hash."""
+    """Share of the images to keep: those with the smallest stable hashes."""
     bands: tuple[str, ...]
-    """Empty where the images come with their channels."""
+    """Bands to read; empty: the source's channels."""
     pixels: str
     image_size: int | None
-    """Side in pixels; None: the source's own."""
+    """Side in pixels; None: as in the source."""
     labels: str
-    """Which set of class names; empty where the source brings them."""
+    """Label set of the data set; empty: the source's classes."""
     splits: str
     exclude: tuple[str, ...]
     skip_corrupt: bool
     separator: str | None
-    """Between several labels of one image in a table; None: one label an image."""
+    """Separator between several labels of one image in a table; None: one label per image."""
     reading: ReadingOptions = AS_READ
-    """How files are read that can be read in more than one way."""
+    """Options for files that can be read in more than one way."""
     reflectance: tuple[float, float] | None = None
-    """Scale and offset of the rule `reflectance`; None with any other rule."""
+    """Scale and offset of the rule `reflectance`; None with other rules."""
     chips: ChipChoice | None = None
-    """Which chips are cut from scenes; None for images that are whole."""
+    """Selection of the chips that are cut from scenes; None: images are stored whole."""
     test_split: str = "test"
-    """Which of the source's own splits is tested on: test, or validation where that is published alone."""
+    """The source's split to test on: test, or validation if test labels are unpublished."""
 
     def described(self, facts: DataSetFacts) -> dict[str, str | int | float]:
-        """Return the options as a store's info has them: what was chosen, and how the rest is done."""
+        """Return the options by name for a store's info, with the rules in words."""
         pixels = "" if not facts.pixels else f"{self.pixels}: {PIXEL_RULES[self.pixels]}"
         shares = "" if facts.test_share is None or self.splits == "longitude" else f", {facts.test_share:.0%} test"
         described = {
@@ -91,9 +91,14 @@ class StoreOptions:
 
 
 def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> StoreOptions:
-    """Return the options with the data set's defaults for what isn't chosen (None).
+    """Return the store options, with the data set's defaults for options that aren't chosen.
 
-    Raises BadInputError that lists every option that the data set doesn't have, or a value that it doesn't offer.
+    Args:
+        facts: Data set with its options and defaults.
+        chosen: Option values by name; None: default.
+
+    Raises:
+        BadInputError: Unknown options, or values that the data set doesn't offer; one line per fault.
     """
     given = {name: value for name, value in chosen.items() if value is not None}
     faults = list(_faults(facts, given))

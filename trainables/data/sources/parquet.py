@@ -1,4 +1,4 @@
-"""Parquet files with encoded images in a column, as the Hugging Face hub publishes data sets."""
+"""Parquet files with a column of encoded images, as the Hugging Face hub publishes data sets."""
 
 import re
 from collections import Counter
@@ -30,12 +30,12 @@ from trainables.parquet_file import UNREADABLE, ParquetRows
 VALUES_AT_ONCE = 4096
 IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels")
 HUB_STEM = re.compile(r"(train|training|test|testing|val|valid|validation|dev)(-.*)?", re.IGNORECASE)
-"""Names of files by which images are named where their splits aren't asked for."""
+"""File names whose stem becomes part of the image names when the splits aren't used."""
 
 
 @dataclass(frozen=True)
 class _Splits:
-    """The split of each file by its path below the source, or of each row by a value of a column, or of none."""
+    """Splits of rows: by the file's path, by a column's values, or none."""
 
     of_path: Mapping[str, str]
     column: str | None = None
@@ -49,11 +49,16 @@ class _Splits:
 
 
 def read_parquet(request: PrepareRequest) -> ImageSource:
-    """List the images of one Parquet file or of all in a folder: a column of bytes, one of labels.
+    """List the images of one Parquet file, or of all Parquet files in a folder.
 
-    The split of a file's rows is said by its name or a folder above it, else by a column. Class names come from the
-    hub's metadata in the files where they are there; else the labels themselves are the names. An image's name is its
-    split and its number within that: train-000017.
+    A row's split comes from the file's name or a parent folder, otherwise from a column. Class names come from the
+    hub's metadata in the files, otherwise from the labels. Images are named by split and number: train-000017.
+
+    Args:
+        request: Request with the source and, if they differ, the column names.
+
+    Raises:
+        BadInputError: No Parquet file, a missing column, or unclear splits or labels.
     """
     source = request.required_source()
     if not source.exists():
@@ -83,7 +88,7 @@ def read_parquet(request: PrepareRequest) -> ImageSource:
 
 
 def _found(source: Path) -> tuple[list[Path], Counter[str]]:
-    """Return the Parquet files, and how many others there are, by reason."""
+    """Return the Parquet files, and counts of the other files by reason."""
     if not source.is_dir():
         return [source], Counter()
     paths, left_out = [], Counter[str]()
@@ -96,7 +101,7 @@ def _found(source: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def _splits(request: PrepareRequest, files: "list[_File]") -> _Splits:
-    """Return the splits and their origin: the requested column, else the paths, else a column named split."""
+    """Return the splits and their origin: the requested column, otherwise the paths, otherwise a column named split."""
     where, asked = str(request.source), request.columns.get("split")
     if request.options.splits != "own":
         return _Splits({file.relative: split for file in files if (split := file.hub_split)})
@@ -110,7 +115,7 @@ def _splits(request: PrepareRequest, files: "list[_File]") -> _Splits:
 
 
 class _File:
-    """One Parquet file and where its images and labels are."""
+    """Parquet file with the columns of its images and labels."""
 
     def __init__(self, path: Path, relative: str, request: PrepareRequest) -> None:
         self.path, self.relative = path, relative
@@ -128,11 +133,11 @@ class _File:
 
     @property
     def hub_split(self) -> str | None:
-        """The split with which the hub begins the file's name."""
+        """Split at the beginning of the file name, as the hub names files; None if absent."""
         return named_split(self.path.stem.split("-")[0]) if HUB_STEM.fullmatch(self.path.stem) else None
 
     def batches(self, split: str | None) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rows, some at a time, with the columns of image, label, place and split."""
+        """Yield rows in batches, with the columns of image, label, place and split."""
         columns = dict.fromkeys(one for one in (self.image, self.label, self.place, split) if one)
         try:
             yield from self._open().batches(list(columns))
@@ -140,7 +145,7 @@ class _File:
             raise self._damaged(error) from error
 
     def values(self, column: str) -> Iterator[Any]:
-        """Yield the values of a column alone, without reading an image."""
+        """Yield the values of one column, without reading images."""
         try:
             for rows in self._open().batches([column], VALUES_AT_ONCE):
                 yield from (row[column] for row in rows)

@@ -1,4 +1,4 @@
-"""The labels of a Parquet column, whatever Arrow type holds them: numbers, texts, lists of them, lists of flags."""
+"""Labels in a Parquet column of any supported Arrow type: numbers, texts, lists of them, or lists of flags."""
 
 import json
 import math
@@ -21,16 +21,16 @@ class LabelColumn:
 
     where: str
     several: bool
-    """Whether a row holds a list."""
+    """Whether each row has a list of labels."""
     numbers: bool
-    """Whether labels are numbers, or flags, and not texts."""
+    """Whether labels are numbers or flags instead of texts."""
     whole: bool
-    """Whether they are integers, so that they can be numbers of classes."""
+    """Whether labels are integers, which can be class indices."""
     names: tuple[str, ...]
 
     @classmethod
     def of(cls, where: str, schema: Any, column: str) -> "LabelColumn":
-        """Read a file's schema; BadInputError for a type that holds no labels."""
+        """Return the label column of a file's schema; BadInputError for a type that can't contain labels."""
         kind = _plain(schema.field(column).type)
         several = _is_list(kind)
         inner = _plain(kind.value_type) if several else kind
@@ -49,15 +49,15 @@ class LabelColumn:
 
 @dataclass
 class ListProperties:
-    """Common properties of all rows' lists, which distinguish lists of flags from lists of numbers."""
+    """Properties of all label lists of a column, by which flags (0 and 1) are told from class indices."""
 
     lengths: set[int] = field(default_factory=set)
     values: set[Any] = field(default_factory=set)
     repeats: bool = False
-    """Whether a list holds a value twice, as lists of numbers of classes don't."""
+    """Whether a list contains a value twice, as flags do and class indices don't."""
 
     def add(self, row: Any) -> None:
-        """Take a row's labels."""
+        """Add a row's labels."""
         if isinstance(row, list):
             self.lengths.add(len(row))
             self.repeats = self.repeats or len(set(row)) < len(row)
@@ -66,24 +66,29 @@ class ListProperties:
 
 @dataclass(frozen=True)
 class LabelReader:
-    """How the rows of all files are read: their classes, and whether lists hold flags."""
+    """Reader of the labels of all files: their classes, and whether lists are flags."""
 
     class_names: tuple[str, ...]
     several: bool
     flags: bool
     named: bool
-    """Whether numbers are those of names; else they are names themselves."""
+    """Whether numbers are class indices with names; False: the numbers themselves are the class names."""
 
     def told(self) -> str:
-        """Return in words where the classes come from."""
+        """Return the origin of the classes in words."""
         if self.flags:
             return f"{len(self.class_names):,} by the places in lists of flags (0 and 1)"
         return f"{len(self.class_names):,} by {'names in the metadata' if self.named else 'the labels that occur'}"
 
     def labels(self, value: Any, where: str) -> tuple[str, ...] | None:
-        """Return the names of a row's labels, None where the row is unlabelled: null, NaN or an empty text.
+        """Return the class names of a row's labels; None if it is unlabelled (null, NaN or an empty text).
 
-        Raises BadInputError for an empty list, a list with nulls, and a label that is no class.
+        Args:
+            value: Cell of the label column.
+            where: File and row, for error messages.
+
+        Raises:
+            BadInputError: An empty list, a list with nulls, or an unknown label.
         """
         if not isinstance(value, list) and _missing(value):
             return None
@@ -104,9 +109,14 @@ class LabelReader:
 
 
 def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelReader:
-    """Return how to read the labels of all files, given the labels of all their rows.
+    """Return the label reader of all files.
 
-    Raises BadInputError where files contradict each other, and where lists can be read in two ways.
+    Args:
+        columns: Label column of each file.
+        rows: Labels of all rows of all files.
+
+    Raises:
+        BadInputError: Files contradict each other, or lists can be read as flags and as class indices.
     """
     _refuse_other_kinds(columns)
     names, several = _shared_names(columns), columns[0].several
@@ -130,7 +140,7 @@ def _refuse_other_kinds(columns: Sequence[LabelColumn]) -> None:
 
 
 def _shared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...]:
-    """Return the classes of all files in the order of their numbers; BadInputError where one number has two names."""
+    """Return the class names of all files by index; BadInputError if one index has two names."""
     longest = max(columns, key=lambda column: len(column.names))
     for column in columns:
         if longest.names and not column.names:
@@ -147,7 +157,7 @@ def _shared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...]:
 
 
 def _are_flags(columns: Sequence[LabelColumn], seen: ListProperties) -> bool:
-    """Whether each list says yes or no for every class: all of one length, of 0 and 1 alone."""
+    """Whether lists are flags, one per class: all of one length, and only 0 and 1."""
     where, numbers = columns[0].where, all(column.numbers for column in columns)
     alike = len(seen.lengths) == 1 and max(seen.lengths) > 1 and seen.values <= FLAGS
     if not all(column.whole for column in columns) and numbers and seen.values:
@@ -165,13 +175,13 @@ def _are_flags(columns: Sequence[LabelColumn], seen: ListProperties) -> bool:
 
 
 def _occurring(values: set[Any]) -> tuple[str, ...]:
-    """Return the labels that occur, numbers in their own order."""
+    """Return the distinct labels in order, numbers numerically."""
     numbers = all(isinstance(value, int) for value in values)
     return tuple(dict.fromkeys(str(value) for value in sorted(values, key=None if numbers else str)))
 
 
 def _hub_names(schema: Any, column: str) -> tuple[str, ...]:
-    """Return the names that the hub keeps in the file's metadata, empty where there are none."""
+    """Return the class names in the hub's metadata of a file; empty if there are none."""
     try:
         feature = json.loads(schema.metadata[b"huggingface"])["info"]["features"][column]
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -180,7 +190,7 @@ def _hub_names(schema: Any, column: str) -> tuple[str, ...]:
 
 
 def _names(feature: Any) -> Iterator[Sequence[Any]]:
-    """Yield the names of a feature, or of what its list holds: older files write a list of one feature."""
+    """Yield the class names of a feature or of its list's items; older files wrap one feature in a list."""
     for part in feature if isinstance(feature, list) else [feature]:
         if isinstance(part, dict):
             if isinstance(part.get("names"), list):
@@ -198,7 +208,7 @@ def _is_list(kind: Any) -> bool:
 
 
 def _missing(value: Any) -> bool:
-    """Whether a label is none: null, NaN, or a text that stands for one of them."""
+    """Whether a label is missing: null, NaN, or a text for one of them."""
     if isinstance(value, str):
         return value.strip().lower() in ("", "nan")
     return value is None or (isinstance(value, float) and math.isnan(value))

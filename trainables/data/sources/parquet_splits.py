@@ -1,4 +1,4 @@
-"""Which split the rows of a Parquet file are of: by its path, as the Hugging Face hub names files, or by a column."""
+"""Splits of Parquet rows: by file path, as the Hugging Face hub names files, or by a column."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -11,9 +11,13 @@ WAYS_OUT = "rename it, name a column of splits with --column split=NAME, or choo
 
 
 def split_of_path(relative: str) -> str | None:
-    """Return the split that a file's name or a folder above it says: train-00000-of-00001, pets-train, train/0000.
+    """Return the split in a file's name or parent folder (train-00000-of-00001, pets-train, train/0000), or None.
 
-    `relative` is its path below the source. BadInputError where it says two.
+    Args:
+        relative: Path below the source.
+
+    Raises:
+        BadInputError: The path contains two splits.
     """
     path = PurePosixPath(relative)
     said = splits_in(path.stem) | {split for folder in path.parts[:-1] if (split := named_split(folder))}
@@ -23,7 +27,7 @@ def split_of_path(relative: str) -> str | None:
 
 
 def splits_of_paths(where: str, relatives: Iterable[str]) -> dict[str, str]:
-    """Return the split of each file, of all or of none; BadInputError where only some of the paths say one."""
+    """Return the split of each file; empty if no path has one, BadInputError if only some have one."""
     splits = {relative: split_of_path(relative) for relative in relatives}
     named = {relative: split for relative, split in splits.items() if split}
     unnamed = sorted(splits.keys() - named.keys())
@@ -35,9 +39,16 @@ def splits_of_paths(where: str, relatives: Iterable[str]) -> dict[str, str]:
 
 
 def splits_of_values(where: str, column: str, values: Iterable[object], *, asked: bool) -> Mapping[object, str] | None:
-    """Return the split that each value of a column stands for; None where they stand for none and nobody asked.
+    """Return the split of each value of a column; None if no value is a split and the column wasn't requested.
 
-    BadInputError for a value that is none, where others are or the column was asked for.
+    Args:
+        where: Source, for error messages.
+        column: Name of the column.
+        values: All values of the column.
+        asked: Whether the user requested the column.
+
+    Raises:
+        BadInputError: A value is no split, although others are or the column was requested.
     """
     found = {value: named_split(str(value)) if isinstance(value, str) else None for value in set(values)}
     known = {value: split for value, split in found.items() if split}

@@ -1,4 +1,4 @@
-"""Photos and drawings (JPEG, PNG, WebP, GIF, BMP, AVIF) to arrays: upright, without opacity, with all of their bits."""
+"""Decoding of photos and drawings (JPEG, PNG, WebP, GIF, BMP, AVIF): upright, without alpha, at full bit depth."""
 
 import io
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from trainables.unpacked_limit import SMALL, check_unpacked
 
 Result = TypeVar("Result")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
-"""Of Pillow, which leaves out those that it was built without."""
+"""Pillow's names of the formats; a build of Pillow may lack some."""
 MOST_BYTES = 2**30
-"""Of one image, unpacked; larger ones are refused before a pixel is decoded (trainables/unpacked_limit.py)."""
+"""Maximum size of an unpacked image; larger ones are refused before decoding (trainables/unpacked_limit.py)."""
 MOST_SCANS = 500
-"""Of a JPEG, which is decoded once for each: progressive ones have about 10."""
+"""Maximum number of scans of a JPEG, each of which is decoded; progressive JPEGs have about 10."""
 FEW_PIXELS = SMALL // 16
-"""Of an image that is small whatever its bands and bits are, so that nothing has to be looked up."""
+"""Number of pixels up to which an image is small with any number of bands and bits, so that no check is needed."""
 JPEG_MAGIC = b"\xff\xd8"
 SCAN = b"\xff\xda"
-"""Begins a JPEG's scan; within one no two bytes are these."""
+"""Marker at the start of a JPEG's scan; these two bytes don't occur within a scan."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 SEQUENCES = ("GIF", "WEBP", "PNG", "AVIF")
-"""Formats whose further frames are other images; a camera's JPEG has previews behind the first."""
+"""Formats whose further frames are other images; further frames of a camera's JPEG are previews."""
 ORIENTED = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-"""Where Pillow keeps what an orientation can stand in."""
+"""Keys of Pillow's `info` that can contain an orientation."""
 ORIENTATION = 274
 COLOURS = {
     "1": "black and white, repeated into red, green and blue",
@@ -49,7 +49,14 @@ def with_pil(
     formats: tuple[str, ...],
     pixels: Callable[[Image.Image], Result],
 ) -> Result:
-    """Open an image of some formats within limits, call `check` with its width and height, and return its `pixels`."""
+    """Open an image within limits and return a function's result for it.
+
+    Args:
+        content: Bytes of the file.
+        check: Function called with width and height before decoding; raises if the image is too large.
+        formats: Accepted formats, a part of FORMATS.
+        pixels: Function of the opened image, whose result is returned.
+    """
     if content[:2] == JPEG_MAGIC and content.count(SCAN) > MOST_SCANS:
         raise ValueError(f"more than {MOST_SCANS} scans")
     with Image.open(io.BytesIO(content), formats=formats) as image:
@@ -60,7 +67,7 @@ def with_pil(
 
 
 def read_picture(content: bytes) -> DecodedImage:
-    """Return red, green and blue of 8 bits; of a 16-bit PNG its 16 bits, grey as one channel."""
+    """Return an image as (H, W, 3) of 8 bits; a 16-bit PNG keeps its 16 bits, and grey is one channel."""
 
     def decoded(image: Image.Image) -> DecodedImage:
         _refuse_sequence(image)
@@ -80,21 +87,21 @@ def read_picture(content: bytes) -> DecodedImage:
 
 
 def rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the upright (H, W, 3) pixels of an opened image."""
+    """Return the upright pixels (H, W, 3), uint8, of an opened image."""
     pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     turned = orientation(image)
     return pixels if turned == 1 else upright(pixels, turned).astype(np.uint8, copy=False)
 
 
 def one_band(image: Image.Image) -> NDArray[np.uint16]:
-    """Return the (H, W) values of an opened image of one band of 16 bits."""
+    """Return the values (H, W), uint16, of an opened single-band 16-bit image."""
     if not image.mode.startswith("I;16"):
         raise ValueError(f"expected one band of 16 bits, found PIL mode {image.mode}")
     return np.asarray(image).astype(np.uint16, copy=False)
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the orientation (1 to 8) of a decoded image, by EXIF or XMP; 1 where neither says one."""
+    """Return the orientation (1 to 8) of a decoded image from EXIF or XMP; 1 if neither has one."""
     if not any(name in image.info for name in ORIENTED):
         return 1
     found = image.getexif().get(ORIENTATION, 1)
@@ -118,7 +125,7 @@ def _refuse_sequence(image: Image.Image) -> None:
 
 
 def _is_deep_png(content: bytes) -> bool:
-    """Whether a PNG has 16 bits and more than one channel, of which Pillow drops the lower eight bits."""
+    """Whether a PNG has 16 bits and several channels, of which Pillow drops the lower eight bits."""
     return content.startswith(PNG_MAGIC) and content[24:25] == b"\x10" and content[25:26] != b"\x00"
 
 
@@ -134,13 +141,13 @@ def _deep_png(image: Image.Image, content: bytes) -> DecodedImage:
 
 
 def _refuse_deep_avif(content: bytes) -> None:
-    """Pillow would drop the lower bits in silence."""
+    """Raise for an AVIF of more than 8 bits, whose lower bits Pillow would drop without a warning."""
     at = content.find(b"av1C", 0, 2**16) if content[4:8] == b"ftyp" else -1
     if at >= 0 and content[at + 6] & 0x40:
         raise NotReadError("AVIF of 10 or 12 bits is not supported; convert it to a PNG or TIFF of 16 bits")
 
 
 def _pixel_bytes(image: Image.Image, content: bytes) -> int:
-    """Return the bytes of a pixel as it is held: three at least, as most become red, green and blue."""
+    """Return the bytes per pixel in memory: at least three, since most images become RGB."""
     wide = 4 if image.mode[0] in "IF" else 2 if _is_deep_png(content) else 1
     return max(3, len(image.getbands())) * wide

@@ -1,4 +1,4 @@
-"""What a person says of files that don't say it themselves, what was found in a file, and what isn't read."""
+"""Options for ambiguous files, the decoded image, and the error for unsupported files."""
 
 from dataclasses import dataclass
 
@@ -6,29 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLING = ("nearest", "bilinear", "bicubic")
-"""Rules by which smaller pages of a TIFF are enlarged to its largest."""
+"""Rules that enlarge smaller pages of a TIFF to the largest page."""
 MOST_BANDS = 13
-"""Of an image: as many as Sentinel-2 has."""
+"""Maximum number of bands of an image, as many as Sentinel-2 has."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
-    """How files are read that can be read in more than one way; the default refuses such files."""
+    """Options for files that can be read in more than one way; by default such files are refused."""
 
     value_range: tuple[float, float] | None = None
-    """The values that become 0 and 65535, of floats and of integers with sign or with 32 bits."""
+    """Values (low, high) that become 0 and 65535, for floats, signed integers and 32-bit integers."""
     resample: str = ""
-    """One of RESAMPLING; empty: pages of several sizes are refused."""
+    """One of RESAMPLING; empty: TIFFs with pages of several sizes are refused."""
 
     @classmethod
     def read(cls, value_range: str, resample: str) -> "ReadingOptions":
-        """Return the reading of what `written_range` and a store's options have."""
+        """Return the options from the texts in a store's info."""
         low, _, high = value_range.partition(",")
         return cls((float(low), float(high)) if high else None, resample)
 
     @property
     def written_range(self) -> str:
-        """The range as LOW,HIGH; empty where none is stated."""
+        """Value range as LOW,HIGH; empty if none is set."""
         return "" if self.value_range is None else "{!r},{!r}".format(*self.value_range)
 
 
@@ -37,14 +37,14 @@ AS_READ = ReadingOptions()
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An image (H, W, C) of uint8 or uint16, and what was decided on the way, for a person."""
+    """Decoded image (H, W, C), uint8 or uint16, and the decoder's decisions in words."""
 
     image: NDArray[np.generic]
     facts: tuple[str, ...]
 
 
 class NotReadError(ValueError):
-    """File of a kind that isn't read; `option` names an option of `sweep.data prepare` that helps, or is empty."""
+    """Unsupported file; `option` is the option of `sweep.data prepare` that helps, or empty."""
 
     def __init__(self, reason: str, option: str = "") -> None:
         super().__init__(reason)
@@ -52,7 +52,7 @@ class NotReadError(ValueError):
 
 
 def upright(image: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
-    """Return (H, W, ...) pixels turned and mirrored as the orientation tag of EXIF and TIFF says (1: as they are)."""
+    """Return pixels (H, W, ...) rotated and mirrored by the orientation tag of EXIF and TIFF (1: unchanged)."""
     if orientation in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

@@ -1,4 +1,4 @@
-"""What a source of images hands to `prepare`: entries to be read one by one, from a folder or out of an archive."""
+"""Image sources: lists of image entries, from a folder or an archive, that `prepare` reads one by one."""
 
 import hashlib
 from collections import Counter
@@ -19,12 +19,12 @@ from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
 SHOWN_NAMES = 6
-"""How many names of a folder's content an error message shows."""
+"""Maximum number of names in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
-    """A file of an archive: where it came from, for messages, and its content."""
+    """File of an archive: its label for messages, and its content."""
 
     label: str
     content: bytes
@@ -34,29 +34,29 @@ class ArchiveFile:
 
 
 File = str | ArchiveFile
-"""A path on disk, or a file out of an archive; text, since half a million Path objects take seconds."""
+"""Path on disk, or file of an archive; paths are text, since half a million Path objects take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One decoded image, (H, W, C) uint8 or uint16, and the names of its labels, in any order.
+    """Decoded image (H, W, C), uint8 or uint16, with its label names in any order.
 
-    None: the image is unlabelled. Empty: it isn't kept (the 57 patches of BigEarthNet that none of the 19 labels
-    describes).
+    Labels None: the image is unlabelled. Labels empty: the image is left out, as are the 57 patches of BigEarthNet with
+    none of the 19 labels.
     """
 
     image: NDArray[np.generic]
     labels: tuple[str, ...] | None
     facts: tuple[str, ...] = ()
-    """What was decided when it was decoded: bands, bits, orientation."""
+    """Decisions of the decoder in words: bands, bits, orientation."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """One image that is still to be decoded: its name and the function that reads it.
+    """Image to decode: its name and the function that reads it.
 
-    `read` runs in another process, so it can be pickled; it raises BadInputError for what it can't decode. `split` is
-    the one that the source gives, None where it gives none; `place` is what grouped splits keep together.
+    `read` runs in another process, so it must be picklable; it raises BadInputError for an undecodable image. `split`
+    is the source's own split, None if it has none. Grouped splits keep images of one `place` together.
     """
 
     name: str
@@ -64,44 +64,44 @@ class ImageEntry:
     split: str | None = None
     place: str = ""
     chip: Chip | None = None
-    """Where in a scene the image was cut, where it was."""
+    """Position in the scene that the image was cut from; None for other images."""
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """All images of a data set as found: where, in which classes, and what a person should know about them."""
+    """All images of a data set: location, classes, entries, and notes for the user."""
 
     location: str
     class_names: tuple[str, ...]
     entries: Callable[[], Iterator[ImageEntry]]
-    """Goes over the wanted images from the start, each time it is called; an archive is read as it goes."""
+    """Function that iterates over the wanted images from the start; an archive is read meanwhile."""
     count: int | None
     """Number of entries; None if it is known only after reading the archive."""
     notes: tuple[str, ...] = ()
     multi_label: bool = False
     rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
     total: Callable[[], int] | None = None
-    """How many images the source has, wanted or not, known once `entries` has been gone over."""
+    """Number of images in the source, wanted or not; known after an iteration over `entries`."""
     classify: Callable[[Sequence[str]], Sequence[str]] | None = None
-    """From the labels that the source has to those of `class_names`; None where they are the same."""
+    """Function from the source's labels to those in `class_names`; None if they are the same."""
     position: Callable[[], tuple[int, int]] | None = None
-    """Bytes of the archive read so far and in all, for progress where the count isn't known."""
+    """Bytes of the archive read so far and in total, for the progress display if `count` is None."""
     decisions: Mapping[str, str] = field(default_factory=dict)
-    """What was found rather than chosen, in words: where classes come from, ...; without those that are empty."""
+    """Automatic decisions in words, by subject, as the origin of the classes; empty ones aren't shown."""
     left_out: Callable[[], Counter[str]] = Counter
-    """Files, folders or images that weren't taken, by reason, known once `entries` has been gone over."""
+    """Numbers of skipped files, folders or images by reason; known after an iteration over `entries`."""
     splits_from: str = ""
-    """What names each image's split, in words; empty where nothing does."""
+    """Origin of each image's split, in words; empty if the source has no splits."""
     bands: tuple[SpectralBand, ...] = ()
     """Band of each channel as read, if the source names them; empty: the bands of the request."""
     state: str = ""
-    """Digest of images, labels, splits and places, by which an edited source is recognised."""
+    """Digest of images, labels, splits and places; it changes when the source is edited."""
     together: int = 1
-    """Maximum number of consecutive entries that come from one file: chips of a scene."""
+    """Maximum number of consecutive entries from one file, as the chips of a scene."""
 
     @cached_property
     def class_index(self) -> dict[str, int]:
-        """The index of each class name."""
+        """Index of each class by name."""
         return {name: index for index, name in enumerate(self.class_names)}
 
 
@@ -113,20 +113,20 @@ class PrepareRequest:
     options: StoreOptions
     source: Path | None = None
     lists: Path | None = None
-    """Folder with official splits and lists of patches, where they don't lie beside the source."""
+    """Folder of the official splits and patch lists, if they aren't beside the source."""
     table: Path | None = None
-    """CSV or Parquet file that names images and labels."""
+    """CSV or Parquet file of image paths and labels."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The table's own names for path, image, label, split and place, where they differ."""
+    """Column names of the table for path, image, label, split and place, if they differ."""
     class_level: int | None = None
-    """Level of the folder that names an image's class, 1: directly below the source; None: by the layout."""
+    """Level of the folders that name the classes, 1: directly below the source; None: by the layout."""
 
     def column(self, name: str) -> str:
-        """Return the table's own name of a column."""
+        """Return the table's name of a column."""
         return self.columns.get(name, name)
 
     def wants(self, name: str) -> bool:
-        """Whether an image is in the requested subset; decided by its name alone."""
+        """Whether an image is in the requested subset, decided by its name alone."""
         if self.options.splits == "thesis" and self.facts.thesis_share is not None:
             return is_thesis_candidate(name)
         return self.options.fraction == 1.0 or bool(
@@ -134,19 +134,19 @@ class PrepareRequest:
         )
 
     def required_source(self) -> Path:
-        """Return the source; BadInputError says what it has to be."""
+        """Return the source; BadInputError with the expected layout if there is none."""
         if self.source is None:
             raise BadInputError(f"{self.facts.name} needs --source PATH: {self.facts.layout}")
         return self.source
 
 
 def counted(reasons: Counter[str]) -> str:
-    """Return how many were left out for each reason, the most frequent first; empty for none."""
+    """Return the counts by reason as text, the largest first; empty if all are zero."""
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common() if count)
 
 
 def digest_of(*parts: str) -> str:
-    """Return a digest of texts in their order."""
+    """Return the SHA-256 digest of texts in order, in hexadecimal."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.encode("utf-8", "surrogateescape") + b"\n")
@@ -154,6 +154,6 @@ def digest_of(*parts: str) -> str:
 
 
 def some_names(names: Sequence[str]) -> str:
-    """Return the first few names for a message, "nothing" for none."""
+    """Return the first names as text for a message; "nothing" if there are none."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return (", ".join(sorted(names)[:SHOWN_NAMES]) or "nothing") + more

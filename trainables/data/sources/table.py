@@ -1,4 +1,4 @@
-"""A person's table of images: CSV or Parquet with the columns path, label and, if wanted, split and place."""
+"""User's image table: CSV or Parquet with the columns path and label and, optionally, split and place."""
 
 import contextlib
 import csv
@@ -16,28 +16,28 @@ from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 
 TABLE_BYTES = 2**30
-"""Most of a CSV table, which is read whole: ten million rows fit in."""
+"""Maximum size of a CSV table, which is read into memory; ten million rows fit."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NEEDED, USED = ("path", "label"), ("path", "label", "split", "place")
 WIDE = (b"\xff\xfe", b"\xfe\xff")
-"""Begin a text in UTF-16, which Excel calls Unicode."""
+"""Byte order marks of UTF-16, which Excel calls Unicode."""
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One image's row of a table, with its place in the table."""
+    """Row of one image, with its line number for messages."""
 
     where: str
     path: str
     labels: tuple[str, ...] | None
-    """None where the cell is empty: the image is unlabelled."""
+    """None for an empty cell: the image is unlabelled."""
     split: str | None
     place: str
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """The rows of a table, in its order, and in words how it was read."""
+    """Rows of a table in order, and in words how it was read."""
 
     rows: list[TableRow]
     read_as: str
@@ -45,7 +45,15 @@ class ImageTable:
 
 
 def read_table(request: PrepareRequest, table: Path) -> ImageTable:
-    """Read a CSV or Parquet file; BadInputError names the row or column that is missing, twice there, or unclear."""
+    """Read a table of images.
+
+    Args:
+        request: Request with the column names and the label separator.
+        table: CSV or Parquet file.
+
+    Raises:
+        BadInputError: A missing, repeated or ambiguous column, or an invalid row; the message names it.
+    """
     if not table.exists():
         raise BadInputError(f"--table {table}: no such file")
     if table.is_dir():
@@ -145,7 +153,7 @@ def _csv(request: PrepareRequest, table: Path) -> tuple[list[str], str, list[Map
 
 
 def _delimiter(request: PrepareRequest, text: str) -> str:
-    """Return what stands between the columns, by the first line: what makes path and label columns of it."""
+    """Return the delimiter with which the first line has the path and label columns."""
     wanted = {request.column(name) for name in NEEDED}
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):

@@ -1,4 +1,4 @@
-"""TIFF and GeoTIFF to arrays: which axis holds the bands, which pages belong together, and what the values mean."""
+"""Decoding of TIFF and GeoTIFF: band axis, pages, and the meaning of values."""
 
 import io
 import lzma
@@ -20,17 +20,17 @@ from trainables.data.sources.tiff_values import as_pixels
 from trainables.unpacked_limit import check_unpacked
 
 COMPRESSIONS = (1, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
-"""None, LZW, JPEG, deflate, PackBits, LZMA, ZSTD: those whose unpacking ends at what the file declares."""
+"""Supported compressions (none, LZW, JPEG, deflate, PackBits, LZMA, ZSTD): their decoders stop at the declared size."""
 JPEG_COMPRESSIONS = (6, 7)
 OTHER_FILES = {"_multifile": False, "is_ome": False, "is_mmstack": False, "is_ndtiff": False}
-"""What tifffile doesn't look for: formats of which one file names others."""
+"""Options of tifffile that disable formats in which one file refers to others."""
 MOST_PAGES = 4096
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 STACKED = re.compile(r'\bSize([ZT])="(\d+)"')
 """Depths and times in the description of an OME-TIFF."""
 BAND_AXES = "SC"
 PAGE_AXES = "IQ"
-"""Axes of pages that nothing says more of."""
+"""tifffile's axes of pages without further description."""
 AXIS_NAMES = {"Z": "depths", "T": "times"}
 RULES = {
     "nearest": Image.Resampling.NEAREST,
@@ -40,7 +40,17 @@ RULES = {
 
 
 def read_tiff(content: bytes, reading: ReadingOptions) -> DecodedImage:
-    """Return the bands of a TIFF, last; a page a band where there are several. Overviews and masks are no bands."""
+    """Return a TIFF's bands as channels.
+
+    Each of several pages is a band; overviews and masks are skipped.
+
+    Args:
+        content: Bytes of the file.
+        reading: Options for ambiguous files.
+
+    Raises:
+        NotReadError: An ambiguous or unsupported file.
+    """
     with _library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
         if len(tiff.pages) > MOST_PAGES:
             raise ValueError(f"{len(tiff.pages):,} pages are more than any image has")
@@ -79,7 +89,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _is_overview(page: Any) -> bool:
-    """Whether a page is a smaller copy of another, or a mask of one."""
+    """Whether a page is an overview (a smaller copy) or a mask."""
     old = page.tags.get(255)
     return bool(page.is_reduced or page.is_mask or (old is not None and old.value == 2))
 
@@ -94,7 +104,7 @@ def _refuse_stack(page: Any) -> None:
 
 
 def _bands_last(values: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
-    """Return (H, W, C) by what the file calls its axes, and where it says nothing by their sizes; and how it was."""
+    """Return values as (H, W, C), by the file's axis names or otherwise by the sizes, and a note on the decision."""
     if values.ndim == 2 and axes == "YX":
         return values[..., None], ""
     more = [axis for axis in axes if axis not in "YX"]
@@ -115,7 +125,7 @@ def _bands_last(values: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
 
 
 def _band_axis(shape: Sequence[int], axis: str) -> int:
-    """Return where the bands of (A, B, C) are that are written as A pages; NotReadError where it can't be known."""
+    """Return the band axis of an array (A, B, C) written as A pages; NotReadError if it is ambiguous."""
     first, last = shape[0] <= MOST_BANDS, shape[2] <= MOST_BANDS
     if first and last and axis == "Q":  # the writer named no axes, and wrote whatever it had page by page
         square_first, square_last = shape[1] == shape[2], shape[0] == shape[1]
@@ -135,7 +145,7 @@ def _band_axis(shape: Sequence[int], axis: str) -> int:
 
 
 def _stacked(pages: Sequence[Any], reading: ReadingOptions) -> tuple[NDArray[Any], str]:
-    """Return all pages as bands, in their order; pages of other sizes are resampled by a rule that has to be stated."""
+    """Return all pages as bands in order; pages of other sizes are resampled by the stated rule."""
     bands = [_bands_last(page.asarray(maxworkers=1), page.axes)[0] for page in pages]
     if len({(page.dtype, page.photometric) for page in pages}) > 1:
         found = ", ".join(dict.fromkeys(f"{page.dtype} {page.photometric.name}" for page in pages))
@@ -160,7 +170,13 @@ def _sizes(bands: Sequence[NDArray[Any]]) -> str:
 
 
 def enlarged_page(band: NDArray[Any], largest: tuple[int, int], rule: str) -> NDArray[Any]:
-    """Return (H, W, C) of (h, w, C) of the same proportions."""
+    """Return a page (h, w, C) enlarged to (H, W, C) with the same aspect ratio.
+
+    Args:
+        band: Page (h, w, C).
+        largest: Height and width of the largest page.
+        rule: One of RESAMPLING.
+    """
     if band.shape[:2] == largest:
         return band
     if band.shape[0] * largest[1] != band.shape[1] * largest[0]:
@@ -179,7 +195,7 @@ def enlarged_page(band: NDArray[Any], largest: tuple[int, int], rule: str) -> ND
 
 
 def _check(parts: Sequence[Any], packed: int) -> None:
-    """Refuse a TIFF that declares more than it may unpack to, or that nothing here unpacks within what it declares."""
+    """Raise for a TIFF that declares more than the size limit, or whose compression isn't in COMPRESSIONS."""
     declared = 0
     for part in parts:
         first = part.keyframe
@@ -197,7 +213,7 @@ def _check(parts: Sequence[Any], packed: int) -> None:
 
 
 def _check_jpeg(part: Any) -> None:
-    """Refuse a strip or tile whose own header declares more than the TIFF does, since its decoder believes that."""
+    """Raise for a JPEG strip or tile whose own header, which its decoder follows, declares more than the TIFF."""
     for page in getattr(part, "pages", [part]):
         page = page.aspage() if hasattr(page, "aspage") else page
         file = page.parent.filehandle
@@ -214,7 +230,7 @@ def _check_jpeg(part: Any) -> None:
 
 @cache
 def _library() -> Any:
-    """Return tifffile, with decoders that end where a strip should, and take one that holds more, as writers pad."""
+    """Return tifffile with decoders that stop at the end of a strip and ignore a writer's padding after it."""
     import tifffile
 
     tifffile.TIFF.DECOMPRESSORS._codecs.update({8: _inflated, 32946: _inflated, 34925: _lzma_unpacked})

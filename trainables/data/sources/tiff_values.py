@@ -1,4 +1,4 @@
-"""What the numbers of a TIFF mean: colours of a palette, inverted grey, CMYK, and values that need a stated scale."""
+"""Meaning of TIFF values: palettes, inverted grey, CMYK, and values that need a stated range."""
 
 import math
 from typing import Any
@@ -12,14 +12,26 @@ from trainables.data.sources.reading import NotReadError, ReadingOptions
 
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 JPEG_COMPRESSIONS = (6, 7)
-"""Whose luma and chroma the decoder turns into red, green and blue."""
+"""JPEG compressions, whose decoder converts luma and chroma to RGB."""
 DARKEST, BRIGHTEST = 0, 65535
 NODATA_TAG = 42113
 SCALE = "say with --value-range LOW,HIGH which values become 0 and 65535"
 
 
 def as_pixels(values: NDArray[Any], page: Any, reading: ReadingOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return uint8 or uint16 (H, W, C) of raw values (H, W, C), and what was decided; NotReadError by name."""
+    """Return raw TIFF values as pixels, and the decisions in words.
+
+    Args:
+        values: Values (H, W, C) of any type.
+        page: Page of tifffile.
+        reading: Options for ambiguous files.
+
+    Returns:
+        Pixels (H, W, C), uint8 or uint16, and the decisions.
+
+    Raises:
+        NotReadError: Values that need an option, which the error names, or that aren't supported.
+    """
     photometric = int(page.photometric)
     if photometric == PALETTE:
         return _coloured(values, page), ("colours of its palette",)
@@ -64,7 +76,7 @@ def _bits(page: Any) -> int:
 
 
 def _opacity(values: NDArray[Any], page: Any) -> tuple[str, ...]:
-    """Say where a channel is declared as opacity: writers of satellite images declare near infrared so."""
+    """Return a note on channels declared as alpha; writers of satellite images declare near infrared so."""
     extra = [int(one) for one in page.extrasamples]
     opaque = values.shape[2] > 1 and any(one in (1, 2) for one in extra)
     return ("a channel that the file calls opacity is kept as a channel",) if opaque else ()
@@ -95,7 +107,7 @@ def _nodata(page: Any) -> float | None:
 def _scaled(
     values: NDArray[Any], page: Any, reading: ReadingOptions, said: tuple[str, ...]
 ) -> tuple[NDArray[np.uint16], tuple[str, ...]]:
-    """Return the stated range as 0 to 65535; what is nodata or no number becomes 0."""
+    """Return the stated value range scaled to 0 ... 65535; nodata and NaN become 0."""
     if values.dtype.kind not in "fiu":
         raise NotReadError(f"values of {values.dtype} are not supported; {CONVERT}")
     nodata = _nodata(page)

@@ -1,4 +1,4 @@
-"""Tiny ImageNet in its published layout: train/ and the labelled val/, which is the test split as in the thesis."""
+"""Tiny ImageNet in its published layout; the labelled val/ is the test split, as in the thesis."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,9 +29,15 @@ class _Image:
 
 
 def read_tiny_imagenet(request: PrepareRequest) -> ImageSource:
-    """List the images of tiny-imagenet-200 (folder, the folder that holds it, or the zip).
+    """List the images of tiny-imagenet-200.
 
     Classes are the folders of train/ in the order of their WordNet ids; labels are indices into that order.
+
+    Args:
+        request: Request whose source is the folder, its parent folder, or the zip.
+
+    Raises:
+        BadInputError: No or another layout.
     """
     tree = open_tree(request.required_source())
     paths = tree.names()
@@ -82,7 +88,7 @@ def _is_image(path: str, folder: str) -> bool:
 
 
 def _unused(tree: FileTree, paths: list[str]) -> Counter[str]:
-    """Count the files of train/ and val/ that are neither images nor tables of the layout, by reason."""
+    """Return counts, by reason, of files in train/ and val/ that are neither images nor the layout's tables."""
     reasons = Counter(tree.left_out)
     for path in paths:
         folder, _, rest = path.partition("/")
@@ -127,7 +133,7 @@ def _validation(tree: FileTree, root: str, paths: list[str], wnids: list[str]) -
 
 
 def _class_names(tree: FileTree, root: str, wnids: list[str]) -> dict[str, str]:
-    """Return the first human name of each class; the WordNet id goes with it where two classes share one."""
+    """Return the first English name of each class, followed by its WordNet id if two classes share the name."""
     lines = (line.partition("\t") for line in _lines(tree, root + WORDS))
     human = {wnid: names.split(",")[0].strip() for wnid, _, names in lines}
     names = {wnid: human.get(wnid) or wnid for wnid in wnids}
