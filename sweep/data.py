@@ -1,9 +1,9 @@
 """Prepare, list, describe, show, verify, share and remove data sets: `python -m sweep.data --help`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from sweep.console.printing import say, say_json, screen
 from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
 from trainables.errors import BadInputError
 from trainables.redaction import redact
+
+if TYPE_CHECKING:
+    from trainables.data.sources.source import ImageSource, PrepareRequest
 
 app = typer.Typer(
     help="Prepare the images that sweeps train on: convert them once, verify and describe them.",
@@ -68,7 +71,6 @@ def prepare(
 ) -> None:
     """Convert a data set to an image store. A store of the same images and labels that exists is kept."""
     from sweep.console.dataset_tables import prepared_lines
-    from sweep.maps.scene_source import read_scenes
     from trainables.data.preparing.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
@@ -98,7 +100,7 @@ def prepare(
             value_range=prepare_options.low_and_high(value_range),
             reflectance=prepare_options.scale_and_offset(reflectance),
             resample=resample,
-            reader=read_scenes if name == "scenes" else None,
+            reader=_scene_reader() if name == "scenes" else None,
             chip_size=chip_size,
             stride=stride,
             chips=chips,
@@ -113,6 +115,15 @@ def prepare(
     unknown = kept and source is not None and not info.source_state
     for line in prepared_lines(info, root, kept=kept, source_unknown=unknown):
         say(line)
+
+
+def _scene_reader() -> Callable[["PrepareRequest"], "ImageSource"]:
+    from sweep.maps.raster_file import require_rasterio
+
+    require_rasterio("scenes")
+    from sweep.maps.scene_source import read_scenes
+
+    return read_scenes
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,15 @@ class SceneGrid:
     columns: tuple[int, ...]
     covers: Shares | None
     """Shares of cloud, shadow and snow from the SCL; None without SCL."""
-    nodata: NDArray[np.float64]
+    nodata: NDArray[np.float64] | None
+    """Share of each chip; None where it is counted as the chips are read."""
     centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     """Longitude and latitude of the chips' centres, in degrees; None without coordinates."""
     state: str
 
     @classmethod
     def of(cls, path: Path, bands: tuple[str, ...], choice: ChipChoice) -> "SceneGrid":
-        """Return the grid of a scene; its cover is read one row of chips at a time.
+        """Return the grid of a scene, with the cover of each chip from the SCL.
 
         Args:
             path: Product, folder of bands, or raster file.
@@ -69,7 +70,7 @@ class SceneGrid:
             side = choice.chip_size
             rows, columns = (tuple(range(0, most - side + 1, choice.step)) for most in (scene.height, scene.width))
             classified = _classified(path, scene, rows, columns, side)
-            nodata = _without_data(scene, rows, columns, side) if classified is None else classified.pop("nodata")
+            nodata = None if scene.can_lack_data else np.zeros((len(rows), len(columns)))
             name = path.name.removesuffix(".SAFE") if path.is_dir() else path.stem
             tile = TILE.search(name.upper())
             return cls(
@@ -87,10 +88,34 @@ class SceneGrid:
                 rows=rows,
                 columns=columns,
                 covers=classified,
-                nodata=nodata,
+                nodata=nodata if classified is None else classified.pop("nodata"),
                 centres=_centres(scene, rows, columns, side),
                 state=_state(path),
             )
+
+    def counted(self, bands: tuple[str, ...], side: int) -> "SceneGrid":
+        """Return the grid with the nodata of each chip, for which the scene is read through, a row of chips at once."""
+        if self.nodata is not None:
+            return self
+        with open_scene(self.path, bands, self.channels) as scene:
+            lines = (scene.lacking((row, side), (0, scene.width)) for row in self.rows)
+            shares = [shares_of(empty, self.columns, side) for empty in lines]
+        return replace(self, nodata=np.array(shares).reshape(len(self.rows), len(self.columns)))
+
+    def may_share_places(self, other: "SceneGrid", side: int) -> bool:
+        """Whether a chip of another scene can be of the same place and date: their chips' extents overlap."""
+        if (self.date or self.name, self.crs) != (other.date or other.name, other.crs):
+            return False
+        own, theirs = self._extent(side), other._extent(side)
+        return bool(np.all(np.minimum(own[1], theirs[1]) > np.maximum(own[0], theirs[0])))
+
+    def _extent(self, side: int) -> NDArray[np.float64]:
+        """Return the least and largest coordinates of the chips, (2, 2); an empty extent without chips."""
+        if not self.rows or not self.columns:
+            return np.array([[0.0, 0.0], [0.0, 0.0]])
+        ends = [(column, row) for column in _ends(self.columns, side) for row in _ends(self.rows, side)]
+        corners = np.array([self.transform * end for end in ends])
+        return np.array([corners.min(axis=0), corners.max(axis=0)])
 
 
 def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int, Chip]]:
@@ -113,7 +138,7 @@ def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int,
                     side=choice.chip_size,
                     longitude=longitude,
                     latitude=latitude,
-                    nodata=float(grid.nodata[i, k]),
+                    nodata=None if grid.nodata is None else float(grid.nodata[i, k]),
                     **covers,
                 ),
             )
@@ -145,28 +170,18 @@ def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[
             strip = np.repeat(classes.read(1, window=((first, last), (0, classes.width))), repeat, axis=0)
             strip = np.repeat(strip[row - first * repeat :][:side], repeat, axis=1)
             for cover, values in shares.items():
-                values[i] = _shares(covered(strip, cover), columns, side)
+                values[i] = shares_of(covered(strip, cover), columns, side)
     return shares
 
 
-def _without_data(scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
-    """Return each chip's share of nodata in the coarsest band, the cheapest to read."""
-    band = max(scene.channels, key=lambda one: one.repeat)
-    found = np.zeros((len(rows), len(columns)))
-    if band.nodata is None and scene.masked is None:
-        return found
-    with explained_raster(scene.location):
-        for i, row in enumerate(rows):
-            if scene.masked is not None:
-                empty = scene.masked.dataset_mask(window=((row, row + side), (0, scene.width))) == 0
-            else:
-                empty = band.read(row, side) == band.nodata
-            found[i] = _shares(empty, columns, side)
-    return found
+def _ends(starts: tuple[int, ...], side: int) -> tuple[int, int]:
+    return starts[0], starts[-1] + side
 
 
-def _shares(flags: NDArray[np.bool_], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
-    """Return the share of true pixels in each square of a strip (side, W)."""
+def shares_of(flags: NDArray[np.bool_], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
+    """Return the share of true pixels of each square of a strip (side, W); squares start at `columns`."""
+    if not flags.any():
+        return np.zeros(len(columns))
     sums = np.concatenate([[0], np.cumsum(flags.sum(axis=0))])
     starts = np.array(columns, dtype=np.int64)
     shares: NDArray[np.float64] = (sums[starts + side] - sums[starts]) / float(side * side)

@@ -1,5 +1,6 @@
 """Isolated opening of untrusted raster files: GDAL reads no other file and no network address that they refer to."""
 
+import importlib.util
 import math
 import os
 import warnings
@@ -27,6 +28,12 @@ CLOSED = {
 """Settings of GDAL while untrusted files are open."""
 ALONE = {"OVERVIEW_LEVEL": "NONE"}
 """Open option that disables overviews, since a file's OVERVIEW_FILE tag can name any file or address."""
+
+
+def require_rasterio(purpose: str) -> None:
+    """Raise BadInputError that says what to install where rasterio is missing."""
+    if importlib.util.find_spec("rasterio") is None:
+        raise BadInputError(f"rasterio: isn't installed and is needed for {purpose}: pip install 'sweep-service[maps]'")
 
 
 @contextmanager

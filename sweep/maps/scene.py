@@ -104,21 +104,33 @@ class Scene:
                 mask = self.masked.dataset_mask(window=((top, top + rows), (0, self.width))) > 0
         return self._stacked(raw, mask)
 
-    def chip(self, top: int, left: int, side: int, rule: str) -> NDArray[np.generic]:
-        """Return the values (side, side, C) of a square; coarser bands are enlarged by `rule`.
+    def window(self, down: tuple[int, int], across: tuple[int, int], rule: str) -> NDArray[np.generic]:
+        """Return the values (H, W, C) of a window, each direction given as its first pixel and its length.
 
-        Args:
-            top: First row.
-            left: First column.
-            side: Side in pixels.
-            rule: One of RESAMPLING.
-
-        Raises:
-            BadInputError: The file is damaged there.
+        Coarser bands are enlarged by `rule`. BadInputError as `rows`.
         """
         with explained_raster(self.location):
-            raw = [band.read_window((top, side), (left, side), rule) for band in self.channels]
+            raw = [band.read_window(down, across, rule) for band in self.channels]
         return np.stack([_moved(values, band.offset) for band, values in zip(self.channels, raw, strict=True)], axis=-1)
+
+    @property
+    def can_lack_data(self) -> bool:
+        """Whether a pixel can be nodata: by the file's mask, or by a value of the coarsest band."""
+        return self.masked is not None or self._coarsest.nodata is not None
+
+    def lacking(self, down: tuple[int, int], across: tuple[int, int]) -> Mask:
+        """Return which pixels (H, W) of a window are nodata in the coarsest band, which is the cheapest to read."""
+        band = self._coarsest
+        with explained_raster(self.location):
+            if self.masked is not None:
+                area = tuple((start, start + length) for start, length in (down, across))
+                mask: Mask = self.masked.dataset_mask(window=area) == 0
+                return mask
+            return np.asarray(band.read_window(down, across) == band.nodata)
+
+    @property
+    def _coarsest(self) -> _Band:
+        return max(self.channels, key=lambda one: one.repeat)
 
     def small(self, most: int) -> tuple[NDArray[np.generic], Mask]:
         """Return values and valid pixels of the whole scene, reduced to at most `most` pixels per side."""

@@ -24,6 +24,7 @@ from sweep.maps.cover_mask import CoverMask, enter_cover_mask
 from sweep.maps.geotiff import ClassAreas, MapWriter, map_writer, read_small, write_cog
 from sweep.maps.ground_resolution import GroundResolution, ground
 from sweep.maps.map_classes import MapClasses, map_classes
+from sweep.maps.raster_file import require_rasterio
 from sweep.maps.scene import Scene, open_scene
 from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
 from trainables.data.preparing.pixel_recipe import PixelRecipe
@@ -95,7 +96,7 @@ def write_map(
     Raises:
         BadInputError: An unreadable input, an unwritable output, or a scene that doesn't fit the model.
     """
-    _needs_rasterio()
+    require_rasterio("maps")
     chosen = options or MapOptions()
     opened = DeployedModel.open(model)
     recipe = _recipe(opened, chosen)
@@ -123,13 +124,6 @@ def write_map(
             _draw(job, facts, plain, png)
             write_cog(plain, tif)
     return facts
-
-
-def _needs_rasterio() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("rasterio") is None:
-        raise BadInputError("rasterio: isn't installed and is needed for maps: pip install 'sweep-service[maps]'")
 
 
 def _recipe(model: DeployedModel, options: MapOptions) -> PixelRecipe:

@@ -2,25 +2,29 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import rasterio  # noqa: F401  # so that what worker processes are forked from has it
 
 from sweep.maps.chip_grid import SceneGrid, scene_chips
-from sweep.maps.raster_file import DRIVERS, closed_raster
-from sweep.maps.scene import BAND_FILE, Scene, band_files, enter_scene
+from sweep.maps.chip_reader import ChipReader
+from sweep.maps.raster_file import DRIVERS
+from sweep.maps.scene import BAND_FILE, band_files
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.source import ImageEntry, ImageSource, LabelledImage, PrepareRequest, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, digest_of, some_names
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
 NEAREST = "nearest"
+STRIP_BYTES = 2**24
+"""Largest strip of a scene that is read at once: a row of chips of a Sentinel-2 tile, three bands, has 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     folder.
 
     Args:
-        request: Request with the folder of scenes and the chip options.
+        request: PrepareRequest with the folder of scenes and the chip options.
 
     Raises:
         BadInputError: No scene, an unreadable scene, or a missing band.
@@ -55,7 +59,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     choice = request.options.chips or ChipChoice()
     bands = _bands(request, scenes)
     left_out: Counter[str] = Counter()
-    grids = [SceneGrid.of(path, bands, choice) for path in scenes]
+    grids = _counted_where_needed([SceneGrid.of(path, bands, choice) for path in scenes], bands, request, choice)
     _refuse_eight_bits(request, grids)
     cuts: dict[tuple[str, str], _Cut] = {}
     for grid in sorted(grids, key=lambda one: one.name, reverse=True):
@@ -66,11 +70,15 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         raise BadInputError(f"{folder}: no chip that can be used ({dict(left_out)}); choose a smaller --chip-size")
     chosen = sorted(cuts.values(), key=lambda cut: cut.name)
     rule = request.options.reading.resample or NEAREST
+    column_bytes = choice.chip_size * grids[0].channels * np.dtype(grids[0].dtype).itemsize
+    most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
 
     def entries() -> Iterator[ImageEntry]:
-        for cut in chosen:
-            read = partial(_read, str(cut.path), bands, grids[0].channels, cut.row, cut.column, choice.chip_size, rule)
-            yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
+        for (path, row), line in groupby(chosen, lambda cut: (cut.path, cut.row)):
+            reader = ChipReader(str(path), bands, grids[0].channels, choice, rule)
+            for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
+                read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None)
+                yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
 
     return ImageSource(
         str(folder.resolve()),
@@ -78,12 +86,51 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         entries,
         len(chosen),
         _notes(grids),
-        decisions=_decisions(grids, chosen, rule),
+        decisions=_decisions(grids, rule),
         left_out=lambda: left_out,
         bands=_measured(bands, grids),
         state=digest_of(*(grid.state for grid in sorted(grids, key=lambda one: one.name)), *map(repr, chosen)),
         together=max(Counter(cut.chip.scene for cut in chosen).values()),
     )
+
+
+def _counted_where_needed(
+    grids: list[SceneGrid], bands: tuple[str, ...], request: PrepareRequest, choice: ChipChoice
+) -> list[SceneGrid]:
+    """Return the grids, with the nodata of each chip where other chips are chosen by it; else reading them counts it.
+
+    Chips are chosen by it where n of a scene are wanted, where percentiles are taken over the chosen, and where another
+    scene may have a chip of the same place and date.
+    """
+    side = choice.chip_size
+    if choice.chips is not None or request.options.pixels == "percentiles":
+        return [grid.counted(bands, side) for grid in grids]
+    return [
+        grid.counted(bands, side)
+        if any(grid is not other and grid.may_share_places(other, side) for other in grids)
+        else grid
+        for grid in grids
+    ]
+
+
+def _in_strips(line: Sequence[_Cut], most: int, side: int) -> Iterator[tuple[_Cut, tuple[int, int]]]:
+    """Yield each chip of a row with its strip, (first column, length): chips at most one chip's side apart share one.
+
+    `most` is the largest length.
+    """
+    strip: list[_Cut] = []
+    for cut in line:
+        far = strip and (cut.column > strip[-1].column + 2 * side or cut.column + side > strip[0].column + most)
+        if far:
+            yield from _of_strip(strip, side)
+            strip = []
+        strip.append(cut)
+    yield from _of_strip(strip, side)
+
+
+def _of_strip(strip: Sequence[_Cut], side: int) -> Iterator[tuple[_Cut, tuple[int, int]]]:
+    span = strip[0].column, strip[-1].column + side - strip[0].column
+    return ((cut, span) for cut in strip)
 
 
 def find_scenes(folder: Path) -> list[Path]:
@@ -137,10 +184,12 @@ def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_o
     kept = []
     for row, column, chip in scene_chips(grid, choice):
         reason = choice.refusal(chip)
-        if reason is not None:
+        if reason:
             left_out[reason] += 1
         elif request.wants(chip.place):
             kept.append(_Cut(grid.path, row, column, chip))
+    if choice.chips is None:
+        return kept
     order = np.argsort(stable_fraction([cut.chip.place for cut in kept], salt=SUBSET_SALT), kind="stable")
     return [kept[number] for number in order[: choice.chips]]
 
@@ -158,14 +207,11 @@ def _notes(grids: Sequence[SceneGrid]) -> tuple[str, ...]:
     )
 
 
-def _decisions(grids: Sequence[SceneGrid], cuts: Sequence[_Cut], rule: str) -> dict[str, str]:
+def _decisions(grids: Sequence[SceneGrid], rule: str) -> dict[str, str]:
     offsets = sorted({value for grid in grids for value in grid.offsets})
-    dates = sorted({cut.chip.date for cut in cuts if cut.chip.date})
     coarse = sorted({band for grid in grids for band in grid.coarse})
     return {
         "scenes": f"{len(grids):,} ({some_names([grid.name for grid in grids])})",
-        "chips": f"{len(cuts):,} of {len({cut.chip.place for cut in cuts}):,} places",
-        "dates": f"{len(dates):,}, {dates[0]} to {dates[-1]}" if dates else "",
         "coarser bands": f"{', '.join(coarse)} enlarged by the rule {rule}" if coarse else "",
         "offset": f"{', '.join(f'{value:+d}' for value in offsets)} added to values, as the products say"
         if any(offsets)
@@ -179,28 +225,3 @@ def _measured(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[Spectra
     if not all(grid.path.is_dir() and band.name in SENTINEL_2_BANDS for grid in grids for band in own):
         return own
     return tuple(band.model_copy(update={"scale": 1.0 / DIGITAL_NUMBERS, "offset": 0.0}) for band in own)
-
-
-class _OpenScene:
-    """Scene that a process read last, kept open because its chips are consecutive."""
-
-    def __init__(self) -> None:
-        self._key: tuple[str, tuple[str, ...]] | None = None
-        self._stack = ExitStack()
-        self._scene: Scene | None = None
-
-    def of(self, path: str, bands: tuple[str, ...], channels: int) -> Scene:
-        if self._scene is None or self._key != (path, bands):
-            self._stack.close()
-            self._scene, self._key = enter_scene(self._stack, Path(path), bands, channels), (path, bands)
-        return self._scene
-
-
-_last = _OpenScene()
-
-
-def _read(
-    path: str, bands: tuple[str, ...], channels: int, row: int, column: int, side: int, rule: str
-) -> LabelledImage:
-    with closed_raster():
-        return LabelledImage(_last.of(path, bands, channels).chip(row, column, side, rule), None)

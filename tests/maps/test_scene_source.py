@@ -11,6 +11,8 @@ import rasterio
 from support.products import LEFT, TOP, band_values, write_product
 from support.scenes import write_scene
 
+from sweep.maps.chip_grid import SceneGrid
+from sweep.maps.scene import Scene
 from sweep.maps.scene_source import read_scenes
 from trainables.data.catalog import StoreInfo
 from trainables.data.preparing import decode_workers
@@ -152,6 +154,58 @@ def test_geotiffs_are_read_with_their_nodata_and_date(tmp_path: Path) -> None:
     assert everything(store)[0].date == "2022-07-01"
     with pytest.raises(BadInputError, match=r"8-bit values.*--pixels none"):
         pool(path, tmp_path, "other", pixels="thesis")
+
+
+def geotiff_with_gaps(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    values = np.random.default_rng(1).integers(1, 4000, (240, 260, 3)).astype(np.uint16)
+    values[:50, 40:90] = 0
+    values[100, 200] = 0
+    values[150:, 130:160] = 0
+    return write_scene(path, values, nodata=0, tiled=True, blockxsize=64, blockysize=64)
+
+
+@pytest.mark.parametrize("most", [0.0, 0.4])
+def test_nodata_counted_as_chips_are_read_is_that_counted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float
+) -> None:
+    path = geotiff_with_gaps(tmp_path / "in.tif")
+    before = pool(path, tmp_path, "before", max_nodata=most, stride=12, chips=10_000)
+    monkeypatch.setattr(SceneGrid, "counted", lambda *_: pytest.fail("the scene was read through before its chips"))
+    monkeypatch.setattr(decode_workers, "CHUNK_BYTES", 1)
+    store = pool(path, tmp_path, max_nodata=most, stride=12)
+    assert rows_of(store) == rows_of(before)
+    assert everything(store) == everything(before)
+    assert (tmp_path / "pool" / "pixels.bin").read_bytes() == (tmp_path / "before" / "pixels.bin").read_bytes()
+    assert store.info.decisions["left out"] == before.info.decisions["left out"]
+    assert store.info.decisions["chips"] == before.info.decisions["chips"]
+    assert len({chip.nodata for chip in everything(store)}) == 1 if most == 0.0 else len(store) > 200
+
+
+def test_a_row_of_chips_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_workers, "_worker_count", lambda: 1)
+    read: list[tuple[Any, ...]] = []
+    window = Scene.window
+    monkeypatch.setattr(Scene, "window", lambda *given: read.append(given[1:3]) or window(*given))
+    pool(geotiff_with_gaps(tmp_path / "in.tif"), tmp_path)
+    assert read == [((24 * row, 24), (0, 240)) for row in range(10)]
+
+
+def test_scenes_that_share_places_are_counted_before_one_is_chosen(tmp_path: Path) -> None:
+    first = geotiff_with_gaps(tmp_path / "in" / "a_20220101.tif")
+    with rasterio.open(shutil.copy(first, first.with_name("b_20220101.tif")), "r+") as file:
+        file.write(np.zeros((3, 48, 260), np.uint16), window=((0, 48), (0, 260)))
+    store = pool(tmp_path / "in", tmp_path)
+    scenes = {(chip.scene[0], chip.transform[5]) for chip in everything(store)}
+    top = max(line for _, line in scenes)
+    assert {scene for scene, line in scenes if line > top - 480} == {"a"}
+    assert {scene for scene, line in scenes if line <= top - 480} == {"b"}
+
+
+def test_a_scene_without_data_is_refused(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "in.tif", np.zeros((60, 60, 3), dtype=np.uint16), nodata=0)
+    with pytest.raises(BadInputError, match=r"no image that can be used.*chips with more than 0% nodata"):
+        pool(path, tmp_path)
 
 
 def test_blocks_keep_test_and_train_apart(tmp_path: Path) -> None:

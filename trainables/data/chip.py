@@ -1,6 +1,7 @@
 """Chips cut from scenes: place, acquisition date, and share covered by cloud, shadow and snow."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -61,9 +62,10 @@ CHIP_TYPE = pa.struct(
 """Arrow type of the chip column in a store's index."""
 
 
-def written(chips: list[Chip | None]) -> Any:
+def written(chips: Sequence[Chip]) -> Any:
     """Return chips as an Arrow array of CHIP_TYPE."""
-    return pa.array([None if chip is None else asdict(chip) for chip in chips], CHIP_TYPE)
+    columns = [pa.array([getattr(chip, own.name) for chip in chips], own.type) for own in CHIP_TYPE]
+    return pa.StructArray.from_arrays(columns, fields=list(CHIP_TYPE))
 
 
 def read(column: Any) -> list[Chip]:

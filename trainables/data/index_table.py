@@ -76,7 +76,7 @@ def write_rows(
     if chips is None:
         write_batch(path, pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
     else:
-        batch = pa.RecordBatch.from_arrays([*columns, written(list(chips))], schema=SCHEMA.append(CHIP))
+        batch = pa.RecordBatch.from_arrays([*columns, written(chips)], schema=SCHEMA.append(CHIP))
         write_batch(path, batch)
 
 

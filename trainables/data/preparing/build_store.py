@@ -75,12 +75,14 @@ def make_store(
         together=listing.together,
         report=_reporter(listing, progress),
     )
+    if not rows.names and rows.left_out:
+        raise BadInputError(f"{listing.location}: no image that can be used ({counted(rows.left_out)} left out)")
     table = _assigned(rows, request, listing)
     leaks = _leaks(table, folder / PIXELS_FILE, layout)
     if strict and leaks.described():
         raise BadInputError(f"--strict: {leaks.described()} ({'; '.join(leaks.examples)}); choose other --splits")
     write_rows(folder / ROWS_FILE, **table.columns())
-    info = _describe(name, request, listing, layout, table, leaks)
+    info = _describe(name, request, listing, layout, table, rows, leaks)
     info = info.model_copy(
         update={
             "options": {**info.options, **found},
@@ -319,16 +321,23 @@ def map_pixels(path: Path, layout: ImageLayout) -> NDArray[np.generic]:
 
 
 def _describe(
-    name: str, request: PrepareRequest, listing: ImageSource, layout: ImageLayout, table: _Table, leaks: LeakCounts
+    name: str,
+    request: PrepareRequest,
+    listing: ImageSource,
+    layout: ImageLayout,
+    table: _Table,
+    rows: IndexRows,
+    leaks: LeakCounts,
 ) -> StoreInfo:
     own = [labels or () for labels in table.labels]
     offsets = np.cumsum([0, *map(len, own)])
     hot = multi_hot(offsets, np.array(list(chain(*own)), dtype=np.int64), len(listing.class_names))
     known = np.array([labels is not None for labels in table.labels])
     counts = image_counts(hot, known, table.splits, listing.class_names, listing.rules)
-    left_out = listing.left_out() + Counter({"images with none of these labels": table.undescribed})
+    left_out = listing.left_out() + rows.left_out + Counter({"images with none of these labels": table.undescribed})
     decided = {
         **listing.decisions,
+        **_chips_told(rows),
         "labels": _labels_told(known),
         "splits": table.splits_told,
         "distance between splits": spatial_splits.described_distance(table.chips or [], table.splits),
@@ -361,6 +370,16 @@ def _describe(
         decisions={key: printable(text) for key, text in decided.items() if text},
         source_state=listing.state,
     )
+
+
+def _chips_told(rows: IndexRows) -> dict[str, str]:
+    """Return how many chips of how many places there are, and of which dates; empty where images aren't chips."""
+    chips = [chip for chip in rows.chips if chip is not None]
+    dates = sorted({chip.date for chip in chips if chip.date})
+    return {
+        "chips": f"{len(chips):,} of {len({chip.place for chip in chips}):,} places" if chips else "",
+        "dates": f"{len(dates):,}, {dates[0]} to {dates[-1]}" if dates else "",
+    }
 
 
 def _labels_told(known: NDArray[np.bool_]) -> str:

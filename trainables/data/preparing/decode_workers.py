@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,8 @@ class IndexRows:
     """One message per corrupt image that was left out."""
     facts: Counter[str] = field(default_factory=Counter)
     """Number of images for each decision of the decoder."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Number of images that were refused as they were read, by reason."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class _Done:
     fractions: dict[str, list[float]]
     faults: list[tuple[str, str]]
     """Fault of each undecodable image, with the option that handles it (may be empty)."""
-    facts: Counter[str]
+    facts: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    nodata: list[float | None] = field(default_factory=list)
 
 
 def convert(
@@ -151,6 +155,7 @@ def convert(
         done += len(task.entries)
         if report is not None:
             report(done)
+    _close_gaps(path, rows, layout.row_bytes)
     return rows
 
 
@@ -196,9 +201,12 @@ def _first(pending: deque[tuple[_Task, Future[_Done]]]) -> tuple[_Task, _Done]:
     return task, future.result()
 
 
-def warm_up() -> None:
-    """Start the fork server of the workers, which imports their modules while the caller lists files."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+def warm_up(reader: str = "") -> None:
+    """Start the fork server of the workers, which imports their modules while the caller lists files.
+
+    `reader` is the module that reads the images; empty: one that this module imports.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *([reader] if reader else [])])
     before = os.environ.get(BLAS_THREADS)
     os.environ[BLAS_THREADS] = "1"  # read when NumPy is loaded there: one process a core needs no threads of its own
     try:
@@ -246,7 +254,7 @@ def _convert_chunk(task: _Task) -> _Done:
     layout = task.layout
     size = max(1, PIECE_BYTES // layout.row_bytes)
     pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
-    done = _Done([], [], [], [], {}, [], Counter())
+    done = _Done([], [], [], [], {}, [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
         for start in range(0, len(task.entries), size):
@@ -270,11 +278,14 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
         except BadInputError as error:
             done.faults.append((str(error), error.option if isinstance(error, UndecodableError) else ""))
             continue
-        if picture.labels != ():
+        if picture.refused:
+            done.left_out[picture.refused] += 1
+        elif picture.labels != ():
             pixels[count] = picture.image
             count += 1
             done.kept.append(number)
             done.labels.append(picture.labels)
+            done.nodata.append(picture.nodata)
             done.facts.update(picture.facts)
     return count
 
@@ -289,7 +300,7 @@ def _converted(entry: ImageEntry, task: _Task) -> LabelledImage:
             f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
             "choose a size for all with --image-size",
         )
-    return LabelledImage(image, picture.labels, picture.facts)
+    return replace(picture, image=image)
 
 
 def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
@@ -308,7 +319,7 @@ def _append(rows: IndexRows, task: _Task, result: _Done) -> None:
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]
     rows.places += [entry.place for entry in own]
-    rows.chips += [entry.chip for entry in own]
+    rows.chips += [_counted(entry.chip, nodata) for entry, nodata in zip(own, result.nodata, strict=True)]
     rows.labels += result.labels
     rows.positions += range(task.first, task.first + len(own))
     rows.checksums += result.checksums
@@ -317,3 +328,21 @@ def _append(rows: IndexRows, task: _Task, result: _Done) -> None:
         rows.fractions[salt] += result.fractions[salt]
     rows.corrupt += [fault for fault, _ in result.faults]
     rows.facts.update(result.facts)
+    rows.left_out.update(result.left_out)
+
+
+def _counted(chip: Chip | None, nodata: float | None) -> Chip | None:
+    return chip if chip is None or nodata is None else replace(chip, nodata=nodata)
+
+
+def _close_gaps(path: Path, rows: IndexRows, size: int) -> None:
+    """Move the pixels of each image, `size` bytes, to follow the last one's, where images between aren't kept."""
+    first = next((row for row, position in enumerate(rows.positions) if row != position), len(rows.positions))
+    with path.open("r+b") as file:
+        for row in range(first, len(rows.positions)):
+            file.seek(rows.positions[row] * size)
+            image = file.read(size)
+            file.seek(row * size)
+            file.write(image)
+        file.truncate(len(rows.positions) * size)
+    rows.positions = list(range(len(rows.positions)))

@@ -92,7 +92,7 @@ def prepare(
         if (existing := _unchanged(folder, replace(request, source=source), listed)) is not None:
             return existing  # another process made it meanwhile
         if facts.layout is not None:
-            warm_up()
+            warm_up(reader.__module__ if reader else "")
         return _made(folder, request, listed, strict, progress)
 
 

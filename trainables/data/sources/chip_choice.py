@@ -39,13 +39,18 @@ class ChipChoice:
         """Stride in pixels."""
         return self.stride or self.chip_size
 
-    def refusal(self, chip: Chip) -> str | None:
-        """Return why a chip is left out; None if it is kept."""
+    def refusal(self, chip: Chip) -> str:
+        """Return why a chip is left out; empty if it is kept."""
         for cover in COVERS:
-            share, most = getattr(chip, cover), getattr(self, f"max_{cover}")
-            if share is not None and share > most:
-                return f"chips with more than {most:.0%} {cover}"
-        return None
+            share = getattr(chip, cover)
+            if share is not None and (reason := self.too_much(cover, share)):
+                return reason
+        return ""
+
+    def too_much(self, cover: str, share: float) -> str:
+        """Return why a chip with such a share of a cover is left out; empty if it is kept."""
+        most: float = getattr(self, f"max_{cover}")
+        return f"chips with more than {most:.0%} {cover}" if share > most else ""
 
     def described(self) -> dict[str, str | int | float]:
         """Return the options as in a store's metadata."""

@@ -49,6 +49,10 @@ class LabelledImage:
     labels: tuple[str, ...] | None
     facts: tuple[str, ...] = ()
     """Decisions of the decoder in words: bands, bits, orientation."""
+    nodata: float | None = None
+    """Share of a chip's pixels without data, where it was counted as the chip was read."""
+    refused: str = ""
+    """Reason why the image isn't kept, in the plural: chips with more than 0% nodata. Empty: it is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""Reading of chips that follow each other in a scene: a strip of it at once, as it lies in the file."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.maps.chip_grid import shares_of
+from sweep.maps.raster_file import closed_raster
+from sweep.maps.scene import Scene, enter_scene
+from sweep.maps.windows import Mask
+from trainables.data.sources.chip_choice import ChipChoice
+from trainables.data.sources.source import LabelledImage
+
+Strip = tuple[int, int]
+"""First column and length."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipReader:
+    """Reads chips of one scene; may be sent to another process."""
+
+    path: str
+    bands: tuple[str, ...]
+    channels: int
+    choice: ChipChoice
+    rule: str
+    """By which coarser bands are enlarged."""
+
+    def __call__(self, row: int, column: int, strip: Strip, *, count: bool) -> LabelledImage:
+        """Return the chip that starts at a row and column, of the strip that is read with it.
+
+        With `count` the picture has its share of nodata, and is refused beyond the limit.
+        """
+        side, start = self.choice.chip_size, column - strip[0]
+        values, lacking = _last.strip(self, row, strip, count=count)
+        picture = LabelledImage(values[:, start : start + side], None)
+        if lacking is None:
+            return picture
+        share = float(shares_of(lacking[:, start : start + side], (0,), side)[0])
+        return replace(picture, nodata=share, refused=self.choice.too_much("nodata", share))
+
+
+class _OpenScene:
+    """The scene that a process read last, and the strip of it: its chips follow each other."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, tuple[str, ...]] | None = None
+        self._stack = ExitStack()
+        self._scene: Scene | None = None
+        self._strip_key: tuple[ChipReader, int, Strip, bool] | None = None
+        self._strip: tuple[NDArray[np.generic], Mask | None] | None = None
+
+    def strip(
+        self, reader: ChipReader, row: int, strip: Strip, *, count: bool
+    ) -> tuple[NDArray[np.generic], Mask | None]:
+        """Return the values (side, length, C) of a strip and, with `count`, which of its pixels are nodata."""
+        key = (reader, row, strip, count)
+        if self._strip is None or self._strip_key != key:
+            down = row, reader.choice.chip_size
+            with closed_raster():
+                scene = self._of(reader)
+                values = scene.window(down, strip, reader.rule)
+                self._strip = values, scene.lacking(down, strip) if count else None
+            self._strip_key = key
+        return self._strip
+
+    def _of(self, reader: ChipReader) -> Scene:
+        key = reader.path, reader.bands
+        if self._scene is None or self._key != key:
+            self._stack.close()
+            self._scene = enter_scene(self._stack, Path(reader.path), reader.bands, reader.channels)
+            self._key = key
+        return self._scene
+
+
+_last = _OpenScene()
