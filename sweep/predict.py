@@ -1,4 +1,4 @@
-"""Classify images or map a scene with an exported model: `python -m sweep.predict MODEL IMAGES --output FILE`."""
+"""Predict classes, numbers or maps by an exported model: `python -m sweep.predict MODEL IMAGES --output FILE`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,7 +74,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Classify images with an exported model, or map a scene: a table of probabilities, or a GeoTIFF with areas."""
+    """Classify images or predict their number with an exported model, or map a scene: a table, or a GeoTIFF."""
     chosen = {
         "positive": tuple(positive or ()),
         "threshold": threshold,
@@ -115,13 +115,16 @@ def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, over
 
 
 def _said(facts: dict[str, Any]) -> list[str]:
-    """Return one line a class that is on the map, the largest first, and what the SCL hid of the scene."""
-    found = sorted(facts["classes"].items(), key=lambda item: -item[1]["pixels"])
+    """Return what the SCL hid of the scene, and the number's values, or a line for each class, the largest first."""
     lines = []
     if facts["scl"] is not None:
         hidden = ", ".join(f"{cover} {100 * share:.1f} %" for cover, share in facts["scl"].items())
         lines.append(f"left out by the SCL, of the scene: {hidden}")
-    for name, own in found:
+    if "number" in facts:
+        own, area = facts["number"], facts["valid"]["hectares"]
+        values = f"mean {own['mean']:.4g}, deviation {own['deviation']:.4g}, {own['least']:.4g} to {own['largest']:.4g}"
+        return [*lines, f"{own['name']}: {values}" + ("" if area is None else f", over {area:,.1f} ha")]
+    for name, own in sorted(facts["classes"].items(), key=lambda item: -item[1]["pixels"]):
         if own["pixels"]:
             area = "" if own["hectares"] is None else f", {own['hectares']:,.1f} ha"
             lines.append(f"{name}: {100 * own['share']:.1f} %{area}")

@@ -1,4 +1,4 @@
-"""GeoTIFF output: a map written row by row, converted to a Cloud Optimized GeoTIFF, and the area of each class."""
+"""GeoTIFF output: a map written row by row, converted to a Cloud Optimized GeoTIFF."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.ground_resolution import GroundResolution
-from sweep.maps.map_classes import NODATA, MapClasses
+from sweep.maps.map_layer import MapLayer
 from sweep.maps.raster_file import ALONE
 from sweep.maps.scene import Scene
 from sweep.maps.windows import Mask, Values
@@ -32,28 +31,25 @@ COG = {
 
 
 class MapWriter:
-    """Writer of finished rows from the top down, as float32 bands: probability, class, and optionally each class.
+    """Takes finished rows from the top down and writes a layer's bands as float32.
 
     All bands of a GeoTIFF have one type. Floats store probabilities without a scale factor, which readers forget, and
     class numbers exactly.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, nodata: float) -> None:
+        self._dataset, self._nodata = dataset, np.float32(nodata)
         self._waiting: list[NDArray[np.float32]] = []
         self._written = 0
 
-    def add(self, probability: Values, classes: NDArray[np.uint8], each: Values, valid: Mask) -> None:
-        """Append rows; invalid pixels become NODATA in all bands.
+    def add(self, bands: Values, valid: Mask) -> None:
+        """Append rows; invalid pixels become nodata in all bands.
 
         Args:
-            probability: Probabilities (H, W).
-            classes: Class numbers (H, W), uint8.
-            each: Probabilities of each class (K, H, W).
+            bands: Values (B, H, W).
             valid: Valid pixels (H, W).
         """
-        bands = np.concatenate([probability[None], classes[None].astype(np.float32), each])
-        self._waiting.append(np.where(valid, bands, np.float32(NODATA)))
+        self._waiting.append(np.where(valid, bands, self._nodata))
         ready = sum(part.shape[1] for part in self._waiting)
         if ready >= BLOCK:
             self._write(ready // BLOCK * BLOCK)
@@ -71,13 +67,13 @@ class MapWriter:
 
 
 @contextmanager
-def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str, str]) -> Iterator[MapWriter]:
-    """Yield the writer of a plain GeoTIFF with a scene's size, CRS and transform, the input of `write_cog`.
+def map_writer(path: Path, scene: Scene, layer: MapLayer, tags: Mapping[str, str]) -> Iterator[MapWriter]:
+    """Give what writes a map with a scene's size, CRS and transform as a plain GeoTIFF, which `write_cog` takes.
 
     Args:
         path: File to write.
         scene: Scene that is mapped.
-        classes: Classes of the map.
+        layer: Bands of the map.
         tags: Metadata tags of the file.
 
     Raises:
@@ -86,17 +82,17 @@ def map_writer(path: Path, scene: Scene, classes: MapClasses, tags: Mapping[str,
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    shape = {"driver": "GTiff", "count": 2 + len(classes.each), "dtype": "float32"}
+    shape = {"driver": "GTiff", "count": len(layer.descriptions), "dtype": "float32"}
     size = {"height": scene.height, "width": scene.width}
-    place = {"crs": scene.crs, "transform": scene.transform, "nodata": float(NODATA)}
+    place = {"crs": scene.crs, "transform": scene.transform, "nodata": layer.nodata}
     packing = {"compress": "deflate", "predictor": 3, "zlevel": 1, "interleave": "band", "BIGTIFF": "IF_SAFER"}
     tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
     with _explained(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = rasterio.open(path, "w", **shape, **size, **place, **packing, **tiles)
     with _explained(), dataset:
-        _describe(dataset, classes, tags)
-        writer = MapWriter(dataset)
+        _describe(dataset, layer, tags)
+        writer = MapWriter(dataset, layer.nodata)
         yield writer
         writer.finish()
 
@@ -127,21 +123,16 @@ def _explained() -> Iterator[None]:
         raise OSError(reason) from error
 
 
-def _describe(dataset: Any, classes: MapClasses, tags: Mapping[str, str]) -> None:
-    of = classes.positive or "the most probable class"
-    dataset.set_band_description(1, f"probability of {of}")
-    dataset.set_band_description(2, "class")
-    for band, name in enumerate(classes.each, 3):
-        dataset.set_band_description(band, f"probability of the class {name}")
+def _describe(dataset: Any, layer: MapLayer, tags: Mapping[str, str]) -> None:
+    for band, description in enumerate(layer.descriptions, 1):
+        dataset.set_band_description(band, description)
     dataset.update_tags(**tags)
-    dataset.update_tags(2, **{f"class_{number}": name for number, name in enumerate(classes.names)})
+    for band, own in layer.band_tags.items():
+        dataset.update_tags(band, **own)
 
 
-def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
-    """Return a map's probabilities and classes, (H, W) each, reduced to at most `most` pixels per side.
-
-    Nodata pixels have the value NODATA.
-    """
+def read_small(path: Path, most: int) -> Values:
+    """Return the first two bands, or the only one, of a written map, with at most `most` pixels a side."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -149,48 +140,7 @@ def read_small(path: Path, most: int) -> tuple[Values, NDArray[np.uint8]]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, driver="GTiff", **ALONE) as dataset:
             scale = max(1.0, max(dataset.shape) / most)
-            shape = (2, *(max(1, round(side / scale)) for side in dataset.shape))
-            probability, classes = dataset.read((1, 2), out_shape=shape)
-    return probability, classes.astype(np.uint8)
-
-
-class ClassAreas:
-    """Pixel counts and areas of the classes of a map, accumulated row by row."""
-
-    def __init__(self, classes: MapClasses, ground: GroundResolution) -> None:
-        self._names, self._ground = classes.names, ground
-        self._row = 0
-        self.pixels = np.zeros(len(classes.names), dtype=np.int64)
-        self.hectares = np.zeros(len(classes.names))
-        self.probability = 0.0
-        """Sum over valid pixels."""
-
-    def add(self, probability: Values, classes: NDArray[np.uint8], valid: Mask) -> None:
-        """Count the next rows (H, W), from the top down."""
-        counts = np.stack([((classes == number) & valid).sum(axis=1) for number in range(len(self._names))])
-        self.pixels += counts.sum(axis=1)
-        if self._ground.row_hectares is not None:
-            self.hectares += counts @ self._ground.row_hectares[self._row : self._row + len(valid)]
-        self.probability += float(probability[valid].sum(dtype=np.float64))
-        self._row += len(valid)
-
-    def described(self) -> dict[str, Any]:
-        """Return pixels, share of the valid area, hectares and square kilometres of each class and in total."""
-        known = self._ground.row_hectares is not None
-        amounts = self.hectares if known else self.pixels.astype(np.float64)
-        whole = max(float(amounts.sum()), 1e-300)
-        area = [_area(float(value)) if known else _area(None) for value in self.hectares]
-        classes = {
-            name: {"pixels": int(self.pixels[k]), "share": float(amounts[k]) / whole, **area[k]}
-            for k, name in enumerate(self._names)
-        }
-        total = int(self.pixels.sum())
-        return {
-            "valid": {"pixels": total, **_area(float(self.hectares.sum()) if known else None)},
-            "classes": classes,
-            "mean_probability": self.probability / max(total, 1),
-        }
-
-
-def _area(hectares: float | None) -> dict[str, float | None]:
-    return {"hectares": hectares, "square_kilometres": None if hectares is None else hectares / 100.0}
+            shown = dataset.indexes[:2]
+            shape = (len(shown), *(max(1, round(side / scale)) for side in dataset.shape))
+            bands: Values = dataset.read(shown, out_shape=shape)
+    return bands

@@ -32,6 +32,11 @@ class GroundResolution:
         return self.metres is None or abs(self.metres[0] / self.metres[1] - 1.0) < 0.05
 
 
+def area(hectares: float | None) -> dict[str, float | None]:
+    """Return an area as a map's JSON has it; None where it isn't known."""
+    return {"hectares": hectares, "square_kilometres": None if hectares is None else hectares / 100.0}
+
+
 def ground(crs: Any, transform: Any, height: int, width: int) -> GroundResolution:
     """Return the ground resolution of a scene.
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.maps.class_areas import ClassAreas
+from sweep.maps.ground_resolution import GroundResolution
 from sweep.maps.windows import Values
 from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF
@@ -34,6 +36,33 @@ class MapClasses:
     """Classes with a band of their own probability; empty: none."""
 
     @property
+    def nodata(self) -> float:
+        """Value of pixels without data."""
+        return float(NODATA)
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """What each band is: probability, class, and of each class where wanted."""
+        each = (f"probability of the class {name}" for name in self.each)
+        return (f"probability of {self.positive or 'the most probable class'}", "class", *each)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the file."""
+        return {"threshold": str(self.threshold)}
+
+    @property
+    def band_tags(self) -> dict[int, dict[str, str]]:
+        """The names of the class numbers, at their band."""
+        return {2: {f"class_{number}": name for number, name in enumerate(self.names)}}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the JSON says of how classes were decided."""
+        bands = {name: band for band, name in enumerate(self.each, 3)}
+        return {"positive": self.positive or None, "threshold": self.threshold, "probability_bands": bands}
+
+    @property
     def channels(self) -> int:
         """Number of blended values per pixel."""
         return 1 + len(self.each) if self.positive else len(self.names)
@@ -56,6 +85,19 @@ class MapClasses:
         if self.threshold is None:
             return kept.max(axis=0), kept.argmax(axis=0).astype(np.uint8)
         return kept[0], (kept[0] >= self.threshold).astype(np.uint8)
+
+    def bands(self, means: Values) -> Values:
+        """Return the map's bands (B, H, W) of blended scores."""
+        probability, classes = self.decide(means)
+        return np.concatenate([probability[None], classes[None].astype(np.float32), self.probabilities(means)])
+
+    def summary(self, ground: GroundResolution) -> ClassAreas:
+        """Return an empty summary: pixels and area of each class."""
+        return ClassAreas(self.names, ground)
+
+    def notes(self, described: Mapping[str, Any]) -> list[str]:
+        """Return what has to be said of a summary: nothing."""
+        return []
 
     def probabilities(self, means: Values) -> Values:
         """Return the probability of each class, (K, H, W), from blended scores; (0, H, W) if they aren't mapped."""

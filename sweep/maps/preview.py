@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from sweep.figures.fonts import fit_for_png
-from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED, label
-from sweep.maps.map_classes import NODATA
-from sweep.maps.windows import Mask, Values
+from sweep.figures.style import INK, label
+from sweep.maps.windows import Mask
 
 DPI = 100
 PANEL_INCHES = 6.6
@@ -28,28 +25,30 @@ NO_DATA = "#c9c9c9"
 STRETCH = (2.0, 98.0)
 """Percentiles of the scene's values that become black and white."""
 NICE = (1, 2, 5)
-LISTED = 12
-"""Maximum number of classes in the legend, by area."""
 LONGEST_NAME = 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MapPreview:
-    """Values of a preview; all arrays have the same (H, W)."""
+    """Values of a preview; all arrays have the same (H, W). Subclasses add and draw the map's own."""
 
     scene: NDArray[np.generic]
     """Scene values (H, W, 3)."""
     valid: Mask
-    probability: Values
-    classes: NDArray[np.uint8]
-    names: tuple[str, ...]
-    positive: str
-    """Class whose probability is drawn; empty: the most probable class is drawn."""
-    threshold: float | None
+    mapped: Mask
+    """Pixels with a value on the map."""
     metres: float | None
     """Ground width of a preview pixel in metres; None if unknown."""
     facts: Mapping[str, Any]
     """Content of the map's JSON file."""
+
+    def title(self) -> str:
+        """Return the picture's title."""
+        raise NotImplementedError
+
+    def draw_map(self, drawn: Figure, axes: Axes) -> str:
+        """Draw the map, with its legend or colour bar; return the title of its axes."""
+        raise NotImplementedError
 
 
 def draw(preview: MapPreview, path: Path) -> None:
@@ -77,32 +76,18 @@ def figure(preview: MapPreview) -> Figure:
         figsize=(np.clip(2 * panel[0] + 1.9, NARROWEST_INCHES, 16.0), panel[1] + 1.5), dpi=DPI, layout="constrained"
     )
     left, right = drawn.subplots(1, 2)
-    drawn.suptitle(label(_title(preview), 120), fontsize=13, color=INK)
+    drawn.suptitle(label(preview.title(), 120), fontsize=13, color=INK)
     left.imshow(_picture(preview), interpolation="nearest")
     _finish(left, "scene")
-    shown = _probability(right, preview) if preview.positive else _classes(right, preview)
-    _finish(right, f"probability of {preview.positive}" if preview.positive else "most probable class")
-    if preview.positive:
-        _colour_bar(drawn, right, shown, preview)
+    _finish(right, preview.draw_map(drawn, right))
     for axes in (left, right):
         _scale(axes, preview)
     drawn.supxlabel(label(_source(preview), 120), fontsize=9, color=INK)
     return drawn
 
 
-def _title(preview: MapPreview) -> str:
-    valid = preview.facts["valid"]["square_kilometres"]
-    if not preview.positive:
-        return "Map" if valid is None else f"Map of {_square_kilometres(valid)}"
-    own = preview.facts["classes"][preview.positive]
-    share = f"{100 * own['share']:.1f} %"
-    name = preview.positive[:1].upper() + preview.positive[1:]
-    if valid is None:
-        return f"{name}: {share} of the valid pixels"
-    return f"{name}: {_square_kilometres(own['square_kilometres'])} of {_square_kilometres(valid)} ({share})"
-
-
-def _square_kilometres(value: float) -> str:
+def square_kilometres(value: float) -> str:
+    """Return an area in words."""
     return f"{value:,.0f} km²" if value >= 100 else f"{value:.3g} km²"
 
 
@@ -115,59 +100,20 @@ def _source(preview: MapPreview) -> str:
 def _picture(preview: MapPreview) -> NDArray[np.float64]:
     """Return the scene with stretched contrast, (H, W, 3) in [0, 1], with nodata in grey."""
     values = preview.scene.astype(np.float64)
-    inside = values[preview.valid & (preview.probability != NODATA)]  # clouds would leave the rest black
+    inside = values[preview.valid & preview.mapped]  # clouds would leave the rest black
     low, high = np.percentile(inside, STRETCH, axis=0) if len(inside) else (0.0, 1.0)
     picture: NDArray[np.float64] = np.clip((values - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
     picture[~preview.valid] = [int(NO_DATA[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     return picture
 
 
-def _probability(axes: Axes, preview: MapPreview) -> AxesImage:
-    """Draw the probability; the colour map is white at the threshold, so that its two halves are the classes."""
-    colours = LinearSegmentedColormap.from_list("map", [CONTRASTIVE, "#ffffff", SUPERVISED]).with_extremes(bad=NO_DATA)
-    assert preview.threshold is not None
-    norm = TwoSlopeNorm(preview.threshold, 0.0, 1.0)
-    hidden = np.ma.masked_equal(preview.probability, NODATA)
-    return axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
+def no_data(axes: Axes) -> None:
+    """Add a legend that says what pixels without data look like."""
+    legend(axes, [Patch(color=NO_DATA, label="no data")])
 
 
-def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: MapPreview) -> None:
-    assert preview.threshold is not None
-    bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02)
-    middle = preview.threshold
-    ticks = [0.0, middle / 2, middle, (1.0 + middle) / 2, 1.0]
-    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
-    bar.ax.axhline(preview.threshold, color=INK, linewidth=1.5)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
-    bar.set_label(f"line: {label(preview.positive, LONGEST_NAME)} from {preview.threshold:g} on", fontsize=9, color=INK)
-    if (preview.probability == NODATA).any():
-        _legend(axes, [Patch(color=NO_DATA, label="no data")])
-
-
-def _classes(axes: Axes, preview: MapPreview) -> AxesImage:
-    own = preview.facts["classes"]
-    order = sorted(range(len(preview.names)), key=lambda number: -own[preview.names[number]]["pixels"])
-    palette = [COLOURS[order.index(number) % len(COLOURS)] for number in range(len(preview.names))]
-    colours = ListedColormap(palette).with_extremes(bad=NO_DATA)
-    hidden = np.ma.masked_equal(preview.classes, NODATA)
-    norm = BoundaryNorm(np.arange(len(palette) + 1) - 0.5, len(palette)) if len(palette) > 1 else None
-    shown = axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
-    patches = [
-        Patch(
-            color=palette[number],
-            label=f"{label(preview.names[number], LONGEST_NAME)} {100 * own[preview.names[number]]['share']:.1f} %",
-        )
-        for number in order[:LISTED]
-        if own[preview.names[number]]["pixels"]
-    ]
-    if (preview.classes == NODATA).any():
-        patches.append(Patch(color=NO_DATA, label="no data"))
-    _legend(axes, patches)
-    return shown
-
-
-def _legend(axes: Axes, patches: list[Patch]) -> None:
+def legend(axes: Axes, patches: list[Patch]) -> None:
+    """Draw a legend below a map."""
     axes.legend(
         handles=patches,
         loc="upper left",

@@ -1,8 +1,10 @@
 """Map of a scene by an exported model, in memory that doesn't grow with the scene.
 
-MAP.tif    Cloud Optimized GeoTIFF, float32, with the scene's CRS and transform; nodata is 255
-           band 1: probability; band 2: class; band 3 and later, optional: probability of each class
-MAP.json   areas and shares, threshold, model and scene
+MAP.tif    Cloud Optimized GeoTIFF, float32, with the scene's CRS and transform
+           classes: band 1: probability; band 2: class; band 3 and later, optional: probability of each class;
+           nodata is 255
+           number: one band; nodata is NaN
+MAP.json   areas and shares, threshold, or mean, deviation and ends of the number; model and scene
 MAP.png    preview of scene and map
 """
 
@@ -21,9 +23,11 @@ from sweep.console.app import progress
 from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
 from sweep.maps.cover_mask import CoverMask, enter_cover_mask
-from sweep.maps.geotiff import ClassAreas, MapWriter, map_writer, read_small, write_cog
+from sweep.maps.geotiff import MapWriter, map_writer, read_small, write_cog
 from sweep.maps.ground_resolution import GroundResolution, ground
-from sweep.maps.map_classes import MapClasses, map_classes
+from sweep.maps.map_classes import map_classes
+from sweep.maps.map_layer import MapLayer, MapSummary
+from sweep.maps.map_numbers import map_numbers
 from sweep.maps.raster_file import require_rasterio
 from sweep.maps.scene import Scene, open_scene
 from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
@@ -67,7 +71,7 @@ class _Job:
 
     model: DeployedModel
     scene: Scene
-    classes: MapClasses
+    layer: MapLayer
     ground: GroundResolution
     conversion: PixelConversion
     side: int
@@ -111,15 +115,15 @@ def write_map(
         job = _plan(opened, scene, recipe, chosen, mask)
         with _aside(output) as (tif, png, text):
             plain = tif.with_name("plain")
-            tally = _write(job, plain)
-            if not tally.pixels.any():
+            described = _write(job, plain).described()
+            if not described["valid"]["pixels"]:
                 why = (
                     "all are nodata"
                     if mask is None
                     else "all are nodata, cloud, shadow or snow; or map these (--no-scl)"
                 )
                 raise BadInputError(f"{source}: has no valid pixels; {why}")
-            facts = _facts(job, tally)
+            facts = _facts(job, described)
             text.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             _draw(job, facts, plain, png)
             write_cog(plain, tif)
@@ -191,12 +195,10 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
     if mask is None and not options.no_scl:
         notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
-    classes = map_classes(model.facts, options.positive, options.threshold)
-    each = tuple(map(str, model.facts["classes"])) if options.probabilities else ()
     return _Job(
         model=model,
         scene=scene,
-        classes=replace(classes, each=each),
+        layer=_layer(model, options),
         ground=size,
         conversion=conversion,
         side=side,
@@ -204,6 +206,15 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
         notes=tuple(notes),
         mask=mask,
     )
+
+
+def _layer(model: DeployedModel, options: MapOptions) -> MapLayer:
+    """Return what the map says; BadInputError for options that the model's outputs don't take."""
+    if model.number is not None:
+        of_classes = {name: getattr(options, name) for name in ("positive", "threshold", "probabilities")}
+        return map_numbers(model.number, model.number_title, of_classes)
+    classes = map_classes(model.facts, options.positive, options.threshold)
+    return replace(classes, each=tuple(map(str, model.facts["classes"])) if options.probabilities else ())
 
 
 def _side(image_size: int, size: GroundResolution, metres: float | None) -> tuple[int, list[str]]:
@@ -235,20 +246,20 @@ def _not_square(size: GroundResolution) -> str:
     return f"pixels are {across:.3g} x {down:.3g} m, the model's are square: better warp the scene to UTM"
 
 
-def _write(job: _Job, path: Path) -> ClassAreas:
-    """Write the GeoTIFF one row of windows at a time, and return the class areas."""
+def _write(job: _Job, path: Path) -> MapSummary:
+    """Write the GeoTIFF one row of windows at a time, and return the summary of its values."""
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
     lefts = starts(scene.width, job.side, job.overlap)
-    blend, tally = BlendedWindows(job.side, scene.width, job.classes.channels), ClassAreas(job.classes, job.ground)
+    blend, summary = BlendedWindows(job.side, scene.width, job.layer.channels), job.layer.summary(job.ground)
     with (
         progress("windows", len(tops) * len(lefts)) as advance,
-        map_writer(path, scene, job.classes, _tags(job)) as writer,
+        map_writer(path, scene, job.layer, _tags(job)) as writer,
     ):
         for (values, valid), (_, rows) in zip(_strips(job, tops), steps(tops, job.side), strict=True):
             _add(job, blend, values, valid, lefts, advance)
-            _release(job, blend.release(rows), valid[:rows], writer, tally)
-    return tally
+            _release(job, blend.release(rows), valid[:rows], writer, summary)
+    return summary
 
 
 def _strips(job: _Job, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
@@ -282,7 +293,7 @@ def _add(
         shares = {left: float(valid[:, left : left + job.side].mean()) for left in part}
         seen = [left for left in part if shares[left] > 0.0]
         if seen:
-            scores = job.classes.scores(job.model(np.stack([_image(job, values, valid, left) for left in seen]))[0])
+            scores = job.layer.scores(job.model(np.stack([_image(job, values, valid, left) for left in seen]))[0])
             for left, own in zip(seen, scores, strict=True):
                 blend.add(left, own, shares[left])
         advance(len(part))
@@ -294,18 +305,18 @@ def _image(job: _Job, values: NDArray[np.generic], valid: Mask, left: int) -> ND
     return job.conversion(fill(values[:, columns], valid[:, columns]))
 
 
-def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, tally: ClassAreas) -> None:
-    probability, classes = job.classes.decide(means)
-    writer.add(probability, classes, job.classes.probabilities(means), valid)
-    tally.add(probability, classes, valid)
+def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, summary: MapSummary) -> None:
+    bands = job.layer.bands(means)
+    writer.add(bands, valid)
+    summary.add(bands, valid)
 
 
 def _tags(job: _Job) -> dict[str, str]:
     facts = job.model.facts
-    return {"model": str(facts["trial"]), "data_set": str(facts["data_set"]), "threshold": str(job.classes.threshold)}
+    return {"model": str(facts["trial"]), "data_set": str(facts["data_set"]), **job.layer.tags}
 
 
-def _facts(job: _Job, tally: ClassAreas) -> dict[str, Any]:
+def _facts(job: _Job, described: dict[str, Any]) -> dict[str, Any]:
     """Return the content of the JSON file."""
     scene, model = job.scene, job.model.facts
     metres = job.ground.metres
@@ -314,35 +325,26 @@ def _facts(job: _Job, tally: ClassAreas) -> dict[str, Any]:
         "crs": None if scene.crs is None else scene.crs.to_string(),
         "size": [scene.width, scene.height],
         "pixel_metres": None if metres is None else list(metres),
-        "positive": job.classes.positive or None,
-        "threshold": job.classes.threshold,
-        **tally.described(),
-        "probability_bands": {name: band for band, name in enumerate(job.classes.each, 3)},
+        **job.layer.facts,
+        **described,
         "window_pixels": job.side,
         "overlap": job.overlap,
         "scl": None if job.mask is None else job.mask.shares(scene),
         "model": {name: model.get(name) for name in ("trial", "trial_id", "sweep", "data_set", "licence")},
-        "notes": list(job.notes),
+        "notes": [*job.notes, *job.layer.notes(described)],
     }
 
 
 def _draw(job: _Job, facts: dict[str, Any], tif: Path, png: Path) -> None:
-    from sweep.maps.preview import MapPreview, draw
+    from sweep.maps.map_picture import map_picture
+    from sweep.maps.preview import draw
     from sweep.maps.scene import colours
 
     values, valid = job.scene.small(PREVIEW_PIXELS)
-    probability, classes = read_small(tif, PREVIEW_PIXELS)
     metres = job.ground.metres
-    scale = job.scene.width / values.shape[1]
-    shown = MapPreview(
-        scene=values[..., colours(job.scene)],
-        valid=valid,
-        probability=probability,
-        classes=classes,
-        names=job.classes.names,
-        positive=job.classes.positive,
-        threshold=job.classes.threshold,
-        metres=None if metres is None else metres[0] * scale,
-        facts=facts,
+    drawn = None if metres is None else metres[0] * job.scene.width / values.shape[1]
+    bands = read_small(tif, PREVIEW_PIXELS)
+    picture = map_picture(
+        job.layer, scene=values[..., colours(job.scene)], valid=valid, bands=bands, metres=drawn, facts=facts
     )
-    draw(shown, png)
+    draw(picture, png)

@@ -8,11 +8,13 @@ import numpy as np
 from PIL import Image
 from support.scenes import grey, read_map, write_model, write_scene
 
+from sweep.maps.map_classes import NODATA
 from sweep.maps.preview import round_length
 
 
 def test_the_picture_says_area_scale_and_where(mapped: Callable[..., Any], tmp_path: Path) -> None:
-    from sweep.maps.preview import MapPreview, figure
+    from sweep.maps.class_preview import ClassPreview
+    from sweep.maps.preview import figure
 
     values = np.concatenate([grey(60, 100, 400), grey(60, 100, 1600)], axis=1)
     values[:10] = 0
@@ -21,9 +23,10 @@ def test_the_picture_says_area_scale_and_where(mapped: Callable[..., Any], tmp_p
         assert 600 < picture.width <= 1600
         assert picture.height <= 1600
     probability, classes = read_map(tmp_path / "map.tif")
-    preview = MapPreview(
+    preview = ClassPreview(
         scene=values,
         valid=values.any(axis=2),
+        mapped=probability != NODATA,
         probability=probability,
         classes=classes.astype(np.uint8),
         names=("other", "farmland"),

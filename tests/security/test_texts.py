@@ -218,13 +218,16 @@ def test_every_figure_is_drawn_and_shows_the_names(tmp_path: Path) -> None:
 
 
 def test_a_map_is_drawn_for_every_name() -> None:
-    from sweep.maps.preview import MapPreview, figure
+    from sweep.maps.class_preview import ClassPreview
+    from sweep.maps.number_preview import NumberPreview
+    from sweep.maps.preview import figure
 
     for name in (NAMES[0], NAMES[5], "x" * 300):
         own = {"pixels": 9, "share": 1.0, "hectares": 1.0, "square_kilometres": 1.0}
         facts = {
             "valid": {"square_kilometres": 1.0},
             "classes": {name: own, "other": own},
+            "number": {"mean": 31.5, "least": 0.0, "largest": 63.0},
             "crs": name,
             "scene": name,
             "model": {"trial": name},
@@ -235,16 +238,21 @@ def test_a_map_is_drawn_for_every_name() -> None:
                 "probability": np.full((8, 8), 0.5),
                 "classes": np.zeros((8, 8), np.uint8),
                 "valid": np.ones((8, 8), bool),
+                "mapped": np.ones((8, 8), bool),
+                "numbers": np.arange(64.0).reshape(8, 8),
+                "name": name,
+                "learned": (3.0, 60.0),
                 "names": ("other", name) if positive else (name, "other"),
                 "positive": positive,
                 "threshold": 0.5 if positive else None,
                 "metres": 10.0,
                 "facts": facts,
             }
-            known = {field.name for field in dataclasses.fields(MapPreview)}
-            buffer = io.BytesIO()
-            figure(MapPreview(**{key: value for key, value in fields.items() if key in known})).savefig(buffer)
-            assert buffer.tell()
+            for kind in (ClassPreview, NumberPreview):
+                known = {field.name for field in dataclasses.fields(kind)}
+                buffer = io.BytesIO()
+                figure(kind(**{key: value for key, value in fields.items() if key in known})).savefig(buffer)
+                assert buffer.tell()
 
 
 # The whole way

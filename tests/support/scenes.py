@@ -70,6 +70,30 @@ def write_model(folder: Path, side: int = SIDE, *, channels: int = 3, classes: i
     return folder
 
 
+def write_number_model(folder: Path, side: int = SIDE, *, channels: int = 3, **facts: Any) -> Path:
+    """Write a model of a number: the first channel's mean, over ten."""
+    write_model(folder, side, channels=channels, classes=channels, **{"positive": [], **facts})
+    image = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", side, side, channels])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", None]) for name in ("numbers", "features")]
+    known = {
+        "axes": np.array([1, 2]),
+        "ten": np.array(10.0, dtype=np.float32),
+        "first": np.array([0]),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Div", ["means", "ten"], ["features"]),
+        helper.make_node("Gather", ["features", "first"], ["numbers"], axis=1),
+    ]
+    tensors = [numpy_helper.from_array(value, name) for name, value in known.items()]
+    graph = helper.make_graph(nodes, "number", [image], outputs, tensors)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "model.onnx"
+    )
+    return folder
+
+
 def write_scene(path: Path, values: Pixels, **more: Any) -> Path:
     """Write (H, W, C) values as a GeoTIFF."""
     height, width, count = values.shape

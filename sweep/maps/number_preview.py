@@ -1,0 +1,55 @@
+"""Picture of a map of predicted numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sweep.figures.style import INK, label
+from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, no_data, square_kilometres
+from sweep.maps.windows import Values
+
+COLOURS = "viridis"
+"""Of even steps, also to those who see few colours."""
+DRAWN = (1.0, 99.0)
+"""Percentiles of the numbers at the ends of the colours: a few pixels don't flatten all others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberPreview(MapPreview):
+    """Picture of a number."""
+
+    numbers: Values
+    name: str
+    """Of the number and its label set."""
+    learned: tuple[float, float] | None
+    """Least and largest value in training, where known."""
+
+    def title(self) -> str:
+        """Return the number's mean, its ends and the mapped area."""
+        own, area = self.facts["number"], self.facts["valid"]["square_kilometres"]
+        over = "" if area is None else f" over {square_kilometres(area)}"
+        return f"{self.name}: mean {own['mean']:.4g}, {own['least']:.4g} to {own['largest']:.4g}{over}"
+
+    def draw_map(self, drawn: Figure, axes: Axes) -> str:
+        """Draw the numbers with a colour bar, on which lines are the ends of what was learned from."""
+        inside = self.numbers[self.mapped]
+        low, high = map(float, np.percentile(inside, DRAWN)) if len(inside) else (0.0, 1.0)
+        if not high > low:
+            low, high = low - 0.5, low + 0.5
+        hidden = np.ma.masked_where(~self.mapped, self.numbers)
+        shown = axes.imshow(hidden, cmap=COLOURS, vmin=low, vmax=high, interpolation="nearest")
+        shown.set_cmap(shown.get_cmap().with_extremes(bad=NO_DATA))
+        below, above = bool((inside < low).any()), bool((inside > high).any())
+        ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+        bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02, extend=ends[below, above])
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
+        name, lines = label(self.name, LONGEST_NAME), [end for end in self.learned or () if low < end < high]
+        for end in lines:
+            bar.ax.axhline(end, color="white", linewidth=1.5)
+        bar.set_label(f"{name}; line: end of what was learned from" if lines else name, fontsize=9, color=INK)
+        if not self.mapped.all():
+            no_data(axes)
+        return f"predicted {self.name}"
