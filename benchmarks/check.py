@@ -1,7 +1,7 @@
-"""A short look at whether something fell far behind: `make bench-check`, exit code 1 where it did.
+"""Regression check of performance in a few minutes: `make bench-check`, with exit code 1 for a large regression.
 
-The rows are small ones of `make bench` with torchvision for lightly, in one thread, as several that wait for each other
-suffer most from what else a machine does. Limits lie far beyond the goals for the same reason.
+The rows are small ones of `make bench`, with torchvision instead of lightly and one thread, since several threads
+suffer most from other processes. Limits are far beyond the goals for the same reason.
 """
 
 import sys
@@ -14,22 +14,22 @@ from benchmarks.harness.table import line
 from benchmarks.rows import lars, nt_xent, training_step, views
 
 BEHIND = 0.5
-"""A ratio this many times worse than its goal is one that fell behind: half as good."""
+"""Margin below which a row fails the check: less than half as good as its goal."""
 
 
 def measurements() -> list[PlannedMeasurement]:
-    """Return what is looked at."""
+    """Return the measurements of the check."""
     cpu = torch.device("cpu")
     return [training_step.small(cpu), views.small(), *lars.measurements(cpu), nt_xent.small()]
 
 
 def behind(rows: list[BenchmarkRow]) -> list[BenchmarkRow]:
-    """Return those that are half as good as their goal, or worse."""
+    """Return the rows that are at most half as good as their goal."""
     return [row for row in rows if row.goal is not None and row.margin < BEHIND]
 
 
 def main() -> None:
-    """Measure; say what fell behind."""
+    """Measure, and print the rows that fail."""
     torch.set_num_threads(1)
     print(described(machine()), flush=True)
     rows = []

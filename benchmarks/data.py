@@ -1,7 +1,7 @@
-"""What preparing and reading images costs, beside what nothing can beat: `python -m benchmarks.data`, 6 minutes.
+"""Speed of preparing and reading images, beside a lower bound: `python -m benchmarks.data`, 6 minutes.
 
-Every line is a ratio of two things measured in one run on the same files. Needs the real samples (docs/data.md), which
-are linked under new names until they are as many as a published data set has.
+Every line is a ratio of two measurements in one run on the same files. It needs the real samples (docs/data.md), which
+are linked under new names up to the size of a published data set.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BIG_IMAGES = 590_326
 
 
 def main() -> None:
-    """Measure everything and print a table in Markdown."""
+    """Measure everything and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = os.environ.get("SWEEP_SAMPLE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--samples", type=Path, default=Path(default), help="folder of the real samples")
@@ -97,7 +97,7 @@ def _scenes(sample: Path, root: Path) -> None:
 
 
 def _batches(root: Path) -> None:
-    """Random batches of the store, beside torchvision's ImageFolder with two workers over the same JPEGs."""
+    """Measure random batches of the store beside torchvision's ImageFolder with two workers over the same JPEGs."""
     import torch
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import PILToTensor
@@ -125,7 +125,7 @@ def _batches(root: Path) -> None:
 
 
 def _opening(root: Path) -> None:
-    """A store of BigEarthNet's size, whose pixels are a hole in the file: opened, first batch, and a pass over it."""
+    """Measure a store of BigEarthNet's size with a sparse pixel file: opening, first batch, and one pass."""
     from trainables.data.store import ImageStore
 
     folder = _big_store(root)
@@ -148,7 +148,7 @@ def _opening(root: Path) -> None:
 
 
 def _big_store(root: Path) -> Path:
-    """Write BigEarthNet's 590,326 rows over a sparse file of pixels."""
+    """Write BigEarthNet's 590,326 rows with a sparse pixel file."""
     from trainables.data.index_table import open_rows, write_rows
     from trainables.data.stable_hash import SALTS
 
@@ -191,7 +191,7 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _best_rate(decode: Callable[[Sequence[Path]], int], paths: Sequence[Path]) -> float:
-    """Return files a second of the faster of threads and processes, one a core, which are warm."""
+    """Return files per second, the better of warmed-up threads and processes, one per core."""
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     cores = len(os.sched_getaffinity(0))
     pools: list[Executor] = [
@@ -218,7 +218,7 @@ def _decode_bands(patches: Sequence[Path]) -> int:
 
 
 def _copy_tiny_imagenet(sample: Path, source: Path) -> list[Path]:
-    """Copy the sample, each train image under several names; return the paths of all images."""
+    """Copy the sample with each train image under several names; return the paths of all images."""
     paths = []
     for path in sorted(path for path in sample.rglob("*") if path.is_file() and "test" not in path.parts):
         train = path.parent.name == "images" and path.parents[2].name == "train"
@@ -232,7 +232,7 @@ def _copy_tiny_imagenet(sample: Path, source: Path) -> list[Path]:
 
 
 def _copy_patches(sample: Path, source: Path) -> list[Path]:
-    """Copy the sample's patches, each under several names; return their folders."""
+    """Copy the sample's patches under several names each; return their folders."""
     folders = []
     for patch, copy in itertools.product(sorted(sample.iterdir()), range(PATCH_COPIES)):
         folder = source / f"{patch.name}{copy}"

@@ -1,10 +1,10 @@
-"""How often a comparison errs, by simulation: the tables of docs/comparison.md.
+"""Error rates of the comparison, by simulation: the tables of docs/comparison.md.
 
     python -m benchmarks.error_rates                    # an hour on one core
     python -m benchmarks.error_rates --sweeps 400 --only best
 
-best: how often the truly best setting is dropped, and a worse one found. intervals: how often an interval over images
-holds the truth. halving: what the best row of a sweep with halving says of settings that are equally good.
+best: how often the truly best setting is dropped, and how often a worse one is told apart. intervals: coverage of the
+intervals over images. halving: the best row of a sweep with halving among settings that are equally good.
 """
 
 import argparse
@@ -17,18 +17,18 @@ from benchmarks.rows.halving_bias import simulated
 
 PARTS = ("best", "intervals", "halving")
 AHEAD = 4.0
-"""Standard deviations between seeds that the best is ahead by where the power is shown."""
+"""Lead of the best setting in the power table, in standard deviations between seeds."""
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in Markdown."""
+    """Print a Markdown table."""
     print(f"\n| {' | '.join(headings)} |\n|{'---|' * len(headings)}")
     for row in rows:
         print(f"| {' | '.join(row)} |", flush=True)
 
 
 def best(sweeps: int) -> None:
-    """Print the errors and the power of the comparisons with the best."""
+    """Print error rates and power of the comparisons with the best."""
     procedures = (best_errors.ours, best_errors.hsu, best_errors.holm)
     rows = []
     for case, far in zip(best_errors.cases(), best_errors.cases(ahead=AHEAD), strict=True):
@@ -40,7 +40,7 @@ def best(sweeps: int) -> None:
 
 
 def intervals(sweeps: int) -> None:
-    """Print the coverage of intervals over images; of areas, which are resampled, over a tenth of the samples."""
+    """Print the coverage of intervals over images; resampled ones (areas) use a tenth of the samples."""
     rows = []
     for case in interval_coverage.cases():
         count = max(sweeps // 10, 100) if case.resampled else sweeps
@@ -50,7 +50,7 @@ def intervals(sweeps: int) -> None:
 
 
 def halving(sweeps: int) -> None:
-    """Print what the best of 12 equal settings of three seeds says, and how many of the finished are told apart."""
+    """Print the best row's bias among 12 equal settings of three seeds, and the share of settings told apart."""
     rows = []
     for together in (True, False):
         random = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def halving(sweeps: int) -> None:
 
 
 def main() -> None:
-    """Print the tables that the command line asks for."""
+    """Print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweeps", type=int, default=4000, help="simulated sweeps a row")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))

@@ -1,14 +1,14 @@
-"""How fast trials are on a GPU: `make bench-gpu`.
+"""Training speed on a GPU: `make bench-gpu`.
 
     python -m benchmarks.gpu                      # needs torch, torchvision, numpy, pyarrow and pydantic, no more
     python -m benchmarks.gpu --minutes 3 --only resnet50
-    python -m benchmarks.gpu --device cpu --quick  # every path of it, tiny, where there is no GPU
+    python -m benchmarks.gpu --device cpu --quick  # every code path at a tiny size, without a GPU
 
-For each encoder, side, batch and precision, as far as memory and time allow and what the thesis trains first: a whole
-training step beside the forward and backward pass of torchvision's encoder, turn by turn; images a second; counted
-FLOP/s beside the device's peak; peak memory beside the plan's estimate; the share of the step that views take. Then
-the top of a profile, how often the host waits in a step, the time of an epoch of TinyImageNet, and the GPU-hours of
-the whole thesis grid without its evaluations. Plain text, and JSON as the last line.
+Measured for each encoder, image side, batch size and precision, as far as memory and time allow, the thesis' settings
+first: a complete training step in turns with the forward and backward pass of torchvision's encoder; images per second;
+counted FLOP/s beside the device's peak; peak memory beside the plan's estimate; the views' share of the step. Then: the
+top of a profile, the number of host waits per step, the time of an epoch of TinyImageNet, and the GPU-hours of the
+thesis' grid without its evaluations. Output: plain text, and JSON as the last line.
 """
 
 import argparse
@@ -35,13 +35,13 @@ THESIS = [("resnet50", 64, batch) for batch in BATCHES] + [("resnet50", 120, bat
 OTHERS = [("resnet18", side, batch) for side in (64, 120) for batch in BATCHES] + [("resnet50", 120, BATCHES[2])]
 QUICK = [("resnet18", 40, 8), ("resnet50", 40, 4)]
 EPOCH_IMAGES = 100_000
-"""Train images of TinyImageNet."""
+"""Number of train images of TinyImageNet."""
 GOAL_HOURS = 4.0
 MIB = 2**20
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the settings of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def run(device: torch.device, quick: bool, minutes: float, only: str) -> dict[str, Any]:
-    """Measure setting after setting, printing each; return everything as JSON has it."""
+    """Measure and print each setting; return the results as JSON values."""
     begin = time.monotonic()
     print(f"{described(machine())}\n\n{HEADINGS}", flush=True)
     cases: list[GpuCase] = []
@@ -92,7 +92,7 @@ def run(device: torch.device, quick: bool, minutes: float, only: str) -> dict[st
 
 
 def settings(device: torch.device, quick: bool) -> list[tuple[str, int, int, str]]:
-    """Return what is measured, in order: what the thesis trains in bf16, tf32 and fp32, then the others."""
+    """Return the settings in order: the thesis' in bf16, tf32 and fp32, then the others."""
     precisions = PRECISIONS if device.type == "cuda" else ("bf16", "fp32")
     groups = (QUICK,) if quick else (THESIS, OTHERS)
     return [(*setting, precision) for group in groups for precision, setting in itertools.product(precisions, group)]
@@ -126,7 +126,7 @@ def _look_inside(case: GpuCase, device: torch.device) -> dict[str, Any]:
 
 
 def thesis(cases: Sequence[GpuCase], quick: bool) -> dict[str, Any]:
-    """Print and return what the measured rates make of an epoch of TinyImageNet and of the thesis' grid."""
+    """Print and return the predicted times of a TinyImageNet epoch and of the thesis' grid at the measured rates."""
     found: dict[str, Any] = {"counted": counted(), "epoch_seconds": {}, "grid_hours": {}}
     print(f"counted: {found['counted']['flop']:.2e} FLOP for {found['counted']['trials']} trials of the thesis' grid")
     for case in cases:
@@ -148,7 +148,7 @@ def _trains(case: GpuCase, precision: str, quick: bool) -> bool:
 
 
 def _nearest(rates: dict[tuple[int, int], float], trial: TrialConfig) -> float:
-    """Return the rate that was measured nearest to a trial: of its side where there is one, then of its batch."""
+    """Return the measured rate for the trial's image side, or otherwise the nearest, and for the nearest batch size."""
     return rates[min(rates, key=lambda key: (abs(key[0] - trial.image_size), abs(key[1] - trial.batch_size)))]
 
 

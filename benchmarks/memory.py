@@ -1,17 +1,17 @@
-"""Peak memory of a worker, measured beside the plan's estimate (trainables/memory/peak.py).
+"""Peak memory of a worker, beside the plan's estimate (trainables/memory/peak.py).
 
     python -m benchmarks.memory                            # about ten minutes on 2 cores
     python -m benchmarks.memory --device cuda              # needs torch, torchvision, numpy, pyarrow, pydantic
     python -m benchmarks.memory --only resnet50 --json memory.json
-    python -m benchmarks.memory --show memory.json         # an earlier run beside the estimate as it is now
+    python -m benchmarks.memory --show memory.json         # an earlier run beside the current estimate
 
-    python -m benchmarks.memory --recompute                # a plain step and one that computes activations again
+    python -m benchmarks.memory --recompute                # a plain step, and one with activation recomputation
 
-Every setting is a process of its own (one a worker), with one thread: a tiny trial loads what is loaded on first use,
-then some real steps of trainables/training/trial.py on made-up images, then the last epoch's evaluation. On the CPU the
-peak is that of the resident set (VmHWM, reset before each phase) above what the process had before; on a GPU
-torch.cuda.max_memory_allocated. Prints a table and, as the last line, JSON. With --recompute each setting is measured
-plain and recomputing in turn, three times, and the medians of memory and of the steps' time stand side by side.
+Each setting runs in its own processes, one per worker, with one thread: a tiny trial for everything that is loaded on
+first use, then some real steps of trainables/training/trial.py on synthetic images, then the last epoch's evaluation.
+The peak on the CPU is that of the resident set (VmHWM, reset before each phase) above the memory at the start; on a GPU
+it is torch.cuda.max_memory_allocated. Output: a table, and JSON as the last line. With --recompute each setting is
+measured three times in turns with and without recomputation; the table has the medians of memory and step time.
 """
 
 import argparse
@@ -56,7 +56,7 @@ LARGE: tuple[dict[str, Any], ...] = (
     RESNET50 | {"batch_size": 1024, "precision": "tf32"},
     RESNET50 | {"image_size": 120, "batch_size": 512, "precision": "bf16"},
 )
-"""On a GPU these, too."""
+"""Additional settings on a GPU."""
 RECOMPUTED: tuple[dict[str, Any], ...] = (
     RESNET18 | {"batch_size": 256},
     RESNET50 | {"batch_size": 128},
@@ -77,7 +77,7 @@ def row(result: MeasuredMemory) -> str:
 
 
 def compared(setting: dict[str, Any], device: Device, steps: int) -> tuple[str, list[MeasuredMemory]]:
-    """Return a line of the other table, and what was measured: a step of both kinds, in turn."""
+    """Return a line of the table with and without recomputation, and the measurements in turns."""
     kinds = [setting, setting | {"recompute": True}]
     found = [[measure(kind, device=device, steps=steps) for kind in kinds] for _ in range(ROUNDS)]
     plain, less = zip(*found, strict=True)
@@ -115,7 +115,7 @@ def spelled(setting: dict[str, Any]) -> str:
 
 
 def chosen(device: Device, only: str, recompute: bool) -> list[dict[str, Any]]:
-    """Return the settings that the device can run and that were asked for."""
+    """Return the requested settings that the device can run."""
     settings = RECOMPUTED if recompute else SETTINGS
     settings += () if device == "cpu" else LARGE
     return [
@@ -128,7 +128,7 @@ def chosen(device: Device, only: str, recompute: bool) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the settings of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, default=2, help="at least 2: the first has no gradients of a step before")

@@ -1,12 +1,12 @@
-"""What a trial costs beside its training: through Ray, as a shell loop, and naively nested, over the same trials.
+"""Overhead of orchestration: the same trials through Ray, as a shell loop, and naively nested.
 
     python -m benchmarks.orchestration                     # about six minutes on 2 cores
     python -m benchmarks.orchestration --trials 8 --workers 1
 
-Orchestration is wall time minus the seconds that the epochs' own records hold (training and evaluation). Trials run one
-after the other in every row, one thread a worker. "First" holds the start of Ray, of the actor and of its group of
-workers; "next" is the median of the others. Naively nested is what Ray's documentation shows: each trial of Tune calls
-a `TorchTrainer.fit()` of its own. Prints a table and, as the last line, JSON.
+Orchestration is wall time minus the seconds in the epochs' records (training and evaluation). Trials run one after the
+other in every row, with one thread per worker. "First" includes the start of Ray, of the actor and of its workers;
+"next" is the median of the others. Naively nested follows Ray's documentation: each Tune trial calls its own
+`TorchTrainer.fit()`. Output: a table, and JSON as the last line.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def show(costs: Sequence[RunTimes], count: int) -> None:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the cases of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=TRIALS, help="at least 2")
     parser.add_argument("--epochs", type=int, default=EPOCHS)

@@ -1,16 +1,16 @@
-"""A sweep of ten thousand trials on a thousand GPUs, on paper: planning, dispatching, and MLflow on PostgreSQL.
+"""Simulated sweep of ten thousand trials on a thousand GPUs: planning, dispatching, and MLflow on PostgreSQL.
 
     python -m benchmarks.scale                               # about ten minutes on 2 cores; --only plan, for one part
     python -m benchmarks.scale --store postgresql+psycopg2://...   # else PostgreSQL is started here, if it is installed
 
-- plan: `make_plan` and `--dry-run` over spaces of 100 to 10,000 trials, each in a process of its own.
-- dispatch: the Dispatcher of real sweeps with simulated GPUs and a clock of events. Every call costs the simulated time
-  that it really took, one after the other, as in a sweep's main thread; GPUs whose trial ended wait for that. Ray and
-  Tune aren't in it.
-- track: the Tracker of real sweeps writes to an MLflow server on PostgreSQL. Each run's records are copies of one real
-  trial of 50 epochs. Epochs are told at the rate of 1,000 GPUs with epochs of 5 s.
+- plan: `make_plan` and `--dry-run` over spaces of 100 to 10,000 trials, each in its own process.
+- dispatch: the Dispatcher of real sweeps with simulated GPUs and a simulated clock. Every call costs the simulated time
+  that it really took, in sequence, as in a sweep's main thread; GPUs whose trial has ended wait meanwhile. Ray and Tune
+  take no part.
+- track: the SweepTracker of real sweeps writes to an MLflow server on PostgreSQL. Each run's records are copies of one
+  real trial of 50 epochs. Epochs are reported at the rate of 1,000 GPUs with epochs of 5 s.
 
-Prints tables and, as the last line, JSON; `--plot FILE` draws how each cost grows with the number of trials.
+Prints tables and, as the last line, JSON; `--plot FILE` draws the growth of each cost with the number of trials.
 """
 
 import argparse
@@ -49,18 +49,18 @@ print(len(plan.trials), took, int(peak) / 1024)
 
 @dataclass(frozen=True)
 class PlanCost:
-    """What a plan of so many trials costs."""
+    """Cost of a plan."""
 
     trials: int
     seconds: float
     mebibytes: float
-    """Peak of the whole process."""
+    """Peak memory of the process."""
     dry_run_seconds: float
-    """Of the command, with the start of Python."""
+    """Time of the command, including the start of Python."""
 
 
 def plan(trials: int, folder: Path) -> PlanCost:
-    """Plan a grid of 10 settings with so many seeds each."""
+    """Plan a grid of 10 settings, with `trials` / 10 seeds each."""
     space = space_file(trials, folder)
     told = subprocess.run([sys.executable, "-c", PLAN, str(space)], capture_output=True, text=True, check=True).stdout
     count, seconds, mebibytes = told.split()
@@ -71,7 +71,7 @@ def plan(trials: int, folder: Path) -> PlanCost:
 
 
 def main() -> None:
-    """Run the parts and print what they measured."""
+    """Run the parts and print their measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("plan", "dispatch", "track"), default="")
     parser.add_argument("--runs", type=int, nargs="*", default=[100, 200, 500], help="of the part track")
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _shown(part: str, measured: Iterable[Any]) -> list[Any]:
-    """Print a part's table row by row, as it is measured; return the rows."""
+    """Print a part's table row by row as it is measured; return the rows."""
     rows: list[Any] = []
     for row in measured:
         values = asdict(row)
@@ -113,7 +113,7 @@ def _shown(part: str, measured: Iterable[Any]) -> list[Any]:
 
 
 def _plot(rows: dict[str, list[Any]], path: Path) -> None:
-    """Draw what the main thread and MLflow take for a sweep of so many trials, on two logarithmic axes."""
+    """Draw the time that the main thread and MLflow spend on a sweep, over its trials, on logarithmic axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")

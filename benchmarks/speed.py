@@ -1,12 +1,12 @@
-"""How fast trials are, as ratios of two things that were measured in turns of one run on one machine.
+"""Training speed as ratios of two measurements in turns of one run on one machine.
 
     make bench                                            # installs what it needs
-    python -m benchmarks.speed --only views               # the rows whose name holds this text
+    python -m benchmarks.speed --only views               # the rows whose name contains this text
     python -m benchmarks.speed --json docs/performance.json --plot docs
     python -m benchmarks.speed --show docs/performance.json --plot docs     # an earlier run, drawn and printed again
 
-Prints each row as it is measured, then the table and, as the last line, JSON. Times and memory are better where the
-ratio is small, rates where it is large; the sign in the column `goal` says which.
+Prints each row as it is measured, then the table and, as the last line, JSON. Small ratios are better for times and
+memory, large ratios for rates; the sign in the column `goal` shows the direction.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from benchmarks.harness.table import line, show
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the rows of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="rows whose name or peer holds this text")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure row by row, saying what is measured; return machine, rows and growths as JSON has them."""
+    """Measure row by row, naming each; return machine, rows and growths as JSON values."""
     device = torch.device(options.device)
     rows, growths = [], []
     for measurement in _measurements(device, options):
@@ -72,7 +72,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return earlier results with those rows and growths in place of theirs that were measured now."""
+    """Return earlier results with newly measured rows and growths in place of theirs."""
     result = {"machine": now["machine"]}
     for part, names in (("rows", ("what", "beside")), ("growth", ("what", "work"))):
         kept = {tuple(each[name] for name in names): each for each in (*before[part], *now[part])}
@@ -115,7 +115,7 @@ def _growths(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], It
 
 
 def rows_of(found: dict[str, Any]) -> tuple[list[BenchmarkRow], list[CostGrowth]]:
-    """Return rows and growths of results in JSON's form."""
+    """Return the rows and growths from JSON values."""
     rows = [
         BenchmarkRow(
             **{**{name: value for name, value in fields.items() if name != "met"}, "spread": tuple(fields["spread"])}

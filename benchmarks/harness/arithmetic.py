@@ -1,4 +1,4 @@
-"""Floating-point operations of training, counted from the layers, and what they come to for the thesis' grid."""
+"""Floating-point operations of training, counted from the layers, and their total for the thesis' grid."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from trainables.data.dataset_facts import KNOWN
 from trainables.memory.layer_sizes import footprint
 
 FORWARD_AND_BACKWARD = 3
-"""The backward pass makes a product for each side of every forward one."""
+"""Products per forward product: the backward pass computes one for each of the two factors."""
 PEAKS: tuple[tuple[str, dict[str, float]], ...] = (
     ("H100 PCIe", {"fp32": 51e12, "tf32": 378e12, "bf16": 756e12}),
     ("H100 NVL", {"fp32": 60e12, "tf32": 417.5e12, "bf16": 835.5e12}),
@@ -20,29 +20,31 @@ PEAKS: tuple[tuple[str, dict[str, float]], ...] = (
     ("H200", {"fp32": 67e12, "tf32": 494.5e12, "bf16": 989e12}),
     ("A100", {"fp32": 19.5e12, "tf32": 156e12, "bf16": 312e12}),
 )
-"""FLOP/s by a part of the device's name, dense, as NVIDIA's data sheets have them (theirs of tensor cores are of 2:4
-sparse products, twice these); the first that fits counts."""
+"""Dense peak FLOP/s by a part of the device's name, from NVIDIA's data sheets; the first match counts.
+
+The data sheets give tensor cores for 2:4 sparse products, at twice these rates.
+"""
 
 
 def peak_of(device: str, precision: str) -> float | None:
-    """Return the FLOP/s that the device can reach; None for one that isn't in the table."""
+    """Return the peak FLOP/s of a device; None if it isn't in the table."""
     return next((peaks[precision] for name, peaks in PEAKS if name in device), None)
 
 
 def view_flops(config: TrialConfig, classes: int) -> float:
-    """Return the operations of one view's forward pass through convolutions and dense layers; two a product."""
+    """Return the FLOPs of one view's forward pass through convolutions and dense layers; a product counts two."""
     model = footprint(config, classes)
     products = sum(layer.weights * (layer.outputs // layer.channels) for layer in model.layers)
     return 2.0 * (products + model.features * model.classes)
 
 
 def step_flops(config: TrialConfig, classes: int) -> float:
-    """Return those of a training step: two views of each image, forward and backward."""
+    """Return the FLOPs of a training step: two views of each image, forward and backward."""
     return FORWARD_AND_BACKWARD * 2 * config.batch_size * view_flops(config, classes)
 
 
 def thesis_trials() -> Iterator[TrialConfig]:
-    """Yield every trial of the thesis' grid; the best temperature, which isn't known yet, is left at its default."""
+    """Yield every trial of the thesis' grid; the best temperature, still unknown, has its default."""
     for stage in SPACE.stages:
         for grid in stage.grids:
             base = {**SPACE.base, **grid.base}
@@ -53,26 +55,30 @@ def thesis_trials() -> Iterator[TrialConfig]:
 
 
 def train_images(config: TrialConfig) -> int:
-    """Return how many images the published data set is trained on."""
+    """Return the number of train images of the published data set."""
     sizes = KNOWN[config.dataset].published_sizes
     assert sizes is not None
     return sizes["train"]
 
 
 def trial_flops(config: TrialConfig) -> float:
-    """Return the operations of a trial's whole training."""
+    """Return the FLOPs of a trial's training."""
     classes = KNOWN[config.dataset].classes or 2
     return config.epochs * train_images(config) / config.batch_size * step_flops(config, classes)
 
 
 def grid_hours(images_a_second: Callable[[TrialConfig], float]) -> float:
-    """Return the hours that the thesis' grid trains for on one device."""
+    """Return the training hours of the thesis' grid on one device.
+
+    Args:
+        images_a_second: Function from a trial's configuration to its training rate, in images per second.
+    """
     seconds = (trial.epochs * train_images(trial) / images_a_second(trial) for trial in thesis_trials())
     return sum(seconds) / 3600
 
 
 def counted() -> dict[str, Any]:
-    """Return the counted operations of the whole grid, and of a trial of 50 epochs with either data set."""
+    """Return the FLOPs of the whole grid, and of a trial of 50 epochs on each data set."""
     trials = list(thesis_trials())
     of_50 = {trial.dataset: trial_flops(trial) for trial in trials if trial.epochs == 50}
     return {"trials": len(trials), "flop": sum(map(trial_flops, trials)), "of 50 epochs": of_50}

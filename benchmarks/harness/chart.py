@@ -1,4 +1,4 @@
-"""Draws measured rows beside their goals, and how costs grow with the work."""
+"""Charts of measured ratios beside their goals, and of costs over work."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,18 @@ from benchmarks.harness.measurement import BenchmarkRow, CostGrowth, number
 
 MET, MISSED, GOAL, INK = "#2a7f62", "#c2553a", "#1b1b1b", "#444444"
 BAR, HEAD = 0.34, 1.1
-"""Inches of a row, and of title and axis."""
+"""Height in inches of a row, and of title and axis."""
 
 
 def draw_rows(rows: Sequence[BenchmarkRow], caption: str, path: Path) -> None:
-    """Draw every ratio that has a goal as a bar from the goal: to the right of it is better, by so many times.
+    """Draw each ratio that has a goal as a bar of how many times better than the goal it is; right of 1 is better.
 
-    A ratio of times or bytes is better below its goal, one of rates above it; bars show how many times better.
+    Ratios of times and bytes are better below their goal, ratios of rates above it.
+
+    Args:
+        rows: Measured rows; those without a goal aren't drawn.
+        caption: Machine and versions, shown below the chart.
+        path: File to write; its suffix names the format.
     """
     shown = [row for row in rows if row.goal is not None]
     figure = Figure(figsize=(10.5, HEAD + BAR * len(shown)), layout="constrained")
@@ -45,7 +50,12 @@ def draw_rows(rows: Sequence[BenchmarkRow], caption: str, path: Path) -> None:
 
 
 def draw_growth(growths: Sequence[CostGrowth], path: Path) -> None:
-    """Draw each cost against its work on two logarithmic axes, with the fitted exponent."""
+    """Draw each cost against its work on logarithmic axes, with the fitted exponent.
+
+    Args:
+        growths: Costs with their points (work, cost).
+        path: File to write; its suffix names the format.
+    """
     columns = 3
     lines = -(-len(growths) // columns)
     figure = Figure(figsize=(3.5 * columns, 2.9 * lines), layout="constrained")

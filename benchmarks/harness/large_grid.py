@@ -1,4 +1,4 @@
-"""The sweep that benchmarks/scale.py is about: a grid of settings and seeds, of any size."""
+"""Large grid of settings and seeds for benchmarks/scale.py."""
 
 from pathlib import Path
 
@@ -31,12 +31,12 @@ SPACE = SearchSpace(
 
 
 def space_file(trials: int, folder: Path) -> Path:
-    """Write a space of so many trials, a multiple of 10."""
+    """Write a search space of `trials` trials, a multiple of 10, and return its path."""
     space = folder / f"space_{trials}.py"
     space.write_text(SPACE.format(base=TINY, seeds=trials // 10))
     return space
 
 
 def grid(trials: int, folder: Path) -> Plan:
-    """Return its plan."""
+    """Return the plan of that search space."""
     return make_plan(load_space(str(space_file(trials, folder))), assignments={}, size_of=size_of)

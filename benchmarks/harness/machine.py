@@ -1,4 +1,4 @@
-"""The machine that a figure is of, and the versions that it is of."""
+"""Machine and versions of a measurement, its threads, and the load by other processes."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "numba", "lightly", "pillow", "ray"
 
 
 def machine() -> dict[str, Any]:
-    """Return what the machine is, versions and the date."""
+    """Return machine, versions and date."""
     fields = _processor()
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
 
 
 def described(found: dict[str, Any]) -> str:
-    """Return it in a line for a person."""
+    """Return machine and versions as one line of text."""
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     flags = ", ".join(found["flags"]) or "no AVX2"
     gpu = f", {found['gpu']} ({found['gpu_gib']} GiB)" if "gpu" in found else ""
@@ -47,7 +47,7 @@ def described(found: dict[str, Any]) -> str:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Compute with so many threads, in torch and in what is compiled here."""
+    """Set the number of threads of torch and of numba's kernels."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -57,19 +57,19 @@ def threads(count: int) -> Iterator[None]:
 
 
 class OtherProcesses:
-    """How much of the cores goes to whoever isn't this process or a child that it has seen out."""
+    """Load by other processes: neither this process nor its ended children."""
 
     def __init__(self) -> None:
         self._begin = self._now()
 
     def share(self) -> float:
-        """Return their share of all cores' time since this was made; 0 where it can't be known."""
+        """Return other processes' share of the time of all cores since the start; 0 if it can't be measured."""
         busy, own, wall = (now - then for now, then in zip(self._now(), self._begin, strict=True))
         return max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        """Return seconds: all cores busy, this process and its children, the clock."""
+        """Return seconds: busy time of all cores, time of this process and its children, and wall clock."""
         path, own = Path("/proc/stat"), sum(os.times()[:4])
         if not path.exists():
             return own, own, time.perf_counter()
@@ -78,7 +78,7 @@ class OtherProcesses:
 
 
 def _processor() -> dict[str, str]:
-    """Return the first processor's lines of /proc/cpuinfo; nothing where there is none."""
+    """Return the first processor's entries in /proc/cpuinfo; empty if there is no such file."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
     pairs = (line.partition(":") for line in lines)

@@ -1,4 +1,4 @@
-"""Made-up images, as much of an ImageStore as a trial needs: a few of them, many times over, in memory."""
+"""Synthetic images with the interface of an ImageStore that a trial needs: a few images, repeated, in memory."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +11,13 @@ from trainables.memory.peak import ImageShape
 
 DISTINCT_IMAGES = 64
 COARSE, GRAIN = 8, 12.0
-"""Side of the noise that is enlarged to an image, and the deviation of what is added to each of its values."""
+"""Side of the noise that is enlarged to an image, and the standard deviation of the noise added to each value."""
 
 
 def made_up_images(count: int, side: int, channels: int = 3) -> torch.Tensor:
-    """Return (count, side, side, channels) uint8 images with large colour fields and a little grain, always the same.
+    """Return images (count, side, side, channels), uint8, of large colour fields with a little noise; always the same.
 
-    Neighbouring values of photographs are alike, and branches of colour conversions go the same way there.
+    Neighbouring values are similar, as in photographs, so that branches of colour conversions behave alike.
     """
     random = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, channels, COARSE, COARSE, generator=random) * 255
@@ -27,7 +27,7 @@ def made_up_images(count: int, side: int, channels: int = 3) -> torch.Tensor:
 
 
 class MadeUpStore:
-    """The images of `made_up_images` under as many names as `sizes` asks for, every class in turn."""
+    """Store of `made_up_images`, repeated up to the wanted `sizes`, with classes in turn."""
 
     def __init__(self, side: int, sizes: ImageShape) -> None:
         self._pixels = made_up_images(DISTINCT_IMAGES, side, sizes.channels)
@@ -48,20 +48,20 @@ class MadeUpStore:
         )
 
     def with_bands(self, names: tuple[str, ...]) -> "MadeUpStore":
-        """Return the store: it has no named bands to choose from."""
+        """Return the store itself: it has no named bands."""
         assert not names
         return self
 
     def images(self, rows: Any) -> torch.Tensor:
-        """Return (N, H, W, C)."""
+        """Return images (N, H, W, C)."""
         return self._pixels[torch.from_numpy(np.asarray(rows) % DISTINCT_IMAGES)]
 
     def labels(self, rows: Any) -> torch.Tensor:
-        """Return (N,), every class in turn."""
+        """Return classes (N,), in turn."""
         return torch.from_numpy(np.asarray(rows) % len(self.info.class_names))
 
     def labelled(self, rows: Any) -> np.ndarray:
-        """Return (N,): all are labelled."""
+        """Return True for each image (N,): all are labelled."""
         return np.ones(len(rows), dtype=np.bool_)
 
     def split(self, name: str) -> np.ndarray:
@@ -73,5 +73,5 @@ class MadeUpStore:
         return [str(row) for row in rows]
 
     def stable_fractions(self, rows: Any, salt: str) -> np.ndarray:
-        """Return numbers in [0, 1)."""
+        """Return a number in [0, 1) for each row."""
         return np.asarray(rows) / sum(self.info.splits.values())

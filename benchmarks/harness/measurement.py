@@ -1,4 +1,4 @@
-"""Two things timed side by side, turn by turn, and the rows of the table that come of it."""
+"""Paired measurement: two calls timed in turns of one run, and the table rows that result."""
 
 import math
 import statistics
@@ -10,69 +10,69 @@ from typing import Any
 from benchmarks.harness.machine import OtherProcesses
 
 LEAST_SECONDS = 0.2
-"""A turn repeats a short call until it takes so long."""
+"""Minimum duration of a turn; a shorter call is repeated."""
 DISTURBING = 0.05
-"""Of all cores' time: from there on others' work is worth a note."""
+"""Share of all cores' time by other processes from which a row gets a note."""
 
 
 @dataclass(frozen=True)
 class PairedTimings:
-    """What two things took in turns of one run; turn by turn they are compared, as machines have moods."""
+    """Timings of two calls in the turns of one run; they are compared within a turn, since a machine's speed drifts."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """The median over turns of ours over the peer's."""
+        """Median over turns of our value over the peer's."""
         return statistics.median(self.ratios)
 
     @property
     def ratios(self) -> list[float]:
-        """Those of each turn."""
+        """Ratio of each turn."""
         return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
 
     def rates(self, work: float, peer_work: float | None = None) -> "PairedTimings":
-        """Return the same as so much work a second, of seconds; the peer's work is ours unless it is given."""
+        """Return the seconds as rates, in work per second; the peer's work equals ours unless given."""
         peer_work = work if peer_work is None else peer_work
         return PairedTimings(tuple(work / each for each in self.ours), tuple(peer_work / each for each in self.peer))
 
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """A measured ratio beside its goal."""
+    """Measured ratio with its goal."""
 
     what: str
     ours: float
     peer: float
     unit: str
     beside: str
-    """What the peer is."""
+    """The peer in words."""
     ratio: float
     spread: tuple[float, float]
-    """Least and largest ratio of a turn."""
+    """Minimum and maximum ratio over turns."""
     goal: float | None = None
     at_most: bool = True
-    """Whether the goal is the largest ratio that meets it, else the least."""
+    """Whether the goal is a maximum; False: a minimum."""
     note: str = ""
 
     @property
     def met(self) -> bool | None:
-        """Whether the ratio meets its goal; None without one."""
+        """Whether the ratio meets its goal; None without a goal."""
         if self.goal is None:
             return None
         return self.margin >= 1.0
 
     @property
     def margin(self) -> float:
-        """How many times better the ratio is than its goal: less than 1 where it misses it."""
+        """How many times better than its goal the ratio is; below 1 if it misses the goal."""
         assert self.goal is not None
         return self.goal / self.ratio if self.at_most else self.ratio / self.goal
 
 
 @dataclass(frozen=True)
 class PlannedMeasurement:
-    """What a row needs before it is measured."""
+    """Row to measure: its words, goal and function."""
 
     what: str
     beside: str
@@ -83,7 +83,7 @@ class PlannedMeasurement:
     note: str = ""
 
     def row(self) -> BenchmarkRow:
-        """Measure; where others were at work in between, the note says so."""
+        """Measure the row; it gets a note if other processes were busy meanwhile."""
         others = OtherProcesses()
         found = self.measure()
         share = others.share()
@@ -104,29 +104,29 @@ class PlannedMeasurement:
 
 @dataclass(frozen=True)
 class CostGrowth:
-    """How a cost grows with the work: points (work, cost) and the exponent of a power law through them."""
+    """Growth of a cost with the work: points (work, cost), and the exponent of a power law fitted to them."""
 
     what: str
     work: str
     cost: str
     points: list[tuple[float, float]] = field(default_factory=list)
     goal: float | None = None
-    """Largest exponent that is wanted."""
+    """Maximum exponent."""
 
     @property
     def exponent(self) -> float:
-        """The slope of a straight line through the logarithms, least squares."""
+        """Slope of the least-squares line through the logarithms."""
         return exponent(self.points)
 
 
 def exponent(points: list[tuple[float, float]]) -> float:
-    """Return the least-squares slope of log cost over log work; needs two different works."""
+    """Return the least-squares slope of log cost over log work; it needs two different amounts of work."""
     works, costs = ([math.log(each) for each in side] for side in zip(*points, strict=True))
     return statistics.linear_regression(works, costs).slope
 
 
 def number(value: float) -> str:
-    """Return three digits, and no digits behind the point of large numbers."""
+    """Return a number with three significant digits, and large numbers without decimals."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -138,7 +138,18 @@ def beside(
     least_seconds: float = LEAST_SECONDS,
     settle: Callable[[], Any] = lambda: None,
 ) -> PairedTimings:
-    """Return seconds a call of both, `turns` times in turn, after each was warmed up; `settle` ends what is queued."""
+    """Time two calls in turns, after a warm-up of each.
+
+    Args:
+        ours: Call to measure.
+        peer: Call to compare with.
+        turns: Number of turns.
+        least_seconds: Minimum duration of a turn; a shorter call is repeated.
+        settle: Function that waits for queued work of the device.
+
+    Returns:
+        Seconds per call of both.
+    """
     took = list(in_turns([ours, peer], turns=turns, least_seconds=least_seconds, settle=settle))
     return PairedTimings(tuple(each[0] for each in took), tuple(each[1] for each in took))
 
@@ -150,7 +161,7 @@ def in_turns(
     least_seconds: float = LEAST_SECONDS,
     settle: Callable[[], Any] = lambda: None,
 ) -> Iterator[list[float]]:
-    """Yield seconds a call of each, turn after turn."""
+    """Yield the seconds per call of each function, turn by turn."""
     for call in calls:
         call()  # compiles, allocates, loads
     counts = [max(1, math.ceil(least_seconds / seconds(call, 1, settle))) for call in calls]
@@ -159,7 +170,7 @@ def in_turns(
 
 
 def seconds(call: Callable[[], Any], count: int = 1, settle: Callable[[], Any] = lambda: None) -> float:
-    """Return seconds a call."""
+    """Return seconds per call."""
     settle()
     start = time.perf_counter()
     for _ in range(count):

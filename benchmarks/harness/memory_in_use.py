@@ -1,4 +1,4 @@
-"""The memory that this process uses: its resident set on the CPU, torch's allocator on a GPU."""
+"""Memory of this process: resident set on the CPU, torch's allocator on a GPU."""
 
 import ctypes
 import gc
@@ -8,7 +8,7 @@ import torch
 
 
 class ResidentSet:
-    """The resident memory of this process on Linux."""
+    """Resident memory of this process on Linux."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -17,11 +17,11 @@ class ResidentSet:
         self.process = self._bytes("RssAnon")
 
     def reset(self) -> None:
-        """Forget earlier peaks."""
+        """Reset the peak."""
         Path("/proc/self/clear_refs").write_text("5")
 
     def peak(self) -> int:
-        """Return the peak since, above what the process held at first."""
+        """Return the peak in bytes since the reset, above the memory at the start."""
         return self._bytes("VmHWM") - self._base
 
     @staticmethod
@@ -31,7 +31,7 @@ class ResidentSet:
 
 
 class GpuMemory:
-    """What torch's allocator has handed out on this process's GPU."""
+    """Memory that torch's allocator has allocated on this process's GPU."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -40,9 +40,9 @@ class GpuMemory:
         self.process = total - free - torch.cuda.memory_reserved()
 
     def reset(self) -> None:
-        """Forget earlier peaks."""
+        """Reset the peak."""
         torch.cuda.reset_peak_memory_stats()
 
     def peak(self) -> int:
-        """Return the peak since."""
+        """Return the peak in bytes since the reset."""
         return torch.cuda.max_memory_allocated()

@@ -1,6 +1,6 @@
-"""Scenes made of real patches: those of BigEarthNet's sample that are of one tile and date.
+"""Scenes assembled from real patches: those of one tile and date in BigEarthNet's sample.
 
-`python -m benchmarks.harness.mosaic SAMPLE FOLDER` writes what docs/scenes.md starts from: products/, farmland.csv.
+`python -m benchmarks.harness.mosaic SAMPLE FOLDER` writes the input of docs/scenes.md: products/ and farmland.csv.
 """
 
 import csv
@@ -24,13 +24,13 @@ NORTHERN_LINES = 44
 JP2 = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"}
 GEOTIFF = {"driver": "GTiff", "tiled": True, "compress": "deflate", "nodata": 0}
 Place = tuple[Path, int, int]
-"""A patch, and its line and column in a grid of patches."""
+"""Patch with its row and column in a grid of patches."""
 TURNS = 8
 
 
 @dataclass(frozen=True)
 class PatchMosaic:
-    """Patches in a grid whose upper left corner is known; where none lies is nodata (0)."""
+    """Grid of patches with the position of its upper left corner; empty cells are nodata (0)."""
 
     places: tuple[Place, ...]
     left: float
@@ -38,7 +38,7 @@ class PatchMosaic:
 
     @classmethod
     def as_they_lie(cls, sample: Path) -> Self:
-        """Every patch where it lies on the ground."""
+        """Return the mosaic of every patch at its position on the ground."""
         corners = [(patch, *_corner(patch)) for patch in _patches(sample)]
         left, top = min(x for _, x, _ in corners), max(y for _, _, y in corners)
         step = METRES * SIDE
@@ -48,20 +48,20 @@ class PatchMosaic:
 
     @classmethod
     def packed(cls, sample: Path, side: int) -> Self:
-        """A square without gaps, of `side` patches a side, which repeat turned and mirrored."""
+        """Return a square without gaps, of `side` patches per side, in which patches repeat rotated and mirrored."""
         patches = _patches(sample)
         cells = range(side * side)
         places = tuple((patches[cell % len(patches)], *divmod(cell, side)) for cell in cells)
         return cls(places, *_corner(patches[0]))
 
     def halves(self, line: int) -> tuple[Self, Self]:
-        """Return what lies north of a line of the grid, and the rest."""
+        """Return the part north of a row of the grid, and the rest."""
         north = tuple(place for place in self.places if place[1] < line)
         south = tuple((patch, own - line, column) for patch, own, column in self.places if own >= line)
         return type(self)(north, self.left, self.top), type(self)(south, self.left, self.top - line * METRES * SIDE)
 
     def band(self, name: str) -> NDArray[np.uint16]:
-        """Return a band of the whole scene."""
+        """Return one band of the whole scene, (H, W)."""
         lines, columns = (max(place[axis] for place in self.places) + 1 for axis in (1, 2))
         used: Counter[Path] = Counter()
         values = np.zeros((lines, SIDE, columns, SIDE), np.uint16)
@@ -72,7 +72,7 @@ class PatchMosaic:
         return values.reshape(lines * SIDE, columns * SIDE)
 
     def write_product(self, folder: Path) -> Path:
-        """Write a product of level 2A: JPEG 2000 bands without loss, and an SCL of vegetation and nodata."""
+        """Write a level 2A product: lossless JPEG 2000 bands, and an SCL of vegetation and nodata."""
         product = folder / f"S2A_MSIL2A_{MOMENT}_N0205_R022_{TILE}_{MOMENT}.SAFE"
         images = product / "GRANULE" / f"L2A_{TILE}" / "IMG_DATA"
         for name in BANDS:
@@ -99,7 +99,7 @@ class PatchMosaic:
 
 
 def write_labels(path: Path, sample: Path, scenes: Iterable[tuple[str, PatchMosaic]]) -> Path:
-    """Write a table of the chips' labels, farmland or other, as the sample's list has them."""
+    """Write the chips' labels (farmland or other) from the sample's list as a CSV table."""
     with (sample / "manifest.csv").open() as listed, path.open("w", newline="") as written:
         farmland = {row["patch"]: row["farmland"] == "1" for row in csv.DictReader(listed)}
         table = csv.writer(written)
@@ -116,7 +116,7 @@ def _patches(sample: Path) -> list[Path]:
 
 
 def _turned(values: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:
-    """Return the values in one of their TURNS positions, the first as they are: a repeated image would be a leak."""
+    """Return the values in one of TURNS orientations, the first unchanged; a repeated image would be a leak."""
     turned = np.rot90(values, turn % 4)
     return turned[:, ::-1] if turn % TURNS >= 4 else turned
 
@@ -127,7 +127,7 @@ def _corner(patch: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Write the north as a product, the south as a GeoTIFF, and the table of labels of both."""
+    """Write the north as a product, the south as a GeoTIFF, and the labels of both as a table."""
     sample, folder = map(Path, sys.argv[1:])
     north, south = PatchMosaic.as_they_lie(sample).halves(NORTHERN_LINES)
     product = north.write_product(folder / "products")

@@ -1,4 +1,4 @@
-"""PostgreSQL and MLflow's server, started for a benchmark and ended after it."""
+"""PostgreSQL and MLflow servers for the duration of a benchmark."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """Start PostgreSQL on a socket of its own and yield its URI; it refuses to run as root, so nobody runs it."""
+    """Start PostgreSQL on its own socket as user nobody, since it refuses to run as root, and yield its URI."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not binaries:
         raise SystemExit(
@@ -48,7 +48,7 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def mlflow_server(store: str, folder: Path) -> Iterator[str]:
-    """Start MLflow's server as cluster.yaml does, and yield its address."""
+    """Start MLflow's server as in cluster.yaml, and yield its address."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
     command += ["--backend-store-uri", store, "--artifacts-destination", str(folder / "artifacts")]

@@ -1,4 +1,4 @@
-"""Steps of a real trial on made-up images, and the bare step of torchvision's encoder that nothing can beat."""
+"""Steps of a real trial on synthetic images, and the bare step of torchvision's encoder as a lower bound."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ CLASSES = 200
 
 
 def made_trial(folder: Path, device: torch.device, **fields: Any) -> TrialTrainer:
-    """Return a trial with these fields of its configuration, on made-up images of the views' size."""
+    """Return the trainer of a trial on synthetic images of the views' size, with the given configuration fields."""
     config = TrialConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields})
     store: Any = MadeUpStore(config.image_size, sizes(config))
     trial = TrialTrainer(config, store=store, files=TrialFiles(Storage.at(folder)), device=device)
@@ -31,23 +31,23 @@ def made_trial(folder: Path, device: torch.device, **fields: Any) -> TrialTraine
 
 
 def sizes(config: TrialConfig) -> ImageShape:
-    """Return the sizes of the made-up data."""
+    """Return the shape of the synthetic data."""
     return ImageShape(CLASSES, train=max(LEAST_TRAIN, config.batch_size), held_out=256)
 
 
 class TrialSteps:
-    """Takes a trial's steps one after the other: batch, views, passes, losses, probe and optimiser."""
+    """Consecutive steps of a trial: batch, views, passes, losses, probe and optimiser."""
 
     def __init__(self, trial: TrialTrainer) -> None:
         self._trial, self._number = trial, 0
 
     def __call__(self) -> None:
-        """Take the next step."""
+        """Run the next step."""
         self._trial._step(self._number, RATE)
         self._number += 1
 
     def input(self) -> None:
-        """Make the next step's views, from drawing their parameters and reading the images on, and drop them."""
+        """Make and discard the next step's views: parameters, images and augmentation."""
         images, _, draws, _ = self._trial._batch(self._number)
         self._trial.objective.views(images, draws)
         self._number += 1
@@ -61,9 +61,9 @@ def bare_encoder(name: str, device: torch.device, layout: torch.memory_format) -
 
 
 def bare_step(trial: TrialTrainer) -> Callable[[], None]:
-    """Return the forward and backward pass of torchvision's encoder alone, over views that are there already.
+    """Return a function that runs forward and backward pass of torchvision's encoder alone, on views made before.
 
-    As many views of the trial's size in one batch, its memory format and its precision.
+    The number and size of views, memory format and precision are the trial's.
     """
     config = trial.config
     encoder = bare_encoder(config.encoder, trial.device, trial.layout)
@@ -80,5 +80,5 @@ def bare_step(trial: TrialTrainer) -> Callable[[], None]:
 
 
 def settle(device: torch.device) -> Callable[[], None]:
-    """Return what waits until the device has done everything that is queued."""
+    """Return a function that waits for all queued work of the device."""
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None

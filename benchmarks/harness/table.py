@@ -1,4 +1,4 @@
-"""The table of rows and growths, in Markdown and as plain text."""
+"""Tables of ratios and growths, in Markdown and as plain text."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def line(row: BenchmarkRow) -> str:
 
 
 def cells(row: BenchmarkRow) -> tuple[str, ...]:
-    """Return what the table shows of a row."""
+    """Return the table cells of a row."""
     low, high = row.spread
     sign = "<=" if row.at_most else ">="
     peer = f"{number(row.peer)} {row.unit}"
@@ -31,7 +31,7 @@ HEADINGS = ("what", "ours", "peer", "ratio", "goal", "met")
 
 
 def show(rows: list[BenchmarkRow], growths: list[CostGrowth], found: dict[str, Any]) -> None:
-    """Print the tables in Markdown, which documents take as they are."""
+    """Print the tables in Markdown, for copying into documents."""
     print(f"\n{described(found)}\n\n| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
     for row in rows:
         print(f"| {' | '.join(cells(row))} |")

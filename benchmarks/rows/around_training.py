@@ -1,4 +1,4 @@
-"""What stands around the steps: evaluations, checkpoints and the start of a command."""
+"""Rows around the training steps: evaluation, checkpoints and the start of a command."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -9,11 +9,11 @@ from benchmarks.rows import checkpoint, evaluation, startup
 ENCODER, IMAGES, QUERIES = "resnet18", 10_000, 2_048
 EVALUATION_GOAL, KNN_GOAL = 1.1, 0.05
 WAIT_GOAL, START_GOAL = 0.2, 0.3
-"""Seconds."""
+"""Goals in seconds."""
 
 
 def measurements() -> Iterator[PlannedMeasurement]:
-    """Yield what `make bench` measures of them."""
+    """Yield the measurements for `make bench`."""
     yield PlannedMeasurement(
         f"evaluating {IMAGES:,} images, {ENCODER}, {evaluation.SIDE} px",
         "the bare forward pass over float batches",
@@ -34,7 +34,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 
 
 def _seconds(what: str, measure: Callable[[], float], goal: float) -> PlannedMeasurement:
-    """Return a row of seconds, which a ratio to one second shows."""
+    """Return a row of seconds, as a ratio to one second."""
     return PlannedMeasurement(what, "1 s", lambda: PairedTimings((measure(),), (1.0,)), goal=goal)
 
 

@@ -1,4 +1,4 @@
-"""How often comparisons with the best drop the truly best setting, and how often a worse one: by simulation."""
+"""Error rates of comparisons with the best, by simulation: how often they drop the truly best setting, or others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from sweep.statistics.share_intervals import LEVEL
 
 Groups = Sequence[NDArray[np.float64]]
 Procedure = Callable[[Groups], list[bool]]
-"""From the values of each setting over its seeds to whether it may be the best."""
+"""Procedure under test: from each setting's values over seeds to whether it may be the best."""
 
 
 @dataclass(frozen=True)
 class SimulatedSettings:
-    """Settings as they are simulated; the first is the truly best."""
+    """Simulated settings; the first is truly the best."""
 
     what: str
     seeds: tuple[int, ...]
-    """How many each setting has."""
+    """Number of seeds of each setting."""
     spreads: tuple[float, ...]
-    """The standard deviation of each setting between its seeds."""
+    """Standard deviation between seeds, of each setting."""
     correlation: float = 0.0
-    """Of the values that settings have with one seed."""
+    """Correlation between the values of two settings with the same seed."""
     ahead: float = 0.0
-    """By how much the first setting is better than all others."""
+    """Lead of the first setting over all others."""
 
     def sweeps(self, count: int, seed: int = 0) -> Iterator[Groups]:
-        """Yield the values of so many simulated sweeps."""
+        """Yield the values of `count` simulated sweeps."""
         random = np.random.default_rng(seed)
         most, spreads = max(self.seeds), np.array(self.spreads)[:, None]
         lead = self.ahead * (np.arange(len(self.seeds)) == 0)
@@ -41,7 +41,7 @@ class SimulatedSettings:
 
 
 def cases(*, ahead: float = 0.0) -> Iterator[SimulatedSettings]:
-    """Yield the cases of the table: numbers of settings and seeds, spreads, correlations."""
+    """Yield the cases of the table: numbers of settings and seeds, spreads and correlations."""
     for settings in (2, 6, 10, 30):
         for seeds in (2, 3, 5, 10):
             yield _case(settings, f"{seeds}", (seeds,) * settings, (1.0,) * settings, ahead)
@@ -69,14 +69,14 @@ def _case(
 
 
 def ours(groups: Groups) -> list[bool]:
-    """Return what the comparison says; settings share the seeds that all have."""
+    """Apply the comparison of this project; settings share the seeds that all of them have."""
     found = candidates_for_best([list(group) for group in groups], seeds=[range(len(group)) for group in groups])
     assert found is not None
     return found
 
 
 def hsu(groups: Groups) -> list[bool]:
-    """Return Hsu's (1984) comparison with the best, at one spread for all: Dunnett's (1955) test of each as control."""
+    """Apply Hsu's (1984) comparison with the best with a common spread: Dunnett's (1955) test with each as control."""
     sizes = [len(group) for group in groups]
     freedom = sum(sizes) - len(groups)
     means = np.array([group.mean() for group in groups])
@@ -91,7 +91,7 @@ def hsu(groups: Groups) -> list[bool]:
 
 
 def holm(groups: Groups) -> list[bool]:
-    """Return Holm's (1979) tests at one spread for all against the setting that is best in these numbers."""
+    """Apply Holm's (1979) tests with a common spread against the setting with the best mean."""
     freedom = sum(len(group) for group in groups) - len(groups)
     means = np.array([group.mean() for group in groups])
     spread = np.sqrt(sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom)
@@ -111,7 +111,7 @@ _LIMITS: dict[tuple[int, tuple[int, ...], int], float] = {}
 
 
 def _dunnett(control: int, others: tuple[int, ...], freedom: int) -> float:
-    """Return the one-sided critical value of Dunnett's test, both common variables integrated out numerically."""
+    """Return the one-sided critical value of Dunnett's test, by numerical integration over both common variables."""
     from scipy.optimize import brentq
     from scipy.special import ndtr
 

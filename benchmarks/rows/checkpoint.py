@@ -1,8 +1,8 @@
-"""How long training waits for a checkpoint: `python -m benchmarks.rows.checkpoint`.
+"""Checkpoint wait: the time that training waits for a checkpoint, `python -m benchmarks.rows.checkpoint`.
 
-A ResNet-50 with its momenta is written as a trial does, while the next steps train, and beside it the same bytes by the
-disk alone and the same checkpoint by whoever waits for it. Medians of several times in turn. Prints a table and, as the
-last line, JSON.
+A ResNet-50 with its momenta is written as in a trial, while the next steps train. Beside it: the same bytes written to
+the disk alone, and the same checkpoint written synchronously. Values are medians over turns. Output: a table, and JSON
+as the last line.
 """
 
 import argparse
@@ -32,7 +32,7 @@ REPEATS = 5
 
 
 class CheckpointTraining:
-    """Steps of a ResNet-50 on random images, without what a checkpoint has nothing to do with."""
+    """Training steps of a ResNet-50 on random images, without the parts that don't concern checkpoints."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -41,7 +41,7 @@ class CheckpointTraining:
         self.images = torch.rand(IMAGES, 3, 64, 64, device=device)
 
     def steps(self, count: int) -> None:
-        """Take so many, and wait for the last."""
+        """Run `count` steps and wait for the last."""
         for _ in range(count):
             outputs = self.model(self.images)
             loss: Tensor = outputs.embeddings.square().mean() + outputs.logits.square().mean()
@@ -52,12 +52,12 @@ class CheckpointTraining:
             torch.cuda.synchronize()
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
+        """Return the content of a checkpoint."""
         return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
 
 def measure(*, repeats: int = REPEATS, folder: Path | None = None) -> dict[str, Any]:
-    """Return seconds that training waits, and of what stands beside it; a checkpoint's size in bytes."""
+    """Return seconds of waiting and of its comparisons, and the checkpoint's size in bytes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training = CheckpointTraining(device)
     training.steps(2)
@@ -118,7 +118,7 @@ ROWS = {
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured (default: the temporary folder)")

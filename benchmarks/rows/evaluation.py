@@ -1,12 +1,12 @@
-"""What evaluating costs beside the encoder alone, and kNN beside the epoch that it follows.
+"""Cost of evaluation: beside the encoder alone, and of kNN beside the epoch before it.
 
     python -m benchmarks.rows.evaluation
     python -m benchmarks.rows.evaluation --encoders resnet18 --images 2560 --queries 1024      # shorter
 
-Made-up images of 64 px. Evaluating is reading uint8 images, their evaluation view, features, and the metrics of the
-probe's logits; beside it the same encoder on float batches that are made already, a piece of the one after a piece of
-the other. kNN compares held-out images with all train images; beside it an epoch over these, by its steps. Prints a
-table and, as the last line, JSON.
+Synthetic images of 64 px. Evaluation reads uint8 images and computes evaluation views, features, and the metrics of the
+probe's logits; beside it, in alternating pieces, the same encoder on float batches made before. kNN compares held-out
+images with all train images; beside it an epoch of training on these, by its steps. Output: a table, and JSON as the
+last line.
 """
 
 import argparse
@@ -45,9 +45,13 @@ ENCODERS = ("resnet18", "resnet50")
 def measure(
     *, encoders: Sequence[str] = ENCODERS, images: int = IMAGES, queries: int = QUERIES, bank: int = BANK
 ) -> dict[str, dict[str, float]]:
-    """Return by encoder the seconds and ratios; `images` are evaluated, `queries` compared with `bank`.
+    """Return seconds and ratios by encoder.
 
-    An epoch and kNN are of `bank` and QUERIES images, by as many as are measured.
+    Args:
+        encoders: Names of the encoders.
+        images: Number of evaluated images.
+        queries: Number of held-out images that kNN compares with the bank; its time is scaled to QUERIES.
+        bank: Number of train images.
     """
     return {encoder: _of(encoder, images, queries, bank) for encoder in encoders}
 
@@ -66,7 +70,7 @@ def _of(encoder: str, images: int, queries: int, bank: int) -> dict[str, float]:
 
 
 def _encoding(trial: TrialTrainer, split: DataSplit) -> dict[str, float]:
-    """Evaluate piece by piece, and beside each encode the same images as float batches."""
+    """Evaluate in pieces, in turns with encoding the same images as float batches."""
     sums = {"evaluate_seconds": 0.0, "forward_seconds": 0.0}
     encode(
         trial.encoder, split.part(np.arange(min(EVALUATION_BATCH, len(split)))), image_size=SIDE, device=trial.device
@@ -96,7 +100,7 @@ def _evaluate(trial: TrialTrainer, split: DataSplit) -> None:
 
 
 def _neighbours(width: int, queries: int, bank: int, device: torch.device) -> dict[str, float]:
-    """Compare features that lie in clusters."""
+    """Time kNN on clustered features."""
     train, held_out = (_features(count, width, device) for count in (bank, queries))
     seconds = _seconds(lambda: knn_scores(train, held_out, classes=CLASSES, neighbours=NEIGHBOURS, temperature=0.07))
     return {"knn_seconds": QUERIES / queries * seconds}
@@ -110,7 +114,7 @@ def _features(count: int, width: int, device: torch.device) -> RankShard:
 
 
 def _step(trial: TrialTrainer) -> float:
-    """Return the median seconds of a step after the first."""
+    """Return the median seconds of a step, without the first."""
     trial.model.train()
     times = [_seconds(lambda step=step: trial._step(step, 1e-3)) for step in range(STEPS + 1)]
     return statistics.median(times[1:])
@@ -125,7 +129,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the encoders of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--images", type=int, default=IMAGES)

@@ -1,4 +1,4 @@
-"""One setting of a trial measured on a GPU: step, bare step, views, memory; and a look inside a step."""
+"""Measurement of one setting on a GPU: step, bare step, views, memory, and a profile of the step."""
 
 import contextlib
 import io
@@ -23,13 +23,13 @@ from trainables.training.trial import TrialTrainer
 TURNS = 5
 PROFILED_STEPS, SHOWN = 3, 18
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
-"""Calls with which the host waits; cudaDeviceSynchronize is the profiler's own."""
+"""CUDA calls in which the host waits; cudaDeviceSynchronize is the profiler's own."""
 SHARE_OF_FREE = 0.9
 
 
 @dataclass(frozen=True)
 class GpuCase:
-    """What one setting took, seconds and bytes."""
+    """Measurements of one setting, in seconds and bytes."""
 
     encoder: str
     side: int
@@ -38,34 +38,34 @@ class GpuCase:
     step: float
     bare: float
     views: float
-    """Reading images and making both views."""
+    """Seconds to read images and make both views."""
     ratio: float
-    """Step over bare step, the median of turns."""
+    """Step over bare step, median over turns."""
     spread: tuple[float, float]
     share_of_peak: float | None
-    """Counted FLOP/s over the device's; None where its peak isn't known."""
+    """Counted FLOP/s over the device's peak; None if the peak is unknown."""
     memory: int | None
     estimate: int
 
     @property
     def images_a_second(self) -> float:
-        """Images trained on."""
+        """Training rate in images per second."""
         return self.batch / self.step
 
 
 def configuration(encoder: str, side: int, batch: int, precision: str) -> dict[str, Any]:
-    """Return the fields of a setting."""
+    """Return the configuration fields of a setting."""
     return {"encoder": encoder, "image_size": side, "batch_size": batch, "precision": precision}
 
 
 def estimate(fields: dict[str, Any], device: torch.device) -> int:
-    """Return the peak of training as plans estimate it."""
+    """Return the plan's estimate of the peak memory of training, in bytes."""
     config = TrialConfig.parse({"dataset": "made-up", "epochs": 2, **fields})
     return phases(config, sizes(config), device="cuda" if device.type == "cuda" else "cpu")[0]
 
 
 def fits(fields: dict[str, Any], device: torch.device) -> bool:
-    """Whether the estimate lies within the free memory."""
+    """Whether the estimate fits into the free memory."""
     if device.type != "cuda":
         return True
     torch.cuda.empty_cache()
@@ -74,7 +74,7 @@ def fits(fields: dict[str, Any], device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def trial_of(fields: dict[str, Any], device: torch.device) -> Iterator[TrialTrainer]:
-    """Yield a trial of these fields without what it says of itself."""
+    """Yield the trainer of a trial with these fields, without its log output."""
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
             trial = made_trial(Path(folder), device, **fields)
@@ -84,7 +84,7 @@ def trial_of(fields: dict[str, Any], device: torch.device) -> Iterator[TrialTrai
 
 
 def measure(fields: dict[str, Any], device: torch.device, turns: int = TURNS) -> GpuCase:
-    """Measure one setting; torch.cuda.OutOfMemoryError where it doesn't fit."""
+    """Measure one setting; torch.cuda.OutOfMemoryError if it doesn't fit."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -116,7 +116,7 @@ def measure(fields: dict[str, Any], device: torch.device, turns: int = TURNS) ->
 
 
 def profiled(fields: dict[str, Any], device: torch.device) -> tuple[str, dict[str, float]]:
-    """Return the table of what took longest in steps, and how often the host waited in each of them."""
+    """Return the profiler's table of the longest operations, and the number of host waits per step."""
     on_gpu = device.type == "cuda"
     with trial_of(fields, device) as trial:
         stepper, wait = TrialSteps(trial), settle(device)
@@ -135,7 +135,7 @@ def profiled(fields: dict[str, Any], device: torch.device) -> tuple[str, dict[st
 
 
 def _warned(stepper: TrialSteps) -> float:
-    """Return how many operations of a step torch itself says make the host wait."""
+    """Return the number of operations per step that torch reports as synchronising."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as caught:

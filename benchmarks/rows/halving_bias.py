@@ -1,4 +1,4 @@
-"""What halving makes of settings that are all equally good: the best row of the table, by simulation."""
+"""Bias of halving among settings that are equally good: the best row of the table, by simulation."""
 
 from dataclasses import dataclass
 
@@ -18,19 +18,19 @@ SHAPE = TrialShape(1, 1, use_gpu=False)
 
 @dataclass(frozen=True)
 class SimulatedSweep:
-    """The finished values of one simulated sweep."""
+    """Finished values of one simulated sweep."""
 
     finished: dict[int, dict[int, float]]
-    """By setting and seed; none of a setting that ended."""
+    """Values by setting and seed; settings that ended early have none."""
 
     @property
     def best(self) -> float:
-        """What the best row says."""
+        """Mean of the best row."""
         return max(float(np.mean(list(own.values()))) for own in self.finished.values())
 
     @property
     def dropped(self) -> float:
-        """The share of the finished settings, each as good as the best, that can be told from the best."""
+        """Share of the finished settings that the comparison tells apart from the best, all being equally good."""
         groups, seeds = ([list(part(own)) for own in self.finished.values()] for part in (dict.values, dict.keys))
         kept = candidates_for_best(groups, seeds=seeds)
         return 0.0 if kept is None else 1 - float(np.mean(kept))
@@ -45,9 +45,15 @@ def simulated(
     agreement: float = 0.5,
     together: bool = True,
 ) -> SimulatedSweep:
-    """Return a sweep whose trials arrive at the rungs in any order; `agreement` is of an epoch's value with the last.
+    """Return a simulated sweep whose trials arrive at the rungs in random order.
 
-    `together`: a setting's seeds go on or end together; else each is judged by itself.
+    Args:
+        random: Random generator.
+        settings: Number of settings.
+        seeds: Seeds per setting.
+        spread: Standard deviation between seeds.
+        agreement: Correlation of an epoch's value with the last epoch's.
+        together: Whether the seeds of a setting continue or end together; False: each seed is judged alone.
     """
     final = random.normal(TRUTH, spread, (settings, seeds))
     rungs = HalvingRungs(Halving(METRIC, grace=1, reduction=3), "max", exempt=())

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth, over images and over seeds: by simulation of made-up classifiers."""
+"""Coverage of confidence intervals over images and over seeds, by simulation of classifiers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
 
 @dataclass(frozen=True)
 class CoverageCase:
-    """One interval, its truth, and how one sample of it is drawn."""
+    """Interval under test: its true value, and the function that draws a sample."""
 
     what: str
     metric: str
@@ -26,7 +26,7 @@ class CoverageCase:
 
     @property
     def resampled(self) -> bool:
-        """Whether its interval takes resamples, so that simulating it takes long."""
+        """Whether the interval is resampled, which takes long to simulate."""
         return "auc" in self.metric or AVERAGE_PRECISION in self.metric
 
     def interval(self, random: np.random.Generator) -> ConfidenceInterval | None:
@@ -34,7 +34,7 @@ class CoverageCase:
         return sampling_interval(self.metric, self.draw(random))
 
     def coverage(self, count: int, seed: int = 0) -> float:
-        """Return the share of samples whose interval holds the truth; NaN where there is no interval."""
+        """Return the share of samples whose interval contains the truth; NaN if no sample has an interval."""
         random = np.random.default_rng(seed)
         found = [self.interval(random) for _ in range(count)]
         held = [one.low <= self.truth <= one.high for one in found if one is not None]
@@ -42,11 +42,11 @@ class CoverageCase:
 
 
 class PairedCase(CoverageCase):
-    """The interval of the difference of the two classifiers that a sample has."""
+    """Interval of the difference between two classifiers on the same images."""
 
     @property
     def resampled(self) -> bool:
-        """True: its variance takes resamples."""
+        """True: its variance is resampled."""
         return True
 
     def interval(self, random: np.random.Generator) -> ConfidenceInterval | None:
@@ -58,14 +58,14 @@ class PairedCase(CoverageCase):
 
 @dataclass(frozen=True)
 class SeedsCase(CoverageCase):
-    """The interval of the mean over seeds."""
+    """Interval of the mean over seeds."""
 
     seeds: int = 2
     spread: Callable[[np.random.Generator, int], np.ndarray] = np.random.Generator.normal
 
     @property
     def resampled(self) -> bool:
-        """False: it is Student's t."""
+        """False: it is Student's t-interval."""
         return False
 
     def interval(self, random: np.random.Generator) -> ConfidenceInterval | None:
@@ -102,7 +102,7 @@ def cases() -> Iterator[CoverageCase]:
 
 
 def _sensitivity(positives: int, share: float, seeds: int) -> CoverageCase:
-    """Return positives that are found with a chance of their own, alike for all seeds, which vary around `share`."""
+    """Return positives that are each found with their own probability, the same for all seeds, around `share`."""
 
     def draw(random: np.random.Generator) -> list[ClassOutputs]:
         chance = random.beta(2 * share, 2 * (1 - share), positives)
@@ -115,7 +115,7 @@ def _sensitivity(positives: int, share: float, seeds: int) -> CoverageCase:
 
 
 def _scored(name: str, area: float, positives: int, negatives: int, truth: float) -> CoverageCase:
-    """Return normal scores of both sides, apart by as much as gives an area under the ROC curve."""
+    """Return normal scores of positives and negatives, at a distance that gives the area under the ROC curve."""
     apart = 2**0.5 * ndtri(area)
 
     def draw(random: np.random.Generator) -> list[ClassOutputs]:
@@ -134,7 +134,7 @@ def _at_half(area: float) -> float:
 
 
 def _precision(area: float, odds: float) -> float:
-    """Return the average precision of so many positives a negative, by integration over the scores of positives."""
+    """Return the average precision for `odds` positives per negative, by integration over the positives' scores."""
     from scipy.special import ndtr
 
     apart = 2**0.5 * ndtri(area)
@@ -144,7 +144,7 @@ def _precision(area: float, odds: float) -> float:
 
 
 def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> CoverageCase:
-    """Return tiles of images; `alike` is the correlation of images of one tile."""
+    """Return images in tiles; `alike` is the correlation of images of one tile."""
     size = 1 / alike - 1
 
     def draw(random: np.random.Generator) -> list[ClassOutputs]:
@@ -156,7 +156,7 @@ def _tiled(tiles: int, share: float, each: int = 25, alike: float = 0.2) -> Cove
 
 
 def _differing(images: int, apart: float, tiles: int = 0) -> CoverageCase:
-    """Return two classifiers that agree on most images; with tiles, images of one share what they differ by."""
+    """Return two classifiers that agree on most images; with tiles, their differences are common to a tile's images."""
 
     places = [n * tiles // images for n in range(images if tiles else 0)]
     named = tuple(TILE.format(10 + tile % 20, tile // 20, n) for n, tile in enumerate(places)) or None
@@ -176,7 +176,7 @@ def _differing(images: int, apart: float, tiles: int = 0) -> CoverageCase:
 
 
 def _several_labels(images: int, average: str) -> CoverageCase:
-    """Return scores of five labels, carried by a fifth to a half of the images each, that tell them apart partly."""
+    """Return scores of five labels that separate partly; each label is on a fifth to a half of the images."""
     shares = np.linspace(0.2, 0.5, 5)
 
     def sample(random: np.random.Generator, count: int) -> LabelOutputs:
@@ -194,7 +194,7 @@ def _several_labels(images: int, average: str) -> CoverageCase:
 
 
 def _over_seeds(seeds: int, collapsing: float = 0.0) -> CoverageCase:
-    """Return trials of a setting whose results are normal, or of which a part collapses to a lower result."""
+    """Return trials of one setting with normal results, of which a share `collapsing` fails to a lower result."""
 
     def spread(random: np.random.Generator, count: int) -> np.ndarray:
         return random.normal(0.7, 0.02, count) - 0.3 * (random.random(count) < collapsing)

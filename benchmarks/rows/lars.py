@@ -1,4 +1,4 @@
-"""LARS' step beside that of torch's SGD on the parameters of ResNet-50."""
+"""LARS step beside the step of torch's SGD, on the parameters of ResNet-50."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ DECAY, MOMENTUM, RATE = 1e-6, 0.9, 1e-3
 
 
 def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
-    """Yield what is measured of LARS."""
+    """Yield the measurements of LARS."""
     yield PlannedMeasurement(
         "LARS' step on ResNet-50's parameters",
         "torch.optim.SGD, momentum and decay, foreach",
@@ -24,14 +24,14 @@ def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
 
 
 def steps(device: torch.device, turns: int = 9) -> PairedTimings:
-    """Measure both, each with weights of its own."""
+    """Time both optimisers, each with its own weights."""
     ours = LARS(groups(device), lr=RATE, momentum=MOMENTUM)
     peer = torch.optim.SGD(groups(device), lr=RATE, momentum=MOMENTUM, foreach=True)
     return beside(_step(ours), _step(peer), turns=turns, settle=settle(device))
 
 
 def groups(device: torch.device) -> list[dict[str, Any]]:
-    """Return ResNet-50's parameters with gradients: kernels decay, batch norm's numbers don't."""
+    """Return ResNet-50's parameters with gradients: weight decay for kernels, none for batch norm."""
     encoder = bare_encoder("resnet50", device, torch.contiguous_format)
     for weight in encoder.parameters():
         weight.grad = torch.randn_like(weight)

@@ -1,8 +1,8 @@
-"""Images a second of a whole trial's steps beside the loop that lightly's documentation shows for SimCLR.
+"""Training rate of a complete trial beside the SimCLR loop of lightly's documentation, in images per second.
 
-Lightly's images are decoded already and lie in memory as Pillow's: reading files would be added to its time, not to
-ours, whose store holds pixels. It gets the projector of our trial, its LARS, and of none and two loader processes what
-is faster; it has no probe and no metrics to compute.
+Lightly's images are decoded and in memory as Pillow images: reading files would add to its time only, since our store
+holds pixels. Lightly gets our trial's projector and LARS, and the faster of zero and two loader processes; it has no
+probe and computes no metrics.
 """
 
 import tempfile
@@ -28,17 +28,17 @@ from trainables.training.precision import Precision, autocast
 from trainables.training.trial import TrialTrainer
 
 SIZES = (("resnet18", 64, 64), ("resnet18", 120, 32), ("resnet50", 64, 32), ("resnet50", 120, 16))
-"""Encoder, side, images a step."""
+"""Encoder, image side and batch size."""
 DEFAULT_GOAL, ALIKE_GOAL = 1.8, 1.05
 STEPS, TURNS = 2, 4
 LOADERS = (0, 2)
-"""Processes that make its views; those stay from epoch to epoch."""
+"""Numbers of lightly's loader processes, which persist over epochs."""
 
 
 def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
-    """Yield every encoder and size: our defaults and bf16, beside lightly's loop as it comes and as ours is.
+    """Yield rows for every encoder and size: our defaults and bf16, beside lightly's loop in its defaults and in ours.
 
-    bf16 only where the processor multiplies it: elsewhere a step takes minutes.
+    bf16 is measured only on processors that multiply it in hardware; elsewhere a step takes minutes.
     """
     ways = []
     for precision in _precisions(device):
@@ -64,7 +64,7 @@ def _precisions(device: torch.device) -> list[Precision]:
 
 @cache
 def images_a_second(device: torch.device, encoder: str, side: int, batch: int) -> list[PairedTimings]:
-    """Measure images a second of our precisions beside those of lightly's loop, turn by turn, in the rows' order."""
+    """Measure images per second in our precisions, in turns with lightly's loop; the order is that of the rows."""
     fields = {"encoder": encoder, "image_size": side, "batch_size": batch}
     with ExitStack() as stack:
         trials = [
@@ -96,7 +96,7 @@ def _steps(trial: TrialTrainer) -> Callable[[], None]:
 def _faster(
     fields: dict[str, Any], layout: torch.memory_format, precision: Precision, device: torch.device
 ) -> "LightlyTraining":
-    """Return lightly's loop with the loader that is faster here."""
+    """Return lightly's loop with the faster number of loader processes."""
     loops = [LightlyTraining(fields, layout, precision, loaders, device) for loaders in LOADERS]
     for loop in loops:
         loop()
@@ -107,7 +107,7 @@ def _faster(
 
 
 class LightlyImages(Dataset[list[torch.Tensor]]):
-    """Decoded images in memory, and their two views."""
+    """Dataset of decoded images in memory that returns their two views."""
 
     def __init__(self, count: int, side: int) -> None:
         self._pictures = [Image.fromarray(each) for each in made_up_images(64, side).numpy()]
@@ -122,7 +122,7 @@ class LightlyImages(Dataset[list[torch.Tensor]]):
 
 
 class LightlyTraining:
-    """Lightly's SimCLR; a call trains an epoch of STEPS steps."""
+    """Lightly's SimCLR training; a call runs an epoch of STEPS steps."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class LightlyTraining:
         self._optimiser = LARS(self._model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-6)
 
     def __call__(self) -> None:
-        """Train an epoch."""
+        """Train one epoch."""
         for views in self._loader:
             first, second = (view.to(self._device, memory_format=self._layout) for view in views)
             with autocast(self._precision, self._device):
@@ -161,5 +161,5 @@ class LightlyTraining:
             self._optimiser.zero_grad()
 
     def close(self) -> None:
-        """End the loader's processes."""
+        """End the loader processes."""
         self._loader._iterator = None

@@ -1,7 +1,7 @@
-"""NT-Xent, forward and backward: its time beside the products that it is made of, its memory, and their growth.
+"""NT-Xent, forward and backward: time beside its matrix products, memory, and growth of both.
 
-`python -m benchmarks.rows.nt_xent N` prints seconds and peak bytes above the inputs of N pairs, measured in its own
-process.
+`python -m benchmarks.rows.nt_xent N` prints the seconds and peak bytes above the inputs for N pairs, measured in its
+own process.
 """
 
 import gc
@@ -21,17 +21,17 @@ from trainables.losses import nt_xent
 
 WIDTH, TEMPERATURE = 128, 0.25
 PAIRS = 16_384
-"""Twice as many rows."""
+"""Pairs; the similarity matrix has twice as many rows."""
 LADDER = (1024, 2048, 4096, 8192, 16_384)
 TIME_GOAL, MEMORY_GOAL, TIME_EXPONENT, MEMORY_EXPONENT = 0.7, 0.5, 2.1, 1.2
 SMALL_TIME_GOAL = 1.5
-"""Of few pairs, whose metrics (accuracy, entropy) and small operations weigh more."""
+"""Goal for few pairs, for which metrics (accuracy, entropy) and small operations weigh more."""
 PEER_BLOCK = 256
-"""Rows of the peer at a time, which stay in a cache: with 128 as fast, with 512 and more up to twice as slow."""
+"""Rows per block of the peer, which fit a cache: 128 are as fast, 512 and more up to twice as slow."""
 
 
 def measurements(threads: int) -> Iterator[PlannedMeasurement]:
-    """Yield time and memory of the largest size that this machine's memory allows."""
+    """Yield time and memory of the largest size that fits into this machine's memory."""
     pairs = largest(threads)
     note = "" if pairs == PAIRS else f"{PAIRS:,} pairs don't fit in this machine's memory"
     for beside_it, rows in ((f"{PEER_BLOCK} rows at a time", PEER_BLOCK), ("as they are", 2 * pairs)):
@@ -53,7 +53,7 @@ def measurements(threads: int) -> Iterator[PlannedMeasurement]:
 
 
 def small() -> PlannedMeasurement:
-    """Return a size that takes a moment."""
+    """Return a small size, measured in a moment."""
     return PlannedMeasurement(
         "NT-Xent, forward and backward, 2,048 pairs",
         f"two products and a softmax, {PEER_BLOCK} rows at a time",
@@ -63,7 +63,7 @@ def small() -> PlannedMeasurement:
 
 
 def growth(threads: int) -> Iterator[CostGrowth]:
-    """Yield how time and memory grow with the number of pairs, up to what fits."""
+    """Yield the growth of time and memory with the number of pairs, up to the largest that fits."""
     found = {pairs: alone(pairs, threads) for pairs in LADDER if pairs <= largest(threads)}
     times = [(float(pairs), each["seconds"]) for pairs, each in found.items()]
     memory = [(float(pairs), each["bytes"] / 2**20) for pairs, each in found.items()]
@@ -73,7 +73,7 @@ def growth(threads: int) -> Iterator[CostGrowth]:
 
 @cache
 def largest(threads: int) -> int:
-    """Return the largest rung whose memory, were it to grow with the square, fits twice into what is free."""
+    """Return the largest size whose memory, if it grew quadratically, would fit twice into the free memory."""
     pairs = LADDER[1]
     reached = alone(pairs, threads)["bytes"]
     return max(each for each in LADDER if each <= pairs or reached * (each / pairs) ** 2 <= _free_bytes() / 2)
@@ -85,33 +85,33 @@ def _free_bytes() -> int:
 
 
 def time_beside_products(pairs: int, rows: int, turns: int = 3) -> PairedTimings:
-    """Measure forward and backward beside Z Z^T, its softmax and the product with Z, so many rows at a time."""
+    """Time forward and backward beside Z Z^T, its softmax and the product with Z, in blocks of `rows` rows."""
     z_a, z_b = embeddings(pairs)
     both = torch.nn.functional.normalize(torch.cat([z_a, z_b]).detach(), dim=1)
     return beside(lambda: pass_over(z_a, z_b), lambda: products(both, rows), turns=turns)
 
 
 def products(both: Tensor, rows: int) -> None:
-    """Compute softmax(Z Z^T) Z, so many rows at a time."""
+    """Compute softmax(Z Z^T) Z in blocks of `rows` rows."""
     for block in both.split(rows):
         torch.softmax(block @ both.T, 1) @ both
 
 
 def embeddings(pairs: int) -> tuple[Tensor, Tensor]:
-    """Return two views' (pairs, WIDTH), leaves that want gradients."""
+    """Return the embeddings of two views, (pairs, WIDTH) each, with gradients."""
     random = torch.Generator().manual_seed(0)
     first, second = (torch.randn(pairs, WIDTH, generator=random).requires_grad_() for _ in range(2))
     return first, second
 
 
 def pass_over(z_a: Tensor, z_b: Tensor) -> None:
-    """Compute loss and gradients."""
+    """Compute the loss and its gradients."""
     z_a.grad = z_b.grad = None
     nt_xent(z_a, z_b, temperature=TEMPERATURE).backward()  # type: ignore[no-untyped-call]
 
 
 def alone(pairs: int, threads: int) -> dict[str, float]:
-    """Return seconds and peak bytes above the inputs, of a process of its own."""
+    """Return seconds and peak bytes above the inputs, measured in a separate process."""
     command = [sys.executable, "-m", "benchmarks.rows.nt_xent", str(pairs), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)

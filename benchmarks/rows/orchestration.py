@@ -1,4 +1,4 @@
-"""What a trial costs beside its training: through Ray, as a shell loop, and naively nested, over the same trials."""
+"""Overhead of orchestration: the same trials through Ray, as a shell loop, and naively nested."""
 
 import os
 import statistics
@@ -34,30 +34,30 @@ TRIALS, EPOCHS, WORKERS = 4, 2, (1, 2)
 
 @dataclass(frozen=True)
 class RunTimes:
-    """Seconds of the same trials in one way of running them."""
+    """Times in seconds of the same trials, run in one way."""
 
     way: str
     workers: int
     ends: tuple[float, ...]
-    """When each trial was over, since the start of the first one."""
+    """End of each trial, since the start of the first."""
     wall: float
-    """With what follows the last one."""
+    """Wall time, including the work after the last trial."""
     training: float
     first: float
-    """Orchestration of the first trial."""
+    """Overhead of the first trial."""
     next: float
-    """Orchestration of a later one, median."""
+    """Median overhead of a later trial."""
 
 
 class FailureListener:
-    """A listener that hears nothing but failures: a failed trial has no cost to compare."""
+    """Listener that raises for a failed trial, which has no cost to compare, and ignores other events."""
 
     def may_start(self, task: TrialTask) -> Permission:
         """Let every trial start."""
         return GO
 
     def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
-        """Give up."""
+        """Raise for a failed trial."""
         raise RuntimeError(f"{task.name}: {failure.message}")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -65,7 +65,7 @@ class FailureListener:
 
 
 def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask]:
-    """Return trials that differ in their seed."""
+    """Return tasks of trials that differ by seed."""
     from trainables.config import TrialConfig
     from trainables.data.catalog import prepared, store_folder
 
@@ -89,7 +89,7 @@ def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask
 
 
 def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
-    """Run the trials as a sweep does, in a Ray of its own."""
+    """Run the trials as a sweep does, in a Ray cluster of its own."""
     from sweep.cluster.connection import connect
     from sweep.console.redirect import quiet
     from sweep.scheduling.dispatcher import Dispatcher, TrialLimits
@@ -102,7 +102,7 @@ def through_ray(todo: Sequence[TrialTask], folder: Path) -> None:
 
 
 def nested(todo: Sequence[TrialTask], folder: Path) -> None:
-    """Run a Tune trial for each, which starts a group of workers of its own."""
+    """Run one Tune trial per task, each of which starts its own group of workers."""
     from sweep.cluster.connection import connect
     from sweep.console.redirect import quiet
 
@@ -144,7 +144,7 @@ def _train(config: dict[str, Any]) -> None:
 
 
 def shell_loop(todo: Sequence[TrialTask], folder: Path) -> None:
-    """Run the trials one process (or torchrun) after the other."""
+    """Run the trials one after the other, each as a process or under torchrun."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     for task in todo:
         workers = task.shape.workers
@@ -159,7 +159,7 @@ WAYS = {SWEEP: through_ray, SHELL: shell_loop, NESTED: nested}
 
 
 def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> RunTimes:
-    """Run the trials in one way; when they ended and what they trained stands in their records."""
+    """Run the trials in one way and return their times, from their records."""
     from trainables.storage.filesystem import Storage
     from trainables.storage.trial_files import TrialFiles
 
@@ -183,7 +183,7 @@ def cost(way: str, workers: int, count: int, epochs: int, folder: Path) -> RunTi
 
 @cache
 def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...] = WORKERS) -> tuple[RunTimes, ...]:
-    """Measure every way with every number of workers, over digits that are prepared for it."""
+    """Measure every way with every number of workers, on digits prepared for it."""
     from trainables.data.preparing.prepare import prepare
 
     before = os.environ.get("SWEEP_DATA")
@@ -203,7 +203,7 @@ def measured(count: int = TRIALS, epochs: int = EPOCHS, workers: tuple[int, ...]
 
 
 def measurements() -> Iterator[PlannedMeasurement]:
-    """Yield the goals of orchestration; all are read off one run."""
+    """Yield the rows of orchestration; all come from one run."""
     for workers in WORKERS:
         spelled = f"{workers} worker{'s' if workers > 1 else ''}"
         yield PlannedMeasurement(
@@ -222,7 +222,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 
 
 def growth() -> Iterator[CostGrowth]:
-    """Yield how a sweep's wall time grows with its trials, whose first one carries the start of everything."""
+    """Yield the growth of a sweep's wall time with its trials; the first trial includes all startup."""
     points = [(float(number), end) for number, end in enumerate(_of(SWEEP, 1).ends, start=1)]
     yield CostGrowth("a sweep through Ray, one worker", "trials", "seconds", points, 1.0)
 

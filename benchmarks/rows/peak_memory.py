@@ -1,4 +1,4 @@
-"""Peak memory of one setting, measured on real workers, beside the estimate of a plan."""
+"""Peak memory of one setting, measured on real workers, and the plan's estimate."""
 
 import importlib.util
 import json
@@ -29,37 +29,37 @@ RESNET50 = {"encoder": "resnet50", "image_size": 64, "batch_size": 64}
 
 @dataclass(frozen=True)
 class MeasuredMemory:
-    """Bytes of one setting on its largest worker."""
+    """Memory in bytes of one setting, on the worker with the largest peak."""
 
     setting: dict[str, Any]
     device: Device
     training: int
     evaluation: int
     process: int
-    """What the process held before: on the CPU its anonymous memory, on a GPU everything outside torch's allocator."""
+    """Memory at the start: on the CPU anonymous memory, on a GPU everything outside torch's allocator."""
     seconds: float = math.nan
-    """Of a step after the first."""
+    """Seconds of a step after the first."""
 
     @property
     def measured(self) -> int:
-        """The larger of both phases."""
+        """Larger peak of the two phases."""
         return max(self.training, self.evaluation)
 
     @property
     def estimate(self) -> int:
-        """What a plan says."""
+        """Estimate of the plan."""
         return max(self.estimates)
 
     @property
     def estimates(self) -> tuple[int, int]:
-        """Of training and of the evaluation after it."""
+        """Estimates for training and for the evaluation after it."""
         config, workers = configuration(self.setting)
         recompute = self.setting.get("recompute", False)
         return phases(config, images(config), workers=workers, device=self.device, recompute=recompute)
 
 
 def configuration(setting: dict[str, Any]) -> tuple[TrialConfig, int]:
-    """Return a setting's configuration and its workers."""
+    """Return a setting's configuration and number of workers."""
     fields = {name: value for name, value in setting.items() if name not in ("workers", "recompute")}
     return TrialConfig.parse({"dataset": "made-up", "epochs": 2, "warmup_epochs": 0, **fields}), setting.get(
         "workers", 1
@@ -67,12 +67,15 @@ def configuration(setting: dict[str, Any]) -> tuple[TrialConfig, int]:
 
 
 def images(config: TrialConfig) -> ImageShape:
-    """Return the sizes of the made-up data."""
+    """Return the shape of the synthetic data."""
     return ImageShape(CLASSES, train=max(config.batch_size, LEAST_TRAIN), held_out=HELD_OUT)
 
 
 def provide_stand_ins() -> None:
-    """Where SciPy and scikit-learn aren't installed, put what a trial calls of them: memory is all that is measured."""
+    """Replace the functions of SciPy and scikit-learn that a trial calls if these aren't installed.
+
+    Only memory is measured, so their results don't matter.
+    """
     if "scipy" not in sys.modules and importlib.util.find_spec("scipy") is None:
         special = ModuleType("scipy.special")
         special.ndtr = lambda x: 0.5 * (1 + math.erf(x / math.sqrt(2)))  # type: ignore[attr-defined]
@@ -85,7 +88,7 @@ def provide_stand_ins() -> None:
 
 
 def _worker(rank: int, setting: dict[str, Any], device: Device, steps: int, folder: str) -> None:
-    """Measure on one worker and write what was found."""
+    """Measure one worker and write the result to a file."""
     config, workers = configuration(setting)
     torch.set_num_threads(1)
     place = torch.device("cuda", rank) if device == "cuda" else torch.device("cpu")
@@ -113,9 +116,10 @@ def _phases(
     memory: ResidentSet | GpuMemory | None,
     recompute: bool,
 ) -> tuple[int, int, float]:
-    """Run a trial's steps, a checkpoint on its way, and the last epoch's evaluation.
+    """Run a trial's steps, a checkpoint in the background, and the last epoch's evaluation.
 
-    Return the peak of each, and a later step's seconds.
+    Returns:
+        Peak bytes of training and of evaluation, and the seconds of a later step.
     """
     provide_stand_ins()
     from trainables.storage.filesystem import Storage
@@ -144,7 +148,7 @@ def _phases(
 
 
 def measure(setting: dict[str, Any], *, device: Device = "cpu", steps: int = 3) -> MeasuredMemory:
-    """Measure one setting in processes of its own."""
+    """Measure one setting in separate processes."""
     workers = setting.get("workers", 1)
     for tries_left in (1, 0):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The quickstart as a newcomer runs it, once everything is installed: seconds, and how good its best trial is."""
+"""Quickstart as a new user runs it after installation: seconds, and the accuracy of its best trial."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 
 @cache
 def measured() -> tuple[float, float, float]:
-    """Run it in folders of its own; return seconds, the best trial's accuracy and the untrained encoder's."""
+    """Run it in fresh folders; return seconds, and the accuracies of the best trial and of the untrained encoder."""
     from sweep.records.sweep_storage import SweepStorage
     from sweep.records.trial_result import result_of
 

@@ -1,4 +1,4 @@
-"""Chips cut from scenes, beside reading the same windows with rasterio and nothing else."""
+"""Speed of cutting chips from scenes, beside rasterio alone reading the same windows."""
 
 import os
 import time
@@ -17,12 +17,13 @@ from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.prepare import prepare
 
 PATCHES_A_SIDE = {"GeoTIFF": 90, ".SAFE": 45}
-"""Scenes of 10,800 pixels a side, as large as a Sentinel-2 tile, and of 5,400: JPEG 2000 takes long to write."""
+"""Patches per side: a GeoTIFF of 10,800 pixels per side, like a Sentinel-2 tile, and JPEG 2000 of 5,400, slow to write.
+"""
 
 
 @dataclass(frozen=True)
 class ChipRate:
-    """Chips a second into a store, and windows a second that rasterio alone reads, of one kind of file."""
+    """Chips per second into a store, and windows per second read by rasterio alone, for one file format."""
 
     kind: str
     chips: int
@@ -31,7 +32,10 @@ class ChipRate:
 
 
 def chip_rates(sample: Path, root: Path) -> Iterator[ChipRate]:
-    """Measure a tiled GeoTIFF and a product of JPEG 2000 bands; rasterio before and after, as machines have moods."""
+    """Measure a tiled GeoTIFF and a JPEG 2000 product.
+
+    rasterio alone is timed before and after, since a machine's speed drifts.
+    """
     for kind, side in PATCHES_A_SIDE.items():
         mosaic, folder = PatchMosaic.packed(sample, side), root / f"scenes of {kind}"
         folder.mkdir()
@@ -53,7 +57,7 @@ def _written(mosaic: PatchMosaic, kind: str, folder: Path) -> list[Path]:
 
 
 def _windows_a_second(files: Sequence[Path], side: int) -> float:
-    """Read every window of every file, in the order of the file, in one strip of the scene for each core."""
+    """Read every window of every file in file order; each core reads one strip of the scene."""
     cores = len(os.sched_getaffinity(0))
     lines = [range(side * core // cores, side * (core + 1) // cores) for core in range(cores)]
     start = time.perf_counter()

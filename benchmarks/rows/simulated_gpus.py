@@ -1,4 +1,4 @@
-"""The Dispatcher of real sweeps with simulated GPUs and a clock of events."""
+"""Dispatcher of real sweeps with simulated GPUs and a simulated clock."""
 
 import heapq
 import random
@@ -16,22 +16,22 @@ from sweep.scheduling.task import TrialTask
 
 @dataclass(frozen=True)
 class GpuUse:
-    """How busy simulated GPUs were."""
+    """Utilisation of the simulated GPUs."""
 
     trials: int
     gpus: int
     busy_while_work_waits: float
-    """Share of GPU time spent training, until the last trial was handed out."""
+    """Share of GPU time spent on training until the last trial starts."""
     busy: float
-    """The same up to the end of the last trial: GPUs that find nothing more to do count as idle."""
+    """The same until the end of the last trial; GPUs without further work count as idle."""
     microseconds_an_event: float
-    """Of the main thread, mean."""
+    """Mean time per event in the main thread."""
     share_of_one_core: float
-    """Of the main thread's time, while work waited."""
+    """Share of the main thread's time while work is waiting."""
 
 
 class _Nobody:
-    """A listener that hears nothing."""
+    """Listener that ignores all events."""
 
     def may_start(self, task: TrialTask) -> str:
         return GO
@@ -47,7 +47,7 @@ class _Epoch:
 
 
 class GpuSimulation:
-    """Events of GPUs, and one thread that handles them one after the other and takes the time it really takes."""
+    """Discrete-event simulation of GPUs: one thread handles their events in order, and each costs its real time."""
 
     def __init__(self, trials: int, gpus: int, seed: int = 0) -> None:
         self._gpus, self._chance = gpus, random.Random(seed)
@@ -65,7 +65,7 @@ class GpuSimulation:
         )
 
     def run(self) -> GpuUse:
-        """Run until every trial ended."""
+        """Run until all trials have ended."""
         trials = len(self._dispatcher.waiting)
         worked_while_waiting, trained_while_waiting = 0.0, 0.0
         self._hand_out()

@@ -1,7 +1,7 @@
-"""How long the command line takes to start: `python -m benchmarks.rows.startup`.
+"""Startup time of the command line: `python -m benchmarks.rows.startup`.
 
-Beside what it can't do without, pydantic and typer alone; each a process of its own, in turn, medians. Prints a table
-and, as the last line, JSON.
+Beside it, pydantic and typer alone, which every command imports. Each runs in its own process, in turns; values are
+medians. Output: a table, and JSON as the last line.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def measure(*, repeats: int = REPEATS) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     found = measure(repeats=parser.parse_args().repeats)

@@ -10,34 +10,34 @@ from pathlib import Path
 from benchmarks.harness.large_grid import EPOCH_SECONDS, GPUS, grid
 
 RATE = GPUS / EPOCH_SECONDS
-"""Epoch reports a second."""
+"""Epoch reports per second."""
 ENDS = 100
-"""Runs of which the end is measured; figures take longest."""
+"""Number of runs whose end is measured; their figures take longest."""
 
 
 @dataclass(frozen=True)
 class TrackingRates:
-    """What MLflow took of so many runs."""
+    """Rates at which MLflow accepts the runs."""
 
     runs: int
     reports: int
     metrics_a_report: float
     starts_a_second: float
-    """Runs made and described."""
+    """Runs created and described per second."""
     reports_a_second: float
-    """Offered."""
+    """Reports submitted per second."""
     behind: float
-    """Seconds of reports that waited when the last was offered."""
+    """Backlog when the last report was submitted, in seconds of reports."""
     sustained: float
-    """Reports written a second, to the last one."""
+    """Reports written per second until the last one."""
     ends_a_second: float
-    """Runs finished, with a look at whether all their epochs stand."""
+    """Runs finished per second, including the check that all epochs are written."""
     figures_a_second: float
-    """Runs whose four figures were drawn and uploaded with the weights, in the thread of their own."""
+    """Runs per second whose four figures are drawn and uploaded with the weights, in a separate thread."""
 
 
 def track(runs: int, uri: str, folder: Path) -> TrackingRates:
-    """Show `runs` runs, told at RATE, and then their ends."""
+    """Write `runs` runs at RATE, then their ends, and return the rates."""
     from sweep.records.sweep_record import describe
     from sweep.records.sweep_storage import SweepStorage
     from sweep.tracking.tracker import SweepTracker
@@ -95,7 +95,7 @@ def track(runs: int, uri: str, folder: Path) -> TrackingRates:
 
 
 def _real_trial(folder: Path) -> Path:
-    """Train a trial of 50 epochs in seconds, once; its records are what runs are told."""
+    """Train one trial of 50 epochs in seconds; its records are the content of all runs."""
     pattern = folder / "trial"
     if not pattern.exists():
         import torch

@@ -1,4 +1,4 @@
-"""A whole training step beside the bare encoder's, and the share of it that making views takes."""
+"""Complete training step beside the bare encoder's, and the share of the step that makes the views."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, be
 from benchmarks.harness.steps import TrialSteps, bare_step, made_trial, settle
 
 STEPS = (("resnet50", 256, 1.05, 3), ("resnet50", 64, 1.08, 5), ("resnet18", 256, 1.10, 5))
-"""Encoder, images a step, largest ratio, turns; at 64 px."""
+"""Encoder, batch size, maximum ratio and turns; at 64 px."""
 SIDE = 64
 VIEWS_SHARE = 0.02
 SMALL = {"encoder": "resnet18", "batch_size": 32, "image_size": 32, "stem": "large"}
@@ -19,7 +19,7 @@ SMALL_GOAL = 1.25
 
 
 def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
-    """Yield what `make bench` measures of a step."""
+    """Yield the measurements for `make bench`."""
     bare = "forward and backward of torchvision's encoder"
     for encoder, batch, goal, turns in STEPS:
         fields = {"encoder": encoder, "batch_size": batch, "image_size": SIDE}
@@ -38,7 +38,7 @@ def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
 
 
 def small(device: torch.device, turns: int = 9) -> PlannedMeasurement:
-    """Return a step that takes a moment, for a check of every change; its fixed costs weigh more than in real ones."""
+    """Return a small step for a check of every change; its fixed costs weigh more than in real steps."""
     return PlannedMeasurement(
         "training step, resnet18, 32 px, 32 images",
         "forward and backward of torchvision's encoder",
@@ -48,14 +48,14 @@ def small(device: torch.device, turns: int = 9) -> PlannedMeasurement:
 
 
 def step(device: torch.device, turns: int, **fields: Any) -> PairedTimings:
-    """Measure a trial's step beside the bare one."""
+    """Time a trial's step beside the bare step."""
     with tempfile.TemporaryDirectory() as folder:
         trial = made_trial(Path(folder), device, **fields)
         return beside(TrialSteps(trial), bare_step(trial), turns=turns, settle=settle(device))
 
 
 def views_share(device: torch.device, turns: int, **fields: Any) -> PairedTimings:
-    """Measure a step's input beside the step."""
+    """Time a step's input beside the step."""
     with tempfile.TemporaryDirectory() as folder:
         stepper = TrialSteps(made_trial(Path(folder), device, **fields))
         return beside(stepper.input, stepper, turns=turns, settle=settle(device))

@@ -1,4 +1,4 @@
-"""How the time of a small trial grows with its images, its epochs and the side of its views."""
+"""Growth of a small trial's time with its images, its epochs and the side of its views."""
 
 import tempfile
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ LINEAR, QUADRATIC = 1.05, 2.1
 
 
 def growth() -> Iterator[CostGrowth]:
-    """Yield the growth of a trial with each kind of work, its evaluation included."""
+    """Yield the growth of a trial's time, including evaluation, with each kind of work."""
     trial_seconds(IMAGES, **SMALL)
     for name, what, ladder in LADDERS:
         points = []
@@ -50,7 +50,7 @@ def growth() -> Iterator[CostGrowth]:
 
 
 def trial_seconds(images: int, **fields: Any) -> float:
-    """Return the wall time of a trial from its start to its final record."""
+    """Return a trial's wall time from start to final record, in seconds."""
     config = TrialConfig.parse(fields)
     store: Any = MadeUpStore(config.image_size, ImageShape(CLASSES, train=images, held_out=HELD_OUT))
 

@@ -1,8 +1,8 @@
-"""What batch norm over the global batch costs: two workers of a trial beside the same two with torch's local one.
+"""Cost of global batch norm: two workers of a trial, beside the same two with torch's local batch norm.
 
-Two processes of one thread each talk over gloo. Both take the same steps of the same trial, with the same global batch;
-the peer's batch norm, `torch.nn.functional.batch_norm`, sees its own half alone, as plain DistributedDataParallel has
-it. Turns are interleaved within the same processes.
+Two processes of one thread each communicate over gloo and take the same steps of the same trial, with the same global
+batch. The peer's batch norm, `torch.nn.functional.batch_norm`, uses its own half only, as in plain
+DistributedDataParallel. Turns alternate within the same processes.
 """
 
 import functools
@@ -29,7 +29,7 @@ GOAL = 0.85
 
 
 def measurements() -> Iterator[PlannedMeasurement]:
-    """Yield images a second of two workers, as local batch norm and as one process have them."""
+    """Yield images per second of two workers, beside local batch norm and beside one process."""
     what = "images a second of two workers with global batch norm, resnet18, 64 px, 64 images"
     yield PlannedMeasurement(
         what, "the same with torch's local batch norm", lambda: measured()[0], "/s", GOAL, at_most=False
@@ -39,7 +39,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 
 @cache
 def measured() -> tuple[PairedTimings, PairedTimings]:
-    """Measure both: beside local batch norm turn by turn, and beside one process before and after that."""
+    """Measure both: in turns with local batch norm, and beside one process before and after."""
     with tempfile.TemporaryDirectory() as folder:
         stepper = TrialSteps(made_trial(Path(folder, "one"), torch.device("cpu"), **FIELDS))
         stepper()
@@ -66,7 +66,7 @@ def _worker(rank: int, folder: str) -> None:
 
 
 def make_local(model: nn.Module) -> None:
-    """Let every batch norm of a model see its own rank's images alone, as torch's does."""
+    """Restrict every batch norm of a model to its own rank's images, as in torch."""
     for module in model.modules():
         if isinstance(module, GlobalBatchNorm):
             module.forward = functools.partial(_local, module)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Views a second: ours, made in batches, beside lightly's and torchvision's, made image by image with Pillow."""
+"""Views per second: ours, made in batches, beside lightly's and torchvision's, made image by image with Pillow."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,15 +16,15 @@ from trainables.config import TrialConfig
 from trainables.randomness import RandomStream
 
 GOALS = ((64, 20.0), (120, 8.0))
-"""Side of stored images and views, and by how much one core of ours is to be faster."""
+"""Side of stored images and views, and how many times faster one core of ours should be."""
 BATCH, PEER_IMAGES = 256, 32
 THREADS_GOAL = 1.7
 BANDS_GOAL = 0.6
-"""Of the rate of a band in views of pictures."""
+"""Goal for the rate per band, relative to the rate per channel of 8-bit RGB views."""
 
 
 def measurements() -> Iterator[PlannedMeasurement]:
-    """Yield what `make bench` measures of views; needs lightly."""
+    """Yield the measurements of views for `make bench`; needs lightly."""
     for side, goal in GOALS:
         yield PlannedMeasurement(
             f"views a second and core, {side} px",
@@ -47,7 +47,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 
 
 def of_bands(bands: int = 13, side: int = 64) -> PlannedMeasurement:
-    """Return the rate of a band: views of 16-bit images of many bands beside those of 8-bit pictures."""
+    """Return the rate per band: views of 16-bit images of many bands beside views of 8-bit RGB images."""
     return PlannedMeasurement(
         f"bands a second and core in views of {bands} bands, {side} px",
         "ours of red, green and blue",
@@ -59,14 +59,14 @@ def of_bands(bands: int = 13, side: int = 64) -> PlannedMeasurement:
 
 
 def bands_a_second(bands: int, side: int, turns: int = 7) -> PairedTimings:
-    """Measure bands of views a second, side by side, in one thread; all have the default views."""
+    """Measure bands of default views per second, in turns and with one thread."""
     with threads(1):
         took = beside(ViewBatches(side, bands), ViewBatches(side), turns=turns)
     return took.rates(2 * BATCH * bands, 2 * BATCH * 3)
 
 
 def small(side: int = 64) -> PlannedMeasurement:
-    """Return the same beside torchvision's transforms, which are always there."""
+    """Return a small measurement beside torchvision's transforms, which are always installed."""
     return PlannedMeasurement(
         f"views a second and core, {side} px",
         "torchvision's transforms of decoded images",
@@ -78,7 +78,7 @@ def small(side: int = 64) -> PlannedMeasurement:
 
 
 def views(side: int, transform: Callable[[Image.Image], Any], turns: int = 7) -> PairedTimings:
-    """Measure views a second of both in one thread."""
+    """Measure views per second of both with one thread."""
     pictures = [Image.fromarray(each) for each in made_up_images(PEER_IMAGES, side).numpy()]
     with threads(1):
         took = beside(ViewBatches(side), lambda: [transform(picture) for picture in pictures], turns=turns)
@@ -86,7 +86,7 @@ def views(side: int, transform: Callable[[Image.Image], Any], turns: int = 7) ->
 
 
 def two_threads(side: int, turns: int = 7) -> PairedTimings:
-    """Measure our views a second with two threads beside one."""
+    """Measure our views per second with two threads beside one."""
     make = ViewBatches(side)
 
     def one() -> None:
@@ -101,7 +101,7 @@ def two_threads(side: int, turns: int = 7) -> PairedTimings:
 
 
 class ViewBatches:
-    """Makes both views of batch after batch, drawing their parameters first."""
+    """Generator of both views of consecutive batches, including their parameters."""
 
     def __init__(self, side: int, bands: int = 3) -> None:
         self._config = TrialConfig.parse({"dataset": "made-up", "image_size": side, "batch_size": BATCH})
@@ -113,7 +113,7 @@ class ViewBatches:
         self._number = 0
 
     def __call__(self) -> None:
-        """Make the next."""
+        """Make the next batch."""
         size = {"height": self._config.image_size, "width": self._config.image_size}
         size["channels"] = self._images.shape[1]
         first, second = (
@@ -125,14 +125,14 @@ class ViewBatches:
 
 
 def lightly_transform(side: int) -> Callable[[Image.Image], Any]:
-    """Return lightly's transform with our strength of jitter and blur, which are its own defaults."""
+    """Return lightly's transform with our strengths of jitter and blur, its own defaults."""
     from lightly.transforms import SimCLRTransform
 
     return SimCLRTransform(input_size=side, cj_strength=1.0, gaussian_blur=0.5)
 
 
 def torchvision_transform(side: int) -> Callable[[Image.Image], Any]:
-    """Return the same of torchvision's parts; its blur works on tensors."""
+    """Return the same transform from torchvision's parts; its blur works on tensors."""
     one = transforms.Compose(
         [
             transforms.RandomResizedCrop(side, scale=(0.08, 1.0)),

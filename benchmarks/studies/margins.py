@@ -1,9 +1,9 @@
-"""By how much a sweep's trials beat its baselines: mean difference over seeds with a 95 % t-interval.
+"""Margin of a sweep's trials over its baselines: mean difference over seeds with a 95 % t-interval.
 
     python -m benchmarks.studies.margins SWEEP [--storage PLACE] [--metric test/knn_top1 ...]
 
-For sweeps of one setting with several seeds. A baseline that has seeds itself is compared seed by seed, one that has
-none (raw pixels, colours) with its one number. The interval says how the seeds scatter; all share one test split.
+For sweeps of one setting with several seeds. A baseline with seeds is compared seed by seed; one without (raw pixels,
+colours) has a single value. The interval covers variation between seeds; all seeds share one test split.
 """
 
 import argparse
@@ -20,7 +20,12 @@ from sweep.statistics.intervals import seed_interval
 
 
 def margin(trained: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
-    """Return mean and ends of the t-interval of the paired differences; a single baseline value is everyone's pair."""
+    """Return the mean of the paired differences, and both ends of its t-interval.
+
+    Args:
+        trained: Values of the trials, one per seed.
+        baseline: Values of the baseline, one per seed, or a single value for all.
+    """
     differences = np.asarray(trained) - np.asarray(baseline)
     interval = seed_interval(differences.tolist())
     if interval is None:
@@ -29,13 +34,13 @@ def margin(trained: Sequence[float], baseline: Sequence[float]) -> tuple[float, 
 
 
 def by_seed(entries: Sequence[TrialEntry], metrics: Mapping[str, Mapping[str, float]], name: str) -> list[float]:
-    """Return a metric of each trial, in the order of the seeds."""
+    """Return a metric of each trial, ordered by seed."""
     ordered = sorted(entries, key=lambda entry: int(entry.config["seed"]))
     return [metrics[entry.trial_id][name] for entry in ordered]
 
 
 def main() -> None:
-    """Print one line a metric and baseline."""
+    """Print one line per metric and baseline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep")
     parser.add_argument("--storage", default=str(DEFAULT_STORAGE))
