@@ -23,7 +23,15 @@ MADE_BY = "sweep.data show"
 
 
 def draw_chip_map(store: ImageStore, path: Path) -> bool:
-    """Write the map of a store's chips as a PNG; return False, without a file, if no chip has coordinates."""
+    """Draw the chip locations of a store, coloured by split, by date and by cloud cover.
+
+    Args:
+        store: Store of N chips with longitude and latitude in degrees.
+        path: PNG file to write.
+
+    Returns:
+        Whether any chip has coordinates; otherwise no file is written.
+    """
     rows = np.arange(len(store))
     chips = store.chips(rows) or []
     known = np.array([chip.longitude is not None for chip in chips], dtype=bool)

@@ -50,7 +50,7 @@ PLOT = 3.9
 
 @dataclass(frozen=True)
 class MetricPoint:
-    """Value of a metric for one setting."""
+    """Value of a metric for one setting; shares are between 0 and 1, also in both intervals."""
 
     label: str
     value: float
@@ -61,9 +61,13 @@ class MetricPoint:
 
 
 def ranking(points: Sequence[MetricPoint], *, metric: str) -> Figure:
-    """Draw one line per setting, best first: its value, the interval over seeds, and a thin one over images.
+    """Draw one line per setting: its value, a thick interval over seeds, and a thin one over images.
 
     Settings after the first 40 share a line.
+
+    Args:
+        points: Settings and baselines, best first.
+        metric: Name of the metric, as `test/knn_top1`; shares are drawn in percent.
     """
     settings = [point for point in points if not point.baseline]
     shown, rest = settings[:MOST_RANKED], settings[MOST_RANKED:]
@@ -103,11 +107,11 @@ def grouped_bars(
     group: str,
     published: Mapping[tuple[str, str], float] | None = None,
 ) -> Figure:
-    """Draw grouped bars of a metric over one axis.
+    """Draw grouped bars of a metric over one or two axes.
 
     Args:
-        values: Metric and its interval by (value of `x`, value of `group`), as shares.
-        metric: Name of the metric.
+        values: Metric and its 95 % interval by (value of `x`, value of `group`); shares are between 0 and 1.
+        metric: Name of the metric; shares are drawn in percent.
         x: Axis of the settings along the horizontal axis.
         group: Axis of the settings for adjacent bars; empty for single bars.
         published: Published values by the same keys, drawn as marks.
@@ -151,7 +155,12 @@ def grouped_bars(
 
 
 def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> Figure:
-    """Draw each setting's sensitivity against its specificity, with both intervals over the test images."""
+    """Draw each setting's sensitivity against its specificity, with both intervals over the test images.
+
+    Args:
+        points: Sensitivity and specificity of each setting, between 0 and 1, best first.
+        about: Description of the classifier or images, for the title.
+    """
     names, fields = _numbered([point.label for point in points])
     figure, axes = panel(width=WIDTH, height=PLOT + legend_height(names, title=fields))
     for number, (name, point) in enumerate(zip(names, points, strict=True)):
@@ -172,7 +181,12 @@ def sensitivity_specificity(points: Sequence[TradeOff], *, about: str = "") -> F
 
 
 def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
-    """Draw ROC curves: sensitivity over the false positive rate, at every threshold."""
+    """Draw ROC curves: sensitivity over the false positive rate, at every threshold.
+
+    Args:
+        curves: Curves of each setting; rates are arrays (t,) between 0 and 1, one entry per threshold.
+        about: Description of the classifier or images, for the title.
+    """
     figure, axes, names, fields = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
@@ -188,7 +202,12 @@ def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
 
 
 def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
-    """Draw precision over sensitivity, and the share of positives as the baseline of random guessing."""
+    """Draw precision over sensitivity, and the share of positives as the baseline of random guessing.
+
+    Args:
+        curves: Curves of each setting; rates are arrays (t,) between 0 and 1, one entry per threshold.
+        about: Description of the classifier or images, for the title.
+    """
     figure, axes, names, fields = _square_panel(curves)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
@@ -207,7 +226,12 @@ def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "
 
 
 def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
-    """Draw the share of positives over the predicted probability, in bins with equal numbers of images."""
+    """Draw the share of positives over the predicted probability, in bins with equal numbers of images.
+
+    Args:
+        curves: Curves of each setting; probabilities and shares are arrays (b,) between 0 and 1, one entry per bin.
+        about: Description of the classifier or images, for the title.
+    """
     figure, axes, names, fields = _square_panel(curves)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
@@ -222,7 +246,14 @@ def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") ->
 
 
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:
-    """Draw the value of each setting over its time, from (label, time, value), best first, and the Pareto front."""
+    """Draw the metric of each setting over its time, and the Pareto front.
+
+    Args:
+        points: Label, time and value of each setting, best first.
+        metric: Name of the metric; shares are drawn in percent.
+        unit: Unit of the time, as the label of the horizontal axis.
+        highest: Whether higher values are better.
+    """
     named, rest = points[:MOST_NAMED], points[MOST_NAMED:]
     names, fields = _numbered([name for name, _, _ in named])
     shown = [*names, f"{len(rest)} more settings"] if rest else names

@@ -59,7 +59,12 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overw
 
 
 def contact_sheet(store: ImageStore, config: TrialConfig) -> Figure:
-    """Return a figure with train images of each class as `config` evaluates them, and pairs of augmented views."""
+    """Return a figure of each class's train images as in evaluation, and of pairs of augmented views.
+
+    Args:
+        store: Store of the images.
+        config: Configuration that determines the image size and the augmentation.
+    """
     classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
     rows = [_rows_of(store, index) for index in classes] or [_first(store, store.split("train"))]
     labels = [store.info.class_names[index] for index in classes] or ["no label"]

@@ -35,7 +35,14 @@ class CaptionedImage:
 
 
 def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
-    """Return pictures as bytes; larger ones are reduced by averaging."""
+    """Return pictures as bytes, reduced by averaging to at most 80 pixels per side.
+
+    Args:
+        pictures: Images (N, H, W, 3) in [0, 1].
+
+    Returns:
+        Images (H, W, 3), uint8.
+    """
     found = []
     for picture in np.round(255 * pictures).astype(np.uint8):
         side = max(picture.shape[:2])
@@ -47,7 +54,13 @@ def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
 
 
 def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -> Figure:
-    """Draw a grid of pictures, row by row, each with its text."""
+    """Draw a grid of pictures row by row, each with its caption.
+
+    Args:
+        cells: Pictures (H, W, 3), uint8, with their captions.
+        columns: Number of pictures per row.
+        title: Title of the figure.
+    """
     lines = max(len(cell.lines) for cell in cells)
     step = 1 + LINE * (lines + 0.8)
     rows = -(-len(cells) // columns)
@@ -69,7 +82,13 @@ def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -
 
 
 def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np.bool_]], *, title: str) -> Figure:
-    """Draw points (n, 2), each group in its colour on top of all other points."""
+    """Draw points of a 2D projection, each group in its own colour and above all other points.
+
+    Args:
+        points: Positions (n, 2), without unit.
+        groups: Members (n,) of each group by its name.
+        title: Title of the figure.
+    """
     figure, axes = panel(width=8.0, height=5.6)
     named = np.zeros(len(points), dtype=bool)
     for members in groups.values():

@@ -15,10 +15,14 @@ FEWEST = 3
 
 
 def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *, about: str = "") -> Figure:
-    """Draw predictions (n,) over the truth (n,) with the identity line, and residuals over the true value.
+    """Draw predictions over the truth with the identity line, and residuals over the true value.
 
-    Residuals have the mean and standard deviation of bins with equal numbers of images; above 0, the prediction is too
-    large.
+    Residuals (prediction minus truth) have the mean and standard deviation of bins with equal numbers of images.
+
+    Args:
+        truth: True numbers (n,).
+        predicted: Predicted numbers (n,), in the same unit.
+        about: Description of the evaluated images, for the title.
     """
     figure = Figure(figsize=(10.4, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)

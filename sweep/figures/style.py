@@ -36,7 +36,7 @@ class SeriesStyle:
 
 
 def look(number: int) -> SeriesStyle:
-    """Return the style of a number, from 0 on; the first 64 styles are distinct."""
+    """Return the style of a curve or point by its number, from 0 on; the first 64 styles are distinct."""
     other = (number + number // len(COLOURS)) % len(LINES)
     return SeriesStyle(COLOURS[number % len(COLOURS)], LINES[other], MARKERS[other])
 
@@ -59,7 +59,13 @@ def legend_height(labels: Sequence[str], *, title: str = "") -> float:
 
 
 def legend_below(figure: Figure, axes: Axes, *, title: str = "") -> None:
-    """Put the legend below the axes, in as many columns as fit."""
+    """Draw the legend below the axes, in as many columns as fit.
+
+    Args:
+        figure: Figure of the axes.
+        axes: Axes whose labelled curves and points are listed.
+        title: Title of the legend; empty: none.
+    """
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or title:
         look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "title_fontsize": 8.5, "handlelength": 2.6}
@@ -68,7 +74,14 @@ def legend_below(figure: Figure, axes: Axes, *, title: str = "") -> None:
 
 
 def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Set the title and labels of axes, and the style that all figures share."""
+    """Set the title and the labels of axes, and the style that all figures share.
+
+    Args:
+        axes: Axes to finish.
+        title: Title of the axes.
+        x: Label of the horizontal axis, with its unit.
+        y: Label of the vertical axis, with its unit.
+    """
     axes.set_title("\n".join(map(figure_text, title.split("\n"))), loc="left", color=INK, fontsize=12, pad=10)
     axes.set_xlabel(figure_text(x), color=INK)
     axes.set_ylabel(figure_text(y), color=INK)

@@ -28,7 +28,11 @@ LABELS_UP_TO = 50
 
 
 def accuracy_curves(epochs: Sequence["EpochRecord"]) -> Figure:
-    """Draw contrastive and supervised training accuracy over the epochs."""
+    """Draw contrastive and supervised training accuracy, in percent, over the epochs.
+
+    Args:
+        epochs: Records of the epochs, in order.
+    """
     series = {"contrastive": names.CONTRASTIVE_ACCURACY, "supervised": names.SUPERVISED_ACCURACY}
     figure, axes = _curves(epochs, series, title="Training accuracy", y="accuracy (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=""))
@@ -37,7 +41,11 @@ def accuracy_curves(epochs: Sequence["EpochRecord"]) -> Figure:
 
 
 def loss_curves(epochs: Sequence["EpochRecord"]) -> Figure:
-    """Draw contrastive and supervised training loss over the epochs."""
+    """Draw contrastive and supervised training loss, in nats, over the epochs.
+
+    Args:
+        epochs: Records of the epochs, in order.
+    """
     series = {"contrastive": names.CONTRASTIVE_LOSS, "supervised": names.SUPERVISED_LOSS}
     figure, axes = _curves(epochs, series, title="Training loss", y="loss (nats)")
     axes.set_ylim(0.0, 1.05 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) else None)
@@ -45,9 +53,11 @@ def loss_curves(epochs: Sequence["EpochRecord"]) -> Figure:
 
 
 def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figure:
-    """Draw one bar per class, highest first; classes whose accuracy is NaN (no images) are left out.
+    """Draw one bar per class, the highest accuracy first.
 
-    `about` describes the evaluated images in the title.
+    Args:
+        values: Accuracy by class, between 0 and 1; classes without images (NaN) are left out.
+        about: Description of the evaluated images, for the title.
     """
     known = sorted(((value, name) for name, value in values.items() if value == value), reverse=True)
     accuracies, labels = [value for value, _ in known], [name for _, name in known]
@@ -73,10 +83,12 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
 
 
 def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str = "") -> Figure:
-    """Draw one bar per label, its average precision, highest first, and a mark at its share of the images.
+    """Draw one bar of average precision per label, the highest first, with a mark at the label's share of the images.
 
-    `values` are (average precision, share) by label; the share is the average precision of random guessing. Labels
-    without an image (NaN) are left out.
+    Args:
+        values: Average precision and share by label, between 0 and 1; the share is the average precision of random
+            guessing. Labels without images (NaN) are left out.
+        about: Description of the evaluated images, for the title.
     """
     known = sorted(((value, share, name) for name, (value, share) in values.items() if value == value))
     figure, axes = panel(width=8.0, height=float(np.clip(1.6 + 0.26 * len(known), 3.0, 14.0)))
@@ -96,7 +108,13 @@ def per_label_precision(values: Mapping[str, tuple[float, float]], *, about: str
 
 
 def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, about: str = "") -> Figure:
-    """Draw counts (K, K), truth by prediction; each row is normalised to shares of that class's images."""
+    """Draw a confusion matrix; each row is normalised to shares of that class's images.
+
+    Args:
+        matrix: Numbers of images (K, K), truth by prediction.
+        class_names: Names of the K classes.
+        about: Description of the evaluated images, for the title.
+    """
     shares = row_normalised(matrix)
     count = len(class_names)
     side = float(np.clip(2.0 + 0.5 * count, 5.2, 11.0))

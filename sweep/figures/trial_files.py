@@ -28,7 +28,13 @@ CLASSIFIER = {
 def trial_figures(
     files: "TrialFiles", splits: Collection[str] = tuple(HELD_OUT), *, curves: bool = True
 ) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures that a trial's files allow, with their artifact paths; learning curves if `curves` is set."""
+    """Yield the figures for which a trial's files have data, with their artifact paths.
+
+    Args:
+        files: Files of the trial.
+        splits: Splits whose outputs are drawn: test, val.
+        curves: Whether learning curves are drawn.
+    """
     epochs = files.epochs()
     if curves and any(names.CONTRASTIVE_ACCURACY in record.metrics for record in epochs):
         yield "figures/accuracy.png", figures.accuracy_curves(epochs)

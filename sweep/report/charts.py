@@ -28,12 +28,12 @@ class InteractiveChart:
     title: str
     caption: str
     data: Sequence[Mapping[str, Any]]
-    """Plotly's traces, in the order of the views."""
+    """Traces of Plotly, in the order of the views."""
     layout: Mapping[str, Any]
     choice: str = ""
-    """Label of the choice between views."""
+    """Label of the menu that selects a view; empty without a menu."""
     views: Sequence[tuple[str, int, Mapping[str, Any]]] = field(default=())
-    """Per view: its name, its number of traces, and its changes to the layout."""
+    """Each view's name, number of traces, and changes to the layout."""
 
     @property
     def alternative(self) -> str:
@@ -76,7 +76,12 @@ def safe(text: str) -> str:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """Return an axis with its title."""
+    """Return Plotly's layout of an axis.
+
+    Args:
+        title: Label of the axis, with its unit.
+        **more: Further layout values of Plotly.
+    """
     return {"title": {"text": safe(title), "standoff": 6}, "zeroline": False, "automargin": True, **more}
 
 

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     NamedFigure = tuple[str, Figure, str]
-    """Name of its files, figure, caption."""
+    """File name without suffix, figure, and caption."""
 
 
 def comparison_figures(part: DataSetReport) -> "Iterator[NamedFigure]":
-    """Yield the figures that compare settings."""
+    """Yield the comparison figures of a data set: ranking, grouped bars, classifiers, cost.
+
+    Args:
+        part: Report of the data set; its metrics are shares between 0 and 1, its times hours.
+    """
     points = [_point(row, part.sweep.objective) for row in _with_values(part.rows, part.sweep.objective)]
     if points:
         yield "ranking", drawing.ranking(points, metric=part.sweep.objective), _ranking_caption(part, points)

@@ -21,7 +21,12 @@ SCALE = [[0.0, "#3b528b"], [0.35, "#21908c"], [0.7, "#5dc863"], [1.0, "#fde725"]
 
 
 def exploration_charts(part: DataSetReport, prefix: str) -> list[InteractiveChart]:
-    """Return the charts for many settings; empty for few settings, for which the ranking is clearer."""
+    """Return the charts for many settings; empty for few settings, for which the ranking is clearer.
+
+    Args:
+        part: Report of the data set; its metrics are shares between 0 and 1, drawn in percent.
+        prefix: Prefix of the charts' names, which makes them unique on a page.
+    """
     settings = explored(part)
     if len(settings) < FEWEST or not part.table.axes:
         return []
@@ -50,7 +55,7 @@ def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> 
 def _slices(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
-    """Yield a chart of the result over each axis."""
+    """Yield charts of the result over each axis."""
     factor, unit = _shown(part)
     results = [factor * one.result for one in settings]
     common = {
@@ -75,7 +80,7 @@ def _slices(
 def _pairs(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
-    """Yield a chart of the best result for each pair of values of two axes."""
+    """Yield a heat map of the best result for each pair of values of two axes."""
     factor, unit = _shown(part)
     pairs = list(combinations(scales, 2))[:MOST_PAIRS]
     if not pairs:
@@ -124,7 +129,7 @@ def _pairs(
 def _parallel(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
-    """Yield parallel coordinates: one line per setting over all axes to its result."""
+    """Yield parallel coordinates: one line per setting through its value on each axis to its result."""
     factor, unit = _shown(part)
     low, high = (ends(one.result for one in settings) for ends in (min, max))
     columns = [*(axis_label(scale.name) for scale in scales), unit]
@@ -242,7 +247,15 @@ def _edf(
 
 
 def importance_chart(part: DataSetReport, prefix: str) -> InteractiveChart | None:
-    """Return the share of the variance that each axis explains, with its spread over resamples of the settings."""
+    """Return a chart of the share of variance that each axis explains, with its range over resampled settings.
+
+    Args:
+        part: Report of the data set.
+        prefix: Prefix of the chart's name, which makes it unique on a page.
+
+    Returns:
+        The chart; None if the shares can't be computed.
+    """
     found = part.effects.importance
     if not isinstance(found, dict) or not found:
         return None

@@ -15,7 +15,13 @@ QUALITY = 88
 
 
 def inline_svg(svg: str, name: str, *, alternative: str) -> str:
-    """Return matplotlib's SVG with ids that are unique on a page with several figures."""
+    """Return matplotlib's SVG for inlining: small, in the page's colours, with ids unique on the page.
+
+    Args:
+        svg: SVG of a figure.
+        name: Prefix of its ids.
+        alternative: Text alternative.
+    """
     own = svg[svg.index("<svg") :]
     # An image's id is derived from its content, and may occur twice among neighbours; nothing refers to it.
     own = re.sub(r'(<image [^>]*?) id="image[0-9a-f]+"', r"\1", own)

@@ -29,7 +29,15 @@ MOST_CURVES = 40
 
 
 def learning_curves(part: DataSetReport, prefix: str) -> InteractiveChart | None:
-    """Return the learning curves of the best settings with a choice of metrics; None if no trial has trained."""
+    """Return the learning curves of the best settings over epochs, with a menu of metrics.
+
+    Args:
+        part: Report of the data set; its metrics are shares between 0 and 1, drawn in percent.
+        prefix: Prefix of the chart's name, which makes it unique on a page.
+
+    Returns:
+        The chart; None if no trial has trained.
+    """
     trained = list(_trained(part))
     shown = trained[:MOST_CURVES]
     split = part.sweep.objective.partition("/")[0]

@@ -49,7 +49,12 @@ MOST_NAMED = len(drawing.MAP_COLOURS)
 
 
 def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[NamedFigure] | NotComputed":
-    """Return the pictures of the best setting's first seed, or the reason why there are none."""
+    """Return the pictures of the best setting's first seed, or the reason why there are none.
+
+    Args:
+        part: Report of the data set.
+        storage: Storage of the sweep.
+    """
     best = part.table.best
     trial = None if best is None else best.first
     if trial is None:
@@ -59,7 +64,13 @@ def picture_figures(part: "DataSetReport", storage: "SweepStorage") -> "list[Nam
 
 
 def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "TrialPictures | NotComputed":
-    """Return the data for a trial's pictures, or the reason why they are unavailable."""
+    """Return the data for a trial's pictures, or the reason why they are unavailable.
+
+    Args:
+        trial: Trial to show.
+        files: Files of the trial.
+        objective: Metric whose classifier determines right and wrong predictions.
+    """
     config = TrialConfig.parse(trial.entry.setting_known)
     if config.target == "number":
         return NotComputed("they show right and wrong classes, and a number is neither; figures/ has its residuals")
