@@ -48,7 +48,7 @@ class SceneGrid:
     covers: Shares | None
     """Shares of cloud, shadow and snow from the SCL; None without SCL."""
     nodata: NDArray[np.float64] | None
-    """Share of each chip; None where it is counted as the chips are read."""
+    """Share of nodata of each chip; None if it is counted later, when the chips are read."""
     centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     """Longitude and latitude of the chips' centres, in degrees; None without coordinates."""
     state: str
@@ -94,7 +94,7 @@ class SceneGrid:
             )
 
     def counted(self, bands: tuple[str, ...], side: int) -> "SceneGrid":
-        """Return the grid with the nodata of each chip, for which the scene is read through, a row of chips at once."""
+        """Return the grid with each chip's share of nodata, by one pass over the scene, a row of chips at a time."""
         if self.nodata is not None:
             return self
         with open_scene(self.path, bands, self.channels) as scene:
@@ -103,14 +103,14 @@ class SceneGrid:
         return replace(self, nodata=np.array(shares).reshape(len(self.rows), len(self.columns)))
 
     def may_share_places(self, other: "SceneGrid", side: int) -> bool:
-        """Whether a chip of another scene can be of the same place and date: their chips' extents overlap."""
+        """Whether a chip of another scene can have the same place and date: the extents of their chips overlap."""
         if (self.date or self.name, self.crs) != (other.date or other.name, other.crs):
             return False
         own, theirs = self._extent(side), other._extent(side)
         return bool(np.all(np.minimum(own[1], theirs[1]) > np.maximum(own[0], theirs[0])))
 
     def _extent(self, side: int) -> NDArray[np.float64]:
-        """Return the least and largest coordinates of the chips, (2, 2); an empty extent without chips."""
+        """Return the minimum and maximum coordinates of the chips, (2, 2); an empty extent without chips."""
         if not self.rows or not self.columns:
             return np.array([[0.0, 0.0], [0.0, 0.0]])
         ends = [(column, row) for column in _ends(self.columns, side) for row in _ends(self.rows, side)]

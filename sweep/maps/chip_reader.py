@@ -1,4 +1,4 @@
-"""Reading of chips that follow each other in a scene: a strip of it at once, as it lies in the file."""
+"""Reader of consecutive chips of a scene: a strip of several chips is read at once, in the order of the file."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,24 +15,28 @@ from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import LabelledImage
 
 Strip = tuple[int, int]
-"""First column and length."""
+"""First column and length of a strip, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChipReader:
-    """Reads chips of one scene; may be sent to another process."""
+    """Reader of the chips of one scene; picklable."""
 
     path: str
     bands: tuple[str, ...]
     channels: int
     choice: ChipChoice
     rule: str
-    """By which coarser bands are enlarged."""
+    """Resampling rule for coarser bands."""
 
     def __call__(self, row: int, column: int, strip: Strip, *, count: bool) -> LabelledImage:
-        """Return the chip that starts at a row and column, of the strip that is read with it.
+        """Return a chip from its strip, which is read once for all of its chips.
 
-        With `count` the picture has its share of nodata, and is refused beyond the limit.
+        Args:
+            row: First row of the chip.
+            column: First column of the chip.
+            strip: First column and length of the strip.
+            count: Whether the image gets its share of nodata, and is refused beyond the limit.
         """
         side, start = self.choice.chip_size, column - strip[0]
         values, lacking = _last.strip(self, row, strip, count=count)
@@ -44,7 +48,7 @@ class ChipReader:
 
 
 class _OpenScene:
-    """The scene that a process read last, and the strip of it: its chips follow each other."""
+    """Scene and strip that a process read last, kept open because its chips are consecutive."""
 
     def __init__(self) -> None:
         self._key: tuple[str, tuple[str, ...]] | None = None

@@ -21,7 +21,7 @@ LISTED = 12
 
 @dataclass(frozen=True, kw_only=True)
 class ClassPreview(MapPreview):
-    """Picture of probability and class."""
+    """Preview of a class map: probability and class of each pixel."""
 
     probability: Values
     classes: NDArray[np.uint8]
@@ -31,7 +31,7 @@ class ClassPreview(MapPreview):
     threshold: float | None
 
     def title(self) -> str:
-        """Return the area that is mapped, or that of the positives."""
+        """Return the mapped area, or the area of the positive class."""
         valid = self.facts["valid"]["square_kilometres"]
         if not self.positive:
             return "Map" if valid is None else f"Map of {square_kilometres(valid)}"

@@ -68,7 +68,7 @@ class MapWriter:
 
 @contextmanager
 def map_writer(path: Path, scene: Scene, layer: MapLayer, tags: Mapping[str, str]) -> Iterator[MapWriter]:
-    """Give what writes a map with a scene's size, CRS and transform as a plain GeoTIFF, which `write_cog` takes.
+    """Yield the writer of a plain GeoTIFF with a scene's size, CRS and transform, the input of `write_cog`.
 
     Args:
         path: File to write.
@@ -132,7 +132,7 @@ def _describe(dataset: Any, layer: MapLayer, tags: Mapping[str, str]) -> None:
 
 
 def read_small(path: Path, most: int) -> Values:
-    """Return the first two bands, or the only one, of a written map, with at most `most` pixels a side."""
+    """Return a map's first two bands, or its only one, (B, H, W), reduced to at most `most` pixels per side."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 

@@ -33,7 +33,7 @@ class GroundResolution:
 
 
 def area(hectares: float | None) -> dict[str, float | None]:
-    """Return an area as a map's JSON has it; None where it isn't known."""
+    """Return an area for a map's JSON file, in hectares and square kilometres; null if unknown."""
     return {"hectares": hectares, "square_kilometres": None if hectares is None else hectares / 100.0}
 
 

@@ -42,7 +42,7 @@ class MapClasses:
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """What each band is: probability, class, and of each class where wanted."""
+        """Description of each band: probability, class, and optionally the probability of each class."""
         each = (f"probability of the class {name}" for name in self.each)
         return (f"probability of {self.positive or 'the most probable class'}", "class", *each)
 
@@ -53,12 +53,12 @@ class MapClasses:
 
     @property
     def band_tags(self) -> dict[int, dict[str, str]]:
-        """The names of the class numbers, at their band."""
+        """Names of the class numbers, by band."""
         return {2: {f"class_{number}": name for number, name in enumerate(self.names)}}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the JSON says of how classes were decided."""
+        """Facts for the JSON file: the rule that decides the classes."""
         bands = {name: band for band, name in enumerate(self.each, 3)}
         return {"positive": self.positive or None, "threshold": self.threshold, "probability_bands": bands}
 
@@ -87,16 +87,16 @@ class MapClasses:
         return kept[0], (kept[0] >= self.threshold).astype(np.uint8)
 
     def bands(self, means: Values) -> Values:
-        """Return the map's bands (B, H, W) of blended scores."""
+        """Return the map's bands (B, H, W) from blended scores."""
         probability, classes = self.decide(means)
         return np.concatenate([probability[None], classes[None].astype(np.float32), self.probabilities(means)])
 
     def summary(self, ground: GroundResolution) -> ClassAreas:
-        """Return an empty summary: pixels and area of each class."""
+        """Return a summary without pixels yet: pixel count and area of each class."""
         return ClassAreas(self.names, ground)
 
     def notes(self, described: Mapping[str, Any]) -> list[str]:
-        """Return what has to be said of a summary: nothing."""
+        """Return notes on a summary; maps of classes have none."""
         return []
 
     def probabilities(self, means: Values) -> Values:

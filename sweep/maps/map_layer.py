@@ -1,4 +1,4 @@
-"""What a map says of each pixel: classes and their probabilities, or a number."""
+"""Layer of a map: the values of each pixel, either classes with probabilities or a predicted number."""
 
 from sweep.maps.class_areas import ClassAreas
 from sweep.maps.map_classes import MapClasses

@@ -1,4 +1,4 @@
-"""Numbers of a map: one predicted number a pixel, and their summary; pure."""
+"""Maps of numbers: one predicted number per pixel, and their summary; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from trainables.errors import BadInputError
 
 @dataclass(frozen=True)
 class MapNumbers:
-    """The one band of a map of numbers."""
+    """Layer of a map with one band of predicted numbers."""
 
     name: str
-    """Of the number and its label set."""
+    """Name of the number and its label set."""
     learned: tuple[float, float] | None
-    """Least and largest value in training; None where it isn't known."""
+    """Minimum and maximum in training; None if unknown."""
 
     @property
     def nodata(self) -> float:
-        """Value of pixels without data: NaN, as any number may be a prediction."""
+        """Value of pixels without data: NaN, since every number can be a prediction."""
         return float("nan")
 
     @property
     def channels(self) -> int:
-        """Values that are blended for each pixel."""
+        """Number of blended values per pixel."""
         return 1
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """What the band is."""
+        """Description of the band."""
         return (f"predicted {self.name}",)
 
     @property
@@ -47,11 +47,11 @@ class MapNumbers:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the JSON says of the number beside its values."""
+        """Facts on the number for the JSON file."""
         return {}
 
     def scores(self, outputs: Values) -> Values:
-        """Return what is blended: the model's numbers (N, 1)."""
+        """Return the scores to blend: the model's numbers (N, 1)."""
         return outputs
 
     def bands(self, means: Values) -> Values:
@@ -59,11 +59,11 @@ class MapNumbers:
         return means
 
     def summary(self, ground: GroundResolution) -> "NumberSummary":
-        """Return an empty summary."""
+        """Return a summary without pixels yet."""
         return NumberSummary(self, ground)
 
     def notes(self, described: Mapping[str, Any]) -> list[str]:
-        """Return how much of a map is beyond what was learned from."""
+        """Return a note on the share of pixels outside the range of training."""
         own = described["number"]
         if not own["extrapolated"]:
             return []
@@ -73,18 +73,18 @@ class MapNumbers:
 
 
 class NumberSummary:
-    """Mean, deviation and ends of the mapped numbers, each pixel by its area, and how many are extrapolated."""
+    """Mean, standard deviation and range of the mapped numbers, weighted by area, and the extrapolated share."""
 
     def __init__(self, layer: MapNumbers, ground: GroundResolution) -> None:
         self._layer, self._ground = layer, ground
         self._row = self.pixels = self._beyond = 0
         self._amount = self._sum = self._squares = 0.0
         self._origin: float | None = None
-        """The first number: sums are of what is above it, so that squares don't cancel."""
+        """First number; sums are of differences from it, for numerical precision."""
         self._ends = (np.inf, -np.inf)
 
     def add(self, bands: Values, valid: Mask) -> None:
-        """Add rows (1, H, W), which come from the top down."""
+        """Add the next rows (1, H, W), from the top down."""
         numbers = bands[0][valid].astype(np.float64)
         rows = slice(self._row, self._row + len(valid))
         self._row = rows.stop
@@ -104,7 +104,7 @@ class NumberSummary:
             self._beyond += int(((numbers < low) | (numbers > high)).sum())
 
     def described(self) -> dict[str, Any]:
-        """Return the mapped area, and the number's name, values and those that it was learned from."""
+        """Return the mapped area, the number's name and values, and its range in training."""
         amount, learned = max(self._amount, 1e-300), self._layer.learned
         mean = self._sum / amount
         number = {
@@ -121,12 +121,12 @@ class NumberSummary:
 
 
 def map_numbers(number: Mapping[str, Any], title: str, given: Mapping[str, Any]) -> MapNumbers:
-    """Return what a map of a model's number says; `given` are options of maps of classes, which are refused.
+    """Return the layer of a model that predicts a number.
 
     Args:
         number: The number in model.json.
-        title: Its name, and its label set's.
-        given: Options by name, with their values.
+        title: Its name and label set.
+        given: Options by name with their values; those of class maps are refused.
     """
     for option, value in given.items():
         if value is not None and value is not False and value != ():

@@ -1,4 +1,4 @@
-"""Picture of a map, of what its layer says."""
+"""Preview of a map, by the kind of its layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,16 @@ def map_picture(
     metres: float | None,
     facts: Mapping[str, Any],
 ) -> MapPreview:
-    """Return the picture of a small map (`bands`) beside its scene (H, W, 3)."""
+    """Return the preview of a reduced map beside its scene.
+
+    Args:
+        layer: Layer of the map.
+        scene: Scene values (H, W, 3).
+        valid: Valid pixels (H, W).
+        bands: Bands of the map (B, H, W).
+        metres: Ground width of a preview pixel in metres; None if unknown.
+        facts: Content of the map's JSON file.
+    """
     if isinstance(layer, MapNumbers):
         return NumberPreview(
             scene=scene,

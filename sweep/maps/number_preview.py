@@ -1,4 +1,4 @@
-"""Picture of a map of predicted numbers."""
+"""Preview of a map of predicted numbers."""
 
 from dataclasses import dataclass
 
@@ -11,29 +11,29 @@ from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, no_data, squar
 from sweep.maps.windows import Values
 
 COLOURS = "viridis"
-"""Of even steps, also to those who see few colours."""
+"""Perceptually uniform colour map, also for colour-blind readers."""
 DRAWN = (1.0, 99.0)
-"""Percentiles of the numbers at the ends of the colours: a few pixels don't flatten all others."""
+"""Percentiles of the numbers at the ends of the colour scale, so that a few pixels don't compress all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberPreview(MapPreview):
-    """Picture of a number."""
+    """Preview of a number map."""
 
     numbers: Values
     name: str
-    """Of the number and its label set."""
+    """Name of the number and its label set."""
     learned: tuple[float, float] | None
-    """Least and largest value in training, where known."""
+    """Minimum and maximum in training; None if unknown."""
 
     def title(self) -> str:
-        """Return the number's mean, its ends and the mapped area."""
+        """Return the number's mean and range, and the mapped area."""
         own, area = self.facts["number"], self.facts["valid"]["square_kilometres"]
         over = "" if area is None else f" over {square_kilometres(area)}"
         return f"{self.name}: mean {own['mean']:.4g}, {own['least']:.4g} to {own['largest']:.4g}{over}"
 
     def draw_map(self, drawn: Figure, axes: Axes) -> str:
-        """Draw the numbers with a colour bar, on which lines are the ends of what was learned from."""
+        """Draw the numbers with a colour bar, on which lines mark the range of training."""
         inside = self.numbers[self.mapped]
         low, high = map(float, np.percentile(inside, DRAWN)) if len(inside) else (0.0, 1.0)
         if not high > low:

@@ -30,7 +30,7 @@ LONGEST_NAME = 40
 
 @dataclass(frozen=True, kw_only=True)
 class MapPreview:
-    """Values of a preview; all arrays have the same (H, W). Subclasses add and draw the map's own."""
+    """Values of a preview; all arrays have the same (H, W). Subclasses add and draw the values of the map."""
 
     scene: NDArray[np.generic]
     """Scene values (H, W, 3)."""
@@ -87,7 +87,7 @@ def figure(preview: MapPreview) -> Figure:
 
 
 def square_kilometres(value: float) -> str:
-    """Return an area in words."""
+    """Return an area as text."""
     return f"{value:,.0f} km²" if value >= 100 else f"{value:.3g} km²"
 
 
@@ -108,7 +108,7 @@ def _picture(preview: MapPreview) -> NDArray[np.float64]:
 
 
 def no_data(axes: Axes) -> None:
-    """Add a legend that says what pixels without data look like."""
+    """Add a legend for the colour of pixels without data."""
     legend(axes, [Patch(color=NO_DATA, label="no data")])
 
 

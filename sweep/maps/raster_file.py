@@ -31,7 +31,7 @@ ALONE = {"OVERVIEW_LEVEL": "NONE"}
 
 
 def require_rasterio(purpose: str) -> None:
-    """Raise BadInputError that says what to install where rasterio is missing."""
+    """Raise BadInputError with the installation command if rasterio isn't installed."""
     if importlib.util.find_spec("rasterio") is None:
         raise BadInputError(f"rasterio: isn't installed and is needed for {purpose}: pip install 'sweep-service[maps]'")
 

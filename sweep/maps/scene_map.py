@@ -209,7 +209,7 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
 
 
 def _layer(model: DeployedModel, options: MapOptions) -> MapLayer:
-    """Return what the map says; BadInputError for options that the model's outputs don't take."""
+    """Return the layer of a map; BadInputError for options that the model's outputs don't support."""
     if model.number is not None:
         of_classes = {name: getattr(options, name) for name in ("positive", "threshold", "probabilities")}
         return map_numbers(model.number, model.number_title, of_classes)

@@ -24,7 +24,7 @@ from trainables.errors import BadInputError
 
 NEAREST = "nearest"
 STRIP_BYTES = 2**24
-"""Largest strip of a scene that is read at once: a row of chips of a Sentinel-2 tile, three bands, has 8 MB."""
+"""Maximum size of a strip that is read at once; a row of chips of a Sentinel-2 tile, three bands, has 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     folder.
 
     Args:
-        request: PrepareRequest with the folder of scenes and the chip options.
+        request: Request with the folder of scenes and the chip options.
 
     Raises:
         BadInputError: No scene, an unreadable scene, or a missing band.
@@ -97,10 +97,10 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
 def _counted_where_needed(
     grids: list[SceneGrid], bands: tuple[str, ...], request: PrepareRequest, choice: ChipChoice
 ) -> list[SceneGrid]:
-    """Return the grids, with the nodata of each chip where other chips are chosen by it; else reading them counts it.
+    """Return the grids with each chip's share of nodata if the selection needs it; otherwise reading counts it later.
 
-    Chips are chosen by it where n of a scene are wanted, where percentiles are taken over the chosen, and where another
-    scene may have a chip of the same place and date.
+    The selection needs it if a number of chips per scene is requested, if percentiles are taken over the selection, or
+    if another scene can have a chip of the same place and date.
     """
     side = choice.chip_size
     if choice.chips is not None or request.options.pixels == "percentiles":
@@ -114,9 +114,12 @@ def _counted_where_needed(
 
 
 def _in_strips(line: Sequence[_Cut], most: int, side: int) -> Iterator[tuple[_Cut, tuple[int, int]]]:
-    """Yield each chip of a row with its strip, (first column, length): chips at most one chip's side apart share one.
+    """Yield each chip of a row with its strip (first column, length); chips at most one chip side apart share a strip.
 
-    `most` is the largest length.
+    Args:
+        line: Chips of one row, by column.
+        most: Maximum length of a strip in pixels.
+        side: Side of a chip in pixels.
     """
     strip: list[_Cut] = []
     for cut in line:
