@@ -65,6 +65,7 @@ OTHER_VALUES: dict[str, Any] = {
     "knn_every": 1,
     "linear_regularisation": 1e-3,
     "training": "supervised",
+    "pairs": "season",
     "initial_weights": "w.pt",
     "label_draw": 3,
     "knn_also": (200,),
@@ -73,7 +74,7 @@ OTHER_VALUES: dict[str, Any] = {
 OFF: dict[str, Any] = {"calibrate_batch_norm": False, "training": "simclr"}
 """What goes with none of the others."""
 
-LATER: dict[str, Any] = {"bands": (), "jitter_per": "image", "band_drop_probability": 0.0}
+LATER: dict[str, Any] = {"pairs": "image", "bands": (), "jitter_per": "image", "band_drop_probability": 0.0}
 """Fields that came after ids were noted, at their defaults."""
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
@@ -121,6 +122,7 @@ def test_defaults_are_the_thesis_protocol() -> None:
         "label_fraction": 1.0,
         "label_draw": 0,
         "training": "simclr",
+        "pairs": "image",
         "initial_weights": None,
         "probe_class_weight": "none",
         "probe_sampling": "all",

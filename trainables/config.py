@@ -102,6 +102,11 @@ class TrialConfig(BaseModel):
         description="simclr: contrastive pretraining with a linear probe; supervised: the encoder learns the "
         "labels from one view (fine-tuning, or from scratch)",
     )
+    pairs: Annotated[Literal["image", "season"], FieldFacts("Method")] = Field(
+        "image",
+        description="the two views of a pair: of one image, or, with season, of one place at two dates where it has "
+        "them (SeCo)",
+    )
     initial_weights: Annotated[str | None, FieldFacts("Method")] = Field(
         None,
         description="the encoder's initial weights: a name of the catalogue (sweep.weights list), or a file: a trial's "
@@ -313,6 +318,8 @@ class TrialConfig(BaseModel):
             faults.append("wanted_specificity: needs the classes or the rule that count as positive; set positive")
         if self.training == "supervised" and (self.epochs == 0 or self.evaluation_dataset is not None):
             faults.append("training: 'supervised' needs epochs, and no evaluation_dataset: it learns dataset's labels")
+        if self.training == "supervised" and self.pairs != "image":
+            faults.append(f"pairs: {self.pairs!r} pairs two views, and training 'supervised' has one; leave it out")
         if self.initial_weights is not None and self.encoder in UNTRAINABLE:
             faults.append(f"initial_weights: encoder {self.encoder!r} has none; leave it out")
         if self.evaluation_dataset == self.dataset:

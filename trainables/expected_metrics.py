@@ -84,6 +84,8 @@ def _training(config: TrialConfig, labels: LabelFacts) -> Iterator[str]:
     yield names.LEARNING_RATE
     if config.training == "simclr":
         yield from CONTRASTIVE
+    if config.pairs == "season":
+        yield names.OTHER_DATE
     if _has_probe(config) and labels.known:
         yield from SUPERVISED[:1] if config.target == "number" else SUPERVISED
 

@@ -28,6 +28,7 @@ class RandomStream(IntEnum):
     HELD_OUT_VIEW_A = 5
     HELD_OUT_VIEW_B = 6
     PROBE = 7
+    SEASON = 8
 
 
 def random_words(seed: int, stream: RandomStream, index: int, count: int, *, block: int = 0) -> NDArray[np.uint64]:

@@ -69,8 +69,15 @@ class MadeUpStore:
         return self._splits[name]
 
     def names(self, rows: Any) -> list[str]:
-        """Return a name for each row."""
-        return [str(row) for row in rows]
+        """Return a name for each row: patches of BigEarthNet v2.0, each place at two dates."""
+        places = [divmod(row // 2, 1000) for row in np.asarray(rows).tolist()]
+        return [
+            f"S2A_MSIL2A_2017061{row % 2}T101031_N9999_R022_T34VER_{down}_{across}"
+            for row, (down, across) in zip(np.asarray(rows).tolist(), places, strict=True)
+        ]
+
+    def chips(self, rows: Any) -> None:
+        """Return None: the images weren't cut from scenes."""
 
     def stable_fractions(self, rows: Any, salt: str) -> np.ndarray:
         """Return a number in [0, 1) for each row."""

@@ -69,6 +69,7 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
         "bytes": f"{store_bytes(store.name, root):,} in {store_folder(store.name, root)}",
         "bands": described_bands(store.channel_bands),
         "labels": _labels(store),
+        "places": (store.place_dates and store.place_dates.described()) or "unknown",
         "fingerprint": store.fingerprint,
         "made": store.made,
         **{f"found {key}": told for key, told in store.decisions.items()},

@@ -8,12 +8,14 @@ from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import TrialConfig
 from trainables.data.catalog import (
+    PlaceDates,
     StoreInfo,
     expand_positive,
     prepare_command,
     prepared,
     several_labels,
     store_folder,
+    without_seasons,
     wrong_kind,
 )
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
@@ -89,6 +91,7 @@ def check_questions(plan: Plan) -> None:
                     check_defined(judged, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
+    faults |= _season_faults(plan)
     if faults:
         raise BadInputError("\n".join(faults))
 
@@ -105,8 +108,28 @@ def check_data(plan: Plan) -> None:
             check_defined(judged, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
+    faults |= _season_faults(plan)
     if faults:
         raise BadInputError(*faults)
+
+
+def _season_faults(plan: Plan) -> dict[str, None]:
+    """Return an error for each prepared data set that pairs of seasons are asked of and that has none."""
+    asked = [trial.config for trial in plan.trials if trial.config.pairs == "season" and trial.config.epochs]
+    infos = [_info(name) for name in dict.fromkeys(config.dataset for config in asked)]
+    counted = [(info.name, _place_dates(info)) for info in infos if info is not None]
+    return {str(without_seasons(name, counts)): None for name, counts in counted if not counts.paired}
+
+
+def _place_dates(info: StoreInfo) -> PlaceDates:
+    """Return the counts of places and dates; a store of an earlier version is opened for them."""
+    if info.place_dates is not None:
+        return info.place_dates
+    from trainables.data.seasons import SeasonPairs
+    from trainables.data.store import ImageStore
+
+    store = ImageStore.open(info.name)
+    return SeasonPairs.of(store, store.split("train")).counts
 
 
 def _check_target(config: TrialConfig, info: StoreInfo | DataSetFacts) -> None:

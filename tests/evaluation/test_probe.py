@@ -48,7 +48,7 @@ def test_weights_are_none_when_nothing_asks_for_them(store: ImageStore) -> None:
     data = TrialData(SMALL, store)
     weights = ProbeWeights(SMALL, data.train.targets, data.labelled, 10)
     assert not weights.needed
-    assert weights.of_step(0, np.arange(20), slice(None), CPU) is None
+    assert weights.of_step(0, np.arange(20)[None], slice(None), CPU) is None
     assert weights.of_fit() is None
 
 
@@ -92,9 +92,9 @@ def test_balanced_sampling_draws_every_labelled_class_alike() -> None:
     assert drawn[:450].sum() == 0
     each = [float(drawn[targets == label].sum()) for label in range(3)]
     np.testing.assert_allclose(each, 1000 / 3, atol=4 * np.sqrt(1000 * 2 / 9))
-    step = weights.of_step(3, np.arange(880, 920), slice(None), CPU)
-    again = weights.of_step(3, np.arange(880, 920), slice(None), CPU)
-    other = weights.of_step(4, np.arange(880, 920), slice(None), CPU)
+    step = weights.of_step(3, np.arange(880, 920)[None], slice(None), CPU)
+    again = weights.of_step(3, np.arange(880, 920)[None], slice(None), CPU)
+    other = weights.of_step(4, np.arange(880, 920)[None], slice(None), CPU)
     assert step is not None
     assert again is not None
     assert other is not None

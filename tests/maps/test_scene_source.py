@@ -18,6 +18,7 @@ from trainables.data.catalog import StoreInfo
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.label_set import LabelRequest, attach_labels
 from trainables.data.preparing.prepare import prepare
+from trainables.data.seasons import SeasonPairs
 from trainables.data.spatial_splits import distances
 from trainables.data.splits import SPLITS
 from trainables.data.store import ImageStore
@@ -37,6 +38,23 @@ def test_one_worker_takes_a_run_of_a_scenes_chips(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(decode_workers, "_workers", lambda: pytest.fail("the chips of one scene were dealt out singly"))
     write_product(tmp_path / "in")
     assert len(pool(tmp_path / "in", tmp_path)) == 25
+
+
+def test_chips_of_two_dates_are_pairs_of_seasons(tmp_path: Path) -> None:
+    """The second product lies one chip further east: 20 of its 25 places are those of the first."""
+    write_product(tmp_path / "in")
+    write_product(tmp_path / "in", date="20230901", seed=1, left=LEFT + 240)
+    store = pool(tmp_path / "in", tmp_path)
+    rows = store.split("train")
+    chips = store.chips(rows) or []
+    pairs = SeasonPairs.of(store, rows)
+    partners = pairs.partners(np.arange(len(rows)), np.zeros(len(rows)))
+    for number, partner in enumerate(partners.tolist()):
+        others = [k for k, chip in enumerate(chips) if chip.place == chips[number].place and k != number]
+        assert partner == (others[0] if others else number)
+    assert store.info.place_dates == pairs.counts
+    assert pairs.counts.dates == 2
+    assert 0 < pairs.counts.paired < len(rows)
 
 
 def everything(store: ImageStore) -> list[Any]:

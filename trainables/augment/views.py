@@ -51,7 +51,10 @@ def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_si
 
 
 def joined_views(images: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> Tensor:
-    """Return both views in one batch (2N, C, image_size, image_size): all first views, then all second views."""
+    """Return both views in one batch (2N, C, image_size, image_size): all first views, then all second views.
+
+    `images` are N images, or 2N: those of the first views, then those of the second.
+    """
     # Both at once, since a GPU runs a small kernel in less time than its launch takes.
     return one_view(images, draws[0].joined(draws[1]), image_size=image_size)
 

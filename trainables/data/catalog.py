@@ -52,6 +52,29 @@ class LeakCounts(BaseModel):
         return f"held-out images: {', '.join(parts)} an image of another split" if parts else ""
 
 
+class PlaceDates(BaseModel):
+    """Numbers of train images with a known place and date, of their places and dates, and of possible pairs.
+
+    Attributes:
+        paired: Number of images whose place has an image of another date.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int
+    places: int
+    dates: int
+    paired: int
+
+    def described(self) -> str:
+        """Return the counts as text; empty if no place and date is known."""
+        if not self.images:
+            return ""
+        dates = f"{self.dates:,} date" + ("" if self.dates == 1 else "s")
+        places = f"{self.places:,} place" + ("" if self.places == 1 else "s")
+        return f"{self.images:,} train images of {places} at {dates}, {self.paired:,} with another date of their place"
+
+
 class StoreInfo(BaseModel):
     """Metadata of a store (store.json): content, origin and preparation options.
 
@@ -68,6 +91,7 @@ class StoreInfo(BaseModel):
         unlabelled: Number of unlabelled images per split; splits without any are absent.
         number: Name of the regression target; empty for stores with classes.
         bands: Spectral band of each channel; empty in stores of earlier versions (see `channel_bands`).
+        place_dates: Numbers of places and dates in train, for pairs of seasons. None in stores of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +121,7 @@ class StoreInfo(BaseModel):
     unlabelled: dict[SplitName, Count] = Field(default_factory=dict)
     number: Annotated[str, Field(max_length=200)] = ""
     bands: tuple[SpectralBand, ...] = ()
+    place_dates: PlaceDates | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -356,6 +381,15 @@ def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
     return BadInputError(
         f"target: 'number' needs a number an image, and {info.name} has classes; attach numbers: python -m sweep.data "
         f"label {info.name} --table FILE --number"
+    )
+
+
+def without_seasons(name: str, counts: PlaceDates) -> BadInputError:
+    """Return the error for pairs of seasons on a store that has no place at two dates."""
+    has = counts.described() or "no train image's place and date is known; scenes and BigEarthNet v2.0 have them"
+    return BadInputError(
+        f"pairs: 'season' needs train images of one place at two dates, and {name} has none: {has}; prepare scenes of "
+        "other dates with them, or set pairs=image"
     )
 
 

@@ -46,6 +46,11 @@ class Chip:
         return f"{self.crs or self.scene} {left:.3f} {top:.3f}"
 
     @property
+    def footprint(self) -> str:
+        """Identifier of the covered ground with its extent, which differs between resolutions."""
+        return f"{self.place} {self.ground_side:.3f}"
+
+    @property
     def ground_side(self) -> float:
         """Length of a side in units of the CRS."""
         return self.side * abs(self.transform[0])

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.bands import SpectralBand
-from trainables.data.catalog import expand_positive, wrong_kind
+from trainables.data.catalog import expand_positive, without_seasons, wrong_kind
+from trainables.data.seasons import SeasonPairs
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
 from trainables.distributed import rank, sum_over_ranks, world_size
@@ -63,6 +64,7 @@ class TrialData:
             without labels.
         evaluated: Labelled images of each held-out split; empty without labels.
         has_labels: Whether there are any labels.
+        seasons: Partners of the train images at other dates; None unless pairs of seasons are trained on.
         classes: Names of the probe's outputs.
         positive: Mask (classes,) bool of the positive classes; None without a positive rule.
     """
@@ -88,6 +90,8 @@ class TrialData:
         if config.training == "supervised":  # unlabelled images don't contribute
             self.train = self.train.part(np.flatnonzero(self.labelled))
             self.labelled = np.ones(len(self.bank), dtype=np.bool_)
+        paired = config.pairs == "season" and config.epochs > 0
+        self.seasons = SeasonPairs.of(self.train.store, self.train.rows) if paired else None
         held_out = {"val": validation, "test": self._split("test")}
         self._held_out = {name: split for name, split in held_out.items() if split}
         labelled = {name: split.labelled for name, split in self._held_out.items()} if self.has_labels else {}
@@ -245,6 +249,7 @@ class TrialData:
         if not self._alone:
             faults += _other_bands(self._pretrained, self._evaluated)
         faults += self._label_faults()
+        faults += self._season_faults()
         validated = "val" in self._held_out
         if config.wanted_specificity is not None and not validated:
             faults.append(
@@ -267,6 +272,17 @@ class TrialData:
             for split, own in images.items()
             if not len(own)
         ]
+
+    def _season_faults(self) -> list[str]:
+        """Return an error for pairs of seasons if no place of the store has two dates.
+
+        A limit to few train images may leave no pair, which isn't an error: the metric `train/other_date` has it.
+        """
+        if self.seasons is None or self.seasons.paired.any():
+            return []
+        store = self._pretrained
+        everything = SeasonPairs.of(store, store.split("train"))
+        return [] if everything.paired.any() else [str(without_seasons(store.info.name, everything.counts))]
 
 
 def _other_bands(pretrained: ImageStore, evaluated: ImageStore) -> list[str]:

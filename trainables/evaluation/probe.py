@@ -74,12 +74,14 @@ class ProbeWeights:
     def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> BatchWeights | None:
         """Return the weights of this rank's part of a global batch of train images, None where all count alike.
 
-        Found for the whole batch on every rank, so that the outcome doesn't depend on the number of ranks.
+        Found for the whole batch on every rank, so that the outcome doesn't depend on the number of ranks. `images` are
+        (k, batch): those of the first view, then, with pairs of seasons, those of the second.
         """
         if not self.needed:
             return None
-        everyone = self._weights(images, step, SAMPLED_STEP)
-        return BatchWeights(to_device(everyone[mine].contiguous(), device), float(everyone.sum()))
+        everyone = self._weights(images.ravel(), step, SAMPLED_STEP)
+        own = everyone.reshape(*images.shape, *everyone.shape[1:])[:, mine].flatten(0, 1)
+        return BatchWeights(to_device(own.contiguous(), device), float(everyone.sum()))
 
     def of_fit(self) -> Tensor | None:
         """Return the weights of all images for the fit on frozen features, (N,) or (N, K); None where all are alike."""

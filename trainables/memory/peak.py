@@ -125,8 +125,18 @@ class _Worker:
 
     def step(self) -> None:
         """Simulate a step after the first, which has no gradients of a previous step."""
+        with self.ledger.borrow(*self._partners):
+            self._make_views(self.views)
+            self._train_on_views()
+
+    @property
+    def _partners(self) -> list[float]:
+        """Bytes of the stored images of the second views, which stay until the step ends; none for pairs of images."""
+        paired = self.config.pairs == "season"
+        return [self.share * self.images.channels * self.side**2] if paired else []
+
+    def _train_on_views(self) -> None:
         ledger = self.ledger
-        self._make_views(self.views)
         with ledger.borrow(FLOAT * self.views * self.model.image):
             # Autocast's copies of weights and views, for the backward pass.
             halves = [HALF * size for size in self.sizes] + [HALF * self.views * self.model.image]

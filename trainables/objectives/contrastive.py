@@ -25,7 +25,7 @@ class ContrastiveObjective:
         self.model = SimCLR(config, data.outputs, channels=data.channels, normalise=normalise)
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
-        """Return (2n, C, s, s): the first view of every image, then the second."""
+        """Return (2n, C, s, s): the first view of every image, then the second, of (n or 2n, C, H, W) images."""
         return joined_views(images, draws, image_size=self._config.image_size)
 
     def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
@@ -42,7 +42,8 @@ class ContrastiveObjective:
     def _probe_loss(self, logits: Tensor, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
         if not self._has_probe:
             return 0.0 * logits.sum(), logits.new_zeros(())  # so that its parameters have gradients on all ranks
-        return probe_loss(logits, torch.cat([targets, targets]), weights, views=2 * self._config.batch_size)
+        both = targets if len(targets) == len(logits) else torch.cat([targets, targets])
+        return probe_loss(logits, both, weights, views=2 * self._config.batch_size)
 
     def metrics(self, means: Sequence[float]) -> dict[str, float]:
         """Return an epoch's metrics by name (see `TrainingObjective`)."""

@@ -24,7 +24,10 @@ class TrainingObjective(Protocol):
         """Initialised model, on the CPU."""
 
     def views(self, images: Tensor, draws: tuple[ViewDraws, ViewDraws]) -> Tensor:
-        """Return the views of this rank's images (n, C, H, W), one batch."""
+        """Return the views of this rank's images, one batch.
+
+        `images` are (n, C, H, W), or (2n, C, H, W) with pairs of seasons: those of the first view, then of the second.
+        """
 
     def loss(self, outputs: ModelOutputs, targets: Tensor, weights: BatchWeights | None) -> tuple[Tensor, Tensor]:
         """Return the loss and the step's metrics (SUMMED,).

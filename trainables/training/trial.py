@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables import metric_names as names
@@ -34,7 +36,7 @@ from trainables.models.random_features import PATCHES, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
-from trainables.randomness import RandomStream, positions
+from trainables.randomness import RandomStream, positions, uniform
 from trainables.schedule import TrainingSteps, learning_rate
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, now_ms
@@ -184,6 +186,7 @@ class TrialTrainer:
         sums[3:] = sum_over_ranks(sums[3:])
         return {
             **self.objective.metrics((sums / len(steps)).tolist()),
+            **({} if self.data.seasons is None else {names.OTHER_DATE: float(self.data.seasons.paired.mean())}),
             names.LEARNING_RATE: rate,
             names.IMAGES_PER_SECOND: len(steps) * self.config.batch_size / (time.perf_counter() - started),
             **_gpu_memory(self.device),
@@ -206,11 +209,14 @@ class TrialTrainer:
         return metrics
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, tuple[ViewDraws, ViewDraws], BatchWeights | None]:
-        """Return this rank's images (n, C, H, W), targets (n,), view parameters and the probe's weights of a step."""
+        """Return this rank's images (k n, C, H, W), targets (k n,), view parameters and the probe's weights of a step.
+
+        k is 1 if both views are of one image, 2 with pairs of seasons: all first images, then all partners.
+        """
         size = self.config.batch_size
         mine = slice_of(self.rank, self.world, size)
-        everyone = positions(self.config.seed, step * size, size, len(self.data.train))
-        order = everyone[mine]
+        everyone = self._pairs(step)
+        order = everyone[:, mine].ravel()
         height, width = self.data.image_shape
         draw_a, draw_b = (
             draw_view(
@@ -229,6 +235,15 @@ class TrialTrainer:
         targets = to_device(self.data.train.targets[order], self.device)
         weights = None if self.weights is None else self.weights.of_step(step, everyone, mine, self.device)
         return images, targets, (draw_a, draw_b), weights
+
+    def _pairs(self, step: int) -> NDArray[np.int64]:
+        """Return the positions (k, batch) of a step's images, of all ranks; in an epoch each image comes first once."""
+        size = self.config.batch_size
+        images = positions(self.config.seed, step * size, size, len(self.data.train))
+        if self.data.seasons is None:
+            return images[None]
+        draws = uniform(self.config.seed, RandomStream.SEASON, step, (size,))
+        return np.stack([images, self.data.seasons.partners(images, draws)])
 
     def _forward(self, views: Tensor) -> ModelOutputs:
         with autocast(self.config.precision, self.device):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data import spatial_splits, splits
-from trainables.data.catalog import LeakCounts, OptionValue, StoreInfo
+from trainables.data.catalog import LeakCounts, OptionValue, PlaceDates, StoreInfo
 from trainables.data.chip import Chip
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
@@ -30,6 +30,7 @@ from trainables.data.preparing.pixels import (
     thesis_tables,
 )
 from trainables.data.preparing.stored_bands import stored_bands
+from trainables.data.seasons import SeasonPairs, visits
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.options import AS_PRODUCTS, SPLIT_RULES
@@ -369,6 +370,7 @@ def _describe(
         fingerprint=UNFINISHED,
         decisions={key: printable(text) for key, text in decided.items() if text},
         source_state=listing.state,
+        place_dates=_place_dates(table),
     )
 
 
@@ -380,6 +382,13 @@ def _chips_told(rows: IndexRows) -> dict[str, str]:
         "chips": f"{len(chips):,} of {len({chip.place for chip in chips}):,} places" if chips else "",
         "dates": f"{len(dates):,}, {dates[0]} to {dates[-1]}" if dates else "",
     }
+
+
+def _place_dates(table: _Table) -> PlaceDates:
+    """Count the places and dates of the train images, for pairs of seasons."""
+    own = np.flatnonzero(table.splits == splits.TRAIN).tolist()
+    chips = None if table.chips is None else [table.chips[row] for row in own]
+    return SeasonPairs(visits([table.names[row] for row in own], chips)).counts
 
 
 def _labels_told(known: NDArray[np.bool_]) -> str:
