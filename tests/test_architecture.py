@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,10 @@ def _statements(node: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
         yield from _statements(child, at_import=at_import)
 
 
-def imports_of(path: Path, *, at_import: bool = False) -> set[str]:
+@cache
+def imports_of(path: Path, *, at_import: bool = False) -> frozenset[str]:
     package = ".".join(path.relative_to(ROOT).parent.parts)
-    return imports(path.read_text(encoding="utf-8"), package, at_import=at_import)
+    return frozenset(imports(path.read_text(encoding="utf-8"), package, at_import=at_import))
 
 
 @pytest.fixture(scope="module")

@@ -244,7 +244,11 @@ def test_what_a_listener_raises_comes_out_at_the_end(store: Path, tmp_path: Path
         dispatcher.raise_first_error()
 
 
-@pytest.mark.parametrize("shape", [ONE, pytest.param(TWO, marks=pytest.mark.slow)], ids=["one worker", "two"])
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param(ONE, marks=pytest.mark.slow), pytest.param(TWO, marks=pytest.mark.long)],
+    ids=["one worker", "two"],
+)
 def test_a_stopped_trial_has_all_that_it_wrote_when_the_stop_is_told(sweep: Sweep, shape: TrialShape) -> None:
     class Strict(Diary):
         def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:

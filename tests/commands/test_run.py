@@ -1,6 +1,7 @@
 """The command: every bad input is one clear error before anything starts, and a real sweep goes end to end."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -13,11 +14,11 @@ from support.paths import ROOT
 
 from sweep.cluster import connection
 from sweep.comparison.table import compare
+from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import TrialResult, result_of
 from sweep.run import main
 from trainables.config import TrialConfig
-from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.metric_names import OF_THE_MACHINE
@@ -33,12 +34,10 @@ TINY = (
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "data"
-    monkeypatch.setenv("SWEEP_DATA", str(root))
+def data(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    prepare("digits", root=root)
-    return root
+    return store.path.parent
 
 
 def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -102,6 +101,7 @@ def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[
 def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
     data: Path,
     tmp_path: Path,
+    mlflow_database: Path,
     monkeypatch: pytest.MonkeyPatch,
     resources: dict[str, float],
     options: dict[str, Any],
@@ -110,6 +110,9 @@ def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
     """Its size is known only once it was joined, when MLflow's store is open and the sweep hasn't begun."""
     monkeypatch.setattr(connection, "knock", lambda address: None)
     monkeypatch.setattr(connection, "connect", lambda _, **waiting: nullcontext(resources))
+    database = tracking_database(tmp_path / "storage")
+    database.parent.mkdir()
+    shutil.copy(mlflow_database, database)
     with pytest.raises(BadInputError, match=message):
         main(space="quickstart", storage=str(tmp_path / "storage"), address="127.0.0.1:9", **options)
     assert not list(tmp_path.glob("storage/trials"))

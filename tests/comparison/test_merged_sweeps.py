@@ -232,6 +232,7 @@ def without_scripts(page: Path) -> str:
     return re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_one_page_for_both_and_each_ones_own(
     pair: SweepStorage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +249,7 @@ def test_one_page_for_both_and_each_ones_own(
         ("later", "0.9"),
     }
     assert "These sweeps again" in own
+    assert "left out by --no-pictures" in own
     for page_, targets in ((pages[0], {"mine/report.html", "later/report.html"}), (pages[1], {"../report.html"})):
         found = set(re.findall(r'<a href="([^"#]+)"', without_scripts(page_)))
         assert found == targets

@@ -161,10 +161,6 @@ def test_what_isnt_there_is_said(
         "There are none: they need the images"
         in write_page(dataset_reports(record, storage), storage, tmp_path / "page").read_text()
     )
-    assert (
-        "left out by --no-pictures"
-        in write_page(dataset_reports(record, storage), storage, tmp_path / "page", pictures=False).read_text()
-    )
     prepare("digits", root=tmp_path, fraction=0.5)
     assert "isn't the one that" in refused()
     monkeypatch.setenv("SWEEP_DATA", "s3://bucket/stores")

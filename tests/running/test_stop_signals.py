@@ -38,7 +38,7 @@ def test_a_signal_to_the_whole_group_ends_a_sweep_as_ctrl_c_does(shell: Shell, n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [("--grace", "2"), ()])
+@pytest.mark.parametrize("options", [("--grace", "2"), pytest.param((), marks=pytest.mark.long)])
 def test_an_epoch_that_outlasts_the_grace_is_lost_and_the_records_are_right(
     shell: Shell, options: tuple[str, ...]
 ) -> None:

@@ -226,7 +226,7 @@ def test_killed_and_resumed_is_bit_identical(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(CHAINS))
+@pytest.mark.parametrize("first", [pytest.param(n, marks=pytest.mark.long) if n % 2 else n for n in range(CHAINS)])
 def test_killed_anywhere_and_resumed_is_bit_identical(
     first: int, undisturbed: tuple[list[str], dict[str, Any]], store: ImageStore, tmp_path: Path
 ) -> None:

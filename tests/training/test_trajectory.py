@@ -299,6 +299,7 @@ WITHOUT_THE_SERVICE = (
 )
 
 
+@pytest.mark.slow
 def test_a_trial_needs_no_ray_mlflow_or_sweep(store: ImageStore, tmp_path: Path) -> None:
     fields = ("dataset", "image_size", "encoder", "width_factor", "batch_size", "epochs", "max_train_images")
     settings = [f"--set={name}={getattr(SMALL, name)}" for name in fields]
