@@ -85,7 +85,7 @@ Labels = Annotated[
 ]
 Splits = Annotated[
     str | None,
-    typer.Option(help="Rule for the splits: thesis, official, random, place, ...", rich_help_panel=LABELS),
+    typer.Option(help="Rule for the splits: thesis, official, spatial, random, place, ...", rich_help_panel=LABELS),
 ]
 Table = Annotated[
     Path | None,

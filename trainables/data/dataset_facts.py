@@ -205,6 +205,10 @@ BIGEARTHNET_V2 = DataSetFacts(
     ),
 )
 
+EUROSAT_SITE = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c"
+EUROSAT_LISTS = tuple(PublishedFile(f"{EUROSAT_SITE}/eurosat-spatial-{part}.txt") for part in ("train", "val", "test"))
+"""Lists of the spatial split, of 60, 20 and 20 % by longitude (torchgeo.datasets.EuroSATSpatial)."""
+
 EUROSAT = DataSetFacts(
     name="eurosat",
     image_size=64,
@@ -217,7 +221,7 @@ EUROSAT = DataSetFacts(
     source="EuroSAT RGB (github.com/phelber/EuroSAT)",
     licence="MIT",
     test_share=0.2,
-    splits=("exact", "random"),
+    splits=("exact", "random", "spatial"),
     recipe={"values": "JPEG as decoded"},
     pixel_metres=10.0,
     layout="EuroSAT.zip, or a folder for each of the ten classes with <Class>_<i>.jpg (2750/ in the archive)",
@@ -226,6 +230,7 @@ EUROSAT = DataSetFacts(
         None,
         "c8fa014336c82ac7804f0398fcb19387",
     ),
+    lists=EUROSAT_LISTS,
 )
 
 EUROSAT_MS = DataSetFacts(
@@ -240,7 +245,7 @@ EUROSAT_MS = DataSetFacts(
     source="EuroSAT MS, 13 bands (github.com/phelber/EuroSAT)",
     licence="MIT",
     test_share=0.2,
-    splits=("exact", "random"),
+    splits=("exact", "random", "spatial", "longitude"),
     recipe={},
     bands=EUROSAT_BANDS,
     default_bands=RGB_BANDS,
@@ -248,11 +253,11 @@ EUROSAT_MS = DataSetFacts(
     pixel_metres=10.0,
     layout="EuroSATallBands.zip or EuroSAT_MS.zip, or a folder for each of the ten classes with <Class>_<i>.tif",
     archive=PublishedFile(
-        "https://huggingface.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c/"
-        "EuroSATallBands.zip",
+        f"{EUROSAT_SITE}/EuroSATallBands.zip",
         2_067_725_275,
         "5ac12b3b2557aa56e1826e981e8e200e",
     ),
+    lists=EUROSAT_LISTS,
 )
 
 FOLDER = DataSetFacts(

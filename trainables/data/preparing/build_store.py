@@ -33,7 +33,7 @@ from trainables.data.preparing.stored_bands import stored_bands
 from trainables.data.seasons import SeasonPairs, visits
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.options import AS_PRODUCTS, SPLIT_RULES
+from trainables.data.sources.options import AS_PRODUCTS, OWN_SPLITS, SPLIT_RULES
 from trainables.data.sources.source import ImageSource, PrepareRequest, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
@@ -266,7 +266,8 @@ def _by_ground(request: PrepareRequest, chips: Sequence[Chip], share: float) -> 
 
 def _published(request: PrepareRequest, given: Sequence[str | None]) -> bool:
     """Whether the options ask for the source's own splits and the source has them."""
-    return request.options.splits in ("official", "published") or (request.options.splits == "own" and any(given))
+    rule = request.options.splits
+    return rule in OWN_SPLITS and (rule != "own" or any(given))
 
 
 def _empty_split(listing: ImageSource, needed: str, codes: splits.Codes, *, published: bool) -> BadInputError:

@@ -115,6 +115,8 @@ class _Done:
     """Fault of each undecodable image, with the option that handles it (may be empty)."""
     facts: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    chips: dict[int, Chip] = field(default_factory=dict)
+    """Places that the files state, by entry number."""
     nodata: list[float | None] = field(default_factory=list)
 
 
@@ -286,6 +288,8 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
             done.kept.append(number)
             done.labels.append(picture.labels)
             done.nodata.append(picture.nodata)
+            if picture.chip is not None:
+                done.chips[number] = picture.chip
             done.facts.update(picture.facts)
     return count
 
@@ -319,7 +323,8 @@ def _append(rows: IndexRows, task: _Task, result: _Done) -> None:
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]
     rows.places += [entry.place for entry in own]
-    rows.chips += [_counted(entry.chip, nodata) for entry, nodata in zip(own, result.nodata, strict=True)]
+    chips = [result.chips.get(number, task.entries[number].chip) for number in result.kept]
+    rows.chips += [_counted(chip, nodata) for chip, nodata in zip(chips, result.nodata, strict=True)]
     rows.labels += result.labels
     rows.positions += range(task.first, task.first + len(own))
     rows.checksums += result.checksums

@@ -35,6 +35,8 @@ def fetch(request: PrepareRequest, root: Path, url: str | None, progress: Progre
 
 
 def _needed_lists(request: PrepareRequest) -> list[PublishedFile]:
+    if request.facts.name in ("eurosat", "eurosat_ms"):
+        return list(request.facts.lists) if request.options.splits == "spatial" else []
     if request.facts.name != "bigearthnet_v1":
         return list(request.facts.lists)
     wanted = ["/train.", "/val.", "/test."] if request.options.splits == "official" else []

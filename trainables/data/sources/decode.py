@@ -48,7 +48,7 @@ def decode_rgb(file: File, size: int | None = None) -> NDArray[np.uint8]:
         if size is not None and (width, height) != (size, size):
             raise ValueError(f"expected {size} x {size} pixels, found {width} x {height}")
 
-    return _decoded(file, lambda content: with_pil(content, check, ("JPEG", "PNG"), rgb))
+    return explained(file, lambda content: with_pil(content, check, ("JPEG", "PNG"), rgb))
 
 
 def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
@@ -64,7 +64,7 @@ def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
 
         return with_pil(content, check, ("TIFF",), one_band)
 
-    return _decoded(file, read)
+    return explained(file, read)
 
 
 def decode_any(file: File, reading: ReadingOptions = AS_READ) -> NDArray[np.generic]:
@@ -78,7 +78,7 @@ def decode_image(file: File, reading: ReadingOptions = AS_READ) -> DecodedImage:
     Raises:
         UndecodableError: The file is damaged or of an unsupported format, which the message names.
     """
-    return _decoded(
+    return explained(
         file, lambda content: read_tiff(content, reading) if content[:4] in MAGIC else read_picture(content)
     )
 
@@ -99,7 +99,8 @@ def load(file: File) -> bytes:
         return opened.read()
 
 
-def _decoded(file: File, read: Callable[[bytes], Result]) -> Result:
+def explained(file: File, read: Callable[[bytes], Result]) -> Result:
+    """Return what `read` makes of a file's content; UndecodableError that names the file where it can't."""
     content = b""
     try:
         content = load(file)

@@ -4,12 +4,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from trainables.data.chip import Chip
 from trainables.data.class_names import EUROSAT_CLASSES
 from trainables.data.dataset_facts import EUROSAT, EUROSAT_MS, DataSetFacts
-from trainables.data.sources.decode import decode_image, decode_rgb
+from trainables.data.sources.decode import decode_image, decode_rgb, load
+from trainables.data.sources.eurosat_lists import spatial_splits
 from trainables.data.sources.file_tree import FileTree, open_tree
+from trainables.data.sources.geotiff_place import geotiff_chip
 from trainables.data.sources.layout import file_of, find_root, located
-from trainables.data.sources.source import File, ImageEntry, ImageSource, LabelledImage, PrepareRequest, digest_of
+from trainables.data.sources.options import BY_LONGITUDE
+from trainables.data.sources.source import (
+    ArchiveFile,
+    File,
+    ImageEntry,
+    ImageSource,
+    LabelledImage,
+    PrepareRequest,
+    digest_of,
+)
 from trainables.errors import BadInputError
 
 
@@ -20,7 +32,8 @@ def read_eurosat(request: PrepareRequest) -> ImageSource:
 
 def read_eurosat_ms(request: PrepareRequest) -> ImageSource:
     """Return the source for EuroSAT MS, with the chosen bands of the 13-band GeoTIFFs."""
-    return _list(request, EUROSAT_MS, (".tif", ".tiff"), partial(_read_bands, request.options.bands))
+    read = partial(_read_bands, request.options.bands, request.options.splits)
+    return _list(request, EUROSAT_MS, (".tif", ".tiff"), read)
 
 
 def _list(
@@ -35,10 +48,14 @@ def _list(
     wanted = [
         path for path, label in by_class.items() if label in EUROSAT_CLASSES and request.wants(path.rsplit("/", 1)[-1])
     ]
+    splits: dict[str, str] = {}
+    if request.options.splits == "spatial":
+        splits = spatial_splits(request, [path.rsplit("/", 1)[-1] for path in wanted])
 
     def entries() -> Iterator[ImageEntry]:
         for path in wanted:
-            yield ImageEntry(path.rsplit("/", 1)[-1], partial(read, file_of(tree, path), by_class[path]))
+            name = path.rsplit("/", 1)[-1]
+            yield ImageEntry(name, partial(read, file_of(tree, path), by_class[path]), splits.get(name))
 
     return ImageSource(
         located(tree, root),
@@ -50,7 +67,10 @@ def _list(
             "classes": f"{len(EUROSAT_CLASSES)} by the names of their folders",
         },
         left_out=lambda: _unused(tree, [path for path in paths if path.startswith(root)], root, suffixes),
-        state=digest_of(tree.state(wanted), *(path.removeprefix(root) for path in wanted)),
+        splits_from="the lists of the spatial split" if splits else "",
+        state=digest_of(
+            tree.state(wanted), *(path.removeprefix(root) for path in wanted), *map(repr, sorted(splits.items()))
+        ),
     )
 
 
@@ -85,7 +105,9 @@ def _read_rgb(file: File, label: str) -> LabelledImage:
     return LabelledImage(decode_rgb(file, EUROSAT.image_size), (label,))
 
 
-def _read_bands(bands: tuple[str, ...], file: File, label: str) -> LabelledImage:
+def _read_bands(bands: tuple[str, ...], splits: str, file: File, label: str) -> LabelledImage:
+    placed = splits in BY_LONGITUDE
+    file = ArchiveFile(str(file), load(file)) if placed and not isinstance(file, ArchiveFile) else file
     decoded = decode_image(file)
     image = decoded.image
     known, size = EUROSAT_MS.bands, EUROSAT_MS.image_size
@@ -93,4 +115,13 @@ def _read_bands(bands: tuple[str, ...], file: File, label: str) -> LabelledImage
         raise BadInputError(
             f"{file}: expected {size} x {size} pixels of {len(known)} bands, found {image.shape}; fetch it again"
         )
-    return LabelledImage(image[..., [known.index(band) for band in bands]], (label,), decoded.facts)
+    chip = _chip(file, splits) if placed else None
+    return LabelledImage(image[..., [known.index(band) for band in bands]], (label,), decoded.facts, chip=chip)
+
+
+def _chip(file: File, splits: str) -> Chip | None:
+    chip = geotiff_chip(file, str(file).rsplit("/", 1)[-1])
+    if splits == "longitude" and (chip is None or chip.longitude is None):
+        where = "has no coordinates" if chip is None else f"has coordinates of {chip.crs}, which aren't read"
+        raise BadInputError(f"{file}: {where}; choose --splits spatial with --lists FOLDER, or --splits random")
+    return chip

@@ -26,13 +26,16 @@ SPLIT_RULES = {
     "own": "as the source says, else a stable hash of the name",
     "exact": "by class, exactly a fifth test, by rank of the stable hash of the name",
     "random": "by class, stable hash of the name",
+    "spatial": "the published lists of the spatial split, 60 % train, 20 % validation, 20 % test by longitude",
     "block": "by blocks of ground, stable hash of the block",
     "tile": "by tile, stable hash of its name",
     "longitude": "by longitude, 60 % train in the west, 20 % validation, 20 % test in the east",
     "place": "by place, stable hash of its name",
 }
-OWN_SPLITS = ("own", "published", "official")
+OWN_SPLITS = ("own", "published", "official", "spatial")
 """Split rules that use the source's own splits."""
+BY_LONGITUDE = ("longitude", "spatial")
+"""Split rules that cut EuroSAT as torchgeo's EuroSATSpatial does."""
 TEST_SPLITS = ("test", "validation")
 SMALLEST_SIZE = 4
 AS_PRODUCTS = (DIGITAL_NUMBERS, 0.0)
@@ -69,7 +72,7 @@ class StoreOptions:
     def described(self, facts: DataSetFacts) -> dict[str, str | int | float]:
         """Return the options by name for a store's info, with the rules in words."""
         pixels = "" if not facts.pixels else f"{self.pixels}: {PIXEL_RULES[self.pixels]}"
-        shares = "" if facts.test_share is None or self.splits == "longitude" else f", {facts.test_share:.0%} test"
+        shares = "" if facts.test_share is None or self.splits in BY_LONGITUDE else f", {facts.test_share:.0%} test"
         described = {
             "fraction": self.fraction,
             "bands": ", ".join(self.bands),

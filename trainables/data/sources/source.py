@@ -49,6 +49,8 @@ class LabelledImage:
     labels: tuple[str, ...] | None
     facts: tuple[str, ...] = ()
     """Decisions of the decoder in words: bands, bits, orientation."""
+    chip: Chip | None = None
+    """Place on the ground, if the file itself states it."""
     nodata: float | None = None
     """Share of a chip's pixels without data, where it was counted as the chip was read."""
     refused: str = ""
