@@ -30,7 +30,7 @@ class GpuUse:
     """Share of the main thread's time while work is waiting."""
 
 
-class _Nobody:
+class _SilentListener:
     """Listener that ignores all events."""
 
     def may_start(self, task: TrialTask) -> str:
@@ -59,7 +59,7 @@ class GpuSimulation:
         self.last_handed_out = 0.0
         self._dispatcher = Dispatcher(
             [self._task(number) for number in range(trials)],
-            _Nobody(),  # type: ignore[arg-type]
+            _SilentListener(),  # type: ignore[arg-type]
             rules=TrialLimits(max_concurrent=gpus),
             clock=lambda: self._now,
         )

@@ -102,7 +102,7 @@ def _interrupt_if_gone(dispatcher: Dispatcher, error: Exception) -> None:
 
 
 def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str], None], log_dir: Path) -> None:
-    bridge = _Bridge(dispatcher, tick, RoomWatch(waits), log_dir)
+    bridge = _TuneBridge(dispatcher, tick, RoomWatch(waits), log_dir)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out only as many as it wants
     # Tune pickles its own state, so nobody else may write it.
     with tempfile.TemporaryDirectory(prefix="tune-", dir=current_folder(), ignore_cleanup_errors=True) as folder:
@@ -111,8 +111,8 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str]
             param_space={},
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=_Asking(bridge),
-                scheduler=_Steering(bridge),
+                search_alg=_AttemptSearch(bridge),
+                scheduler=_StopScheduler(bridge),
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.config["name"],
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -120,7 +120,7 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str]
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=folder,
-                callbacks=[_Hearing(bridge)],
+                callbacks=[_AttemptCallback(bridge)],
                 # The trainer writes its own checkpoints; Tune would take one of a class trainable at the end.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
@@ -129,7 +129,7 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str]
         ).fit()
 
 
-class _Bridge:
+class _TuneBridge:
     """Connection of a dispatcher with one run of Tune."""
 
     def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], room: RoomWatch, log_dir: Path) -> None:
@@ -233,10 +233,10 @@ class _Bridge:
             self.dispatcher.ended(self._left.pop(answer))
 
 
-class _Asking(Searcher):  # type: ignore[misc]
+class _AttemptSearch(Searcher):  # type: ignore[misc]
     """Tune search algorithm that supplies the dispatcher's attempts."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: _TuneBridge) -> None:
         super().__init__(metric=None, mode=None)
         self._bridge = bridge
 
@@ -257,10 +257,10 @@ class _Asking(Searcher):  # type: ignore[misc]
         return Searcher, ()
 
 
-class _Steering(FIFOScheduler):  # type: ignore[misc]
+class _StopScheduler(FIFOScheduler):  # type: ignore[misc]
     """Tune scheduler that ends a trial after an epoch at the dispatcher's request."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: _TuneBridge) -> None:
         super().__init__()
         self._bridge = bridge
 
@@ -272,10 +272,10 @@ class _Steering(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()
 
 
-class _Hearing(tune.Callback):  # type: ignore[misc]
+class _AttemptCallback(tune.Callback):  # type: ignore[misc]
     """Tune callback for the starts and ends of attempts."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: _TuneBridge) -> None:
         self._bridge = bridge
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -313,7 +313,7 @@ def _error_of(trial: Trial) -> Exception:
     return RuntimeError("the process that drives it died")
 
 
-class _Interruption:
+class _StopHandler:
     """Signal handler: the first signal stops in order; its repetition, or the end of the grace period, kills.
 
     A closed terminal may send SIGHUP twice, from the kernel and from the shell; so a second SIGHUP is ignored.
@@ -351,9 +351,9 @@ class _Interruption:
 
 
 @contextlib.contextmanager
-def _interruptible(dispatcher: Dispatcher, grace_seconds: float) -> Iterator[_Interruption]:
+def _interruptible(dispatcher: Dispatcher, grace_seconds: float) -> Iterator[_StopHandler]:
     """Install handlers for the signals that request a stop."""
-    interruption = _Interruption(dispatcher, grace_seconds)
+    interruption = _StopHandler(dispatcher, grace_seconds)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return

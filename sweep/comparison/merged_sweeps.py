@@ -30,7 +30,7 @@ class MergedSweep:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SweepPart:
     """Trials of one sweep on one data set."""
 
     sweep: "SweepRecord"
@@ -67,7 +67,7 @@ def merge_sweeps(
     """
     sweeps = list({sweep.name: sweep for sweep in sweeps}.values())
     groups = _groups([part for sweep in sweeps for part in _parts(sweep, fingerprint)])
-    shared: dict[Any, list[list[_Part]]] = {}
+    shared: dict[Any, list[list[_SweepPart]]] = {}
     for group in groups:
         if len(group) > 1:
             key = (tuple(part.sweep.name for part in group), group[0].sweep.objective, group[0].sweep.smoke)
@@ -81,18 +81,18 @@ def merge_sweeps(
     return found, _reasons(groups) if len(sweeps) > 1 else []
 
 
-def _parts(sweep: "SweepRecord", fingerprint: "Callable[[TrialEntry], str | None]") -> list[_Part]:
+def _parts(sweep: "SweepRecord", fingerprint: "Callable[[TrialEntry], str | None]") -> list[_SweepPart]:
     parts = []
     for dataset in dict.fromkeys(data_of(entry.config) for entry in sweep.trials):
         own = tuple(entry for entry in sweep.trials if data_of(entry.config) == dataset)
         known = (found for entry in own if (found := fingerprint(entry)) is not None)
-        parts.append(_Part(sweep, dataset, own, next(known, None)))
+        parts.append(_SweepPart(sweep, dataset, own, next(known, None)))
     return parts
 
 
-def _groups(parts: Sequence[_Part]) -> list[list[_Part]]:
+def _groups(parts: Sequence[_SweepPart]) -> list[list[_SweepPart]]:
     """Return the groups of parts that can be ranked together; a part without data yet is grouped by data set name."""
-    groups: list[list[_Part]] = []
+    groups: list[list[_SweepPart]] = []
     for part in parts:
         for group in groups:
             if group[0].dataset == part.dataset and _difference(group[0], part) is None:
@@ -103,7 +103,7 @@ def _groups(parts: Sequence[_Part]) -> list[list[_Part]]:
     return groups
 
 
-def _difference(one: _Part, other: _Part) -> str | None:
+def _difference(one: _SweepPart, other: _SweepPart) -> str | None:
     """Return in words the first difference that prevents a common ranking of two parts; None if there is none."""
     for name, value in one.question.items():
         there = other.question[name]
@@ -121,7 +121,7 @@ def _ranking(sweep: "SweepRecord") -> str:
     return f"{sweep.name} by {sweep.objective} on the {split} split"
 
 
-def _reasons(groups: Sequence[Sequence[_Part]]) -> list[str]:
+def _reasons(groups: Sequence[Sequence[_SweepPart]]) -> list[str]:
     """Return one sentence for each pair of groups on one data set, and for each sweep that shares no data set."""
     sentences = []
     for number, group in enumerate(groups):
@@ -136,11 +136,11 @@ def _reasons(groups: Sequence[Sequence[_Part]]) -> list[str]:
     return sentences
 
 
-def _names(group: Sequence[_Part]) -> str:
+def _names(group: Sequence[_SweepPart]) -> str:
     return ", ".join(part.sweep.name for part in group)
 
 
-def _merged(parts: Sequence[_Part], finished: "Callable[[TrialEntry], bool]") -> MergedSweep:
+def _merged(parts: Sequence[_SweepPart], finished: "Callable[[TrialEntry], bool]") -> MergedSweep:
     """Return the parts as one sweep: each trial once, with the names of its sweeps."""
     sweeps = list({part.sweep.name: part.sweep for part in parts}.values())
     first, names = sweeps[0], tuple(sweep.name for sweep in sweeps)
@@ -182,7 +182,7 @@ def _said(sweeps: "Sequence[SweepRecord]", lines: "Callable[[SweepRecord], Seque
     )
 
 
-def _split_sentences(parts: Sequence[_Part]) -> list[str]:
+def _split_sentences(parts: Sequence[_SweepPart]) -> list[str]:
     """Return sentences about sweeps that were evaluated on different images."""
     sentences = []
     for name in SPLIT_FIELDS:

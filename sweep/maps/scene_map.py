@@ -66,7 +66,7 @@ class MapOptions:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _MapSettings:
     """Settings of a map, decided before the first window is read."""
 
     model: DeployedModel
@@ -174,7 +174,9 @@ def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
         raise BadInputError(f"--output {output}: can't be written ({error.strerror or error})") from error
 
 
-def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions, mask: CoverMask | None) -> _Job:
+def _plan(
+    model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions, mask: CoverMask | None
+) -> _MapSettings:
     """Return windows and conversion of a map; BadInputError if the model can't be applied to the scene."""
     height, width = model.facts["image_size"]
     if height != width:
@@ -195,7 +197,7 @@ def _plan(model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapO
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
     if mask is None and not options.no_scl:
         notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
-    return _Job(
+    return _MapSettings(
         model=model,
         scene=scene,
         layer=_layer(model, options),
@@ -246,7 +248,7 @@ def _not_square(size: GroundResolution) -> str:
     return f"pixels are {across:.3g} x {down:.3g} m, the model's are square: better warp the scene to UTM"
 
 
-def _write(job: _Job, path: Path) -> MapSummary:
+def _write(job: _MapSettings, path: Path) -> MapSummary:
     """Write the GeoTIFF one row of windows at a time, and return the summary of its values."""
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
@@ -262,7 +264,7 @@ def _write(job: _Job, path: Path) -> MapSummary:
     return summary
 
 
-def _strips(job: _Job, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
+def _strips(job: _MapSettings, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
     """Yield values and valid pixels of each row of windows; each row of the scene is read once."""
     values, valid = _rows(job, tops[0], job.side)
     yield values, valid
@@ -273,14 +275,14 @@ def _strips(job: _Job, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], M
         yield values, valid
 
 
-def _rows(job: _Job, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
+def _rows(job: _MapSettings, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
     """Return values and mapped pixels of some rows."""
     values, valid = job.scene.rows(top, rows)
     return values, valid if job.mask is None else valid & job.mask.clear(top, rows)
 
 
 def _add(
-    job: _Job,
+    job: _MapSettings,
     blend: BlendedWindows,
     values: NDArray[np.generic],
     valid: Mask,
@@ -299,24 +301,26 @@ def _add(
         advance(len(part))
 
 
-def _image(job: _Job, values: NDArray[np.generic], valid: Mask, left: int) -> NDArray[np.generic]:
+def _image(job: _MapSettings, values: NDArray[np.generic], valid: Mask, left: int) -> NDArray[np.generic]:
     """Return a window as the model's input."""
     columns = slice(left, left + job.side)
     return job.conversion(fill(values[:, columns], valid[:, columns]))
 
 
-def _release(job: _Job, means: NDArray[np.float32], valid: Mask, writer: MapWriter, summary: MapSummary) -> None:
+def _release(
+    job: _MapSettings, means: NDArray[np.float32], valid: Mask, writer: MapWriter, summary: MapSummary
+) -> None:
     bands = job.layer.bands(means)
     writer.add(bands, valid)
     summary.add(bands, valid)
 
 
-def _tags(job: _Job) -> dict[str, str]:
+def _tags(job: _MapSettings) -> dict[str, str]:
     facts = job.model.facts
     return {"model": str(facts["trial"]), "data_set": str(facts["data_set"]), **job.layer.tags}
 
 
-def _facts(job: _Job, described: dict[str, Any]) -> dict[str, Any]:
+def _facts(job: _MapSettings, described: dict[str, Any]) -> dict[str, Any]:
     """Return the content of the JSON file."""
     scene, model = job.scene, job.model.facts
     metres = job.ground.metres
@@ -335,7 +339,7 @@ def _facts(job: _Job, described: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _draw(job: _Job, facts: dict[str, Any], tif: Path, png: Path) -> None:
+def _draw(job: _MapSettings, facts: dict[str, Any], tif: Path, png: Path) -> None:
     from sweep.maps.map_picture import map_picture
     from sweep.maps.preview import draw
     from sweep.maps.scene import colours

@@ -28,7 +28,7 @@ STRIP_BYTES = 2**24
 
 
 @dataclass(frozen=True)
-class _Cut:
+class _PlacedChip:
     """Chip with its position in the scene."""
 
     path: Path
@@ -61,7 +61,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     left_out: Counter[str] = Counter()
     grids = _counted_where_needed([SceneGrid.of(path, bands, choice) for path in scenes], bands, request, choice)
     _refuse_eight_bits(request, grids)
-    cuts: dict[tuple[str, str], _Cut] = {}
+    cuts: dict[tuple[str, str], _PlacedChip] = {}
     for grid in sorted(grids, key=lambda one: one.name, reverse=True):
         for cut in _chosen(grid, choice, request, left_out):
             if cuts.setdefault((cut.chip.place, cut.chip.date or cut.chip.scene), cut) is not cut:
@@ -113,7 +113,7 @@ def _counted_where_needed(
     ]
 
 
-def _in_strips(line: Sequence[_Cut], most: int, side: int) -> Iterator[tuple[_Cut, tuple[int, int]]]:
+def _in_strips(line: Sequence[_PlacedChip], most: int, side: int) -> Iterator[tuple[_PlacedChip, tuple[int, int]]]:
     """Yield each chip of a row with its strip (first column, length); chips at most one chip side apart share a strip.
 
     Args:
@@ -121,7 +121,7 @@ def _in_strips(line: Sequence[_Cut], most: int, side: int) -> Iterator[tuple[_Cu
         most: Maximum length of a strip in pixels.
         side: Side of a chip in pixels.
     """
-    strip: list[_Cut] = []
+    strip: list[_PlacedChip] = []
     for cut in line:
         far = strip and (cut.column > strip[-1].column + 2 * side or cut.column + side > strip[0].column + most)
         if far:
@@ -131,7 +131,7 @@ def _in_strips(line: Sequence[_Cut], most: int, side: int) -> Iterator[tuple[_Cu
     yield from _of_strip(strip, side)
 
 
-def _of_strip(strip: Sequence[_Cut], side: int) -> Iterator[tuple[_Cut, tuple[int, int]]]:
+def _of_strip(strip: Sequence[_PlacedChip], side: int) -> Iterator[tuple[_PlacedChip, tuple[int, int]]]:
     span = strip[0].column, strip[-1].column + side - strip[0].column
     return ((cut, span) for cut in strip)
 
@@ -182,7 +182,7 @@ def _refuse_eight_bits(request: PrepareRequest, grids: Sequence[SceneGrid]) -> N
         )
 
 
-def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_Cut]:
+def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_PlacedChip]:
     """Return a scene's chips within the limits, those with the smallest hashes of their place."""
     kept = []
     for row, column, chip in scene_chips(grid, choice):
@@ -190,7 +190,7 @@ def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_o
         if reason:
             left_out[reason] += 1
         elif request.wants(chip.place):
-            kept.append(_Cut(grid.path, row, column, chip))
+            kept.append(_PlacedChip(grid.path, row, column, chip))
     if choice.chips is None:
         return kept
     order = np.argsort(stable_fraction([cut.chip.place for cut in kept], salt=SUBSET_SALT), kind="stable")

@@ -33,7 +33,7 @@ class JudgedMetric:
 
 
 @dataclass(frozen=True)
-class _Evaluated:
+class _EvaluatedImages:
     """Images that a metric is measured on: in words, and how many of them each class has."""
 
     words: str
@@ -82,14 +82,14 @@ def _counted_split(split: str, info: StoreInfo) -> str | None:
     return "validation" if "validation" in info.splits else "train"
 
 
-def _check(judged: JudgedMetric, name: str, images: _Evaluated, info: StoreInfo) -> None:
+def _check(judged: JudgedMetric, name: str, images: _EvaluatedImages, info: StoreInfo) -> None:
     reason = _label_fault(name, images, info) if judged.config.target == "labels" else ""
     reason = reason or _side_fault(name, images, judged.config)
     if reason:
         raise BadInputError(f"{judged.role}: {judged.name!r} is undefined: {reason}; {images.remedy}")
 
 
-def _label_fault(name: str, images: _Evaluated, info: StoreInfo) -> str:
+def _label_fault(name: str, images: _EvaluatedImages, info: StoreInfo) -> str:
     """Return why a metric of one or of all labels is undefined, or nothing."""
     metric, _, part = name.partition("/")
     if part:
@@ -102,7 +102,7 @@ def _label_fault(name: str, images: _Evaluated, info: StoreInfo) -> str:
     return ""
 
 
-def _side_fault(name: str, images: _Evaluated, config: TrialConfig) -> str:
+def _side_fault(name: str, images: _EvaluatedImages, config: TrialConfig) -> str:
     """Return why a metric of positives or of the others is undefined, or nothing."""
     rule = ", ".join(config.positive)
     if images.positives == 0 and config.positive and _is_of(name, NEED_POSITIVES):
@@ -118,18 +118,18 @@ def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
     return any(plain == kind or plain.endswith(f"_{kind}") for kind in kinds)
 
 
-def _by_counts(split: str, config: TrialConfig, info: StoreInfo) -> _Evaluated:
+def _by_counts(split: str, config: TrialConfig, info: StoreInfo) -> _EvaluatedImages:
     total, classes = info.labelled[split], info.class_counts[split]
     words = f"{total:,} {split} images of {info.name}"
     if len(config.positive) == 1 and config.positive[0] in info.rule_counts:
         positives = info.rule_counts[config.positive[0]][split]
-        return _Evaluated(words, classes, positives, total - positives, REMEDY)
+        return _EvaluatedImages(words, classes, positives, total - positives, REMEDY)
     counts = [classes[info.class_names.index(name)] for name in expand_positive(info, config.positive)]
     known = not info.multi_label or len(counts) == 1
-    return _Evaluated(words, classes, sum(counts), total - sum(counts) if known else None, REMEDY)
+    return _EvaluatedImages(words, classes, sum(counts), total - sum(counts) if known else None, REMEDY)
 
 
-def _by_rows(split: str, config: TrialConfig, info: StoreInfo) -> _Evaluated:
+def _by_rows(split: str, config: TrialConfig, info: StoreInfo) -> _EvaluatedImages:
     """Count what a trial evaluates on by the rows of the store: a slice of train, at most `max_test_images`."""
     labels = _evaluated_labels(info.name, info.fingerprint, config.validation_fraction, config.max_test_images)[split]
     sliced = split == "val" and "validation" not in info.splits
@@ -138,7 +138,7 @@ def _by_rows(split: str, config: TrialConfig, info: StoreInfo) -> _Evaluated:
     columns = [info.class_names.index(name) for name in expand_positive(info, config.positive)]
     positives = int(labels[:, columns].any(axis=1).sum())
     counts = tuple(int(count) for count in labels.sum(axis=0))
-    return _Evaluated(words, counts, positives, len(labels) - positives, SLICE_REMEDY if sliced else REMEDY)
+    return _EvaluatedImages(words, counts, positives, len(labels) - positives, SLICE_REMEDY if sliced else REMEDY)
 
 
 @lru_cache(maxsize=8)

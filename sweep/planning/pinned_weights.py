@@ -10,12 +10,12 @@ from trainables.initial_weights import InitialWeights
 
 def pinned(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with initial weights pinned by digest; BadInputError if a file is missing."""
-    return _Pins().fields(values)
+    return _WeightPins().fields(values)
 
 
 def with_weights(space: SearchSpace) -> SearchSpace:
     """Return the space with all its initial weights pinned by digest, which enters the trials' ids."""
-    pin = _Pins().fields
+    pin = _WeightPins().fields
     stages = [
         replace(
             stage,
@@ -48,7 +48,7 @@ def _fields(space: SearchSpace) -> Iterator[Mapping[str, Any]]:
             yield stage.search.base
 
 
-class _Pins:
+class _WeightPins:
     """Pinning of weights that reads each file once."""
 
     def __init__(self) -> None:

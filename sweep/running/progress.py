@@ -29,7 +29,7 @@ OPEN = ("waiting", "running", "retrying")
 
 
 @dataclass
-class _State:
+class _TrialState:
     entry: TrialEntry
     status: str = "waiting"
     epoch: int = 0
@@ -81,7 +81,7 @@ class ProgressDisplay(TrialListener):
     def __init__(self, screen: TextIO, sweep: str, objective: str, *, as_json: bool = False) -> None:
         self._console, self._file, self._drawn = make_screen(screen), screen, False
         self._json = screen if as_json else None
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, _TrialState] = {}
         self._lock = threading.Lock()
         self._sweep, self._objective = sweep, objective
         self._waits = ""
@@ -119,7 +119,7 @@ class ProgressDisplay(TrialListener):
         """Show further trials as waiting; known trials get their new names."""
         with self._lock:
             for entry in entries:
-                self._states.setdefault(entry.trial_id, _State(entry)).entry = entry
+                self._states.setdefault(entry.trial_id, _TrialState(entry)).entry = entry
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
@@ -267,7 +267,7 @@ class ProgressDisplay(TrialListener):
         return draw_trials([state.live() for state in states], counts, self._columns(), left, self._waits)
 
 
-def seconds_left(states: Sequence["_State"]) -> float | None:
+def seconds_left(states: Sequence["_TrialState"]) -> float | None:
     """Return the estimated seconds left, with the present number of concurrent trials; None until one was measured.
 
     A trial is extrapolated from its own pace, else from the time per image of other trials. An untrained encoder takes
@@ -285,7 +285,7 @@ def seconds_left(states: Sequence["_State"]) -> float | None:
     return max(sum(left) / at_once, max(left, default=0.0))
 
 
-def _trial_seconds(state: "_State", pace: float, evaluation: float) -> float:
+def _trial_seconds(state: "_TrialState", pace: float, evaluation: float) -> float:
     if not state.epochs:
         return evaluation
     measured = state.measured_seconds / state.measured_epochs if state.measured_epochs else pace * state.images

@@ -10,7 +10,7 @@ from trainables.storage.record_files import logger
 @contextmanager
 def faults_said(say: Callable[[str], None]) -> Iterator[None]:
     """Pass each fault of a record to `say` during the context."""
-    handler = _Said(say)
+    handler = _FaultHandler(say)
     logger.addHandler(handler)
     try:
         yield
@@ -18,7 +18,7 @@ def faults_said(say: Callable[[str], None]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-class _Said(logging.Handler):
+class _FaultHandler(logging.Handler):
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._say = say

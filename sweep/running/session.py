@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 600.0
 
 
 @dataclass
-class _Outcome:
+class _SessionOutcome:
     status: str = "failed"
     why: str = ""
     """Why it ended early."""
@@ -105,7 +105,7 @@ class SweepSession:
                     missing = tracker.close()
                     if not gone_before or not isinstance(error, ClusterAwayError):
                         raise
-                    outcome = _Outcome("stopped", gone_before, missing=missing)
+                    outcome = _SessionOutcome("stopped", gone_before, missing=missing)
         return self._end(outcome, tracker)
 
     def _knock(self) -> None:
@@ -165,14 +165,14 @@ class SweepSession:
                 os.dup2(screen.fileno(), descriptor)
             loop.interrupt(watch.reason)
             loop.close()
-            outcome = _Outcome("stopped", watch.reason, loop.device_hours(), gone=True)
+            outcome = _SessionOutcome("stopped", watch.reason, loop.device_hours(), gone=True)
             self._end_tracking(outcome, tracker, live)
             live.end()
             self._end(outcome, tracker)
 
         watch.when_stuck = end
 
-    def _end(self, outcome: _Outcome, tracker: "SweepTracker") -> int:
+    def _end(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
         """Report and return the exit code; if the cluster was lost, exit at once or restart."""
         if outcome.gone and self._location.wait_minutes:
             self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
@@ -187,10 +187,10 @@ class SweepSession:
 
     def _execute(
         self, loop: StageLoop, tracker: "SweepTracker", progress: ProgressDisplay, live: LeaseHolder
-    ) -> _Outcome:
+    ) -> _SessionOutcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
 
-        outcome = _Outcome()
+        outcome = _SessionOutcome()
         try:
             try:
                 outcome.status = loop.run()
@@ -206,7 +206,7 @@ class SweepSession:
             self._end_tracking(outcome, tracker, live)
         return outcome
 
-    def _end_tracking(self, outcome: _Outcome, tracker: "SweepTracker", live: LeaseHolder) -> None:
+    def _end_tracking(self, outcome: _SessionOutcome, tracker: "SweepTracker", live: LeaseHolder) -> None:
         outcome.taken_over = bool(live.taken_over)
         if tracker.begun and not outcome.taken_over:  # else the runs are the new holder's to end
             tracker.show_comparison(self._storage)
@@ -283,7 +283,7 @@ class SweepSession:
         with suppress(OSError):  # a storage that is away was said before
             write_end_report(self._storage, self._name, fault)
 
-    def _report(self, outcome: _Outcome, tracker: "SweepTracker") -> int:
+    def _report(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
         from sweep.comparison.table import compare
         from sweep.comparison.trial_outputs import TrialOutputs

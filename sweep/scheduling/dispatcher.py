@@ -75,7 +75,7 @@ DEFAULT_RULES = TrialLimits()
 
 
 @dataclass
-class _Book:
+class _WaitingTasks:
     """Waiting tasks: in order, and those with a time before which they must not start."""
 
     ready: deque[TrialTask] = field(default_factory=deque)
@@ -112,7 +112,7 @@ class Dispatcher:
         review: Review = unchanged,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._book = _Book(deque(tasks))
+        self._book = _WaitingTasks(deque(tasks))
         self._listener, self._rules, self._source, self._judge, self._clock = listener, rules, source, judge, clock
         self._attempts: dict[str, TrialAttempt] = {}
         self._paused: dict[str, TrialTask] = {}

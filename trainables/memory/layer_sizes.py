@@ -117,7 +117,7 @@ class LayerSizes:
 
 def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> LayerSizes:
     """Return the sizes of encoder, projector and probe for images with this number of channels."""
-    builder = _Builder(config.image_size)
+    builder = _LayerBuilder(config.image_size)
     width = max(1, round(64 * config.width_factor))
     small = config.small_stem
     stem = builder.convolution(channels, width, kernel=3 if small else 7, stride=1 if small else 2)
@@ -134,7 +134,7 @@ def footprint(config: TrialConfig, classes: int, *, channels: int = 3) -> LayerS
     return LayerSizes(channels * config.image_size**2, stem, pooled, tuple(blocks), projector, inputs, classes)
 
 
-class _Builder:
+class _LayerBuilder:
     """Builder that tracks the side of the maps through the layers."""
 
     def __init__(self, side: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainables.errors import NonFiniteLossError
 
 
-class _Seen(NamedTuple):
+class _StepCheck(NamedTuple):
     step: int
     rate: float
     values: Tensor
@@ -27,7 +27,7 @@ class FiniteWatch:
     def __init__(self, last_good: Callable[[], str]) -> None:
         """Create the check; `last_good` returns the location of the last good checkpoint."""
         self._last_good = last_good
-        self._waiting: _Seen | None = None
+        self._waiting: _StepCheck | None = None
 
     def look(self, step: int, rate: float, loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
         """Check a step's global loss and gradients; NonFiniteLossError for this step's or the previous one's."""
@@ -35,13 +35,13 @@ class FiniteWatch:
         norms = torch.stack(torch._foreach_norm(gradients)).sum()
         values = torch.stack([loss.detach().to(norms.dtype), norms])
         if values.device.type == "cpu":
-            self._judge(_Seen(step, rate, values, None))
+            self._judge(_StepCheck(step, rate, values, None))
             return
         self.finish()
         copied = torch.empty(2, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
         ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
         ready.record()
-        self._waiting = _Seen(step, rate, copied, ready)
+        self._waiting = _StepCheck(step, rate, copied, ready)
 
     def finish(self) -> None:
         """Check the values that were queued and not read yet."""
@@ -51,7 +51,7 @@ class FiniteWatch:
             self._judge(self._waiting)
         self._waiting = None
 
-    def _judge(self, seen: _Seen) -> None:
+    def _judge(self, seen: _StepCheck) -> None:
         loss, norms = seen.values.tolist()
         if torch.isfinite(seen.values).all():
             return

@@ -145,7 +145,7 @@ def _advised(error: BadInputError) -> BadInputError:
 
 
 @dataclass(frozen=True)
-class _Table:
+class _StoreRows:
     """Rows of the stored images, sorted by name."""
 
     names: list[str]
@@ -168,7 +168,7 @@ class _Table:
         return {name: value for name, value in vars(self).items() if name not in ("splits_told", "undescribed")}
 
 
-def _assigned(rows: IndexRows, request: PrepareRequest, listing: ImageSource) -> _Table:
+def _assigned(rows: IndexRows, request: PrepareRequest, listing: ImageSource) -> _StoreRows:
     """Sort the rows by name, assign classes and splits, and drop rows without a split or outside the label set."""
     order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
     names = [rows.names[row] for row in order]
@@ -185,7 +185,7 @@ def _assigned(rows: IndexRows, request: PrepareRequest, listing: ImageSource) ->
     kept = np.flatnonzero(codes != splits.LEFT_OUT).tolist()
     chosen = [order[number] for number in kept]
     derived = request.options.labels == "farmland"
-    return _Table(
+    return _StoreRows(
         names=[names[number] for number in kept],
         labels=[labels[number] for number in kept],
         splits=codes[kept],
@@ -297,7 +297,7 @@ def _splits_told(request: PrepareRequest, listing: ImageSource, given: Sequence[
     return f"hashed: {SPLIT_RULES[rule]}{share}" + (f"; the published ones ({own}) are not used" if any(given) else "")
 
 
-def _leaks(table: _Table, path: Path, layout: ImageLayout) -> LeakCounts:
+def _leaks(table: _StoreRows, path: Path, layout: ImageLayout) -> LeakCounts:
     pixels = map_pixels(path, layout)
     positions = np.array(table.positions)
     tiles = [tile_position(name) for name in table.names]
@@ -327,7 +327,7 @@ def _describe(
     request: PrepareRequest,
     listing: ImageSource,
     layout: ImageLayout,
-    table: _Table,
+    table: _StoreRows,
     rows: IndexRows,
     leaks: LeakCounts,
 ) -> StoreInfo:
@@ -385,7 +385,7 @@ def _chips_told(rows: IndexRows) -> dict[str, str]:
     }
 
 
-def _place_dates(table: _Table) -> PlaceDates:
+def _place_dates(table: _StoreRows) -> PlaceDates:
     """Count the places and dates of the train images, for pairs of seasons."""
     own = np.flatnonzero(table.splits == splits.TRAIN).tolist()
     chips = None if table.chips is None else [table.chips[row] for row in own]

@@ -91,7 +91,7 @@ class IndexRows:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _DecodeChunk:
     """Chunk of entries for one worker; their pixels are written to `path` from row `first` on."""
 
     path: str
@@ -103,7 +103,7 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Done:
+class _ChunkResult:
     """Result of one chunk: entry number, labels, checksum and hash of each image written."""
 
     kept: list[int]
@@ -173,22 +173,22 @@ def _tasks(
     conversion: PixelConversion,
     reference: FirstImage,
     together: int,
-) -> Iterator[_Task]:
+) -> Iterator[_DecodeChunk]:
     size = max(1, CHUNK_BYTES // layout.row_bytes, -(-together // _worker_count()))
     source = iter(entries)
     first = 0
     while chunk := list(itertools.islice(source, size)):
-        yield _Task(str(path), first, chunk, layout, conversion, reference)
+        yield _DecodeChunk(str(path), first, chunk, layout, conversion, reference)
         first += len(chunk)
 
 
-def _results(tasks: Iterator[_Task]) -> Iterator[tuple[_Task, _Done]]:
+def _results(tasks: Iterator[_DecodeChunk]) -> Iterator[tuple[_DecodeChunk, _ChunkResult]]:
     """Yield tasks with their results in order; a single task runs in this process, several in worker processes."""
     start = list(itertools.islice(tasks, 2))
     if len(start) < 2:
         yield from ((task, _convert_chunk(task)) for task in start)
         return
-    pending: deque[tuple[_Task, Future[_Done]]] = deque()
+    pending: deque[tuple[_DecodeChunk, Future[_ChunkResult]]] = deque()
     with _workers() as (pool, count):
         for task in itertools.chain(start, tasks):
             pending.append((task, pool.submit(_convert_chunk, task)))
@@ -198,7 +198,7 @@ def _results(tasks: Iterator[_Task]) -> Iterator[tuple[_Task, _Done]]:
             yield _first(pending)
 
 
-def _first(pending: deque[tuple[_Task, Future[_Done]]]) -> tuple[_Task, _Done]:
+def _first(pending: deque[tuple[_DecodeChunk, Future[_ChunkResult]]]) -> tuple[_DecodeChunk, _ChunkResult]:
     task, future = pending.popleft()
     return task, future.result()
 
@@ -251,12 +251,12 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def _convert_chunk(task: _Task) -> _Done:
+def _convert_chunk(task: _DecodeChunk) -> _ChunkResult:
     """Decode a chunk in pieces that stay in the processor's cache until they are written."""
     layout = task.layout
     size = max(1, PIECE_BYTES // layout.row_bytes)
     pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
-    done = _Done([], [], [], [], {}, [])
+    done = _ChunkResult([], [], [], [], {}, [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
         for start in range(0, len(task.entries), size):
@@ -271,7 +271,7 @@ def _convert_chunk(task: _Task) -> _Done:
     return done
 
 
-def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done: _Done) -> int:
+def _decode_piece(task: _DecodeChunk, numbers: range, pixels: NDArray[np.generic], done: _ChunkResult) -> int:
     """Decode some entries of a chunk into `pixels`, record them in `done`, and return the number decoded."""
     count = 0
     for number in numbers:
@@ -294,7 +294,7 @@ def _decode_piece(task: _Task, numbers: range, pixels: NDArray[np.generic], done
     return count
 
 
-def _converted(entry: ImageEntry, task: _Task) -> LabelledImage:
+def _converted(entry: ImageEntry, task: _DecodeChunk) -> LabelledImage:
     picture, layout = entry.read(), task.layout
     task.reference.check(entry.name, picture.image)
     image = task.conversion(picture.image)
@@ -318,7 +318,7 @@ def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
         os.close(file)
 
 
-def _append(rows: IndexRows, task: _Task, result: _Done) -> None:
+def _append(rows: IndexRows, task: _DecodeChunk, result: _ChunkResult) -> None:
     own = [task.entries[number] for number in result.kept]
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]

@@ -78,8 +78,8 @@ def stream_tar(
     size = source.stat().st_size
     try:
         with _unpacked(source) as (inner, position):
-            stream: Any = _Tail(inner, size)
-            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member)  # noqa: SIM115  # it holds nothing to close
+            stream: Any = _BoundedStream(inner, size)
+            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_CheckedMember)  # noqa: SIM115  # it holds nothing to close
             for number, member in enumerate(archive, 1):
                 if number > MOST_MEMBERS:
                     raise BadInputError(f"more than {MOST_MEMBERS:,} files")
@@ -98,11 +98,11 @@ def stream_tar(
         raise damaged(str(source), error) from error
 
 
-class _Member(tarfile.TarInfo):
+class _CheckedMember(tarfile.TarInfo):
     """Tar member with a limited header size; sparse members are refused, since they can declare any size."""
 
     @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_Member":
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_CheckedMember":
         member = super().frombuf(buf, encoding, errors)
         if member.type in HEADERS and member.size > HEADER_BYTES:
             raise BadInputError(f"{member.name!r}: a header of {member.size:,} bytes; the limit is {HEADER_BYTES:,}")
@@ -117,7 +117,7 @@ class _Member(tarfile.TarInfo):
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
-class _Tail:
+class _BoundedStream:
     """Stream that keeps its last two blocks; BadInputError if it expands beyond the limit for `packed` bytes."""
 
     def __init__(self, stream: Any, packed: int) -> None:
@@ -143,13 +143,13 @@ def _unpacked(source: Path) -> Iterator[tuple[Any, Callable[[], int]]]:
         if codec is None:
             yield file, file.tell
         elif codec == "xz":
-            yield _Xz(file), file.tell
+            yield _BoundedXz(file), file.tell
         else:
             with pa.PythonFile(file, "r") as packed, pa.CompressedInputStream(packed, codec) as stream:
                 yield stream, file.tell
 
 
-class _Xz:
+class _BoundedXz:
     """Xz reader with a memory limit, which lzma.open lacks."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -181,7 +181,7 @@ def _check_member(source: Path, member: tarfile.TarInfo) -> None:
     _check_size(where, member.size)
 
 
-def _check_end(source: Path, stream: "_Tail") -> None:
+def _check_end(source: Path, stream: "_BoundedStream") -> None:
     """Raise BadInputError unless a tar ends with zero blocks, since tarfile accepts truncated archives."""
     while stream.read(2**20):
         pass

@@ -25,7 +25,7 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _ListedImages:
     """Images with their labels, and a description of the labels' origin."""
 
     images: list[_Image]
@@ -86,7 +86,7 @@ def _other_files(names: list[str]) -> Counter[str]:
     return Counter({f"no image ({suffix})": count for suffix, count in suffixes.items()})
 
 
-def _of_folders(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Listed:
+def _of_folders(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _ListedImages:
     if not paths:
         raise BadInputError(f"{tree.location}: no image ({', '.join(IMAGE_SUFFIXES)}); give the folder that holds them")
     layout = read_layout(tree.location, paths, request.class_level)
@@ -100,7 +100,7 @@ def _of_folders(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _L
         )
         for image in layout.images
     ]
-    return _Listed(images, layout.classes_from, layout.splits_from, layout.left_out)
+    return _ListedImages(images, layout.classes_from, layout.splits_from, layout.left_out)
 
 
 def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
@@ -118,7 +118,7 @@ def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
         raise BadInputError(f"{root}: class folders without an image: {some_names(empty)}; remove or fill them")
 
 
-def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Listed:
+def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _ListedImages:
     assert request.table is not None
     table = read_table(request, request.table)
     known, seen, images = set(paths), set[str](), []
@@ -132,4 +132,4 @@ def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Lis
     told = f"column {request.column('label')!r} of {request.table.name} ({table.read_as})"
     splits_from = f"column {request.column('split')!r} of {request.table.name}" if table.has_splits else ""
     unnamed = Counter({f"images that {request.table.name} doesn't name": len(known - seen)})
-    return _Listed(images, told, splits_from, +unnamed)
+    return _ListedImages(images, told, splits_from, +unnamed)

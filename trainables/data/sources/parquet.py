@@ -34,7 +34,7 @@ HUB_STEM = re.compile(r"(train|training|test|testing|val|valid|validation|dev)(-
 
 
 @dataclass(frozen=True)
-class _Splits:
+class _RowSplits:
     """Splits of rows: by the file's path, by a column's values, or none."""
 
     of_path: Mapping[str, str]
@@ -100,18 +100,18 @@ def _found(source: Path) -> tuple[list[Path], Counter[str]]:
     return paths, +left_out
 
 
-def _splits(request: PrepareRequest, files: "list[_File]") -> _Splits:
+def _splits(request: PrepareRequest, files: "list[_File]") -> _RowSplits:
     """Return the splits and their origin: the requested column, otherwise the paths, otherwise a column named split."""
     where, asked = str(request.source), request.columns.get("split")
     if request.options.splits != "own":
-        return _Splits({file.relative: split for file in files if (split := file.hub_split)})
+        return _RowSplits({file.relative: split for file in files if (split := file.hub_split)})
     of_path = {} if asked else splits_of_paths(where, [file.relative for file in files])
     column = asked or "split"
     if of_path or not all(column in file.columns for file in files):
-        return _Splits(of_path)
+        return _RowSplits(of_path)
     values = (value for file in files for value in file.values(column))
     of_value = splits_of_values(where, column, values, asked=bool(asked))
-    return _Splits({}) if of_value is None else _Splits({}, column, of_value)
+    return _RowSplits({}) if of_value is None else _RowSplits({}, column, of_value)
 
 
 class _File:
@@ -177,7 +177,9 @@ class _File:
         )
 
 
-def _entries(request: PrepareRequest, files: list[_File], reader: LabelReader, splits: _Splits) -> Iterator[ImageEntry]:
+def _entries(
+    request: PrepareRequest, files: list[_File], reader: LabelReader, splits: _RowSplits
+) -> Iterator[ImageEntry]:
     counts: Counter[str] = Counter()
     for file in files:
         own = splits.of_path.get(file.relative)
