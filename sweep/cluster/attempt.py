@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sweep.cluster.watchdog import Watchdog
+from sweep.cluster.watchdog import HeartbeatWatchdog
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables import heartbeat
@@ -49,7 +49,7 @@ def open_records(task: TrialTask, device: torch.device) -> Iterator[ReportedEpoc
     if task.recompute:
         options["recompute"] = True
     files = TrialFiles(Storage.at(task.files_address), DeferredWrites())
-    Watchdog.of_this_process().watch(files, task.hang_seconds)
+    HeartbeatWatchdog.of_this_process().watch(files, task.hang_seconds)
     return _watched(train(config, **options, files=files, device=device), files)
 
 

@@ -17,10 +17,10 @@ _WAITING = (__file__, str(Path(__file__).with_name("attempt.py")), "threading.py
 """Files whose stack lines don't show where a trial hangs: this one, the loop around the trial, and waiting threads."""
 
 
-class Watchdog:
+class HeartbeatWatchdog:
     """Thread that ends this process if the running trial sends no heartbeat."""
 
-    _only: "Watchdog | None" = None
+    _only: "HeartbeatWatchdog | None" = None
 
     def __init__(self) -> None:
         self._files: TrialFiles | None = None
@@ -29,7 +29,7 @@ class Watchdog:
         threading.Thread(target=self._look, name="watchdog", daemon=True).start()
 
     @classmethod
-    def of_this_process(cls) -> "Watchdog":
+    def of_this_process(cls) -> "HeartbeatWatchdog":
         """Return this process's watchdog, which starts at the first call."""
         if cls._only is None:
             cls._only = cls()
