@@ -16,7 +16,7 @@ from trainables.errors import BadInputError
 if TYPE_CHECKING:
     import pandas
 
-    from sweep.deployment.exported_model import Describe
+    from sweep.deployment.batch_prediction import Describe
     from sweep.running.run_location import RunLocation
     from sweep.space import SearchSpace
 
@@ -238,16 +238,16 @@ def export(
 def predict(
     model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
 ) -> "pandas.DataFrame":
-    """Classify the images of a folder or zip with an exported model.
+    """Predict the classes or the number of images with an exported model.
 
     Args:
         model: Folder that `export` wrote.
-        images: Folder or zip of images; `sweep.predict` also maps whole scenes.
+        images: Folder or zip of images, or the name of a prepared data set; `sweep.predict` also maps whole scenes.
         output: Also write the table to this .parquet or .csv file.
         overwrite: Whether `output` is replaced if another program wrote it.
 
     Returns:
-        One row per image: path, label and the probability of each class.
+        One row per image: path, label and the probability of each class; or path and predicted number.
 
     Raises:
         BadInputError: The folder holds no exported model, or there is no image that it can read.
@@ -264,7 +264,7 @@ def embed(
 
     Args:
         model: Folder that `export` wrote.
-        images: Folder or zip of images.
+        images: Folder or zip of images, or the name of a prepared data set.
         output: Also write the table to this file.
         overwrite: Whether `output` is replaced if another program wrote it.
 
@@ -294,7 +294,7 @@ def _table(
     import pandas
 
     from sweep.console.printing import say
-    from sweep.deployment.exported_model import apply
+    from sweep.deployment.batch_prediction import apply
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.parquet" if output is None else Path(output)

@@ -17,7 +17,10 @@ TABLES = (".parquet", ".csv")
 def main(
     model: options.ExportedModel,
     images: Annotated[
-        Path, typer.Argument(help="Folder or zip archive of images; or a scene: a GeoTIFF or a folder of bands.")
+        Path,
+        typer.Argument(
+            help="Folder or zip of images, or a prepared data set; or a scene: a GeoTIFF or a folder of bands."
+        ),
     ],
     output: Annotated[
         Path,
@@ -89,7 +92,8 @@ def main(
         _map(model, images, output, chosen, overwrite=overwrite)
         return
     _table_only(images, output, _given(chosen))
-    from sweep.deployment.exported_model import DeployedModel, apply, finish
+    from sweep.deployment.batch_prediction import apply, finish
+    from sweep.deployment.exported_model import DeployedModel
 
     finish(apply(model, images, output, DeployedModel.prediction, overwrite=overwrite), output)
 

@@ -129,11 +129,14 @@ def _reasons(groups: Sequence[Sequence[_SweepPart]]) -> list[str]:
             if group[0].dataset == other[0].dataset and (why := _difference(group[0], other[0])) is not None:
                 pair = f"{_names(group)} and {_names(other)}"
                 sentences.append(f"{group[0].dataset}: {pair} aren't ranked together: {why}")
-    for name in dict.fromkeys(part.sweep.name for group in groups for part in group):
-        own = {part.dataset for group in groups for part in group if part.sweep.name == name}
-        if not own & {part.dataset for group in groups for part in group if part.sweep.name != name}:
-            sentences.append(f"{name} has no data set in common with the others ({', '.join(sorted(own))})")
-    return sentences
+    sets: dict[str, set[str]] = {}
+    for part in (part for group in groups for part in group):
+        sets.setdefault(part.sweep.name, set()).add(part.dataset)
+    alone = [name for name, own in sets.items() if not own & set().union(*(sets[one] for one in sets if one != name))]
+    told = [f"{name} ({', '.join(sorted(sets[name]))})" for name in alone]
+    if len(alone) == len(sets) > 1:
+        return [*sentences, f"no data set in common: {', '.join(told)}"]
+    return sentences + [f"{one}: has no data set in common with the others" for one in told]
 
 
 def _names(group: Sequence[_SweepPart]) -> str:

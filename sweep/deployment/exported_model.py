@@ -1,46 +1,32 @@
-"""Batch prediction with an exported model: a folder of images in, a table out; without torch and Ray."""
+"""Exported model: images in, probabilities or numbers and features out; without torch and Ray."""
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import typer
 from numpy.typing import NDArray
 
-from sweep.console.app import progress
-from sweep.console.output_files import check_outputs
-from sweep.console.printing import say
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.pixels import fit
-from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_any
-from trainables.data.sources.file_tree import FileTree, open_tree
+from trainables.data.sources.decode import decode_any
+from trainables.data.sources.file_tree import FileTree
 from trainables.data.sources.layout import file_of
 from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF
-from trainables.printable_text import csv_cell, printable
+from trainables.printable_text import printable
 
 BATCH = 64
-SOME_LEFT_OUT = 1
-"""Exit code of a command whose table lacks some images."""
-LISTED = 20
-"""Maximum number of skipped images whose reasons are printed."""
 FACTS_BYTES = 16 * 2**20
 """Maximum bytes of a model.json, which usually has a few kilobytes."""
-SUFFIXES = (".parquet", ".csv")
 PROBABILITIES, NUMBERS = "probabilities", "numbers"
 """Names of the ONNX model's first output."""
 PREDICTED = "predicted"
 """The table's column of predicted numbers."""
-OWN_COLUMNS = (["path", "label"], ["path", PREDICTED], ["path", "features"])
-"""First columns of the tables that are written here."""
 
 
 @dataclass(frozen=True)
@@ -153,136 +139,3 @@ class DeployedModel:
         _, features = self(images)
         values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
         return pa.table({"path": list(names), "features": values})
-
-
-Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Table]
-"""Function from a model, image names and images to a table with one row per image."""
-
-
-@dataclass(frozen=True)
-class FolderPredictions:
-    """Result of a prediction over the images of a folder."""
-
-    images: int
-    """Number of images in the table."""
-    left_out: dict[str, str]
-    """Reasons of skipped images, by name."""
-    other_files: int
-    """Number of files that aren't images."""
-
-    def said(self) -> Iterator[str]:
-        """Yield one line for each of the first skipped images, and their number."""
-        if self.other_files:
-            yield f"note: {self.other_files:,} files that are no images were ignored"
-        if self.left_out:
-            yield f"error: {len(self.left_out):,} of {len(self.left_out) + self.images:,} images were left out:"
-            yield from (f"  {reason}" for reason in list(self.left_out.values())[:LISTED])
-        if len(self.left_out) > LISTED:
-            yield f"  and {len(self.left_out) - LISTED:,} more"
-
-
-def apply(
-    model: Path,
-    source: Path,
-    output: Path,
-    describe: Describe,
-    *,
-    suffixes: Sequence[str] = SUFFIXES,
-    overwrite: bool = False,
-) -> FolderPredictions:
-    """Write a table of all images of a folder or zip, in bounded memory and with progress; return the counts.
-
-    Unreadable or unsuitable images are skipped with their reasons.
-
-    Args:
-        model: Folder of an exported model.
-        source: Folder or zip with images.
-        output: Path of the table.
-        describe: Function that returns the table of a batch of images.
-        suffixes: Allowed suffixes of `output`.
-        overwrite: Whether a file of another program at `output` is replaced.
-
-    Raises:
-        BadInputError: All images are skipped, or the table can't be written; no file is written then.
-    """
-    if output.suffix not in suffixes:
-        raise BadInputError(f"--output {output}: must end in {' or '.join(suffixes)}")
-    if not output.parent.is_dir():
-        raise BadInputError(f"--output {output}: no such folder: {output.parent}")
-    check_outputs([output], overwrite=overwrite, is_own=lambda: _is_table(output))
-    opened, tree = DeployedModel.open(model), open_tree(source)
-    names = [name for name in tree.names() if name.lower().endswith(IMAGE_SUFFIXES)]
-    if not names:
-        raise BadInputError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    others = [name for name in tree.names() if name.lower().endswith(OTHER_IMAGES)]
-    left_out = {name: f"{printable(name)}: its kind is not supported; convert it to PNG or TIFF" for name in others}
-    with progress("images", len(names)) as advance:
-
-        def tables() -> Iterator[pa.Table]:
-            for start in range(0, len(names), BATCH):
-                part = names[start : start + BATCH]
-                read = _readable(opened, tree, part, left_out)
-                if read:
-                    yield describe(opened, list(read), np.stack(list(read.values())))
-                advance(len(part))
-
-        _write(tables(), output, left_out)
-    images = len(names) - len(left_out) + len(others)
-    return FolderPredictions(images, left_out, len(tree.names()) - len(names) - len(others))
-
-
-def _readable(
-    model: DeployedModel, tree: FileTree, names: Sequence[str], left_out: dict[str, str]
-) -> dict[str, NDArray[np.generic]]:
-    """Return the readable images by name, and add the others to `left_out` with their reasons."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = model.pixels(tree, name)
-        except BadInputError as error:
-            left_out[name] = str(error)
-    return found
-
-
-def finish(applied: FolderPredictions, output: Path) -> None:
-    """Print the result; exit with code 1 if images were skipped."""
-    for line in applied.said():
-        say(line, error=True)
-    say(f"{applied.images:,} images: {output.absolute()}")
-    if applied.left_out:
-        raise typer.Exit(SOME_LEFT_OUT)
-
-
-def _is_table(output: Path) -> bool:
-    """Return whether a file is a table that `apply` wrote."""
-    if output.suffix == ".csv":
-        with output.open(encoding="utf-8") as file:
-            header = file.readline(100)
-            return header.startswith("path,label,p(") or header.strip() == f"path,{PREDICTED}"
-    with output.open("rb") as opened:
-        return pq.read_schema(opened).names[:2] in OWN_COLUMNS
-
-
-def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]) -> None:
-    """Write the tables to one Parquet or CSV file, by its suffix; the file appears only when complete."""
-    partial = output.with_name(f"{output.name}.partial")
-    first = next(tables, None)
-    if first is None:
-        reasons = list(left_out.values())
-        raise BadInputError(f"no image can be used: {reasons[0]}", *reasons[1:LISTED])
-    try:
-        if output.suffix == ".parquet":
-            # Opened here, since Arrow rejects paths that aren't UTF-8.
-            with partial.open("wb") as opened, pq.ParquetWriter(opened, first.schema) as writer:
-                for table in chain([first], tables):
-                    writer.write_table(table)
-        else:
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                sheet = csv.writer(file)
-                sheet.writerow(map(csv_cell, first.column_names))
-                for table in chain([first], tables):
-                    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-                    sheet.writerows(map(csv_cell, row) for row in rows)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)

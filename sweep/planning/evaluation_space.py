@@ -169,7 +169,7 @@ def _metrics(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 def _caveats(asked: EvaluationDesign) -> tuple[str, ...]:
     single = [weights.name for weights in asked.weights if len(weights.files) == 1]
-    plain = names.R2 if asked.config.target == "number" else names.TOP1
+    plain = names.R2 if asked.data[0].fields["target"] == "number" else names.TOP1
     said = [
         f"linear and knn are of features, fine-tuned ones in supervised rows; {plain} without a prefix is the head's "
         "that was learned with the encoder",

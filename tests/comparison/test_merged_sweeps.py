@@ -131,7 +131,7 @@ def test_trials_named_alike_are_told_apart_by_their_sweeps() -> None:
             {"target": "positive", "positive": ("n01",)},
             "tiny_imagenet: one and two aren't ranked together: what is asked of the labels isn't the same",
         ),
-        ({"dataset": "eurosat"}, "two has no data set in common with the others (eurosat)"),
+        ({"dataset": "eurosat"}, "no data set in common: one (tiny_imagenet), two (eurosat)"),
     ],
 )
 def test_what_cant_be_ranked_together_is_said(changes: dict[str, Any], said: str) -> None:

@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from support.card_snippets import run, snippets
 from support.numbers import grey_squares, number_sweep
+from support.scenes import write_scene
 
 from sweep.export import main
 from sweep.predict import main as predict
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.models.inference import deployed
@@ -40,6 +42,11 @@ def exported(
         patch.setenv("SWEEP_DATA", str(grey.path.parent))
         main("numbers", storage=str(learned[1].storage.root), output=folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _stores(grey: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(grey.path.parent))
 
 
 def numbers_of(folder: Path, images: np.ndarray) -> np.ndarray:
@@ -115,6 +122,35 @@ def test_a_folder_is_predicted(exported: Path, grey: ImageStore, tmp_path: Path)
     found = np.array([float(row["predicted"]) for row in rows])
     np.testing.assert_allclose(pq.read_table(tmp_path / "found.parquet")["predicted"].to_numpy(), found, rtol=1e-6)
     np.testing.assert_allclose(numbers_of(exported, grey.images(np.arange(100)).numpy())[:, 0], found, rtol=1e-4)
+
+
+def test_a_prepared_data_set_is_predicted_with_its_unlabelled_images(
+    exported: Path, grey: ImageStore, tmp_path: Path
+) -> None:
+    for name in ("grey", "grey.level"):
+        predict(exported, Path(name), tmp_path / "found.parquet")
+        table = pq.read_table(tmp_path / "found.parquet")
+        assert table["path"].to_pylist() == grey.names(np.arange(100))
+        expected = numbers_of(exported, grey.images(np.arange(100)).numpy())[:, 0]
+        np.testing.assert_allclose(table["predicted"].to_numpy(), expected, rtol=1e-5)
+    with pytest.raises(BadInputError, match=r"nobody: no such file or folder"):
+        predict(exported, Path("nobody"), tmp_path / "other.csv")
+
+
+def test_a_data_set_of_other_pixels_is_refused(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        values = np.random.default_rng(number).integers(0, 9, (16, 16, 4)).astype(np.uint16)
+        write_scene(tmp_path / "in" / f"{number}.tif", values)
+    prepare("folder", source=tmp_path / "in", store_name="others")
+    with pytest.raises(BadInputError) as caught:
+        predict(exported, Path("others"), tmp_path / "found.csv")
+    said = str(caught.value)
+    assert "has the bands" in said
+    assert "the model takes red, green, blue; has images of 16 x 16 px, the model takes 8 x 8" in said
+    assert "has pixels of uint16, the model takes uint8" in said
+    assert said.endswith("prepare it as grey.level was")
+    assert not list(tmp_path.glob("found*"))
 
 
 @pytest.mark.slow

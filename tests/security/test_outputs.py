@@ -15,7 +15,8 @@ from search_spaces.quickstart import SPACE
 from sweep.compare import main as compare
 from sweep.console.output_files import check_outputs, file_name
 from sweep.deployment import exported_model
-from sweep.deployment.exported_model import DeployedModel, apply
+from sweep.deployment.batch_prediction import apply
+from sweep.deployment.exported_model import DeployedModel
 from sweep.deployment.exporter import check_folder
 from sweep.figures.contact_sheet import draw
 from sweep.maps.scene_map import MapOptions, write_map
