@@ -15,7 +15,8 @@ def load_encoder(folder: "str | Path") -> "ExportedEncoder":
         folder: Holds encoder.safetensors and model.json.
 
     Returns:
-        A module of (N, C, H, W) images as they are stored (uint8, uint16, or floats from 0 to 1) to (N, F) features.
+        A module of (N, C, H, W) images as they are stored (uint8, uint16, or floats from 0 to 1) to (N, F) features;
+        `bands` names the channels in their order, `size` is (H, W).
 
     Raises:
         BadInputError: The folder holds no exported model, or one of an earlier version.

@@ -1,7 +1,9 @@
 """Catalogue of published ResNet encoders: where each lies, what it takes, and how it is fetched and verified.
 
-Addresses, bands and normalisation are those of torchvision's and TorchGeo's weights. Both name a file by the first
-digits of its SHA-256, and publish no more of it: that is what a download is compared with.
+Addresses, bands and normalisation are those of torchvision's and TorchGeo's weights (torchgeo/models/resnet.py; SeCo's
+quantiles: seasonal-contrast/datasets/seco_dataset.py). Both name a file by the first digits of its SHA-256, and publish
+no more of it: that is what a download is compared with. Licences are those of the model cards of TorchGeo's
+repositories on Hugging Face; SatlasPretrain's is that of its release (allenai/satlas, SatlasPretrain.md).
 """
 
 import hashlib
@@ -76,7 +78,7 @@ def _torchgeo(
     *,
     scale: Literal["picture", "reflectance"] = "reflectance",
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-    licence: str = "not stated by the catalogue: see the source",
+    licence: str,
     note: str = "",
 ) -> CatalogEntry:
     plain = ((0.0,) * len(bands), (1.0,) * len(bands))
@@ -97,16 +99,21 @@ def _torchgeo(
 
 
 def _seco() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return SeCo's normalisation in reflectance: to 8 bits, from each band's quantiles to [0, 1], then ImageNet's."""
+    """Return SeCo's normalisation in reflectance: to 8 bits, from each band's quantiles to [0, 1], then ImageNet's.
+
+    Its images are reflectance * 255 (datasets/seco_downloader.py), and its quantiles are in these units.
+    """
     low, high = (0, 2, 3), (129, 103, 88)
     parts = list(zip(low, high, *IMAGENET, strict=True))
     mean = tuple((own * (last - first) + first) / 255.0 for first, last, own, _ in parts)
     return mean, tuple(own * (last - first) / 255.0 for first, last, _, own in parts)
 
 
-SSL4EO = "SSL4EO-S12 (arXiv 2211.07044, github.com/zhu-xlab/SSL4EO-S12)"
+SSL4EO = "SSL4EO-S12, Sentinel-2 level 1C (arXiv 2211.07044, github.com/zhu-xlab/SSL4EO-S12)"
 CC_BY = "CC BY 4.0 (huggingface.co/wangyi111/SSL4EO-S12)"
-SECO = "Seasonal Contrast (arXiv 2103.16607, github.com/ServiceNow/seasonal-contrast)"
+APACHE = "Apache 2.0 (model card at huggingface.co/torchgeo)"
+ODC_BY = "ODC-BY (github.com/allenai/satlas, SatlasPretrain.md)"
+SECO = "Seasonal Contrast, Sentinel-2 level 2A (arXiv 2103.16607, github.com/ServiceNow/seasonal-contrast)"
 SATLAS = "SatlasPretrain (arXiv 2211.15660, github.com/allenai/satlaspretrain_models)"
 CLAMPED = "published with values clamped to each band's quantiles, which isn't done here"
 COMMIT = {
@@ -171,6 +178,7 @@ _ENTRIES = (
         RGB,
         SECO,
         normalisation=_seco(),
+        licence=APACHE,
         note=CLAMPED,
     ),
     _torchgeo(
@@ -180,6 +188,7 @@ _ENTRIES = (
         RGB,
         SECO,
         normalisation=_seco(),
+        licence=APACHE,
         note=CLAMPED,
     ),
     _torchgeo(
@@ -189,7 +198,8 @@ _ENTRIES = (
         RGB,
         SATLAS,
         scale="picture",
-        note="trained on Sentinel-2's true-colour images of 8 bits",
+        licence=ODC_BY,
+        note="trained on Sentinel-2's true-colour images (TCI) of 8 bits, level 1C",
     ),
 )
 CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ENTRIES}

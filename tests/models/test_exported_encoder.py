@@ -74,6 +74,17 @@ def test_any_shape_gives_the_features_of_the_deployed_model(
     assert not encoder.training
 
 
+def test_it_names_the_bands_of_its_channels(tmp_path: Path) -> None:
+    folder = written(tmp_path, final_state(3))
+    assert trainables.load_encoder(folder).bands == ()
+    facts = {"dtype": "uint8", "bands": [{"name": name, "wavelength": 500.0} for name in ("B08", "B04", "B03")]}
+    (folder / "model.json").write_text(json.dumps(facts))
+    assert trainables.load_encoder(folder).bands == ("B08", "B04", "B03")
+    (folder / "model.json").write_text(json.dumps(facts | {"bands": facts["bands"][:2]}))
+    with pytest.raises(BadInputError, match=r"model.json names 2 bands, encoder.safetensors takes 3 channels"):
+        trainables.load_encoder(folder)
+
+
 def test_it_learns(tmp_path: Path) -> None:
     encoder = trainables.load_encoder(written(tmp_path, final_state(3))).train()
     encoder(torch.rand(4, 3, *SIZE)).sum().backward()

@@ -68,7 +68,10 @@ SENTINEL_2: dict[str, SpectralBand] = {
         ("B12", 2202.4, 20),
     )
 }
-"""Sentinel-2A's bands (ESA, Sentinel-2 MSI: spatial and spectral resolutions); those of 2B differ by up to 17 nm."""
+"""Sentinel-2A's bands: central wavelengths in nm and pixel sides in metres (ESA, Sentinel-2 MSI User Guide).
+
+Sentinel-2B's wavelengths differ by 17 nm in B12 (2185.7 nm), and by at most 3.4 nm in the other bands.
+"""
 
 
 def band_name(text: str) -> str:

@@ -172,6 +172,8 @@ BIGEARTHNET_V1 = DataSetFacts(
     ),
 )
 
+# Neither version has baseline 04.00's offset of 1000: v1.0 is older; v2.0, corrected anew with sen2cor 2.11 (arXiv
+# 2407.03653, github.com/kai-tub/bigearthnet-pipeline), has values from 1 over dark ground.
 BIGEARTHNET_V2 = DataSetFacts(
     name="bigearthnet_v2",
     image_size=120,

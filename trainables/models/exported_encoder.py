@@ -30,10 +30,11 @@ def load_encoder(folder: str | Path) -> "ExportedEncoder":
             raise BadInputError(f"{folder}: has no {name}; give a folder that python -m sweep.export wrote")
     try:
         state = _tensors((folder / WEIGHTS).read_bytes())
-        full = FULL[json.loads((folder / FACTS).read_text(encoding="utf-8"))["dtype"]]
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        full, bands = FULL[facts["dtype"]], tuple(str(band["name"]) for band in facts.get("bands", ()))
         if "view.rows" not in state:
             raise BadInputError(f"{folder}: was exported by an earlier version; export the model again")
-        encoder = ExportedEncoder(state, full)
+        encoder = ExportedEncoder(state, full, bands)
         encoder.load_state_dict(state)
     except BadInputError:
         raise
@@ -104,16 +105,24 @@ class ResidualBlock(nn.Module):
 class ExportedEncoder(nn.Module):
     """Exported encoder: stored images to the features that the trial was evaluated on; any ResNet of a trial.
 
-    Parameters have torchvision's names. `size` is (H, W) of the images, `output_width` the number of features.
+    Parameters have torchvision's names.
+
+    Attributes:
+        size: Height and width of the images.
+        output_width: Number of features.
+        bands: Name of the band of each channel, in order: B04, B03, B02. Empty for exports that don't say it.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], full: float) -> None:
+    def __init__(self, state: Mapping[str, Tensor], full: float, bands: tuple[str, ...] = ()) -> None:
         super().__init__()
         shapes = {name: tensor.shape for name, tensor in state.items()}
         self._full = full
         self.view = EvaluationView(state["view.rows"], state["view.columns"])
         self.size = (state["view.rows"].shape[1], state["view.columns"].shape[1])
         stem = shapes["conv1.weight"]
+        if bands and len(bands) != stem[1]:
+            raise ValueError(f"{FACTS} names {len(bands)} bands, {WEIGHTS} takes {stem[1]} channels")
+        self.bands = bands
         small = stem[-1] == 3
         self.normalise = ViewNormalisation(stem[1]) if "normalise.mean" in state else nn.Identity()
         self.conv1 = _convolution(stem, 1 if small else 2)
