@@ -27,9 +27,9 @@ class LastingOutput(io.RawIOBase):
         """Open a descriptor; output not read within `patience` seconds is dropped. None: writes wait."""
         self._descriptor, self._patience = descriptor, patience
         self.fault: OSError | None = None
-        """Why something couldn't be written, the first time."""
+        """First error of a write; None if there was none."""
         self.instead: Callable[[bytes], object] | None = None
-        """Takes what couldn't be written, but for a table that is drawn again and again."""
+        """Function that gets the output that couldn't be written, except frames of a live table."""
         self._paused = False
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)

@@ -1,9 +1,7 @@
-"""Catalogue of published ResNet encoders: where each lies, what it takes, and how it is fetched and verified.
+"""Catalogue of published ResNet encoders: addresses, inputs, download and verification.
 
-Addresses, bands and normalisation are those of torchvision's and TorchGeo's weights (torchgeo/models/resnet.py; SeCo's
-quantiles: seasonal-contrast/datasets/seco_dataset.py). Both name a file by the first digits of its SHA-256, and publish
-no more of it: that is what a download is compared with. Licences are those of the model cards of TorchGeo's
-repositories on Hugging Face; SatlasPretrain's is that of its release (allenai/satlas, SatlasPretrain.md).
+Addresses, bands and normalisation are those of torchvision's and TorchGeo's weights. Both publish only the first digits
+of a file's SHA-256, in its name; downloads are checked against these.
 """
 
 import hashlib
@@ -21,7 +19,7 @@ from trainables.errors import BadInputError
 TIMEOUT_SECONDS = 60.0
 MOST_BYTES = 2**30
 MIRROR = "SWEEP_WEIGHTS_URL"
-"""Environment variable: the address of a folder that has the catalogue's files, in place of their own addresses."""
+"""Environment variable: address of a folder with the catalogue's files, which replaces their own addresses."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SENTINEL_2_ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 RGB = ("B04", "B03", "B02")
@@ -30,27 +28,27 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One published encoder."""
+    """Published encoder."""
 
     name: str
     url: str
     digest_prefix: str
-    """First digits of the file's SHA-256, as its name has them."""
+    """First digits of the file's SHA-256, from its name."""
     encoder: str
     bands: tuple[str, ...]
-    """In the order of the stem's inputs."""
+    """Bands in the order of the stem's inputs."""
     scale: Literal["picture", "reflectance"]
-    """What a value of 1 is before normalisation: the brightest of 8 bits, or a reflectance of 1."""
+    """Meaning of the value 1 before normalisation: the maximum of 8 bits, or a reflectance of 1."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    """By band, in units of `scale`."""
+    """Standard deviation of each band, in units of `scale`."""
     licence: str
     source: str
     note: str = ""
 
     @property
     def file_name(self) -> str:
-        """The file's name, of the address and of the catalogue's folder."""
+        """Name of the file, in its address and in the catalogue's folder."""
         return self.url.rpartition("/")[2]
 
 
@@ -99,10 +97,7 @@ def _torchgeo(
 
 
 def _seco() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return SeCo's normalisation in reflectance: to 8 bits, from each band's quantiles to [0, 1], then ImageNet's.
-
-    Its images are reflectance * 255 (datasets/seco_downloader.py), and its quantiles are in these units.
-    """
+    """Return SeCo's normalisation in reflectance: from each band's quantiles to 8 bits and [0, 1], then ImageNet's."""
     low, high = (0, 2, 3), (129, 103, 88)
     parts = list(zip(low, high, *IMAGENET, strict=True))
     mean = tuple((own * (last - first) + first) / 255.0 for first, last, own, _ in parts)
@@ -206,15 +201,16 @@ CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def weights_folder() -> Path:
-    """Return the folder of downloaded weights: the environment's SWEEP_WEIGHTS, else ~/.cache/sweep/weights."""
+    """Return the folder of downloaded weights: the environment's SWEEP_WEIGHTS, otherwise ~/.cache/sweep/weights."""
     chosen = os.environ.get("SWEEP_WEIGHTS")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sweep" / "weights"
 
 
 def fetched(entry: CatalogEntry) -> Path:
-    """Return the entry's file in the catalogue's folder, downloaded where it isn't there yet, and verified.
+    """Return the entry's verified file in the catalogue's folder, and download it if it is missing.
 
-    Raises BadInputError that names the file to put there where it can't be had, or isn't the published one.
+    Raises:
+        BadInputError: The download fails, or the file isn't the published one; the message has the path to put it at.
     """
     path = weights_folder() / entry.file_name
     if not path.is_file():
@@ -224,7 +220,7 @@ def fetched(entry: CatalogEntry) -> Path:
 
 
 def check_content(entry: CatalogEntry, content: bytes, where: object) -> None:
-    """Raise BadInputError where a file isn't the published one, by the digits of its SHA-256 that are known."""
+    """Raise BadInputError if a file isn't the published one, by the known digits of its SHA-256."""
     digest = hashlib.sha256(content).hexdigest()
     if not digest.startswith(entry.digest_prefix):
         raise BadInputError(
@@ -253,7 +249,7 @@ def _download(entry: CatalogEntry, path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file at once, so that no other process reads half of it."""
+    """Write a file atomically, so that other processes never read a part of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:

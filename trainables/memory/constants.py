@@ -10,9 +10,9 @@ DEPTHS = {
 EVALUATION_BATCH = 256
 """Number of images encoded at once."""
 LABEL_FREE_IMAGES = 1024
-"""Images that the label-free metrics are computed on."""
+"""Number of images for the label-free metrics."""
 LIDAR_IMAGES, LIDAR_VIEWS = 512, 8
-"""Images and views of each that LiDAR is computed on (the paper: 1,000 and 50)."""
+"""Number of images and views per image for LiDAR (in the paper: 1,000 and 50)."""
 KNN_CHUNK = 512
 STANDARDISED_CHUNK = 4096
 """Number of rows standardised at once, so that the features are never all in float64."""

@@ -57,7 +57,7 @@ class BlockSizes:
 
     @property
     def everything(self) -> tuple[LayerSize, ...]:
-        """Its layers and the projection of its shortcut."""
+        """Layers in sequence, and the projection of the shortcut."""
         return (*self.layers, self.shortcut) if self.shortcut else self.layers
 
     @property
@@ -86,10 +86,10 @@ class LayerSizes:
     """Sizes of all layers of one model."""
 
     image: int
-    """Elements of one view."""
+    """Number of elements of one view."""
     stem: LayerSize
     pooled: int
-    """Elements of the map after the stem's max-pool; 0 without one."""
+    """Number of elements after the stem's max-pool; 0 without one."""
     blocks: tuple[BlockSizes, ...]
     projector: tuple[LayerSize, ...]
     features: int
@@ -98,7 +98,7 @@ class LayerSizes:
 
     @property
     def layers(self) -> Iterator[LayerSize]:
-        """Every layer with a batch norm."""
+        """Layers with a batch norm."""
         yield self.stem
         for block in self.blocks:
             yield from block.everything

@@ -1,4 +1,4 @@
-"""Ledger of memory blocks that are allocated and freed, and their peak."""
+"""Ledger of allocated and freed memory blocks, and their peak."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,11 @@ MAPPED_FROM = 32 * 2**20
 """Block size from which glibc maps each block separately and returns it to the system (M_MMAP_THRESHOLD, which grows up
 to this value). Smaller blocks are in a heap that rarely shrinks."""
 HEAP_SLACK = 1.55
-"""Heap taken from the system for blocks that come and go, over the most of them that live at once: the rest are gaps
-between blocks of many sizes. Measured by benchmarks/memory.py: 1.2 to 2, in tiny trials more. With every block mapped
-there are none (MALLOC_MMAP_THRESHOLD_=65536), and what lives is counted to 2 to 6 % under a
-step's measured peak."""
+"""Ratio of the heap taken from the system to the peak of live small blocks; the rest is gaps between blocks.
+
+Measured by benchmarks/memory.py: 1.2 to 2, more in tiny trials. With every block mapped (MALLOC_MMAP_THRESHOLD_=65536)
+there are no gaps, and the counted live memory is 2 to 6 % under a step's measured peak.
+"""
 
 
 class MemoryLedger:

@@ -29,8 +29,12 @@ INDIFFERENT = {"dataset": "", "seed": 0, "temperature": 1.0, "base_learning_rate
 CPU_PROCESS_BYTES = 468 * 2**20
 """Private memory of Python, torch and scikit-learn, without shared file mappings; measured by benchmarks/memory.py."""
 CUDA_CONTEXT_BYTES = 600 * 2**20
-"""What CUDA and its libraries hold beside torch's allocator; not measured yet: python -m benchmarks.memory --device
-cuda prints it as "process". Neither are convolutions' workspaces there, and the allocator's own gaps."""
+"""Memory of CUDA and its libraries besides torch's allocator: a guess, not measured yet.
+
+`python -m benchmarks.memory --device cuda` prints it as "process".
+
+Workspaces of convolutions and gaps of the allocator on a GPU weren't measured either.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,18 @@ class _Worker:
         self.ledger = MemoryLedger(device)
         self.side = images.side or config.image_size
         self.sizes = [layer.weights for layer in self.model.layers] + [self.model.features * images.classes]
-        """Of the weights; those of batch norm are too few to count."""
+        """Sizes of the weights, without those of batch norm, which are negligible."""
         self.recompute, parts = recompute, stem_parts(self.model.stem.channels) if recompute else 1
         self.stem, self.pooled = self.model.stem.part(parts), self.model.pooled / parts
-        """What is held of the stem at once."""
+        """Sizes of the stem that are in memory at once."""
         self.segments, self.rest = [], self.model.blocks
-        """Blocks that are computed again together, and those after them."""
+        """Blocks that are recomputed together, and those after them."""
         for length in segments(self.model) if recompute else ():
             self.segments.append(self.rest[:length])
             self.rest = self.rest[length:]
 
     def hold_weights(self) -> None:
-        """Weights and, where something is trained, momenta and gradients, which outlive the step.
+        """Hold weights and, for training, momenta and gradients, which outlive the step.
 
         From the second epoch on, the previous epoch's checkpoint (weights and momenta) may still be in host memory,
         until it is written.
@@ -131,7 +135,7 @@ class _Worker:
 
     @property
     def _partners(self) -> list[float]:
-        """Bytes of the stored images of the second views, which stay until the step ends; none for pairs of images."""
+        """Bytes of the partner images of seasonal pairs, held until the step ends; empty for two views of one image."""
         paired = self.config.pairs == "season"
         return [self.share * self.images.channels * self.side**2] if paired else []
 
@@ -150,7 +154,7 @@ class _Worker:
             self._optimise()
 
     def _make_views(self, count: int) -> None:
-        """One view of each image: on a CPU from its bytes at once, else step by step in float32 and out of place."""
+        """Simulate one view of each image: on a CPU directly from bytes, otherwise in float32 out of place."""
         config, ledger = self.config, self.ledger
         channels = self.images.channels
         view = FLOAT * count * channels * config.image_size**2
@@ -219,25 +223,25 @@ class _Worker:
             self.ledger.take(out)
 
     def _convolve(self, out: float, inputs: float) -> None:
-        """Blocked copies of oneDNN: of the input beside the output, then of the output beside it."""
+        """Simulate oneDNN's blocked copies: of the input beside the output, then of the output."""
         if self.device == "cpu":
             self.ledger.touch(inputs, out)
             self.ledger.touch(out, out)
 
     @property
     def _unfolds(self) -> bool:
-        """Whether convolutions are products with unfolded inputs: in bf16, on a CPU whose oneDNN has none for it.
+        """Whether convolutions unfold their inputs: in bf16 on a CPU whose oneDNN has no bf16 convolution.
 
-        Those without AVX-512; with it the estimate is too large.
+        These are CPUs without AVX-512; with it the estimate is too large.
         """
         return self.device == "cpu" and self.item == HALF
 
     def _columns(self, layer: LayerSize) -> float:
-        """Bytes of the inputs of every output, side by side: (views, inputs x kernel, outputs' pixels)."""
+        """Return the bytes of the unfolded inputs: (views, inputs x kernel, outputs' pixels)."""
         return self._map(layer.weights // layer.channels * (layer.outputs // layer.channels))
 
     def _loss(self) -> None:
-        """NT-Xent over all workers' 2N embeddings: (2N, 2N) float32 matrices on every worker, or tiles of them."""
+        """Simulate NT-Xent of all workers' 2N embeddings: (2N, 2N) float32 matrices on every worker, or tiles."""
         rows = 2 * self.config.batch_size
         if rows > WHOLE_ROWS:
             tile = FLOAT * min(TILES[self.device], rows // 2) ** 2
@@ -298,12 +302,12 @@ class _Worker:
         self.ledger.give(out, *([inputs] if block.shortcut else []))
 
     def _through_relu(self, gradient: float) -> None:
-        """A new gradient; then the old one and ReLU's output go."""
+        """Allocate a new gradient; then free the old one and ReLU's output."""
         self.ledger.take(gradient)
         self.ledger.give(gradient, gradient)
 
     def _through_layer(self, layer: LayerSize, *, keep: bool = False, first: bool = False) -> None:
-        """Batch norm, then convolution: replace the output's gradient by the input's; `keep` keeps both."""
+        """Backward of batch norm and convolution: the input's gradient replaces the output's; `keep` keeps both."""
         ledger, out, inputs = self.ledger, self._map(layer.outputs), self._map(layer.inputs)
         if self.workers > 1:
             # Global batch norm widens bf16; without the CPU's kernels it also centres and multiplies.
@@ -324,14 +328,14 @@ class _Worker:
         ledger.give(out)
 
     def _weight_gradient(self, count: int) -> None:
-        """A new block; with several workers it is then copied into its bucket."""
+        """Allocate a weight gradient; with several workers it is then copied into its bucket."""
         if self.workers == 1:
             self.ledger.take(FLOAT * count)
         else:
             self.ledger.touch(FLOAT * count)
 
     def _optimise(self) -> None:
-        """LARS and SGD make decayed gradients, AdamW a denominator."""
+        """Simulate the optimiser: LARS and SGD make decayed gradients, AdamW a denominator."""
         self.ledger.touch(*[FLOAT * size for size in self.sizes])
 
     # Evaluation
@@ -350,7 +354,7 @@ class _Worker:
         return min(EVALUATION_BATCH, math.ceil(images / self.workers))
 
     def _infer(self, unit: float) -> None:
-        """One batch, `unit` bytes an element: batch norm out of place, ReLU and sums in place."""
+        """Encode one batch with `unit` bytes per element: batch norm out of place, ReLU and sums in place."""
         ledger, model = self.ledger, self.model
         stem, pooled = unit * model.stem.outputs, unit * model.pooled
         self._infer_layer(stem, 0.0)
@@ -364,7 +368,7 @@ class _Worker:
         ledger.give(unit * model.blocks[-1].layers[-1].outputs)
 
     def _infer_block(self, block: BlockSizes, unit: float) -> None:
-        """Replace the block's input by its output; the shortcut needs the input to the end."""
+        """Replace the block's input by its output; the shortcut needs the input until the end."""
         ledger, entry, before = self.ledger, unit * block.layers[0].inputs, 0.0
         for layer in block.layers:
             out = unit * layer.outputs
@@ -397,5 +401,5 @@ class _Worker:
             ledger.touch(everyone, FLOAT * queries * self.images.train)
 
     def _map(self, elements: float) -> float:
-        """Bytes of all views' maps."""
+        """Return the bytes of all views' maps."""
         return self.item * self.views * elements

@@ -9,10 +9,10 @@ from torch.nn import functional
 from trainables.randomness import RandomStream, uniform
 
 PATCHES = 256
-"""As many filters, and twice as many features: of what a filter finds, and of its opposite."""
+"""Number of filters; each gives two features, its positive and its negative response."""
 SIDE = 3
 BIAS = 1.0
-"""What a filter's answer has to exceed, in deviations of the whitened patches."""
+"""Threshold of a filter's response, in standard deviations of the whitened patches."""
 FLOOR = 1e-6
 
 
@@ -20,23 +20,28 @@ class RandomFeatures(nn.Module):
     """(N, C, H, W) images to (N, 2K): means of ReLU(answer - 1) and ReLU(-answer - 1) of K whitened patches."""
 
     filters: Tensor
-    """(K, C, 3, 3)."""
+    """Filters (K, C, 3, 3)."""
 
     def __init__(self, images: Tensor, seed: int) -> None:
-        """Take the filters from images (N, C, H, W) in [0, 1]: patches drawn by the seed, whitened by their moments."""
+        """Draw the filters from images.
+
+        Args:
+            images: Images (N, C, H, W) in [0, 1], whose patches are whitened by their moments.
+            seed: Seed of the patches.
+        """
         super().__init__()
         patches = random_patches(images, seed)
         self.register_buffer("filters", whitened(patches).to(images.dtype).view(-1, images.shape[1], SIDE, SIDE))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features."""
+        """Return the features (N, 2K) of images (N, C, H, W)."""
         answers = functional.conv2d(images, self.filters)
         halves = (answers - BIAS, -answers - BIAS)
         return torch.cat([functional.relu(half).mean(dim=(2, 3)) for half in halves], dim=1)
 
 
 def random_patches(images: Tensor, seed: int) -> Tensor:
-    """Return (PATCHES, C * 9) float64 patches of images, at places drawn by the seed."""
+    """Return random patches (PATCHES, C * 9), float64, at positions drawn by the seed."""
     count, _, height, width = images.shape
     numbers = uniform(seed, RandomStream.WEIGHTS, 0, (PATCHES, 3))
     limits: NDArray[np.int64] = np.array([count, height - SIDE + 1, width - SIDE + 1])
@@ -45,7 +50,7 @@ def random_patches(images: Tensor, seed: int) -> Tensor:
 
 
 def whitened(patches: Tensor) -> Tensor:
-    """Return patches (K, D) whose values have no correlation and deviation 1 (ZCA), each divided by its norm."""
+    """Return ZCA-whitened patches (K, D), without correlation and with variance 1, each divided by its norm."""
     centred = patches - patches.mean(dim=0)
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
     white = centred @ (axes * (variances + FLOOR + 0.01 * variances.mean()).rsqrt()) @ axes.T

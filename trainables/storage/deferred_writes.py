@@ -10,14 +10,14 @@ from trainables.printable_text import printable
 from trainables.redaction import redact
 
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds before each further attempt; the last one again and again."""
+"""Seconds before each further attempt; the last value repeats."""
 PATIENCE_SECONDS = 1200.0
-"""How long the end of a trial waits for its storage; its other workers wait with it, up to 1800 s."""
+"""Maximum wait at the end of a trial for its storage; the other workers wait for it, up to 1800 s."""
 
 
 @dataclass
 class DeferredWrite:
-    """One thing to write; `perform` may be repeated."""
+    """Write operation with its name; `perform` can be repeated."""
 
     name: str
     perform: Callable[[], None]
@@ -25,34 +25,33 @@ class DeferredWrite:
 
 @dataclass
 class DeferredWrites:
-    """Performs writes at once while that works; else in a thread, in their order, until it works again.
+    """Queue of writes: performed at once while the storage is reachable, otherwise in order by a thread.
 
-    What is put aside goes to the thread at once, and the next write waits for it: so order and errors are those of
-    writes that nobody puts aside. A later write of a name that waits for the storage takes its place: of checkpoints
-    only the newest is kept in memory.
+    A deferred write starts in the thread at once, and the next write waits for it, so order and errors are the same as
+    without deferral. A write replaces a queued write of the same name: of checkpoints, only the newest is in memory.
     """
 
     pauses: tuple[float, ...] = PAUSES
     error: str = ""
-    """Why the oldest one waits; empty when nothing does."""
+    """Reason why the oldest write is queued; empty if none is."""
     _due: list[DeferredWrite] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
     _fault: Exception | None = None
-    """Error of the thread other than the storage's; the next write or flush raises it."""
+    """Error of the thread that isn't the storage's; the next write or flush raises it."""
 
     @property
     def waiting(self) -> int:
-        """How many writes wait."""
+        """Number of queued writes."""
         return len(self.names())
 
     def names(self) -> list[str]:
-        """Return the names of what isn't written yet, in order."""
+        """Return the names of the queued writes, in order."""
         with self._changed:
             return [due.name for due in self._due]
 
     def write(self, name: str, perform: Callable[[], None]) -> None:
-        """Perform the write, or put it in the queue when others wait or the storage raises OSError."""
+        """Perform a write; queue it if others are queued or the storage raises OSError."""
         self.settle()
         if not self.waiting:
             try:
@@ -65,20 +64,25 @@ class DeferredWrites:
         self._queue(DeferredWrite(name, perform))
 
     def aside(self, name: str, prepare: Callable[[], Callable[[], None]]) -> None:
-        """Perform what `prepare` returns in the thread; it is called when the write before of that name is over."""
+        """Perform a write in the thread.
+
+        Args:
+            name: Name of the write.
+            prepare: Function that returns the write; it is called when the previous write of that name has ended.
+        """
         self.settle()
         self._drop(name)
         self._queue(DeferredWrite(name, prepare()))
 
     def settle(self) -> None:
-        """Wait for what was put aside, unless the storage is away."""
+        """Wait for the deferred write, unless the storage is unreachable."""
         with self._changed:
             while self._due and not self.error:
                 self._changed.wait()
             self._raise_fault()
 
     def flush(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until nothing is due; StorageAwayError when that takes longer than `seconds`."""
+        """Wait until the queue is empty; StorageAwayError after `seconds`."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._due:
@@ -119,7 +123,7 @@ class DeferredWrites:
             failures += 1
 
     def _next(self) -> DeferredWrite | None:
-        """Return the oldest; None when nothing is due, and the thread ends."""
+        """Return the oldest write; None if the queue is empty, and the thread ends."""
         with self._changed:
             if self._due:
                 return self._due[0]
@@ -127,7 +131,7 @@ class DeferredWrites:
             return None
 
     def _perform(self, due: DeferredWrite) -> bool:
-        """Return whether it is done with; if not, the storage is away."""
+        """Perform a write; return False if the storage is unreachable."""
         fault = None
         try:
             due.perform()

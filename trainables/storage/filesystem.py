@@ -1,4 +1,4 @@
-"""Small files under one address: a local folder, NFS, or an object store, through pyarrow.fs."""
+"""Storage of small files under one address: a local folder, NFS, or an object store, through pyarrow.fs."""
 
 import hashlib
 import os
@@ -17,21 +17,21 @@ from trainables.errors import BadInputError
 from trainables.redaction import secret_part
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before each further attempt of an operation; the last one again and again."""
+"""Seconds before each further attempt of an operation; the last value repeats."""
 PIECE_BYTES = 2**22
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A folder of a file system; picklable, so that workers get it as it is. `root` has no trailing slash."""
+    """Folder of a file system; picklable, to be sent to workers. `root` has no trailing slash."""
 
     filesystem: fs.FileSystem
     root: str
     patience: float = 0.0
-    """Seconds for which an operation is tried again while the storage is away: raises OSError."""
+    """Seconds for which an operation is retried while the storage is unreachable (raises OSError)."""
     options: str = ""
-    """Query of a URI: an object store's endpoint, region."""
+    """Query of a URI, as the endpoint and region of an object store."""
 
     @classmethod
     def at(cls, address: str | Path) -> "Storage":
@@ -54,20 +54,21 @@ class Storage:
         return replace(self, root=self._path(name))
 
     def patient(self, seconds: float) -> "Storage":
-        """Return the same storage, whose operations wait so long for it where it is away."""
+        """Return the same storage with another patience for its operations, in seconds."""
         return replace(self, patience=seconds)
 
     def _path(self, name: str) -> str:
-        """Return the path of a name; BadInputError when it isn't below the root."""
+        """Return the path of a name; BadInputError if it isn't below the root."""
         parts = name.split("/") if name else []
         if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
             raise BadInputError(f"storage {self.root}: the name {name!r} leaves it, or is no name of a file")
         return "/".join([self.root, *parts])
 
     def own_path(self, name: str, *, whole: bool = False) -> str:
-        """Return the path of a name to write or delete; BadInputError where a link leads it out of the root.
+        """Return the path of a name to write or delete; BadInputError if a link leads out of the root.
 
-        `whole`: a folder with all that is below it, so it is no link itself. A file that is a link is itself replaced.
+        With `whole` the path is a folder with its content, which must not be a link. A file that is a link is itself
+        replaced.
         """
         path = self._path(name)
         if self.is_local:
@@ -92,11 +93,11 @@ class Storage:
 
     @property
     def is_local(self) -> bool:
-        """Whether the files lie in a file system of this machine (NFS counts)."""
+        """Whether the files are in a file system of this machine; NFS counts as one."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def overlaps(self, other: "Storage") -> bool:
-        """Whether one's root is the other's, or lies within it, by whatever links and spellings."""
+        """Whether one root equals or contains the other; links and spellings are resolved."""
         if self.is_local and other.is_local:
             mine, its = (Path(os.path.realpath(root)) for root in (self.root, other.root))
             return _within(mine, its) or _within(its, mine)
@@ -107,13 +108,18 @@ class Storage:
         return mine_parts[:shorter] == its_parts[:shorter]
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file so that a reader sees all of it or none."""
+        """Write a file atomically: readers see its whole content or no file."""
         self.write_stream(name, lambda stream: stream.write(content))
 
     def write_stream(self, name: str, fill: Callable[[Any], object]) -> None:
-        """As `write`, for content that `fill` writes into a binary stream.
+        """Write a file atomically from a function.
 
-        Locally under a temporary name and then moved; an object store shows an upload only when it is whole.
+        A local file is written under a temporary name and renamed; an object store shows an upload only when it is
+        complete.
+
+        Args:
+            name: Name of the file.
+            fill: Function that writes the content into a binary stream.
         """
         self._try(lambda: self._write_stream(name, fill))
 
@@ -136,7 +142,7 @@ class Storage:
             temporary.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's content, or None when there is no such file."""
+        """Return a file's content; None if there is no such file."""
         path = self._path(name)
 
         def read() -> bytes:
@@ -150,28 +156,25 @@ class Storage:
             return None
 
     def read_buffer(self, name: str) -> Any:
-        """Return a file's content as a pyarrow buffer; FileNotFoundError where there is none."""
+        """Return a file's content as a pyarrow buffer; FileNotFoundError if there is no such file."""
         with self.filesystem.open_input_file(self._path(name)) as file:
             return file.read_buffer()
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder of that name is there."""
+        """Whether there is a file or folder of that name."""
         path = self._path(name)
         info = self._try(lambda: self.filesystem.get_file_info(path))
         return bool(info.type != fs.FileType.NotFound)
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the names in a folder, sorted, without hidden ones and those that are being written.
-
-        An empty list when it doesn't exist.
-        """
+        """Return the names in a folder, sorted, without hidden and unfinished files; empty without such a folder."""
         path = self._path(folder)
         entries = self._try(lambda: self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
         names = (entry.base_name for entry in entries)
         return sorted(name for name in names if not name.startswith(".") and not name.endswith(".partial"))
 
     def digest(self, name: str) -> str | None:
-        """Return the SHA-256 of a file's content, or None when there is no such file."""
+        """Return the SHA-256 of a file's content; None if there is no such file."""
         path = self._path(name)
 
         def read() -> str:
@@ -184,7 +187,7 @@ class Storage:
             return None
 
     def copy_to(self, target: "Storage", name: str) -> str:
-        """Copy a file to another storage under the same name; return the SHA-256 of what was read."""
+        """Copy a file to another storage under the same name; return the SHA-256 of the content read."""
         digest = ""
 
         def fill(stream: Any) -> None:
@@ -196,7 +199,7 @@ class Storage:
         return digest
 
     def files(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield the files below a folder by their names in the storage, with their sizes; BadInputError for a link."""
+        """Yield name and size in bytes of each file below a folder; BadInputError for a link."""
         path = self._path(folder)
         if not self.is_local:
             for info in self.filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True)):
@@ -212,7 +215,7 @@ class Storage:
                     yield found.relative_to(self.root).as_posix(), found.stat().st_size
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there; BadInputError where it lies behind a link."""
+        """Delete a file if it exists; BadInputError if its path contains a link."""
         path = self.own_path(name)
         if self.is_local:
             _set_aside(Path(path))
@@ -220,7 +223,7 @@ class Storage:
             self._try(lambda: self.filesystem.delete_file(path))
 
     def delete_folder(self, name: str) -> None:
-        """Remove a folder with all that is in it, if it is there; BadInputError where it lies behind a link."""
+        """Delete a folder with its content if it exists; BadInputError if its path contains a link."""
         path = self.own_path(name, whole=True)
         if not self.exists(name):
             return
@@ -228,7 +231,7 @@ class Storage:
         self._try(lambda: shutil.rmtree(path) if self.is_local else self.filesystem.delete_dir(path))
 
     def address(self, name: str = "") -> str:
-        """Return the full address of a file, for a person, a tag, or `at`; it holds no credentials."""
+        """Return the full address of a file, without credentials, for display, for tags, or for `at`."""
         path = self._path(name)
         if self.is_local:
             return path
@@ -237,13 +240,13 @@ class Storage:
 
 
 def _set_aside(target: Path) -> None:
-    """Rename a folder that lies where a file belongs, to a hidden name beside it: it may hold something."""
+    """Rename a folder in the place of a file to a hidden name beside it, so that its content isn't lost."""
     if target.is_dir() and not target.is_symlink():
         target.rename(target.with_name(f".{target.name}.{secrets.token_hex(8)}"))
 
 
 def _within(folder: Path, other: Path) -> bool:
-    """Whether a folder is another one or lies below it; also where a disk is mounted at two places."""
+    """Whether a folder equals another one or is below it, also if a disk is mounted twice."""
     return any(
         place == other or (place.exists() and other.exists() and place.samefile(other))
         for place in (folder, *folder.parents)
@@ -251,7 +254,7 @@ def _within(folder: Path, other: Path) -> bool:
 
 
 def _hashed(source: Any, take: Callable[[bytes], object]) -> str:
-    """Return the SHA-256 of a stream, which is read a piece after the other."""
+    """Return the SHA-256 of a stream, read in pieces."""
     digest = hashlib.sha256()
     while piece := source.read(PIECE_BYTES):
         digest.update(piece)

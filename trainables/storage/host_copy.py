@@ -1,4 +1,4 @@
-"""Snapshot of tensors in host memory, which is written while training changes the originals."""
+"""Snapshot of tensors in host memory, written while training changes the originals."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class HostCopy:
-    """A copy of nested dicts, lists and tuples with tensors in them.
+    """Copy of nested dicts, lists and tuples of tensors.
 
-    From a GPU it goes to page-locked memory and nobody waits: what comes after it on the same stream, the optimiser's
-    next step above all, finds it made. Page-locked blocks are torch's to use again.
+    Copies from a GPU go to page-locked memory asynchronously: later work on the same stream, as the optimiser's next
+    step, starts after the copy. torch reuses the page-locked blocks.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
@@ -23,7 +23,7 @@ class HostCopy:
             self._arrived.append(arrived)
 
     def save(self, stream: Any) -> None:
-        """Write it as torch.save does, straight into a binary stream; OSError where that refuses."""
+        """Write the copy in torch.save's format into a binary stream; OSError if the stream refuses."""
         for arrived in self._arrived:
             arrived.synchronize()
         try:
@@ -35,7 +35,7 @@ class HostCopy:
 
 
 def _copied(value: Any, devices: set[torch.device]) -> Any:
-    """Return the copy, and add the GPUs that it comes from."""
+    """Return the copy of a value, and add its GPUs to `devices`."""
     if isinstance(value, Tensor):
         if value.is_cuda:
             devices.add(value.device)

@@ -13,9 +13,9 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that isn't there: for this user alone, or by the rules of a shared folder that it is made in.
+    """Create a missing folder: private to this user, or by the rules of the shared folder that it is in.
 
-    The first of several that are missing is the private one. A folder that is there keeps its permissions.
+    If several parents are missing, the first of them is private. An existing folder keeps its permissions.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     if missing and not is_shared(missing[-1].parent):
@@ -25,9 +25,9 @@ def make_private(folder: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Return whether a folder's group is meant to write in it: setgid, a default ACL, or writable for another group.
+    """Whether a folder is shared with its group: setgid, a default ACL, or writable for another group.
 
-    Not a sticky folder, as /tmp: many write there, each for himself.
+    Sticky folders such as /tmp aren't shared: many users write there, each their own files.
     """
     found = folder.stat()
     if found.st_mode & stat.S_ISVTX:
@@ -41,7 +41,7 @@ def is_shared(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def files_as_private_as(folder: Path) -> Iterator[None]:
-    """Make this process's and its children's new files private meanwhile, where the folder is."""
+    """Make new files of this process and its children private for the duration of the context, if the folder is."""
     before = os.umask(0o077)
     try:
         if folder.exists() and folder.stat().st_mode & _OTHERS:
@@ -52,9 +52,9 @@ def files_as_private_as(folder: Path) -> Iterator[None]:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise BadInputError where a lock or cache belongs to another user, who could change it meanwhile.
+    """Raise BadInputError if a lock or cache belongs to another user, who could change it.
 
-    Root's is taken, and in a folder that this process's groups share that of a member.
+    Accepted are root's, and those of a group member in a folder shared with one of this process's groups.
     """
     try:
         found = path.lstat()

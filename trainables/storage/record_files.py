@@ -17,7 +17,7 @@ from trainables.storage.trial_records import KeptRecord
 
 LEFT_OUT = "left out"
 MOST_FIELDS = 5
-"""Of a later version, that one line names."""
+"""Maximum number of a later version's fields in one message."""
 Record = TypeVar("Record", bound=BaseModel)
 
 logger = logging.getLogger("trainables.storage.records")
@@ -26,14 +26,20 @@ _named: set[str] = set()
 
 
 class DamagedRecordError(BadInputError):
-    """A record's file that holds nothing to keep: empty, cut, no JSON, a folder, or one that this user can't read."""
+    """Record file without usable content: empty, truncated, no JSON, a folder, or unreadable for this user."""
 
 
 def read_record(storage: Storage, name: str, kind: type[Record]) -> Record | None:
-    """Return the record in a file, or None where there is none.
+    """Return the record in a file; None if there is no such file.
 
-    Raises DamagedRecordError where the file holds nothing that could be kept, and BadInputError where it holds what
-    this version refuses: a path out of the storage, or another format.
+    Args:
+        storage: Storage of the file.
+        name: Name of the file.
+        kind: Model of the record.
+
+    Raises:
+        DamagedRecordError: The file has no usable content.
+        BadInputError: This version refuses the content: a path out of the storage, or another format.
     """
     address, content = storage.address(name), read_content(storage, name)
     if content is None:
@@ -51,14 +57,14 @@ def read_record(storage: Storage, name: str, kind: type[Record]) -> Record | Non
 
 
 def read_content(storage: Storage, name: str) -> bytes | None:
-    """Return a file's content, or None where there is none; DamagedRecordError where only this file can't be read."""
+    """Return a file's content, or None if there is no such file; DamagedRecordError if only this file is unreadable."""
     return storage.read(name) if check_file(storage, name) else None
 
 
 def check_file(storage: Storage, name: str) -> bool:
-    """Return False where a local file isn't there; DamagedRecordError where it can't be read, though its storage can.
+    """Return False if a local file is missing; DamagedRecordError if it is unreadable although its storage isn't.
 
-    Of other file systems only reading tells.
+    Files of other file systems are checked when they are read.
     """
     return not storage.is_local or _is_there(storage.address(name), patient=storage.patience > 0)
 
@@ -71,7 +77,15 @@ def find_record(
     fate: str = LEFT_OUT,
     instead: Callable[[], Record | None] = lambda: None,
 ) -> Record | None:
-    """Return as `read_record`; a file that is none is named, with what becomes of it, and `instead` is asked."""
+    """Return the record in a file, or a replacement if the file is damaged, which is logged.
+
+    Args:
+        storage: Storage of the file.
+        name: Name of the file.
+        kind: Model of the record.
+        fate: Consequence of a damaged file, for the log.
+        instead: Function that returns the replacement.
+    """
     try:
         return read_record(storage, name, kind)
     except BadInputError as error:
@@ -80,7 +94,7 @@ def find_record(
 
 
 def record_names(storage: Storage, folder: str, pattern: str) -> list[str]:
-    """Return the names in a folder that are those of records, sorted; files of other programs aren't."""
+    """Return the names of record files in a folder, sorted; files of other programs are excluded."""
     try:
         return [name for name in storage.names(folder) if re.fullmatch(pattern, name, re.ASCII)]
     except NotADirectoryError:
@@ -100,7 +114,7 @@ def name_once(line: str, *, key: str = "") -> None:
 
 
 def later_fields(record: BaseModel, prefix: str = "") -> Iterator[str]:
-    """Yield the names of fields that this version doesn't know, those of the records in it too."""
+    """Yield the names of fields that this version doesn't know, including those of nested records."""
     yield from (prefix + name for name in record.model_extra or {})
     if isinstance(record, KeptRecord):
         yield from (prefix + name for name in record.later_values())
@@ -129,7 +143,7 @@ def _is_there(address: str, *, patient: bool) -> bool:
 
 
 def _refused(address: str, content: bytes, kind: type[BaseModel], error: ValidationError) -> BadInputError:
-    """Return what keeps a content from being a record of this kind."""
+    """Return the error for a content that isn't a record of this kind."""
     (first, *_) = error.errors()
     if not content.strip():
         return DamagedRecordError(f"{address}: is no record: it is empty")

@@ -1,12 +1,12 @@
 """Files of one trial and their names: epoch records, checkpoints, outputs, the final record.
 
-config.json            the configuration and the data's fingerprint
+config.json            configuration, and the data's fingerprint
 epochs/000001.json     one record per epoch; the first one written is kept
 checkpoints/000001.pt  the last two
 outputs/test.parquet   per-image outputs of the final evaluation
 model.pt               final weights of encoder, probe and logistic regression
 final.json             the final record; it exists only if the trial is finished
-failure.json           why the last attempt failed
+failure.json           reason of the last attempt's failure
 attempts/000001.json   one record per attempt: times, hosts, outcome
 """
 
@@ -41,19 +41,19 @@ if TYPE_CHECKING:  # torch takes seconds to import, and who only reads records n
 KEPT_CHECKPOINTS = 2
 CONFIG, FINAL, FAILURE, MODEL = "config.json", "final.json", "failure.json", "model.pt"
 CHECKPOINT = "checkpoint"
-"""What a backlog calls every epoch's, as the newest takes the place of one that waits."""
+"""Name of all checkpoints in the write queue, in which a newer one replaces a queued one."""
 NUMBERED = r"\d{6,12}\.json"
 _REMEMBERED = "the newest checkpoint says it, else it is left out"
 READERS = 8
-"""Threads that look for the records of epochs: an object store answers each after a while."""
+"""Number of threads that read epoch records, since an object store answers with a delay."""
 
 
 class TrialFiles:
-    """Reads and writes one trial's files; writing the same thing twice changes nothing.
+    """Reader and writer of one trial's files; writing the same record twice changes nothing.
 
-    With a backlog, what training writes may wait for a storage that is away, until `flush`, and checkpoints are written
-    while training goes on. Without one, picklable. A damaged record is named and left out, or taken from the newest
-    checkpoint; with `mends` it is then written again.
+    With a backlog, writes during training can wait for an unreachable storage until `flush`, and checkpoints are
+    written while training continues. Without a backlog it is picklable. A damaged record is logged and left out, or
+    taken from the newest checkpoint; with `mends` it is then written again.
     """
 
     def __init__(self, storage: Storage, backlog: DeferredWrites | None = None, *, mends: bool = False) -> None:
@@ -63,12 +63,12 @@ class TrialFiles:
 
     @property
     def behind(self) -> bool:
-        """Whether something that was written isn't in the storage yet; a checkpoint may be on its way."""
+        """Whether a write isn't in the storage yet; a checkpoint may be in progress."""
         waiting = [] if self._backlog is None else self._backlog.names()
         return any(name != self._name(CHECKPOINT) for name in waiting)
 
     def flush(self) -> None:
-        """Wait until everything is in the storage; StorageAwayError when that takes too long."""
+        """Wait until everything is in the storage; StorageAwayError if that takes too long."""
         if self._backlog is not None:
             self._backlog.flush()
 
@@ -82,7 +82,7 @@ class TrialFiles:
         return f"{self.storage.root}/{name}"  # one desk writes the files of several trials
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
-        """Write the trial's configuration; fields that a later version wrote are kept."""
+        """Write the trial's configuration; fields of a later version are kept."""
 
         def perform() -> None:
             before = find_record(self.storage, CONFIG, ConfigRecord, fate="written again")
@@ -93,12 +93,12 @@ class TrialFiles:
         self._write(CONFIG, perform)
 
     def config(self) -> dict[str, Any] | None:
-        """Return the configuration as written, or None."""
+        """Return the configuration as written; None if there is none."""
         found = self._config()
         return None if found is None else found.config
 
     def fingerprint(self) -> str | None:
-        """Return the fingerprint of the data that it was begun with, or None."""
+        """Return the fingerprint of the data at the trial's start; None if there is none."""
         found = self._config()
         return None if found is None else found.fingerprint
 
@@ -125,7 +125,7 @@ class TrialFiles:
         return standing
 
     def write_missing(self, records: Iterable[EpochRecord]) -> None:
-        """Write again the records of epochs, as a checkpoint remembers them, whose files are gone or damaged."""
+        """Write lost or damaged epoch records again, from a checkpoint's copy."""
         records = list(records)
 
         def there(record: EpochRecord) -> bool:
@@ -141,7 +141,7 @@ class TrialFiles:
             self.note = f"{self.note}; " * bool(self.note) + f"the records of epochs {epochs} were written again"
 
     def epochs(self) -> list[EpochRecord]:
-        """Return the records of all epochs so far, in order; a damaged one as the newest checkpoint remembers it."""
+        """Return the records of all epochs so far, in order; damaged ones come from the newest checkpoint's copy."""
         numbers = [int(name.removesuffix(".json")) for name in record_names(self.storage, "epochs", NUMBERED)]
         checkpoint: dict[int, EpochRecord] = {}
 
@@ -161,7 +161,7 @@ class TrialFiles:
         return record
 
     def _remembered(self) -> dict[str, Any]:
-        """Return the newest checkpoint that can be read, or nothing."""
+        """Return the newest readable checkpoint; empty if there is none."""
         for epoch in reversed(self._checkpoints()):
             try:
                 return self.load_checkpoint(epoch, _cpu())
@@ -176,10 +176,14 @@ class TrialFiles:
         return {record.epoch: record for record in records}
 
     def save_checkpoint(self, epoch: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of an epoch as the state is now, and drop those before the last two.
+        """Write the present state as an epoch's checkpoint, and delete all but the last two.
 
-        With a backlog it is copied to host memory and written while training goes on; whatever is written next waits
-        for it, so that no more than one copy lives.
+        With a backlog, the state is copied to host memory and written while training continues. The next write waits
+        for it, so there is at most one copy.
+
+        Args:
+            epoch: Number of the epoch, from 1 on.
+            state: State of model, optimiser and records.
         """
         from trainables.storage.host_copy import HostCopy
 
@@ -199,7 +203,7 @@ class TrialFiles:
             self._backlog.aside(self._name(CHECKPOINT), prepare)
 
     def checkpoint_epochs(self) -> list[int]:
-        """Return the epochs whose checkpoints are there, ascending."""
+        """Return the epochs with a checkpoint, ascending."""
         if self._backlog is not None:
             self._backlog.settle()
         return self._checkpoints()
@@ -208,23 +212,23 @@ class TrialFiles:
         return [int(name.removesuffix(".pt")) for name in record_names(self.storage, "checkpoints", r"\d{6,12}\.pt")]
 
     def load_checkpoint(self, epoch: int, device: "torch.device") -> dict[str, Any]:
-        """Return the state of an epoch's checkpoint; a torn one raises whatever the unpickler meets."""
+        """Return the state of an epoch's checkpoint; a truncated file raises errors of the unpickler."""
         return self._load(_checkpoint(epoch), device)
 
     def checkpoint_address(self) -> str | None:
-        """Return where the newest checkpoint lies, or None."""
+        """Return the address of the newest checkpoint; None if there is none."""
         epochs = self.checkpoint_epochs()
         return self.storage.address(_checkpoint(epochs[-1])) if epochs else None
 
     def save_model(self, state: dict[str, Any]) -> None:
-        """Write the final weights: encoder, linear (the logistic regression) and, where one was trained, probe."""
+        """Write the final weights: encoder, linear (the logistic regression) and, if trained, probe."""
         from trainables.storage.host_copy import HostCopy
 
         copy = HostCopy(state)
         self._write(MODEL, lambda: self._write_state(MODEL, copy))
 
     def load_model(self) -> dict[str, Any]:
-        """Return the final weights, and the configuration they are of; BadInputError where the file is damaged."""
+        """Return the final weights and their configuration; BadInputError if the file is damaged."""
         try:
             return self._load(MODEL, _cpu())
         except (OSError, BadInputError):
@@ -252,10 +256,11 @@ class TrialFiles:
         self._write(name, lambda: self.storage.write_stream(name, lambda stream: pq.write_table(table, stream)))
 
     def outputs(self, split: str) -> pa.Table | None:
-        """Return the per-image outputs, or None when there are none.
+        """Return the per-image outputs of a split; None if there are none.
 
-        row, name, label (a list where there are several); logits of the probe beside pretraining, linear_logits of the
-        logistic regression (lists); knn, a list of the class that the neighbours vote for, or of each label's score.
+        Columns: row, name, label (a list for several labels); logits of the probe trained during pretraining, and
+        linear_logits of the logistic regression (lists); knn, a list with the class that the neighbours vote for, or
+        each label's score.
         """
         name = f"outputs/{split}.parquet"
         try:
@@ -270,17 +275,17 @@ class TrialFiles:
             return None
 
     def write_final(self, record: FinalRecord) -> None:
-        """Declare the trial finished."""
+        """Write the final record, which marks the trial as finished."""
         content = record.model_dump_json().encode()
         self._write(FINAL, lambda: self.storage.write(FINAL, content))
 
     def final(self) -> FinalRecord | None:
-        """Return the final record, or None while the trial is unfinished."""
+        """Return the final record; None if the trial is unfinished."""
         fate = "the trial counts as unfinished; resuming goes on from its last checkpoint and writes it again"
         return find_record(self.storage, FINAL, FinalRecord, fate=fate)
 
     def finished(self) -> FinalRecord | None:
-        """Return the final record, or None where the trial has to go on: also where its last epoch's record is lost."""
+        """Return the final record; None if the trial must continue, also because its last epoch's record is lost."""
         if (final := self.final()) is None:
             return None
         name = _epoch(final.epochs)
@@ -292,16 +297,16 @@ class TrialFiles:
         return final
 
     def write_failure(self, record: FailureRecord) -> None:
-        """Say why the last attempt failed."""
+        """Write the reason of the last attempt's failure."""
         content = record.model_dump_json().encode()
         self._write(FAILURE, lambda: self.storage.write(FAILURE, content))
 
     def clear_failure(self) -> None:
-        """Forget the last attempt's failure, as a new attempt starts."""
+        """Delete the last attempt's failure, at the start of a new attempt."""
         self._write(FAILURE, lambda: self.storage.delete(FAILURE))
 
     def failure(self) -> FailureRecord | None:
-        """Return why the last attempt failed, or None; where the record is damaged, as that attempt's says it."""
+        """Return the reason of the last attempt's failure, or None; if that is damaged, from the attempt's record."""
 
         def of_attempt() -> FailureRecord | None:
             for last in self.attempts()[-1:]:
@@ -313,12 +318,12 @@ class TrialFiles:
         return find_record(self.storage, FAILURE, FailureRecord, fate=fate, instead=of_attempt)
 
     def write_attempt(self, record: AttemptRecord) -> None:
-        """Write the record of an attempt in place of the one before."""
+        """Write the record of an attempt, replacing the earlier one."""
         name, content = _attempt(record.number), record.model_dump_json().encode()
         self._write(name, lambda: self.storage.write(name, content))
 
     def attempts(self) -> list[AttemptRecord]:
-        """Return the records of all attempts so far, in order; of a damaged one only its number is known."""
+        """Return the records of all attempts so far, in order; a damaged one has only its number."""
         numbers = [int(name.removesuffix(".json")) for name in record_names(self.storage, "attempts", NUMBERED)]
         return [found for number in numbers if (found := self._attempt(number)) is not None]
 

@@ -1,4 +1,4 @@
-"""Records of one trial: of an epoch, an attempt, a failure and the end."""
+"""Records of one trial: configuration, epochs, attempts, failure and end."""
 
 import math
 import time
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
-"""An id or a name that becomes the name of a file or folder."""
+"""Id or name that becomes the name of a file or folder."""
 Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
-"""Since 1970, up to the end of the year 9999."""
+"""Milliseconds since 1970, up to the end of the year 9999."""
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e12)]
 
@@ -22,72 +22,72 @@ def _measured(value: float) -> float:
 
 
 LARGEST_METRIC = 1e100
-"""Beyond it the squares of values overflow."""
+"""Largest metric; squares of larger values overflow."""
 Metric = Annotated[float, AfterValidator(_measured)]
-"""A metric's value, or NaN or an infinity where it is undefined."""
+"""Value of a metric; NaN or infinite if undefined."""
 
 
 ORDERLY = ("running", "finished", "stopped", "interrupted")
-"""Outcomes of an attempt that are no failures."""
+"""Outcomes of an attempt that aren't failures."""
 UNREADABLE = "unreadable"
-"""Outcome of an attempt whose record is damaged: when and where it ran, and what it cost, isn't known."""
+"""Outcome of an attempt with a damaged record, whose time, place and cost are unknown."""
 
 
 class KeptRecord(BaseModel):
-    """A record that keeps what a later version wrote into it, also when it is written again."""
+    """Record that keeps fields of a later version, also when it is written again."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     def later_values(self) -> Iterable[str]:
-        """Return names, within values without fields of their own, that this version doesn't know."""
+        """Return names within values that aren't records themselves, if this version doesn't know them."""
         return ()
 
 
 class ConfigRecord(KeptRecord):
-    """What is trained in a trial's folder."""
+    """Configuration and data of a trial's folder."""
 
     fingerprint: str
-    """Of the data."""
+    """Fingerprint of the data."""
     config: dict[str, Any]
 
 
 class EpochRecord(KeptRecord):
-    """What one epoch gave; NaN where a metric is undefined."""
+    """Result of one epoch; undefined metrics are NaN."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
     epoch: Count
-    """1-based."""
+    """Number of the epoch, from 1 on."""
     time_ms: Milliseconds
-    """Milliseconds since 1970 when the epoch ended; MLflow's timestamp of its metrics."""
+    """End of the epoch in milliseconds since 1970, the timestamp of its metrics in MLflow."""
     seconds: Seconds
     """Wall time of training and evaluation."""
     metrics: dict[str, Metric]
 
 
 class NumberRecord(KeptRecord):
-    """The number that a trial learned, and its values over the labelled train images."""
+    """Number that a trial learnt, with its statistics over the labelled train images."""
 
     name: str
-    """Column of the table that it came from."""
+    """Column of the number in its table."""
     least: Metric
     largest: Metric
     mean: Metric
     deviation: Metric
-    """Standard deviation; 1 where all values are equal. Heads learn (number - mean) / deviation."""
+    """Standard deviation; 1 if all values are equal. Heads learn (number - mean) / deviation."""
 
 
 class FinalRecord(KeptRecord):
-    """That and how a trial ended, with what a person needs to trust and repeat it."""
+    """Final record of a trial: its results, and the facts needed to trust and repeat it."""
 
     time_ms: Milliseconds
     epochs: Count
     seconds: Seconds
-    """Wall time of all epochs that led here."""
+    """Wall time of all epochs of the result."""
     workers: Count
     threads: Count
     recomputed: bool = False
-    """Whether its steps computed activations again: slower, with the same results."""
+    """Whether its steps recomputed activations: slower, with the same results."""
     device: str
     host: str
     versions: dict[str, str]
@@ -95,13 +95,13 @@ class FinalRecord(KeptRecord):
     classes: tuple[str, ...]
     """Names of the probe's outputs."""
     positive: tuple[str, ...] = ()
-    """Those that count as positive; none without a rule."""
+    """Classes that count as positive; empty without a rule."""
     number: NumberRecord | None = None
-    """None: no number was learned, or by an earlier version."""
+    """None if no number was learnt, or by an earlier version."""
 
 
 class FailureRecord(KeptRecord):
-    """Why an attempt failed."""
+    """Reason of an attempt's failure."""
 
     time_ms: Milliseconds
     kind: str
@@ -110,34 +110,34 @@ class FailureRecord(KeptRecord):
 
 
 class AttemptRecord(KeptRecord):
-    """One attempt at a trial, by whichever sweep."""
+    """One attempt at a trial, in any sweep."""
 
     number: Count
-    """1-based, over all sweeps."""
+    """Number of the attempt, from 1 on over all sweeps."""
     sweep: str
     started_ms: Milliseconds
     ended_ms: Milliseconds | None = None
-    """None while it runs, and when whoever ran the sweep was killed."""
+    """None while it runs, and after the sweep's process was killed."""
     outcome: str = "running"
     """One of `ORDERLY`, UNREADABLE, or a kind of failure."""
     message: str = ""
     first_epoch: Count | None = None
     last_epoch: Count | None = None
-    """The epochs that it trained."""
+    """Last epoch that it trained."""
     last_ms: Milliseconds | None = None
-    """When it was last heard of."""
+    """Time of its last sign of life."""
     devices: Annotated[float, Field(ge=0.0, le=1e9)] = 1.0
-    """GPUs, or workers where there are none, that it held."""
+    """Number of GPUs that it used, or of workers without GPUs."""
     hosts: tuple[str, ...] = ()
-    """Of its workers, by rank."""
+    """Hosts of its workers, by rank."""
 
     @property
     def hours(self) -> float:
-        """Return the device-hours that it cost."""
+        """Return its device-hours."""
         end = self.ended_ms or self.last_ms or self.started_ms
         return self.devices * max(0, end - self.started_ms) / 3_600_000
 
 
 def now_ms() -> int:
-    """Return milliseconds since 1970, the unit of times in records."""
+    """Return the time in milliseconds since 1970, the unit of records."""
     return time.time_ns() // 1_000_000
