@@ -1,10 +1,10 @@
-"""Which batch size and temperature tell the 19 land covers of BigEarthNet v2 apart? 4 trials, several labels an image.
+"""Which batch size and temperature separate BigEarthNet v2's 19 land covers best? 4 trials, several labels per image.
 
     python -m sweep.data prepare bigearthnet_v2         (63 GB; --source takes the archive or a part of it)
     python -m sweep.run --space bigearthnet_labels
 
 ResNet-50 at 120 px, 100 epochs over 237,871 patches: days on one GPU. The official splits: selected on validation,
-reported on test. Labels of tenth and hundredth parts: --set label_fraction=0.01,0.1,1.
+reported on test. For a tenth and a hundredth of the labels: --set label_fraction=0.01,0.1,1.
 """
 
 from sweep.space import Grid, RankingObjective, SearchSpace, Stage

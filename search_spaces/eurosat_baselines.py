@@ -1,11 +1,11 @@
-"""Does SimCLR beat what needs no training? One setting with 3 seeds against four baselines, on 3,000 EuroSAT tiles.
+"""Does SimCLR beat baselines without training? One setting with 3 seeds against four baselines, on 3,000 EuroSAT tiles.
 
     python -m sweep.data prepare eurosat        (any share of it: --fraction 0.11 makes 3,000)
     python -m sweep.run --space eurosat_baselines
     python -m benchmarks.studies.margins eurosat_baselines
 
-ResNet-18 at 64 px, 10 epochs: about half an hour a seed on one core. Weak jitter and neither grayscale nor blur, since
-the colours of a satellite's tile say much of what it shows (docs/experiments.md has what helped and what didn't).
+ResNet-18 at 64 px, 10 epochs: about half an hour per seed on one core. Weak jitter without grayscale and blur, since
+colours identify much of a satellite image's content (docs/experiments.md has the alternatives tried).
 """
 
 from sweep.space import Grid, RankingObjective, SearchSpace, Stage

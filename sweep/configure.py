@@ -125,7 +125,7 @@ def _asked_again(checked: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _suggested(question: "SetupQuestion", answers: "Answers") -> str | None:
-    """Return AWS's newest image where the image is asked for; say why where AWS doesn't name it."""
+    """Return AWS's newest image as the default for the image, and print the reason if AWS doesn't answer."""
     from sweep.cluster_setup.aws_calls import NoAnswerError, newest_image
 
     if question.name != "image" or "region" not in answers:

@@ -13,7 +13,7 @@ from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
 
 CONNECT_SECONDS = 30.0
-"""How long joining a cluster may take, its first answer and its autoscaler's configuration included."""
+"""Maximum time to join a cluster, including its first answer and its autoscaler's configuration."""
 
 
 def main(

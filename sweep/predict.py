@@ -119,7 +119,7 @@ def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, over
 
 
 def _said(facts: dict[str, Any]) -> list[str]:
-    """Return what the SCL hid of the scene, and the number's values, or a line for each class, the largest first."""
+    """Return lines for the user: the covers excluded by the SCL, and the number's statistics or the classes by area."""
     lines = []
     if facts["scl"] is not None:
         hidden = ", ".join(f"{cover} {100 * share:.1f} %" for cover, share in facts["scl"].items())

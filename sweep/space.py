@@ -36,7 +36,7 @@ class Best:
 
 
 def _setting(values: Any, info: ValidationInfo) -> Any:
-    """Check fields and their values; a Best may stand only for a value of its own field."""
+    """Return checked fields and values; a Best must be the value of its own field."""
     if not isinstance(values, Mapping):
         raise ValueError(f"must be a mapping of fields to values, got {type(values).__name__}")
     checked = {}

@@ -17,7 +17,7 @@ SECURITY = "Security"
 
 
 class ServerStopped(Exception):  # noqa: N818 - not an error
-    """A signal asked the program to end."""
+    """Signal to end the program."""
 
 
 def _stop(_number: int, _frame: FrameType | None) -> Any:

@@ -23,7 +23,7 @@ JITTER_OPERATIONS: tuple[JitterOperation, ...] = ("brightness", "contrast", "sat
 COLOUR_OPERATIONS = ("saturation", "hue")
 """Operations that act on the red, green and blue channels alone."""
 RED_GREEN_BLUE = (0, 1, 2)
-"""Where the channels of a picture hold their colours."""
+"""Channel indices of red, green and blue in RGB images."""
 UNTRAINABLE = ("pixels", "colours", "random_features")
 """Encoders without weights, for baselines."""
 
@@ -362,7 +362,10 @@ class TrialConfig(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def for_channels(self, channels: int) -> Self:
-        """Return the same for images of so many channels: beyond three, each is normalised unless it is said."""
+        """Return the configuration for images with this number of channels.
+
+        With more than three channels, the default normalisation is by channel (`train`).
+        """
         if len(self.bands or range(channels)) <= 3 or "normalisation" in self.model_fields_set:
             return self
         return self.model_copy(update={"normalisation": "train"})

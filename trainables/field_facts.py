@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class FieldFacts:
     """Metadata of a field, for `sweep.run --fields` and docs/settings.md; it isn't part of any trial id.
 
-    `reference` is the value of Google's SimCLR (folder tf2), given where it matters.
+    `reference` is the value of Google's SimCLR (folder tf2), if it is relevant.
     """
 
     group: str

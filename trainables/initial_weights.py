@@ -31,7 +31,7 @@ class InitialWeights:
     digest: str = ""
     """SHA-256 of the file (earlier versions: the first 16 digits); empty if not computed yet."""
     bands: tuple[str, ...] = ()
-    """Bands of the stem's inputs, in their order; empty if not said."""
+    """Bands of the stem's inputs, in their order; empty if unknown."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -66,7 +66,7 @@ class InitialWeights:
 
     @property
     def identity(self) -> str:
-        """What a trial's id has of the weights: their content, and how their stem is read where that is said."""
+        """Part of a trial's id: the weights' content, and the stem's reading if it is stated."""
         read_as = self.entry.name if self.entry is not None else ",".join(self.bands)
         return " ".join(part for part in (self.id_digits or self.address, read_as) if part)
 

@@ -64,7 +64,9 @@ COLLAPSED = "collapsed"
 """1 if the embeddings vary in fewer than three directions (collapse), else 0 (evaluation/representation.py)."""
 
 R2, RMSE, MAE, SPEARMAN = "r2", "rmse", "mae", "spearman"
-"""Of a number: explained variance, root mean squared and mean absolute error in its own unit, rank correlation."""
+"""Regression metrics: explained variance, root mean squared and mean absolute error in the number's unit, rank
+correlation.
+"""
 
 ALPHA_REQ = "alpha_req"
 """Exponent of the power law of the features' eigenvalues."""
@@ -89,7 +91,7 @@ LINEAR_UNCONVERGED = "val/linear_unconverged"
 """Penalty (lambda) chosen on validation."""
 
 _SEPARATORS = " \t\n,/-_().'&:;!?\""
-"""Signs of labels that say nothing of their own."""
+"""Separators within labels, which carry no meaning."""
 _KEPT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NO_SHARES = (
     *("loss", "entropy", "rank", "regularisation", "alignment", "uniformity", "lidar", "alpha_req", "alpha_req_gap"),
@@ -146,7 +148,7 @@ def _coded(label: str) -> str:
 
 
 def bounds(metric: str) -> tuple[float, float]:
-    """Return the least and the largest value that a metric can have, infinite where there is none."""
+    """Return the minimum and maximum of a metric; infinite if it has none."""
     if is_share(metric):
         return 0.0, 1.0
     name = metric.rpartition("/")[2]

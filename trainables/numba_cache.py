@@ -16,7 +16,7 @@ import numpy as np
 from numba.core.caching import InTreeCacheLocator
 
 LOCATORS = f"UserProvidedCacheLocator,{__name__}.ContentLocator,InTreeCacheLocator,UserWideCacheLocator"
-"""In the order in which they are asked: NUMBA_CACHE_DIR goes first."""
+"""Cache locators in order of priority; NUMBA_CACHE_DIR is first."""
 _CONSTANT = (bool, int, float, complex, str, bytes, tuple, np.generic, np.ndarray)
 
 
@@ -24,7 +24,7 @@ class ContentLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba has no 
     """Numba's locator of a folder that is named by the content of a function's module."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
-        """Name the folder; it is made by `from_function`, which returns None where it can't be."""
+        """Set the folder's path; `from_function` creates it, and returns None if that fails."""
         super().__init__(py_func, py_file)
         self._content = _content(py_func, Path(py_file))
         self._cache_path = str(folder() / self._content)

@@ -1,4 +1,4 @@
-"""Compilation of functions for the CPU by numba, where it is installed."""
+"""Compilation of functions for the CPU by numba, if it is installed."""
 
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator

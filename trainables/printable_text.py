@@ -11,7 +11,7 @@ _ESCAPED_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0") | {
     chr(number) for number in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 }
-"""Signs of other categories that nobody sees."""
+"""Invisible characters of other Unicode categories."""
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212|%]|[\t\r\n]")
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-])")

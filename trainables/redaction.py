@@ -20,7 +20,7 @@ SECRET_KEYS = frozenset(("pass", "pw", "sig", "key", "auth", "code", "bearer", "
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\|/(?=[^/\s]*:[^/\s]*@))"
 _ADDRESS = re.compile(rf"({_SCHEME})([^\s'\"<>`]*)")
 _SPACED = re.compile(r"(:(?://|\\\\))[^/?#\s@:]*:(?!\d{1,5}(?:[^\w%]|$))[^@\n]*@")
-"""A user's password that holds spaces or quotes; a port is none."""
+"""User's password with spaces or quotes; a port doesn't match."""
 _BARE = re.compile(r"(?<![\w*])[\w.+%-]*:(?![/*])[^\s@'\"]+@(?=[\w\[])")
 """user:password@host without a scheme."""
 _PAIR = re.compile(r"([?&;#])([^=&;#?]+)=([^&;#]*)")

@@ -24,7 +24,7 @@ def unpacked_limit(packed: int, most: int | None = None) -> int:
 
 
 def check_unpacked(unpacked: int, packed: int, most: int | None = None) -> None:
-    """Raise ValueError, with one line that says what to do, if a file unpacks to more than its limit."""
+    """Raise ValueError with one line of advice if a file unpacks to more than its limit."""
     limit = unpacked_limit(packed, most)
     if unpacked > limit:
         raise ValueError(too_much(unpacked, packed, limit))

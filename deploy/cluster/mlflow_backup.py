@@ -68,7 +68,7 @@ def _postgresql(store: str) -> tuple[str, dict[str, str]]:
 
 
 def main(action: str) -> None:
-    """Save or restore, as the environment says."""
+    """Save or restore the database, with addresses from the environment."""
     store, backup = os.environ["MLFLOW_STORE"], os.environ.get("MLFLOW_BACKUP")
     if not backup:
         return

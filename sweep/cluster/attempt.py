@@ -29,7 +29,7 @@ class ReportedEpoch:
     durable: bool
     """Whether the record is already in the storage."""
     note: str = ""
-    """Remark on how the attempt began, for a person."""
+    """Note for the user on the start of the attempt."""
 
 
 def open_records(task: TrialTask, device: torch.device) -> Iterator[ReportedEpoch]:

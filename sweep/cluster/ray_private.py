@@ -147,7 +147,7 @@ def cluster_id_at(gcs_address: str) -> str | None:
 
 
 def head_fault(gcs_address: str) -> str:
-    """Return why no head answers at an address, empty if one does; takes up to 40 s if another program listens."""
+    """Return the reason why no head answers at an address, or empty; up to 40 s if another program listens there."""
     with _feature("finding out in time that no Ray head answers"):
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.exceptions import RayError

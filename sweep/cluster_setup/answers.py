@@ -7,7 +7,7 @@ from sweep.cluster_setup.questions import QUESTIONS, Answers, SetupQuestion, Val
 from trainables.errors import BadInputError
 
 Ask = Callable[[SetupQuestion, str | None, Callable[[str], Value]], Value]
-"""Prompt for a person: takes the question, its default, and a parser that raises BadInputError for a wrong answer."""
+"""Prompt for the user: takes the question, its default, and a parser that raises BadInputError for a wrong answer."""
 Suggest = Callable[[SetupQuestion, Answers], str | None]
 """Default for a question, computed from the earlier answers; None without one."""
 

@@ -13,7 +13,7 @@ from sweep.cluster_setup.questions import QUESTIONS, Answers, Place, Value
 from trainables.errors import BadInputError
 
 MARK = "CHANGE"
-"""Mark in a template for a value that a person must set."""
+"""Mark in a template for a value that the user must set."""
 _TEMPLATES = {"aws": "cluster.yaml", "local": "cluster.local.yaml"}
 _INTRODUCTION = re.compile(rf"^# Lines marked {MARK} .*$", re.MULTILINE)
 

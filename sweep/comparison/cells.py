@@ -20,7 +20,7 @@ class ComparisonCell:
     """95 % interval over the evaluated images."""
     published: float | None
     too_few: str = ""
-    """Why there is no interval over the images, such as too few positives; empty if there is one."""
+    """Reason why there is no interval over the images, such as too few positives; empty if there is one."""
 
 
 class ComparisonCells:

@@ -79,7 +79,7 @@ def _facts(chosen: ChosenTrial) -> dict[str, Any]:
 
 
 def _number(chosen: ChosenTrial) -> dict[str, Any] | None:
-    """Return the number that the model predicts, and its values in training where they are known."""
+    """Return the number that the model predicts, with its statistics in training if they are known."""
     if not chosen.predicts_number:
         return None
     learned = chosen.final.number

@@ -71,10 +71,10 @@ class StoreImages:
 
 
 def open_images(model: DeployedModel, source: Path) -> FolderImages | StoreImages:
-    """Return the images of a folder or zip, or else of the data set that is prepared under this name.
+    """Return the images of a folder or zip, otherwise those of the prepared data set with this name.
 
     Raises:
-        BadInputError: There is neither, the folder has no image, or the data set's pixels aren't what the model takes.
+        BadInputError: There is neither, the folder has no image, or the data set's pixels don't fit the model.
     """
     name = str(source)
     if source.exists() or not re.fullmatch(PLAIN_NAME, name) or (info := StoreInfo.read(name)) is None:

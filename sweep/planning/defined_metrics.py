@@ -40,7 +40,7 @@ class _EvaluatedImages:
     classes: tuple[int, ...]
     positives: int
     others: int | None
-    """None where it isn't known, as of several labels by their counts."""
+    """None if unknown, as for several labels by their counts."""
     remedy: str
 
 
@@ -113,7 +113,7 @@ def _side_fault(name: str, images: _EvaluatedImages, config: TrialConfig) -> str
 
 
 def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
-    """Whether a metric is of a kind, whatever classifier stands before it and whatever threshold behind."""
+    """Whether a metric is of one of these kinds, with any classifier prefix and any threshold suffix."""
     plain = name.split("_at_val_")[0]
     return any(plain == kind or plain.endswith(f"_{kind}") for kind in kinds)
 

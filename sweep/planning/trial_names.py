@@ -15,7 +15,7 @@ NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
 
 
 def named(trials: Sequence[PlannedTrial], searched: Collection[str]) -> tuple[PlannedTrial, ...]:
-    """Give each trial a name, from NAMED_FIELDS and from other fields that vary or are searched."""
+    """Return the trials with names, made of NAMED_FIELDS and of other fields that vary or are searched."""
     groups: dict[str, list[TrialConfig]] = defaultdict(list)
     for trial in trials:
         if trial.baseline is None:

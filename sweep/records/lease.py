@@ -148,7 +148,7 @@ class LeaseHolder:
         self.end()
 
     def end(self) -> None:
-        """Give the lease up."""
+        """End the lease."""
         self._over.set()
         self._thread.join()
         with contextlib.suppress(OSError):

@@ -49,7 +49,7 @@ def has_ended(machine: str, process: int, started: str) -> bool:
 
 
 def _stat(process: int) -> tuple[str, str]:
-    """Return a process's state and start; empty where they can't be seen."""
+    """Return a process's state and start; empty if the process is invisible."""
     with contextlib.suppress(OSError, IndexError):
         if (_PROC / "self").readlink().name == str(os.getpid()):  # else another namespace's /proc
             # The second field may hold spaces and brackets.

@@ -39,7 +39,7 @@ class LiveState(BaseModel):
     left_seconds: float | None
     stopping: str
     waits: str = ""
-    """What trials wait for that a cluster hasn't free, and who holds it."""
+    """Resources that waiting trials need, and the jobs that hold them; empty if no trial waits."""
 
 
 def state_of(record: "SweepRecord", storage: "SweepStorage") -> "LiveState":

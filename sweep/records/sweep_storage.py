@@ -81,7 +81,7 @@ class SweepStorage:
         return found
 
     def _stop_by_attempt(self, trial_id: str) -> StopRecord:
-        """Return why a trial was stopped, as its last attempt's record says it."""
+        """Return the reason of a trial's stop from its last attempt's record."""
         last = [one for one in self.trial(trial_id).attempts()[-1:] if one.outcome == "stopped" and one.message]
         return StopRecord(why=last[0].message) if last else UNKNOWN_STOP
 

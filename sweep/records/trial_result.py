@@ -10,23 +10,23 @@ from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import ORDERLY, AttemptRecord
 
 HALVED = "halving: "
-"""How the reason begins why a trial was stopped by halving."""
+"""Prefix of the reason of a stop by halving."""
 Status = Literal["finished", "failed", "stopped", "running", "waiting"]
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What there is of one trial."""
+    """Present results of one trial."""
 
     status: Status
     metrics: Mapping[str, float]
-    """Those of the last epoch so far."""
+    """Metrics of the last epoch so far."""
     epoch: int
     seconds: float
     """Duration of its recorded epochs, each counted once."""
     failure: str = ""
     troubles: str = ""
-    """What went wrong in attempts before, by kind."""
+    """Failures of earlier attempts, by kind."""
     halved: bool = False
     """Whether halving ended it: its metrics are of an epoch before the last."""
     hours: float = 0.0

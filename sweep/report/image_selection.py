@@ -82,7 +82,7 @@ class FeatureMap:
     points: Numbers
     """Positions, (n, 2)."""
     method: str
-    """Method of the projection and its limits, for a person."""
+    """Method of the projection and its limits, in words."""
 
 
 def feature_map(features: Numbers) -> FeatureMap:

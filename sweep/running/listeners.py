@@ -106,7 +106,7 @@ class TrackerListener(TrialListener):
         self._entries |= {entry.trial_id: entry for entry in entries}
 
     def reused(self, entry: TrialEntry, final: FinalRecord, attempts: Sequence[AttemptRecord]) -> None:
-        """Show a finished trial, whoever trained it."""
+        """Show a trial that was finished before, in any sweep."""
         self._tracker.write_trial(entry, self._storage)
 
     def left_stopped(self, entry: TrialEntry, why: str) -> None:

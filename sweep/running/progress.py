@@ -85,7 +85,7 @@ class ProgressDisplay(TrialListener):
         self._lock = threading.Lock()
         self._sweep, self._objective = sweep, objective
         self._waits = ""
-        """What trials wait for."""
+        """Resources that trials wait for."""
         self._screen = Screen(
             get_renderable=self._draw,
             console=self._console,

@@ -82,7 +82,7 @@ class RunRequest:
         return typed
 
     def _asked_space(self) -> SearchSpace:
-        """Return the space with the objective that is asked for."""
+        """Return the space with the requested objective."""
         assert self.space is not None
         space = load_space(self.space) if isinstance(self.space, str) else self.space
         if self.objective is None:

@@ -42,7 +42,7 @@ PATIENCE_SECONDS = 600.0
 class _SessionOutcome:
     status: str = "failed"
     why: str = ""
-    """Why it ended early."""
+    """Reason of an early end."""
     device_hours: float = 0.0
     missing: int = 0
     """Writes that MLflow didn't get."""

@@ -41,7 +41,7 @@ class StageLoop:
         self._dispatcher: Dispatcher | None = None
         self._rungs: HalvingRungs | None = None
         self.stopping = ""
-        """Why the sweep ended before its time; empty when it didn't."""
+        """Reason of the sweep's early end; empty if there was none."""
 
     def run(self) -> str:
         """Run every stage; return finished, failed (a trial failed, or a stage couldn't be decided) or stopped.

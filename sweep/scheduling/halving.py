@@ -35,7 +35,7 @@ class HalvingRungs:
         self._members: dict[str, set[str]] = defaultdict(set)
         self._decided: dict[tuple[str, int], str | None] = {}
         self._ended: dict[str, str] = {}
-        """Why settings ended."""
+        """Reasons why settings ended, by setting."""
 
     def join(self, setting: str, trial_id: str) -> None:
         """Register a trial as a replicate of a setting; the other replicates wait for it at each rung."""

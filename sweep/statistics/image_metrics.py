@@ -261,7 +261,7 @@ class PairedDifference:
 def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> PairedDifference | None:
     """Return the paired difference of two settings; None if their images differ or the metric isn't per image.
 
-    Of numbers there is none: their metrics have units, and no bounds.
+    Metrics of predicted numbers have no paired difference, since they have units and no bounds.
     """
     if any(isinstance(outputs, NumberOutputs) for outputs in (*one, *other)):
         return None

@@ -67,10 +67,10 @@ def number_statistic(name: str, outputs: NumberOutputs) -> Statistic | None:
 
 
 def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> ConfidenceInterval | None:
-    """Return the 95 % interval of a metric of numbers over images, or over tiles where they share some.
+    """Return the 95 % interval of a metric of predicted numbers, over images, or over tiles if images share tiles.
 
-    Student's t with the bootstrap's variance, on the scale on which errors are even: log for RMSE and MAE, log of
-    1 - R2, arctanh of the rank correlation.
+    Student's t with the bootstrap's variance, on a scale with symmetric errors: log for RMSE and MAE, log of 1 - R2,
+    arctanh of the rank correlation.
     """
     if not held_out.suffices:
         return None

@@ -12,12 +12,12 @@ from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval, quantile
 FEWEST_RANKED = 10
 """Settings from which on tau has an interval: of fewer, chance alone gives almost any order."""
 VARIANCE = 0.437
-"""Of arctanh(tau), times n - 4 (Fieller, Hartley and Pearson 1957)."""
+"""Variance of arctanh(tau) times n - 4 (Fieller, Hartley and Pearson 1957)."""
 
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How alike two metrics rank settings: 1 in the same order, 0 as chance does, -1 in the reverse."""
+    """Agreement of two metrics' rankings of settings: 1 for the same order, 0 for chance, -1 for the reverse."""
 
     tau: float
     """Kendall's tau-b; NaN where one of the two doesn't tell any settings apart."""

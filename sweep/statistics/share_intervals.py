@@ -15,7 +15,7 @@ UNSEEN = 0.25
 
 
 class ConfidenceInterval(NamedTuple):
-    """A confidence interval."""
+    """Confidence interval from `low` to `high`."""
 
     low: float
     high: float

@@ -11,7 +11,7 @@ from sweep.statistics.resampled_metrics import Numbers, Truth
 from trainables.evaluation.curves import cumulative
 
 BINS = 10
-"""Of a calibration curve, each with equally many images."""
+"""Number of bins of a calibration curve, with equal numbers of images."""
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """x and y of a curve's points, (n,) each."""
 

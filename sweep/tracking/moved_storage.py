@@ -44,7 +44,7 @@ def follow_move(database: Path, experiment: str, location: str) -> str:
 
 
 def _replace(connection: sqlite3.Connection, table: str, column: str, old: str, new: str, only: str = "") -> None:
-    """Replace the beginning of addresses, where it is a whole folder name."""
+    """Replace the start of stored addresses, if it is a complete folder path."""
     if (column,) not in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
         return
     begins = f"({column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/')"

@@ -30,7 +30,7 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """Environment variables that MLflow reads on import or call; existing values are kept."""
 PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""Environment variables for opening a store, while a person waits."""
+"""Environment variables for opening a store while the user waits."""
 EXPERIMENT = "sweep"
 """Experiment of all sweeps in a store."""
 VIEW = "sweep"
@@ -85,7 +85,7 @@ class TrackingStore:
 
     @property
     def shown(self) -> str:
-        """Return the address without its secrets, for a person."""
+        """Return the address without its secrets, for display."""
         return redact(self.uri)
 
     @property

@@ -59,7 +59,7 @@ class SweepTracker:
 
     @property
     def uri(self) -> str:
-        """Return the store's address without secrets, for a person."""
+        """Return the store's address without secrets, for display."""
         return self._store.shown
 
     @property

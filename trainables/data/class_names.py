@@ -142,4 +142,4 @@ SENTINEL_2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A
 """All 13 bands in order of wavelength; level-2A products, as in BigEarthNet, have no B10."""
 RGB_BANDS = ("B04", "B03", "B02")
 EUROSAT_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
-"""In the order in which EuroSAT's 13-band files hold them."""
+"""Bands in the order of EuroSAT's 13-band files."""

@@ -131,7 +131,7 @@ class EncoderEvaluator:
         return encode(self._encoder, split, image_size=self._config.image_size, device=self._device)
 
     def _label_free(self, *, last: bool = False) -> dict[str, float]:
-        """Return the metrics without labels; of an untrained encoder where there is nothing else."""
+        """Return the label-free metrics; empty without a projector, except for an untrained encoder without labels."""
         if self._projector is None and (self._data.has_labels or self._config.epochs > 0):
             return {}
         evaluation = LabelFreeEvaluation(self._config, self._data, self._encoder, self._projector, self._device)

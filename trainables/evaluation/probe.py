@@ -39,7 +39,7 @@ def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class BatchWeights:
-    """How much each image of a batch counts, and each of its labels."""
+    """Weights of a batch's images, and of each of their labels."""
 
     own: Tensor
     """(n,) or (n, K) float64, of this rank's images."""
@@ -48,9 +48,9 @@ class BatchWeights:
 
 
 class ProbeWeights:
-    """How much each train image (and label) counts for the probe: a label budget, class weights, sampling.
+    """Weights of the train images (and labels) for the probe: label budget, class weights, sampling.
 
-    `targets` are those of all train images, (N,) int64 or (N, K) bool, `labelled` is (N,) bool. All on the CPU.
+    Args are on the CPU: `targets` of all train images, (N,) int64 or (N, K) bool, and `labelled`, (N,) bool.
     """
 
     def __init__(self, config: TrialConfig, targets: Tensor, labelled: NDArray[np.bool_], classes: int) -> None:
@@ -68,7 +68,7 @@ class ProbeWeights:
 
     @property
     def needed(self) -> bool:
-        """Whether anything but one for each is asked for."""
+        """Whether any weight differs from one."""
         return self._weighs_classes or self._samples or not bool(self._labelled.all())
 
     def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> BatchWeights | None:
@@ -114,8 +114,11 @@ class ProbeWeights:
 def probe_loss(logits: Tensor, targets: Tensor, weights: BatchWeights | None, *, views: int) -> tuple[Tensor, Tensor]:
     """Return this rank's part of the probe's mean loss and accuracy over the `views` views of all ranks.
 
-    Both are of (n, K) logits, each view of the rank's images after the other, as `targets`; weighted where there are
-    weights, and 0 where these are all 0.
+    Args:
+        logits: Logits (n, K) of the rank's images, one view after the other.
+        targets: Targets of the same images, in the same order.
+        weights: Weights of images and labels; None: all 1. If all are 0, loss and accuracy are 0.
+        views: Number of views over all ranks.
     """
     logits = widen(logits)
     if weights is None and targets.is_floating_point():

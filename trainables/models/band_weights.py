@@ -1,4 +1,4 @@
-"""A stem for other bands than its weights have: from red, green and blue to any, and from many bands to fewer."""
+"""Adaptation of a stem's weights to other bands: from RGB to any bands, and from many bands to fewer."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -67,9 +67,12 @@ def fitted_stem(stem: "Tensor", own: Sequence[SpectralBand], wanted: Sequence[Sp
 def published_normalisation(
     entry: CatalogEntry, own: Sequence[SpectralBand], wanted: Sequence[SpectralBand], full: float
 ) -> "tuple[Tensor, Tensor]":
-    """Return mean and deviation (C,) by which pixels in [0, 1] become what published weights were trained on.
+    """Return mean and standard deviation (C,) that map pixels in [0, 1] to the inputs of published weights.
 
-    A band that the weights lack has the mean of theirs. Raises BadInputError where the store's scale isn't theirs.
+    A band that the weights lack gets the mean of their bands.
+
+    Raises:
+        BadInputError: The store's scale differs from that of the weights.
     """
     import torch
 

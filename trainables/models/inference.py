@@ -16,11 +16,11 @@ from trainables.storage.trial_records import NumberRecord
 
 HEADS = {"linear": "logistic regression on frozen features", "probe": "linear probe trained beside the encoder"}
 RIDGE = "ridge regression on frozen features"
-"""What the head `linear` is where it predicts a number."""
+"""Description of the head `linear` for a predicted number."""
 
 
 def head_words(head: str, target: str) -> str:
-    """Return what a head is, in words."""
+    """Return the description of a head, in words."""
     return RIDGE if (head, target) == ("linear", "number") else HEADS[head]
 
 

@@ -17,7 +17,7 @@ FLOOR = 1e-6
 
 
 class RandomFeatures(nn.Module):
-    """(N, C, H, W) images to (N, 2K): means of ReLU(answer - 1) and ReLU(-answer - 1) of K whitened patches."""
+    """Random features (N, 2K) of images (N, C, H, W): means of ReLU(r - 1) and ReLU(-r - 1) of K filter responses."""
 
     filters: Tensor
     """Filters (K, C, 3, 3)."""

@@ -193,7 +193,7 @@ class TrialTrainer:
         }
 
     def _step(self, step: int, rate: float) -> Tensor:
-        """Take one optimiser step; return its metrics on this rank, (5,)."""
+        """Run one optimiser step; return its metrics on this rank, (5,)."""
         beat()
         images, targets, draws, weights = self._batch(step)
         outputs = self._forward(self.objective.views(images, draws).to(memory_format=self.layout))

@@ -100,7 +100,7 @@ def load(file: File) -> bytes:
 
 
 def explained(file: File, read: Callable[[bytes], Result]) -> Result:
-    """Return what `read` makes of a file's content; UndecodableError that names the file where it can't."""
+    """Return the result of `read` for a file's content; UndecodableError with the file's name if it fails."""
     content = b""
     try:
         content = load(file)

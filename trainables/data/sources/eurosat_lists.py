@@ -20,14 +20,14 @@ def spatial_splits(request: PrepareRequest, images: Iterable[str]) -> dict[str, 
     """Return the published split of each image of EuroSAT.
 
     Args:
-        request: Request with the source, and the folder of the lists where they don't lie beside it.
+        request: Request with the source, and the folder of the lists if they aren't beside the source.
         images: File names of the source's images.
 
     Returns:
         Split (train, validation or test) by file name, for all images.
 
     Raises:
-        BadInputError: A list is missing or isn't one, names an image that another list has, or an image is in none.
+        BadInputError: A list is missing or isn't one, an image is in two lists, or an image is in none.
     """
     listed: dict[str, str] = {}
     for split, name in SPATIAL_LISTS.items():

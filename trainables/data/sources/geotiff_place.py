@@ -10,9 +10,9 @@ from trainables.data.sources.decode import explained
 from trainables.data.sources.source import File
 
 SEMI_MAJOR, FLATTENING = 6_378_137.0, 1.0 / 298.257223563
-"""Of the ellipsoid WGS 84."""
+"""Semi-major axis in metres and flattening of the WGS 84 ellipsoid."""
 SCALE, FALSE_EASTING, FALSE_NORTHING = 0.9996, 500_000.0, 10_000_000.0
-"""Of UTM; the false northing is that of southern zones."""
+"""Scale and offsets in metres of UTM; the false northing is that of southern zones."""
 WGS_84 = 4326
 NORTH, SOUTH = 32600, 32700
 """EPSG codes of UTM zones on WGS 84, northern and southern, before the number of the zone (1 to 60)."""

@@ -52,7 +52,7 @@ class LabelledImage:
     chip: Chip | None = None
     """Place on the ground, if the file itself states it."""
     nodata: float | None = None
-    """Share of a chip's pixels without data, where it was counted as the chip was read."""
+    """Share of a chip's pixels without data, if it was counted while the chip was read."""
     refused: str = ""
     """Reason why the image isn't kept, in the plural: chips with more than 0% nodata. Empty: it is kept."""
 
