@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
+from sweep.tracking.run_tags import SWEEP, TRIAL
 from sweep.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 CODE = Path(__file__).with_name("serving_model.py")
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 ALIAS = "best"
+ABOUT = (
+    "Image encoders exported from sweeps (`python -m sweep.export`). Each version's description is its model card; the "
+    f"alias {ALIAS} is the latest registered one."
+)
+"""Description of a registered model that has none."""
 ARTIFACT = "model"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime")
 
@@ -101,6 +107,10 @@ def register_model(
     number = str(logged.registered_model_version)
     client.set_registered_model_alias(name, ALIAS, number)
     client.update_model_version(name, number, description=(folder / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    for tag, value in {SWEEP: record.name, TRIAL: entry.trial_id}.items():
+        client.set_model_version_tag(name, number, tag, value)
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, description=ABOUT)
     for file in ("MODEL_CARD.md", "encoder.safetensors"):
         client.log_artifact(run_id, str(folder / file), "export")
     return (

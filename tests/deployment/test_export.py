@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
@@ -225,6 +226,11 @@ def test_a_registered_model_is_served_and_answers(
         "mine", storage=str(storage.storage.root), output=tmp_path / "out", register="digits-encoder", tracking_uri=uri
     )
     assert "registered as models:/digits-encoder@best (version 1)" in capsys.readouterr().out
+    client = mlflow.MlflowClient(uri)
+    version = client.get_model_version_by_alias("digits-encoder", "best")
+    assert version.description == (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert version.tags["sweep.name"] == "mine"
+    assert "is its model card" in client.get_registered_model("digits-encoder").description
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
