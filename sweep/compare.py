@@ -52,15 +52,19 @@ def main(
     """
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables
     from sweep.comparison.merged_sweeps import merged_sweeps
+    from sweep.comparison.split_comparison import reported_splits, split_comparisons
     from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.report.terminal_table import print_comparison, print_not_comparable
+    from sweep.report.terminal_table import print_comparison, print_not_comparable, print_splits
 
     place = SweepStorage(storage)
     merged, not_comparable = merged_sweeps(place, sweeps or ())
     if html is None and not as_json:
-        for one in merged:
-            print_comparison(one.record, sweep_tables(one.record, place, one.sources), TrialOutputs(place))
+        tables = [(one.record, sweep_tables(one.record, place, one.sources)) for one in merged]
+        for record, own in tables:
+            print_comparison(record, own, TrialOutputs(place))
+        every = [(record, table) for record, own in tables for table in own]
+        print_splits(split_comparisons(every, TrialOutputs(place)))
         print_not_comparable(not_comparable)
         return
     if html is not None:
@@ -72,10 +76,11 @@ def main(
         from sweep.console.printing import say_json
         from sweep.report.json_tables import comparison_value
 
-        say_json(comparison_value(merged, reports, not_comparable))
+        say_json(comparison_value(merged, reports, not_comparable, reported_splits(reports, place)))
     else:
         for one, parts in zip(merged, reports, strict=True):
             print_comparison(one.record, [part.table for part in parts], TrialOutputs(place))
+        print_splits(reported_splits(reports, place))
         print_not_comparable(not_comparable)
     if html is not None:
         from sweep.report.linked_pages import write_reports

@@ -29,6 +29,11 @@ class TrialOutputs:
         final, table = self._read(entry.folder, metric.partition("/")[0])
         return None if final is None or table is None else outputs_of(table, final.classes, final.positive, metric)
 
+    def fingerprint(self, entry: "TrialEntry") -> str | None:
+        """Return the fingerprint of the data that a trial was evaluated on; None if it hasn't started."""
+        known = self._storage.trial_of(entry).fingerprint()
+        return None if known is None else known.rpartition("+")[2]
+
     def of_row(self, row: ComparisonRow, metric: str) -> list[AnyOutputs]:
         """Return the outputs of a setting's finished trials; an empty list if one of them has none."""
         found = [self.of_trial(trial.entry, metric) for trial in row.finished]

@@ -45,6 +45,13 @@ def interval(metric: str, ends: tuple[float, float] | None) -> str:
     return f"{low}–{high}"  # noqa: RUF001
 
 
+def signed_interval(metric: str, ends: tuple[float, float] | None) -> str:
+    """Return an interval of a difference, shares in percentage points: +3.1 to +9.8; empty if there is none."""
+    if ends is None:
+        return ""
+    return " to ".join(points(end) if is_share(metric) else f"{end:+.4g}" for end in ends)
+
+
 def range_of_shares(ends: tuple[float, float]) -> str:
     """Return an interval of shares in percent for a sentence: 81.0 to 88.4."""
     return " to ".join(percent(end, 1) for end in ends)

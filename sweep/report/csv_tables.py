@@ -7,6 +7,7 @@ from typing import Any
 
 from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.dataset_report import DataSetReport
+from sweep.comparison.split_comparison import SplitComparison
 from trainables.printable_text import csv_cell
 
 
@@ -94,6 +95,24 @@ def epoch_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
                 "epoch": record.epoch,
                 "seconds": record.seconds,
                 **record.metrics,
+            }
+
+
+def split_rows(splits: Iterable[SplitComparison]) -> Iterator[dict[str, Any]]:
+    """Yield one row per setting on a random and on a spatial split: both values and their difference."""
+    for found in splits:
+        for row in found.rows:
+            sides = {"random": (found.random, row.random), "spatial": (found.spatial, row.spatial)}
+            yield {
+                "setting": row.label,
+                "metric": found.metric,
+                **{side: f"{split.dataset}: {split.rule}" for side, (split, _) in sides.items()},
+                **{f"on {side}": cell.mean for side, (_, cell) in sides.items()},
+                "difference": row.difference,
+                "images low": row.images and row.images.low,
+                "images high": row.images and row.images.high,
+                "seeds low": row.seeds and row.seeds.low,
+                "seeds high": row.seeds and row.seeds.high,
             }
 
 

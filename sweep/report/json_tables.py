@@ -8,16 +8,46 @@ from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.conclusions import notes
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.merged_sweeps import MergedSweep
+from sweep.comparison.split_comparison import SplitComparison
 from sweep.statistics.share_intervals import ConfidenceInterval
 
 
 def comparison_value(
-    merged: Sequence[MergedSweep], reports: Sequence[Sequence[DataSetReport]], not_comparable: Sequence[str]
+    merged: Sequence[MergedSweep],
+    reports: Sequence[Sequence[DataSetReport]],
+    not_comparable: Sequence[str],
+    splits: Sequence[SplitComparison] = (),
 ) -> dict[str, Any]:
     """Return comparisons as plain values; null for undefined or missing numbers."""
     comparisons = [_comparison(one, parts) for one, parts in zip(merged, reports, strict=True)]
-    value: dict[str, Any] = _finite({"comparisons": comparisons, "not_comparable": list(not_comparable)})
+    value: dict[str, Any] = _finite(
+        {
+            "comparisons": comparisons,
+            "not_comparable": list(not_comparable),
+            "splits": [_split(found) for found in splits],
+        }
+    )
     return value
+
+
+def _split(found: SplitComparison) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        **{side: {"dataset": own.dataset, "rule": own.rule} for side, own in found.sides.items()},
+        "rows": [
+            {
+                "label": row.label,
+                "baseline": row.baseline,
+                "random": _cell(row.random),
+                "spatial": _cell(row.spatial),
+                "difference": row.difference,
+                "images": _interval(row.images),
+                "seeds": _interval(row.seeds),
+            }
+            for row in found.rows
+        ],
+        "sentences": found.sentences,
+    }
 
 
 def _comparison(merged: MergedSweep, parts: Sequence[DataSetReport]) -> dict[str, Any]:

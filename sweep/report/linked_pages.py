@@ -7,6 +7,7 @@ from pathlib import Path
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
 from sweep.comparison.effects import NotComputed
 from sweep.comparison.merged_sweeps import MergedSweep, merged_sweeps
+from sweep.comparison.split_comparison import SplitComparison, reported_splits
 from sweep.console.output_files import check_outputs, file_name
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page import PAGE, write_report
@@ -43,9 +44,10 @@ def write_reports(
         BadInputError: The folders contain such files of another program and `overwrite` is False; nothing is written.
     """
     names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
+    splits = reported_splits(reports, storage)
     if len(names) == 1:
         _check_folder(folder, overwrite=overwrite)
-        return [write_page(reports[0], storage, folder, pictures=pictures)]
+        return [write_page(reports[0], storage, folder, pictures=pictures, splits=splits)]
     together = [(one, parts) for one, parts in zip(merged, reports, strict=True) if len(one.sweeps) > 1]
     places = [folder if len(together) == 1 else folder / file_name("-".join(one.sweeps)) for one, _ in together]
     for place in (*places, *(folder / name for name in names)):
@@ -53,12 +55,16 @@ def write_reports(
     pages = []
     for (one, parts), place in zip(together, places, strict=True):
         links = {f"{name} alone": _from(place, folder / name) for name in one.sweeps}
-        pages.append(write_page(parts, storage, place, pictures=pictures, not_comparable=not_comparable, links=links))
+        own = [found for found in splits if found.is_of(one.sweeps)]
+        pages.append(
+            write_page(parts, storage, place, pictures=pictures, not_comparable=not_comparable, links=links, splits=own)
+        )
     for name in names:
         around = zip(together, places, strict=True)
         links = {one.record.name: _from(folder / name, place) for (one, _), place in around if name in one.sweeps}
         alone = dataset_reports(storage.record(name), storage)
-        pages.append(write_page(alone, storage, folder / name, pictures=pictures, links=links))
+        own = [found for found in splits if found.is_of([name])]
+        pages.append(write_page(alone, storage, folder / name, pictures=pictures, links=links, splits=own))
     return pages
 
 
@@ -70,14 +76,16 @@ def write_page(
     pictures: bool = True,
     not_comparable: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
+    splits: Sequence[SplitComparison] | None = None,
 ) -> Path:
-    """Write the page of one sweep, or of merged ones, as `write_report`.
+    """Write the page of one sweep, or of merged ones, as `write_report`; `splits` by default those of its data sets.
 
     `pictures` of the data are drawn if the data set is prepared on this machine, which takes up to two minutes.
     """
     left_out = NotComputed("left out by --no-pictures")
     images = [picture_figures(part, storage) if pictures else left_out for part in parts]
-    return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links)
+    splits = reported_splits([parts], storage) if splits is None else splits
+    return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links, splits=splits)
 
 
 def check_is_folder(folder: Path) -> None:

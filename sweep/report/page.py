@@ -16,16 +16,26 @@ from sweep.comparison.conclusions import SMOKE_NOTICE, notes
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.effects import NotComputed
 from sweep.comparison.label_free_ranking import told_agreement
+from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
-from sweep.console.formatting import axis_label, duration, number, percent, slug
+from sweep.console.formatting import (
+    axis_label,
+    duration,
+    interval,
+    number,
+    percent,
+    signed_interval,
+    signed_number,
+    slug,
+)
 from sweep.console.output_files import file_name
 from sweep.figures.trial_files import trial_figures
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.charts import InteractiveChart, page_script, plotly_packed, plotly_source
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.costs_and_failures import cost, data_facts, troubles
-from sweep.report.csv_tables import as_csv, comparison_rows, ended_rows, epoch_rows, trial_rows
+from sweep.report.csv_tables import as_csv, comparison_rows, ended_rows, epoch_rows, split_rows, trial_rows
 from sweep.report.exploration_charts import exploration_charts, importance_chart
 from sweep.report.inline_svg import inline_svg
 from sweep.report.learning_curves import learning_curves
@@ -93,6 +103,7 @@ def write_report(
     *,
     not_comparable: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
+    splits: Sequence[SplitComparison] = (),
 ) -> Path:
     """Write the report of a sweep into a new folder; return the path of its page.
 
@@ -103,6 +114,7 @@ def write_report(
         folder: Folder of the page, its figures and tables.
         not_comparable: Sentences on sweeps that can't be compared, for several sweeps.
         links: Links to the other pages.
+        splits: Settings on a random split beside a spatial one.
     """
     import jinja2
 
@@ -113,6 +125,8 @@ def write_report(
     sections = [
         _section(part, own, prefix, storage, folder) for part, own, prefix in zip(parts, images, prefixes, strict=True)
     ]
+    if splits:
+        (folder / "tables" / "splits.csv").write_text(as_csv(split_rows(splits)), encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -129,6 +143,7 @@ def write_report(
         smoke=SMOKE_NOTICE if sweep.smoke else "",
         notes=[*notes(sweep, [part.table for part in parts], page=True), *not_comparable],
         links=links or {},
+        splits=splits,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         most_told=MOST_TOLD,
         script=script,
@@ -227,10 +242,13 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "axis": axis_label,
     "cost": cost,
     "duration": duration,
+    "ends": signed_interval,
     "facts": data_facts,
     "held_out": held_out_metrics,
+    "interval": interval,
     "number": number,
     "percent": percent,
+    "signed": signed_number,
     "slug": slug,
     "spelled": spelled,
     "troubles": troubles,

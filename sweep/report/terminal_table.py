@@ -9,11 +9,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, conclusions, notes
+from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.standing import standing
 from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.comparison.wording import spelled
-from sweep.console.formatting import axis_label, duration, number
+from sweep.comparison.wording import metric_words, spelled
+from sweep.console.formatting import axis_label, duration, number, signed_interval, signed_number
 from sweep.console.printing import screen, text
 from sweep.records.sweep_record import SweepRecord
 from trainables.printable_text import printable
@@ -22,6 +23,8 @@ COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lo
 HALVED = "ended early by halving: means over seeds at that epoch, not to be compared with those above"
 MOST_LABEL = 26
 """Maximum characters of a baseline's name on one line."""
+MOST_SPLIT_ROWS = 12
+"""Maximum number of settings listed on both splits; the report has all."""
 SHOWN = ("running", "stopped")
 
 
@@ -58,6 +61,24 @@ def print_comparison(
             console.print(text(sentence, "bold"))
     for line in notes(sweep, tables):
         console.print(text(f"- {line}", "dim"))
+
+
+def print_splits(splits: Sequence[SplitComparison], console: Console | None = None) -> None:
+    """Print settings on a random split beside a spatial one, the best on the spatial split first."""
+    console = console or screen()
+    for found in splits:
+        title = text(f"{found.title}: {metric_words(found.metric)}")
+        drawn = RichTable(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("", *(f"{split.dataset}\n{split.rule}" for split in (found.random, found.spatial)), "difference"):
+            drawn.add_column(text(name), justify="right" if name else "left")
+        drawn.add_column("over images", justify="right")
+        for row in found.rows[:MOST_SPLIT_ROWS]:
+            cells = [number(found.metric, cell.mean) for cell in (row.random, row.spatial)]
+            difference = signed_number(found.metric, row.difference)
+            drawn.add_row(*map(text, [row.label, *cells, difference, signed_interval(found.metric, row.images)]))
+        console.print(drawn)
+        for sentence in found.sentences:
+            console.print(text(sentence, "bold"))
 
 
 def print_not_comparable(sentences: Sequence[str], console: Console | None = None) -> None:

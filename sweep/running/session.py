@@ -285,10 +285,11 @@ class SweepSession:
 
     def _report(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
+        from sweep.comparison.split_comparison import split_comparisons
         from sweep.comparison.table import compare
         from sweep.comparison.trial_outputs import TrialOutputs
         from sweep.records.trial_result import result_of
-        from sweep.report.terminal_table import print_comparison
+        from sweep.report.terminal_table import print_comparison, print_splits
         from sweep.running.summary import summarise
 
         record = self._storage.record(self._name)
@@ -307,6 +308,7 @@ class SweepSession:
             say_json({"event": "end", **summary})
         elif not self._location.from_python:
             print_comparison(record, tables, TrialOutputs(self._storage))
+            print_splits(split_comparisons([(record, table) for table in tables], TrialOutputs(self._storage)))
         if outcome.missing:
             say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
             say(f"python -m sweep.track {self._name}")

@@ -93,6 +93,20 @@ def mean_interval(
     return ConfidenceInterval(float(mean - low), float(mean + high))
 
 
+def unpaired_interval(
+    one: float, of_one: ConfidenceInterval, other: float, of_other: ConfidenceInterval
+) -> ConfidenceInterval:
+    """Return the interval of `one - other`, two metrics over different images, from their intervals.
+
+    This is the method of variance estimates recovery, as for `mean_interval`. If some images are in both sets, it is
+    wider than it need be.
+    """
+    difference = one - other
+    low = np.hypot(one - of_one.low, of_other.high - other)
+    high = np.hypot(of_one.high - one, other - of_other.low)
+    return ConfidenceInterval(float(difference - low), float(difference + high))
+
+
 def area_interval(
     area: float, variance: float, positives: int, negatives: int, level: float = LEVEL
 ) -> ConfidenceInterval | None:

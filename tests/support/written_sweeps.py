@@ -89,6 +89,7 @@ def _write_trial(
     entry: TrialEntry, storage: SweepStorage, data: TrialData, random: np.random.Generator, begun: int
 ) -> None:
     files, quality, epochs = storage.trial_of(entry), _quality(entry, random), int(entry.config["epochs"])
+    files.write_config(dict(entry.config), data.fingerprint)
     seconds = 2.0 + 64 / int(entry.config["batch_size"])
     metrics: dict[str, float] = {}
     for split, rows in data.evaluated.items():

@@ -1,0 +1,272 @@
+"""Settings on a random split beside the same settings on a spatial split: by how much the random one flatters.
+
+Neighbouring images are alike, so a random split tests on near copies of train images. Two stores are compared if they
+have the same images and differ in the split alone, which their metadata on this machine says.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweep.comparison.cells import ComparisonCell, ComparisonCells
+from sweep.comparison.table import REPLICATED, ComparisonRow, ComparisonTable, setting_key
+from sweep.comparison.trial_outputs import TrialOutputs
+from sweep.comparison.wording import short_words
+from sweep.console.formatting import number, signed_interval, signed_number
+from sweep.statistics.intervals import seed_interval
+from sweep.statistics.share_intervals import ConfidenceInterval, unpaired_interval
+from trainables.config import TrialConfig
+from trainables.data.catalog import StoreInfo
+from trainables.errors import BadInputError
+from trainables.metric_names import better_when, is_share
+
+if TYPE_CHECKING:
+    from sweep.comparison.dataset_report import DataSetReport
+    from sweep.records.sweep_record import SweepRecord, TrialEntry
+    from sweep.records.sweep_storage import SweepStorage
+
+RANDOM = ("random", "exact", "thesis")
+SPATIAL = ("block", "tile", "longitude", "place")
+SPLIT_OPTIONS = ("splits", "test split", "block size", "buffer", "labels of")
+"""Options of a store that may differ between two splits of the same images."""
+SPLIT_FIELDS = ("dataset", "evaluation_dataset", "validation_fraction")
+"""Fields of a trial that may differ between the splits: a split by longitude has a validation split of its own."""
+MOST_SAMPLED = 40
+"""Maximum number of settings with an interval over images, the best ones on the spatial split."""
+
+
+@dataclass(frozen=True)
+class SplitStore:
+    """Store that settings were evaluated on, with its split rule in words."""
+
+    dataset: str
+    rule: str
+    distance: str
+    """Distance between train and test as a sentence; empty if unknown."""
+    sweeps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One setting, or baseline, on both splits."""
+
+    label: str
+    baseline: bool
+    random: ComparisonCell
+    spatial: ComparisonCell
+    difference: float
+    """Random minus spatial."""
+    images: ConfidenceInterval | None
+    """95 % interval of the difference over the test images, which differ between the splits."""
+    seeds: ConfidenceInterval | None
+    """95 % interval of the difference over the seeds that both have."""
+
+
+@dataclass(frozen=True)
+class SplitComparison:
+    """Settings on a random split beside the same on a spatial split; the best on the spatial split first."""
+
+    metric: str
+    random: SplitStore
+    spatial: SplitStore
+    rows: tuple[SplitRow, ...]
+    """Settings, then baselines."""
+
+    def is_of(self, sweeps: Sequence[str]) -> bool:
+        """Whether one of these sweeps is compared."""
+        return any(name in sweeps for split in self.sides.values() for name in split.sweeps)
+
+    @property
+    def sides(self) -> Mapping[str, SplitStore]:
+        """Both splits by name."""
+        return {"random": self.random, "spatial": self.spatial}
+
+    @property
+    def title(self) -> str:
+        """Title of the table."""
+        return f"What the random split of {self.random.dataset} flattered"
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The result in words: the first row on both splits, whether the best setting is the same, the distance."""
+        first, metric = self.rows[0], self.metric
+        unit = " %" if is_share(metric) else ""
+        values = [f"{number(metric, cell.mean)}{unit}" for cell in (first.random, first.spatial)]
+        told = (
+            f"{first.label}: {short_words(metric)} {values[0]} on test of {self.random.dataset} (split "
+            f"{self.random.rule}), {values[1]} of {self.spatial.dataset} (split {self.spatial.rule}). "
+            f"{self._verdict(first)}."
+        )
+        settings = [row for row in self.rows if not row.baseline]
+        return tuple(filter(None, (told, self._choice(settings), self.spatial.distance)))
+
+    def _verdict(self, row: SplitRow) -> str:
+        ends, over = (row.images, "test images") if row.images is not None else (row.seeds, "seeds")
+        better = row.difference > 0 if better_when(self.metric) == "max" else row.difference < 0
+        unit = " points" if is_share(self.metric) else ""
+        by = f"{signed_number(self.metric, row.difference)}{unit}"
+        if ends is None:
+            return f"The random split shows {by}, without an interval"
+        by += f" ({signed_interval(self.metric, ends)}, 95 % interval over {over})"
+        if ends.low <= 0.0 <= ends.high:
+            return f"Whether the random split flatters is open: {by}"
+        return f"The random split flatters: {by}" if better else f"The random split doesn't flatter: {by}"
+
+    def _choice(self, settings: Sequence[SplitRow]) -> str:
+        if len(settings) < 2:
+            return ""
+        turn = 1.0 if better_when(self.metric) == "max" else -1.0
+        best = max(settings, key=lambda row: turn * (row.random.mean or 0.0))
+        if best is settings[0]:
+            return "The best setting is the same on both splits."
+        return f"On the random split another setting is best: {best.label}."
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A table whose settings were evaluated on one store, with the store's metadata."""
+
+    sweep: "SweepRecord"
+    table: ComparisonTable
+    info: StoreInfo
+    rule: str
+
+    @property
+    def store(self) -> SplitStore:
+        sweeps = tuple(self.sweep.name.split(" + "))
+        apart = self.info.decisions.get("distance between splits", "")
+        return SplitStore(self.info.name, self.rule, f"In {self.info.name} {apart}." if apart else "", sweeps)
+
+
+def reported_splits(
+    reports: "Iterable[Iterable[DataSetReport]]", storage: "SweepStorage"
+) -> tuple[SplitComparison, ...]:
+    """Return the split comparisons among the data sets of reports."""
+    parts = [part for own in reports for part in own]
+    return split_comparisons([(part.sweep, part.table) for part in parts], TrialOutputs(storage))
+
+
+def split_comparisons(
+    tables: "Iterable[tuple[SweepRecord, ComparisonTable]]",
+    outputs: TrialOutputs,
+    info_of: Callable[[str], StoreInfo | None] | None = None,
+) -> tuple[SplitComparison, ...]:
+    """Return each pair of a random and a spatial split of the same images on which a setting was evaluated.
+
+    Args:
+        tables: Comparison tables with the records of their sweeps.
+        outputs: Outputs of the trials, for intervals over images.
+        info_of: Returns the metadata of a store by name; None: of the stores of this machine.
+    """
+    sides = [side for sweep, table in tables if (side := _side(sweep, table, outputs, info_of or _info)) is not None]
+    random = [side for side in sides if side.rule in RANDOM]
+    spatial = [side for side in sides if side.rule in SPATIAL and random]
+    pairs = [(one, other) for one in random for other in spatial if _images(one.info) == _images(other.info)]
+    found = (_compared(one, other, ComparisonCells(outputs)) for one, other in pairs)
+    return tuple(comparison for comparison in found if comparison is not None)
+
+
+def _side(
+    sweep: "SweepRecord", table: ComparisonTable, outputs: TrialOutputs, info_of: Callable[[str], StoreInfo | None]
+) -> _Side | None:
+    """Return a table with the store that it was evaluated on; None if this machine doesn't have that store."""
+    finished = next((row.finished[0].entry for row in (*table.settings, *table.baselines) if row.finished), None)
+    if finished is None:
+        return None
+    info = info_of(str(finished.config.get("evaluation_dataset") or finished.config["dataset"]))
+    if info is None or info.fingerprint != outputs.fingerprint(finished):
+        return None
+    return _Side(sweep, table, info, _rule(info))
+
+
+def _info(name: str) -> StoreInfo | None:
+    try:
+        return StoreInfo.read(name)
+    except BadInputError:
+        return None
+
+
+def _rule(info: StoreInfo) -> str:
+    """Return the rule of a store's split; a rule that fell back to a hash of the names is random."""
+    rule = str(info.options.get("splits", "")).partition(":")[0]
+    return "random" if rule == "own" and info.decisions.get("splits", "").startswith("hashed") else rule
+
+
+def _images(info: StoreInfo) -> tuple[Any, ...]:
+    """Return what two stores have in common if they differ in the split alone."""
+    options = {name: value for name, value in info.options.items() if name not in SPLIT_OPTIONS}
+    # The labels of a label set are digested in the order of its rows, of which a buffer leaves some out.
+    state = "" if "labels of" in info.options else info.source_state
+    labels = info.class_names, info.multi_label, info.number
+    return (
+        info.data_set,
+        info.source,
+        state,
+        info.image_size,
+        info.channels,
+        labels,
+        json.dumps(options, sort_keys=True),
+    )
+
+
+def _compared(random: _Side, spatial: _Side, cells: ComparisonCells) -> SplitComparison | None:
+    metric = _metric(spatial.sweep)
+    on_random, on_spatial = (_by_setting(side.table, metric) for side in (random, spatial))
+    shared = [key for key in on_spatial if key in on_random]
+    if not shared:
+        return None
+    turn = -1.0 if better_when(metric) == "max" else 1.0
+    shared.sort(key=lambda key: (bool(on_spatial[key].label), turn * on_spatial[key].known_mean(metric)))
+    rows = tuple(
+        _row(on_random[key], on_spatial[key], metric, spatial.table.axes, cells, sampled=number < MOST_SAMPLED)
+        for number, key in enumerate(shared)
+    )
+    return SplitComparison(metric, random.store, spatial.store, rows)
+
+
+def _metric(sweep: "SweepRecord") -> str:
+    """Return the objective on test."""
+    split, _, name = sweep.objective.partition("/")
+    return f"test/{name}" if split == "val" else sweep.objective
+
+
+def _by_setting(table: ComparisonTable, metric: str) -> dict[str, ComparisonRow]:
+    rows = (*table.settings, *table.baselines)
+    known = [row for row in rows if (mean := row.mean(metric)) is not None and math.isfinite(mean)]
+    return {_key(row.trials[0].entry): row for row in known}
+
+
+def _key(entry: "TrialEntry") -> str:
+    """Return a key that a setting has on every split of the same images."""
+    plain = {name: TrialConfig.model_fields[name].default for name in SPLIT_FIELDS}
+    return setting_key(entry.model_copy(update={"config": {**entry.config, **plain}}))
+
+
+def _row(
+    random: ComparisonRow,
+    spatial: ComparisonRow,
+    metric: str,
+    axes: tuple[str, ...],
+    cells: ComparisonCells,
+    *,
+    sampled: bool,
+) -> SplitRow:
+    one, other = (cells.of(row, metric, over_images=sampled) for row in (random, spatial))
+    first, second = random.known_mean(metric), spatial.known_mean(metric)
+    images = None
+    if one.images is not None and other.images is not None:
+        images = unpaired_interval(first, one.images, second, other.images)
+    seeds = [_by_seed(row, metric) for row in (random, spatial)]
+    differences = [value - seeds[1][seed] for seed, value in seeds[0].items() if seed in seeds[1]]
+    label = spatial.words(axes)
+    return SplitRow(label, bool(spatial.label), one, other, first - second, images, seed_interval(differences))
+
+
+def _by_seed(row: ComparisonRow, metric: str) -> Mapping[Any, float]:
+    return {
+        tuple(trial.entry.config.get(name) for name in REPLICATED): trial.result.metrics[metric]
+        for trial in row.finished
+        if metric in trial.result.metrics
+    }
