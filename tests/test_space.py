@@ -18,6 +18,9 @@ from sweep.space import (
     Best,
     Grid,
     Halving,
+    Objective,
+    Published,
+    PublishedResult,
     Range,
     RankingObjective,
     Search,
@@ -297,3 +300,7 @@ def test_names_that_are_no_space(tmp_path: Path) -> None:
 def test_a_record_s_space_is_read_as_it_was_written() -> None:
     asked = space(Stage("a", (Grid(axes={"temperature": [0.1, 0.5], "seed": range(3)}),)))
     assert read_space(json.loads(json.dumps(written(asked)))) == asked
+
+
+def test_spaces_may_import_the_earlier_names() -> None:
+    assert (Objective, Published) == (RankingObjective, PublishedResult)

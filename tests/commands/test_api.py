@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.paths import ROOT
 
-from sweep import api
+from sweep import api, compare
 from sweep.records.sweep_storage import SweepStorage
 from trainables.data.preparing.prepare import prepare
 
@@ -106,3 +106,7 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
     assert "(100, " in texts[4]
     assert texts[5] == "True\n"
     assert (tmp_path / ".sweep" / "quickstart-report" / "report.html").is_file()
+
+
+def test_programs_may_import_the_earlier_names() -> None:
+    assert (api.Export, api.Frames, compare.Frames) == (api.ExportResult, api.ComparisonFrames, api.ComparisonFrames)
