@@ -48,6 +48,8 @@ def _values(field: str, text: str) -> list[Any]:
     listed = json_or_text(text) if is_tuple(field) and text.startswith("[") else None
     if isinstance(listed, list):
         return listed if listed and all(isinstance(one, list) for one in listed) else [listed]
+    if isinstance(listed, str) and listed.endswith("]"):
+        raise ValueError(f'{field}: {text} isn\'t JSON; one list: ["a","b"], several: [["a","b"],["c"]]')
     pieces = [piece if is_text(field) else json_or_text(piece) for piece in split_commas(text)]
     return [pieces] if is_tuple(field) else pieces
 

@@ -39,7 +39,7 @@ class AxisScale:
     @classmethod
     def of(cls, name: str, settings: Sequence[ExploredSetting]) -> "AxisScale":
         """Return the scale of an axis over settings."""
-        found = list({spelled(one.values[name]): one.values[name] for one in settings}.values())
+        found = list({spelled(one.values[name], name): one.values[name] for one in settings}.values())
         return cls(name, tuple(sorted(found)) if all(map(_is_number, found)) else tuple(found))
 
     @cached_property
@@ -55,7 +55,9 @@ class AxisScale:
     def place(self, value: Any) -> float:
         """Return the position of a value between the first (0) and the last (1)."""
         if not self.is_numeric:
-            return [spelled(one) for one in self.values].index(spelled(value)) / max(1, len(self.values) - 1)
+            return [spelled(one, self.name) for one in self.values].index(spelled(value, self.name)) / max(
+                1, len(self.values) - 1
+            )
         low, high, own = (self._measured(one) for one in (self.values[0], self.values[-1], value))
         return (own - low) / (high - low) if high > low else 0.5
 
@@ -77,7 +79,7 @@ def best_of_pairs(settings: Sequence[ExploredSetting], x: str, y: str, direction
     sign = 1 if direction == "max" else -1
     found: dict[tuple[str, str], ExploredSetting] = {}
     for one in settings:
-        key = spelled(one.values[x]), spelled(one.values[y])
+        key = spelled(one.values[x], x), spelled(one.values[y], y)
         if key not in found or sign * (one.result - found[key].result) > 0:
             found[key] = one
     return list(found.values())

@@ -32,7 +32,7 @@ class PivotTable:
         """Values of the second axis, ascending."""
         if self.group is None:
             return [""]
-        values = {spelled(row.config[self.group]): row.config[self.group] for row in self.cells.values()}
+        values = {spelled(row.config[self.group], self.group): row.config[self.group] for row in self.cells.values()}
         return sorted(values, key=lambda name: _sortable(values[name]))
 
 
@@ -42,15 +42,15 @@ def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
     Epochs are always on x. A single axis gives one table without groups; axes with too many values are left out.
     """
     usable = [row for row in table.settings if row.values(metric)]
-    axes = [axis for axis in table.axes if len({spelled(row.config[axis]) for row in usable}) <= MOST_VALUES]
+    axes = [axis for axis in table.axes if len({spelled(row.config[axis], axis) for row in usable}) <= MOST_VALUES]
     for x, group in _pairs(axes):
         rest = tuple(axis for axis in table.axes if axis not in (x, group))
         fixed = _commonest([_values(row, rest) for row in usable])
         own = [row for row in usable if _values(row, rest) == fixed]
-        if len({spelled(row.config[x]) for row in own}) < 2:
+        if len({spelled(row.config[x], x) for row in own}) < 2:
             continue
         own.sort(key=lambda row: (_sortable(row.config[x]), _sortable(row.config[group or x])))
-        cells = {(spelled(row.config[x]), spelled(row.config[group]) if group else ""): row for row in own}
+        cells = {(spelled(row.config[x], x), spelled(row.config[group], group) if group else ""): row for row in own}
         yield PivotTable(x, group, described(own[0].config, rest) if rest else "", cells)
 
 
@@ -62,7 +62,7 @@ def _pairs(axes: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def _values(row: ComparisonRow, axes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(spelled(row.config[axis]) for axis in axes)
+    return tuple(spelled(row.config[axis], axis) for axis in axes)
 
 
 def _commonest(values: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:

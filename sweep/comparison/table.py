@@ -72,7 +72,7 @@ class ComparisonRow:
     @property
     def label(self) -> str:
         """Label of a baseline; empty for a setting."""
-        told = [f"{name.replace('_', ' ')} {spelled(self.config[name])}" for name in self.told]
+        told = [f"{name.replace('_', ' ')} {spelled(self.config[name], name)}" for name in self.told]
         return ", ".join([self.kind, *told]) if self.kind else ""
 
     def words(self, axes: tuple[str, ...]) -> str:
@@ -240,7 +240,7 @@ def _folded(
 def _independent(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[str, ...]:
     """Return the axes that vary. With several methods, METHOD_AXES come first and determined axes are left out."""
     if not any(row.config[METHOD] for row in rows):
-        return tuple(name for name in axes if len({spelled(row.config[name]) for row in rows}) > 1)
+        return tuple(name for name in axes if len({spelled(row.config[name], name) for row in rows}) > 1)
     kept: list[str] = []
     for name in (*METHOD_AXES, *(axis for axis in axes if axis not in METHOD_AXES)):
         if _cells(rows, [*kept, name]) > _cells(rows, kept):
@@ -249,7 +249,7 @@ def _independent(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[st
 
 
 def _cells(rows: Sequence[ComparisonRow], axes: Sequence[str]) -> int:
-    return len({tuple(spelled(row.config.get(axis)) for axis in axes) for row in rows})
+    return len({tuple(spelled(row.config.get(axis), axis) for axis in axes) for row in rows})
 
 
 def _told_apart(baselines: Sequence[ComparisonRow], axes: Sequence[str]) -> tuple[ComparisonRow, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainables import metric_names as names
+from trainables.data.bands import band_words
 from trainables.initial_weights import InitialWeights
 
 LONGEST = 32
@@ -44,7 +45,7 @@ WORDS = {
 
 def described(config: Mapping[str, Any], axes: tuple[str, ...]) -> str:
     """Return a setting in words: batch size 256, temperature 0.25."""
-    parts = [f"{axis.replace('_', ' ')} {spelled(config[axis])}" for axis in axes]
+    parts = [f"{axis.replace('_', ' ')} {spelled(config[axis], axis)}" for axis in axes]
     return ", ".join(parts) or "the one setting"
 
 
@@ -86,8 +87,10 @@ def _method(name: str) -> tuple[str, str]:
     return METHODS.get(prefix, f"{prefix[3:-1]} nearest neighbours"), base
 
 
-def spelled(value: Any) -> str:
-    """Return a field's value as text; initial weights by their name."""
+def spelled(value: Any, field: str = "") -> str:
+    """Return a field's value as text; initial weights by their name, bands by that of their set."""
+    if field == "bands":
+        return band_words(value)
     if isinstance(value, list | tuple):
         return (" to " if _is_range(value) else " and ").join(spelled(part) for part in value) or "none"
     if isinstance(value, str) and "#name=" in value:

@@ -15,8 +15,15 @@ Pictures = NDArray[np.float64]
 """Images (N, H, W, 3) in [0, 1]."""
 
 
+SCREEN = 1 / 2.2
+"""Exponent of the encoding for a screen; 16-bit values are taken as linear in light, as reflectance is."""
+
+
 class StorePictures:
-    """Images of a store for display: red, green and blue if available, 16-bit values stretched with the same limits."""
+    """Images of a store for display: red, green and blue if available.
+
+    16-bit values are stretched with the same limits and encoded for a screen.
+    """
 
     def __init__(self, store: ImageStore, config: TrialConfig, rows: NDArray[np.int64]) -> None:
         """Open the images; 16-bit values are stretched from the 2nd to the 98th percentile of the images in `rows`."""
@@ -24,9 +31,10 @@ class StorePictures:
         self._channels = list(store.info.colours or (0, 1, 2))
         if store.info.channels < 3:
             self._channels = [0, 0, 0]
-        self._low, self._high = 0.0, 1.0
+        self._linear, self._low, self._high = False, 0.0, 1.0
         if store.info.dtype == "uint16":
             self._low, self._high = np.percentile(self.seen(rows), (2, 98))
+            self._linear = True
 
     def seen(self, rows: NDArray[np.int64]) -> Pictures:
         """Return the evaluation views of images, (N, H, W, 3)."""
@@ -47,4 +55,5 @@ class StorePictures:
     def _colours(self, images: torch.Tensor) -> Pictures:
         """Return red, green and blue of images (N, C, H, W), as (N, H, W, 3)."""
         pixels: Pictures = images[:, self._channels].permute(0, 2, 3, 1).double().numpy()
-        return np.clip((pixels - self._low) / max(self._high - self._low, 1e-9), 0.0, 1.0)
+        stretched = np.clip((pixels - self._low) / max(self._high - self._low, 1e-9), 0.0, 1.0)
+        return stretched**SCREEN if self._linear else stretched

@@ -85,6 +85,10 @@ def check_questions(plan: Plan) -> None:
     for judged in dict.fromkeys(judged_metrics(plan, size_of)):
         info = info_of(judged.config.labelled_dataset) or KNOWN.get(judged.config.labelled_dataset)
         try:
+            if isinstance(pretrained := info_of(judged.config.dataset), StoreInfo):
+                pretrained.with_bands(judged.config.bands)
+            if isinstance(info, StoreInfo):
+                info = info.with_bands(judged.config.bands)
             if info is not None:
                 _check_target(judged.config, info)
                 if isinstance(info, StoreInfo):

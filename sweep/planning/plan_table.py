@@ -14,6 +14,7 @@ from sweep.planning.plan import Plan, count_pending
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import varying_fields
 from sweep.space import SELECTED_ON_TEST
+from trainables.data.bands import band_words
 from trainables.field_values import spelled
 from trainables.metric_names import LABEL_FREE_DIRECTION
 
@@ -47,6 +48,7 @@ def _trials(plan: Plan, memory: MemoryBudget) -> Table:
     varied = [
         name for name in varying_fields([t.config for t in plan.trials if t.baseline is None]) if name not in SHOWN
     ]
+    told = varying_fields([t.config for t in plan.trials if t.baseline])
     for name in ("trial", "stage", "data set"):
         table.add_column(name, no_wrap=True)
     for name in ("batch", "temp.", "epochs"):
@@ -56,10 +58,15 @@ def _trials(plan: Plan, memory: MemoryBudget) -> Table:
     for name in ("steps", "views", "GiB*"):
         table.add_column(name, justify="right", no_wrap=True)
     for trial in plan.trials[:MOST_ROWS]:
-        settings = ["" if trial.baseline else spelled(getattr(trial.config, name)) for name in varied]
+        settings = ["" if trial.baseline and name not in told else _value(trial, name) for name in varied]
         cells = (*_setting(trial), *settings, *_cost(trial, plan.workers, memory))
         table.add_row(*map(text, cells), style="dim" if trial.baseline else "")
     return table
+
+
+def _value(trial: PlannedTrial, name: str) -> str:
+    value = getattr(trial.config, name)
+    return band_words(value) if name == "bands" else spelled(value)
 
 
 def _setting(trial: PlannedTrial) -> Sequence[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep.planning.trial import PlannedTrial
 from trainables.config import UNTRAINABLE, TrialConfig
+from trainables.data.bands import band_words
 from trainables.initial_weights import InitialWeights
 
 NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
@@ -44,8 +45,12 @@ def _name(trial: PlannedTrial, varying: Sequence[str]) -> str:
         parts += [_spelled(config.initial_weights)] if "initial_weights" in varying else []
         return "-".join([*parts, f"s{config.seed}", trial.trial_id[:4]])
     parts = [config.dataset, f"b{config.batch_size}", f"t{config.temperature:g}", f"e{config.epochs}"]
-    parts += [f"{name}_{_spelled(getattr(config, name))}" for name in varying]
+    parts += [f"{name}_{_bands(config) if name == 'bands' else _spelled(getattr(config, name))}" for name in varying]
     return "-".join([*parts, f"s{config.seed}"])
+
+
+def _bands(config: TrialConfig) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", band_words(config.bands))
 
 
 def _spelled(value: Any) -> str:

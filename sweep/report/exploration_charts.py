@@ -153,7 +153,7 @@ def _parallel(
                 "marker": {"size": 6},
             }
         )
-    ends = [(spelled(scale.values[0]), spelled(scale.values[-1])) for scale in scales]
+    ends = [(spelled(scale.values[0], scale.name), spelled(scale.values[-1], scale.name)) for scale in scales]
     ends.append((f"{factor * low:.3g}", f"{factor * high:.3g}"))
     notes = [
         {"x": column, "y": at, "text": safe(text), "showarrow": False, "yshift": shift}
@@ -289,7 +289,7 @@ def _what(part: DataSetReport) -> str:
 
 
 def _on_axis(scale: AxisScale, value: Any) -> Any:
-    return value if scale.is_numeric else safe(spelled(value))
+    return value if scale.is_numeric else safe(spelled(value, scale.name))
 
 
 def _axis_of(scale: AxisScale) -> dict[str, Any]:

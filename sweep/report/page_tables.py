@@ -26,7 +26,7 @@ def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
     return {
         "label": row.label,
         "sweeps": row.sweeps,
-        "axes": [spelled(row.config[axis]) for axis in part.table.axes] or ["the setting"],
+        "axes": [spelled(row.config[axis], axis) for axis in part.table.axes] or ["the setting"],
         "cells": [_cell(metric, cell) for metric, cell in one.cells.items()],
         "seeds": f"{len(row.finished)} of {len(row.trials)}",
         "time": duration(3600 * one.row.hours),

@@ -114,7 +114,7 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
     drawn.add_column("time", justify="right")
     drawn.add_column("status")
     for row in table.settings:
-        cells = [spelled(row.config[name]) for name in table.axes] or ["the setting"]
+        cells = [spelled(row.config[name], name) for name in table.axes] or ["the setting"]
         if row.maybe_best:
             cells[0] = f"{MAYBE_BEST} {cells[0]}"
         drawn.add_row(
@@ -124,7 +124,7 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
     drawn.add_section()
     for row in table.baselines:
         # The field in which baselines differ has its own column, unless it is the first.
-        told = [spelled(row.config[name]) if name in row.told else "" for name in table.axes[1:]]
+        told = [spelled(row.config[name], name) if name in row.told else "" for name in table.axes[1:]]
         label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
         cells = [*_sweeps(table, row), label, *told, *_numbers(table, row)]
         drawn.add_row(*map(text, cells), style="cyan")
@@ -138,7 +138,7 @@ def _draw_halved(table: ComparisonTable) -> RichTable:
         drawn.add_column(axis_label(name), justify="right")
     for row in sorted(table.halved, key=lambda row: -row.halved):
         reached = [number(metric, row.reached(metric)) for metric in table.metrics]
-        axes = [spelled(row.config[name]) for name in table.axes]
+        axes = [spelled(row.config[name], name) for name in table.axes]
         drawn.add_row(*axes, str(row.halved), *reached, str(len(row.trials)))
     return drawn
 

@@ -81,6 +81,29 @@ def band_name(text: str) -> str:
     return text.upper() if re.fullmatch(r"[Bb](\d\d|8[Aa])", text) else text
 
 
+TEN_METRES = (*RGB_BANDS, "B08")
+BAND_SETS = {"10 m": TEN_METRES, "10 and 20 m": (*TEN_METRES, "B05", "B06", "B07", "B8A", "B11", "B12")}
+"""Named sets of Sentinel-2 bands, red, green and blue first."""
+
+
+def band_words(names: Sequence[str]) -> str:
+    """Return a choice of bands in short words, which no other choice or order of bands has; none chosen: all.
+
+    >>> band_words(("B04", "B03", "B02")), band_words(("B02", "B03", "B04", "B08")), band_words(("B11", "B08"))
+    ('RGB', '10 m, blue first', 'B11, B08')
+    """
+    chosen = tuple(map(band_name, names))
+    for words, own in BAND_SETS.items():
+        if chosen == own:
+            return words
+        if chosen == tuple(name for name in SENTINEL_2 if name in own):
+            return f"{words}, blue first"
+    left_out = [name for name in SENTINEL_2 if name not in chosen]
+    if len(chosen) > len(left_out) and chosen == tuple(name for name in SENTINEL_2 if name in chosen):
+        return f"{len(chosen)} of Sentinel-2" + (f", not {' '.join(left_out)}" if left_out else "")
+    return "RGB" if chosen == RGB_BANDS else ", ".join(chosen) or "all"
+
+
 def named_bands(names: Sequence[str]) -> tuple[SpectralBand, ...]:
     """Return bands with the given names; Sentinel-2 names get wavelength and resolution."""
     return tuple(SENTINEL_2.get(name) or SpectralBand(name=name) for name in map(band_name, names))
