@@ -19,8 +19,9 @@ BLOCK = 256
 """
 COG = {
     "COMPRESS": "DEFLATE",
-    "LEVEL": "6",
+    "LEVEL": "1",  # of 45 bands a level of 6 takes half as long again, and saves 4 % of the file
     "PREDICTOR": "YES",
+    "NUM_THREADS": "ALL_CPUS",
     "BLOCKSIZE": str(BLOCK),
     "BIGTIFF": "IF_SAFER",
     "OVERVIEWS": "IGNORE_EXISTING",
@@ -86,7 +87,7 @@ def map_writer(path: Path, scene: Scene, layer: MapLayer, tags: Mapping[str, str
     size = {"height": scene.height, "width": scene.width}
     place = {"crs": scene.crs, "transform": scene.transform, "nodata": layer.nodata}
     packing = {"compress": "deflate", "predictor": 3, "zlevel": 1, "interleave": "band", "BIGTIFF": "IF_SAFER"}
-    tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "num_threads": "ALL_CPUS"}
     with _explained(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = rasterio.open(path, "w", **shape, **size, **place, **packing, **tiles)

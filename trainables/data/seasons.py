@@ -1,7 +1,7 @@
 """Pairs of seasons: images of one place at two dates as the two views of a pair (SeCo, Manas et al. 2021)."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from trainables.data.catalog import PlaceDates
 from trainables.data.chip import Chip
 from trainables.data.patch_names import ground_and_date
-from trainables.data.store import ImageStore
+
+if TYPE_CHECKING:
+    from trainables.data.store import ImageStore  # loads torch, which preparing does without
 
 Numbers = NDArray[np.int64]
 Visit = tuple[str, str] | None
@@ -40,7 +42,7 @@ class SeasonPairs:
         self._others = place_size - self._date_size
 
     @classmethod
-    def of(cls, store: ImageStore, rows: Numbers) -> Self:
+    def of(cls, store: "ImageStore", rows: Numbers) -> Self:
         """Return the pairs among the images of the given rows, numbered by their position in `rows`."""
         return cls(visits(store.names(rows), store.chips(rows)))
 

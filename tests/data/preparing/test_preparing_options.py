@@ -3,6 +3,8 @@
 import bz2
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tifffile
+from support.paths import ROOT
 from support.sample_data import (
     pack_tar,
     pack_zip,
@@ -69,6 +72,14 @@ ARCHIVES: dict[str, Callable[[Path], tuple[Path, Path]]] = {
     "bigearthnet_v1": archive_of_v1,
     "bigearthnet_v2": archive_of_v2,
 }
+
+
+def test_preparing_loads_neither_torch_nor_scipy() -> None:
+    """They take seconds, and images are decoded without them."""
+    program = "import sys, trainables.data.preparing.prepare; print({'torch', 'scipy', 'pandas'} & set(sys.modules))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("name", list(ARCHIVES))

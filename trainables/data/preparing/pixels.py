@@ -35,7 +35,7 @@ class FirstImage:
 
     def check(self, name: str, image: NDArray[np.generic]) -> None:
         """Raise UndecodableError for an image with other channels or another type."""
-        if image.ndim != 3 or (image.shape[2], str(image.dtype)) != (self.channels, self.dtype):
+        if image.ndim != 3 or image.shape[2] != self.channels or image.dtype != self.dtype:
             raise UndecodableError(
                 f"{name}: has {image.shape[2]} channels of {image.dtype}, shape {image.shape}, and {self.name} has "
                 f"{self.channels} of {self.dtype}: all images of a store have the same channels and bits; convert it "

@@ -3,8 +3,8 @@
 In v1.0 each patch has a JSON file with its labels. In v2.0 patches are grouped by tile, and a table holds the labels.
 """
 
-import glob
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -276,7 +276,9 @@ def _has_patches(folder: Path, levels: int) -> bool:
 
 
 def _has_bands(patch: Path) -> bool:
-    return next(patch.glob(f"{glob.escape(patch.name)}_B*.tif"), None) is not None
+    start = f"{patch.name}_B"
+    with os.scandir(patch) as files:
+        return any(file.name.startswith(start) and file.name.endswith(".tif") for file in files)
 
 
 def _patches(root: Path, levels: int, strays: list[str]) -> Iterator[Path]:
@@ -298,4 +300,6 @@ def _patch_folders(root: Path, levels: int) -> Iterator[Path]:
 
 def _sub_folders(folder: Path) -> Iterator[Path]:
     """Yield the direct sub-folders by name, without hidden ones and those of operating systems."""
-    return (path for path in sorted(folder.iterdir()) if junk(path.name) is None and path.is_dir())
+    with os.scandir(folder) as entries:  # knows folders without a call for each
+        names = sorted(entry.name for entry in entries if junk(entry.name) is None and entry.is_dir())
+    return (folder / name for name in names)
