@@ -396,4 +396,28 @@ def test_a_regression_converges_or_says_so(monkeypatch: pytest.MonkeyPatch, capl
     assert not caplog.records
     monkeypatch.setattr(logistic_regression, "LOGISTIC_ITERATIONS", 3)
     assert LogisticRegression(train, classes=4, regularisation=1e-6).excess > logistic_regression.CONVERGED
-    assert "not converged, its loss may be" in caplog.text
+    assert "not converged after 3 iterations, its loss may be" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("excess", "said"),
+    [(0.02, "its loss may be 2.0 % above the optimum"), (4115.1, "its loss may be far above the optimum")],
+)
+def test_a_bound_above_the_loss_itself_is_said_without_its_number(
+    excess: float, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(LogisticRegression, "_excess", lambda *_: excess)
+    LogisticRegression(stretched(0, 50, 4), classes=4, regularisation=1e-6)
+    assert said in caplog.text
+    assert "411510" not in caplog.text
+
+
+def test_a_regression_converges_on_thousands_of_correlated_features() -> None:
+    """As on raw pixels: 4,096 features of 32 factors, more features than images."""
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(400, 32, generator=random) @ torch.randn(32, 4096, generator=random)
+    features += 0.3 * torch.randn(400, 4096, generator=random)
+    train = RankShard(features, torch.randint(0, 4, (400,), generator=random), 400)
+    fitted = LogisticRegression(train, classes=4, regularisation=1e-4)
+    assert fitted.excess <= logistic_regression.CONVERGED
+    assert (fitted.logits(features).argmax(1) == train.targets).all(), "more features than images separate any labels"

@@ -88,9 +88,10 @@ class LogisticRegression:
         self.excess = self._excess(float(closure()), parameters, regularisation)
         if self.excess > CONVERGED:
             log.warning(
-                "logistic regression at lambda %g: not converged, its loss may be %.1f %% above the optimum",
+                "logistic regression at lambda %g: not converged after %d iterations, %s",
                 regularisation,
-                100 * self.excess,
+                LOGISTIC_ITERATIONS,
+                _distance(self.excess),
             )
         self._weights.requires_grad_(False)
         self._bias.requires_grad_(False)
@@ -101,6 +102,13 @@ class LogisticRegression:
             return 0.0
         square = sum(float(one.grad.double().square().sum()) for one in parameters if one.grad is not None)
         return square / (2 * regularisation * max(loss, LEAST_LOSS))
+
+
+def _distance(excess: float) -> str:
+    """Return in words how far an unconverged loss may be above its optimum; a bound above 100 % says nothing."""
+    if excess > 1:
+        return "its loss may be far above the optimum (no useful bound)"
+    return f"its loss may be {100 * excess:.1f} % above the optimum"
 
 
 def best_regression(
