@@ -1,7 +1,7 @@
-"""Settings on a random split beside the same settings on a spatial split: by how much the random one flatters.
+"""Comparison of a random split with a spatial split of the same images: the optimistic bias of the random one.
 
-Neighbouring images are alike, so a random split tests on near copies of train images. Two stores are compared if they
-have the same images and differ in the split alone, which their metadata on this machine says.
+Neighbouring images are alike, so a random split tests on near copies of train images. Two stores are compared if, by
+their metadata on this machine, they have the same images and differ only in the split.
 """
 
 import json
@@ -66,7 +66,7 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class SplitComparison:
-    """Settings on a random split beside the same on a spatial split; the best on the spatial split first."""
+    """Values of settings on a random split and on a spatial split, by rank on the spatial split."""
 
     metric: str
     random: SplitStore
@@ -195,7 +195,7 @@ def _rule(info: StoreInfo) -> str:
 
 
 def _images(info: StoreInfo) -> tuple[Any, ...]:
-    """Return what two stores have in common if they differ in the split alone."""
+    """Return the metadata that two stores share if they differ only in the split."""
     options = {name: value for name, value in info.options.items() if name not in SPLIT_OPTIONS}
     # The labels of a label set are digested in the order of its rows, of which a buffer leaves some out.
     state = "" if "labels of" in info.options else info.source_state
@@ -239,7 +239,7 @@ def _by_setting(table: ComparisonTable, metric: str) -> dict[str, ComparisonRow]
 
 
 def _key(entry: "TrialEntry") -> str:
-    """Return a key that a setting has on every split of the same images."""
+    """Return a key of a setting that is the same on every split of the images."""
     plain = {name: TrialConfig.model_fields[name].default for name in SPLIT_FIELDS}
     return setting_key(entry.model_copy(update={"config": {**entry.config, **plain}}))
 

@@ -26,7 +26,7 @@ LISTED = 20
 """Maximum number of skipped images whose reasons are printed."""
 SUFFIXES = (".parquet", ".csv")
 OWN_COLUMNS = (["path", "label"], ["path", PREDICTED], ["path", "features"])
-"""First columns of the tables that are written here."""
+"""First columns of the tables that this module writes."""
 
 Describe = Callable[[DeployedModel, Sequence[str], NDArray[np.generic]], pa.Table]
 """Function from a model, image names and images to a table with one row per image."""

@@ -55,7 +55,7 @@ class FolderImages:
 
 
 class StoreImages:
-    """Images of a prepared data set, all splits, which must have been made as the model's."""
+    """Images of a prepared data set over all splits; its pixels must be made like the model's."""
 
     unsupported: Mapping[str, str] = {}
     other_files = 0
@@ -65,7 +65,7 @@ class StoreImages:
         self.names = store.names(np.arange(len(store)))
 
     def read(self, part: range, left_out: dict[str, str]) -> Images:
-        """Return the images; all of a store can be read."""
+        """Return the images; a store has no unreadable ones."""
         images = self._store.images(part).numpy()
         return dict(zip(self.names[part.start : part.stop], images, strict=True))
 

@@ -72,10 +72,15 @@ class ProbeWeights:
         return self._weighs_classes or self._samples or not bool(self._labelled.all())
 
     def of_step(self, step: int, images: NDArray[np.int64], mine: slice, device: torch.device) -> BatchWeights | None:
-        """Return the weights of this rank's part of a global batch of train images, None where all count alike.
+        """Return the weights of this rank's part of a global batch of train images; None if all are equal.
 
-        Found for the whole batch on every rank, so that the outcome doesn't depend on the number of ranks. `images` are
-        (k, batch): those of the first view, then, with pairs of seasons, those of the second.
+        They are computed for the whole batch on every rank, so that the result doesn't depend on the number of ranks.
+
+        Args:
+            step: Number of the step.
+            images: Images (k, batch): those of the first view, then, for pairs of seasons, those of the second.
+            mine: Slice of this rank in the batch.
+            device: Device of the result.
         """
         if not self.needed:
             return None

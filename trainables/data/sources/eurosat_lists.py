@@ -1,4 +1,4 @@
-"""EuroSAT's spatial split as published: three lists of image names, one a line, for train, validation and test."""
+"""EuroSAT's published spatial split: three lists of image names, one per line, for train, validation and test."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ SPATIAL_LISTS = {
     "validation": "eurosat-spatial-val.txt",
     "test": "eurosat-spatial-test.txt",
 }
-"""File names as torchgeo's EuroSATSpatial has them. Names end with .jpg, also for the 13-band images."""
+"""File names as in torchgeo's EuroSATSpatial; the listed names end with .jpg, also for the 13-band images."""
 LIST_BYTES = 2**22
 """Size limit of a list in bytes; the largest has about 320 kB."""
 

@@ -1,4 +1,4 @@
-"""Place of a GeoTIFF on the ground, from its own tags: CRS, transform, and the centre's longitude and latitude."""
+"""Georeferencing of a GeoTIFF from its own tags: CRS, transform, and the centre's longitude and latitude."""
 
 import io
 import math
