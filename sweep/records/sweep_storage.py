@@ -107,9 +107,10 @@ class SweepStorage:
         return found
 
     def whole_sweep(self, name: str) -> SweepRecord | None:
-        """Return the record of a sweep, or None, also where its file is damaged: that is said, and it may be written.
+        """Return the record of a sweep; None if there is none or it is damaged, which is logged and allows a rewrite.
 
-        BadInputError for what this version refuses.
+        Raises:
+            BadInputError: This version refuses the content.
         """
         try:
             return self.sweep(name)
