@@ -148,6 +148,7 @@ def evaluate(
     address: str | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     max_concurrent: int | None = None,
+    strict: bool = False,
 ) -> ComparisonFrames:
     """Evaluate pretrained encoders with fractions of the labels, frozen and fine-tuned, and return the tables.
 
@@ -171,6 +172,7 @@ def evaluate(
         address: Ray cluster, HOST:PORT or auto; default: Ray is started on this machine.
         device: Device of the trials.
         max_concurrent: Maximum number of trials that run at once.
+        strict: Whether test images that stand in what an encoder was pretrained on are refused.
 
     Returns:
         The tables of the evaluation, which is a sweep of its own.
@@ -183,6 +185,8 @@ def evaluate(
 
     request = EvaluationRequest(trials, weights, datasets, labels, draws, epochs, learning_rate, changes or {})
     planned = EvaluationRun.of(request, sweep, storage=str(storage), name=name, device=device, experiment=experiment)
+    if strict:
+        planned.check_leaks(str(storage))
     location = _location(storage, tracking_uri, address)
     planned.session(location, max_concurrent, named=sweep is not None).run(extend=False)
     return load(planned.name, storage=storage)

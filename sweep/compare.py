@@ -46,11 +46,12 @@ def main(
     """Print the comparison of sweeps: one row per setting, best first, with baselines and published numbers.
 
     --json: {"comparisons": [{"sweeps", "objective", "direction", "tables": [{"dataset", "axes", "settings": [...],
-    "baselines": [...], "halved": [...], "sentences": [...], "label_free"}], "notes"}], "not_comparable": [...]}; each
-    setting has "setting", "best", "maybe_best", "trials" and "metrics": {NAME: {"mean", "seeds": {"low", "high"},
-    "images", "published"}}. null: undefined, or not known. docs/comparison.md has every field.
+    "baselines": [...], "halved": [...], "sentences": [...], "label_free", "leaks": [...]}], "notes"}],
+    "not_comparable": [...], "splits": [...]}; each setting has "setting", "best", "maybe_best", "trials" and
+    "metrics": {NAME: {"mean", "seeds": {"low", "high"}, "images", "published"}}. null: undefined, or not known.
+    docs/comparison.md has every field.
     """
-    from sweep.comparison.dataset_report import dataset_reports, sweep_tables
+    from sweep.comparison.dataset_report import dataset_reports, sweep_tables, with_leaks
     from sweep.comparison.merged_sweeps import merged_sweeps
     from sweep.comparison.split_comparison import reported_splits, split_comparisons
     from sweep.comparison.trial_outputs import TrialOutputs
@@ -60,7 +61,7 @@ def main(
     place = SweepStorage(storage)
     merged, not_comparable = merged_sweeps(place, sweeps or ())
     if html is None and not as_json:
-        tables = [(one.record, sweep_tables(one.record, place, one.sources)) for one in merged]
+        tables = [(one.record, with_leaks(sweep_tables(one.record, place, one.sources), place)) for one in merged]
         for record, own in tables:
             print_comparison(record, own, TrialOutputs(place))
         every = [(record, table) for record, own in tables for table in own]

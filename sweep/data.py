@@ -221,7 +221,7 @@ def leaks(
     ] = False,
     root: Root = None,
 ) -> None:
-    """Count test images of one data set that stand in another: equal, nearly equal, or on the same ground."""
+    """Count test images of one data set that stand in the train split of another: equal, nearly, or by ground."""
     from trainables.data.preparing.store_leaks import leaks_between
     from trainables.data.store import ImageStore
 

@@ -22,6 +22,7 @@ def main(
     learning_rate: evaluation_options.LearningRate = None,
     assignments: options.Assignments = None,
     dry_run: options.DryRun = False,
+    strict: options.Strict = False,
     name: evaluation_options.EvaluationName = None,
     storage: options.Storage = str(DEFAULT_STORAGE),
     tracking_uri: options.TrackingUri = None,
@@ -56,6 +57,8 @@ def main(
     run = EvaluationRun.of(request, sweep, storage=storage, name=name, device=device, experiment=experiment)
     if run.note:
         say(run.note)
+    if strict:
+        run.check_leaks(storage)
     if dry_run:
         run.print_plan()
         return

@@ -14,6 +14,7 @@ def main(
     fields: options.Fields = False,
     dry_run: options.DryRun = False,
     smoke: options.Smoke = False,
+    strict: options.Strict = False,
     name: options.SweepName = None,
     resume: options.Resume = None,
     extend: options.Extend = False,
@@ -83,6 +84,7 @@ def main(
         hang_minutes=hang_minutes,
         retry_failed=retry_failed,
         grace_seconds=grace,
+        strict=strict,
     )
     if dry_run:
         request.print_plan()

@@ -1,7 +1,7 @@
 """Report of one data set as a value: computed once from the records, then shown as a page, MLflow figures and CSV."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from sweep.comparison.conclusions import conclusions
 from sweep.comparison.effects import AxisEffects, effects_of
 from sweep.comparison.label_free_ranking import LabelFreeRankings, label_free_rankings
 from sweep.comparison.pivots import PivotTable, pivot_tables
+from sweep.comparison.pool_leaks import PoolLeaks, StorePair, leaks_of, store_pairs
 from sweep.comparison.standing import BaselineComparison, standing
 from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, compare
 from sweep.comparison.trial_outputs import TrialOutputs
@@ -110,7 +111,8 @@ def dataset_reports(
 ) -> list[DataSetReport]:
     """Return the report of each data set of a sweep; `sources` as `compare` takes them."""
     outputs = TrialOutputs(storage)
-    return [dataset_report(sweep, table, storage, outputs) for table in sweep_tables(sweep, storage, sources)]
+    tables = with_leaks(sweep_tables(sweep, storage, sources), storage)
+    return [dataset_report(sweep, table, storage, outputs) for table in tables]
 
 
 def sweep_tables(
@@ -118,6 +120,22 @@ def sweep_tables(
 ) -> list[ComparisonTable]:
     """Return the table of each data set of a sweep, from the results in its storage."""
     return compare(sweep, lambda entry: result_of(storage.trial_of(entry)), sources)
+
+
+def with_leaks(tables: Iterable[ComparisonTable], storage: "SweepStorage") -> list[ComparisonTable]:
+    """Return the tables with the leaks of their data sets, as far as the stores are prepared on this machine."""
+    return [replace(table, leaks=_leaks_of(table, storage)) for table in tables]
+
+
+def _leaks_of(table: ComparisonTable, storage: "SweepStorage") -> tuple[PoolLeaks, ...]:
+    pairs: dict[StorePair, None] = {}
+    for row in (*table.settings, *table.baselines, *table.halved):
+        for trial in row.trials:
+            fingerprint = storage.trial_of(trial.entry).fingerprint()
+            if fingerprint is not None:
+                pairs |= dict.fromkeys(store_pairs(trial.entry.config, fingerprint, storage))
+    found = (leaks_of(pair, fetch=False) for pair in pairs)
+    return tuple(leaks for leaks in found if leaks is not None and leaks.found.found)
 
 
 def dataset_report(

@@ -16,6 +16,7 @@ from trainables.config import TrialConfig
 from trainables.metric_names import bounds
 
 if TYPE_CHECKING:
+    from sweep.comparison.pool_leaks import PoolLeaks
     from sweep.records.sweep_record import PublishedRow, SweepRecord, TrialEntry
     from sweep.records.trial_result import TrialResult
 
@@ -153,6 +154,9 @@ class ComparisonTable:
     """Settings that halving ended at different epochs; they are never ranked, averaged or tested with the others."""
     others_are_worse: bool = False
     """Whether all other settings are worse than the best, by the objective over seeds, at an error of at most 5 %."""
+
+    leaks: "tuple[PoolLeaks, ...]" = ()
+    """Leaks between pretraining images and test images, where they are known (sweep/comparison/pool_leaks.py)."""
 
     @property
     def best(self) -> ComparisonRow | None:

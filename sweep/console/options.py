@@ -62,6 +62,15 @@ Smoke = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse, before anything starts, test images that stand or nearly stand in what is pretrained on, or "
+        "overlap it on the ground.",
+        rich_help_panel=WHAT,
+    ),
+]
 SweepName = Annotated[
     str | None, typer.Option("--name", help="Name of the sweep; default: the space's name.", rich_help_panel=WHAT)
 ]

@@ -27,6 +27,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield the table for other programs: one row per setting, with both intervals of each metric."""
+    leaks = "; ".join(f"{found.counted} {found.pool}" for found in part.table.leaks)
     for one in part.rows:
         row = one.row
         yield {
@@ -36,6 +37,7 @@ def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
             **{axis: row.config.get(axis) for axis in part.table.axes},
             "trials": " ".join(trial.entry.trial_id for trial in row.trials),
             "finished": len(row.finished),
+            **({"leaks": leaks} if leaks else {}),
             "maybe_best": row.maybe_best,
             "hours": round(one.row.hours, 4),
             **{key: value for metric, cell in one.cells.items() for key, value in _columns(metric, cell).items()},

@@ -8,6 +8,7 @@ from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.conclusions import notes
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.merged_sweeps import MergedSweep
+from sweep.comparison.pool_leaks import PoolLeaks
 from sweep.comparison.split_comparison import SplitComparison
 from sweep.statistics.share_intervals import ConfidenceInterval
 
@@ -74,8 +75,22 @@ def _table(part: DataSetReport) -> dict[str, Any]:
         "halved": [{**_row(part, one), "ended_at_epoch": one.row.halved} for one in part.halved],
         "sentences": part.conclusions,
         "label_free": _label_free(part),
+        "leaks": [_leaks(found) for found in part.table.leaks],
         "hours": part.hours,
         "hours_of": f"{part.device}-hours",
+    }
+
+
+def _leaks(leaks: PoolLeaks) -> dict[str, Any]:
+    found = leaks.found
+    return {
+        "pool": leaks.pool,
+        "evaluation": leaks.evaluation,
+        "test_images": found.tested,
+        "identical": found.counts.identical,
+        "nearly_identical": found.counts.near_identical,
+        "overlapping": found.overlapping,
+        "examples": [*found.counts.examples, *found.footprints],
     }
 
 

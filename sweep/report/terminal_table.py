@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, conclusions, notes
+from sweep.comparison.pool_leaks import LEAKS
 from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.standing import standing
 from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
@@ -57,6 +58,8 @@ def print_comparison(
                 console.print(text(f"{trial.entry.name} failed, {trial.result.failure}", "red"))
             if trial.result.collapsed:
                 console.print(text(f"{trial.entry.name} {COLLAPSED}", "red"))
+        for leaks in table.leaks:
+            console.print(text(leaks.sentence, "bold yellow"))
         for sentence in conclusions(sweep, table, standing(sweep, table, outputs)):
             console.print(text(sentence, "bold"))
     for line in notes(sweep, tables):
@@ -90,7 +93,7 @@ def print_not_comparable(sentences: Sequence[str], console: Console | None = Non
 
 def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
     drawn = RichTable(
-        title=text(table.dataset),
+        title=text(f"{table.dataset} {LEAKS}" if table.leaks else table.dataset),
         title_justify="left",
         title_style="bold",
         header_style="",

@@ -50,6 +50,12 @@ class EvaluationRun:
         note = f"label fractions {shares} are left out: too few train images" if without else ""
         return cls(chosen, plan_of(launch), launch, evaluation.sweep, note)
 
+    def check_leaks(self, storage: str) -> None:
+        """Raise BadInputError for leaks between pretraining images and test images."""
+        from sweep.running.leak_check import check_leaks
+
+        check_leaks(self.plan, SweepStorage(storage))
+
     def print_plan(self) -> None:
         """Print the plan and its cost."""
         from sweep.planning.memory_budget import memory_budget

@@ -54,6 +54,8 @@ class RunRequest:
     hang_minutes: float = 30.0
     retry_failed: bool = False
     grace_seconds: float = GRACE_SECONDS
+    strict: bool = False
+    """Whether leaks between pretraining images and test images are refused."""
 
     @cached_property
     def launch(self) -> LaunchOptions:
@@ -113,9 +115,18 @@ class RunRequest:
 
         plan, launch, memory = self.plan(), self.launch, self.location.gpu_memory
         check_questions(plan)
+        self._check_leaks(plan)
         if self.location.address is None and memory is None:
             check_machine(launch, plan)
         print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
+
+    def _check_leaks(self, plan: Plan) -> None:
+        """Raise BadInputError for test images that stand in what is pretrained on, if the request is strict."""
+        if self.strict:
+            from sweep.records.sweep_storage import SweepStorage
+            from sweep.running.leak_check import check_leaks
+
+            check_leaks(plan, SweepStorage(self.location.storage))
 
     def session(self) -> "SweepSession":
         """Prepare embedded data sets and return the session that runs the plan."""
@@ -125,6 +136,7 @@ class RunRequest:
         plan = self.plan()
         if prepare_embedded(plan):
             plan = plan_of(self.launch)
+        self._check_leaks(plan)
         rules = TrialLimits(self.max_concurrent, self.max_failures)
         options = RunOptions(self.retry_failed, rules, self.budget, 60 * self.hang_minutes, self.grace_seconds)
         return SweepSession(self.sweep_name(plan), plan, self.launch, options, self.location)

@@ -285,6 +285,7 @@ class SweepSession:
 
     def _report(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
         """Print the comparison and what to do next; return the exit code."""
+        from sweep.comparison.dataset_report import with_leaks
         from sweep.comparison.split_comparison import split_comparisons
         from sweep.comparison.table import compare
         from sweep.comparison.trial_outputs import TrialOutputs
@@ -294,7 +295,7 @@ class SweepSession:
 
         record = self._storage.record(self._name)
         results = {entry.trial_id: result_of(self._storage.trial_of(entry)) for entry in record.trials}
-        tables = compare(record, lambda entry: results[entry.trial_id])
+        tables = with_leaks(compare(record, lambda entry: results[entry.trial_id]), self._storage)
         summary = summarise(
             record,
             results,

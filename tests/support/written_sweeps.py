@@ -69,7 +69,8 @@ def write_sweep(space: SearchSpace, folder: Path, *, name: str = "written") -> t
     storage = SweepStorage(folder)
     storage.write_sweep(record)
     config = TrialConfig.parse(record.trials[0].config)
-    data = TrialData(config, ImageStore.open(config.dataset))
+    judge = None if config.evaluation_dataset is None else ImageStore.open(config.evaluation_dataset)
+    data = TrialData(config, ImageStore.open(config.dataset), judge)
     for number, entry in enumerate(record.trials):
         random = np.random.default_rng(zlib.crc32(entry.trial_id.encode()))
         _write_trial(entry, storage, data, random, START_MS + 60_000 * number)

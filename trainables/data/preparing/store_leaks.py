@@ -1,9 +1,10 @@
 """Leaks between two stores: test images with a duplicate, a near duplicate or the same ground in a pool."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from trainables.data.catalog import LeakCounts
 from trainables.data.chip import Chip
@@ -11,11 +12,13 @@ from trainables.data.preparing.leaks import find_leaks
 from trainables.data.store import ImageStore
 
 EXAMPLES = 3
+TESTED_AT_ONCE = 1024
 
 
-@dataclass(frozen=True)
-class StoreLeaks:
+class StoreLeaks(BaseModel):
     """Numbers of test images of the evaluation's store with a twin in the pool; `tested`: number of test images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tested: int
     counts: LeakCounts
@@ -45,65 +48,86 @@ class StoreLeaks:
 
 
 def leaks_between(pool: ImageStore, evaluation: ImageStore) -> StoreLeaks:
-    """Compare all images of a pool with the test split of an evaluation's store, by pixels, hash and footprint.
+    """Compare the train split of a pool with the test split of an evaluation's store, by pixels, hash and footprint.
 
     Args:
-        pool: Store of the pretraining images.
-        evaluation: Store with the test split.
+        pool: Store of the pretraining images, of which the train split is trained on.
+        evaluation: Store with the test split; may be the pool itself.
     """
-    pretrained, tested = np.arange(len(pool)), evaluation.split("test")
+    pretrained, tested = pool.split("train"), evaluation.split("test")
     content = np.concatenate([pool.checksums(pretrained), evaluation.checksums(tested)])
     hashes = np.concatenate([pool.perceptual_hashes(pretrained), evaluation.perceptual_hashes(tested)])
     alike = _layout(pool) == _layout(evaluation)
 
     def pixels(rows: NDArray[np.int64]) -> NDArray[np.generic]:
-        own = rows < len(pool)
+        own = rows < len(pretrained)
         found = np.empty((len(rows), *_layout(pool)[:3]), dtype=pool.info.dtype)
-        found[own] = pool.images(rows[own]).numpy()
-        found[~own] = evaluation.images(tested[rows[~own] - len(pool)]).numpy()
+        found[own] = pool.images(pretrained[rows[own]]).numpy()
+        found[~own] = evaluation.images(tested[rows[~own] - len(pretrained)]).numpy()
         return found
 
     leaks = find_leaks(
         names=[*pool.names(pretrained), *evaluation.names(tested)],
-        splits=["train"] * len(pool) + ["test"] * len(tested),
+        splits=["train"] * len(pretrained) + ["test"] * len(tested),
         content=content,
         hashes=hashes if alike else np.zeros_like(hashes),
         tiles=None,
         pixels=pixels,
     )
-    pairs = _overlaps(pool, evaluation, tested)
+    pairs = _overlaps(pool, pretrained, evaluation, tested)
     names = [
-        f"{evaluation.names([tested[number]])[0]} overlaps {pool.names([other])[0]}"
+        f"{evaluation.names([tested[number]])[0]} overlaps {pool.names([pretrained[other]])[0]}"
         for number, other in pairs[:EXAMPLES]
     ]
     reason = "" if alike else f"images are {_layout(pool)} in {pool.info.name}, {_layout(evaluation)} there"
-    return StoreLeaks(len(tested), LeakCounts(**vars(leaks)), len(pairs), tuple(names), reason)
+    return StoreLeaks(
+        tested=len(tested),
+        counts=LeakCounts(**vars(leaks)),
+        overlapping=len(pairs),
+        footprints=tuple(names),
+        not_compared=reason,
+    )
 
 
 def _layout(store: ImageStore) -> tuple[int, int, int, str]:
     return (*store.info.image_size, store.info.channels, store.info.dtype)
 
 
-def _overlaps(pool: ImageStore, evaluation: ImageStore, tested: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return pairs of a test chip's number and the row of an overlapping pool chip in the same CRS."""
+def _overlaps(
+    pool: ImageStore, pretrained: NDArray[np.int64], evaluation: ImageStore, tested: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """Return pairs of numbers of a test chip and of the first train chip of the pool that it overlaps, in its CRS."""
+    ours, theirs = pool.chips(pretrained), evaluation.chips(tested)
+    if not ours or not theirs:
+        return []
+    pairs: list[tuple[int, int]] = []
+    for crs in sorted({chip.crs for chip in theirs if chip.crs} & {chip.crs for chip in ours}):
+        rows, numbers = (
+            np.array([number for number, chip in enumerate(chips) if chip.crs == crs]) for chips in (ours, theirs)
+        )
+        first = _first_overlaps(_squares([ours[row] for row in rows]), _squares([theirs[k] for k in numbers]))
+        pairs += [(int(numbers[k]), int(rows[row])) for k, row in enumerate(first.tolist()) if row >= 0]
+    return sorted(pairs)
+
+
+def _squares(chips: Sequence[Chip]) -> NDArray[np.float64]:
+    """Return centre and side (n, 3) of each chip, in units of the CRS."""
+    return np.array([(*chip.centre, chip.ground_side) for chip in chips])
+
+
+def _first_overlaps(pool: NDArray[np.float64], tested: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each tested square (m, 3) the number of the first square of the pool that it overlaps, else -1."""
     from scipy.spatial import cKDTree
 
-    ours, theirs = pool.chips(np.arange(len(pool))), evaluation.chips(tested)
-    pairs = []
-    for crs in sorted({chip.crs for chip in theirs or [] if chip.crs}):
-        rows = [row for row, chip in enumerate(ours or []) if chip.crs == crs]
-        if not rows or ours is None or theirs is None:
-            continue
-        tree = cKDTree([ours[row].centre for row in rows])
-        largest = max(ours[row].ground_side for row in rows)
-        for number, chip in enumerate(theirs):
-            if chip.crs == crs:
-                near = tree.query_ball_point(chip.centre, (largest + chip.ground_side) / 2, p=np.inf)
-                over = [rows[k] for k in near if _overlap(chip, ours[rows[k]])]
-                pairs += [(number, min(over))] if over else []
-    return pairs
-
-
-def _overlap(one: Chip, other: Chip) -> bool:
-    reach = (one.ground_side + other.ground_side) / 2 * (1 - 1e-9)
-    return all(abs(a - b) < reach for a, b in zip(one.centre, other.centre, strict=True))
+    tree, largest = cKDTree(pool[:, :2]), float(pool[:, 2].max())
+    first = np.full(len(tested), -1, dtype=np.int64)
+    for start in range(0, len(tested), TESTED_AT_ONCE):
+        part = tested[start : start + TESTED_AT_ONCE]
+        near = tree.query_ball_point(part[:, :2], (largest + part[:, 2]) / 2, p=np.inf)
+        for number, found in enumerate(near):
+            others = np.sort(np.array(found, dtype=np.int64))
+            reach = (pool[others, 2] + part[number, 2]) / 2 * (1 - 1e-9)
+            over = (np.abs(pool[others, :2] - part[number, :2]) < reach[:, None]).all(axis=1)
+            if over.any():
+                first[start + number] = others[over][0]
+    return first

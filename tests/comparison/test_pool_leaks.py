@@ -1,0 +1,149 @@
+"""Test images that stand in the pretraining pool: counted once, flagged in the comparison, refused with --strict."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.written_sweeps import space_of, write_sweep
+
+from sweep.compare import main
+from sweep.comparison.dataset_report import dataset_reports
+from sweep.comparison.pool_leaks import StorePair, store_pairs
+from sweep.records.sweep_storage import SweepStorage
+from sweep.report.csv_tables import comparison_rows
+from sweep.running.leak_check import check_leaks
+from sweep.running.run_location import RunLocation
+from sweep.running.run_request import RunRequest
+from sweep.space import SearchSpace
+from trainables.data.catalog import prepared
+from trainables.data.preparing import kept_leaks
+from trainables.data.preparing.prepare import prepare, remove
+from trainables.errors import BadInputError
+from trainables.storage.trial_files import MODEL
+
+LEAKING = 3
+
+
+def write_store(root: Path, name: str, seed: int, borrowed: int = 0) -> None:
+    """Prepare 40 train and 20 test pictures; the first `borrowed` test pictures are train pictures of seed 0."""
+    random, other = np.random.default_rng(seed), np.random.default_rng(0)
+    pool = [other.integers(0, 255, (16, 16, 3)) for _ in range(40)]
+    for number in range(60):
+        split = "train" if number < 40 else "test"
+        pixels = random.integers(0, 255, (16, 16, 3))
+        if 40 <= number < 40 + borrowed:
+            pixels = pool[number - 40]
+        path = root / f"in-{name}" / split / "ab"[number % 2] / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    prepare("folder", source=root / f"in-{name}", root=root / "data", store_name=name)
+
+
+def space(judge: str) -> SearchSpace:
+    plain = space_of(2, seeds=1)
+    base = {**plain.base, "dataset": "pool", "evaluation_dataset": judge, "positive": ("a",), "batch_size": 16}
+    return replace(plain, base=base, name=f"by-{judge}")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("leaks")
+    write_store(root, "pool", 0)
+    write_store(root, "judge", 1, borrowed=LEAKING)
+    write_store(root, "honest", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEP_DATA", str(root / "data"))
+        for judge in ("judge", "honest"):
+            write_sweep(space(judge), root / "sweeps", name=f"by-{judge}")
+    return root
+
+
+@pytest.fixture
+def place(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SWEEP_DATA", str(made / "data"))
+    return made
+
+
+def test_the_comparison_counts_names_and_flags_them(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = SweepStorage(place / "sweeps")
+    (part,) = dataset_reports(storage.record("by-judge"), storage)
+    (leaks,) = part.table.leaks
+    assert (leaks.pool, leaks.evaluation, leaks.found.tested) == ("pool", "judge", 20)
+    assert (leaks.found.counts.identical, leaks.found.counts.near_identical, leaks.found.overlapping) == (LEAKING, 0, 0)
+    assert all(row["leaks"] == "3 identical to pool" for row in comparison_rows(part))
+    main(["by-judge"], storage=str(place / "sweeps"))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "pool, evaluated on judge LEAKS" in told
+    assert "of the 20 test images of judge: 3 identical to an image of the train split of pool (test/a/40.png" in told
+    main(["by-judge"], storage=str(place / "sweeps"), as_json=True)
+    (table,) = json.loads(capsys.readouterr().out)["comparisons"][0]["tables"]
+    assert (table["leaks"][0]["identical"], table["leaks"][0]["test_images"]) == (LEAKING, 20)
+    main(["by-honest"], storage=str(place / "sweeps"))
+    assert "LEAKS" not in capsys.readouterr().out
+
+
+def test_stores_are_compared_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infos = prepared("pool"), prepared("judge")
+    first = kept_leaks.kept_leaks(*infos)
+    monkeypatch.setattr(kept_leaks, "leaks_between", lambda *_: pytest.fail("compared again"))
+    assert kept_leaks.kept_leaks(*infos) == first
+    monkeypatch.undo()
+    monkeypatch.setenv("SWEEP_DATA", str(place / "data"))
+    for file in (place / "data" / ".leaks").iterdir():
+        file.write_text("{")
+    assert kept_leaks.kept_leaks(*infos) == first  # damaged ones are computed again
+    monkeypatch.setenv("SWEEP_DATA", f"file://{place / 'data'}")
+    monkeypatch.setenv("SWEEP_CACHE", str(place / "cache"))
+    assert kept_leaks.kept_leaks(*infos, fetch=False) is None
+    assert not (place / "cache").exists()
+    assert kept_leaks.kept_leaks(*infos) == first
+    assert kept_leaks.kept_leaks(*infos, fetch=False) == first
+
+
+def test_strict_refuses_before_anything_starts(place: Path, tmp_path: Path) -> None:
+    asked = RunRequest(RunLocation(str(tmp_path / "new")), space=space("judge"), strict=True)
+    for start in (asked.session, asked.print_plan):
+        with pytest.raises(BadInputError, match=r"^--strict: of the 20 test images of judge: 3 identical to"):
+            start()
+    assert not (tmp_path / "new").exists()
+    replace(asked, space=space("honest")).session()
+    replace(asked, strict=False).session()
+
+
+def test_weights_lead_to_what_they_were_trained_on(place: Path) -> None:
+    storage = SweepStorage(place / "sweeps")
+    entry = next(one for one in storage.record("by-judge").trials if one.baseline is None)
+    address = storage.trial_of(entry).storage.address(MODEL)
+    config = {"dataset": "judge", "evaluation_dataset": None, "initial_weights": f"{address}#name=x"}
+    judge, pool = prepared("judge"), prepared("pool")
+    assert list(store_pairs(config, judge.fingerprint, storage)) == [
+        StorePair("judge", judge.fingerprint, "judge", judge.fingerprint),
+        StorePair("pool", pool.fingerprint, "judge", judge.fingerprint),
+    ]
+    for elsewhere in ("/other/trials/a/model.pt#name=x", "imagenet1k_v1_resnet18", None):
+        assert len(list(store_pairs({**config, "initial_weights": elsewhere}, judge.fingerprint, storage))) == 1
+
+
+def test_a_pool_that_is_gone_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_store(tmp_path, "pool", 0)
+    write_store(tmp_path, "judge", 1)
+    monkeypatch.setenv("SWEEP_DATA", str(tmp_path / "data"))
+    _, storage = write_sweep(space("judge"), tmp_path / "sweeps", name="mine")
+    entry = next(one for one in storage.record("mine").trials if one.baseline is None)
+    files = storage.trial_of(entry)
+    remove("pool")
+    config = SimpleNamespace(
+        model_dump=lambda mode: {
+            "dataset": "judge",
+            "evaluation_dataset": None,
+            "initial_weights": files.storage.address(MODEL),
+        }
+    )
+    fingerprint = prepared("judge").fingerprint
+    trial = SimpleNamespace(config=config, data=SimpleNamespace(fingerprint=fingerprint), evaluation=None)
+    with pytest.raises(BadInputError, match=r"^--strict: pool, which encoders were pretrained on, isn't prepared"):
+        check_leaks(SimpleNamespace(trials=[trial]), storage)  # type: ignore[arg-type]
