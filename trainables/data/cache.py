@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 from trainables.byte_size import size_from_environment
 from trainables.data.catalog import StoreInfo
 from trainables.data.remote_store import reached, read_info_bytes, storage_at
+from trainables.data.shared_pixels import beside, labelled_beside, labelled_store, pixel_address, share
 from trainables.data.store_format import FINGERPRINT, INFO_FILE, PIXELS_FILE, ROWS_FILE, STORE_FILES
 from trainables.errors import BadInputError
 from trainables.storage.ownership import make_private, refuse_foreign
@@ -38,7 +39,8 @@ Progress = Callable[[int, int], None]
 def upload(folder: Path, address: str, *, progress: Progress | None = None) -> None:
     """Upload a store to shared or object storage; store.json is written last, so readers never see a partial store.
 
-    If the address already holds a store with the same fingerprint, nothing is copied.
+    If the address already holds a store with the same fingerprint, nothing is copied. The pixels of a label set aren't
+    copied if the store that it labels is beside the address, or is here and can be uploaded there first.
 
     Args:
         folder: Folder of the local store.
@@ -57,10 +59,12 @@ def upload(folder: Path, address: str, *, progress: Progress | None = None) -> N
         if there.fingerprint == own.fingerprint:
             return
         raise BadInputError(f"{address}: holds another store ({there.fingerprint[:12]}); choose another address")
+    shared = _shares_pixels(own, folder, address, progress)
     with reached(address):
         storage = storage_at(address)
         storage.filesystem.create_dir(storage.root, recursive=True)
-        files = [folder / name for name in STORE_FILES if name != INFO_FILE]
+        pixels = () if shared else (PIXELS_FILE,)
+        files = [folder / name for name in (ROWS_FILE, *pixels)]
         total, done = sum(path.stat().st_size for path in files) + len(content), 0
         for path in files:
             with path.open("rb") as source, storage.filesystem.open_output_stream(f"{storage.root}/{path.name}") as to:
@@ -70,6 +74,17 @@ def upload(folder: Path, address: str, *, progress: Progress | None = None) -> N
                     if progress is not None:
                         progress(done, total)
         storage.write(INFO_FILE, content)  # atomic for readers
+
+
+def _shares_pixels(own: StoreInfo, folder: Path, address: str, progress: Progress | None) -> bool:
+    """Return whether the store that a label set labels is beside its address, after uploading it if it is here."""
+    named = labelled_store(own)
+    if named is None or (place := beside(address, named[0])) == address:
+        return False
+    base, there = StoreInfo.read_folder(folder.with_name(named[0])), StoreInfo.read_address(place)
+    if there is None and base is not None and base.fingerprint.startswith(named[1]):
+        upload(folder.with_name(named[0]), place, progress=progress)
+    return labelled_beside(address, own) is not None
 
 
 def local_copy(
@@ -104,7 +119,7 @@ def local_copy(
         make_private(root)
         with _locked(_beside(folder, "lock")):
             if not (folder / USE_FILE).is_file():
-                _fetch(address, fingerprint, folder, _limit(root, limit), progress)
+                _fetch(address, fingerprint, folder, limit, progress)
     return folder
 
 
@@ -123,7 +138,7 @@ def hold(folder: Path) -> IO[bytes]:
     raise BadInputError(f"{folder}: removed to make room for another store; start again, or raise SWEEP_CACHE_LIMIT")
 
 
-def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: Progress | None) -> None:
+def _fetch(address: str, fingerprint: str, folder: Path, limit: int | None, progress: Progress | None) -> None:
     for left in (*_partials(folder), folder):  # left by a killed process
         shutil.rmtree(left, ignore_errors=True)
     partial = _new_partial(folder)
@@ -137,7 +152,10 @@ def _fetch(address: str, fingerprint: str, folder: Path, limit: int, progress: P
             "prepare and upload that store again"
         )
     try:
-        _download(address, info, content, partial, limit, progress)
+        if (place := pixel_address(address, info)) == address:
+            _download(address, info, content, partial, _limit(folder.parent, limit), progress)
+        else:
+            _label(address, info, content, partial, place, limit, progress)
         (partial / USE_FILE).touch()
         partial.rename(folder)
     finally:
@@ -176,6 +194,37 @@ def _download(
     check.finish()
     (partial / INFO_FILE).write_bytes(content)
     tell(len(content))
+
+
+def _label(
+    address: str,
+    info: StoreInfo,
+    content: bytes,
+    partial: Path,
+    place: str,
+    limit: int | None,
+    progress: Progress | None,
+) -> None:
+    """Copy and verify a label set into the folder `partial`; its pixels are a link to those of the store at `place`."""
+    from trainables.data.index_table import open_rows
+    from trainables.data.store_check import check_rows
+
+    labelled = labelled_beside(address, info)
+    assert labelled is not None  # pixel_address has checked it
+    base = local_copy(place, labelled.fingerprint, cache=partial.parent, limit=limit, progress=progress)
+    with hold(base):
+        with reached(address):
+            storage = storage_at(address)
+            size = _size(storage, ROWS_FILE)
+        _make_room(partial.parent, size + len(content), _limit(partial.parent, limit))
+        partial.mkdir()
+        _take(address, storage, ROWS_FILE, size, partial, lambda count: None)
+        rows, of_base = open_rows(partial / ROWS_FILE), open_rows(base / ROWS_FILE)
+        check_rows(info, rows, address)
+        if any(not rows.column(name).equals(of_base.column(name)) for name in ("position", "checksum")):
+            raise BadInputError(f"{address}: its rows aren't of the images of {place}; upload both again")
+        share(base / PIXELS_FILE, partial / PIXELS_FILE)
+        (partial / INFO_FILE).write_bytes(content)
 
 
 def _size(storage: "Storage", name: str) -> int:

@@ -4,8 +4,6 @@ A label set is a store of its own, STORE.NAME, that shares the pixel file, image
 store. Its labels and fingerprint are its own.
 """
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +29,7 @@ from trainables.data.index_table import (
 )
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside
 from trainables.data.preparing.class_checks import one_sided
+from trainables.data.shared_pixels import LABELS_OF, labels_of, share
 from trainables.data.sources.options import choose
 from trainables.data.sources.source import PrepareRequest, digest_of, some_names
 from trainables.data.sources.table import TableRow, read_table
@@ -168,7 +167,7 @@ def _info(asked: LabelRequest, base: StoreInfo, rows: Any, class_names: tuple[st
             "multi_label": asked.separator is not None,
             "number": (asked.columns or {}).get("label", "label") if asked.number else "",
             "rules": {},
-            "options": {**options, "labels of": f"{base.name} {base.fingerprint[:12]}"},
+            "options": {**options, LABELS_OF: labels_of(base)},
             "notes": (*base.notes, *one_sided(class_names, counts["class_counts"])),
             "decisions": {
                 **base.decisions,
@@ -226,15 +225,7 @@ def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:
                 )
             return False
         with made_aside(folder) as aside, explained(folder.parent):
-            _share(base / PIXELS_FILE, aside / PIXELS_FILE)
+            share(base / PIXELS_FILE, aside / PIXELS_FILE)
             write_batch(aside / ROWS_FILE, rows)
             (aside / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return True
-
-
-def _share(pixels: Path, link: Path) -> None:
-    """Hard-link the pixel file: nothing is copied, and either store can be removed."""
-    try:
-        os.link(pixels, link, follow_symlinks=True)
-    except OSError:  # a file system without links
-        shutil.copyfile(pixels, link)

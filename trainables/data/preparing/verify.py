@@ -6,6 +6,7 @@ from trainables.data.catalog import StoreInfo, prepared, store_address, store_fo
 from trainables.data.index_table import open_rows, parse_rows
 from trainables.data.preparing.decode_workers import Progress
 from trainables.data.remote_store import is_remote, reached, storage_at
+from trainables.data.shared_pixels import pixel_address
 from trainables.data.store_check import PixelCheck, check_rows
 from trainables.data.store_format import PIXELS_FILE, ROWS_FILE
 from trainables.errors import BadInputError
@@ -38,11 +39,12 @@ def verify(name: str, root: Path | None = None, progress: Progress | None = None
     else:
         rows = open_rows(Path(place) / ROWS_FILE)
     check_rows(info, rows, place)
-    _check_pixels(PixelCheck(info, rows, place), place, info.images, progress)
+    _check_pixels(PixelCheck(info, rows, place), place, info, progress)
     return info
 
 
-def _check_pixels(check: PixelCheck, place: str, images: int, progress: Progress | None) -> None:
+def _check_pixels(check: PixelCheck, place: str, info: StoreInfo, progress: Progress | None) -> None:
+    place = pixel_address(place, info)
     with reached(place):
         storage = storage_at(place)
         stream = storage.filesystem.open_input_stream(f"{storage.root}/{PIXELS_FILE}")
@@ -50,5 +52,5 @@ def _check_pixels(check: PixelCheck, place: str, images: int, progress: Progress
         while piece := reached(place)(stream.read)(PIECE_BYTES):
             check.add(piece)
             if progress is not None:
-                progress("verifying images", check.checked, images)
+                progress("verifying images", check.checked, info.images)
     check.finish()
