@@ -1,6 +1,7 @@
 """Split names as publishers spell them, in folders, files and table cells."""
 
 import re
+from collections.abc import Mapping
 
 WORDS = {
     "train": ("train", "training", "trn", "trainval"),
@@ -40,3 +41,16 @@ def named_split(text: str) -> str | None:
 def splits_in(text: str) -> set[str]:
     """Return all splits whose words occur in a name: one for pets-train, two for train_test."""
     return {SPLIT_OF[word] for word in tokens(text) if word in SPLIT_OF}
+
+
+def two_words(known: Mapping[str, str]) -> tuple[str, list[str]] | None:
+    """Return the first split that two different words name (test and eval), and its names; None if there is none.
+
+    Args:
+        known: Split of each name.
+    """
+    for split in dict.fromkeys(known.values()):
+        names = sorted(name for name in known if known[name] == split)
+        if len({tuple(tokens(name)) for name in names}) > 1:
+            return split, names
+    return None

@@ -78,3 +78,18 @@ def test_a_root_that_is_not_utf8_is_one_line(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("SWEEP_DATA", str(folder))
     with pytest.raises(BadInputError, match=r"SWEEP_DATA .*: its name isn't UTF-8"):
         prepare("digits")
+
+
+def test_signs_that_cant_be_seen_and_texts_for_nothing_are_said() -> None:
+    assert look_alikes(("cat", "cat\u200b", "\ufeffdog", "dog"), single=True) == [
+        "classes that may be one, and are kept apart: 'cat' and 'cat\\u200b'; '\\ufeffdog' and 'dog'"
+    ]
+    assert look_alikes(("None", "?", "cat"), single=True) == ["classes that may stand for a missing label: 'None'; '?'"]
+    large = ("9223372036854775808", "9223372036854775809", "001", "1")
+    assert look_alikes(large, single=True) == ["classes that may be one, and are kept apart: '001' and '1'"]
+
+
+def test_texts_that_share_a_part_may_be_several_labels() -> None:
+    (note,) = look_alikes(("cat;dog", "cat", "Land, mixed", "Water, deep"), single=True)
+    assert note == "each of these texts is one class: 'cat;dog'; --separator ';' makes several labels of it"
+    assert look_alikes(("a,b", "b,c"), single=True)[0].startswith("each of these texts is one class: 'a,b'; 'b,c'")

@@ -313,6 +313,7 @@ def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pyt
         ("folder", {"pixels": "reflectance"}, "state the files' scale and offset with --reflectance"),
         ("folder", {"bands": ("a b",)}, "--bands a b: must be a plain name"),
         ("folder", {"image_size": 2}, "--image-size must be >= 4 pixels, got 2"),
+        ("folder", {"image_size": 100000}, "--image-size must be <= 8192 pixels, got 100000"),
         ("eurosat", {"separator": "|"}, "--separator"),
         ("eurosat", {"fractoin": 0.5}, "fractoin: no such option; known: fraction, bands"),
         ("eurosat", {"fraction": 1.5}, "fraction must be > 0 and <= 1, got 1.5"),

@@ -140,6 +140,12 @@ def test_unsafe_members_of_a_zip_are_refused(tmp_path: Path, monkeypatch: pytest
     for name in ("../up", "/etc/x", "a/../../x", "C:/x"):
         with pytest.raises(BadInputError, match="leads out of the archive"):
             open_tree(_zip(tmp_path / "x.zip", name))
+    with pytest.raises(BadInputError, match="backslashes between folders"):
+        open_tree(_zip(tmp_path / "x.zip", "cat\\1.png"))
+    path = _zip(tmp_path / "x.zip", "x")
+    path.write_bytes(path.read_bytes().replace(b"\x08\x00", b"\x5d\x00"))
+    with pytest.raises(BadInputError, match="packing method 93 isn't read; pack it with deflate"):
+        open_tree(path)
     with pytest.raises(BadInputError, match="a link"):
         open_tree(_zip(tmp_path / "x.zip", "x", mode=stat.S_IFLNK | 0o777))
     with pytest.raises(BadInputError, match="stands in the archive twice"):

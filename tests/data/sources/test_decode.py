@@ -231,6 +231,22 @@ def test_numbers_that_are_none_are_no_data_and_a_range_is_for_what_has_none() ->
     refused(tiff(DEEP[..., 0]), "uint16 has its own range", value_range=(0.0, 1.0))
 
 
+def test_a_stated_scale_and_a_nodata_value_that_is_none_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    items = '<Item name="S" sample="0" role="scale">0.0001</Item><Item name="O" sample="0" role="offset">-0.1</Item>'
+    stated = [(42112, "s", 0, f"<GDALMetadata>{items}</GDALMetadata>", True)]
+    said = read(tiff(DEEP[..., 0], extratags=stated)).facts
+    assert "not applied: scale 0.0001 and offset -0.1, which the file states" in said
+    refused(tiff(FLAT[..., 0].astype(np.int16), extratags=stated), "the file states scale 0.0001 and offset -0.1")
+    odd = read(tiff(DEEP[..., 0], extratags=[(42113, "s", 0, "none", True), (274, "H", 1, 9, True)])).facts
+    assert "the nodata value 'none' is no number, and isn't used" in odd
+    assert capsys.readouterr().err == ""
+
+
+def test_pages_of_colours_are_no_bands_and_a_range_is_for_tiffs() -> None:
+    refused(tiff(FLAT[..., :3], 255 - FLAT[..., :3], photometric="rgb"), "2 pages of red, green and blue are several")
+    refused(saved(Image.new("RGB", (8, 8)), "PNG"), "no TIFF, and a range of 0,1 is stated", value_range=(0, 1))
+
+
 def frames(kind: str) -> bytes:
     one = Image.fromarray(FLAT[..., :3])
     return saved(one, kind, save_all=True, append_images=[Image.fromarray(255 - FLAT[..., :3])])
@@ -261,6 +277,9 @@ def test_palettes_and_cmyk_of_pictures_are_colours() -> None:
         (b"", "the file is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git-LFS pointer"),
         (b"<!DOCTYPE html><html></html>", "HTML page"),
+        (b"\xef\xbb\xbf<!DOCTYPE html><html></html>", "HTML page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "a server's error message"),
+        (b"/annex/objects/MD5E-s9--0.png\n", "git-annex pointer"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not supported"),
         (b"\x00\x00\x00\x18ftypheic" + bytes(40), "HEIC is not supported"),
         (saved(Image.new("RGB", (8, 8)), "JPEG2000"), "JPEG 2000 is not supported"),

@@ -1,6 +1,7 @@
 """The files of a folder: links followed within it, junk counted, names that aren't UTF-8 refused."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,28 @@ def test_a_name_that_is_no_utf8_is_named_and_refused(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/cat/caf\xe9.jpg")).write_bytes(b"x")
     with pytest.raises(BadInputError, match=r"cat/caf\\udce9\.jpg: its name isn't UTF-8; rename it"):
         open_tree(tmp_path).names()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("x.tar.gz", b"\x1f\x8b\x08", "a packed archive, of which a zip alone is read here; unpack it"),
+        ("x.7z", b"7z\xbc\xaf\x27\x1c", "a packed archive"),
+        ("x.zip", b"version https://git-lfs.github.com/spec/v1\n", "a git-LFS pointer"),
+        ("x.zip", b"<!DOCTYPE html><html>", "an HTML page"),
+        ("x.zip", b"", "the file is empty"),
+        ("x.parquet", b"PAR1", "a Parquet file; prepare it as parquet"),
+        ("x.txt", b"x", "neither a folder nor a zip"),
+    ],
+)
+def test_a_source_that_is_no_zip_is_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInputError, match=words):
+        open_tree(tmp_path / name)
+
+
+def test_a_zip_may_name_its_files_from_here(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        for name in ("./cat/1.jpg", "./cat/.hidden", "./.git/1.jpg"):
+            packed.writestr(name, b"x")
+    assert open_tree(tmp_path / "x.zip").names() == ["./cat/1.jpg"]

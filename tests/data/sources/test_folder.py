@@ -191,3 +191,13 @@ def test_the_source_itself_may_have_a_name_that_is_no_utf8(tmp_path: Path) -> No
     info = prepare("folder", source=source, root=tmp_path / "out")
     assert info.source.endswith(r"caf\udce9")
     assert prepare("folder", source=source, root=tmp_path / "out") == info
+
+
+@pytest.mark.parametrize(
+    "written", ["cat\\1.png", "C:\\in\\cat\\1.png", "/data/cat/1.png", "1.PNG", "cat/1", "cat%2F1.png"]
+)
+def test_a_table_that_writes_a_path_otherwise_is_told_which_image_is_meant(written: str, tmp_path: Path) -> None:
+    write_images(tmp_path / "in", {"cat/1.png": (8, 8), "dog/2.png": (8, 8)})
+    (tmp_path / "t.csv").write_text(f"path,label\n{written},cat\n")
+    with pytest.raises(BadInputError, match=r"isn't an image in .* \(it has 'cat/1\.png'\); correct or remove the row"):
+        prepare("folder", source=tmp_path / "in", root=tmp_path / "out", table=tmp_path / "t.csv")

@@ -77,6 +77,10 @@ def test_a_class_may_have_the_name_of_a_split() -> None:
         (["pets/cat", "pets/dog", "logo"], "pets/ hold folders (cat/, dog/), logo/ images"),
         (["pets/data/cat", "pets/data/dog", "logo"], "which name the classes?"),
         (["pets", "pets/cat"], "pets/ holds images, and folders of images (cat/)"),
+        (["cat", "dog", "test"], "test/ beside cat/, dog/: a class of that name, or images of the test split"),
+        (["pets/cat", "pets/val_images"], "val_images/ beside cat/: a class of that name, or images of the validation"),
+        (["images", "masks"], "masks/ beside images/ look like masks of the images"),
+        (["imgs/train", "imgs/test", "labels/train", "labels/test"], "labels/ beside imgs/ look like masks"),
         (["train/train/cat", "train/test/cat", "test/train/cat", "test/test/cat"], "names two splits"),
     ],
 )
@@ -115,6 +119,7 @@ def test_loose_images_are_unlabelled_beside_class_folders_and_alone() -> None:
 def test_a_level_settles_which_folder_names_the_class() -> None:
     assert found("batch1/cat", "batch1/dog", "batch2/cat", level=2) == {("cat", None), ("dog", None)}
     assert found("batch1/cat", "batch1/dog", "batch2/cat", level=1) == {("batch1", None), ("batch2", None)}
+    assert found("cat", "test", level=1) == {("cat", None), ("test", None)}
     assert found("cat", "dog/old", "dog/new", level=1) == {("cat", None), ("dog", None)}
     assert found("train/a/x", "test/a/x", level=3) == {("x", "train"), ("x", "test")}
     assert found("train/x", "test/y", level=1) == {("train", None), ("test", None)}

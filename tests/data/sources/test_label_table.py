@@ -45,6 +45,15 @@ def test_what_stands_between_columns_is_read_from_the_header(between: str, told:
         ("file;species\na.png;cat\n", r"no column 'path' among 'file', 'species'; name the table's own with --column"),
         ("path,label\na.png,cat,dog\n", r"t\.csv:2: 3 cells in 2 columns"),
         ("path,label\na.png,NaN\n", r"t\.csv:2: label 'NaN' stands for a missing one"),
+        ("path,label\na.png,#N/A\n", r"label '#N/A' stands for a missing one"),
+        ("path,label\na.png,NULL\n", r"label 'NULL' stands for a missing one"),
+        ("path,label\na.png,\"['cat', 'dog']\"\n", r"is a list written as text; write its labels as a\|b"),
+        ("path,label,split\na,c,train\nb,c,trainval\n", r"'train' and 'trainval' both name the train split"),
+        ("path,label,split\na,c,test\nb,c,eval\n", r"'eval' and 'test' both name the test split"),
+        ("# made by hand\npath,label\na.png,cat\n", r"no column 'path' among '# made by hand'"),
+        ("path,label\na.png,c\0at\n", r"it has zero bytes"),
+        ("path,label\na.png,cat\n".encode("utf-16-le"), r"it has zero bytes"),
+        (b"PK\x03\x04\x14\x00", r"not a CSV table, but a zip or an Excel workbook"),
         ("path,label,split\na.png,cat,somewhere\n", r"split 'somewhere' is none of train, validation, test"),
         ("path,label\n", r"no row; expected one for each image"),
         ("", r"no column 'path' among none"),
@@ -82,3 +91,8 @@ def test_parquet_tables_have_the_same_rules(tmp_path: Path) -> None:
     assert [row.labels for row in table_of(path).rows] == [("1.0",), None]
     pq.write_table(pa.table({"path": ["a.png"], "label": [["cat", "dog"]]}), path)
     assert table_of(path, separator="|").rows[0].labels == ("cat", "dog")
+
+
+def test_a_path_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    rows = table_of(tmp_path / "t.csv", "path,label\n.//x/1.png,cat\nx/../x/2.png,dog\n").rows
+    assert [row.path for row in rows] == ["x/1.png", "x/2.png"]

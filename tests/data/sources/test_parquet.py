@@ -206,3 +206,68 @@ def test_files_of_two_kinds_and_columns_of_one_name_are_refused(tmp_path: Path) 
     (tmp_path / "hub" / "README.md").write_text("x")
     info = prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub", splits="random")
     assert info.decisions["left out"] == "1 hidden, 1 no .parquet"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train-00000-of-00002-0123abcd"], r"missing train-00001-of-00002\.parquet; fetch all"),
+        (["train-00002-of-00003"], r"missing train-00000-of-00003\.parquet and 1 more"),
+        (["train-00000-of-00001-aa", "train-00000-of-00001-bb"], r"are both number 0 of train: of two versions"),
+        (["full/test-00000-of-00001", "small/test-00000-of-00001"], r"are both number 0 of test: of two versions"),
+        (["train", "trainval", "test"], r"train\.parquet and trainval\.parquet name the train split by two words"),
+    ],
+)
+def test_files_that_are_missing_or_of_two_origins_are_named(names: list[str], message: str, tmp_path: Path) -> None:
+    for name in names:
+        write(tmp_path / "hub" / f"{name}.parquet", [0, 1])
+    with pytest.raises(BadInputError, match=message):
+        prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub")
+
+
+def test_one_shard_alone_is_taken_where_it_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "train-00000-of-00009.parquet", [0, 1] * 10)
+    assert prepare("parquet", root=tmp_path / "out", source=path, splits="random").images == 20
+
+
+def test_two_columns_of_which_either_may_be_it_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", [0, 1] * 10, img=pa.array([png() for _ in range(20)]))
+    with pytest.raises(BadInputError, match="columns 'image' and 'img': either may be the image; choose one with"):
+        prepare("parquet", root=tmp_path / "out", source=path)
+    assert prepare("parquet", root=tmp_path / "out", source=path, columns={"image": "img"}).images == 20
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, 1, 0, 1], r"column 'split': [01] is none of train, validation, test; correct it, or choose"),
+        (["train", "test", "train", "eval"], r"'eval' and 'test' both name the test split"),
+    ],
+)
+def test_a_column_of_splits_that_isnt_understood_is_not_passed_over(
+    values: list[Any], message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "x.parquet", [0, 1, 0, 1], split=pa.array(values))
+    with pytest.raises(BadInputError, match=message):
+        prepare("parquet", root=tmp_path / "out", source=path)
+
+
+def test_a_row_without_an_image_can_be_left_out(tmp_path: Path) -> None:
+    table = pa.table({"image": [*(png() for _ in range(11)), None], "label": [0, 1] * 6})
+    pq.write_table(table, tmp_path / "x.PARQUET")
+    with pytest.raises(BadInputError, match=r"row 12: no image \(null\)"):
+        prepare("parquet", root=tmp_path / "out", source=tmp_path)
+    assert prepare("parquet", root=tmp_path / "out", source=tmp_path, skip_corrupt=True).images == 11
+
+
+def test_a_pointer_to_a_parquet_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(BadInputError, match=r"x\.parquet: a git-LFS pointer"):
+        prepare("parquet", root=tmp_path / "out", source=tmp_path)
+
+
+def test_texts_for_a_missing_label_are_no_class(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", ["cat", "dog", "N/A", "<NA>", "nan"] * 5)
+    info = prepare("parquet", root=tmp_path / "out", source=path)
+    assert info.class_names == ("cat", "dog")
+    assert sum(info.unlabelled.values()) == 15

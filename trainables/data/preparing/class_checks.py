@@ -1,7 +1,9 @@
 """Class checks: notes on classes that are missing in train or test, and an error if the two share no class."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 
 from trainables.data import splits
@@ -9,6 +11,12 @@ from trainables.errors import BadInputError
 
 LISTED = 5
 """Maximum number of classes that a note names."""
+SEPARATORS = ("|", ";", ",")
+"""Separators that may stand between several labels in one text."""
+PLACEHOLDERS = frozenset(("none", "na", "?", "-", "--", "unlabeled", "unlabelled", "undefined", "missing"))
+"""Texts that may be a class, or stand for a label that is missing."""
+INVISIBLE = ("Cf", "Cc")
+"""Unicode categories of signs that can't be seen, such as a zero-width space."""
 
 
 def one_sided(
@@ -47,9 +55,25 @@ def look_alikes(class_names: Sequence[str], *, single: bool) -> list[str]:
     notes = []
     if alike:
         notes.append(f"classes that may be one, and are kept apart: {_first(alike)}")
-    if single and (joined := [repr(name) for name in class_names if "|" in name]):
-        notes.append(f"each of these texts is one class: {_first(joined)}; --separator '|' makes several labels of it")
+    if unknown := [repr(name) for name in class_names if name.strip().casefold() in PLACEHOLDERS]:
+        notes.append(f"classes that may stand for a missing label: {_first(unknown)}")
+    for separator in SEPARATORS if single else ():
+        if joined := [repr(name) for name in _joined(class_names, separator)]:
+            notes.append(
+                f"each of these texts is one class: {_first(joined)}; --separator '{separator}' makes several labels "
+                "of it"
+            )
     return notes
+
+
+def _joined(class_names: Sequence[str], separator: str) -> list[str]:
+    """Return the names that a separator divides: any with a bar, otherwise those that share a part with another."""
+    parts = {name: {part.strip() for part in name.split(separator)} for name in class_names}
+    uses = Counter(part for own in parts.values() for part in own)
+    shared = {part for part, count in uses.items() if count > 1}
+    return [
+        name for name in class_names if separator in name and (separator == "|" or not shared.isdisjoint(parts[name]))
+    ]
 
 
 def refuse_apart(where: str, labels: Sequence[splits.Labels], codes: splits.Codes, class_names: Sequence[str]) -> None:
@@ -90,14 +114,12 @@ def _first(names: Sequence[str]) -> str:
 
 def _as_number(name: str) -> str:
     """Return the canonical form of a number (1 for 1.0 and 01); other names unchanged."""
-    try:
-        return f"{float(name):.12g}" if name.replace(".", "", 1).isdecimal() else name
-    except ValueError:
-        return name
+    return f"{Decimal(name).normalize():f}" if name.replace(".", "", 1).isdecimal() else name
 
 
 def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
+    seen = "".join(sign for sign in name if sign.isspace() or unicodedata.category(sign) not in INVISIBLE)
+    return " ".join(unicodedata.normalize("NFKC", seen).casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _codes(name: str) -> str:

@@ -33,6 +33,8 @@ HEADERS = (
 XZ_MEMORY = 512 * 2**20
 """Memory limit in bytes for the dictionary that an xz header declares; `xz -9` takes 64 MiB."""
 CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz"}
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""Compression methods of a zip that Python reads."""
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 ENDS = 2**20
 """Bytes at the start and at the end of an archive that identify it."""
@@ -205,6 +207,8 @@ def open_zip(source: Path) -> zipfile.ZipFile:
             raise BadInputError(f"{where}: a link; an archive of images has none: download it again")
         if info.flag_bits & 1:
             raise BadInputError(f"{where}: encrypted; pack the archive without a password")
+        if info.compress_type not in METHODS:
+            raise BadInputError(f"{where}: packing method {info.compress_type} isn't read; pack it with deflate")
         if info.filename in names:
             raise BadInputError(f"{where}: stands in the archive twice; download it again")
         names.add(info.filename)
@@ -223,6 +227,10 @@ def _check_total(source: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _check_name(where: str, name: str) -> None:
+    if "\\" in name and ".." not in name and name[1:2] != ":" and not name.startswith("\\"):
+        raise BadInputError(
+            f"{where}: backslashes between folders, which only Windows reads; pack it again with slashes"
+        )
     if name.startswith("/") or "\\" in name or ".." in name.split("/") or name[1:2] == ":":
         raise BadInputError(f"{where}: leads out of the archive; it isn't what was published: download it again")
 

@@ -79,8 +79,17 @@ def decode_image(file: File, reading: ReadingOptions = AS_READ) -> DecodedImage:
         UndecodableError: The file is damaged or of an unsupported format, which the message names.
     """
     return explained(
-        file, lambda content: read_tiff(content, reading) if content[:4] in MAGIC else read_picture(content)
+        file, lambda content: read_tiff(content, reading) if content[:4] in MAGIC else _picture(content, reading)
     )
+
+
+def _picture(content: bytes, reading: ReadingOptions) -> DecodedImage:
+    if reading.value_range is not None:
+        raise NotReadError(
+            f"no TIFF, and a range of {reading.written_range} is stated, which is for floats and integers with sign",
+            "leave --value-range out",
+        )
+    return read_picture(content)
 
 
 def decode_picture(file: File, labels: tuple[str, ...] | None, reading: ReadingOptions = AS_READ) -> LabelledImage:

@@ -32,6 +32,7 @@ BEGINNINGS = {
 }
 BOXED = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
 """Formats in ISO's base media file format, by brand."""
+ANNEXED = (b"/annex/objects/", b".git/annex/objects/")
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -39,11 +40,15 @@ def refuse_kind(content: bytes) -> None:
     """Raise NotReadError if the content is no image or has an unsupported format; damaged images pass."""
     if not content:
         raise NotReadError("the file is empty; fetch it again, or remove it")
-    start = content[:512].lstrip()
+    start = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(POINTER):
         raise NotReadError("a git-LFS pointer, not the image: fetch the files with git lfs pull")
     if start[:14].lower().startswith((b"<!doctype html", b"<html")):
         raise NotReadError("an HTML page, not an image; fetch the file again")
+    if start.startswith(ANNEXED):
+        raise NotReadError("a git-annex pointer, not the image: fetch the files with git annex get")
+    if start.startswith(b"<?xml") and b"<Error>" in start:
+        raise NotReadError("a server's error message, not an image; fetch the file again")
     kind = BOXED.get(content[8:12]) if content[4:8] == b"ftyp" else None
     kind = kind or next((name for beginning, name in BEGINNINGS.items() if start.startswith(beginning)), None)
     if kind is not None:

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trainables.data.sources.archive import DAMAGE, ZIP_MAGIC, damaged, first_bytes, limited, open_zip
+from trainables.data.sources.archive import DAMAGE, ZIP_MAGIC, damaged, first_bytes, is_tar, limited, open_zip
+from trainables.data.sources.file_kinds import refuse_kind
+from trainables.data.sources.reading import NotReadError
 from trainables.data.sources.source import digest_of
 from trainables.errors import BadInputError
 
@@ -22,6 +24,8 @@ JUNK_FILES = frozenset(
     ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini", "pspbrwse.jbf")
 )
 HIDDEN = "hidden"
+PACKED = (b"7z\xbc\xaf", b"Rar!")
+"""First bytes of archives that aren't read."""
 
 
 def junk(name: str) -> str | None:
@@ -32,7 +36,7 @@ def junk(name: str) -> str | None:
     found = next((part for part in parts if part in JUNK_FOLDERS), None)
     if found is not None:
         return f"in {found}/"
-    return HIDDEN if name.startswith(".") or "/." in name else None
+    return HIDDEN if any(part.startswith(".") and part not in (".", "..") for part in parts) else None
 
 
 def file_states(paths: Iterable[str]) -> str:
@@ -152,5 +156,19 @@ def open_tree(source: Path) -> FileTree:
     if not source.exists():
         raise BadInputError(f"{source}: no such file or folder")
     if source.is_file() and first_bytes(source)[:4] not in ZIP_MAGIC:
-        raise BadInputError(f"{source}: neither a folder nor a zip")
+        raise BadInputError(f"{source}: {_other_kind(source)}")
     return FileTree(source)
+
+
+def _other_kind(source: Path) -> str:
+    """Return in words what a file is that is no zip, and what to do with it."""
+    start = first_bytes(source)
+    if source.suffix.lower() == ".parquet" or start.startswith(b"PAR1"):
+        return "a Parquet file; prepare it as parquet"
+    if is_tar(source) or start.startswith(PACKED):
+        return "a packed archive, of which a zip alone is read here; unpack it, and give its folder"
+    try:
+        refuse_kind(start)
+    except NotReadError as error:
+        return str(error)
+    return "neither a folder nor a zip"

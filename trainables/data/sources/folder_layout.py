@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainables.data.sources.source import some_names
-from trainables.data.split_names import NEUTRAL, named_split, splits_in, tokens
+from trainables.data.split_names import NEUTRAL, named_split, splits_in, tokens, two_words
 from trainables.errors import BadInputError
 
 Folders = tuple[str, ...]
@@ -16,6 +16,13 @@ UNLABELLED = frozenset(("unlabelled", "unlabeled", "unlabel", "unsup", "unsuperv
 """Names of folders with unlabelled images for pretraining."""
 NO_SPLIT = frozenset(("pred", "predict", "unknown"))
 """Names of folders beside train/ and test/ that are left out, since they hold images for prediction."""
+MASKS = frozenset(
+    (
+        *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "groundtruth", "truth"),
+        *("seg", "segmentation", "segmentations", "target", "targets", "depth", "bbox", "boxes"),
+    )
+)
+"""Words of folders beside images/ that hold what belongs to these images, and no class of its own."""
 WAYS_OUT = (
     "rename or move folders, say with --class-level N which one names the class (1 is the first), or give --table"
 )
@@ -77,6 +84,8 @@ def read_layout(where: str, paths: Sequence[str], class_level: int | None = None
         label = own[level] if len(own) > level else None
         images.append(PlacedImage(path, label, None if depth is None else splits[own[depth]]))
     images += _unlabelled({path: everything[path] for path in everything.keys() - folders.keys()}, depth, splits)
+    if class_level is None:
+        _refuse_masks(where, {image.label for image in images if image.label is not None})
     parents = sorted({"/".join(own[:level]) for own in kept.values() if len(own) > level})
     above = _common(set(folders.values()))[: level if depth is None else min(level, depth)]
     return FolderLayout(
@@ -146,10 +155,9 @@ def _split_names(names: Iterable[str], *, whole: bool = False) -> dict[str, str]
 
 def _refuse_two_words(where: str, known: Mapping[str, str]) -> None:
     """Raise BadInputError if two folders name the same split, such as test/ and eval/."""
-    for split in dict.fromkeys(known.values()):
-        names = sorted(name for name in known if known[name] == split)
-        if len({tuple(tokens(name)) for name in names}) > 1:
-            raise BadInputError(f"{where}: the folders {_listed(names)} all name the {split} split; {WAYS_OUT}")
+    if found := two_words(known):
+        split, names = found
+        raise BadInputError(f"{where}: the folders {_listed(names)} all name the {split} split; {WAYS_OUT}")
 
 
 def _refuse_two_readings(where: str, folders: set[Folders], wholly: Mapping[int, Mapping[str, str]]) -> None:
@@ -186,6 +194,23 @@ def _refuse_half_known(where: str, folders: set[Folders]) -> None:
                 f"{where}: {'/'.join(parent) or 'the source'} holds {_listed(known)}{also}: splits of some images and "
                 f"not of all, or without class folders; {WAYS_OUT}"
             )
+        alone = sorted(name for name, split in known.items() if split != "train")
+        if alone and len(names) > 1:
+            raise BadInputError(
+                f"{where}: {_listed(alone)} beside {_listed(names - known.keys())}: a class of that name, or images of "
+                f"the {known[alone[0]]} split without class folders? {WAYS_OUT}"
+            )
+
+
+def _refuse_masks(where: str, labels: set[str]) -> None:
+    """Raise BadInputError if the classes would be folders such as images/ and masks/."""
+    pictures = [label for label in labels if (words := tokens(label)) and NEUTRAL.issuperset(words)]
+    masks = [label for label in labels if not MASKS.isdisjoint(tokens(label))]
+    if pictures and masks:
+        raise BadInputError(
+            f"{where}: {_listed(sorted(masks))} beside {_listed(sorted(pictures))} look like masks of the images, and "
+            f"not like classes; give the folder of the images as --source, or {WAYS_OUT}"
+        )
 
 
 def _labelled(where: str, folders: Mapping[str, Folders], depth: int, left_out: Counter[str]) -> dict[str, Folders]:

@@ -37,7 +37,7 @@ OWN_SPLITS = ("own", "published", "official", "spatial")
 BY_LONGITUDE = ("longitude", "spatial")
 """Split rules that cut EuroSAT as torchgeo's EuroSATSpatial does."""
 TEST_SPLITS = ("test", "validation")
-SMALLEST_SIZE = 4
+SMALLEST_SIZE, LARGEST_SIZE = 4, 8192
 AS_PRODUCTS = (DIGITAL_NUMBERS, 0.0)
 """Scale and offset of Sentinel-2 products before processing baseline 04.00; later products have the offset -1000."""
 
@@ -142,6 +142,8 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
         faults.append(f"--fraction {fraction}: the thesis' splits take a quarter by themselves; add --splits random")
     if given.get("image_size", SMALLEST_SIZE) < SMALLEST_SIZE:
         faults.append(f"--image-size must be >= {SMALLEST_SIZE} pixels, got {given['image_size']}")
+    if given.get("image_size", SMALLEST_SIZE) > LARGEST_SIZE:
+        faults.append(f"--image-size must be <= {LARGEST_SIZE} pixels, got {given['image_size']}")
     offered: dict[str, tuple[str, ...]] = {
         **({} if facts.name in OWN_FILES else {"bands": (*facts.bands, *(["all"] if facts.bands else []))}),
         "pixels": facts.pixels,

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from trainables.data.sources.archive import first_bytes
 from trainables.data.sources.decode import UndecodableError, decode_picture
+from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.file_tree import junk
 from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, label_reader
+from trainables.data.sources.parquet_shards import check_shards
 from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_values
-from trainables.data.sources.reading import ReadingOptions
+from trainables.data.sources.reading import NotReadError, ReadingOptions
 from trainables.data.sources.source import (
     ArchiveFile,
-    File,
     ImageEntry,
     ImageSource,
     LabelledImage,
@@ -64,6 +66,7 @@ def read_parquet(request: PrepareRequest) -> ImageSource:
     if not source.exists():
         raise BadInputError(f"{source}: no such file or folder")
     paths, left_out = _found(source)
+    check_shards(str(source), [path.relative_to(source).as_posix() for path in paths if path != source])
     if not paths:
         raise BadInputError(f"{source}: expected {request.facts.layout}; found no .parquet file")
     files = [
@@ -94,7 +97,8 @@ def _found(source: Path) -> tuple[list[Path], Counter[str]]:
     paths, left_out = [], Counter[str]()
     for path in sorted(source.rglob("*")):
         if path.is_file():
-            reason = junk(path.relative_to(source).as_posix()) or ("" if path.suffix == ".parquet" else "no .parquet")
+            other = "" if path.suffix.lower() == ".parquet" else "no .parquet"
+            reason = junk(path.relative_to(source).as_posix()) or other
             left_out[reason] += bool(reason)
             paths += [] if reason else [path]
     return paths, +left_out
@@ -161,11 +165,20 @@ class _File:
     def _damaged(self, error: Exception) -> BadInputError:
         if isinstance(error, BadInputError):
             return error
+        try:
+            refuse_kind(first_bytes(self.path))
+        except NotReadError as kind:
+            return BadInputError(f"{self.path}: {kind}")
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return BadInputError(f"{self.path}: not a readable Parquet file ({reason}); download it again")
 
     def _column(self, request: PrepareRequest, name: str, usual: tuple[str, ...]) -> str:
         wanted = (request.columns[name],) if name in request.columns else usual
+        if len(both := [column for column in wanted if column in self.columns]) > 1:
+            raise BadInputError(
+                f"{self.path}: columns {' and '.join(map(repr, both))}: either may be the {name}; choose one with "
+                f"--column {name}=NAME"
+            )
         for column in wanted:
             if self.columns.count(column) > 1:
                 raise BadInputError(f"{self.path}: several columns are named {column!r}; rename all but one")
@@ -192,21 +205,22 @@ def _entries(
                 if request.wants(name):
                     where = f"{file.path}: row {row_of_file}"
                     split = splits.of_value[row[splits.column]] if splits.column and splits.of_value else own
-                    content = ArchiveFile(where, _bytes(row[file.image], where))
-                    read = partial(_read, content, row[file.label], reader, request.options.reading)
+                    read = partial(_read, where, row[file.image], row[file.label], reader, request.options.reading)
                     yield ImageEntry(name, read, split, str(row[file.place]) if file.place else "")
 
 
 def _bytes(value: Any, where: str) -> bytes:
     content = value.get("bytes") if isinstance(value, dict) else value
+    if value is None:
+        raise UndecodableError(f"{where}: no image (null); give it one, or remove the row")
     if not isinstance(content, bytes):
         raise BadInputError(f"{where}: the image column holds no bytes; it has to embed the images")
     return content
 
 
-def _read(file: File, label: Any, reader: LabelReader, reading: ReadingOptions) -> LabelledImage:
+def _read(where: str, image: Any, label: Any, reader: LabelReader, reading: ReadingOptions) -> LabelledImage:
     try:
-        labels = reader.labels(label, str(file))
+        labels = reader.labels(label, where)
     except BadInputError as error:
         raise UndecodableError(str(error)) from error
-    return decode_picture(file, labels, reading)
+    return decode_picture(ArchiveFile(where, _bytes(image, where)), labels, reading)

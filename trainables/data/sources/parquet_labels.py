@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from trainables.data.sources.missing_labels import is_missing
 from trainables.errors import BadInputError
 
 LISTS = ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
@@ -210,5 +211,5 @@ def _is_list(kind: Any) -> bool:
 def _missing(value: Any) -> bool:
     """Whether a label is missing: null, NaN, or a text for one of them."""
     if isinstance(value, str):
-        return value.strip().lower() in ("", "nan")
+        return not value.strip() or is_missing(value)
     return value is None or (isinstance(value, float) and math.isnan(value))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from trainables.data.sources.source import some_names
-from trainables.data.split_names import named_split, splits_in
+from trainables.data.split_names import SPLIT_OF, named_split, splits_in, tokens, two_words
 from trainables.errors import BadInputError
 
 WAYS_OUT = "rename it, name a column of splits with --column split=NAME, or choose --splits random"
@@ -35,11 +35,21 @@ def splits_of_paths(where: str, relatives: Iterable[str]) -> dict[str, str]:
         raise BadInputError(
             f"{where}: {some_names(unnamed)}: names no split, and {some_names(sorted(named))} does; {WAYS_OUT}"
         )
+    for split in set(named.values()):
+        words = {path: _words(path, split) for path, own in named.items() if own == split}
+        first, *others = sorted(words)
+        if other := next((path for path in others if words[path].isdisjoint(words[first])), None):
+            raise BadInputError(f"{where}: {first} and {other} name the {split} split by two words; {WAYS_OUT}")
     return named
 
 
+def _words(relative: str, split: str) -> set[str]:
+    """Return the words of a path that name a split."""
+    return {word for part in PurePosixPath(relative).parts for word in tokens(part) if SPLIT_OF.get(word) == split}
+
+
 def splits_of_values(where: str, column: str, values: Iterable[object], *, asked: bool) -> Mapping[object, str] | None:
-    """Return the split of each value of a column; None if no value is a split and the column wasn't requested.
+    """Return the split of each value of a column; None if it is empty (null) and wasn't requested.
 
     Args:
         where: Source, for error messages.
@@ -48,14 +58,19 @@ def splits_of_values(where: str, column: str, values: Iterable[object], *, asked
         asked: Whether the user requested the column.
 
     Raises:
-        BadInputError: A value is no split, although others are or the column was requested.
+        BadInputError: A value is no split, or two words name one split.
     """
     found = {value: named_split(str(value)) if isinstance(value, str) else None for value in set(values)}
     known = {value: split for value, split in found.items() if split}
-    if len(known) < len(found) and (known or asked):
+    if len(known) < len(found) and (asked or set(found) != {None}):
         other = next(repr(value) for value, split in found.items() if split is None)
         raise BadInputError(
             f"{where}: column {column!r}: {other} is none of train, validation, test; correct it, or choose "
             "--splits random"
+        )
+    if known and (twice := two_words({str(value): split for value, split in known.items()})):
+        raise BadInputError(
+            f"{where}: column {column!r}: {' and '.join(map(repr, twice[1]))} both name the {twice[0]} split; write "
+            "one word for it, or choose --splits random"
         )
     return known or None

@@ -4,14 +4,16 @@ import contextlib
 import csv
 import io
 import math
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.data.sources.missing_labels import is_missing
 from trainables.data.sources.source import PrepareRequest
-from trainables.data.split_names import named_split
+from trainables.data.split_names import named_split, two_words
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 
@@ -58,12 +60,23 @@ def read_table(request: PrepareRequest, table: Path) -> ImageTable:
         raise BadInputError(f"--table {table}: no such file")
     if table.is_dir():
         raise BadInputError(f"--table {table}: a folder; give the table's file")
-    columns, read_as, found = _parquet(table) if table.suffix.lower() == ".parquet" else _csv(request, table)
-    _check_columns(request, table, columns)
+    read_as, found = _parquet(request, table) if table.suffix.lower() == ".parquet" else _csv(request, table)
     rows = [_row(request, row, f"{table}:{number}") for number, row in enumerate(found, start=2)]
     if not rows:
         raise BadInputError(f"{table}: no row; expected one for each image")
+    _refuse_two_words(request, table, found)
     return ImageTable(rows, read_as, any(row.split for row in rows))
+
+
+def _refuse_two_words(request: PrepareRequest, table: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise BadInputError if two words name one split, such as train and trainval."""
+    values = {_plain(row.get(request.column("split"))) for row in rows}
+    if found := two_words({value: split for value in values if (split := named_split(value))}):
+        split, names = found
+        raise BadInputError(
+            f"{table}: column {request.column('split')!r}: {' and '.join(map(repr, names))} both name the {split} "
+            "split; write one word for it, or choose --splits random"
+        )
 
 
 def _row(request: PrepareRequest, row: Mapping[str, Any], where: str) -> TableRow:
@@ -88,7 +101,7 @@ def _path(request: PrepareRequest, row: Mapping[str, Any], where: str) -> str:
     value = row[column]
     if not isinstance(value, str) or not value.strip():
         raise BadInputError(f"{where}: column {column} is empty; give the image's path within the source")
-    return value.strip().removeprefix("./")
+    return posixpath.normpath(value.strip())
 
 
 def _labels(request: PrepareRequest, row: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
@@ -100,9 +113,13 @@ def _labels(request: PrepareRequest, row: Mapping[str, Any], where: str) -> tupl
     labels = [label for label in labels if label]
     if not labels:
         return None
-    if missing := [label for label in labels if label.strip().lower() == "nan"]:
+    if missing := [label for label in labels if is_missing(label)]:
         raise BadInputError(
             f"{where}: label {missing[0]!r} stands for a missing one; give one, or leave the cell empty"
+        )
+    if written := [label for label in labels if label[0] + label[-1] in ("[]", "{}", "()")]:
+        raise BadInputError(
+            f"{where}: label {written[0]!r} is a list written as text; write its labels as a|b, and add --separator '|'"
         )
     if separator is None and len(labels) > 1:
         raise BadInputError(f"{where}: several labels; name what is between them with --separator")
@@ -128,7 +145,7 @@ def _plain(value: Any) -> str:
     return _text(value).strip()
 
 
-def _csv(request: PrepareRequest, table: Path) -> tuple[list[str], str, list[Mapping[str, Any]]]:
+def _csv(request: PrepareRequest, table: Path) -> tuple[str, list[Mapping[str, Any]]]:
     try:
         if (size := table.stat().st_size) > TABLE_BYTES:
             raise BadInputError(
@@ -137,19 +154,24 @@ def _csv(request: PrepareRequest, table: Path) -> tuple[list[str], str, list[Map
         content = table.read_bytes()
     except OSError as error:
         raise BadInputError(f"--table {table}: can't be read ({error.strerror})") from error
+    if content.startswith(b"PK\x03\x04"):
+        raise BadInputError(f"{table}: not a CSV table, but a zip or an Excel workbook; save it as CSV in UTF-8")
     try:
         text = content.decode("utf-8-sig")  # line ends within quotes belong to names
     except UnicodeDecodeError as error:
         found = "UTF-16" if content.startswith(WIDE) else f"byte {error.start} is none of it"
         raise BadInputError(f"{table}: not a CSV table in UTF-8 ({found}); save it as CSV in UTF-8") from error
+    if "\0" in text:
+        raise BadInputError(f"{table}: not a CSV table in UTF-8 (it has zero bytes); save it as CSV in UTF-8")
     try:
         delimiter = _delimiter(request, text)
         records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         columns = next(records, [])
+        _check_columns(request, table, columns)
         rows = list(_records(table, columns, records))
     except csv.Error as error:
         raise BadInputError(f"{table}: not a CSV table in UTF-8 ({error})") from error
-    return columns, f"{DELIMITERS[delimiter]} between columns", rows
+    return f"{DELIMITERS[delimiter]} between columns", rows
 
 
 def _delimiter(request: PrepareRequest, text: str) -> str:
@@ -173,10 +195,11 @@ def _records(table: Path, columns: Sequence[str], records: Iterator[list[str]]) 
         yield dict(zip(columns, [*cells, *[None] * (len(columns) - len(cells))], strict=True))
 
 
-def _parquet(table: Path) -> tuple[list[str], str, list[Mapping[str, Any]]]:
+def _parquet(request: PrepareRequest, table: Path) -> tuple[str, list[Mapping[str, Any]]]:
     try:
         opened = ParquetRows(table)
+        _check_columns(request, table, list(opened.schema.names))
         rows: list[Mapping[str, Any]] = [row for batch in opened.batches() for row in batch]
     except UNREADABLE as error:
         raise BadInputError(f"{table}: not a Parquet table ({str(error).splitlines()[0]})") from error
-    return list(opened.schema.names), "Parquet", rows
+    return "Parquet", rows

@@ -1,6 +1,7 @@
 """Decoding of TIFF and GeoTIFF: band axis, pages, and the meaning of values."""
 
 import io
+import logging
 import lzma
 import math
 import re
@@ -28,6 +29,8 @@ MOST_PAGES = 4096
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 STACKED = re.compile(r'\bSize([ZT])="(\d+)"')
 """Depths and times in the description of an OME-TIFF."""
+COLOURED = (2, 5, 6)
+"""Photometric interpretations of colours: RGB, CMYK, YCbCr."""
 BAND_AXES = "SC"
 PAGE_AXES = "IQ"
 """tifffile's axes of pages without further description."""
@@ -150,6 +153,8 @@ def _stacked(pages: Sequence[Any], reading: ReadingOptions) -> tuple[NDArray[Any
     if len({(page.dtype, page.photometric) for page in pages}) > 1:
         found = ", ".join(dict.fromkeys(f"{page.dtype} {page.photometric.name}" for page in pages))
         raise NotReadError(f"{len(pages)} pages of different kinds ({found}) are not supported; write one image")
+    if bands[0].shape[2] > 1 and int(pages[0].photometric) in COLOURED:
+        raise NotReadError(f"{len(pages)} pages of red, green and blue are several images; write each as an image")
     if sum(band.shape[2] for band in bands) > MOST_BANDS:
         raise NotReadError(f"{len(pages)} pages of {_sizes(bands)} are more than {MOST_BANDS} bands; write one image")
     largest = max((band.shape[:2] for band in bands), key=math.prod)
@@ -233,6 +238,7 @@ def _library() -> Any:
     """Return tifffile with decoders that stop at the end of a strip and ignore a writer's padding after it."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what counts of a damaged tag is said once for all images
     tifffile.TIFF.DECOMPRESSORS._codecs.update({8: _inflated, 32946: _inflated, 34925: _lzma_unpacked})
     return tifffile
 

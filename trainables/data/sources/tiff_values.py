@@ -1,6 +1,7 @@
 """Meaning of TIFF values: palettes, inverted grey, CMYK, and values that need a stated range."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 JPEG_COMPRESSIONS = (6, 7)
 """JPEG compressions, whose decoder converts luma and chroma to RGB."""
 DARKEST, BRIGHTEST = 0, 65535
-NODATA_TAG = 42113
+NODATA_TAG, METADATA_TAG = 42113, 42112
+STATED_SCALE = re.compile(r'role="(scale|offset)">\s*([^<\s]+)')
+"""Scale and offset in GDAL's metadata."""
 SCALE = "say with --value-range LOW,HIGH which values become 0 and 65535"
 
 
@@ -43,7 +46,7 @@ def as_pixels(values: NDArray[Any], page: Any, reading: ReadingOptions) -> tuple
         raise NotReadError(
             f"TIFF of colours {page.photometric.name} is not supported; {CONVERT} of red, green and blue"
         )
-    said = _opacity(values, page)
+    said = (*_opacity(values, page), *_stated(page))
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)
     elif values.dtype == np.uint8 and _bits(page) < 8:
@@ -96,6 +99,27 @@ def _from_cmyk(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(np.ascontiguousarray(values), "CMYK").convert("RGB"))
 
 
+def _stated(page: Any) -> tuple[str, ...]:
+    """Return notes on a scale and a nodata value that the file states and that aren't used."""
+    notes = []
+    if scale := _scale(page):
+        notes.append(f"not applied: {scale}, which the file states")
+    tag = page.tags.get(NODATA_TAG)
+    if tag is not None and _nodata(page) is None:
+        notes.append(f"the nodata value {str(tag.value).strip(chr(0) + ' ')[:40]!r} is no number, and isn't used")
+    return tuple(notes)
+
+
+def _scale(page: Any) -> str:
+    """Return the scale and offset of GDAL's metadata in words; empty if values are stated as they are."""
+    tag = page.tags.get(METADATA_TAG)
+    found = dict(STATED_SCALE.findall(str(tag.value)[: 2**16])) if tag is not None else {}
+    stated = {
+        name: text for name, text in found.items() if text not in (("1", "1.0") if name == "scale" else ("0", "0.0"))
+    }
+    return " and ".join(f"{name} {text[:40]}" for name, text in sorted(stated.items(), reverse=True))
+
+
 def _nodata(page: Any) -> float | None:
     tag = page.tags.get(NODATA_TAG)
     try:
@@ -115,9 +139,10 @@ def _scaled(
     if nodata is not None and not math.isnan(nodata):
         valid &= values != np.asarray(nodata).astype(values.dtype)
     if reading.value_range is None:
+        scale = _scale(page)
         raise NotReadError(
             f"{values.dtype} values{_found(values[valid])}{'' if nodata is None else f', nodata {nodata:g}'}, need a "
-            "scale that is stated, and the file states none",
+            f"scale that is stated, and the file states {f'{scale}, which is no range' if scale else 'none'}",
             SCALE,
         )
     low, high = reading.value_range
