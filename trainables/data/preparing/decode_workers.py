@@ -296,6 +296,8 @@ def _decode_piece(task: _DecodeChunk, numbers: range, pixels: NDArray[np.generic
 
 def _converted(entry: ImageEntry, task: _DecodeChunk) -> LabelledImage:
     picture, layout = entry.read(), task.layout
+    if picture.refused:
+        return picture
     task.reference.check(entry.name, picture.image)
     image = task.conversion(picture.image)
     # Assignment would broadcast a smaller image without a word.
@@ -304,7 +306,7 @@ def _converted(entry: ImageEntry, task: _DecodeChunk) -> LabelledImage:
             f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
             "choose a size for all with --image-size",
         )
-    return replace(picture, image=image)
+    return LabelledImage(image, picture.labels, picture.facts, picture.chip, picture.nodata)
 
 
 def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
