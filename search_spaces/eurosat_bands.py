@@ -38,7 +38,7 @@ SPACE = SearchSpace(
     baselines=("untrained", "colours", "random_features"),
     columns=("test/linear_top1", "test/knn_top1"),
     caveats=(
-        "EuroSAT's neighbouring tiles may stand on both sides, unless it was prepared with --splits spatial or longitude",
+        "neighbouring tiles may stand on both sides, unless EuroSAT is prepared with --splits spatial or longitude",
         "saturation, hue, grayscale and blur are off for all sets of bands, as some sets are more than colours",
     ),
 )
