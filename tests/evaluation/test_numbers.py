@@ -18,6 +18,7 @@ from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
+from trainables.evaluation import ridge_regression
 from trainables.evaluation.features import RankShard
 from trainables.evaluation.knn import knn_scores
 from trainables.evaluation.number_metrics import NUMBER_METRICS, number_metrics
@@ -50,6 +51,20 @@ def test_ridge_is_that_of_scikit_learn(regularisation: float) -> None:
     state = ours.state_dict()
     plain = held_out.features @ state["weight"].double().T + state["bias"]
     np.testing.assert_allclose(plain, ours.predict(held_out.features), rtol=1e-5)
+
+
+def test_ridge_has_few_features_in_float64_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, held_out = shard(0, 80), shard(1, 30)
+    whole = RidgeRegression(bank, regularisation=0.1).predict(held_out.features)
+    monkeypatch.setattr(ridge_regression, "STANDARDISED_CHUNK", 7)
+    seen: list[int] = []
+    standardise = RidgeRegression._standardise
+    monkeypatch.setattr(
+        RidgeRegression, "_standardise", lambda self, rows: (seen.append(len(rows)), standardise(self, rows))[1]
+    )
+    found = RidgeRegression(bank, regularisation=0.1).predict(held_out.features)
+    torch.testing.assert_close(found, whole, rtol=1e-12, atol=0)
+    assert (max(seen), sum(seen)) == (7, 110)
 
 
 @pytest.mark.parametrize("neighbours", [1, 7, 80])

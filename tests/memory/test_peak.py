@@ -162,6 +162,29 @@ def test_features_of_a_large_data_set_outgrow_the_training() -> None:
     assert evaluated > training
 
 
+def test_views_of_a_wide_projector_outgrow_the_features() -> None:
+    """LiDAR has 8 views of 512 images in float64 twice, and the covariance of 4,096 outputs twice."""
+    images = ImageShape(classes=10, train=512, held_out=1000)
+    narrow, wide = (
+        phases(config(encoder="resnet10", image_size=8, projector_output_width=width), images, device="cuda")[1]
+        for width in (16, 4096)
+    )
+    assert wide > 2 * 512 * 8 * 4096 * 8 + 2 * 4096**2 * 8 > 3 * narrow
+    untrained = config(encoder="resnet10", image_size=8, projector_output_width=4096, epochs=0)
+    assert phases(untrained, images, device="cuda")[1] < narrow
+
+
+def test_ridge_regression_takes_products_of_features_in_float64_but_no_features() -> None:
+    def evaluated(train: int, **fields: Any) -> float:
+        worker = peak._Worker(config(encoder="resnet50", **fields), ImageShape(train=train, held_out=1), 1, "cuda")
+        worker._compare_features()
+        return worker.ledger.end_phase()
+
+    rows = 4 * 512 * 2048
+    assert evaluated(512, target="number") == rows + 2 * 2 * rows + 3 * 8 * 2048**2
+    assert evaluated(500_000, target="number") == evaluated(500_000)
+
+
 def test_a_checkpoint_on_its_way_takes_memory_where_another_epoch_follows() -> None:
     one, two, ten = (phases(config(epochs=epochs), IMAGES) for epochs in (1, 2, 10))
     momenta_and_weights = 2 * 4 * footprint(config(), IMAGES.classes).parameters
@@ -278,7 +301,9 @@ def test_small_trials_share_a_gpu_as_far_as_its_memory_goes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are reset through Linux's /proc")
-@pytest.mark.parametrize("fields", [{}, {"workers": 2}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"workers": 2}, {"encoder": "resnet10", "width_factor": 0.25, "projector_output_width": 4096}]
+)
 def test_the_estimate_is_within_a_fifth_of_what_is_measured(fields: Any) -> None:
     from benchmarks.rows.peak_memory import RESNET18, measure
 

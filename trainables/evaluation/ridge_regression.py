@@ -8,6 +8,7 @@ from torch import Tensor
 from trainables.distributed import sum_over_ranks
 from trainables.evaluation.features import RankShard
 from trainables.evaluation.logistic_regression import standardisation
+from trainables.memory.constants import STANDARDISED_CHUNK
 
 
 class RidgeRegression:
@@ -22,16 +23,16 @@ class RidgeRegression:
         self._mean, self._scale = mean.double(), scale.double()
         targets = train.targets.double()
         self._bias = sum_over_ranks(targets.sum()) / train.total
-        features = self._standardise(train.features)
-        gram = sum_over_ranks(features.T @ features) / train.total
+        products, moments = self._sums(train.features, targets - self._bias)
+        gram = sum_over_ranks(products) / train.total
         gram.diagonal().add_(regularisation)
-        moments = sum_over_ranks(features.T @ (targets - self._bias)) / train.total
+        moments = sum_over_ranks(moments) / train.total
         self._weights = torch.linalg.solve(gram, moments)
 
     def predict(self, features: Tensor) -> Tensor:
         """Return (n, 1) numbers of (n, F) features, float64."""
-        predicted: Tensor = self._standardise(features) @ self._weights + self._bias
-        return predicted[:, None]
+        parts = [self._standardise(chunk) @ self._weights + self._bias for chunk in _chunks(features)]
+        return torch.cat(parts)[:, None]
 
     def loss(self, shard: RankShard) -> float:
         """Return the mean squared error over all ranks' images."""
@@ -43,9 +44,26 @@ class RidgeRegression:
         weight = (self._weights * self._scale)[None]
         return {"weight": weight.float(), "bias": self._bias[None] - weight @ self._mean}
 
+    def _sums(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the products of standardised features (F, F) and with centred targets (F,), of this rank's rows.
+
+        Chunk by chunk, so that the features are never all in float64.
+        """
+        width = features.shape[1]
+        products, moments = targets.new_zeros(width, width), targets.new_zeros(width)
+        for chunk, own in zip(_chunks(features), _chunks(targets), strict=True):
+            standardised = self._standardise(chunk)
+            products.addmm_(standardised.T, standardised)
+            moments.addmv_(standardised.T, own)
+        return products, moments
+
     def _standardise(self, features: Tensor) -> Tensor:
         standardised: Tensor = (features.double() - self._mean) * self._scale
         return standardised
+
+
+def _chunks(rows: Tensor) -> Sequence[Tensor]:
+    return rows.split(STANDARDISED_CHUNK)  # type: ignore[no-any-return, no-untyped-call]  # of no rows one, empty
 
 
 def best_ridge(

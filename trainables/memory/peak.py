@@ -15,6 +15,8 @@ from trainables.memory.constants import (
     EVALUATION_BATCH,
     KNN_CHUNK,
     LABEL_FREE_IMAGES,
+    LIDAR_IMAGES,
+    LIDAR_VIEWS,
     STANDARDISED_CHUNK,
     TILES,
     WHOLE_ROWS,
@@ -348,6 +350,8 @@ class _Worker:
         self._make_views(sample)
         with ledger.borrow(FLOAT * count * self.model.image):
             self._infer(FLOAT * count)
+        if self.config.epochs > 0 and self.config.training == "simclr":
+            self._compare_views()
         self._compare_features()
 
     def _batch_of(self, images: int) -> int:
@@ -385,6 +389,24 @@ class _Worker:
         self._convolve(out, inputs)
         self.ledger.touch(out, out)
 
+    def _compare_views(self) -> None:
+        """Compare the sample's views: ranks and distances in float64, and LiDAR's embeddings of several views.
+
+        Every worker has all of the sample (representation.py, eigenspectrum.py).
+        """
+        ledger, width, outputs = self.ledger, self.model.features, self.config.projector_output_width
+        sample, images = (min(self.images.held_out, most) for most in (LABEL_FREE_IMAGES, LIDAR_IMAGES))
+        with ledger.borrow(FLOAT * sample * width, *[FLOAT * 2 * sample * outputs] * 2):
+            wide, rank = max(width, outputs), min(sample, max(width, outputs))
+            ledger.touch(DOUBLE * sample * wide, *[DOUBLE * rank**2] * 3)
+            ledger.touch(*[DOUBLE * sample * outputs] * 2, *[DOUBLE * sample**2 / 2] * 2)
+        embeddings = FLOAT * images * LIDAR_VIEWS * outputs
+        with ledger.borrow(embeddings):
+            ledger.touch(embeddings)  # of each view, until they are stacked
+            wide = DOUBLE * images * LIDAR_VIEWS * outputs
+            # In float64, and around each image's mean; the covariance and its factor, the means and what whitens them.
+            ledger.touch(wide, wide, *[DOUBLE * outputs**2] * 2, *[DOUBLE * images * outputs] * 3)
+
     def _compare_features(self) -> None:
         """Standardise train's features for the regression; normalise and gather them for kNN, and multiply."""
         ledger, width = self.ledger, self.model.features
@@ -393,6 +415,8 @@ class _Worker:
         with ledger.borrow(own):
             # Of some rows in float64: themselves, their distance from the mean, its square (logistic_regression.py).
             ledger.touch(*[DOUBLE * min(rows, STANDARDISED_CHUNK) * width] * 3)
+            if self.config.target == "number":  # and of ridge regression the products, their sum, and the solver's copy
+                ledger.touch(*[DOUBLE * min(rows, STANDARDISED_CHUNK) * width] * 2, *[DOUBLE * width**2] * 3)
             ledger.touch(own)
             everyone = own * self.workers
             if self.workers > 1:  # normalised, padded, every worker's, stacked, and in order again
