@@ -3,8 +3,6 @@
 import io
 import math
 
-import tifffile
-
 from trainables.data.chip import Chip
 from trainables.data.sources.decode import explained
 from trainables.data.sources.source import File
@@ -35,6 +33,8 @@ def geotiff_chip(file: File, name: str) -> Chip | None:
 
 
 def _chip(content: bytes, name: str) -> Chip | None:
+    import tifffile  # not at the top: trials import the sources, and need no GeoTIFF
+
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
         page = tiff.pages[0].aspage()
         tags, side = page.geotiff_tags or {}, int(page.imagewidth)
