@@ -1,5 +1,6 @@
 """EuroSAT's splits by longitude: the published lists, and the coordinates of 13-band GeoTIFFs."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 from rasterio.warp import transform
-from support.sample_data import write_eurosat
+from support.sample_data import pack_zip, write_eurosat
 
 from trainables.data.class_names import EUROSAT_CLASSES
+from trainables.data.dataset_facts import PublishedFile
+from trainables.data.preparing import published_files
 from trainables.data.preparing.prepare import prepare
 from trainables.data.sources.eurosat_lists import SPATIAL_LISTS
 from trainables.data.sources.geotiff_place import geotiff_chip, utm_degrees
@@ -145,6 +148,24 @@ def test_wrong_and_incomplete_lists_are_named(tmp_path: Path, damage: Any, messa
     damage(lists / SPATIAL_LISTS["test"])
     with pytest.raises(BadInputError, match=message):
         store_of("eurosat", tmp_path, source=source, lists=lists, splits="spatial")
+
+
+def test_lists_are_downloaded_with_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack_zip(write_eurosat(tmp_path / "in", images=IMAGES), tmp_path / "EuroSAT.zip")
+    lists, fetched = write_lists(tmp_path / "published"), []
+
+    def download(published: PublishedFile, folder: Path, progress: object) -> Path:
+        name = published.url.rpartition("/")[2]
+        fetched.append(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(archive if name == archive.name else lists / name, folder / name))
+
+    monkeypatch.setattr(published_files, "_download", download)
+    store = store_of("eurosat", tmp_path / "out", splits="spatial")
+    assert [numbers(store, split) for split in ("train", "validation", "test")] == [{1, 2, 3}, {4}, {5}]
+    assert fetched == [*SPATIAL_LISTS.values(), archive.name]
+    store_of("eurosat", tmp_path / "other")
+    assert fetched[4:] == [archive.name]
 
 
 def test_a_store_of_other_lists_is_another(tmp_path: Path) -> None:
