@@ -72,9 +72,11 @@ def print_splits(splits: Sequence[SplitComparison], console: Console | None = No
     for found in splits:
         title = text(f"{found.title}: {metric_words(found.metric)}")
         drawn = RichTable(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("", *(f"{split.dataset}\n{split.rule}" for split in (found.random, found.spatial)), "difference"):
-            drawn.add_column(text(name), justify="right" if name else "left")
-        drawn.add_column("over images", justify="right")
+        drawn.add_column("")
+        for split in (found.random, found.spatial):
+            drawn.add_column(Text(f"{printable(split.dataset)}\n{split.rule}"), justify="right")
+        for name in ("difference", "over images"):
+            drawn.add_column(name, justify="right")
         for row in found.rows[:MOST_SPLIT_ROWS]:
             cells = [number(found.metric, cell.mean) for cell in (row.random, row.spatial)]
             difference = signed_number(found.metric, row.difference)

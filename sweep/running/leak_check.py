@@ -19,7 +19,10 @@ def check_leaks(plan: Plan, storage: SweepStorage) -> None:
     for pair in pairs:
         leaks = leaks_of(pair, fetch=True)
         if leaks is not None and leaks.found.found:
-            faults.append(f"--strict: {leaks.sentence.partition(': ')[2]}; prepare one of them with other images")
+            remedy = "prepare one of them with other images"
+            if pair.pool == pair.evaluation:
+                remedy = "prepare it with other --splits, such as block or place"
+            faults.append(f"--strict: {leaks.sentence.partition(': ')[2]}; {remedy}")
         elif leaks is None and _is_gone(pair.pool, pair.pool_fingerprint):
             faults.append(
                 f"--strict: {pair.pool}, which encoders were pretrained on, isn't prepared as it was then, so leaks "

@@ -126,6 +126,8 @@ def test_terminal_and_json_have_it(
     assert "What the random split of by_chance flattered" in told
     first = found[0].rows[0]
     assert f"{100 * first.difference:+.2f}" in told
+    assert "by_chance" in told.split("flattered", 1)[1]
+    assert r"\n" not in told
     main(sweeps, storage=storage, as_json=True)
     printed = json.loads(capsys.readouterr().out)["splits"]
     assert printed[0]["rows"][0]["difference"] == pytest.approx(first.difference)
