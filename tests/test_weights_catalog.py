@@ -128,6 +128,18 @@ def test_imagenets_facts_are_torchvisions() -> None:
         assert list(entry.deviation) == transforms.std
 
 
+def test_satlas_bands_have_the_scale_of_the_true_colour_image_or_of_8160_digital_numbers() -> None:
+    entry = CATALOG["satlas_resnet50"]
+    bands = named_bands(entry.bands)
+    stored = tuple(band.model_copy(update={"scale": 1e-4}) for band in bands)
+    state = {STEM: torch.rand(64, 9, 7, 7)}
+    found = fitted_to_bands(state, InitialWeights.parse("satlas_resnet50"), stored, 65535.0)
+    assert torch.equal(found[STEM], state[STEM])
+    values = torch.tensor([3558.0] * 3 + [8160.0] * 6) / 65535
+    normalised = (values - found["normalise.mean"]) / found["normalise.deviation"]
+    torch.testing.assert_close(normalised, torch.ones_like(normalised))
+
+
 def test_every_entry_says_what_it_takes() -> None:
     for name, entry in CATALOG.items():
         assert name == entry.name

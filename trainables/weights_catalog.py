@@ -111,6 +111,8 @@ ODC_BY = "ODC-BY (github.com/allenai/satlas, SatlasPretrain.md)"
 SECO = "Seasonal Contrast, Sentinel-2 level 2A (arXiv 2103.16607, github.com/ServiceNow/seasonal-contrast)"
 SATLAS = "SatlasPretrain (arXiv 2211.15660, github.com/allenai/satlaspretrain_models)"
 CLAMPED = "published with values clamped to each band's quantiles, which isn't done here"
+SATLAS_REFLECTANCE = (*(0.3558,) * 3, *(0.816,) * 6)
+"""Reflectance that becomes 1: the white of level 1C's true-colour images (ESA), and 8,160 digital numbers elsewhere."""
 COMMIT = {
     "moco18": "resnet18_sentinel2_all_moco/resolve/5b8cddc9a14f3844350b7f40b85bcd32aed75918/",
     "moco18rgb": "resnet18_sentinel2_rgb_moco/resolve/e1c032e7785fd0625224cdb6699aa138bb304eec/",
@@ -195,6 +197,17 @@ _ENTRIES = (
         scale="picture",
         licence=ODC_BY,
         note="trained on Sentinel-2's true-colour images (TCI) of 8 bits, level 1C",
+    ),
+    _torchgeo(
+        "satlas_resnet50",
+        COMMIT["satlas"] + "sentinel2_resnet50_si_ms-1f454cc6.pth",
+        "resnet50",
+        (*RGB, "B05", "B06", "B07", "B08", "B11", "B12"),
+        SATLAS,
+        normalisation=((0.0,) * 9, SATLAS_REFLECTANCE),
+        licence=ODC_BY,
+        note="trained on level 1C, red, green and blue as in its true-colour images (TCI); published with normalised "
+        "values clamped to 1, which isn't done here",
     ),
 )
 CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ENTRIES}
