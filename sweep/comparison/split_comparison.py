@@ -20,7 +20,7 @@ from sweep.statistics.share_intervals import ConfidenceInterval, unpaired_interv
 from trainables.config import TrialConfig
 from trainables.data.catalog import StoreInfo
 from trainables.errors import BadInputError
-from trainables.metric_names import better_when, is_share
+from trainables.metric_names import better_when, bounds, is_share
 
 if TYPE_CHECKING:
     from sweep.comparison.dataset_report import DataSetReport
@@ -261,7 +261,16 @@ def _row(
     seeds = [_by_seed(row, metric) for row in (random, spatial)]
     differences = [value - seeds[1][seed] for seed, value in seeds[0].items() if seed in seeds[1]]
     label = spatial.words(axes)
-    return SplitRow(label, bool(spatial.label), one, other, first - second, images, seed_interval(differences))
+    over_seeds = _within(metric, seed_interval(differences))
+    return SplitRow(label, bool(spatial.label), one, other, first - second, images, over_seeds)
+
+
+def _within(metric: str, found: ConfidenceInterval | None) -> ConfidenceInterval | None:
+    """Return an interval of a difference within what the metric's bounds allow."""
+    if found is None:
+        return None
+    low, high = bounds(metric)
+    return ConfidenceInterval(max(low - high, found.low), min(high - low, found.high))
 
 
 def _by_seed(row: ComparisonRow, metric: str) -> Mapping[Any, float]:
