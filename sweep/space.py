@@ -195,6 +195,10 @@ class Search:
     """random: all settings are drawn at the start; optuna: its TPE sampler learns from finished settings."""
     seed: Annotated[int, Field(ge=0)] = 0
 
+    def __post_init__(self) -> None:
+        if both := [name for name in self.over if name in self.base]:
+            raise ValueError(f"over: {both[0]} stands in base too; keep one of them")
+
 
 @validated
 class Halving:
@@ -313,7 +317,7 @@ def load_space(name: str) -> SearchSpace:
         >>> load_space("quickstart").name
         'quickstart'
     """
-    if Path(name).suffix in DATA_FILES:
+    if Path(name).suffix.lower() in DATA_FILES:
         return _of_values(name)
     dotted = name if "." in name or "/" in name else f"search_spaces.{name}"
     try:
@@ -336,14 +340,15 @@ def _of_values(name: str) -> SearchSpace:
     try:
         return TypeAdapter(SearchSpace).validate_python(read_mapping(Path(name)), context=WRITTEN)
     except ValidationError as error:
-        raise _about(name, BadInputError(describe_validation(error))) from None
+        faults = describe_validation(error, known_fields=list(SearchSpace.__dataclass_fields__))
+        raise _about(name, BadInputError(*faults.splitlines())) from None
     except BadInputError as error:
         raise _about(name, error) from error
 
 
 def _about(name: str, error: BadInputError) -> BadInputError:
     """Return the error with each line prefixed by the space's name."""
-    return BadInputError("\n".join(f"space {name!r}: {line}" for line in str(error).splitlines()))
+    return BadInputError(*(f"space {name!r}: {line}" for line in str(error).splitlines()))
 
 
 def known_spaces() -> list[str]:

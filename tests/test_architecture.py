@@ -44,7 +44,7 @@ SWEEP_FLOORS = (
 )
 """From the ground up: imports lead to a lower floor, or stay in their room. Files are commands, api.py and space.py."""
 TRAINABLES_FLOORS = (
-    ("printable_text", "redaction", "field_facts", "lasting_output"),
+    ("printable_text", "redaction", "field_facts", "lasting_output", "uri_schemes"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile"),
     ("unpacked_limit", "weights_header"),
@@ -74,7 +74,15 @@ HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow", "matplot
 LIGHT_ROOMS = ("sweep/planning", "sweep/console", "sweep/space.py")
 LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/catalog")
 LIGHT_FILES += ("data/dataset_facts", "data/store_format", "memory/constants", "memory/layer_sizes", "memory/peak")
-LIGHT_FILES += ("weights_header", "weights_catalog", "data/bands", "printable_text", "redaction", "field_facts")
+LIGHT_FILES += (
+    "weights_header",
+    "weights_catalog",
+    "data/bands",
+    "printable_text",
+    "redaction",
+    "field_facts",
+    "uri_schemes",
+)
 
 Imports = Mapping[str, set[str]]
 """The modules of the project that each of its modules imports."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from sweep.console.named_files import read_mapping
 from sweep.planning.plan import Plan, make_plan
 from sweep.planning.plan_table import summary
 from sweep.planning.space_schema import space_schema
@@ -97,6 +98,14 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
         (lambda: Halving("val/top1", grace=0), "Halving: grace: must be greater than or equal to 1, got 0"),
         (lambda: space(seeds=()), "SearchSpace: seeds: seed: has no value"),
         (lambda: space(seeds=3), "SearchSpace: seeds: seed: must be a list or tuple, got int 3"),
+        (lambda: Grid(base={"flip_probability": True}), "base: flip_probability: must be a number, got True"),
+        (lambda: Grid(base={3: 1}), "Grid: base: 3: a field's name is text"),  # type: ignore[dict-item]
+        (lambda: Grid(axes={"temperature": ("0.10", 0.1)}), "temperature: 0.1 and 0.1 are both 0.1"),
+        (lambda: space(seeds=(True,)), "SearchSpace: seeds: seed: must be a number, got True"),
+        (
+            lambda: Search({"temperature": (0.1, 0.5)}, 3, base={"temperature": 0.2}),
+            "Search: over: temperature stands in base too; keep one of them",
+        ),
         (lambda: space(name="a/b"), "SearchSpace: name: .* got 'a/b'"),
     ],
 )
@@ -126,6 +135,19 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
         (space(Stage("a", (Grid(),), halving=Halving("val/knn_top1"))), "halving, at epoch 1.*knn_every is 0"),
         (space(Stage("a", (Grid(),), halving=Halving("val/tpo1"))), "'val/tpo1' is no metric of .*mean 'val/top1'"),
         (space(Stage("a", (Grid(),), halving=Halving("val/top1", grace=4))), "with grace 4 there is nothing to judge"),
+        (space(Stage("a", (Grid(),)), Stage("a", (Grid(),))), "stages: two are named 'a'; give each a name of its own"),
+        (
+            space(objective=RankingObjective("train/contrastive_loss")),
+            "smaller values of 'train/contrastive_loss' are better, and 'max' is asked; set direction to 'min'",
+        ),
+        (
+            space(objective=RankingObjective("val/knn_top1", "min")),
+            "larger values of 'val/knn_top1' are better, and 'min' is asked",
+        ),
+        (
+            space(Stage("a", (Grid(),), halving=Halving("train/contrastive_loss"))),
+            "halving in stage 'a': smaller values .*; take a metric of the objective's direction, 'max'",
+        ),
         (
             space(Stage("a", (Grid(),)), Stage("b", (Grid(base={"temperature": Best("temperature", "digts")}),))),
             "stage 'b': temperature is to be the best of 'digts', which no stage before it trains on; .*: digits",
@@ -163,6 +185,11 @@ def test_numpy_values_are_plain_ones() -> None:
 def test_a_seed_axis_keeps_its_seeds() -> None:
     asked = space(Stage("a", (Grid(axes={"temperature": (0.1, 0.5), "seed": (3, 4, 5)}),)), baselines=())
     assert [trial.config.seed for trial in plan_of(asked).trials] == [3, 4, 5, 3, 4, 5]
+
+
+def test_large_whole_numbers_are_told_apart() -> None:
+    asked = space(seeds=(1_000_000, 1_000_001), baselines=())
+    assert [trial.config.seed for trial in plan_of(asked).trials] == [1_000_000, 1_000_001]
 
 
 def test_trials_of_one_spelling_have_names_of_their_own() -> None:
@@ -232,8 +259,42 @@ def test_a_toml_file_is_a_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written_as", "values"),
+    [
+        ("[1, 010, 20]", (1, "010", 20)),
+        ("[.5, 1e-1, 2.0]", (0.5, 0.1, 2.0)),
+        ("[no, on, true]", ("no", "on", True)),
+        ("[1:30, 2024-01-01]", ("1:30", "2024-01-01")),
+        ("{<<: {a: 1, b: 2}, b: 3}", {"a": 1, "b": 3}),
+    ],
+)
+def test_yaml_values_are_read_as_yaml_1_2_does(written_as: str, values: Any, tmp_path: Path) -> None:
+    for name in ("x.yaml", "x.YML"):
+        (tmp_path / name).write_text(f"x: {written_as}")
+        read = read_mapping(tmp_path / name)["x"]
+        assert read == (list(values) if isinstance(values, tuple) else values)
+
+
+def test_a_toml_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b'\xef\xbb\xbfname = "a"')
+    assert read_mapping(tmp_path / "x.toml") == {"name": "a"}
+
+
+def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(FILE.replace("name: mine", "nmae: mine").replace("stages:", "stage:"))
+    with pytest.raises(BadInputError) as caught:
+        load_space(str(path))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(f"space '{path}': ") for line in lines)
+    assert lines[2].endswith("nmae: unknown field; did you mean 'name'?")
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
+        ((FILE, "[" * 3000), "mine.yaml': isn't YAML: maximum recursion depth"),
         (
             ("val/knn_top1}", "val/knn_top1, direction: up}"),
             "mine.yaml': objective.direction: must be 'max' or",

@@ -13,18 +13,27 @@ from trainables.validated import listed, plain
 
 def check_field(name: str) -> None:
     """Raise ValueError if no field of TrialConfig has this name."""
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r}: a field's name is text")
     if name not in TrialConfig.model_fields:
         raise ValueError(f"{name}: unknown field{suggestion(name, list(TrialConfig.model_fields))}")
 
 
-def check_value(name: str, value: Any) -> None:
-    """Raise ValueError for a value outside the field's type and limits; rules between fields are not checked."""
+def check_value(name: str, value: Any) -> Any:
+    """Return the parsed value of a field; rules between fields are not checked.
+
+    Raises:
+        ValueError: The value is outside the field's type and limits, or true or false where a number is meant.
+    """
     check_field(name)
     try:
-        _adapter(name).validate_python(value)
+        parsed = _adapter(name).validate_python(value)
     except ValidationError as error:
         lines = describe_validation(error).replace("configuration: ", "").splitlines()
         raise ValueError(f"{name}: {'; '.join(lines)}") from None
+    if isinstance(value, bool) and not isinstance(parsed, bool):
+        raise ValueError(f"{name}: must be a number, got {value}")
+    return parsed
 
 
 def checked_value(name: str, value: Any) -> Any:
@@ -33,8 +42,8 @@ def checked_value(name: str, value: Any) -> Any:
         value = plain(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    check_value(name, value)
-    return value
+    parsed = check_value(name, value)
+    return parsed if isinstance(value, str) and isinstance(parsed, int | float) else value
 
 
 def is_whole(name: str) -> bool:
@@ -59,7 +68,7 @@ def checked_axis(name: str, values: Any) -> Sequence[Any]:
         values = type(values)(checked_value(name, value) for value in values)
     seen: dict[str, Any] = {}
     for value in values:
-        shown = spelled(value)
+        shown = str(value) if type(value) is int else spelled(value)
         if shown in seen:
             raise ValueError(f"{name}: {seen[shown]!r} and {value!r} are both {shown}; keep one of them")
         seen[shown] = value

@@ -117,6 +117,20 @@ def better_when(metric: str) -> Literal["max", "min"]:
     return "min" if any(name.removesuffix(SCALED).endswith(end) for end in _ERRORS) else "max"
 
 
+def has_direction(metric: str) -> bool:
+    """Whether one end of a metric's range is better: not of learning_rate, a scale, or the share of other dates."""
+    name = metric.rpartition("/")[2]
+    neutral = (COLLAPSED, OTHER_DATE.rpartition("/")[2], CONTRASTIVE_ENTROPY.rpartition("/")[2])
+    if name in neutral:
+        return False
+    return (
+        better_when(metric) == "min"
+        or name in LABEL_FREE_DIRECTION
+        or is_share(metric)
+        or name.endswith((R2, SPEARMAN))
+    )
+
+
 def needs_labels(metric: str) -> bool:
     """Whether a metric is of a held-out split, and computed with labels."""
     split, _, name = metric.partition("/")

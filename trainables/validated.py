@@ -32,7 +32,7 @@ def validated(cls: type[T]) -> type[T]:
             construct(self, **dict(zip(known, arguments, strict=False)), **fields)
         except ValidationError as error:
             lines = describe_validation(error, known_fields=known).splitlines()
-            raise BadInputError("\n".join(f"{cls.__name__}: {line}" for line in lines)) from None
+            raise BadInputError(*(f"{cls.__name__}: {line}" for line in lines)) from None
 
     made.__init__ = checked  # type: ignore[method-assign]
     return cast(type[T], made)

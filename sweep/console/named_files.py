@@ -14,8 +14,12 @@ from trainables.errors import BadInputError
 
 DATA_FILES = (".yaml", ".yml", ".toml")
 """Suffixes of files with values."""
-_EXPONENT = r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"
+_EXPONENT = r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"
 """Numbers such as 1e-4, which YAML 1.1 parses as text."""
+_WHOLE = r"^[-+]?(0|[1-9][0-9]*)$"
+"""Whole numbers; 010 and 1:30, which YAML 1.1 parses as 8 and 90, are texts."""
+_OF_YAML_1_1 = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "timestamp"))
+"""Types that YAML 1.1 guesses from texts such as no, 010 and 1:30."""
 
 
 class NoSuchModuleError(BadInputError):
@@ -32,7 +36,7 @@ def load_module(name: str) -> ModuleType:
     except BadInputError as error:
         if (place := _place(error, name)) is None:
             raise
-        raise BadInputError("\n".join(f"{place}{line}" for line in str(error).splitlines())) from error
+        raise BadInputError(*(f"{place}{line}" for line in str(error).splitlines())) from error
     except SystemExit as error:
         place = _place(error, name) or ""
         raise BadInputError(f"{place}calls sys.exit; a module named here may only define values") from error
@@ -44,12 +48,12 @@ def load_module(name: str) -> ModuleType:
 def read_mapping(path: Path) -> Mapping[str, Any]:
     """Return the values of a YAML or TOML file; BadInputError if it is invalid or not a mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadInputError(f"can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise BadInputError(f"isn't UTF-8 text ({error})") from error
-    values = _toml(text) if path.suffix == ".toml" else _yaml(text)
+    values = _toml(text) if path.suffix.lower() == ".toml" else _yaml(text)
     if not isinstance(values, Mapping):
         raise BadInputError(f"must be a mapping of names to values, got {type(values).__name__}")
     return values
@@ -90,7 +94,7 @@ def _place(error: BaseException, name: str) -> str | None:
 def _toml(text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInputError(f"isn't TOML: {error}") from error
 
 
@@ -100,16 +104,24 @@ def _yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """YAML loader that rejects duplicate keys, and parses 1e-4 as a number."""
+        """YAML loader that rejects duplicate keys, and reads numbers and booleans as YAML 1.2 does."""
+
+        yaml_implicit_resolvers = {  # noqa: RUF012  # pyyaml's own name
+            first: [one for one in resolvers if one[0] not in _OF_YAML_1_1]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            named = (key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
+            keys = [self.construct_object(key, deep=True) for key in named]
             if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
                 raise BadInputError(f"line {node.start_mark.line + 1}: {twice[0]!r} stands twice; keep one")
             return super().construct_mapping(node, deep)
 
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_EXPONENT), list("-+0123456789"))
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_EXPONENT), list("-+.0123456789"))
+    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(_WHOLE), list("-+0123456789"))
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^([Tt]rue|[Ff]alse)$"), list("TtFf"))
     try:
         return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise BadInputError(f"isn't YAML: {' '.join(str(error).split())}") from error

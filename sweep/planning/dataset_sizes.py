@@ -97,7 +97,7 @@ def check_questions(plan: Plan) -> None:
             faults[f"dataset: {error}"] = None
     faults |= _season_faults(plan)
     if faults:
-        raise BadInputError("\n".join(faults))
+        raise BadInputError(*faults)
 
 
 def check_data(plan: Plan) -> None:

@@ -87,14 +87,20 @@ class MemoryBudget:
             raise BadInputError(*lines, "to run it anyway, state a worker's memory: --memory GIB")
 
 
+def _bytes(option: str, gibibytes: float | None) -> int | None:
+    if gibibytes is not None and not math.isfinite(gibibytes):
+        raise BadInputError(f"{option}: must be a finite number of GiB, got {gibibytes}")
+    return None if gibibytes is None else int(gibibytes * GIB)
+
+
 def memory_budget(launch: LaunchOptions, gpu_gib: float | None, *, use_gpu: bool, here: bool = True) -> MemoryBudget:
     """Return the memory budget of a worker: of a GPU with `gpu_gib`, else of this machine, if trials run here.
 
     Without `gpu_gib`, the size of a GPU is not queried, so this function stays light.
     """
-    given = None if launch.memory is None else int(launch.memory * GIB)
+    given = _bytes("--memory", launch.memory)
     if use_gpu:
-        return MemoryBudget("cuda", None if gpu_gib is None else int(gpu_gib * GIB), given)
+        return MemoryBudget("cuda", _bytes("--gpu-memory", gpu_gib), given)
     least, _ = parse_workers(launch.workers)
     return MemoryBudget("cpu", machine_bytes() // least if here else None, given)
 

@@ -10,7 +10,7 @@ from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
 from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import LABEL_FREE_DIRECTION, OF_THE_MACHINE
+from trainables.metric_names import LABEL_FREE_DIRECTION, OF_THE_MACHINE, better_when, has_direction
 
 Sizes = Callable[[str], DataSize]
 
@@ -18,6 +18,9 @@ Sizes = Callable[[str], DataSize]
 def check_stages(space: SearchSpace, assignments: Assignments) -> None:
     """Raise BadInputError for a search that isn't possible, and for a Best that no earlier stage decides."""
     seen: set[str] = set()
+    names = [stage.name for stage in space.stages]
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise BadInputError(f"stages: two are named {twice[0]!r}; give each a name of its own")
     for stage in space.stages:
         for best in needs(stage, assignments):
             if best.dataset not in seen:
@@ -53,6 +56,9 @@ def check_metrics(
     recorded = [final_metrics(trial.config, trial.labels) for trial in settings]
     for trial, known in zip(settings, recorded, strict=True):
         _check_metric("objective", space.objective.metric, known, trial)
+    _check_direction("objective", space.objective.metric, space.objective.direction)
+    if stage.halving is not None:
+        _check_direction(f"halving in stage {stage.name!r}", stage.halving.metric, space.objective.direction)
     if stage.halving is not None and not shrunk:
         _check_halving(stage.halving, settings)
     _check_columns(space, settings, frozenset(OF_THE_MACHINE).union(*recorded))
@@ -84,6 +90,16 @@ def _samples(space: SearchSpace, search: Search, assignments: Assignments) -> It
     choices = {name: over for name, over in search.over.items() if not isinstance(over, Range)}
     for change in [{}, *({name: value} for name, over in choices.items() for value in over[1:])]:
         yield from crossed(space, Grid(base={**search.base, **first, **change}), {}, assignments)
+
+
+def _check_direction(what: str, metric: str, direction: str) -> None:
+    """Raise BadInputError for a metric that is ranked the wrong way round, worst first."""
+    if has_direction(metric) and better_when(metric) != direction:
+        better = "smaller" if direction == "max" else "larger"
+        turned = f"set direction to {better_when(metric)!r}"
+        if what != "objective":
+            turned = f"take a metric of the objective's direction, {direction!r}"
+        raise BadInputError(f"{what}: {better} values of {metric!r} are better, and {direction!r} is asked; {turned}")
 
 
 def _check_halving(halving: Halving, trials: Sequence[PlannedTrial]) -> None:

@@ -9,6 +9,8 @@ DEFAULT_STORAGE = Path(".sweep")
 """Default storage, in the current folder."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """Pattern of a sweep's name."""
+LONGEST_NAME = 160
+"""Maximum length of a sweep's name: file systems take 255 characters, and names of partial files are longer."""
 
 
 def tracking_database(storage: Path | str) -> Path:
@@ -29,3 +31,5 @@ def check_name(name: str) -> None:
     """Raise BadInputError if a sweep's name can't be the name of a folder."""
     if not re.fullmatch(NAME, name):
         raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")
+    if len(name) > LONGEST_NAME:
+        raise BadInputError(f"sweep {name[:20]}...: has {len(name)} characters, the limit is {LONGEST_NAME}")

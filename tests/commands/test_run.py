@@ -80,6 +80,14 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"device": "gpu", "workers": "32"}, r"--workers 32: needs 32 GPUs, there are \d+"),
         ({"address": "127.0.0.1:9"}, r"address '127.0.0.1:9': no Ray cluster answers there"),
         ({"name": "a/b"}, r"sweep 'a/b': use letters"),
+        ({"name": "x" * 300}, r"sweep x{20}\.\.\.: has 300 characters, the limit is 160"),
+        ({"storage": ""}, r"storage '': is empty .a variable that isn't set"),
+        ({"storage": "s3:/sweeps"}, r"storage 's3:/sweeps': a URI begins with s3://"),
+        (
+            {"gpu_memory": float("inf"), "dry_run": True, "device": "gpu"},
+            r"--gpu-memory: must be a finite number of GiB",
+        ),
+        ({"memory": float("inf"), "dry_run": True}, r"--memory: must be a finite number of GiB, got inf"),
     ],
 )
 def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:

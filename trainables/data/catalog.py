@@ -15,6 +15,7 @@ from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES
 from trainables.errors import BadInputError, describe_validation
 from trainables.printable_text import printable
 from trainables.redaction import secret_part
+from trainables.uri_schemes import broken_scheme
 
 LISTED_NAMES = 12
 """Largest number of class names in an error message; beyond it the message points to `info`."""
@@ -277,6 +278,12 @@ def checked_root(folder: Path, given_by: str) -> Path:
         raise BadInputError(
             f"{given_by} {printable(str(folder))}: its name isn't UTF-8; choose another folder"
         ) from error
+    scheme = broken_scheme(str(folder))
+    if not str(folder).strip() or scheme:
+        wanted = f"a URI begins with {scheme}://" if scheme else "give a folder"
+        raise BadInputError(f"{given_by} {str(folder)!r}: is no folder; {wanted}")
+    if folder.expanduser().is_file():
+        raise BadInputError(f"{given_by} {folder}: is a file; give a folder")
     return folder.expanduser()
 
 

@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from trainables.errors import BadInputError
 from trainables.redaction import secret_part
+from trainables.uri_schemes import broken_scheme
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further attempt of an operation; the last value repeats."""
@@ -37,7 +38,11 @@ class Storage:
     def at(cls, address: str | Path) -> "Storage":
         """Return the storage at a local path or a URI (s3://, gs://, file://)."""
         text = str(address)
+        if not text.strip():
+            raise BadInputError("storage '': is empty (a variable that isn't set?); give a folder or a URI")
         if "://" not in text:
+            if scheme := broken_scheme(text):
+                raise BadInputError(f"storage {text!r}: a URI begins with {scheme}://")
             text = Path(text).expanduser().absolute().as_uri()
         if secret := secret_part(text):
             raise BadInputError(

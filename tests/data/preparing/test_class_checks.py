@@ -93,3 +93,21 @@ def test_texts_that_share_a_part_may_be_several_labels() -> None:
     (note,) = look_alikes(("cat;dog", "cat", "Land, mixed", "Water, deep"), single=True)
     assert note == "each of these texts is one class: 'cat;dog'; --separator ';' makes several labels of it"
     assert look_alikes(("a,b", "b,c"), single=True)[0].startswith("each of these texts is one class: 'a,b'; 'b,c'")
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        ("  ", "SWEEP_DATA '  ': is no folder; give a folder"),
+        ("s3:/stores", "SWEEP_DATA 's3:/stores': is no folder; a URI begins with s3://"),
+        ("FILE", r"SWEEP_DATA .*x\.txt: is a file; give a folder"),
+    ],
+)
+def test_a_root_that_is_no_folder_is_one_line(
+    root: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEP_DATA", root.replace("FILE", str(tmp_path / "x.txt")))
+    with pytest.raises(BadInputError, match=message):
+        prepare("digits")
