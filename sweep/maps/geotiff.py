@@ -29,6 +29,9 @@ COG = {
 }
 """Options of the Cloud Optimized GeoTIFF; overviews sample the nearest pixel, since means of class numbers are invalid.
 """
+COPY_CACHE_BYTES = 64 * 2**20
+"""GDAL's cache while a map is translated: tiles are read once, and the threads that pack them hold more of their own.
+"""
 
 
 class MapWriter:
@@ -104,12 +107,14 @@ def write_cog(plain: Path, path: Path) -> None:
     Raises:
         OSError: The file can't be written.
     """
+    import rasterio
     import rasterio.shutil
     from rasterio.errors import NotGeoreferencedWarning
 
     with _explained(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        rasterio.shutil.copy(plain, path, driver="COG", **COG)
+        with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES):
+            rasterio.shutil.copy(plain, path, driver="COG", **COG)
 
 
 @contextmanager
