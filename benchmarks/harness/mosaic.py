@@ -1,12 +1,12 @@
 """Scenes assembled from real patches: those of one tile and date in BigEarthNet's sample.
 
-`python -m benchmarks.harness.mosaic SAMPLE FOLDER` writes the input of docs/scenes.md: products/ and farmland.csv.
+`python -m benchmarks.harness.mosaic SAMPLE FOLDER` writes the input of docs/scenes.md: products/ and two tables.
 """
 
 import csv
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
+
+from trainables.data.class_names import AGRICULTURE_43
 
 PATCHES = "BigEarthNet-v1.0/S2A_MSIL2A_20170613T101032_*"
 TILE, MOMENT, CRS = "T34VER", "20170613T101032", "EPSG:32634"
@@ -99,15 +101,32 @@ class PatchMosaic:
 
 
 def write_labels(path: Path, sample: Path, scenes: Iterable[tuple[str, PatchMosaic]]) -> Path:
-    """Write the chips' labels (farmland or other) from the sample's list as a CSV table."""
-    with (sample / "manifest.csv").open() as listed, path.open("w", newline="") as written:
-        farmland = {row["patch"]: row["farmland"] == "1" for row in csv.DictReader(listed)}
+    """Write a table of the chips' labels, farmland or other, from the sample's list."""
+    farmland = {row["patch"]: "farmland" if row["farmland"] == "1" else "other" for row in _manifest(sample)}
+    return _write_table(path, "label", farmland, scenes)
+
+
+def write_shares(path: Path, sample: Path, scenes: Iterable[tuple[str, PatchMosaic]]) -> Path:
+    """Write a table of a number for each chip: the share of its patch's labels that are agricultural."""
+    shares = {}
+    for row in _manifest(sample):
+        labels = row["labels"].split("|")
+        shares[row["patch"]] = f"{sum(label in AGRICULTURE_43 for label in labels) / len(labels):.4f}"
+    return _write_table(path, "share", shares, scenes)
+
+
+def _manifest(sample: Path) -> list[dict[str, str]]:
+    with (sample / "manifest.csv").open() as listed:
+        return list(csv.DictReader(listed))
+
+
+def _write_table(path: Path, column: str, values: Mapping[str, str], scenes: Iterable[tuple[str, PatchMosaic]]) -> Path:
+    with path.open("w", newline="") as written:
         table = csv.writer(written)
-        table.writerow(["path", "label"])
+        table.writerow(["path", column])
         for scene, mosaic in scenes:
-            for patch, line, column in mosaic.places:
-                name = f"{scene}/{line * SIDE:05d}_{column * SIDE:05d}"
-                table.writerow([name, "farmland" if farmland[patch.name] else "other"])
+            for patch, line, place in mosaic.places:
+                table.writerow([f"{scene}/{line * SIDE:05d}_{place * SIDE:05d}", values[patch.name]])
     return path
 
 
@@ -132,7 +151,9 @@ def main() -> None:
     north, south = PatchMosaic.as_they_lie(sample).halves(NORTHERN_LINES)
     product = north.write_product(folder / "products")
     geotiff = south.write_geotiff(folder / "products" / f"mosaic_south_{MOMENT[:8]}.tif")
-    write_labels(folder / "farmland.csv", sample, [(product.stem, north), (geotiff.stem, south)])
+    scenes = [(product.stem, north), (geotiff.stem, south)]
+    write_labels(folder / "farmland.csv", sample, scenes)
+    write_shares(folder / "share.csv", sample, scenes)
 
 
 if __name__ == "__main__":
