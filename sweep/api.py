@@ -172,7 +172,7 @@ def evaluate(
         address: Ray cluster, HOST:PORT or auto; default: Ray is started on this machine.
         device: Device of the trials.
         max_concurrent: Maximum number of trials that run at once.
-        strict: Whether test images that stand in what an encoder was pretrained on are refused.
+        strict: Whether test images that an encoder was pretrained on are refused.
 
     Returns:
         The tables of the evaluation, which is a sweep of its own.

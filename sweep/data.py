@@ -69,7 +69,7 @@ def prepare(
     buffer: prepare_options.Buffer = None,
     root: Root = None,
 ) -> None:
-    """Convert a data set to an image store. A store of the same images and labels that exists is kept."""
+    """Convert a data set to an image store. An existing store of the same images and labels is kept."""
     from sweep.console.dataset_tables import prepared_lines
     from trainables.data.preparing.prepare import prepare as make
 
@@ -136,7 +136,7 @@ def label(
     number: prepare_options.Number = False,
     root: Root = None,
 ) -> None:
-    """Attach classes, several labels or a number to the images of a store. Its pixels and trial ids stay."""
+    """Attach classes, several labels or a number to the images of a store. Its pixels and trial ids don't change."""
     from sweep.console.dataset_tables import labelled_lines
     from trainables.data.preparing.label_set import LabelRequest, attach_labels
 
@@ -221,7 +221,7 @@ def leaks(
     ] = False,
     root: Root = None,
 ) -> None:
-    """Count test images of one data set that stand in the train split of another: equal, nearly, or by ground."""
+    """Count test images of one data set that the train split of another has: equal, nearly equal, or by location."""
     from trainables.data.preparing.store_leaks import leaks_between
     from trainables.data.store import ImageStore
 

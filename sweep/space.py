@@ -159,7 +159,7 @@ class Grid:
     def __post_init__(self) -> None:
         for name in self.axes:
             if name in self.base or any(name in point for point in self.points):
-                raise ValueError(f"axes: {name} stands in base or points too; keep one of them")
+                raise ValueError(f"axes: {name} is also in base or points; keep one of them")
 
 
 @validated

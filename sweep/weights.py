@@ -26,7 +26,7 @@ def list_weights() -> None:
 
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="A name of the catalogue: python -m sweep.weights list.")]) -> None:
-    """Download one file of the catalogue and verify it; a file that is there already is verified alone."""
+    """Download one file of the catalogue and verify it; an existing file is only verified."""
     from trainables.errors import BadInputError
     from trainables.weights_catalog import CATALOG, fetched
 

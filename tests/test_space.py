@@ -78,7 +78,7 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
         (lambda: Grid(axes={"temperature": ()}), "Grid: axes: temperature: has no value"),
         (
             lambda: Grid(axes={"temperature": 0.5}),
-            "must be a list or tuple, got float 0.5; one value",
+            "must be a list or tuple, got float 0.5; a single value",
         ),  # type: ignore[dict-item]
         (lambda: Grid(axes={"temperature": None}), "temperature: must be a list or tuple, got NoneType"),  # type: ignore[dict-item]
         (
@@ -91,7 +91,7 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
         (lambda: Grid(axes={"temprature": (0.1,)}), "temprature: unknown field; did you mean 'temperature'"),
         (lambda: Grid(base={"temperature": float("nan")}), "temperature: must be a finite number, got nan"),
         (lambda: Grid(base={"epochs": "many"}), "Grid: base: epochs: must be a valid integer"),
-        (lambda: Grid(base={"epochs": 2}, axes={"epochs": (1, 3)}), "axes: epochs stands in base or points too"),
+        (lambda: Grid(base={"epochs": 2}, axes={"epochs": (1, 3)}), "axes: epochs is also in base or points"),
         (lambda: Grid(points=()), "Grid: points: must not be empty"),
         (lambda: Grid(1, 2, 3, 4, 5, 6, 7), "Grid: takes 6 values"),  # type: ignore[arg-type, call-arg]
         (lambda: Best("temprature", "digits"), "temprature: unknown field; did you mean 'temperature'"),
@@ -150,7 +150,7 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
         ),
         (
             space(Stage("a", (Grid(),)), Stage("b", (Grid(base={"temperature": Best("temperature", "digts")}),))),
-            "stage 'b': temperature is to be the best of 'digts', which no stage before it trains on; .*: digits",
+            "stage 'b': takes the best temperature on 'digts', but no earlier stage trains on it; .*: digits",
         ),
         (
             space(Stage("a", search=Search({"batch_size": Range(900, 2000, integer=True)}, 3))),
@@ -303,7 +303,7 @@ def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
             ("[0.1, 0.25]", "[0.1, cold]"),
             "stages.0.grids.0.axes: temperature: must be a valid number.*cold",
         ),
-        (("name: mine", "name: mine\nname: yours"), "mine.yaml': line 2: 'name' stands twice"),
+        (("name: mine", "name: mine\nname: yours"), "mine.yaml': line 2: 'name' is there twice"),
         (("name: mine", "name: [mine"), "mine.yaml': isn't YAML: "),
         ((FILE, "- a\n- b\n"), "mine.yaml': must be a mapping of names to values, got list"),
         (("stages:", "stage:"), "mine.yaml': stages: is missing"),

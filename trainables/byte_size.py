@@ -20,5 +20,5 @@ def size_from_environment(name: str) -> int | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B|)", text.upper())
     if match is None:
-        raise BadInputError(f"{name} {text!r}: must be bytes, or as 200GB or 50 GiB")
+        raise BadInputError(f"{name} {text!r}: must be a number of bytes, or a size such as 200GB or 50 GiB")
     return int(float(match[1]) * UNITS[match[2]])

@@ -309,7 +309,7 @@ class TrialConfig(BaseModel):
         if len(set(self.jitter_operations)) < len(self.jitter_operations):
             faults.append(f"jitter_operations: each at most once, got {', '.join(self.jitter_operations)}")
         if self.target == "labels" and self.probe_sampling == "balanced":
-            faults.append("probe_sampling: 'balanced' needs one class an image; use probe_class_weight with labels")
+            faults.append("probe_sampling: 'balanced' needs one class per image; use probe_class_weight with labels")
         if self.target == "number" and (self.probe_sampling, self.probe_class_weight) != ("all", "none"):
             faults.append("target: 'number' has no classes to balance; leave probe_sampling and probe_class_weight out")
         if self.target == "number" and self.positive:

@@ -18,7 +18,7 @@ LONGEST_VALUE = 200
 class BadInputError(ValueError):
     """Bad input: the message names the field or file, its value and what to do. Commands print it and exit with 2.
 
-    Each argument is one line of the message. Secrets, control characters and line breaks in quoted values are escaped.
+    Each argument is one line of the message. Secrets are hidden; control characters and line breaks are escaped.
     """
 
     def __init__(self, *lines: str) -> None:

@@ -61,7 +61,7 @@ def checked_axis(name: str, values: Any) -> Sequence[Any]:
     try:
         values = listed(values)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}; one value stands in base") from None
+        raise ValueError(f"{name}: {error}; a single value belongs in base") from None
     if not len(values):
         raise ValueError(f"{name}: has no value; give at least one, or leave the field out")
     if not isinstance(values, range):

@@ -61,12 +61,12 @@ class InitialWeights:
 
     @property
     def entry(self) -> CatalogEntry | None:
-        """The catalogue's entry where the address is the name of one."""
+        """Catalogue entry that the address names; None for the address of a file."""
         return CATALOG.get(self.address)
 
     @property
     def identity(self) -> str:
-        """Part of a trial's id: the weights' content, and the stem's reading if it is stated."""
+        """Part of a trial's id: the weights' digest, and the catalogue's name or the stated bands of the stem."""
         read_as = self.entry.name if self.entry is not None else ",".join(self.bands)
         return " ".join(part for part in (self.id_digits or self.address, read_as) if part)
 

@@ -21,7 +21,7 @@ ALONE = 1 << 18
 
 
 def takes(weight: Tensor, gradient: Tensor, velocity: Tensor) -> bool:
-    """Return whether the kernel supports this parameter: float32 on the CPU, all three with one memory layout."""
+    """Return whether the kernel supports these tensors: float32, on the CPU, and all in one memory layout."""
     tensors = (weight, gradient, velocity)
     if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in tensors):
         return False

@@ -57,7 +57,7 @@ class LastingOutput(io.RawIOBase):
         return len(view)
 
     def _keep(self, content: bytes, fault: OSError) -> None:
-        heading = f"stdout: {fault.strerror}; what can't be printed stands here\n" if self.fault is None else ""
+        heading = f"stdout: {fault.strerror}; output that couldn't be printed follows\n" if self.fault is None else ""
         self.fault = self.fault or fault
         if self.instead is not None:
             with contextlib.suppress(OSError):  # the disk of the log may be full, too
@@ -127,7 +127,7 @@ def open_streams() -> None:
 
 
 def check_output(end: SystemExit) -> None:
-    """Report incomplete output, as on a full disk, on stderr; an exit code of 0 becomes 1."""
+    """Report on stderr if stdout is incomplete, for example on a full disk; an exit code of 0 becomes 1."""
     raw = raw_of(sys.stdout)
     if raw is None or raw.fault is None or raw.instead is not None or raw.fault.errno in GONE:
         return

@@ -47,7 +47,7 @@ def nt_xent(z_a: Tensor, z_b: Tensor, *, temperature: float) -> Tensor:
 
 
 def contrast(z_a: Tensor, z_b: Tensor, *, temperature: float) -> ContrastiveResult:
-    """Return NT-Xent with contrastive accuracy and entropy, of view a's softmax over the N cross-view similarities."""
+    """Return NT-Xent, and accuracy and entropy of view a's softmax over its similarities to the N views b."""
     both = torch.cat([_normalise(z_a), _normalise(z_b)])
     if len(both) > WHOLE_ROWS:
         return ContrastiveResult(*_Tiled.apply(both, temperature))

@@ -32,7 +32,7 @@ def within_reach() -> dict[str, float]:
     if asks is False and asks_for_token():
         # The cluster's processes would send no token to this one, and every trial would fail before it began.
         raise BadInputError(
-            "RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token; unset it, or start Ray there so"
+            "RAY_AUTH_MODE: is 'token' here, but this cluster runs without a token; unset it, or start Ray with one"
         )
     config = reported_config() or config
     if unknown and not config:  # the autoscaler's nodes are then unknown; the present ones aren't

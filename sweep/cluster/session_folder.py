@@ -70,8 +70,8 @@ def _make() -> Path:
         with contextlib.suppress(OSError):
             return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     raise BadInputError(
-        f"TMPDIR {tempfile.gettempdir()!r}: no place for Ray's sockets there or in /tmp: give one that only you and "
-        f"root can change, of at most {_MOST_PARENT} bytes"
+        f"TMPDIR {tempfile.gettempdir()!r}: no place for Ray's sockets there or in /tmp; set it to a folder that "
+        f"only you and root can change, with a path of at most {_MOST_PARENT} bytes"
     )
 
 

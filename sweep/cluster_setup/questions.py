@@ -126,7 +126,7 @@ CLUSTER_NAME = SetupQuestion(
     (("cluster_name",),),
     usual=True,
 )
-_USER = matching(r"[a-z_][a-z0-9_-]{0,31}", "is no name of a Linux user")
+_USER = matching(r"[a-z_][a-z0-9_-]{0,31}", "isn't the name of a Linux user")
 _AMAZON_ID = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _HEAD, _GPU = (("available_node_types", name) for name in ("head", "gpu"))
 AWS = (

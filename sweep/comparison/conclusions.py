@@ -175,7 +175,7 @@ def _chance(table: ComparisonTable) -> str:
     if table.seeds > 1:
         return "Too few seeds have finished: the order may be chance."
     more = "" if any(row.config[METHOD] for row in table.settings) else "; add --set seed=0,1,2"
-    return f"Only one seed a setting: the order may be chance{more}."
+    return f"Only one seed per setting: the order may be chance{more}."
 
 
 def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDifference | None) -> str:

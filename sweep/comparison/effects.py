@@ -74,7 +74,7 @@ def effects_of(table: ComparisonTable, metric: str) -> AxisEffects:
 
 
 def levels(table: ComparisonTable, metric: str) -> list[AxisLevel] | NotComputed:
-    """Return the mean at each value of each axis, of a full grid: otherwise the means aren't comparable."""
+    """Return the mean at each value of each axis; NotComputed without a full grid, as means aren't comparable then."""
     if (reason := _not_full(table, metric)) is not None:
         return reason
     return [

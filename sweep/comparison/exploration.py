@@ -1,4 +1,4 @@
-"""Exploration of many settings, as of a search: scales of the axes, pairs of axes, history; pure."""
+"""Exploration of many settings, such as a search's: scales of the axes, pairs of axes, history; pure."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -30,7 +30,7 @@ class LabelFreeRankings:
 
     @property
     def settings(self) -> int:
-        """Settings that are ranked, of the metric that has most."""
+        """Number of ranked settings: the largest over the metrics."""
         return max(found.settings for found in self.agreements.values())
 
     @property

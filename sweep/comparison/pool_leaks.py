@@ -1,4 +1,4 @@
-"""Leaks of a sweep's data: test images that stand in what an encoder was pretrained on, for each pair of stores."""
+"""Leaks of a sweep's data: test images that an encoder was pretrained on, for each pair of stores."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,11 +58,11 @@ class PoolLeaks:
 
 
 def store_pairs(config: Mapping[str, Any], fingerprint: str, storage: "SweepStorage") -> Iterator[StorePair]:
-    """Yield the pairs of stores of a trial: of what it trains on, and of what its initial weights were trained on.
+    """Yield a trial's evaluation store paired with its training store, and with that of its initial weights.
 
     Args:
         config: Fields of the trial.
-        fingerprint: Fingerprint of its data: of one store, or of both, joined by "+".
+        fingerprint: Fingerprint of its data; those of two stores are joined by "+".
         storage: Storage in which the trial that made the weights is looked for; other weights have no pair.
     """
     own, _, other = fingerprint.partition("+")
@@ -86,7 +86,7 @@ def _pretrained_on(weights: str | None, storage: "SweepStorage") -> tuple[str, s
 
 
 def leaks_of(pair: StorePair, *, fetch: bool) -> PoolLeaks | None:
-    """Return the leaks of a pair of stores; None if one of them isn't prepared here as it was, or has no labels.
+    """Return the leaks of a pair of stores; None if one isn't prepared here, or the evaluation store has no labels.
 
     `fetch` copies remote stores to this machine if they weren't compared before.
     """

@@ -90,7 +90,7 @@ class SplitComparison:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The result in words: the first row on both splits, whether the best setting is the same, the distance."""
+        """The result in words: the first row on both splits, whether both have one best setting, the distance."""
         first, metric = self.rows[0], self.metric
         unit = " %" if is_share(metric) else ""
         values = [f"{number(metric, cell.mean)}{unit}" for cell in (first.random, first.spatial)]
@@ -158,7 +158,7 @@ def split_comparisons(
     Args:
         tables: Comparison tables with the records of their sweeps.
         outputs: Outputs of the trials, for intervals over images.
-        info_of: Returns the metadata of a store by name; None: of the stores of this machine.
+        info_of: Returns the metadata of a store by name; None: looks at this machine's stores.
     """
     sides = [side for sweep, table in tables if (side := _side(sweep, table, outputs, info_of or _info)) is not None]
     random = [side for side in sides if side.rule in RANDOM]

@@ -55,7 +55,7 @@ def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None]
 
 
 def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the command, which Ctrl-C, SIGTERM and SIGHUP then end with exit codes 130, 143 and 129."""
+    """Return the command wrapped so that Ctrl-C, SIGTERM and SIGHUP end it with exit codes 130, 143 and 129."""
 
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:

@@ -108,9 +108,9 @@ def _labels(store: StoreInfo) -> str:
     """Return the kinds of labels, and the number of labelled images."""
     if not store.labelled_images:
         return "none: a pool to pretrain on; python -m sweep.data label attaches some"
-    kinds = f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} an image"
+    kinds = f"{len(store.class_names)} classes, {'several' if store.multi_label else 'one'} per image"
     if store.number:
-        kinds = f"a number an image, {store.number}"
+        kinds = f"a number per image, {store.number}"
     return kinds + (f", of {store.labelled_images:,} of {store.images:,} images" if store.unlabelled else "")
 
 
@@ -127,7 +127,7 @@ def notes(store: StoreInfo) -> list[str]:
         lines.append(found)
         lines += [f"  {example}" for example in store.leaks.examples]
     else:
-        lines.append("no image, nor one nearly like it, stands in two splits")
+        lines.append("no image or near duplicate is in two splits")
     if store.corrupt:
         lines.append(f"{len(store.corrupt):,} corrupt images were left out")
         lines += [f"  {message}" for message in store.corrupt[:LISTED_CORRUPT]]

@@ -19,7 +19,7 @@ FurtherWeights = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE[,FIELD=VALUE...]",
-        help="Further weights: a name of sweep weights list, or a file: a torchvision or timm state dict.",
+        help="Further weights: a name from `sweep weights list`, or a file with a torchvision or timm state dict.",
         rich_help_panel=WHAT,
     ),
 ]

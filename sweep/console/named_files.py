@@ -115,7 +115,7 @@ def _yaml(text: str) -> Any:
             named = (key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
             keys = [self.construct_object(key, deep=True) for key in named]
             if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
-                raise BadInputError(f"line {node.start_mark.line + 1}: {twice[0]!r} stands twice; keep one")
+                raise BadInputError(f"line {node.start_mark.line + 1}: {twice[0]!r} is there twice; keep one")
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_EXPONENT), list("-+.0123456789"))

@@ -66,8 +66,8 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Refuse, before anything starts, test images that stand or nearly stand in what is pretrained on, or "
-        "overlap it on the ground.",
+        help="Refuse to start if test images, or near duplicates of them, are among the pretraining images, or if both "
+        "overlap on the ground.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -33,7 +33,7 @@ Fraction = Annotated[
 Bands = Annotated[
     str | None,
     typer.Option(
-        help="Bands to keep, comma-separated, or all; of your own files: the names of their bands, in order.",
+        help="Bands to keep, comma-separated, or all. For your own files: the names of their bands, in order.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -48,8 +48,8 @@ Reflectance = Annotated[
     str | None,
     typer.Option(
         metavar="SCALE,OFFSET",
-        help="With --pixels reflectance: (value + OFFSET) / SCALE; Sentinel-2: 10000,0, from processing baseline "
-        "04.00 on 10000,-1000.",
+        help="With --pixels reflectance: (value + OFFSET) / SCALE; Sentinel-2: 10000,0, or 10000,-1000 since "
+        "processing baseline 04.00.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -135,29 +135,32 @@ Stride = Annotated[
 ]
 ChipsPerScene = Annotated[
     int | None,
-    typer.Option(help="Most chips of one scene, chosen by a hash of their place.", rich_help_panel=SCENES),
+    typer.Option(help="Maximum number of chips per scene, chosen by a hash of their place.", rich_help_panel=SCENES),
 ]
 MaxCloud = Annotated[
-    float | None, typer.Option(help="Largest fraction of a chip under cloud, by the SCL.", rich_help_panel=SCENES)
+    float | None, typer.Option(help="Maximum fraction of a chip under cloud, by the SCL.", rich_help_panel=SCENES)
 ]
 MaxShadow = Annotated[
-    float | None, typer.Option(help="Largest fraction of a chip in cloud shadow, by the SCL.", rich_help_panel=SCENES)
+    float | None, typer.Option(help="Maximum fraction of a chip in cloud shadow, by the SCL.", rich_help_panel=SCENES)
 ]
 MaxSnow = Annotated[
-    float | None, typer.Option(help="Largest fraction of a chip under snow, by the SCL.", rich_help_panel=SCENES)
+    float | None, typer.Option(help="Maximum fraction of a chip under snow, by the SCL.", rich_help_panel=SCENES)
 ]
 MaxNodata = Annotated[
-    float | None, typer.Option(help="Largest fraction of a chip without data; default: 0.", rich_help_panel=SCENES)
+    float | None, typer.Option(help="Maximum fraction of a chip without data; default: 0.", rich_help_panel=SCENES)
 ]
 BlockSize = Annotated[
     float | None,
     typer.Option(
-        help="Side of a block of --splits block, in units of the CRS (m); default: 10 chips.", rich_help_panel=SCENES
+        help="Side of the blocks of --splits block, in units of the CRS (UTM: metres); default: 10 chips.",
+        rich_help_panel=SCENES,
     ),
 ]
 Buffer = Annotated[
     float | None,
-    typer.Option(help="Least gap between train and test chips, in units of the CRS (m).", rich_help_panel=SCENES),
+    typer.Option(
+        help="Minimum gap between train and test chips, in units of the CRS (UTM: metres).", rich_help_panel=SCENES
+    ),
 ]
 
 # Where
@@ -192,12 +195,18 @@ def _two_numbers(text: str | None, option: str, form: str) -> tuple[float, float
     return first, second
 
 
+MEANINGS = ("path", "image", "label", "split", "place")
+"""Meanings of a table's columns."""
+
+
 def column_names(texts: list[str]) -> dict[str, str]:
     """Return the table's column names from `--column`, by the meaning of the column."""
     columns = {}
     for text in texts:
         name, separator, own = text.partition("=")
-        if not separator or name not in ("path", "image", "label", "split", "place") or not own:
-            raise BadInputError(f"--column {text}: must be path, image, label, split or place, =, the table's own name")
+        if not separator or name not in MEANINGS or not own:
+            raise BadInputError(
+                f"--column {text}: must be MEANING=COLUMN, as label=species; meanings: {', '.join(MEANINGS)}"
+            )
         columns[name] = own
     return columns

@@ -50,7 +50,7 @@ def check_folder(folder: Path, chosen: ChosenTrial, *, overwrite: bool) -> None:
         is_own=lambda: json.loads((folder / "model.json").read_text())["trial_id"] == chosen.trial.entry.trial_id,
     )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise BadInputError(f"{folder}: is no folder; choose another --output")
+        raise BadInputError(f"{folder}: isn't a folder; choose another --output")
 
 
 def _facts(chosen: ChosenTrial) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def choose(
 def find_trial(
     storage: "SweepStorage", sweep: str | None, *, trial: str | None = None, best: str | None = None
 ) -> FoundTrial:
-    """Return a trial by name or id, else the first seed of the setting that is best in `best`; else BadInputError."""
+    """Return a trial by name or id; without `trial`, the first seed of the best setting by the metric `best`."""
     from sweep.comparison.dataset_report import sweep_tables
 
     record = storage.record(sweep)

@@ -98,10 +98,10 @@ def label(text: str, most: int = 80) -> str:
 
 
 def compact(labels: Sequence[str], most: int) -> tuple[list[str], str]:
-    """Return labels of at most `most` characters, and the heading above them.
+    """Return labels of at most `most` characters, and a heading for all of them, which may be empty.
 
-    If a label is too long, labels of settings keep only their values (128 / 0.5), so that no value is cut. The shared
-    field names then become the heading (batch size / temperature).
+    If a label is too long, the labels of settings keep only their values (128 / 0.5), and the shared field names
+    become the heading (batch size / temperature). Labels that are still too long are cut.
     """
     parts = [text.split(", ") for text in labels]
     settings = [own for own in parts if len(own) == max(map(len, parts))]

@@ -164,7 +164,7 @@ def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[
     with explained_raster(str(file)), open_raster(file) as classes:
         repeat = scene.width // max(classes.width, 1)
         if (classes.width * repeat, classes.height * repeat) != (scene.width, scene.height):
-            raise BadInputError(f"{file}: doesn't lie on the pixels of {scene.location}; fetch the product again")
+            raise BadInputError(f"{file}: doesn't share the pixel grid of {scene.location}; fetch the product again")
         for i, row in enumerate(rows):
             first, last = row // repeat, -(-(row + side) // repeat)
             strip = np.repeat(classes.read(1, window=((first, last), (0, classes.width))), repeat, axis=0)

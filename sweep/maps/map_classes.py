@@ -137,7 +137,7 @@ def map_classes(facts: Mapping[str, Any], positive: Sequence[str] = (), threshol
         )
     if several:
         raise BadInputError(
-            "this model gives an image several labels, a map's pixel has one: say with --positive what to map "
+            "this model predicts several labels, but a map has one class per pixel: give with --positive what to map "
             f"({_known(facts, classes)})"
         )
     if threshold is not None:

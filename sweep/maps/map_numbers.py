@@ -55,7 +55,7 @@ class MapNumbers:
         return outputs
 
     def bands(self, means: Values) -> Values:
-        """Return the blended numbers (1, H, W)."""
+        """Return the map's band (1, H, W): the blended numbers, unchanged."""
         return means
 
     def summary(self, ground: GroundResolution) -> "NumberSummary":

@@ -62,7 +62,7 @@ def open_raster(path: Path) -> Any:
 
 
 def band_names(path: Path) -> tuple[str | None, ...]:
-    """Return a file's band descriptions, which a dataset without overviews lacks; the file is closed again."""
+    """Return a file's band descriptions, which datasets of `open_raster` lack; the file is closed again."""
     with _opened(path) as dataset:
         names: tuple[str | None, ...] = dataset.descriptions
     return names

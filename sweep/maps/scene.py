@@ -254,7 +254,7 @@ def _of_folder(
         repeat = _repeat(found[band], dataset, finest)
         if dataset.dtypes[0] != finest.dtypes[0]:
             raise BadInputError(
-                f"{found[band]}: has {dataset.dtypes[0]}, other bands {finest.dtypes[0]}; give one type"
+                f"{found[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
         value = added.get(band, 0) if offset is None else offset
         read.append(_Band(dataset, 1, repeat, value, SENTINEL_NODATA if own is None else own))

@@ -19,5 +19,5 @@ def scl_file(scene: Path) -> Path | None:
 
 
 def covered(classes: NDArray[Any], cover: str) -> NDArray[np.bool_]:
-    """Return the pixels with a cover, in the shape of `classes`."""
+    """Return a mask of the pixels whose SCL class belongs to a cover, in the shape of `classes`."""
     return np.isin(classes, COVER_CLASSES[cover])

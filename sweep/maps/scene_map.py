@@ -229,11 +229,11 @@ def _side(image_size: int, size: GroundResolution, metres: float | None) -> tupl
         return image_size, ["the scene has no coordinates: pixels are taken to be as large as the model's; no areas"]
     notes = [] if size.is_square else [_not_square(size)]
     if metres is None:
-        return image_size, [*notes, f"nobody knows how large the model's pixels are; the scene's have {own:.3g} m"]
+        return image_size, [*notes, f"the model's pixel size is unknown; the scene's pixels have {own:.3g} m"]
     ratio = own / metres
     if ratio > COARSEST:
         raise BadInputError(
-            f"the scene's pixels have {own:.3g} m, the model's {metres:.3g}: too coarse; give one with finer pixels"
+            f"the scene's pixels have {own:.3g} m, too coarse for the model's {metres:.3g} m; give a finer scene"
         )
     if abs(ratio - 1.0) <= ALIKE:
         return image_size, notes

@@ -44,9 +44,9 @@ class _PlacedChip:
 def read_scenes(request: PrepareRequest) -> ImageSource:
     """List the chips of all scenes in a folder; needs rasterio.
 
-    Chips lie on a grid from each scene's upper left corner. Each place and date is used once, from the scene with the
-    last name: of a product that was processed twice, the later. A scene's chips don't depend on other files in the
-    folder.
+    Chips lie on a grid from each scene's upper left corner. If several scenes show a place at one date, the last one by
+    name is used: of a product that was processed twice, the later version. A scene's chips don't depend on other files
+    in the folder.
 
     Args:
         request: Request with the folder of scenes and the chip options.
@@ -65,7 +65,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     for grid in sorted(grids, key=lambda one: one.name, reverse=True):
         for cut in _chosen(grid, choice, request, left_out):
             if cuts.setdefault((cut.chip.place, cut.chip.date or cut.chip.scene), cut) is not cut:
-                left_out["chips of a place and date that stand there already"] += 1
+                left_out["chips of a place and date that another scene has"] += 1
     if not cuts:
         raise BadInputError(f"{folder}: no chip that can be used ({dict(left_out)}); choose a smaller --chip-size")
     chosen = sorted(cuts.values(), key=lambda cut: cut.name)
@@ -178,7 +178,7 @@ def _refuse_eight_bits(request: PrepareRequest, grids: Sequence[SceneGrid]) -> N
     eight = [grid.path for grid in grids if grid.dtype == "uint8"]
     if eight and request.options.pixels != "none":
         raise BadInputError(
-            f"{eight[0]}: has 8-bit values, and --pixels {request.options.pixels} makes 8 bits of 16; add --pixels none"
+            f"{eight[0]}: has 8-bit values, but --pixels {request.options.pixels} is for 16 bits; add --pixels none"
         )
 
 

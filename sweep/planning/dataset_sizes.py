@@ -54,7 +54,7 @@ def size_of(name: str) -> DataSize:
 
 
 def prepare_embedded(plan: Plan) -> bool:
-    """Prepare the data sets of a plan that an installed package ships; return whether any was prepared now."""
+    """Prepare a plan's data sets that come with an installed package; return whether any was prepared now."""
     names = {trial.config.dataset for trial in plan.trials if trial.data.origin == "published"}
     names |= {trial.config.labelled_dataset for trial in plan.trials if trial.labelled.origin == "published"}
     embedded = sorted(name for name in names if KNOWN[name].layout is None)

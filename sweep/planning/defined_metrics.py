@@ -40,7 +40,7 @@ class _EvaluatedImages:
     classes: tuple[int, ...]
     positives: int
     others: int | None
-    """None if unknown, as for several labels by their counts."""
+    """None if unknown, for example for several labels by their counts."""
     remedy: str
 
 
@@ -61,7 +61,7 @@ def judged_metrics(plan: Plan, size_of: Sizes) -> Iterator[JudgedMetric]:
 def check_defined(judged: JudgedMetric, info: StoreInfo) -> None:
     """Raise BadInputError for a metric that is undefined on the evaluated images of a data set's store.
 
-    First by the counts of a split in store.json; where only a part of the split is evaluated, also by its rows.
+    The counts in store.json are checked first; if only a part of a split is evaluated, its rows are counted too.
     """
     split, _, name = judged.name.partition("/")
     counted = _counted_split(split, info)

@@ -25,8 +25,8 @@ def check_stages(space: SearchSpace, assignments: Assignments) -> None:
         for best in needs(stage, assignments):
             if best.dataset not in seen:
                 raise BadInputError(
-                    f"stage {stage.name!r}: {best.field} is to be the best of {best.dataset!r}, which no stage before "
-                    f"it trains on; those do on: {', '.join(sorted(seen)) or 'nothing'}"
+                    f"stage {stage.name!r}: takes the best {best.field} on {best.dataset!r}, but no earlier stage "
+                    f"trains on it; they train on: {', '.join(sorted(seen)) or 'nothing'}"
                 )
         settings = [setting for _, setting in settings_of(space, stage, assignments)]
         if stage.search is not None:

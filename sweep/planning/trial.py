@@ -72,7 +72,7 @@ class PlannedTrial:
 
     @property
     def labelled(self) -> DataSize:
-        """Sizes of the data set that is evaluated on."""
+        """Sizes of the data set that the trial is evaluated on; the same as `data` unless `evaluation` is given."""
         return self.evaluation or self.data
 
     @property

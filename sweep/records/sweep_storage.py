@@ -54,7 +54,7 @@ class SweepStorage:
         return files_as_private_as(Path(self.storage.root)) if self.storage.is_local else nullcontext()
 
     def trial(self, trial_id: str) -> TrialFiles:
-        """Return the files of a trial, which need not exist."""
+        """Return the files of the trial with this id; the trial need not exist yet."""
         return TrialFiles(self.storage.child(f"trials/{trial_id}"), mends=self._mends)
 
     def trial_of(self, entry: TrialEntry) -> TrialFiles:
@@ -119,7 +119,7 @@ class SweepStorage:
             return None
 
     def record(self, name: str | None = None) -> SweepRecord:
-        """Return the record of a sweep, of the latest one without a name; BadInputError when there is none."""
+        """Return the record of a sweep, by default the latest; BadInputError if there is none."""
         found = None if name is None else self.sweep(name)
         if found is not None:
             return found
@@ -134,7 +134,7 @@ class SweepStorage:
         return found
 
     def sweep_names(self) -> list[str]:
-        """Return the sweeps of this storage that can be read, the latest last; others are named, once."""
+        """Return the sweeps of this storage that can be read, the latest last; unreadable ones are logged once."""
         found = [record for name in self.folders() if (record := self._readable(name)) is not None]
         return [record.name for record in sorted(found, key=lambda record: record.time_ms)]
 
@@ -146,7 +146,7 @@ class SweepStorage:
             return None
 
     def folders(self) -> list[str]:
-        """Return the names of all folders of sweeps, whatever is in them."""
+        """Return the names of all folders of sweeps, including unreadable sweeps."""
         return record_names(self.storage, "sweeps", NAME)
 
     def write_sweep(self, record: SweepRecord) -> None:

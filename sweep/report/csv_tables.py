@@ -101,7 +101,7 @@ def epoch_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
 
 
 def split_rows(splits: Iterable[SplitComparison]) -> Iterator[dict[str, Any]]:
-    """Yield one row per setting on a random and on a spatial split: both values and their difference."""
+    """Yield one row per setting: its values on a random and on a spatial split, and their difference."""
     for found in splits:
         for row in found.rows:
             sides = {"random": (found.random, row.random), "spatial": (found.spatial, row.spatial)}

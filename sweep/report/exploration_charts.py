@@ -179,7 +179,7 @@ def _parallel(
         "yaxis": {"visible": False, "range": [-0.12, 1.12]},
         "margin": {"l": 30, "r": 30, "t": 12, "b": 44},
     }
-    caption = f"a line a setting; orange and dashed: the best one; thick: the best {min(BEST_SHOWN, len(settings))}"
+    caption = f"one line per setting; orange and dashed: the best one; thick: the best {min(BEST_SHOWN, len(settings))}"
     yield InteractiveChart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
 
 

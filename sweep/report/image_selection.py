@@ -65,7 +65,7 @@ def nearest(queries: Numbers, bank: Numbers, count: int) -> tuple[RowNumbers, Nu
 
 
 def varied(labels: RowNumbers, order: RowNumbers, count: int) -> RowNumbers:
-    """Return `count` images, taken in turn from each class in the order of `order`; sorted by class."""
+    """Return `count` images, sorted by class: the classes take turns, each with its next image in `order`."""
     turns: dict[int, int] = {}
     ranked = []
     for place, image in enumerate(order):
@@ -86,7 +86,7 @@ class FeatureMap:
 
 
 def feature_map(features: Numbers) -> FeatureMap:
-    """Return a 2D projection of features (n, F) by direction: t-SNE with a fixed seed, or PCA for few images."""
+    """Return a 2D projection of normalised features (n, F): t-SNE with a fixed seed, or PCA for few images."""
     directions = _directions(features.astype(np.float64))
     centred = directions - directions.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)

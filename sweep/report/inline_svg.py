@@ -48,7 +48,7 @@ def _rounded(numbers: str) -> str:
 
 
 def _smaller_image(found: re.Match[str]) -> str:
-    """Return a picture as JPEG if that is smaller, as for photos."""
+    """Return a picture as JPEG if that is smaller, which is usual for photos."""
     content = base64.b64decode(found[1])
     with Image.open(io.BytesIO(content)) as image:
         if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):

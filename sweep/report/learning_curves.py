@@ -60,7 +60,7 @@ def learning_curves(part: DataSetReport, prefix: str) -> InteractiveChart | None
     return InteractiveChart(
         f"{prefix}learning-curves",
         "Learning curves",
-        f"one line a trial{few}; all numbers: tables/{prefix}epochs.csv",
+        f"one line per trial{few}; all numbers: tables/{prefix}epochs.csv",
         [_trace(metric, number, report) for metric in metrics for number, report in shown],
         layout,
         "Metric",

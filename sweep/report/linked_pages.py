@@ -41,7 +41,7 @@ def write_reports(
     its page in a subfolder of its name. `not_comparable` are the sentences on sweeps that can't be compared.
 
     Raises:
-        BadInputError: The folders contain such files of another program and `overwrite` is False; nothing is written.
+        BadInputError: Another program wrote files of these names, and `overwrite` is False; nothing is written.
     """
     names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
     splits = reported_splits(reports, storage)
@@ -78,9 +78,9 @@ def write_page(
     links: Mapping[str, str] | None = None,
     splits: Sequence[SplitComparison] | None = None,
 ) -> Path:
-    """Write the page of one sweep, or of merged ones, as `write_report`; `splits` by default those of its data sets.
+    """Write the page of one sweep, or of merged ones, by `write_report`.
 
-    `pictures` of the data are drawn if the data set is prepared on this machine, which takes up to two minutes.
+    `pictures` takes up to two minutes and needs the prepared data set. `splits` None: those of the data sets.
     """
     left_out = NotComputed("left out by --no-pictures")
     images = [picture_figures(part, storage) if pictures else left_out for part in parts]
@@ -91,7 +91,7 @@ def write_page(
 def check_is_folder(folder: Path) -> None:
     """Raise BadInputError if the folder's path, or one of its parents, is a file."""
     if (file := next((place for place in (folder, *folder.parents) if place.is_file()), None)) is not None:
-        raise BadInputError(f"--html {folder}: {file} is a file; name a folder, which is made where there is none")
+        raise BadInputError(f"--html {folder}: {file} is a file; name a folder; a missing one is created")
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:

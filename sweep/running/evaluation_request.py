@@ -47,7 +47,7 @@ class EvaluationRequest:
     """Values by field, for every trial."""
 
     def of_sweep(self, storage: SweepStorage, sweep: str | None) -> EvaluationDesign:
-        """Return the evaluation of a sweep's trials; without a name, of the latest sweep."""
+        """Return the evaluation of a sweep's trials; without a name, the latest sweep is evaluated."""
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
         data = tuple(evaluated_data(name, config) for name in self.datasets or [config.labelled_dataset])
@@ -81,7 +81,7 @@ def _pretrained(
         found = sorted(find_trial(storage, sweep).row.finished, key=lambda one: int(one.entry.config["seed"]))
     configs = [TrialConfig.parse(one.entry.setting_known) for one in found]
     if len({config.model_copy(update={"seed": 0}) for config in configs}) > 1:
-        raise BadInputError("--trial: they differ in more than the seed; evaluate each setting by itself")
+        raise BadInputError("--trial: the trials differ in more than the seed; evaluate each setting by itself")
     files = []
     for one, config in zip(found, configs, strict=True):
         if one.result.status != "finished" or config.encoder in UNTRAINABLE:
@@ -139,8 +139,8 @@ def shares_of_labels(
         asked = ",".join(f"{one:g}" for one in shares)
         enough = math.ceil(1000 * least / smallest.train) / 1000
         raise BadInputError(
-            f"--labels {asked}: {min(shares):g} buys {bought} of the {smallest.train:,} train images of "
-            f"{smallest.name}, and training on labels takes {least}; give {enough:g} or more, or --epochs 0 for frozen "
+            f"--labels {asked}: {min(shares):g} of the {smallest.train:,} train images of {smallest.name} is "
+            f"{bought}, but training on labels needs {least}; give {enough:g} or more, or --epochs 0 for frozen "
             "features alone"
         )
     return shares

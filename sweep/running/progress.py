@@ -271,7 +271,7 @@ def seconds_left(states: Sequence["_TrialState"]) -> float | None:
     """Return the estimated seconds left, with the present number of concurrent trials; None until one was measured.
 
     A trial is extrapolated from its own pace, else from the time per image of other trials. An untrained encoder takes
-    as long as those measured, else no time.
+    as long as the measured ones; if none was measured, its time is left out.
     """
     trained = [state for state in states if state.measured_epochs and state.epochs]
     images = sum(state.images * state.measured_epochs for state in trained)

@@ -121,7 +121,7 @@ class RunRequest:
         print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
 
     def _check_leaks(self, plan: Plan) -> None:
-        """Raise BadInputError for test images that stand in what is pretrained on, if the request is strict."""
+        """Raise BadInputError for test images among the pretraining images, if the request is strict."""
         if self.strict:
             from sweep.records.sweep_storage import SweepStorage
             from sweep.running.leak_check import check_leaks

@@ -37,7 +37,7 @@ class TrialListener:
         """The attempt has a note for the user about its start."""
 
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
-        """An epoch was trained; not durable: its record isn't written yet."""
+        """An epoch was trained; unless it is `durable`, its record isn't written yet."""
 
     def finished(self, task: TrialTask) -> None:
         """The trial's final record is written."""
@@ -52,7 +52,7 @@ class TrialListener:
         """A failure was caused by a lost machine and no longer counts."""
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """The trial was stopped; not for good: together with the whole sweep."""
+        """The trial was stopped; unless `for_good`, the whole sweep was stopped with it."""
 
     def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
         """The trial failed for good; `log` is a traceback, or empty."""

@@ -31,7 +31,7 @@ class DispatchListener(Protocol):
         """The attempt has a note for the user about its start."""
 
     def epoch(self, task: TrialTask, record: "EpochRecord", durable: bool) -> None:
-        """An epoch was trained; not durable: its record isn't written yet."""
+        """An epoch was trained; unless it is `durable`, its record isn't written yet."""
 
     def finished(self, task: TrialTask) -> None:
         """The trial's final record is written."""
@@ -46,7 +46,7 @@ class DispatchListener(Protocol):
         """A failure reported by `retried` or `held` was caused by a lost machine and no longer counts."""
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        """The trial was stopped after an epoch; not for good: together with the whole sweep."""
+        """The trial was stopped after an epoch; unless `for_good`, the whole sweep was stopped with it."""
 
     def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         """The trial failed for good."""

@@ -35,7 +35,7 @@ def outputs_confusion(table: pa.Table, classes: Sequence[str], *, column: str | 
     lists = table[column or classifier_column(table)].combine_chunks()
     values = lists.flatten().to_numpy(zero_copy_only=False)
     if len(values) != len(table) * count:
-        raise ValueError(f"logits: {len(values)} values for {len(table)} images, must be {count} an image")
+        raise ValueError(f"logits: {len(values)} values for {len(table)} images, must be {count} per image")
     predicted = values.reshape(-1, count).argmax(axis=1) if len(table) else np.zeros(0, dtype=np.int64)
     labels = table["label"].to_numpy().astype(np.int64)
     cells = np.bincount(labels * count + predicted, minlength=count * count)

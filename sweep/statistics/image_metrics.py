@@ -104,7 +104,7 @@ class ClassOutputs:
         return replace(self, labels=self.labels[chosen], predicted=self.predicted[chosen], logits=logits, images=images)
 
     def held_out(self, *, sided: bool = False) -> HeldOut:
-        """Return the sampling design: images of one tile are drawn together; `sided`: stratified by true class side."""
+        """Return the sampling design: tiles are drawn whole; `sided`: positive and negative images are two strata."""
         strata = self.positive_truth if sided else np.zeros(len(self.images), dtype=np.bool_)
         return HeldOut(strata.astype(np.int64), tiles_of(self.images))
 

@@ -128,9 +128,9 @@ def difference_interval(
     """Return the t interval of a difference of two metrics over the same images; None with too few images.
 
     Two images are added, one in favour of each side, so that identical answers don't have an interval of zero width:
-    Bonett and Price (2012), after Agresti and Min (2005). Tiles without any difference have no interval. With tiles a
-    third of the degrees of freedom counts: often few tiles hold most of the difference, and by all of them the interval
-    of ten tiles would hold the truth in 89 % (docs/comparison.md).
+    Bonett and Price (2012), after Agresti and Min (2005). Tiles without any difference have no interval. With tiles,
+    the degrees of freedom are divided by three, since often few tiles hold most of the difference: undivided, the
+    interval from ten tiles would contain the true value in only 89 % of samples (docs/comparison.md).
     """
     units = held_out.units
     if not held_out.suffices:

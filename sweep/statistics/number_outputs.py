@@ -41,7 +41,7 @@ class NumberOutputs:
         return replace(self, truth=self.truth[chosen], predicted=self.predicted[chosen], images=images)
 
     def held_out(self, *, sided: bool = False) -> HeldOut:
-        """Return the sampling design: images of one tile are drawn together."""
+        """Return the sampling design: tiles are drawn whole."""
         return HeldOut(np.zeros(len(self.images), dtype=np.int64), tiles_of(self.images))
 
 

@@ -29,10 +29,10 @@ class RankAgreement:
 def rank_agreement(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -> RankAgreement:
     """Return Kendall's tau-b of two metrics of the same settings, without those in which either isn't finite.
 
-    The interval is tanh(arctanh(tau) +- z s): over other settings of the same kind. The variance s^2 is the larger of
-    0.437 / (n - 4), right for normal values (Fieller, Hartley and Pearson 1957), and of the one that assumes no
-    distribution (Hollander, Wolfe and Chicken 2014, section 8.3), over (1 - tau^2)^2. A tau of 1 or -1 counts as half a
-    pair short of it. docs/comparison.md has the simulated coverage.
+    The interval tanh(arctanh(tau) +- z s) is for other settings of the same kind. s^2 is the larger of two variances:
+    0.437 / (n - 4), which holds for normal values (Fieller, Hartley and Pearson 1957), and a distribution-free one
+    (Hollander, Wolfe and Chicken 2014, section 8.3) divided by (1 - tau^2)^2. A tau of 1 or -1 is first moved inwards
+    by half a pair, since arctanh is infinite there. docs/comparison.md has the simulated coverage.
     """
     from scipy.stats import kendalltau
 

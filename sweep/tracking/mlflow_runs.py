@@ -95,7 +95,7 @@ class MlflowRuns:
         """Epochs by trial that this process has written, or tried to write."""
 
     def forget(self) -> None:
-        """Clear the cache of runs, as after a failure: the server may have been emptied."""
+        """Clear the cache of runs; called after a failure, since the server may have been emptied."""
         with self._lock:
             self._experiment = self._parent = None
             self._children.clear()

@@ -135,7 +135,7 @@ def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it
         command = (sys.executable, "-m", "sweep.run", "--space", "quickstart", "--name", "grown", "--address", address)
         variables = {"PYTHONPATH": str(ROOT), "SWEEP_DATA": str(tmp_path / "data")}
         said = run(*command, *SETTINGS, cwd=tmp_path, code=2, **variables, **token)
-        assert "error: RAY_AUTH_MODE: is 'token' here, and this cluster runs without a token" in said
+        assert "error: RAY_AUTH_MODE: is 'token' here, but this cluster runs without a token" in said
         said = run(*command, *SETTINGS, cwd=tmp_path, **variables)
         assert nodes.most == 3  # the head, and the two that may come
         assert [node.get("CPU", 0) for node in nodes.once(1, timeout=90)] == [0]

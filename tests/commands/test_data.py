@@ -55,7 +55,7 @@ def test_info_says_what_is_in_it_and_how_it_was_made(capsys: Output, tmp_path: P
     for expected in (
         f"source {folder}",
         "images 20 of 120 x 120 x 3 uint8",
-        "labels 43 classes, several an image",
+        "labels 43 classes, several per image",
         "licence CDLA-Permissive-1.0; contains modified Copernicus Sentinel data",
         "made with fraction 1.0",
         "made with pixels thesis: clip(value / 2000 * 255, 0, 255), truncated",

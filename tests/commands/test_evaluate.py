@@ -228,5 +228,5 @@ def test_small_data_sets_are_evaluated_with_the_shares_that_they_have(
 
 
 def test_a_share_that_buys_too_few_labels_is_refused_with_a_way_out() -> None:
-    with pytest.raises(BadInputError, match=r"0\.01 buys 3 of the 300 .* give 0\.027 or more, or --epochs 0"):
+    with pytest.raises(BadInputError, match=r"0\.01 of the 300 .* is 3, but .* give 0\.027 or more, or --epochs 0"):
         shares_of_labels((0.01, 1.0), (EvaluatedData("trees", 300, False, {}),), trained=True)

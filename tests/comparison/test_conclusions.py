@@ -56,7 +56,7 @@ def test_the_winner_stands_beside_the_baselines_on_both_splits_with_intervals(
     assert brackets == "In brackets: 95 % intervals over the evaluated images."
     words = r"points (above|below) the untrained encoder"
     assert re.fullmatch(rf"On the same test images it is \d+\.\d {words} \(95 % from -?{interval}\)\.", untrained)
-    assert chance.startswith("Only one seed a setting: the order may be chance; add --set seed=0,1,2.")
+    assert chance.startswith("Only one seed per setting: the order may be chance; add --set seed=0,1,2.")
     row = part.row_of(part.table.settings[0])
     known = row.cells["test/knn_top1"]
     assert known.mean is not None
@@ -136,7 +136,7 @@ def test_several_that_may_be_best_are_named() -> None:
 
 
 def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:
-    assert "Only one seed a setting: the order may be chance; add --set seed=0,1,2." in said({0.1: [0.5], 0.2: [0.6]})
+    assert "Only one seed per setting: the order may be chance; add --set seed=0,1,2." in said({0.1: [0.5], 0.2: [0.6]})
     pair = PairedDifference(0.1, ConfidenceInterval(0.08, 0.12), 0.001)
     text = said({0.1: [0.5], 0.2: [0.6]}, pair)
     assert "seed=0,1,2. On the same images it is 10.0 points above temperature 0.1 (95 % from 8.0 to 12.0)." in text

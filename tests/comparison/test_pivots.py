@@ -130,7 +130,7 @@ def test_data_facts_are_shares_of_each_split(store: ImageStore, patches: ImageSt
     assert rows[store.info.class_names[0]][1] == f"{count:,} ({count / test:.1%})"
     assert all(cells[0].endswith("%)") for cells in rows.values())
     assert sum(int(rows[name][0].split()[0].replace(",", "")) for name in store.info.class_names) == train
-    assert "no image, nor one nearly like it, stands in two splits" in facts["notes"] or store.info.leaks.described()
+    assert "no image or near duplicate is in two splits" in facts["notes"] or store.info.leaks.described()
     farmland = dict(data_facts(patches.info)["rows"])["rule farmland"]
     assert farmland[0].startswith(f"{patches.info.rule_counts['farmland']['train']:,} (")
 

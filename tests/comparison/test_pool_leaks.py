@@ -1,4 +1,4 @@
-"""Test images that stand in the pretraining pool: counted once, flagged in the comparison, refused with --strict."""
+"""Test images that are also in the pretraining pool: counted once, flagged in the comparison, refused with --strict."""
 
 import json
 from dataclasses import replace

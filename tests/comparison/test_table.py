@@ -84,7 +84,7 @@ def test_terminal_shows_what_a_reader_needs() -> None:
     assert "SELECTED ON TEST" in shown
     assert "waits for results: longer training" in shown
     assert "3/50" in shown
-    assert "one seed a setting" in shown
+    assert "one seed per setting" in shown
     assert "±" not in shown
 
 

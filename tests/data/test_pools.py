@@ -85,7 +85,7 @@ def test_labels_count_in_the_fingerprint_and_in_what_is_compared(tmp_path: Path)
     info = json.loads((tmp_path / "pool70" / INFO_FILE).read_text())
     info["unlabelled"] = {}
     (tmp_path / "pool70" / INFO_FILE).write_text(json.dumps(info))
-    with pytest.raises(BadInputError, match=r"unlabelled of its store.json isn't that of its rows"):
+    with pytest.raises(BadInputError, match=r"unlabelled in store.json doesn't match its rows"):
         verify("pool70", tmp_path)
 
 

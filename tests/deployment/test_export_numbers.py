@@ -96,7 +96,7 @@ def test_the_card_says_the_number_its_values_and_how_well_it_is_predicted(
     assert facts["number"] == pytest.approx({"name": "label", "label_set": "grey.level", **spread})
     card = (exported / "MODEL_CARD.md").read_text()
     ends = f"{values.min():.4g} to {values.max():.4g}"
-    assert "a number an image: label (grey.level). Learned from values of " + ends in card
+    assert "a number per image: label (grey.level). Learned from values of " + ends in card
     assert "with a ridge regression on frozen features on top" in card
     value = storage.trial_of(record.trials[0]).epochs()[-1].metrics["test/linear_rmse"]
     (line,) = (line for line in card.splitlines() if line.startswith("| test/linear_rmse"))

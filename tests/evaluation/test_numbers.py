@@ -188,7 +188,7 @@ def test_heads_learn_the_number_with_squared_error(training: str, store: ImageSt
 
 def test_a_number_of_classes_and_classes_of_numbers_are_refused(store: ImageStore) -> None:
     with pytest.raises(
-        BadInputError, match=r"grey\.level has a number an image, label; set target=number, got classes"
+        BadInputError, match=r"grey\.level has a number per image, label; set target=number, got classes"
     ):
         TrialData(TrialConfig.parse({**SMALL, "dataset": "grey.level"}), store)
     for fields, message in (

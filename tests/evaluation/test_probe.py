@@ -236,7 +236,7 @@ def test_a_validation_split_of_the_data_sets_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"target": "labels", "probe_sampling": "balanced"}, "probe_sampling: 'balanced' needs one class an image"),
+        ({"target": "labels", "probe_sampling": "balanced"}, "probe_sampling: 'balanced' needs one class per image"),
         ({"positive": (), "wanted_specificity": 0.9}, "wanted_specificity: needs the classes or the rule"),
         ({"wanted_specificity": 1.0}, "wanted_specificity: must be less than 1, got 1.0"),
         ({"label_fraction": 0.0}, "label_fraction: must be greater than 0, got 0.0"),

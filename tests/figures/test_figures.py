@@ -66,7 +66,7 @@ def test_confusion_of_an_untrained_encoder_takes_the_regression() -> None:
 
 
 def test_confusion_refuses_logits_of_another_width() -> None:
-    with pytest.raises(ValueError, match="must be 3 an image"):
+    with pytest.raises(ValueError, match="must be 3 per image"):
         confusion.outputs_confusion(outputs([0], [[0.0, 1.0]]), ["a", "b", "c"])
 
 

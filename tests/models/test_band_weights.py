@@ -95,9 +95,7 @@ def test_published_weights_bring_their_normalisation_and_refuse_another_scale() 
     found = fitted_to_bands(weights, InitialWeights("ssl4eo_moco_resnet18", "moco"), REFLECTANCE, 65535.0)
     torch.testing.assert_close(found[MEAN], torch.zeros(13, dtype=torch.float64))
     torch.testing.assert_close(found["normalise.deviation"], torch.ones(13, dtype=torch.float64))
-    with pytest.raises(
-        BadInputError, match=r"trained on reflectance, and nobody knows that of red; .*--pixels reflect"
-    ):
+    with pytest.raises(BadInputError, match=r"trained on reflectance, which is unknown for red; .*--pixels reflect"):
         fitted_to_bands(
             weights, InitialWeights("ssl4eo_moco_resnet18", "m"), named_bands(["red", "green", "blue"]), 255.0
         )

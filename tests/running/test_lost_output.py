@@ -15,8 +15,8 @@ def went_on(shell: Shell, running: "subprocess.Popen[str]", *, lines: bool = Tru
     assert all(files.final() is not None for files in shell.trials("small").values())
     assert set(shell.states().values()) == {"FINISHED"}
     log = (shell.folder / ".sweep/sweeps/small/logs/ray.log").read_bytes().decode()
-    assert "what can't be printed stands here" in log
-    assert "\x1b[" not in log.partition("what can't be printed stands here")[2]
+    assert "output that couldn't be printed follows" in log
+    assert "\x1b[" not in log.partition("output that couldn't be printed follows")[2]
     if lines:
         assert log.count("  finished\n") == 3
     assert "not significant" in log or "best" in log, "the final table"

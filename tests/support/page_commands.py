@@ -12,5 +12,5 @@ def page_commands(page: Path) -> dict[str, str]:
     """Return the blocks under `<!-- run: NAME -->`, by their names."""
     found = _BLOCK.findall(page.read_text())
     names = [name for name, _ in found]
-    assert len(set(names)) == len(names), "a name stands twice"
+    assert len(set(names)) == len(names), "two blocks have one name"
     return dict(found)

@@ -87,7 +87,7 @@ BAND_SETS = {"10 m": TEN_METRES, "10 and 20 m": (*TEN_METRES, "B05", "B06", "B07
 
 
 def band_words(names: Sequence[str]) -> str:
-    """Return a choice of bands in short words, which no other choice or order of bands has; none chosen: all.
+    """Return a short name of a choice of bands, different for each choice and order; "all" for an empty choice.
 
     >>> band_words(("B04", "B03", "B02")), band_words(("B02", "B03", "B04", "B08")), band_words(("B11", "B08"))
     ('RGB', '10 m, blue first', 'B11, B08')

@@ -148,7 +148,7 @@ def _fetch(address: str, fingerprint: str, folder: Path, limit: int | None, prog
         raise BadInputError(f"{address}: no store there; upload one: python -m sweep.data upload --help")
     if info.fingerprint != fingerprint:
         raise BadInputError(
-            f"{address}: has fingerprint {info.fingerprint[:12]}, {fingerprint[:12]} was planned with; plan again, or "
+            f"{address}: has fingerprint {info.fingerprint[:12]}, but the plan has {fingerprint[:12]}; plan again, or "
             "prepare and upload that store again"
         )
     try:
@@ -222,7 +222,7 @@ def _label(
         rows, of_base = open_rows(partial / ROWS_FILE), open_rows(base / ROWS_FILE)
         check_rows(info, rows, address)
         if any(not rows.column(name).equals(of_base.column(name)) for name in ("position", "checksum")):
-            raise BadInputError(f"{address}: its rows aren't of the images of {place}; upload both again")
+            raise BadInputError(f"{address}: its rows don't match the images of {place}; upload both again")
         share(base / PIXELS_FILE, partial / PIXELS_FILE)
         (partial / INFO_FILE).write_bytes(content)
 
@@ -255,7 +255,7 @@ def _take(
         target.flush()
         os.fsync(target.fileno())  # so that a folder that survives a crash is complete
     if (partial / name).stat().st_size != size:
-        raise BadInputError(f"{address}: {name} came with another size than listed; try again")
+        raise BadInputError(f"{address}: {name} arrived with another size than the listed one; try again")
 
 
 def _pieces(read_into: Callable[[memoryview], int], size: int) -> Iterator[memoryview]:

@@ -383,10 +383,10 @@ def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
     """Return the error for regression on a store with classes, or classification on a store with numbers."""
     if info.number:
         return BadInputError(
-            f"target: {info.name} has a number an image, {info.number}; set target=number, got {target}"
+            f"target: {info.name} has a number per image, {info.number}; set target=number, got {target}"
         )
     return BadInputError(
-        f"target: 'number' needs a number an image, and {info.name} has classes; attach numbers: python -m sweep.data "
+        f"target: 'number' needs a number per image, but {info.name} has classes; attach numbers: python -m sweep.data "
         f"label {info.name} --table FILE --number"
     )
 

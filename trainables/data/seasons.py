@@ -43,7 +43,7 @@ class SeasonPairs:
 
     @classmethod
     def of(cls, store: "ImageStore", rows: Numbers) -> Self:
-        """Return the pairs among the images of the given rows, numbered by their position in `rows`."""
+        """Return the pairs among the images in these rows of the store; images are numbered by position in `rows`."""
         return cls(visits(store.names(rows), store.chips(rows)))
 
     @property
@@ -76,7 +76,7 @@ class SeasonPairs:
 
 
 def visits(names: Sequence[str], chips: Sequence[Chip] | None) -> list[Visit]:
-    """Return footprint and date of each image: of its chip, else of its name as a patch of BigEarthNet v2.0."""
+    """Return each image's footprint and date: from its chip, else from its name as a BigEarthNet v2.0 patch."""
     if chips is None:
         return [ground_and_date(name) for name in names]
     return [(chip.footprint, chip.date) if chip.date else None for chip in chips]

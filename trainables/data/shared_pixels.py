@@ -16,7 +16,7 @@ DIGITS = 12
 
 
 def labels_of(info: StoreInfo) -> str:
-    """Return the option that names a store as the one that is labelled."""
+    """Return the value of the option LABELS_OF, by which a label set names the store that it labels."""
     return f"{info.name} {info.fingerprint[:DIGITS]}"
 
 
@@ -34,7 +34,7 @@ def beside(address: str, name: str) -> str:
 
 
 def labelled_beside(address: str, info: StoreInfo) -> StoreInfo | None:
-    """Return the labelled store that lies beside a label set's address; None if it isn't there, or is another one."""
+    """Return the labelled store beside a label set's address; None if it is missing or has another fingerprint."""
     named = labelled_store(info)
     there = None if named is None else StoreInfo.read_address(beside(address, named[0]))
     return there if named and there and there.fingerprint.startswith(named[1]) else None
@@ -48,7 +48,7 @@ def has_pixels(address: str) -> bool:
 
 
 def pixel_address(address: str, info: StoreInfo) -> str:
-    """Return where a store's pixels are: at its address, or for a label set without any at that of the labelled store.
+    """Return the address of a store's pixels; a label set without pixels has those of the store that it labels.
 
     Raises:
         BadInputError: A label set has no pixels, and the store that it labels isn't beside it.

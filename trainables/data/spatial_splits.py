@@ -27,7 +27,7 @@ def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float)
         chips: Chips to split.
         share: Share of blocks to test on.
         size: Side of a block, in units of the CRS.
-        buffer: Least gap between train and test chips, in units of the CRS; nearer train chips are left out.
+        buffer: Minimum gap between train and test chips, in units of the CRS; nearer train chips are left out.
 
     Raises:
         BadInputError: Train or test is empty.

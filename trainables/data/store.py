@@ -89,7 +89,7 @@ class ImageStore:
             weakref.finalize(store, held.close)
         if store.fingerprint != fingerprint:
             raise BadInputError(
-                f"{address}: has fingerprint {store.fingerprint[:12]}, {fingerprint[:12]} was planned with; plan again"
+                f"{address}: has fingerprint {store.fingerprint[:12]}, but the plan has {fingerprint[:12]}; plan again"
             )
         return store
 
@@ -152,8 +152,8 @@ class ImageStore:
         """Return the regression targets (N,) float64, NaN if missing; BadInputError if the store has classes."""
         if not self.info.number:
             raise BadInputError(
-                f"{self.info.name}: has no number an image; attach one: python -m sweep.data label {self.info.name} "
-                "--table FILE --number"
+                f"{self.info.name}: has no number per image; attach numbers: python -m sweep.data label "
+                f"{self.info.name} --table FILE --number"
             )
         numbers = self._rows.column("number").to_numpy(zero_copy_only=False)
         return torch.from_numpy(numbers[_as_index(indices)].astype(np.float64))

@@ -58,7 +58,7 @@ def check_rows(info: StoreInfo, rows: Any, where: str) -> None:
     names = rows.column("name").to_pylist()
     for salt in SALTS:
         if not np.array_equal(rows.column(f"hash_{salt}").to_numpy(), stable_fraction(names, salt=salt)):
-            raise BadInputError(f"{where}: {ROWS_FILE}: hash_{salt} isn't that of the names; {REMEDY}")
+            raise BadInputError(f"{where}: {ROWS_FILE}: hash_{salt} doesn't match the names; {REMEDY}")
 
 
 def _check_counts(info: StoreInfo, rows: Any, where: str) -> None:
@@ -67,7 +67,7 @@ def _check_counts(info: StoreInfo, rows: Any, where: str) -> None:
     hot = multi_hot(labels.offsets.to_numpy(), labels.values.to_numpy(), len(info.class_names))
     for field, value in image_counts(hot, known_labels(rows), codes, info.class_names, info.rules).items():
         if getattr(info, field) != value:
-            raise BadInputError(f"{where}: {field} of its store.json isn't that of its rows; {REMEDY}")
+            raise BadInputError(f"{where}: {field} in store.json doesn't match its rows; {REMEDY}")
 
 
 class PixelCheck:

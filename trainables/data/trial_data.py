@@ -221,8 +221,8 @@ class TrialData:
         held_out = self._evaluated.stable_fractions(train.rows, VALIDATION_SALT) < share
         if held_out.all() or not held_out.any():
             raise BadInputError(
-                f"validation_fraction: {share} of the {len(train)} train images of {info.name} leaves one side empty; "
-                "choose one between 0 and 1 that doesn't"
+                f"validation_fraction: {share} of the {len(train)} train images of {info.name} leaves train or "
+                "validation empty; choose another fraction between 0 and 1"
             )
         return train.part(np.flatnonzero(~held_out)), train.part(np.flatnonzero(held_out))
 

@@ -18,10 +18,10 @@ LIDAR_RIDGE = 1e-4
 def alpha_req(features: Tensor) -> float:
     """Return the exponent alpha of the power law lambda_i ~ i^-alpha of the eigenvalues of the features' covariance.
 
-    Agrawal et al. 2022 (alpha-ReQ, NeurIPS): features generalise best at alpha near 1; larger ones have few
-    directions, smaller ones spread over noise. A line through log lambda and log i over the ranks FIRST_RANK to
-    LAST_RANK, each weighted by 1 / i (Stringer et al. 2019). (N, F) features in float64; NaN where fewer than
-    FEWEST_RANKS eigenvalues are left, or the features aren't finite.
+    Agrawal et al. 2022 (alpha-ReQ, NeurIPS): features generalise best at alpha near 1; a larger alpha means
+    few directions, a smaller one variance spread over noise. Alpha is the negative slope of a line through log lambda
+    over log i, fitted for the ranks FIRST_RANK to LAST_RANK with weights 1 / i (Stringer et al. 2019). The features are
+    (N, F). NaN if fewer than FEWEST_RANKS eigenvalues are left, or if the features aren't finite.
     """
     wide = features.double()
     if len(wide) < 2 or not torch.isfinite(wide).all():
@@ -43,7 +43,7 @@ def lidar(embeddings: Tensor) -> float:
 
     Thilak et al. 2023, arXiv 2312.04000, equations 1 to 4: exp of the entropy of the eigenvalues' shares of
     S_w^-1/2 S_b S_w^-1/2, with S_b the covariance of the images' means, and S_w that of views around their image's mean
-    plus LIDAR_RIDGE on the diagonal. Between 1 and min(N - 1, D); NaN for one image, one view, or what isn't finite.
+    plus LIDAR_RIDGE on the diagonal. Between 1 and min(N - 1, D); NaN for one image, one view, or infinite values.
     """
     wide = embeddings.double()
     images, views, width = wide.shape

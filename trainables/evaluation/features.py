@@ -58,7 +58,7 @@ def gathered_logits(logits: Tensor, shard: RankShard) -> tuple[NDArray[np.float6
 
 
 def gathered_numbers(predicted: Tensor, shard: RankShard) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return all ranks' predicted numbers (total,) of this rank's (n, 1), and the true ones (total,)."""
+    """Gather this rank's predictions (n, 1) and true numbers from all ranks; return both, (total,) each."""
     both = gather_rows(torch.cat([predicted.double(), shard.targets.double()[:, None]], dim=1), shard.total)
     values = both.cpu().numpy()
     return values[:, 0], values[:, 1]

@@ -24,7 +24,7 @@ def knn_scores(
 ) -> dict[int, Tensor]:
     """Return for each k the share of weighted votes (n, K) of each class or label, for this rank's images.
 
-    Of numbers, the neighbours' weighted mean (n, 1), float64.
+    In regression the result is the neighbours' weighted mean (n, 1), float64.
 
     Neighbours are searched over all ranks' train images and weighted by exp(cosine / temperature) (Wu et al. 2018).
     Neighbours tied at the k-th distance share the remaining votes, so the order of the train images doesn't matter.
@@ -123,7 +123,7 @@ def knn_metrics(
 def knn_numbers(
     config: TrialConfig, split: str, bank: RankShard, held_out: RankShard
 ) -> tuple[dict[str, float], Tensor]:
-    """Return kNN's metrics of numbers for each k, and the numbers (n, 1) of k = `knn_neighbours`, of this rank."""
+    """Return kNN's regression metrics for each k, and this rank's predictions (n, 1) for k = `knn_neighbours`."""
     first = config.knn_neighbours
     neighbours, temperature = (first, *config.knn_also), config.knn_temperature
     means = knn_scores(bank, held_out, classes=1, neighbours=neighbours, temperature=temperature)
@@ -135,7 +135,7 @@ def knn_numbers(
 
 
 def centroid_metrics(data: TrialData, split: str, bank: RankShard, held_out: RankShard) -> dict[str, float]:
-    """Return the metrics of the nearest class mean; empty for multi-label data."""
+    """Return the metrics of the nearest-class-mean classifier; empty for multi-label data."""
     if data.several_labels:
         return {}
     classes = len(data.classes)

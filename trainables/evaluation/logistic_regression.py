@@ -23,7 +23,7 @@ LEAST_LOSS = 1e-4
 
 
 class LogisticRegression:
-    """Logistic regression on standardised features, fitted by L-BFGS over all ranks' rows; one per label if several.
+    """Logistic regression on standardised features, fitted by L-BFGS over all ranks' rows; multi-label: one per label.
 
     Minimises (weighted) mean cross-entropy + lambda / 2 * ||W||^2; the bias is not penalised. `excess` is an upper
     bound on the relative distance of the loss from its optimum; a fit that hasn't converged logs a warning.

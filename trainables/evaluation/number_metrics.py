@@ -9,13 +9,13 @@ Numbers = NDArray[np.float64]
 
 
 def number_metrics(predicted: Numbers, truth: Numbers) -> dict[str, float]:
-    """Return the metrics of predictions (n,) and truth (n,): those of each image counting once."""
+    """Return the regression metrics of predictions (n,) and truth (n,), with equal weights for all images."""
     once = np.ones((1, len(truth)))
     return {name: float(metric(predicted, truth, once)[0]) for name, metric in NUMBER_METRICS.items()}
 
 
 def weighted_r2(predicted: Numbers, truth: Numbers, weights: Numbers) -> Numbers:
-    """Return 1 - squared error over variance, for image weights (B, n); NaN where all truth is alike."""
+    """Return 1 - squared error over variance, for image weights (B, n); NaN if all true numbers are equal."""
     mean = weights @ truth / weights.sum(axis=1)
     spread = (weights * np.square(truth - mean[:, None])).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -20,12 +20,12 @@ SAMPLED_STEP, SAMPLED_FIT = 0, 1
 
 
 def elements(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss and whether the decision is right, of each decision, float64 for the latter.
+    """Return the loss of each decision, and 1.0 (float64) for each right decision, else 0.0.
 
-    Classes: logits (n, K) and targets (n,) int64 give (n,), cross-entropy and argmax. Labels: targets (n, K) bool give
-    (n, K), binary cross-entropy and whether the probability is at least 0.5. Numbers: standardised targets (n,) float
-    give (n,), Huber's loss (1964) with a bend at one standard deviation, whose gradient is bounded as cross-entropy's
-    is: squared error diverges at learning rates that suit pretraining.
+    Classes: logits (n, K) and targets (n,) int64 give (n,): cross-entropy, and argmax as the decision. Labels: targets
+    (n, K) bool give (n, K): binary cross-entropy, and a threshold of 0.5 as the decision. Numbers: standardised targets
+    (n,) float give (n,): Huber's loss (1964) with a bend at one standard deviation, and no right decision. Its gradient
+    is bounded like cross-entropy's; squared error diverges at learning rates that suit pretraining.
     """
     if targets.is_floating_point():
         loss = functional.huber_loss(logits[:, 0], targets.to(logits), reduction="none")
@@ -89,7 +89,7 @@ class ProbeWeights:
         return BatchWeights(to_device(own.contiguous(), device), float(everyone.sum()))
 
     def of_fit(self) -> Tensor | None:
-        """Return the weights of all images for the fit on frozen features, (N,) or (N, K); None where all are alike."""
+        """Return the weights of all images for the fit on frozen features, (N,) or (N, K); None if all are equal."""
         return self._weights(np.arange(len(self._targets)), 0, SAMPLED_FIT) if self.needed else None
 
     def _weights(self, images: NDArray[np.int64], index: int, block: int) -> Tensor:

@@ -98,7 +98,7 @@ def _on_sphere(rows: Tensor) -> Tensor:
 
 
 class LabelFreeEvaluation:
-    """Label-free metrics over all ranks' images of the sample; their views are those of any epoch."""
+    """Label-free metrics over all ranks' images of the sample; every epoch uses the same views."""
 
     def __init__(
         self,

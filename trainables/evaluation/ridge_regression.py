@@ -14,8 +14,8 @@ from trainables.memory.constants import STANDARDISED_CHUNK
 class RidgeRegression:
     """Ridge regression on standardised features, in closed form over all ranks' rows.
 
-    Minimises mean squared error + lambda * ||w||^2, the bias free: scikit-learn's Ridge on the same features with
-    alpha = lambda * images. In float64.
+    Minimises mean squared error + lambda * ||w||^2; the bias is not penalised. In float64 the result equals
+    scikit-learn's Ridge on the same features with alpha = lambda * images.
     """
 
     def __init__(self, train: RankShard, *, regularisation: float) -> None:
@@ -30,7 +30,7 @@ class RidgeRegression:
         self._weights = torch.linalg.solve(gram, moments)
 
     def predict(self, features: Tensor) -> Tensor:
-        """Return (n, 1) numbers of (n, F) features, float64."""
+        """Return the predicted numbers (n, 1), float64, from features (n, F)."""
         parts = [self._standardise(chunk) @ self._weights + self._bias for chunk in _chunks(features)]
         return torch.cat(parts)[:, None]
 
@@ -40,7 +40,7 @@ class RidgeRegression:
         return float(sum_over_ranks(errors)) / max(shard.total, 1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return weight (1, F) and bias (1,) of the linear layer that gives the same of plain features, in float64."""
+        """Return weight (1, F) and bias (1,), float64, of the equivalent linear layer on unstandardised features."""
         weight = (self._weights * self._scale)[None]
         return {"weight": weight.float(), "bias": self._bias[None] - weight @ self._mean}
 

@@ -72,7 +72,7 @@ class BlockSizes:
 
     @cached_property  # recomputation.py asks again and again
     def kept(self) -> int:
-        """Number of elements stored for the backward pass besides the input; the last are the next block's input."""
+        """Number of elements stored for the backward pass besides the input; includes the output."""
         return sum(layer.kept for layer in self.everything)
 
     @property

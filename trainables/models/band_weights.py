@@ -50,9 +50,9 @@ def fitted_to_bands(
 
 
 def fitted_stem(stem: "Tensor", own: Sequence[SpectralBand], wanted: Sequence[SpectralBand]) -> "Tensor":
-    """Return (O, len(wanted), k, k) of a stem (O, len(own), k, k): each band its kernel, or the mean of all.
+    """Return the kernels (O, len(wanted), k, k) of a stem (O, len(own), k, k): each band's own, or the mean of all.
 
-    Multiplied by len(own) / len(wanted): inputs that go up and down together then give maps of the same size.
+    They are multiplied by len(own) / len(wanted), so that bands that vary together give activations of the same scale.
     """
     import torch
 
@@ -96,7 +96,7 @@ def _check_scale(entry: CatalogEntry, wanted: Sequence[SpectralBand], full: floa
         )
     if entry.scale == "reflectance" and (unknown := [band.name for band in wanted if band.scale is None]):
         raise BadInputError(
-            f"initial_weights: {entry.name}: was trained on reflectance, and nobody knows that of {unknown[0]}; "
+            f"initial_weights: {entry.name}: was trained on reflectance, which is unknown for {unknown[0]}; "
             "prepare the images with --pixels reflectance, or take weights of pictures (python -m sweep.weights list)"
         )
 

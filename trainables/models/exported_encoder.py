@@ -56,7 +56,7 @@ class EvaluationView(nn.Module):
         self.register_buffer("columns", torch.empty_like(columns))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return (N, C, side, side) of (N, C, H, W)."""
+        """Return the views (N, C, side, side) of pixels (N, C, H, W)."""
         return (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
 
 
@@ -110,7 +110,7 @@ class ExportedEncoder(nn.Module):
     Attributes:
         size: Height and width of the images.
         output_width: Number of features.
-        bands: Name of the band of each channel, in order: B04, B03, B02. Empty for exports that don't say it.
+        bands: Name of the band of each channel, in order: B04, B03, B02. Empty for exports that don't record it.
     """
 
     def __init__(self, state: Mapping[str, Tensor], full: float, bands: tuple[str, ...] = ()) -> None:

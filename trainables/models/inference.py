@@ -47,7 +47,7 @@ class InferenceModel(nn.Module):
         self.register_buffer("columns", columns.to(torch.float32))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities (N, K), of classes or of each label, or numbers (N, 1), and features (N, F)."""
+        """Return the predictions and the features (N, F); predictions are probabilities (N, K) or numbers (N, 1)."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32) / self._full
         views = (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
         features = self.encoder(views)
@@ -74,7 +74,7 @@ def deployed(
         size: (H, W) of the images.
         bits: Bits per pixel value, 8 or 16.
         head: linear (logistic or ridge regression) or probe.
-        number: The number that the trial learned, whose probe is standardised; needed for that one alone.
+        number: Mean and deviation of a regression target; only `probe`, which predicts it standardised, needs them.
 
     Raises:
         BadInputError: The trial has no such head.

@@ -41,7 +41,7 @@ class TrainingObjective(Protocol):
 
 
 def supervised_names(has_numbers: bool) -> tuple[str, ...]:
-    """Return the metrics of the head as it learns; a number is never right or wrong."""
+    """Return the names of the head's training metrics; regression has no accuracy."""
     return (names.SUPERVISED_LOSS,) if has_numbers else (names.SUPERVISED_LOSS, names.SUPERVISED_ACCURACY)
 
 

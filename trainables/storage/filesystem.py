@@ -66,7 +66,7 @@ class Storage:
         """Return the path of a name; BadInputError if it isn't below the root."""
         parts = name.split("/") if name else []
         if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
-            raise BadInputError(f"storage {self.root}: the name {name!r} leaves it, or is no name of a file")
+            raise BadInputError(f"storage {self.root}: the name {name!r} leads out of it, or isn't a file name")
         return "/".join([self.root, *parts])
 
     def own_path(self, name: str, *, whole: bool = False) -> str:
@@ -80,7 +80,7 @@ class Storage:
             root = os.path.realpath(self.root)
             place = os.path.realpath(path if whole else os.path.dirname(path))  # noqa: PTH120
             if not name or os.path.commonpath([root, place]) != root:
-                raise BadInputError(f"storage {self.root}: {name!r} lies behind a link, in {place}: left alone")
+                raise BadInputError(f"storage {self.root}: {name!r} is behind a link, in {place}; it was left alone")
         return path
 
     def _try(self, operation: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ from trainables.storage.trial_files import TrialFiles
 
 
 def newest_checkpoint(files: TrialFiles, device: torch.device) -> dict[str, Any] | None:
-    """Return the state of the newest checkpoint; if that is damaged, of the one before. None without a checkpoint.
+    """Return the state of the newest readable checkpoint: the last or the one before it. None without a checkpoint.
 
     All ranks of a process group must call it together.
 

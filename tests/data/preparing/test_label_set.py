@@ -93,7 +93,7 @@ def test_several_labels_and_numbers(pool: ImageStore, tmp_path: Path) -> None:
     assert verify("pool.yield", tmp_path).fingerprint == found.info.fingerprint
     changed = attach(tmp_path, [*rows[:-1], "19.png,5"], "path,tons", name="b", columns={"label": "tons"}, number=True)
     assert changed.info.fingerprint != found.info.fingerprint
-    with pytest.raises(BadInputError, match="pool: has no number an image; attach one"):
+    with pytest.raises(BadInputError, match="pool: has no number per image; attach numbers"):
         pool.numbers([0])
 
 
@@ -105,8 +105,8 @@ def test_several_labels_and_numbers(pool: ImageStore, tmp_path: Path) -> None:
         (["00.png,a", "00.png,b"], {}, r"table\.csv:3: 00\.png is named twice"),
         (["00.png,"], {}, r"no image of pool has a label in it; fill the column 'label'"),
         (["00.png,1.5", "01.png,2"], {}, r"labels are numbers \(1\.5\); add --number"),
-        (["00.png,high"], {"number": True}, r"table\.csv:2: 'high' is no number; correct it"),
-        (["00.png,inf"], {"number": True}, r"'inf' is no number"),
+        (["00.png,high"], {"number": True}, r"table\.csv:2: 'high' is not a number; correct it"),
+        (["00.png,inf"], {"number": True}, r"'inf' is not a number"),
         (["00.png,a"], {"name": "../x"}, r"data set name 'pool\.\.\./x'"),
     ],
 )

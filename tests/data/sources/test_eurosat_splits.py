@@ -140,7 +140,7 @@ def _other(path: Path) -> None:
         (_drop, r"eurosat-spatial-test.txt: not found in .*lists; give its folder with --lists FOLDER \(published at"),
         (_shorten, r"lists: the lists .* lack 1 of 50 images \(AnnualCrop_5.jpg\)"),
         (_repeat, r"eurosat-spatial-test.txt: Forest_1 is in eurosat-spatial-train.txt too"),
-        (_other, r"eurosat-spatial-test.txt: line 1: '<!doctype html>' is no name of an image"),
+        (_other, r"eurosat-spatial-test.txt: line 1: '<!doctype html>' isn't an image's name"),
     ],
 )
 def test_wrong_and_incomplete_lists_are_named(tmp_path: Path, damage: Any, message: str) -> None:

@@ -123,5 +123,5 @@ def test_a_level_settles_which_folder_names_the_class() -> None:
     assert found("cat", "dog/old", "dog/new", level=1) == {("cat", None), ("dog", None)}
     assert found("train/a/x", "test/a/x", level=3) == {("x", "train"), ("x", "test")}
     assert found("train/x", "test/y", level=1) == {("train", None), ("test", None)}
-    with pytest.raises(BadInputError, match=r"cat/0\.jpg: lies in no folder 2"):
+    with pytest.raises(BadInputError, match=r"cat/0\.jpg: isn't in a folder of level 2"):
         layout("cat", "dog/old", level=2)

@@ -76,7 +76,7 @@ def test_a_file_without_a_split_among_others_is_named(tmp_path: Path) -> None:
     for name in ("train-0", "test-0", "more"):
         write(tmp_path / "hub" / f"{name}.parquet", [0, 1])
     with pytest.raises(
-        BadInputError, match=r"more\.parquet: names no split, and test-0\.parquet, train-0\.parquet does"
+        BadInputError, match=r"more\.parquet: names no split, but test-0\.parquet, train-0\.parquet does"
     ):
         prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub")
 
@@ -104,7 +104,7 @@ def test_names_of_labels_are_united_and_contradictions_refused(tmp_path: Path) -
     with pytest.raises(BadInputError, match=r"train-1\.parquet: label 0 is 'dog', in .*test-0\.parquet it is 'cat'"):
         prepare("parquet", root=tmp_path / "other", source=hub)
     write(hub / "train-1.parquet", [0, 1])
-    with pytest.raises(BadInputError, match=r"train-1\.parquet: its labels have no names, and those of .* have"):
+    with pytest.raises(BadInputError, match=r"train-1\.parquet: its labels have no names, but those of .* do"):
         prepare("parquet", root=tmp_path / "other", source=hub)
     write(hub / "train-1.parquet", [0, 1], ["cat", "cat"])
     with pytest.raises(BadInputError, match=r"train-1\.parquet: column 'label': two classes have one name"):
@@ -159,12 +159,12 @@ def test_names_go_with_lists_in_every_form_of_the_hub(tmp_path: Path) -> None:
         ([[0], [1, None], [1]], (), r"row 2: no label"),
         ([[1, 0, 0], [0, 0, 0], [0, 0, 1]], (), r"row 2: no label"),
         ([0, -1, 1], ["cat", "dog"], r"row 2: label -1 is none of 0 to 1 \(-1 is the hub's sign"),
-        ([[0, 1], [1, 0], [0, 1]], (), r"lists of two, 0 and 1, may be flags or numbers of classes"),
-        ([[0.5, 0.5], [1.0, 0.0]], (), r"lists of fractions are no labels"),
-        ([[True], [True, False]], (), r"lists of flags of several lengths are no labels"),
+        ([[0, 1], [1, 0], [0, 1]], (), r"lists of two, 0 and 1, may be flags or class numbers"),
+        ([[0.5, 0.5], [1.0, 0.0]], (), r"lists of fractions aren't labels"),
+        ([[True], [True, False]], (), r"lists of flags of several lengths aren't labels"),
         ([{"x": 1}, {"x": 2}], (), r"column 'label' holds struct<x: int64>; labels are numbers, texts"),
         ([[[0]], [[1]]], (), r"column 'label' holds list<"),
-        ([[1, 0, 0], [0, 1, 1]], ["cat", "dog"], r"lists of 3 flags, and 2 names of classes"),
+        ([[1, 0, 0], [0, 1, 1]], ["cat", "dog"], r"lists of 3 flags, but 2 class names"),
     ],
 )
 def test_rows_without_a_label_and_lists_of_two_meanings_are_named(
@@ -193,7 +193,7 @@ def test_rows_without_a_label_are_unlabelled(tmp_path: Path) -> None:
 def test_files_of_two_kinds_and_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "hub" / "a.parquet", [0, 1] * 10)
     write(tmp_path / "hub" / "b.parquet", [[0], [1]])
-    with pytest.raises(BadInputError, match=r"a\.parquet: one label a row, .*b\.parquet: a list of labels"):
+    with pytest.raises(BadInputError, match=r"a\.parquet: one label per row, .*b\.parquet: a list of labels"):
         prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub")
     table = pq.read_table(tmp_path / "hub" / "a.parquet")
     pq.write_table(

@@ -77,7 +77,7 @@ def _joined(class_names: Sequence[str], separator: str) -> list[str]:
 
 
 def refuse_apart(where: str, labels: Sequence[splits.Labels], codes: splits.Codes, class_names: Sequence[str]) -> None:
-    """Raise BadInputError if train and test have no class in common, as with swapped folders."""
+    """Raise BadInputError if train and test have no class in common, for example if folders were swapped."""
     train, test = (
         {label for own, code in zip(labels, codes.tolist(), strict=True) if code == split for label in own or ()}
         for split in (splits.TRAIN, splits.TEST)

@@ -188,7 +188,7 @@ def _number(row: TableRow) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise BadInputError(f"{row.where}: {row.labels[0]!r} is no number; correct it, or leave the cell empty")
+        raise BadInputError(f"{row.where}: {row.labels[0]!r} is not a number; correct it, or leave the cell empty")
     return value
 
 
@@ -210,7 +210,7 @@ def _told_numbers(column: str, values: Sequence[float]) -> str:
     if not values:
         return ""
     spread = f"{min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}, deviation {np.std(values):.4g}"
-    return f"a number an image, {column!r}: {spread}"
+    return f"a number per image, {column!r}: {spread}"
 
 
 def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:

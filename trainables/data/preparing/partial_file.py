@@ -101,7 +101,7 @@ class PartialFile:
         return {"Range": f"bytes={self.count}-", **same}
 
     def continues(self, headers: Mapping[str, str]) -> bool:
-        """Whether a range response starts after the last received byte, in the same version."""
+        """Whether a range response continues this file: the same version, from the next missing byte on."""
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
         if found is None or int(found[1]) != self.count:
             return False

@@ -140,7 +140,7 @@ def _facts(name: str) -> DataSetFacts:
 
 def _reader(name: str) -> Callable[[PrepareRequest], ImageSource]:
     if name not in READERS:
-        raise BadInputError(f"{name}: is read by the command alone: {prepare_command(name)}")
+        raise BadInputError(f"{name}: can be prepared only by the command: {prepare_command(name)}")
     return READERS[name]
 
 

@@ -44,7 +44,7 @@ class StoreLeaks(BaseModel):
         lines = [f"{count:,} of {self.tested:,} test images: {kind}" for kind, count in counts.items() if count]
         lines += [f"  {example}" for example in (*self.counts.examples, *self.footprints)]
         lines += [f"near-duplicates weren't searched: {self.not_compared}"] if self.not_compared else []
-        return lines or [f"none of {self.tested:,} test images stands in the pool"]
+        return lines or [f"none of {self.tested:,} test images is in the pool"]
 
 
 def leaks_between(pool: ImageStore, evaluation: ImageStore) -> StoreLeaks:

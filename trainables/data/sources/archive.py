@@ -210,7 +210,7 @@ def open_zip(source: Path) -> zipfile.ZipFile:
         if info.compress_type not in METHODS:
             raise BadInputError(f"{where}: packing method {info.compress_type} isn't read; pack it with deflate")
         if info.filename in names:
-            raise BadInputError(f"{where}: stands in the archive twice; download it again")
+            raise BadInputError(f"{where}: is in the archive twice; download it again")
         names.add(info.filename)
     return archive
 

@@ -27,7 +27,7 @@ class ChipChoice:
     block_size: float | None = None
     """Side of a block for the split rule `block`, in units of the CRS (metres in UTM); None for ten chip sides."""
     buffer: float = 0.0
-    """Least gap between train and test chips for the split rules `block` and `tile`, in units of the CRS."""
+    """Minimum gap between train and test chips for the split rules `block` and `tile`, in units of the CRS."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "ChipChoice":

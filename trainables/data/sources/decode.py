@@ -73,7 +73,7 @@ def decode_any(file: File, reading: ReadingOptions = AS_READ) -> NDArray[np.gene
 
 
 def decode_image(file: File, reading: ReadingOptions = AS_READ) -> DecodedImage:
-    """Decode an image of any supported format, with the decisions on bands, bit depth and orientation.
+    """Decode an image of any supported format; the result lists decisions on bands, bit depth and orientation.
 
     Raises:
         UndecodableError: The file is damaged or of an unsupported format, which the message names.

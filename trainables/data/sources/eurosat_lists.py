@@ -68,5 +68,5 @@ def _stems(path: Path) -> list[str]:
         raise BadInputError(f"{path}: can't be read ({error}); fetch it again") from error
     for number, line in enumerate(lines, 1):
         if line and PurePosixPath(line).suffix.lower() not in (".jpg", ".tif"):
-            raise BadInputError(f"{path}: line {number}: {line[:80]!r} is no name of an image; fetch the list again")
+            raise BadInputError(f"{path}: line {number}: {line[:80]!r} isn't an image's name; fetch the list again")
     return [PurePosixPath(line).stem for line in lines if line]

@@ -80,7 +80,9 @@ def read_layout(where: str, paths: Sequence[str], class_level: int | None = None
     images = []
     for path, own in kept.items():
         if len(own) <= level and class_level:
-            raise BadInputError(f"{where}: {path}: lies in no folder {class_level}; move it, or give --table FILE")
+            raise BadInputError(
+                f"{where}: {path}: isn't in a folder of level {class_level}; move it, or give --table FILE"
+            )
         label = own[level] if len(own) > level else None
         images.append(PlacedImage(path, label, None if depth is None else splits[own[depth]]))
     images += _unlabelled({path: everything[path] for path in everything.keys() - folders.keys()}, depth, splits)
@@ -174,8 +176,8 @@ def _refuse_unknown_beside(where: str, folders: set[Folders], start: int, known:
     unknown = [top for top in tops if NO_SPLIT.isdisjoint(tokens(top))]
     if unknown:
         raise BadInputError(
-            f"{where}: {_listed(known)} name splits, but {_listed(unknown)} beside them, with folders of images too, "
-            f"name none; {WAYS_OUT}"
+            f"{where}: {_listed(known)} name splits, but {_listed(unknown)} beside them, which also contain folders "
+            f"of images, don't; {WAYS_OUT}"
         )
 
 

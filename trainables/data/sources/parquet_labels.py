@@ -127,7 +127,7 @@ def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelRe
     if several and _are_flags(columns, seen):
         (length,) = seen.lengths
         if names and len(names) != length:
-            raise BadInputError(f"{columns[0].where}: lists of {length} flags, and {len(names)} names of classes")
+            raise BadInputError(f"{columns[0].where}: lists of {length} flags, but {len(names)} class names")
         return LabelReader(names or tuple(map(str, range(length))), several, flags=True, named=bool(names))
     return LabelReader(names or _occurring(seen.values), several, flags=False, named=bool(names))
 
@@ -137,7 +137,7 @@ def _refuse_other_kinds(columns: Sequence[LabelColumn]) -> None:
         if column.several != columns[0].several:
             kinds = ("a list of labels", "one label")
             first, second = kinds if columns[0].several else kinds[::-1]
-            raise BadInputError(f"{columns[0].where}: {first} a row, {column.where}: {second}; give them the same type")
+            raise BadInputError(f"{columns[0].where}: {first} per row, but {column.where}: {second}; give one kind")
 
 
 def _shared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _shared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...]:
     for column in columns:
         if longest.names and not column.names:
             raise BadInputError(
-                f"{column.where}: its labels have no names, and those of {longest.where} have; take files of one origin"
+                f"{column.where}: its labels have no names, but those of {longest.where} do; take files of one origin"
             )
         for number, (own, other) in enumerate(zip(column.names, longest.names, strict=False)):
             if own != other:
@@ -165,12 +165,12 @@ def _are_flags(columns: Sequence[LabelColumn], seen: ListProperties) -> bool:
         if alike:
             return True
         raise BadInputError(
-            f"{where}: lists of {'fractions' if seen.values - FLAGS else 'flags of several lengths'} are no labels; "
-            "write lists of 0 and 1 for each class, or of the numbers of classes"
+            f"{where}: lists of {'fractions' if seen.values - FLAGS else 'flags of several lengths'} aren't labels; "
+            "write lists with 0 or 1 for each class, or lists of class numbers"
         )
     if numbers and alike and not seen.repeats:
         raise BadInputError(
-            f"{where}: lists of two, 0 and 1, may be flags or numbers of classes; write flags as true and false"
+            f"{where}: lists of two, 0 and 1, may be flags or class numbers; write flags as true and false"
         )
     return numbers and alike
 

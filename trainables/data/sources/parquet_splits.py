@@ -33,7 +33,7 @@ def splits_of_paths(where: str, relatives: Iterable[str]) -> dict[str, str]:
     unnamed = sorted(splits.keys() - named.keys())
     if named and unnamed:
         raise BadInputError(
-            f"{where}: {some_names(unnamed)}: names no split, and {some_names(sorted(named))} does; {WAYS_OUT}"
+            f"{where}: {some_names(unnamed)}: names no split, but {some_names(sorted(named))} does; {WAYS_OUT}"
         )
     for split in set(named.values()):
         words = {path: _words(path, split) for path, own in named.items() if own == split}

@@ -114,15 +114,13 @@ def _labels(request: PrepareRequest, row: Mapping[str, Any], where: str) -> tupl
     if not labels:
         return None
     if missing := [label for label in labels if is_missing(label)]:
-        raise BadInputError(
-            f"{where}: label {missing[0]!r} stands for a missing one; give one, or leave the cell empty"
-        )
+        raise BadInputError(f"{where}: label {missing[0]!r} means a missing label; give one, or leave the cell empty")
     if written := [label for label in labels if label[0] + label[-1] in ("[]", "{}", "()")]:
         raise BadInputError(
             f"{where}: label {written[0]!r} is a list written as text; write its labels as a|b, and add --separator '|'"
         )
     if separator is None and len(labels) > 1:
-        raise BadInputError(f"{where}: several labels; name what is between them with --separator")
+        raise BadInputError(f"{where}: several labels; give the character between them with --separator")
     return tuple(labels)
 
 
