@@ -68,12 +68,12 @@ def store_pairs(config: Mapping[str, Any], fingerprint: str, storage: "SweepStor
     own, _, other = fingerprint.partition("+")
     evaluation = str(config.get("evaluation_dataset") or config["dataset"])
     yield StorePair(str(config["dataset"]), own, evaluation, other or own)
-    if (pool := _pretrained_on(config.get("initial_weights"), storage)) is not None:
+    if (pool := pretrained_on(config.get("initial_weights"), storage)) is not None:
         yield StorePair(*pool, evaluation, other or own)
 
 
-def _pretrained_on(weights: str | None, storage: "SweepStorage") -> tuple[str, str] | None:
-    """Return name and fingerprint of the store on which a trial of this storage trained the weights."""
+def pretrained_on(weights: str | None, storage: "SweepStorage") -> tuple[str, str] | None:
+    """Return name and fingerprint of the store that a trial of this storage trained the weights on; else None."""
     address = "" if weights is None else InitialWeights.parse(weights).address
     parts = address.split("/")
     if len(parts) < 2 or parts[-1] != MODEL:

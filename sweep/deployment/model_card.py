@@ -10,6 +10,7 @@ from trainables.printable_text import markdown_text, printable
 if TYPE_CHECKING:
     from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.records.sweep_storage import SweepStorage
+    from trainables.config import TrialConfig
     from trainables.data.catalog import StoreInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,8 +43,9 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
     environment.filters |= {"md": lambda value: markdown_text(str(value)), "printable": printable}
     return environment.get_template("model_card.md.j2").render(
         name=chosen.trial.entry.name,
-        data=f"{chosen.config['dataset']} ({chosen.final.train_images:,} images)",
-        head_words=head_words(chosen.head, config.target),
+        origin=_origin(chosen, config, storage),
+        head_words=head_words(chosen.head, config.target)
+        + (f" of {config.labelled_dataset}" if config.epochs == 0 or config.evaluation_dataset else ""),
         number=_number(chosen),
         several=config.target == "labels",
         classes=chosen.final.classes,
@@ -65,6 +67,27 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
         versions=", ".join(f"{name} {version}" for name, version in chosen.final.versions.items()),
         command=trial_command(chosen.trial.entry, workers=chosen.final.workers),
     )
+
+
+def _origin(chosen: ChosenTrial, config: "TrialConfig", storage: "SweepStorage") -> str:
+    """Return in words how the encoder's weights were made: on which data, with which initial weights."""
+    weights = _weights(config, storage)
+    if config.epochs == 0:
+        return f"with the weights of {weights}" if weights else "with random weights"
+    way = "trained with the labels of" if config.training == "supervised" else "pretrained without labels by SimCLR on"
+    start = f", from the weights of {weights}" if weights else ""
+    return f"{way} {config.dataset} ({chosen.final.train_images:,} images){start}"
+
+
+def _weights(config: "TrialConfig", storage: "SweepStorage") -> str:
+    """Return in words where the initial weights come from; empty if they are random."""
+    from sweep.comparison.pool_leaks import pretrained_on
+    from trainables.initial_weights import InitialWeights
+
+    if config.initial_weights is None:
+        return ""
+    weights, pool = InitialWeights.parse(config.initial_weights), pretrained_on(config.initial_weights, storage)
+    return weights.name if pool is None else f"trial {weights.address.split('/')[-2]}, pretrained on {pool[0]}"
 
 
 def _metrics(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[dict[str, str]]:

@@ -22,14 +22,18 @@ import typer
 from PIL import Image
 from safetensors.torch import load_file
 
+from sweep.deployment import model_card
+from sweep.deployment.trial_choice import choose
 from sweep.embed import main as embed
 from sweep.export import main
 from sweep.predict import main as predict
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from trainables.config import TrialConfig
 from trainables.data.preparing.pixels import fit
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
+from trainables.storage.trial_files import MODEL
 
 
 @pytest.fixture
@@ -77,6 +81,28 @@ def test_weights_and_card_say_what_they_are(exported: Path, swept: tuple[SweepRe
     assert f"| test/linear_top1 | {100 * value:.2f} |" in card
     assert "python -m trainables.simclr --set" in card
     assert "nothing is known of others" in card
+
+
+def test_the_card_says_where_the_weights_come_from(
+    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation pretrains nothing, and fine-tuning learns from labels."""
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    record, storage = swept
+    chosen = choose(storage, record.name, trial=None, best=None, head="linear")
+    trained, trial_id = TrialConfig.parse(chosen.config), chosen.trial.entry.trial_id
+    images, model = f"{chosen.final.train_images:,} images", storage.trial_of(chosen.trial.entry).storage.address(MODEL)
+    assert model_card._origin(chosen, trained, storage) == f"pretrained without labels by SimCLR on digits ({images})"
+    for changes, said in (
+        ({"epochs": 0, "initial_weights": model}, f"with the weights of trial {trial_id}, pretrained on digits"),
+        ({"epochs": 0, "initial_weights": "ssl4eo_moco_resnet50"}, "with the weights of ssl4eo_moco_resnet50"),
+        ({"epochs": 0}, "with random weights"),
+        (
+            {"training": "supervised", "initial_weights": model},
+            f"trained with the labels of digits ({images}), from the weights of trial {trial_id}, pretrained on digits",
+        ),
+    ):
+        assert model_card._origin(chosen, trained.model_copy(update=changes), storage) == said
 
 
 def written(folder: Path, images: np.ndarray) -> Path:
