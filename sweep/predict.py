@@ -142,7 +142,7 @@ def _given(chosen: dict[str, Any]) -> list[str]:
 
 
 def _table_only(images: Path, output: Path, given: list[str]) -> None:
-    """Raise BadInputError for what only a map can take."""
+    """Raise BadInputError for an output, an input or an option that only a map can have."""
     if output.suffix not in TABLES:
         raise BadInputError(
             f"--output {output}: must end in {', '.join(TABLES)} (a table of images) or .tif (the map of a scene)"

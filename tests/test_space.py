@@ -135,14 +135,17 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
         (space(Stage("a", (Grid(),), halving=Halving("val/knn_top1"))), "halving, at epoch 1.*knn_every is 0"),
         (space(Stage("a", (Grid(),), halving=Halving("val/tpo1"))), "'val/tpo1' is no metric of .*mean 'val/top1'"),
         (space(Stage("a", (Grid(),), halving=Halving("val/top1", grace=4))), "with grace 4 there is nothing to judge"),
-        (space(Stage("a", (Grid(),)), Stage("a", (Grid(),))), "stages: two are named 'a'; give each a name of its own"),
+        (
+            space(Stage("a", (Grid(),)), Stage("a", (Grid(),))),
+            "stages: two stages are named 'a'; give each its own name",
+        ),
         (
             space(objective=RankingObjective("train/contrastive_loss")),
-            "smaller values of 'train/contrastive_loss' are better, and 'max' is asked; set direction to 'min'",
+            "smaller values of 'train/contrastive_loss' are better, but the direction is 'max'; set direction to 'min'",
         ),
         (
             space(objective=RankingObjective("val/knn_top1", "min")),
-            "larger values of 'val/knn_top1' are better, and 'min' is asked",
+            "larger values of 'val/knn_top1' are better, but the direction is 'min'",
         ),
         (
             space(Stage("a", (Grid(),), halving=Halving("train/contrastive_loss"))),

@@ -37,7 +37,7 @@ def compiled(*fastmath: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @contextmanager
 def _kept_by_content() -> Iterator[None]:
-    """Have numba ask our locator, for the functions that are decorated meanwhile; other packages' are none of ours."""
+    """Make numba use our cache locators for functions decorated in this block; other packages are not affected."""
     from numba import config
 
     from trainables.numba_cache import LOCATORS

@@ -102,7 +102,7 @@ def _about_intervals(best: ComparisonRow, stands: BaselineComparison) -> str:
 def _value(metric: str, cell: ComparisonCell, kind: str, brackets: str = " ({})") -> str:
     """Return a value with an interval: 85.2 % (81.0 to 88.4).
 
-    A value that has none over seeds, as one of a single seed, takes the one over images, and the brackets name it.
+    A value without an interval over seeds, such as that of a single seed, gets the one over images, and says so.
     """
     assert cell.mean is not None
     ends, over = getattr(cell, kind), ""

@@ -16,7 +16,7 @@ OF_FEATURES = tuple(
     names.LINEAR + name
     for name in (names.BALANCED_ACCURACY, names.TOP1, names.AVERAGE_PRECISION + names.MACRO, names.R2)
 )
-"""What is asked of frozen features where the objective needs no labels, the first that there is."""
+"""Metrics of frozen features; the first available one judges settings whose objective needs no labels."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LabelFreeRankings:
     judge: str
     """The metric with labels."""
     agreements: dict[str, RankAgreement]
-    """By metric, the best first: turned so that a good metric has a tau near 1."""
+    """Agreements by metric, the best first; their sign makes tau near 1 for a good metric."""
 
     @property
     def settings(self) -> int:

@@ -63,7 +63,7 @@ def _metrics(objective: str, best: ComparisonRow) -> list[str]:
 
 
 def _alike(best: ComparisonRow, baselines: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Return the baselines with the best setting's own fields, as its label fraction; all of a kind that has none."""
+    """Return the baselines with the best setting's fields (its label fraction); of a kind without such a one, all."""
     same = [row for row in baselines if all(row.config.get(name) == best.config.get(name) for name in row.told)]
     kinds = {row.kind for row in same}
     return [replace(row, told=()) if row in same else row for row in baselines if row in same or row.kind not in kinds]

@@ -131,7 +131,7 @@ Address = Annotated[
 Workers = Annotated[
     str,
     typer.Option(
-        help="Workers per trial, one GPU each where GPUs are used. LEAST:MOST, as 2:8, adapts to free resources.",
+        help="Workers per trial, each with its own GPU if any. MINIMUM:MAXIMUM, such as 2:8, adapts to free resources.",
         rich_help_panel=WHERE,
     ),
 ]

@@ -206,7 +206,7 @@ def column_names(texts: list[str]) -> dict[str, str]:
         name, separator, own = text.partition("=")
         if not separator or name not in MEANINGS or not own:
             raise BadInputError(
-                f"--column {text}: must be MEANING=COLUMN, as label=species; meanings: {', '.join(MEANINGS)}"
+                f"--column {text}: must be MEANING=COLUMN, such as label=species; meanings: {', '.join(MEANINGS)}"
             )
         columns[name] = own
     return columns

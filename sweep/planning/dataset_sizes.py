@@ -118,7 +118,7 @@ def check_data(plan: Plan) -> None:
 
 
 def _season_faults(plan: Plan) -> dict[str, None]:
-    """Return an error for each prepared data set that pairs of seasons are asked of and that has none."""
+    """Return an error for each prepared data set without pairs of seasons, if trials train on such pairs."""
     asked = [trial.config for trial in plan.trials if trial.config.pairs == "season" and trial.config.epochs]
     infos = [_info(name) for name in dict.fromkeys(config.dataset for config in asked)]
     counted = [(info.name, _place_dates(info)) for info in infos if info is not None]

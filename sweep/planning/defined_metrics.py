@@ -74,7 +74,7 @@ def check_defined(judged: JudgedMetric, info: StoreInfo) -> None:
 
 
 def _counted_split(split: str, info: StoreInfo) -> str | None:
-    """Return the store's split that a metric's images are of, train where validation is a slice of it."""
+    """Return the store's split that contains a metric's images: train if validation is a slice of it."""
     if split == "test":
         return "test" if "test" in info.splits else None
     if split != "val":
@@ -130,7 +130,7 @@ def _by_counts(split: str, config: TrialConfig, info: StoreInfo) -> _EvaluatedIm
 
 
 def _by_rows(split: str, config: TrialConfig, info: StoreInfo) -> _EvaluatedImages:
-    """Count what a trial evaluates on by the rows of the store: a slice of train, at most `max_test_images`."""
+    """Count a trial's evaluated images by the store's rows, after `validation_fraction` and `max_test_images`."""
     labels = _evaluated_labels(info.name, info.fingerprint, config.validation_fraction, config.max_test_images)[split]
     sliced = split == "val" and "validation" not in info.splits
     what = f"validation images that validation_fraction {config.validation_fraction:g} cuts from train"

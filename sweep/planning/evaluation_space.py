@@ -21,7 +21,7 @@ LEAST_STEPS = 4
 """Minimum steps per epoch of fine-tuning; with few labels the batch is made smaller."""
 SMALLEST_BATCH = 8
 VIEWS = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
-"""Reference: only crops and flips where labels are learned."""
+"""Views of supervised training: only crops and flips, as in the reference."""
 SUPERVISED_FIELDS = (
     *("batch_size", "optimiser", "learning_rate_scaling", "warmup_epochs", "momentum", "trust_coefficient"),
     *("weight_decay", "crop_rule", "crop_area", "crop_aspect", "flip_probability", "vertical_flip_probability"),

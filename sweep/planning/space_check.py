@@ -20,7 +20,7 @@ def check_stages(space: SearchSpace, assignments: Assignments) -> None:
     seen: set[str] = set()
     names = [stage.name for stage in space.stages]
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
-        raise BadInputError(f"stages: two are named {twice[0]!r}; give each a name of its own")
+        raise BadInputError(f"stages: two stages are named {twice[0]!r}; give each its own name")
     for stage in space.stages:
         for best in needs(stage, assignments):
             if best.dataset not in seen:
@@ -65,7 +65,7 @@ def check_metrics(
 
 
 def _check_columns(space: SearchSpace, settings: Sequence[PlannedTrial], recorded: frozenset[str]) -> None:
-    """Raise BadInputError for a column that trials record with no settings, as far as they don't record it anyway."""
+    """Raise BadInputError for a column that isn't `recorded`, and that no other settings of the trials would record."""
     others = [column for column in space.columns if column not in recorded and not _of_one_label(column)]
     if not others or not settings:
         return
@@ -99,7 +99,9 @@ def _check_direction(what: str, metric: str, direction: str) -> None:
         turned = f"set direction to {better_when(metric)!r}"
         if what != "objective":
             turned = f"take a metric of the objective's direction, {direction!r}"
-        raise BadInputError(f"{what}: {better} values of {metric!r} are better, and {direction!r} is asked; {turned}")
+        raise BadInputError(
+            f"{what}: {better} values of {metric!r} are better, but the direction is {direction!r}; {turned}"
+        )
 
 
 def _check_halving(halving: Halving, trials: Sequence[PlannedTrial]) -> None:

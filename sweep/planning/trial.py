@@ -62,7 +62,7 @@ class PlannedTrial:
     """Number of the setting in a search, from 0; None outside a search."""
     method: str = ""
     with_baselines: bool = True
-    """Both of its grid."""
+    """Whether its grid has baselines; `method` is its grid's too."""
 
     @cached_property
     def trial_id(self) -> str:

@@ -140,7 +140,7 @@ class SweepRecord(KeptRecord):
             )
         if extend and launch.space and typed.written is None and not typed.assignments:
             raise BadInputError(
-                f"--extend: the record has the space as it was; to use the present one: "
+                f"--extend: the record has the space as it was at the start; to use the present one: "
                 f"--resume {self.name} --extend --space {shlex.quote(launch.space)}"
             )
         return launch.updated(typed)

@@ -91,7 +91,7 @@ def write_page(
 def check_is_folder(folder: Path) -> None:
     """Raise BadInputError if the folder's path, or one of its parents, is a file."""
     if (file := next((place for place in (folder, *folder.parents) if place.is_file()), None)) is not None:
-        raise BadInputError(f"--html {folder}: {file} is a file; name a folder; a missing one is created")
+        raise BadInputError(f"--html {folder}: {file} is a file; name a folder (a missing one is created)")
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:

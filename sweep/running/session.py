@@ -47,7 +47,7 @@ class _SessionOutcome:
     missing: int = 0
     """Writes that MLflow didn't get."""
     gone: bool = False
-    """Whether the cluster is."""
+    """Whether the cluster is lost."""
     taken_over: bool = False
     """Whether another process runs the sweep now."""
 

@@ -103,7 +103,7 @@ def shortened_name(name: str, most: int) -> str:
 
 
 def _header(name: str) -> list[str]:
-    """Return a column's header, a word a line: numbers are narrower."""
+    """Return a column's header with one word per line, since the numbers are narrower."""
     return [printable(part) for part in re.split("[/_]", name)]
 
 

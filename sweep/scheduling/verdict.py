@@ -16,7 +16,7 @@ WAITS: Final = WaitForOthers()
 Verdict = str | WaitForOthers | None
 """Reason why a trial ends here, WAITS, or None if it continues."""
 WAITING = "waits for its other seeds"
-"""Reason of an attempt's end that another attempt follows, once the other seeds reach the epoch."""
+"""Reason of an attempt's end; another attempt follows once the other seeds reach the epoch."""
 
 
 class EpochJudge(Protocol):

@@ -23,9 +23,9 @@ from sweep.statistics.share_intervals import (
 )
 
 NO_SPREAD = 1e-9
-"""Spread below this part of the values is rounding: such values say nothing of how far another seed would be."""
+"""Relative spread that counts as rounding: such equal values don't show how much seeds differ."""
 SKEWED = 1 / 3
-"""Part of the degrees of freedom that a difference over tiles has."""
+"""Factor on the degrees of freedom of a difference over tiles."""
 RESAMPLES = 2000
 CHUNK = 100
 """Resamples at a time: their weights take CHUNK x n numbers."""

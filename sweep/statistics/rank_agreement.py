@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval, quantile
 
 FEWEST_RANKED = 10
-"""Settings from which on tau has an interval: of fewer, chance alone gives almost any order."""
+"""Minimum number of settings for an interval of tau; with fewer, chance alone gives almost any order."""
 VARIANCE = 0.437
 """Variance of arctanh(tau) times n - 4 (Fieller, Hartley and Pearson 1957)."""
 
@@ -20,7 +20,7 @@ class RankAgreement:
     """Agreement of two metrics' rankings of settings: 1 for the same order, 0 for chance, -1 for the reverse."""
 
     tau: float
-    """Kendall's tau-b; NaN where one of the two doesn't tell any settings apart."""
+    """Kendall's tau-b; NaN if all values of one metric are equal."""
     interval: ConfidenceInterval | None
     """95 %; None with fewer than FEWEST_RANKED settings."""
     settings: int
@@ -51,7 +51,7 @@ def rank_agreement(one: Sequence[float], other: Sequence[float], level: float = 
 
 
 def _free_variance(values: NDArray[np.float64], tau: float) -> float:
-    """Return the variance of tau over draws of settings (2, n), by how alike each is ordered to the others."""
+    """Return the variance of tau over draws of settings (2, n), from each setting's concordance with the others."""
     count = values.shape[1]
     one, other = (np.sign(own[:, None] - own) for own in values)
     concordance = (one * other).sum(axis=1) * count * (count - 1)

@@ -301,12 +301,12 @@ class MlflowRuns:
             self.client.set_terminated(run_id, status=RUN_STATUS[status], end_time=end_ms)
 
     def projected(self, trial: TrialFacts) -> str | None:
-        """Return the tag of the trial's end whose artifacts are in the run, or None."""
+        """Return the tag that names the end of the trial at which the run's artifacts were written, or None."""
         value: str | None = self.client.get_run(self.child(trial)).data.tags.get(PROJECTED)
         return value
 
     def set_projected(self, trial: TrialFacts, end: str) -> None:
-        """Set the tag of the trial's end whose artifacts are in the run."""
+        """Set the tag that names the end of the trial at which the run's artifacts were written."""
         self._set_tags(self.child(trial), {PROJECTED: end})
 
     def set_tags(self, trial: TrialFacts, tags: Mapping[str, str]) -> None:

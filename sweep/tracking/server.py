@@ -23,7 +23,7 @@ from trainables.redaction import redact
 
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
-"""With its job runner the server has 15 processes, some of which outlive it."""
+"""Environment without MLflow's job runner, with which the server has 15 processes, some of which outlive it."""
 
 
 class TrackingServer:

@@ -63,7 +63,7 @@ def test_resuming_imports_nothing_that_a_record_names(
     change(storage, launch={**launch, "written": written(SPACE)})
     if extend:
         with pytest.raises(
-            BadInputError, match=r"--extend: the record has the space as it was; to use the present one"
+            BadInputError, match=r"--extend: the record has the space as it was at the start; to use the present one"
         ):
             run(resume="quickstart", storage=storage.storage.root, dry_run=True, extend=True)
     else:

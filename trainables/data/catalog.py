@@ -281,7 +281,7 @@ def checked_root(folder: Path, given_by: str) -> Path:
     scheme = broken_scheme(str(folder))
     if not str(folder).strip() or scheme:
         wanted = f"a URI begins with {scheme}://" if scheme else "give a folder"
-        raise BadInputError(f"{given_by} {str(folder)!r}: is no folder; {wanted}")
+        raise BadInputError(f"{given_by} {str(folder)!r}: isn't a folder; {wanted}")
     if folder.expanduser().is_file():
         raise BadInputError(f"{given_by} {folder}: is a file; give a folder")
     return folder.expanduser()

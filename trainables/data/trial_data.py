@@ -276,7 +276,7 @@ class TrialData:
     def _season_faults(self) -> list[str]:
         """Return an error for pairs of seasons if no place of the store has two dates.
 
-        A limit to few train images may leave no pair, which isn't an error: the metric `train/other_date` has it.
+        A limit to few train images may leave no pair; this isn't an error, and the metric `train/other_date` shows it.
         """
         if self.seasons is None or self.seasons.paired.any():
             return []

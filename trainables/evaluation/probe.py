@@ -14,7 +14,7 @@ from trainables.losses import widen
 from trainables.randomness import RandomStream, uniform
 
 SMALLEST = 1e-300
-"""In place of a sum of weights that is 0."""
+"""Divisor that replaces a sum of weights of 0."""
 SAMPLED_STEP, SAMPLED_FIT = 0, 1
 """Blocks of random numbers: for the steps of pretraining, and for the fit on frozen features."""
 
@@ -106,7 +106,7 @@ class ProbeWeights:
     def _drawn(
         self, labelled: NDArray[np.float64], targets: NDArray[np.int64], index: int, block: int
     ) -> NDArray[np.float64]:
-        """Return how often each image is drawn, as many draws as images, with replacement, every class alike."""
+        """Return how often each image is drawn in N draws with replacement, with equal probability for each class."""
         chances = labelled / np.maximum(self._class_counts.numpy()[targets], 1.0)
         total = chances.sum()
         if total == 0.0:
@@ -150,10 +150,10 @@ def _counts(targets: Tensor, classes: int) -> Tensor:
 
 
 def _balanced(counts: Tensor, images: int) -> tuple[Tensor, Tensor]:
-    """Return the weights of absence and presence (K,), by which classes, or both sides of a label, weigh alike.
+    """Return the weights of absence and presence (K,) that balance the classes, or the two sides of each label.
 
-    N / (2 n) of either side; of classes only presence means anything. The loss is divided by the sum of the weights,
-    so a factor to all of them means nothing.
+    The weight of a side with n of N images is N / (2 n); for classes only presence is used. A common factor has no
+    effect, since the loss is divided by the sum of the weights.
     """
     absent = images / (2.0 * (images - counts).clamp_min(1.0))
     return absent, images / (2.0 * counts.clamp_min(1.0))

@@ -98,8 +98,8 @@ def test_texts_that_share_a_part_may_be_several_labels() -> None:
 @pytest.mark.parametrize(
     ("root", "message"),
     [
-        ("  ", "SWEEP_DATA '  ': is no folder; give a folder"),
-        ("s3:/stores", "SWEEP_DATA 's3:/stores': is no folder; a URI begins with s3://"),
+        ("  ", "SWEEP_DATA '  ': isn't a folder; give a folder"),
+        ("s3:/stores", "SWEEP_DATA 's3:/stores': isn't a folder; a URI begins with s3://"),
         ("FILE", r"SWEEP_DATA .*x\.txt: is a file; give a folder"),
     ],
 )

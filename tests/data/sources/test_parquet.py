@@ -213,8 +213,11 @@ def test_files_of_two_kinds_and_columns_of_one_name_are_refused(tmp_path: Path) 
     [
         (["train-00000-of-00002-0123abcd"], r"missing train-00001-of-00002\.parquet; fetch all"),
         (["train-00002-of-00003"], r"missing train-00000-of-00003\.parquet and 1 more"),
-        (["train-00000-of-00001-aa", "train-00000-of-00001-bb"], r"are both number 0 of train: of two versions"),
-        (["full/test-00000-of-00001", "small/test-00000-of-00001"], r"are both number 0 of test: of two versions"),
+        (["train-00000-of-00001-aa", "train-00000-of-00001-bb"], r"are both number 0 of train: files of two versions"),
+        (
+            ["full/test-00000-of-00001", "small/test-00000-of-00001"],
+            r"are both number 0 of test: files of two versions",
+        ),
         (["train", "trainval", "test"], r"train\.parquet and trainval\.parquet name the train split by two words"),
     ],
 )

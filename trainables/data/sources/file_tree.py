@@ -161,7 +161,7 @@ def open_tree(source: Path) -> FileTree:
 
 
 def _other_kind(source: Path) -> str:
-    """Return in words what a file is that is no zip, and what to do with it."""
+    """Return in words the kind of a file that isn't a zip, and what to do with it."""
     start = first_bytes(source)
     if source.suffix.lower() == ".parquet" or start.startswith(b"PAR1"):
         return "a Parquet file; prepare it as parquet"

@@ -22,7 +22,7 @@ MASKS = frozenset(
         *("seg", "segmentation", "segmentations", "target", "targets", "depth", "bbox", "boxes"),
     )
 )
-"""Words of folders beside images/ that hold what belongs to these images, and no class of its own."""
+"""Words in the names of folders beside images/ that contain masks or labels of these images, not a class."""
 WAYS_OUT = (
     "rename or move folders, say with --class-level N which one names the class (1 is the first), or give --table"
 )

@@ -23,7 +23,7 @@ def check_shards(where: str, relatives: Sequence[str]) -> None:
             other = first.setdefault((name, number), relative)
             if other != relative:
                 raise BadInputError(
-                    f"{where}: {other} and {relative} are both number {number} of {name or 'the files'}: of two "
+                    f"{where}: {other} and {relative} are both number {number} of {name or 'the files'}: files of two "
                     "versions or configurations; give the folder of one as --source, or remove the other"
                 )
     for name, count in counts.items():
@@ -31,6 +31,6 @@ def check_shards(where: str, relatives: Sequence[str]) -> None:
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise BadInputError(
-                f"{where}: missing {name}-{missing[0]:05d}-of-{count:05d}.parquet{more}; fetch all, or give those "
-                f"that there are names without -of- ({name}-00000.parquet)"
+                f"{where}: missing {name}-{missing[0]:05d}-of-{count:05d}.parquet{more}; fetch all, or rename "
+                f"the others without -of- ({name}-00000.parquet)"
             )
