@@ -17,6 +17,8 @@ from trainables.weights_header import check_header
 
 ID_DIGITS = 16
 """Number of hex digits of a digest that enter a trial's id; files are compared by the whole digest."""
+PARTS = ("name", "sha256", "bands")
+"""Names of what may follow the address."""
 DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
 """A whole SHA-256, or the first digits of one, as earlier versions wrote it."""
 
@@ -48,11 +50,16 @@ class InitialWeights:
             parts = parse_qs(fragment, max_num_fields=10)
         except ValueError as error:
             raise BadInputError(f"initial_weights: {text[:200]!r}: {error}") from error
+        others = [part for part in fragment.split("&") if part and part.partition("=")[0] not in PARTS]
+        if others:
+            raise BadInputError(f"initial_weights: {text[:200]!r}: {others[0]!r} is none of {', '.join(PARTS)}")
         digest = parts.get("sha256", [""])[0]
         if digest and not DIGEST.fullmatch(digest):
             raise BadInputError(f"initial_weights: sha256 {digest[:80]!r}: must be 64 hex digits (or the first 16)")
         name = parts.get("name", [PurePosixPath(address).stem])[0]
         bands = tuple(band for band in parts.get("bands", [""])[0].split(",") if band)
+        if len(set(bands)) < len(bands):
+            raise BadInputError(f"initial_weights: {text[:200]!r}: bands has one name twice")
         return cls(address, unquote(name), digest, bands)
 
     def __str__(self) -> str:
@@ -107,6 +114,8 @@ class InitialWeights:
 
         if self.entry is not None:
             return fetched(self.entry).read_bytes()
+        if self.address.startswith(("http://", "https://")):
+            raise BadInputError(f"initial_weights: {self.address}: download it first, and give the file")
         folder, _, file = self.address.rpartition("/")
         try:
             content = Storage.at(folder or ("/" if self.address.startswith("/") else ".")).read(file)

@@ -25,13 +25,17 @@ def check_header(content: bytes, address: str) -> None:
 
 
 def _fault(content: bytes, *, named: bool) -> str:
-    start = content[:512].lstrip().lower()
+    start = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not content:
         return f"is empty; {FETCH}"
     if start.startswith(POINTER):
         return "is a git-LFS pointer, not the weights: fetch them with git lfs pull"
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return f"isn't a file of weights but a web page (a download that needs a login?); {FETCH}"
+    if start.startswith((b"/annex/objects/", b".git/annex/objects/")):
+        return "is a git-annex pointer, not the weights: fetch them with git annex get"
+    if start.startswith(b"{") and not is_safetensors(content):
+        return "is JSON (an index of several files, or a server's error message?), not the weights; give one whole file"
     foreign = content.startswith((ZIP, PICKLE))
     if is_safetensors(content) or (named and not foreign):
         return _safetensors_fault(content)

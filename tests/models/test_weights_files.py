@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,30 @@ def nests(model: torchvision.models.ResNet) -> dict[str, Any]:
             | {"module.queue": torch.zeros(3, 4)},
         },
         "MoCo v3": {"state_dict": prefixed(model, "module.base_encoder.")},
+        "nested otherwise": {"checkpoint": {"whatever": own}, "epoch": 3},
+        "MoCo, momentum first": {f"encoder_k.{name}": one for name, one in zeros.items()}
+        | prefixed(model, "encoder_q."),
+        "BYOL": prefixed(model, "online.") | {f"target.{name}": one for name, one in zeros.items()},
         "timm": {"model": own, "optimizer": {"state": {}, "param_groups": []}},
         "SwAV": prefixed(model, "module.") | {"module.prototypes.weight": torch.zeros(2, 2)},
     }
 
 
-NAMES = ("plain", "lightly", "lightly's own generator", "Lightning", "VISSL", "DINO", "MoCo", "MoCo v3", "timm", "SwAV")
+NAMES = (
+    "nested otherwise",
+    "MoCo, momentum first",
+    "BYOL",
+    "plain",
+    "lightly",
+    "lightly's own generator",
+    "Lightning",
+    "VISSL",
+    "DINO",
+    "MoCo",
+    "MoCo v3",
+    "timm",
+    "SwAV",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,6 +116,9 @@ def damaged(folder: Path) -> dict[str, tuple[bytes, str]]:
         "empty": (b"", "is empty"),
         "pointer": (POINTER, "is a git-LFS pointer, not the weights"),
         "page": (b"<!DOCTYPE html><html>sign in</html>", "a web page"),
+        "page with mark": (b"\xef\xbb\xbf<!DOCTYPE html>", "a web page"),
+        "annex": (b"/annex/objects/MD5E-s9--0.pth\n", "is a git-annex pointer"),
+        "index": (b'{"metadata": {}, "weight_map": {}}', "is JSON .an index of several files"),
         "text": (b"404: Not Found", "isn't a file of weights .it begins with|isn't a safetensors file"),
         "torch cut": (packed[: len(packed) // 2], "cut off"),
         "old cut": (old[: len(old) // 2], "cut off"),
@@ -129,6 +151,16 @@ def test_damaged_files_are_refused_with_one_reason_while_planning(suffix: str, t
         ({"patch_embed.proj.weight": torch.zeros(4, 3, 3, 3)}, "a vision transformer"),
         ({"module.stem.0.weight": torch.zeros(4, 3, 3, 3)}, "a ConvNeXt"),
         ({"epoch": 3}, "holds no conv1.weight; give"),
+        ({"conv1.weight": torch.zeros(4, 3, 7, 7, dtype=torch.int8)}, "'conv1.weight' has values of torch.int8"),
+        (
+            {"conv1.weight": torch.zeros(4, 3, 7, 7, dtype=torch.float8_e4m3fn)},
+            "'conv1.weight' has values of torch.float8_e4m3fn",
+        ),
+        ({"bn1.running_var": torch.full((4,), -1.0)}, "'bn1.running_var' has variances below 0"),
+        (
+            {"s1.conv1.weight": torch.zeros(4, 2, 7, 7), "s2.conv1.weight": torch.zeros(4, 12, 7, 7)},
+            r"holds several encoders \(s1\., s2\.\); keep the one that is meant",
+        ),
         (
             {"conv1.weight": torch.zeros(1), "model_ema": Own()},
             "it holds .*Own, which could run code; save",
@@ -141,3 +173,33 @@ def test_other_weights_are_refused_with_the_right_reason(state: dict[str, Any], 
     with pytest.raises(BadInputError, match=words) as caught:
         load_weights(InitialWeights.parse(str(path)))
     assert "weights_only" not in str(caught.value)
+
+
+def test_a_zip_and_a_program_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("resnet.pth", b"x")
+    with pytest.raises(BadInputError, match=r"is a zip of 'resnet\.pth', and none that torch.save wrote; unpack it"):
+        load_weights(InitialWeights.parse(str(tmp_path / "x.zip")))
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as program:
+        for name in ("x/data.pkl", "x/code/__torch__.py"):
+            program.writestr(name, b"x")
+    with pytest.raises(BadInputError, match="is a TorchScript program, which runs code; save its state dict alone"):
+        load_weights(InitialWeights.parse(str(tmp_path / "x.pt")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x.pth#band=B02", "'band=B02' is none of name, sha256, bands"),
+        ("folder#2/x.pth", "'2/x.pth' is none of name, sha256, bands"),
+        ("x.pth#bands=B02,B02", "bands has one name twice"),
+    ],
+)
+def test_what_follows_an_address_is_known(text: str, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        InitialWeights.parse(text)
+
+
+def test_an_address_of_the_web_is_downloaded_first() -> None:
+    with pytest.raises(BadInputError, match="download it first, and give the file"):
+        InitialWeights.parse("https://example.org/x.pth").pinned()

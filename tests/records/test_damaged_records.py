@@ -294,6 +294,18 @@ def test_a_format_that_this_version_does_not_read_is_named(
     assert "is no record that this version reads: epoch: must be" in caplog.text
 
 
+def test_many_faults_of_one_record_are_one_short_line(copied: tuple[SweepRecord, SweepStorage]) -> None:
+    _, storage = copied
+    path = Path(storage.storage.root) / "sweeps/mine/sweep.json"
+    content = json.loads(path.read_text())
+    for one in content["trials"]:
+        one["stage"] = one["steps"] = -1
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadInputError, match=r"trials\.0\.stage: must be .*; and \d+ more") as caught:
+        storage.record("mine")
+    assert len(str(caught.value)) < 500 + len(str(path))
+
+
 def test_a_torn_sweep_is_named_with_what_to_do_and_its_space_writes_it_again(
     copied: tuple[SweepRecord, SweepStorage],
 ) -> None:

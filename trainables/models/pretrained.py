@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trainables.models.encoder import Encoder
 
 FIRST = "conv1.weight"
+COMPANIONS = ("encoder_k.", "momentum", "target", "student", "ema.")
+"""Parts of the prefixes of encoders that accompany the one that is meant."""
 LAYERS = 4
 OTHERS = {
     ".conv1.0.weight": "a ResNet with a deep stem (conv1.0.weight)",
@@ -40,10 +42,10 @@ def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
 def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, Tensor]":
     """Return the ResNet's weights in a file's state, without the prefixes that wrappers add to names.
 
-    For a file with a momentum encoder, the first encoder is returned.
+    For a file with a momentum encoder or a student, the other encoder is returned.
 
     Raises:
-        BadInputError: The state holds no supported ResNet.
+        BadInputError: The state holds no supported ResNet, or several that may be meant.
     """
     state = _named(state)
     firsts = [name for name in state if name == FIRST or name.endswith("." + FIRST)]
@@ -54,7 +56,14 @@ def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, T
             f"initial_weights: {address}: holds no {FIRST}{what and f': it is {what}'}; give a trial's model.pt, or a "
             "state dict of a torchvision or timm ResNet"
         )
-    prefix = firsts[0].removesuffix(FIRST)
+    prefixes = [first.removesuffix(FIRST) for first in firsts]
+    meant = [prefix for prefix in prefixes if not any(word in prefix for word in COMPANIONS)] or prefixes[:1]
+    if len(meant) > 1:
+        raise BadInputError(
+            f"initial_weights: {address}: holds several encoders "
+            f"({', '.join(one or 'without prefix' for one in meant)}); keep the one that is meant in a file of its own"
+        )
+    prefix = meant[0]
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 

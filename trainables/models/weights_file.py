@@ -82,6 +82,15 @@ def _check_archive(content: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             check_unpacked(sum(info.file_size for info in archive.infolist()), len(content))
+            names = archive.namelist()
+        if any("/code/" in name for name in names):
+            raise BadInputError("is a TorchScript program, which runs code; save its state dict alone: torch.save(...)")
+        if not any(name.endswith("/data.pkl") for name in names):
+            raise BadInputError(
+                f"is a zip of {_shown(', '.join(names[:3]))}, and none that torch.save wrote; unpack it"
+            )
+    except BadInputError:
+        raise
     except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise BadInputError(f"isn't a file of weights alone ({_first_line(error)})") from error
 
@@ -90,12 +99,21 @@ def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the innermost mapping with the weights, without the keys that nest it."""
     for _ in range(DEEPEST):
         inner = next((state[key] for key in NESTED if isinstance(state.get(key), Mapping)), None)
+        parts = [value for value in state.values() if isinstance(value, Mapping)]
+        if inner is None and len(parts) == 1 and not _holds_weights(state):
+            inner = parts[0]
         if inner is None:
             return state
         state = inner
     raise BadInputError(
         f"keeps its weights more than {DEEPEST} levels deep ({', '.join(NESTED)}); give a plain state dict"
     )
+
+
+def _holds_weights(state: Mapping[str, Any]) -> bool:
+    import torch
+
+    return any(isinstance(value, torch.Tensor) and value.dim() > 1 for value in state.values())
 
 
 def _tensors(state: Mapping[Any, Any]) -> "dict[str, Tensor]":
@@ -127,14 +145,23 @@ def _check(name: str, tensor: "Tensor") -> None:
         fault = "is quantised"
     elif tensor.device.type != "cpu":
         fault = f"lies on the device {tensor.device.type}: it has no values"
-    elif tensor.is_complex() or tensor.dtype == torch.bool:
+    elif tensor.is_complex() or tensor.dtype == torch.bool or not _has_numbers(name, tensor):
         fault = f"has values of {tensor.dtype}"
     elif math.prod(tensor.shape) * tensor.element_size() > tensor.untyped_storage().nbytes():
         fault = f"declares the shape {tuple(tensor.shape)} and holds {tensor.untyped_storage().nbytes():,} bytes"
     elif tensor.is_floating_point() and not torch.isfinite(tensor).all():
         fault = "has values that are infinite or no numbers"
+    elif name.endswith("running_var") and (tensor < 0).any():
+        fault = "has variances below 0"
     if fault:
         raise BadInputError(f"{_shown(name)} {fault}; give weights as dense, finite tensors of floats")
+
+
+def _has_numbers(name: str, tensor: "Tensor") -> bool:
+    """Whether a tensor's numbers are used as they are: floats of 16 bits or more, and integers that count batches."""
+    if tensor.is_floating_point():
+        return tensor.element_size() > 1
+    return not name.endswith((".weight", ".bias", ".running_mean", ".running_var"))
 
 
 def _shown(name: str) -> str:

@@ -17,6 +17,7 @@ from trainables.storage.trial_records import KeptRecord
 
 LEFT_OUT = "left out"
 MOST_FIELDS = 5
+MOST_FAULTS = 5
 """Maximum number of a later version's fields in one message."""
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -150,6 +151,8 @@ def _refused(address: str, content: bytes, kind: type[BaseModel], error: Validat
     if first["type"] == "json_invalid":
         why = first["msg"].removeprefix("Invalid JSON: ")
         return DamagedRecordError(f"{address}: is no record: it is cut or damaged ({why})")
-    faults = describe_validation(error, known_fields=tuple(kind.model_fields)).replace("\n", "; ")
+    listed = describe_validation(error, known_fields=tuple(kind.model_fields)).splitlines()
+    more = f"; and {len(listed) - MOST_FAULTS} more" if len(listed) > MOST_FAULTS else ""
+    faults = "; ".join(listed[:MOST_FAULTS]) + more
     refused = DamagedRecordError if not first["loc"] and first["type"] == "model_type" else BadInputError
     return refused(f"{address}: is no record that this version reads: {faults}")
