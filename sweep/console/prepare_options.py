@@ -40,7 +40,7 @@ Bands = Annotated[
 Pixels = Annotated[
     str | None,
     typer.Option(
-        help="Rule that makes pixels of 16-bit values: thesis, percentiles, reflectance or none.",
+        help="Rule that converts 16-bit values to pixels: thesis, percentiles, reflectance or none.",
         rich_help_panel=IMAGES,
     ),
 ]

@@ -17,7 +17,7 @@ FEWEST = 3
 def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *, about: str = "") -> Figure:
     """Draw predictions over the truth with the identity line, and residuals over the true value.
 
-    Residuals (prediction minus truth) have the mean and standard deviation of bins with equal numbers of images.
+    Mean and standard deviation of the residuals (prediction minus truth) are drawn for bins of equal numbers of images.
 
     Args:
         truth: True numbers (n,).

@@ -26,7 +26,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.session = onnxruntime.InferenceSession(context.artifacts["onnx"], providers=["CPUExecutionProvider"])
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Return the table of labels and probabilities; a multi-label `label` is the labels above 0.5, as JSON.
+        """Return the table of labels and probabilities; if multi-label, `label` is a JSON list of those above 0.5.
 
         There are no type hints, since MLflow would take them for a schema, which can't describe arrays; the model's
         signature does.

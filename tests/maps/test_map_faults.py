@@ -93,7 +93,12 @@ def faults(model: Path, folder: Path) -> Iterator[tuple[Path, Path, dict[str, An
     yield model, folder / "clouded", {}, r"no valid pixels; .*cloud, shadow or snow; or map these \(--no-scl\)"
     coarse = {"transform": from_origin(0.0, 0.0, 30.0, 30.0)}
     yield model, write_scene(folder / "coarse.tif", grey(60, 60), **coarse), {}, "30 m, too coarse for the model's 10 m"
-    yield plain, scene, {}, "16 bits, the model takes 8 and its data set came with 8: say with --scale VALUE"
+    yield (
+        plain,
+        scene,
+        {},
+        "16 bits, but the model and its data set have 8: give the value that becomes 255 with --scale VALUE",
+    )
     yield model, scene, {"overlap": 1.0}, r"--overlap must be >= 0 and <= 0\.95, got 1\.0"
     yield model, scene, {"threshold": 0.0}, "--threshold must be > 0 and < 1"
 

@@ -120,8 +120,8 @@ class PixelRecipe:
         if self.rule == "percentiles":
             return range_tables(self.ranges)
         raise BadInputError(
-            "values have 16 bits, the model takes 8 and its data set came with 8: say with --scale VALUE which value "
-            "becomes 255"
+            "values have 16 bits, but the model and its data set have 8: give the value that becomes 255 with "
+            "--scale VALUE"
         )
 
 
