@@ -208,7 +208,14 @@ BIGEARTHNET_V2 = DataSetFacts(
 )
 
 EUROSAT_SITE = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c"
-EUROSAT_LISTS = tuple(PublishedFile(f"{EUROSAT_SITE}/eurosat-spatial-{part}.txt") for part in ("train", "val", "test"))
+EUROSAT_LISTS = tuple(
+    PublishedFile(f"{EUROSAT_SITE}/eurosat-spatial-{part}.txt", None, md5)
+    for part, md5 in (
+        ("train", "7be3254be39f23ce4d4d144290c93292"),
+        ("val", "acf392290050bb3df790dc8fc0ebf193"),
+        ("test", "5ec1733f9c16116bf0aa2d921fc613ef"),
+    )
+)
 """Lists of the spatial split, of 60, 20 and 20 % by longitude (torchgeo.datasets.EuroSATSpatial)."""
 
 EUROSAT = DataSetFacts(

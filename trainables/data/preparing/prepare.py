@@ -24,6 +24,7 @@ from trainables.data.sources.source import ImageSource, PrepareRequest
 from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
 from trainables.data.store_format import INFO_FILE
 from trainables.errors import BadInputError
+from trainables.unpacked_limit import unpacked_limit
 
 Listed = Callable[[PrepareRequest], ImageSource]
 READERS: dict[str, Callable[[PrepareRequest], ImageSource]] = {
@@ -77,6 +78,7 @@ def prepare(
         BadInputError: Unknown data set or option, wrong layout, undecodable image, full disk, a store of that name
             made with other options, or with `strict` an image in two splits.
     """
+    unpacked_limit(0)  # a wrong SWEEP_UNPACKED_LIMIT is no fault of an image, which might be left out
     facts = _facts(name)
     if table is not None and facts.name != "folder":
         raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")

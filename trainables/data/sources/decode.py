@@ -14,6 +14,7 @@ from trainables.data.sources.reading import AS_READ, DecodedImage, NotReadError,
 from trainables.data.sources.source import ArchiveFile, File, LabelledImage
 from trainables.data.sources.tiff_file import MAGIC, read_tiff
 from trainables.errors import BadInputError
+from trainables.unpacked_limit import unpacked_limit
 
 Result = TypeVar("Result")
 REMEDY = "fetch the file again, or remove it"
@@ -110,6 +111,7 @@ def load(file: File) -> bytes:
 
 def explained(file: File, read: Callable[[bytes], Result]) -> Result:
     """Return the result of `read` for a file's content; UndecodableError with the file's name if it fails."""
+    unpacked_limit(0)  # a wrong SWEEP_UNPACKED_LIMIT is no fault of the file
     content = b""
     try:
         content = load(file)
