@@ -171,8 +171,11 @@ StoreName = Annotated[
 
 
 def comma_separated(text: str | None) -> tuple[str, ...] | None:
-    """Return the parts of a comma-separated option; None if it isn't given."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    """Return the parts of a comma-separated option, None if it isn't given; BadInputError for an empty part."""
+    parts = None if text is None else tuple(part.strip() for part in text.split(","))
+    if parts is not None and not all(parts):
+        raise BadInputError(f"{text!r}: a part between commas is empty (a variable that isn't set?)")
+    return parts
 
 
 def low_and_high(text: str | None) -> tuple[float, float] | None:
@@ -201,12 +204,14 @@ MEANINGS = ("path", "image", "label", "split", "place")
 
 def column_names(texts: list[str]) -> dict[str, str]:
     """Return the table's column names from `--column`, by the meaning of the column."""
-    columns = {}
+    columns: dict[str, str] = {}
     for text in texts:
         name, separator, own = text.partition("=")
         if not separator or name not in MEANINGS or not own:
             raise BadInputError(
                 f"--column {text}: must be MEANING=COLUMN, such as label=species; meanings: {', '.join(MEANINGS)}"
             )
+        if name in columns:
+            raise BadInputError(f"--column {text}: {name} is given before, as {columns[name]!r}; keep one")
         columns[name] = own
     return columns

@@ -162,3 +162,20 @@ def test_as_a_program_it_ends_without_a_traceback(root: Path) -> None:
         f"error: data set 'folder' is not prepared under {root}; "
         "type: python -m sweep.data prepare folder --source PATH\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--column", "label=a", "--column", "label=b"], "--column label=b: label is given before, as 'a'; keep one"),
+        (["--bands", "R,,B"], "'R,,B': a part between commas is empty"),
+        (["--bands", ""], "'': a part between commas is empty"),
+    ],
+)
+def test_an_option_that_would_be_guessed_is_one_line(given: list[str], message: str, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from sweep.data import app
+
+    result = CliRunner().invoke(app, ["prepare", "folder", "--source", str(tmp_path), "--root", str(tmp_path), *given])
+    assert message in str(result.exception)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tifffile
+from PIL import Image
 from support.paths import ROOT
 from support.sample_data import (
     pack_tar,
@@ -313,6 +314,16 @@ def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pyt
         ("folder", {"pixels": "reflectance"}, "state the files' scale and offset with --reflectance"),
         ("folder", {"bands": ("a b",)}, "--bands a b: must be a plain name"),
         ("folder", {"image_size": 2}, "--image-size must be >= 4 pixels, got 2"),
+        (
+            "folder",
+            {"columns": {"label": "species"}},
+            "--column label=species: is for the columns of a table; add --table",
+        ),
+        ("folder", {"separator": "|"}, "--separator |: is for the labels of a table; add --table FILE"),
+        ("folder", {"lists": Path("x")}, "--lists x: folder has no published lists; leave it out"),
+        ("folder", {"url": "http://x/y.zip"}, "--url http://x/y.zip: folder isn't downloaded; leave it out"),
+        ("eurosat", {"url": "http://x/y.zip"}, "--url http://x/y.zip: --source is given too; leave it out"),
+        ("eurosat", {"store_name": "digits"}, "--as digits: is the name of another data set; choose a name of its own"),
         ("folder", {"image_size": 100000}, "--image-size must be <= 8192 pixels, got 100000"),
         ("eurosat", {"separator": "|"}, "--separator"),
         ("eurosat", {"fractoin": 0.5}, "fractoin: no such option; known: fraction, bands"),
@@ -324,6 +335,14 @@ def test_options_that_a_data_set_doesnt_have(name: str, options: dict[str, Any],
         prepare(name, source=tmp_path, root=tmp_path / "out", **options)
     assert message in str(caught.value)
     assert StoreInfo.read(name, tmp_path / "out") is None
+
+
+def test_the_thesis_rule_is_for_16_bits(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    with pytest.raises(BadInputError, match=r"--pixels thesis: is for values of 16 bits, and a/1\.png has 8"):
+        prepare("folder", source=tmp_path / "in", root=tmp_path / "out", pixels="thesis")
 
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 64), (7, 9)])

@@ -113,6 +113,10 @@ def _conversion(
     """Return the pixel conversion of the images, and its measured facts (percentile ranges) for the store's info."""
     size, rule = request.options.image_size, request.options.pixels
     if rule == "thesis":
+        if reference.dtype != "uint16":
+            raise BadInputError(
+                f"--pixels thesis: is for values of 16 bits, and {reference.name} has 8; choose none or percentiles"
+            )
         return PixelConversion(size, thesis_tables()), {}
     if rule == "reflectance":
         return PixelConversion(size, reflectance_tables(*(request.options.reflectance or AS_PRODUCTS))), {}

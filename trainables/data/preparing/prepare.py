@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.catalog import StoreInfo, prepare_command, store_folder
-from trainables.data.dataset_facts import KNOWN, DataSetFacts
+from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside, scratch
 from trainables.data.preparing.build_store import make_store
 from trainables.data.preparing.decode_workers import Progress, warm_up
@@ -83,6 +83,10 @@ def prepare(
     if table is not None and facts.name != "folder":
         raise BadInputError(f"--table {table}: is for images in a folder; leave it out, or prepare folder")
     _check_class_level(facts, table, class_level)
+    if unused := _unused(facts, source, table, columns, lists, url, chosen.get("separator")):
+        raise BadInputError(*unused)
+    if store_name in KNOWN and store_name != name:
+        raise BadInputError(f"--as {store_name}: is the name of another data set; choose a name of its own")
     request = PrepareRequest(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level)
     listed = partial(_listed, reader=reader or _reader(name))
     folder = store_folder(store_name or name, root)
@@ -151,6 +155,31 @@ def _listed(request: PrepareRequest, *, reader: Callable[[PrepareRequest], Image
         return reader(request)
     except OSError as error:
         raise BadInputError(f"{error.filename or request.source}: can't be read ({error.strerror or error})") from error
+
+
+def _unused(
+    facts: DataSetFacts,
+    source: Path | None,
+    table: Path | None,
+    columns: Mapping[str, str] | None,
+    lists: Path | None,
+    url: str | None,
+    separator: str | None,
+) -> list[str]:
+    """Return one line for each given option that would have no effect."""
+    lines = []
+    own = facts.name in OWN_FILES
+    if columns and not (facts.name == "parquet" or table):
+        ways = "add --table FILE, or leave it out" if facts.name == "folder" else "leave it out"
+        lines.append(f"--column {'='.join(next(iter(columns.items())))}: is for the columns of a table; {ways}")
+    if separator and facts.name == "folder" and not table:
+        lines.append(f"--separator {separator}: is for the labels of a table; add --table FILE, or leave it out")
+    if lists and (own or facts.name in ("digits", "tiny_imagenet")):
+        lines.append(f"--lists {lists}: {facts.name} has no published lists; leave it out")
+    if url and (facts.archive is None or source is not None):
+        why = f"{facts.name} isn't downloaded" if facts.archive is None else "--source is given too"
+        lines.append(f"--url {url}: {why}; leave it out")
+    return lines
 
 
 def _check_class_level(facts: DataSetFacts, table: Path | None, class_level: int | None) -> None:
