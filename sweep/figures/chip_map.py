@@ -1,5 +1,6 @@
 """Map of the chips in a pool: their locations, coloured by split, by date and by cloud cover."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from trainables.errors import BadInputError
 SPLIT_COLOURS = {"train": "#0072b2", "validation": "#e69f00", "test": "#d55e00"}
 """Colours from Okabe and Ito's palette, which colour-blind people can distinguish."""
 DATES = DateFormatter("%Y-%m-%d")
-PANEL_INCHES = 4.2
+ONE_VALUE, UNKNOWN = "#21918c", "#cccccc"
+LONGER_SIDE, MARGIN = 3.6, 0.9
+"""Longer side of a panel, and the space of its labels and colour bar, in inches."""
 MADE_BY = "sweep.data show"
 
 
@@ -38,15 +41,15 @@ def draw_chip_map(store: ImageStore, path: Path) -> bool:
     if not known.any():
         return False
     placed = [chip for chip, own in zip(chips, known, strict=True) if own]
-    figure = Figure(figsize=(3 * PANEL_INCHES, PANEL_INCHES), layout="constrained")
+    stretch = _stretch(placed)
+    figure = Figure(figsize=_size(placed, stretch), layout="constrained")
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     figure.suptitle(f"{label(store.info.name)}: {len(placed):,} chips", fontsize=10)
     _by_split(axes[0], store, chips)
     _by_value(axes[1], placed, np.array([_day(chip.date) for chip in placed]), "date", DATES)
     _by_value(axes[2], placed, np.array([np.nan if c.cloud is None else 100 * c.cloud for c in placed]), "cloud (%)")
-    latitude = np.radians(np.mean([chip.latitude for chip in placed if chip.latitude is not None]))
     for axis in axes:
-        axis.set_aspect(1.0 / max(np.cos(latitude), 0.05), adjustable="box")
+        axis.set_aspect(stretch, adjustable="box")
         axis.set_xlabel("longitude (degrees)", fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0].set_ylabel("latitude (degrees)", fontsize=8)
@@ -63,28 +66,39 @@ def _by_split(axis: Axes, store: ImageStore, chips: list[Chip]) -> None:
             own = [chips[row] for row in store.split(split) if chips[row].longitude is not None]
             across, down = _places(own)
             axis.scatter(across, down, s=12, marker="s", color=colour, label=f"{split}: {len(own):,}", linewidths=0)
-    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=3)
+    legend = {"frameon": False, "markerscale": 2.0, "handletextpad": 0.1, "columnspacing": 1.0}
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(-0.05, -0.15), ncols=3, **legend)
     axis.set_title("split", fontsize=9)
 
 
 def _by_value(
     axis: Axes, chips: list[Chip], values: NDArray[np.float64], title: str, form: Formatter | None = None
 ) -> None:
-    axis.set_title(title, fontsize=9)
     known = np.isfinite(values)
     across, down = _places(chips)
-    axis.scatter(across[~known], down[~known], s=12, marker="s", color="#cccccc", linewidths=0)
-    if known.any():
+    draw = partial(axis.scatter, s=12, marker="s", linewidths=0)
+    draw(across[~known], down[~known], color=UNKNOWN)
+    own = np.unique(values[known])
+    if len(own) == 1:  # a colour bar would have colours of no chip
+        draw(across[known], down[known], color=ONE_VALUE)
+        title = f"{title}: {form(own[0]) if form else f'{own[0]:.3g}'}"
+    elif len(own):
         order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
-        shown = axis.scatter(
-            across[order], down[order], s=12, marker="s", c=values[order], cmap="viridis", linewidths=0
-        )
-        bar = axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form)
-        if values[order[0]] == values[order[-1]]:  # otherwise the bar includes years, or negative shares, of no chip
-            bar.set_ticks([values[order[0]]])
-        bar.ax.tick_params(labelsize=7)
-    if not known.all():
-        axis.set_title(f"{title}; grey: not known", fontsize=9)
+        shown = draw(across[order], down[order], c=values[order], cmap="viridis")
+        axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form).ax.tick_params(labelsize=7)
+    axis.set_title(title if known.all() else f"{title}; grey: not known", fontsize=9)
+
+
+def _stretch(chips: list[Chip]) -> float:
+    """Return the length of a degree of latitude in degrees of longitude."""
+    return 1.0 / max(float(np.cos(np.radians(_places(chips)[1].mean()))), 0.05)
+
+
+def _size(chips: list[Chip], stretch: float) -> tuple[float, float]:
+    """Return the figure's width and height in inches, of three panels in the shape of the chips' ground."""
+    across, up = np.ptp(_places(chips), axis=1) * (1.0, stretch)
+    ratio = float(np.clip((across + 1e-6) / (up + 1e-6), 0.4, 2.5))
+    return 3 * (LONGER_SIDE * min(1.0, ratio) + MARGIN), LONGER_SIDE * min(1.0, 1.0 / ratio) + MARGIN + 0.4
 
 
 def _places(chips: list[Chip]) -> NDArray[np.float64]:

@@ -69,7 +69,8 @@ def contact_sheet(store: ImageStore, config: TrialConfig) -> Figure:
     rows = [_rows_of(store, index) for index in classes] or [_first(store, store.split("train"))]
     labels = [store.info.class_names[index] for index in classes] or ["no label"]
     sheet = StorePictures(store, config, np.concatenate(rows))
-    figure = _figure(sheet, labels, [sheet.seen(own) for own in rows], int(rows[0][0]))
+    seen = [sheet.seen(own) for own in rows]
+    figure = _figure(sheet, labels, seen, _most_contrast(rows, seen))
     fit_for_png(figure)
     return figure
 
@@ -99,6 +100,12 @@ def _first(store: ImageStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     order = np.argsort(store.stable_fractions(rows, "subset"), kind="stable")
     chosen: NDArray[np.int64] = rows[order[:IMAGES_A_CLASS]]
     return chosen
+
+
+def _most_contrast(rows: list[NDArray[np.int64]], seen: list[Pictures]) -> int:
+    """Return the shown image of the largest deviation: views of water or cloud would all look the same."""
+    deviations = np.concatenate([pictures.std(axis=(1, 2, 3)) for pictures in seen])
+    return int(np.concatenate(rows)[np.argmax(deviations)])
 
 
 def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:

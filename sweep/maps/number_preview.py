@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from sweep.figures.style import INK, label
 from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, no_data, square_kilometres
@@ -46,10 +48,18 @@ class NumberPreview(MapPreview):
         bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02, extend=ends[below, above])
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
-        name, lines = label(self.name, LONGEST_NAME), [end for end in self.learned or () if low < end < high]
-        for end in lines:
-            bar.ax.axhline(end, color="white", linewidth=1.5)
-        bar.set_label(f"{name}; line: end of what was learned from" if lines else name, fontsize=9, color=INK)
+        bar.set_label(label(self.name, LONGEST_NAME) + self._training_range(bar, low, high), fontsize=9, color=INK)
         if not self.mapped.all():
             no_data(axes)
         return f"predicted {self.name}"
+
+    def _training_range(self, bar: Colorbar, low: float, high: float) -> str:
+        """Mark the ends of the training range on the colour bar; return the range as text."""
+        if self.learned is None:
+            return ""
+        lines = [end for end in self.learned if low < end < high]
+        outline = withStroke(linewidth=3.5, foreground=INK)  # white alone can't be seen on yellow
+        for end in lines:
+            bar.ax.axhline(end, color="white", linewidth=1.5, path_effects=[outline])
+        marked = ("", " (white line)", " (white lines)")[len(lines)]
+        return f"; trained on {self.learned[0]:.6g} to {self.learned[1]:.6g}{marked}"

@@ -13,7 +13,7 @@ from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 
 
-def test_colour_bars_have_no_date_or_share_of_cloud_that_no_chip_has(
+def test_a_date_or_share_of_cloud_that_all_chips_share_is_in_the_title_without_a_colour_bar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
@@ -21,7 +21,8 @@ def test_colour_bars_have_no_date_or_share_of_cloud_that_no_chip_has(
     write_product(tmp_path / "in", date="20230613")
     options = {"chip_size": 24, "splits": "random", "pixels": "none"}
     prepare("scenes", source=tmp_path / "in", root=tmp_path, store_name="pool", reader=read_scenes, **options)
-    assert chip_map.draw_chip_map(ImageStore.open("pool", tmp_path), tmp_path / "map.png")
-    dates, clouds = drawn[0].axes[3:]
-    assert [tick.get_text() for tick in dates.get_yticklabels()] == ["2023-06-13"]
-    assert list(clouds.get_yticks()) == [0.0]
+    store = ImageStore.open("pool", tmp_path)
+    assert store.info.decisions["dates"] == "2023-06-13"
+    assert chip_map.draw_chip_map(store, tmp_path / "map.png")
+    assert [axes.get_title() for axes in drawn[0].axes] == ["split", "date: 2023-06-13", "cloud (%): 0"]
+    assert [axes.get_legend() is not None for axes in drawn[0].axes] == [True, False, False]

@@ -100,7 +100,7 @@ def test_the_picture_has_a_colour_bar_with_the_numbers_name(tmp_path: Path) -> N
     assert drawn.get_suptitle() == "tons (pool.yield): mean 5, 1 to 9 over 12 km²"
     _, right, bar = drawn.axes
     assert right.get_title() == "predicted tons (pool.yield)"
-    assert bar.get_ylabel() == "tons (pool.yield); line: end of what was learned from"
+    assert bar.get_ylabel() == "tons (pool.yield); trained on 100 to 10000 (white line)"
     assert bar.get_ylim() == pytest.approx(tuple(np.percentile(numbers[2:], (1, 99))))
     legend = right.get_legend()
     assert legend is not None

@@ -239,7 +239,7 @@ def test_blocks_keep_test_and_train_apart(tmp_path: Path) -> None:
         chip.place for chip, own in zip(chips, codes, strict=True) if own == 2
     )
     nearest = [min(np.hypot(a[0] - b[0], a[1] - b[1]) for a in train) for b in test]
-    np.testing.assert_allclose(distances(chips, codes), nearest, rtol=0.005)
+    np.testing.assert_allclose(distances(chips, codes), nearest, rtol=0.0005)
     assert "left out" in store.info.decisions["splits"]
     told = re.findall(r"(\d+) m", store.info.decisions["distance between splits"])
     assert [int(one) for one in told] == pytest.approx([np.median(nearest), min(nearest)], rel=0.01)

@@ -10,8 +10,9 @@ from trainables.data.chip import Chip
 from trainables.data.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Codes, place_split
 from trainables.errors import BadInputError
 
-EARTH_RADIUS = 6_371_008.8
-"""Mean radius in metres (WGS 84)."""
+EQUATOR_RADIUS, MEAN_RADIUS = 6_378_137.0, 6_371_008.8
+ECCENTRICITY_SQUARED = 0.00669437999014
+"""Shape of the Earth in WGS 84; radii in metres."""
 BY_LONGITUDE = (0.6, 0.8)
 """Cumulative shares at which train and validation end: 60, 20 and 20 %, as in torchgeo's EuroSATSpatial."""
 TOUCHING = 1e-6
@@ -58,16 +59,16 @@ def longitude_split(chips: Sequence[Chip]) -> Codes:
 
 
 def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
-    """Return each test chip's great-circle distance in metres to the nearest train chip, between centres."""
+    """Return each test chip's distance in metres on the ellipsoid to the nearest train chip, between centres."""
     from scipy.spatial import cKDTree
 
     known = np.array([chip.longitude is not None for chip in chips], dtype=bool)
     train, test = (np.flatnonzero((codes == code) & known) for code in (TRAIN, TEST))
     if not len(train) or not len(test):
         return np.zeros(0)
-    points = _on_sphere(chips, known)
+    points = _on_ellipsoid(chips, known)
     chords = cKDTree(points[train]).query(points[test])[0]
-    metres: NDArray[np.float64] = 2.0 * EARTH_RADIUS * np.arcsin(np.clip(chords / 2.0, 0.0, 1.0))
+    metres: NDArray[np.float64] = 2.0 * MEAN_RADIUS * np.arcsin(np.clip(chords / (2.0 * MEAN_RADIUS), 0.0, 1.0))
     return metres
 
 
@@ -108,9 +109,13 @@ def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
     return codes
 
 
-def _on_sphere(chips: Sequence[Chip], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _on_ellipsoid(chips: Sequence[Chip], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return positions in metres from the Earth's centre; on a sphere, chips that touch would seem to overlap."""
     degrees = np.array(
         [(chip.longitude, chip.latitude) if own else (0.0, 0.0) for chip, own in zip(chips, known, strict=True)]
     )
     longitude, latitude = np.radians(degrees).T
-    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], 1)
+    radius = EQUATOR_RADIUS / np.sqrt(1.0 - ECCENTRICITY_SQUARED * np.sin(latitude) ** 2)
+    across = radius * np.cos(latitude)
+    up = (1.0 - ECCENTRICITY_SQUARED) * radius * np.sin(latitude)
+    return np.stack([across * np.cos(longitude), across * np.sin(longitude), up], 1)

@@ -385,7 +385,7 @@ def _chips_told(rows: IndexRows) -> dict[str, str]:
     dates = sorted({chip.date for chip in chips if chip.date})
     return {
         "chips": f"{len(chips):,} of {len({chip.place for chip in chips}):,} places" if chips else "",
-        "dates": f"{len(dates):,}, {dates[0]} to {dates[-1]}" if dates else "",
+        "dates": f"{len(dates):,}, {dates[0]} to {dates[-1]}" if len(dates) > 1 else "".join(dates),
     }
 
 
