@@ -1,6 +1,7 @@
 """Request for a run, from the command line or from Python: its options, its plan and its session."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -168,5 +169,12 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def on_end_hook(typed: str | None) -> str:
-    """Return the receiver of the summary: as typed, else from the environment."""
-    return typed or os.environ.get(ON_END, "")
+    """Return the receiver of the summary: as typed, else from the environment.
+
+    Raises:
+        BadInputError: An address of another kind than http, which would be run as a command.
+    """
+    receiver = typed or os.environ.get(ON_END, "")
+    if re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/", receiver) and not re.match(r"\s*https?://", receiver, re.IGNORECASE):
+        raise BadInputError("--on-end: a URL begins with http:// or https://; give one, or a command")
+    return receiver

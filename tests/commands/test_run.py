@@ -18,6 +18,7 @@ from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import TrialResult, result_of
 from sweep.run import main
+from sweep.running.run_request import on_end_hook
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -240,3 +241,15 @@ def test_ray_and_torchrun_give_the_same_metrics(data: Path, tmp_path: Path) -> N
     assert alone.returncode == 0, alone.stderr
     theirs = TrialFiles(Storage.at(tmp_path / "alone" / entry.trial_id)).epochs()
     assert_alike(storage.trial(entry.trial_id).epochs(), theirs)
+
+
+@pytest.mark.parametrize("address", ["ftp://host/x", "https:/host/x", " s3://bucket/x"])
+def test_an_address_that_is_no_url_of_the_web_is_not_run_as_a_command(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_ON_END", address)
+    for typed in (address, None):
+        with pytest.raises(BadInputError, match=r"--on-end: a URL begins with http:// or https://"):
+            on_end_hook(typed)
+    for receiver in ("HTTPS://host/x", "/bin/cat > x", "mail -s http://x me@host"):
+        assert on_end_hook(receiver) == receiver
