@@ -9,8 +9,10 @@ from scipy.special import ndtri
 from sweep.statistics.image_metrics import AnyOutputs, ClassOutputs, paired, sampling_interval, statistic_of
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.label_metrics import LabelOutputs
+from sweep.statistics.number_outputs import NumberOutputs
+from sweep.statistics.resampled_metrics import difference
 from sweep.statistics.share_intervals import ConfidenceInterval
-from trainables.metric_names import AVERAGE_PRECISION, MACRO, MICRO
+from trainables.metric_names import AVERAGE_PRECISION, MACRO, MAE, MICRO, R2, RMSE
 
 TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
 
@@ -92,6 +94,11 @@ def cases() -> Iterator[CoverageCase]:
             yield _differing(images, apart)
     for tiles in (2, 5, 10, 40):
         yield _differing(25 * tiles, 0.1, tiles)
+    for name in (R2, RMSE):
+        yield differing_numbers(name, 40)
+    yield differing_numbers(RMSE, 250, tiles=10)
+    for name in (RMSE, MAE):
+        yield differing_numbers(name, 400, skewed=True)
     for images in (40, 250):
         for average in (MACRO, MICRO):
             yield _several_labels(images, average)
@@ -173,6 +180,34 @@ def _differing(images: int, apart: float, tiles: int = 0) -> CoverageCase:
 
     over = f"{tiles} tiles of {images // tiles} images" if tiles else f"{images} images"
     return PairedCase(f"difference of {100 * apart:.0f} points, paired, {over}", "test/top1", apart, draw)
+
+
+def differing_numbers(name: str, images: int, tiles: int = 0, *, skewed: bool = False) -> CoverageCase:
+    """Return two predictions of a number whose errors have a part in common; with tiles, errors are alike in a tile.
+
+    The number is normal or, if `skewed`, log-normal with errors in proportion to it.
+    """
+
+    def errors(random: np.random.Generator, count: int, alike: int) -> np.ndarray:
+        own = random.normal(size=count)
+        return (own + np.repeat(random.normal(size=count // alike), alike)) / 2**0.5 if alike > 1 else own
+
+    def sample(random: np.random.Generator, count: int) -> list[AnyOutputs]:
+        alike = images // tiles if tiles else 1
+        truth, common, *apart = (errors(random, count, alike) for _ in range(4))
+        named = tuple(TILE.format(10 + n // alike % 20, n // alike // 20, n) if tiles else str(n) for n in range(count))
+        truth, size = (np.exp(truth), np.exp(truth)) if skewed else (truth, np.ones(count))
+        both = (truth + size * (0.4 * common + scale * own) for scale, own in zip((0.3, 0.6), apart, strict=True))
+        return [NumberOutputs(truth, predicted, named, np.zeros(0, dtype=bool)) for predicted in both]
+
+    metric = f"test/linear_{name}"
+    one, other = (statistic_of(metric, outputs) for outputs in sample(np.random.default_rng(99), 200_000))
+    assert one is not None
+    assert other is not None
+    truth = float(difference(one, other)(np.ones((1, 200_000)))[0])
+    over = f"{tiles} tiles of {images // tiles} images" if tiles else f"{images} images"
+    what = f"difference of {truth:.2f} in {name.upper()}{' of a log-normal number' if skewed else ''}, paired, {over}"
+    return PairedCase(what, metric, truth, lambda random: sample(random, images))
 
 
 def _several_labels(images: int, average: str) -> CoverageCase:

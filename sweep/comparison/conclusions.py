@@ -7,7 +7,7 @@ from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.label_free_ranking import label_free_rankings
 from sweep.comparison.standing import UNTRAINED, BaselineComparison, standing
 from sweep.comparison.table import METHOD, ComparisonRow, ComparisonTable
-from sweep.comparison.wording import SPLITS, described, short_words
+from sweep.comparison.wording import SPLITS, WORDS, described, method_of, short_words
 from sweep.console.formatting import percent, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
@@ -123,18 +123,20 @@ def _split(metric: str) -> str:
 def _above_untrained(stands: BaselineComparison) -> str:
     if stands.untrained is None or stands.untrained.interval is None:
         return ""
-    where = "test" if len(stands.best) > 1 else "evaluated"
-    return f"On the same {where} images it is {_apart(stands.untrained)} the {UNTRAINED}{_between(stands.untrained)}."
+    metric, where = (list(stands.best)[1], "test") if len(stands.best) > 1 else (*stands.best, "evaluated")
+    return f"On the same {where} images {_apart(metric, stands.untrained, f'the {UNTRAINED}')}."
 
 
-def _apart(pair: PairedDifference) -> str:
-    above = "above" if pair.difference >= 0 else "below"
-    return f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
-
-
-def _between(pair: PairedDifference) -> str:
+def _apart(metric: str, pair: PairedDifference, other: str) -> str:
+    """Return a difference with its interval: it is 3.1 points above OTHER (95 % from 1.0 to 5.2)."""
     assert pair.interval is not None
-    return f" (95 % from {range_of_shares(pair.interval)})"
+    above = "above" if pair.difference >= 0 else "below"
+    if not is_share(metric):
+        what, by = WORDS[method_of(metric.partition("/")[2])[1]], f"{abs(pair.difference):.4g}"
+        apart = f"its {what} is {by} {above} that of {other}"
+        return f"{apart} (95 % from {pair.interval.low:.4g} to {pair.interval.high:.4g})"
+    apart = f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
+    return f"it is {apart} {other} (95 % from {range_of_shares(pair.interval)})"
 
 
 def _against_others(table: ComparisonTable, best: ComparisonRow, pair: PairedDifference | None) -> list[str]:
@@ -181,7 +183,7 @@ def _chance(table: ComparisonTable) -> str:
 def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDifference | None) -> str:
     if pair is None or pair.interval is None:
         return ""
-    return f" On the same images it is {_apart(pair)} {described(second.config, table.axes)}{_between(pair)}."
+    return f" On the same images {_apart(table.objective, pair, described(second.config, table.axes))}."
 
 
 def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[str]:

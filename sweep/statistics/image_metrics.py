@@ -30,6 +30,7 @@ from sweep.statistics.label_metrics import (
 from sweep.statistics.number_outputs import (
     NumberOutputs,
     has_numbers,
+    number_difference_interval,
     number_interval,
     number_outputs,
     number_statistic,
@@ -259,21 +260,18 @@ class PairedDifference:
 
 
 def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> PairedDifference | None:
-    """Return the paired difference of two settings; None if their images differ or the metric isn't per image.
-
-    Metrics of predicted numbers have no paired difference, since they have units and no bounds.
-    """
-    if any(isinstance(outputs, NumberOutputs) for outputs in (*one, *other)):
-        return None
+    """Return the paired difference of two settings; None if their images differ or the metric isn't per image."""
     statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
     if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
         return None
     between = resampled_metrics.difference(statistics_[0], statistics_[1])
-    return PairedDifference(
-        float(between(np.ones((1, len(one[0].images))))[0]),
-        difference_interval(one[0].held_out(sided=_method(metric)[1] in SIDED), between, resamples=_resamples(one)),
-        _mcnemar(metric, one, other),
-    )
+    held_out = one[0].held_out(sided=_method(metric)[1] in SIDED)
+    if isinstance(one[0], NumberOutputs):
+        interval = number_difference_interval(held_out, between)
+    else:
+        interval = difference_interval(held_out, between, resamples=_resamples(one))
+    difference = float(between(np.ones((1, len(one[0].images))))[0])
+    return PairedDifference(difference, interval, _mcnemar(metric, one, other))
 
 
 def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> float | None:

@@ -25,7 +25,7 @@ from sweep.statistics.share_intervals import (
 NO_SPREAD = 1e-9
 """Relative spread that counts as rounding: such equal values don't show how much seeds differ."""
 SKEWED = 1 / 3
-"""Factor on the degrees of freedom of a difference over tiles."""
+"""Factor on the degrees of freedom of a difference over tiles, or of predicted numbers."""
 RESAMPLES = 2000
 CHUNK = 100
 """Resamples at a time: their weights take CHUNK x n numbers."""

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sweep.statistics.intervals import RESAMPLES, HeldOut, sampling_variance
+from sweep.statistics.intervals import RESAMPLES, SKEWED, HeldOut, sampling_variance
 from sweep.statistics.label_metrics import tiles_of
 from sweep.statistics.resampled_metrics import Numbers, Statistic
 from sweep.statistics.share_intervals import ConfidenceInterval, quantile
@@ -92,3 +92,18 @@ def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> Confi
     else:
         low, high = np.sort(1.0 - np.exp(ends)) if name == names.R2 else np.exp(ends)
     return ConfidenceInterval(float(low), float(high))
+
+
+def number_difference_interval(held_out: HeldOut, between: Statistic) -> ConfidenceInterval | None:
+    """Return the 95 % interval of a difference of two metrics of numbers on the same images, in the metric's unit.
+
+    Student's t with the bootstrap's variance and a third of the degrees of freedom, since few images or tiles often
+    hold most of the squared error. Predictions without any difference have none.
+    """
+    if not held_out.suffices:
+        return None
+    value, variance = sampling_variance(held_out, between, RESAMPLES)
+    if not np.isfinite(value + variance) or variance == 0.0:
+        return None
+    half = quantile((held_out.units - 1) * SKEWED) * float(np.sqrt(variance))
+    return ConfidenceInterval(value - half, value + half)

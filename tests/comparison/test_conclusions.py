@@ -24,6 +24,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page_tables import setting_rows
 from sweep.report.terminal_table import print_comparison
 from sweep.statistics.image_metrics import PairedDifference
+from sweep.statistics.number_outputs import NumberOutputs
 from sweep.statistics.share_intervals import ConfidenceInterval
 from trainables.data.store import ImageStore
 from trainables.storage.trial_records import AttemptRecord
@@ -141,6 +142,29 @@ def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:
     text = said({0.1: [0.5], 0.2: [0.6]}, pair)
     assert "seed=0,1,2. On the same images it is 10.0 points above temperature 0.1 (95 % from 8.0 to 12.0)." in text
     assert "interval" not in text
+
+
+def test_numbers_have_their_difference_on_the_same_images_in_their_own_unit() -> None:
+    sweep, found = seeded({0.1: [0.2], 0.2: [0.1]})
+    sweep = sweep.model_copy(update={"objective": "val/linear_rmse", "direction": "min"})
+    errors = {name: result.metrics["val/knn_top1"] for name, result in found.items()}
+    metrics = {name: {"val/linear_rmse": error, "test/linear_rmse": error} for name, error in errors.items()}
+    (table,) = compare(sweep, lambda entry: replace(found[entry.trial_id], metrics=metrics[entry.trial_id]))
+
+    def of_row(row: ComparisonRow, metric: str) -> list[NumberOutputs]:
+        truth, noise = np.random.default_rng(0).normal(size=(2, 200))
+        noise = noise + 0.3 * np.random.default_rng(1).normal(size=200) * row.known_mean(metric)
+        names = tuple(map(str, range(200)))
+        return [NumberOutputs(truth, truth + row.known_mean(metric) * noise, names, np.zeros(0, dtype=bool))]
+
+    stands = standing(sweep, table, SimpleNamespace(of_row=of_row))  # type: ignore[arg-type]
+    text = " ".join(conclusions(sweep, table, stands))
+    by = r"its root mean squared error is 0\.\d+ below that of"
+    untrained = rf"On the same test images {by} the untrained encoder \(95 % from (-0\.2\d*) to (-0\.1\d*)\)\."
+    second = rf"On the same images {by} temperature 0\.1 \(95 % from (-0\.1\d*) to (-0\.0\d*)\)\."
+    for pattern in (untrained, second):
+        assert re.search(pattern, text), text
+    assert "points" not in text
 
 
 def test_baselines_that_do_better_and_settings_without_result_are_said() -> None:
