@@ -197,7 +197,7 @@ def show(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Set a field that affects the views: --set image_size=64.",
+            help="Set a field that affects the views: --set image_size=64, --set pairs=season.",
             rich_help_panel=options.WHAT,
         ),
     ] = None,

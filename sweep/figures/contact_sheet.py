@@ -1,5 +1,6 @@
-"""Contact sheet of a data store: images of each class as in evaluation, and augmented views of one image."""
+"""Contact sheet of a data store: images of each class as in evaluation, and augmented views of one image or place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from sweep.figures.fonts import fit_for_png
 from sweep.figures.image_views import Pictures, StorePictures
 from sweep.figures.style import label
 from trainables.config import TrialConfig
+from trainables.data.catalog import without_seasons
+from trainables.data.seasons import SeasonPairs, visits
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 from trainables.overrides import parse_assignments
+from trainables.randomness import RandomStream, uniform
 
 IMAGES_A_CLASS = 8
 MOST_CLASSES = 50
@@ -45,12 +49,16 @@ def draw(name: str, path: Path, settings: list[str], root: Path | None, *, overw
         overwrite: Whether existing files of other programs are replaced.
 
     Raises:
-        BadInputError: The store doesn't exist, a setting is unknown, or a file can't be written.
+        BadInputError: The store doesn't exist, a setting is unknown, no place has two dates for pairs of seasons, or a
+            file can't be written.
     """
     store = ImageStore.open(name, root)
     files = [path, *([path.with_name(f"{path.stem}-map.png")] if store.chips([]) is not None else [])]
     check_outputs(files, overwrite=overwrite, is_own=lambda: _is_sheet(path))
-    figure = contact_sheet(store, _config(name, store, settings))
+    config = _config(name, store, settings)
+    if config.pairs == "season" and not (seasons := SeasonPairs.of(store, store.split("train"))).paired.any():
+        raise without_seasons(name, seasons.counts)
+    figure = contact_sheet(store, config)
     try:
         FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
     except OSError as error:
@@ -63,14 +71,15 @@ def contact_sheet(store: ImageStore, config: TrialConfig) -> Figure:
 
     Args:
         store: Store of the images.
-        config: Configuration that determines the image size and the augmentation.
+        config: Configuration that determines the image size, the augmentation and, with pairs of seasons, that the
+            views are of one place at two dates.
     """
     classes = [index for index, count in enumerate(_train_counts(store)) if count][:MOST_CLASSES]
     rows = [_rows_of(store, index) for index in classes] or [_first(store, store.split("train"))]
     labels = [store.info.class_names[index] for index in classes] or ["no label"]
     sheet = StorePictures(store, config, np.concatenate(rows))
     seen = [sheet.seen(own) for own in rows]
-    figure = _figure(sheet, labels, seen, _most_contrast(rows, seen))
+    figure = _figure(sheet, labels, seen, _pairs(sheet, _most_contrast(rows, seen)))
     fit_for_png(figure)
     return figure
 
@@ -108,6 +117,24 @@ def _most_contrast(rows: list[NDArray[np.int64]], seen: list[Pictures]) -> int:
     return int(np.concatenate(rows)[np.argmax(deviations)])
 
 
+def _pairs(sheet: StorePictures, shown: int) -> NDArray[np.int64]:
+    """Return the rows (2, VIEWS) of first and second views: of the `shown` image, or of an image and its partners."""
+    store, config, train = sheet.store, sheet.config, sheet.store.split("train")
+    seasons = SeasonPairs.of(store, train) if config.pairs == "season" else None
+    if seasons is None or not seasons.paired.any():
+        return np.full((2, VIEWS), shown)
+    own = _first(store, train[seasons.paired])
+    anchor = _most_contrast([own], [sheet.seen(own)])
+    anchors = np.full(VIEWS, np.flatnonzero(train == anchor)[0])
+    draws = uniform(config.seed, RandomStream.SEASON, 0, (VIEWS,))
+    return np.asarray(train[np.stack([anchors, seasons.partners(anchors, draws)])])
+
+
+def _dates(store: ImageStore, rows: NDArray[np.int64]) -> list[str]:
+    """Return the dates of images; empty for an image without a known one."""
+    return ["" if visit is None else visit[1] for visit in visits(store.names(rows), store.chips(rows))]
+
+
 def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
     """Return pictures side by side, (H, columns * (W + GAP), 3); missing ones are white."""
     count, height, width, _ = pictures.shape
@@ -117,8 +144,8 @@ def _strip(pictures: Pictures, columns: int) -> NDArray[np.float64]:
     return strip
 
 
-def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown: int) -> Figure:
-    store, views, rows = sheet.store, sheet.views(shown, VIEWS), len(labels)
+def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], pairs: NDArray[np.int64]) -> Figure:
+    store, views, rows = sheet.store, sheet.views(pairs), len(labels)
     figure = Figure(figsize=(IMAGES_A_CLASS * CELL_INCHES + 4.0, (rows + 4) * CELL_INCHES + 0.6), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(rows + 0.5, 3))
     upper, lower = parts
@@ -127,18 +154,22 @@ def _figure(sheet: StorePictures, labels: list[str], seen: list[Pictures], shown
     more = f", {hidden} classes without one or not shown" if hidden else ""
     upper.suptitle(f"{label(info.name)}: train images as evaluated, {sheet.config.image_size} px{more}", fontsize=10)
     _mount(upper.subplots(), [_strip(pictures, IMAGES_A_CLASS) for pictures in seen], labels)
-    lower.suptitle(f"{label(str(store.names([shown])[0]))}: {VIEWS} pairs of augmented views", fontsize=10)
-    _mount(lower.subplots(), [_strip(part, VIEWS) for part in (views[:VIEWS], views[VIEWS:])], ["view a", "view b"])
+    lower.suptitle(f"{label(str(store.names(pairs[0, :1])[0]))}: {VIEWS} pairs of augmented views", fontsize=10)
+    sides, dates = ["view a", "view b"], []
+    if (pairs[0] != pairs[1]).any():  # of two dates
+        sides, dates = [f"view a, {_dates(store, pairs[0])[0]}", "view b, dates below"], _dates(store, pairs[1])
+    _mount(lower.subplots(), [_strip(part, VIEWS) for part in (views[:VIEWS], views[VIEWS:])], sides, dates)
     return figure
 
 
-def _mount(axes: Axes, strips: list[NDArray[np.float64]], labels: list[str]) -> None:
+def _mount(axes: Axes, strips: list[NDArray[np.float64]], labels: list[str], captions: Sequence[str] = ()) -> None:
     axes.imshow(np.concatenate(strips), interpolation="nearest")
     height = strips[0].shape[0]
     axes.set_yticks(
         [height * (number + 0.5) for number in range(len(strips))],
         [label(name, LONGEST_LABEL) for name in labels],
     )
-    axes.tick_params(left=False, labelsize=8)
-    axes.set_xticks([])
+    axes.tick_params(left=False, bottom=False, labelsize=8)
+    width = strips[0].shape[1] / max(len(captions), 1)
+    axes.set_xticks([width * (number + 0.5) for number in range(len(captions))], captions, fontsize=7)
     axes.spines[:].set_visible(False)

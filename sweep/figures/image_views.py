@@ -41,9 +41,10 @@ class StorePictures:
         images = self.store.images(rows).permute(0, 3, 1, 2)
         return self._colours(evaluation_view(images, image_size=self.config.image_size))
 
-    def views(self, row: int, count: int) -> Pictures:
-        """Return `count` first views and then `count` second views of one image."""
-        images = self.store.images([row] * count).permute(0, 3, 1, 2)
+    def views(self, pairs: NDArray[np.int64]) -> Pictures:
+        """Return the first views and then the second views of pairs of rows (2, count)."""
+        count = pairs.shape[1]
+        images = self.store.images(pairs.ravel()).permute(0, 3, 1, 2)
         height, width = self.store.info.image_size
         channels, colours = self.store.info.channels, self.store.info.colours
         first, second = (
