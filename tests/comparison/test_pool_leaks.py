@@ -18,7 +18,7 @@ from sweep.report.csv_tables import comparison_rows
 from sweep.running.leak_check import check_leaks
 from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
-from sweep.space import SearchSpace
+from sweep.space import Best, Grid, Range, Search, SearchSpace, Stage
 from trainables.data.catalog import prepared
 from trainables.data.preparing import kept_leaks
 from trainables.data.preparing.prepare import prepare, remove
@@ -114,6 +114,34 @@ def test_strict_refuses_before_anything_starts(place: Path, tmp_path: Path) -> N
     replace(asked, strict=False).session()
 
 
+def test_strict_refuses_what_only_a_later_stage_or_a_search_names(place: Path, tmp_path: Path) -> None:
+    first = space("honest")
+    best = Best("temperature", dataset="pool")
+    later = Stage("later", (Grid(base={"temperature": best}, axes={"evaluation_dataset": ("honest", "judge")}),))
+    over = {"evaluation_dataset": ("honest", "judge"), "temperature": Range(0.1, 0.5)}
+    base = {name: value for name, value in first.base.items() if name != "evaluation_dataset"}
+    searched = Stage("searched", search=Search(over=over, settings=2, method="optuna"))
+    for asked in (
+        replace(first, stages=(*first.stages, later)),
+        replace(first, base=base, stages=(searched,)),
+    ):
+        request = RunRequest(RunLocation(str(tmp_path / "new")), space=asked, strict=True)
+        plan = request.plan()
+        assert not any(trial.config.evaluation_dataset == "judge" for trial in plan.trials)
+        with pytest.raises(BadInputError, match=r"^--strict: of the 20 test images of judge: 3 identical to"):
+            request.session()
+        assert not (tmp_path / "new").exists()
+    gone = Grid(base={"temperature": best, "evaluation_dataset": "tiny_imagenet"})  # later, so no trial asks for it yet
+    asked = replace(first, stages=(*first.stages, Stage("gone", (gone,))))
+    with pytest.raises(
+        BadInputError, match=r"^--strict: tiny_imagenet, which encoders are evaluated on, isn't prepared"
+    ):
+        replace(request, space=asked).session()
+    undecided = Grid(base={"evaluation_dataset": Best("evaluation_dataset", dataset="pool")})
+    asked = replace(first, stages=(*first.stages, Stage("undecided", (undecided,))))
+    replace(request, space=asked).session()
+
+
 def test_weights_lead_to_what_they_were_trained_on(place: Path) -> None:
     storage = SweepStorage(place / "sweeps")
     entry = next(one for one in storage.record("by-judge").trials if one.baseline is None)
@@ -145,5 +173,6 @@ def test_a_pool_that_is_gone_cannot_be_searched(tmp_path: Path, monkeypatch: pyt
     )
     fingerprint = prepared("judge").fingerprint
     trial = SimpleNamespace(config=config, data=SimpleNamespace(fingerprint=fingerprint), evaluation=None)
+    plan = SimpleNamespace(trials=[trial], pending=(), space=SimpleNamespace(stages=()))
     with pytest.raises(BadInputError, match=r"^--strict: pool, which encoders were pretrained on, isn't prepared"):
-        check_leaks(SimpleNamespace(trials=[trial]), storage)  # type: ignore[arg-type]
+        check_leaks(plan, storage)  # type: ignore[arg-type]
