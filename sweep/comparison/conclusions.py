@@ -194,7 +194,7 @@ def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[s
     for metric in dict.fromkeys(metrics):
         better = [name for name, cells in stands.baselines.items() if _beats(cells, stands.best, metric, sign)]
         if better:
-            found[_split(metric)] = " and ".join(better)
+            found[_split(metric)] = ("; " if len(better) > 2 else " and ").join(better)
     if len(set(found.values())) == 1 and len(found) == len(set(metrics)):
         found = {" and ".join(found): next(iter(found.values()))}
     return [f"On {split} it does no better than {names}." for split, names in found.items()]

@@ -132,7 +132,8 @@ def importance(table: ComparisonTable, metric: str) -> dict[str, AxisImportance]
     """
     rows = [row for row in table.settings if row.values(metric)]
     if len(rows) < FEWEST_FOR_IMPORTANCE:
-        return NotComputed(f"{len(rows)} settings have a result; importance needs {FEWEST_FOR_IMPORTANCE}")
+        have = "setting has" if len(rows) == 1 else "settings have"
+        return NotComputed(f"{len(rows)} {have} a result; importance needs {FEWEST_FOR_IMPORTANCE}")
     if len({row.known_mean(metric) for row in rows}) == 1:
         return NotComputed("all settings have the same result")
     try:

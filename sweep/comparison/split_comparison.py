@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
+from sweep.comparison.pool_leaks import LEAKS
 from sweep.comparison.table import REPLICATED, ComparisonRow, ComparisonTable, setting_key
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import short_words
@@ -46,6 +47,8 @@ class SplitStore:
     distance: str
     """Distance between train and test as a sentence; empty if unknown."""
     sweeps: tuple[str, ...]
+    leaks: bool
+    """Whether test images stand in the images that settings were trained on."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,21 @@ class SplitComparison:
         unit = " %" if is_share(metric) else ""
         values = [f"{number(metric, cell.mean)}{unit}" for cell in (first.random, first.spatial)]
         told = (
-            f"{first.label}: {short_words(metric)} {values[0]} on test of {self.random.dataset} (split "
-            f"{self.random.rule}), {values[1]} of {self.spatial.dataset} (split {self.spatial.rule}). "
-            f"{self._verdict(first)}."
+            f"{first.label[:1].upper()}{first.label[1:]}: {short_words(metric)} {values[0]} on test of "
+            f"{self.random.dataset} (split {self.random.rule}), {values[1]} of {self.spatial.dataset} (split "
+            f"{self.spatial.rule}). {self._verdict(first)}."
         )
         settings = [row for row in self.rows if not row.baseline]
-        return tuple(filter(None, (told, self._choice(settings), self.spatial.distance)))
+        return tuple(filter(None, (told, self._leaks(), self._choice(settings), self.spatial.distance)))
+
+    def _leaks(self) -> str:
+        leaking = " and ".join(split.dataset for split in self.sides.values() if split.leaks)
+        if not leaking:
+            return ""
+        return (
+            f"{LEAKS}: test images of {leaking} recur among the training images, so the difference isn't due to the "
+            "split alone."
+        )
 
     def _verdict(self, row: SplitRow) -> str:
         ends, over = (row.images, "test images") if row.images is not None else (row.seeds, "seeds")
@@ -137,7 +149,8 @@ class _Side:
     def store(self) -> SplitStore:
         sweeps = tuple(self.sweep.name.split(" + "))
         apart = self.info.decisions.get("distance between splits", "")
-        return SplitStore(self.info.name, self.rule, f"In {self.info.name} {apart}." if apart else "", sweeps)
+        distance = f"In {self.info.name} {apart}." if apart else ""
+        return SplitStore(self.info.name, self.rule, distance, sweeps, bool(self.table.leaks))
 
 
 def reported_splits(

@@ -18,7 +18,6 @@ from sweep.console.formatting import short_percent
 from sweep.figures.style import (
     COLOURS,
     CONTRASTIVE,
-    GRID,
     INK,
     REST,
     SUPERVISED,
@@ -188,7 +187,7 @@ def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
         about: Description of the classifier or images, for the title.
     """
     figure, axes, names, fields = _square_panel(curves)
-    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
+    axes.plot([0, 1], [0, 1], color=REST, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
         axes.plot(*own.roc, color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5)
@@ -217,7 +216,7 @@ def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "
         recall, precision = (np.asarray(side) for side in own.precision_recall)
         at = int(np.abs(recall - (0.95 - 0.09 * number)).argmin())
         _number_at(axes, number, len(curves), float(recall[at]), float(precision[at]))
-    axes.axhline(curves[0].positive_share, color=GRID, linewidth=1.2)
+    axes.axhline(curves[0].positive_share, color=REST, linewidth=1.2)
     title = title_lines("Precision and recall (line: blind guess)", about)
     finish(axes, title=title, x="sensitivity, recall (%)", y="precision (%)")
     _square(axes)
@@ -233,7 +232,7 @@ def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") ->
         about: Description of the classifier or images, for the title.
     """
     figure, axes, names, fields = _square_panel(curves)
-    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.0)
+    axes.plot([0, 1], [0, 1], color=REST, linewidth=1.0)
     for number, (name, own) in enumerate(zip(names, curves, strict=True)):
         seen = look(number)
         style: dict[str, Any] = {"color": seen.colour, "linestyle": seen.line, "marker": seen.marker, "markersize": 4}
@@ -266,8 +265,10 @@ def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str,
         axes.plot([hours], [value], own.marker, color=own.colour, label=name)
         _number_at(axes, number, len(named), hours, value)
     front = pareto_front([(hours, value) for _, hours, value in points], highest=highest)
-    axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=GRID, linewidth=1.4, zorder=0)
-    finish(axes, title="Cost and quality (line: nothing cheaper is better)", x=unit, y=_unit(metric))
+    if len(front) > 1:
+        axes.plot(*zip(*(points[number][1:] for number in front), strict=True), color=REST, linewidth=1.4, zorder=0)
+    line = " (line: nothing cheaper is better)" if len(front) > 1 else ""
+    finish(axes, title=f"Cost and quality{line}", x=unit, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
     legend_below(figure, axes, title=fields)
     return figure

@@ -41,7 +41,8 @@ def _point(one: ReportRow, metric: str) -> drawing.MetricPoint:
 
 
 def _ranking_caption(part: DataSetReport, points: Sequence[drawing.MetricPoint]) -> str:
-    words = [f"{metric_words(part.sweep.objective)} of settings (blue, round) and baselines (orange, square)"]
+    baselines = " and baselines (orange, square)" if any(point.baseline for point in points) else ""
+    words = [f"{metric_words(part.sweep.objective)} of settings (blue, round){baselines}"]
     if any(point.seeds for point in points):
         words.append("thick line: 95 % over seeds")
     if any(point.images for point in points):

@@ -8,6 +8,7 @@ from sweep.comparison.pivots import PivotTable
 from sweep.comparison.trial_report import TrialReport
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, duration, interval, number, signed_number
+from trainables.metric_names import is_share
 
 
 def setting_rows(part: DataSetReport) -> list[dict[str, Any]]:
@@ -61,8 +62,9 @@ def _pivot(part: DataSetReport, metric: str, pivot: PivotTable) -> dict[str, Any
         for key, cell in cells.items()
     }
     nothing = {"value": "", "published": ""}
+    title = "; ".join(filter(None, (metric_words(metric), pivot.fixed_axes)))
     return {
-        "title": "; ".join(filter(None, (metric_words(metric), pivot.fixed_axes))),
+        "title": f"{title} (%)" if is_share(metric) else title,
         "corner": f"{axis_label(pivot.group or '')} \\ {axis_label(pivot.x)}",
         "columns": pivot.xs,
         "rows": [(group, [shown.get((x, group), nothing) for x in pivot.xs]) for group in pivot.groups],

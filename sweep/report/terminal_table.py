@@ -74,7 +74,8 @@ def print_splits(splits: Sequence[SplitComparison], console: Console | None = No
         drawn = RichTable(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
         drawn.add_column("")
         for split in (found.random, found.spatial):
-            drawn.add_column(Text(f"{printable(split.dataset)}\n{split.rule}"), justify="right")
+            mark = f" {LEAKS}" if split.leaks else ""
+            drawn.add_column(Text(f"{printable(split.dataset)}{mark}\n{split.rule}"), justify="right")
         for name in ("difference", "over images"):
             drawn.add_column(name, justify="right")
         for row in found.rows[:MOST_SPLIT_ROWS]:

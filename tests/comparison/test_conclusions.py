@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from rich.console import Console
 from support.small_sweeps import seeded
 from support.written_sweeps import space_of, write_sweep
 
-from sweep.comparison.conclusions import conclusions
+from sweep.comparison.cells import ComparisonCell
+from sweep.comparison.conclusions import _against_baselines, conclusions
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.standing import _alike, standing
 from sweep.comparison.table import ComparisonRow, compare
@@ -172,6 +174,15 @@ def test_baselines_that_do_better_and_settings_without_result_are_said() -> None
     assert "On validation it does no better than untrained encoder and raw pixels." in text
     assert "1 of 3 settings have no result." in text
     assert said({0.1: [math.nan], 0.2: [math.nan]}) == "No setting on tiny_imagenet has finished yet."
+
+
+def test_more_than_two_baselines_that_do_better_are_a_list() -> None:
+    """A baseline's name may have "and" in it: mean and deviation of each channel."""
+    metric = "val/knn_top1"
+    worse, better = ({metric: ComparisonCell(mean, None, None, None)} for mean in (0.5, 0.6))
+    sweep: Any = SimpleNamespace(direction="max", objective=metric)
+    stands: Any = SimpleNamespace(best=worse, baselines=dict.fromkeys(("a", "b and c", "d"), better))
+    assert _against_baselines(sweep, stands) == ["On validation it does no better than a; b and c; d."]
 
 
 @pytest.mark.parametrize(

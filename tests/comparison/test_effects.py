@@ -102,6 +102,12 @@ def test_what_cannot_be_told_is_refused_with_the_reason(cells: dict[tuple[int, .
     assert said in refusal.reason
 
 
+def test_one_setting_is_counted_as_one() -> None:
+    found = importance(table({(0, 0.5): [0.5]}), METRIC)
+    assert isinstance(found, NotComputed)
+    assert found.reason == "1 setting has a result; importance needs 30"
+
+
 def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> None:
     random = np.random.default_rng(3)
     cells = {

@@ -183,3 +183,16 @@ def test_the_interval_of_an_unpaired_difference_holds_the_truth() -> None:
         found = unpaired_interval(one, score_interval(one, 150, 1.96), other, score_interval(other, 120, 1.96))
         covered.append(found.low <= 0.1 <= found.high)
     assert 0.935 <= np.mean(covered) <= 0.97
+
+
+def test_a_split_whose_test_images_were_trained_on_is_marked(found: tuple[SplitComparison, ...]) -> None:
+    one = replace(found[0], random=replace(found[0].random, leaks=True))
+    assert any(
+        sentence.startswith("LEAKS: test images of by_chance recur among the training images")
+        for sentence in one.sentences
+    )
+    stream = io.StringIO()
+    print_splits([one], Console(file=stream, width=200))
+    assert "by_chance LEAKS" in stream.getvalue()
+    assert not any("LEAKS" in sentence for sentence in found[0].sentences)
+    assert one.sentences[0].startswith("Temperature ")
