@@ -10,13 +10,22 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from sweep.figures.style import COLOURS, CONTRASTIVE, INK, SUPERVISED, label
+from sweep.figures.images import MAP_COLOURS
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, label
 from sweep.maps.map_classes import NODATA
-from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, legend, no_data, square_kilometres
+from sweep.maps.preview import (
+    LEGEND_COLUMNS,
+    LONGEST_NAME,
+    NO_DATA,
+    MapPreview,
+    legend,
+    no_data,
+    square_kilometres,
+)
 from sweep.maps.windows import Values
 
-LISTED = 12
-"""Maximum number of classes in the legend, by area."""
+OTHERS = "#4d4d4d"
+"""Colour of the classes beyond those of MAP_COLOURS, by area; a colour for two classes would be misread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,16 @@ class ClassPreview(MapPreview):
             return f"{name}: {share} of the valid pixels"
         return f"{name}: {square_kilometres(own['square_kilometres'])} of {square_kilometres(valid)} ({share})"
 
+    @property
+    def bar_inches(self) -> float:
+        """Width of the colour bar, which only a probability has."""
+        return super().bar_inches if self.positive else 0.0
+
+    @property
+    def legend_rows(self) -> int:
+        """Rows of the legend, without which the map has no height to spare."""
+        return 1 if self.positive else -(-len(_patches(self)) // LEGEND_COLUMNS)
+
     def draw_map(self, drawn: Figure, axes: Axes) -> str:
         """Draw the probability with its colour bar, or the classes with their legend."""
         if not self.positive:
@@ -62,7 +81,7 @@ def _probability(axes: Axes, preview: ClassPreview) -> AxesImage:
 
 def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: ClassPreview) -> None:
     assert preview.threshold is not None
-    bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02)
+    bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02, anchor=(0.0, 1.0))
     middle = preview.threshold
     ticks = [0.0, middle / 2, middle, (1.0 + middle) / 2, 1.0]
     bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
@@ -75,21 +94,39 @@ def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: ClassPrevi
 
 
 def _classes(axes: Axes, preview: ClassPreview) -> None:
-    own = preview.facts["classes"]
-    order = sorted(range(len(preview.names)), key=lambda number: -own[preview.names[number]]["pixels"])
-    palette = [COLOURS[order.index(number) % len(COLOURS)] for number in range(len(preview.names))]
+    palette = _palette(preview)
     colours = ListedColormap(palette).with_extremes(bad=NO_DATA)
     hidden = np.ma.masked_equal(preview.classes, NODATA)
     norm = BoundaryNorm(np.arange(len(palette) + 1) - 0.5, len(palette)) if len(palette) > 1 else None
     axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
+    legend(axes, _patches(preview))
+
+
+def _order(preview: ClassPreview) -> list[int]:
+    """Return the classes by area, the largest first."""
+    own = preview.facts["classes"]
+    return sorted(range(len(preview.names)), key=lambda number: -own[preview.names[number]]["pixels"])
+
+
+def _palette(preview: ClassPreview) -> list[str]:
+    """Return a colour for each class."""
+    colours = dict(zip(_order(preview), MAP_COLOURS, strict=False))
+    return [colours.get(number, OTHERS) for number in range(len(preview.names))]
+
+
+def _patches(preview: ClassPreview) -> list[Patch]:
+    """Return the legend's entries: mapped classes by area, the others together, and no data."""
+    own, palette = preview.facts["classes"], _palette(preview)
+    mapped = [number for number in _order(preview) if own[preview.names[number]]["pixels"]]
+    shares = {number: 100 * own[preview.names[number]]["share"] for number in mapped}
+    listed, others = mapped[: len(MAP_COLOURS)], mapped[len(MAP_COLOURS) :]
     patches = [
-        Patch(
-            color=palette[number],
-            label=f"{label(preview.names[number], LONGEST_NAME)} {100 * own[preview.names[number]]['share']:.1f} %",
-        )
-        for number in order[:LISTED]
-        if own[preview.names[number]]["pixels"]
+        Patch(color=palette[number], label=f"{label(preview.names[number], LONGEST_NAME)} {shares[number]:.1f} %")
+        for number in listed
     ]
+    if others:
+        together = sum(shares[number] for number in others)
+        patches.append(Patch(color=OTHERS, label=f"{len(others)} more classes {together:.1f} %"))
     if not preview.mapped.all():
         patches.append(Patch(color=NO_DATA, label="no data"))
-    legend(axes, patches)
+    return patches

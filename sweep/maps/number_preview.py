@@ -45,7 +45,9 @@ class NumberPreview(MapPreview):
         shown.set_cmap(shown.get_cmap().with_extremes(bad=NO_DATA))
         below, above = bool((inside < low).any()), bool((inside > high).any())
         ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-        bar = drawn.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.02, extend=ends[below, above])
+        bar = drawn.colorbar(
+            shown, ax=axes, shrink=0.8, aspect=28, pad=0.02, anchor=(0.0, 1.0), extend=ends[below, above]
+        )
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
         bar.set_label(label(self.name, LONGEST_NAME) + self._training_range(bar, low, high), fontsize=9, color=INK)

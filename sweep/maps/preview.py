@@ -25,6 +25,7 @@ NO_DATA = "#c9c9c9"
 STRETCH = (2.0, 98.0)
 """Percentiles of the scene's values that become black and white."""
 NICE = (1, 2, 5)
+LEGEND_COLUMNS, LEGEND_ROW_INCHES = 2, 0.22
 LONGEST_NAME = 40
 
 
@@ -41,6 +42,16 @@ class MapPreview:
     """Ground width of a preview pixel in metres; None if unknown."""
     facts: Mapping[str, Any]
     """Content of the map's JSON file."""
+
+    @property
+    def bar_inches(self) -> float:
+        """Width of the colour bar; without one, wider panels would take the legend's height."""
+        return 1.6
+
+    @property
+    def legend_rows(self) -> int:
+        """Rows of the legend below the map."""
+        return 1
 
     def title(self) -> str:
         """Return the picture's title."""
@@ -72,8 +83,11 @@ def figure(preview: MapPreview) -> Figure:
     height, width = preview.valid.shape
     longer = max(height, width)
     panel = (PANEL_INCHES * width / longer, PANEL_INCHES * height / longer)
+    rest = 1.3 + LEGEND_ROW_INCHES * preview.legend_rows
     drawn = Figure(
-        figsize=(np.clip(2 * panel[0] + 1.9, NARROWEST_INCHES, 16.0), panel[1] + 1.5), dpi=DPI, layout="constrained"
+        figsize=(np.clip(2 * panel[0] + 0.3 + preview.bar_inches, NARROWEST_INCHES, 16.0), panel[1] + rest),
+        dpi=DPI,
+        layout="constrained",
     )
     left, right = drawn.subplots(1, 2)
     drawn.suptitle(label(preview.title(), 120), fontsize=13, color=INK)
@@ -118,7 +132,7 @@ def legend(axes: Axes, patches: list[Patch]) -> None:
         handles=patches,
         loc="upper left",
         bbox_to_anchor=(0.0, -0.01),
-        ncols=2,
+        ncols=LEGEND_COLUMNS,
         fontsize=9,
         frameon=False,
         labelcolor=INK,
@@ -150,6 +164,7 @@ def round_length(most: float) -> float:
 
 def _finish(axes: Axes, title: str) -> None:
     axes.set_title(label(title), fontsize=11, color=INK)
+    axes.set_anchor("N")  # what height is left is the legend's, below
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
