@@ -47,9 +47,9 @@ class PoolLeaks:
 
     @property
     def sentence(self) -> str:
-        """The leaks in words, with examples."""
-        examples = (*self.found.counts.examples[:1], *self.found.footprints[:1])
-        said = f" ({'; '.join(examples)})" if examples else ""
+        """The leaks in words, with one example: names of chips are long."""
+        examples = (*self.found.counts.examples, *self.found.footprints)
+        said = f" ({examples[0]})" if examples else ""
         whose = "its own train split" if self.pool == self.evaluation else f"the train split of {self.pool}"
         return (
             f"{LEAKS}: of the {self.found.tested:,} test images of {self.evaluation}: {self.counted} an image of "

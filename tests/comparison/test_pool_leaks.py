@@ -12,16 +12,17 @@ from support.written_sweeps import space_of, write_sweep
 
 from sweep.compare import main
 from sweep.comparison.dataset_report import dataset_reports
-from sweep.comparison.pool_leaks import StorePair, store_pairs
+from sweep.comparison.pool_leaks import PoolLeaks, StorePair, store_pairs
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.csv_tables import comparison_rows
 from sweep.running.leak_check import check_leaks
 from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
 from sweep.space import Best, Grid, Range, Search, SearchSpace, Stage
-from trainables.data.catalog import prepared
+from trainables.data.catalog import LeakCounts, prepared
 from trainables.data.preparing import kept_leaks
 from trainables.data.preparing.prepare import prepare, remove
+from trainables.data.preparing.store_leaks import StoreLeaks
 from trainables.errors import BadInputError
 from trainables.storage.trial_files import MODEL
 
@@ -176,3 +177,10 @@ def test_a_pool_that_is_gone_cannot_be_searched(tmp_path: Path, monkeypatch: pyt
     plan = SimpleNamespace(trials=[trial], pending=(), space=SimpleNamespace(stages=()))
     with pytest.raises(BadInputError, match=r"^--strict: pool, which encoders were pretrained on, isn't prepared"):
         check_leaks(plan, storage)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("twins", "example"), [(("a is b",), "a is b"), ((), "c overlaps d")])
+def test_leaks_are_said_with_one_example(twins: tuple[str, ...], example: str) -> None:
+    counts = LeakCounts(identical=len(twins), near_identical=0, neighbours=0, examples=twins)
+    found = StoreLeaks(tested=9, counts=counts, overlapping=1, footprints=("c overlaps d",), not_compared="")
+    assert PoolLeaks("pool", "judge", found).sentence.endswith(f"an image of the train split of pool ({example})")
