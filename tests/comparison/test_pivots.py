@@ -57,8 +57,8 @@ def test_the_thesis_tables_over_training_length_and_batch_size(parts: tuple[Data
         crossed["title"]: crossed for crossed in pivot_rows(parts[0]) if crossed["corner"] == "batch size \\ epochs"
     }
     assert list(found) == [
-        "top-1 accuracy (linear probe, test split); temperature 0.25",
-        "top-5 accuracy (linear probe, test split); temperature 0.25",
+        "top-1 accuracy (linear probe, test split); temperature 0.25 (%)",
+        "top-5 accuracy (linear probe, test split); temperature 0.25 (%)",
     ]
     tables = {
         "A.1": [("256", [32.26, 37.33, 41.05, 39.6]), ("1024", [29.1, 34.32, 39.62, 41.66])],

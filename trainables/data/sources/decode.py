@@ -111,7 +111,6 @@ def load(file: File) -> bytes:
 
 def explained(file: File, read: Callable[[bytes], Result]) -> Result:
     """Return the result of `read` for a file's content; UndecodableError with the file's name if it fails."""
-    unpacked_limit(0)  # a wrong SWEEP_UNPACKED_LIMIT is no fault of the file
     content = b""
     try:
         content = load(file)
@@ -119,6 +118,7 @@ def explained(file: File, read: Callable[[bytes], Result]) -> Result:
     except NotReadError as error:
         raise UndecodableError(f"{file}: {_one_line(error)}", error.option) from error
     except Exception as error:  # decoders raise many types of exceptions for damaged files
+        unpacked_limit(0)  # a wrong SWEEP_UNPACKED_LIMIT is no fault of the file
         raise _fault(file, content, error) from error
 
 

@@ -20,6 +20,8 @@ MOST_SCANS = 500
 """Maximum number of scans of a JPEG, each of which is decoded; progressive JPEGs have about 10."""
 FEW_PIXELS = SMALL // 16
 """Number of pixels up to which an image is small with any number of bands and bits, so that no check is needed."""
+SCAN_BYTES = 10
+"""Minimum size of a scan's header, so that few bytes can't hold many scans."""
 JPEG_MAGIC = b"\xff\xd8"
 SCAN = b"\xff\xda"
 """Marker at the start of a JPEG's scan; these two bytes don't occur within a scan."""
@@ -57,7 +59,7 @@ def with_pil(
         formats: Accepted formats, a part of FORMATS.
         pixels: Function of the opened image, whose result is returned.
     """
-    if content[:2] == JPEG_MAGIC and content.count(SCAN) > MOST_SCANS:
+    if len(content) > MOST_SCANS * SCAN_BYTES and content[:2] == JPEG_MAGIC and content.count(SCAN) > MOST_SCANS:
         raise ValueError(f"more than {MOST_SCANS} scans")
     with Image.open(io.BytesIO(content), formats=formats) as image:
         check(image.width, image.height)  # known before a pixel is decoded
