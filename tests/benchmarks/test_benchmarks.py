@@ -102,7 +102,7 @@ def test_results_read_back_are_the_same_and_new_ones_take_the_place_of_old_ones(
     assert (tmp_path / "growth.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("encoder", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("side", [64, 120])
 def test_counted_operations_are_those_that_torch_counts(encoder: str, side: int) -> None:
     config = TrialConfig.parse({"dataset": "digits", "encoder": encoder, "image_size": side, "batch_size": 2})

@@ -80,6 +80,7 @@ def test_shellcheck_and_bash_find_nothing(script: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_one_head_with_its_cores_where_the_documentation_once_started_four(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

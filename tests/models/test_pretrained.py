@@ -133,6 +133,7 @@ def test_a_trials_own_weights_give_its_own_features_again(store: ImageStore, tmp
     assert untrained["test/linear_loss"] != again["test/linear_loss"]
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_from_weights_and_learns_the_labels(store: ImageStore, tmp_path: Path) -> None:
     supervised = changed(
         training="supervised",

@@ -115,7 +115,7 @@ def test_a_real_tiff_of_zeros_is_refused_and_a_person_can_take_it(monkeypatch: p
         decode_any(ArchiveFile("x", content))
 
 
-@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+@pytest.mark.parametrize("compression", ["zlib", pytest.param("lzma", marks=pytest.mark.slow)])
 def test_a_strip_that_holds_more_than_it_declares_is_unpacked_no_further(compression: str, little_memory: None) -> None:
     content = io.BytesIO()
     tifffile.imwrite(content, np.zeros((8, 8), np.uint8), compression=compression)

@@ -141,6 +141,7 @@ def test_an_emptied_server_is_filled_from_the_records(sweep: tuple[Plan, SweepSt
     assert runs["mine"].data.tags["sweep.status"] == "finished"
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_wrote(
     sweep: tuple[Plan, SweepStorage], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
