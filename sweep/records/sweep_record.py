@@ -53,7 +53,9 @@ class TrialEntry(KeptRecord):
 
     @model_validator(mode="after")
     def _is_a_setting(self) -> Self:
-        """Check the fields; records of earlier versions may lack some."""
+        """Check the fields; records of earlier versions may lack some, but not the data set."""
+        if "dataset" not in self.config:
+            raise ValueError("config.dataset: missing")
         for values in (self.config, *([{**self.config, **self.stands_for}] if self.stands_for else [])):
             known = _known(values)
             fields = TrialConfig.parse(known).model_dump(mode="json")

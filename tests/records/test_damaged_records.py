@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from support.small_sweeps import SMALL_SPACE
 
 from sweep.compare import load
@@ -344,3 +345,9 @@ def test_a_record_that_this_user_may_not_read_costs_a_line(
         finally:
             os.seteuid(0)
     assert caplog.text.count("it can't be read by this user") == 4
+
+
+def test_an_entry_without_its_data_set_is_damaged(swept: tuple[SweepRecord, SweepStorage]) -> None:
+    entry = swept[0].trials[0]
+    with pytest.raises(ValidationError, match=r"config\.dataset: missing"):
+        type(entry).model_validate({**entry.model_dump(), "config": {"x": {"y": []}}})

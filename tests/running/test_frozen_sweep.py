@@ -1,15 +1,33 @@
 """A real sweep that is frozen, taken over by another process, and wakes up: the one that took it ends it."""
 
+import contextlib
 import signal
+import sqlite3
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from support.sweep_shell import GRID, Shell, rest, until
 
+from sweep.records.paths import tracking_database
 from trainables.data.preparing.prepare import prepare
 
 QUICK = "from sweep.records import lease; lease.BEAT_SECONDS, lease.STALE_SECONDS, lease.WATCH_SECONDS = 0.5, 3.0, 1.0"
+
+
+def freeze(process: subprocess.Popen[str], database: Path) -> None:
+    """Stop a process while it isn't writing to MLflow's file, which it would keep locked."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(database, timeout=0.5)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+                return
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -20,7 +38,7 @@ def test_a_sweep_that_wakes_up_leaves_it_to_the_one_that_took_it_over(tmp_path: 
     command = ("run", "--space", space, "--max-concurrent", "1", "--set", "epochs=15")
     with shell.background(*command, before=QUICK) as first:
         until(first, "epoch 2/15")
-        first.send_signal(signal.SIGSTOP)
+        freeze(first, tracking_database(Path(shell.storage.storage.root)))
         time.sleep(4)
         with shell.background("run", "--resume", "small", "--max-concurrent", "1", before=QUICK) as second:
             until(second, "epoch")

@@ -177,7 +177,7 @@ def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) 
     stage = (
         'Stage("search", (Grid(axes={"temperature": (0.9,)}, required=True),), '
         'Search({"temperature": Range(0.05, 0.8, log=True)}, settings=6, method="optuna"), '
-        'Halving("train/contrastive_loss", grace=1, reduction=2))'
+        'Halving("train/contrastive_accuracy", grace=1, reduction=2))'
     )
     space = shell.space(stage)
     path = shell.folder / space
