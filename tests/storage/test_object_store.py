@@ -2,6 +2,7 @@
 
 import urllib.parse
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_what_is_written_is_read_listed_and_removed(bucket: str) -> None:
     storage.delete("a/never.json")
     assert storage.names("a") == ["c.json"]
     assert not storage.is_local
+
+
+def test_processes_delete_the_same_file_and_folder_at_the_same_time(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path)
+
+    def write_and_delete(_: int) -> None:
+        for _ in range(30):
+            storage.write("probe", b"")
+            storage.delete("probe")
+
+    for number in range(100):
+        storage.write(f"folder/{number}", b"")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write_and_delete, range(4)))
+        list(pool.map(storage.delete_folder, 4 * ["folder"]))
+    assert storage.names() == []
 
 
 def test_an_address_leads_to_the_same_place_again_and_holds_no_secret(bucket: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -220,20 +221,26 @@ class Storage:
                     yield found.relative_to(self.root).as_posix(), found.stat().st_size
 
     def delete(self, name: str) -> None:
-        """Delete a file if it exists; BadInputError if its path contains a link."""
+        """Delete a file if it exists; BadInputError if its path contains a link.
+
+        Another process may delete the same file at the same time.
+        """
         path = self.own_path(name)
-        if self.is_local:
-            _set_aside(Path(path))
-        if self.exists(name):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if self.is_local:
+                _set_aside(Path(path))
             self._try(lambda: self.filesystem.delete_file(path))
 
     def delete_folder(self, name: str) -> None:
-        """Delete a folder with its content if it exists; BadInputError if its path contains a link."""
+        """Delete a folder with its content if it exists; BadInputError if its path contains a link.
+
+        Another process may delete the same folder at the same time.
+        """
         path = self.own_path(name, whole=True)
-        if not self.exists(name):
-            return
-        # Of links within, rmtree removes the link and not what it leads to.
-        self._try(lambda: shutil.rmtree(path) if self.is_local else self.filesystem.delete_dir(path))
+        while self.exists(name):
+            with suppress(FileNotFoundError):
+                # Of links within, rmtree removes the link and not what it leads to.
+                self._try(lambda: shutil.rmtree(path) if self.is_local else self.filesystem.delete_dir(path))
 
     def address(self, name: str = "") -> str:
         """Return the full address of a file, without credentials, for display, for tags, or for `at`."""
