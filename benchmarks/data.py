@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows.scenes import chip_rates
-from trainables.data.catalog import StoreInfo
 from trainables.data.preparing.prepare import prepare
 from trainables.data.sources.decode import decode_band, decode_rgb
+from trainables.data.store_info import StoreInfo
 
 CHUNK = 200
 BATCH, BATCHES = 256, 40

@@ -10,7 +10,8 @@ import typer
 from sweep.console import options, prepare_options
 from sweep.console.app import run_app, stage_progress
 from sweep.console.printing import say, say_json, screen
-from trainables.data.catalog import StoreInfo, beneath, data_root, prepare_command, prepared, store_folder
+from trainables.data.store_addresses import beneath, data_root, store_folder
+from trainables.data.store_info import StoreInfo, prepare_command, prepared
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 

@@ -72,9 +72,11 @@ ONLY_IN = {
 """Libraries that one room keeps to itself; matplotlib's types may be named elsewhere."""
 HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow", "matplotlib", "pandas", "scipy")
 LIGHT_ROOMS = ("sweep/planning", "sweep/console", "sweep/space.py")
-LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/catalog")
+LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/store_info")
 LIGHT_FILES += ("data/dataset_facts", "data/store_format", "memory/constants", "memory/layer_sizes", "memory/peak")
 LIGHT_FILES += (
+    "data/store_addresses",
+    "data/store_targets",
     "weights_header",
     "weights_catalog",
     "data/bands",
@@ -249,7 +251,7 @@ def test_no_files_import_each_other_in_a_circle(project: Imports) -> None:
         ("sweep.report.page", "sweep.compare"),
         ("sweep.evaluate", "sweep.run"),
         ("trainables.config", "trainables.training.trial"),
-        ("trainables.data.catalog", "trainables.data.sources.folder"),
+        ("trainables.data.store_info", "trainables.data.sources.folder"),
         ("trainables.losses", "sweep.space"),
         ("search_spaces.quickstart", "sweep.planning.plan"),
     ],

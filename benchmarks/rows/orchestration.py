@@ -67,7 +67,8 @@ class FailureListener:
 def tasks(workers: int, count: int, epochs: int, folder: Path) -> list[TrialTask]:
     """Return tasks of trials that differ by seed."""
     from trainables.config import TrialConfig
-    from trainables.data.catalog import prepared, store_folder
+    from trainables.data.store_addresses import store_folder
+    from trainables.data.store_info import prepared
 
     fingerprint = prepared("digits").fingerprint
     made = []

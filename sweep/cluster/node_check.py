@@ -134,7 +134,8 @@ def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> CheckResult:
 
 def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
     """Return this machine's NodeFacts as a mapping; `written` is a file in the storage, `sent` the caller's clock."""
-    from trainables.data.catalog import StoreInfo, data_root, remote_root
+    from trainables.data.store_addresses import data_root, remote_root
+    from trainables.data.store_info import StoreInfo
     from trainables.storage.filesystem import Storage
 
     now = time.time()

@@ -17,7 +17,7 @@ from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, comp
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.trial_result import result_of
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.storage.trial_files import MODEL

@@ -19,7 +19,7 @@ from sweep.console.formatting import number, signed_interval, signed_number
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.share_intervals import ConfidenceInterval, unpaired_interval
 from trainables.config import TrialConfig
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.metric_names import better_when, bounds, is_share
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from sweep.console.formatting import count_and_share
 from sweep.console.printing import say, text
 from trainables.data.bands import described_bands
-from trainables.data.catalog import StoreInfo, prepare_command, remove_command, store_folder
 from trainables.data.dataset_facts import KNOWN
+from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
+from trainables.data.store_info import StoreInfo, prepare_command, remove_command
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.records.sweep_storage import SweepStorage
     from trainables.config import TrialConfig
-    from trainables.data.catalog import StoreInfo
+    from trainables.data.store_info import StoreInfo
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEAD_METRICS = {"linear": LINEAR, "probe": ""}

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.deployment.exported_model import DeployedModel
-from trainables.data.catalog import StoreInfo
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.store_format import PLAIN_NAME
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.printable_text import printable
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
     from sweep.records.sweep_record import SweepRecord
     from sweep.records.sweep_storage import SweepStorage
-    from trainables.data.catalog import StoreInfo
+    from trainables.data.store_info import StoreInfo
     from trainables.storage.trial_records import FinalRecord
 
 
@@ -68,7 +68,7 @@ def choose(
         BadInputError: No such trial exists, it has no classifier or no weights, or its data set isn't prepared here.
     """
     from trainables.config import UNTRAINABLE
-    from trainables.data.catalog import StoreInfo
+    from trainables.data.store_info import StoreInfo
 
     found = find_trial(storage, sweep, trial=trial, best=best)
     entry, status = found.trial.entry, found.trial.result.status

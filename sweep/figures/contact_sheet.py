@@ -17,9 +17,9 @@ from sweep.figures.fonts import fit_for_png
 from sweep.figures.image_views import Pictures, StorePictures
 from sweep.figures.style import label
 from trainables.config import TrialConfig
-from trainables.data.catalog import without_seasons
 from trainables.data.seasons import SeasonPairs, visits
 from trainables.data.store import ImageStore
+from trainables.data.store_targets import without_seasons
 from trainables.errors import BadInputError
 from trainables.overrides import parse_assignments
 from trainables.randomness import RandomStream, uniform

@@ -7,19 +7,11 @@ from sweep.planning.defined_metrics import check_defined, judged_metrics
 from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import TrialConfig
-from trainables.data.catalog import (
-    PlaceDates,
-    StoreInfo,
-    expand_positive,
-    prepare_command,
-    prepared,
-    several_labels,
-    store_folder,
-    without_seasons,
-    wrong_kind,
-)
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
+from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE
+from trainables.data.store_info import PlaceDates, StoreInfo, prepare_command, prepared
+from trainables.data.store_targets import expand_positive, several_labels, without_seasons, wrong_kind
 from trainables.errors import BadInputError
 
 UNKNOWN_CLASSES = 1000

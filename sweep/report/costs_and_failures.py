@@ -5,7 +5,7 @@ from typing import Any
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.console.dataset_tables import notes
 from sweep.console.formatting import count_and_share, duration
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 
 MOST_CLASSES = 50
 """Maximum number of classes on the page; `python -m sweep.data info` lists all."""

@@ -24,8 +24,8 @@ from sweep.report.image_selection import WrongPrediction, feature_map, mistakes,
 from sweep.statistics import confusion
 from trainables import metric_names as names
 from trainables.config import UNTRAINABLE, TrialConfig
-from trainables.data.catalog import remote_root
 from trainables.data.store import ImageStore
+from trainables.data.store_addresses import remote_root
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.models.encoder import Encoder

@@ -16,7 +16,8 @@ from sweep.planning.evaluation_space import (
 )
 from sweep.records.sweep_storage import SweepStorage
 from trainables.config import UNTRAINABLE, TrialConfig
-from trainables.data.catalog import StoreInfo, expand_positive, prepared
+from trainables.data.store_info import StoreInfo, prepared
+from trainables.data.store_targets import expand_positive
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.overrides import parse_assignments

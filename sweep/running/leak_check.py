@@ -11,7 +11,7 @@ from sweep.planning.plan import Plan
 from sweep.records.sweep_storage import SweepStorage
 from sweep.space import Best, Grid
 from trainables.config import TrialConfig, data_fingerprint
-from trainables.data.catalog import StoreInfo, prepare_command
+from trainables.data.store_info import StoreInfo, prepare_command
 from trainables.errors import BadInputError
 
 FIELDS = ("dataset", "evaluation_dataset", "initial_weights")

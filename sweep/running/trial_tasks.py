@@ -9,7 +9,8 @@ from sweep.records.sweep_record import TrialEntry
 from sweep.running.run_context import RunContext
 from sweep.running.trial_events import TrialEventHandler
 from sweep.scheduling.task import TrialTask
-from trainables.data.catalog import StoreInfo, prepared, store_address
+from trainables.data.store_addresses import store_address
+from trainables.data.store_info import StoreInfo, prepared
 
 
 def tasks_left(

@@ -7,7 +7,7 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag
 
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 
 DIGEST_LENGTH = 36
 """Maximum characters of a digest in MLflow."""

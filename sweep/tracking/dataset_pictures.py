@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sweep.console.formatting import slug
-from trainables.data.catalog import remote_root
+from trainables.data.store_addresses import remote_root
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:

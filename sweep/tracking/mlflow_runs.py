@@ -33,7 +33,7 @@ from sweep.tracking.run_tags import (
     word,
 )
 from sweep.tracking.store import PARAMS, VIEW_TAG, TrackingStore, view
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.metric_names import IMAGES_PER_SECOND, OF_THE_MACHINE
 from trainables.printable_text import markdown_text, printable, printable_lines

@@ -19,10 +19,10 @@ from sweep.running.leak_check import check_leaks
 from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
 from sweep.space import Best, Grid, Range, Search, SearchSpace, Stage
-from trainables.data.catalog import LeakCounts, prepared
 from trainables.data.preparing import kept_leaks
 from trainables.data.preparing.prepare import prepare, remove
 from trainables.data.preparing.store_leaks import StoreLeaks
+from trainables.data.store_info import LeakCounts, prepared
 from trainables.errors import BadInputError
 from trainables.storage.trial_files import MODEL
 

@@ -19,14 +19,15 @@ from support.paths import ROOT
 
 from trainables.data import cache
 from trainables.data.cache import hold, local_copy, upload
-from trainables.data.catalog import LeakCounts, StoreInfo, beneath, data_root, store_address
 from trainables.data.index_table import fingerprint as fingerprint_of
 from trainables.data.index_table import open_rows, write_rows
 from trainables.data.preparing.prepare import prepare
-from trainables.data.remote_store import is_remote, read_info_bytes
+from trainables.data.remote_store import read_info_bytes
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store import ImageStore
+from trainables.data.store_addresses import data_root, store_address
 from trainables.data.store_format import FORMAT_VERSION, UNFINISHED
+from trainables.data.store_info import LeakCounts, StoreInfo
 from trainables.errors import BadInputError
 
 SIZE = 100_000
@@ -88,14 +89,6 @@ def uploaded(tmp_path: Path, name: str, size: int = SIZE) -> tuple[str, str]:
     address = f"file://{tmp_path}/shared/{name}"
     upload(folder, address)
     return address, its_fingerprint(folder)
-
-
-def test_what_is_an_address() -> None:
-    assert beneath("s3://bucket/stores/", "digits") == "s3://bucket/stores/digits"
-    assert beneath("s3://bucket/a?endpoint_override=host:9000", "b") == "s3://bucket/a/b?endpoint_override=host:9000"
-    assert is_remote("s3://bucket/stores")
-    assert is_remote("file:///shared")
-    assert not is_remote("/shared/stores")
 
 
 def test_a_store_goes_up_and_comes_down_once(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from trainables.config import TrialConfig
-from trainables.data.catalog import StoreInfo
 from trainables.data.index_table import open_rows, write_batch
 from trainables.data.preparing.prepare import prepare
 from trainables.data.preparing.verify import verify
 from trainables.data.store import UNLABELLED, ImageStore
 from trainables.data.store_format import INFO_FILE, ROWS_FILE
+from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.expected_metrics import OF_FEATURES, LabelFacts, epoch_metrics, final_metrics

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from support.stores import of_seasons
 
-from trainables.data.catalog import PlaceDates
 from trainables.data.patch_names import ground_and_date
 from trainables.data.seasons import SeasonPairs, Visit
+from trainables.data.store_info import PlaceDates
 
 
 def random_visits(seed: int, count: int = 60) -> list[Visit]:

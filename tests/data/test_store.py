@@ -15,7 +15,6 @@ import torch
 from sklearn.datasets import load_digits
 from support.sample_data import write_bigearthnet
 
-from trainables.data.catalog import StoreInfo, expand_positive, store_folder
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.prepare import prepare, remove
@@ -23,6 +22,8 @@ from trainables.data.preparing.verify import verify
 from trainables.data.splits import TEST, exact_split
 from trainables.data.stable_hash import stable_fraction
 from trainables.data.store import ImageStore
+from trainables.data.store_addresses import store_folder
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 LAND = "Land principally occupied by agriculture, with significant areas of natural vegetation"
@@ -74,7 +75,7 @@ def test_a_gather_over_many_chunks_gives_the_original_pixels_and_labels(tmp_path
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_splits_share_out_all_rows_and_agree_with_what_the_catalog_promises(tmp_path: Path) -> None:
+def test_splits_share_out_all_rows_and_agree_with_what_the_metadata_promises(tmp_path: Path) -> None:
     info = prepare("digits", root=tmp_path)
     store = ImageStore.open("digits", tmp_path)
     splits = {name: store.split(name) for name in ("train", "test")}
@@ -101,18 +102,6 @@ def test_several_labels_an_image_and_the_rules_over_them(patches: ImageStore) ->
     assert not patches.positive_mask(indices, ()).any()
     with pytest.raises(BadInputError, match=r"several labels; set target=labels, .* \(known: farmland, agriculture\)"):
         patches.labels(indices)
-
-
-def test_positive_names_are_checked_and_expanded_in_class_order() -> None:
-    eurosat = KNOWN["eurosat"]
-    assert expand_positive(eurosat, ("Forest", "farmland", "Pasture")) == (
-        "AnnualCrop",
-        "Forest",
-        "Pasture",
-        "PermanentCrop",
-    )
-    with pytest.raises(BadInputError, match=r"positive 'Wood': neither .* rules: farmland; classes: 'AnnualCrop'"):
-        expand_positive(eurosat, ("Wood",))
 
 
 def test_stable_fraction_is_the_salted_sha256_of_the_name() -> None:
@@ -292,10 +281,9 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
 
 
-def test_the_catalog_and_the_command_line_import_nothing_heavy() -> None:
+def test_metadata_addresses_and_the_command_line_import_nothing_heavy() -> None:
     heavy = "torch pyarrow sklearn numpy PIL ray mlflow requests filelock"
-    program = (
-        f"import sys, trainables.data.catalog, sweep.data; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
-    )
+    modules = "trainables.data.store_targets, sweep.data"
+    program = f"import sys, {modules}; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -14,7 +14,6 @@ from support.scenes import write_scene
 from sweep.maps.chip_grid import SceneGrid
 from sweep.maps.scene import Scene
 from sweep.maps.scene_source import read_scenes
-from trainables.data.catalog import StoreInfo
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.label_set import LabelRequest, attach_labels
 from trainables.data.preparing.prepare import prepare
@@ -22,6 +21,7 @@ from trainables.data.seasons import SeasonPairs
 from trainables.data.spatial_splits import distances
 from trainables.data.splits import SPLITS
 from trainables.data.store import ImageStore
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 

@@ -14,10 +14,10 @@ from sweep.planning.dataset_sizes import check_data, check_questions, size_of
 from sweep.planning.plan import Plan, make_plan
 from sweep.space import Grid, Halving, RankingObjective, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
-from trainables.data.catalog import StoreInfo
 from trainables.data.evaluated_labels import evaluated_labels
 from trainables.data.stable_hash import VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
+from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 

@@ -108,7 +108,7 @@ def test_what_is_no_secret_is_shown_as_it_is(text: str) -> None:
 def test_an_address_with_a_secret_is_refused_where_it_would_be_kept(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainables.data.catalog import remote_root
+    from trainables.data.store_addresses import remote_root
 
     monkeypatch.setenv("SWEEP_DATA", address)
     for keep in (lambda: Storage.at(address), lambda: InitialWeights.parse(address), remote_root):

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from trainables.data.cache import upload
-from trainables.data.catalog import StoreInfo
 from trainables.data.index_table import open_rows
 from trainables.data.preparing.prepare import prepare
+from trainables.data.store_info import StoreInfo
 
 
 def published(folder: Path) -> tuple[Path, str, str]:

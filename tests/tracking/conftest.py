@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sweep.records.paths import tracking_database
-from trainables.data.catalog import LeakCounts, StoreInfo
 from trainables.data.store_format import INFO_FILE
+from trainables.data.store_info import LeakCounts, StoreInfo
 
 
 @pytest.fixture

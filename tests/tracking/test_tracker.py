@@ -22,7 +22,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.run_tags import flattened
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import SweepTracker
-from trainables.data.catalog import StoreInfo
+from trainables.data.store_info import StoreInfo
 from trainables.storage.trial_records import FailureRecord
 
 

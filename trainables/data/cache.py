@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from trainables.byte_size import size_from_environment
-from trainables.data.catalog import StoreInfo
 from trainables.data.remote_store import reached, read_info_bytes, storage_at
 from trainables.data.shared_pixels import beside, labelled_beside, labelled_store, pixel_address, share
 from trainables.data.store_format import FINGERPRINT, INFO_FILE, PIXELS_FILE, ROWS_FILE, STORE_FILES
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.storage.ownership import make_private, refuse_foreign
 

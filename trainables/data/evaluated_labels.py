@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.catalog import StoreInfo
 from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SUBSET_SALT, VALIDATION_SALT
 from trainables.data.store_format import ROWS_FILE
+from trainables.data.store_info import StoreInfo
 
 
 def evaluated_labels(

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainables.data.catalog import StoreInfo
 from trainables.data.chip import CHIP_TYPE, Chip, written
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SALTS
 from trainables.data.store_format import CHECKSUM_BYTES
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 SCHEMA = pa.schema(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.catalog import PlaceDates
 from trainables.data.chip import Chip
 from trainables.data.patch_names import ground_and_date
+from trainables.data.store_info import PlaceDates
 
 if TYPE_CHECKING:
     from trainables.data.store import ImageStore  # loads torch, which preparing does without

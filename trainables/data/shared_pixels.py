@@ -5,9 +5,9 @@ import re
 import shutil
 from pathlib import Path
 
-from trainables.data.catalog import StoreInfo
 from trainables.data.remote_store import is_remote, reached, storage_at
 from trainables.data.store_format import PIXELS_FILE, PLAIN_NAME
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 LABELS_OF = "labels of"

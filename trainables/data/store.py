@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from trainables.data import chip
 from trainables.data.cache import hold, local_copy
-from trainables.data.catalog import StoreInfo, expand_positive, prepared, several_labels, store_address, store_folder
 from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
 from trainables.data.remote_store import is_remote
+from trainables.data.store_addresses import store_address, store_folder
 from trainables.data.store_format import CHECKSUM_BYTES, INFO_FILE, PIXELS_FILE, ROWS_FILE
+from trainables.data.store_info import StoreInfo, prepared
+from trainables.data.store_targets import expand_positive, several_labels
 from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.catalog import StoreInfo
 from trainables.data.index_table import check_labels, fingerprint, known_labels, multi_hot
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store_format import CHECKSUM_BYTES, PIXELS_FILE, ROWS_FILE
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 Bytes = bytes | memoryview

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.bands import SpectralBand
-from trainables.data.catalog import expand_positive, without_seasons, wrong_kind
 from trainables.data.seasons import SeasonPairs
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
+from trainables.data.store_targets import expand_positive, without_seasons, wrong_kind
 from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
 from trainables.memory.constants import LABEL_FREE_IMAGES

@@ -1,6 +1,5 @@
 """Classes that one split lacks: said with the nearest spelling; splits without a common class are refused."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -71,15 +70,6 @@ def test_classes_that_differ_by_case_are_said_where_both_splits_have_them(tmp_pa
     assert "classes that may be one, and are kept apart: 'Cat' and 'cat'" in notes
 
 
-def test_a_root_that_is_not_utf8_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
-    with pytest.raises(BadInputError, match=r"--root .*caf.*: its name isn't UTF-8; choose another folder"):
-        prepare("digits", root=folder)
-    monkeypatch.setenv("SWEEP_DATA", str(folder))
-    with pytest.raises(BadInputError, match=r"SWEEP_DATA .*: its name isn't UTF-8"):
-        prepare("digits")
-
-
 def test_signs_that_cant_be_seen_and_texts_for_nothing_are_said() -> None:
     assert look_alikes(("cat", "cat\u200b", "\ufeffdog", "dog"), single=True) == [
         "classes that may be one, and are kept apart: 'cat' and 'cat\\u200b'; '\\ufeffdog' and 'dog'"
@@ -93,21 +83,3 @@ def test_texts_that_share_a_part_may_be_several_labels() -> None:
     (note,) = look_alikes(("cat;dog", "cat", "Land, mixed", "Water, deep"), single=True)
     assert note == "each of these texts is one class: 'cat;dog'; --separator ';' makes several labels of it"
     assert look_alikes(("a,b", "b,c"), single=True)[0].startswith("each of these texts is one class: 'a,b'; 'b,c'")
-
-
-@pytest.mark.parametrize(
-    ("root", "message"),
-    [
-        ("  ", "SWEEP_DATA '  ': isn't a folder; give a folder"),
-        ("s3:/stores", "SWEEP_DATA 's3:/stores': isn't a folder; a URI begins with s3://"),
-        ("FILE", r"SWEEP_DATA .*x\.txt: is a file; give a folder"),
-    ],
-)
-def test_a_root_that_is_no_folder_is_one_line(
-    root: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "x.txt").write_text("x")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEP_DATA", root.replace("FILE", str(tmp_path / "x.txt")))
-    with pytest.raises(BadInputError, match=message):
-        prepare("digits")

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from support.sample_data import pack_zip, write_bigearthnet
 
-from trainables.data.catalog import StoreInfo
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 RANDOM = np.random.default_rng(4)

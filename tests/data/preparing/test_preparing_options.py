@@ -29,12 +29,12 @@ from support.sample_data import (
 from support.stores import everything, made
 
 from trainables.data import splits
-from trainables.data.catalog import StoreInfo
 from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.pixels import fit, thesis_tables
 from trainables.data.preparing.prepare import prepare
 from trainables.data.stable_hash import stable_fraction
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 PATCHES = [["Sea and ocean"], ["Mixed forest", "Rice fields"], ["Pastures", "Vineyards"], ["Burnt areas"]] * 4

@@ -11,11 +11,11 @@ from support.stores import made
 
 from sweep.data import main
 from trainables.data.bands import SENTINEL_2, SpectralBand, colour_channels, named_bands
-from trainables.data.catalog import StoreInfo
 from trainables.data.class_names import EUROSAT_BANDS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 

@@ -12,13 +12,13 @@ import tifffile
 from PIL import Image
 from support.sample_data import pack_tar, sample_folder, write_bigearthnet, write_eurosat, write_tiny_imagenet
 
-from trainables.data.catalog import StoreInfo
 from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing.pixels import thesis_tables
 from trainables.data.preparing.prepare import READERS, prepare
 from trainables.data.sources.options import choose
 from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest
 from trainables.data.store import ImageStore
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 PATCHES = [["Sea and ocean"], ["Mixed forest"], ["Pastures", "Vineyards"], ["Peatbogs"]] * 3

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data import spatial_splits, splits
-from trainables.data.catalog import LeakCounts, OptionValue, PlaceDates, StoreInfo
 from trainables.data.chip import Chip
 from trainables.data.index_table import fingerprint, multi_hot, open_rows, write_rows
 from trainables.data.patch_names import tile_position
@@ -37,6 +36,7 @@ from trainables.data.sources.options import AS_PRODUCTS, OWN_SPLITS, SPLIT_RULES
 from trainables.data.sources.source import ImageSource, PrepareRequest, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import CHECKSUM_BYTES, FORMAT_VERSION, INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
+from trainables.data.store_info import LeakCounts, OptionValue, PlaceDates, StoreInfo
 from trainables.errors import BadInputError
 from trainables.printable_text import printable
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from trainables.data.catalog import StoreInfo, remove_command
 from trainables.data.index_table import open_rows
 from trainables.data.preparing.build_store import described
 from trainables.data.sources.source import ImageSource, PrepareRequest, some_names
 from trainables.data.store_format import INFO_FILE, ROWS_FILE
+from trainables.data.store_info import StoreInfo, remove_command
 from trainables.errors import BadInputError
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trainables.data.catalog import StoreInfo, data_root, remote_root
 from trainables.data.preparing.store_leaks import StoreLeaks, leaks_between
 from trainables.data.store import ImageStore
+from trainables.data.store_addresses import data_root, remote_root
+from trainables.data.store_info import StoreInfo
 
 VERSION = 1
 """Version of the comparison, part of the files' names."""

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainables.data.catalog import StoreInfo, prepared, store_folder
 from trainables.data.dataset_facts import FOLDER
 from trainables.data.index_table import (
     CHIP,
@@ -33,8 +32,10 @@ from trainables.data.shared_pixels import LABELS_OF, labels_of, share
 from trainables.data.sources.options import choose
 from trainables.data.sources.source import PrepareRequest, digest_of, some_names
 from trainables.data.sources.table import TableRow, read_table
+from trainables.data.store_addresses import store_folder
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
+from trainables.data.store_info import StoreInfo, prepared
 from trainables.errors import BadInputError
 from trainables.printable_text import printable
 

@@ -21,7 +21,7 @@ from trainables.data.sources.reading import AS_READ, ReadingOptions
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
-    from trainables.data.catalog import StoreInfo
+    from trainables.data.store_info import StoreInfo
 
 
 @dataclass(frozen=True)

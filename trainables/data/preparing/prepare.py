@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainables.data.catalog import StoreInfo, prepare_command, store_folder
 from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
 from trainables.data.preparing.atomic_folder import explained, locked, made_aside, scratch
 from trainables.data.preparing.build_store import make_store
@@ -22,7 +21,9 @@ from trainables.data.sources.options import choose
 from trainables.data.sources.parquet import read_parquet
 from trainables.data.sources.source import ImageSource, PrepareRequest
 from trainables.data.sources.tiny_imagenet import read_tiny_imagenet
+from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE
+from trainables.data.store_info import StoreInfo, prepare_command
 from trainables.errors import BadInputError
 from trainables.unpacked_limit import unpacked_limit
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from trainables.data.catalog import LeakCounts
 from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.store import ImageStore
+from trainables.data.store_info import LeakCounts
 
 EXAMPLES = 3
 TESTED_AT_ONCE = 1024

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from trainables.data.catalog import StoreInfo, prepared, store_address, store_folder
 from trainables.data.index_table import open_rows, parse_rows
 from trainables.data.preparing.decode_workers import Progress
 from trainables.data.remote_store import is_remote, reached, storage_at
 from trainables.data.shared_pixels import pixel_address
+from trainables.data.store_addresses import store_address, store_folder
 from trainables.data.store_check import PixelCheck, check_rows
 from trainables.data.store_format import PIXELS_FILE, ROWS_FILE
+from trainables.data.store_info import StoreInfo, prepared
 from trainables.errors import BadInputError
 
 PIECE_BYTES = 8 * 2**20

@@ -1,7 +1,6 @@
-"""Catalog of data sets: known and prepared ones, and their paths. It imports nothing heavy, as planning uses it."""
+"""Metadata of stores (store.json), and the commands that prepare and remove one. It imports nothing heavy."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,16 +8,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from trainables.data.bands import SpectralBand, band_name, colour_channels, named_bands, unnamed_bands
-from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
+from trainables.data.dataset_facts import KNOWN, OWN_FILES
 from trainables.data.remote_store import is_remote, read_info_bytes
+from trainables.data.store_addresses import beneath, data_root, plain_name, remote_root, store_folder
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
 from trainables.errors import BadInputError, describe_validation
-from trainables.printable_text import printable
-from trainables.redaction import secret_part
-from trainables.uri_schemes import broken_scheme
-
-LISTED_NAMES = 12
-"""Largest number of class names in an error message; beyond it the message points to `info`."""
 
 OptionValue = str | int | float
 Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT)]
@@ -211,7 +205,7 @@ class StoreInfo(BaseModel):
         address = None if root is not None else remote_root()
         if address is None:
             return cls.read_folder(store_folder(name, root))
-        return cls.read_address(beneath(address, _plain(name)), name)
+        return cls.read_address(beneath(address, plain_name(name)), name)
 
     @classmethod
     def read_address(cls, address: str, name: str = "") -> "StoreInfo | None":
@@ -255,76 +249,6 @@ class StoreInfo(BaseModel):
             raise BadInputError(f"{where}: {faults}; {remedy}") from error
 
 
-def data_root() -> Path:
-    """Return the folder of the stores: SWEEP_DATA, else ~/.cache/sweep/data.
-
-    Raises:
-        BadInputError: SWEEP_DATA is a remote address, where stores can be read but not prepared.
-    """
-    if (address := remote_root()) is not None:
-        raise BadInputError(
-            f"SWEEP_DATA {address}: stores are prepared on this machine's disk: give --root FOLDER, then "
-            f"python -m sweep.data upload NAME {address} --root FOLDER"
-        )
-    chosen = os.environ.get("SWEEP_DATA")
-    return checked_root(Path(chosen), "SWEEP_DATA") if chosen else Path.home() / ".cache" / "sweep" / "data"
-
-
-def checked_root(folder: Path, given_by: str) -> Path:
-    """Return `folder` if pyarrow can open paths in it; else BadInputError names `given_by`."""
-    try:
-        os.fspath(folder).encode()
-    except UnicodeEncodeError as error:
-        raise BadInputError(
-            f"{given_by} {printable(str(folder))}: its name isn't UTF-8; choose another folder"
-        ) from error
-    scheme = broken_scheme(str(folder))
-    if not str(folder).strip() or scheme:
-        wanted = f"a URI begins with {scheme}://" if scheme else "give a folder"
-        raise BadInputError(f"{given_by} {str(folder)!r}: isn't a folder; {wanted}")
-    if folder.expanduser().is_file():
-        raise BadInputError(f"{given_by} {folder}: is a file; give a folder")
-    return folder.expanduser()
-
-
-def remote_root() -> str | None:
-    """Return SWEEP_DATA if it is a remote address (s3://..., file://...), else None."""
-    chosen = os.environ.get("SWEEP_DATA", "")
-    if "://" not in chosen:
-        return None
-    if secret := secret_part(chosen):
-        raise BadInputError(
-            f"SWEEP_DATA {chosen}: has {secret}; credentials belong in their own variables or a file, as an address "
-            "is kept"
-        )
-    return chosen
-
-
-def beneath(address: str, name: str) -> str:
-    """Join `name` to an address; a query string (?endpoint_override=...) stays at the end."""
-    place, mark, query = address.partition("?")
-    return f"{place.rstrip('/')}/{name}{mark}{query}"
-
-
-def store_address(name: str) -> str:
-    """Return the location of the store `name` for all machines: an absolute path or a remote address."""
-    address = remote_root()
-    return str(store_folder(name).absolute()) if address is None else beneath(address, _plain(name))
-
-
-def store_folder(name: str, root: Path | None = None) -> Path:
-    """Return the folder of the store `name`, which need not exist; BadInputError if the name isn't plain."""
-    return (data_root() if root is None else checked_root(root, "--root")) / _plain(name)
-
-
-def _plain(name: str) -> str:
-    if not re.fullmatch(PLAIN_NAME, name):
-        raise BadInputError(
-            f"data set name {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first"
-        )
-    return name
-
-
 def prepare_command(name: str) -> str:
     """Return the shell command that prepares the store `name`."""
     facts = KNOWN.get(name)
@@ -347,62 +271,3 @@ def prepared(name: str, root: Path | None = None) -> StoreInfo:
         unknown = "" if name in KNOWN else f" and not one of the known ({', '.join(KNOWN)})"
         raise BadInputError(f"data set {name!r} is not prepared under {where}{unknown}; type: {prepare_command(name)}")
     return info
-
-
-def expand_positive(info: StoreInfo | DataSetFacts, positive: tuple[str, ...]) -> tuple[str, ...]:
-    """Expand names of rules and classes to class names, each once and in class order.
-
-    If the class names are unknown before preparation, entries that aren't rules are returned unchecked.
-
-    Args:
-        info: Metadata of a store, or facts about a published data set.
-        positive: Names of rules or classes.
-
-    Raises:
-        BadInputError: A name is neither a rule nor a class.
-    """
-    known_classes = info.class_names or tuple(entry for entry in positive if entry not in info.rules)
-    wanted: set[str] = set()
-    for entry in positive:
-        if entry not in info.rules and entry not in known_classes:
-            raise BadInputError(_unknown_positive(info, entry))
-        wanted.update(info.rules.get(entry, (entry,)))
-    return tuple(dict.fromkeys(name for name in (*known_classes, *sorted(wanted)) if name in wanted))
-
-
-def several_labels(info: StoreInfo | DataSetFacts) -> BadInputError:
-    """Return the error for a single-label operation on a multi-label store."""
-    rules = ", ".join(info.rules) or "none"
-    return BadInputError(
-        f"{info.name}: images have several labels; set target=labels, or target=positive with a positive rule "
-        f"(known: {rules})"
-    )
-
-
-def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
-    """Return the error for regression on a store with classes, or classification on a store with numbers."""
-    if info.number:
-        return BadInputError(
-            f"target: {info.name} has a number per image, {info.number}; set target=number, got {target}"
-        )
-    return BadInputError(
-        f"target: 'number' needs a number per image, but {info.name} has classes; attach numbers: python -m sweep.data "
-        f"label {info.name} --table FILE --number"
-    )
-
-
-def without_seasons(name: str, counts: PlaceDates) -> BadInputError:
-    """Return the error for pairs of seasons on a store that has no place at two dates."""
-    has = counts.described() or "no train image's place and date is known; scenes and BigEarthNet v2.0 have them"
-    return BadInputError(
-        f"pairs: 'season' needs train images of one place at two dates, and {name} has none: {has}; prepare scenes of "
-        "other dates with them, or set pairs=image"
-    )
-
-
-def _unknown_positive(info: StoreInfo | DataSetFacts, entry: str) -> str:
-    classes = ", ".join(repr(name) for name in info.class_names[:LISTED_NAMES])
-    if len(info.class_names) > LISTED_NAMES:
-        classes += f" and {len(info.class_names) - LISTED_NAMES} more (python -m sweep.data info {info.name})"
-    rules = ", ".join(info.rules) or "none"
-    return f"positive {entry!r}: neither a rule nor a class of {info.name}; rules: {rules}; classes: {classes}"
