@@ -91,7 +91,7 @@ PROVIDERS = {"0": {"type": "fake_multinode"}, "1": {"type": "external", "module"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("v2", PROVIDERS)
+@pytest.mark.parametrize("v2", [pytest.param("0", marks=pytest.mark.long), "1"])
 def test_nodes_come_for_a_sweep_that_asks_for_more_than_there_is_and_go_after_it(tmp_path: Path, v2: str) -> None:
     prepare("digits", root=tmp_path / "data")
     port = free_port()

@@ -16,20 +16,23 @@ COMMANDS = (
     ("status", "small"),
     ("export", "small", "--output", "model", "--register", "digits"),
     ("export", "small", "--output", "model", "--register", "digits", "--overwrite"),
-    ("evaluate", "small", "--labels", "1", "--draws", "1", "--epochs", "0"),
     ("remove", "small", "--checkpoints-only", "--yes"),
     ("run", "--resume", "small"),
 )
+EVALUATION = (("evaluate", "small", "--labels", "1", "--draws", "1", "--epochs", "0"),)
 
 
 @pytest.mark.slow
-def test_every_command_leaves_a_finished_sweep_finished_in_mlflow(tmp_path: Path, mlflow_database: Path) -> None:
+@pytest.mark.parametrize("commands", [COMMANDS, pytest.param(EVALUATION, marks=pytest.mark.long)])
+def test_every_command_leaves_a_finished_sweep_finished_in_mlflow(
+    tmp_path: Path, mlflow_database: Path, commands: tuple[tuple[str, ...], ...]
+) -> None:
     prepare("digits", root=tmp_path / "data")
     shell = Shell(tmp_path, tmp_path / "data", mlflow_database)
     shell("run", "--space", shell.space(STAGE))
     first = shell.states()
     assert list(first.values()) == 3 * ["FINISHED"]
-    for command in COMMANDS:
+    for command in commands:
         shell(*command)
         states = shell.states()
         assert states.keys() >= first.keys()

@@ -14,6 +14,11 @@ from support.sweep_shell import GRID, Shell, rest, until, until_the_lease_tells_
 from sweep.comparison.dataset_report import sweep_tables
 from trainables.data.preparing.prepare import prepare
 
+THREE_PLACES = ("started", "epoch 1/1", "epoch 2/3")
+"""Output at which a sweep is killed: as it begins, in an epoch, and in the longer trainings of its second stage."""
+FIVE_PLACES = ("started", "epoch 1/1", "  finished\n", "epoch 1/2", "epoch 2/3")
+"""The same, also between two trials."""
+
 
 @pytest.mark.slow
 def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> None:
@@ -44,15 +49,17 @@ def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> Non
 
 
 @pytest.mark.slow
-def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_five_places(tmp_path: Path, mlflow_database: Path) -> None:
+@pytest.mark.parametrize("signs", [THREE_PLACES, pytest.param(FIVE_PLACES, marks=pytest.mark.long)])
+def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_several_places(
+    tmp_path: Path, mlflow_database: Path, signs: tuple[str, ...]
+) -> None:
     data, sources = tmp_path / "data", tmp_path / "sources"
     prepare("tiny_imagenet", source=write_tiny_imagenet(sources, images=48), root=data)
     labels = [*LABELS, ["Non-irrigated arable land"]] * 48
     prepare("bigearthnet_v1", source=write_bigearthnet(sources, labels), root=data, fraction=1.0)
     shell = Shell(tmp_path, data, mlflow_database)
     command, name = ("--space", "thesis_grid", "--smoke", "--name", "thesis"), "thesis"
-    # As it begins, in an epoch, between two trials, and in the longer trainings of its second stage.
-    for sign in ("started", "epoch 1/1", "  finished\n", "epoch 1/2", "epoch 2/3"):
+    for sign in signs:
         with shell.background("run", *command) as running:
             until(running, sign)
             running.kill()
