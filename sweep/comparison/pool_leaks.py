@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainables.data.shared_pixels import DIGITS, labelled_store
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
@@ -29,11 +30,19 @@ class StorePair:
 
 @dataclass(frozen=True)
 class PoolLeaks:
-    """Leaks between the train split of one store and the test split of another."""
+    """Leaks between a train split and a test split."""
 
     pool: str
     evaluation: str
     found: "StoreLeaks"
+    one_split: bool
+    """Whether both are splits of the same images: of one store, or of a store and its label sets."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether a data set is marked for them: near-duplicates in one split are only described with its data."""
+        certain = bool(self.found.counts.identical or self.found.overlapping)
+        return certain or (self.found.found and not self.one_split)
 
     @property
     def counted(self) -> str:
@@ -98,7 +107,12 @@ def leaks_of(pair: StorePair, *, fetch: bool) -> PoolLeaks | None:
     from trainables.data.preparing.kept_leaks import kept_leaks  # torch
 
     found = kept_leaks(pool, evaluation, fetch=fetch)
-    return None if found is None else PoolLeaks(pair.pool, pair.evaluation, found)
+    return None if found is None else PoolLeaks(pair.pool, pair.evaluation, found, _images(pool) == _images(evaluation))
+
+
+def _images(info: StoreInfo) -> tuple[str, str]:
+    """Return the store whose images and splits a store has: itself, or of a label set the one that it labels."""
+    return labelled_store(info) or (info.name, info.fingerprint[:DIGITS])
 
 
 def _info(name: str, fingerprint: str) -> StoreInfo | None:

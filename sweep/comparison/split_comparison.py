@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
-from sweep.comparison.pool_leaks import LEAKS
+from sweep.comparison.pool_leaks import LEAKS, PoolLeaks
 from sweep.comparison.table import REPLICATED, ComparisonRow, ComparisonTable, setting_key
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import short_words
@@ -47,8 +47,13 @@ class SplitStore:
     distance: str
     """Distance between train and test as a sentence; empty if unknown."""
     sweeps: tuple[str, ...]
-    leaks: bool
-    """Whether test images stand in the images that settings were trained on."""
+    leaks: tuple[PoolLeaks, ...]
+    """Leaks between the images that settings were trained on and the test images."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether the split is marked for its leaks."""
+        return any(leaks.marked for leaks in self.leaks)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class SplitComparison:
         return tuple(filter(None, (told, self._leaks(), self._choice(settings), self.spatial.distance)))
 
     def _leaks(self) -> str:
-        leaking = " and ".join(split.dataset for split in self.sides.values() if split.leaks)
+        leaking = " and ".join(split.dataset for split in self.sides.values() if split.marked)
         if not leaking:
             return ""
         return (
@@ -150,7 +155,7 @@ class _Side:
         sweeps = tuple(self.sweep.name.split(" + "))
         apart = self.info.decisions.get("distance between splits", "")
         distance = f"In {self.info.name} {apart}." if apart else ""
-        return SplitStore(self.info.name, self.rule, distance, sweeps, bool(self.table.leaks))
+        return SplitStore(self.info.name, self.rule, distance, sweeps, self.table.leaks)
 
 
 def reported_splits(

@@ -159,6 +159,11 @@ class ComparisonTable:
     """Leaks between pretraining images and test images, where they are known (sweep/comparison/pool_leaks.py)."""
 
     @property
+    def marked_leaks(self) -> "tuple[PoolLeaks, ...]":
+        """Leaks for which the data set is marked."""
+        return tuple(leaks for leaks in self.leaks if leaks.marked)
+
+    @property
     def best(self) -> ComparisonRow | None:
         """Setting with the best mean; None if no mean is finite."""
         first = self.settings[0] if self.settings else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.dataset_report import DataSetReport
+from sweep.comparison.pool_leaks import PoolLeaks
 from sweep.comparison.split_comparison import SplitComparison
 from trainables.printable_text import csv_cell
 
@@ -27,7 +28,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 def comparison_rows(part: DataSetReport) -> Iterator[dict[str, Any]]:
     """Yield the table for other programs: one row per setting, with both intervals of each metric."""
-    leaks = "; ".join(f"{found.counted} {found.pool}" for found in part.table.leaks)
+    leaks = _leaks(part.table.leaks)
     for one in part.rows:
         row = one.row
         yield {
@@ -109,6 +110,7 @@ def split_rows(splits: Iterable[SplitComparison]) -> Iterator[dict[str, Any]]:
                 "setting": row.label,
                 "metric": found.metric,
                 **{side: f"{split.dataset}: {split.rule}" for side, (split, _) in sides.items()},
+                **{f"leaks on {side}": _leaks(split.leaks) for side, (split, _) in sides.items()},
                 **{f"on {side}": cell.mean for side, (_, cell) in sides.items()},
                 "difference": row.difference,
                 "images low": row.images and row.images.low,
@@ -116,6 +118,10 @@ def split_rows(splits: Iterable[SplitComparison]) -> Iterator[dict[str, Any]]:
                 "seeds low": row.seeds and row.seeds.low,
                 "seeds high": row.seeds and row.seeds.high,
             }
+
+
+def _leaks(leaks: Iterable[PoolLeaks]) -> str:
+    return "; ".join(f"{found.counted} {found.pool}" for found in leaks)
 
 
 def _of(sweeps: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from sweep.comparison.conclusions import notes
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.merged_sweeps import MergedSweep
 from sweep.comparison.pool_leaks import PoolLeaks
-from sweep.comparison.split_comparison import SplitComparison
+from sweep.comparison.split_comparison import SplitComparison, SplitStore
 from sweep.statistics.share_intervals import ConfidenceInterval
 
 
@@ -34,7 +34,7 @@ def comparison_value(
 def _split(found: SplitComparison) -> dict[str, Any]:
     return {
         "metric": found.metric,
-        **{side: {"dataset": own.dataset, "rule": own.rule} for side, own in found.sides.items()},
+        **{side: _split_store(own) for side, own in found.sides.items()},
         "rows": [
             {
                 "label": row.label,
@@ -49,6 +49,10 @@ def _split(found: SplitComparison) -> dict[str, Any]:
         ],
         "sentences": found.sentences,
     }
+
+
+def _split_store(store: SplitStore) -> dict[str, Any]:
+    return {"dataset": store.dataset, "rule": store.rule, "leaks": [_leaks(found) for found in store.leaks]}
 
 
 def _comparison(merged: MergedSweep, parts: Sequence[DataSetReport]) -> dict[str, Any]:
@@ -90,6 +94,7 @@ def _leaks(leaks: PoolLeaks) -> dict[str, Any]:
         "identical": found.counts.identical,
         "nearly_identical": found.counts.near_identical,
         "overlapping": found.overlapping,
+        "marked": leaks.marked,
         "examples": [*found.counts.examples, *found.footprints],
     }
 

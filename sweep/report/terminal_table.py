@@ -58,7 +58,7 @@ def print_comparison(
                 console.print(text(f"{trial.entry.name} failed, {trial.result.failure}", "red"))
             if trial.result.collapsed:
                 console.print(text(f"{trial.entry.name} {COLLAPSED}", "red"))
-        for leaks in table.leaks:
+        for leaks in table.marked_leaks:
             console.print(text(leaks.sentence, "bold yellow"))
         for sentence in conclusions(sweep, table, standing(sweep, table, outputs)):
             console.print(text(sentence, "bold"))
@@ -74,7 +74,7 @@ def print_splits(splits: Sequence[SplitComparison], console: Console | None = No
         drawn = RichTable(title=title, title_justify="left", header_style="", box=box.SIMPLE_HEAD, pad_edge=False)
         drawn.add_column("")
         for split in (found.random, found.spatial):
-            mark = f" {LEAKS}" if split.leaks else ""
+            mark = f" {LEAKS}" if split.marked else ""
             drawn.add_column(Text(f"{printable(split.dataset)}{mark}\n{split.rule}"), justify="right")
         for name in ("difference", "over images"):
             drawn.add_column(name, justify="right")
@@ -96,7 +96,7 @@ def print_not_comparable(sentences: Sequence[str], console: Console | None = Non
 
 def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
     drawn = RichTable(
-        title=text(f"{table.dataset} {LEAKS}" if table.leaks else table.dataset),
+        title=text(f"{table.dataset} {LEAKS}" if table.marked_leaks else table.dataset),
         title_justify="left",
         title_style="bold",
         header_style="",

@@ -13,6 +13,7 @@ from support.written_sweeps import space_of, write_sweep
 from sweep.compare import main
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.pool_leaks import PoolLeaks, StorePair, store_pairs
+from sweep.console.dataset_tables import notes
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.csv_tables import comparison_rows
 from sweep.running.leak_check import check_leaks
@@ -20,6 +21,7 @@ from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
 from sweep.space import Best, Grid, Range, Search, SearchSpace, Stage
 from trainables.data.preparing import kept_leaks
+from trainables.data.preparing.label_set import LabelRequest, attach_labels
 from trainables.data.preparing.prepare import prepare, remove
 from trainables.data.preparing.store_leaks import StoreLeaks
 from trainables.data.store_info import LeakCounts, prepared
@@ -29,24 +31,29 @@ from trainables.storage.trial_files import MODEL
 LEAKING = 3
 
 
-def write_store(root: Path, name: str, seed: int, borrowed: int = 0) -> None:
-    """Prepare 40 train and 20 test pictures; the first `borrowed` test pictures are train pictures of seed 0."""
+def write_store(root: Path, name: str, seed: int, borrowed: int = 0, changed: int = 0) -> None:
+    """Prepare 40 train and 20 test pictures; the first `borrowed` test pictures are train pictures of seed 0.
+
+    `changed` values of each of these are other ones.
+    """
     random, other = np.random.default_rng(seed), np.random.default_rng(0)
     pool = [other.integers(0, 255, (16, 16, 3)) for _ in range(40)]
     for number in range(60):
         split = "train" if number < 40 else "test"
         pixels = random.integers(0, 255, (16, 16, 3))
         if 40 <= number < 40 + borrowed:
-            pixels = pool[number - 40]
+            pixels = pool[number - 40].copy()
+            pixels[0, :changed, 0] ^= 1
         path = root / f"in-{name}" / split / "ab"[number % 2] / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(path)
     prepare("folder", source=root / f"in-{name}", root=root / "data", store_name=name)
 
 
-def space(judge: str) -> SearchSpace:
+def space(judge: str, pool: str = "pool") -> SearchSpace:
     plain = space_of(2, seeds=1)
-    base = {**plain.base, "dataset": "pool", "evaluation_dataset": judge, "positive": ("a",), "batch_size": 16}
+    judged = {} if judge == pool else {"evaluation_dataset": judge}
+    base = {**plain.base, "dataset": pool, **judged, "positive": ("a",), "batch_size": 16}
     return replace(plain, base=base, name=f"by-{judge}")
 
 
@@ -56,10 +63,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_store(root, "pool", 0)
     write_store(root, "judge", 1, borrowed=LEAKING)
     write_store(root, "honest", 2)
+    write_store(root, "alike", 0, borrowed=LEAKING, changed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEP_DATA", str(root / "data"))
         for judge in ("judge", "honest"):
             write_sweep(space(judge), root / "sweeps", name=f"by-{judge}")
+        names = [f"{path.relative_to(root / 'in-alike')}" for path in (root / "in-alike").rglob("*.png")]
+        lines = "".join(f"{name},{name.split('/')[1]}\n" for name in names)
+        (root / "labels.csv").write_text(f"path,label\n{lines}")
+        attach_labels(LabelRequest("alike", root / "labels.csv", "later"))
+        for pool, judge in (("pool", "alike"), ("alike", "alike"), ("alike", "alike.later")):
+            write_sweep(space(judge, pool), root / "sweeps", name=f"{pool}-by-{judge}")
     return root
 
 
@@ -85,6 +99,20 @@ def test_the_comparison_counts_names_and_flags_them(place: Path, capsys: pytest.
     assert (table["leaks"][0]["identical"], table["leaks"][0]["test_images"]) == (LEAKING, 20)
     main(["by-honest"], storage=str(place / "sweeps"))
     assert "LEAKS" not in capsys.readouterr().out
+
+
+def test_near_duplicates_of_its_own_split_mark_no_data_set(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are described with the data, also of a label set; those in another store mark the data set."""
+    for name, marked in (("alike-by-alike", False), ("alike-by-alike.later", False), ("pool-by-alike", True)):
+        main([name], storage=str(place / "sweeps"))
+        assert ("LEAKS" in capsys.readouterr().out) is marked
+        main([name], storage=str(place / "sweeps"), as_json=True)
+        (table,) = json.loads(capsys.readouterr().out)["comparisons"][0]["tables"]
+        (leaks,) = table["leaks"]
+        assert (leaks["identical"], leaks["nearly_identical"], leaks["marked"]) == (0, LEAKING, marked)
+    assert any(f"{LEAKING} nearly identical to an image of another split" in line for line in notes(prepared("alike")))
+    with pytest.raises(BadInputError, match=r"^--strict: of the 20 test images of alike: 3 nearly identical to"):
+        RunRequest(RunLocation(str(place / "new")), space=space("alike", "alike"), strict=True).session()
 
 
 def test_stores_are_compared_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,4 +211,8 @@ def test_a_pool_that_is_gone_cannot_be_searched(tmp_path: Path, monkeypatch: pyt
 def test_leaks_are_said_with_one_example(twins: tuple[str, ...], example: str) -> None:
     counts = LeakCounts(identical=len(twins), near_identical=0, neighbours=0, examples=twins)
     found = StoreLeaks(tested=9, counts=counts, overlapping=1, footprints=("c overlaps d",), not_compared="")
-    assert PoolLeaks("pool", "judge", found).sentence.endswith(f"an image of the train split of pool ({example})")
+    between = PoolLeaks("pool", "judge", found, one_split=False)
+    within = PoolLeaks("judge", "judge", found, one_split=True)
+    assert between.sentence.endswith(f"an image of the train split of pool ({example})")
+    assert between.marked
+    assert within.marked  # the same ground or an exact copy

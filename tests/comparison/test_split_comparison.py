@@ -17,14 +17,19 @@ from support.written_sweeps import space_of, write_sweep
 from sweep.compare import main
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.merged_sweeps import merged_sweeps
+from sweep.comparison.pool_leaks import PoolLeaks
 from sweep.comparison.split_comparison import SplitComparison, reported_splits
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from sweep.report.csv_tables import split_rows
+from sweep.report.json_tables import comparison_value
 from sweep.report.terminal_table import print_splits
 from sweep.statistics.image_metrics import outputs_of, sampling_interval
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.share_intervals import ConfidenceInterval, score_interval, unpaired_interval
 from trainables.data.preparing.prepare import prepare
+from trainables.data.preparing.store_leaks import StoreLeaks
+from trainables.data.store_info import LeakCounts
 
 METRIC = "test/knn_top1"
 
@@ -132,7 +137,7 @@ def test_terminal_and_json_have_it(
     main(sweeps, storage=storage, as_json=True)
     printed = json.loads(capsys.readouterr().out)["splits"]
     assert printed[0]["rows"][0]["difference"] == pytest.approx(first.difference)
-    assert printed[0]["random"] == {"dataset": "by_chance", "rule": "random"}
+    assert printed[0]["random"] == {"dataset": "by_chance", "rule": "random", "leaks": []}
     main(["on-small"], storage=storage)
     assert "flattered" not in capsys.readouterr().out
 
@@ -186,7 +191,10 @@ def test_the_interval_of_an_unpaired_difference_holds_the_truth() -> None:
 
 
 def test_a_split_whose_test_images_were_trained_on_is_marked(found: tuple[SplitComparison, ...]) -> None:
-    one = replace(found[0], random=replace(found[0].random, leaks=True))
+    counts = LeakCounts(identical=2, near_identical=1, neighbours=0, examples=("a is b",))
+    leaks = StoreLeaks(tested=30, counts=counts, overlapping=0, footprints=(), not_compared="")
+    store = replace(found[0].random, leaks=(PoolLeaks("by_chance", "by_chance", leaks, one_split=True),))
+    one = replace(found[0], random=store)
     assert any(
         sentence.startswith("LEAKS: test images of by_chance recur among the training images")
         for sentence in one.sentences
@@ -196,3 +204,10 @@ def test_a_split_whose_test_images_were_trained_on_is_marked(found: tuple[SplitC
     assert "by_chance LEAKS" in stream.getvalue()
     assert not any("LEAKS" in sentence for sentence in found[0].sentences)
     assert one.sentences[0].startswith("Temperature ")
+    (value,) = comparison_value([], [], [], [one])["splits"]
+    assert value["spatial"]["leaks"] == []
+    assert [(leak["pool"], leak["identical"], leak["nearly_identical"]) for leak in value["random"]["leaks"]] == [
+        ("by_chance", 2, 1)
+    ]
+    told = "2 identical to, 1 nearly identical to by_chance"
+    assert all((row["leaks on random"], row["leaks on spatial"]) == (told, "") for row in split_rows([one]))
