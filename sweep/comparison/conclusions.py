@@ -16,7 +16,7 @@ from trainables.metric_names import is_share
 
 MOST_LISTED = 3
 MAYBE_BEST = "●"
-SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers say that the road works, and nothing else"
+SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers show only that the sweep runs end to end"
 
 
 def is_known(mean: float | None) -> bool:

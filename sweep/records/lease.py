@@ -240,7 +240,7 @@ class LeaseHolder:
 
 def lease(storage: SweepStorage, name: str) -> SweepLease | None:
     """Return the lease of a sweep, or None if it ended; an invalid file is reported and counts as no lease."""
-    return find_record(storage.storage, _path(name), SweepLease, fate="nobody's")
+    return find_record(storage.storage, _path(name), SweepLease, consequence="nobody's")
 
 
 def holder_of(

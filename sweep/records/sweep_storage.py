@@ -72,8 +72,10 @@ class SweepStorage:
         found = {}
         for file in record_names(self.storage, folder, STOP_FILE):
             trial_id = file.removesuffix(".json")
-            fate = "the trial stays stopped; --retry-failed tries it again"
-            stop = find_record(self.storage, f"{folder}/{file}", StopRecord, fate=fate, instead=lambda: UNKNOWN_STOP)
+            consequence = "the trial stays stopped; --retry-failed tries it again"
+            stop = find_record(
+                self.storage, f"{folder}/{file}", StopRecord, consequence=consequence, instead=lambda: UNKNOWN_STOP
+            )
             if stop is UNKNOWN_STOP:
                 stop = self._stop_by_attempt(trial_id)
             if stop is not None:

@@ -1,4 +1,4 @@
-"""The command line: the road from preparing to verifying, and bad input as one line with exit code 2."""
+"""The command line: from preparing to verifying, and bad input as one line with exit code 2."""
 
 import json
 import os
@@ -94,8 +94,8 @@ def test_a_contact_sheet_of_any_kind_of_store(capsys: Output, tmp_path: Path) ->
     folder = write_bigearthnet(tmp_path, labels, bands=("B02", "B03", "B04", "B08"))
     stores = {"three": ("B04,B03,B02", "thesis"), "four": ("B08,B04,B03,B02", "none"), "one": ("B08", "percentiles")}
     for name, (bands, pixels) in stores.items():
-        road = ("--splits", "random", "--bands", bands, "--pixels", pixels, "--image-size", "32")
-        assert run("prepare", "bigearthnet_v1", "--source", str(folder), "--as", name, *road) == 0
+        options = ("--splits", "random", "--bands", bands, "--pixels", pixels, "--image-size", "32")
+        assert run("prepare", "bigearthnet_v1", "--source", str(folder), "--as", name, *options) == 0
         sheet = tmp_path / f"{name}.png"
         assert run("show", name, "--output", str(sheet)) == 0
         assert f"{name}: drawn to {sheet}" in capsys.readouterr().out

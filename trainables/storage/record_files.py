@@ -75,7 +75,7 @@ def find_record(
     name: str,
     kind: type[Record],
     *,
-    fate: str = LEFT_OUT,
+    consequence: str = LEFT_OUT,
     instead: Callable[[], Record | None] = lambda: None,
 ) -> Record | None:
     """Return the record in a file, or a replacement if the file is damaged, which is logged.
@@ -84,13 +84,13 @@ def find_record(
         storage: Storage of the file.
         name: Name of the file.
         kind: Model of the record.
-        fate: Consequence of a damaged file, for the log.
+        consequence: Consequence of a damaged file, for the log.
         instead: Function that returns the replacement.
     """
     try:
         return read_record(storage, name, kind)
     except BadInputError as error:
-        name_once(f"{error}; {fate}", key=storage.address(name))
+        name_once(f"{error}; {consequence}", key=storage.address(name))
     return instead()
 
 

@@ -85,7 +85,7 @@ class TrialFiles:
         """Write the trial's configuration; fields of a later version are kept."""
 
         def perform() -> None:
-            before = find_record(self.storage, CONFIG, ConfigRecord, fate="written again")
+            before = find_record(self.storage, CONFIG, ConfigRecord, consequence="written again")
             kept = {} if before is None else {"config": before.config, **(before.model_extra or {})}
             values = {**kept, "fingerprint": fingerprint, "config": {**kept.get("config", {}), **config}}
             self.storage.write(CONFIG, ConfigRecord(**values).model_dump_json(indent=1).encode())
@@ -107,7 +107,7 @@ class TrialFiles:
             state = self._remembered()
             return ConfigRecord(fingerprint=state["fingerprint"], config=state["config"]) if state else None
 
-        return find_record(self.storage, CONFIG, ConfigRecord, fate=_REMEMBERED, instead=remembered)
+        return find_record(self.storage, CONFIG, ConfigRecord, consequence=_REMEMBERED, instead=remembered)
 
     def write_epoch(self, record: EpochRecord) -> EpochRecord:
         """Write an epoch's record unless there is one; return the stored record."""
@@ -115,7 +115,7 @@ class TrialFiles:
 
         def perform() -> None:
             nonlocal standing
-            found = find_record(self.storage, name, EpochRecord, fate="written again")
+            found = find_record(self.storage, name, EpochRecord, consequence="written again")
             if found is None:
                 self.storage.write(name, _written(record))
             else:
@@ -129,8 +129,8 @@ class TrialFiles:
         records = list(records)
 
         def there(record: EpochRecord) -> bool:
-            fate = "written again from the checkpoint"
-            return find_record(self.storage, _epoch(record.epoch), EpochRecord, fate=fate) is not None
+            consequence = "written again from the checkpoint"
+            return find_record(self.storage, _epoch(record.epoch), EpochRecord, consequence=consequence) is not None
 
         with ThreadPoolExecutor(READERS) as readers:
             lost = [record for record, found in zip(records, readers.map(there, records), strict=True) if not found]
@@ -151,7 +151,7 @@ class TrialFiles:
 
         def read(number: int) -> EpochRecord | None:
             instead = partial(remembered, number)
-            return find_record(self.storage, _epoch(number), EpochRecord, fate=_REMEMBERED, instead=instead)
+            return find_record(self.storage, _epoch(number), EpochRecord, consequence=_REMEMBERED, instead=instead)
 
         return [record for number in numbers if (record := read(number)) is not None]
 
@@ -281,15 +281,15 @@ class TrialFiles:
 
     def final(self) -> FinalRecord | None:
         """Return the final record; None if the trial is unfinished."""
-        fate = "the trial counts as unfinished; resuming goes on from its last checkpoint and writes it again"
-        return find_record(self.storage, FINAL, FinalRecord, fate=fate)
+        consequence = "the trial counts as unfinished; resuming goes on from its last checkpoint and writes it again"
+        return find_record(self.storage, FINAL, FinalRecord, consequence=consequence)
 
     def finished(self) -> FinalRecord | None:
         """Return the final record; None if the trial must continue, also because its last epoch's record is lost."""
         if (final := self.final()) is None:
             return None
         name = _epoch(final.epochs)
-        last = find_record(self.storage, name, EpochRecord, fate=_REMEMBERED)
+        last = find_record(self.storage, name, EpochRecord, consequence=_REMEMBERED)
         if last is None and self._mended(self._remembered_epochs().get(final.epochs)) is None:
             why = "the record of a finished trial's last epoch is lost, so that it isn't finished; resuming trains it"
             name_once(f"{self.storage.address(name)}: {why}")
@@ -314,8 +314,8 @@ class TrialFiles:
                     return FailureRecord(time_ms=last.ended_ms or 0, kind=last.outcome, message=last.message)
             return None
 
-        fate = "the last attempt's record says it, else it isn't known"
-        return find_record(self.storage, FAILURE, FailureRecord, fate=fate, instead=of_attempt)
+        consequence = "the last attempt's record says it, else it isn't known"
+        return find_record(self.storage, FAILURE, FailureRecord, consequence=consequence, instead=of_attempt)
 
     def write_attempt(self, record: AttemptRecord) -> None:
         """Write the record of an attempt, replacing the earlier one."""
@@ -332,8 +332,8 @@ class TrialFiles:
             said = "its record is damaged"
             return AttemptRecord(number=number, sweep="", started_ms=0, outcome=UNREADABLE, message=said)
 
-        fate = "the attempt's hours and outcome are unknown"
-        return find_record(self.storage, _attempt(number), AttemptRecord, fate=fate, instead=unreadable)
+        consequence = "the attempt's hours and outcome are unknown"
+        return find_record(self.storage, _attempt(number), AttemptRecord, consequence=consequence, instead=unreadable)
 
 
 def _cpu() -> "torch.device":
