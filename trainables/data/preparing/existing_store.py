@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.index_table import open_rows
-from trainables.data.preparing.build_store import described
+from trainables.data.preparing.store_description import described_options
 from trainables.data.sources.source import ImageSource, PrepareRequest, some_names
 from trainables.data.store_format import INFO_FILE, ROWS_FILE
 from trainables.data.store_info import StoreInfo, remove_command
@@ -22,7 +22,7 @@ def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
         return None
     have: dict[str, Any] = {"data set": existing.data_set, **existing.options}
     have.pop("percentiles", None)  # found, not chosen
-    want: dict[str, Any] = {"data set": request.facts.name, **described(request)}
+    want: dict[str, Any] = {"data set": request.facts.name, **described_options(request)}
     differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
     if differing:
         raise _otherwise(existing, [f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing])
