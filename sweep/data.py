@@ -241,7 +241,7 @@ def upload(
     root: Root = None,
 ) -> None:
     """Copy a prepared data set to shared or object storage. Nodes with SWEEP_DATA=ADDRESS fetch it from there."""
-    from trainables.data.cache import upload as copy
+    from trainables.data.store_upload import upload as copy
 
     store = prepared(name, root)
     place = beneath(address, name)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data.cache import local_copy, upload
+from trainables.data.cache import local_copy
 from trainables.data.preparing.label_set import LabelRequest, attach_labels
 from trainables.data.preparing.prepare import prepare, remove
 from trainables.data.preparing.verify import verify
 from trainables.data.shared_pixels import beside, labelled_store
 from trainables.data.store import ImageStore
+from trainables.data.store_upload import upload
 from trainables.errors import BadInputError
 
 

@@ -13,11 +13,12 @@ from support.hostile_stores import change_info, change_rows, info_of, published
 
 from sweep.data import main
 from trainables.data import remote_store
-from trainables.data.cache import local_copy, upload
+from trainables.data.cache import local_copy
 from trainables.data.index_table import fingerprint, open_rows
 from trainables.data.preparing.verify import verify
 from trainables.data.store import ImageStore
 from trainables.data.store_info import StoreInfo
+from trainables.data.store_upload import upload
 from trainables.errors import BadInputError
 
 Store = tuple[Path, str, str]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainables.data.cache import upload
 from trainables.data.index_table import open_rows
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store_info import StoreInfo
+from trainables.data.store_upload import upload
 
 
 def published(folder: Path) -> tuple[Path, str, str]:
