@@ -10,7 +10,7 @@ import typer
 from sweep.console import options, prepare_options
 from sweep.console.app import run_app, stage_progress
 from sweep.console.printing import say, say_json, screen
-from trainables.data.store_addresses import beneath, data_root, store_folder
+from trainables.data.store_addresses import data_root, joined_address, store_folder
 from trainables.data.store_info import StoreInfo, prepare_command, prepared
 from trainables.errors import BadInputError
 from trainables.redaction import redact
@@ -244,7 +244,7 @@ def upload(
     from trainables.data.store_upload import upload as copy
 
     store = prepared(name, root)
-    place = beneath(address, name)
+    place = joined_address(address, name)
     with stage_progress(f"uploading {name}") as progress:
         copy(store_folder(name, root), place, progress=progress and partial(progress, "copying"))
     say(f"{name}: {store.images:,} images at {redact(place)}")

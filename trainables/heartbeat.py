@@ -17,6 +17,6 @@ def rest() -> None:
     _last = None
 
 
-def silence() -> float:
+def seconds_silent() -> float:
     """Return the seconds since the last heartbeat; 0 while no work is in progress."""
     return 0.0 if _last is None else time.monotonic() - _last

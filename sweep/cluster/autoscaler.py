@@ -18,7 +18,7 @@ _TOLD = ("available_node_types", "head_node_type", "max_workers")
 log = logging.getLogger(__name__)
 
 
-def within_reach() -> dict[str, float]:
+def reachable_resources() -> dict[str, float]:
     """Return the resources of the joined cluster, including nodes that its autoscaler can add."""
     import ray
 

@@ -10,7 +10,7 @@ from sweep.cluster.connection import set_environment
 
 
 @contextlib.contextmanager
-def as_a_guest(*, local: bool) -> Iterator[None]:
+def callers_settings_kept(*, local: bool) -> Iterator[None]:
     """Make Ray log errors only, and restore the SIGTERM handler at the end; enter it before `connect`."""
     set_environment(local=local)
     import ray  # noqa: F401 - sets the level of its log

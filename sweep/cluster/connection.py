@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from sweep.cluster.autoscaler import within_reach
+from sweep.cluster.autoscaler import reachable_resources
 from sweep.cluster.cluster_watch import unwatch, watch
-from sweep.cluster.processes import descendants, kill, see_out
+from sweep.cluster.processes import descendants, end_processes, kill
 from sweep.cluster.ray_names import DRIVER_RESOURCE, ENVIRONMENT, LOCAL_ENVIRONMENT
 from sweep.cluster.ray_private import forget_token, has_left, head_fault
 from sweep.cluster.session_folder import RAY, session_folder, write_token
@@ -115,7 +115,7 @@ def _local(folder: Path) -> Iterator[Mapping[str, float]]:
         started = started.union(*(descendants(process) for process in started))
         with _ended_quickly(started):
             ray.shutdown()
-        see_out(started)
+        end_processes(started)
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def _join_patiently(address: str, deadline: float) -> None:
 def _grown(enough: Callable[[Mapping[str, float]], object], deadline: float) -> Mapping[str, float]:
     """Return the maximum resources, once they are enough or the deadline has passed."""
     while True:
-        resources = within_reach()
+        resources = reachable_resources()
         with contextlib.suppress(BadInputError):
             enough(resources)
             return resources
@@ -221,7 +221,7 @@ def _grown(enough: Callable[[Mapping[str, float]], object], deadline: float) -> 
 
 def _join(address: str) -> None:
     """Join a cluster, and ship this code's packages to it."""
-    knock(address)
+    check_listening(address)
     _await_answer(address)
     import ray
 
@@ -275,7 +275,7 @@ def _place(address: str) -> str | None:
     return address if address != "auto" else os.environ.get("RAY_ADDRESS")
 
 
-def knock(address: str) -> None:
+def check_listening(address: str) -> None:
     """Check within seconds that a program listens at an address, since Ray itself tries for a minute.
 
     Raises:

@@ -15,7 +15,7 @@ def descendants(process: int) -> set[int]:
     return set()
 
 
-def see_out(processes: set[int]) -> None:
+def end_processes(processes: set[int]) -> None:
     """Wait until Ray's processes have ended by themselves; kill those that remain."""
     # psutil.wait_procs would take the exit status of children from their parents, and wait for zombies.
     deadline = time.monotonic() + _EXIT_SECONDS

@@ -99,7 +99,7 @@ def waiting_text(waiting: Sequence[Resources], cluster: ClusterSnapshot) -> str:
     needed = waiting[0]
     names = list(needed)
     there = ", ".join(f"{cluster.free.get(name, 0):g} of {cluster.total.get(name, 0):g} {name}" for name in names)
-    what = f"waits for {amounts(needed)}" if len(waiting) == 1 else f"wait for {amounts(needed)} each"
+    what = f"waits for {amount_text(needed)}" if len(waiting) == 1 else f"wait for {amount_text(needed)} each"
     holders = holders_of(names, cluster)
     parts = [f"{plural(len(waiting), 'trial')} {what}", f"free: {there}"]
     parts += [f"held by {'; '.join(holders)}"] if holders else []
@@ -111,7 +111,7 @@ def waiting_text(waiting: Sequence[Resources], cluster: ClusterSnapshot) -> str:
 
 
 def holders_of(names: Sequence[str], cluster: ClusterSnapshot) -> list[str]:
-    """Return the holders of the named resources, with the amounts."""
+    """Return the holders of the named resources, with their amounts."""
     held: dict[str, dict[str, float]] = {}
     for claim in cluster.claims:
         if not claim.pending:
@@ -124,10 +124,12 @@ def holders_of(names: Sequence[str], cluster: ClusterSnapshot) -> list[str]:
     if any(amount > 0 for amount in tasks.values()):  # Ray has no public table of tasks
         maybe = ", ".join(_job_text(job, cluster) for job in cluster.jobs if job not in held)
         shown[f"tasks of {maybe}" if maybe else "tasks"] = tasks
-    return [f"{who} ({amounts(what)})" for who, what in shown.items() if any(amount > 0 for amount in what.values())]
+    return [
+        f"{who} ({amount_text(what)})" for who, what in shown.items() if any(amount > 0 for amount in what.values())
+    ]
 
 
-def amounts(resources: Resources) -> str:
+def amount_text(resources: Resources) -> str:
     """Return resources as text, such as "4 CPU and 1 GPU"."""
     return " and ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount > 0)
 

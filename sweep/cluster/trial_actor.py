@@ -12,7 +12,7 @@ from ray import tune
 from sweep.cluster.attempt import ReportedEpoch, failure_of, open_records
 from sweep.cluster.ray_names import DRIVER_RESOURCE, HEAD_RESOURCE
 from sweep.cluster.worker_group import GroupDiedError, WarmGroup, WorkersMoved
-from sweep.cluster.worker_loop import WorkerPlace, this_place
+from sweep.cluster.worker_loop import WorkerPlace, own_place
 from sweep.console.printing import say
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
@@ -51,7 +51,7 @@ class InlineRun:
 
     def places(self) -> list[WorkerPlace]:
         """Return the place of this process."""
-        return [this_place()]
+        return [own_place()]
 
     def next(self) -> ReportedEpoch | AttemptFailure | None:
         """Train the next epoch; the generator writes the final record at its end."""
@@ -112,7 +112,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
             try:
                 if self._run is None:
                     self._run = self._begin()
-                    return self._introduce(self._run)
+                    return self._started_message(self._run)
                 outcome = self._run.next()
             except GroupDiedError as error:
                 self._close_group()
@@ -121,7 +121,7 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
                 self._close_group()
                 outcome = failure_of(error)
             if isinstance(outcome, WorkersMoved) and self._run is not None:
-                return self._introduce(self._run)
+                return self._started_message(self._run)
             if isinstance(outcome, ReportedEpoch):
                 news = {RECORD: outcome.record.model_dump_json(), DURABLE: outcome.durable, NOTE: outcome.note}
                 return {"epoch": outcome.record.epoch, **news}
@@ -150,9 +150,9 @@ class TrialDriver(tune.Trainable):  # type: ignore[misc]
         self._group.start(self._task)
         return self._group
 
-    def _introduce(self, run: RunningTrial) -> dict[str, Any]:
+    def _started_message(self, run: RunningTrial) -> dict[str, Any]:
         group = {} if self._group is None else {GROUP: self._group.placement_group()}
-        return {PLACES: [asdict(place) for place in run.places()], DRIVER_NODE: this_place().node, **group}
+        return {PLACES: [asdict(place) for place in run.places()], DRIVER_NODE: own_place().node, **group}
 
     def _leave_run(self) -> None:
         if self._run is None:

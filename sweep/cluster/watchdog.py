@@ -44,24 +44,24 @@ class HeartbeatWatchdog:
         while True:
             self._wake.wait(min(self._limit / 10, 5.0))
             self._wake.clear()
-            silence = heartbeat.silence()
+            silence = heartbeat.seconds_silent()
             if silence > self._limit:
                 self._end(silence)
 
     def _end(self, silence: float) -> None:
-        message = f"process {os.getpid()} took no step for {silence:.0f} s: {_where_it_stands()}"
+        message = f"process {os.getpid()} took no step for {silence:.0f} s: {_thread_stacks()}"
         # In a separate thread, since the storage itself may hang.
-        words = threading.Thread(target=self._last_words, args=(message,), daemon=True)
+        words = threading.Thread(target=self._record_message, args=(message,), daemon=True)
         words.start()
         words.join(_LAST_WORDS_SECONDS)
         os._exit(HUNG_EXIT_CODE)
 
-    def _last_words(self, message: str) -> None:
+    def _record_message(self, message: str) -> None:
         assert self._files is not None
         self._files.write_failure(FailureRecord(time_ms=now_ms(), kind=AttemptFailure.HUNG, message=message))
 
 
-def _where_it_stands() -> str:
+def _thread_stacks() -> str:
     """Return the innermost stack line of each thread, for the message."""
     with tempfile.TemporaryFile("w+") as file:
         faulthandler.dump_traceback(file)

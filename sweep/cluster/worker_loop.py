@@ -71,7 +71,7 @@ class WorkerFailed:
     failure: AttemptFailure
 
 
-def this_place() -> WorkerPlace:
+def own_place() -> WorkerPlace:
     """Return the place of this process."""
     return WorkerPlace(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
 
@@ -95,7 +95,7 @@ class GroupWorker:
 
     def run(self) -> None:
         """Announce the group, then train one task after another."""
-        places = self._gather(this_place())
+        places = self._gather(own_place())
         self._report(WorkersReady(ray.util.get_current_placement_group().id.hex(), places))
         while (command := self._command()) != QUIT:
             if command in (GO_ON, STOP):  # addressed to the previous workers

@@ -69,7 +69,7 @@ def check_secrets(config: Mapping[str, Any]) -> CheckResult:
     empty = [name for name in SECRETS if not (folder / name).stat().st_size]
     if empty:
         return CheckResult("secrets", "missing", f"{source}: {', '.join(empty)} is empty")
-    opened = [f"{source}/{name}" for name in SECRETS if _seen_by_others(folder / name)]
+    opened = [f"{source}/{name}" for name in SECRETS if _is_readable_by_others(folder / name)]
     if opened:
         return CheckResult("secrets", "missing", f"other users can read them: chmod 600 {' '.join(opened)}")
     return CheckResult("secrets", "ok", f"{source}, yours alone")
@@ -87,7 +87,7 @@ def check_key(config: Mapping[str, Any]) -> CheckResult:
     path = Path(key).expanduser()
     if not path.is_file():
         return CheckResult("SSH key", "missing", f"{key} isn't there")
-    if _seen_by_others(path):
+    if _is_readable_by_others(path):
         return CheckResult("SSH key", "missing", f"other users can read it, so ssh refuses it: chmod 600 {key}")
     return CheckResult("SSH key", "ok", f"{key}, yours alone")
 
@@ -109,7 +109,7 @@ def buckets_of(config: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _seen_by_others(path: Path) -> bool:
+def _is_readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
 
 

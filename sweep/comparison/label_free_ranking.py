@@ -45,7 +45,7 @@ class LabelFreeRankings:
                 f"too few settings ({self.settings}; {FEWEST_RANKED} are needed) to say how well metrics without "
                 "labels rank them"
             )
-        told = [f"{short_words(metric)} {told_agreement(found)}" for metric, found in self.agreements.items()]
+        told = [f"{short_words(metric)} {agreement_text(found)}" for metric, found in self.agreements.items()]
         return (
             f"how metrics without labels rank the {self.settings} settings, beside {metric_words(self.judge)}: "
             f"{', '.join(told)} (Kendall's tau-b with 95 % interval over settings; 1: the same order, 0: chance)"
@@ -65,7 +65,7 @@ def label_free_rankings(sweep: SweepRecord, table: ComparisonTable) -> LabelFree
     return LabelFreeRankings(judge, dict(sorted(found.items(), key=lambda pair: -_order(pair[1].tau))))
 
 
-def told_agreement(found: RankAgreement) -> str:
+def agreement_text(found: RankAgreement) -> str:
     """Return tau and its interval: 0.62 (0.31 to 0.81)."""
     if math.isnan(found.tau):
         return "undefined"

@@ -36,13 +36,13 @@ def reason_of(error: KeyboardInterrupt) -> str:
     return str(error) or REASONS[signal.SIGINT]
 
 
-def raise_it(number: int, _frame: FrameType | None) -> NoReturn:
+def raise_stop_request(number: int, _frame: FrameType | None) -> NoReturn:
     """Raise StopRequestedError; a signal handler."""
     raise StopRequestedError(number)
 
 
 @contextmanager
-def stop_signals(handler: Handler = raise_it) -> Iterator[None]:
+def stop_signals(handler: Handler = raise_stop_request) -> Iterator[None]:
     """Install a handler for these signals during a block, in the main thread only; SIGHUP stays ignored under nohup."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -75,11 +75,11 @@ def drawn(
         fault = next(filter(None, map(check.fault_of, settings)), "")
         if not fault:
             return [(grid, setting) for setting in settings]
-        check.notes.append(redrawn(values, fault))
+        check.notes.append(redrawn_note(values, fault))
     raise BadInputError(f"search: none of {MOST_DRAWS} drawn settings can be trained; the last one: {fault}")
 
 
-def redrawn(values: Mapping[str, Any], fault: str) -> str:
+def redrawn_note(values: Mapping[str, Any], fault: str) -> str:
     """Return the note about a drawn setting that can't be trained."""
     shown = ", ".join(f"{name} {spelled(value)}" for name, value in values.items())
     return f"search: {shown} can't be trained, another setting is drawn: {fault}"

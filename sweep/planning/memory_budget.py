@@ -69,7 +69,7 @@ class MemoryBudget:
                 names.setdefault(said, []).append(trial.name)
         return [f"{_first(listed)}: {said}" for said, listed in names.items()]
 
-    def misfits(self, plan: Plan) -> list[str]:
+    def not_fitting(self, plan: Plan) -> list[str]:
         """Return a line for each setting that doesn't fit."""
         lines: dict[str, str] = {}
         for trial in plan.trials:
@@ -83,7 +83,7 @@ class MemoryBudget:
 
     def check(self, plan: Plan) -> None:
         """Raise BadInputError when a trial doesn't fit."""
-        if lines := self.misfits(plan):
+        if lines := self.not_fitting(plan):
             raise BadInputError(*lines, "to run it anyway, state a worker's memory: --memory GIB")
 
 

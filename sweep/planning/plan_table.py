@@ -39,7 +39,7 @@ def print_plan(plan: Plan, memory: MemoryBudget, console: Console | None = None)
         console.print(text(line, "yellow"))
     for line in memory.recomputed(plan):
         console.print(text(line, "yellow"))
-    for line in memory.misfits(plan):
+    for line in memory.not_fitting(plan):
         console.print(text(line, "bold red"))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.comparison.conclusions import SMOKE_NOTICE, notes
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.effects import NotComputed
-from sweep.comparison.label_free_ranking import told_agreement
+from sweep.comparison.label_free_ranking import agreement_text
 from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import metric_words, spelled
@@ -238,7 +238,7 @@ def _when(time_ms: int | None) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "agreement": told_agreement,
+    "agreement": agreement_text,
     "axis": axis_label,
     "cost": cost,
     "duration": duration,

@@ -142,17 +142,17 @@ class ProgressDisplay(TrialListener):
         whose = "before" if trained_by == self._sweep else f"in sweep {trained_by}"
         text = f"finished {whose}, not trained again ({duration(final.seconds)} saved)"
         self._change(entry.trial_id, status="finished", epoch=int(entry.config["epochs"]), note=text)
-        self._tell(entry.trial_id, "reused", text)
+        self._print_event(entry.trial_id, "reused", text)
 
     def left_stopped(self, entry: TrialEntry, why: str) -> None:
         """Show a trial that was stopped for good before this run."""
         self._change(entry.trial_id, status="stopped", note=why)
-        self._tell(entry.trial_id, "left", f"stays stopped ({why}); --retry-failed lets it go on")
+        self._print_event(entry.trial_id, "left", f"stays stopped ({why}); --retry-failed lets it go on")
 
     def left_failed(self, entry: TrialEntry, failure: FailureRecord) -> None:
         """Show a trial that failed before this run and isn't tried again."""
         self._change(entry.trial_id, status="failed", note=f"{failure.kind}: {failure.message}")
-        self._tell(entry.trial_id, "left", f"failed before ({failure.kind}); --retry-failed tries it again")
+        self._print_event(entry.trial_id, "left", f"failed before ({failure.kind}); --retry-failed tries it again")
 
     # Trials that do
 
@@ -160,11 +160,11 @@ class ProgressDisplay(TrialListener):
         """Show that the trial runs."""
         number = attempt.number
         self._change(task.trial_id, status="running", since=time.monotonic(), epochs_here=0, attempt=number, note="")
-        self._tell(task.trial_id, "started", "started" if number == 1 else f"started, attempt {number}")
+        self._print_event(task.trial_id, "started", "started" if number == 1 else f"started, attempt {number}")
 
     def noted(self, task: TrialTask, note: str) -> None:
         """Show a note about the start of an attempt."""
-        self._tell(task.trial_id, "note", note)
+        self._print_event(task.trial_id, "note", note)
 
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
         """Show an epoch's numbers."""
@@ -181,41 +181,41 @@ class ProgressDisplay(TrialListener):
         left = state.left()
         tail = f", {duration(left)} left" if left is not None else ""
         text = f"epoch {record.epoch}/{state.epochs}: {numbers}{tail}"
-        self._tell(task.trial_id, "epoch", text, epoch=record.epoch, metrics=record.metrics, left_seconds=left)
+        self._print_event(task.trial_id, "epoch", text, epoch=record.epoch, metrics=record.metrics, left_seconds=left)
 
     def finished(self, task: TrialTask) -> None:
         """Show that the trial is done."""
         self._change(task.trial_id, status="finished")
-        self._tell(task.trial_id, "finished", "finished")
+        self._print_event(task.trial_id, "finished", "finished")
 
     def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """Show that an attempt failed and another follows."""
         self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
         text = f"{failure.kind}: {failure.message}; tried again in {pause:g} s"
-        self._tell(task.trial_id, "retrying", text, kind=failure.kind)
+        self._print_event(task.trial_id, "retrying", text, kind=failure.kind)
 
     def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """Show that the last allowed attempt failed; it is retried only if one of its machines turns out to be lost."""
         self._change(task.trial_id, status="retrying", note=f"{failure.kind}: {failure.message}")
         text = f"{failure.kind}: {failure.message}; tried again only if a machine of it turns out to be lost"
-        self._tell(task.trial_id, "held", text, kind=failure.kind)
+        self._print_event(task.trial_id, "held", text, kind=failure.kind)
 
     def reviewed(self, task: TrialTask, attempt: AttemptRecord) -> None:
         """Show that an attempt was lost with a machine."""
         if self._states[task.trial_id].status == "retrying":
             self._change(task.trial_id, note=f"{attempt.outcome}: {attempt.message}")
         text = f"{attempt.outcome}: a machine of attempt {attempt.number} was lost, it doesn't count"
-        self._tell(task.trial_id, "reviewed", text, kind=attempt.outcome)
+        self._print_event(task.trial_id, "reviewed", text, kind=attempt.outcome)
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """Show that the trial was stopped."""
         self._change(task.trial_id, status="stopped" if for_good else "interrupted", note=why)
-        self._tell(task.trial_id, "stopped", f"stopped, {why}")
+        self._print_event(task.trial_id, "stopped", f"stopped, {why}")
 
     def failed(self, task: TrialTask, failure: FailureRecord, log: str) -> None:
         """Show why the trial failed."""
         self._change(task.trial_id, status="failed", note=f"{failure.kind}: {failure.message}")
-        self._tell(task.trial_id, "failed", f"FAILED, {failure.kind}: {failure.message}", kind=failure.kind)
+        self._print_event(task.trial_id, "failed", f"FAILED, {failure.kind}: {failure.message}", kind=failure.kind)
 
     # The whole
 
@@ -243,7 +243,7 @@ class ProgressDisplay(TrialListener):
             for name, value in changes.items():
                 setattr(self._states[trial_id], name, value)
 
-    def _tell(self, trial_id: str, event: str, text: str, **facts: Any) -> None:
+    def _print_event(self, trial_id: str, event: str, text: str, **facts: Any) -> None:
         name = self._states[trial_id].entry.name
         if is_lost(self._file):  # the log gets lines
             self._leave_table()

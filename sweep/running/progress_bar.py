@@ -38,7 +38,7 @@ class ProgressBar(ProgressDisplay):
         """Print a line above the bar."""
         self._bar.write(printable(redact(text)), file=sys.stderr)
 
-    def _tell(self, trial_id: str, event: str, text: str, **facts: Any) -> None:
+    def _print_event(self, trial_id: str, event: str, text: str, **facts: Any) -> None:
         if event in SAID:
             self.say(f"{self._states[trial_id].entry.name}  {text}")
         self._show()

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from sweep.planning.dataset_sizes import size_of
-from sweep.planning.expansion import MOST_DRAWS, redrawn
+from sweep.planning.expansion import MOST_DRAWS, redrawn_note
 from sweep.planning.plan import Plan, propose
 from sweep.planning.search import ProposedSetting, ask, draw
 from sweep.planning.trial import PlannedTrial
@@ -77,7 +77,7 @@ def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> P
             fault = str(error).replace("\n", "; ")
             if len(refused) == MOST_DRAWS:
                 raise BadInputError(f"search: no setting found that can be trained; the last one: {fault}") from error
-            context.progress.say(redrawn(values, fault))
+            context.progress.say(redrawn_note(values, fault))
             refused.append(values)
 
 

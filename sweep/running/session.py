@@ -73,7 +73,7 @@ class SweepSession:
         gone_before = take_reason()
         retried = self._options.retry_failed
         self._over = nothing_left(self._storage, self._name, self._plan, retry_failed=retried)
-        self._knock()
+        self._check_address()
         check_data(self._plan)
         check_weights(self._plan)
         self._storage.check_writable()
@@ -90,8 +90,8 @@ class SweepSession:
             tracker = SweepTracker.open(
                 self._location.tracking_uri, storage=self._location.storage, experiment=self._launch.experiment
             )
-            self._greet(tracker)
-            with self._screen() as screen:
+            self._print_start(tracker)
+            with self._terminal() as screen:
                 try:
                     with (
                         self._cluster() as resources,
@@ -99,7 +99,7 @@ class SweepSession:
                         faults_said(progress.say),
                     ):
                         loop = StageLoop(self._context(resources, tracker, progress, live), self._plan)
-                        self._guard(loop, tracker, live, screen)
+                        self._end_when_stuck(loop, tracker, live, screen)
                         outcome = self._execute(loop, tracker, progress, live)
                 except BadInputError as error:
                     missing = tracker.close()
@@ -108,12 +108,12 @@ class SweepSession:
                     outcome = _SessionOutcome("stopped", gone_before, missing=missing)
         return self._end(outcome, tracker)
 
-    def _knock(self) -> None:
+    def _check_address(self) -> None:
         """Check that something listens at the cluster's address, unless waiting is allowed or no cluster is needed."""
-        from sweep.cluster.connection import knock
+        from sweep.cluster.connection import check_listening
 
         if self._location.address is not None and not self._over and not self._location.wait_minutes:
-            knock(self._location.address)
+            check_listening(self._location.address)
 
     def _check_machine(self) -> None:
         """Raise BadInputError if trials run on this machine and are too large for it."""
@@ -130,13 +130,13 @@ class SweepSession:
         return connect(self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing)
 
     @contextmanager
-    def _screen(self) -> Iterator[TextIO]:
+    def _terminal(self) -> Iterator[TextIO]:
         """Yield the stream for progress, separate from libraries' output; from Python no output is redirected."""
-        from sweep.cluster.caller import as_a_guest
+        from sweep.cluster.caller import callers_settings_kept
         from sweep.console.redirect import quiet
 
         if self._location.from_python:
-            with as_a_guest(local=self._location.address is None):
+            with callers_settings_kept(local=self._location.address is None):
                 yield sys.stderr
         else:
             log_file = self._storage.log_folder(self._name) / "ray.log"
@@ -152,7 +152,7 @@ class SweepSession:
             return ProgressBar(self._name, metric)
         return ProgressDisplay(screen, self._name, metric, as_json=self._location.as_json)
 
-    def _guard(self, loop: StageLoop, tracker: "SweepTracker", live: LeaseHolder, screen: TextIO) -> None:
+    def _end_when_stuck(self, loop: StageLoop, tracker: "SweepTracker", live: LeaseHolder, screen: TextIO) -> None:
         """Let the cluster watch end the run if the main thread is blocked inside Ray."""
         from sweep.cluster.cluster_watch import watched
 
@@ -266,12 +266,12 @@ class SweepSession:
             f"choose another --name, or use the changed plan: --resume {self._name} --extend{space}",
         )
 
-    def _greet(self, tracker: "SweepTracker") -> None:
+    def _print_start(self, tracker: "SweepTracker") -> None:
         if not self._location.as_json:
             say(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
             say(f"MLflow: {tracker.uri} ({tracker.why})")
 
-    def _deliver(self, summary: dict[str, Any]) -> None:
+    def _send_summary(self, summary: dict[str, Any]) -> None:
         """Deliver the summary to the receiver of --on-end; a failure is printed and recorded beside the sweep."""
         from sweep.records.end_report import write_end_report
         from sweep.running.end_hook import send
@@ -313,7 +313,7 @@ class SweepSession:
         if outcome.missing:
             say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
             say(f"python -m sweep.track {self._name}")
-        self._deliver(summary)
+        self._send_summary(summary)
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE
         if outcome.taken_over:

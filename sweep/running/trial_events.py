@@ -81,7 +81,7 @@ class TrialEventHandler:
         self._suspects: dict[str, list[tuple[AttemptFailure, AttemptRecord]]] = {}
         """Ended attempts of each trial whose failures may be judged again."""
 
-    def tell(self, event: Callable[[TrialListener], None]) -> None:
+    def notify(self, event: Callable[[TrialListener], None]) -> None:
         """Pass an event to the listeners in order; if one raises, later listeners don't receive it."""
         for listener in self._listeners:
             event(listener)
@@ -89,7 +89,7 @@ class TrialEventHandler:
     def planned(self, entries: Sequence[TrialEntry]) -> None:
         """Register the planned trials."""
         self._entries |= {entry.trial_id: entry for entry in entries}
-        self.tell(lambda one: one.planned(entries))
+        self.notify(lambda one: one.planned(entries))
 
     def reuse(self, entry: TrialEntry) -> bool:
         """Return whether a trial is finished, by any sweep; if so, inform the listeners."""
@@ -97,7 +97,7 @@ class TrialEventHandler:
         if (final := files.finished()) is None:
             return False
         attempts = files.attempts()
-        self.tell(lambda one: one.reused(entry, final, attempts))
+        self.notify(lambda one: one.reused(entry, final, attempts))
         return True
 
     def device_hours(self) -> float:
@@ -123,7 +123,7 @@ class TrialEventHandler:
         """Open the attempt's record; the listeners also get the records of earlier attempts."""
         earlier = TrialFiles(Storage.at(task.files_address)).attempts()
         attempt = self._attempts.begin(task, earlier)
-        self.tell(lambda one: one.started(task, attempt, earlier))
+        self.notify(lambda one: one.started(task, attempt, earlier))
 
     def placed(self, task: TrialTask, hosts: list[str]) -> None:
         """Add the hosts of the workers to the attempt."""
@@ -132,27 +132,27 @@ class TrialEventHandler:
     def noted(self, task: TrialTask, note: str) -> None:
         """Add a note about its start to the attempt."""
         self._change(task, message=note)
-        self.tell(lambda one: one.noted(task, note))
+        self.notify(lambda one: one.noted(task, note))
 
     def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
         """Add an epoch to the attempt."""
         self._attempts.count_epoch(task.trial_id, record.epoch)
-        self.tell(lambda one: one.epoch(task, record, durable))
+        self.notify(lambda one: one.epoch(task, record, durable))
 
     def finished(self, task: TrialTask) -> None:
         """End the attempt and the trial."""
         self._end(task, "finished")
-        self.tell(lambda one: one.finished(task))
+        self.notify(lambda one: one.finished(task))
 
     def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         """End the attempt; another one follows."""
         self._end_failed(task, failure)
-        self.tell(lambda one: one.retried(task, failure, pause))
+        self.notify(lambda one: one.retried(task, failure, pause))
 
     def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         """End the attempt; another one follows only if one of its machines turns out to be lost."""
         self._end_failed(task, failure)
-        self.tell(lambda one: one.held(task, failure))
+        self.notify(lambda one: one.held(task, failure))
 
     def reviewed(self, task: TrialTask, before: AttemptFailure, after: AttemptFailure) -> None:
         """Correct the record of an attempt that a lost machine ended."""
@@ -162,24 +162,24 @@ class TrialEventHandler:
             return
         suspects.remove(found)
         attempt = found[1].model_copy(update={"outcome": after.kind, "message": after.message})
-        self.tell(lambda one: one.attempt_changed(task, attempt))
-        self.tell(lambda one: one.reviewed(task, attempt))
+        self.notify(lambda one: one.attempt_changed(task, attempt))
+        self.notify(lambda one: one.reviewed(task, attempt))
 
     def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
         """End the attempt, if there is one."""
         self._end(task, "stopped" if for_good else "interrupted", why)
-        self.tell(lambda one: one.stopped(task, why, for_good))
+        self.notify(lambda one: one.stopped(task, why, for_good))
 
     def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
         """End the attempt, if there is one, and the trial."""
         self._end(task, failure.kind, failure.message)
         place = f"; log: {self._context.log_of(task)}" if failure.log else ""
         record = FailureRecord(time_ms=now_ms(), kind=failure.kind, message=failure.message + place)
-        self.tell(lambda one: one.failed(task, record, failure.log))
+        self.notify(lambda one: one.failed(task, record, failure.log))
 
     def _change(self, task: TrialTask, **changes: object) -> AttemptRecord:
         attempt = self._attempts.change(task.trial_id, **changes)
-        self.tell(lambda one: one.attempt_changed(task, attempt))
+        self.notify(lambda one: one.attempt_changed(task, attempt))
         return attempt
 
     def _end_failed(self, task: TrialTask, failure: AttemptFailure) -> None:

@@ -38,10 +38,10 @@ def _has_to_run(context: RunContext, events: TrialEventHandler, entry: TrialEntr
     if events.reuse(entry):
         return False
     if entry.trial_id in stopped:
-        events.tell(lambda one: one.left_stopped(entry, stopped[entry.trial_id]))
+        events.notify(lambda one: one.left_stopped(entry, stopped[entry.trial_id]))
         return False
     if failure is not None and not context.options.retry_failed:
-        events.tell(lambda one: one.left_failed(entry, failure))
+        events.notify(lambda one: one.left_failed(entry, failure))
         return False
     return True
 

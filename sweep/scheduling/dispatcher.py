@@ -172,24 +172,24 @@ class Dispatcher:
     def started(self, attempt: TrialAttempt) -> None:
         """Record that the attempt has its resources."""
         attempt.since = self._clock()
-        self._tell(self._listener.started, attempt.task)
+        self._notify(self._listener.started, attempt.task)
 
     def placed(self, attempt: TrialAttempt, hosts: list[str]) -> None:
         """Record the hosts of its workers."""
         attempt.placed, attempt.since = True, self._clock()
-        self._tell(self._listener.placed, attempt.task, hosts)
+        self._notify(self._listener.placed, attempt.task, hosts)
 
     def noted(self, attempt: TrialAttempt, note: str) -> None:
         """Record a note for the user about the attempt's start."""
         if note != attempt.note:
             attempt.note = note
-            self._tell(self._listener.noted, attempt.task, note)
+            self._notify(self._listener.noted, attempt.task, note)
 
     def epoch(self, attempt: TrialAttempt, record: "EpochRecord", *, durable: bool = True) -> bool:
         """Record an epoch; return whether the attempt ends here. The end of the last epoch is never cut off."""
         now = self._clock()
         attempt.longest, attempt.since = max(attempt.longest, record.seconds), now
-        self._tell(self._listener.epoch, attempt.task, record, durable)
+        self._notify(self._listener.epoch, attempt.task, record, durable)
         if record.epoch >= attempt.task.config["epochs"]:
             return False
         judged = self._judge.verdict(attempt.task, record) if self._judge is not None else None
@@ -208,11 +208,11 @@ class Dispatcher:
         if self._attempts.pop(attempt.task.trial_id, None) is None:
             return
         if not attempt.stopped:
-            self._tell(self._listener.finished, attempt.task)
+            self._notify(self._listener.finished, attempt.task)
             return
         of_its_own = attempt.task.trial_id in self._stopped_trials
         why = self._stopped_trials.get(attempt.task.trial_id, attempt.stopped)
-        self._tell(self._listener.stopped, attempt.task, why, of_its_own)
+        self._notify(self._listener.stopped, attempt.task, why, of_its_own)
         if of_its_own:
             self._leave(attempt.task)
         if attempt.waits and not of_its_own:
@@ -235,7 +235,7 @@ class Dispatcher:
                 pause = FIRST_PAUSE_SECONDS * 2.0 ** (self._tally.count(task) - 1)
                 self._retry(task, failure, min(pause, LONGEST_PAUSE_SECONDS))
             elif self._tally.undecided(task):
-                self._tell(self._listener.held, task, failure)
+                self._notify(self._listener.held, task, failure)
                 self._decide(task)
             else:
                 self._fail(task, self._tally.given_up(task))
@@ -243,7 +243,7 @@ class Dispatcher:
             self._fail(task, failure)
 
     def _fail(self, task: TrialTask, failure: AttemptFailure) -> None:
-        self._tell(self._listener.failed, task, failure)
+        self._notify(self._listener.failed, task, failure)
         self._leave(task)
 
     def _leave(self, task: TrialTask) -> None:
@@ -278,11 +278,11 @@ class Dispatcher:
 
     def _end(self, task: TrialTask, why: str) -> None:
         self._stopped_trials[task.trial_id] = why
-        self._tell(self._listener.stopped, task, why, True)
+        self._notify(self._listener.stopped, task, why, True)
 
     def _retry(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         self._book.postpone(task, self._clock() + pause)
-        self._tell(self._listener.retried, task, failure, pause)
+        self._notify(self._listener.retried, task, failure, pause)
 
     def _decide(self, task: TrialTask) -> None:
         """Give up a trial that has failed too often, unless a lost machine may still explain a failure."""
@@ -294,7 +294,7 @@ class Dispatcher:
     def review(self, *, at_once: bool = False) -> None:
         """Review, every few seconds, the failures that a lost machine may explain."""
         for one in self._tally.review(at_once=at_once):
-            self._tell(self._listener.reviewed, one.task, one.before, one.after)
+            self._notify(self._listener.reviewed, one.task, one.before, one.after)
 
     def lost(self, failure: AttemptFailure) -> None:
         """Record that all running attempts were lost together with their runner."""
@@ -323,7 +323,7 @@ class Dispatcher:
                 self._book.ready = deque(one for one in self._book.ready if one is not task)
                 self._book.later = [one for one in self._book.later if one[2] is not task]
                 heapq.heapify(self._book.later)
-                self._tell(self._listener.stopped, task, why, True)
+                self._notify(self._listener.stopped, task, why, True)
                 self._leave(task)
 
     @property
@@ -362,9 +362,9 @@ class Dispatcher:
         if self._first_error is not None:
             raise self._first_error
 
-    def _tell(self, hear: Callable[..., None], *news: object) -> None:
+    def _notify(self, handler: Callable[..., None], *arguments: object) -> None:
         try:
-            hear(*news)
+            handler(*arguments)
         except Exception as error:
             self._note(error)
 

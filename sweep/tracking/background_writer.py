@@ -149,7 +149,7 @@ class BackgroundWriter:
             self._logger.warning("%s of %s refused (%s)", write.what, printable(write.subject), _reason(error))
         elif error is None:
             self._healthy = True
-            self._pay()
+            self._retry_failed()
         else:
             self._log(write, error)
             self._healthy = False
@@ -192,7 +192,7 @@ class BackgroundWriter:
             elif write.covers:
                 self._owed.pop(write.subject, None)
 
-    def _pay(self) -> None:
+    def _retry_failed(self) -> None:
         """Retry failed covering writes once, after another write has succeeded."""
         with self._lock:
             owed, self._owed = list(self._owed.values()), {}

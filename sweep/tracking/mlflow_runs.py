@@ -233,13 +233,13 @@ class MlflowRuns:
         its record was lost has other times but equal values; it doesn't count as missing.
         """
         history = {
-            name: self.client.get_metric_history(self.child(trial), name) for name in set(map(_telling_metric, records))
+            name: self.client.get_metric_history(self.child(trial), name) for name in set(map(_marker_metric, records))
         }
         times = {(point.step, point.timestamp) for points in history.values() for point in points}
         values = {(name, point.step, point.value) for name, points in history.items() for point in points}
 
         def is_here(record: "EpochRecord") -> bool:
-            name = _telling_metric(record)
+            name = _marker_metric(record)
             if name not in OF_THE_MACHINE and (name, record.epoch, record.metrics[name]) in values:
                 return True
             return (record.epoch, record.time_ms) in times
@@ -368,7 +368,7 @@ class MlflowRuns:
         )
 
 
-def _telling_metric(record: "EpochRecord") -> str:
+def _marker_metric(record: "EpochRecord") -> str:
     """Return the metric that shows whether an epoch is in the run; repeated training reproduces it, as a loss."""
     repeated = [name for name, value in record.metrics.items() if name not in OF_THE_MACHINE and math.isfinite(value)]
     return min(repeated, key=lambda name: (not name.endswith("loss"), name), default=IMAGES_PER_SECOND)

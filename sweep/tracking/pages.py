@@ -39,7 +39,7 @@ class PasswordGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; the ASGI interface."""
-        if scope["type"] == "lifespan" or self._is_let_in(scope):
+        if scope["type"] == "lifespan" or self._is_authorised(scope):
             await self._application(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -48,7 +48,7 @@ class PasswordGuard:
             await send({"type": "http.response.start", "status": 401, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
 
-    def _is_let_in(self, scope: Scope) -> bool:
+    def _is_authorised(self, scope: Scope) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
 

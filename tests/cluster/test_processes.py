@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from sweep.cluster import processes
-from sweep.cluster.processes import descendants, runs, see_out
+from sweep.cluster.processes import descendants, end_processes, runs
 
 PARENT = """
 import subprocess, sys, time
@@ -59,7 +59,7 @@ def test_a_zombie_is_waited_for_by_nobody() -> None:
     zombie = subprocess.Popen([sys.executable, "-c", ""])
     wait_until_over(zombie.pid)
     begun = time.monotonic()
-    see_out({zombie.pid})
+    end_processes({zombie.pid})
     assert time.monotonic() - begun < 5
     assert zombie.wait() == 0, "its exit status is left to whoever started it"
 
@@ -67,7 +67,7 @@ def test_a_zombie_is_waited_for_by_nobody() -> None:
 def test_those_that_stay_are_killed(family: tuple[subprocess.Popen[str], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_EXIT_SECONDS", 0.1)
     parent, child = family
-    see_out({parent.pid, child})
+    end_processes({parent.pid, child})
     for process in (parent.pid, child):
         wait_until_over(process)
     assert parent.wait() == -signal.SIGKILL

@@ -24,7 +24,7 @@ def test_it_names_the_innermost_lines_but_those_around_a_trial(file: str, is_sai
     try:
         assert begun.wait(30)
         time.sleep(0.05)  # into the sleep
-        said = watchdog._where_it_stands()
+        said = watchdog._thread_stacks()
     finally:
         over.set()
         thread.join()

@@ -117,7 +117,7 @@ def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
     message: str,
 ) -> None:
     """Its size is known only once it was joined, when MLflow's store is open and the sweep hasn't begun."""
-    monkeypatch.setattr(connection, "knock", lambda address: None)
+    monkeypatch.setattr(connection, "check_listening", lambda address: None)
     monkeypatch.setattr(connection, "connect", lambda _, **waiting: nullcontext(resources))
     database = tracking_database(tmp_path / "storage")
     database.parent.mkdir()

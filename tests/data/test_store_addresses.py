@@ -7,13 +7,16 @@ import pytest
 
 from trainables.data.preparing.prepare import prepare
 from trainables.data.remote_store import is_remote
-from trainables.data.store_addresses import beneath
+from trainables.data.store_addresses import joined_address
 from trainables.errors import BadInputError
 
 
 def test_what_is_an_address() -> None:
-    assert beneath("s3://bucket/stores/", "digits") == "s3://bucket/stores/digits"
-    assert beneath("s3://bucket/a?endpoint_override=host:9000", "b") == "s3://bucket/a/b?endpoint_override=host:9000"
+    assert joined_address("s3://bucket/stores/", "digits") == "s3://bucket/stores/digits"
+    assert (
+        joined_address("s3://bucket/a?endpoint_override=host:9000", "b")
+        == "s3://bucket/a/b?endpoint_override=host:9000"
+    )
     assert is_remote("s3://bucket/stores")
     assert is_remote("file:///shared")
     assert not is_remote("/shared/stores")

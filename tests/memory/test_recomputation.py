@@ -300,8 +300,8 @@ def test_the_memory_decides_and_the_plan_says_so() -> None:
     table = StringIO()
     print_plan(plan, memory, Console(file=table, width=250))
     assert line in table.getvalue()
-    assert len(memory.misfits(plan)) == 1
-    assert "with activations computed again" in memory.misfits(plan)[0]
+    assert len(memory.not_fitting(plan)) == 1
+    assert "with activations computed again" in memory.not_fitting(plan)[0]
     for other in (
         MemoryBudget("cuda"),
         MemoryBudget("cuda", available=80 * GIB),

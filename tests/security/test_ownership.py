@@ -13,7 +13,7 @@ from sweep.records.removal import SweepRemoval, archive_sweep
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.store import TrackingStore
 from trainables.data.cache import local_copy
-from trainables.data.preparing.atomic_folder import locked, made_aside
+from trainables.data.preparing.atomic_folder import atomic_folder, locked
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -172,7 +172,7 @@ def test_in_a_folder_that_a_group_shares_a_members_lock_is_taken(tmp_path: Path)
 def test_temporary_names_are_new_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     for number in range(2):
-        with made_aside(tmp_path / f"store{number}") as partial:
+        with atomic_folder(tmp_path / f"store{number}") as partial:
             names.append(partial.name.removeprefix(f".store{number}."))
     assert names[0] != names[1]
     monkeypatch.setattr("trainables.storage.filesystem.secrets.token_hex", lambda _: "guessed")

@@ -59,7 +59,7 @@ def remote_root() -> str | None:
 def store_address(name: str) -> str:
     """Return the location of the store `name` for all machines: an absolute path or a remote address."""
     address = remote_root()
-    return str(store_folder(name).absolute()) if address is None else beneath(address, plain_name(name))
+    return str(store_folder(name).absolute()) if address is None else joined_address(address, plain_name(name))
 
 
 def store_folder(name: str, root: Path | None = None) -> Path:
@@ -67,7 +67,7 @@ def store_folder(name: str, root: Path | None = None) -> Path:
     return (data_root() if root is None else checked_root(root, "--root")) / plain_name(name)
 
 
-def beneath(address: str, name: str) -> str:
+def joined_address(address: str, name: str) -> str:
     """Join `name` to an address; a query string (?endpoint_override=...) stays at the end."""
     place, mark, query = address.partition("?")
     return f"{place.rstrip('/')}/{name}{mark}{query}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from trainables.data.bands import SpectralBand, band_name, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES
 from trainables.data.remote_store import is_remote, read_info_bytes
-from trainables.data.store_addresses import beneath, data_root, plain_name, remote_root, store_folder
+from trainables.data.store_addresses import data_root, joined_address, plain_name, remote_root, store_folder
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
 from trainables.errors import BadInputError, describe_validation
 
@@ -205,7 +205,7 @@ class StoreInfo(BaseModel):
         address = None if root is not None else remote_root()
         if address is None:
             return cls.read_folder(store_folder(name, root))
-        return cls.read_address(beneath(address, plain_name(name)), name)
+        return cls.read_address(joined_address(address, plain_name(name)), name)
 
     @classmethod
     def read_address(cls, address: str, name: str = "") -> "StoreInfo | None":

@@ -54,20 +54,20 @@ def explained(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def made_aside(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`; rename it to `folder` at the end, or delete it after an exception.
 
     The caller holds the lock of `folder`.
     """
     if folder.exists():
         raise BadInputError(f"{folder}: exists and is not a store; choose another name with --as NAME, or delete it")
-    with scratch(folder) as partial, explained(folder.parent):
+    with temporary_folder(folder) as partial, explained(folder.parent):
         yield partial
         partial.rename(folder)
 
 
 @contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
+def temporary_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `folder`; delete it at the end unless it was renamed.
 
     The caller holds the lock of `folder`.

@@ -25,7 +25,7 @@ def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
     want: dict[str, Any] = {"data set": request.facts.name, **described_options(request)}
     differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
     if differing:
-        raise _otherwise(existing, [f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing])
+        raise _differs(existing, [f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing])
     return existing
 
 
@@ -41,14 +41,14 @@ def is_made_of(existing: StoreInfo, listing: ImageSource, request: PrepareReques
         return existing.source_state == listing.state
     source = request.required_source().resolve()
     if source not in (Path(existing.source), Path(existing.source).parent):
-        raise _otherwise(existing, [f"source is {existing.source!r}, asked for {str(request.source)!r}"])
+        raise _differs(existing, [f"source is {existing.source!r}, asked for {str(request.source)!r}"])
     return True
 
 
 def recognised(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) -> StoreInfo:
     """Return the existing store if the one just made in `aside` equals it; otherwise BadInputError with the changes."""
     if made.fingerprint != existing.fingerprint:
-        raise _otherwise(existing, _changes(existing, folder, made, aside) or ["its options or classes changed"])
+        raise _differs(existing, _changes(existing, folder, made, aside) or ["its options or classes changed"])
     kept = existing.model_copy(update={"source_state": made.source_state, "source": made.source})
     written = aside / INFO_FILE
     written.write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -56,7 +56,7 @@ def recognised(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) 
     return kept
 
 
-def _otherwise(existing: StoreInfo, changes: list[str]) -> BadInputError:
+def _differs(existing: StoreInfo, changes: list[str]) -> BadInputError:
     return BadInputError(
         f"{existing.name} is prepared otherwise: {'; '.join(changes)}; choose another name with --as NAME, or remove "
         f"it: {remove_command(existing.name)}"

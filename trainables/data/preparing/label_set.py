@@ -26,7 +26,7 @@ from trainables.data.index_table import (
     open_rows,
     write_batch,
 )
-from trainables.data.preparing.atomic_folder import explained, locked, made_aside
+from trainables.data.preparing.atomic_folder import atomic_folder, explained, locked
 from trainables.data.preparing.class_checks import one_sided
 from trainables.data.shared_pixels import LABELS_OF, labels_of, share
 from trainables.data.sources.options import choose
@@ -124,7 +124,7 @@ def _labelled(
     column = (asked.columns or {}).get("label", "label")
     if asked.number:
         numbers = [None if row is None or row.labels is None else _number(row) for row in found]
-        told = _told_numbers(column, [value for value in numbers if value is not None])
+        told = _number_summary(column, [value for value in numbers if value is not None])
     else:
         _refuse_fractions(asked, [row for row in found if row is not None])
         own = [None if row is None else row.labels for row in found]
@@ -207,7 +207,7 @@ def _refuse_fractions(asked: LabelRequest, rows: Sequence[TableRow]) -> None:
         )
 
 
-def _told_numbers(column: str, values: Sequence[float]) -> str:
+def _number_summary(column: str, values: Sequence[float]) -> str:
     if not values:
         return ""
     spread = f"{min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}, deviation {np.std(values):.4g}"
@@ -225,7 +225,7 @@ def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:
                     f"remove {info.name}"
                 )
             return False
-        with made_aside(folder) as aside, explained(folder.parent):
+        with atomic_folder(folder) as aside, explained(folder.parent):
             share(base / PIXELS_FILE, aside / PIXELS_FILE)
             write_batch(aside / ROWS_FILE, rows)
             (aside / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")

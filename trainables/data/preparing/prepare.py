@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.dataset_facts import KNOWN, OWN_FILES, DataSetFacts
-from trainables.data.preparing.atomic_folder import explained, locked, made_aside, scratch
+from trainables.data.preparing.atomic_folder import atomic_folder, explained, locked, temporary_folder
 from trainables.data.preparing.build_store import make_store
 from trainables.data.preparing.decode_workers import Progress, warm_up
 from trainables.data.preparing.existing_store import existing_store, is_made_of, recognised
@@ -113,7 +113,7 @@ def _unchanged(folder: Path, request: PrepareRequest, listed: Listed) -> StoreIn
 def _made(folder: Path, request: PrepareRequest, listed: Listed, strict: bool, progress: Progress | None) -> StoreInfo:
     """Make the store; if one exists, return it if equal, otherwise raise BadInputError."""
     listing, existing = listed(request), StoreInfo.read_folder(folder)
-    with made_aside(folder) if existing is None else scratch(folder) as aside:
+    with atomic_folder(folder) if existing is None else temporary_folder(folder) as aside:
         made = make_store(aside, folder.name, request, listing, strict, progress)
         return made if existing is None else recognised(existing, folder, made, aside)
 

@@ -48,10 +48,10 @@ def _download(published: PublishedFile, folder: Path, progress: Progress | None)
     from trainables.data.preparing.download import download  # imports requests, which images at hand don't need
 
     remote = RemoteFile(published.url, published.bytes, published.md5)
-    return download(remote, folder, progress=_told(published, progress))
+    return download(remote, folder, progress=_file_progress(published, progress))
 
 
-def _told(published: PublishedFile, progress: Progress | None) -> Callable[[int, int | None], None] | None:
+def _file_progress(published: PublishedFile, progress: Progress | None) -> Callable[[int, int | None], None] | None:
     if progress is None:
         return None
     task = f"downloading {published.url.rsplit('/', 1)[-1]}"

@@ -143,7 +143,7 @@ def _of_tar(
     stray_files.clear()
 
     def takes(path: str) -> bool:
-        if (reason := _stray(path)) is not None:
+        if (reason := _reason_left_out(path)) is not None:
             stray_files[reason] += 1
             return False
         return _is_wanted(path, wanted, wants)
@@ -159,7 +159,7 @@ def _of_tar(
         yield ImageEntry(patch, partial(_refuse, f"{source}: {patch}: {missing} missing; download the archive again"))
 
 
-def _stray(path: str) -> str | None:
+def _reason_left_out(path: str) -> str | None:
     """Return why a tar's file doesn't belong to a patch; None if it does, as PATCH/PATCH_B02.tif."""
     if (reason := junk(path.removeprefix("./"))) is not None:
         return reason
