@@ -282,7 +282,7 @@ class SearchSpace:
     seeds: Seeds = (0,)
     baselines: Listed[Baseline] = ("untrained",)
     columns: Listed[str] = ()
-    """Metrics that the comparison shows, besides the objective."""
+    """Metrics that the comparison shows, besides the objective; by default those of its classifier on test."""
     published: Listed[PublishedResult] = ()
     published_source: str = ""
     caveats: Listed[str] = ()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sweep.comparison.cells import ComparisonCell
+from sweep.comparison.default_columns import metric_on_test
 from sweep.comparison.label_free_ranking import label_free_rankings
 from sweep.comparison.standing import UNTRAINED, BaselineComparison, standing
 from sweep.comparison.table import METHOD, ComparisonRow, ComparisonTable
@@ -12,7 +13,7 @@ from sweep.console.formatting import percent, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.image_metrics import PairedDifference
-from trainables.metric_names import is_share
+from trainables.metric_names import better_when, is_share
 
 MOST_LISTED = 3
 MAYBE_BEST = "●"
@@ -188,11 +189,10 @@ def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDif
 
 def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[str]:
     """Return sentences about baselines with better values, on the selection split and on test."""
-    sign = 1 if sweep.direction == "max" else -1
-    metrics = [sweep.objective, f"test/{sweep.objective.partition('/')[2]}"]
+    metrics = [sweep.objective, metric_on_test(sweep.objective, stands.best.keys()) or sweep.objective]
     found = {}
     for metric in dict.fromkeys(metrics):
-        better = [name for name, cells in stands.baselines.items() if _beats(cells, stands.best, metric, sign)]
+        better = [name for name, cells in stands.baselines.items() if _beats(cells, stands.best, metric)]
         if better:
             found[_split(metric)] = ("; " if len(better) > 2 else " and ").join(better)
     if len(set(found.values())) == 1 and len(found) == len(set(metrics)):
@@ -200,8 +200,9 @@ def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[s
     return [f"On {split} it does no better than {names}." for split, names in found.items()]
 
 
-def _beats(cells: Mapping[str, ComparisonCell], best: Mapping[str, ComparisonCell], metric: str, sign: int) -> bool:
+def _beats(cells: Mapping[str, ComparisonCell], best: Mapping[str, ComparisonCell], metric: str) -> bool:
     theirs, ours = (part[metric].mean if metric in part else None for part in (cells, best))
+    sign = 1 if better_when(metric) == "max" else -1
     return theirs is not None and ours is not None and sign * (theirs - ours) > 0
 
 

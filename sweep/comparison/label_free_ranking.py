@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sweep.comparison.default_columns import OF_FEATURES
 from sweep.comparison.table import ComparisonTable
 from sweep.comparison.wording import metric_words, short_words
 from sweep.records.sweep_record import SweepRecord
@@ -12,11 +13,6 @@ from trainables import metric_names as names
 
 FEWEST_SAID = 3
 """Minimum number of settings for a rank agreement."""
-OF_FEATURES = tuple(
-    names.LINEAR + name
-    for name in (names.BALANCED_ACCURACY, names.TOP1, names.AVERAGE_PRECISION + names.MACRO, names.R2)
-)
-"""Metrics of frozen features; the first available one judges settings whose objective needs no labels."""
 
 
 @dataclass(frozen=True)

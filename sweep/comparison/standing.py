@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
+from sweep.comparison.default_columns import SIDES, beside_on_test, metric_on_test
 from sweep.comparison.table import BASELINE_LABELS, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.comparison.wording import method_of
 from sweep.statistics.image_metrics import PairedDifference, paired
-from trainables import metric_names as names
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord
@@ -22,7 +21,10 @@ class BaselineComparison:
     """Metrics of the best setting and of the baselines, and the best setting's differences from others."""
 
     best: Mapping[str, ComparisonCell]
-    """Cells by metric: the objective, the same metric on test, then sensitivity and specificity on test if defined."""
+    """Cells by metric: the objective, the same metric on test, then sensitivity and specificity on test if defined.
+
+    For an objective without labels, those of frozen features on test.
+    """
     baselines: Mapping[str, Mapping[str, ComparisonCell]]
     """Cells by baseline (in words) and metric."""
     second: PairedDifference | None = None
@@ -42,7 +44,7 @@ def standing(
     if best is None:
         return BaselineComparison({}, {})
     metrics = _metrics(sweep.objective, best)
-    known = _alike(best, [row for row in table.baselines if row.values(sweep.objective)])
+    known = _alike(best, [row for row in table.baselines if any(map(row.values, metrics))])
     ranked = [row for row in table.settings if row.values(sweep.objective)][:2]
     untrained = _best_untrained(known, sweep)
     return BaselineComparison(
@@ -55,11 +57,10 @@ def standing(
 
 def _metrics(objective: str, best: ComparisonRow) -> list[str]:
     """Return the objective, the same metric on test, and the same classifier's sensitivity and specificity there."""
-    method, _ = method_of(objective.partition("/")[2])
-    on_test = f"test/{objective.partition('/')[2]}"
-    sides = [f"test/{method}{name}" for name in (names.SENSITIVITY, names.SPECIFICITY)]
-    wanted = dict.fromkeys((objective, on_test, *sides))
-    return [metric for metric in wanted if metric == objective or best.values(metric)]
+    known = {metric for trial in best.finished for metric in trial.result.metrics}
+    on_test = metric_on_test(objective, known)
+    wanted = (objective, *([on_test] if on_test else []), *beside_on_test(objective, known, SIDES))
+    return list(dict.fromkeys(wanted))
 
 
 def _alike(best: ComparisonRow, baselines: Sequence[ComparisonRow]) -> list[ComparisonRow]:
@@ -72,7 +73,7 @@ def _alike(best: ComparisonRow, baselines: Sequence[ComparisonRow]) -> list[Comp
 def _best_untrained(baselines: Sequence[ComparisonRow], sweep: "SweepRecord") -> list[ComparisonRow]:
     found = [row for row in baselines if row.kind == UNTRAINED]
     sign = 1 if sweep.direction == "max" else -1
-    return sorted(found, key=lambda row: -sign * row.known_mean(sweep.objective))[:1]
+    return sorted(found, key=lambda row: -sign * (row.mean(sweep.objective) or 0.0))[:1]
 
 
 def _pair(metric: str, rows: Sequence[ComparisonRow], outputs: TrialOutputs | None) -> PairedDifference | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sweep.comparison.default_columns import default_columns
 from sweep.comparison.wording import described, spelled
 from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.planning.trial_names import varying_fields
@@ -311,13 +312,14 @@ def _rank(row: ComparisonRow, sweep: "SweepRecord") -> tuple[bool, float]:
 
 
 def _shown(sweep: "SweepRecord", rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
-    """Return the columns for which at least one row has a value, measured or published."""
-    wanted = dict.fromkeys((sweep.objective, *sweep.columns))
-    return tuple(name for name in wanted if any(name in row.published or _has(row, name) for row in rows))
+    """Return the columns for which at least one row has a value, measured or published.
 
-
-def _has(row: ComparisonRow, metric: str) -> bool:
-    return any(metric in trial.result.metrics for trial in row.trials)
+    Without any besides the objective, the default columns are shown.
+    """
+    measured = {name for row in rows for trial in row.trials for name in trial.result.metrics}
+    known = measured.union(*(row.published for row in rows))
+    columns = [name for name in sweep.columns if name in known] or default_columns(sweep.objective, measured)
+    return tuple(name for name in dict.fromkeys((sweep.objective, *columns)) if name in known)
 
 
 def _published(config: Mapping[str, Any], published: "Sequence[PublishedRow]") -> Mapping[str, float]:

@@ -26,6 +26,7 @@ def write_comparison(runs: MlflowRuns, storage: "SweepStorage") -> None:
     sweep = storage.whole_sweep(runs.sweep.name) or runs.sweep  # later stages may have been added since the sweep began
     parent = runs.parent()
     parts = dataset_reports(sweep, storage)
+    runs.show_view(dict.fromkeys(metric for part in parts for metric in part.table.metrics))
     for part in parts:
         table = part.table
         folder = f"comparison/{slug(table.dataset)}" if len(parts) > 1 else "comparison"

@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -118,21 +118,24 @@ class MlflowRuns:
             self._set_tags(run_id, self._sweep_tags())
             self._log_params(run_id, {"space": self.sweep.space, **prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
-            self._show_view()
+            self.show_view(self.sweep.columns)
             if self._status is not None:
                 self._show_status(run_id, self._status)
             self._parent = run_id
         return self._parent
 
-    def _show_view(self) -> None:
-        """Set the experiment's shared view to the settings that this sweep varies, sorted by its objective."""
+    def show_view(self, columns: Iterable[str]) -> None:
+        """Set the experiment's shared view to these metrics and the settings that this sweep varies.
+
+        Runs are sorted by the objective, whose column comes first.
+        """
         sweep = self.sweep
         configs = [entry.config for entry in sweep.trials if entry.baseline is None]
         varied = [
             name for config in configs[:1] for name in config if any(one[name] != config[name] for one in configs)
         ]
         params = dict.fromkeys([*PARAMS, *varied])
-        metrics = list(dict.fromkeys([sweep.objective, *sweep.columns]))
+        metrics = list(dict.fromkeys([sweep.objective, *columns]))
         shown = view(params, metrics, ascending=sweep.direction == "min")
         self.client.set_experiment_tag(self.experiment(), VIEW_TAG, shown)
 

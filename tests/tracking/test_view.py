@@ -29,7 +29,8 @@ def shown(
     """A sweep written into MLflow twice: the client, the experiment's id and the sweep's record."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(mlflow_database, tracking_database(tmp_path))
-    record = swept[0].model_copy(update={"launch": LaunchOptions(experiment=request.param)})
+    launch = LaunchOptions(experiment=request.param)
+    record = swept[0].model_copy(update={"launch": launch, "columns": ()})  # the view takes the table's
     for _ in range(2):
         tracker = SweepTracker.open(None, storage=tmp_path, experiment=record.experiment)
         replay(record, swept[1], tracker)
