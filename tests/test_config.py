@@ -251,6 +251,14 @@ def test_ids_of_known_configurations_stay() -> None:
     assert [TrialConfig.parse(values).trial_id("data") for values in known.values()] == list(known)
 
 
+def test_whole_places_in_place_of_single_images_are_another_experiment() -> None:
+    """With a limit, pairs of seasons once took single images, under the id 72df3fc14ca8; no other id changes."""
+    season, limit = {"pairs": "season"}, {"max_train_images": 100}
+    ids = [TrialConfig.parse(values).trial_id("data") for values in (season, limit, {**season, **limit})]
+    assert ids[:2] == ["2514307198d0", "7d2789fcf4cd"]
+    assert ids[2] != "72df3fc14ca8"
+
+
 def test_assignments_take_one_value_several_or_a_pair() -> None:
     texts = [
         "temperature=0.25, 0.5",

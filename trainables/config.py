@@ -65,7 +65,10 @@ class TrialConfig(BaseModel):
         "test split",
     )
     max_train_images: Annotated[int | None, FieldFacts("Data", unit="images")] = Field(
-        None, ge=2, description="maximum number of train images, chosen by a stable hash"
+        None,
+        ge=2,
+        description="maximum number of train images, chosen by a stable hash; with pairs of seasons, of places "
+        "with all their dates",
     )
     max_test_images: Annotated[int | None, FieldFacts("Data", unit="images")] = Field(
         None, ge=1, description="maximum number of evaluated images per split, chosen by a stable hash"
@@ -359,6 +362,8 @@ class TrialConfig(BaseModel):
     def trial_id(self, fingerprint: str) -> str:
         """Return the trial's id, 12 hex digits, for this configuration on data with this fingerprint."""
         text = f"{PROTOCOL_VERSION}\n{fingerprint}\n{self.canonical_json()}"
+        if self.pairs == "season" and self.max_train_images is not None:  # earlier versions took single images
+            text += "\nwhole places"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def for_channels(self, channels: int) -> Self:

@@ -8,7 +8,7 @@ import pytest
 from support.stores import of_seasons
 
 from trainables.data.patch_names import ground_and_date
-from trainables.data.seasons import SeasonPairs, Visit
+from trainables.data.seasons import SeasonPairs, Visit, whole_places
 from trainables.data.store_info import PlaceDates
 
 
@@ -48,6 +48,25 @@ def test_partners_are_all_images_of_the_place_at_other_dates_equally_often(seed:
         dates=len({date for _, date in known}),
         paired=sum(bool(partners_of(k, visits)) for k in range(len(visits))),
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_takes_whole_places(seed: int) -> None:
+    """All dates of a place or none; the same places when the limit grows or images are added elsewhere."""
+    visits = random_visits(seed)
+    names = [f"{number}.png" for number in range(len(visits))]
+    places = [name if visit is None else visit[0] for name, visit in zip(names, visits, strict=True)]
+    sizes = Counter(places)
+    for limit in (2, 7, 20, 33, len(visits)):
+        kept = whole_places(names, visits, limit)
+        chosen = Counter(places[number] for number in kept.tolist())
+        assert all(count == sizes[place] for place, count in chosen.items())
+        assert kept.tolist() == sorted(kept.tolist())
+        assert limit - max(sizes.values()) < len(kept) <= limit
+        assert all(size > limit - len(kept) for place, size in sizes.items() if place not in chosen)
+        shuffled = np.random.default_rng(seed).permutation(len(visits)).tolist()
+        again = whole_places([names[k] for k in shuffled], [visits[k] for k in shuffled], limit)
+        assert {shuffled[k] for k in again.tolist()} == set(kept.tolist())
 
 
 def test_without_any_place_every_image_is_its_own_partner() -> None:

@@ -1,5 +1,6 @@
 """Trials whose two views are of one place at two dates: pairs, restarts, workers, memory, refusals."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from trainables import metric_names as names
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
 from trainables.data.patch_names import ground_and_date
+from trainables.data.seasons import SeasonPairs
 from trainables.data.store import ImageStore
+from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.expected_metrics import LabelFacts, final_metrics
 from trainables.memory.ledger import HEAP_SLACK
@@ -144,6 +147,20 @@ def test_gradients_are_those_of_the_two_images_losses(seasons: ImageStore, tmp_p
         expected, _ = objective.loss(trial.model.train()(views), targets, weights)
         found, _ = objective.loss(trial.model.train()(objective.views(images, draws)), targets, weights)
     assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_a_limit_keeps_all_dates_of_a_place(seasons: ImageStore, tmp_path: Path) -> None:
+    """Without pairs it takes single images; with a second data set as well as without."""
+    judge = of_seasons(tmp_path)
+    limit = {"max_train_images": 20}
+    season, image = (config.model_copy(update=limit) for config in (SEASON, IMAGE))
+    for data in (TrialData(season, seasons), TrialData(season, seasons, judge)):
+        assert data.seasons is not None
+        assert 18 <= len(data.train) <= 20
+        assert data.seasons.places == math.ceil(len(data.train) / 3)
+    plain = TrialData(image, seasons).train
+    assert len(plain) == 20
+    assert SeasonPairs.of(seasons, plain.rows).places > 7
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trainables.data.chip import Chip
 from trainables.data.patch_names import ground_and_date
+from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.data.store_info import PlaceDates
 
 if TYPE_CHECKING:
@@ -73,6 +74,31 @@ class SeasonPairs:
         at = self._place_start[images] + chosen
         at += np.where(at >= self._date_start[images], self._date_size[images], 0)
         return np.where(others > 0, self._order[np.minimum(at, len(self._order) - 1)], images)
+
+
+def whole_places(names: Sequence[str], visits: Sequence[Visit], limit: int) -> Numbers:
+    """Return the images of a choice of whole places, at most `limit` images, in their order.
+
+    Places are taken in the order of their stable hash; one that no longer fits is left out.
+
+    Args:
+        names: Names (N,) of the images; an image without a known place and date is a place of its own, by its name.
+        visits: Footprints and dates (N,) of the images.
+        limit: Maximum number of images.
+
+    Returns:
+        Positions (n,) of the images, ascending.
+    """
+    keys = [name if visit is None else visit[0] for name, visit in zip(names, visits, strict=True)]
+    members: dict[str, list[int]] = {}
+    for number, key in enumerate(keys):
+        members.setdefault(key, []).append(number)
+    places = list(members.values())
+    kept: list[int] = []
+    for place in np.argsort(stable_fraction(list(members), salt=SUBSET_SALT), kind="stable").tolist():
+        if len(kept) + len(places[place]) <= limit:
+            kept += places[place]
+    return np.sort(np.array(kept, dtype=np.int64))
 
 
 def visits(names: Sequence[str], chips: Sequence[Chip] | None) -> list[Visit]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.bands import SpectralBand
-from trainables.data.seasons import SeasonPairs
+from trainables.data.seasons import SeasonPairs, visits, whole_places
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
 from trainables.data.store_targets import expand_positive, without_seasons, wrong_kind
@@ -78,8 +78,9 @@ class TrialData:
         self.has_probe = self._alone and self.has_labels
         self.classes, self.positive = _outputs(config, self._evaluated)
         train, validation = self._cut()
+        self._paired = config.pairs == "season" and config.epochs > 0
         if self._alone:
-            train = limited(train, config.max_train_images)
+            train = self._limited(train)
         self.train = train if self._alone else self._unlabelled()
         self.labelled = _budget(train, config.label_fraction, config.label_draw)
         self.bank = train if self.labelled.all() else train.part(np.flatnonzero(self.labelled))
@@ -90,8 +91,7 @@ class TrialData:
         if config.training == "supervised":  # unlabelled images don't contribute
             self.train = self.train.part(np.flatnonzero(self.labelled))
             self.labelled = np.ones(len(self.bank), dtype=np.bool_)
-        paired = config.pairs == "season" and config.epochs > 0
-        self.seasons = SeasonPairs.of(self.train.store, self.train.rows) if paired else None
+        self.seasons = SeasonPairs.of(self.train.store, self.train.rows) if self._paired else None
         held_out = {"val": validation, "test": self._split("test")}
         self._held_out = {name: split for name, split in held_out.items() if split}
         labelled = {name: split.labelled for name, split in self._held_out.items()} if self.has_labels else {}
@@ -204,7 +204,15 @@ class TrialData:
         """Return all train images without targets, for pretraining when another store is evaluated."""
         rows = self._pretrained.split("train")
         split = DataSplit(self._pretrained, rows, torch.zeros(len(rows), dtype=torch.int64))
-        return limited(split, self._config.max_train_images)
+        return self._limited(split)
+
+    def _limited(self, train: DataSplit) -> DataSplit:
+        """Return at most `max_train_images` train images; for pairs of seasons, all dates of a place or none."""
+        limit = self._config.max_train_images
+        if not self._paired or limit is None or limit >= len(train):
+            return limited(train, limit)
+        names = train.store.names(train.rows)
+        return train.part(whole_places(names, visits(names, train.store.chips(train.rows)), limit))
 
     def _cut(self) -> tuple[DataSplit, DataSplit | None]:
         """Return train without the images held out for selection, and those held-out images."""
@@ -276,7 +284,8 @@ class TrialData:
     def _season_faults(self) -> list[str]:
         """Return an error for pairs of seasons if no place of the store has two dates.
 
-        A limit to few train images may leave no pair; this isn't an error, and the metric `train/other_date` shows it.
+        A limit to few train images may leave only places of one date; this isn't an error, and the metric
+        `train/other_date` shows it.
         """
         if self.seasons is None or self.seasons.paired.any():
             return []
