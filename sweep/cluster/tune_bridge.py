@@ -7,13 +7,10 @@ records.
 import contextlib
 import logging
 import os
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import ray
@@ -28,9 +25,10 @@ from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.ray_private import actor_of, error_file_of
 from sweep.cluster.room_watch import RoomWatch
 from sweep.cluster.session_folder import current_folder
+from sweep.cluster.stop_handler import interruptible
 from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
 from sweep.cluster.worker_group import free_orphans, free_placement_group
-from sweep.console.stop_signals import GRACE_SECONDS, REASONS, StopRequestedError, reason_of, stop_signals
+from sweep.console.stop_signals import GRACE_SECONDS, REASONS, StopRequestedError, reason_of
 from sweep.scheduling.dispatcher import FINISHED, Dispatcher, TrialAttempt
 from sweep.scheduling.failure import AttemptFailure
 from trainables.storage.trial_records import EpochRecord
@@ -70,7 +68,7 @@ def run_trials(
     """
     log_dir = log_dir.absolute()
     log_dir.mkdir(parents=True, exist_ok=True)
-    with _interruptible(dispatcher, grace_seconds) as interruption:
+    with interruptible(dispatcher, grace_seconds) as interruption:
         for restarts_left in range(MAX_RESTARTS, -1, -1):
             try:
                 _fit(dispatcher, tick, waits, log_dir)
@@ -311,57 +309,3 @@ def _error_of(trial: Trial) -> Exception:
             if heading and not heading.startswith("Failure #"):
                 return RuntimeError(heading)
     return RuntimeError("the process that drives it died")
-
-
-class _StopHandler:
-    """Signal handler: the first signal stops in order; its repetition, or the end of the grace period, kills.
-
-    A closed terminal may send SIGHUP twice, from the kernel and from the shell; so a second SIGHUP is ignored.
-    """
-
-    def __init__(self, dispatcher: Dispatcher, grace_seconds: float) -> None:
-        self._dispatcher, self._grace = dispatcher, grace_seconds
-        self._seen = set[int]()
-        self._grace_over = threading.Event()
-        self._timer: threading.Timer | None = None
-        self.at_once = 0
-        """Signal that caused the immediate stop; 0 if there was none."""
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        again = number in self._seen and number != signal.SIGHUP
-        if self.at_once and again:
-            raise StopRequestedError(number)
-        self._dispatcher.stop(REASONS[number])
-        if again or self._grace_over.is_set():
-            self.at_once = number
-            signal.raise_signal(signal.SIGUSR1)
-        elif number != signal.SIGINT and self._timer is None:
-            self._timer = threading.Timer(self._grace, self._end_grace, (number,))
-            self._timer.daemon = True
-            self._timer.start()
-        self._seen.add(number)
-
-    def _end_grace(self, number: int) -> None:
-        self._grace_over.set()
-        os.kill(os.getpid(), number)  # Python runs signal handlers only in the main thread
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-@contextlib.contextmanager
-def _interruptible(dispatcher: Dispatcher, grace_seconds: float) -> Iterator[_StopHandler]:
-    """Install handlers for the signals that request a stop."""
-    interruption = _StopHandler(dispatcher, grace_seconds)
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-    # Tune installs its own SIGUSR1 handler in `fit`; outside of it, the signal must be harmless.
-    before: Any = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    try:
-        with stop_signals(interruption.handle):
-            yield interruption
-    finally:
-        interruption.close()
-        signal.signal(signal.SIGUSR1, before)
