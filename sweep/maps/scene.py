@@ -3,7 +3,6 @@
 Importing this module is cheap; opening a scene needs rasterio.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,20 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.maps.band_files import band_files, band_offsets, finest_files
 from sweep.maps.raster_file import DRIVERS, band_names, closed_raster, open_raster
 from sweep.maps.windows import Mask
-from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
+from trainables.data.class_names import RGB_BANDS
 from trainables.data.sources.tiff_file import enlarged_page
 from trainables.errors import BadInputError
 
 DTYPES = ("uint8", "uint16")
-BAND_FILE = re.compile(r"(?:^|_)(B(?:0[1-9]|1[0-2]|8A))(?:_(\d\d)m)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
-MASKS = "MSK_"
-"""Name prefix of a product's quality masks, whose names otherwise look like bands."""
-PRODUCT_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
-ADDED = re.compile(r'_ADD_OFFSET band_id="(\d+)"\s*>\s*(-?\d+)\s*<')
-METADATA_BYTES = 64 * 2**20
-"""Maximum size of a product's XML, which has about 50 kB."""
 MARGIN = 2
 """Margin of coarse pixels around a window, for bicubic interpolation."""
 SENTINEL_NODATA = 0
@@ -242,12 +235,12 @@ def _of_folder(
         raise BadInputError(
             f"{source}: is a folder of bands, but this model doesn't name its bands; give one GeoTIFF with its channels"
         )
-    found = _finest(source)
+    found = finest_files(source)
     if missing := [band for band in bands if band not in found]:
         raise BadInputError(f"{source}: has no file of {', '.join(missing)}; it has {', '.join(found) or 'no band'}")
     datasets = {band: _open(stack, found[band]) for band in bands}
     finest = max(datasets.values(), key=lambda one: one.width)
-    added = _offsets(source) if offset is None else {}
+    added = band_offsets(source) if offset is None else {}
     read = []
     for band, dataset in datasets.items():
         own = dataset.nodata if nodata is None else nodata
@@ -290,37 +283,6 @@ def _repeat(path: Path, dataset: Any, finest: Any) -> int:
     if not alike or not near or dataset.crs != finest.crs:
         raise BadInputError(f"{path}: doesn't share the pixel grid of {finest.name}; give bands of one scene")
     return repeat
-
-
-def band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
-    """Yield band, resolution in metres by the file name (0: none) and path of the band files in a folder and below."""
-    for path in sorted(folder.rglob("*")):
-        match = BAND_FILE.search(path.name)
-        if match is not None and not path.name.upper().startswith(MASKS) and path.is_file():
-            yield match[1].upper(), int(match[2] or 0), path
-
-
-def _finest(folder: Path) -> dict[str, Path]:
-    """Return the finest file of each band; BadInputError if two are equally fine."""
-    files: dict[tuple[str, int], Path] = {}
-    for band, metres, path in band_files(folder):
-        if (band, metres) in files:
-            other = files[band, metres].relative_to(folder)
-            raise BadInputError(
-                f"{folder}: contains several scenes ({other}, {path.relative_to(folder)}); give the folder of one"
-            )
-        files[band, metres] = path
-    order = sorted(files, key=lambda key: (SENTINEL_2_BANDS.index(key[0]), -key[1]))
-    return {band: files[band, metres] for band, metres in order}
-
-
-def _offsets(folder: Path) -> dict[str, int]:
-    """Return the offset of each band in a Sentinel-2 product's metadata, -1000 since January 2022."""
-    for path in (one for name in PRODUCT_FILES for one in sorted(folder.rglob(name)) if one.is_file()):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            pairs = ADDED.findall(file.read(METADATA_BYTES))
-        return {SENTINEL_2_BANDS[int(k)]: int(value) for k, value in pairs if int(k) < len(SENTINEL_2_BANDS)}
-    return {}
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,64 +21,18 @@ from numpy.typing import NDArray
 from sweep.console.app import progress
 from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
-from sweep.maps.cover_mask import CoverMask, enter_cover_mask
+from sweep.maps.cover_mask import enter_cover_mask
 from sweep.maps.geotiff import MapWriter, map_writer, read_small, write_cog
-from sweep.maps.ground_resolution import GroundResolution, ground
-from sweep.maps.map_classes import map_classes
-from sweep.maps.map_layer import MapLayer, MapSummary
-from sweep.maps.map_numbers import map_numbers
+from sweep.maps.map_layer import MapSummary
+from sweep.maps.map_plan import MapOptions, MapSettings, plan_map, recipe_of
 from sweep.maps.raster_file import require_rasterio
-from sweep.maps.scene import Scene, open_scene
+from sweep.maps.scene import open_scene
 from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
-from trainables.data.preparing.pixel_recipe import PixelRecipe
-from trainables.data.preparing.pixels import PixelConversion
 from trainables.errors import BadInputError
 
 SUFFIXES = (".tif", ".tiff")
-OVERLAP = 0.5
-COARSEST = 2.0
-"""Maximum ratio of the scene's pixel size to the model's; larger pixels don't show what the model has learnt."""
-ALIKE = 0.02
-"""Relative difference up to which two pixel sizes count as equal."""
 PREVIEW_PIXELS = 700
 """Longer side of each preview panel, in pixels."""
-AGAIN = "export it again (python -m sweep.export)"
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """User's options of a map; None: the model's or the scene's own value."""
-
-    overlap: float | None = None
-    """Share of a window that the next window overlaps."""
-    threshold: float | None = None
-    positive: tuple[str, ...] = ()
-    scale: float | None = None
-    """Value that becomes 255 in the conversion from 16 to 8 bits."""
-    offset: int | None = None
-    """Offset added to every value of the scene."""
-    nodata: float | None = None
-    probabilities: bool = False
-    """Whether the map has a band with each class's probability."""
-    no_scl: bool = False
-    """Whether to map cloud, shadow and snow too, instead of excluding them by the SCL."""
-
-
-@dataclass(frozen=True)
-class _MapSettings:
-    """Settings of a map, decided before the first window is read."""
-
-    model: DeployedModel
-    scene: Scene
-    layer: MapLayer
-    ground: GroundResolution
-    conversion: PixelConversion
-    side: int
-    """Side of a window in the scene's pixels."""
-    overlap: float
-    notes: tuple[str, ...]
-    mask: CoverMask | None = None
-    """None without SCL, or if all covers are mapped."""
 
 
 def write_map(
@@ -103,7 +56,7 @@ def write_map(
     require_rasterio("maps")
     chosen = options or MapOptions()
     opened = DeployedModel.open(model)
-    recipe = _recipe(opened, chosen)
+    recipe = recipe_of(opened, chosen)
     _check_output(output, source, overwrite=overwrite)
     channels = int(opened.facts["channels"])
     bands = recipe.channel_bands(channels)
@@ -112,7 +65,7 @@ def write_map(
         ExitStack() as stack,
     ):
         mask = None if chosen.no_scl else enter_cover_mask(stack, source, scene)
-        job = _plan(opened, scene, recipe, chosen, mask)
+        job = plan_map(opened, scene, recipe, chosen, mask)
         with _aside(output) as (tif, png, text):
             plain = tif.with_name("plain")
             described = _write(job, plain).described()
@@ -128,18 +81,6 @@ def write_map(
             _draw(job, facts, plain, png)
             write_cog(plain, tif)
     return facts
-
-
-def _recipe(model: DeployedModel, options: MapOptions) -> PixelRecipe:
-    fields = model.facts.get("input")
-    if fields is not None:
-        return PixelRecipe.read(fields)
-    if options.scale is None:
-        raise BadInputError(
-            f"{model.folder}/model.json: doesn't say how its pixels were made of a satellite's values; {AGAIN}, or say "
-            "with --scale VALUE which value becomes 255"
-        )
-    return PixelRecipe()
 
 
 def _check_output(output: Path, source: Path, *, overwrite: bool) -> None:
@@ -174,81 +115,7 @@ def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
         raise BadInputError(f"--output {output}: can't be written ({error.strerror or error})") from error
 
 
-def _plan(
-    model: DeployedModel, scene: Scene, recipe: PixelRecipe, options: MapOptions, mask: CoverMask | None
-) -> _MapSettings:
-    """Return windows and conversion of a map; BadInputError if the model can't be applied to the scene."""
-    height, width = model.facts["image_size"]
-    if height != width:
-        raise BadInputError(f"{model.folder}: takes images of {width} x {height} px; a map needs square ones")
-    size = ground(scene.crs, scene.transform, scene.height, scene.width)
-    try:
-        conversion = recipe.conversion(
-            height,
-            found=scene.dtype,
-            wanted=str(model.facts["dtype"]),
-            brightest=options.scale,
-            moved=any(band.offset for band in scene.channels),
-        )
-    except BadInputError as error:
-        raise BadInputError(f"{scene.location}: {error}") from error
-    side, notes = _side(height, size, recipe.metres)
-    if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
-        notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
-    if mask is None and not options.no_scl:
-        notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
-    return _MapSettings(
-        model=model,
-        scene=scene,
-        layer=_layer(model, options),
-        ground=size,
-        conversion=conversion,
-        side=side,
-        overlap=OVERLAP if options.overlap is None else options.overlap,
-        notes=tuple(notes),
-        mask=mask,
-    )
-
-
-def _layer(model: DeployedModel, options: MapOptions) -> MapLayer:
-    """Return the layer of a map; BadInputError for options that the model's outputs don't support."""
-    if model.number is not None:
-        of_classes = {name: getattr(options, name) for name in ("positive", "threshold", "probabilities")}
-        return map_numbers(model.number, model.number_title, of_classes)
-    classes = map_classes(model.facts, options.positive, options.threshold)
-    return replace(classes, each=tuple(map(str, model.facts["classes"])) if options.probabilities else ())
-
-
-def _side(image_size: int, size: GroundResolution, metres: float | None) -> tuple[int, list[str]]:
-    """Return a window's side in the scene's pixels, and notes for the user.
-
-    A window covers the same ground as a training image; with another pixel size it is resized.
-    """
-    own = size.side
-    if own is None:
-        return image_size, ["the scene has no coordinates: pixels are taken to be as large as the model's; no areas"]
-    notes = [] if size.is_square else [_not_square(size)]
-    if metres is None:
-        return image_size, [*notes, f"the model's pixel size is unknown; the scene's pixels have {own:.3g} m"]
-    ratio = own / metres
-    if ratio > COARSEST:
-        raise BadInputError(
-            f"the scene's pixels have {own:.3g} m, too coarse for the model's {metres:.3g} m; give a finer scene"
-        )
-    if abs(ratio - 1.0) <= ALIKE:
-        return image_size, notes
-    side = round(image_size / ratio)
-    what = f"pixels have {own:.3g} m, the model's {metres:.3g}: windows of {side} px are resized to {image_size}"
-    return side, [*notes, what]
-
-
-def _not_square(size: GroundResolution) -> str:
-    assert size.metres is not None
-    across, down = size.metres
-    return f"pixels are {across:.3g} x {down:.3g} m, the model's are square: better warp the scene to UTM"
-
-
-def _write(job: _MapSettings, path: Path) -> MapSummary:
+def _write(job: MapSettings, path: Path) -> MapSummary:
     """Write the GeoTIFF one row of windows at a time, and return the summary of its values."""
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
@@ -264,7 +131,7 @@ def _write(job: _MapSettings, path: Path) -> MapSummary:
     return summary
 
 
-def _strips(job: _MapSettings, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
+def _strips(job: MapSettings, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
     """Yield values and valid pixels of each row of windows; each row of the scene is read once."""
     values, valid = _rows(job, tops[0], job.side)
     yield values, valid
@@ -275,14 +142,14 @@ def _strips(job: _MapSettings, tops: list[int]) -> Iterator[tuple[NDArray[np.gen
         yield values, valid
 
 
-def _rows(job: _MapSettings, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
+def _rows(job: MapSettings, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
     """Return values and mapped pixels of some rows."""
     values, valid = job.scene.rows(top, rows)
     return values, valid if job.mask is None else valid & job.mask.clear(top, rows)
 
 
 def _add(
-    job: _MapSettings,
+    job: MapSettings,
     blend: BlendedWindows,
     values: NDArray[np.generic],
     valid: Mask,
@@ -301,26 +168,24 @@ def _add(
         advance(len(part))
 
 
-def _image(job: _MapSettings, values: NDArray[np.generic], valid: Mask, left: int) -> NDArray[np.generic]:
+def _image(job: MapSettings, values: NDArray[np.generic], valid: Mask, left: int) -> NDArray[np.generic]:
     """Return a window as the model's input."""
     columns = slice(left, left + job.side)
     return job.conversion(fill(values[:, columns], valid[:, columns]))
 
 
-def _release(
-    job: _MapSettings, means: NDArray[np.float32], valid: Mask, writer: MapWriter, summary: MapSummary
-) -> None:
+def _release(job: MapSettings, means: NDArray[np.float32], valid: Mask, writer: MapWriter, summary: MapSummary) -> None:
     bands = job.layer.bands(means)
     writer.add(bands, valid)
     summary.add(bands, valid)
 
 
-def _tags(job: _MapSettings) -> dict[str, str]:
+def _tags(job: MapSettings) -> dict[str, str]:
     facts = job.model.facts
     return {"model": str(facts["trial"]), "data_set": str(facts["data_set"]), **job.layer.tags}
 
 
-def _facts(job: _MapSettings, described: dict[str, Any]) -> dict[str, Any]:
+def _facts(job: MapSettings, described: dict[str, Any]) -> dict[str, Any]:
     """Return the content of the JSON file."""
     scene, model = job.scene, job.model.facts
     metres = job.ground.metres
@@ -339,7 +204,7 @@ def _facts(job: _MapSettings, described: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _draw(job: _MapSettings, facts: dict[str, Any], tif: Path, png: Path) -> None:
+def _draw(job: MapSettings, facts: dict[str, Any], tif: Path, png: Path) -> None:
     from sweep.maps.map_picture import map_picture
     from sweep.maps.preview import draw
     from sweep.maps.scene import colours

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import rasterio  # noqa: F401  # so that what worker processes are forked from has it
 
+from sweep.maps.band_files import BAND_FILE, band_files
 from sweep.maps.chip_grid import SceneGrid, scene_chips
 from sweep.maps.chip_reader import ChipReader
 from sweep.maps.raster_file import DRIVERS
-from sweep.maps.scene import BAND_FILE, band_files
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS

@@ -19,7 +19,8 @@ from trainables.data.class_names import RGB_BANDS
 MEASURED = """
 import re, sys
 from pathlib import Path
-from sweep.maps.scene_map import MapOptions, write_map
+from sweep.maps.scene_map import write_map
+from sweep.maps.map_plan import MapOptions
 write_map(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), MapOptions(overlap=0.1))
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """

@@ -19,7 +19,8 @@ from sweep.deployment.batch_prediction import apply
 from sweep.deployment.exported_model import DeployedModel
 from sweep.deployment.exporter import check_folder
 from sweep.figures.contact_sheet import draw
-from sweep.maps.scene_map import MapOptions, write_map
+from sweep.maps.map_plan import MapOptions
+from sweep.maps.scene_map import write_map
 from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
