@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from sweep.statistics.image_metrics import AnyOutputs, ClassOutputs, paired, sampling_interval, statistic_of
+from sweep.statistics.image_metrics import AnyOutputs, ClassOutputs, statistic_of
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.label_metrics import LabelOutputs
+from sweep.statistics.metric_intervals import paired, sampling_interval
 from sweep.statistics.number_outputs import NumberOutputs
 from sweep.statistics.resampled_metrics import difference
 from sweep.statistics.share_intervals import ConfidenceInterval

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sweep.comparison.table import ComparisonRow
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.statistics.image_metrics import sampling_interval, too_few
+from sweep.statistics.metric_intervals import sampling_interval, too_few
 from sweep.statistics.share_intervals import ConfidenceInterval
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from sweep.comparison.table import ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.statistics.image_metrics import ClassOutputs, sampling_interval
+from sweep.statistics.image_metrics import ClassOutputs
+from sweep.statistics.metric_intervals import sampling_interval
 from sweep.statistics.share_intervals import ConfidenceInterval
 from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
 from trainables import metric_names as names

@@ -12,7 +12,7 @@ from sweep.comparison.wording import SPLITS, WORDS, described, method_of, short_
 from sweep.console.formatting import percent, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
-from sweep.statistics.image_metrics import PairedDifference
+from sweep.statistics.metric_intervals import PairedDifference
 from trainables.metric_names import better_when, is_share
 
 MOST_LISTED = 3

@@ -8,7 +8,7 @@ from sweep.comparison.cells import ComparisonCell, ComparisonCells
 from sweep.comparison.default_columns import SIDES, beside_on_test, metric_on_test
 from sweep.comparison.table import BASELINE_LABELS, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.statistics.image_metrics import PairedDifference, paired
+from sweep.statistics.metric_intervals import PairedDifference, paired
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord

@@ -93,7 +93,7 @@ def _weights(config: "TrialConfig", storage: "SweepStorage") -> str:
 def _metrics(chosen: ChosenTrial, outputs: "TrialOutputs") -> list[dict[str, str]]:
     from sweep.comparison.wording import method_of
     from sweep.console.formatting import interval, number
-    from sweep.statistics.image_metrics import sampling_interval
+    from sweep.statistics.metric_intervals import sampling_interval
 
     row = chosen.found.row
     shown = []

@@ -11,18 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
-from sweep.statistics import hypothesis_tests, resampled_metrics
+from sweep.statistics import resampled_metrics
 from sweep.statistics.confusion import LINEAR_LOGITS, LOGITS, has_several_labels
 from sweep.statistics.intervals import (
-    RESAMPLES,
     HeldOut,
-    difference_interval,
-    image_interval,
-    sampling_variance,
 )
 from sweep.statistics.label_metrics import (
     LabelOutputs,
-    bounded_resamples,
     label_outputs,
     label_statistic,
     tiles_of,
@@ -30,20 +25,10 @@ from sweep.statistics.label_metrics import (
 from sweep.statistics.number_outputs import (
     NumberOutputs,
     has_numbers,
-    number_difference_interval,
-    number_interval,
     number_outputs,
     number_statistic,
 )
-from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, mean_of
-from sweep.statistics.share_intervals import (
-    FEWEST_IMAGES,
-    FEWEST_TILES,
-    ConfidenceInterval,
-    area_interval,
-    mean_interval,
-    share_interval,
-)
+from sweep.statistics.resampled_metrics import Statistic, Truth
 from trainables import metric_names as names
 
 KNN = "knn"
@@ -116,7 +101,7 @@ AnyOutputs = ClassifierOutputs | NumberOutputs
 
 def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str], metric: str) -> AnyOutputs | None:
     """Return the outputs of the classifier that a metric belongs to; None if the table lacks them."""
-    method, _ = _method(metric)
+    method, _ = method_of(metric)
     if has_numbers(table):
         return number_outputs(table, method)
     column = {"": LOGITS, names.LINEAR: LINEAR_LOGITS, names.KNN: KNN}[method]
@@ -140,10 +125,10 @@ def outputs_of(table: pa.Table, classes: Sequence[str], positive: Sequence[str],
 def statistic_of(metric: str, outputs: AnyOutputs) -> Statistic | None:
     """Return a metric such as test/linear_sensitivity as a function of image weights; None for other metrics."""
     if isinstance(outputs, NumberOutputs):
-        return number_statistic(_method(metric)[1], outputs)
-    if (decided := _decisions(metric, outputs)) is not None:
+        return number_statistic(method_of(metric)[1], outputs)
+    if (decided := decisions(metric, outputs)) is not None:
         return resampled_metrics.share_of(*decided)
-    _, name = _method(metric)
+    _, name = method_of(metric)
     if isinstance(outputs, LabelOutputs) and (found := label_statistic(name, outputs)) is not None:
         return found
     if name not in SIDED or not outputs.positive.any():
@@ -161,9 +146,9 @@ def _called_positive(outputs: ClassifierOutputs) -> Truth:
     return outputs.called_positive if isinstance(outputs, LabelOutputs) else outputs.positive[outputs.predicted]
 
 
-def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
+def decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
     """Return which images (n,) are right, and among which images the share is taken; None if it isn't a share."""
-    _, name = _method(metric)
+    _, name = method_of(metric)
     everyone = np.ones(len(outputs.images), dtype=np.bool_)
     if isinstance(outputs, NumberOutputs):
         return None
@@ -176,118 +161,7 @@ def _decisions(metric: str, outputs: AnyOutputs) -> tuple[Truth, Truth] | None:
     return _called_positive(outputs) == truth, among
 
 
-def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> ConfidenceInterval | None:
-    """Return the 95 % interval of a metric over the test images, for one trial or for the mean over seeds.
-
-    Shares use `share_interval`, balanced accuracy the intervals of its two sides, and areas under the ROC curve
-    `area_interval`. Average precision is resampled; so are, if images share tiles, all metrics that are not shares.
-
-    Returns:
-        The interval; None if the metric is unknown or there are too few images or tiles (`too_few`).
-    """
-    statistic = _mean_statistic(metric, seeds)
-    if statistic is None or too_few(metric, seeds):
-        return None
-    if isinstance(seeds[0], NumberOutputs):
-        return number_interval(_method(metric)[1], seeds[0].held_out(), statistic)
-    if (share := _share_interval(metric, seeds)) is not None:
-        return share[1]
-    _, name = _method(metric)
-    held_out = seeds[0].held_out(sided=name in SIDED)
-    if held_out.tiles is not None or name not in (names.BALANCED_ACCURACY, names.ROC_AUC):
-        return image_interval(held_out, statistic, resamples=_resamples(seeds))
-    if name == names.BALANCED_ACCURACY:
-        sides = [_share_interval(metric.replace(name, side), seeds) for side in (names.SENSITIVITY, names.SPECIFICITY)]
-        return _mean_interval(*sides)
-    truth = seeds[0].positive_truth
-    return area_interval(
-        *sampling_variance(held_out, statistic, _resamples(seeds)), int(truth.sum()), int((~truth).sum())
-    )
-
-
-def _share_interval(metric: str, seeds: Sequence[AnyOutputs]) -> tuple[float, ConfidenceInterval | None] | None:
-    """Return the mean over seeds of a share, with its interval; None if the metric isn't a share."""
-    decided = [found for outputs in seeds if (found := _decisions(metric, outputs)) is not None]
-    if not decided:
-        return None
-    among, tiles = decided[0][1], tiles_of(seeds[0].images)
-    right: Numbers = np.mean([own for own, _ in decided], axis=0)[among]
-    return float(right.mean()), share_interval(right, None if tiles is None else tiles[among])
-
-
-def _mean_interval(
-    one: tuple[float, ConfidenceInterval | None] | None, other: tuple[float, ConfidenceInterval | None] | None
-) -> ConfidenceInterval | None:
-    if one is None or other is None or one[1] is None or other[1] is None:
-        return None
-    return mean_interval(one[0], one[1], other[0], other[1])
-
-
-def too_few(metric: str, seeds: Sequence[AnyOutputs]) -> str:
-    """Return in words why the images don't suffice for a metric's interval; empty if they do."""
-    if _mean_statistic(metric, seeds) is None:
-        return ""
-    _, name = _method(metric)
-    truth, tiles = seeds[0].positive_truth, tiles_of(seeds[0].images)
-    sides = {"images": np.ones(len(truth), dtype=np.bool_)}
-    if name in (names.SENSITIVITY, *SIDED):
-        sides["positives"] = truth
-    if name in (names.SPECIFICITY, *SIDED):
-        sides["negatives"] = ~truth
-    for side, own in sides.items():
-        if own.sum() < FEWEST_IMAGES:
-            return f"too few {side}: {own.sum()} of {FEWEST_IMAGES}"
-        if tiles is not None and (count := len(np.unique(tiles[own]))) < FEWEST_TILES:
-            return f"too few tiles with {side}: {count} of {FEWEST_TILES}"
-    return ""
-
-
-def _resamples(seeds: Sequence[AnyOutputs]) -> int:
-    """Return the number of bootstrap samples for an interval over these trials."""
-    first = seeds[0]
-    return bounded_resamples(first) if isinstance(first, LabelOutputs) else RESAMPLES
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """Difference of a metric between two settings on the same images."""
-
-    difference: float
-    interval: ConfidenceInterval | None
-    """95 % interval over the test images, with the seeds held fixed."""
-    p_value: float | None
-    """p-value of McNemar's test, if each setting has one trial and the metric is top-1."""
-
-
-def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> PairedDifference | None:
-    """Return the paired difference of two settings; None if their images differ or the metric isn't per image."""
-    statistics_ = _mean_statistic(metric, one), _mean_statistic(metric, other)
-    if statistics_[0] is None or statistics_[1] is None or len({outputs.images for outputs in (*one, *other)}) > 1:
-        return None
-    between = resampled_metrics.difference(statistics_[0], statistics_[1])
-    held_out = one[0].held_out(sided=_method(metric)[1] in SIDED)
-    if isinstance(one[0], NumberOutputs):
-        interval = number_difference_interval(held_out, between)
-    else:
-        interval = difference_interval(held_out, between, resamples=_resamples(one))
-    difference = float(between(np.ones((1, len(one[0].images))))[0])
-    return PairedDifference(difference, interval, _mcnemar(metric, one, other))
-
-
-def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> float | None:
-    if not len(one) == len(other) == 1 or _method(metric)[1] != names.TOP1:
-        return None
-    assert isinstance(one[0], ClassOutputs)
-    assert isinstance(other[0], ClassOutputs)
-    return hypothesis_tests.mcnemar(one[0].right, other[0].right)
-
-
-def _mean_statistic(metric: str, seeds: Sequence[AnyOutputs]) -> Statistic | None:
-    found = [statistic for outputs in seeds if (statistic := statistic_of(metric, outputs)) is not None]
-    return mean_of(found) if found and len(found) == len(seeds) else None
-
-
-def _method(metric: str) -> tuple[str, str]:
+def method_of(metric: str) -> tuple[str, str]:
     """Split test/linear_top1 into linear_ and top1."""
     name = metric.partition("/")[2]
     for method in (names.LINEAR, names.KNN):

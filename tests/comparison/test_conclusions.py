@@ -25,7 +25,7 @@ from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.page_tables import setting_rows
 from sweep.report.terminal_table import print_comparison
-from sweep.statistics.image_metrics import PairedDifference
+from sweep.statistics.metric_intervals import PairedDifference
 from sweep.statistics.number_outputs import NumberOutputs
 from sweep.statistics.share_intervals import ConfidenceInterval
 from trainables.data.store import ImageStore

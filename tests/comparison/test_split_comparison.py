@@ -24,8 +24,9 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.report.csv_tables import split_rows
 from sweep.report.json_tables import comparison_value
 from sweep.report.terminal_table import print_splits
-from sweep.statistics.image_metrics import outputs_of, sampling_interval
+from sweep.statistics.image_metrics import outputs_of
 from sweep.statistics.intervals import seed_interval
+from sweep.statistics.metric_intervals import sampling_interval
 from sweep.statistics.share_intervals import ConfidenceInterval, score_interval, unpaired_interval
 from trainables.data.preparing.prepare import prepare
 from trainables.data.preparing.store_leaks import StoreLeaks

@@ -16,7 +16,8 @@ import torch
 from sweep.compare import load, main
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.statistics.image_metrics import outputs_of, sampling_interval
+from sweep.statistics.image_metrics import outputs_of
+from sweep.statistics.metric_intervals import sampling_interval
 from sweep.statistics.threshold_curves import calibration, pareto_front
 from sweep.tracking.replay import replay
 from sweep.tracking.tracker import SweepTracker

@@ -9,8 +9,9 @@ from statsmodels.stats.contingency_tables import mcnemar as oracle
 from support.small_trials import changed, files_in, final_metrics
 
 from sweep.statistics.confusion import outputs_confusion
-from sweep.statistics.image_metrics import ClassOutputs, outputs_of, paired, sampling_interval, statistic_of
+from sweep.statistics.image_metrics import ClassOutputs, outputs_of, statistic_of
 from sweep.statistics.intervals import wilson_interval
+from sweep.statistics.metric_intervals import paired, sampling_interval
 from trainables.data.store import ImageStore
 
 KNOWN = [

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmarks.rows.interval_coverage import CoverageCase, cases
-from sweep.statistics.image_metrics import too_few
+from sweep.statistics.metric_intervals import too_few
 
 SHORT, LONG = 150, 1500
 SHOWN = list(cases())

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from support.small_trials import MULTI, changed, files_in, final_metrics
 
-from sweep.statistics.image_metrics import outputs_of, paired, sampling_interval, statistic_of
+from sweep.statistics.image_metrics import outputs_of, statistic_of
 from sweep.statistics.label_metrics import WEIGHINGS, LabelOutputs, bounded_resamples
+from sweep.statistics.metric_intervals import paired, sampling_interval
 from trainables.data.store import ImageStore
 from trainables.evaluation.multilabel import average_precisions, mean_of_known, micro_average_precision
 

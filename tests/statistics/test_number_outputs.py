@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.rows.interval_coverage import differing_numbers
-from sweep.statistics.image_metrics import outputs_of, paired, sampling_interval
+from sweep.statistics.image_metrics import outputs_of
+from sweep.statistics.metric_intervals import paired, sampling_interval
 from sweep.statistics.number_outputs import NumberOutputs
 from trainables.evaluation.number_metrics import NUMBER_METRICS, number_metrics
 
