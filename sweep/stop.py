@@ -29,7 +29,8 @@ def main(
     ] = False,
 ) -> None:
     """Stop a sweep or some of its trials: each running trial finishes its epoch and keeps its checkpoint."""
-    from sweep.records.lease import EVERYTHING, holder_of, request_stop
+    from sweep.records.lease import holder_of
+    from sweep.records.stop_requests import EVERYTHING, request_stop
     from sweep.records.sweep_storage import SweepStorage
 
     place = SweepStorage(storage)

@@ -1,7 +1,6 @@
-"""Lease of a running sweep, and requests to stop it, through the storage alone.
+"""Lease of a running sweep, through the storage alone.
 
-live/NAME.json           owner and state of the sweep, rewritten every few seconds, deleted at its end
-sweeps/NAME/stops/...    requests to stop: `all`, or a trial's id
+live/NAME.json    owner and state of the sweep, rewritten every few seconds, deleted at its end
 
 A sweep is running while its lease is renewed. If its process is on this machine (`process_identity`), a missing process
 means that the sweep has ended. Otherwise the lease's age decides, by the clocks of two machines, which may differ by
@@ -19,7 +18,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sweep.records.paths import NAME
 from sweep.records.process_identity import has_ended, machine_identity, start_time
 from sweep.records.status import LiveState, state_of
+from sweep.records.stop_requests import clear_stops, stops
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from trainables.errors import BadInputError
@@ -41,7 +41,6 @@ WATCH_SECONDS, GLANCE_SECONDS = 30.0, 7.0
 """Seconds that a lease in doubt is watched: before taking over or removing its sweep, and before describing it."""
 OLD_SECONDS = 3600.0
 """Age in seconds from which a lease is dead, since clocks never differ that much."""
-EVERYTHING = "all"
 
 
 class SweepLease(BaseModel):
@@ -306,22 +305,6 @@ def current_state(storage: SweepStorage, record: SweepRecord, holder: SweepLease
     """Return the state of a sweep: as its lease publishes it, else computed from its trials' records."""
     said = holder.state if holder is not None else None
     return said if said is not None else state_of(record, storage)
-
-
-def request_stop(storage: SweepStorage, name: str, what: str = EVERYTHING) -> None:
-    """Ask a sweep to stop, or to stop a trial by its id."""
-    storage.storage.write(f"sweeps/{name}/stops/{what}", b"")
-
-
-def stops(storage: SweepStorage, name: str) -> list[str]:
-    """Return a sweep's requests to stop: EVERYTHING, or ids of trials."""
-    return record_names(storage.storage, f"sweeps/{name}/stops", r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-
-
-def clear_stops(storage: SweepStorage, name: str, which: Iterable[str] | None = None) -> None:
-    """Delete requests to stop, by default all."""
-    for what in which if which is not None else stops(storage, name):
-        storage.storage.delete(f"sweeps/{name}/stops/{what}")
 
 
 def _path(name: str) -> str:

@@ -8,7 +8,7 @@ from sweep.planning.dataset_sizes import size_of
 from sweep.planning.expansion import needs
 from sweep.planning.plan import Plan, extend
 from sweep.planning.stage_selection import decide
-from sweep.records.lease import EVERYTHING
+from sweep.records.stop_requests import EVERYTHING
 from sweep.records.sweep_record import SweepRecord, TrialEntry
 from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.provenance import write_record

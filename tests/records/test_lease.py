@@ -13,8 +13,9 @@ from rich.console import Console
 from support.paths import ROOT
 
 from sweep.records import lease as lease_module
-from sweep.records.lease import EVERYTHING, LeaseHolder, lease, leases, request_stop, stops
+from sweep.records.lease import LeaseHolder, lease, leases
 from sweep.records.status import LiveState, LiveTrial
+from sweep.records.stop_requests import EVERYTHING, request_stop, stops
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.trials_table import draw_trials, shown_columns
 from trainables.errors import BadInputError

@@ -15,8 +15,8 @@ from search_spaces.quickstart import SPACE
 from sweep.compare import main as compare
 from sweep.planning.launch import LaunchOptions, plan_of
 from sweep.records import lease as lease_module
-from sweep.records.lease import request_stop
 from sweep.records.removal import delete_sweep, finished_checkpoints, older_than, plan_removal
+from sweep.records.stop_requests import request_stop
 from sweep.records.sweep_record import describe
 from sweep.records.sweep_storage import SweepStorage
 from sweep.run import main as run

@@ -16,9 +16,10 @@ from support.paths import ROOT
 
 from sweep.records import lease as lease_module
 from sweep.records import process_identity
-from sweep.records.lease import EVERYTHING, LeaseHolder, holder_of, lease, stops
+from sweep.records.lease import LeaseHolder, holder_of, lease
 from sweep.records.process_identity import has_ended, machine_identity, start_time
 from sweep.records.removal import plan_removal
+from sweep.records.stop_requests import EVERYTHING, stops
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.stop import main as stop
