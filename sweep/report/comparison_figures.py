@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.wording import metric_words
 from sweep.console.formatting import axis_label, time_unit
+from sweep.figures import classifier_curves as curves
 from sweep.figures import comparison as drawing
 
 if TYPE_CHECKING:
@@ -86,13 +87,17 @@ def _classifiers(part: DataSetReport) -> "Iterator[NamedFigure]":
             else ""
         )
         caption = "; ".join(filter(None, ("test split", which)))
-        figure = drawing.sensitivity_specificity(one.trade_offs, about=one.words)
+        figure = curves.sensitivity_specificity(one.trade_offs, about=one.words)
         yield f"sensitivity_{one.name}", figure, f"{caption}; lines: 95 % over images"
         if one.curves:
             caption += "; first seed" if part.table.seeds > 1 else ""
-            yield f"roc_{one.name}", drawing.roc_curves(one.curves, about=one.words), caption
-            yield f"precision_recall_{one.name}", drawing.precision_recall_curves(one.curves, about=one.words), caption
-            yield f"calibration_{one.name}", drawing.calibration_curves(one.curves, about=one.words), caption
+            yield f"roc_{one.name}", curves.roc_curves(one.curves, about=one.words), caption
+            yield (
+                f"precision_recall_{one.name}",
+                curves.precision_recall_curves(one.curves, about=one.words),
+                caption,
+            )
+            yield f"calibration_{one.name}", curves.calibration_curves(one.curves, about=one.words), caption
 
 
 def _cost(part: DataSetReport) -> "Iterator[NamedFigure]":

@@ -173,7 +173,7 @@ def test_log_lines_are_printable(caplog: pytest.LogCaptureFixture) -> None:
 
 def figures() -> Iterator[tuple[str, object]]:
     from sweep.comparison.classifier_curves import TradeOff
-    from sweep.figures import comparison, images, trial
+    from sweep.figures import classifier_curves, comparison, images, trial
     from sweep.statistics.intervals import ConfidenceInterval
 
     count = len(NAMES)
@@ -187,7 +187,7 @@ def figures() -> Iterator[tuple[str, object]]:
     yield "bars", comparison.grouped_bars(values, metric="test/top1", x=NAMES[5], group=NAMES[5])
     yield "cost", comparison.cost_and_quality([(n, 1.0, 0.5) for n in NAMES], metric="m", unit="hours", highest=True)
     trade = [TradeOff(name, 0.5, 0.5, None, None) for name in NAMES]
-    yield "trade", comparison.sensitivity_specificity(trade)
+    yield "trade", classifier_curves.sensitivity_specificity(trade)
     picture = np.zeros((8, 8, 3), np.uint8)
     yield (
         "grid",
