@@ -23,7 +23,7 @@ import torch
 from benchmarks.harness.made_up import MadeUpStore
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.config import TrialConfig
-from trainables.data.trial_data import DataSplit
+from trainables.data.data_split import DataSplit
 from trainables.distributed import to_device
 from trainables.evaluation.classification import classification_metrics
 from trainables.evaluation.features import RankShard, encode

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from sweep.console.app import progress
 from sweep.report.image_selection import Numbers
+from trainables.data.data_split import DataSplit, limited
 from trainables.data.stable_hash import SUBSET_SALT
-from trainables.data.trial_data import DataSplit, TrialData, limited
+from trainables.data.trial_data import TrialData
 from trainables.evaluation.features import encode
 from trainables.models.encoder import Encoder
 

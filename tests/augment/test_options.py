@@ -13,8 +13,9 @@ from torchvision.transforms import RandomResizedCrop
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import TrialConfig
+from trainables.data.data_split import DataSplit
 from trainables.data.store import ImageStore
-from trainables.data.trial_data import DataSplit, TrialData
+from trainables.data.trial_data import TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
 from trainables.models.simclr_model import SimCLR, parameter_groups

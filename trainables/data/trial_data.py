@@ -1,56 +1,25 @@
 """Data of one trial: pretraining images, labelled images, and the classes of the probe."""
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.bands import SpectralBand
+from trainables.data.data_split import DataSplit, label_budget, limited
 from trainables.data.seasons import SeasonPairs, visits, whole_places
-from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, VALIDATION_SALT, stable_fraction
+from trainables.data.stable_hash import VALIDATION_SALT
 from trainables.data.store import ImageStore
 from trainables.data.store_targets import expand_positive, without_seasons, wrong_kind
 from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
 from trainables.memory.constants import LABEL_FREE_IMAGES
 
-RowNumbers = NDArray[np.int64]
 MOMENTS_CHUNK = 256
 HIGH_BITS = 16
 """Bits of each half in which squares are summed, so that no data set overflows 64-bit integers."""
-
-
-@dataclass(frozen=True)
-class DataSplit:
-    """Subset of a store's images with their targets: classes (N,) int64, or labels (N, K) bool.
-
-    Unlabelled images have placeholder targets: class 0, or no label.
-    """
-
-    store: ImageStore
-    rows: RowNumbers
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def pixels(self, part: RowNumbers | slice) -> Tensor:
-        """Return images (n, C, H, W), uint8 or uint16, by their positions in the split."""
-        return self.store.images(self.rows[part]).permute(0, 3, 1, 2)
-
-    @property
-    def labelled(self) -> "DataSplit":
-        """The labelled images of the split."""
-        known = self.store.labelled(self.rows)
-        return self if known.all() else self.part(np.flatnonzero(known))
-
-    def part(self, numbers: RowNumbers) -> "DataSplit":
-        """Return a subset of the split, by positions."""
-        return DataSplit(self.store, self.rows[numbers], self.targets[torch.from_numpy(numbers)])
 
 
 class TrialData:
@@ -82,7 +51,7 @@ class TrialData:
         if self._alone:
             train = self._limited(train)
         self.train = train if self._alone else self._unlabelled()
-        self.labelled = _budget(train, config.label_fraction, config.label_draw)
+        self.labelled = label_budget(train, config.label_fraction, config.label_draw)
         self.bank = train if self.labelled.all() else train.part(np.flatnonzero(self.labelled))
         self.number_moments = _moments(self.bank.targets) if self.has_numbers else (0.0, 1.0)
         if self.has_probe and self.has_numbers:  # heads learn the standardised number, ridge regression the raw one
@@ -333,44 +302,3 @@ def _moments(numbers: Tensor) -> tuple[float, float]:
     """Return mean and standard deviation; the deviation of equal numbers is 1."""
     deviation = float(numbers.std(correction=0)) if len(numbers) else 0.0
     return (float(numbers.mean()) if len(numbers) else 0.0), deviation or 1.0
-
-
-def limited(split: DataSplit, limit: int | None) -> DataSplit:
-    """Return at most `limit` images of a split, those with the smallest stable hash, in the store's order."""
-    if limit is None or limit >= len(split):
-        return split
-    order = np.argsort(split.store.stable_fractions(split.rows, SUBSET_SALT), kind="stable")
-    return split.part(np.sort(order[:limit]))
-
-
-def _budget(split: DataSplit, fraction: float, draw: int) -> NDArray[np.bool_]:
-    """Return a mask (N,) of the images whose labels a label budget includes.
-
-    Each class contributes its `fraction` of labelled images with the smallest stable hash, at least one. With multiple
-    labels per image, the fraction is of all images; a label that none of them has adds one image that has it. Within a
-    draw, a smaller budget is a subset of a larger one.
-    """
-    bought = np.zeros(len(split), dtype=np.bool_)
-    known = split.store.labelled(split.rows)
-    if not known.all():
-        numbers = np.flatnonzero(known)
-        bought[numbers] = _budget(split.part(numbers), fraction, draw)
-        return bought
-    fractions = split.store.stable_fractions(split.rows, LABEL_SALT)
-    if draw > 0:
-        fractions = stable_fraction([number.hex() for number in fractions.tolist()], salt=f"{LABEL_SALT} {draw}")
-    order = np.argsort(fractions, kind="stable")
-    targets = split.targets.numpy()
-    if targets.dtype == np.float64:
-        bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
-        return bought
-    if targets.ndim == 1:
-        for label in np.unique(targets):
-            members = order[targets[order] == label]
-            bought[members[: max(1, int(np.ceil(fraction * len(members))))]] = True
-        return bought
-    bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
-    for label in range(targets.shape[1]):
-        carriers = order[targets[order, label]]
-        bought[carriers[:1]] = True  # the first in hash order, which any larger budget also includes
-    return bought

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from trainables import metric_names as names
 from trainables.config import TrialConfig
-from trainables.data.trial_data import DataSplit, TrialData
+from trainables.data.data_split import DataSplit
+from trainables.data.trial_data import TrialData
 from trainables.distributed import rank, to_device, world_size
 from trainables.evaluation.features import RankShard, encode, gathered_numbers
 from trainables.evaluation.image_outputs import image_outputs

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.augment.evaluation_view import evaluation_view
-from trainables.data.trial_data import DataSplit
+from trainables.data.data_split import DataSplit
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.heartbeat import beat
 from trainables.memory.constants import EVALUATION_BATCH

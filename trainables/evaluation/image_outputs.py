@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 from torch import Tensor
 
-from trainables.data.trial_data import DataSplit
+from trainables.data.data_split import DataSplit
 from trainables.distributed import gather_rows, rank
 
 

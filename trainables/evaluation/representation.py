@@ -11,7 +11,8 @@ from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
-from trainables.data.trial_data import DataSplit, RowNumbers, TrialData, limited
+from trainables.data.data_split import DataSplit, RowNumbers, limited
+from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_rows, rank, to_device, world_size
 from trainables.evaluation.eigenspectrum import alpha_req, lidar
 from trainables.evaluation.features import no_features

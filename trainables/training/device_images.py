@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainables.data.trial_data import DataSplit, RowNumbers
+from trainables.data.data_split import DataSplit, RowNumbers
 from trainables.distributed import rank, to_device
 
 SHARE_OF_FREE = 0.25

@@ -30,7 +30,7 @@ from support.stores import everything, made
 
 from trainables.data import splits
 from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
-from trainables.data.preparing import decode_workers
+from trainables.data.preparing import decode_chunk, decode_workers
 from trainables.data.preparing.pixels import fit, thesis_tables
 from trainables.data.preparing.prepare import prepare
 from trainables.data.stable_hash import stable_fraction
@@ -293,7 +293,7 @@ def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pyt
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(decode_workers, "_write", full)
+    monkeypatch.setattr(decode_chunk, "_write", full)
     with pytest.raises(BadInputError, match=r"out: can't be written \(No space left on device\)"):
         prepare("eurosat", source=folder, root=tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".eurosat.lock"]

@@ -13,7 +13,8 @@ from trainables.data.index_table import fingerprint, open_rows, write_rows
 from trainables.data.patch_names import tile_position
 from trainables.data.preparing.assigned_rows import StoreRows, assigned_rows
 from trainables.data.preparing.atomic_folder import check_space
-from trainables.data.preparing.decode_workers import ImageLayout, Progress, advised, convert
+from trainables.data.preparing.decode_chunk import ImageLayout
+from trainables.data.preparing.decode_workers import Progress, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.pixels import (
     FirstImage,

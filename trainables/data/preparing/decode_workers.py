@@ -1,6 +1,5 @@
 """Parallel decoding: worker processes read and convert images and write their pixels directly into the store's file."""
 
-import hashlib
 import itertools
 import multiprocessing
 import multiprocessing.forkserver
@@ -8,7 +7,6 @@ import multiprocessing.process
 import os
 import signal
 import threading
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,53 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trainables.data.chip import Chip
-from trainables.data.preparing.leaks import perceptual_hashes
+from trainables.data.preparing.decode_chunk import ChunkResult, DecodeChunk, ImageLayout, convert_chunk
 from trainables.data.preparing.pixels import FirstImage, PixelConversion
-from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import ImageEntry, LabelledImage
-from trainables.data.stable_hash import SALTS, stable_fraction
-from trainables.data.store_format import CHECKSUM_BYTES
+from trainables.data.sources.source import ImageEntry
+from trainables.data.stable_hash import SALTS
 from trainables.errors import BadInputError
 
 CHUNK_BYTES = 2 * 2**20
 """Size of a worker's chunk in bytes of pixels; a few chunks per worker are in memory at a time."""
-PIECE_BYTES = 2**18
-"""Size of a write in bytes of pixels, small enough for a core's cache."""
 MOST_WORKERS = 16
 LEAVE_OUT = "leave such files out with --skip-corrupt"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-
 Progress = Callable[[str, int, int | None], None]
 """Callback with the step, the amount done and the total (images, or bytes of an archive)."""
-
-
-@dataclass(frozen=True)
-class ImageLayout:
-    """Shape and type that all stored images have."""
-
-    height: int
-    width: int
-    channels: int
-    dtype: str
-    """uint8 or uint16."""
-
-    @classmethod
-    def of(cls, image: NDArray[np.generic]) -> "ImageLayout":
-        """Return the layout of one (H, W, C) image."""
-        height, width, channels = image.shape
-        return cls(height, width, channels, str(image.dtype))
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one image."""
-        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
-
-    def __str__(self) -> str:
-        return f"{self.height} x {self.width} pixels, {self.channels} channels, {self.dtype}"
 
 
 @dataclass
@@ -88,36 +53,6 @@ class IndexRows:
     """Number of images for each decision of the decoder."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Number of images that were refused as they were read, by reason."""
-
-
-@dataclass(frozen=True)
-class _DecodeChunk:
-    """Chunk of entries for one worker; their pixels are written to `path` from row `first` on."""
-
-    path: str
-    first: int
-    entries: list[ImageEntry]
-    layout: ImageLayout
-    conversion: PixelConversion
-    reference: FirstImage
-
-
-@dataclass(frozen=True)
-class _ChunkResult:
-    """Result of one chunk: entry number, labels, checksum and hash of each image written."""
-
-    kept: list[int]
-    labels: list[tuple[str, ...] | None]
-    checksums: list[bytes]
-    hashes: list[int]
-    fractions: dict[str, list[float]]
-    faults: list[tuple[str, str]]
-    """Fault of each undecodable image, with the option that handles it (may be empty)."""
-    facts: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
-    chips: dict[int, Chip] = field(default_factory=dict)
-    """Places that the files state, by entry number."""
-    nodata: list[float | None] = field(default_factory=list)
 
 
 def convert(
@@ -173,32 +108,32 @@ def _tasks(
     conversion: PixelConversion,
     reference: FirstImage,
     together: int,
-) -> Iterator[_DecodeChunk]:
+) -> Iterator[DecodeChunk]:
     size = max(1, CHUNK_BYTES // layout.row_bytes, -(-together // _worker_count()))
     source = iter(entries)
     first = 0
     while chunk := list(itertools.islice(source, size)):
-        yield _DecodeChunk(str(path), first, chunk, layout, conversion, reference)
+        yield DecodeChunk(str(path), first, chunk, layout, conversion, reference)
         first += len(chunk)
 
 
-def _results(tasks: Iterator[_DecodeChunk]) -> Iterator[tuple[_DecodeChunk, _ChunkResult]]:
+def _results(tasks: Iterator[DecodeChunk]) -> Iterator[tuple[DecodeChunk, ChunkResult]]:
     """Yield tasks with their results in order; a single task runs in this process, several in worker processes."""
     start = list(itertools.islice(tasks, 2))
     if len(start) < 2:
-        yield from ((task, _convert_chunk(task)) for task in start)
+        yield from ((task, convert_chunk(task)) for task in start)
         return
-    pending: deque[tuple[_DecodeChunk, Future[_ChunkResult]]] = deque()
+    pending: deque[tuple[DecodeChunk, Future[ChunkResult]]] = deque()
     with _workers() as (pool, count):
         for task in itertools.chain(start, tasks):
-            pending.append((task, pool.submit(_convert_chunk, task)))
+            pending.append((task, pool.submit(convert_chunk, task)))
             if len(pending) > count + 2:
                 yield _first(pending)
         while pending:
             yield _first(pending)
 
 
-def _first(pending: deque[tuple[_DecodeChunk, Future[_ChunkResult]]]) -> tuple[_DecodeChunk, _ChunkResult]:
+def _first(pending: deque[tuple[DecodeChunk, Future[ChunkResult]]]) -> tuple[DecodeChunk, ChunkResult]:
     task, future = pending.popleft()
     return task, future.result()
 
@@ -251,76 +186,7 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def _convert_chunk(task: _DecodeChunk) -> _ChunkResult:
-    """Decode a chunk in pieces that stay in the processor's cache until they are written."""
-    layout = task.layout
-    size = max(1, PIECE_BYTES // layout.row_bytes)
-    pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
-    done = _ChunkResult([], [], [], [], {}, [])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
-        for start in range(0, len(task.entries), size):
-            first = task.first + len(done.kept)
-            count = _decode_piece(task, range(start, min(start + size, len(task.entries))), pixels, done)
-            piece = pixels[:count]
-            _write(task.path, first * layout.row_bytes, piece)
-            done.checksums.extend(hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] for image in piece)
-            done.hashes.extend(perceptual_hashes(piece).tolist() if count else ())
-    names = [task.entries[number].name for number in done.kept]
-    done.fractions.update({salt: stable_fraction(names, salt=salt).tolist() for salt in SALTS})
-    return done
-
-
-def _decode_piece(task: _DecodeChunk, numbers: range, pixels: NDArray[np.generic], done: _ChunkResult) -> int:
-    """Decode some entries of a chunk into `pixels`, record them in `done`, and return the number decoded."""
-    count = 0
-    for number in numbers:
-        try:
-            picture = _converted(task.entries[number], task)
-        except BadInputError as error:
-            done.faults.append((str(error), error.option if isinstance(error, UndecodableError) else ""))
-            continue
-        if picture.refused:
-            done.left_out[picture.refused] += 1
-        elif picture.labels != ():
-            pixels[count] = picture.image
-            count += 1
-            done.kept.append(number)
-            done.labels.append(picture.labels)
-            done.nodata.append(picture.nodata)
-            if picture.chip is not None:
-                done.chips[number] = picture.chip
-            done.facts.update(picture.facts)
-    return count
-
-
-def _converted(entry: ImageEntry, task: _DecodeChunk) -> LabelledImage:
-    picture, layout = entry.read(), task.layout
-    if picture.refused:
-        return picture
-    task.reference.check(entry.name, picture.image)
-    image = task.conversion(picture.image)
-    # Assignment would broadcast a smaller image without a word.
-    if image.shape != (layout.height, layout.width, layout.channels) or image.dtype != layout.dtype:
-        raise UndecodableError(
-            f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
-            "choose a size for all with --image-size",
-        )
-    return LabelledImage(image, picture.labels, picture.facts, picture.chip, picture.nodata)
-
-
-def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
-    content = pixels.reshape(-1).view(np.uint8).data
-    file = os.open(path, os.O_WRONLY)
-    try:
-        while content:
-            written = os.pwrite(file, content, offset)
-            content, offset = content[written:], offset + written
-    finally:
-        os.close(file)
-
-
-def _append(rows: IndexRows, task: _DecodeChunk, result: _ChunkResult) -> None:
+def _append(rows: IndexRows, task: DecodeChunk, result: ChunkResult) -> None:
     own = [task.entries[number] for number in result.kept]
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]

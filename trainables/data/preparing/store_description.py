@@ -10,7 +10,8 @@ from trainables.data import spatial_splits, splits
 from trainables.data.index_table import multi_hot
 from trainables.data.preparing.assigned_rows import StoreRows
 from trainables.data.preparing.class_checks import look_alikes, one_sided
-from trainables.data.preparing.decode_workers import ImageLayout, IndexRows
+from trainables.data.preparing.decode_chunk import ImageLayout
+from trainables.data.preparing.decode_workers import IndexRows
 from trainables.data.seasons import SeasonPairs, visits
 from trainables.data.sources.source import ImageSource, PrepareRequest, counted
 from trainables.data.store_check import image_counts

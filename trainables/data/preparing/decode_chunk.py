@@ -1,0 +1,146 @@
+"""Decoding of one chunk of images, whose converted pixels are written directly into the store's file."""
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.chip import Chip
+from trainables.data.preparing.leaks import perceptual_hashes
+from trainables.data.preparing.pixels import FirstImage, PixelConversion
+from trainables.data.sources.decode import UndecodableError
+from trainables.data.sources.source import ImageEntry, LabelledImage
+from trainables.data.stable_hash import SALTS, stable_fraction
+from trainables.data.store_format import CHECKSUM_BYTES
+from trainables.errors import BadInputError
+
+PIECE_BYTES = 2**18
+"""Size of a write in bytes of pixels, small enough for a core's cache."""
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """Shape and type that all stored images have."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    """uint8 or uint16."""
+
+    @classmethod
+    def of(cls, image: NDArray[np.generic]) -> "ImageLayout":
+        """Return the layout of one (H, W, C) image."""
+        height, width, channels = image.shape
+        return cls(height, width, channels, str(image.dtype))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one image."""
+        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width} pixels, {self.channels} channels, {self.dtype}"
+
+
+@dataclass(frozen=True)
+class DecodeChunk:
+    """Chunk of entries for one worker; their pixels are written to `path` from row `first` on."""
+
+    path: str
+    first: int
+    entries: list[ImageEntry]
+    layout: ImageLayout
+    conversion: PixelConversion
+    reference: FirstImage
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """Result of one chunk: entry number, labels, checksum and hash of each image written."""
+
+    kept: list[int]
+    labels: list[tuple[str, ...] | None]
+    checksums: list[bytes]
+    hashes: list[int]
+    fractions: dict[str, list[float]]
+    faults: list[tuple[str, str]]
+    """Fault of each undecodable image, with the option that handles it (may be empty)."""
+    facts: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    chips: dict[int, Chip] = field(default_factory=dict)
+    """Places that the files state, by entry number."""
+    nodata: list[float | None] = field(default_factory=list)
+
+
+def convert_chunk(task: DecodeChunk) -> ChunkResult:
+    """Decode a chunk in pieces that stay in the processor's cache until they are written."""
+    layout = task.layout
+    size = max(1, PIECE_BYTES // layout.row_bytes)
+    pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
+    done = ChunkResult([], [], [], [], {}, [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
+        for start in range(0, len(task.entries), size):
+            first = task.first + len(done.kept)
+            count = _decode_piece(task, range(start, min(start + size, len(task.entries))), pixels, done)
+            piece = pixels[:count]
+            _write(task.path, first * layout.row_bytes, piece)
+            done.checksums.extend(hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] for image in piece)
+            done.hashes.extend(perceptual_hashes(piece).tolist() if count else ())
+    names = [task.entries[number].name for number in done.kept]
+    done.fractions.update({salt: stable_fraction(names, salt=salt).tolist() for salt in SALTS})
+    return done
+
+
+def _decode_piece(task: DecodeChunk, numbers: range, pixels: NDArray[np.generic], done: ChunkResult) -> int:
+    """Decode some entries of a chunk into `pixels`, record them in `done`, and return the number decoded."""
+    count = 0
+    for number in numbers:
+        try:
+            picture = _converted(task.entries[number], task)
+        except BadInputError as error:
+            done.faults.append((str(error), error.option if isinstance(error, UndecodableError) else ""))
+            continue
+        if picture.refused:
+            done.left_out[picture.refused] += 1
+        elif picture.labels != ():
+            pixels[count] = picture.image
+            count += 1
+            done.kept.append(number)
+            done.labels.append(picture.labels)
+            done.nodata.append(picture.nodata)
+            if picture.chip is not None:
+                done.chips[number] = picture.chip
+            done.facts.update(picture.facts)
+    return count
+
+
+def _converted(entry: ImageEntry, task: DecodeChunk) -> LabelledImage:
+    picture, layout = entry.read(), task.layout
+    if picture.refused:
+        return picture
+    task.reference.check(entry.name, picture.image)
+    image = task.conversion(picture.image)
+    # Assignment would broadcast a smaller image without a word.
+    if image.shape != (layout.height, layout.width, layout.channels) or image.dtype != layout.dtype:
+        raise UndecodableError(
+            f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
+            "choose a size for all with --image-size",
+        )
+    return LabelledImage(image, picture.labels, picture.facts, picture.chip, picture.nodata)
+
+
+def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:
+    content = pixels.reshape(-1).view(np.uint8).data
+    file = os.open(path, os.O_WRONLY)
+    try:
+        while content:
+            written = os.pwrite(file, content, offset)
+            content, offset = content[written:], offset + written
+    finally:
+        os.close(file)
