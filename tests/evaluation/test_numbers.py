@@ -197,3 +197,8 @@ def test_a_number_of_classes_and_classes_of_numbers_are_refused(store: ImageStor
     ):
         with pytest.raises(BadInputError, match=message):
             TrialConfig.parse({**SMALL, "target": "number", **fields})
+
+
+def test_r2_of_equal_numbers_is_undefined_whatever_their_mean_rounds_to() -> None:
+    truth = np.full(10, 0.1)
+    assert np.isnan(number_metrics(truth + np.linspace(0, 1, 10), truth)["r2"])

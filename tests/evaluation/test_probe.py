@@ -182,6 +182,20 @@ def test_thresholds_chosen_on_one_split_by_trying_all() -> None:
     assert np.isnan(metrics_at(float("nan"), scores, truth)["accuracy"])
 
 
+def test_thresholds_of_equal_shares_are_chosen_without_rounding() -> None:
+    """In floating point 1 - 5 / 12 is below 7 / 12, and equal sums of two shares differ."""
+    scores = np.arange(12.0)
+    truth = np.zeros(12, dtype=bool)
+    specificity = metrics_at(7.0, np.append(scores, 9.0), np.append(truth, True))["specificity"]
+    assert specificity_threshold(np.append(scores, 9.0), np.append(truth, True), specificity) == 7.0
+    random = np.random.default_rng(0)
+    for _ in range(400):
+        scores, truth = random.integers(0, 12, 20).astype(float), random.permutation(20) < 5
+        candidates = [np.nextafter(scores.max(), np.inf), *np.unique(scores)[::-1]]
+        gained = [5 * int((~truth[scores < one]).sum()) + 15 * int(truth[scores >= one].sum()) for one in candidates]
+        assert balanced_threshold(scores, truth) == candidates[gained.index(max(gained))]
+
+
 def test_metrics_say_at_which_threshold_they_are(store: ImageStore, tmp_path: Path) -> None:
     metrics = final_metrics(changed(wanted_specificity=0.9), tmp_path / "a", store=store)
     for split in ("val", "test"):

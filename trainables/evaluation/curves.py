@@ -34,15 +34,18 @@ def balanced_threshold(scores: Scores, truth: Truth) -> float:
     """
     if truth.all() or not truth.any():
         return float("nan")
-    thresholds, sensitivity, specificity = _curve(scores, truth)
-    return float(thresholds[np.argmax(sensitivity + specificity)])
+    thresholds, hits, alarms = cumulative(scores, truth)
+    # Twice the balanced accuracy times both numbers of images: whole numbers, of which equal ones are equal.
+    return float(thresholds[np.argmax(hits * alarms[-1] + (alarms[-1] - alarms) * hits[-1])])
 
 
 def specificity_threshold(scores: Scores, truth: Truth, wanted: float) -> float:
     """Return the smallest threshold whose specificity is at least `wanted`; NaN without a negative."""
     if truth.all():
         return float("nan")
-    thresholds, _, specificity = _curve(scores, truth)
+    thresholds, _, alarms = cumulative(scores, truth)
+    # As `metrics_at` computes it: 1 - alarms / negatives may be just below it.
+    specificity = (alarms[-1] - alarms) / alarms[-1]
     return float(thresholds[specificity >= wanted].min())
 
 
@@ -77,12 +80,6 @@ def cumulative(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
     thresholds = np.concatenate([[np.nextafter(ordered[0], np.inf)], ordered[last]])
     hits, alarms = (np.concatenate([[0.0], np.cumsum(side)[last]]) for side in (positive, ~positive))
     return thresholds, hits, alarms
-
-
-def _curve(scores: Scores, truth: Truth) -> tuple[Scores, Scores, Scores]:
-    """Return the distinct thresholds, descending, with their sensitivity and specificity."""
-    thresholds, hits, alarms = cumulative(scores, truth)
-    return thresholds, hits / max(hits[-1], 1.0), 1.0 - alarms / max(alarms[-1], 1.0)
 
 
 def _share(part: Truth, whole: Truth) -> float:

@@ -16,8 +16,9 @@ def number_metrics(predicted: Numbers, truth: Numbers) -> dict[str, float]:
 
 def weighted_r2(predicted: Numbers, truth: Numbers, weights: Numbers) -> Numbers:
     """Return 1 - squared error over variance, for image weights (B, n); NaN if all true numbers are equal."""
-    mean = weights @ truth / weights.sum(axis=1)
-    spread = (weights * np.square(truth - mean[:, None])).sum(axis=1)
+    own = truth - truth[:1]  # exactly 0 if all are equal, unlike their distance from a rounded mean
+    mean = weights @ own / weights.sum(axis=1)
+    spread = (weights * np.square(own - mean[:, None])).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Numbers = np.where(spread > 0, 1.0 - weights @ np.square(predicted - truth) / spread, np.nan)
     return found
