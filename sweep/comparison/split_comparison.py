@@ -69,7 +69,7 @@ class SplitRow:
     images: ConfidenceInterval | None
     """95 % interval of the difference over the test images, which differ between the splits."""
     seeds: ConfidenceInterval | None
-    """95 % interval of the difference over the seeds that both have."""
+    """95 % interval of the difference over seeds: in pairs if both have the same, else as independent samples."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class SplitComparison:
             return ""
         turn = 1.0 if better_when(self.metric) == "max" else -1.0
         best = max(settings, key=lambda row: turn * (row.random.mean or 0.0))
-        if best is settings[0]:
+        if best.spatial.mean == settings[0].spatial.mean:
             return "The best setting is the same on both splits."
         return f"On the random split another setting is best: {best.label}."
 
@@ -273,14 +273,20 @@ def _row(
 ) -> SplitRow:
     one, other = (cells.of(row, metric, over_images=sampled) for row in (random, spatial))
     first, second = random.known_mean(metric), spatial.known_mean(metric)
-    images = None
-    if one.images is not None and other.images is not None:
-        images = unpaired_interval(first, one.images, second, other.images)
-    seeds = [_by_seed(row, metric) for row in (random, spatial)]
-    differences = [value - seeds[1][seed] for seed, value in seeds[0].items() if seed in seeds[1]]
+    images = _unpaired(first, one.images, second, other.images)
+    by_seed, others = _by_seed(random, metric), _by_seed(spatial, metric)
+    if by_seed.keys() == others.keys():
+        seeds = seed_interval([value - others[seed] for seed, value in by_seed.items()])
+    else:  # the difference of the means is over more seeds than both have
+        seeds = _unpaired(first, one.seeds, second, other.seeds)
     label = spatial.words(axes)
-    over_seeds = _within(metric, seed_interval(differences))
-    return SplitRow(label, bool(spatial.label), one, other, first - second, images, over_seeds)
+    return SplitRow(label, bool(spatial.label), one, other, first - second, images, _within(metric, seeds))
+
+
+def _unpaired(
+    one: float, of_one: ConfidenceInterval | None, other: float, of_other: ConfidenceInterval | None
+) -> ConfidenceInterval | None:
+    return None if of_one is None or of_other is None else unpaired_interval(one, of_one, other, of_other)
 
 
 def _within(metric: str, found: ConfidenceInterval | None) -> ConfidenceInterval | None:

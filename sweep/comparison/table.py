@@ -288,14 +288,17 @@ def _judged(ranked: Sequence[ComparisonRow], sweep: "SweepRecord") -> tuple[tupl
 
 
 def _by_seed(row: ComparisonRow, sweep: "SweepRecord") -> dict[Any, float]:
-    """Return the objective of a setting's finished trials by seed and label draw; larger is better."""
+    """Return the objective of a setting's finished trials by seed and label draw; larger is better.
+
+    Empty if one of them isn't finite: the setting has no mean, and so no rank.
+    """
     sign = 1 if sweep.direction == "max" else -1
     found = {
         tuple(trial.entry.config.get(name) for name in REPLICATED): sign * trial.result.metrics[sweep.objective]
         for trial in row.finished
         if sweep.objective in trial.result.metrics
     }
-    return {seed: value for seed, value in found.items() if math.isfinite(value)}
+    return found if all(map(math.isfinite, found.values())) else {}
 
 
 def data_of(config: Mapping[str, Any]) -> str:

@@ -169,6 +169,17 @@ def test_numbers_have_their_difference_on_the_same_images_in_their_own_unit() ->
     assert "points" not in text
 
 
+def test_a_setting_without_a_mean_is_compared_with_nothing() -> None:
+    """The objective of one of its seeds is NaN, so that it has no rank; its other seeds are the largest of all."""
+    sweep, found = seeded({0.1: [0.5, 0.51, 0.52], 0.2: [0.49, 0.5, 0.52], 0.5: [0.9, 0.91, 0.8]})
+    (entry,) = (one for one in sweep.trials if (one.config["temperature"], one.config["seed"]) == (0.5, 2))
+    found[entry.trial_id] = replace(found[entry.trial_id], metrics={"val/knn_top1": math.nan})
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    assert [row.maybe_best for row in table.settings] == [True, True, None]
+    text = " ".join(conclusions(sweep, table))
+    assert "With 3 seeds temperature 0.2 may be just as good. 1 of 3 settings have no result." in text
+
+
 def test_baselines_that_do_better_and_settings_without_result_are_said() -> None:
     text = said({0.1: [0.2, 0.21, 0.22], 0.2: [0.25, 0.26, 0.27], 0.5: [math.nan, math.nan, math.nan]})
     assert "On validation it does no better than untrained encoder and raw pixels." in text

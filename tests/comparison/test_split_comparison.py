@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from support.small_sweeps import seeded
 from support.written_sweeps import space_of, write_sweep
 
 from sweep.compare import main
+from sweep.comparison.cells import ComparisonCells
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.merged_sweeps import merged_sweeps
 from sweep.comparison.pool_leaks import PoolLeaks
-from sweep.comparison.split_comparison import SplitComparison, reported_splits
+from sweep.comparison.split_comparison import SplitComparison, _row, reported_splits
+from sweep.comparison.table import compare
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.csv_tables import split_rows
@@ -178,6 +181,27 @@ def test_the_verdict_follows_the_interval(
     stream = io.StringIO()
     print_splits([one], Console(file=stream, width=200))
     assert verdict in " ".join(stream.getvalue().split())
+
+
+def test_an_interval_over_seeds_that_are_not_the_same_is_of_the_difference_of_the_means() -> None:
+    """The third seed failed on the spatial split: both others are better there, and the difference of means isn't."""
+    rows = []
+    for values in ([0.5, 0.51, 0.9], [0.52, 0.53, math.nan]):
+        sweep, results = seeded({0.25: values})
+        (table,) = compare(sweep, lambda entry, results=results: results[entry.trial_id])
+        rows.append(table.settings[0])
+    row = _row(*rows, "val/knn_top1", (), ComparisonCells(), sampled=False)
+    assert row.difference == pytest.approx(0.1117, abs=1e-4)
+    assert row.seeds is not None
+    assert row.seeds.low < row.difference < row.seeds.high
+
+
+def test_settings_that_are_equal_on_the_spatial_split_are_both_best_there(found: tuple[SplitComparison, ...]) -> None:
+    first, second = (row for row in found[0].rows if not row.baseline)
+    better = replace(second.random, mean=(first.random.mean or 0.0) + 0.1)
+    for mean, said in ((first.spatial.mean, "The best setting is the same"), (-1.0, "On the random split another")):
+        other = replace(second, random=better, spatial=replace(second.spatial, mean=mean))
+        assert any(one.startswith(said) for one in replace(found[0], rows=(first, other)).sentences)
 
 
 def test_the_interval_of_an_unpaired_difference_holds_the_truth() -> None:
