@@ -67,7 +67,7 @@ Strict = Annotated[
     typer.Option(
         "--strict",
         help="Refuse to start if test images, or near duplicates of them, are among the pretraining images, or if both "
-        "overlap on the ground.",
+        "overlap on the ground. Data that earlier results choose are checked when their stage is planned.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -21,7 +21,8 @@ FIELDS = ("dataset", "evaluation_dataset", "initial_weights")
 def check_leaks(plan: Plan, storage: SweepStorage) -> None:
     """Raise BadInputError that lists the leaks of a plan's data; also where they can't be searched for.
 
-    Later stages and searches count too, as far as their data sets are known before any result.
+    Later stages and searches count too, as far as their data sets are known before any result; the others are checked
+    when results have extended the plan.
     """
     pairs: dict[StorePair, None] = {}
     for trial in plan.trials:

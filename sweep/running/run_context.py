@@ -59,6 +59,8 @@ class RunOptions:
     hang_seconds: float = HANG_SECONDS
     grace_seconds: float = GRACE_SECONDS
     """Seconds that running epochs may continue after SIGTERM or SIGHUP."""
+    strict: bool = False
+    """Whether leaks between pretraining images and test images are refused, also of stages planned later."""
 
 
 @dataclass(frozen=True)

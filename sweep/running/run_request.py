@@ -139,7 +139,8 @@ class RunRequest:
             plan = plan_of(self.launch)
         self._check_leaks(plan)
         rules = TrialLimits(self.max_concurrent, self.max_failures)
-        options = RunOptions(self.retry_failed, rules, self.budget, 60 * self.hang_minutes, self.grace_seconds)
+        hang, grace = 60 * self.hang_minutes, self.grace_seconds
+        options = RunOptions(self.retry_failed, rules, self.budget, hang, grace, self.strict)
         return SweepSession(self.sweep_name(plan), plan, self.launch, options, self.location)
 
 

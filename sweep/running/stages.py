@@ -1,15 +1,18 @@
 """Loop over a plan's stages: runs each on Ray, extends the plan from its results, and writes the sweep's record."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sweep.comparison.table import setting_key
+from sweep.comparison.wording import spelled
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.expansion import needs
 from sweep.planning.plan import Plan, extend
 from sweep.planning.stage_selection import decide
 from sweep.records.stop_requests import EVERYTHING
 from sweep.records.sweep_record import SweepRecord, TrialEntry
+from sweep.running.leak_check import check_leaks
 from sweep.running.listeners import RecordsListener, TrackerListener
 from sweep.running.provenance import write_record
 from sweep.running.run_context import RunContext
@@ -20,6 +23,7 @@ from sweep.scheduling.budget import spent
 from sweep.scheduling.dispatcher import Dispatcher
 from sweep.scheduling.halving import HalvingRungs
 from sweep.scheduling.task import TrialTask
+from sweep.space import Best
 from trainables.errors import BadInputError, StorageAwayError
 
 TICK_SECONDS = 0.5
@@ -218,6 +222,17 @@ class StageLoop:
             say(f"{plan.pending[0].name}: not run, since no finished trial decides {what}")
             return False
         for best, value in decided.items():
-            say(f"{plan.pending[0].name}: {best.field} {value:g}, the best of {best.dataset}")
-        self._plan = extend(plan, decided, size_of=size_of)
+            say(f"{plan.pending[0].name}: {best.field} {spelled(value, best.field)}, the best of {best.dataset}")
+        try:
+            self._plan = self._extended(decided)
+        except BadInputError as error:
+            say(f"{plan.pending[0].name}: not run: {'; '.join(str(error).splitlines())}")
+            return False
         return True
+
+    def _extended(self, decided: Mapping[Best, Any]) -> Plan:
+        """Return the plan with its next stage; BadInputError if that can't be trained, or leaks and is strict."""
+        plan = extend(self._plan, decided, size_of=size_of)
+        if self._context.options.strict:
+            check_leaks(plan, self._context.storage)
+        return plan

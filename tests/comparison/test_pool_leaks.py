@@ -19,6 +19,7 @@ from sweep.report.csv_tables import comparison_rows
 from sweep.running.leak_check import check_leaks
 from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
+from sweep.running.stages import StageLoop
 from sweep.space import Best, Grid, Range, Search, SearchSpace, Stage
 from trainables.data.preparing import kept_leaks
 from trainables.data.preparing.label_set import LabelRequest, attach_labels
@@ -169,6 +170,33 @@ def test_strict_refuses_what_only_a_later_stage_or_a_search_names(place: Path, t
     undecided = Grid(base={"evaluation_dataset": Best("evaluation_dataset", dataset="pool")})
     asked = replace(first, stages=(*first.stages, Stage("undecided", (undecided,))))
     replace(request, space=asked).session()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_stage_whose_data_results_choose_is_refused_when_it_is_planned(
+    strict: bool, place: Path, tmp_path: Path
+) -> None:
+    """Judged by the store that the first stage found best, the pool of the second stage leaks into it."""
+    chosen = Grid(base={"dataset": "pool", "evaluation_dataset": Best("evaluation_dataset", dataset="honest")})
+    first = space("judge", "honest")
+    asked = replace(first, stages=(*first.stages, Stage("chosen", (chosen,))))
+    request = RunRequest(RunLocation(str(tmp_path)), space=asked, strict=strict)
+    said: list[str] = []
+    metric = {asked.objective.metric: 0.5}
+    context = SimpleNamespace(
+        storage=SweepStorage(tmp_path),
+        options=request.session()._options,
+        tracker=None,
+        live=None,
+        progress=SimpleNamespace(say=said.append),
+        final_metrics=lambda trial_id: metric,
+        name="x",
+    )
+    loop = StageLoop(context, request.plan())  # type: ignore[arg-type]
+    assert loop._decide_next_stage() is not strict
+    assert said[0] == "chosen: evaluation_dataset judge, the best of honest"
+    refusals = ["chosen: not run: --strict: of the 20 test images of judge: 3 identical to an image of the train split"]
+    assert [line.split(" of pool")[0] for line in said[1:]] == (refusals if strict else [])
 
 
 def test_weights_lead_to_what_they_were_trained_on(place: Path) -> None:
