@@ -66,6 +66,7 @@ def prepare(
     max_shadow: prepare_options.MaxShadow = None,
     max_snow: prepare_options.MaxSnow = None,
     max_nodata: prepare_options.MaxNodata = None,
+    nodata: prepare_options.Nodata = None,
     block_size: prepare_options.BlockSize = None,
     buffer: prepare_options.Buffer = None,
     root: Root = None,
@@ -109,6 +110,7 @@ def prepare(
             max_shadow=max_shadow,
             max_snow=max_snow,
             max_nodata=max_nodata,
+            nodata=nodata,
             block_size=block_size,
             buffer=buffer,
         )

@@ -149,6 +149,12 @@ MaxSnow = Annotated[
 MaxNodata = Annotated[
     float | None, typer.Option(help="Maximum fraction of a chip without data; default: 0.", rich_help_panel=SCENES)
 ]
+Nodata = Annotated[
+    float | None,
+    typer.Option(
+        help="Value of pixels without data; default: the GeoTIFF's own, 0 for Sentinel-2.", rich_help_panel=SCENES
+    ),
+]
 BlockSize = Annotated[
     float | None,
     typer.Option(

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.raster_file import open_raster
-from sweep.maps.scene import Scene, explained_raster, open_scene
+from sweep.maps.band_files import product_of
+from sweep.maps.channel_names import opaque_channels, own_names
+from sweep.maps.ground_resolution import ground
+from sweep.maps.raster_file import explained_raster, open_raster
+from sweep.maps.scene import Scene, open_scene
 from sweep.maps.scene_classes import COVER_CLASSES, covered, scl_file
 from trainables.data.chip import COVERS, Chip
 from trainables.data.sources.chip_choice import ChipChoice
@@ -18,6 +21,8 @@ from trainables.data.sources.source import digest_of
 from trainables.errors import BadInputError
 
 DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:T\d{6})?(?!\d)")
+SENSED = re.compile(r"^S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
+"""Acquisition date in product names until 2016, which begin with the date of processing."""
 TILE = re.compile(r"(?:^|_)(T\d\d[A-Z]{3})(?=_|\.|$)")
 WGS_84 = "EPSG:4326"
 Shares = dict[str, NDArray[np.float64]]
@@ -37,6 +42,14 @@ class SceneGrid:
     """Affine transform of the scene."""
     channels: int
     dtype: str
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    metres: float | None
+    """Side of a pixel on the ground; None if unknown."""
+    marked: bool
+    """Whether pixels without data are marked, by a value or a mask."""
+    scaled: bool
+    """Whether the scene states a scale or offset of its values, which isn't applied."""
     names: tuple[str, ...]
     """Names of the bands."""
     coarse: tuple[str, ...]
@@ -65,8 +78,8 @@ class SceneGrid:
         Raises:
             BadInputError: The scene can't be opened, or lacks a band.
         """
-        channels = _channels(path, bands)
-        with open_scene(path, bands, channels) as scene:
+        channels, own = _channels(path, bands)
+        with open_scene(path, bands, channels, nodata=choice.nodata) as scene:
             side = choice.chip_size
             rows, columns = (tuple(range(0, most - side + 1, choice.step)) for most in (scene.height, scene.width))
             classified = _classified(path, scene, rows, columns, side)
@@ -82,7 +95,11 @@ class SceneGrid:
                 transform=scene.transform,
                 channels=channels,
                 dtype=scene.dtype,
-                names=bands or tuple(f"channel_{number}" for number in range(1, channels + 1)),
+                size=(scene.height, scene.width),
+                metres=ground(scene.crs, scene.transform, scene.height, scene.width).side,
+                marked=scene.can_lack_data,
+                scaled=any(band.dataset.scales[0] != 1.0 or band.dataset.offsets[0] != 0.0 for band in scene.channels),
+                names=bands or own or tuple(f"channel_{number}" for number in range(1, channels + 1)),
                 coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),
                 offsets=tuple(sorted({band.offset for band in scene.channels})),
                 rows=rows,
@@ -93,11 +110,12 @@ class SceneGrid:
                 state=_state(path),
             )
 
-    def counted(self, bands: tuple[str, ...], side: int) -> "SceneGrid":
+    def counted(self, bands: tuple[str, ...], choice: ChipChoice) -> "SceneGrid":
         """Return the grid with each chip's share of nodata, by one pass over the scene, a row of chips at a time."""
         if self.nodata is not None:
             return self
-        with open_scene(self.path, bands, self.channels) as scene:
+        side = choice.chip_size
+        with open_scene(self.path, bands, self.channels, nodata=choice.nodata) as scene:
             lines = (scene.lacking((row, side), (0, scene.width)) for row in self.rows)
             shares = [shares_of(empty, self.columns, side) for empty in lines]
         return replace(self, nodata=np.array(shares).reshape(len(self.rows), len(self.columns)))
@@ -144,15 +162,12 @@ def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int,
             )
 
 
-def _channels(path: Path, bands: tuple[str, ...]) -> int:
+def _channels(path: Path, bands: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Return the number of channels to read, and the file's names for them if no bands are requested."""
     if bands or path.is_dir():
-        return len(bands)
-    from rasterio.enums import ColorInterp
-
-    from sweep.maps.raster_file import closed_raster
-
-    with explained_raster(str(path)), closed_raster(), open_raster(path) as file:
-        return sum(kind != ColorInterp.alpha for kind in file.colorinterp)
+        return len(bands), ()
+    channels = opaque_channels(path)
+    return len(channels), own_names(path, channels)
 
 
 def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> Shares | None:
@@ -193,12 +208,16 @@ def _centres(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     if scene.crs is None:
         return None
+    from rasterio._err import CPLE_BaseError  # raised by `transform`, and not a RasterioError
+    from rasterio.errors import RasterioError
     from rasterio.warp import transform
 
     down, across = np.meshgrid(np.array(rows) + side / 2, np.array(columns) + side / 2, indexing="ij")
     x, y = scene.transform * (across.ravel(), down.ravel())
-    with explained_raster(scene.location):
+    try:
         longitude, latitude = transform(scene.crs, WGS_84, x, y)
+    except (RasterioError, CPLE_BaseError):  # a local grid, whose place on the Earth isn't known
+        return None
     return np.array(longitude).reshape(down.shape), np.array(latitude).reshape(down.shape)
 
 
@@ -208,7 +227,7 @@ def _written_crs(crs: Any) -> str:
 
 def _date(path: Path, name: str, scene: Scene) -> str:
     """Return the date in the scene's name, otherwise in its TIFFTAG_DATETIME; empty without either."""
-    found = DATE.search(name)
+    found = SENSED.search(product_of(path).name) or DATE.search(name)
     if found is None and not path.is_dir():
         tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", ""))
         found = DATE.search(tag[:10].replace(":", "-"))

@@ -14,6 +14,7 @@ from sweep.maps.windows import Mask
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import LabelledImage
 
+BLACK = "pixels that are 0 in all bands, of scenes that state no nodata value; if they lack data, add --nodata 0"
 Strip = tuple[int, int]
 """First column and length of a strip, in pixels."""
 
@@ -28,6 +29,8 @@ class ChipReader:
     choice: ChipChoice
     rule: str
     """Resampling rule for coarser bands."""
+    unmarked: bool = False
+    """Whether the scene has no mark of pixels without data, neither a value nor a mask."""
 
     def __call__(self, row: int, column: int, strip: Strip, *, count: bool) -> LabelledImage:
         """Return a chip from its strip, which is read once for all of its chips.
@@ -40,18 +43,24 @@ class ChipReader:
         """
         side, start = self.choice.chip_size, column - strip[0]
         values, lacking = _last.strip(self, row, strip, count=count)
-        picture = LabelledImage(values[:, start : start + side], None)
+        pixels = values[:, start : start + side]
+        picture = LabelledImage(pixels, None, (BLACK,) if self.unmarked and _has_black(pixels) else ())
         if lacking is None:
             return picture
         share = float(shares_of(lacking[:, start : start + side], (0,), side)[0])
         return replace(picture, nodata=share, refused=self.choice.too_much("nodata", share))
 
 
+def _has_black(pixels: NDArray[np.generic]) -> bool:
+    """Return whether a pixel is 0 in all bands; the first band alone mostly shows that none is."""
+    return not pixels[..., 0].all() and not pixels.any(axis=-1).all()
+
+
 class _OpenScene:
     """Scene and strip that a process read last, kept open because its chips are consecutive."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, tuple[str, ...]] | None = None
+        self._key: tuple[str, tuple[str, ...], float | None] | None = None
         self._stack = ExitStack()
         self._scene: Scene | None = None
         self._strip_key: tuple[ChipReader, int, Strip, bool] | None = None
@@ -72,10 +81,12 @@ class _OpenScene:
         return self._strip
 
     def _of(self, reader: ChipReader) -> Scene:
-        key = reader.path, reader.bands
+        key = reader.path, reader.bands, reader.choice.nodata
         if self._scene is None or self._key != key:
             self._stack.close()
-            self._scene = enter_scene(self._stack, Path(reader.path), reader.bands, reader.channels)
+            self._scene = enter_scene(
+                self._stack, Path(reader.path), reader.bands, reader.channels, nodata=reader.choice.nodata
+            )
             self._key = key
         return self._scene
 

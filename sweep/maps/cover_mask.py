@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.scene import Scene, enter_band, explained_raster
+from sweep.maps.raster_file import explained_raster
+from sweep.maps.scene import Scene, enter_band
 from sweep.maps.scene_classes import COVER_CLASSES, covered, scl_file
 from sweep.maps.windows import Mask
 from trainables.errors import BadInputError

@@ -46,6 +46,20 @@ def closed_raster() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def explained_raster(location: str) -> Iterator[None]:
+    """Turn GDAL's errors into BadInputError of one line with the file's name."""
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (RasterioError, OSError, ValueError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInputError(f"{location}: can't be read ({reason}); fetch it again") from error
+
+
 def open_raster(path: Path) -> Any:
     """Return an open rasterio dataset; call it within `closed_raster`.
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.band_files import band_files, band_offsets, finest_files
-from sweep.maps.raster_file import DRIVERS, band_names, closed_raster, open_raster
+from sweep.maps.band_files import band_files, band_offsets, finest_files, refuse_other_products
+from sweep.maps.channel_names import chosen_channels
+from sweep.maps.raster_file import DRIVERS, closed_raster, explained_raster, open_raster
 from sweep.maps.windows import Mask
 from trainables.data.class_names import RGB_BANDS
 from trainables.data.sources.tiff_file import enlarged_page
@@ -108,22 +109,28 @@ class Scene:
 
     @property
     def can_lack_data(self) -> bool:
-        """Whether a pixel can be nodata: by the file's mask, or by a value of the coarsest band."""
-        return self.masked is not None or self._coarsest.nodata is not None
+        """Whether a pixel can be nodata: by the file's mask, or by a value of the coarsest bands."""
+        return self.masked is not None or all(band.nodata is not None for band in self._coarsest)
 
     def lacking(self, down: tuple[int, int], across: tuple[int, int]) -> Mask:
-        """Return which pixels (H, W) of a window are nodata in the coarsest band, which is the cheapest to read."""
-        band = self._coarsest
+        """Return which pixels (H, W) of a window are nodata in all of the coarsest bands, the cheapest to read."""
         with explained_raster(self.location):
             if self.masked is not None:
                 area = tuple((start, start + length) for start, length in (down, across))
                 mask: Mask = self.masked.dataset_mask(window=area) == 0
                 return mask
-            return np.asarray(band.read_window(down, across) == band.nodata)
+            first, *others = self._coarsest
+            lacking = np.asarray(first.read_window(down, across) == first.nodata)
+            for band in others:
+                if not lacking.any():
+                    break
+                lacking &= band.read_window(down, across) == band.nodata
+            return lacking
 
     @property
-    def _coarsest(self) -> _Band:
-        return max(self.channels, key=lambda one: one.repeat)
+    def _coarsest(self) -> list[_Band]:
+        most = max(band.repeat for band in self.channels)
+        return [band for band in self.channels if band.repeat == most]
 
     def small(self, most: int) -> tuple[NDArray[np.generic], Mask]:
         """Return values and valid pixels of the whole scene, reduced to at most `most` pixels per side."""
@@ -194,9 +201,20 @@ def is_scene(source: Path) -> bool:
 def _open(stack: ExitStack, path: Path) -> Any:
     with explained_raster(str(path)):
         dataset = stack.enter_context(open_raster(path))
-    if set(dataset.dtypes) - set(DTYPES):
-        raise BadInputError(f"{path}: has values of {dataset.dtypes[0]}; a scene has unsigned 8- or 16-bit values")
+    _refuse_unusable(path, dataset)
     return dataset
+
+
+def _refuse_unusable(path: Path, dataset: Any) -> None:
+    if other := sorted(set(dataset.dtypes) - set(DTYPES)):
+        raise BadInputError(
+            f"{path}: has values of {other[0]}; a scene has unsigned 8- or 16-bit values: convert it, for example with "
+            "gdal_translate -ot UInt16 -scale LOW HIGH 1 65535 -a_nodata 0 (all scenes with the same LOW and HIGH)"
+        )
+    if dataset.crs is None and (dataset.gcps[0] or dataset.rpcs is not None):
+        raise BadInputError(
+            f"{path}: is placed by ground control points or RPCs, without a regular grid; warp it with gdalwarp first"
+        )
 
 
 def _of_file(
@@ -209,14 +227,16 @@ def _of_file(
     if source.suffix.lower() not in DRIVERS:
         raise BadInputError(f"{source}: is none of {', '.join(DRIVERS)}")
     dataset = _open(stack, source)
+    if ColorInterp.palette in dataset.colorinterp:
+        raise BadInputError(
+            f"{source}: has a palette, so its values are numbers of colours or classes; give a scene of measured values"
+        )
     opaque = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
     with explained_raster(str(source)):
-        named = {str(text).upper(): index for index, text in enumerate(band_names(source), 1) if text}
-    if bands and all(band in named for band in bands):
-        chosen = [named[band] for band in bands]
-    elif len(opaque) == channels:
+        chosen = chosen_channels(source, bands, opaque)
+    if chosen is None and len(opaque) == channels:
         chosen = opaque
-    else:
+    if chosen is None:
         wanted = f"{channels} ({', '.join(bands)})" if bands else str(channels)
         more = (
             "give the folder that holds all bands" if len(opaque) == 1 else "leave out others, or name them in the file"
@@ -237,6 +257,7 @@ def _of_folder(
         )
     found = finest_files(source)
     if missing := [band for band in bands if band not in found]:
+        refuse_other_products(source)
         raise BadInputError(f"{source}: has no file of {', '.join(missing)}; it has {', '.join(found) or 'no band'}")
     datasets = {band: _open(stack, found[band]) for band in bands}
     finest = max(datasets.values(), key=lambda one: one.width)
@@ -283,20 +304,6 @@ def _repeat(path: Path, dataset: Any, finest: Any) -> int:
     if not alike or not near or dataset.crs != finest.crs:
         raise BadInputError(f"{path}: doesn't share the pixel grid of {finest.name}; give bands of one scene")
     return repeat
-
-
-@contextmanager
-def explained_raster(location: str) -> Iterator[None]:
-    """Turn GDAL's errors into BadInputError of one line with the file's name."""
-    from rasterio.errors import RasterioError
-
-    try:
-        yield
-    except BadInputError:
-        raise
-    except (RasterioError, OSError, ValueError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInputError(f"{location}: can't be read ({reason}); fetch it again") from error
 
 
 def colours(scene: Scene) -> list[int]:

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import rasterio  # noqa: F401  # so that what worker processes are forked from has it
 
-from sweep.maps.band_files import BAND_FILE, band_files
+from sweep.maps.band_files import BAND_FILE, IMAGES, band_files, granules, refuse_other_products
 from sweep.maps.chip_grid import SceneGrid, scene_chips
 from sweep.maps.chip_reader import ChipReader
 from sweep.maps.raster_file import DRIVERS
-from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
+from sweep.maps.scene_checks import agreed_bands, check_scenes
+from sweep.maps.scene_facts import measured_bands, scene_decisions, scene_notes, unread_files
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, digest_of, some_names
+from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, counted, digest_of
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -59,23 +60,25 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     choice = request.options.chips or ChipChoice()
     bands = _bands(request, scenes)
     left_out: Counter[str] = Counter()
-    grids = _counted_where_needed([SceneGrid.of(path, bands, choice) for path in scenes], bands, request, choice)
-    _refuse_eight_bits(request, grids)
+    grids = [SceneGrid.of(path, bands, choice) for path in scenes]
+    check_scenes(grids, request)
+    grids = _counted_where_needed(grids, bands, request, choice)
     cuts: dict[tuple[str, str], _PlacedChip] = {}
     for grid in sorted(grids, key=lambda one: one.name, reverse=True):
         for cut in _chosen(grid, choice, request, left_out):
-            if cuts.setdefault((cut.chip.place, cut.chip.date or cut.chip.scene), cut) is not cut:
+            if cuts.setdefault((cut.chip.footprint, cut.chip.date or cut.chip.scene), cut) is not cut:
                 left_out["chips of a place and date that another scene has"] += 1
     if not cuts:
-        raise BadInputError(f"{folder}: no chip that can be used ({dict(left_out)}); choose a smaller --chip-size")
+        raise _no_chip(folder, grids, left_out, choice)
     chosen = sorted(cuts.values(), key=lambda cut: cut.name)
     rule = request.options.reading.resample or NEAREST
     column_bytes = choice.chip_size * grids[0].channels * np.dtype(grids[0].dtype).itemsize
     most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
+    unmarked = {grid.path for grid in grids if not grid.marked}
 
     def entries() -> Iterator[ImageEntry]:
         for (path, row), line in groupby(chosen, lambda cut: (cut.path, cut.row)):
-            reader = ChipReader(str(path), bands, grids[0].channels, choice, rule)
+            reader = ChipReader(str(path), bands, grids[0].channels, choice, rule, unmarked=path in unmarked)
             for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
                 read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None)
                 yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
@@ -85,10 +88,10 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         (),
         entries,
         len(chosen),
-        _notes(grids),
-        decisions=_decisions(grids, rule),
+        scene_notes(folder, grids, choice),
+        decisions=scene_decisions(grids, rule),
         left_out=lambda: left_out,
-        bands=_measured(bands, grids),
+        bands=measured_bands(bands, grids),
         state=digest_of(*(grid.state for grid in sorted(grids, key=lambda one: one.name)), *map(repr, chosen)),
         together=max(Counter(cut.chip.scene for cut in chosen).values()),
     )
@@ -102,12 +105,11 @@ def _counted_where_needed(
     The selection needs it if a number of chips per scene is requested, if percentiles are taken over the selection, or
     if another scene can have a chip of the same place and date.
     """
-    side = choice.chip_size
     if choice.chips is not None or request.options.pixels == "percentiles":
-        return [grid.counted(bands, side) for grid in grids]
+        return [grid.counted(bands, choice) for grid in grids]
     return [
-        grid.counted(bands, side)
-        if any(grid is not other and grid.may_share_places(other, side) for other in grids)
+        grid.counted(bands, choice)
+        if any(grid is not other and grid.may_share_places(other, choice.chip_size) for other in grids)
         else grid
         for grid in grids
     ]
@@ -142,7 +144,11 @@ def find_scenes(folder: Path) -> list[Path]:
         raise BadInputError(f"--source {folder}: no such folder")
     found = [folder] if folder.is_file() else list(_scenes_in(folder))
     if not found:
-        raise BadInputError(f"{folder}: no scene: neither a product (.SAFE), nor bands (*_B04.tif), nor a GeoTIFF")
+        others = unread_files(folder)
+        raise BadInputError(
+            f"{folder}: no scene: neither a product (.SAFE), nor bands (*_B04.tif), nor a GeoTIFF"
+            + (f"; it holds {'; '.join(others)}" if others else "")
+        )
     return sorted(found)
 
 
@@ -150,8 +156,12 @@ def _scenes_in(folder: Path) -> Iterator[Path]:
     if folder.suffix.upper() == ".SAFE":
         if next(band_files(folder), None) is None:
             raise BadInputError(f"{folder}: a product without files of bands; fetch it again, or remove it")
+        yield from granules(folder) or [folder]
+        return
+    if (folder / IMAGES).is_dir():
         yield folder
         return
+    refuse_other_products(folder)
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     rasters = [path for path in inside if path.is_file() and path.suffix.lower() in DRIVERS]
     if any(BAND_FILE.search(path.name) for path in rasters):
@@ -167,19 +177,11 @@ def _bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, ...]:
     """Return the bands to read; empty: all bands of the GeoTIFFs."""
     asked = request.options.bands
     if not any(path.is_dir() for path in scenes):
-        return asked
+        return asked or agreed_bands(scenes)
     if asked != SENTINEL_2_BANDS:
         return asked or RGB_BANDS
     have = {band for path in scenes if path.is_dir() for band, _, _ in band_files(path)}
     return tuple(band for band in SENTINEL_2_BANDS if band in have)  # level 2A has no B10
-
-
-def _refuse_eight_bits(request: PrepareRequest, grids: Sequence[SceneGrid]) -> None:
-    eight = [grid.path for grid in grids if grid.dtype == "uint8"]
-    if eight and request.options.pixels != "none":
-        raise BadInputError(
-            f"{eight[0]}: has 8-bit values, but --pixels {request.options.pixels} is for 16 bits; add --pixels none"
-        )
 
 
 def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_PlacedChip]:
@@ -197,34 +199,11 @@ def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_o
     return [kept[number] for number in order[: choice.chips]]
 
 
-def _notes(grids: Sequence[SceneGrid]) -> tuple[str, ...]:
-    bare = [grid.name for grid in grids if grid.covers is None]
-    undated = [grid.name for grid in grids if not grid.date]
-    lacking = {
-        "a scene classification (SCL), whose clouds, shadow and snow are unknown": bare,
-        "a date": undated,
-        "coordinates": [grid.name for grid in grids if not grid.crs],
-    }
-    return tuple(
-        f"scenes without {told}: {len(names):,} ({some_names(names)})" for told, names in lacking.items() if names
+def _no_chip(folder: Path, grids: Sequence[SceneGrid], left_out: Counter[str], choice: ChipChoice) -> BadInputError:
+    if left_out:
+        return BadInputError(f"{folder}: no chip that can be used ({counted(left_out)} left out); choose other limits")
+    height, width = max((grid.size for grid in grids), key=min)
+    return BadInputError(
+        f"{folder}: every scene is smaller than a chip of {choice.chip_size} pixels (the largest has {width} x "
+        f"{height}); choose a smaller --chip-size"
     )
-
-
-def _decisions(grids: Sequence[SceneGrid], rule: str) -> dict[str, str]:
-    offsets = sorted({value for grid in grids for value in grid.offsets})
-    coarse = sorted({band for grid in grids for band in grid.coarse})
-    return {
-        "scenes": f"{len(grids):,} ({some_names([grid.name for grid in grids])})",
-        "coarser bands": f"{', '.join(coarse)} enlarged by the rule {rule}" if coarse else "",
-        "offset": f"{', '.join(f'{value:+d}' for value in offsets)} added to values, as the products say"
-        if any(offsets)
-        else "",
-    }
-
-
-def _measured(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[SpectralBand, ...]:
-    """Return the bands with their scale if all scenes are Sentinel-2 products; their offset is already added."""
-    own = named_bands(bands or grids[0].names)
-    if not all(grid.path.is_dir() and band.name in SENTINEL_2_BANDS for grid in grids for band in own):
-        return own
-    return tuple(band.model_copy(update={"scale": 1.0 / DIGITAL_NUMBERS, "offset": 0.0}) for band in own)

@@ -276,7 +276,7 @@ def test_a_pool_is_known_again_and_an_edited_one_is_not(tmp_path: Path) -> None:
         ({"max_cloud": 2.0}, "--max-cloud must be from 0 to 1"),
         ({"block_size": 100.0}, "--block-size: is for --splits block"),
         ({"image_size": 32}, "--image-size: chips keep their pixels"),
-        ({"chip_size": 500}, "no chip that can be used"),
+        ({"chip_size": 500}, "every scene is smaller than a chip of 500 pixels"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

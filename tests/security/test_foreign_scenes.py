@@ -227,13 +227,13 @@ def test_a_scene_in_one_huge_strip_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_products_metadata_is_not_read_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweep.maps import scene as scenes
+    from sweep.maps import band_files
 
     (tmp_path / "MTD_MSIL1C.xml").symlink_to("/dev/zero")
-    assert scenes._offsets(tmp_path) == {}
-    monkeypatch.setattr(scenes, "METADATA_BYTES", 100)
+    assert band_files.band_offsets(tmp_path) == {}
+    monkeypatch.setattr(band_files, "METADATA_BYTES", 100)
     (tmp_path / "MTD_MSIL2A.xml").write_text("x" * 200 + '<BOA_ADD_OFFSET band_id="1">-1000<')
-    assert scenes._offsets(tmp_path) == {}
+    assert band_files.band_offsets(tmp_path) == {}
 
 
 def test_the_project_opens_rasters_in_one_place() -> None:

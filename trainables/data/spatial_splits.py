@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,18 +95,20 @@ def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
     """Leave out train chips whose footprint is nearer than `buffer` to a test chip's; compared within each CRS."""
     from scipy.spatial import cKDTree
 
-    groups: defaultdict[tuple[str, float], list[int]] = defaultdict(list)
+    groups: defaultdict[str, defaultdict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, chip in enumerate(chips):
-        groups[chip.crs, chip.ground_side].append(number)
-    codes = codes.copy()
-    for (crs, side), numbers in groups.items():
-        rows = np.array(numbers)
-        train, test = rows[codes[rows] == TRAIN], rows[codes[rows] == TEST]
-        if not crs or not len(train) or not len(test):
-            continue
-        centres = np.array([chip.centre for chip in chips])
-        gaps = cKDTree(centres[test]).query(centres[train], p=np.inf)[0] - side
-        codes[train[gaps < buffer - TOUCHING * side]] = LEFT_OUT
+        if chip.crs:
+            groups[chip.crs][chip.ground_side].append(number)
+    codes, before = codes.copy(), codes
+    centres = np.array([chip.centre for chip in chips])
+    for sides in groups.values():
+        for (side, own), (other, numbers) in product(sides.items(), repeat=2):
+            train = np.array([number for number in own if before[number] == TRAIN], dtype=np.int64)
+            test = np.array([number for number in numbers if before[number] == TEST], dtype=np.int64)
+            if len(train) and len(test):
+                apart = (side + other) / 2.0
+                gaps = cKDTree(centres[test]).query(centres[train], p=np.inf)[0] - apart
+                codes[train[gaps < buffer - TOUCHING * apart]] = LEFT_OUT
     return codes
 
 

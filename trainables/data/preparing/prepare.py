@@ -88,7 +88,8 @@ def prepare(
         raise BadInputError(*unused)
     if store_name in KNOWN and store_name != name:
         raise BadInputError(f"--as {store_name}: is the name of another data set; choose a name of its own")
-    request = PrepareRequest(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level)
+    stated = frozenset(option for option, value in chosen.items() if value is not None)
+    request = PrepareRequest(facts, choose(facts, chosen), source, lists, table, columns or {}, class_level, stated)
     listed = partial(_listed, reader=reader or _reader(name))
     folder = store_folder(store_name or name, root)
     if (existing := _unchanged(folder, request, listed)) is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from trainables.data.chip import COVERS, Chip
 
+LARGEST_VALUE = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class ChipChoice:
@@ -24,6 +26,8 @@ class ChipChoice:
     max_shadow: float = 1.0
     max_snow: float = 1.0
     max_nodata: float = 0.0
+    nodata: float | None = None
+    """Value of pixels without data; None: the files' own, 0 for products and folders of bands."""
     block_size: float | None = None
     """Side of a block for the split rule `block`, in units of the CRS (metres in UTM); None for ten chip sides."""
     buffer: float = 0.0
@@ -56,7 +60,7 @@ class ChipChoice:
         """Return the options as in a store's metadata."""
         limits = {f"most {cover}": f"{getattr(self, f'max_{cover}'):.0%}" for cover in COVERS}
         chosen = {"chip size": self.chip_size, "stride": self.step, "chips a scene": self.chips, **limits}
-        spatial = {"block size": self.block_size, "buffer": self.buffer or None}
+        spatial = {"nodata value": self.nodata, "block size": self.block_size, "buffer": self.buffer or None}
         return {name: value for name, value in {**chosen, **spatial}.items() if value is not None}
 
 
@@ -87,6 +91,8 @@ def chip_faults(given: Mapping[str, Any], *, scenes: bool) -> list[str]:
         faults.append(f"--block-size: is for --splits block; leave it out with --splits {rule}")
     if "buffer" in own and rule not in ("block", "tile"):
         faults.append(f"--buffer: is for --splits block or tile; leave it out with --splits {rule}")
+    if not 0.0 <= own.get("nodata", 0.0) <= LARGEST_VALUE or own.get("nodata", 0.0) % 1.0:
+        faults.append(f"--nodata must be a whole number from 0 to {LARGEST_VALUE}, got {own['nodata']:g}")
     if "image_size" in given:
         faults.append("--image-size: chips keep their pixels; say with --chip-size how large they are")
     return faults

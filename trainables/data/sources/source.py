@@ -126,6 +126,8 @@ class PrepareRequest:
     """Column names of the table for path, image, label, split and place, if they differ."""
     class_level: int | None = None
     """Level of the folders that name the classes, 1: directly below the source; None: by the layout."""
+    stated: frozenset[str] = frozenset()
+    """Names of the options that the user gave, as opposed to defaults."""
 
     def column(self, name: str) -> str:
         """Return the table's name of a column."""

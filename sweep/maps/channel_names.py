@@ -1,0 +1,65 @@
+"""Band names that raster files contain, and the channels of a file that hold the requested bands."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.maps.raster_file import band_names, closed_raster, explained_raster, open_raster
+from trainables.data.bands import BAND_NAME, COLOURS, SpectralBand, band_name
+from trainables.data.class_names import SENTINEL_2_BANDS
+from trainables.errors import BadInputError
+
+KNOWN = (*SENTINEL_2_BANDS, *COLOURS)
+"""Names that say which part of the spectrum a band measures."""
+
+
+def spelled(text: str | None) -> str:
+    """Return a band's description as a band name (B4 becomes B04, Red becomes red); empty if it is none."""
+    name = band_name((text or "").strip())
+    name = name.lower() if name.lower() in COLOURS else name
+    return name if re.fullmatch(BAND_NAME, name) else ""
+
+
+def opaque_channels(path: Path) -> tuple[int, ...]:
+    """Return the indices, from 1, of a file's channels without its alpha channel."""
+    from rasterio.enums import ColorInterp
+
+    with explained_raster(str(path)), closed_raster(), open_raster(path) as file:
+        return tuple(index for index, kind in enumerate(file.colorinterp, 1) if kind != ColorInterp.alpha)
+
+
+def own_names(path: Path, channels: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of a file's channels, given by their indices from 1; empty unless each has a name of its own."""
+    texts = band_names(path)
+    names = tuple(spelled(texts[index - 1]) for index in channels)
+    return names if all(names) and len(set(names)) == len(names) else ()
+
+
+def chosen_channels(path: Path, bands: Sequence[str], channels: Sequence[int]) -> list[int] | None:
+    """Return the channels of a file that hold the bands; None if the file doesn't say.
+
+    Raises:
+        BadInputError: The file names other bands.
+    """
+    texts = band_names(path)
+    named = {spelled(texts[index - 1]): index for index in reversed(channels)}
+    found = [_one(band, named) for band in bands]
+    if bands and None not in found:
+        return [index for index in found if index is not None]
+    own = [name for name in reversed(named) if name in KNOWN]
+    if own and set(bands) & set(KNOWN):
+        missing = [band for band, index in zip(bands, found, strict=True) if index is None]
+        raise BadInputError(
+            f"{path}: has no band {', '.join(missing)}; its bands are described as {', '.join(own)}; give a scene with "
+            "the bands, or correct the descriptions"
+        )
+    return None
+
+
+def _one(band: str, named: dict[str, int]) -> int | None:
+    if band in named:
+        return named[band]
+    alike = [
+        index for name, index in named.items() if name and SpectralBand(name=name).same_as(SpectralBand(name=band))
+    ]
+    return alike[0] if alike else None

@@ -1,0 +1,126 @@
+"""Facts of a pool's scenes in words: what was decided, what is unknown, what wasn't read; and its bands."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.maps.band_files import has_metadata
+from sweep.maps.chip_grid import SceneGrid
+from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
+from trainables.data.class_names import SENTINEL_2_BANDS
+from trainables.data.sources.chip_choice import ChipChoice
+from trainables.data.sources.source import some_names
+
+OFFSETS_SINCE = "2022-01-25"
+"""Date of the first Sentinel-2 images with an offset (baseline 04.00)."""
+ALIKE = 1.02
+"""Ratio up to which two pixel sizes count as equal."""
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z", ".rar")
+RASTERS = (
+    ".vrt",
+    ".nc",
+    ".hdf",
+    ".h5",
+    ".img",
+    ".dat",
+    ".bil",
+    ".bsq",
+    ".grd",
+    ".asc",
+    ".ecw",
+    ".sid",
+    ".zarr",
+    ".png",
+)
+
+
+def unread_files(folder: Path) -> list[str]:
+    """Return archives and rasters of other formats in a folder and below, in words; products aren't searched."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for path in _outside_products(folder):
+        suffix = path.suffix.lower()
+        kind = "archives, which must be unpacked first" if suffix in ARCHIVES else ""
+        kind = "files of other formats, which must be converted to GeoTIFF" if suffix in RASTERS else kind
+        if kind:
+            found[kind].append(path.name)
+    return [f"{kind}: {len(names):,} ({some_names(names)})" for kind, names in sorted(found.items())]
+
+
+def _outside_products(folder: Path) -> list[Path]:
+    if folder.is_file() or folder.suffix.upper() == ".SAFE":
+        return []
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    below = [one for path in inside if path.is_dir() for one in _outside_products(path)]
+    return [*(path for path in inside if path.is_file() or path.suffix == ".zarr"), *below]
+
+
+def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) -> tuple[str, ...]:
+    """Return notes on what the scenes lack, one line each with the scenes' names."""
+    found = {
+        "scenes without a scene classification (SCL), whose clouds, shadow and snow are unknown": [
+            grid for grid in grids if grid.covers is None
+        ],
+        "scenes without a date": [grid for grid in grids if not grid.date],
+        "scenes without coordinates": [grid for grid in grids if not grid.crs],
+        "scenes of a local grid, without longitude and latitude": [
+            grid for grid in grids if grid.crs and grid.centres is None
+        ],
+        "scenes without product metadata, to whose values no offset is added (-1000 since 2022)": [
+            grid for grid in grids if _may_lack_offset(grid)
+        ],
+        "scenes smaller than a chip, left out": [grid for grid in grids if min(grid.size) < choice.chip_size],
+        "scenes that state a scale or offset of their values, which isn't applied": [
+            grid for grid in grids if grid.scaled
+        ],
+    }
+    return (*(f"{told}: {_counted(own)}" for told, own in found.items() if own), *unread_files(folder))
+
+
+def _may_lack_offset(grid: SceneGrid) -> bool:
+    return grid.path.is_dir() and grid.date >= OFFSETS_SINCE and not has_metadata(grid.path)
+
+
+def _counted(grids: Sequence[SceneGrid]) -> str:
+    return f"{len(grids):,} ({some_names([grid.name for grid in grids])})"
+
+
+def scene_decisions(grids: Sequence[SceneGrid], rule: str) -> dict[str, str]:
+    """Return what was decided, by subject: scenes, enlarged bands, offset, sizes of pixels."""
+    offsets = sorted({value for grid in grids for value in grid.offsets})
+    coarse = sorted({band for grid in grids for band in grid.coarse})
+    return {
+        "scenes": _counted(grids),
+        "coarser bands": f"{', '.join(coarse)} enlarged by the rule {rule}" if coarse else "",
+        "offset": f"{', '.join(f'{value:+d}' for value in offsets)} added to values, as the products say"
+        if any(offsets)
+        else "",
+        "pixel sizes": "" if _one_size(grids) else _sizes(grids),
+    }
+
+
+def _one_size(grids: Sequence[SceneGrid]) -> bool:
+    known = [grid.metres for grid in grids if grid.metres]
+    return not known or max(known) <= ALIKE * min(known)
+
+
+def _sizes(grids: Sequence[SceneGrid]) -> str:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for grid in grids:
+        names["unknown" if grid.metres is None else f"{grid.metres:.3g} m"].append(grid.name)
+    return ", ".join(f"{size} ({some_names(own)})" for size, own in names.items()) + ": chips differ in their ground"
+
+
+def measured_bands(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[SpectralBand, ...]:
+    """Return the bands with resolution and scale; of Sentinel-2 products the offset is already added."""
+    own = tuple(_resolved(band, grids) for band in named_bands(bands or grids[0].names))
+    if not all(grid.path.is_dir() and band.name in SENTINEL_2_BANDS for grid in grids for band in own):
+        return own
+    return tuple(band.model_copy(update={"scale": 1.0 / DIGITAL_NUMBERS, "offset": 0.0}) for band in own)
+
+
+def _resolved(band: SpectralBand, grids: Sequence[SceneGrid]) -> SpectralBand:
+    """Return a band with the scenes' pixel size, if it is known and coarser than the instrument's."""
+    sizes = [grid.metres for grid in grids if grid.metres]
+    if len(sizes) < len(grids) or not _one_size(grids) or max(sizes) <= ALIKE * (band.resolution or 0.0):
+        return band
+    return band.model_copy(update={"resolution": float(f"{max(sizes):.4g}")})
