@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from trainables.memory.peak import ImageShape
+from trainables.memory.simulated_worker import ImageShape
 
 DISTINCT_IMAGES = 64
 COARSE, GRAIN = 8, 12.0

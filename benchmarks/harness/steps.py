@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness.made_up import MadeUpStore
 from trainables.config import TrialConfig
-from trainables.memory.peak import ImageShape
+from trainables.memory.simulated_worker import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.precision import autocast

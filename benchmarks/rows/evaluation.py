@@ -29,7 +29,7 @@ from trainables.evaluation.classification import classification_metrics
 from trainables.evaluation.features import RankShard, encode
 from trainables.evaluation.knn import knn_scores
 from trainables.memory.constants import EVALUATION_BATCH
-from trainables.memory.peak import ImageShape
+from trainables.memory.simulated_worker import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import TrialTrainer

@@ -19,7 +19,8 @@ from benchmarks.harness.made_up import MadeUpStore
 from benchmarks.harness.memory_in_use import GpuMemory, ResidentSet
 from trainables.config import TrialConfig
 from trainables.memory.ledger import Device
-from trainables.memory.peak import ImageShape, phases
+from trainables.memory.peak import phases
+from trainables.memory.simulated_worker import ImageShape
 
 CLASSES, LEAST_TRAIN, HELD_OUT = 10, 512, 256
 RESNET18 = {"encoder": "resnet18", "image_size": 64, "batch_size": 64}

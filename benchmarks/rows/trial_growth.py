@@ -10,7 +10,7 @@ import torch
 from benchmarks.harness.made_up import MadeUpStore
 from benchmarks.harness.measurement import CostGrowth, seconds
 from trainables.config import TrialConfig
-from trainables.memory.peak import ImageShape
+from trainables.memory.simulated_worker import ImageShape
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train

@@ -15,7 +15,8 @@ from sweep.planning.trial import PlannedTrial
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
 from trainables.memory.ledger import Device
-from trainables.memory.peak import ImageShape, fits, peak_bytes, process_bytes
+from trainables.memory.peak import fits, peak_bytes, process_bytes
+from trainables.memory.simulated_worker import ImageShape
 
 MOST_WORKERS = 64
 LEAST_SHARE = 8

@@ -11,8 +11,9 @@ from trainables.config import TrialConfig, data_fingerprint
 from trainables.expected_metrics import LabelFacts
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
-from trainables.memory.peak import ImageShape, peak_bytes
+from trainables.memory.peak import peak_bytes
 from trainables.memory.recomputation import time_factor
+from trainables.memory.simulated_worker import ImageShape
 from trainables.schedule import TrainingSteps
 
 

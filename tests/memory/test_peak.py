@@ -16,10 +16,13 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
-from trainables.memory import peak
+from trainables.memory import evaluation_step, training_step
+from trainables.memory.evaluation_step import evaluate
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import HEAP_SLACK, MAPPED_FROM, MemoryLedger
-from trainables.memory.peak import ImageShape, fits, peak_bytes, phases, process_bytes
+from trainables.memory.peak import fits, peak_bytes, phases, process_bytes
+from trainables.memory.simulated_worker import ImageShape, SimulatedWorker
+from trainables.memory.training_step import step
 from trainables.models.simclr_model import SimCLR
 from trainables.training.precision import autocast
 
@@ -84,16 +87,16 @@ def test_footprint_equals_the_model(
 def test_what_a_step_and_an_evaluation_take_they_give_back(
     fields: Any, workers: int, device: Any, recompute: bool
 ) -> None:
-    worker = peak._Worker(config(**fields), IMAGES, workers, device, recompute)
+    worker = SimulatedWorker(config(**fields), IMAGES, workers, device, recompute)
     worker.hold_weights()
     held = worker.ledger.live
     copies = 4 if fields.get("optimiser") == "adamw" else 3
     copies += copies - 1 if device == "cpu" else 0  # a checkpoint on its way
     batch_norms = 2 * sum(layer.channels for layer in worker.model.layers)
     assert held == pytest.approx(4 * copies * (worker.model.parameters - batch_norms), rel=1e-3)
-    worker.step()
+    step(worker)
     assert worker.ledger.live == pytest.approx(held)
-    worker.evaluate()
+    evaluate(worker)
     assert worker.ledger.live == pytest.approx(held)
 
 
@@ -136,9 +139,9 @@ def test_more_takes_more(less: Any, more: Any, encoder: str, device: Any) -> Non
 
 
 def test_a_cpu_unfolds_the_inputs_of_convolutions_in_bf16() -> None:
-    worker = peak._Worker(config(precision="bf16"), IMAGES, 1, "cpu")
+    worker = SimulatedWorker(config(precision="bf16"), IMAGES, 1, "cpu")
     layer = worker.model.blocks[0].layers[0]  # 3x3, 64 to 64 channels, 16 px
-    assert worker._columns(layer) == 2 * 128 * (64 * 9) * 16**2
+    assert training_step._columns(worker, layer) == 2 * 128 * (64 * 9) * 16**2
 
 
 def test_tf32_takes_what_fp32_takes() -> None:
@@ -176,8 +179,8 @@ def test_views_of_a_wide_projector_outgrow_the_features() -> None:
 
 def test_ridge_regression_takes_products_of_features_in_float64_but_no_features() -> None:
     def evaluated(train: int, **fields: Any) -> float:
-        worker = peak._Worker(config(encoder="resnet50", **fields), ImageShape(train=train, held_out=1), 1, "cuda")
-        worker._compare_features()
+        worker = SimulatedWorker(config(encoder="resnet50", **fields), ImageShape(train=train, held_out=1), 1, "cuda")
+        evaluation_step._compare_features(worker)
         return worker.ledger.end_phase()
 
     rows = 4 * 512 * 2048

@@ -31,8 +31,9 @@ from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.memory.layer_sizes import BlockSizes, LayerSize, LayerSizes, footprint
-from trainables.memory.peak import ImageShape, fits, peak_bytes, phases, process_bytes
+from trainables.memory.peak import fits, peak_bytes, phases, process_bytes
 from trainables.memory.recomputation import SLACK, segments, stem_parts, time_factor
+from trainables.memory.simulated_worker import ImageShape
 from trainables.models.simclr_model import SimCLR, make_encoder
 from trainables.storage.trial_records import EpochRecord
 from trainables.training.precision import autocast

@@ -23,7 +23,9 @@ from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 from trainables.expected_metrics import LabelFacts, final_metrics
 from trainables.memory.ledger import HEAP_SLACK
-from trainables.memory.peak import ImageShape, _Worker, phases
+from trainables.memory.peak import phases
+from trainables.memory.simulated_worker import ImageShape, SimulatedWorker
+from trainables.memory.training_step import step
 from trainables.objectives.contrastive import ContrastiveObjective
 from trainables.training.trial import TrialTrainer, train
 
@@ -168,10 +170,10 @@ def test_the_estimate_has_the_images_of_the_second_views(device: Any) -> None:
     images = ImageShape(classes=3, side=120, channels=13)
     season, image = (phases(one, images, device=device)[0] for one in (SEASON, IMAGE))
     assert 1.0 <= (season - image) / (9 * 13 * 120**2) <= (1.01 * HEAP_SLACK if device == "cpu" else 1.0)
-    worker = _Worker(SEASON, images, 2, device)
+    worker = SimulatedWorker(SEASON, images, 2, device)
     worker.hold_weights()
     before = worker.ledger.live
-    worker.step()
+    step(worker)
     assert worker.ledger.live == pytest.approx(before)
 
 
