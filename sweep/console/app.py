@@ -11,7 +11,7 @@ import typer
 
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
 from sweep.console.stop_signals import exit_code, reason_of, stop_signals
-from sweep.console.usage_errors import UsageError, usage_line
+from sweep.console.usage_errors import UsageError, refuse_empty, usage_line
 from trainables.errors import BadInputError
 from trainables.lasting_output import check_output, open_streams
 
@@ -82,6 +82,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_na
     if logging.lastResort is not None:  # the handler for warnings of loggers without a handler
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
+        refuse_empty(arguments)
         code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except SystemExit as end:

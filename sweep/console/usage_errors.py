@@ -1,15 +1,30 @@
 """Usage errors as one line each, where typer would draw a box without the value."""
 
+import re
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from pydantic import ValidationError
 
-from trainables.errors import describe_validation
+from trainables.errors import BadInputError, describe_validation
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Click's base class of usage errors, which newer versions of typer include."""
 _NO_FIELD = "configuration: "
+_EMPTY_OPTION = re.compile(r"(--[a-z-]+)=")
+
+
+def refuse_empty(arguments: Sequence[str] | None) -> None:
+    """Raise BadInputError for an empty argument or value of an option, which as a path would be the current folder."""
+    before = ""
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        named = _EMPTY_OPTION.fullmatch(argument)
+        if named or not argument:
+            where = named[1] if named else f"after {before}" if before else "the first argument"
+            raise BadInputError(f"{where}: an empty value (a variable that isn't set?); give one, or leave it out")
+        before = argument
 
 
 def usage_line(error: Any) -> str:

@@ -21,6 +21,12 @@ def typed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
         (("run", "--space", "quickstart", "--dry-run", "--workers", "0"), "--workers '0': give a number"),
         (("run", "--trails", "3"), "No such option: --trails"),
         (("data", "info"), "Missing argument 'name'"),
+        (("data", "prepare", "folder", "--source", ""), "after --source: an empty value (a variable that isn't set?)"),
+        (("data", "prepare", "digits", "--root="), "--root: an empty value"),
+        (("run", "--space", "", "--dry-run"), "after --space: an empty value"),
+        (("compare", "--storage", "", "--html", "there"), "after --storage: an empty value"),
+        (("data", "info", ""), "after info: an empty value"),
+        (("export", "one", "--output="), "--output: an empty value"),
     ],
 )
 def test_a_fault_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
