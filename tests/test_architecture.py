@@ -47,7 +47,7 @@ TRAINABLES_FLOORS = (
     ("printable_text", "redaction", "field_facts", "lasting_output", "uri_schemes"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile"),
-    ("unpacked_limit", "weights_header"),
+    ("unpacked_limit", "weights_header", "special_file"),
     ("parquet_file",),
     ("weights_catalog", "storage", "randomness", "distributed", "validated"),
     ("initial_weights", "lars_kernel", "losses"),

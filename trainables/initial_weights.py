@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 from trainables.errors import BadInputError
 from trainables.redaction import secret_part
+from trainables.special_file import refuse_special
 from trainables.weights_catalog import CATALOG, CatalogEntry, fetched
 from trainables.weights_header import check_header
 
@@ -116,6 +117,7 @@ class InitialWeights:
             return fetched(self.entry).read_bytes()
         if self.address.startswith(("http://", "https://")):
             raise BadInputError(f"initial_weights: {self.address}: download it first, and give the file")
+        refuse_special(Path(self.address).expanduser(), f"initial_weights: {self.address}")
         folder, _, file = self.address.rpartition("/")
         try:
             content = Storage.at(folder or ("/" if self.address.startswith("/") else ".")).read(file)

@@ -22,7 +22,7 @@ def printable(text: str) -> str:
     """Return a text as one line; control characters and invisible characters are escaped."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(sign_code(sign) if _is_control(sign) else sign for sign in text)
+    return "".join(sign_code(sign) if is_invisible(sign) else sign for sign in text)
 
 
 def printable_lines(text: str) -> str:
@@ -48,7 +48,8 @@ def csv_cell(value: object) -> object:
     return printable(f"'{value}" if _FORMULA.match(value) else value)
 
 
-def _is_control(sign: str) -> bool:
+def is_invisible(sign: str) -> bool:
+    """Whether a character can't be seen, or changes how a terminal shows others."""
     return sign in _INVISIBLE or unicodedata.category(sign) in _ESCAPED_CATEGORIES
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from sweep.cluster_setup.questions import QUESTIONS, Answers, Place, Value
 from trainables.errors import BadInputError
+from trainables.special_file import refuse_special
 
 MARK = "CHANGE"
 """Mark in a template for a value that the user must set."""
@@ -73,6 +74,7 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:
     """Return a cluster file's text and content; BadInputError for an invalid file."""
+    refuse_special(path, str(path))
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from trainables.errors import BadInputError
+from trainables.special_file import refuse_special
 
 DATA_FILES = (".yaml", ".yml", ".toml")
 """Suffixes of files with values."""
@@ -47,6 +48,7 @@ def load_module(name: str) -> ModuleType:
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
     """Return the values of a YAML or TOML file; BadInputError if it is invalid or not a mapping."""
+    refuse_special(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

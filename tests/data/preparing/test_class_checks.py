@@ -79,6 +79,32 @@ def test_signs_that_cant_be_seen_and_texts_for_nothing_are_said() -> None:
     assert look_alikes(large, single=True) == ["classes that may be one, and are kept apart: '001' and '1'"]
 
 
+@pytest.mark.parametrize(
+    ("other", "shown"),
+    [
+        ("\u0441at", r"'\u0441at'"),  # a Cyrillic letter
+        ("c\u03b1t", r"'c\u03b1t'"),  # a Greek one
+        ("cat\u00a0", r"'cat\xa0'"),
+        ("\u2060cat", r"'\u2060cat'"),
+        ("cat\ufe0f", r"'cat\ufe0f'"),
+        ("\u3164cat", r"'\u3164cat'"),
+        ("\uff43at", r"'\uff43at'"),  # full width
+    ],
+)
+def test_names_that_look_alike_are_shown_by_their_codes(other: str, shown: str) -> None:
+    (note,) = look_alikes(("cat", other), single=True)
+    assert note == f"classes that may be one, and are kept apart: 'cat' and {shown}"
+
+
+def test_names_in_other_alphabets_are_no_twins() -> None:
+    assert (
+        look_alikes(
+            ("\u043b\u0435\u0441", "\u0440\u0435\u043a\u0430", "\u6c34", "\u03c0\u03b5\u03cd\u03ba\u03bf"), single=True
+        )
+        == []
+    )
+
+
 def test_texts_that_share_a_part_may_be_several_labels() -> None:
     (note,) = look_alikes(("cat;dog", "cat", "Land, mixed", "Water, deep"), single=True)
     assert note == "each of these texts is one class: 'cat;dog'; --separator ';' makes several labels of it"

@@ -1,7 +1,9 @@
 """The files of a folder: links followed within it, junk counted, names that aren't UTF-8 refused."""
 
 import os
+import socket
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,26 @@ def test_what_systems_leave_is_counted_by_reason(tmp_path: Path) -> None:
         "desktop.ini": 1,
     }
     assert junk("dog/eaDir/1.jpg") is None
+
+
+def test_pipes_sockets_devices_and_empty_folders_named_as_images_are_counted_and_never_opened(tmp_path: Path) -> None:
+    touch(tmp_path / "cat" / "1.jpg", tmp_path / "dog.png" / "2.jpg")
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    (tmp_path / "cat" / "linked.jpg").symlink_to("pipe.png")
+    (tmp_path / "cat" / "null.png").symlink_to("/dev/null")
+    (tmp_path / "cat" / "folder.PNG").mkdir()
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(tmp_path / "cat" / "s.jpg"))
+        tree = open_tree(tmp_path)
+        assert tree.names() == ["cat/1.jpg", "dog.png/2.jpg"]
+    assert tree.left_out == {
+        "each a pipe (cat/linked.jpg, cat/pipe.png)": 2,
+        "each a socket (cat/s.jpg)": 1,
+        "each a device (cat/null.png)": 1,
+        "each an empty folder with the name of an image (cat/folder.PNG)": 1,
+    }
+    with pytest.raises(BadInputError, match=r"pipe\.png: is a pipe; give a folder or a zip"):
+        open_tree(tmp_path / "cat" / "pipe.png")
 
 
 def test_a_name_that_is_no_utf8_is_named_and_refused(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_class_folders_with_and_without_splits_of_their_own(tmp_path: Path) -> N
         prepare("folder", source=tmp_path / "split", root=tmp_path / "none")
 
 
+def test_how_many_images_are_enlarged_is_said(tmp_path: Path) -> None:
+    sides = {0: (7, 30), 1: (12, 12), 2: (16, 16), 3: (20, 17)}
+    write_images(tmp_path / "own", {f"{name}/{n}.png": size for n, size in sides.items() for name in ("oak", "elm")})
+    store = made("folder", tmp_path / "out", source=tmp_path / "own", image_size=16)
+    assert "4 images: smaller than 16 px, and enlarged" in store.info.notes
+
+
 def test_a_table_with_several_labels_splits_and_places(tmp_path: Path) -> None:
     write_images(tmp_path / "own", {f"{n}.png": (8, 8) for n in range(12)})
     rows = [

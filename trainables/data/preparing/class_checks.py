@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from trainables.data import splits
 from trainables.errors import BadInputError
+from trainables.printable_text import is_invisible
 
 LISTED = 5
 """Maximum number of classes that a note names."""
@@ -15,8 +16,14 @@ SEPARATORS = ("|", ";", ",")
 """Separators that may stand between several labels in one text."""
 PLACEHOLDERS = frozenset(("none", "na", "?", "-", "--", "unlabeled", "unlabelled", "undefined", "missing"))
 """Texts that may be a class, or stand for a label that is missing."""
-INVISIBLE = ("Cf", "Cc")
-"""Unicode categories of signs that can't be seen, such as a zero-width space."""
+LATIN_TWINS = str.maketrans(
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0408\u0405"
+    "\u0430\u0435\u043a\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d\u04cf"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u03b1\u03bd\u03bf\u03c1\u0261\u2013\u2212\u2019",
+    "ABEKMHOPCTYXIJSaekopcyxijshdqwlABEZHIKMNOPTYXavopg--'",
+)
+"""Letters of other alphabets, dashes and apostrophes that look like those of ASCII."""
 
 
 def one_sided(
@@ -51,7 +58,7 @@ def look_alikes(class_names: Sequence[str], *, single: bool) -> list[str]:
     groups: dict[str, list[str]] = {}
     for name in class_names:
         groups.setdefault(_as_number(_folded(name)), []).append(name)
-    alike = [" and ".join(map(repr, own)) for own in groups.values() if len(own) > 1]
+    alike = [" and ".join(_distinctly(own)) for own in groups.values() if len(own) > 1]
     notes = []
     if alike:
         notes.append(f"classes that may be one, and are kept apart: {_first(alike)}")
@@ -118,8 +125,19 @@ def _as_number(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    seen = "".join(sign for sign in name if sign.isspace() or unicodedata.category(sign) not in INVISIBLE)
-    return " ".join(unicodedata.normalize("NFKC", seen).casefold().replace("_", " ").replace("-", " ").split())
+    return " ".join(_as_seen(name).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def _as_seen(name: str) -> str:
+    """Return a name as it looks: Latin letters for their twins, without invisible characters."""
+    seen = "".join(sign for sign in name if sign.isspace() or not is_invisible(sign))
+    return unicodedata.normalize("NFKC", seen).translate(LATIN_TWINS)
+
+
+def _distinctly(names: Sequence[str]) -> list[str]:
+    """Return names in quotes; those that look like another one by their codes."""
+    looks = Counter(map(_as_seen, names))
+    return [_codes(name) if looks[_as_seen(name)] > 1 else repr(name) for name in names]
 
 
 def _codes(name: str) -> str:

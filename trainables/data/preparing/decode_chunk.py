@@ -132,7 +132,15 @@ def _converted(entry: ImageEntry, task: DecodeChunk) -> LabelledImage:
             f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
             "choose a size for all with --image-size",
         )
-    return LabelledImage(image, picture.labels, picture.facts, picture.chip, picture.nodata)
+    return LabelledImage(image, picture.labels, _facts(picture, task.conversion), picture.chip, picture.nodata)
+
+
+def _facts(picture: LabelledImage, conversion: PixelConversion) -> tuple[str, ...]:
+    """Return the decoder's facts on an image, and whether it is enlarged."""
+    size = conversion.size
+    if size is None or min(picture.image.shape[:2]) >= size:
+        return picture.facts
+    return (*picture.facts, f"smaller than {size} px, and enlarged")
 
 
 def _write(path: str, offset: int, pixels: NDArray[np.generic]) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trainables.data.sources.archive import DAMAGE, ZIP_MAGIC, damaged, first_bytes, is_tar, limited, open_zip
+from trainables.data.sources.decode import IMAGE_SUFFIXES
 from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.reading import NotReadError
-from trainables.data.sources.source import digest_of
+from trainables.data.sources.source import digest_of, some_names
 from trainables.errors import BadInputError
+from trainables.printable_text import printable
+from trainables.special_file import special_kind
 
 JUNK_FOLDERS = frozenset(
     (
@@ -57,7 +60,8 @@ class FileTree:
     def __init__(self, source: Path) -> None:
         self.location = str(source.resolve())
         self.left_out: Counter[str] = Counter()
-        """Number of system and hidden files by reason; for a folder known once `names` was called."""
+        """Number of system, hidden and special files by reason; for a folder known once `names` was called."""
+        self._special: dict[str, list[str]] = {}
         self.links: list[str] = []
         """Followed links, to folders within the source and to any files; known after `names` is called."""
         self._zip = None if source.is_dir() else open_zip(source)
@@ -74,6 +78,7 @@ class FileTree:
             found = self._walk(str(self._folder)) if self._zip is None else (i.filename for i in self._members())
             reasons = {name: junk(name) for name in found}
             self.left_out = Counter(reason for reason in reasons.values() if reason)
+            self.left_out.update({f"each {kind} ({some_names(own)})": len(own) for kind, own in self._special.items()})
             self._names = sorted(self._checked(name) for name, reason in reasons.items() if reason is None)
         return self._names
 
@@ -123,8 +128,15 @@ class FileTree:
                 yield from self._follow(entry, name, (*above, folder))
             elif entry.is_dir(follow_symlinks=False):
                 yield from self._walk(entry.path, f"{name}/", above)
+                if name.lower().endswith(IMAGE_SUFFIXES) and not any(Path(entry.path).iterdir()):
+                    self._leave_out("an empty folder with the name of an image", name)
             elif entry.is_file():
                 yield name
+            elif junk(name) is None:
+                self._leave_out(special_kind(Path(entry.path)), name)
+
+    def _leave_out(self, kind: str, name: str) -> None:
+        self._special.setdefault(kind, []).append(printable(name))
 
     def _follow(self, link: "os.DirEntry[str]", name: str, above: tuple[str, ...]) -> Iterator[str]:
         """Yield the files that a link leads to: any file, or a folder within the source."""
@@ -132,6 +144,9 @@ class FileTree:
         if not Path(target).exists():
             raise BadInputError(f"{self.location}: {name}: a link that leads nowhere ({target}); mend or remove it")
         inside = target == self.location or target.startswith(f"{self.location.rstrip('/')}/")
+        if kind := special_kind(Path(target)):
+            self._leave_out(kind, name)
+            return
         if not Path(target).is_dir():
             self.links += [] if inside else [f"{name} -> {target}"]
             yield name
@@ -155,6 +170,8 @@ def open_tree(source: Path) -> FileTree:
     """
     if not source.exists():
         raise BadInputError(f"{source}: no such file or folder")
+    if kind := special_kind(source):
+        raise BadInputError(f"{source}: is {kind}; give a folder or a zip")
     if source.is_file() and first_bytes(source)[:4] not in ZIP_MAGIC:
         raise BadInputError(f"{source}: {_other_kind(source)}")
     return FileTree(source)

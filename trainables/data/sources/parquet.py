@@ -28,6 +28,7 @@ from trainables.data.sources.source import (
 from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
+from trainables.special_file import refuse_special
 
 VALUES_AT_ONCE = 4096
 IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels")
@@ -65,6 +66,7 @@ def read_parquet(request: PrepareRequest) -> ImageSource:
     source = request.required_source()
     if not source.exists():
         raise BadInputError(f"{source}: no such file or folder")
+    refuse_special(source, str(source))
     paths, left_out = _found(source)
     check_shards(str(source), [path.relative_to(source).as_posix() for path in paths if path != source])
     if not paths:

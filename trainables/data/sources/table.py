@@ -16,6 +16,7 @@ from trainables.data.sources.source import PrepareRequest
 from trainables.data.split_names import named_split, two_words
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
+from trainables.special_file import refuse_special
 
 TABLE_BYTES = 2**30
 """Maximum size of a CSV table, which is read into memory; ten million rows fit."""
@@ -60,6 +61,7 @@ def read_table(request: PrepareRequest, table: Path) -> ImageTable:
         raise BadInputError(f"--table {table}: no such file")
     if table.is_dir():
         raise BadInputError(f"--table {table}: a folder; give the table's file")
+    refuse_special(table, f"--table {table}")
     read_as, found = _parquet(request, table) if table.suffix.lower() == ".parquet" else _csv(request, table)
     rows = [_row(request, row, f"{table}:{number}") for number, row in enumerate(found, start=2)]
     if not rows:
