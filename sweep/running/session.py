@@ -75,7 +75,7 @@ class SweepSession:
         self._over = nothing_left(self._storage, self._name, self._plan, retry_failed=retried)
         self._check_address()
         check_data(self._plan)
-        check_weights(self._plan)
+        check_weights(self._plan, begun=self._storage.whole_sweep(self._name) is not None)
         self._storage.check_writable()
         with self._storage.private_files():
             return self._run(gone_before, extend=extend)

@@ -1,14 +1,38 @@
 """Check of a plan's initial weights before anything starts: a bad file fails here instead of on a worker."""
 
+from sweep.console.printing import say
 from sweep.planning.pinned_weights import named_weights
 from sweep.planning.plan import Plan
+from trainables.config import TrialConfig
+from trainables.data.sources.source import some_names
 from trainables.initial_weights import InitialWeights
 
 
-def check_weights(plan: Plan) -> None:
-    """Read all initial weights of a plan, also of later stages; BadInputError names the file and the fault."""
-    texts = {trial.config.initial_weights for trial in plan.trials} | set(named_weights(plan.space))
-    for text in sorted(text for text in texts if text):
-        from trainables.models.pretrained import load_weights  # torch, where a plan has weights
+def check_weights(plan: Plan, *, begun: bool = False) -> None:
+    """Read all initial weights of a plan, also of later stages; BadInputError names the file and the fault.
 
-        load_weights(InitialWeights.parse(text))
+    Args:
+        plan: Plan whose weights are read.
+        begun: Whether the sweep has a record; trials whose encoder differs from their weights' then fail by themselves.
+    """
+    configs: dict[str, list[TrialConfig]] = {text: [] for text in named_weights(plan.space)}
+    for trial in plan.trials:
+        if trial.config.initial_weights:
+            configs.setdefault(trial.config.initial_weights, []).append(trial.config)
+    for text, own in sorted(configs.items()):
+        _check(InitialWeights.parse(text), [] if begun else own)
+
+
+def _check(initial: InitialWeights, configs: list[TrialConfig]) -> None:
+    import torch  # here, as most plans have no weights
+
+    from trainables.models.pretrained import FIRST, check_fit, load_weights, unused_names
+    from trainables.models.simclr_model import make_encoder
+
+    weights = load_weights(initial)
+    if unused := unused_names(weights):
+        say(f"initial_weights: {initial.address}: not used: {some_names(unused)}", error=True)
+    shapes = {(one.encoder, one.width_factor, one.small_stem): one for one in configs}
+    for config in shapes.values():
+        with torch.device("meta"):  # shapes alone
+            check_fit(make_encoder(config, channels=weights[FIRST].shape[1]), weights, initial.address)

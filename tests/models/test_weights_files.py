@@ -203,3 +203,11 @@ def test_what_follows_an_address_is_known(text: str, message: str) -> None:
 def test_an_address_of_the_web_is_downloaded_first() -> None:
     with pytest.raises(BadInputError, match="download it first, and give the file"):
         InitialWeights.parse("https://example.org/x.pth").pinned()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_a_convolution_of_one_value_is_named(value: float, theirs: torchvision.models.ResNet, tmp_path: Path) -> None:
+    own = theirs.state_dict()
+    torch.save(own | {"layer2.0.conv1.weight": torch.full_like(own["layer2.0.conv1.weight"], value)}, tmp_path / "x.pt")
+    with pytest.raises(BadInputError, match=rf"layer2.0.conv1.weight has one value everywhere \({value:g}\)"):
+        load_weights(InitialWeights(str(tmp_path / "x.pt"), "x"))

@@ -28,7 +28,7 @@ FIRST, OTHER = "conv1.weight", "layer1.0.conv1.weight"
 
 
 def plain() -> dict[str, Any]:
-    return {FIRST: torch.zeros(4, 3, 3, 3), OTHER: torch.ones(4, 4, 3, 3)}
+    return {FIRST: torch.rand(4, 3, 3, 3), OTHER: torch.rand(4, 4, 3, 3)}
 
 
 def circle() -> dict[str, Any]:

@@ -21,6 +21,10 @@ FIRST = "conv1.weight"
 COMPANIONS = ("encoder_k.", "momentum", "target", "student", "ema.")
 """Parts of the prefixes of encoders that accompany the one that is meant."""
 LAYERS = 4
+ENCODER = re.compile(r"(conv1|bn1|normalise|layer[1-4])\.")
+"""Parameter names of a ResNet's encoder, as torchvision has them."""
+HEAD = re.compile(r"(^|[._])(fc|heads?|classifier|proj\w*|predict\w*|probe|mlp|queue\w*|prototypes)\b")
+"""Parameter names of what follows an encoder, which isn't loaded."""
 OTHERS = {
     ".conv1.0.weight": "a ResNet with a deep stem (conv1.0.weight)",
     ".patch_embed.": "a vision transformer",
@@ -64,7 +68,23 @@ def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, T
             f"({', '.join(one or 'without prefix' for one in meant)}); keep the one that is meant in a file of its own"
         )
     prefix = meant[0]
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    if flat := next((name for name, tensor in own.items() if ENCODER.match(name) and _is_flat(tensor)), None):
+        raise BadInputError(
+            f"initial_weights: {address}: {flat} has one value everywhere ({own[flat].flatten()[0].item() + 0.0:g}): "
+            "never trained, or damaged; download it again, or give another file"
+        )
+    return own
+
+
+def unused_names(weights: "Mapping[str, Tensor]") -> list[str]:
+    """Return the names of tensors that are part of neither a ResNet nor a usual head, and are not loaded."""
+    return sorted(name for name in weights if not ENCODER.match(name) and not HEAD.search(name))
+
+
+def _is_flat(tensor: "Tensor") -> bool:
+    """Whether a convolution has one value everywhere."""
+    return tensor.dim() > 1 and tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all())
 
 
 def _named(state: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
@@ -102,6 +122,12 @@ def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str)
         encoder.normalise = ChannelNormalisation(weights["normalise.mean"], weights["normalise.deviation"]).to(
             encoder.conv1.weight.device
         )
+    wanted = check_fit(encoder, weights, source)
+    encoder.load_state_dict({name: weights[name] for name in wanted}, strict=False)
+
+
+def check_fit(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str) -> list[str]:
+    """Return the names of the weights that an encoder takes; BadInputError names those that don't fit it."""
     own = encoder.state_dict()
     wanted = [name for name in own if not name.endswith("num_batches_tracked")]
     if "normalise.mean" not in weights:
@@ -112,12 +138,12 @@ def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str)
         if name in weights and weights[name].shape != own[name].shape
     ]
     faults += [f"{name} is missing" for name in wanted if name not in weights]
-    # Deeper or wider than the encoder: the rest would be dropped in silence.
-    faults += [f"{name} is too much" for name in weights if name.startswith("layer") and name not in own]
+    # Deeper or wider than the encoder, or with a longer stem: the rest would be dropped in silence.
+    faults += [f"{name} is too much" for name in weights if re.match(r"layer|conv\d|bn\d", name) and name not in own]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise BadInputError(
             f"initial_weights: {source} doesn't fit: {'; '.join(faults[:3])}{more}; set encoder, width_factor, stem "
             "and the data's channels as the weights have them"
         )
-    encoder.load_state_dict({name: weights[name] for name in wanted}, strict=False)
+    return wanted
