@@ -111,6 +111,50 @@ def test_names_of_labels_are_united_and_contradictions_refused(tmp_path: Path) -
         prepare("parquet", root=tmp_path / "other", source=hub)
 
 
+def with_metadata(path: Path, labels: Any, metadata: bytes) -> Path:
+    table = pa.table({"image": [png() for _ in labels], "label": pa.array(labels)})
+    pq.write_table(table.replace_schema_metadata({b"huggingface": metadata}), path)
+    return path
+
+
+def features(**label: Any) -> bytes:
+    return json.dumps({"info": {"features": {"label": {"_type": "ClassLabel", **label}}}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("labels", "metadata", "told"),
+    [
+        ([0, 1] * 9, b"{broken", "2 by the labels that occur; the hub's metadata can't be read (FILE)"),
+        ([0, 1] * 9, b'{"info": []}', "2 by the labels that occur; the hub's metadata can't be read (FILE)"),
+        (
+            [0, 1] * 9,
+            b'{"info": {"features": {}}}',
+            "by the labels that occur; the hub's metadata has no column 'label'",
+        ),
+        ([0, 1] * 9, features(num_classes=2), "the hub's metadata has classes without names"),
+        (["a", "b"] * 9, features(names=["cat"]), "the hub's metadata names classes, but the column holds texts"),
+        ([0, 1] * 9, features(names={"0": "cat", "1": "dog"}), "2 by names in the metadata"),
+    ],
+)
+def test_metadata_that_gives_no_names_is_told(labels: Any, metadata: bytes, told: str, tmp_path: Path) -> None:
+    path = with_metadata(tmp_path / "x.parquet", labels, metadata)
+    decided = prepare("parquet", root=tmp_path / "out", source=path).decisions["classes"]
+    assert told.replace("FILE", str(path)) in decided
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"names": ["cat", "dog"]}, "row 3: label 2 is none of 0 to 1, which the metadata names"),
+        ({"names": ["cat", "dog"], "num_classes": 3}, "column 'label': 3 classes, but 2 names; correct the file's"),
+    ],
+)
+def test_names_that_are_too_few_are_refused(names: Any, message: str, tmp_path: Path) -> None:
+    path = with_metadata(tmp_path / "x.parquet", [0, 1, 2] * 3, features(**names))
+    with pytest.raises(BadInputError, match=message):
+        prepare("parquet", root=tmp_path / "out", source=path)
+
+
 INDICES = [[0], [1, 2], [2], [0, 1]] * 5
 FLAGS = [[1, 0, 0], [0, 1, 1], [0, 0, 1], [1, 1, 0]] * 5
 TEXTS = [["a"], ["b", "c"], ["c"], ["a", "b"]] * 5
@@ -158,7 +202,11 @@ def test_names_go_with_lists_in_every_form_of_the_hub(tmp_path: Path) -> None:
         ([[0], [], [1]], (), r"row 2: no label"),
         ([[0], [1, None], [1]], (), r"row 2: no label"),
         ([[1, 0, 0], [0, 0, 0], [0, 0, 1]], (), r"row 2: no label"),
-        ([0, -1, 1], ["cat", "dog"], r"row 2: label -1 is none of 0 to 1 \(-1 is the hub's sign"),
+        (
+            [0, -1, 1],
+            ["cat", "dog"],
+            r"row 2: label -1 is none of 0 to 1, which the metadata names \(-1 is the hub's sign",
+        ),
         ([[0, 1], [1, 0], [0, 1]], (), r"lists of two, 0 and 1, may be flags or class numbers"),
         ([[0.5, 0.5], [1.0, 0.0]], (), r"lists of fractions aren't labels"),
         ([[True], [True, False]], (), r"lists of flags of several lengths aren't labels"),

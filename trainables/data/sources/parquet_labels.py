@@ -1,13 +1,13 @@
 """Labels in a Parquet column of any supported Arrow type: numbers, texts, lists of them, or lists of flags."""
 
-import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from trainables.data.sources.hub_metadata import HubNames, hub_names
 from trainables.data.sources.missing_labels import is_missing
 from trainables.errors import BadInputError
 
@@ -27,7 +27,12 @@ class LabelColumn:
     """Whether labels are numbers or flags instead of texts."""
     whole: bool
     """Whether labels are integers, which can be class indices."""
-    names: tuple[str, ...]
+    hub: HubNames
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by number; empty if the metadata has none."""
+        return self.hub.names
 
     @classmethod
     def of(cls, where: str, schema: Any, column: str) -> "LabelColumn":
@@ -42,10 +47,7 @@ class LabelColumn:
                 f"{where}: column {column!r} holds {kind}; labels are numbers, texts, or lists of them: name another "
                 "column with --column label=NAME"
             )
-        names = () if text else _hub_names(schema, column)
-        if len(set(names)) < len(names):
-            raise BadInputError(f"{where}: column {column!r}: two classes have one name; correct the file's metadata")
-        return cls(where, several, not text, whole, names)
+        return cls(where, several, not text, whole, hub_names(where, schema, column, text=text))
 
 
 @dataclass
@@ -74,12 +76,14 @@ class LabelReader:
     flags: bool
     named: bool
     """Whether numbers are class indices with names; False: the numbers themselves are the class names."""
+    doubt: str = ""
+    """Why the metadata of a file isn't used; empty if it is, or if there is none."""
 
     def told(self) -> str:
         """Return the origin of the classes in words."""
-        if self.flags:
-            return f"{len(self.class_names):,} by the places in lists of flags (0 and 1)"
-        return f"{len(self.class_names):,} by {'names in the metadata' if self.named else 'the labels that occur'}"
+        how = "names in the metadata" if self.named else "the labels that occur"
+        how = "the places in lists of flags (0 and 1)" if self.flags else how
+        return f"{len(self.class_names):,} by {how}" + (f"; {self.doubt}" if self.doubt else "")
 
     def labels(self, value: Any, where: str) -> tuple[str, ...] | None:
         """Return the class names of a row's labels; None if it is unlabelled (null, NaN or an empty text).
@@ -105,7 +109,10 @@ class LabelReader:
         for one in values:
             if not isinstance(one, int) or not 0 <= one < len(self.class_names):
                 hidden = " (-1 is the hub's sign for a label that isn't published)" if one == -1 else ""
-                raise BadInputError(f"{where}: label {one!r} is none of 0 to {len(self.class_names) - 1}{hidden}")
+                raise BadInputError(
+                    f"{where}: label {one!r} is none of 0 to {len(self.class_names) - 1}, which the metadata "
+                    f"names{hidden}"
+                )
         return tuple(self.class_names[one] for one in values)
 
 
@@ -121,6 +128,7 @@ def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelRe
     """
     _refuse_other_kinds(columns)
     names, several = _shared_names(columns), columns[0].several
+    doubt = next((f"{column.hub.doubt} ({column.where})" for column in columns if column.hub.doubt), "")
     seen = ListProperties()
     for row in rows:
         seen.add(row)
@@ -128,8 +136,8 @@ def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelRe
         (length,) = seen.lengths
         if names and len(names) != length:
             raise BadInputError(f"{columns[0].where}: lists of {length} flags, but {len(names)} class names")
-        return LabelReader(names or tuple(map(str, range(length))), several, flags=True, named=bool(names))
-    return LabelReader(names or _occurring(seen.values), several, flags=False, named=bool(names))
+        return LabelReader(names or tuple(map(str, range(length))), several, flags=True, named=bool(names), doubt=doubt)
+    return LabelReader(names or _occurring(seen.values), several, flags=False, named=bool(names), doubt=doubt)
 
 
 def _refuse_other_kinds(columns: Sequence[LabelColumn]) -> None:
@@ -179,25 +187,6 @@ def _occurring(values: set[Any]) -> tuple[str, ...]:
     """Return the distinct labels in order, numbers numerically."""
     numbers = all(isinstance(value, int) for value in values)
     return tuple(dict.fromkeys(str(value) for value in sorted(values, key=None if numbers else str)))
-
-
-def _hub_names(schema: Any, column: str) -> tuple[str, ...]:
-    """Return the class names in the hub's metadata of a file; empty if there are none."""
-    try:
-        feature = json.loads(schema.metadata[b"huggingface"])["info"]["features"][column]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return ()
-    return next((tuple(map(str, names)) for names in _names(feature)), ())
-
-
-def _names(feature: Any) -> Iterator[Sequence[Any]]:
-    """Yield the class names of a feature or of its list's items; older files wrap one feature in a list."""
-    for part in feature if isinstance(feature, list) else [feature]:
-        if isinstance(part, dict):
-            if isinstance(part.get("names"), list):
-                yield part["names"]
-            if isinstance(part.get("feature"), dict):
-                yield from _names(part["feature"])
 
 
 def _plain(kind: Any) -> Any:
