@@ -1,5 +1,6 @@
 """Chips cut from scenes: place, acquisition date, and share covered by cloud, shadow and snow."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,17 +44,27 @@ class Chip:
     def place(self) -> str:
         """Identifier of the covered ground, the same for all dates."""
         _, _, left, _, _, top = self.transform
-        return f"{self.crs or self.scene} {left:.3f} {top:.3f}"
+        return f"{self.crs or self.scene} {left:.{self._digits}f} {top:.{self._digits}f}"
 
     @property
     def footprint(self) -> str:
         """Identifier of the covered ground with its extent, which differs between resolutions."""
-        return f"{self.place} {self.ground_side:.3f}"
+        return f"{self.place} {self.ground_side:.{self._digits}f}"
 
     @property
     def ground_side(self) -> float:
         """Length of a side in units of the CRS."""
-        return self.side * abs(self.transform[0])
+        return self.side * self._pixel
+
+    @property
+    def _pixel(self) -> float:
+        """Side of a pixel in units of the CRS."""
+        return math.hypot(self.transform[0], self.transform[3])
+
+    @property
+    def _digits(self) -> int:
+        """Decimal places that tell coordinates apart to a hundredth of a pixel, as in degrees; three at least."""
+        return max(3, math.ceil(-math.log10(self._pixel)) + 2) if self._pixel > 0.0 else 3
 
 
 CHIP_TYPE = pa.struct(

@@ -1,19 +1,18 @@
 """Spatial splits of chips by block, tile or longitude, and the distance between the splits."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import product
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.chip import Chip
+from trainables.data.chip_places import by_size, metres_per_unit, on_ellipsoid
 from trainables.data.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Codes, place_split
 from trainables.errors import BadInputError
 
-EQUATOR_RADIUS, MEAN_RADIUS = 6_378_137.0, 6_371_008.8
-ECCENTRICITY_SQUARED = 0.00669437999014
-"""Shape of the Earth in WGS 84; radii in metres."""
+MEAN_RADIUS = 6_371_008.8
+"""Mean radius of the Earth in metres."""
 BY_LONGITUDE = (0.6, 0.8)
 """Cumulative shares at which train and validation end: 60, 20 and 20 %, as in torchgeo's EuroSATSpatial."""
 TOUCHING = 1e-6
@@ -67,7 +66,7 @@ def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
     train, test = (np.flatnonzero((codes == code) & known) for code in (TRAIN, TEST))
     if not len(train) or not len(test):
         return np.zeros(0)
-    points = _on_ellipsoid(chips, known)
+    points = on_ellipsoid(chips)
     chords = cKDTree(points[train]).query(points[test])[0]
     metres: NDArray[np.float64] = 2.0 * MEAN_RADIUS * np.arcsin(np.clip(chords / (2.0 * MEAN_RADIUS), 0.0, 1.0))
     return metres
@@ -92,33 +91,25 @@ def _block(chip: Chip, size: float) -> str:
 
 
 def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
-    """Leave out train chips whose footprint is nearer than `buffer` to a test chip's; compared within each CRS."""
+    """Leave out train chips that overlap a test chip or are nearer to one than `buffer`.
+
+    Chips of one CRS are compared by their squares. Chips of two CRS are compared by the circles around the squares, so
+    a few more are left out than overlap.
+    """
     from scipy.spatial import cKDTree
 
-    groups: defaultdict[str, defaultdict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for number, chip in enumerate(chips):
-        if chip.crs:
-            groups[chip.crs][chip.ground_side].append(number)
-    codes, before = codes.copy(), codes
-    centres = np.array([chip.centre for chip in chips])
-    for sides in groups.values():
-        for (side, own), (other, numbers) in product(sides.items(), repeat=2):
-            train = np.array([number for number in own if before[number] == TRAIN], dtype=np.int64)
-            test = np.array([number for number in numbers if before[number] == TEST], dtype=np.int64)
-            if len(train) and len(test):
-                apart = (side + other) / 2.0
-                gaps = cKDTree(centres[test]).query(centres[train], p=np.inf)[0] - apart
-                codes[train[gaps < buffer - TOUCHING * apart]] = LEFT_OUT
+    train, test = (by_size(chips, np.flatnonzero(codes == code)) for code in (TRAIN, TEST))
+    centres, points = np.array([chip.centre for chip in chips]), on_ellipsoid(chips)
+    codes = codes.copy()
+    for (crs, side), tested in test.items():
+        flat, round_ = cKDTree(centres[tested]), cKDTree(points[tested])
+        circle = side * metres_per_unit(chips[tested[0]]) / sqrt(2.0)
+        for (other, its), rows in train.items():
+            if other == crs:
+                gaps = flat.query(centres[rows], p=np.inf)[0] - (side + its) / 2.0
+                near = gaps < buffer - TOUCHING * min(side, its)
+            else:
+                unit = metres_per_unit(chips[rows[0]])
+                near = round_.query(points[rows])[0] < circle + unit * (its / sqrt(2.0) + buffer)
+            codes[rows[near]] = LEFT_OUT
     return codes
-
-
-def _on_ellipsoid(chips: Sequence[Chip], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return positions in metres from the Earth's centre; on a sphere, chips that touch would seem to overlap."""
-    degrees = np.array(
-        [(chip.longitude, chip.latitude) if own else (0.0, 0.0) for chip, own in zip(chips, known, strict=True)]
-    )
-    longitude, latitude = np.radians(degrees).T
-    radius = EQUATOR_RADIUS / np.sqrt(1.0 - ECCENTRICITY_SQUARED * np.sin(latitude) ** 2)
-    across = radius * np.cos(latitude)
-    up = (1.0 - ECCENTRICITY_SQUARED) * radius * np.sin(latitude)
-    return np.stack([across * np.cos(longitude), across * np.sin(longitude), up], 1)

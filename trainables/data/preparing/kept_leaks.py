@@ -12,7 +12,7 @@ from trainables.data.store import ImageStore
 from trainables.data.store_addresses import data_root, remote_root
 from trainables.data.store_info import StoreInfo
 
-VERSION = 1
+VERSION = 2
 """Version of the comparison, part of the files' names."""
 FOLDER = ".leaks"
 """Folder of the files, beside the stores."""

@@ -1,5 +1,6 @@
 """Leaks between two stores: test images with a duplicate, a near duplicate or the same ground in a pool."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from trainables.data.chip import Chip
+from trainables.data.chip_places import by_size, metres_per_unit, on_ellipsoid
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.store import ImageStore
 from trainables.data.store_info import LeakCounts
@@ -96,18 +98,43 @@ def _layout(store: ImageStore) -> tuple[int, int, int, str]:
 def _overlaps(
     pool: ImageStore, pretrained: NDArray[np.int64], evaluation: ImageStore, tested: NDArray[np.int64]
 ) -> list[tuple[int, int]]:
-    """Return pairs of numbers of a test chip and of the first train chip of the pool that it overlaps, in its CRS."""
+    """Return pairs of numbers of a test chip and of a train chip of the pool that it overlaps, best in its own CRS."""
     ours, theirs = pool.chips(pretrained), evaluation.chips(tested)
     if not ours or not theirs:
         return []
-    pairs: list[tuple[int, int]] = []
+    pairs = _overlaps_across(ours, theirs)
     for crs in sorted({chip.crs for chip in theirs if chip.crs} & {chip.crs for chip in ours}):
         rows, numbers = (
             np.array([number for number, chip in enumerate(chips) if chip.crs == crs]) for chips in (ours, theirs)
         )
         first = _first_overlaps(_squares([ours[row] for row in rows]), _squares([theirs[k] for k in numbers]))
-        pairs += [(int(numbers[k]), int(rows[row])) for k, row in enumerate(first.tolist()) if row >= 0]
-    return sorted(pairs)
+        pairs |= {int(numbers[k]): int(rows[row]) for k, row in enumerate(first.tolist()) if row >= 0}
+    return sorted(pairs.items())
+
+
+def _overlaps_across(pool: Sequence[Chip], tested: Sequence[Chip]) -> dict[int, int]:
+    """Return for test chips a train chip of another CRS, if the circles within both footprints overlap."""
+    from scipy.spatial import cKDTree
+
+    groups, others = by_size(pool, range(len(pool))), by_size(tested, range(len(tested)))
+    if len({crs for crs, _ in (*groups, *others)}) < 2:
+        return {}
+    ours, theirs, found = on_ellipsoid(pool), on_ellipsoid(tested), dict[int, int]()
+    for (crs, side), rows in groups.items():
+        tree, own = cKDTree(ours[rows]), side * _least_metres(pool[rows[0]]) / 2
+        for (other, its), numbers in others.items():
+            if other == crs:
+                continue
+            distances, nearest = tree.query(theirs[numbers])
+            over = distances < own + its * _least_metres(tested[numbers[0]]) / 2
+            found |= dict(zip(numbers[over].tolist(), rows[nearest[over]].tolist(), strict=True))
+    return found
+
+
+def _least_metres(chip: Chip) -> float:
+    """Return about the least length in metres of a unit of the chip's CRS: of degrees, that along its parallel."""
+    unit = metres_per_unit(chip)
+    return unit if unit == 1.0 else unit * math.cos(math.radians(chip.latitude or 0.0))
 
 
 def _squares(chips: Sequence[Chip]) -> NDArray[np.float64]:
