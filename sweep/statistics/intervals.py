@@ -15,11 +15,9 @@ from sweep.statistics.resampled_metrics import Numbers, Statistic
 from sweep.statistics.share_intervals import (
     FEWEST_IMAGES,
     FEWEST_TILES,
-    LEVEL,
     ConfidenceInterval,
     effective_interval,
     quantile,
-    score_interval,
 )
 
 NO_SPREAD = 1e-9
@@ -31,18 +29,13 @@ CHUNK = 100
 """Resamples at a time: their weights take CHUNK x n numbers."""
 
 
-def seed_interval(values: Sequence[float], level: float = LEVEL) -> ConfidenceInterval | None:
+def seed_interval(values: Sequence[float]) -> ConfidenceInterval | None:
     """Return Student's t interval of the mean over seeds; None with fewer than two finite values or no variation."""
     known = np.asarray([value for value in values if np.isfinite(value)])
     if len(known) < 2 or known.std() <= NO_SPREAD * np.abs(known).max():
         return None
-    half = quantile(len(known) - 1, level) * known.std(ddof=1) / np.sqrt(len(known))
+    half = quantile(len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
     return ConfidenceInterval(float(known.mean() - half), float(known.mean() + half))
-
-
-def wilson_interval(successes: int, total: int, level: float = LEVEL) -> ConfidenceInterval | None:
-    """Return Wilson's score interval of a share (Wilson 1927); None if `total` is 0."""
-    return score_interval(successes / total, total, quantile(np.inf, level)) if total else None
 
 
 @dataclass(frozen=True)
@@ -110,20 +103,18 @@ def sampling_variance(held_out: HeldOut, statistic: Statistic, resamples: int = 
     return value, float(values.var() + (values.mean() - value) ** 2)
 
 
-def image_interval(
-    held_out: HeldOut, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES
-) -> ConfidenceInterval | None:
+def image_interval(held_out: HeldOut, statistic: Statistic, *, resamples: int = RESAMPLES) -> ConfidenceInterval | None:
     """Return the interval of a metric in [0, 1] over the images; None with too few images."""
     if not held_out.suffices:
         return None
     value, variance = sampling_variance(held_out, statistic, resamples)
     if not np.isfinite(value + variance):
         return None
-    return effective_interval(value, variance, held_out.even_units, held_out.units - 1, level)
+    return effective_interval(value, variance, held_out.even_units, held_out.units - 1)
 
 
 def difference_interval(
-    held_out: HeldOut, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES
+    held_out: HeldOut, statistic: Statistic, *, resamples: int = RESAMPLES
 ) -> ConfidenceInterval | None:
     """Return the t interval of a difference of two metrics over the same images; None with too few images.
 
@@ -141,5 +132,5 @@ def difference_interval(
     if held_out.tiles is None:
         value, variance = value * units / (units + 2), variance + 2 / (units + 2) ** 2
     freedom = (units - 1) * (1.0 if held_out.tiles is None else SKEWED)
-    half = quantile(freedom, level) * np.sqrt(variance)
+    half = quantile(freedom) * np.sqrt(variance)
     return ConfidenceInterval(max(-1.0, float(value - half)), min(1.0, float(value + half)))

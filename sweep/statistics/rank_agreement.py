@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval, quantile
+from sweep.statistics.share_intervals import ConfidenceInterval, quantile
 
 FEWEST_RANKED = 10
 """Minimum number of settings for an interval of tau; with fewer, chance alone gives almost any order."""
@@ -26,7 +26,7 @@ class RankAgreement:
     settings: int
 
 
-def rank_agreement(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -> RankAgreement:
+def rank_agreement(one: Sequence[float], other: Sequence[float]) -> RankAgreement:
     """Return Kendall's tau-b of two metrics of the same settings, without those in which either isn't finite.
 
     The interval tanh(arctanh(tau) +- z s) is for other settings of the same kind. s^2 is the larger of two variances:
@@ -45,7 +45,7 @@ def rank_agreement(one: Sequence[float], other: Sequence[float], level: float = 
     most = 1.0 - 1.0 / (count * (count - 1) / 2)
     inner = min(max(tau, -most), most)
     spread = math.sqrt(max(VARIANCE / (count - 4), _free_variance(values, tau) / (1.0 - inner**2) ** 2))
-    half = quantile(np.inf, level) * spread
+    half = quantile(np.inf) * spread
     low, high = math.tanh(math.atanh(inner) - half), math.tanh(math.atanh(inner) + half)
     return RankAgreement(tau, ConfidenceInterval(-1.0 if tau < -most else low, 1.0 if tau > most else high), count)
 

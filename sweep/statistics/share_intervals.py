@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sweep.statistics.resampled_metrics import Numbers
 
 LEVEL = 0.95
+"""Confidence level of all intervals."""
 FEWEST_IMAGES, FEWEST_TILES = 10, 4
 """Minimum numbers of images per class side and of tiles; with fewer there is no interval over images."""
 UNSEEN = 0.25
@@ -21,11 +22,11 @@ class ConfidenceInterval(NamedTuple):
     high: float
 
 
-def quantile(freedom: float, level: float = LEVEL) -> float:
+def quantile(freedom: float) -> float:
     """Return the two-sided critical value of Student's t; normal with infinite degrees of freedom."""
     from scipy.special import ndtri, stdtrit
 
-    return float(ndtri((1 + level) / 2) if np.isinf(freedom) else stdtrit(freedom, (1 + level) / 2))
+    return float(ndtri((1 + LEVEL) / 2) if np.isinf(freedom) else stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def score_interval(share: float, size: float, critical: float) -> ConfidenceInterval:
@@ -37,9 +38,7 @@ def score_interval(share: float, size: float, critical: float) -> ConfidenceInte
     return ConfidenceInterval(0.0 if share == 0.0 else max(0.0, low), 1.0 if share == 1.0 else min(1.0, high))
 
 
-def effective_interval(
-    share: float, variance: float, units: float, freedom: int, level: float = LEVEL
-) -> ConfidenceInterval:
+def effective_interval(share: float, variance: float, units: float, freedom: int) -> ConfidenceInterval:
     """Return the score interval of a share, or of an area in [0, 1], with an estimated sampling variance.
 
     This is Wilson's interval at the effective sample size share (1 - share) / variance with Student's t, as for
@@ -50,16 +49,13 @@ def effective_interval(
         variance: Its estimated sampling variance.
         units: Effective number of drawn images or tiles; UNSEEN units are added.
         freedom: Degrees of freedom of the variance.
-        level: Confidence level.
     """
     alike = share * (1 - share)
     steadied = (freedom * variance + UNSEEN * alike / units) / (freedom + UNSEEN)
-    return score_interval(share, alike / steadied if steadied > 0 else units, quantile(freedom, level))
+    return score_interval(share, alike / steadied if steadied > 0 else units, quantile(freedom))
 
 
-def share_interval(
-    right: Numbers, tiles: NDArray[np.int64] | None = None, level: float = LEVEL
-) -> ConfidenceInterval | None:
+def share_interval(right: Numbers, tiles: NDArray[np.int64] | None = None) -> ConfidenceInterval | None:
     """Return the interval of the mean of `right` (n,): for each image, the share of seeds that are right about it.
 
     For one trial this is Wilson's interval; with several seeds, or if images share `tiles` (n,), it uses the effective
@@ -69,7 +65,7 @@ def share_interval(
         return None
     share = float(right.mean())
     if tiles is None and bool(np.isin(right, (0.0, 1.0)).all()):
-        return score_interval(share, len(right), quantile(np.inf, level))
+        return score_interval(share, len(right), quantile(np.inf))
     units = np.arange(len(right)) if tiles is None else np.unique(tiles, return_inverse=True)[1]
     sizes = np.bincount(units) / len(right)
     if len(sizes) < FEWEST_TILES:
@@ -77,7 +73,7 @@ def share_interval(
     freedom = len(sizes) - 1
     residuals = np.bincount(units, weights=right - share) / len(right)
     variance = float((residuals**2).sum() * len(sizes) / freedom)
-    return effective_interval(share, variance, 1 / float((sizes**2).sum()), freedom, level)
+    return effective_interval(share, variance, 1 / float((sizes**2).sum()), freedom)
 
 
 def mean_interval(
@@ -107,9 +103,7 @@ def unpaired_interval(
     return ConfidenceInterval(float(difference - low), float(difference + high))
 
 
-def area_interval(
-    area: float, variance: float, positives: int, negatives: int, level: float = LEVEL
-) -> ConfidenceInterval | None:
+def area_interval(area: float, variance: float, positives: int, negatives: int) -> ConfidenceInterval | None:
     """Return the interval of an area under the ROC curve; None with fewer than FEWEST_IMAGES positives or negatives.
 
     Newcombe's (2006) fifth method: the interval contains each area whose distance to the estimate is within its own
@@ -119,7 +113,7 @@ def area_interval(
     if min(positives, negatives) < FEWEST_IMAGES:
         return None
     excess = max(1.0, variance / own) if (own := _area_variance(area, positives, negatives)) > 0 else 1.0
-    critical = quantile(np.inf, level) * np.sqrt(excess)
+    critical = quantile(np.inf) * np.sqrt(excess)
 
     def end(outside: float) -> float:
         inside = area

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from sweep.statistics.hypothesis_tests import candidates_for_best, mcnemar
-from sweep.statistics.intervals import HeldOut, image_interval, seed_interval, wilson_interval
+from sweep.statistics.intervals import HeldOut, image_interval, seed_interval
 from sweep.statistics.resampled_metrics import (
     average_precision,
     balanced_accuracy,
@@ -18,6 +18,7 @@ from sweep.statistics.resampled_metrics import (
     roc_auc,
     share_of,
 )
+from sweep.statistics.share_intervals import share_interval
 
 
 def within(share: float, expected: float, trials: int) -> bool:
@@ -48,15 +49,15 @@ def test_there_is_no_seed_interval_of_one_seed_and_undefined_values_count_for_no
 
 def test_the_wilson_interval_covers_shares_on_the_average_over_them() -> None:
     shares = np.linspace(0.02, 0.98, 49)
-    intervals = [wilson_interval(count, 60) for count in range(61)]
+    intervals = [share_interval(np.arange(60.0) < count) for count in range(61)]
     chances = stats.binom.pmf(np.arange(61)[:, None], 60, shares)
     holds = np.array([[i is not None and i.low <= share <= i.high for share in shares] for i in intervals])
     assert float((chances * holds).sum(axis=0).mean()) == pytest.approx(0.95, abs=0.01)
-    assert wilson_interval(0, 0) is None
-    nothing_wrong = wilson_interval(60, 60)
-    assert nothing_wrong is not None
-    assert 0.93 < nothing_wrong.low < 0.95
-    assert nothing_wrong.high == 1.0
+    for count, interval in enumerate(intervals):
+        assert interval is not None
+        assert tuple(interval) == pytest.approx(tuple(stats.binomtest(count, 60).proportion_ci(method="wilson")))
+    assert intervals[60] is not None
+    assert intervals[60].high == 1.0
 
 
 def test_weighted_metrics_are_those_of_images_that_come_several_times() -> None:
