@@ -6,7 +6,7 @@ their metadata on this machine, they have the same images and differ only in the
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -167,18 +167,15 @@ def reported_splits(
 
 
 def split_comparisons(
-    tables: "Iterable[tuple[SweepRecord, ComparisonTable]]",
-    outputs: TrialOutputs,
-    info_of: Callable[[str], StoreInfo | None] | None = None,
+    tables: "Iterable[tuple[SweepRecord, ComparisonTable]]", outputs: TrialOutputs
 ) -> tuple[SplitComparison, ...]:
     """Return each pair of a random and a spatial split of the same images on which a setting was evaluated.
 
     Args:
         tables: Comparison tables with the records of their sweeps.
         outputs: Outputs of the trials, for intervals over images.
-        info_of: Returns the metadata of a store by name; None: looks at this machine's stores.
     """
-    sides = [side for sweep, table in tables if (side := _side(sweep, table, outputs, info_of or _info)) is not None]
+    sides = [side for sweep, table in tables if (side := _side(sweep, table, outputs)) is not None]
     random = [side for side in sides if side.rule in RANDOM]
     spatial = [side for side in sides if side.rule in SPATIAL and random]
     pairs = [(one, other) for one in random for other in spatial if _images(one.info) == _images(other.info)]
@@ -186,20 +183,19 @@ def split_comparisons(
     return tuple(comparison for comparison in found if comparison is not None)
 
 
-def _side(
-    sweep: "SweepRecord", table: ComparisonTable, outputs: TrialOutputs, info_of: Callable[[str], StoreInfo | None]
-) -> _Side | None:
+def _side(sweep: "SweepRecord", table: ComparisonTable, outputs: TrialOutputs) -> _Side | None:
     """Return a table with the store that it was evaluated on; None if this machine doesn't have that store."""
     finished = next((row.finished[0].entry for row in (*table.settings, *table.baselines) if row.finished), None)
     if finished is None:
         return None
-    info = info_of(str(finished.config.get("evaluation_dataset") or finished.config["dataset"]))
+    info = _info(str(finished.config.get("evaluation_dataset") or finished.config["dataset"]))
     if info is None or info.fingerprint != outputs.fingerprint(finished):
         return None
     return _Side(sweep, table, info, _rule(info))
 
 
 def _info(name: str) -> StoreInfo | None:
+    """Return the metadata of a store of this machine; None if it isn't here or can't be read."""
     try:
         return StoreInfo.read(name)
     except BadInputError:

@@ -8,7 +8,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from sweep.console.printing import say, screen, text
@@ -56,9 +55,9 @@ def field_references() -> list[FieldReference]:
     return [_reference(name, info) for name, info in TrialConfig.model_fields.items()]
 
 
-def print_fields(console: Console | None = None) -> None:
+def print_fields() -> None:
     """Print a table of the fields for each group."""
-    console = console or screen()
+    console = screen()
     for group, fields in groupby(field_references(), key=lambda one: one.group):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="", title_justify="left", title_style="bold")
         table.title = group

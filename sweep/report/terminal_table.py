@@ -87,9 +87,9 @@ def print_splits(splits: Sequence[SplitComparison], console: Console | None = No
             console.print(text(sentence, "bold"))
 
 
-def print_not_comparable(sentences: Sequence[str], console: Console | None = None) -> None:
+def print_not_comparable(sentences: Sequence[str]) -> None:
     """Print why sweeps weren't ranked together."""
-    console = console or screen()
+    console = screen()
     for sentence in sentences:
         console.print(text(sentence))
 

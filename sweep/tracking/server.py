@@ -22,6 +22,8 @@ from trainables.errors import BadInputError
 from trainables.redaction import redact
 
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
+MOST_OUTPUT = 3000
+"""Characters of the server's output that are read, from its end."""
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
 """Environment without MLflow's job runner, with which the server has 15 processes, some of which outlive it."""
 
@@ -139,9 +141,9 @@ class TrackingServer:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         return direct.open(urllib.request.Request(f"{self.url}/{path}", headers=headers), timeout=timeout)
 
-    def _output(self, length: int = 3000) -> str:
+    def _output(self) -> str:
         self._log.seek(0)
-        return self._log.read().decode(errors="replace")[-length:]
+        return self._log.read().decode(errors="replace")[-MOST_OUTPUT:]
 
     @staticmethod
     def _signal(group: int, number: int) -> None:
