@@ -20,6 +20,7 @@ from trainables.data.bands import named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import STEM, fitted_to_bands
+from trainables.models.encoder import ChannelNormalisation
 from trainables.models.pretrained import load_weights
 from trainables.weights_catalog import CATALOG, CatalogEntry, fetched, weights_folder
 
@@ -135,9 +136,19 @@ def test_satlas_bands_have_the_scale_of_the_true_colour_image_or_of_8160_digital
     state = {STEM: torch.rand(64, 9, 7, 7)}
     found = fitted_to_bands(state, InitialWeights.parse("satlas_resnet50"), stored, 65535.0)
     assert torch.equal(found[STEM], state[STEM])
-    values = torch.tensor([3558.0] * 3 + [8160.0] * 6) / 65535
-    normalised = (values - found["normalise.mean"]) / found["normalise.deviation"]
-    torch.testing.assert_close(normalised, torch.ones_like(normalised))
+    normalise = ChannelNormalisation.of(found)
+    assert normalise is not None
+    for values, expected in (([1779.0] * 3 + [4080.0] * 6, 0.5), ([3558.0] * 3 + [8160.0] * 6, 1.0), ([1e4] * 9, 1.0)):
+        normalised = normalise((torch.tensor(values) / 65535).view(1, 9, 1, 1))
+        torch.testing.assert_close(normalised, torch.full_like(normalised, expected))
+
+
+def test_weights_whose_values_are_clamped_are_other_weights_in_a_trials_id() -> None:
+    """Earlier versions didn't clamp them; the ids of all others stay."""
+    for name in CATALOG:
+        clamped = name in ("seco_resnet18_rgb", "seco_resnet50_rgb", "satlas_resnet50")
+        assert (CATALOG[name].limits is not None) == clamped
+        assert InitialWeights(name, "x", "0" * 64).identity == f"{'0' * 16} {name}" + " clamped" * clamped
 
 
 def test_every_entry_says_what_it_takes() -> None:

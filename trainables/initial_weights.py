@@ -76,7 +76,9 @@ class InitialWeights:
     def identity(self) -> str:
         """Part of a trial's id: the weights' digest, and the catalogue's name or the stated bands of the stem."""
         read_as = self.entry.name if self.entry is not None else ",".join(self.bands)
-        return " ".join(part for part in (self.id_digits or self.address, read_as) if part)
+        # Earlier versions didn't clamp the values.
+        clamped = "clamped" if self.entry is not None and self.entry.limits is not None else ""
+        return " ".join(part for part in (self.id_digits or self.address, read_as, clamped) if part)
 
     @property
     def id_digits(self) -> str:

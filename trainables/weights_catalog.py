@@ -45,6 +45,8 @@ class CatalogEntry:
     licence: str
     source: str
     note: str = ""
+    limits: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Lowest and highest value of each band, in units of `scale`, to which values are clamped; None: they aren't."""
 
     @property
     def file_name(self) -> str:
@@ -76,6 +78,7 @@ def _torchgeo(
     *,
     scale: Literal["picture", "reflectance"] = "reflectance",
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    limits: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     licence: str,
     note: str = "",
 ) -> CatalogEntry:
@@ -93,15 +96,19 @@ def _torchgeo(
         licence=licence,
         source=source,
         note=note,
+        limits=limits,
     )
 
 
+SECO_QUANTILES = ((0.0, 2 / 255, 3 / 255), (129 / 255, 103 / 255, 88 / 255))
+"""Quantiles of red, green and blue in reflectance that become 0 and 1, with 255 for 10,000 digital numbers."""
+
+
 def _seco() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return SeCo's normalisation in reflectance: from each band's quantiles to 8 bits and [0, 1], then ImageNet's."""
-    low, high = (0, 2, 3), (129, 103, 88)
-    parts = list(zip(low, high, *IMAGENET, strict=True))
-    mean = tuple((own * (last - first) + first) / 255.0 for first, last, own, _ in parts)
-    return mean, tuple(own * (last - first) / 255.0 for first, last, _, own in parts)
+    """Return SeCo's normalisation in reflectance: from each band's quantiles to [0, 1], then ImageNet's."""
+    parts = list(zip(*SECO_QUANTILES, *IMAGENET, strict=True))
+    mean = tuple(own * (last - first) + first for first, last, own, _ in parts)
+    return mean, tuple(own * (last - first) for first, last, _, own in parts)
 
 
 SSL4EO = "SSL4EO-S12, Sentinel-2 level 1C (arXiv 2211.07044, github.com/zhu-xlab/SSL4EO-S12)"
@@ -110,7 +117,6 @@ APACHE = "Apache 2.0 (model card at huggingface.co/torchgeo)"
 ODC_BY = "ODC-BY (github.com/allenai/satlas, SatlasPretrain.md)"
 SECO = "Seasonal Contrast, Sentinel-2 level 2A (arXiv 2103.16607, github.com/ServiceNow/seasonal-contrast)"
 SATLAS = "SatlasPretrain (arXiv 2211.15660, github.com/allenai/satlaspretrain_models)"
-CLAMPED = "published with values clamped to each band's quantiles, which isn't done here"
 SATLAS_REFLECTANCE = (*(0.3558,) * 3, *(0.816,) * 6)
 """Reflectance that becomes 1: the white of level 1C's true-colour images (ESA), and 8,160 digital numbers elsewhere."""
 COMMIT = {
@@ -175,8 +181,8 @@ _ENTRIES = (
         RGB,
         SECO,
         normalisation=_seco(),
+        limits=SECO_QUANTILES,
         licence=APACHE,
-        note=CLAMPED,
     ),
     _torchgeo(
         "seco_resnet50_rgb",
@@ -185,8 +191,8 @@ _ENTRIES = (
         RGB,
         SECO,
         normalisation=_seco(),
+        limits=SECO_QUANTILES,
         licence=APACHE,
-        note=CLAMPED,
     ),
     _torchgeo(
         "satlas_resnet50_rgb",
@@ -206,8 +212,8 @@ _ENTRIES = (
         SATLAS,
         normalisation=((0.0,) * 9, SATLAS_REFLECTANCE),
         licence=ODC_BY,
-        note="trained on level 1C, red, green and blue as in its true-colour images (TCI); published with normalised "
-        "values clamped to 1, which isn't done here",
+        limits=((0.0,) * 9, SATLAS_REFLECTANCE),
+        note="trained on level 1C, red, green and blue as in its true-colour images (TCI)",
     ),
 )
 CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ENTRIES}

@@ -1,5 +1,6 @@
 """The table that `python -m sweep.weights list` prints."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweep.console.printing import text
@@ -25,13 +26,13 @@ def weights_table() -> "Table":
 
 def _facts(entry: CatalogEntry) -> dict[str, str]:
     path = weights_folder() / entry.file_name
-    numbers = (", ".join(f"{value:.4g}" for value in values) for values in (entry.mean, entry.deviation))
     plain = set(entry.mean) == {0.0} and set(entry.deviation) == {1.0}
     facts = {
         "encoder": entry.encoder,
         "bands": ", ".join(entry.bands),
         "scale": SCALES[entry.scale],
-        "normalisation": "none" if plain else "mean {}; deviation {}".format(*numbers),
+        "normalisation": "none" if plain else f"mean {_listed(entry.mean)}; deviation {_listed(entry.deviation)}",
+        "clamped": "" if entry.limits is None else "{} to {}".format(*map(_listed, entry.limits)),
         "licence": entry.licence,
         "source": entry.source,
         "address": entry.url,
@@ -40,3 +41,7 @@ def _facts(entry: CatalogEntry) -> dict[str, str]:
         "note": entry.note,
     }
     return {label: value for label, value in facts.items() if value}
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

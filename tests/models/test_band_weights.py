@@ -11,7 +11,8 @@ from trainables.config import TrialConfig
 from trainables.data.bands import SpectralBand, named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
-from trainables.models.band_weights import MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
+from trainables.models.band_weights import LIMITS, MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
+from trainables.models.encoder import ChannelNormalisation
 from trainables.models.pretrained import start_from
 from trainables.models.simclr_model import SimCLR
 from trainables.weights_catalog import CATALOG, RGB, SENTINEL_2_ORDER
@@ -75,19 +76,33 @@ def test_bands_of_a_file_have_to_be_said_and_to_be_as_many_as_its_stem_takes() -
 
 
 @pytest.mark.parametrize(
-    ("scale", "offset", "full"), [(1 / 65535, 0.0, 65535.0), (0.2 / 255, 0.0, 255.0), (2e-4, 0.1, 255.0)]
+    ("scale", "offset", "full"), [(1 / 65535, 0.0, 65535.0), (0.2 / 255, 0.0, 255.0), (2e-3, 0.1, 255.0)]
 )
 def test_pixels_of_any_scale_become_what_seco_was_trained_on(scale: float, offset: float, full: float) -> None:
     entry = CATALOG["seco_resnet18_rgb"]
     bands = tuple(band.model_copy(update={"scale": scale, "offset": offset}) for band in named_bands(RGB))
-    mean, deviation = published_normalisation(entry, named_bands(entry.bands), bands, full)
-    stored = np.array([10.0, 99.0, 200.0])
+    normalise = ChannelNormalisation.of(published_normalisation(entry, named_bands(entry.bands), bands, full))
+    assert normalise is not None
+    stored = np.array([[10.0, 99.0, 200.0], [0.0, 1.0, 2.0], [255.0, 250.0, 90.0]]) * full / 255
     digital_numbers = (stored * scale + offset) * 10_000
     eight_bits = digital_numbers * 255 / 10_000  # as TorchGeo's transforms have it
     unit = (eight_bits - np.array([0, 2, 3])) / (np.array([129, 103, 88]) - np.array([0, 2, 3]))
-    wanted = (unit - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    found = (torch.from_numpy(stored / full) - mean) / deviation
-    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9)
+    wanted = (unit.clip(0, 1) - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    found = normalise(torch.from_numpy(stored / full).view(3, 3, 1, 1))[:, :, 0, 0]
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-5)
+    assert ((unit < 0) | (unit > 1)).any()
+
+
+def test_limits_are_of_each_band_and_only_of_weights_that_have_them() -> None:
+    bands = (REFLECTANCE[3], *REFLECTANCE[:2])
+    found = fitted_to_bands({STEM: stem(3)}, InitialWeights("seco_resnet18_rgb", "s"), bands, 65535.0)
+    band = bands[0]
+    red = torch.tensor([0.0, 129 / 255]).double()
+    torch.testing.assert_close(found[LIMITS][:, 0], (red - band.offset) / (band.scale * 65535.0))
+    assert found[LIMITS].shape == (2, 3)
+    assert LIMITS not in fitted_to_bands({STEM: stem(13)}, InitialWeights("ssl4eo_moco_resnet18", "m"), bands, 65535.0)
+    trained = InitialWeights.parse("mine.pt#bands=B04,B03,B02")
+    assert LIMITS not in fitted_to_bands({**found, STEM: stem(3)}, trained, MANY, 65535.0)  # of other bands
 
 
 def test_published_weights_bring_their_normalisation_and_refuse_another_scale() -> None:

@@ -21,15 +21,15 @@ from trainables.models.simclr_model import make_encoder
 SIZE = (24, 36)
 
 
-def final_state(channels: int, **fields: Any) -> dict[str, Any]:
+def final_state(channels: int, *, clamped: bool = False, **fields: Any) -> dict[str, Any]:
     """Return final weights as a trial keeps them, every number of them drawn."""
     config = changed(**fields)
     generator = torch.Generator().manual_seed(0)
     normalise = None
     if config.normalisation == "train":
-        normalise = ChannelNormalisation(
-            torch.rand(channels, generator=generator), 0.5 + torch.rand(channels, generator=generator)
-        )
+        mean, deviation = torch.rand(channels, generator=generator), 0.5 + torch.rand(channels, generator=generator)
+        limits = torch.stack([0.4 * mean, 0.5 + 0.4 * mean]) if clamped else None
+        normalise = ChannelNormalisation(mean, deviation, limits)
     encoder = make_encoder(config, channels=channels, normalise=normalise)
     for name, tensor in encoder.state_dict().items():
         if "bn" in name or "downsample.1" in name:
@@ -51,10 +51,11 @@ def written(folder: Path, state: dict[str, Any], dtype: str = "uint8") -> Path:
         (3, 8, {}),
         (3, 8, {"encoder": "resnet18", "width_factor": 1.0, "stem": "large", "image_size": 32}),
         (5, 16, {"encoder": "resnet34", "width_factor": 0.25, "normalisation": "train", "image_size": 40}),
+        (4, 16, {"normalisation": "train", "clamped": True}),
         (1, 8, {"encoder": "resnet50", "width_factor": 0.125, "stem": "small", "normalisation": "train"}),
         (12, 16, {"encoder": "resnet50", "width_factor": 0.125, "stem": "large", "image_size": 48}),
     ],
-    ids=["small", "torchvision", "bands", "bottleneck", "many bands"],
+    ids=["small", "torchvision", "bands", "clamped", "bottleneck", "many bands"],
 )
 def test_any_shape_gives_the_features_of_the_deployed_model(
     channels: int, bits: int, fields: dict[str, Any], tmp_path: Path

@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from trainables.data.bands import COLOURS, SpectralBand, named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.weights_catalog import CatalogEntry
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 STEM = "conv1.weight"
-MEAN, DEVIATION = "normalise.mean", "normalise.deviation"
+MEAN, DEVIATION, LIMITS = "normalise.mean", "normalise.deviation", "normalise.limits"
 
 
 def fitted_to_bands(
@@ -34,7 +37,7 @@ def fitted_to_bands(
         )
     found = dict(weights)
     if entry is not None:
-        found[MEAN], found[DEVIATION] = published_normalisation(entry, own, wanted, full)
+        found |= published_normalisation(entry, own, wanted, full)
     if not own:
         if inputs != len(wanted):
             raise BadInputError(
@@ -45,7 +48,7 @@ def fitted_to_bands(
     if len(own) == len(wanted) and all(one.same_as(other) for one, other in zip(own, wanted, strict=True)):
         return found
     if entry is None:  # how other bands were normalised says nothing of these
-        found = {name: tensor for name, tensor in found.items() if name not in (MEAN, DEVIATION)}
+        found = {name: tensor for name, tensor in found.items() if name not in (MEAN, DEVIATION, LIMITS)}
     return {**found, STEM: fitted_stem(weights[STEM], own, wanted)}
 
 
@@ -66,10 +69,14 @@ def fitted_stem(stem: "Tensor", own: Sequence[SpectralBand], wanted: Sequence[Sp
 
 def published_normalisation(
     entry: CatalogEntry, own: Sequence[SpectralBand], wanted: Sequence[SpectralBand], full: float
-) -> "tuple[Tensor, Tensor]":
-    """Return mean and standard deviation (C,) that map pixels in [0, 1] to the inputs of published weights.
+) -> "dict[str, Tensor]":
+    """Return the normalisation that maps pixels in [0, 1] to the inputs of published weights.
 
     A band that the weights lack gets the mean of their bands.
+
+    Returns:
+        Mean and standard deviation (C,) and, if values are clamped before, lowest and highest ones (2, C): by the names
+        of an encoder's state.
 
     Raises:
         BadInputError: The store's scale differs from that of the weights.
@@ -77,15 +84,19 @@ def published_normalisation(
     import torch
 
     _check_scale(entry, wanted, full)
-    means, deviations = [], []
-    for band in wanted:
-        place = _place(band, own)
-        mean = entry.mean[place] if place is not None else sum(entry.mean) / len(entry.mean)
-        deviation = entry.deviation[place] if place is not None else sum(entry.deviation) / len(entry.deviation)
-        scale, offset = (1.0 / full, 0.0) if entry.scale == "picture" else (band.scale or 1.0, band.offset)
-        means.append((mean - offset) / (scale * full))
-        deviations.append(deviation / (scale * full))
-    return torch.tensor(means, dtype=torch.float64), torch.tensor(deviations, dtype=torch.float64)
+    picture = entry.scale == "picture"
+    scales = np.array([1.0 if picture else (band.scale or 1.0) * full for band in wanted])
+    offsets = np.array([0.0 if picture else band.offset for band in wanted])
+    places = [_place(band, own) for band in wanted]
+
+    def of_bands(values: Sequence[float]) -> "NDArray[np.float64]":
+        mean = sum(values) / len(values)
+        return np.array([mean if place is None else values[place] for place in places])
+
+    found = {MEAN: (of_bands(entry.mean) - offsets) / scales, DEVIATION: of_bands(entry.deviation) / scales}
+    if entry.limits is not None:
+        found[LIMITS] = np.stack([(of_bands(ends) - offsets) / scales for ends in entry.limits])
+    return {name: torch.from_numpy(values) for name, values in found.items()}
 
 
 def _check_scale(entry: CatalogEntry, wanted: Sequence[SpectralBand], full: float) -> None:

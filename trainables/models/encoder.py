@@ -1,8 +1,9 @@
 """ResNet encoders of torchvision's blocks with the reference's stems and initialisation (reference: resnet.py)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +22,33 @@ CUT_STD = 0.87962566103423978
 
 
 class ChannelNormalisation(nn.Module):
-    """Channel normalisation of (N, C, H, W) images: subtract the mean, divide by the standard deviation, (C,) each."""
+    """Channel normalisation of (N, C, H, W) images: subtract the mean, divide by the standard deviation, (C,) each.
+
+    With `limits` (2, C), values are clamped to each channel's lowest and highest one before.
+    """
 
     mean: Tensor
     deviation: Tensor
+    limits: Tensor | None
 
-    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+    def __init__(self, mean: Tensor, deviation: Tensor, limits: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", mean.to(torch.get_default_dtype()))
         self.register_buffer("deviation", deviation.to(torch.get_default_dtype()))
+        self.register_buffer("limits", None if limits is None else limits.to(torch.get_default_dtype()))
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Self | None:
+        """Return the normalisation in an encoder's state; None if it has none."""
+        if "normalise.mean" not in weights:
+            return None
+        return cls(weights["normalise.mean"], weights["normalise.deviation"], weights.get("normalise.limits"))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the normalised images."""
+        if self.limits is not None:
+            low, high = self.limits.view(2, 1, -1, 1, 1)
+            images = torch.minimum(torch.maximum(images, low), high)
         return (images - self.mean.view(1, -1, 1, 1)) / self.deviation.view(1, -1, 1, 1)
 
 

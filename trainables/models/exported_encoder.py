@@ -61,18 +61,23 @@ class EvaluationView(nn.Module):
 
 
 class ViewNormalisation(nn.Module):
-    """Channel normalisation: subtract the mean, divide by the standard deviation."""
+    """Channel normalisation: clamp values if there are limits, subtract the mean, divide by the standard deviation."""
 
     mean: Tensor
     deviation: Tensor
+    limits: Tensor | None
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, clamped: bool) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("deviation", torch.ones(channels))
+        self.register_buffer("limits", torch.zeros(2, channels) if clamped else None)
 
     def forward(self, views: Tensor) -> Tensor:
         """Return the normalised (N, C, H, W) views."""
+        if self.limits is not None:
+            low, high = self.limits.view(2, 1, -1, 1, 1)
+            views = torch.minimum(torch.maximum(views, low), high)
         return (views - self.mean.view(1, -1, 1, 1)) / self.deviation.view(1, -1, 1, 1)
 
 
@@ -124,7 +129,9 @@ class ExportedEncoder(nn.Module):
             raise ValueError(f"{FACTS} names {len(bands)} bands, {WEIGHTS} takes {stem[1]} channels")
         self.bands = bands
         small = stem[-1] == 3
-        self.normalise = ViewNormalisation(stem[1]) if "normalise.mean" in state else nn.Identity()
+        self.normalise: nn.Module = nn.Identity()
+        if "normalise.mean" in state:
+            self.normalise = ViewNormalisation(stem[1], clamped="normalise.limits" in state)
         self.conv1 = _convolution(stem, 1 if small else 2)
         self.bn1 = nn.BatchNorm2d(stem[0])
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(kernel_size=3, stride=2, padding=1)

@@ -114,10 +114,8 @@ def _in_its_own_unit(probe: nn.Linear, number: NumberRecord | None) -> None:
 def frozen_encoder(state: dict[str, Any]) -> Encoder:
     """Return the encoder of a trial's final weights (`TrialFiles.load_model`), in evaluation mode."""
     config, weights = TrialConfig.parse(state["config"]), dict(state["encoder"])
-    normalise = None
-    if "normalise.mean" in weights:
-        normalise = ChannelNormalisation(weights["normalise.mean"], weights["normalise.deviation"])
-    encoder = make_encoder(config, channels=weights["conv1.weight"].shape[1], normalise=normalise)
+    normalise, channels = ChannelNormalisation.of(weights), weights["conv1.weight"].shape[1]
+    encoder = make_encoder(config, channels=channels, normalise=normalise)
     encoder.load_state_dict(weights)
     return encoder.eval()
 

@@ -118,10 +118,9 @@ def start_from(encoder: "Encoder", weights: "Mapping[str, Tensor]", source: str)
     """
     from trainables.models.encoder import ChannelNormalisation
 
-    if "normalise.mean" in weights:
-        encoder.normalise = ChannelNormalisation(weights["normalise.mean"], weights["normalise.deviation"]).to(
-            encoder.conv1.weight.device
-        )
+    normalise = ChannelNormalisation.of(weights)
+    if normalise is not None:
+        encoder.normalise = normalise.to(encoder.conv1.weight.device)
     wanted = check_fit(encoder, weights, source)
     encoder.load_state_dict({name: weights[name] for name in wanted}, strict=False)
 
