@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import Formatter
+from matplotlib.ticker import Formatter, MaxNLocator
 from numpy.typing import NDArray
 
 from sweep.figures.style import label
 from trainables.data.chip import Chip
+from trainables.data.spatial_splits import unwrapped
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -23,6 +24,10 @@ ONE_VALUE, UNKNOWN = "#21918c", "#cccccc"
 LONGER_SIDE, MARGIN = 3.6, 0.9
 """Longer side of a panel, and the space of its labels and colour bar, in inches."""
 MADE_BY = "sweep.data show"
+
+
+POLAR = 85.0
+"""Mean latitude in degrees beyond which a map shows degrees from the pole, since meridians converge there."""
 
 
 def draw_chip_map(store: ImageStore, path: Path) -> bool:
@@ -41,18 +46,20 @@ def draw_chip_map(store: ImageStore, path: Path) -> bool:
     if not known.any():
         return False
     placed = [chip for chip, own in zip(chips, known, strict=True) if own]
-    stretch = _stretch(placed)
-    figure = Figure(figsize=_size(placed, stretch), layout="constrained")
+    places, stretch = _places(placed), _stretch(placed)
+    figure = Figure(figsize=_size(places, stretch), layout="constrained")
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     figure.suptitle(f"{label(store.info.name)}: {len(placed):,} chips", fontsize=10)
-    _by_split(axes[0], store, chips)
-    _by_value(axes[1], placed, np.array([_day(chip.date) for chip in placed]), "date", DATES)
-    _by_value(axes[2], placed, np.array([np.nan if c.cloud is None else 100 * c.cloud for c in placed]), "cloud (%)")
+    _by_split(axes[0], store, known, places)
+    _by_value(axes[1], places, np.array([_day(chip.date) for chip in placed]), "date", DATES)
+    _by_value(axes[2], places, np.array([np.nan if c.cloud is None else 100 * c.cloud for c in placed]), "cloud (%)")
     for axis in axes:
         axis.set_aspect(stretch, adjustable="box")
-        axis.set_xlabel("longitude (degrees)", fontsize=8)
+        axis.set_xlabel("degrees from the pole" if _polar(placed) else "longitude (degrees)", fontsize=8)
+        axis.ticklabel_format(useOffset=False)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("latitude (degrees)", fontsize=8)
+    axes[0].set_ylabel("degrees from the pole" if _polar(placed) else "latitude (degrees)", fontsize=8)
     try:
         FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": MADE_BY})
     except OSError as error:
@@ -60,22 +67,23 @@ def draw_chip_map(store: ImageStore, path: Path) -> bool:
     return True
 
 
-def _by_split(axis: Axes, store: ImageStore, chips: list[Chip]) -> None:
+def _by_split(axis: Axes, store: ImageStore, known: NDArray[np.bool_], places: NDArray[np.float64]) -> None:
+    numbers = np.cumsum(known) - 1
     for split, colour in SPLIT_COLOURS.items():
         if split in store.info.splits:
-            own = [chips[row] for row in store.split(split) if chips[row].longitude is not None]
-            across, down = _places(own)
-            axis.scatter(across, down, s=12, marker="s", color=colour, label=f"{split}: {len(own):,}", linewidths=0)
+            rows = store.split(split)
+            across, up = places[:, numbers[rows[known[rows]]]]
+            axis.scatter(across, up, s=12, marker="s", color=colour, label=f"{split}: {len(across):,}", linewidths=0)
     legend = {"frameon": False, "markerscale": 2.0, "handletextpad": 0.1, "columnspacing": 1.0}
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(-0.05, -0.15), ncols=3, **legend)
     axis.set_title("split", fontsize=9)
 
 
 def _by_value(
-    axis: Axes, chips: list[Chip], values: NDArray[np.float64], title: str, form: Formatter | None = None
+    axis: Axes, places: NDArray[np.float64], values: NDArray[np.float64], title: str, form: Formatter | None = None
 ) -> None:
     known = np.isfinite(values)
-    across, down = _places(chips)
+    across, down = places
     draw = partial(axis.scatter, s=12, marker="s", linewidths=0)
     draw(across[~known], down[~known], color=UNKNOWN)
     own = np.unique(values[known])
@@ -91,18 +99,29 @@ def _by_value(
 
 def _stretch(chips: list[Chip]) -> float:
     """Return the length of a degree of latitude in degrees of longitude."""
-    return 1.0 / max(float(np.cos(np.radians(_places(chips)[1].mean()))), 0.05)
+    if _polar(chips):
+        return 1.0
+    return 1.0 / max(float(np.cos(np.radians(np.mean([chip.latitude or 0.0 for chip in chips])))), 0.05)
 
 
-def _size(chips: list[Chip], stretch: float) -> tuple[float, float]:
+def _size(places: NDArray[np.float64], stretch: float) -> tuple[float, float]:
     """Return the figure's width and height in inches, of three panels in the shape of the chips' ground."""
-    across, up = np.ptp(_places(chips), axis=1) * (1.0, stretch)
+    across, up = np.ptp(places, axis=1) * (1.0, stretch)
     ratio = float(np.clip((across + 1e-6) / (up + 1e-6), 0.4, 2.5))
     return 3 * (LONGER_SIDE * min(1.0, ratio) + MARGIN), LONGER_SIDE * min(1.0, 1.0 / ratio) + MARGIN + 0.4
 
 
 def _places(chips: list[Chip]) -> NDArray[np.float64]:
-    return np.array([(chip.longitude, chip.latitude) for chip in chips], dtype=np.float64).reshape(-1, 2).T
+    """Return the coordinates to draw, (2, N): longitude and latitude, or degrees from the pole."""
+    own = np.array([(chip.longitude, chip.latitude) for chip in chips], dtype=np.float64).reshape(-1, 2).T
+    if not _polar(chips):
+        return np.array([unwrapped(own[0]), own[1]])
+    angle, away = np.radians(own[0]), 90.0 - np.abs(own[1])
+    return np.array([away * np.sin(angle), away * np.cos(angle)])
+
+
+def _polar(chips: list[Chip]) -> bool:
+    return bool(chips) and abs(float(np.mean([chip.latitude or 0.0 for chip in chips]))) > POLAR
 
 
 def _day(date: str) -> float:

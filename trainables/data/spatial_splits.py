@@ -36,12 +36,31 @@ def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float)
     blocks = [_block(chip, size) for chip in chips]
     if len(set(blocks)) < 2:
         raise BadInputError(f"--block-size {size:g}: all {len(chips):,} chips lie in one block; choose a smaller one")
-    return _apart(chips, place_split(blocks, share), buffer)
+    codes = _hashed(blocks, share, f"--block-size {size:g}: makes {len(set(blocks)):,} blocks", "a smaller one")
+    return _apart(chips, codes, buffer, "a larger --block-size or --stride")
 
 
 def tile_split(chips: Sequence[Chip], share: float, buffer: float) -> Codes:
-    """Split chips by tile; train chips nearer than `buffer` to a test chip are left out."""
-    return _apart(chips, place_split([chip.tile for chip in chips], share), buffer)
+    """Split chips by tile; train chips nearer than `buffer` to a test chip are left out.
+
+    Raises:
+        BadInputError: Train or test is empty.
+    """
+    tiles = [chip.tile for chip in chips]
+    if len(set(tiles)) == 1:
+        raise BadInputError(
+            f"--splits tile: all {len(chips):,} chips are of the tile {tiles[0]}; choose --splits block"
+        )
+    codes = _hashed(tiles, share, f"--splits tile: there are {len(set(tiles)):,} tiles", "--splits block")
+    return _apart(chips, codes, buffer, "--splits block")
+
+
+def _hashed(places: Sequence[str], share: float, told: str, way: str) -> Codes:
+    """Return the splits of places by their hashes; BadInputError if all of them are tested on."""
+    try:
+        return place_split(places, share)
+    except BadInputError as error:
+        raise BadInputError(f"{told}, which are all test places by their hashes; choose {way}") from error
 
 
 def longitude_split(chips: Sequence[Chip]) -> Codes:
@@ -51,11 +70,30 @@ def longitude_split(chips: Sequence[Chip]) -> Codes:
     """
     unknown = [chip.scene for chip in chips if chip.longitude is None]
     if unknown:
-        raise BadInputError(f"--splits longitude: {unknown[0]} has no coordinates; choose --splits random")
-    longitudes = np.array([chip.longitude for chip in chips], dtype=np.float64)
+        raise BadInputError(f"--splits longitude: {unknown[0]} has no longitude; choose --splits block or random")
+    longitudes = unwrapped(np.array([chip.longitude for chip in chips], dtype=np.float64))
     first, second = np.quantile(longitudes, BY_LONGITUDE, method="lower")
+    if second == longitudes.max():
+        raise BadInputError(
+            "--splits longitude: no chip lies east of 80 % of the others, which have "
+            f"{len(set(longitudes)):,} different longitudes; choose --splits block"
+        )
     codes = np.where(longitudes <= first, TRAIN, np.where(longitudes <= second, VALIDATION, TEST))
     return codes.astype(np.int8)
+
+
+def unwrapped(longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return longitudes that continue beyond 180 degrees where the places lie on both sides of that meridian.
+
+    They begin in the east of the widest gap between them.
+    """
+    if not len(longitudes) or np.ptp(longitudes) <= 180.0:
+        return longitudes
+    own = np.unique(longitudes % 360.0)
+    gaps = np.diff(own, append=own[0] + 360.0)
+    first = own[(int(gaps.argmax()) + 1) % len(own)]
+    moved: NDArray[np.float64] = (longitudes - first) % 360.0 + first
+    return moved
 
 
 def distances(chips: Sequence[Chip], codes: Codes) -> NDArray[np.float64]:
@@ -90,7 +128,7 @@ def _block(chip: Chip, size: float) -> str:
     return f"{chip.crs} {np.floor(across / size):.0f} {np.floor(down / size):.0f}"
 
 
-def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
+def _apart(chips: Sequence[Chip], codes: Codes, buffer: float, way: str) -> Codes:
     """Leave out train chips that overlap a test chip or are nearer to one than `buffer`.
 
     Chips of one CRS are compared by their squares. Chips of two CRS are compared by the circles around the squares, so
@@ -112,4 +150,12 @@ def _apart(chips: Sequence[Chip], codes: Codes, buffer: float) -> Codes:
                 unit = metres_per_unit(chips[rows[0]])
                 near = round_.query(points[rows])[0] < circle + unit * (its / sqrt(2.0) + buffer)
             codes[rows[near]] = LEFT_OUT
+    if not (codes == TRAIN).any():
+        raise BadInputError(_none_apart(buffer, way))
     return codes
+
+
+def _none_apart(buffer: float, way: str) -> str:
+    if buffer:
+        return f"every train chip lies within --buffer {buffer:g} of a test chip; choose a smaller one, or {way}"
+    return f"every train chip overlaps a test chip; choose {way}"

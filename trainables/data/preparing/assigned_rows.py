@@ -13,7 +13,7 @@ from trainables.data.chip import Chip
 from trainables.data.preparing.class_checks import refuse_apart
 from trainables.data.preparing.decode_workers import IndexRows
 from trainables.data.sources.chip_choice import ChipChoice
-from trainables.data.sources.options import OWN_SPLITS, SPLIT_RULES
+from trainables.data.sources.options import BY_LONGITUDE, OWN_SPLITS, SPLIT_RULES
 from trainables.data.sources.source import ImageSource, PrepareRequest
 from trainables.errors import BadInputError
 
@@ -169,7 +169,7 @@ def _splits_told(request: PrepareRequest, listing: ImageSource, given: Sequence[
             told += "; test is the published validation split (--test-split validation)"
             told += f", {left_out:,} images of the published test split are left out" if left_out else ""
         return told
-    share = "" if request.facts.test_share is None else f", {request.facts.test_share:.0%} test"
+    share = "" if request.facts.test_share is None or rule in BY_LONGITUDE else f", {request.facts.test_share:.0%} test"
     if rule == "own":
         return f"hashed: the source names none, so {SPLIT_RULES['random']}{share}"
     return f"hashed: {SPLIT_RULES[rule]}{share}" + (f"; the published ones ({own}) are not used" if any(given) else "")
