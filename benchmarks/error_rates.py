@@ -1,4 +1,4 @@
-"""Error rates of the comparison, by simulation: the tables of docs/comparison.md.
+"""Error rates of the comparison, by simulation: the tables of docs/error_rates.md.
 
     python -m benchmarks.error_rates                    # an hour on one core
     python -m benchmarks.error_rates --sweeps 400 --only best

@@ -1,7 +1,7 @@
 """Confidence intervals of a comparison; pure: arrays in, intervals out.
 
 There are two sources of error: another seed trains another encoder, and another test set contains other images. The
-first is measured by trials that differ only in the seed, the second by the outputs for each image. docs/comparison.md
+first is measured by trials that differ only in the seed, the second by the outputs for each image. docs/error_rates.md
 has the simulated coverage of every interval (benchmarks/error_rates.py).
 """
 
@@ -121,7 +121,7 @@ def difference_interval(
     Two images are added, one in favour of each side, so that identical answers don't have an interval of zero width:
     Bonett and Price (2012), after Agresti and Min (2005). Tiles without any difference have no interval. With tiles,
     the degrees of freedom are divided by three, since often few tiles hold most of the difference: undivided, the
-    interval from ten tiles would contain the true value in only 89 % of samples (docs/comparison.md).
+    interval from ten tiles would contain the true value in only 89 % of samples (docs/error_rates.md).
     """
     units = held_out.units
     if not held_out.suffices:

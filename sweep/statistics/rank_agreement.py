@@ -32,7 +32,7 @@ def rank_agreement(one: Sequence[float], other: Sequence[float]) -> RankAgreemen
     The interval tanh(arctanh(tau) +- z s) is for other settings of the same kind. s^2 is the larger of two variances:
     0.437 / (n - 4), which holds for normal values (Fieller, Hartley and Pearson 1957), and a distribution-free one
     (Hollander, Wolfe and Chicken 2014, section 8.3) divided by (1 - tau^2)^2. A tau of 1 or -1 is first moved inwards
-    by half a pair, since arctanh is infinite there. docs/comparison.md has the simulated coverage.
+    by half a pair, since arctanh is infinite there. docs/error_rates.md has the simulated coverage.
     """
     from scipy.stats import kendalltau
 

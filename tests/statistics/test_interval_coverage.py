@@ -10,7 +10,7 @@ from sweep.statistics.metric_intervals import too_few
 SHORT, LONG = 150, 1500
 SHOWN = list(cases())
 NARROW = ("collapse", "RMSE of a log-normal")
-"""What docs/comparison.md says is too narrow."""
+"""What docs/error_rates.md says is too narrow."""
 EVERY = [case for case in SHOWN if not any(words in case.what for words in NARROW)]
 ANALYTIC = [case for case in EVERY if not case.resampled]
 
@@ -44,4 +44,4 @@ def test_with_too_few_images_there_is_none_and_the_reason_is_said() -> None:
 
 def test_a_collapse_that_no_seed_shows_is_outside_of_the_interval() -> None:
     (case,) = (case for case in SHOWN if case.what.startswith("mean over 3 seeds, 20 % of which collapse"))
-    assert case.coverage(LONG) < 0.7, "as docs/comparison.md says"
+    assert case.coverage(LONG) < 0.7, "as docs/error_rates.md says"
