@@ -86,9 +86,9 @@ LABEL_FREE_DIRECTION: dict[str, Literal["max", "min"]] = {
 LINEAR = "linear_"
 """Prefix of the metrics of the logistic regression on frozen features: test/linear_top1, ..."""
 LINEAR_REGULARISATION = "val/linear_regularisation"
+"""Penalty (lambda) chosen on validation."""
 LINEAR_UNCONVERGED = "val/linear_unconverged"
 """Upper bound on the relative distance of the regression's loss from its optimum; only if it hasn't converged."""
-"""Penalty (lambda) chosen on validation."""
 
 _SEPARATORS = " \t\n,/-_().'&:;!?\""
 """Separators within labels, which carry no meaning."""
@@ -98,7 +98,6 @@ _NO_SHARES = (
     *("r2", "rmse", "mae", "spearman"),
     *("learning_rate", "per_second", "gib", "evaluated", "brier", "scale"),
 )
-
 
 _ERRORS = (LOSS, BRIER, CALIBRATION_ERROR, RMSE, MAE)
 """Ends of metrics of which smaller ones are better."""
