@@ -132,15 +132,6 @@ class Scene:
         most = max(band.repeat for band in self.channels)
         return [band for band in self.channels if band.repeat == most]
 
-    def small(self, most: int) -> tuple[NDArray[np.generic], Mask]:
-        """Return values and valid pixels of the whole scene, reduced to at most `most` pixels per side."""
-        scale = max(1.0, max(self.height, self.width) / most)
-        shape = (max(1, round(self.height / scale)), max(1, round(self.width / scale)))
-        with explained_raster(self.location):
-            raw = [band.dataset.read(band.index, out_shape=shape) for band in self.channels]
-            mask = None if self.masked is None else self.masked.dataset_mask(out_shape=shape) > 0
-        return self._stacked(raw, mask)
-
     def _stacked(self, raw: Sequence[NDArray[np.generic]], mask: Mask | None) -> tuple[NDArray[np.generic], Mask]:
         valid = np.zeros(raw[0].shape, dtype=bool)
         for band, values in zip(self.channels, raw, strict=True):

@@ -26,7 +26,8 @@ from sweep.maps.geotiff import MapWriter, map_writer, read_small, write_cog
 from sweep.maps.map_layer import MapSummary
 from sweep.maps.map_plan import MapOptions, MapSettings, plan_map, recipe_of
 from sweep.maps.raster_file import require_rasterio
-from sweep.maps.scene import open_scene
+from sweep.maps.reduced_scene import ReducedScene
+from sweep.maps.scene import colours, open_scene
 from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
 from trainables.errors import BadInputError
 
@@ -68,7 +69,8 @@ def write_map(
         job = plan_map(opened, scene, recipe, chosen, mask)
         with _aside(output) as (tif, png, text):
             plain = tif.with_name("plain")
-            described = _write(job, plain).described()
+            picture = ReducedScene(scene.height, scene.width, colours(scene), PREVIEW_PIXELS)
+            described = _write(job, plain, picture).described()
             if not described["valid"]["pixels"]:
                 why = (
                     "all are nodata"
@@ -78,7 +80,7 @@ def write_map(
                 raise BadInputError(f"{source}: has no valid pixels; {why}")
             facts = _facts(job, described)
             text.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            _draw(job, facts, plain, png)
+            _draw(job, facts, plain, picture, png)
             write_cog(plain, tif)
     return facts
 
@@ -115,8 +117,8 @@ def _aside(output: Path) -> Iterator[tuple[Path, Path, Path]]:
         raise BadInputError(f"--output {output}: can't be written ({error.strerror or error})") from error
 
 
-def _write(job: MapSettings, path: Path) -> MapSummary:
-    """Write the GeoTIFF one row of windows at a time, and return the summary of its values."""
+def _write(job: MapSettings, path: Path, picture: ReducedScene) -> MapSummary:
+    """Write the GeoTIFF one row of windows at a time, add all rows to the picture, and return the values' summary."""
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
     lefts = starts(scene.width, job.side, job.overlap)
@@ -125,26 +127,27 @@ def _write(job: MapSettings, path: Path) -> MapSummary:
         progress("windows", len(tops) * len(lefts)) as advance,
         map_writer(path, scene, job.layer, _tags(job)) as writer,
     ):
-        for (values, valid), (_, rows) in zip(_strips(job, tops), steps(tops, job.side), strict=True):
+        for (values, valid), (_, rows) in zip(_strips(job, tops, picture), steps(tops, job.side), strict=True):
             _add(job, blend, values, valid, lefts, advance)
             _release(job, blend.release(rows), valid[:rows], writer, summary)
     return summary
 
 
-def _strips(job: MapSettings, tops: list[int]) -> Iterator[tuple[NDArray[np.generic], Mask]]:
+def _strips(job: MapSettings, tops: list[int], picture: ReducedScene) -> Iterator[tuple[NDArray[np.generic], Mask]]:
     """Yield values and valid pixels of each row of windows; each row of the scene is read once."""
-    values, valid = _rows(job, tops[0], job.side)
+    values, valid = _rows(job, tops[0], job.side, picture)
     yield values, valid
     for top, rows in [*steps(tops, job.side)][:-1]:
-        more, more_valid = _rows(job, top + job.side, rows)
+        more, more_valid = _rows(job, top + job.side, rows, picture)
         values = np.concatenate([values[rows:], more])
         valid = np.concatenate([valid[rows:], more_valid])
         yield values, valid
 
 
-def _rows(job: MapSettings, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
-    """Return values and mapped pixels of some rows."""
+def _rows(job: MapSettings, top: int, rows: int, picture: ReducedScene) -> tuple[NDArray[np.generic], Mask]:
+    """Return values and mapped pixels of some rows, and add them to the picture, clouds included."""
     values, valid = job.scene.rows(top, rows)
+    picture.add(values, valid)
     return values, valid if job.mask is None else valid & job.mask.clear(top, rows)
 
 
@@ -204,16 +207,12 @@ def _facts(job: MapSettings, described: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _draw(job: MapSettings, facts: dict[str, Any], tif: Path, png: Path) -> None:
+def _draw(job: MapSettings, facts: dict[str, Any], tif: Path, scene: ReducedScene, png: Path) -> None:
     from sweep.maps.map_picture import map_picture
     from sweep.maps.preview import draw
-    from sweep.maps.scene import colours
 
-    values, valid = job.scene.small(PREVIEW_PIXELS)
     metres = job.ground.metres
-    drawn = None if metres is None else metres[0] * job.scene.width / values.shape[1]
+    drawn = None if metres is None else metres[0] * job.scene.width / scene.valid.shape[1]
     bands = read_small(tif, PREVIEW_PIXELS)
-    picture = map_picture(
-        job.layer, scene=values[..., colours(job.scene)], valid=valid, bands=bands, metres=drawn, facts=facts
-    )
+    picture = map_picture(job.layer, scene=scene.means, valid=scene.valid, bands=bands, metres=drawn, facts=facts)
     draw(picture, png)

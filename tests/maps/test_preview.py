@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from support.scenes import grey, read_map, write_model, write_scene
 
@@ -45,6 +46,22 @@ def test_the_picture_says_area_scale_and_where(mapped: Callable[..., Any], tmp_p
     legend = drawn.axes[1].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["no data"]
+
+
+def test_the_scene_is_averaged_and_clouds_stay_in_it(
+    mapped: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stripes of one pixel, which the nearest pixel would show as one of both."""
+    drawn: list[Any] = []
+    monkeypatch.setattr("sweep.maps.scene_map.PREVIEW_PIXELS", 30)
+    monkeypatch.setattr("sweep.maps.preview.draw", lambda preview, path: drawn.append(preview) or path.touch())
+    values = grey(60, 60, 400)
+    values[:, ::2] = 1600
+    values[:20] = 0
+    mapped(write_scene(tmp_path / "scene.tif", values, nodata=0))
+    (preview,) = drawn
+    assert preview.valid.tolist() == [[number >= 10] * 30 for number in range(30)]
+    assert (preview.scene[preview.valid] == 1000).all()
 
 
 def test_a_scale_has_a_round_length() -> None:
