@@ -69,7 +69,7 @@ def train(
         files: Files of the trial: records, checkpoints, outputs.
         device: Device of this rank.
         recompute: Store fewer activations and recompute them: less memory, slower steps, the same results
-            (docs/decisions.md).
+            (docs/decisions.md, 51).
 
     Raises:
         BadInputError: The trial can't be trained with this data or device; raised before the first step.
