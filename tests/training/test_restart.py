@@ -12,18 +12,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from support.process_group import exit_code, single_thread
+from support.process_group import exit_code, on_ranks, single_thread
 from torch import Tensor
 
 from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
+from trainables.distributed import rank
 from trainables.evaluation.evaluator import EncoderEvaluator
 from trainables.schedule import TrainingSteps
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, FailureRecord
+from trainables.training.checkpoint import newest_checkpoint
 from trainables.training.trial import TrialTrainer, train
 
 TINY = TrialConfig(
@@ -272,3 +274,27 @@ def test_new_attempt_clears_the_failure_of_the_last(store: ImageStore, tmp_path:
 def test_finished_trial_yields_nothing(store: ImageStore, tmp_path: Path) -> None:
     assert len(list(attempt(store, tmp_path))) == 3
     assert list(attempt(store, tmp_path)) == []
+
+
+def test_ranks_go_on_from_the_same_checkpoint(tmp_path: Path) -> None:
+    """One rank doesn't see the newest yet, as on a network's file system; the other can read both."""
+    files = TrialFiles(Storage.at(tmp_path / "trial"))
+    for epoch in (1, 2):
+        files.save_checkpoint(epoch, {"epoch": epoch})
+    on_ranks(2, tmp_path, _resume_without_newest, str(tmp_path))
+    assert {(tmp_path / f"resumed-{rank}").read_text() for rank in (0, 1)} == {"1"}
+
+
+def _resume_without_newest(folder: str) -> None:
+    files = TrialFiles(Storage.at(Path(folder) / "trial"))
+    if rank() == 1:
+        load = files.load_checkpoint
+
+        def lags(epoch: int, device: torch.device) -> dict[str, Any]:
+            if epoch == 2:
+                raise FileNotFoundError(epoch)
+            return load(epoch, device)
+
+        files.load_checkpoint = lags  # type: ignore[method-assign]
+    state = newest_checkpoint(files, torch.device("cpu"))
+    (Path(folder) / f"resumed-{rank()}").write_text(str((state or {}).get("epoch")))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from trainables.distributed import world_size
+from trainables.distributed import sum_over_ranks, world_size
 from trainables.storage.trial_files import TrialFiles
 
 
@@ -18,13 +18,23 @@ def newest_checkpoint(files: TrialFiles, device: torch.device) -> dict[str, Any]
         OSError: The storage can't be reached.
     """
     for epoch in reversed(_agreed(files.checkpoint_epochs(), device)):
-        try:
-            return files.load_checkpoint(epoch, device)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                raise  # the storage is away: the checkpoint may be good
-        except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
-            files.note = f"the checkpoint of epoch {epoch} can't be read; went on from before it"
+        state = _loaded(files, epoch, device)
+        missing = sum_over_ranks(torch.tensor(int(state is None), device=device))
+        if not int(missing):  # else ranks would go on from different epochs
+            return state
+        files.note = f"the checkpoint of epoch {epoch} can't be read; went on from before it"
+    return None
+
+
+def _loaded(files: TrialFiles, epoch: int, device: torch.device) -> dict[str, Any] | None:
+    """Return the state of an epoch's checkpoint on this rank; None if it is missing or torn."""
+    try:
+        return files.load_checkpoint(epoch, device)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise  # the storage is away: the checkpoint may be good
+    except Exception:  # a torn file raises whatever the unpickler meets; the one before is good
+        return None
     return None
 
 
