@@ -13,6 +13,8 @@ LEAST_WEIGHT = 0.03
 """Weight at a window's border: large enough that a full window decides there, small enough to hide seams."""
 FULLNESS = 8
 """Exponent of a window's valid share: a half valid window weighs 256 times less than a full one."""
+LEAST_SHARE = 1 / 64
+"""Valid share below which windows weigh the same: the power of a pixel's share of a large window would be 0."""
 MOST_OVERLAP = 0.95
 """Maximum overlap, at which each pixel is in 400 windows."""
 
@@ -82,7 +84,7 @@ class BlendedWindows:
             share: Share of valid pixels.
         """
         side = len(self._weights)
-        counted = self._weights * np.float32(share**FULLNESS)
+        counted = self._weights * np.float32(max(share, LEAST_SHARE) ** FULLNESS)
         self._weight[:, left : left + side] += counted
         for total, value in zip(self._total, values, strict=True):
             total[:, left : left + side] += counted * value

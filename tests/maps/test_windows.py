@@ -42,6 +42,13 @@ def test_one_answer_everywhere_blends_to_itself(side: int, down: int, across: in
     np.testing.assert_allclose(means[1], 0.75, rtol=1e-5)
 
 
+def test_one_valid_pixel_of_a_large_window_has_its_number() -> None:
+    side = 512
+    blend = BlendedWindows(side, side, 1)
+    blend.add(0, np.array([3.7], dtype=np.float32), 1.0 / side**2)
+    np.testing.assert_allclose(blend.release(side)[0], 3.7, rtol=1e-5)
+
+
 def test_blending_is_the_weighted_mean_written_out() -> None:
     random = np.random.default_rng(0)
     side, height, width = 6, 17, 14
