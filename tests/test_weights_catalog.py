@@ -1,5 +1,6 @@
 """The catalogue of published weights: its facts, and files of the right layout through a local server."""
 
+import errno
 import hashlib
 import io
 import threading
@@ -102,6 +103,16 @@ def test_without_a_network_the_file_and_its_place_are_named(
     place.parent.mkdir()
     place.write_bytes((folder / entry.file_name).read_bytes())
     assert fetched(entry) == place
+
+
+def test_a_full_disk_leaves_nothing_behind(served: tuple[CatalogEntry, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(BadInputError, match=r"can't be written \(No space left on device\); set"):
+        fetched(served[0])
+    assert list(weights_folder().iterdir()) == []
 
 
 def test_files_hold_weights_alone(served: tuple[CatalogEntry, Path], monkeypatch: pytest.MonkeyPatch) -> None:

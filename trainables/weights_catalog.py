@@ -6,7 +6,7 @@ of a file's SHA-256, in its name; downloads are checked against these.
 
 import hashlib
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -269,10 +269,13 @@ def _download(entry: CatalogEntry, path: Path) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file atomically, so that other processes never read a part of it."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-            part.write(content)
-        Path(part.name).replace(path)
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise BadInputError(f"{path}: can't be written ({error.strerror or error}); set SWEEP_WEIGHTS") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from sklearn.datasets import load_digits
 from support.sample_data import write_bigearthnet
 
@@ -220,6 +221,24 @@ def test_damage_to_the_files_or_their_description_is_one_clear_error(tmp_path: P
     with pytest.raises(BadInputError, match="can't be read"):
         StoreInfo.read("digits", tmp_path)
     assert remove("digits", tmp_path) > 0  # of whatever format, however damaged
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_removed_store_goes_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that takes it in between would prepare the store beside the next one, which makes a lock of its own."""
+    prepare("digits", root=tmp_path)
+    unlink, taken = Path.unlink, []
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path.name == ".digits.lock":
+            with pytest.raises(Timeout):
+                FileLock(path, is_singleton=False).acquire(blocking=False)
+            taken.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    remove("digits", tmp_path)
+    assert taken
     assert list(tmp_path.iterdir()) == []
 
 

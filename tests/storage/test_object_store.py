@@ -68,6 +68,17 @@ def test_processes_delete_the_same_file_and_folder_at_the_same_time(tmp_path: Pa
     assert storage.names() == []
 
 
+def test_files_are_listed_while_another_process_deletes_them(tmp_path: Path) -> None:
+    storage = Storage.at(tmp_path)
+    for number in range(50):
+        storage.write(f"folder/{number:02d}", b"kept")
+    listing = storage.files("folder")
+    assert next(listing)[1] == 4
+    for name in storage.names("folder")[::2]:
+        storage.delete(f"folder/{name}")
+    assert 24 <= len(list(listing)) <= 25
+
+
 def test_an_address_leads_to_the_same_place_again_and_holds_no_secret(bucket: str) -> None:
     storage = Storage.at(bucket).child("again")
     storage.write("x", b"here")

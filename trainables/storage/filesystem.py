@@ -205,7 +205,10 @@ class Storage:
         return digest
 
     def files(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield name and size in bytes of each file below a folder; BadInputError for a link."""
+        """Yield name and size in bytes of each file below a folder; BadInputError for a link.
+
+        Files that another process deletes meanwhile are left out.
+        """
         path = self._path(folder)
         if not self.is_local:
             for info in self.filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True)):
@@ -217,8 +220,8 @@ class Storage:
                 found = Path(place, name)
                 if found.is_symlink():
                     raise BadInputError(f"{found}: is a link to {found.readlink()}; take it out of the storage first")
-                if name in names:
-                    yield found.relative_to(self.root).as_posix(), found.stat().st_size
+                if name in names and (size := _size(found)) is not None:
+                    yield found.relative_to(self.root).as_posix(), size
 
     def delete(self, name: str) -> None:
         """Delete a file if it exists; BadInputError if its path contains a link.
@@ -251,10 +254,18 @@ class Storage:
         return f"{scheme}://{path}" + (f"?{self.options}" if self.options else "")
 
 
+def _size(file: Path) -> int | None:
+    """Return a file's size in bytes; None if it was deleted meanwhile."""
+    with suppress(FileNotFoundError):
+        return file.stat().st_size
+    return None
+
+
 def _set_aside(target: Path) -> None:
     """Rename a folder in the place of a file to a hidden name beside it, so that its content isn't lost."""
     if target.is_dir() and not target.is_symlink():
-        target.rename(target.with_name(f".{target.name}.{secrets.token_hex(8)}"))
+        with suppress(FileNotFoundError):  # another process was faster
+            target.rename(target.with_name(f".{target.name}.{secrets.token_hex(8)}"))
 
 
 def _within(folder: Path, other: Path) -> bool:

@@ -136,7 +136,8 @@ def remove(name: str, root: Path | None = None) -> int:
             size = sum(path.stat().st_size for path in folder.iterdir())
             (folder / INFO_FILE).unlink()  # first, so that nobody reads what is going
             shutil.rmtree(folder)
-    (folder.parent / f".{name}.lock").unlink(missing_ok=True)
+        # While it is held: a process that took it afterwards would hold a lock that no other process sees.
+        (folder.parent / f".{name}.lock").unlink(missing_ok=True)
     return size
 
 
