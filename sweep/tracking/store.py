@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
+from sweep.tracking.database_lock import LOCKED, is_stopped, lock_holder, locked_words
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 from trainables.storage.filesystem import Storage
@@ -46,6 +48,10 @@ SQLITE = "sqlite:///"
 QUOTED_SQLITE = "sqlite+pysqlite:///"
 """Prefix for a path that needs quoting; with the plain prefix, MLflow also creates the quoted folder."""
 SQLITES = (SQLITE, QUOTED_SQLITE)
+LOCK_SECONDS = 180.0
+"""Maximum time to wait for processes that open the same SQLite file; each may create its tables."""
+LOOK_SECONDS = 5.0
+"""Time between two looks at the process that holds the file."""
 SERVER_SCHEMES = ("http://", "https://", "databricks")
 
 
@@ -112,6 +118,8 @@ class TrackingStore:
         except Exception as error:  # MLflow, SQLAlchemy and drivers each raise their own errors
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             reason = _in_short(redact(reason, self.uri))
+            if LOCKED in reason and self.database is not None:
+                raise BadInputError(f"tracking URI {self.shown!r}: {locked_words(self.database)}") from None
             raise BadInputError(
                 f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
                 f"the address (http://HOST:PORT or {SQLITE}FILE)"
@@ -173,13 +181,23 @@ class TrackingStore:
         if self.database is None:
             yield
             return
-        from filelock import FileLock
+        from filelock import FileLock, Timeout
 
         make_private(self.database.parent)
         lock = Path(f"{self.database}.lock")
         refuse_foreign(lock)
-        with FileLock(lock):
+        held, end = FileLock(lock), time.monotonic() + LOCK_SECONDS
+        while not held.is_locked:
+            try:
+                held.acquire(timeout=LOOK_SECONDS)
+            except Timeout:
+                holder = lock_holder(lock)
+                if (holder is not None and is_stopped(holder)) or time.monotonic() > end:
+                    raise BadInputError(f"tracking URI {self.shown!r}: {locked_words(lock)}") from None
+        try:
             yield
+        finally:
+            held.release()
 
 
 def set_environment() -> None:

@@ -1,0 +1,61 @@
+"""Process that holds the lock of a file, as Linux lists it: for an SQLite file that another program keeps locked."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from trainables.redaction import redact
+
+LOCKS = Path("/proc/locks")
+LOCKED = "database is locked"
+"""SQLite's words for a file that another program writes."""
+STOPPED = "tT"
+"""States of a process that was stopped by a signal or a debugger."""
+LONGEST = 200
+"""Maximum number of characters of a command in a message."""
+
+
+def lock_holder(*files: Path) -> int | None:
+    """Return the number of another process that holds a write lock on one of the files; None if that is unknown."""
+    wanted = set()
+    for file in files:
+        with suppress(OSError):
+            found = file.stat()
+            wanted.add(f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}")
+    return next((process for process, place in _write_locks() if place in wanted and process != os.getpid()), None)
+
+
+def is_stopped(process: int) -> bool:
+    """Return whether a process is stopped, and so releases no lock."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] in STOPPED
+    return False
+
+
+def locked_words(*files: Path) -> str:
+    """Return in words who locks the files, and what to do."""
+    process = lock_holder(*files)
+    if process is None:
+        return "another program keeps it locked; end that program, or try again when it has written"
+    command = _command(process)
+    who = f"process {process}" + (f" ({command})" if command else "")
+    if is_stopped(process):
+        return f"locked by {who}, which is stopped; let it go on (kill -CONT {process}) or end it (kill -9 {process})"
+    return f"locked by {who}; wait until it has written, or end it"
+
+
+def _write_locks() -> Iterator[tuple[int, str]]:
+    """Yield process and file of each write lock that isn't waited for."""
+    with suppress(OSError):
+        for line in LOCKS.read_text().splitlines():
+            words = line.split()
+            if len(words) > 5 and words[1] != "->" and words[3] == "WRITE" and words[4].isdecimal() and int(words[4]):
+                yield int(words[4]), words[5]
+
+
+def _command(process: int) -> str:
+    with suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        return redact(b" ".join(words).decode(errors="replace").strip())[:LONGEST]
+    return ""
