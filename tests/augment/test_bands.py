@@ -88,6 +88,17 @@ def test_views_of_bands_are_those_of_the_oracle(changes: dict[str, Any], colours
     np.testing.assert_allclose(compiled.numpy(), wanted, rtol=0, atol=1e-5)
 
 
+def test_resized_bands_are_clipped_after_each_operation_in_the_kernel_too() -> None:
+    """Bicubic resizing leaves [0, 1], and contrast has another mean if hue or saturation come first and don't clip."""
+    draws = draw_view(
+        CONFIG.model_copy(update={"crop_area": (0.1, 1.0), "image_size": 12}),
+        *(RandomStream.VIEW_A, 0, 40),
+        **{"height": SIZE, "width": SIZE, "channels": CHANNELS, "colours": COLOURS},
+    )
+    plain = augment.one_view(augment.unit_interval(stored()), draws, image_size=12)
+    torch.testing.assert_close(numba_kernel.view(stored(), draws, image_size=12), plain, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 13])
 def test_without_colours_the_default_views_leave_out_what_needs_them(channels: int) -> None:
     draws = drawn(CONFIG, 200, channels, None)

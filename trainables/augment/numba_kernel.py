@@ -190,8 +190,12 @@ def _quarter_turn(image, scratch):
 def _jitter(image, order, factors, band_factors, colours):
     """Apply the colour operations in the given order and clip after each; `band_factors` is (2, C) or (2, 0)."""
     own = band_factors.shape[1] > 0
+    clipped = len(image) == 3
     for place in range(4):
         operation = order[place]
+        if operation >= SATURATION and not clipped:  # these clip the colours alone
+            _clip_others(image, colours)
+        clipped = clipped or operation >= 0
         if operation == BRIGHTNESS:
             for channel in range(len(image)):
                 _brightness(image[channel], band_factors[BRIGHTNESS, channel] if own else factors[BRIGHTNESS])
@@ -202,6 +206,13 @@ def _jitter(image, order, factors, band_factors, colours):
             _saturation(image[colours[0]], image[colours[1]], image[colours[2]], factors[SATURATION])
         elif operation == HUE:
             _hue(image[colours[0]], image[colours[1]], image[colours[2]], factors[HUE])
+
+
+@compiled()
+def _clip_others(image, colours):
+    for channel in range(len(image)):
+        if channel != colours[0] and channel != colours[1] and channel != colours[2]:
+            _clip(image[channel])
 
 
 @compiled()
