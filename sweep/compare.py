@@ -45,11 +45,7 @@ def main(
 ) -> None:
     """Print the comparison of sweeps: one row per setting, best first, with baselines and published numbers.
 
-    --json: {"comparisons": [{"sweeps", "objective", "direction", "tables": [{"dataset", "axes", "settings": [...],
-    "baselines": [...], "halved": [...], "sentences": [...], "label_free", "leaks": [...]}], "notes"}],
-    "not_comparable": [...], "splits": [...]}; each setting has "setting", "best", "maybe_best", "trials" and
-    "metrics": {NAME: {"mean", "seeds": {"low", "high"}, "images", "published"}}. null: undefined, or not known.
-    docs/comparison.md has every field.
+    --json prints one value with the same content; docs/comparison.md describes its fields.
     """
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables, with_leaks
     from sweep.comparison.merged_sweeps import merged_sweeps

@@ -218,13 +218,13 @@ def show(
 @app.command()
 def leaks(
     pool: Annotated[str, typer.Argument(help="Name of the prepared data set that is pretrained on.")],
-    evaluation: Annotated[str, typer.Argument(help="Name of the one whose test split is evaluated.")],
+    evaluation: Annotated[str, typer.Argument(help="Name of the prepared data set whose test split is evaluated.")],
     strict: Annotated[
-        bool, typer.Option(help="Fail where any test image leaks.", rich_help_panel=options.WHAT)
+        bool, typer.Option(help="Exit with an error if any test image recurs.", rich_help_panel=options.WHAT)
     ] = False,
     root: Root = None,
 ) -> None:
-    """Count test images of one data set that the train split of another has: equal, nearly equal, or by location."""
+    """Count test images that recur in another data set's train split: equal, nearly equal, or on the same ground."""
     from trainables.data.preparing.store_leaks import leaks_between
     from trainables.data.store import ImageStore
 

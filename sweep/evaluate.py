@@ -36,7 +36,7 @@ def main(
     """Evaluate pretrained encoders with fractions of the labels, frozen and fine-tuned.
 
     Frozen features: logistic regression (penalty chosen on validation), kNN with k 20 and 200, nearest class mean.
-    For comparison: fine-tuning of the whole encoder, training from scratch, untrained encoders, raw pixels, colours.
+    For comparison: fine-tuning of the whole encoder, training from scratch, untrained encoders, raw pixels, band means.
 
     The evaluation is a sweep: python -m sweep.run --resume NAME continues it, sweep.compare NAME --html shows it.
     """

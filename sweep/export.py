@@ -47,7 +47,7 @@ def main(
     ] = None,
     tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Export a trial's encoder and classifier as safetensors and ONNX with a model card, and register it in MLflow."""
+    """Export a trial's encoder and classifier as safetensors and ONNX, with a model card; optionally to MLflow."""
     from sweep import api
     from sweep.deployment.onnx_export import PARITY_IMAGES
 

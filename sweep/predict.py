@@ -32,7 +32,9 @@ def main(
     overwrite: options.Overwrite = False,
     positive: Annotated[
         list[str] | None,
-        typer.Option(help="Class or rule to map; default: the model's positive class.", rich_help_panel=MAP),
+        typer.Option(
+            help="Class or rule to map; repeatable; default: the model's positive classes.", rich_help_panel=MAP
+        ),
     ] = None,
     threshold: Annotated[
         float | None,

@@ -9,7 +9,7 @@ from sweep.console.app import run_app
 from sweep.console.printing import say, screen
 
 app = typer.Typer(
-    help="Published encoders: list what there is, and fetch a file before it is needed.",
+    help="List published encoders, and download one before a trial needs it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -25,7 +25,7 @@ def list_weights() -> None:
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="A name of the catalogue: python -m sweep.weights list.")]) -> None:
+def fetch(name: Annotated[str, typer.Argument(help="Name in the catalogue: python -m sweep.weights list.")]) -> None:
     """Download one file of the catalogue and verify it; an existing file is only verified."""
     from trainables.errors import BadInputError
     from trainables.weights_catalog import CATALOG, fetched

@@ -30,7 +30,7 @@ from trainables.training.trial import train
 
 __all__ = ["main", "run", "train"]
 
-DESCRIPTION = "`python -m trainables.simclr`: one trial without Ray, its records printed a line each."
+DESCRIPTION = "`python -m trainables.simclr`: train one trial without Ray, and print each epoch's record in a line."
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -51,10 +51,23 @@ def run(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainables.simclr", description=DESCRIPTION)
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig")
-    parser.add_argument("--output", type=Path, default=Path("trials"), help="folder that gets one folder a trial")
-    parser.add_argument("--threads", type=int, default=None, help="torch threads a process (default: torch's choice)")
-    parser.add_argument("--recompute", action="store_true", help="keep less for the backward pass, and take longer")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="field of the trial (docs/settings.md); repeatable",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("trials"),
+        help="folder of the trials, each in a folder of its own (default: trials)",
+    )
+    parser.add_argument("--threads", type=int, default=None, help="threads of each process (default: torch's choice)")
+    parser.add_argument(
+        "--recompute", action="store_true", help="recompute activations: less memory, slower steps, the same result"
+    )
     return parser
 
 

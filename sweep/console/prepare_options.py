@@ -85,7 +85,11 @@ Labels = Annotated[
 ]
 Splits = Annotated[
     str | None,
-    typer.Option(help="Rule for the splits: thesis, official, spatial, random, place, ...", rich_help_panel=LABELS),
+    typer.Option(
+        help="Rule for the splits, as far as the data set offers it: own, random, exact, place, block, tile, "
+        "longitude, spatial, official, published, thesis.",
+        rich_help_panel=LABELS,
+    ),
 ]
 Table = Annotated[
     Path | None,
