@@ -195,12 +195,17 @@ def _ends(starts: tuple[int, ...], side: int) -> tuple[int, int]:
 
 def shares_of(flags: NDArray[np.bool_], columns: tuple[int, ...], side: int) -> NDArray[np.float64]:
     """Return the share of true pixels of each square of a strip (side, W); squares start at `columns`."""
-    if not flags.any():
-        return np.zeros(len(columns))
-    sums = np.concatenate([[0], np.cumsum(flags.sum(axis=0))])
-    starts = np.array(columns, dtype=np.int64)
+    sums, starts = true_pixels(flags), np.array(columns, dtype=np.int64)
     shares: NDArray[np.float64] = (sums[starts + side] - sums[starts]) / float(side * side)
     return shares
+
+
+def true_pixels(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the number of true pixels before each column of a strip (H, W) and in all of it, (W + 1,)."""
+    sums = np.zeros(flags.shape[1] + 1, dtype=np.int64)
+    if flags.any():
+        np.cumsum(flags.sum(axis=0), out=sums[1:])
+    return sums
 
 
 def _centres(

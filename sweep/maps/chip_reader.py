@@ -1,16 +1,15 @@
 """Reader of consecutive chips of a scene: a strip of several chips is read at once, in the order of the file."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.chip_grid import shares_of
+from sweep.maps.chip_grid import true_pixels
 from sweep.maps.raster_file import closed_raster
 from sweep.maps.scene import Scene, enter_scene
-from sweep.maps.windows import Mask
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import LabelledImage
 
@@ -44,11 +43,11 @@ class ChipReader:
         side, start = self.choice.chip_size, column - strip[0]
         values, lacking = _last.strip(self, row, strip, count=count)
         pixels = values[:, start : start + side]
-        picture = LabelledImage(pixels, None, (BLACK,) if self.unmarked and _has_black(pixels) else ())
+        facts = (BLACK,) if self.unmarked and _has_black(pixels) else ()
         if lacking is None:
-            return picture
-        share = float(shares_of(lacking[:, start : start + side], (0,), side)[0])
-        return replace(picture, nodata=share, refused=self.choice.too_much("nodata", share))
+            return LabelledImage(pixels, None, facts)
+        share = float(lacking[start + side] - lacking[start]) / (side * side)
+        return LabelledImage(pixels, None, facts, nodata=share, refused=self.choice.too_much("nodata", share))
 
 
 def _has_black(pixels: NDArray[np.generic]) -> bool:
@@ -64,19 +63,18 @@ class _OpenScene:
         self._stack = ExitStack()
         self._scene: Scene | None = None
         self._strip_key: tuple[ChipReader, int, Strip, bool] | None = None
-        self._strip: tuple[NDArray[np.generic], Mask | None] | None = None
+        self._strip: tuple[NDArray[np.generic], NDArray[np.int64] | None] | None = None
 
     def strip(
         self, reader: ChipReader, row: int, strip: Strip, *, count: bool
-    ) -> tuple[NDArray[np.generic], Mask | None]:
-        """Return the values (side, length, C) of a strip and, with `count`, which of its pixels are nodata."""
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64] | None]:
+        """Return values (side, length, C) of a strip and, with `count`, its nodata pixels up to each column."""
         key = (reader, row, strip, count)
         if self._strip is None or self._strip_key != key:
-            down = row, reader.choice.chip_size
-            with closed_raster():
-                scene = self._of(reader)
+            down, scene = (row, reader.choice.chip_size), self._of(reader)
+            with closed_raster(scene.row_cache_bytes(down[1])):
                 values = scene.window(down, strip, reader.rule)
-                self._strip = values, scene.lacking(down, strip) if count else None
+                self._strip = values, true_pixels(scene.lacking(down, strip)) if count else None
             self._strip_key = key
         return self._strip
 
@@ -84,9 +82,9 @@ class _OpenScene:
         key = reader.path, reader.bands, reader.choice.nodata
         if self._scene is None or self._key != key:
             self._stack.close()
-            self._scene = enter_scene(
-                self._stack, Path(reader.path), reader.bands, reader.channels, nodata=reader.choice.nodata
-            )
+            path, nodata = Path(reader.path), reader.choice.nodata
+            with closed_raster():
+                self._scene = enter_scene(self._stack, path, reader.bands, reader.channels, nodata=nodata)
             self._key = key
         return self._scene
 

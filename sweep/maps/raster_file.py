@@ -15,7 +15,7 @@ from trainables.unpacked_limit import check_unpacked
 DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
 """GDAL drivers by suffix; formats that consist of other files or addresses are excluded."""
 CACHE_BYTES = 256 * 2**20
-"""Size of GDAL's cache of decoded blocks in bytes; three Sentinel-2 bands have 70 MiB per row of JPEG 2000 tiles."""
+"""Maximum size of GDAL's cache of decoded blocks; three Sentinel-2 bands have 70 MiB per row of JPEG 2000 tiles."""
 BLOCK_BYTES = 2**30
 """Maximum size of a block (tile or strip), which is decoded whole; a Sentinel-2 band in one strip has 240 MB."""
 MOST_BANDS = 1024
@@ -37,12 +37,12 @@ def require_rasterio(purpose: str) -> None:
 
 
 @contextmanager
-def closed_raster() -> Iterator[None]:
-    """Restrict GDAL and PROJ to the opened files: no side files, no network."""
+def closed_raster(cache_bytes: int = CACHE_BYTES) -> Iterator[None]:
+    """Restrict GDAL and PROJ to the opened files (no side files, no network) and a cache of at most CACHE_BYTES."""
     os.environ["PROJ_NETWORK"] = "OFF"  # read when PROJ is first used
     import rasterio
 
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, **CLOSED):
+    with rasterio.Env(GDAL_CACHEMAX=min(cache_bytes, CACHE_BYTES), **CLOSED):
         yield
 
 

@@ -39,6 +39,18 @@ class _Band:
     """Offset added to every value."""
     nodata: float | None = None
 
+    @property
+    def block_rows(self) -> int:
+        """Number of scene pixels per block of the file (tile or strip) in vertical direction."""
+        return int(self.dataset.block_shapes[self.index - 1][0]) * self.repeat
+
+    @property
+    def block_row_bytes(self) -> int:
+        """Unpacked size of the blocks beside each other across the file."""
+        height, width = self.dataset.block_shapes[self.index - 1]
+        across = -(-self.dataset.width // width) * width
+        return int(height * across * np.dtype(self.dataset.dtypes[self.index - 1]).itemsize)
+
     def read(self, top: int, rows: int) -> NDArray[np.generic]:
         """Return raw values (rows, W)."""
         return self.read_window((top, rows), (0, self.dataset.width * self.repeat))
@@ -104,8 +116,31 @@ class Scene:
         Coarser bands are enlarged by `rule`. BadInputError as `rows`.
         """
         with explained_raster(self.location):
+            if self._is_one_grid:
+                return self._read_at_once(down, across)
             raw = [band.read_window(down, across, rule) for band in self.channels]
         return np.stack([_moved(values, band.offset) for band, values in zip(self.channels, raw, strict=True)], axis=-1)
+
+    @property
+    def _is_one_grid(self) -> bool:
+        """Whether all channels are bands of one file, whose values are taken as they are."""
+        first = self.channels[0].dataset
+        return all(band.dataset is first and band.repeat == 1 and not band.offset for band in self.channels)
+
+    def _read_at_once(self, down: tuple[int, int], across: tuple[int, int]) -> NDArray[np.generic]:
+        """Return the values (H, W, C) of a window, which rasterio writes in this order: no copy of each band."""
+        values = np.empty((down[1], across[1], len(self.channels)), dtype=self.dtype)
+        area = tuple((start, start + length) for start, length in (down, across))
+        indices = [band.index for band in self.channels]
+        self.channels[0].dataset.read(indices, window=area, out=values.transpose(2, 0, 1))
+        return values
+
+    def row_cache_bytes(self, rows: int) -> int:
+        """Return the bytes of the blocks that a strip of `rows` rows touches, and of one row of blocks more.
+
+        A cache of this size holds them until the next strip; a larger one only takes memory, which takes time.
+        """
+        return sum(band.block_row_bytes * (rows // band.block_rows + 3) for band in self.channels)
 
     @property
     def can_lack_data(self) -> bool:

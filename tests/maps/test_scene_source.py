@@ -12,7 +12,7 @@ from support.products import LEFT, TOP, band_values, write_product
 from support.scenes import write_scene
 
 from sweep.maps.chip_grid import SceneGrid
-from sweep.maps.scene import Scene
+from sweep.maps.scene import Scene, open_scene
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.label_set import LabelRequest, attach_labels
@@ -207,6 +207,15 @@ def test_a_row_of_chips_is_read_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Scene, "window", lambda *given: read.append(given[1:3]) or window(*given))
     pool(geotiff_with_gaps(tmp_path / "in.tif"), tmp_path)
     assert read == [((24 * row, 24), (0, 240)) for row in range(10)]
+
+
+def test_the_cache_holds_the_tiles_of_a_strip_until_the_next(tmp_path: Path) -> None:
+    path = geotiff_with_gaps(tmp_path / "in.tif")
+    with open_scene(path, (), 3) as scene:
+        cache, row_of_tiles = scene.row_cache_bytes(24), 3 * 64 * 5 * 64 * 2
+    for top in range(260 - 24):
+        touched = {row // 64 for row in range(top, top + 24)}
+        assert len(touched) * row_of_tiles < cache <= 3 * row_of_tiles
 
 
 def test_scenes_that_share_places_are_counted_before_one_is_chosen(tmp_path: Path) -> None:

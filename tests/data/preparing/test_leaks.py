@@ -67,6 +67,12 @@ def test_a_hash_says_which_cell_is_darker_than_the_next(shape: tuple[int, int]) 
     assert perceptual_hashes(wide).tolist() == [slow_hash(image) for image in wide]
 
 
+def test_the_sums_of_tall_bright_images_fit() -> None:
+    """An eighth of 2,100 rows of white has a sum beyond 16 bits."""
+    tall = np.random.default_rng(1).integers(245, 256, (2, 2100, 9, 1), dtype=np.uint8)
+    assert perceptual_hashes(tall).tolist() == [slow_hash(image) for image in tall]
+
+
 def test_brightness_leaves_a_hash_and_compression_hardly_moves_it() -> None:
     images = textured(40) // 2
     hashes = perceptual_hashes(images)

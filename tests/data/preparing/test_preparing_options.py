@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from support.stores import everything, made
 from trainables.data import splits
 from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
 from trainables.data.preparing import decode_chunk, decode_workers
-from trainables.data.preparing.pixels import fit, thesis_tables
+from trainables.data.preparing.pixels import SAMPLE_IMAGES, fit, percentile_tables, thesis_tables
 from trainables.data.preparing.prepare import prepare
+from trainables.data.sources.source import ImageEntry, LabelledImage
 from trainables.data.stable_hash import stable_fraction
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
@@ -134,6 +136,20 @@ def test_percentiles_stretch_each_band_over_the_sampled_images(tmp_path: Path) -
     assert np.all(np.diff(values.astype(int)) == 17)  # 16 levels, equally far apart
     assert str(store.info.options["percentiles"]).startswith("B08: 1000 to 2500, B02: ")
     assert prepare("bigearthnet_v1", source=folder, root=tmp_path / "out", **options) == store.info
+
+
+def test_percentiles_read_images_in_the_order_of_their_files() -> None:
+    """Chips of a scene in another order would unpack the same part of it many times."""
+    read: list[int] = []
+
+    def image(number: int) -> LabelledImage:
+        read.append(number)
+        return LabelledImage(np.full((4, 4, 1), number, np.uint16), None)
+
+    entries = [ImageEntry(f"chip {number}", partial(image, number)) for number in range(2 * SAMPLE_IMAGES)]
+    percentile_tables(entries)
+    assert len(read) == SAMPLE_IMAGES
+    assert read == sorted(read)
 
 
 def test_eurosat_bands_are_chosen_by_name(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Store building: pixels, index rows, leak counts and metadata, written into one folder."""
 
+import importlib
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from trainables.data import splits
@@ -52,6 +55,7 @@ def make_store(
     """
     started = time.perf_counter()
     reference, image = _first(request, listing)
+    _load_meanwhile(chips=request.options.chips is not None)
     conversion, found = _conversion(request, listing, reference)
     layout = ImageLayout.of(conversion(image))
     if listing.count is not None:
@@ -86,6 +90,17 @@ def make_store(
     info = info.model_copy(update={"fingerprint": fingerprint(info, open_rows(folder / ROWS_FILE))})
     (folder / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return info
+
+
+def _load_meanwhile(*, chips: bool) -> None:
+    """Load the libraries of the index in a thread, while workers start and decode."""
+
+    def load() -> None:
+        pa.array([])  # loads pandas, where it is installed
+        if chips:
+            importlib.import_module("scipy.spatial")  # for the distance between the splits
+
+    threading.Thread(target=load, name="libraries of the index").start()
 
 
 def _reporter(listing: ImageSource, progress: Progress | None) -> Callable[[int], None] | None:

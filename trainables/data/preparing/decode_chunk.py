@@ -4,6 +4,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import FirstImage, PixelConversion
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import ImageEntry, LabelledImage
+from trainables.data.sources.source import LabelledImage
 from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store_format import CHECKSUM_BYTES
 from trainables.errors import BadInputError
@@ -49,11 +50,12 @@ class ImageLayout:
 
 @dataclass(frozen=True)
 class DecodeChunk:
-    """Chunk of entries for one worker; their pixels are written to `path` from row `first` on."""
+    """Chunk of images for one worker; their pixels are written to `path` from row `first` on."""
 
     path: str
     first: int
-    entries: list[ImageEntry]
+    images: list[tuple[str, Callable[[], LabelledImage]]]
+    """Name and reading function of each image: nothing else of an entry is copied to the worker."""
     layout: ImageLayout
     conversion: PixelConversion
     reference: FirstImage
@@ -61,8 +63,9 @@ class DecodeChunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """Result of one chunk: entry number, labels, checksum and hash of each image written."""
+    """Result of one chunk: first row, and entry number, labels, checksum and hash of each image written."""
 
+    first: int
     kept: list[int]
     labels: list[tuple[str, ...] | None]
     checksums: list[bytes]
@@ -82,57 +85,57 @@ def convert_chunk(task: DecodeChunk) -> ChunkResult:
     layout = task.layout
     size = max(1, PIECE_BYTES // layout.row_bytes)
     pixels = np.empty((size, layout.height, layout.width, layout.channels), dtype=layout.dtype)
-    done = ChunkResult([], [], [], [], {}, [])
+    done = ChunkResult(task.first, [], [], [], [], {}, [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; broken pixels raise
-        for start in range(0, len(task.entries), size):
+        for start in range(0, len(task.images), size):
             first = task.first + len(done.kept)
-            count = _decode_piece(task, range(start, min(start + size, len(task.entries))), pixels, done)
+            count = _decode_piece(task, range(start, min(start + size, len(task.images))), pixels, done)
             piece = pixels[:count]
             _write(task.path, first * layout.row_bytes, piece)
             done.checksums.extend(hashlib.sha256(image.data).digest()[:CHECKSUM_BYTES] for image in piece)
             done.hashes.extend(perceptual_hashes(piece).tolist() if count else ())
-    names = [task.entries[number].name for number in done.kept]
+    names = [task.images[number][0] for number in done.kept]
     done.fractions.update({salt: stable_fraction(names, salt=salt).tolist() for salt in SALTS})
     return done
 
 
 def _decode_piece(task: DecodeChunk, numbers: range, pixels: NDArray[np.generic], done: ChunkResult) -> int:
-    """Decode some entries of a chunk into `pixels`, record them in `done`, and return the number decoded."""
+    """Decode some images of a chunk into `pixels`, record them in `done`, and return the number decoded."""
     count = 0
     for number in numbers:
+        name, read = task.images[number]
         try:
-            picture = _converted(task.entries[number], task)
+            picture = read()
+            image = None if picture.refused else _converted(name, picture.image, task)
         except BadInputError as error:
             done.faults.append((str(error), error.option if isinstance(error, UndecodableError) else ""))
             continue
-        if picture.refused:
+        if image is None:
             done.left_out[picture.refused] += 1
         elif picture.labels != ():
-            pixels[count] = picture.image
+            pixels[count] = image
             count += 1
             done.kept.append(number)
             done.labels.append(picture.labels)
             done.nodata.append(picture.nodata)
             if picture.chip is not None:
                 done.chips[number] = picture.chip
-            done.facts.update(picture.facts)
+            done.facts.update(_facts(picture, task.conversion))
     return count
 
 
-def _converted(entry: ImageEntry, task: DecodeChunk) -> LabelledImage:
-    picture, layout = entry.read(), task.layout
-    if picture.refused:
-        return picture
-    task.reference.check(entry.name, picture.image)
-    image = task.conversion(picture.image)
+def _converted(name: str, decoded: NDArray[np.generic], task: DecodeChunk) -> NDArray[np.generic]:
+    layout = task.layout
+    task.reference.check(name, decoded)
+    image = task.conversion(decoded)
     # Assignment would broadcast a smaller image without a word.
     if image.shape != (layout.height, layout.width, layout.channels) or image.dtype != layout.dtype:
         raise UndecodableError(
-            f"{entry.name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
+            f"{name}: expected {layout}, found {ImageLayout.of(image)}; remove it",
             "choose a size for all with --image-size",
         )
-    return LabelledImage(image, picture.labels, _facts(picture, task.conversion), picture.chip, picture.nodata)
+    return image
 
 
 def _facts(picture: LabelledImage, conversion: PixelConversion) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -85,11 +85,11 @@ def convert(
     path.touch()
     rows = IndexRows()
     done = 0
-    for task, result in _results(_tasks(entries, path, layout, conversion, reference, together)):
+    for chunk, result in _results(_tasks(entries, path, layout, conversion, reference, together)):
         if result.faults and not skip_corrupt:
             raise BadInputError(advised(*result.faults[0]))
-        _append(rows, task, result)
-        done += len(task.entries)
+        _append(rows, chunk, result)
+        done += len(chunk)
         if report is not None:
             report(done)
     _close_gaps(path, rows, layout.row_bytes)
@@ -108,34 +108,35 @@ def _tasks(
     conversion: PixelConversion,
     reference: FirstImage,
     together: int,
-) -> Iterator[DecodeChunk]:
+) -> Iterator[tuple[list[ImageEntry], DecodeChunk]]:
     size = max(1, CHUNK_BYTES // layout.row_bytes, -(-together // _worker_count()))
     source = iter(entries)
     first = 0
     while chunk := list(itertools.islice(source, size)):
-        yield DecodeChunk(str(path), first, chunk, layout, conversion, reference)
+        images = [(entry.name, entry.read) for entry in chunk]
+        yield chunk, DecodeChunk(str(path), first, images, layout, conversion, reference)
         first += len(chunk)
 
 
-def _results(tasks: Iterator[DecodeChunk]) -> Iterator[tuple[DecodeChunk, ChunkResult]]:
-    """Yield tasks with their results in order; a single task runs in this process, several in worker processes."""
+def _results(tasks: Iterator[tuple[list[ImageEntry], DecodeChunk]]) -> Iterator[tuple[list[ImageEntry], ChunkResult]]:
+    """Yield chunks with their results in order; a single task runs in this process, several in worker processes."""
     start = list(itertools.islice(tasks, 2))
     if len(start) < 2:
-        yield from ((task, convert_chunk(task)) for task in start)
+        yield from ((chunk, convert_chunk(task)) for chunk, task in start)
         return
-    pending: deque[tuple[DecodeChunk, Future[ChunkResult]]] = deque()
+    pending: deque[tuple[list[ImageEntry], Future[ChunkResult]]] = deque()
     with _workers() as (pool, count):
-        for task in itertools.chain(start, tasks):
-            pending.append((task, pool.submit(convert_chunk, task)))
+        for chunk, task in itertools.chain(start, tasks):
+            pending.append((chunk, pool.submit(convert_chunk, task)))
             if len(pending) > count + 2:
                 yield _first(pending)
         while pending:
             yield _first(pending)
 
 
-def _first(pending: deque[tuple[DecodeChunk, Future[ChunkResult]]]) -> tuple[DecodeChunk, ChunkResult]:
-    task, future = pending.popleft()
-    return task, future.result()
+def _first(pending: deque[tuple[list[ImageEntry], Future[ChunkResult]]]) -> tuple[list[ImageEntry], ChunkResult]:
+    chunk, future = pending.popleft()
+    return chunk, future.result()
 
 
 def warm_up(reader: str = "") -> None:
@@ -186,15 +187,15 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def _append(rows: IndexRows, task: DecodeChunk, result: ChunkResult) -> None:
-    own = [task.entries[number] for number in result.kept]
+def _append(rows: IndexRows, chunk: Sequence[ImageEntry], result: ChunkResult) -> None:
+    own = [chunk[number] for number in result.kept]
     rows.names += [entry.name for entry in own]
     rows.splits += [entry.split for entry in own]
     rows.places += [entry.place for entry in own]
-    chips = [result.chips.get(number, task.entries[number].chip) for number in result.kept]
+    chips = [result.chips.get(number, chunk[number].chip) for number in result.kept]
     rows.chips += [_counted(chip, nodata) for chip, nodata in zip(chips, result.nodata, strict=True)]
     rows.labels += result.labels
-    rows.positions += range(task.first, task.first + len(own))
+    rows.positions += range(result.first, result.first + len(own))
     rows.checksums += result.checksums
     rows.hashes += result.hashes
     for salt in SALTS:

@@ -67,8 +67,8 @@ class PixelConversion:
 
 
 def _looked_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """Look up without a bounds check: the table has an entry for every 16-bit value."""
-    return np.take(table, values, mode="clip")
+    """Look up in NumPy's fastest mode: no value is out of bounds, since the table has an entry for each of 16 bits."""
+    return np.take(table, values, mode="wrap")
 
 
 def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
@@ -133,10 +133,10 @@ def percentile_tables(
         Tables (channels, 65536), uint8, and one (low, high) per channel.
     """
     chosen = heapq.nsmallest(
-        SAMPLE_IMAGES, entries, key=lambda entry: stable_fraction([entry.name], salt=PERCENTILE_SALT)[0]
+        SAMPLE_IMAGES, enumerate(entries), key=lambda one: stable_fraction([one[1].name], salt=PERCENTILE_SALT)[0]
     )
     counts: NDArray[np.int64] | None = None
-    for entry in chosen:
+    for _, entry in sorted(chosen, key=lambda one: one[0]):  # in the order of the files, so that a scene is read once
         try:
             image = entry.read().image
             reference = reference or FirstImage.of(entry.name, image)
