@@ -1,7 +1,9 @@
 """Chip grid of a scene: positions of its chips, acquisition date, and each chip's cover (cloud, shadow, snow)."""
 
+import datetime
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,10 @@ from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import digest_of
 from trainables.errors import BadInputError
 
-DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:T\d{6})?(?!\d)")
+DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:T?[0-2]\d[0-5]\d[0-5]\d)?(?!\d)", re.ASCII
+)
+"""Date as 20230613 or 2023-06-13, which a time may follow; other forms aren't read, since they may be a position."""
 SENSED = re.compile(r"^S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
 """Acquisition date in product names until 2016, which begin with the date of processing."""
 TILE = re.compile(r"(?:^|_)(T\d\d[A-Z]{3})(?=_|\.|$)")
@@ -232,11 +237,21 @@ def _written_crs(crs: Any) -> str:
 
 def _date(path: Path, name: str, scene: Scene) -> str:
     """Return the date in the scene's name, otherwise in its TIFFTAG_DATETIME; empty without either."""
-    found = SENSED.search(product_of(path).name) or DATE.search(name)
-    if found is None and not path.is_dir():
+    found = SENSED.search(product_of(path).name)
+    dates = ["-".join(found.groups())] if found else dates_in(name)
+    if not dates and not path.is_dir():
         tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", ""))
-        found = DATE.search(tag[:10].replace(":", "-"))
-    return "-".join(found.groups()) if found else ""
+        dates = dates_in(tag[:10].replace(":", "-"))
+    return dates[0] if dates else ""
+
+
+def dates_in(name: str) -> list[str]:
+    """Return the dates in a name in their order, as YYYY-MM-DD; days that no month has are none."""
+    found = []
+    for match in DATE.finditer(name):
+        with suppress(ValueError):
+            found.append(datetime.date(*map(int, match.groups())).isoformat())
+    return found
 
 
 def _state(path: Path) -> str:

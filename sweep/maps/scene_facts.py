@@ -1,11 +1,12 @@
 """Facts of a pool's scenes in words: what was decided, what is unknown, what wasn't read; and its bands."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.maps.band_files import has_metadata
-from sweep.maps.chip_grid import SceneGrid
+from sweep.maps.chip_grid import SceneGrid, dates_in
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.data.sources.chip_choice import ChipChoice
@@ -13,6 +14,8 @@ from trainables.data.sources.source import some_names
 
 OFFSETS_SINCE = "2022-01-25"
 """Date of the first Sentinel-2 images with an offset (baseline 04.00)."""
+PRODUCT = re.compile(r"S2[A-D]_")
+"""Beginning of a Sentinel-2 product's name, whose second date is that of processing."""
 ALIKE = 1.02
 """Ratio up to which two pixel sizes count as equal."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z", ".rar")
@@ -60,7 +63,10 @@ def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) ->
         "scenes without a scene classification (SCL), whose clouds, shadow and snow are unknown": [
             grid for grid in grids if grid.covers is None
         ],
-        "scenes without a date": [grid for grid in grids if not grid.date],
+        "scenes without a date in their name (20230613 or 2023-06-13)": [grid for grid in grids if not grid.date],
+        "scenes with several dates in their name, of which the first is taken": [
+            grid for grid in grids if not PRODUCT.match(grid.name) and len(set(dates_in(grid.name))) > 1
+        ],
         "scenes without coordinates": [grid for grid in grids if not grid.crs],
         "scenes of a local grid, without longitude and latitude": [
             grid for grid in grids if grid.crs and grid.centres is None

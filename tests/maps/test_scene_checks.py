@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 from support.products import write_product
 from support.scenes import Pixels, write_jp2, write_scene
 
+from sweep.maps.chip_grid import dates_in
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
@@ -210,6 +211,34 @@ def test_the_date_is_the_day_of_the_image_and_not_of_its_processing(tmp_path: Pa
         write_jp2(tmp_path / "in" / name / "GRANULE" / "L1C" / f"S2A_T34VER_{band}.jp2", values(1)[..., 0])
     store = pool(tmp_path / "in")
     assert {chip.date for chip in store.chips(np.arange(len(store))) or []} == {"2016-03-15"}
+
+
+@pytest.mark.parametrize(
+    ("name", "dates"),
+    [
+        ("scene_2023-06-13", ["2023-06-13"]),
+        ("20230613T101031", ["2023-06-13"]),
+        ("20230613101031", ["2023-06-13"]),
+        ("mosaic_20230601_20230630", ["2023-06-01", "2023-06-30"]),
+        ("2023-02-31_v2", []),
+        ("chip_2048_10_12", []),
+        ("13.06.2023", []),
+        ("2023164", []),
+        ("202306", []),
+    ],
+)
+def test_a_date_in_a_name_is_a_day_of_a_year_and_nothing_that_may_be_a_position(name: str, dates: list[str]) -> None:
+    assert dates_in(name) == dates
+
+
+def test_names_without_a_date_or_with_several_are_said(tmp_path: Path) -> None:
+    scene(tmp_path / "in", "mosaic_20230601_20230630.tif")
+    scene(tmp_path / "in", "13.06.2023.tif", transform=from_origin(600_000.0, 7_000_000.0, 10.0, 10.0))
+    store = pool(tmp_path / "in")
+    notes = "\n".join(store.info.notes)
+    assert "several dates in their name, of which the first is taken: 1 (mosaic_20230601_20230630)" in notes
+    assert "without a date in their name (20230613 or 2023-06-13): 1 (13.06.2023)" in notes
+    assert {chip.date for chip in store.chips(np.arange(len(store))) or []} == {"2023-06-01", ""}
 
 
 def test_coarse_scenes_keep_their_resolution_and_places_of_other_sizes_their_chips(tmp_path: Path) -> None:

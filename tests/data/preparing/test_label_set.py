@@ -107,6 +107,14 @@ def test_several_labels_and_numbers(pool: ImageStore, tmp_path: Path) -> None:
         (["00.png,1.5", "01.png,2"], {}, r"labels are numbers \(1\.5\); add --number"),
         (["00.png,high"], {"number": True}, r"table\.csv:2: 'high' is not a number; correct it"),
         (["00.png,inf"], {"number": True}, r"'inf' is not a number"),
+        (["00.png,1_000"], {"number": True}, r"'1_000' is not a number"),
+        (["00.png,2.5 t/ha"], {"number": True}, r"'2\.5 t/ha' is not a number"),
+        (['00.png,"2,5"'], {"number": True}, r"'2,5' is not a number; write decimals after a point"),
+        (['00.png,"2,5"', "01.png,3"], {}, r"labels are numbers \(2,5\); add --number"),
+        (["00.png,1e300"], {"number": True}, r"table\.csv:2: '1e300' is larger than 1e\+15; take another unit"),
+        (["00.png,3", "01.png,3"], {"number": True}, r"table\.csv: column 'label' has one number, 3, for all images"),
+        (["00.png,1|2"], {"number": True, "separator": "|"}, r"--separator '\|': an image has one number; leave out"),
+        (["in/00.PNG,1"], {"number": True}, r"'in/00\.PNG' is no image of the store \(it has '00\.png'\)"),
         (["00.png,a"], {"name": "../x"}, r"data set name 'pool\.\.\./x'"),
     ],
 )
@@ -116,6 +124,13 @@ def test_tables_that_do_not_fit_are_refused(
     with pytest.raises(BadInputError, match=message):
         attach(tmp_path, rows, **fields)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("pool")) == ["pool"]
+
+
+@pytest.mark.usefixtures("pool")
+def test_an_image_in_another_spelling_and_numbers_that_may_be_missing_are_said(tmp_path: Path) -> None:
+    found = attach(tmp_path, ["00.PNG,1", "01.png,2.5", "02.png,-9999"], number=True)
+    assert found.lines()[-1] == "'00.PNG' is no image of the store (it has '00.png')"
+    assert found.info.decisions["classes"].endswith("; -9999 (images: 1) may stand for a missing number")
 
 
 @pytest.mark.usefixtures("pool")

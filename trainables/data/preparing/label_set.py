@@ -28,7 +28,9 @@ from trainables.data.index_table import (
 )
 from trainables.data.preparing.atomic_folder import atomic_folder, explained, locked
 from trainables.data.preparing.class_checks import one_sided
+from trainables.data.preparing.label_numbers import fraction_of, number_of, number_summary
 from trainables.data.shared_pixels import LABELS_OF, labels_of, share
+from trainables.data.sources.meant_image import meant_image
 from trainables.data.sources.options import choose
 from trainables.data.sources.source import PrepareRequest, digest_of, some_names
 from trainables.data.sources.table import TableRow, read_table
@@ -40,6 +42,8 @@ from trainables.errors import BadInputError
 from trainables.printable_text import printable
 
 DEFAULT_NAME = "labels"
+MOST_HINTED = 20
+"""Maximum number of unknown paths for which a similar image is looked for."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,14 @@ class LabelSet:
     only_in_store: tuple[str, ...]
     made: bool
     """Whether it was written now; False if the same label set existed."""
+    meant: str = ""
+    """In words, which image of the store a path that is only in the table probably means."""
 
     def lines(self) -> list[str]:
         """Return one line per kind of unmatched images, with their number and some names."""
         sides = {"in the table and not in the store": self.only_in_table, "in no row": self.only_in_store}
-        return [f"images {side}: {len(own):,} ({some_names(own)})" for side, own in sides.items() if own]
+        lines = [f"images {side}: {len(own):,} ({some_names(own)})" for side, own in sides.items() if own]
+        return [*lines, *([self.meant] if self.meant else [])]
 
 
 def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
@@ -84,8 +91,11 @@ def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
         root: Folder of all stores; None: the default root.
 
     Raises:
-        BadInputError: Unknown store, unreadable table, no image in common, or another label set of that name.
+        BadInputError: Unknown store, unreadable table, no image in common, numbers that can't be learned, or another
+            label set of that name.
     """
+    if asked.number and asked.separator is not None:
+        raise BadInputError(f"--separator {asked.separator!r}: an image has one number; leave out it, or --number")
     base, folder = prepared(asked.store, root), store_folder(f"{asked.store}.{asked.name}", root)
     rows = open_rows(store_folder(asked.store, root) / ROWS_FILE)
     table = _by_name(asked)
@@ -94,12 +104,20 @@ def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
     if len(only_in_table) == len(table):
         raise BadInputError(
             f"{asked.table}: none of its images ({some_names(only_in_table)}) is in {asked.store} "
-            f"({some_names(names)}); name them by their path within the store's source"
+            f"({some_names(names)}); name them by their path within the store's source{_meant(only_in_table, names)}"
         )
     labelled, info = _labelled(asked, base, rows, [table.get(name) for name in names])
     info = info.model_copy(update={"fingerprint": fingerprint(info, labelled)})
     made = _written(folder, info, labelled, store_folder(asked.store, root))
-    return LabelSet(info, only_in_table, tuple(name for name in names if name not in table), made)
+    only_in_store = tuple(name for name in names if name not in table)
+    meant = _meant(only_in_table, only_in_store).removeprefix("; ")
+    return LabelSet(info, only_in_table, only_in_store, made, meant)
+
+
+def _meant(written: Sequence[str], names: Sequence[str]) -> str:
+    """Return, for the first of some paths that probably means an image, which one; empty without any."""
+    hints = ((path, meant_image(path, names)) for path in written[:MOST_HINTED])
+    return next((f"; {path!r} is no image of the store{hint}" for path, hint in hints if hint), "")
 
 
 def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
@@ -123,8 +141,8 @@ def _labelled(
     numbers: list[float | None] = []
     column = (asked.columns or {}).get("label", "label")
     if asked.number:
-        numbers = [None if row is None or row.labels is None else _number(row) for row in found]
-        told = _number_summary(column, [value for value in numbers if value is not None])
+        numbers = [None if row is None else number_of(row) for row in found]
+        told = number_summary(asked.table, column, [value for value in numbers if value is not None])
     else:
         _refuse_fractions(asked, [row for row in found if row is not None])
         own = [None if row is None else row.labels for row in found]
@@ -182,36 +200,14 @@ def _info(asked: LabelRequest, base: StoreInfo, rows: Any, class_names: tuple[st
     )
 
 
-def _number(row: TableRow) -> float:
-    assert row.labels is not None
-    try:
-        value = float(row.labels[0])
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise BadInputError(f"{row.where}: {row.labels[0]!r} is not a number; correct it, or leave the cell empty")
-    return value
-
-
 def _refuse_fractions(asked: LabelRequest, rows: Sequence[TableRow]) -> None:
     """Raise BadInputError for a class column of fractions, in which every value would be a class."""
     texts = [label for row in rows for label in row.labels or ()]
-    try:
-        fraction = next((text for text in texts if not float(text).is_integer()), None)
-    except (ValueError, OverflowError):
-        return
-    if fraction is not None:
+    if (fraction := fraction_of(texts)) is not None:
         raise BadInputError(
             f"{asked.table}: labels are numbers ({fraction}); add --number to learn them as such, or name the column "
             "of classes with --column label=NAME"
         )
-
-
-def _number_summary(column: str, values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    spread = f"{min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}, deviation {np.std(values):.4g}"
-    return f"a number per image, {column!r}: {spread}"
 
 
 def _written(folder: Path, info: StoreInfo, rows: Any, base: Path) -> bool:

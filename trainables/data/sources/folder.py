@@ -1,17 +1,16 @@
 """User's own image files, with labels from class folders or a table, or without labels."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
 
 from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES, decode_picture
 from trainables.data.sources.file_tree import FileTree, junk, open_tree
 from trainables.data.sources.folder_layout import FolderLayout, names_unlabelled, read_layout
 from trainables.data.sources.layout import file_of
+from trainables.data.sources.meant_image import meant_image
 from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, digest_of, some_names
 from trainables.data.sources.table import read_table
 from trainables.errors import BadInputError
@@ -120,20 +119,6 @@ def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
         raise BadInputError(f"{root}: class folders without an image: {some_names(empty)}; remove or fill them")
 
 
-def _hint(written: str, paths: list[str]) -> str:
-    """Return the image that a table's path probably means, in words; empty if none or several are as near."""
-    wanted = _plain_path(written)
-    near = [path for path in paths if f"/{wanted}".endswith(f"/{_plain_path(path)}")]
-    near = near or [path for path in paths if f"/{_plain_path(path)}".endswith(f"/{wanted}")]
-    near = near or [path for path in paths if PurePosixPath(_plain_path(path)).with_suffix("").as_posix() == wanted]
-    return f" (it has {near[0]!r})" if len(near) == 1 else ""
-
-
-def _plain_path(path: str) -> str:
-    """Return a path as compared for a hint: slashes, no percent signs, one Unicode form, without letter case."""
-    return unicodedata.normalize("NFC", unquote(path).replace("\\", "/")).casefold()
-
-
 def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _ListedImages:
     assert request.table is not None
     table = read_table(request, request.table)
@@ -143,8 +128,8 @@ def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Lis
             raise BadInputError(f"{row.where}: {row.path} is named twice; an image has one row")
         if row.path not in known:
             raise BadInputError(
-                f"{row.where}: {row.path} isn't an image in {tree.location}{_hint(row.path, paths)}; correct or remove "
-                "the row"
+                f"{row.where}: {row.path} isn't an image in {tree.location}{meant_image(row.path, paths)}; correct or "
+                "remove the row"
             )
         seen.add(row.path)
         images.append(_Image(row.path, row.path, row.labels, row.split, row.place))
