@@ -15,6 +15,14 @@ PAGES = [
     *(ROOT / "sweep").rglob("*.md"),
     *(ROOT / "trainables").rglob("*.md"),
 ]
+SUFFIXES = ("py", "md", "js", "json", "yaml")
+ROOMS = [page for page in PAGES if page.name == "README.md" and page.parents[1] != ROOT and "plotly" not in page.parts]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -25,6 +33,32 @@ def test_links_lead_to_files_and_anchors(page: Path) -> None:
     assert [file for file in files if file and not (page.parent / file).exists()] == []
     own = [link[1:] for link in links if re.fullmatch(r"#d\d+", link)]
     assert [anchor for anchor in own if f'<a id="{anchor}"></a>' not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_anchors_of_other_pages_are_their_headings(page: Path) -> None:
+    links = re.findall(r"\]\(([\w./-]+\.md)#([\w-]+)\)", page.read_text(encoding="utf-8"))
+    assert [(file, anchor) for file, anchor in links if anchor not in anchors(page.parent / file)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:sweep|trainables|tests|benchmarks|deploy|docs|search_spaces)/[\w./-]+)`", page.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", ROOMS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_and_names_of_a_room_exist(page: Path) -> None:
+    """`scene_map.write_map` in a room's README is a name in its file."""
+    lacking = []
+    for file, name in re.findall(r"`([a-z_]+)\.(\w+)`", page.read_text(encoding="utf-8")):
+        module = page.parent / f"{file}.py"
+        if file != "sweep" and name not in SUFFIXES:
+            text = module.read_text(encoding="utf-8") if module.exists() else ""
+            lacking += [] if re.search(rf"\b{name}\b", text) else [f"{file}.{name}"]
+    assert lacking == []
 
 
 def test_every_page_stands_in_the_index() -> None:
