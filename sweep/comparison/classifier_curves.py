@@ -49,7 +49,7 @@ def classifier_reports(table: ComparisonTable, outputs: TrialOutputs) -> tuple[C
 def _reports(table: ComparisonTable, outputs: TrialOutputs) -> Iterator[ClassifierReport]:
     for method, words in CLASSIFIERS:
         sensitivity, specificity = f"test/{method}{names.SENSITIVITY}", f"test/{method}{names.SPECIFICITY}"
-        known = [row for row in table.settings if row.values(sensitivity)]
+        known = [row for row in table.settings if row.is_defined(sensitivity) and row.is_defined(specificity)]
         rows = known[:MOST_CURVES]
         if not rows:
             continue

@@ -1,6 +1,5 @@
 """Conclusions of a comparison in a few sentences, only as far as the numbers support them; pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from sweep.comparison.cells import ComparisonCell
@@ -18,11 +17,6 @@ from trainables.metric_names import better_when, is_share
 MOST_LISTED = 3
 MAYBE_BEST = "●"
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers show only that the sweep runs end to end"
-
-
-def is_known(mean: float | None) -> bool:
-    """Whether a setting has a finite mean."""
-    return mean is not None and math.isfinite(mean)
 
 
 def conclusions(
@@ -151,7 +145,7 @@ def _against_others(table: ComparisonTable, best: ComparisonRow, pair: PairedDif
 def _against_finished(
     table: ComparisonTable, best: ComparisonRow, others: Sequence[ComparisonRow], pair: PairedDifference | None
 ) -> list[str]:
-    known = [row for row in others if is_known(row.mean(table.objective))]
+    known = [row for row in others if row.is_defined(table.objective)]
     unknown = len(others) - len(known)
     tail = f" {unknown} of {len(table.settings)} settings have no result." if unknown else ""
     if best.maybe_best is not None:

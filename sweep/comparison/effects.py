@@ -130,7 +130,7 @@ def importance(table: ComparisonTable, metric: str) -> dict[str, AxisImportance]
 
     The range comes from FORESTS further forests, each on the same number of settings drawn with replacement.
     """
-    rows = [row for row in table.settings if row.values(metric)]
+    rows = [row for row in table.settings if row.is_defined(metric)]
     if len(rows) < FEWEST_FOR_IMPORTANCE:
         have = "setting has" if len(rows) == 1 else "settings have"
         return NotComputed(f"{len(rows)} {have} a result; importance needs {FEWEST_FOR_IMPORTANCE}")
@@ -186,7 +186,7 @@ def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
     """Return the reason why a table isn't a full grid with a result in each cell; None if it is one."""
     if not table.axes:
         return NotComputed("nothing varies")
-    if missing := [row for row in table.settings if not row.values(metric)]:
+    if missing := [row for row in table.settings if not row.is_defined(metric)]:
         return NotComputed(f"{len(missing)} of {len(table.settings)} settings have no result yet")
     cells = [tuple(str(row.config[axis]) for axis in table.axes) for row in table.settings]
     wanted = set(product(*({cell[number] for cell in cells} for number in range(len(table.axes)))))

@@ -41,7 +41,7 @@ def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
 
     Epochs are always on x. A single axis gives one table without groups; axes with too many values are left out.
     """
-    usable = [row for row in table.settings if row.values(metric)]
+    usable = [row for row in table.settings if row.is_defined(metric)]
     axes = [axis for axis in table.axes if len({spelled(row.config[axis], axis) for row in usable}) <= MOST_VALUES]
     for x, group in _pairs(axes):
         rest = tuple(axis for axis in table.axes if axis not in (x, group))

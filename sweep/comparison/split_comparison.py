@@ -5,7 +5,6 @@ their metadata on this machine, they have the same images and differ only in the
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -248,8 +247,7 @@ def _metric(sweep: "SweepRecord") -> str:
 
 def _by_setting(table: ComparisonTable, metric: str) -> dict[str, ComparisonRow]:
     rows = (*table.settings, *table.baselines)
-    known = [row for row in rows if (mean := row.mean(metric)) is not None and math.isfinite(mean)]
-    return {_key(row.trials[0].entry): row for row in known}
+    return {_key(row.trials[0].entry): row for row in rows if row.is_defined(metric)}
 
 
 def _key(entry: "TrialEntry") -> str:

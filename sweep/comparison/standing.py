@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
@@ -73,7 +74,8 @@ def _alike(best: ComparisonRow, baselines: Sequence[ComparisonRow]) -> list[Comp
 def _best_untrained(baselines: Sequence[ComparisonRow], sweep: "SweepRecord") -> list[ComparisonRow]:
     found = [row for row in baselines if row.kind == UNTRAINED]
     sign = 1 if sweep.direction == "max" else -1
-    return sorted(found, key=lambda row: -sign * (row.mean(sweep.objective) or 0.0))[:1]
+    objective = sweep.objective
+    return sorted(found, key=lambda row: -sign * row.known_mean(objective) if row.is_defined(objective) else inf)[:1]
 
 
 def _pair(metric: str, rows: Sequence[ComparisonRow], outputs: TrialOutputs | None) -> PairedDifference | None:

@@ -125,6 +125,11 @@ class ComparisonRow:
         values = self.values(metric)
         return sum(values) / len(values) if values else None
 
+    def is_defined(self, metric: str) -> bool:
+        """Whether the mean over seeds is known and finite."""
+        mean = self.mean(metric)
+        return mean is not None and math.isfinite(mean)
+
     def known_mean(self, metric: str) -> float:
         """Return the mean over seeds of a metric that at least one finished trial has."""
         mean = self.mean(metric)
@@ -167,9 +172,7 @@ class ComparisonTable:
     @property
     def best(self) -> ComparisonRow | None:
         """Setting with the best mean; None if no mean is finite."""
-        first = self.settings[0] if self.settings else None
-        mean = None if first is None else first.mean(self.objective)
-        return first if mean is not None and math.isfinite(mean) else None
+        return next((row for row in self.settings[:1] if row.is_defined(self.objective)), None)
 
     @property
     def undefined(self) -> bool:
@@ -308,9 +311,9 @@ def data_of(config: Mapping[str, Any]) -> str:
 
 
 def _rank(row: ComparisonRow, sweep: "SweepRecord") -> tuple[bool, float]:
-    value = row.mean(sweep.objective)
-    if value is None or not math.isfinite(value):
+    if not row.is_defined(sweep.objective):
         return True, 0.0
+    value = row.known_mean(sweep.objective)
     return False, -value if sweep.direction == "max" else value
 
 

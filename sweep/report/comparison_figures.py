@@ -31,7 +31,7 @@ def comparison_figures(part: DataSetReport) -> "Iterator[NamedFigure]":
 
 
 def _with_values(rows: Sequence[ReportRow], metric: str) -> list[ReportRow]:
-    return [one for one in rows if one.row.values(metric)]
+    return [one for one in rows if one.row.is_defined(metric)]
 
 
 def _point(one: ReportRow, metric: str) -> drawing.MetricPoint:

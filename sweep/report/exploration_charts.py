@@ -40,7 +40,7 @@ def explored(part: DataSetReport) -> list[ExploredSetting]:
     """Return the settings with a result, best first."""
     metric = part.sweep.objective
     order = {entry.trial_id: place for place, entry in enumerate(part.sweep.trials)}
-    return [_explored(one, part, order) for one in part.rows if one.row.values(metric) and not one.row.label]
+    return [_explored(one, part, order) for one in part.rows if one.row.is_defined(metric) and not one.row.label]
 
 
 def _explored(one: ReportRow, part: DataSetReport, order: Mapping[str, int]) -> ExploredSetting:

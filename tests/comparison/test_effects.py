@@ -1,6 +1,7 @@
 """Effects of axes: the sums of squares by hand, their level by simulation, and refusals that say why."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,6 +94,10 @@ def test_three_axes_have_three_interactions() -> None:
         ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5, 0.6]}, "not a full grid: 3 of the 4 combinations"),
         ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5], (2, 2): [0.5, 0.6]}, "from 1 to 2 finished seeds"),
         ({(1, 1): [0.5, 0.6], (1, 2): [], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]}, "1 of 4 settings have no result"),
+        (
+            {(1, 1): [0.5, 0.6], (1, 2): [math.nan, 0.6], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]},
+            "1 of 4 settings have no result",
+        ),
         ({(1, 1): [0.5, 0.5], (1, 2): [0.5, 0.5]}, "all trials have the same value"),
     ],
 )
@@ -100,6 +105,14 @@ def test_what_cannot_be_told_is_refused_with_the_reason(cells: dict[tuple[int, .
     refusal = analysis_of_variance(table(cells), METRIC)
     assert isinstance(refusal, NotComputed)
     assert said in refusal.reason
+
+
+def test_a_setting_whose_metric_is_undefined_has_no_part_in_the_importance() -> None:
+    random = np.random.default_rng(0)
+    cells = {(a, b): [0.1 * a + 0.001 * random.normal()] for a in range(6) for b in range(5)}
+    found = importance(table({**cells, (7, 7): [math.nan]}), METRIC)
+    assert not isinstance(found, NotComputed)
+    assert found["batch_size"].share > 0.9
 
 
 def test_one_setting_is_counted_as_one() -> None:
