@@ -5,7 +5,9 @@ import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.process
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +15,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from trainables.data.chip import Chip
 from trainables.data.preparing.decode_chunk import ChunkResult, DecodeChunk, ImageLayout, convert_chunk
@@ -25,6 +30,15 @@ from trainables.errors import BadInputError
 CHUNK_BYTES = 2 * 2**20
 """Size of a worker's chunk in bytes of pixels; a few chunks per worker are in memory at a time."""
 MOST_WORKERS = 16
+MAIN = "__main__"
+OUT_OF_MEMORY = (
+    "preparing: a worker process ended at once, probably because memory ran out; close other programs, or "
+    "prepare on a machine with more memory"
+)
+MAIN_UNREADABLE = (
+    "preparing: a worker process ended at once: the images are read by a function of the program itself, which the "
+    'workers import; put the function into a module, or keep it in a file with `if __name__ == "__main__":`'
+)
 LEAVE_OUT = "leave such files out with --skip-corrupt"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 Progress = Callable[[str, int, int | None], None]
@@ -125,7 +139,7 @@ def _results(tasks: Iterator[tuple[list[ImageEntry], DecodeChunk]]) -> Iterator[
         yield from ((chunk, convert_chunk(task)) for chunk, task in start)
         return
     pending: deque[tuple[list[ImageEntry], Future[ChunkResult]]] = deque()
-    with _workers() as (pool, count):
+    with _workers(needs_main=MAIN.encode() in pickle.dumps(start[0][1].images[0][1])) as (pool, count):
         for chunk, task in itertools.chain(start, tasks):
             pending.append((chunk, pool.submit(convert_chunk, task)))
             if len(pending) > count + 2:
@@ -157,19 +171,34 @@ def _worker_count() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
+class _DecodeProcess(ForkServerProcess):
+    """Worker process without the program's main module, which may lack `if __name__` or a file (stdin)."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the standard library's name
+        main = sys.modules[MAIN]
+        sys.modules[MAIN] = ModuleType(MAIN)
+        try:
+            return ForkServerProcess._Popen(process_obj)
+        finally:
+            sys.modules[MAIN] = main
+
+
+class _DecodeContext(ForkServerContext):
+    Process = _DecodeProcess
+
+
 @contextmanager
-def _workers() -> Iterator[tuple[ProcessPoolExecutor, int]]:
+def _workers(*, needs_main: bool = False) -> Iterator[tuple[ProcessPoolExecutor, int]]:
+    """Yield a pool of workers and their number; they import the program's main module only if the images need it."""
     warm_up()
     count = _worker_count()
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("forkserver") if needs_main else _DecodeContext()
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
     try:
         yield pool, count
     except BrokenProcessPool as error:
-        raise BadInputError(
-            "preparing: a worker process ended at once; out of memory, or the program that calls prepare() lacks "
-            '`if __name__ == "__main__":`'
-        ) from error
+        raise BadInputError(MAIN_UNREADABLE if needs_main else OUT_OF_MEMORY) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
