@@ -1,16 +1,20 @@
 """The commands from Python, for notebooks and programs: `run`, `compare`, `evaluate`, `export`, `predict`, `embed`.
 
-No function redirects output or leaves a signal handler installed. Bad input raises BadInputError (a ValueError) with
-one line per fault.
+No function redirects output or leaves a signal handler installed. Bad input, also an argument of another type, raises
+BadInputError (a ValueError) with one line per fault.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
+
+from sweep.console.argument_types import Count, checked
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.report.frames import ComparisonFrames, Frames, load
+from sweep.space import SearchSpace
 from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
 
     from sweep.deployment.batch_prediction import Describe
     from sweep.running.run_location import RunLocation
-    from sweep.space import SearchSpace
 
 __all__ = [
     "BadInputError",
@@ -52,8 +55,9 @@ Export = ExportResult
 """Earlier name, for code that imports it."""
 
 
+@checked()
 def run(
-    space: "SearchSpace | str | Path | None" = None,
+    space: SearchSpace | str | Path | None = None,
     *,
     storage: str | Path = DEFAULT_STORAGE,
     changes: Mapping[str, Any] | None = None,
@@ -104,6 +108,7 @@ def run(
     return load(session.name, storage=storage)
 
 
+@checked()
 def compare(
     *sweeps: str,
     storage: str | Path = DEFAULT_STORAGE,
@@ -130,6 +135,12 @@ def compare(
     return load(*sweeps, storage=storage)
 
 
+@checked(
+    draws=Count | None,
+    epochs=Annotated[int, Field(ge=0)] | None,
+    learning_rate=Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+    max_concurrent=Count | None,
+)
 def evaluate(
     sweep: str | None = None,
     *,
@@ -182,8 +193,10 @@ def evaluate(
     """
     from sweep.running.evaluation_request import EvaluationRequest
     from sweep.running.evaluation_run import EvaluationRun
+    from sweep.running.run_request import checked_assignments
 
-    request = EvaluationRequest(trials, weights, datasets, labels, draws, epochs, learning_rate, changes or {})
+    fixed = {name: one[0] for name, one in checked_assignments({f: [v] for f, v in (changes or {}).items()}).items()}
+    request = EvaluationRequest(trials, weights, datasets, labels, draws, epochs, learning_rate, fixed)
     planned = EvaluationRun.of(request, sweep, storage=str(storage), name=name, device=device, experiment=experiment)
     if strict:
         planned.check_leaks(str(storage))
@@ -192,6 +205,7 @@ def evaluate(
     return load(planned.name, storage=storage)
 
 
+@checked()
 def export(
     sweep: str | None = None,
     *,
@@ -239,6 +253,7 @@ def export(
     return ExportResult(entry.name, folder, difference, registered)
 
 
+@checked()
 def predict(
     model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
 ) -> "pandas.DataFrame":
@@ -261,6 +276,7 @@ def predict(
     return _table(model, images, output, DeployedModel.prediction, (".parquet", ".csv"), overwrite=overwrite)
 
 
+@checked()
 def embed(
     model: str | Path, images: str | Path, output: str | Path | None = None, *, overwrite: bool = False
 ) -> "pandas.DataFrame":

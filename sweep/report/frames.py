@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweep.console.argument_types import checked
 from sweep.records.paths import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Frames = ComparisonFrames
 """Earlier name, for notebooks that import it."""
 
 
+@checked()
 def load(*sweeps: str, storage: str | Path = DEFAULT_STORAGE) -> ComparisonFrames:
     """Return the tables of sweeps for a notebook, by default of the latest sweep.
 

@@ -5,8 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
+from pydantic import Field
+
+from sweep.console.argument_types import Amount, Count, checked_values
 from sweep.console.options import ON_END
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.planning.dataset_sizes import check_questions, prepare_embedded
@@ -43,20 +46,31 @@ class RunRequest:
     no_reuse: bool = False
     experiment: str = ""
     """MLflow experiment; empty: the common one of all sweeps."""
-    workers: str = "1"
-    device: Any = "auto"
-    share_gpus: int = 1
-    memory: float | None = None
-    max_concurrent: int | None = None
+    workers: int | str = "1"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    share_gpus: Count = 1
+    memory: Amount | None = None
+    max_concurrent: Count | None = None
     gpu_hours: float | None = None
     wall_hours: float | None = None
     trials: int | None = None
-    max_failures: int = 3
-    hang_minutes: float = 30.0
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    hang_minutes: Annotated[float, Field(ge=0.05, allow_inf_nan=False)] = 30.0
     retry_failed: bool = False
-    grace_seconds: float = GRACE_SECONDS
+    grace_seconds: Amount = GRACE_SECONDS
     strict: bool = False
     """Whether leaks between pretraining images and test images are refused."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for options of another type or outside their limits."""
+        hints = get_type_hints(RunRequest, include_extras=True)
+        typed = [one.name for one in fields(self) if one.name not in ("location", "assignments")]
+        values = {name: value for name in typed if (value := getattr(self, name)) != getattr(RunRequest, name)}
+        for name, value in checked_values(values, hints, self._shown).items():
+            object.__setattr__(self, name, value)
+
+    def _shown(self, name: str) -> str:
+        return name if self.location.from_python else f"--{name.removesuffix('_seconds').replace('_', '-')}"
 
     @cached_property
     def launch(self) -> LaunchOptions:
@@ -67,7 +81,7 @@ class RunRequest:
             written=written(self._asked_space()) if space else None,
             assignments={name: tuple(values) for name, values in self.assignments.items()},
             smoke=self.smoke,
-            workers=self.workers,
+            workers=str(self.workers),
             device=self.device,
             share_gpus=self.share_gpus,
             no_reuse=self.no_reuse,

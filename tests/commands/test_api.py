@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.paths import ROOT
 
@@ -38,6 +39,17 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"space": "quickstart", "name": "a/b"}, "a/b"),
         ({}, "--space: name a search space"),
         ({"resume": "nobody"}, "no sweep here"),
+        ({"space": 5}, "^space: must be a SearchSpace or text or a path or None, got 5$"),
+        (
+            {"space": "quickstart", "changes": ["epochs=1"]},
+            r"^changes: must be a mapping of fields to values or None, got",
+        ),
+        ({"space": "quickstart", "name": ""}, "^name: is empty; leave it out"),
+        ({"space": "quickstart", "workers": 0}, "--workers '0': give a number"),
+        ({"space": "quickstart", "device": "tpu", "smoke": "no"}, r"^smoke: .* got 'no'\ndevice: .*'gpu', got 'tpu'$"),
+        ({"space": "quickstart", "memory": float("nan")}, "^memory: must be a finite number, got nan$"),
+        ({"space": "quickstart", "max_concurrent": 1.5}, r"^max_concurrent: must be a whole number or None, got 1\.5$"),
+        ({"space": "quickstart", "hang_minutes": 0}, r"^hang_minutes: must be greater than or equal to 0\.05, got 0$"),
     ],
 )
 def test_bad_input_is_said_before_anything_starts(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -51,6 +63,14 @@ def test_evaluation_and_tables_say_bad_input(tmp_path: Path) -> None:
         api.evaluate(storage=tmp_path)
     with pytest.raises(api.BadInputError, match=r"no sweep"):
         api.compare(storage=tmp_path, html=tmp_path / "html")
+    with pytest.raises(api.BadInputError, match=r"^sweeps: must be text, got 5$"):
+        api.load(5, storage=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(
+        api.BadInputError, match=r"^labels: must be a list of numbers or None, got 0.1\ndraws: .* got 0$"
+    ):
+        api.evaluate(labels=0.1, draws=0)  # type: ignore[arg-type]
+    with pytest.raises(api.BadInputError, match=r"^epoch: unknown field; did you mean 'epochs'"):
+        api.evaluate(changes={"epoch": 1}, storage=tmp_path)
     with pytest.raises(api.BadInputError, match=r"features\.csv: must end in \.parquet"):
         api.embed(tmp_path, tmp_path, tmp_path / "features.csv")
 
@@ -110,3 +130,8 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
 
 def test_programs_may_import_the_earlier_names() -> None:
     assert (api.Export, api.Frames, compare.Frames) == (api.ExportResult, api.ComparisonFrames, api.ComparisonFrames)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    with pytest.raises(api.BadInputError, match=r"^draws: must be greater than or equal to 1, got 0$"):
+        api.evaluate(labels=np.array([0.5, 1.0]), draws=np.int64(0), storage=tmp_path)  # type: ignore[arg-type]

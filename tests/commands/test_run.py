@@ -88,7 +88,7 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
             {"gpu_memory": float("inf"), "dry_run": True, "device": "gpu"},
             r"--gpu-memory: must be a finite number of GiB",
         ),
-        ({"memory": float("inf"), "dry_run": True}, r"--memory: must be a finite number of GiB, got inf"),
+        ({"memory": float("inf"), "dry_run": True}, r"--memory: must be a finite number, got inf"),
     ],
 )
 def test_bad_input_is_one_clear_error(data: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
