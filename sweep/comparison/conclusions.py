@@ -8,7 +8,7 @@ from sweep.comparison.label_free_ranking import label_free_rankings
 from sweep.comparison.standing import UNTRAINED, BaselineComparison, standing
 from sweep.comparison.table import METHOD, ComparisonRow, ComparisonTable
 from sweep.comparison.wording import SPLITS, WORDS, described, method_of, short_words
-from sweep.console.formatting import percent, plural, range_of_shares
+from sweep.console.formatting import percent, plain, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.metric_intervals import PairedDifference
@@ -103,10 +103,10 @@ def _value(metric: str, cell: ComparisonCell, kind: str, brackets: str = " ({})"
     ends, over = getattr(cell, kind), ""
     if ends is None and kind == "seeds":
         ends, over = cell.images, " over images"
-    shown = f"{percent(cell.mean, 1)} %" if is_share(metric) else f"{cell.mean:.4g}"
+    shown = f"{percent(cell.mean, 1)} %" if is_share(metric) else plain(metric, cell.mean)
     if ends is None:
         return shown
-    words = range_of_shares(ends) if is_share(metric) else f"{ends.low:.4g} to {ends.high:.4g}"
+    words = range_of_shares(ends) if is_share(metric) else f"{plain(metric, ends.low)} to {plain(metric, ends.high)}"
     return shown + brackets.format(words + over)
 
 
@@ -127,9 +127,9 @@ def _apart(metric: str, pair: PairedDifference, other: str) -> str:
     assert pair.interval is not None
     above = "above" if pair.difference >= 0 else "below"
     if not is_share(metric):
-        what, by = WORDS[method_of(metric.partition("/")[2])[1]], f"{abs(pair.difference):.4g}"
+        what, by = WORDS[method_of(metric.partition("/")[2])[1]], plain(metric, abs(pair.difference))
         apart = f"its {what} is {by} {above} that of {other}"
-        return f"{apart} (95 % from {pair.interval.low:.4g} to {pair.interval.high:.4g})"
+        return f"{apart} (95 % from {plain(metric, pair.interval.low)} to {plain(metric, pair.interval.high)})"
     apart = f"{percent(abs(pair.difference), 1)} points {above}" if pair.difference else "as good as"
     return f"it is {apart} {other} (95 % from {range_of_shares(pair.interval)})"
 

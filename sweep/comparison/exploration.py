@@ -10,6 +10,8 @@ from sweep.comparison.wording import spelled
 
 FEWEST = 10
 """Minimum number of settings for the charts of an exploration."""
+FEWEST_APART = 4
+"""The same for settings that no pivot table shows, as those of a search, whose values occur once each."""
 LOG_RATIO = 20.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 

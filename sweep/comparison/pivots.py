@@ -7,6 +7,8 @@ from typing import Any
 from sweep.comparison.table import ComparisonRow, ComparisonTable
 from sweep.comparison.wording import described, spelled
 
+SPARSE = 0.5
+"""Share of the cells up to which a pivot table is left out, such as that of a search's values, which occur once."""
 MOST_VALUES = 12
 """Maximum number of values of an axis in a chart or pivot table."""
 
@@ -51,7 +53,9 @@ def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
             continue
         own.sort(key=lambda row: (_sortable(row.config[x]), _sortable(row.config[group or x])))
         cells = {(spelled(row.config[x], x), spelled(row.config[group], group) if group else ""): row for row in own}
-        yield PivotTable(x, group, described(own[0].config, rest) if rest else "", cells)
+        found = PivotTable(x, group, described(own[0].config, rest) if rest else "", cells)
+        if len(cells) > SPARSE * len(found.xs) * len(found.groups):
+            yield found
 
 
 def _pairs(axes: Sequence[str]) -> list[tuple[str, str | None]]:

@@ -19,6 +19,8 @@ def class_words(classes: Sequence[str], config: Mapping[str, Any] | None) -> tup
     return (f"not {what}", what) if len(what) <= LONGEST else tuple(classes)
 
 
+COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
+"""Warning after the name of a trial whose embeddings collapsed."""
 SPLITS = {"val": "validation", "test": "test"}
 METHODS = {
     names.KNN: "nearest neighbours",

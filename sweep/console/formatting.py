@@ -3,8 +3,10 @@
 import math
 import re
 
-from trainables.metric_names import is_share
+from trainables.metric_names import R2, SPEARMAN, is_share
 
+LARGE = 10.0
+"""R2 from which decimals say nothing: it has no lower bound."""
 GIB = 2**30
 
 
@@ -29,27 +31,33 @@ def number(metric: str, value: float | None) -> str:
         return ""
     if not math.isfinite(value):
         return "undefined"
-    return percent(value) if is_share(metric) else f"{value:.4g}"
+    return percent(value) if is_share(metric) else plain(metric, value)
+
+
+def plain(metric: str, value: float, *, signed: bool = False) -> str:
+    """Return a value of a metric that is no share: three decimals for R2 and correlations, else four digits."""
+    digits = ".3f" if metric.endswith((R2, SPEARMAN)) and abs(value) < LARGE else ".4g"
+    return f"{value:{'+' if signed else ''}{digits}}"
 
 
 def signed_number(metric: str, difference: float) -> str:
     """Return a difference between two values of a metric with its sign, shares in percentage points."""
-    return points(difference, 2) if is_share(metric) else f"{difference:+.4g}"
+    return points(difference, 2) if is_share(metric) else plain(metric, difference, signed=True)
 
 
 def interval(metric: str, ends: tuple[float, float] | None) -> str:
     """Return an interval for a table, shares in percent; empty if there is none."""
     if ends is None:
         return ""
-    low, high = (percent(end, 1) if is_share(metric) else f"{end:.4g}" for end in ends)
-    return f"{low}–{high}"  # noqa: RUF001
+    low, high = (percent(end, 1) if is_share(metric) else plain(metric, end) for end in ends)
+    return f"{low} to {high}" if "-" in (low[0], high[0]) else f"{low}–{high}"  # noqa: RUF001
 
 
 def signed_interval(metric: str, ends: tuple[float, float] | None) -> str:
     """Return an interval of a difference, shares in percentage points: +3.1 to +9.8; empty if there is none."""
     if ends is None:
         return ""
-    return " to ".join(points(end) if is_share(metric) else f"{end:+.4g}" for end in ends)
+    return " to ".join(points(end) if is_share(metric) else plain(metric, end, signed=True) for end in ends)
 
 
 def range_of_shares(ends: tuple[float, float]) -> str:

@@ -36,6 +36,10 @@ from trainables.metric_names import is_share
 
 LONGEST_LABEL = 60
 """Maximum characters of a setting's name."""
+LONG_LABEL = 26
+"""Characters of a setting's name from which a ranking shows its values alone, with the fields in the title."""
+RANKING_WIDTHS = (5.0, 6.0)
+"""Smallest and largest width of a ranking in inches; a wider one would be cut off on a phone's screen."""
 MOST_RANKED = 40
 """Maximum number of settings with their own line in the ranking."""
 MOST_NAMED = 8
@@ -71,10 +75,11 @@ def ranking(points: Sequence[MetricPoint], *, metric: str) -> Figure:
     shown, rest = settings[:MOST_RANKED], settings[MOST_RANKED:]
     lines = [*shown, *(point for point in points if point.baseline)]
     count = len(lines) + bool(rest)
-    figure, axes = panel(width=7.2, height=float(1.3 + 0.26 * max(count, 2)))
+    names, fields = compact([point.label for point in lines], LONG_LABEL, longest=LONGEST_LABEL)
+    wide = float(np.clip(3.4 + 0.07 * max(map(len, names), default=0), *RANKING_WIDTHS))
+    figure, axes = panel(width=wide, height=float(1.3 + 0.26 * max(count, 2)))
     for place, point in enumerate(lines):
         _ranked(axes, place + (place >= len(shown) and bool(rest)), point)
-    names, fields = compact([point.label for point in lines], LONGEST_LABEL)
     if rest:
         names.insert(len(shown), f"{len(rest)} more settings")
         axes.plot([point.value for point in rest], [len(shown)] * len(rest), "|", color=REST, markersize=9)

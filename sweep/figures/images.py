@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweep.figures.image_views import Pictures
-from sweep.figures.style import COLOURS, INK, finish, panel
+from sweep.figures.style import COLOURS, INK, finish, legend_below, legend_height, panel
 from trainables.printable_text import figure_text
 
 RIGHT, WRONG, REST = "#3a8f5c", "#d9742b", "#b9bdc3"
@@ -89,7 +89,7 @@ def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np
         groups: Members (n,) of each group by its name.
         title: Title of the figure.
     """
-    figure, axes = panel(width=8.0, height=5.6)
+    figure, axes = panel(width=6.0, height=4.6 + legend_height([shortened(name, 34) for name in groups]))
     named = np.zeros(len(points), dtype=bool)
     for members in groups.values():
         named |= members
@@ -109,7 +109,7 @@ def map_of_classes(points: NDArray[np.floating], groups: Mapping[str, NDArray[np
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), markerscale=1.8)
+    legend_below(figure, axes)
     return figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -97,24 +98,24 @@ def label(text: str, most: int = 80) -> str:
     return figure_text(shortened(text, most))
 
 
-def compact(labels: Sequence[str], most: int) -> tuple[list[str], str]:
-    """Return labels of at most `most` characters, and a heading for all of them, which may be empty.
+def compact(labels: Sequence[str], most: int, *, longest: int | None = None) -> tuple[list[str], str]:
+    """Return short labels, and a heading for all of them, which may be empty.
 
-    If a label is too long, the labels of settings keep only their values (128 / 0.5), and the shared field names
-    become the heading (batch size / temperature). Labels that are still too long are cut.
+    If a label has more than `most` characters, the labels of settings keep only their values (128 / 0.5), and the
+    shared field names become the heading (batch size / temperature). Labels are cut at `longest`, by default `most`.
     """
+    longest = longest or most
     parts = [text.split(", ") for text in labels]
     settings = [own for own in parts if len(own) == max(map(len, parts))]
     if len(settings) < 2 or max(map(len, labels)) <= most:
-        return [label(text, most) for text in labels], ""
+        return [label(text, longest) for text in labels], ""
     names = [_shared_words(values) for values in zip(*settings, strict=True)]
     if not all(names):
-        return [label(text, most) for text in labels], ""
+        return [label(text, longest) for text in labels], ""
     values = [" / ".join(map(str.removeprefix, own, (f"{name} " for name in names))) for own in settings]
     short = iter(values)
-    return [label(next(short) if own in settings else text, most) for own, text in zip(parts, labels, strict=True)], (
-        label(" / ".join(names))
-    )
+    shown = [next(short) if own in settings else text for own, text in zip(parts, labels, strict=True)]
+    return [label(text, longest) for text in shown], label(" / ".join(names))
 
 
 def _shared_words(texts: Sequence[str]) -> str:
@@ -123,7 +124,11 @@ def _shared_words(texts: Sequence[str]) -> str:
     return " ".join(own[0] for own in takewhile(lambda own: len(set(own)) == 1, words))
 
 
+TITLE_LETTERS = 44
+"""Characters of a line of a title's details, which fit on the narrowest figure."""
+
+
 def title_lines(title: str, *details: str) -> str:
-    """Return a title whose details, if any, are on a second line."""
-    below = "; ".join(detail for detail in details if detail)
+    """Return a title whose details, if any, are on the lines below it."""
+    below = "\n".join(wrap("; ".join(detail for detail in details if detail), TITLE_LETTERS))
     return f"{title}\n{below}" if below else title

@@ -5,6 +5,7 @@ from typing import Any
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.console.dataset_tables import notes
 from sweep.console.formatting import count_and_share, duration
+from trainables.data.bands import COLOURS, described_bands
 from trainables.data.store_info import StoreInfo
 
 MOST_CLASSES = 50
@@ -33,6 +34,13 @@ def cost(part: DataSetReport) -> str:
     return f"{said}; {duration(3600 * part.lost_hours)} of it in attempts that failed" if part.lost_hours else said
 
 
+def _contents(store: StoreInfo) -> list[str]:
+    """Return the bands of images that aren't plain red, green and blue, and how many images have labels."""
+    bands = described_bands(store.channel_bands)
+    labels = f"labels: {store.decisions.get('labels', '')}" if store.unlabelled else ""
+    return [f"bands: {bands}"] * (store.channels != len(COLOURS)) + [labels] * bool(labels)
+
+
 def data_facts(store: StoreInfo) -> dict[str, Any]:
     """Return the tables and notes of a data set: shares of rules and classes in each split, leaks, origin."""
     counts = [
@@ -48,5 +56,5 @@ def data_facts(store: StoreInfo) -> dict[str, Any]:
             for name, own in counts
         ],
         "more": max(0, len(store.class_names) - MOST_CLASSES),
-        "notes": [line.strip() for line in notes(store)],
+        "notes": [*_contents(store), *(line.strip() for line in notes(store))],
     }

@@ -6,7 +6,15 @@ from typing import Any
 
 from sweep.comparison.dataset_report import DataSetReport, ReportRow
 from sweep.comparison.effects import NotComputed
-from sweep.comparison.exploration import FEWEST, AxisScale, ExploredSetting, best_of_pairs, best_so_far
+from sweep.comparison.exploration import (
+    FEWEST,
+    FEWEST_APART,
+    AxisScale,
+    ExploredSetting,
+    best_of_pairs,
+    best_so_far,
+)
+from sweep.comparison.pivots import pivot_tables
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, number
 from sweep.figures.style import CONTRASTIVE, REST, SUPERVISED
@@ -28,7 +36,8 @@ def exploration_charts(part: DataSetReport, prefix: str) -> list[InteractiveChar
         prefix: Prefix of the charts' names, which makes them unique on a page.
     """
     settings = explored(part)
-    if len(settings) < FEWEST or not part.table.axes:
+    in_tables = any(pivot_tables(part.table, part.sweep.objective))
+    if len(settings) < (FEWEST if in_tables else FEWEST_APART) or not part.table.axes:
         return []
     scales = [AxisScale.of(name, settings) for name in part.table.axes]
     return [

@@ -18,7 +18,7 @@ from sweep.comparison.effects import NotComputed
 from sweep.comparison.label_free_ranking import agreement_text
 from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.comparison.wording import metric_words, spelled
+from sweep.comparison.wording import COLLAPSED, metric_words, spelled
 from sweep.console.formatting import (
     axis_label,
     duration,
@@ -41,6 +41,7 @@ from sweep.report.inline_svg import inline_svg
 from sweep.report.learning_curves import learning_curves
 from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import halved_rows, held_out_metrics, pivot_rows, setting_rows
+from sweep.report.text_direction import isolated
 from sweep.statistics.missed_positives import MissedPositives
 from trainables.printable_text import printable_lines
 
@@ -146,12 +147,13 @@ def write_report(
         splits=splits,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         most_told=MOST_TOLD,
+        collapsed=COLLAPSED,
         script=script,
         plotly=plotly_packed() if charts else "",
         policy=content_policy([script, plotly_source()] if charts else [script]),
     )
     path = folder / PAGE
-    path.write_text(page, encoding="utf-8")
+    path.write_text(isolated(page), encoding="utf-8")
     return path
 
 

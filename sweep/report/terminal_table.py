@@ -14,13 +14,12 @@ from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.standing import standing
 from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
-from sweep.comparison.wording import metric_words, spelled
+from sweep.comparison.wording import COLLAPSED, metric_words, spelled
 from sweep.console.formatting import axis_label, duration, number, signed_interval, signed_number
 from sweep.console.printing import screen, text
 from sweep.records.sweep_record import SweepRecord
 from trainables.printable_text import printable
 
-COLLAPSED = "collapsed: its embeddings differ in fewer than three directions; lower the learning rate or warm up longer"
 HALVED = "ended early by halving: means over seeds at that epoch, not to be compared with those above"
 MOST_LABEL = 26
 """Maximum characters of a baseline's name on one line."""

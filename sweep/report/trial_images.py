@@ -75,8 +75,12 @@ def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "Tria
     if config.target == "number":
         return NotComputed("they show right and wrong classes, and a number is neither; figures/ has its residuals")
     table = files.outputs("test")
-    if config.encoder in UNTRAINABLE or table is None:
-        return NotComputed(f"{trial.entry.name} has no encoder or no stored outputs for test images")
+    if config.encoder in UNTRAINABLE:
+        return NotComputed(f"{trial.entry.name} has no encoder")
+    if table is None:
+        return NotComputed(
+            f"they show right and wrong classes, and {trial.entry.name} stored no outputs for labelled test images"
+        )
     if (address := remote_root()) is not None:
         return NotComputed(f"they need the images on this machine, but SWEEP_DATA is {redact(address)}")
     try:

@@ -2,14 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.written_sweeps import space_of, write_sweep
+from support.written_sweeps import OVER, space_of, write_sweep
 
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
+from sweep.comparison.pivots import pivot_tables
 from sweep.figures.style import COLOURS, REST
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
@@ -17,6 +19,7 @@ from sweep.report.charts import InteractiveChart, plotly_packed, plotly_source
 from sweep.report.exploration_charts import exploration_charts, importance_chart
 from sweep.report.learning_curves import learning_curves
 from sweep.report.linked_pages import check_is_folder, write_page
+from sweep.space import Search
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
 
@@ -78,6 +81,17 @@ def test_few_settings_have_no_such_charts(swept: tuple[SweepRecord, SweepStorage
     assert exploration_charts(few, "") == []
     assert importance_chart(few, "") is None
     assert learning_curves(few, "") is not None
+
+
+def test_a_small_search_is_shown_by_axis_and_in_no_table_of_single_values(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    space = space_of(32, seeds=1, searched=True)
+    stage = replace(space.stages[0], search=Search(over=OVER, settings=6))
+    (small,) = dataset_reports(*write_sweep(replace(space, stages=(stage,)), tmp_path))
+    assert list(pivot_tables(small.table, small.sweep.objective)) == []
+    assert "slices" in {chart.name for chart in exploration_charts(small, "")}
 
 
 def test_the_page_is_small_and_its_parts_have_names(page: str) -> None:

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from sweep.compare import load, main
+from sweep.comparison.dataset_report import dataset_reports
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from sweep.report.linked_pages import write_page
 from sweep.statistics.image_metrics import outputs_of
 from sweep.statistics.metric_intervals import sampling_interval
 from sweep.statistics.threshold_curves import calibration, pareto_front
@@ -164,3 +166,14 @@ def test_calibration_is_over_equally_many_images() -> None:
     assert predicted[0] == pytest.approx(scores[:10].mean())
     assert observed.tolist() == [0.0] * 5 + [1.0] * 5
     assert not math.isnan(calibration(scores[:3], scores[:3] > 0)[0].sum())
+
+
+@pytest.mark.slow
+def test_a_collapsed_trial_is_said_beside_the_table(
+    swept: tuple[SweepRecord, SweepStorage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.records.trial_result.TrialResult.collapsed", True)
+    page = write_page(dataset_reports(*swept), swept[1], tmp_path / "page").read_text(encoding="utf-8")
+    first = swept[0].trials[-1].name
+    assert f'<p class="warn">{first} collapsed: its embeddings differ in fewer than three directions' in page
+    assert ", COLLAPSED" in page

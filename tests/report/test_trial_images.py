@@ -91,8 +91,7 @@ def test_large_pictures_are_made_small_and_long_names_cut() -> None:
 
 def test_classes_beyond_the_colours_are_others() -> None:
     groups = {"a": np.array([True, False, False]), "b": np.array([False, True, False])}
-    legend = map_of_classes(np.zeros((3, 2)), groups, title="map").axes[0].get_legend()
-    assert legend is not None
+    (legend,) = map_of_classes(np.zeros((3, 2)), groups, title="map").legends
     assert [text.get_text() for text in legend.get_texts()] == ["others", "a", "b"]
 
 
