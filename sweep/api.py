@@ -234,17 +234,21 @@ def export(
     Raises:
         BadInputError: There is no such trial, it has no final weights, or the folder can't be written.
     """
-    from sweep.console.output_files import file_name
+    from sweep.console.output_files import check_model_name, file_name
     from sweep.deployment.exporter import check_folder, check_libraries, write
     from sweep.deployment.trial_choice import choose
     from sweep.records.sweep_storage import SweepStorage
 
     check_libraries()
+    if trial is not None and best is not None:
+        raise BadInputError(f"--best {best}: chooses the trial, but --trial {trial} names it; give one of them")
+    if register is not None:
+        check_model_name(register)
     place = SweepStorage(storage)
     chosen = choose(place, sweep, trial=trial, best=best, head=head)
     entry = chosen.trial.entry
     folder = Path(output or Path("exports") / file_name(entry.name))
-    check_folder(folder, chosen, overwrite=overwrite)
+    check_folder(folder, chosen, place, overwrite=overwrite)
     difference, registered = write(chosen, place, folder), ""
     if register is not None:
         from sweep.tracking.model_registry import register_model

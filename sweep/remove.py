@@ -18,6 +18,7 @@ def main(
         float | None,
         typer.Option(
             "--older-than",
+            min=0.0,
             metavar="DAYS",
             help="Remove all sweeps that last ran more than this many days ago.",
             rich_help_panel=REMOVED,
@@ -64,6 +65,8 @@ def main(
     place = SweepStorage(storage)
     if (sweep is None) == (older is None):
         raise BadInputError("give a sweep's name, or --older-than DAYS")
+    if target is not None and checkpoints_only:
+        raise BadInputError(f"--archive {target}: copies whole sweeps, not with --checkpoints-only; give one of them")
     names = [sweep] if sweep is not None else older_than(place, older or 0.0)
     for name in names:
         record = place.record(name)
@@ -85,6 +88,8 @@ def main(
         runs = remove_runs(tracking_uri, storage, name, record.experiment)
         delete_sweep(place, removal)
         say(f"  removed, with {runs} runs")
+    if not names:
+        say(f"no sweep last ran more than {older:g} days ago")
     if not yes and names:
         say("nothing was removed; add --yes to remove")
 

@@ -9,6 +9,7 @@ import typer
 from sweep.console import options
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
+from trainables.errors import BadInputError
 from trainables.lasting_output import is_lost
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def main(
     as_json: options.Json = False,
 ) -> None:
     """Print the state of a sweep and of its trials, wherever it runs."""
+    if watch and as_json:
+        raise BadInputError("--watch: draws on a terminal, and --json prints once; give one of them")
     from rich.live import Live as Screen
 
     from sweep.console.printing import screen

@@ -1,6 +1,7 @@
 """Output paths of commands: made from a record's names, and checked for existing files."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def file_name(text: str) -> str:
     if len(name) <= LONGEST:
         return name
     return f"{name[: LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def check_model_name(name: str) -> None:
+    """Raise BadInputError for a name that MLflow's model registry refuses."""
+    if not name.strip() or re.search("[/:]", name):
+        raise BadInputError(f"--register {name}: a model's name has no '/' and no ':'; choose another")
 
 
 def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[], bool]) -> None:

@@ -31,19 +31,25 @@ def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
     from trainables.models.inference import deployed, exported_state
 
     state = storage.trial_of(chosen.trial.entry).load_model()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "encoder.safetensors").write_bytes(save(exported_state(state, chosen.store.image_size)))
     module = deployed(
         state, size=chosen.store.image_size, bits=chosen.bits, head=chosen.head, number=chosen.final.number
     )
-    difference = write_onnx(module, chosen, folder / "model.onnx")
-    (folder / "model.json").write_text(json.dumps(_facts(chosen), indent=1) + "\n")
-    (folder / "MODEL_CARD.md").write_text(model_card(chosen, storage), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "encoder.safetensors").write_bytes(save(exported_state(state, chosen.store.image_size)))
+        difference = write_onnx(module, chosen, folder / "model.onnx")
+        (folder / "model.json").write_text(json.dumps(_facts(chosen), indent=1) + "\n")
+        (folder / "MODEL_CARD.md").write_text(model_card(chosen, storage), encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(
+            f"--output {folder}: can't be written ({error.strerror or error}); choose another"
+        ) from error
     return difference
 
 
-def check_folder(folder: Path, chosen: ChosenTrial, *, overwrite: bool) -> None:
-    """Raise BadInputError if a folder contains anything but an earlier export of the same trial."""
+def check_folder(folder: Path, chosen: ChosenTrial, storage: "SweepStorage", *, overwrite: bool) -> None:
+    """Raise BadInputError if a folder is the storage's, or contains anything but an earlier export of the trial."""
+    storage.check_not_own("--output", folder)
     check_outputs(
         [folder / name for name in FILES],
         overwrite=overwrite,

@@ -69,7 +69,10 @@ def choose(
     """
     from trainables.config import UNTRAINABLE
     from trainables.data.store_info import StoreInfo
+    from trainables.models.inference import HEADS
 
+    if head not in HEADS:
+        raise BadInputError(f"--head {head}: give {' or '.join(HEADS)}{nearest(head, HEADS)}")
     found = find_trial(storage, sweep, trial=trial, best=best)
     entry, status = found.trial.entry, found.trial.result.status
     final = storage.trial_of(entry).final()

@@ -10,9 +10,9 @@ from trainables.config import TrialConfig
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE
-from trainables.data.store_info import PlaceDates, StoreInfo, prepare_command, prepared
+from trainables.data.store_info import PlaceDates, StoreInfo, known_names, prepare_command, prepared
 from trainables.data.store_targets import expand_positive, several_labels, without_seasons, wrong_kind
-from trainables.errors import BadInputError
+from trainables.errors import BadInputError, nearest
 
 UNKNOWN_CLASSES = 1000
 
@@ -37,7 +37,8 @@ def size_of(name: str) -> DataSize:
     facts = KNOWN.get(name)
     if facts is None or not facts.published_sizes:
         raise BadInputError(
-            f"dataset: {name!r} is unknown; known: {', '.join(KNOWN)}; your own: {prepare_command(name)}"
+            f"dataset: {name!r} is unknown{nearest(name, known_names())}; known: {', '.join(KNOWN)}; your own: "
+            f"{prepare_command(name)}"
         )
     sizes = facts.published_sizes
     classes = facts.classes or UNKNOWN_CLASSES

@@ -21,6 +21,7 @@ from trainables.storage.trial_files import TrialFiles
 
 SWEEP_FILE = "sweep.json"
 STOP_FILE = r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.json"
+OWN_FOLDERS = ("trials", "sweeps", "live", "mlartifacts")
 UNKNOWN_STOP = StopRecord(why="it was stopped; the record that says why is damaged")
 
 
@@ -48,6 +49,14 @@ class SweepStorage:
             raise BadInputError(
                 f"--storage {self.storage.address()}: can't be written ({error.strerror or error}); choose another"
             ) from error
+
+    def check_not_own(self, option: str, folder: Path) -> None:
+        """Raise BadInputError if a folder for outputs is the storage itself, or one that holds its records."""
+        if not self.storage.is_local:
+            return
+        root, output = Path(self.storage.root).resolve(), folder.resolve()
+        if output == root or any(output.is_relative_to(root / own) for own in OWN_FOLDERS):
+            raise BadInputError(f"{option} {folder}: holds the storage's own records; choose another folder")
 
     def private_files(self) -> AbstractContextManager[None]:
         """Make new files of this process private during the context, if the storage is a private folder."""

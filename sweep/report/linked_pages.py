@@ -43,6 +43,7 @@ def write_reports(
     Raises:
         BadInputError: Another program wrote files of these names, and `overwrite` is False; nothing is written.
     """
+    storage.check_not_own("--html", folder)
     names = list(dict.fromkeys(name for one in merged for name in one.sweeps))
     splits = reported_splits(reports, storage)
     if len(names) == 1:

@@ -25,8 +25,19 @@ from trainables.storage.trial_files import MODEL
 from trainables.weights_catalog import CATALOG
 
 DEFAULT_SHARES = (0.01, 0.1, 1.0)
+SHARES = "give shares above 0 and up to 1, each once, as in 0.01,0.1,1"
 ENCODER = ("encoder", "width_factor", "stem", "image_size", "normalisation", "precision")
 """Fields that the user may set for named weights."""
+OPTION_OF = {
+    "dataset": "--dataset",
+    "evaluation_dataset": "--dataset",
+    "initial_weights": "--weights",
+    "label_fraction": "--labels",
+    "label_draw": "--draws",
+    "seed": "--draws",
+    "epochs": "--epochs",
+}
+"""Options that take the place of a field."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,19 @@ class EvaluationRequest:
     """Base learning rate of fine-tuning; None: FINE_TUNING_RATE times that of pretraining."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values by field, for every trial."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for options that repeat or contradict each other."""
+        for option, given in (("--trial", self.trials), ("--weights", self.weights), ("--dataset", self.datasets)):
+            if twice := [one for number, one in enumerate(given) if one in given[:number]]:
+                raise BadInputError(f"{option} {twice[0]}: is given twice; leave one out")
+        for name in self.changes:
+            if name in OPTION_OF:
+                raise BadInputError(f"--set {name}: the evaluation itself varies it; use {OPTION_OF[name]}")
+        if self.learning_rate is not None and "base_learning_rate" in self.changes:
+            raise BadInputError("--set base_learning_rate: --learning-rate is given too; leave one out")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise BadInputError(f"--learning-rate: must be above 0, got {self.learning_rate:g}")
 
     def of_sweep(self, storage: SweepStorage, sweep: str | None) -> EvaluationDesign:
         """Return the evaluation of a sweep's trials; without a name, the latest sweep is evaluated."""
@@ -152,13 +176,13 @@ def label_fractions(text: str) -> tuple[float, ...]:
     try:
         return checked_fractions([float(part) for part in text.split(",")])
     except ValueError:
-        raise BadInputError(f"--labels {text}: give shares above 0 and up to 1, as in 0.01,0.1,1") from None
+        raise BadInputError(f"--labels {text}: {SHARES}") from None
 
 
 def checked_fractions(values: Sequence[float]) -> tuple[float, ...]:
-    """Return label fractions; BadInputError unless each is above 0 and at most 1."""
-    if not values or not all(0.0 < value <= 1.0 for value in values):
-        raise BadInputError(f"labels: give shares above 0 and up to 1, as in 0.01,0.1,1, got {list(values)}")
+    """Return label fractions; BadInputError unless each is above 0 and at most 1, and none is repeated."""
+    if not values or not all(0.0 < value <= 1.0 for value in values) or len(set(values)) < len(values):
+        raise BadInputError(f"labels: {SHARES}, got {list(values)}")
     return tuple(values)
 
 

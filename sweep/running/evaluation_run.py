@@ -15,6 +15,7 @@ from sweep.running.run_location import RunLocation
 from sweep.running.session import SweepSession
 from sweep.scheduling.dispatcher import TrialLimits
 from sweep.space import written
+from trainables.errors import BadInputError
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class EvaluationRun:
         evaluation = request.of_sweep(SweepStorage(storage), sweep)
         space = evaluation_space(evaluation)
         check_name(chosen := name or space.name)
+        if chosen == evaluation.sweep:
+            raise BadInputError(f"--name {chosen}: is the sweep that is evaluated; choose another")
         launch = LaunchOptions(written=written(space), device=device, experiment=experiment)
         without = set() if request.label_fractions else set(DEFAULT_SHARES) - set(evaluation.label_fractions)
         shares = ", ".join(f"{one:g}" for one in sorted(without))

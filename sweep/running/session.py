@@ -77,7 +77,7 @@ class SweepSession:
         check_data(self._plan)
         check_weights(self._plan, begun=self._storage.whole_sweep(self._name) is not None)
         self._storage.check_writable()
-        with self._storage.private_files():
+        with self._callers_settings(), self._storage.private_files():
             return self._run(gone_before, extend=extend)
 
     def _run(self, gone_before: str, *, extend: bool) -> int:
@@ -106,6 +106,9 @@ class SweepSession:
                     if not gone_before or not isinstance(error, ClusterAwayError):
                         raise
                     outcome = _SessionOutcome("stopped", gone_before, missing=missing)
+                except BaseException:
+                    tracker.close(0.0)
+                    raise
         return self._end(outcome, tracker)
 
     def _check_address(self) -> None:
@@ -129,15 +132,20 @@ class SweepSession:
             return nullcontext({"CPU": 1.0})
         return connect(self._location.address, wait=60 * self._location.wait_minutes, enough=self._sizing)
 
+    def _callers_settings(self) -> AbstractContextManager[None]:
+        from sweep.cluster.caller import callers_settings_kept
+
+        return (
+            callers_settings_kept(local=self._location.address is None) if self._location.from_python else nullcontext()
+        )
+
     @contextmanager
     def _terminal(self) -> Iterator[TextIO]:
         """Yield the stream for progress, separate from libraries' output; from Python no output is redirected."""
-        from sweep.cluster.caller import callers_settings_kept
         from sweep.console.redirect import quiet
 
         if self._location.from_python:
-            with callers_settings_kept(local=self._location.address is None):
-                yield sys.stderr
+            yield sys.stderr
         else:
             log_file = self._storage.log_folder(self._name) / "ray.log"
             keep_unprinted(log_file)

@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,9 +78,10 @@ def test_evaluation_and_tables_say_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_off_the_main_thread_and_again_on_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_at_once_off_the_main_thread_and_on_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     descriptors = [os.fstat(number).st_ino for number in (1, 2)]
+    environment, hook = dict(os.environ), sys.excepthook
     found: list[api.Frames] = []
 
     def go() -> None:
@@ -87,12 +90,14 @@ def test_a_run_off_the_main_thread_and_again_on_it(tmp_path: Path, capfd: pytest
 
     thread = threading.Thread(target=go)
     thread.start()
+    go()  # waits for the other
     thread.join()
     printed = capfd.readouterr()
     assert "4 of 4 trials" in printed.err
     assert "Token authentication" not in printed.err
     assert "Failed to fetch" not in printed.err + printed.out
-    go()
+    assert (dict(os.environ), sys.excepthook) == (environment, hook)
+    assert not [one for one in threading.enumerate() if one.name == "background-writer"]
     first, second = found
     assert first.settings.equals(second.settings)
     assert set(first.settings["setting"]) == {"temperature 0.2", "temperature 0.5", "untrained encoder", "raw pixels"}
@@ -130,6 +135,12 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
 
 def test_programs_may_import_the_earlier_names() -> None:
     assert (api.Export, api.Frames, compare.Frames) == (api.ExportResult, api.ComparisonFrames, api.ComparisonFrames)
+
+
+def test_a_program_that_is_connected_to_ray_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    with pytest.raises(api.BadInputError, match=r"^Ray: this program is connected to Ray already .ray\.init."):
+        api.run("quickstart", storage=tmp_path, changes=TINY)
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:

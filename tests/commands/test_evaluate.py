@@ -171,6 +171,17 @@ def test_an_evaluation_is_a_sweep_of_its_own(evaluated: SweepStorage, tmp_path: 
         (["--weights", "i=/missing.pt"], "--weights 'i=/missing.pt': /missing.pt: no such file"),
         (["--trial", "nobody"], "--trial nobody: not in sweep"),
         (["--dataset", "nothing"], "nothing"),
+        (["--dataset", "digit"], "not one of the known (digits"),
+        (["--dataset", "digit"], "did you mean 'digits'?"),
+        (["--labels", "0.5,0.5"], "--labels 0.5,0.5: give shares above 0 and up to 1, each once"),
+        (["--dataset", "digits", "--dataset", "digits"], "--dataset digits: is given twice"),
+        (["--epochs", "3", "--set", "epochs=5"], "--set epochs: the evaluation itself varies it; use --epochs"),
+        (
+            ["--learning-rate", "1", "--set", "base_learning_rate=3"],
+            "--set base_learning_rate: --learning-rate is given",
+        ),
+        (["--learning-rate", "0"], "--learning-rate: must be above 0, got 0"),
+        (["mine", "--name", "mine"], "--name mine: is the sweep that is evaluated"),
     ],
 )
 def test_bad_input_is_one_line_and_starts_nothing(

@@ -232,6 +232,16 @@ def test_what_cant_be_exported_is_said(
         main("mine", trial=pixels.name, storage=place)
     with pytest.raises(BadInputError, match="no setting has test/nothing yet"):
         main("mine", best="test/nothing", storage=place)
+    for options, said in (
+        ({"head": "linaer"}, "--head linaer: give linear or probe; did you mean 'linear'"),
+        ({"trial": "one", "best": "val/top1"}, "--best val/top1: chooses the trial, but --trial one names it"),
+        ({"register": "a/b"}, "--register a/b: a model's name has no '/'"),
+        ({"output": Path("/proc/none")}, "--output /proc/none: can't be written"),
+        ({"output": Path(place)}, "holds the storage's own records"),
+        ({"output": Path(place) / "trials" / "new"}, "holds the storage's own records"),
+    ):
+        with pytest.raises(BadInputError, match=said):
+            main("mine", storage=place, **options)  # type: ignore[arg-type]
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path))
     with pytest.raises(BadInputError, match="data set 'digits': isn't prepared here"):
         main("mine", storage=place)

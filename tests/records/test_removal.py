@@ -103,5 +103,7 @@ def test_checkpoints_alone_may_go(storage: SweepStorage) -> None:
 def test_a_sweep_that_runs_is_refused(storage: SweepStorage) -> None:
     with LeaseHolder(storage, "new"), pytest.raises(BadInputError, match=r"sweep new: is running"):
         main("new", storage=str(storage.storage.root), yes=True)
+    with pytest.raises(BadInputError, match="--archive there: copies whole sweeps"):
+        main("new", target="there", checkpoints_only=True, storage=str(storage.storage.root), yes=True)
     with pytest.raises(BadInputError, match="give a sweep's name, or --older-than"):
         main(storage=str(storage.storage.root))

@@ -12,7 +12,7 @@ from trainables.data.dataset_facts import KNOWN, OWN_FILES
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_addresses import data_root, joined_address, plain_name, remote_root, store_folder
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
-from trainables.errors import BadInputError, describe_validation
+from trainables.errors import BadInputError, describe_validation, nearest
 
 OptionValue = str | int | float
 Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT)]
@@ -263,11 +263,21 @@ def remove_command(name: str) -> str:
     return f"python -m sweep.data remove {name}"
 
 
+def known_names(root: Path | None = None) -> list[str]:
+    """Return the names of the known data sets and of the stores in the root."""
+    folder = root or data_root()
+    stores = [path.parent.name for path in folder.glob(f"*/{INFO_FILE}")] if remote_root() is None else []
+    return [*KNOWN, *sorted(stores)]
+
+
 def prepared(name: str, root: Path | None = None) -> StoreInfo:
     """Return the metadata of an existing store; if it is missing, BadInputError gives the command that prepares it."""
     info = StoreInfo.read(name, root)
     if info is None:
         where = root or remote_root() or data_root()
         unknown = "" if name in KNOWN else f" and not one of the known ({', '.join(KNOWN)})"
-        raise BadInputError(f"data set {name!r} is not prepared under {where}{unknown}; type: {prepare_command(name)}")
+        near = nearest(name, known_names(root))
+        raise BadInputError(
+            f"data set {name!r} is not prepared under {where}{unknown}{near}; type: {prepare_command(name)}"
+        )
     return info
