@@ -3,23 +3,19 @@
 In v1.0 each patch has a JSON file with its labels. In v2.0 patches are grouped by tile, and a table holds the labels.
 """
 
-import json
-import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trainables.data.class_names import LABELS_19, LABELS_43, PARTS_OF_19
 from trainables.data.dataset_facts import BIGEARTHNET_V1, FARMLAND_CLASSES
 from trainables.data.patch_names import tile_position
 from trainables.data.sources.archive import archive_state, is_tar, stream_tar
+from trainables.data.sources.bigearthnet_folders import find_root, patch_folders
 from trainables.data.sources.bigearthnet_lists import PatchLists, v1_lists, v2_lists
-from trainables.data.sources.decode import decode_band, load
+from trainables.data.sources.bigearthnet_patch import V1_LABELS, read_patch
 from trainables.data.sources.file_tree import file_states, junk
 from trainables.data.sources.source import (
     ArchiveFile,
@@ -33,12 +29,6 @@ from trainables.data.sources.source import (
 )
 from trainables.errors import BadInputError
 
-SIDE = 120
-"""Side of a patch in pixels at 10 m; bands of 20 m and 60 m have sides of 60 and 20."""
-PROBED_FOLDERS = 20
-"""Number of sub-folders inspected to recognise the layout; the full data set has 590,326."""
-V1_LABELS = "labels_metadata.json"
-KNOWN_43 = frozenset(LABELS_43)
 LABEL_OF_19 = {LABELS_43[part]: LABELS_19[index] for index, parts in enumerate(PARTS_OF_19) for part in parts}
 
 
@@ -52,41 +42,60 @@ def read_bigearthnet_v2(request: PrepareRequest) -> ImageSource:
     return _list(request, v2_lists(request), levels=2)
 
 
-def _list(request: PrepareRequest, lists: PatchLists, *, levels: int) -> ImageSource:
-    source = request.required_source()
-    seen: set[str] = set()
-    position = [0, 1]
-    notes: tuple[str, ...] = ()
-    strays: list[str] = []
-    stray_files: Counter[str] = Counter()
-    excluded: set[str] = set()
-    unlisted: set[str] = set()
-    names: list[str] = []
+@dataclass
+class _PatchTally:
+    """Patches and files that were met in a source, by the reason for leaving them out."""
 
-    @lru_cache(maxsize=1024)  # called for each file of a patch
-    def wants(patch: str) -> bool:
-        if patch in lists.excluded:
-            excluded.add(patch)
+    request: PrepareRequest
+    lists: PatchLists
+    seen: set[str] = field(default_factory=set)
+    excluded: set[str] = field(default_factory=set)
+    unlisted: set[str] = field(default_factory=set)
+    strays: list[str] = field(default_factory=list)
+    """Folders that are no patches."""
+    stray_files: Counter[str] = field(default_factory=Counter)
+    position: tuple[int, int] = (0, 1)
+    """Bytes read of a tar, and its size."""
+
+    def wants(self, patch: str) -> bool:
+        """Return whether a patch is prepared; otherwise count it."""
+        if patch in self.lists.excluded:
+            self.excluded.add(patch)
             return False
-        seen.add(patch)
-        listed = lists.splits is None or patch in lists.splits
-        if not listed:
-            unlisted.add(patch)
-        return listed and request.wants(patch)
+        self.seen.add(patch)
+        if self.lists.splits is not None and patch not in self.lists.splits:
+            self.unlisted.add(patch)
+            return False
+        return self.request.wants(patch)
 
-    def hear(done: int, total: int) -> None:
-        position[:] = done, total
+    def hear(self, done: int, total: int) -> None:
+        """Note how far a tar has been read."""
+        self.position = done, total
 
+    def left_out(self) -> Counter[str]:
+        """Return the number of folders, patches and files that are left out, by reason."""
+        reasons = {
+            f"folders that are no patches ({some_names(self.strays)})": len(self.strays),
+            "patches on the lists of --exclude": len(self.excluded),
+            "patches in none of the official splits": len(self.unlisted),
+        }
+        return Counter(reasons) + self.stray_files
+
+
+def _list(request: PrepareRequest, lists: PatchLists, *, levels: int) -> ImageSource:
+    source, tally = request.required_source(), _PatchTally(request, lists)
+    notes: tuple[str, ...] = ()
+    names: list[str] = []
     if source.is_file() and is_tar(source):
         location, count, state = str(source.resolve()), None, archive_state(source)
-        entries = partial(_of_tar, request, lists, wants, hear, stray_files)
+        entries = partial(_of_tar, request, lists, tally)
     else:
-        root = _find_root(request, levels)
-        patches = [patch for patch in _patches(root, levels, strays) if wants(patch.name)]
+        root = find_root(request, levels)
+        patches = [patch for patch in patch_folders(root, levels, tally.strays) if tally.wants(patch.name)]
         location, count = str(root.resolve()), len(patches)
         names, wanted = [patch.name for patch in patches], _wanted_files(request, lists)
         state = file_states(f"{patch}/{patch.name}_{name}" for patch in patches for name in wanted)
-        notes = _absent(lists, seen)
+        notes = _absent(lists, tally.seen)
         entries = partial(_of_folder, request, lists, patches)
     return ImageSource(
         location=location,
@@ -96,11 +105,11 @@ def _list(request: PrepareRequest, lists: PatchLists, *, levels: int) -> ImageSo
         notes=(*_label_notes(request), *notes),
         multi_label=request.options.labels != "farmland",
         rules=request.facts.label_rules[request.options.labels],
-        total=lambda: len(seen),
+        total=lambda: len(tally.seen),
         classify=_classifier(request),
-        position=lambda: (position[0], position[1]),
+        position=lambda: tally.position,
         decisions={"classes": _classes_told(request, lists)},
-        left_out=lambda: _left_out(strays, excluded, unlisted) + stray_files,
+        left_out=tally.left_out,
         splits_from="" if lists.splits is None else "the official lists",
         state=digest_of(state, lists.state, *names),
     )
@@ -111,44 +120,30 @@ def _classes_told(request: PrepareRequest, lists: PatchLists) -> str:
     return f"the {request.options.labels} labels, from {own}"
 
 
-def _left_out(strays: Sequence[str], excluded: Collection[str], unlisted: Collection[str]) -> Counter[str]:
-    reasons = {
-        f"folders that are no patches ({some_names(strays)})": len(strays),
-        "patches on the lists of --exclude": len(excluded),
-        "patches in none of the official splits": len(unlisted),
-    }
-    return Counter(reasons)
-
-
 def _of_folder(request: PrepareRequest, lists: PatchLists, patches: Sequence[Path]) -> Iterator[ImageEntry]:
     wanted = _wanted_files(request, lists)
     for patch in patches:
         yield _entry(request, lists, patch.name, {name: f"{patch}/{patch.name}_{name}" for name in wanted})
 
 
-def _of_tar(
-    request: PrepareRequest,
-    lists: PatchLists,
-    wants: Callable[[str], bool],
-    hear: Callable[[int, int], None],
-    stray_files: Counter[str],
-) -> Iterator[ImageEntry]:
+def _of_tar(request: PrepareRequest, lists: PatchLists, tally: _PatchTally) -> Iterator[ImageEntry]:
     """Collect the files of each patch from the stream; only incomplete patches stay in memory.
 
-    Files that don't belong to a patch are counted by reason in `stray_files`.
+    Files that don't belong to a patch are counted by reason.
     """
     source = request.required_source()
     wanted = _wanted_files(request, lists)
     begun: dict[str, dict[str, File]] = {}
-    stray_files.clear()
+    tally.stray_files.clear()
+    wants = lru_cache(maxsize=1024)(tally.wants)  # called for each file of a patch
 
     def takes(path: str) -> bool:
         if (reason := _reason_left_out(path)) is not None:
-            stray_files[reason] += 1
+            tally.stray_files[reason] += 1
             return False
         return _is_wanted(path, wanted, wants)
 
-    for path, content in stream_tar(source, takes, progress=hear):
+    for path, content in stream_tar(source, takes, progress=tally.hear):
         patch = path.split("/")[-2]
         files = begun.setdefault(patch, {})
         files[path.rsplit("/", 1)[-1].removeprefix(f"{patch}_")] = ArchiveFile(f"{source}: {path}", content)
@@ -190,38 +185,8 @@ def _entry(request: PrepareRequest, lists: PatchLists, patch: str, files: Mappin
     return ImageEntry(patch, read, lists.split(patch), tile[0] if tile else "")
 
 
-def read_patch(bands: Sequence[File], labels_file: File | None, labels: tuple[str, ...] | None) -> LabelledImage:
-    """Read one patch: pixels (120, 120, bands) uint16, and labels from its JSON unless `labels` are given."""
-    values = [decode_band(band, largest=SIDE) for band in bands]
-    if labels is None:
-        assert labels_file is not None
-        labels = _labels(labels_file)
-    return LabelledImage(np.stack([_enlarged(band) for band in values], axis=-1), labels)
-
-
-def _enlarged(band: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    times = SIDE // len(band)
-    return band if times == 1 else np.repeat(np.repeat(band, times, axis=0), times, axis=1)
-
-
 def _refuse(message: str) -> LabelledImage:
     raise BadInputError(message)
-
-
-def _labels(file: File) -> tuple[str, ...]:
-    try:
-        content = json.loads(load(file))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(
-            f"{file}: expected JSON with the patch's labels ({error}); fetch the patch again"
-        ) from error
-    names = content.get("labels") if isinstance(content, dict) else None
-    if not isinstance(names, list) or not names:
-        raise BadInputError(f'{file}: expected a list "labels" with at least one; fetch the patch again')
-    unknown = [name for name in names if not isinstance(name, str) or name not in KNOWN_43]
-    if unknown:
-        raise BadInputError(f"{file}: {unknown[0]!r} is none of the 43 labels of BigEarthNet v1.0")
-    return tuple(names)
 
 
 def _classifier(request: PrepareRequest) -> Callable[[Sequence[str]], Sequence[str]] | None:
@@ -247,59 +212,3 @@ def _absent(lists: PatchLists, seen: set[str]) -> tuple[str, ...]:
     listed = lists.splits if lists.splits is not None else lists.labels
     missing = 0 if listed is None else len(listed.keys() - seen - lists.excluded)
     return (f"{missing:,} patches of the lists aren't in the source",) if missing else ()
-
-
-# Folders
-
-
-def _find_root(request: PrepareRequest, levels: int) -> Path:
-    """Return the folder that holds the patches: the source, or a folder that it wraps."""
-    source, expected = request.required_source(), request.facts.layout
-    if not source.is_dir():
-        raise BadInputError(f"{source}: no such folder or tar; expected {expected}")
-    if _has_patches(source, levels):
-        return source
-    folders = list(_sub_folders(source))
-    while len(folders) == 1 and not _has_patches(folders[0], levels):  # folders that only wrap the patches
-        folders = list(_sub_folders(folders[0]))
-    found = [folder for folder in folders if _has_patches(folder, levels)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = some_names([folder.name for folder in found])
-        raise BadInputError(f"{source}: holds several ({names}); give one of them as the source")
-    raise BadInputError(f"{source}: expected {expected}; found {some_names([path.name for path in source.iterdir()])}")
-
-
-def _has_patches(folder: Path, levels: int) -> bool:
-    return any(_has_bands(patch) for patch in islice(_patch_folders(folder, levels), PROBED_FOLDERS))
-
-
-def _has_bands(patch: Path) -> bool:
-    start = f"{patch.name}_B"
-    with os.scandir(patch) as files:
-        return any(file.name.startswith(start) and file.name.endswith(".tif") for file in files)
-
-
-def _patches(root: Path, levels: int, strays: list[str]) -> Iterator[Path]:
-    """Yield the patch folders; record folders that have neither a patch name nor a band file in `strays`."""
-    for folder in _patch_folders(root, levels):
-        if tile_position(folder.name) or _has_bands(folder):
-            yield folder
-        else:
-            strays.append(str(folder.relative_to(root)))
-
-
-def _patch_folders(root: Path, levels: int) -> Iterator[Path]:
-    if levels == 1:
-        yield from _sub_folders(root)
-    else:
-        for tile in _sub_folders(root):
-            yield from _sub_folders(tile)
-
-
-def _sub_folders(folder: Path) -> Iterator[Path]:
-    """Yield the direct sub-folders by name, without hidden ones and those of operating systems."""
-    with os.scandir(folder) as entries:  # knows folders without a call for each
-        names = sorted(entry.name for entry in entries if junk(entry.name) is None and entry.is_dir())
-    return (folder / name for name in names)
