@@ -19,10 +19,8 @@ from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, number
 from sweep.figures.style import CONTRASTIVE, REST, SUPERVISED
 from sweep.report.charts import InteractiveChart, axis, safe
-from trainables.metric_names import is_share
+from sweep.report.parallel_chart import parallel_chart, result_scale
 
-BEST_SHOWN = 8
-"""Number of highlighted settings."""
 MOST_PAIRS = 15
 SCALE = [[0.0, "#3b528b"], [0.35, "#21908c"], [0.7, "#5dc863"], [1.0, "#fde725"]]
 """Colour scale of results, from worst to best (viridis)."""
@@ -41,7 +39,9 @@ def exploration_charts(part: DataSetReport, prefix: str) -> list[InteractiveChar
         return []
     scales = [AxisScale.of(name, settings) for name in part.table.axes]
     return [
-        chart for make in (_slices, _pairs, _parallel, _history, _edf) for chart in make(part, settings, scales, prefix)
+        chart
+        for make in (_slices, _pairs, parallel_chart, _history, _edf)
+        for chart in make(part, settings, scales, prefix)
     ]
 
 
@@ -65,7 +65,7 @@ def _slices(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
     """Yield charts of the result over each axis."""
-    factor, unit = _shown(part)
+    factor, unit = result_scale(part)
     results = [factor * one.result for one in settings]
     common = {
         "type": "scatter",
@@ -90,26 +90,25 @@ def _pairs(
     part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
     """Yield a heat map of the best result for each pair of values of two axes."""
-    factor, unit = _shown(part)
+    factor, unit = result_scale(part)
     pairs = list(combinations(scales, 2))[:MOST_PAIRS]
     if not pairs:
         return
     results = [factor * one.result for one in settings]
+    marker = {
+        "colorscale": SCALE,
+        "reversescale": part.sweep.direction != "max",
+        "cmin": min(results),
+        "cmax": max(results),
+        "colorbar": {"title": {"text": safe(unit), "side": "right"}, "thickness": 12},
+        "symbol": "square",
+        "size": 22,
+        "line": {"color": REST, "width": 1},
+    }
     data: list[dict[str, Any]] = []
     views = []
     for x, y in pairs:
         best = best_of_pairs(settings, x.name, y.name, part.sweep.direction)
-        marker = {
-            "color": [factor * one.result for one in best],
-            "colorscale": SCALE,
-            "reversescale": part.sweep.direction != "max",
-            "cmin": min(results),
-            "cmax": max(results),
-            "colorbar": {"title": {"text": safe(unit), "side": "right"}, "thickness": 12},
-            "symbol": "square",
-            "size": 22,
-            "line": {"color": REST, "width": 1},
-        }
         data.append(
             {
                 "type": "scatter",
@@ -118,7 +117,7 @@ def _pairs(
                 "y": [_on_axis(y, one.values[y.name]) for one in best],
                 "text": [safe(f"{one.label}: {number(part.sweep.objective, one.result)}") for one in best],
                 "hovertemplate": "%{text}<extra></extra>",
-                "marker": marker,
+                "marker": {"color": [factor * one.result for one in best], **marker},
             }
         )
         names = f"{axis_label(x.name)} and {axis_label(y.name)}"
@@ -135,63 +134,6 @@ def _pairs(
     )
 
 
-def _parallel(
-    part: DataSetReport, settings: Sequence[ExploredSetting], scales: Sequence[AxisScale], prefix: str
-) -> Iterator[InteractiveChart]:
-    """Yield parallel coordinates: one line per setting through its value on each axis to its result."""
-    factor, unit = _shown(part)
-    low, high = (ends(one.result for one in settings) for ends in (min, max))
-    columns = [*(axis_label(scale.name) for scale in scales), unit]
-    data = []
-    for place, one in sorted(enumerate(settings), reverse=True):
-        stands_out = place < BEST_SHOWN
-        up = (one.result - low) / (high - low) if high > low else 0.5
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if stands_out else "lines",
-                "x": list(range(len(columns))),
-                "y": [*(scale.place(one.values[scale.name]) for scale in scales), up],
-                "text": safe(f"{one.label}: {number(part.sweep.objective, one.result)}"),
-                "hovertemplate": "%{text}<extra></extra>",
-                "line": {
-                    "color": SUPERVISED if not place else CONTRASTIVE if stands_out else REST,
-                    "width": 2.2 if stands_out else 0.8,
-                },
-                "opacity": 1.0 if stands_out else 0.55,
-                "marker": {"size": 6},
-            }
-        )
-    ends = [(spelled(scale.values[0], scale.name), spelled(scale.values[-1], scale.name)) for scale in scales]
-    ends.append((f"{factor * low:.3g}", f"{factor * high:.3g}"))
-    notes = [
-        {"x": column, "y": at, "text": safe(text), "showarrow": False, "yshift": shift}
-        for column, pair in enumerate(ends)
-        for at, text, shift in ((0, pair[0], -12), (1, pair[1], 12))
-    ]
-    lines = [
-        {
-            "type": "line",
-            "x0": column,
-            "x1": column,
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": REST, "width": 1},
-            "layer": "below",
-        }
-        for column in range(len(columns))
-    ]
-    layout = {
-        "annotations": notes,
-        "shapes": lines,
-        "xaxis": axis("", tickvals=list(range(len(columns))), ticktext=list(map(safe, columns)), showgrid=False),
-        "yaxis": {"visible": False, "range": [-0.12, 1.12]},
-        "margin": {"l": 30, "r": 30, "t": 12, "b": 44},
-    }
-    caption = f"one line per setting; orange and dashed: the best one; thick: the best {min(BEST_SHOWN, len(settings))}"
-    yield InteractiveChart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
-
-
 def _history(
     part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
@@ -199,7 +141,7 @@ def _history(
     if not isinstance(part.effects.levels, NotComputed):
         return
     searched = sorted(settings, key=lambda one: one.order)
-    factor, unit = _shown(part)
+    factor, unit = result_scale(part)
     results = [factor * one.result for one in searched]
     numbers = list(range(1, len(searched) + 1))
     dots = {
@@ -235,7 +177,7 @@ def _edf(
     part: DataSetReport, settings: Sequence[ExploredSetting], _: Sequence[AxisScale], prefix: str
 ) -> Iterator[InteractiveChart]:
     """Yield the empirical distribution function of results, with the baselines."""
-    factor, unit = _shown(part)
+    factor, unit = result_scale(part)
     results = sorted(factor * one.result for one in settings)
     shares = [100 * (place + 1) / len(results) for place in range(len(results))]
     line: dict[str, Any] = {"type": "scatter", "mode": "lines"}
@@ -286,11 +228,6 @@ def importance_chart(part: DataSetReport, prefix: str) -> InteractiveChart | Non
     }
     caption = "fANOVA over a random forest; lines: the least and the most over forests of resampled settings"
     return InteractiveChart(f"{prefix}importance", "Importance of the axes", caption, [bars], layout)
-
-
-def _shown(part: DataSetReport) -> tuple[int, str]:
-    metric = part.sweep.objective
-    return (100, f"{metric} (%)") if is_share(metric) else (1, metric)
 
 
 def _what(part: DataSetReport) -> str:
