@@ -55,6 +55,8 @@ class Plan:
     """Notes for the user, about drawn settings that can't be trained."""
     to_come: PendingCounts = PendingCounts()
     """Trials that the searches will add, counted when the plan was made."""
+    decided: Mapping[Best, Any] = field(default_factory=dict)
+    """Values that results have decided so far."""
 
     @property
     def sweep_name(self) -> str:
@@ -77,6 +79,11 @@ class Plan:
         if not self.pending and not varying_fields([trial.config for trial in settings]):
             return "nothing"
         return "test" if self.space.objective.selects_on_test else "validation"
+
+    @property
+    def expanded(self) -> int:
+        """Number of stages that don't wait for results; their searches may still add trials."""
+        return len(self.space.stages) - len(self.pending)
 
     def of_stage(self, number: int) -> list[PlannedTrial]:
         """Return the trials of a stage (1-based), baselines first."""
@@ -119,8 +126,8 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     """Return the plan with its next pending stage expanded, using the decided values."""
     size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
-    number = len(plan.space.stages) - len(plan.pending) + 1
-    check = DrawCheck(partial(fault_of, size_of=size_of, workers=plan.workers))
+    number = plan.expanded + 1
+    check = DrawCheck(partial(fault_of, size_of=size_of, workers=plan.workers, decided=decided))
     settings = settings_of(plan.space, stage, plan.assignments, check)
     found = [(grid, with_best(setting, decided)) for grid, setting in settings]
     if stage.search is not None and stage.search.method != "random":
@@ -142,7 +149,9 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
         )
         trials = [made_small(trial, TrialConfig.parse(s)) for trial, s in zip(trials, small, strict=True)]
     check_metrics(plan.space, stage, trials, assignments=plan.assignments, size_of=size_of, shrunk=plan.smoke)
-    grown = _joined(replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *check.notes)), trials)
+    known = {**plan.decided, **decided}
+    grown = replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *check.notes), decided=known)
+    grown = _joined(grown, trials)
     return replace(grown, to_come=_to_come(grown, stage, size_of))
 
 
@@ -158,10 +167,18 @@ def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> Pe
     return PendingCounts(plan.to_come.trials + drawn, plan.to_come.baselines + len(baselines))
 
 
-def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], workers: int) -> str:
+def fault_of(
+    setting: Mapping[str, Any],
+    *,
+    size_of: Callable[[str], DataSize],
+    workers: int,
+    decided: Mapping[Best, Any] | None = None,
+) -> str:
     """Return why a setting can't be trained; empty if it can, or if it depends on pending results."""
-    if any(isinstance(value, Best) for value in setting.values()):
+    known = decided or {}
+    if any(isinstance(value, Best) and value not in known for value in setting.values()):
         return ""
+    setting = with_best(setting, known)
     try:
         check_trials([planned(TrialConfig.parse(setting), 1, size_of)], workers)
     except BadInputError as error:
@@ -176,7 +193,7 @@ def propose(
     search = plan.space.stages[stage - 1].search
     assert search is not None
     grid = Grid(base={**search.base, **values})
-    settings = list(crossed(plan.space, grid, {}, plan.assignments))
+    settings = [with_best(one, plan.decided) for one in crossed(plan.space, grid, {}, plan.assignments)]
     trials = [replace(planned(TrialConfig.parse(s), stage, size_of), setting=number) for s in settings]
     if plan.smoke:
         small = [TrialConfig.parse(made_tiny(setting, plan.workers)) for setting in settings]

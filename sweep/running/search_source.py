@@ -82,13 +82,14 @@ def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> P
 
 
 def with_earlier_proposals(plan: Plan, before: SweepRecord | None) -> Plan:
-    """Return the plan with the settings that the search proposed in earlier runs of the sweep."""
-    proposed = {e.setting: e for e in before.trials if e.setting is not None} if before is not None else {}
-    for number, entry in sorted(proposed.items()):
-        search = plan.open_search(entry.stage) if entry.stage <= len(plan.space.stages) else None
+    """Return the plan with the settings that the searches of its expanded stages proposed in earlier runs."""
+    entries = () if before is None else before.trials
+    proposed = {(e.stage, e.setting): e for e in entries if e.setting is not None and e.stage <= plan.expanded}
+    for (stage, number), entry in sorted(proposed.items()):
+        search = plan.open_search(stage)
         if search is not None:
             values = {name: {**entry.config, **entry.stands_for}[name] for name in search.over}
-            plan = propose(plan, entry.stage, number, values, size_of=size_of)
+            plan = propose(plan, stage, number, values, size_of=size_of)
     return plan
 
 

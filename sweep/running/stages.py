@@ -44,6 +44,8 @@ class StageLoop:
         self._tick_at = 0.0
         self._dispatcher: Dispatcher | None = None
         self._rungs: HalvingRungs | None = None
+        self._before: SweepRecord | None = None
+        """Record of the sweep's earlier runs."""
         self.stopping = ""
         """Reason of the sweep's early end; empty if there was none."""
 
@@ -53,7 +55,8 @@ class StageLoop:
         Trials that are already finished are not trained again.
         """
         context = self._context
-        self._plan = with_earlier_proposals(self._plan, context.storage.whole_sweep(context.name))
+        self._before = context.storage.whole_sweep(context.name)
+        self._plan = with_earlier_proposals(self._plan, self._before)
         record = self._record()
         context.tracker.start_sweep(record)
         self._stopped = self._forget_stops(record) if context.options.retry_failed else self._stops()
@@ -64,7 +67,7 @@ class StageLoop:
             self._run_stage(stage, [entry for entry in record.trials if entry.stage == stage])
             if self.stopping:
                 return "stopped"
-            if not self._plan.of_stage(stage + 1) and not self._decide_next_stage():
+            if stage == self._plan.expanded and not self._decide_next_stage():
                 return self._status()
             record, stage = self._record(), stage + 1
 
@@ -114,7 +117,7 @@ class StageLoop:
         from sweep.cluster.failure_diagnosis import review
         from sweep.cluster.tune_bridge import run_trials
 
-        self._rungs = self._make_rungs(entries)
+        self._rungs = self._make_rungs(stage, entries)
         dispatcher = self._dispatcher = Dispatcher(
             self._tasks(entries),
             self._events,
@@ -164,9 +167,9 @@ class StageLoop:
         self._join(self._rungs, entries)
         return self._tasks(entries)
 
-    def _make_rungs(self, entries: Sequence[TrialEntry]) -> HalvingRungs | None:
+    def _make_rungs(self, stage: int, entries: Sequence[TrialEntry]) -> HalvingRungs | None:
         space = self._plan.space
-        halving = space.stages[entries[0].stage - 1].halving if entries else None
+        halving = space.stages[stage - 1].halving
         if halving is None:
             return None
         exempt = {entry.trial_id for entry in entries if entry.required or entry.baseline is not None}
@@ -232,7 +235,7 @@ class StageLoop:
 
     def _extended(self, decided: Mapping[Best, Any]) -> Plan:
         """Return the plan with its next stage; BadInputError if that can't be trained, or leaks and is strict."""
-        plan = extend(self._plan, decided, size_of=size_of)
+        plan = with_earlier_proposals(extend(self._plan, decided, size_of=size_of), self._before)
         if self._context.options.strict:
             check_leaks(plan, self._context.storage)
         return plan

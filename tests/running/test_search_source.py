@@ -7,7 +7,7 @@ import pytest
 from support.run_contexts import run_context
 
 from sweep.planning.launch import LaunchOptions
-from sweep.planning.plan import Plan, make_plan, propose
+from sweep.planning.plan import Plan, extend, make_plan, propose
 from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
 from sweep.records.sweep_record import describe
@@ -15,9 +15,11 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.running import search_source
 from sweep.running.provenance import write_record
 from sweep.running.search_source import SearchSource, settings_left, with_earlier_proposals, with_proposed
+from sweep.running.stages import StageLoop
 from sweep.running.trial_tasks import within_budget
 from sweep.scheduling.task import TrialTask
-from sweep.space import Grid, Range, RankingObjective, Search, SearchSpace, Stage
+from sweep.space import Best, Grid, Halving, Range, RankingObjective, Search, SearchSpace, Stage
+from trainables.storage.trial_records import EpochRecord
 
 SPACE = SearchSpace(
     name="searched",
@@ -86,6 +88,63 @@ def test_a_resumed_search_has_its_earlier_settings_from_the_record(plan: Plan) -
     assert [trial.trial_id for trial in again.trials] == [trial.trial_id for trial in grown.trials]
     assert settings_left(again, 1) == range(1, 3)
     assert with_earlier_proposals(plan, None) == plan
+
+
+def two_searches() -> SearchSpace:
+    stages = (("first", Range(0.1, 0.2), 3), ("second", Range(0.5, 0.6), 2))
+    return replace(
+        SPACE,
+        stages=tuple(Stage(name, search=Search({"temperature": over}, n, method="optuna")) for name, over, n in stages),
+    )
+
+
+def test_two_stages_with_searches_have_their_own_settings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    plan = grown = make_plan(two_searches(), assignments={}, size_of=size_of)
+    for stage, number in ((1, 0), (1, 1), (1, 2), (2, 0)):
+        grown = propose(grown, stage, number, {"temperature": 0.1 * stage + 0.01 * number}, size_of=size_of)
+    again = with_earlier_proposals(plan, describe(grown, name="mine", command="", commit=None, versions={}))
+    assert {trial.trial_id for trial in again.trials} == {trial.trial_id for trial in grown.trials}
+    assert [settings_left(again, stage) for stage in (1, 2)] == [range(3, 3), range(1, 2)]
+
+
+def test_a_search_takes_the_values_that_an_earlier_stage_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    best = Best("batch_size", "digits")
+    search = Search({"temperature": Range(0.1, 0.8)}, 2, {"batch_size": best}, method="optuna")
+    stages = (Stage("grid", (Grid(axes={"batch_size": (64, 128)}),)), Stage("search", search=search))
+    plan = make_plan(replace(SPACE, stages=stages), assignments={}, size_of=size_of)
+    grown = propose(extend(plan, {best: 128}, size_of=size_of), 2, 0, {"temperature": 0.3}, size_of=size_of)
+    assert [(t.stage, t.config.batch_size) for t in grown.trials] == [(1, 64), (1, 128), (2, 128)]
+    record = describe(grown, name="mine", command="", commit=None, versions={})
+    waiting = with_earlier_proposals(plan, record)
+    assert waiting.trials == plan.trials  # until it is decided again
+    again = with_earlier_proposals(extend(waiting, {best: 128}, size_of=size_of), record)
+    assert [trial.trial_id for trial in again.trials] == [trial.trial_id for trial in grown.trials]
+
+
+def test_a_stage_of_a_search_alone_runs_after_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    plan, ran = make_plan(two_searches(), assignments={}, size_of=size_of), list[int]()
+    monkeypatch.setattr(StageLoop, "_run_stage", lambda loop, stage, entries: ran.append(stage))
+    context = run_context(SweepStorage(tmp_path))
+    StageLoop(context, plan).run()
+    assert ran == [1, 2]
+
+
+def test_halving_judges_the_settings_of_a_search_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    search = Search({"temperature": Range(0.1, 0.8)}, 6, method="optuna")
+    space = replace(SPACE, stages=(Stage("search", search=search, halving=Halving("test/top1", 1, 2)),))
+    plan = make_plan(space, assignments={}, size_of=size_of)
+    rungs = StageLoop(run_context(SweepStorage(tmp_path)), plan)._make_rungs(1, [])
+    assert rungs is not None
+    said = [
+        rungs.verdict(task(str(number)), EpochRecord(epoch=1, time_ms=0, seconds=1.0, metrics={"test/top1": value}))
+        for number, value in enumerate((0.9, 0.8))
+    ]
+    assert said[0] is None
+    assert str(said[1]).startswith("halving: 1 of 2 trials are better")
 
 
 def test_the_record_is_the_plans_and_keeps_the_command_that_started_the_sweep(plan: Plan, tmp_path: Path) -> None:
