@@ -11,10 +11,11 @@ from sweep.statistics.intervals import seed_interval
 from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.metric_intervals import paired, sampling_interval
 from sweep.statistics.number_outputs import NumberOutputs
-from sweep.statistics.resampled_metrics import difference
 from sweep.statistics.share_intervals import ConfidenceInterval
 from trainables.metric_names import AVERAGE_PRECISION, MACRO, MAE, MICRO, R2, RMSE
 
+SCALES = 0.3, 0.6
+"""Standard deviations of the errors that two predictions of a number don't have in common; that in common is 0.4."""
 TILE = "S2A_MSIL2A_201706{:02d}T101031_{}_{}"
 
 
@@ -98,8 +99,10 @@ def cases() -> Iterator[CoverageCase]:
     for name in (R2, RMSE):
         yield differing_numbers(name, 40)
     yield differing_numbers(RMSE, 250, tiles=10)
-    for name in (RMSE, MAE):
+    for name in (R2, RMSE, MAE):
         yield differing_numbers(name, 400, skewed=True)
+    yield differing_numbers(RMSE, 40, skewed=True)
+    yield differing_numbers(RMSE, 250, tiles=10, skewed=True)
     for images in (40, 250):
         for average in (MACRO, MICRO):
             yield _several_labels(images, average)
@@ -193,22 +196,27 @@ def differing_numbers(name: str, images: int, tiles: int = 0, *, skewed: bool = 
         own = random.normal(size=count)
         return (own + np.repeat(random.normal(size=count // alike), alike)) / 2**0.5 if alike > 1 else own
 
-    def sample(random: np.random.Generator, count: int) -> list[AnyOutputs]:
-        alike = images // tiles if tiles else 1
-        truth, common, *apart = (errors(random, count, alike) for _ in range(4))
-        named = tuple(TILE.format(10 + n // alike % 20, n // alike // 20, n) if tiles else str(n) for n in range(count))
-        truth, size = (np.exp(truth), np.exp(truth)) if skewed else (truth, np.ones(count))
-        both = (truth + size * (0.4 * common + scale * own) for scale, own in zip((0.3, 0.6), apart, strict=True))
+    alike = images // tiles if tiles else 1
+    named = tuple(TILE.format(10 + n // alike % 20, n // alike // 20, n) if tiles else str(n) for n in range(images))
+
+    def sample(random: np.random.Generator) -> list[AnyOutputs]:
+        truth, common, *apart = (errors(random, images, alike) for _ in range(4))
+        truth, size = (np.exp(truth), np.exp(truth)) if skewed else (truth, np.ones(images))
+        both = (truth + size * (0.4 * common + scale * own) for scale, own in zip(SCALES, apart, strict=True))
         return [NumberOutputs(truth, predicted, named, np.zeros(0, dtype=bool)) for predicted in both]
 
     metric = f"test/linear_{name}"
-    one, other = (statistic_of(metric, outputs) for outputs in sample(np.random.default_rng(99), 200_000))
-    assert one is not None
-    assert other is not None
-    truth = float(difference(one, other)(np.ones((1, 200_000)))[0])
+    squares, spread, mean = (np.e**2, np.e * (np.e - 1), np.e**0.5) if skewed else (1.0, 1.0, 1.0)
+    squared = [0.4**2 + scale**2 for scale in SCALES]  # of a number of size 1
+    values = {
+        R2: [1 - squares * own / spread for own in squared],
+        RMSE: [(squares * own) ** 0.5 for own in squared],
+        MAE: [mean * (2 * own / np.pi) ** 0.5 for own in squared],
+    }
+    truth = float(values[name][0] - values[name][1])
     over = f"{tiles} tiles of {images // tiles} images" if tiles else f"{images} images"
     what = f"difference of {truth:.2f} in {name.upper()}{' of a log-normal number' if skewed else ''}, paired, {over}"
-    return PairedCase(what, metric, truth, lambda random: sample(random, images))
+    return PairedCase(what, metric, truth, sample)
 
 
 def _several_labels(images: int, average: str) -> CoverageCase:

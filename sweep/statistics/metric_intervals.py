@@ -22,6 +22,7 @@ from sweep.statistics.number_outputs import (
     NumberOutputs,
     number_difference_interval,
     number_interval,
+    of_means,
 )
 from sweep.statistics.resampled_metrics import Numbers, Statistic, mean_of
 from sweep.statistics.share_intervals import (
@@ -32,6 +33,7 @@ from sweep.statistics.share_intervals import (
     mean_interval,
     share_interval,
 )
+from sweep.statistics.studentised import FunctionOfMeans, studentised_interval, weighted_sum
 from trainables import metric_names as names
 
 
@@ -126,11 +128,25 @@ def paired(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) 
     between = resampled_metrics.difference(statistics_[0], statistics_[1])
     held_out = one[0].held_out(sided=method_of(metric)[1] in SIDED)
     if isinstance(one[0], NumberOutputs):
-        interval = number_difference_interval(held_out, between)
+        function = _difference_of_means(metric, one, other)
+        interval = (
+            number_difference_interval(held_out, between)
+            if function is None
+            else studentised_interval(held_out, function)
+        )
     else:
         interval = difference_interval(held_out, between, resamples=_resamples(one))
     difference = float(between(np.ones((1, len(one[0].images))))[0])
     return PairedDifference(difference, interval, _mcnemar(metric, one, other))
+
+
+def _difference_of_means(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> FunctionOfMeans | None:
+    """Return the difference of a metric of numbers between two settings as a function of means; None without one."""
+    name = method_of(metric)[1]
+    both = [of_means(name, outputs) for outputs in (*one, *other) if isinstance(outputs, NumberOutputs)]
+    known = [function for function in both if function is not None]
+    factors = [*([1 / len(one)] * len(one)), *([-1 / len(other)] * len(other))]
+    return weighted_sum(known, factors) if len(known) == len(factors) else None
 
 
 def _mcnemar(metric: str, one: Sequence[AnyOutputs], other: Sequence[AnyOutputs]) -> float | None:

@@ -10,9 +10,12 @@ from sweep.statistics.intervals import RESAMPLES, SKEWED, HeldOut, sampling_vari
 from sweep.statistics.label_metrics import tiles_of
 from sweep.statistics.resampled_metrics import Numbers, Statistic
 from sweep.statistics.share_intervals import ConfidenceInterval, quantile
+from sweep.statistics.studentised import FunctionOfMeans
 from trainables import metric_names as names
 from trainables.evaluation.number_metrics import NUMBER_METRICS
 
+ROUNDING = 1e-12
+"""Share of the numbers' variance that counts as rounding."""
 PREDICTED = "predicted"
 """The column of the outputs, with the method before it: linear_predicted."""
 
@@ -66,6 +69,33 @@ def number_statistic(name: str, outputs: NumberOutputs) -> Statistic | None:
     return None if metric is None else lambda weights: metric(outputs.predicted, outputs.truth, weights)
 
 
+def of_means(name: str, outputs: NumberOutputs) -> FunctionOfMeans | None:
+    """Return R2, RMSE or MAE as a function of means over the images; None for other metrics."""
+    errors = outputs.predicted - outputs.truth
+    if name == names.MAE:
+        return FunctionOfMeans(np.abs(errors)[:, None], lambda means: means[:, 0], np.ones_like)
+    if name == names.RMSE:
+        return FunctionOfMeans(
+            np.square(errors)[:, None], lambda means: np.sqrt(means[:, 0]), lambda means: 0.5 / np.sqrt(means)
+        )
+    if name != names.R2:
+        return None
+    truth = outputs.truth - outputs.truth.mean()
+    least = ROUNDING * float(np.square(truth).mean())
+
+    def unexplained(means: Numbers) -> tuple[Numbers, Numbers]:
+        spread = means[:, 2] - np.square(means[:, 1])
+        spread = np.where(spread > least, spread, np.nan)  # of a sample of equal numbers, R2 is undefined
+        return means[:, 0] / spread, spread
+
+    def gradient(means: Numbers) -> Numbers:
+        share, spread = unexplained(means)
+        return np.stack([-1.0 / spread, -2.0 * share * means[:, 1] / spread, share / spread], axis=1)
+
+    features = np.stack([np.square(errors), truth, np.square(truth)], axis=1)
+    return FunctionOfMeans(features, lambda means: 1.0 - unexplained(means)[0], gradient)
+
+
 def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> ConfidenceInterval | None:
     """Return the 95 % interval of a metric of predicted numbers, over images, or over tiles if images share tiles.
 
@@ -95,10 +125,10 @@ def number_interval(name: str, held_out: HeldOut, statistic: Statistic) -> Confi
 
 
 def number_difference_interval(held_out: HeldOut, between: Statistic) -> ConfidenceInterval | None:
-    """Return the 95 % interval of a difference of two metrics of numbers on the same images, in the metric's unit.
+    """Return the 95 % interval of a difference of rank correlations on the same images.
 
-    Student's t with the bootstrap's variance and a third of the degrees of freedom, since few images or tiles often
-    hold most of the squared error. Predictions without any difference have none.
+    Student's t with the bootstrap's variance and a third of the degrees of freedom. Predictions without any difference
+    have none. R2 and errors have a studentised interval (studentised.py).
     """
     if not held_out.suffices:
         return None
