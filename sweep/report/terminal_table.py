@@ -103,6 +103,17 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
         collapse_padding=True,
         pad_edge=False,
     )
+    _add_columns(drawn, sweep, table)
+    for row in table.settings:
+        style = "bold green" if row is table.best else ""
+        drawn.add_row(*map(text, _setting_cells(table, row)), style=style)
+    drawn.add_section()
+    for row in table.baselines:
+        drawn.add_row(*map(text, _baseline_cells(table, row)), style="cyan")
+    return drawn
+
+
+def _add_columns(drawn: RichTable, sweep: SweepRecord, table: ComparisonTable) -> None:
     if table.of_several_sweeps:
         drawn.add_column("sweep")
     labels = [row.kind for row in table.baselines]
@@ -118,22 +129,20 @@ def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
         drawn.add_column("seeds", justify="right")
     drawn.add_column("time", justify="right")
     drawn.add_column("status")
-    for row in table.settings:
-        cells = [spelled(row.config[name], name) for name in table.axes] or ["the setting"]
-        if row.maybe_best:
-            cells[0] = f"{MAYBE_BEST} {cells[0]}"
-        drawn.add_row(
-            *map(text, [*_sweeps(table, row), *cells, *_numbers(table, row)]),
-            style="bold green" if row is table.best else "",
-        )
-    drawn.add_section()
-    for row in table.baselines:
-        # The field in which baselines differ has its own column, unless it is the first.
-        told = [spelled(row.config[name], name) if name in row.told else "" for name in table.axes[1:]]
-        label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
-        cells = [*_sweeps(table, row), label, *told, *_numbers(table, row)]
-        drawn.add_row(*map(text, cells), style="cyan")
-    return drawn
+
+
+def _setting_cells(table: ComparisonTable, row: ComparisonRow) -> list[str]:
+    cells = [spelled(row.config[name], name) for name in table.axes] or ["the setting"]
+    if row.maybe_best:
+        cells[0] = f"{MAYBE_BEST} {cells[0]}"
+    return [*_sweeps(table, row), *cells, *_numbers(table, row)]
+
+
+def _baseline_cells(table: ComparisonTable, row: ComparisonRow) -> list[str]:
+    """Return a baseline's cells; the field in which baselines differ has its own column, unless it is the first."""
+    told = [spelled(row.config[name], name) if name in row.told else "" for name in table.axes[1:]]
+    label = row.label if set(row.told) - set(table.axes[1:]) else row.kind
+    return [*_sweeps(table, row), label, *told, *_numbers(table, row)]
 
 
 def _draw_halved(table: ComparisonTable) -> RichTable:

@@ -322,6 +322,10 @@ class SweepSession:
             say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
             say(f"python -m sweep.track {self._name}")
         self._send_summary(summary)
+        return self._exit_code(outcome, summary)
+
+    def _exit_code(self, outcome: _SessionOutcome, summary: Mapping[str, Any]) -> int:
+        """Return the exit code of an outcome; print how a stopped sweep continues."""
         if outcome.status != "stopped":
             return FAILED if outcome.status == "failed" else DONE
         if outcome.taken_over:

@@ -144,6 +144,18 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
         faults.append(f"--image-size must be >= {SMALLEST_SIZE} pixels, got {given['image_size']}")
     if given.get("image_size", SMALLEST_SIZE) > LARGEST_SIZE:
         faults.append(f"--image-size must be <= {LARGEST_SIZE} pixels, got {given['image_size']}")
+    faults += _offer_faults(facts, given)
+    if "separator" in given and facts.name != "folder":
+        faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
+    faults += _split_faults(facts, given)
+    faults += chip_faults(given, scenes=facts.name == "scenes")
+    faults += _reflectance_faults(facts, given)
+    return [*faults, *_band_faults(facts, given)]
+
+
+def _offer_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    """Return an error for each value that the data set doesn't offer."""
+    faults = []
     offered: dict[str, tuple[str, ...]] = {
         **({} if facts.name in OWN_FILES else {"bands": (*facts.bands, *(["all"] if facts.bands else []))}),
         "pixels": facts.pixels,
@@ -157,14 +169,15 @@ def _faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
             if (band_name(one) if name == "bands" else one) not in values:
                 offer = f"choose from {', '.join(values)}" if values else f"{facts.name} offers no choice; leave it out"
                 faults.append(f"--{name} {one}: {offer}")
-    if "separator" in given and facts.name != "folder":
-        faults.append(f"--separator {given['separator']}: is for the table of a folder; leave it out")
-    faults += _split_faults(facts, given)
-    faults += chip_faults(given, scenes=facts.name == "scenes")
+    return faults
+
+
+def _band_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
+    """Return errors for names of bands that aren't plain, or are given twice."""
+    faults = []
     bands = tuple(map(band_name, given.get("bands", ())))
     if facts.name in OWN_FILES:
         faults += [f"--bands {one}: must be a plain name" for one in bands if not re.fullmatch(BAND_NAME, one)]
-    faults += _reflectance_faults(facts, given)
     if len(set(bands)) < len(bands) or ("all" in bands and len(bands) > 1):
         faults.append(f"--bands {','.join(bands)}: name each band once, or all alone")
     return faults
