@@ -332,7 +332,9 @@ def load_space(name: str) -> SearchSpace:
         raise _about(name, error) from error
     space = getattr(module, "SPACE", None)
     if not isinstance(space, SearchSpace):
-        raise BadInputError(f"space {name!r}: the module has no SPACE that is a sweep.space.SearchSpace")
+        others = [own for own, value in vars(module).items() if isinstance(value, SearchSpace)]
+        hint = f"; name {' or '.join(others)} so" if others else ""
+        raise BadInputError(f"space {name!r}: the module has no SPACE that is a sweep.space.SearchSpace{hint}")
     return space
 
 

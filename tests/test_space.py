@@ -99,6 +99,7 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
         (lambda: space(seeds=()), "SearchSpace: seeds: seed: has no value"),
         (lambda: space(seeds=3), "SearchSpace: seeds: seed: must be a list or tuple, got int 3"),
         (lambda: Grid(base={"flip_probability": True}), "base: flip_probability: must be a number, got True"),
+        (lambda: Grid(base={"epochs": 10**400}), "base: epochs: must be at most 9007199254740992"),
         (lambda: Grid(base={3: 1}), "Grid: base: 3: a field's name is text"),  # type: ignore[dict-item]
         (lambda: Grid(axes={"temperature": ("0.10", 0.1)}), "temperature: 0.1 and 0.1 are both 0.1"),
         (lambda: space(seeds=(True,)), "SearchSpace: seeds: seed: must be a number, got True"),
@@ -310,6 +311,7 @@ def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
         (("name: mine", "name: [mine"), "mine.yaml': isn't YAML: "),
         ((FILE, "- a\n- b\n"), "mine.yaml': must be a mapping of names to values, got list"),
         (("stages:", "stage:"), "mine.yaml': stages: is missing"),
+        (("name: mine", "name: 1" + "0" * 5000), "mine.yaml': isn't YAML: Exceeds the limit"),
     ],
 )
 def test_a_fault_in_a_file_is_named_where_it_stands(change: tuple[str, str], message: str, tmp_path: Path) -> None:
@@ -331,6 +333,8 @@ def test_a_fault_in_a_file_is_named_where_it_stands(change: tuple[str, str], mes
         ),
         ("import nonsense", "line 1: can't be read: ModuleNotFoundError"),
         ("x = 1", "has no SPACE"),
+        ("raise GeneratorExit", "line 1: can't be read: GeneratorExit"),
+        ("from search_spaces.quickstart import SPACE as space", "no SPACE .*; name space so"),
     ],
 )
 @pytest.mark.parametrize("dotted", [False, True])

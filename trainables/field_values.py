@@ -10,6 +10,9 @@ from trainables.config import TrialConfig
 from trainables.errors import describe_validation, suggestion
 from trainables.validated import listed, plain
 
+LARGEST = 2**53
+"""Largest whole number that JSON, MLflow and floats keep exactly."""
+
 
 def check_field(name: str) -> None:
     """Raise ValueError if no field of TrialConfig has this name."""
@@ -33,6 +36,8 @@ def check_value(name: str, value: Any) -> Any:
         raise ValueError(f"{name}: {'; '.join(lines)}") from None
     if isinstance(value, bool) and not isinstance(parsed, bool):
         raise ValueError(f"{name}: must be a number, got {value}")
+    if isinstance(parsed, int) and abs(parsed) > LARGEST:
+        raise ValueError(f"{name}: must be at most {LARGEST}")
     return parsed
 
 

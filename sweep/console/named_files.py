@@ -41,7 +41,9 @@ def load_module(name: str) -> ModuleType:
     except SystemExit as error:
         place = _place(error, name) or ""
         raise BadInputError(f"{place}calls sys.exit; a module named here may only define values") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # code of others may raise what isn't an Exception
         place = _place(error, name) or ""
         raise BadInputError(f"{place}can't be read: {type(error).__name__}: {error}") from error
 
@@ -96,7 +98,7 @@ def _place(error: BaseException, name: str) -> str | None:
 def _toml(text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(f"isn't TOML: {error}") from error
 
 
@@ -125,5 +127,7 @@ def _yaml(text: str) -> Any:
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^([Tt]rue|[Ff]alse)$"), list("TtFf"))
     try:
         return yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except BadInputError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
         raise BadInputError(f"isn't YAML: {' '.join(str(error).split())}") from error

@@ -88,6 +88,23 @@ def test_an_address_leads_to_the_same_place_again_and_holds_no_secret(bucket: st
     assert "planted-secret" not in address
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("x" * 300, r"storage 'x+': can't be used \(File name too long\); give another folder"),
+        ("loop", r"storage 'loop': can't be used \(Too many levels of symbolic links\)"),
+        ("s3://", "storage 's3://': names no bucket"),
+    ],
+)
+def test_an_address_that_nothing_can_lie_at_is_one_line(
+    address: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    with pytest.raises(BadInputError, match=message):
+        Storage.at(address)
+
+
 def test_credentials_in_an_address_are_refused() -> None:
     with pytest.raises(BadInputError, match="credentials belong in the environment"):
         Storage.at("s3://key:planted-secret@sweeps/folder")

@@ -1,7 +1,7 @@
 """Split names as publishers spell them, in folders, files and table cells."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 WORDS = {
     "train": ("train", "training", "trn", "trainval"),
@@ -41,6 +41,17 @@ def named_split(text: str) -> str | None:
 def splits_in(text: str) -> set[str]:
     """Return all splits whose words occur in a name: one for pets-train, two for train_test."""
     return {SPLIT_OF[word] for word in tokens(text) if word in SPLIT_OF}
+
+
+def are_splits(values: Iterable[object]) -> bool:
+    """Whether values, without empty ones, name at least two splits and nothing else."""
+    found: dict[object, str | None] = {}
+    for value in values:
+        if value not in found and value not in (None, ""):
+            found[value] = named_split(value) if isinstance(value, str) else None
+            if found[value] is None:
+                return False
+    return len(set(found.values())) > 1
 
 
 def two_words(known: Mapping[str, str]) -> tuple[str, list[str]] | None:

@@ -1,5 +1,6 @@
 """Storage of small files under one address: a local folder, NFS, or an object store, through pyarrow.fs."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -44,7 +45,7 @@ class Storage:
         if "://" not in text:
             if scheme := broken_scheme(text):
                 raise BadInputError(f"storage {text!r}: a URI begins with {scheme}://")
-            text = Path(text).expanduser().absolute().as_uri()
+            text = _local(text).as_uri()
         if secret := secret_part(text):
             raise BadInputError(
                 f"storage {text}: has {secret}; credentials belong in the environment or a file, as an address is kept"
@@ -53,6 +54,8 @@ class Storage:
             filesystem, root = fs.FileSystem.from_uri(text)
         except (ValueError, OSError) as error:
             raise BadInputError(f"storage {str(address)!r}: not a path or URI that pyarrow opens ({error})") from error
+        if not root.strip("/") and not isinstance(filesystem, fs.LocalFileSystem):
+            raise BadInputError(f"storage {str(address)!r}: names no bucket; give one, as in s3://BUCKET/FOLDER")
         return cls(filesystem, root.rstrip("/"), options=urllib.parse.urlsplit(text).query)
 
     def child(self, name: str) -> "Storage":
@@ -259,6 +262,17 @@ def _size(file: Path) -> int | None:
     with suppress(FileNotFoundError):
         return file.stat().st_size
     return None
+
+
+def _local(text: str) -> Path:
+    """Return a local path in absolute form; BadInputError if it is too long or a link that leads to itself."""
+    path = Path(text).expanduser().absolute()
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise BadInputError(f"storage {text!r}: can't be used ({error.strerror}); give another folder") from None
+    return path
 
 
 def _set_aside(target: Path) -> None:

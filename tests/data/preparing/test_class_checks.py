@@ -109,3 +109,8 @@ def test_texts_that_share_a_part_may_be_several_labels() -> None:
     (note,) = look_alikes(("cat;dog", "cat", "Land, mixed", "Water, deep"), single=True)
     assert note == "each of these texts is one class: 'cat;dog'; --separator ';' makes several labels of it"
     assert look_alikes(("a,b", "b,c"), single=True)[0].startswith("each of these texts is one class: 'a,b'; 'b,c'")
+
+
+def test_numbers_written_otherwise_may_be_one_class_and_a_sign_makes_two() -> None:
+    (note,) = look_alikes(("1", "1e0", "+1", "-1", "2", "\uff12", "1_0", "10"), single=True)
+    assert note == "classes that may be one, and are kept apart: '1' and '1e0' and '+1'; '2' and '\\uff12'"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 from support.stores import made
 
 from trainables.data.preparing.prepare import prepare
@@ -350,3 +350,21 @@ def test_a_stated_range_is_part_of_the_store(tmp_path: Path) -> None:
 
 def test_the_decoders_alone_take_what_they_took() -> None:
     assert decode_any(ArchiveFile("x", saved(Image.fromarray(FLAT[..., 0]), "PNG"))).shape == (24, 20, 3)
+
+
+def test_a_colour_profile_other_than_srgb_is_said(tmp_path: Path) -> None:
+    told = "a colour profile other than sRGB is not applied"
+    for name, profile in (("srgb", ImageCms.createProfile("sRGB")), ("lab", ImageCms.createProfile("LAB"))):
+        content = ImageCms.ImageCmsProfile(profile).tobytes()
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png", icc_profile=content)
+        assert (told in decode_image(tmp_path / f"{name}.png").facts) == (name == "lab")
+    Image.new("L", (4, 4)).save(tmp_path / "grey.jpg", icc_profile=content)
+    assert told not in decode_image(tmp_path / "grey.jpg").facts
+
+
+def test_a_warning_of_the_first_image_is_not_printed(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "a/2.png", "b/2.png"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("P", (4, 4)).save(tmp_path / "own" / name, transparency=bytes(16))
+    info = prepare("folder", source=tmp_path / "own", root=tmp_path / "out")  # warnings are errors in tests
+    assert "4 images: opacity left out" in info.notes

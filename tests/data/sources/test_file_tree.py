@@ -130,3 +130,19 @@ def test_a_zip_may_name_its_files_from_here(tmp_path: Path) -> None:
         for name in ("./cat/1.jpg", "./cat/.hidden", "./.git/1.jpg"):
             packed.writestr(name, b"x")
     assert open_tree(tmp_path / "x.zip").names() == ["./cat/1.jpg"]
+
+
+def renamed_zip(path: Path, name: bytes) -> Path:
+    """Write a zip with a file in a folder `name`, in bytes that the archive doesn't declare as UTF-8."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{'x' * len(name)}/1.jpg", b"x")
+    path.write_bytes(path.read_bytes().replace(b"x" * len(name) + b"/", name + b"/"))
+    return path
+
+
+def test_names_of_a_zip_are_utf8_or_refused(tmp_path: Path) -> None:
+    tree = open_tree(renamed_zip(tmp_path / "mac.zip", "caf\u00e9".encode()))
+    assert tree.names() == ["caf\u00e9/1.jpg"]
+    assert tree.read("caf\u00e9/1.jpg") == b"x"
+    with pytest.raises(BadInputError, match=r"dos.zip: caf\\x82/1.jpg: its name isn't UTF-8"):
+        open_tree(renamed_zip(tmp_path / "dos.zip", "caf\u00e9".encode("cp437")))

@@ -208,3 +208,26 @@ def test_a_table_that_writes_a_path_otherwise_is_told_which_image_is_meant(writt
     (tmp_path / "t.csv").write_text(f"path,label\n{written},cat\n")
     with pytest.raises(BadInputError, match=r"isn't an image in .* \(it has 'cat/1\.png'\); correct or remove the row"):
         prepare("folder", source=tmp_path / "in", root=tmp_path / "out", table=tmp_path / "t.csv")
+
+
+def test_what_a_source_has_instead_of_images_is_said(tmp_path: Path) -> None:
+    for name in ("a/1.jfif", "a/2.jfif", "more.zip", "README"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_bytes(b"x")
+    with pytest.raises(BadInputError, match=r"no image \(.*\) among 2 .jfif, 1 .*, 1 .*; give the folder"):
+        prepare("folder", source=tmp_path / "own", root=tmp_path / "out")
+
+
+def test_a_column_of_splits_of_another_name_is_not_passed_over(tmp_path: Path) -> None:
+    paths = [f"{name}/{number}.png" for name in ("oak", "elm") for number in range(6)]
+    write_images(tmp_path / "own", dict.fromkeys(paths, (8, 8)))
+    lines = [f"{path},{path.split('/')[0]},{'test' if number % 3 else 'train'},7" for number, path in enumerate(paths)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,subset,fold", *lines]))
+    given = {"source": tmp_path / "own", "table": tmp_path / "t.csv", "root": tmp_path / "out"}
+    with pytest.raises(BadInputError, match="column 'subset' holds splits; name it with --column split=subset"):
+        prepare("folder", **given)  # type: ignore[arg-type]
+    named = prepare("folder", **given, columns={"split": "subset"})  # type: ignore[arg-type]
+    assert named.decisions["splits"] == "published: column 'subset' of t.csv"
+    assert named.decisions["columns not used"] == "'fold'"
+    hashed = prepare("folder", **given, splits="random", store_name="x")  # type: ignore[arg-type]
+    assert hashed.decisions["columns not used"] == "'fold', 'subset'"

@@ -56,7 +56,7 @@ def test_what_stands_between_columns_is_read_from_the_header(between: str, told:
         (b"PK\x03\x04\x14\x00", r"not a CSV table, but a zip or an Excel workbook"),
         ("path,label,split\na.png,cat,somewhere\n", r"split 'somewhere' is none of train, validation, test"),
         ("path,label\n", r"no row; expected one for each image"),
-        ("", r"no column 'path' among none"),
+        ("", r"its first line is empty"),
         ("path,label\nä.png,cat\n".encode("latin-1"), r"not a CSV table in UTF-8 \(byte 11 is none of it\)"),
         ("path,label\na.png,cat\n".encode("utf-16"), r"not a CSV table in UTF-8 \(UTF-16\); save it as CSV in UTF-8"),
     ],
@@ -96,3 +96,20 @@ def test_parquet_tables_have_the_same_rules(tmp_path: Path) -> None:
 def test_a_path_is_the_same_however_it_is_written(tmp_path: Path) -> None:
     rows = table_of(tmp_path / "t.csv", "path,label\n.//x/1.png,cat\nx/../x/2.png,dog\n").rows
     assert [row.path for row in rows] == ["x/1.png", "x/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "its first line is empty; it has to name the columns"),
+        (b"\n\npath,label\n", "its first line is empty"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "not a CSV table, but an older Excel workbook"),
+        (b"\x1f\x8b\x08\x00", "not a CSV table, but packed with gzip"),
+        (b"ARROW1\0\0", "not a CSV table, but a Feather file"),
+        (b"<!DOCTYPE html><html>", "not a CSV table, but a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not a CSV table, but a git-LFS pointer"),
+    ],
+)
+def test_what_is_no_table_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=message):
+        table_of(tmp_path / "t.csv", content)

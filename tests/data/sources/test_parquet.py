@@ -322,3 +322,30 @@ def test_texts_for_a_missing_label_are_no_class(tmp_path: Path) -> None:
     info = prepare("parquet", root=tmp_path / "out", source=path)
     assert info.class_names == ("cat", "dog")
     assert sum(info.unlabelled.values()) == 15
+
+
+def test_a_column_of_splits_of_another_name_is_named(tmp_path: Path) -> None:
+    subset, number = pa.array(["train"] * 6 + ["test"] * 3), pa.array(range(9))
+    path = write(tmp_path / "x.parquet", [0, 1, 0] * 3, subset=subset, caption=pa.array(["a photo"] * 9), number=number)
+    with pytest.raises(BadInputError, match="column 'subset' holds splits; name it with --column split=subset"):
+        prepare("parquet", root=tmp_path / "out", source=path)
+    info = prepare("parquet", root=tmp_path / "out", source=path, columns={"split": "subset"})
+    assert (info.splits, info.decisions["columns not used"]) == ({"train": 6, "test": 3}, "'caption', 'number'")
+
+
+def test_whole_floats_with_names_are_classes_and_fractions_are_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", [0.0, 1.0, None] * 5, ["cat", "dog"])
+    info = prepare("parquet", root=tmp_path / "out", source=path)
+    assert (info.class_names, sum(info.unlabelled.values())) == (("cat", "dog"), 5)
+    with pytest.raises(BadInputError, match=r"row 1: label 0\.5: a fraction is no class"):
+        prepare("parquet", root=tmp_path / "other", source=write(tmp_path / "y.parquet", [0.5, 1.25] * 5))
+
+
+def test_files_with_texts_and_with_numbers_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "hub" / "train-0.parquet", [0, 1] * 3)
+    write(tmp_path / "hub" / "train-1.parquet", [None] * 6)
+    write(tmp_path / "hub" / "test-0.parquet", [0, 1] * 3)
+    prepare("parquet", root=tmp_path / "out", source=tmp_path / "hub")
+    write(tmp_path / "hub" / "train-2.parquet", ["cat", "dog"] * 3)
+    with pytest.raises(BadInputError, match=r"labels are numbers, but .*train-2\.parquet: texts; give one kind"):
+        prepare("parquet", root=tmp_path / "other", source=tmp_path / "hub")

@@ -3,6 +3,7 @@
 import importlib
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,9 +55,11 @@ def make_store(
         BadInputError: Unusable images, or with `strict` an image in two splits.
     """
     started = time.perf_counter()
-    reference, image = _first(request, listing)
-    _load_meanwhile(chips=request.options.chips is not None)
-    conversion, found = _conversion(request, listing, reference)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata, as in the workers
+        reference, image = _first(request, listing)
+        _load_meanwhile(chips=request.options.chips is not None)
+        conversion, found = _conversion(request, listing, reference)
     layout = ImageLayout.of(conversion(image))
     if listing.count is not None:
         check_space(folder, listing.count * layout.row_bytes)

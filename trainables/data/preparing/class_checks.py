@@ -1,5 +1,6 @@
 """Class checks: notes on classes that are missing in train or test, and an error if the two share no class."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ SEPARATORS = ("|", ";", ",")
 """Separators that may stand between several labels in one text."""
 PLACEHOLDERS = frozenset(("none", "na", "?", "-", "--", "unlabeled", "unlabelled", "undefined", "missing"))
 """Texts that may be a class, or stand for a label that is missing."""
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 LATIN_TWINS = str.maketrans(
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0408\u0405"
     "\u0430\u0435\u043a\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d\u04cf"
@@ -57,7 +59,7 @@ def look_alikes(class_names: Sequence[str], *, single: bool) -> list[str]:
     """Return notes on names that may be two spellings of one class or, with `single`, several labels in one text."""
     groups: dict[str, list[str]] = {}
     for name in class_names:
-        groups.setdefault(_as_number(_folded(name)), []).append(name)
+        groups.setdefault(_as_number(name) or _folded(name), []).append(name)
     alike = [" and ".join(_distinctly(own)) for own in groups.values() if len(own) > 1]
     notes = []
     if alike:
@@ -120,8 +122,9 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _as_number(name: str) -> str:
-    """Return the canonical form of a number (1 for 1.0 and 01); other names unchanged."""
-    return f"{Decimal(name).normalize():f}" if name.replace(".", "", 1).isdecimal() else name
+    """Return the canonical form of a number (1 for 1.0, 01, +1 and 1e0); empty for other names."""
+    number = NUMBER.fullmatch(_as_seen(name).strip())
+    return f"number {Decimal(number[0]).normalize()}" if number else ""
 
 
 def _folded(name: str) -> str:

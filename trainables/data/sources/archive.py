@@ -194,7 +194,12 @@ def _check_end(source: Path, stream: "_BoundedStream") -> None:
 def open_zip(source: Path) -> zipfile.ZipFile:
     """Open a zip; BadInputError if it is damaged or has an unsafe member."""
     try:
-        archive = zipfile.ZipFile(source)
+        archive = zipfile.ZipFile(source, metadata_encoding="utf-8")  # macOS writes UTF-8 without saying so
+    except UnicodeDecodeError as error:
+        name = bytes(error.object).decode("ascii", "backslashreplace")
+        raise BadInputError(
+            f"{source}: {name}: its name isn't UTF-8 (packed by an older Windows?); pack it again, or give its folder"
+        ) from error
     except DAMAGE as error:
         raise damaged(str(source), error) from error
     names = set()

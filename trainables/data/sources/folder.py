@@ -11,7 +11,14 @@ from trainables.data.sources.file_tree import FileTree, junk, open_tree
 from trainables.data.sources.folder_layout import FolderLayout, names_unlabelled, read_layout
 from trainables.data.sources.layout import file_of
 from trainables.data.sources.meant_image import meant_image
-from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, digest_of, some_names
+from trainables.data.sources.source import (
+    SHOWN_NAMES,
+    ImageEntry,
+    ImageSource,
+    PrepareRequest,
+    digest_of,
+    some_names,
+)
 from trainables.data.sources.table import read_table
 from trainables.errors import BadInputError
 
@@ -33,6 +40,8 @@ class _ListedImages:
     classes_from: str
     splits_from: str
     left_out: Counter[str]
+    unused: tuple[str, ...] = ()
+    """Columns of the table that have no meaning here."""
 
 
 def read_folder(request: PrepareRequest) -> ImageSource:
@@ -69,6 +78,7 @@ def read_folder(request: PrepareRequest) -> ImageSource:
         multi_label=request.options.separator is not None,
         decisions={
             "classes": f"{len(class_names):,} by {listed.classes_from}" if class_names else "",
+            "columns not used": some_names([repr(name) for name in listed.unused]) if listed.unused else "",
             "links followed": some_names(tree.links) if tree.links else "",
         },
         left_out=lambda: left_out,
@@ -87,9 +97,18 @@ def _other_files(names: list[str]) -> Counter[str]:
     return Counter({f"no image ({suffix})": count for suffix, count in suffixes.items()})
 
 
+def _instead(names: list[str]) -> str:
+    """Return in words what a source has instead of images."""
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
+    return f" among {', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common(SHOWN_NAMES))}" if kinds else ""
+
+
 def _of_folders(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _ListedImages:
     if not paths:
-        raise BadInputError(f"{tree.location}: no image ({', '.join(IMAGE_SUFFIXES)}); give the folder that holds them")
+        raise BadInputError(
+            f"{tree.location}: no image ({', '.join(IMAGE_SUFFIXES)}){_instead(tree.names())}; give the folder that "
+            "holds them"
+        )
     layout = read_layout(tree.location, paths, request.class_level)
     _refuse_empty_classes(Path(tree.location), layout)
     images = [
@@ -122,6 +141,11 @@ def _refuse_empty_classes(root: Path, layout: FolderLayout) -> None:
 def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _ListedImages:
     assert request.table is not None
     table = read_table(request, request.table)
+    if table.other_splits and request.options.splits == "own":
+        raise BadInputError(
+            f"{request.table}: column {table.other_splits!r} holds splits; name it with --column "
+            f"split={table.other_splits}, or choose --splits random"
+        )
     known, seen, images = set(paths), set[str](), []
     for row in table.rows:
         if row.path in seen:
@@ -136,4 +160,4 @@ def _of_table(request: PrepareRequest, tree: FileTree, paths: list[str]) -> _Lis
     told = f"column {request.column('label')!r} of {request.table.name} ({table.read_as})"
     splits_from = f"column {request.column('split')!r} of {request.table.name}" if table.has_splits else ""
     unnamed = Counter({f"images that {request.table.name} doesn't name": len(known - seen)})
-    return _ListedImages(images, told, splits_from, +unnamed)
+    return _ListedImages(images, told, splits_from, +unnamed, table.unused)

@@ -12,7 +12,7 @@ from trainables.data.sources.archive import first_bytes
 from trainables.data.sources.decode import UndecodableError, decode_picture
 from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.file_tree import junk
-from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, label_reader
+from trainables.data.sources.parquet_labels import LabelColumn, LabelReader, is_text, label_reader
 from trainables.data.sources.parquet_shards import check_shards
 from trainables.data.sources.parquet_splits import splits_of_paths, splits_of_values
 from trainables.data.sources.reading import NotReadError, ReadingOptions
@@ -25,7 +25,7 @@ from trainables.data.sources.source import (
     digest_of,
     some_names,
 )
-from trainables.data.split_names import named_split
+from trainables.data.split_names import are_splits, named_split
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 from trainables.special_file import refuse_special
@@ -85,7 +85,7 @@ def read_parquet(request: PrepareRequest) -> ImageSource:
         partial(_entries, request, files, reader, splits),
         total if request.options.fraction == 1.0 else None,
         multi_label=reader.several,
-        decisions={"classes": reader.told()},
+        decisions={"classes": reader.told(), "columns not used": _unused(files)},
         left_out=lambda: left_out,
         splits_from=splits.told,
         state=digest_of(*(file.state for file in files)),
@@ -113,11 +113,30 @@ def _splits(request: PrepareRequest, files: "list[_File]") -> _RowSplits:
         return _RowSplits({file.relative: split for file in files if (split := file.hub_split)})
     of_path = {} if asked else splits_of_paths(where, [file.relative for file in files])
     column = asked or "split"
-    if of_path or not all(column in file.columns for file in files):
+    if of_path:
         return _RowSplits(of_path)
+    if not all(column in file.columns for file in files):
+        _refuse_other_splits(where, files)
+        return _RowSplits({})
     values = (value for file in files for value in file.values(column))
     of_value = splits_of_values(where, column, values, asked=bool(asked))
     return _RowSplits({}) if of_value is None else _RowSplits({}, column, of_value)
+
+
+def _unused(files: "list[_File]") -> str:
+    unused = sorted({repr(name) for file in files for name in file.unused})
+    return some_names(unused) if unused else ""
+
+
+def _refuse_other_splits(where: str, files: "list[_File]") -> None:
+    """Raise BadInputError if an unused column of texts holds splits."""
+    for column in files[0].unused_texts:
+        shared = all(column in file.unused_texts for file in files)
+        if shared and are_splits(value for file in files for value in file.values(column)):
+            raise BadInputError(
+                f"{where}: column {column!r} holds splits; name it with --column split={column}, or choose --splits "
+                "random"
+            )
 
 
 class _File:
@@ -134,6 +153,9 @@ class _File:
         if "split" in request.columns:
             self._column(request, "split", ())
         self.labels = LabelColumn.of(str(path), schema, self.label)
+        used = (self.image, self.label, self.place, request.columns.get("split", "split"))
+        self.unused = tuple(name for name in self.columns if name not in used)
+        self.unused_texts = tuple(name for name in self.unused if is_text(schema.field(name).type))
         kept = path.stat()
         self.state = f"{relative} {kept.st_size} {kept.st_mtime_ns} {self.image} {self.label} {self.place}"
 

@@ -27,6 +27,8 @@ class LabelColumn:
     """Whether labels are numbers or flags instead of texts."""
     whole: bool
     """Whether labels are integers, which can be class indices."""
+    kind: str
+    """What the labels are, in words; empty if all are null."""
     hub: HubNames
 
     @property
@@ -40,14 +42,16 @@ class LabelColumn:
         kind = _plain(schema.field(column).type)
         several = _is_list(kind)
         inner = _plain(kind.value_type) if several else kind
-        text = pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+        text = is_text(inner)
         whole = pa.types.is_integer(inner)
         if not (text or whole or pa.types.is_boolean(inner) or pa.types.is_floating(inner) or pa.types.is_null(inner)):
             raise BadInputError(
                 f"{where}: column {column!r} holds {kind}; labels are numbers, texts, or lists of them: name another "
                 "column with --column label=NAME"
             )
-        return cls(where, several, not text, whole, hub_names(where, schema, column, text=text))
+        kind = "texts" if text else "true and false" if pa.types.is_boolean(inner) else "numbers"
+        kind = "" if pa.types.is_null(inner) else kind
+        return cls(where, several, not text, whole, kind, hub_names(where, schema, column, text=text))
 
 
 @dataclass
@@ -104,7 +108,14 @@ class LabelReader:
             values = [place for place, flag in enumerate(values) if flag]
         if not values:
             raise BadInputError(f"{where}: {NO_LABEL}")
+        if self.named and not self.flags:
+            values = [int(one) if isinstance(one, float) and one.is_integer() else one for one in values]
         if not (self.flags or self.named):
+            if fractions := [one for one in values if isinstance(one, float) and not one.is_integer()]:
+                raise BadInputError(
+                    f"{where}: label {fractions[0]!r}: a fraction is no class; write classes as texts, or attach "
+                    "numbers to a pool with python -m sweep.data label --number"
+                )
             return tuple(str(one) for one in values)
         for one in values:
             if not isinstance(one, int) or not 0 <= one < len(self.class_names):
@@ -142,6 +153,10 @@ def label_reader(columns: Sequence[LabelColumn], rows: Iterable[Any]) -> LabelRe
 
 def _refuse_other_kinds(columns: Sequence[LabelColumn]) -> None:
     for column in columns:
+        if column.kind and columns[0].kind and column.kind != columns[0].kind and not column.several:
+            raise BadInputError(
+                f"{columns[0].where}: labels are {columns[0].kind}, but {column.where}: {column.kind}; give one kind"
+            )
         if column.several != columns[0].several:
             kinds = ("a list of labels", "one label")
             first, second = kinds if columns[0].several else kinds[::-1]
@@ -187,6 +202,12 @@ def _occurring(values: set[Any]) -> tuple[str, ...]:
     """Return the distinct labels in order, numbers numerically."""
     numbers = all(isinstance(value, int) for value in values)
     return tuple(dict.fromkeys(str(value) for value in sorted(values, key=None if numbers else str)))
+
+
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type holds texts."""
+    kind = _plain(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _plain(kind: Any) -> Any:

@@ -114,11 +114,21 @@ def _finished(image: Image.Image, pixels: NDArray[np.generic], kind: str, *, opa
     facts = [kind]
     if opacity or "transparency" in image.info:
         facts.append("opacity left out")
+    if _has_other_colours(image):
+        facts.append("a colour profile other than sRGB is not applied")
     turned = orientation(image)
     if turned != 1:
         facts.append("turned upright, as the orientation in the file says")
         pixels = upright(pixels, turned)
     return DecodedImage(pixels, tuple(facts))
+
+
+def _has_other_colours(image: Image.Image) -> bool:
+    """Whether an image has a colour profile that isn't named sRGB; grey has no colours."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or image.mode in ("1", "L", "LA", "CMYK") or image.mode.startswith("I;16"):
+        return False
+    return b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile
 
 
 def _refuse_sequence(image: Image.Image) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from trainables.data.sources.missing_labels import is_missing
 from trainables.data.sources.source import PrepareRequest
-from trainables.data.split_names import named_split, two_words
+from trainables.data.split_names import are_splits, named_split, two_words
 from trainables.errors import BadInputError
 from trainables.parquet_file import UNREADABLE, ParquetRows
 from trainables.special_file import refuse_special
@@ -22,6 +22,17 @@ TABLE_BYTES = 2**30
 """Maximum size of a CSV table, which is read into memory; ten million rows fit."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NEEDED, USED = ("path", "label"), ("path", "label", "split", "place")
+OTHER_KINDS = {
+    b"pk\x03\x04": "a zip or an Excel workbook; save it as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "an older Excel workbook; save it as CSV in UTF-8",
+    b"\x1f\x8b": "packed with gzip; unpack it",
+    b"par1": "a Parquet file; give it the suffix .parquet",
+    b"arrow1": "a Feather file; write CSV or Parquet",
+    b"version https://git-lfs.github.com/spec/": "a git-LFS pointer; fetch the file with git lfs pull",
+    b"<!doctype html": "a web page; fetch the file again",
+    b"<html": "a web page; fetch the file again",
+}
+"""What other files begin with, in lower case, and in words what they are."""
 WIDE = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-16, which Excel calls Unicode."""
 
@@ -45,6 +56,10 @@ class ImageTable:
     rows: list[TableRow]
     read_as: str
     has_splits: bool
+    unused: tuple[str, ...] = ()
+    """Names of columns without a meaning here."""
+    other_splits: str = ""
+    """The first of them that holds splits; empty if none does, or if a column of splits is used."""
 
 
 def read_table(request: PrepareRequest, table: Path) -> ImageTable:
@@ -67,7 +82,10 @@ def read_table(request: PrepareRequest, table: Path) -> ImageTable:
     if not rows:
         raise BadInputError(f"{table}: no row; expected one for each image")
     _refuse_two_words(request, table, found)
-    return ImageTable(rows, read_as, any(row.split for row in rows))
+    unused = tuple(name for name in found[0] if name.strip() and name not in map(request.column, USED))
+    has_splits = any(row.split for row in rows)
+    other = "" if has_splits else next((name for name in unused if are_splits(row[name] for row in found)), "")
+    return ImageTable(rows, read_as, has_splits, unused, other)
 
 
 def _refuse_two_words(request: PrepareRequest, table: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -90,7 +108,9 @@ def _check_columns(request: PrepareRequest, table: Path, columns: Sequence[str])
     for name in USED:
         own = request.column(name)
         if own not in columns and (name in NEEDED or name in request.columns):
-            among = ", ".join(map(repr, columns)) or "none"
+            if not any(map(str.strip, columns)):
+                raise BadInputError(f"{table}: its first line is empty; it has to name the columns: path,label")
+            among = ", ".join(map(repr, columns))
             raise BadInputError(
                 f"{table}: no column {own!r} among {among}; name the table's own with --column {name}=NAME"
             )
@@ -154,8 +174,8 @@ def _csv(request: PrepareRequest, table: Path) -> tuple[str, list[Mapping[str, A
         content = table.read_bytes()
     except OSError as error:
         raise BadInputError(f"--table {table}: can't be read ({error.strerror})") from error
-    if content.startswith(b"PK\x03\x04"):
-        raise BadInputError(f"{table}: not a CSV table, but a zip or an Excel workbook; save it as CSV in UTF-8")
+    if other := next((words for start, words in OTHER_KINDS.items() if content[:64].lower().startswith(start)), None):
+        raise BadInputError(f"{table}: not a CSV table, but {other}")
     try:
         text = content.decode("utf-8-sig")  # line ends within quotes belong to names
     except UnicodeDecodeError as error:
