@@ -107,8 +107,8 @@ def crossed(
 
 
 def with_best(setting: Mapping[str, Any], decided: Mapping[Best, Any]) -> dict[str, Any]:
-    """Return a setting with each Best replaced by its decided value."""
-    return {key: decided[value] if isinstance(value, Best) else value for key, value in setting.items()}
+    """Return a setting with each Best replaced by its decided value; one that an assignment replaces has none."""
+    return {key: decided.get(value, value) if isinstance(value, Best) else value for key, value in setting.items()}
 
 
 def planned(config: TrialConfig, stage: int, size_of: Callable[[str], DataSize]) -> PlannedTrial:

@@ -127,7 +127,9 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     size_of = cache(size_of)  # once a data set, not once a trial
     stage = plan.pending[0]
     number = plan.expanded + 1
-    check = DrawCheck(partial(fault_of, size_of=size_of, workers=plan.workers, decided=decided))
+    if stage.search is not None:
+        stage = replace(stage, search=replace(stage.search, base=with_best(stage.search.base, decided)))
+    check = DrawCheck(partial(fault_of, size_of=size_of, workers=plan.workers))
     settings = settings_of(plan.space, stage, plan.assignments, check)
     found = [(grid, with_best(setting, decided)) for grid, setting in settings]
     if stage.search is not None and stage.search.method != "random":
@@ -167,18 +169,10 @@ def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> Pe
     return PendingCounts(plan.to_come.trials + drawn, plan.to_come.baselines + len(baselines))
 
 
-def fault_of(
-    setting: Mapping[str, Any],
-    *,
-    size_of: Callable[[str], DataSize],
-    workers: int,
-    decided: Mapping[Best, Any] | None = None,
-) -> str:
+def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], workers: int) -> str:
     """Return why a setting can't be trained; empty if it can, or if it depends on pending results."""
-    known = decided or {}
-    if any(isinstance(value, Best) and value not in known for value in setting.values()):
+    if any(isinstance(value, Best) for value in setting.values()):
         return ""
-    setting = with_best(setting, known)
     try:
         check_trials([planned(TrialConfig.parse(setting), 1, size_of)], workers)
     except BadInputError as error:

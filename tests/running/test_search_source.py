@@ -112,7 +112,8 @@ def test_a_search_takes_the_values_that_an_earlier_stage_decided(monkeypatch: py
     monkeypatch.setattr(search_source, "size_of", size_of)
     best = Best("batch_size", "digits")
     search = Search({"temperature": Range(0.1, 0.8)}, 2, {"batch_size": best}, method="optuna")
-    stages = (Stage("grid", (Grid(axes={"batch_size": (64, 128)}),)), Stage("search", search=search))
+    halving = Halving("test/top1", 1, 2)
+    stages = (Stage("grid", (Grid(axes={"batch_size": (64, 128)}),)), Stage("search", search=search, halving=halving))
     plan = make_plan(replace(SPACE, stages=stages), assignments={}, size_of=size_of)
     grown = propose(extend(plan, {best: 128}, size_of=size_of), 2, 0, {"temperature": 0.3}, size_of=size_of)
     assert [(t.stage, t.config.batch_size) for t in grown.trials] == [(1, 64), (1, 128), (2, 128)]
