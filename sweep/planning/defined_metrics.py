@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NEED_POSITIVES = (names.SENSITIVITY, names.BALANCED_ACCURACY, names.ROC_AUC, names.PR_AUC)
 NEED_OTHERS = (names.SPECIFICITY, names.BALANCED_ACCURACY, names.ROC_AUC)
+NEED_SPREAD = (names.R2, names.SPEARMAN)
 NEED_ANY_LABEL = (names.AVERAGE_PRECISION, names.F1)
 REMEDY = "choose another objective or positive rule, or prepare the data with other --splits"
 SLICE_REMEDY = "choose another objective, positive rule or validation_fraction"
@@ -66,6 +67,9 @@ def check_defined(judged: JudgedMetric, info: StoreInfo) -> None:
     The counts in store.json are checked first; if only a part of a split is evaluated, its rows are counted too.
     """
     split, _, name = judged.name.partition("/")
+    if judged.config.target == "number":
+        _check_spread(judged, split, name, info)
+        return
     counted = _counted_split(split, info)
     if counted is None or not (judged.config.positive or judged.config.target == "labels"):
         return
@@ -73,6 +77,20 @@ def check_defined(judged: JudgedMetric, info: StoreInfo) -> None:
     sliced = split == "val" and counted == "train"
     if (sliced or judged.config.max_test_images) and remote_root() is None:
         _check(judged, name, _by_rows(split, judged.config, info), info)
+
+
+def _check_spread(judged: JudgedMetric, split: str, name: str, info: StoreInfo) -> None:
+    """Raise BadInputError for R2 or a rank correlation over images that have one number."""
+    if split not in ("val", "test") or not name.endswith(NEED_SPREAD) or not info.number or remote_root() is not None:
+        return
+    config = judged.config
+    numbers = _evaluated_numbers(info.name, info.fingerprint, config.validation_fraction, config.max_test_images)[split]
+    if len(numbers) and numbers.min() == numbers.max():
+        kind = "validation" if split == "val" else "test"
+        raise BadInputError(
+            f"{judged.role}: {judged.name!r} is undefined: the {len(numbers):,} evaluated {kind} images of {info.name} "
+            f"have one number, {numbers[0]:g}; take RMSE or MAE, or prepare the data with other --splits"
+        )
 
 
 def _counted_split(split: str, info: StoreInfo) -> str | None:
@@ -150,3 +168,13 @@ def _evaluated_labels(name: str, fingerprint: str, share: float, limit: int | No
 
     info, folder = prepared(name), store_folder(name)
     return evaluated_labels(info, folder, validation_fraction=share, limit=limit)
+
+
+@lru_cache(maxsize=8)
+def _evaluated_numbers(
+    name: str, fingerprint: str, share: float, limit: int | None
+) -> "dict[str, NDArray[np.float64]]":
+    """Return `evaluated_numbers` of a prepared store, read once for all trials that evaluate on the same images."""
+    from trainables.data.evaluated_labels import evaluated_numbers
+
+    return evaluated_numbers(prepared(name), store_folder(name), validation_fraction=share, limit=limit)

@@ -15,11 +15,13 @@ from sweep.planning.plan import Plan, make_plan
 from sweep.space import Grid, Halving, RankingObjective, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.evaluated_labels import evaluated_labels
+from trainables.data.preparing.label_set import LabelRequest, attach_labels
 from trainables.data.stable_hash import VALIDATION_SALT, stable_fraction
 from trainables.data.store import ImageStore
 from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
+from trainables.metric_names import better_when
 
 FIELDS: dict[str, Any] = {"dataset": "digits", "batch_size": 8, "epochs": 1, "warmup_epochs": 0, "encoder": "resnet10"}
 
@@ -165,3 +167,32 @@ def test_the_labels_that_are_counted_are_those_that_a_trial_evaluates(
     assert set(found) == set(evaluated)
     for name, split in evaluated.items():
         assert (found[name] == outside_the_slice.label_matrix(split.rows).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("metric", "refused"),
+    [("test/linear_r2", True), ("test/knn_spearman", True), ("test/linear_rmse", False), ("val/linear_r2", False)],
+)
+def test_one_number_for_all_evaluated_images_is_refused(
+    metric: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(tmp_path))
+    (tmp_path / "in").mkdir()
+    for number in range(60):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "in" / f"{number}.png")
+    pool = made("folder", tmp_path, source=tmp_path / "in", store_name="pool")
+    tested = set(pool.names(pool.split("test")))
+    rows = [f"{number}.png,{3 if f'{number}.png' in tested else number}" for number in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]))
+    attach_labels(LabelRequest("pool", tmp_path / "t.csv", "level", number=True))
+    base = {**FIELDS, "dataset": "pool.level", "target": "number", "validation_fraction": 0.3}
+    objective = RankingObjective(metric, better_when(metric))
+    space = SearchSpace(name="x", description="x", base=base, stages=(Stage("a", (Grid(),)),), objective=objective)
+    plan = make_plan(space, assignments={}, size_of=size_of)
+    if not refused:
+        check_data(plan)
+        return
+    words = "test images of pool.level have one number, 3; take RMSE or MAE, or prepare the data with other --splits"
+    for check in (check_data, check_questions):
+        with pytest.raises(BadInputError, match=f"objective: '{metric}' is undefined: the {len(tested)} .*{words}"):
+            check(plan)

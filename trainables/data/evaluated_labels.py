@@ -1,6 +1,7 @@
-"""Labels of a trial's evaluation images, read from a store's index without its pixels."""
+"""Labels or numbers of a trial's evaluation images, read from a store's index without its pixels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,32 @@ def evaluated_labels(
     """
     rows = open_rows(folder / ROWS_FILE)
     check_labels(info, rows, folder / ROWS_FILE)
+    labels = rows.column("labels")
+    hot = multi_hot(labels.offsets.to_numpy(), labels.values.to_numpy(), len(info.class_names))
+    return {name: hot[own] for name, own in _evaluated(info, rows, validation_fraction, limit).items()}
+
+
+def evaluated_numbers(
+    info: StoreInfo, folder: Path, *, validation_fraction: float, limit: int | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return the numbers (N,) of the evaluated images of `val` and `test`, which `evaluated_labels` describes."""
+    rows = open_rows(folder / ROWS_FILE)
+    numbers = rows.column("number").to_numpy(zero_copy_only=False)
+    return {name: numbers[own] for name, own in _evaluated(info, rows, validation_fraction, limit).items()}
+
+
+def _evaluated(
+    info: StoreInfo, rows: Any, validation_fraction: float, limit: int | None
+) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of the evaluated images of `val` and `test`."""
     split = rows.column("split").indices.to_numpy()
     fractions = {salt: rows.column(f"hash_{salt}").to_numpy() for salt in (SUBSET_SALT, VALIDATION_SALT)}
     train, validation, test = (split == SPLITS.index(name) for name in ("train", "validation", "test"))
     if "validation" not in info.splits:
         validation = train & (fractions[VALIDATION_SALT] < validation_fraction)
-    labels, known = rows.column("labels"), known_labels(rows)
-    hot = multi_hot(labels.offsets.to_numpy(), labels.values.to_numpy(), len(info.class_names))
+    known = known_labels(rows)
     chosen = {"val": np.flatnonzero(validation & known), "test": np.flatnonzero(test & known)}
-    return {name: hot[_limited(own, fractions[SUBSET_SALT], limit)] for name, own in chosen.items()}
+    return {name: _limited(own, fractions[SUBSET_SALT], limit) for name, own in chosen.items()}
 
 
 def _limited(numbers: NDArray[np.int64], fractions: NDArray[np.float64], limit: int | None) -> NDArray[np.int64]:
