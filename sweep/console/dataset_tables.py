@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LACKING = "classes without"
 """Start of the notes on classes that are missing in a split."""
+OF_CLASSES = ("classes ", "each of these texts")
+"""Starts of all notes on classes."""
 LISTED_FIELDS = {"name", "data_set", "image_size", "channels", "dtype", "multi_label", "splits", "fingerprint"}
 """Fields of a store in the output of `list --json`."""
 LISTED_CORRUPT = 20
@@ -100,7 +102,7 @@ def labelled_lines(found: "LabelSet") -> list[str]:
     return [
         f"{info.name}: {done}, {info.labelled_images:,} of {info.images:,} images ({labelled}); "
         f"{info.decisions['classes']}",
-        *(f"  {line}" for line in (*found.lines(), *(note for note in info.notes if note.startswith(LACKING)))),
+        *(f"  {line}" for line in (*found.lines(), *(note for note in info.notes if note.startswith(OF_CLASSES)))),
         f"evaluate on it: python -m sweep.evaluate SWEEP --dataset {info.name}, or set evaluation_dataset={info.name}",
     ]
 

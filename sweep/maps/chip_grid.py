@@ -53,6 +53,8 @@ class SceneGrid:
     """Side of a pixel on the ground; None if unknown."""
     marked: bool
     """Whether pixels without data are marked, by a value or a mask."""
+    described: bool
+    """Whether the files say which band each channel is."""
     scaled: bool
     """Whether the scene states a scale or offset of its values, which isn't applied."""
     names: tuple[str, ...]
@@ -103,6 +105,7 @@ class SceneGrid:
                 size=(scene.height, scene.width),
                 metres=ground(scene.crs, scene.transform, scene.height, scene.width).side,
                 marked=scene.can_lack_data,
+                described=scene.described,
                 scaled=any(band.dataset.scales[0] != 1.0 or band.dataset.offsets[0] != 0.0 for band in scene.channels),
                 names=bands or own or tuple(f"channel_{number}" for number in range(1, channels + 1)),
                 coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),

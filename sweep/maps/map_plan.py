@@ -91,6 +91,9 @@ def plan_map(
     side, notes = _side(height, size, recipe.metres)
     if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
+    if not scene.described:
+        names = ", ".join(scene.names)
+        notes.append(f"the file doesn't describe its bands: they are taken to be {names} in this order")
     if mask is None and not options.no_scl:
         notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
     return MapSettings(

@@ -5,7 +5,7 @@ Importing this module is cheap; opening a scene needs rasterio.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,8 @@ class Scene:
     """Dataset whose mask or alpha channel defines the valid pixels; None without one."""
     grid: Any = None
     """Dataset that defines the scene's pixel grid."""
+    described: bool = True
+    """Whether the files say which band each channel is; if not, the requested bands are taken by position."""
 
     def rows(self, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
         """Return the values (rows, W, C) and the valid pixels (rows, W) of `rows` rows from row `top` on.
@@ -260,6 +262,7 @@ def _of_file(
     opaque = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
     with explained_raster(str(source)):
         chosen = chosen_channels(source, bands, opaque)
+    described = chosen is not None or not bands
     if chosen is None and len(opaque) == channels:
         chosen = opaque
     if chosen is None:
@@ -271,7 +274,7 @@ def _of_file(
     own = [dataset.nodatavals[index - 1] if nodata is None else nodata for index in chosen]
     masked = nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[chosen[0] - 1]
     read = tuple(_Band(dataset, index, 1, offset, value) for index, value in zip(chosen, own, strict=True))
-    return _scene(str(source), dataset, read, tuple(bands), dataset if masked else None)
+    return replace(_scene(str(source), dataset, read, tuple(bands), dataset if masked else None), described=described)
 
 
 def _of_folder(

@@ -75,6 +75,9 @@ def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) ->
             grid for grid in grids if _may_lack_offset(grid)
         ],
         "scenes smaller than a chip, left out": [grid for grid in grids if min(grid.size) < choice.chip_size],
+        "scenes that don't describe their bands, which are taken by position": [
+            grid for grid in grids if not grid.described
+        ],
         "scenes that state a scale or offset of their values, which isn't applied": [
             grid for grid in grids if grid.scaled
         ],

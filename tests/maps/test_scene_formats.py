@@ -19,6 +19,7 @@ from trainables.data.class_names import RGB_BANDS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
 
 
 def test_a_folder_of_bands_is_the_stack_of_them(mapped: Callable[..., Any], tmp_path: Path) -> None:
@@ -35,6 +36,25 @@ def test_a_folder_of_bands_is_the_stack_of_them(mapped: Callable[..., Any], tmp_
         file.descriptions = ("B02", "B03", "B04", "B08")
     found, _, _ = mapped(tmp_path / "named.tif")
     np.testing.assert_array_equal(found, expected)
+
+
+def test_bands_are_found_by_description_and_never_guessed(
+    mapped: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.random.default_rng(0).integers(1, 3000, (60, 80, 3), dtype=np.uint16)
+    expected, _, _ = mapped(write_scene(tmp_path / "scene.tif", values))
+    assert "doesn't describe its bands: they are taken to be B04, B03, B02 in this order" in capsys.readouterr().err
+    turned = write_scene(tmp_path / "turned.tif", np.concatenate([values[..., ::-1], values[..., :1]], axis=2))
+    with rasterio.open(turned, "r+") as file:
+        file.descriptions = ("Blue", "Green", "Red", "NIR")
+    found, _, _ = mapped(turned)
+    np.testing.assert_array_equal(found, expected)
+    assert "describe" not in capsys.readouterr().err
+    other = write_scene(tmp_path / "other.tif", values)
+    with rasterio.open(other, "r+") as file:
+        file.descriptions = ("B8", "B4", "B3")
+    with pytest.raises(BadInputError, match=r"has no band B02; its bands are described as B08, B04, B03"):
+        mapped(other)
 
 
 def test_a_product_as_it_is_downloaded(mapped: Callable[..., Any], tmp_path: Path) -> None:

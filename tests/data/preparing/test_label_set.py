@@ -146,3 +146,15 @@ def test_the_command_counts_and_names(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "images in the table and not in the store: 1 (y.png)" in said
     assert "images in no row: 1 (39.png)" in said
     assert "--dataset pool.labels" in said
+
+
+@pytest.mark.usefixtures("pool")
+def test_texts_that_may_hold_several_labels_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("path,label\n00.png,wheat|rye\n01.png,wheat|rye\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["label", "pool", "--table", str(table), "--root", str(tmp_path)])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "1 class by column 'label'" in said
+    assert "each of these texts is one class: 'wheat|rye'; --separator '|' makes several labels of it" in said

@@ -27,7 +27,7 @@ from trainables.data.index_table import (
     write_batch,
 )
 from trainables.data.preparing.atomic_folder import atomic_folder, explained, locked
-from trainables.data.preparing.class_checks import one_sided
+from trainables.data.preparing.class_checks import look_alikes, one_sided
 from trainables.data.preparing.label_numbers import fraction_of, number_of, number_summary
 from trainables.data.shared_pixels import LABELS_OF, labels_of, share
 from trainables.data.sources.meant_image import meant_image
@@ -149,7 +149,8 @@ def _labelled(
         class_names = tuple(sorted({label for labels in own for label in labels or ()}))
         index = {name: number for number, name in enumerate(class_names)}
         labels = [None if one is None else tuple(sorted({index[label] for label in one})) for one in own]
-        told = f"{len(class_names):,} classes by column {column!r} of {asked.table.name}"
+        kinds = "1 class" if len(class_names) == 1 else f"{len(class_names):,} classes"
+        told = f"{kinds} by column {column!r} of {asked.table.name}"
     labelled = _batch(rows, labels, numbers)
     known = known_labels(labelled)
     if not known.any():
@@ -187,7 +188,11 @@ def _info(asked: LabelRequest, base: StoreInfo, rows: Any, class_names: tuple[st
             "number": (asked.columns or {}).get("label", "label") if asked.number else "",
             "rules": {},
             "options": {**options, LABELS_OF: labels_of(base)},
-            "notes": (*base.notes, *one_sided(class_names, counts["class_counts"])),
+            "notes": (
+                *base.notes,
+                *look_alikes(class_names, single=asked.separator is None),
+                *one_sided(class_names, counts["class_counts"]),
+            ),
             "decisions": {
                 **base.decisions,
                 "classes": printable(told),
