@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, Valid
 from sweep.console.named_files import DATA_FILES, NoSuchModuleError, load_module, read_mapping
 from trainables.errors import BadInputError, describe_validation, nearest
 from trainables.field_values import check_field, check_value, checked_axis, checked_value, is_whole
-from trainables.validated import Listed, validated
+from trainables.validated import Listed, plain, validated
 
 Baseline = Literal["untrained", "calibrated", "pixels", "colours", "random_features"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""
@@ -71,8 +71,8 @@ def _over(over: Any, info: ValidationInfo) -> Any:
 
 def _searched(name: str, values: Any, info: ValidationInfo) -> "Range | Sequence[Any]":
     check_field(name)
-    if isinstance(values, Mapping) and "low" in values:
-        values = Range(**values)
+    if isinstance(values, Mapping):
+        values = _range(name, values)
     if not isinstance(values, Range):
         return checked_axis(name, _read(name, values, info))
     check_value(name, values.low)
@@ -80,6 +80,29 @@ def _searched(name: str, values: Any, info: ValidationInfo) -> "Range | Sequence
     if is_whole(name) and not values.integer:
         raise ValueError(f"{name}: holds whole numbers; write Range({values.low:g}, {values.high:g}, integer=True)")
     return values
+
+
+def _range(name: str, values: Mapping[str, Any]) -> "Range":
+    try:
+        return Range(**values)
+    except BadInputError as error:
+        raise ValueError("; ".join(line.replace("Range:", f"{name}:", 1) for line in str(error).splitlines())) from None
+
+
+def _number(value: Any) -> Any:
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, got {value!r}")
+    return value
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a whole number, got {value}")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 
 def _read(name: str, value: Any, info: ValidationInfo) -> Any:
@@ -166,8 +189,8 @@ class Grid:
 class Range:
     """Range of numbers from `low` to `high`, both included."""
 
-    low: int | float
-    high: int | float
+    low: Annotated[int | float, BeforeValidator(_number)]
+    high: Annotated[int | float, BeforeValidator(_number)]
     log: bool = False
     """Whether numbers are drawn uniformly on a logarithmic scale."""
     integer: bool = False
@@ -188,12 +211,12 @@ class Search:
 
     over: Over
     """Range or sequence of choices by field."""
-    settings: Annotated[int, Field(ge=1)]
+    settings: Annotated[Whole, Field(ge=1)]
     """Number of drawn settings."""
     base: Setting = field(default_factory=dict)
     method: Literal["random", "optuna"] = "random"
     """random: all settings are drawn at the start; optuna: its TPE sampler learns from finished settings."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[Whole, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if both := [name for name in self.over if name in self.base]:
@@ -211,8 +234,8 @@ class Halving:
 
     metric: Text
     """Metric of an epoch; its direction (max or min) is that of the space's objective."""
-    grace: Annotated[int, Field(ge=1)] = 1
-    reduction: Annotated[int, Field(ge=2)] = 3
+    grace: Annotated[Whole, Field(ge=1)] = 1
+    reduction: Annotated[Whole, Field(ge=2)] = 3
 
 
 @validated

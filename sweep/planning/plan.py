@@ -19,6 +19,7 @@ from sweep.planning.expansion import (
     with_baselines,
     with_best,
 )
+from sweep.planning.search import too_few_note, wanted_settings
 from sweep.planning.smoke import made_tiny, shrink
 from sweep.planning.space_check import check_metrics, check_stages, proposals
 from sweep.planning.trial import DataSize, PlannedTrial
@@ -34,6 +35,8 @@ class PendingCounts:
 
     trials: int = 0
     baselines: int = 0
+    examples: tuple[PlannedTrial, ...] = ()
+    """Trials with the ends of each range and each choice of the searches."""
 
     def __bool__(self) -> bool:
         """Return whether any trial or baseline will be added."""
@@ -150,6 +153,7 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
             full, plan.space, plan.assignments, size_of=size_of, workers=plan.workers, check=DrawCheck(check.fault_of)
         )
         trials = [made_small(trial, TrialConfig.parse(s)) for trial, s in zip(trials, small, strict=True)]
+    check.notes.extend(filter(None, [_repeats_note(stage, [grid for grid, _ in found])]))
     check_metrics(plan.space, stage, trials, assignments=plan.assignments, size_of=size_of, shrunk=plan.smoke)
     known = {**plan.decided, **decided}
     grown = replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *check.notes), decided=known)
@@ -157,16 +161,34 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
     return replace(grown, to_come=_to_come(grown, stage, size_of))
 
 
+def _repeats_note(stage: Stage, grids: Sequence[Grid]) -> str:
+    """Return the note about a search with fewer different settings than it is to draw; empty for others."""
+    if stage.search is None:
+        return ""
+    too_few, settings = too_few_note(stage.search), stage.search.settings
+    if stage.search.method != "random":
+        return too_few
+    listed = {id(grid) for grid in stage.grids}
+    different = len({repr(grid.base) for grid in grids if id(grid) not in listed})
+    if different == settings:
+        return ""
+    trained = "1 is trained" if different == 1 else f"{different:,} are trained"
+    return f"{too_few or f'search: of {settings:,} drawn settings some are the same'}; {trained}"
+
+
 def _to_come(plan: Plan, stage: Stage, size_of: Callable[[str], DataSize]) -> PendingCounts:
     """Return the numbers of trials and baselines that a stage's search will add to the plan."""
     if stage.search is None or stage.search.method == "random":
         return plan.to_come
     known = {trial.trial_id for trial in plan.trials}
-    examples = proposals(plan.space, stage.search, plan.assignments, size_of)
-    with_their_own = with_baselines(list(examples), plan.space)
+    number = len(plan.space.stages) - len(plan.pending)
+    samples = proposals(plan.space, stage.search, plan.assignments, size_of)
+    examples = tuple(replace(trial, stage=number) for trial in samples)
+    with_their_own = with_baselines(examples, plan.space)
     baselines = {trial.trial_id for trial in with_their_own if trial.baseline is not None} - known
-    drawn = stage.search.settings * len(plan.assignments.get("seed", plan.space.seeds))
-    return PendingCounts(plan.to_come.trials + drawn, plan.to_come.baselines + len(baselines))
+    drawn = wanted_settings(stage.search) * len(plan.assignments.get("seed", plan.space.seeds))
+    before = plan.to_come
+    return PendingCounts(before.trials + drawn, before.baselines + len(baselines), (*before.examples, *examples))
 
 
 def fault_of(setting: Mapping[str, Any], *, size_of: Callable[[str], DataSize], workers: int) -> str:
@@ -207,5 +229,5 @@ def _joined(plan: Plan, trials: Sequence[PlannedTrial]) -> Plan:
 def count_pending(plan: Plan, stage: Stage) -> int:
     """Return the number of trials of a pending stage."""
     search = stage.search if stage.search is not None and stage.search.method != "random" else None
-    more = 0 if search is None else search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+    more = 0 if search is None else wanted_settings(search) * len(plan.assignments.get("seed", plan.space.seeds))
     return len(list(settings_of(plan.space, stage, plan.assignments))) + more

@@ -11,6 +11,7 @@ from sweep.console.printing import screen, text
 from sweep.planning.expansion import needs
 from sweep.planning.memory_budget import MemoryBudget
 from sweep.planning.plan import Plan, count_pending
+from sweep.planning.search import wanted_settings
 from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import varying_fields
 from sweep.space import SELECTED_ON_TEST
@@ -98,14 +99,15 @@ def summary(plan: Plan) -> list[str]:
     """Return the totals, the pending stages, and where the sizes come from."""
     settings = [trial for trial in plan.trials if trial.baseline is None]
     steps, views = sum(trial.steps for trial in settings), sum(trial.views for trial in settings)
-    lines = [f"{counted(plan)}: {steps:,} steps, {views:,} views" + (" but for the search's" if plan.to_come else "")]
+    lines = [f"{counted(plan)}: {steps:,} steps, {views:,} views" + (" without the search's" if plan.to_come else "")]
     number = len(plan.space.stages) - len(plan.pending)
     for stage in plan.space.stages[:number]:
         if (search := plan.open_search(plan.space.stages.index(stage) + 1)) is not None:
-            more = search.settings * len(plan.assignments.get("seed", plan.space.seeds))
+            more = wanted_settings(search) * len(plan.assignments.get("seed", plan.space.seeds))
             over = ", ".join(search.over)
             where = f"stage {plan.space.stages.index(stage) + 1}, {stage.name}"
-            lines.append(f"{where}: {more} trials more, {over} searched by {search.method} as results come")
+            lines.append(f"{where}: {_plural(more, 'trial')} more, {over} searched by {search.method} as results come")
+            lines += _cost_to_come(plan, plan.space.stages.index(stage) + 1)
     for stage in plan.pending:
         number += 1
         fields = ", ".join(sorted({best.field for best in needs(stage, plan.assignments)}))
@@ -120,13 +122,27 @@ def summary(plan: Plan) -> list[str]:
     return lines
 
 
+def _cost_to_come(plan: Plan, stage: int) -> list[str]:
+    """Return the least and most steps of a search's trials, at the ends of its ranges and each of its choices."""
+    steps = sorted(
+        trial.steps
+        for trial in plan.to_come.examples
+        if trial.stage == stage and (trial.steps or not trial.config.epochs)
+    )
+    if not steps:
+        return []
+    each = f"{steps[0]:,}" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,}"
+    return [f"each of them: {each} steps, by the ends of the ranges and the choices"]
+
+
 def _ranking(plan: Plan) -> str:
     """Return which objective ranks the settings, and why it can."""
     metric, direction = plan.space.objective.metric, plan.space.objective.direction
     better = "larger" if direction == "max" else "smaller"
-    judges = dict.fromkeys(trial.config.labelled_dataset for trial in plan.trials if trial.labels.known)
+    trials = (*plan.trials, *plan.to_come.examples)
+    judges = dict.fromkeys(trial.config.labelled_dataset for trial in trials if trial.labels.known)
     if metric.rpartition("/")[2] in LABEL_FREE_DIRECTION:
-        without = dict.fromkeys(trial.config.labelled_dataset for trial in plan.trials if not trial.labels.known)
+        without = dict.fromkeys(trial.config.labelled_dataset for trial in trials if not trial.labels.known)
         why = f", as {' and '.join(without)} has no labels" if without else ""
         return f"ranked by {metric}, {better} is better: a metric without labels{why}"
     if metric.startswith("train/") or not judges:
@@ -138,7 +154,9 @@ def counted(plan: Plan) -> str:
     """Return in words the numbers of trials and baselines, including those that a search will draw."""
     listed = sum(trial.baseline is None for trial in plan.trials)
     trials, baselines = listed + plan.to_come.trials, len(plan.trials) - listed + plan.to_come.baselines
-    drawn = f" ({plan.to_come.trials} of them drawn as results come)" if plan.to_come else ""
+    drawn = ""
+    if plan.to_come:
+        drawn = f" ({f'{plan.to_come.trials:,} of them ' if listed else ''}drawn as results come)"
     return f"{_plural(trials, 'trial')}{drawn} and {_plural(baselines, 'baseline')}"
 
 
@@ -147,14 +165,15 @@ def _plural(count: int, what: str) -> str:
 
 
 def _about_sizes(plan: Plan) -> list[str]:
-    sizes = {trial.config.dataset: trial.data for trial in plan.trials}
-    sizes |= {trial.config.labelled_dataset: trial.labelled for trial in plan.trials}
+    trials = (*plan.trials, *plan.to_come.examples)
+    sizes = {trial.config.dataset: trial.data for trial in trials}
+    sizes |= {trial.config.labelled_dataset: trial.labelled for trial in trials}
     lines = [_sizes(name, size) for name, size in sizes.items()]
-    pairs = dict.fromkeys((trial.config.dataset, trial.config.labelled_dataset) for trial in plan.trials)
+    pairs = dict.fromkeys((trial.config.dataset, trial.config.labelled_dataset) for trial in trials)
     lines += [f"{evaluated} evaluates what {name} pretrains" for name, evaluated in pairs if name != evaluated]
     if any(size.origin == "published" for size in sizes.values()):
         lines.append("not prepared yet: its trials get their final ids when it is")
-    if any(trial.config.validation_fraction for trial in plan.trials):
+    if any(trial.config.validation_fraction for trial in trials):
         lines.append("the validation slice is cut by a stable hash: steps may differ by a few")
     return lines
 

@@ -56,6 +56,29 @@ def _within(over: Range, value: float) -> float | int:
     return int(kept) if over.integer else kept
 
 
+def possible_settings(search: Search) -> float:
+    """Return the number of different settings that a search can draw; infinite with a range of real numbers."""
+    counts = (
+        len(over) if not isinstance(over, Range) else 1 + over.high - over.low if over.integer else math.inf
+        for over in search.over.values()
+    )
+    return math.prod(counts)
+
+
+def wanted_settings(search: Search) -> int:
+    """Return the number of different settings that a search is to draw."""
+    return int(min(search.settings, possible_settings(search)))
+
+
+def too_few_note(search: Search) -> str:
+    """Return the note about a search that wants more settings than there are; empty for others."""
+    possible = possible_settings(search)
+    if search.settings <= possible:
+        return ""
+    are = "1 different setting" if possible == 1 else f"{possible:,.0f} different settings"
+    return f"search: over has {are}, settings asks for {search.settings:,}"
+
+
 def check_installed(search: Search) -> None:
     """Raise BadInputError if the search needs a package that isn't installed."""
     if search.method == "optuna" and importlib.util.find_spec("optuna") is None:
@@ -68,6 +91,7 @@ def ask(
     tried: Sequence[ProposedSetting],
     direction: Literal["max", "min"],
     refused: Sequence[Mapping[str, Any]] = (),
+    repeats: int = 0,
 ) -> dict[str, Any]:
     """Return setting `number` from Optuna's TPE sampler, given the proposed settings so far.
 
@@ -77,6 +101,7 @@ def ask(
         tried: Earlier settings; some may still be running.
         direction: Whether the objective is maximised or minimised.
         refused: Draws for this number that can't be trained; the sampler receives them as infeasible.
+        repeats: Number of draws for this number that repeat an earlier setting.
 
     Raises:
         BadInputError: Optuna isn't installed.
@@ -86,7 +111,7 @@ def ask(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # A sampler of its own for each number: its draws then depend on the history alone, not on who asked before.
-    seed = search.seed * 100_003 + number + 1_000_003 * len(refused)
+    seed = search.seed * 100_003 + number + 1_000_003 * (len(refused) + repeats)
     sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     study = optuna.create_study(sampler=sampler, direction="maximize" if direction == "max" else "minimize")
     spaces = {name: _distribution(over) for name, over in search.over.items()}

@@ -52,6 +52,7 @@ def check_metrics(
     """
     settings = [trial for trial in trials if trial.baseline is None]
     if stage.search is not None:
+        _check_data_sets(stage.search, size_of)
         settings += proposals(space, stage.search, assignments, size_of)
     recorded = [final_metrics(trial.config, trial.labels) for trial in settings]
     for trial, known in zip(settings, recorded, strict=True):
@@ -62,6 +63,14 @@ def check_metrics(
     if stage.halving is not None and not shrunk:
         _check_halving(stage.halving, settings)
     _check_columns(space, settings, frozenset(OF_THE_MACHINE).union(*recorded))
+
+
+def _check_data_sets(search: Search, size_of: Sizes) -> None:
+    """Raise BadInputError for a data set among a search's choices that nobody knows."""
+    for field in ("dataset", "evaluation_dataset"):
+        over = search.over.get(field, ())
+        for name in () if isinstance(over, Range) else filter(None, over):
+            size_of(name)
 
 
 def _check_columns(space: SearchSpace, settings: Sequence[PlannedTrial], recorded: frozenset[str]) -> None:
@@ -85,10 +94,10 @@ def proposals(space: SearchSpace, search: Search, assignments: Assignments, size
 
 
 def _samples(space: SearchSpace, search: Search, assignments: Assignments) -> Iterator[dict[str, Any]]:
-    """Yield settings of a search that together contain each of its choices once."""
-    first = {name: over.low if isinstance(over, Range) else over[0] for name, over in search.over.items()}
-    choices = {name: over for name, over in search.over.items() if not isinstance(over, Range)}
-    for change in [{}, *({name: value} for name, over in choices.items() for value in over[1:])]:
+    """Yield settings of a search that together contain each end of its ranges and each of its choices once."""
+    values = {name: (over.low, over.high) if isinstance(over, Range) else over for name, over in search.over.items()}
+    first = {name: own[0] for name, own in values.items()}
+    for change in [{}, *({name: value} for name, own in values.items() for value in own[1:])]:
         yield from crossed(space, Grid(base={**search.base, **first, **change}), {}, assignments)
 
 

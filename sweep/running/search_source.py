@@ -8,7 +8,7 @@ from typing import Any
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.expansion import MOST_DRAWS, redrawn_note
 from sweep.planning.plan import Plan, propose
-from sweep.planning.search import ProposedSetting, ask, draw
+from sweep.planning.search import ProposedSetting, ask, draw, wanted_settings
 from sweep.planning.trial import PlannedTrial
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.trial_result import HALVED
@@ -50,14 +50,15 @@ class SearchSource:
 def settings_left(plan: Plan, stage: int) -> range | None:
     """Return the numbers of a search's settings that weren't proposed yet; None without an open search."""
     search = plan.open_search(stage)
-    return None if search is None else range(1 + max(_proposed(plan, stage), default=-1), search.settings)
+    return None if search is None else range(1 + max(_proposed(plan, stage), default=-1), wanted_settings(search))
 
 
 def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> Plan:
     """Return the plan with setting `number` of a stage's search, chosen from the results so far.
 
-    A draw that can't be trained is noted, reported to the sampler and replaced. If the sampler finds none, the setting
-    is drawn at random.
+    A draw that can't be trained is noted, reported to the sampler and replaced; one that repeats an earlier setting is
+    replaced too. If the sampler finds none, the setting is drawn at random; if that finds no new one either, a note is
+    said and the plan returned unchanged.
 
     Raises:
         BadInputError: No random draw can be trained either.
@@ -66,19 +67,27 @@ def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> P
     assert search is not None
     tried, direction = _tried(context, plan, stage, search), plan.space.objective.direction
     refused: list[Mapping[str, Any]] = []
-    while True:
-        if len(refused) < MOST_ASKED:
-            values = ask(search, number, tried, direction, refused)
+    repeats = 0
+    while (draws := len(refused) + repeats) <= MOST_DRAWS:
+        if draws < MOST_ASKED:
+            values = ask(search, number, tried, direction, refused, repeats)
         else:
-            values = draw(search, number, len(refused))
+            values = draw(search, number, draws)
         try:
-            return propose(plan, stage, number, values, size_of=size_of)
+            grown = propose(plan, stage, number, values, size_of=size_of)
         except BadInputError as error:
             fault = str(error).replace("\n", "; ")
             if len(refused) == MOST_DRAWS:
                 raise BadInputError(f"search: no setting found that can be trained; the last one: {fault}") from error
             context.progress.say(redrawn_note(values, fault))
             refused.append(values)
+        else:
+            # The settings of a smoke run are alike by design.
+            if len(grown.trials) > len(plan.trials) or plan.smoke:
+                return grown
+            repeats += 1
+    context.progress.say(f"search: setting {number + 1} is left out: {MOST_DRAWS} draws gave no new one to train")
+    return plan
 
 
 def with_earlier_proposals(plan: Plan, before: SweepRecord | None) -> Plan:

@@ -14,6 +14,7 @@ from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import LaunchOptions
 from sweep.planning.memory_budget import MemoryBudget, memory_budget
 from sweep.planning.plan import Plan
+from sweep.planning.plan_table import counted
 from sweep.planning.resources import TrialShape, check_precision, choose_shape, parse_workers
 from sweep.records.lease import LeaseHolder
 from sweep.records.sweep_storage import SweepStorage
@@ -276,7 +277,7 @@ class SweepSession:
 
     def _print_start(self, tracker: "SweepTracker") -> None:
         if not self._location.as_json:
-            say(f"sweep {self._name}: {len(self._plan.trials)} trials, records in {self._storage.storage.address()}")
+            say(f"sweep {self._name}: {counted(self._plan)}, records in {self._storage.storage.address()}")
             say(f"MLflow: {tracker.uri} ({tracker.why})")
 
     def _send_summary(self, summary: dict[str, Any]) -> None:

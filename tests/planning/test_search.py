@@ -3,13 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 
 from sweep.planning.plan import Plan, count_pending, make_plan, propose
 from sweep.planning.search import ProposedSetting, ask, draw
 from sweep.planning.trial import DataSize
-from sweep.space import Grid, Range, RankingObjective, Search, SearchSpace, Stage
+from sweep.space import Grid, Halving, Range, RankingObjective, Search, SearchSpace, Stage
 from trainables.errors import BadInputError
 
 OVER = {
@@ -93,7 +95,9 @@ def test_a_learning_search_is_decided_by_results_and_the_plan_says_so() -> None:
     plan = plan_of(LEARNING, seeds=(0, 1))
     assert len(plan.trials) == 2
     assert plan.open_search(1) == LEARNING
-    assert "stage 1, search: 40 trials more, temperature searched by optuna as results come" in summary(plan)
+    lines = summary(plan)
+    assert "stage 1, search: 40 trials more, temperature searched by optuna as results come" in lines
+    assert "digits: 1,000 train and 100 test images (prepared sizes)" in lines
     assert count_pending(plan, plan.space.stages[0]) == 42
     grown = propose(plan, 1, 0, {"temperature": 0.1}, size_of=size_of)
     assert [(trial.config.temperature, trial.setting) for trial in grown.trials[2:]] == [(0.1, 0), (0.1, 0)]
@@ -138,6 +142,13 @@ def test_choices_may_be_sequences() -> None:
     [
         (lambda: Range(1.0, 1.0), "low must be below high"),
         (lambda: Range(0.0, 1.0, log=True), "above 0 with log"),
+        (lambda: Range(math.nan, 1.0), "^Range: low: must be a finite number, got nan$"),
+        (lambda: Range(True, 2), "^Range: low: must be a number, got True$"),
+        (
+            lambda: Search({"temperature": {"low": 1, "high": 1}}, 3),
+            "^Search: over: temperature: range 1 to 1: low must",
+        ),
+        (lambda: Search({"temperature": Range(0.1, 1.0)}, settings=True), "settings: must be a whole number, got True"),
         (lambda: Search({}, settings=3), "over must name at least one field"),
         (lambda: Search({"seed": (1, 2)}, settings=3), "list seeds in the space"),
         (lambda: plan_of(Search({"tempurature": Range(0.1, 1.0)}, settings=1)), "tempurature: unknown field"),
@@ -160,3 +171,47 @@ def test_a_setting_that_halving_ended_is_told_as_pruned_with_what_it_reached() -
     poor = [ProposedSetting({"temperature": 0.8 - number / 1000}, 0.1, rung=1) for number in range(12)]
     failed = [ProposedSetting(one.values, math.nan) for one in poor]
     assert ask(LEARNING, 24, [*near, *poor], "max") != ask(LEARNING, 24, [*near, *failed], "max")
+
+
+@pytest.mark.parametrize("method", ["random", "optuna"])
+def test_a_search_for_more_settings_than_there_are_says_so_and_counts_truly(
+    method: Literal["random", "optuna"],
+) -> None:
+    plan = plan_of(
+        Search({"optimiser": ("lars", "adamw"), "batch_size": Range(32, 33, integer=True)}, 50, method=method)
+    )
+    (note,) = plan.notes
+    assert note.startswith("search: over has 4 different settings, settings asks for 50")
+    assert len(plan.trials) + plan.to_come.trials == 1 + 4
+    few = plan_of(Search({"optimiser": ("lars", "adamw")}, 2, method="random", seed=1))
+    assert (few.notes, len(few.trials)) == (("search: of 2 drawn settings some are the same; 1 is trained",), 2)
+
+
+def test_the_plan_of_a_search_alone_counts_steps_and_grammar() -> None:
+    from sweep.planning.plan_table import summary
+
+    search = Search({"batch_size": Range(10, 100, integer=True)}, settings=1, method="optuna")
+    stage = Stage("search", search=search, halving=Halving("train/supervised_accuracy", grace=2))
+    searched = replace(space(search), stages=(stage,), base={"dataset": "digits", "image_size": 16, "epochs": 3})
+    lines = summary(make_plan(searched, assignments={}, size_of=size_of))
+    assert lines[0] == "1 trial (drawn as results come) and 0 baselines: 0 steps, 0 views without the search's"
+    assert "stage 1, search: 1 trial more, batch_size searched by optuna as results come" in lines
+    assert "each of them: 31 to 301 steps, by the ends of the ranges and the choices" in lines
+
+
+def test_a_data_set_among_the_choices_that_nobody_knows_is_refused() -> None:
+    def known(name: str) -> DataSize:
+        if name != "digits":
+            raise BadInputError(f"dataset: {name!r} is unknown")
+        return size_of(name)
+
+    search = Search({"dataset": ("digits", "digist")}, settings=3, method="optuna")
+    with pytest.raises(BadInputError, match="dataset: 'digist' is unknown"):
+        make_plan(space(search), assignments={}, size_of=known)
+
+
+def test_halving_of_searched_epochs_judges_the_longest() -> None:
+    search = Search({"epochs": Range(1, 8, integer=True)}, settings=3, method="optuna")
+    stage = Stage("search", search=search, halving=Halving("train/supervised_accuracy", grace=2))
+    plan = make_plan(replace(space(search), stages=(stage,)), assignments={}, size_of=size_of)
+    assert plan.to_come.trials == 3

@@ -81,6 +81,22 @@ def test_a_draw_that_can_not_be_trained_is_named_and_drawn_anew(
     assert all("can't be trained, another setting is drawn: batch_size: " in line for line in said)
 
 
+def test_a_draw_that_repeats_a_setting_is_drawn_anew_until_there_are_no_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    search = Search({"batch_size": Range(32, 35, integer=True)}, settings=9, method="optuna")
+    stage = Stage("search", (Grid(axes={"batch_size": (33,)}),), search)
+    context, said = run_context(SweepStorage(tmp_path)), []
+    monkeypatch.setattr(context.progress, "say", said.append)
+    plan = make_plan(replace(SPACE, stages=(stage,)), assignments={}, size_of=size_of)
+    assert settings_left(plan, 1) == range(4)
+    for number in range(4):
+        plan = with_proposed(context, plan, 1, number)
+    assert sorted(trial.config.batch_size for trial in plan.trials) == [32, 33, 34, 35]
+    assert said == ["search: setting 4 is left out: 200 draws gave no new one to train"]
+
+
 def test_a_resumed_search_has_its_earlier_settings_from_the_record(plan: Plan) -> None:
     grown = propose(plan, 1, 0, {"temperature": 0.3}, size_of=size_of)
     before = describe(grown, name="mine", command="", commit=None, versions={})
