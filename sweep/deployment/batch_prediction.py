@@ -1,6 +1,7 @@
 """Batch prediction with an exported model: images of a folder or a prepared data set in, a table out."""
 
 import csv
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -122,7 +123,7 @@ def _is_table(output: Path) -> bool:
 
 def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]) -> None:
     """Write the tables to one Parquet or CSV file, by its suffix; the file appears only when complete."""
-    partial = output.with_name(f"{output.name}.partial")
+    partial = output.with_name(f".{secrets.token_hex(8)}.partial")  # random: two commands may write the same table
     first = next(tables, None)
     if first is None:
         reasons = list(left_out.values())

@@ -60,17 +60,19 @@ class TrackingServer:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
         listening = self._listen()
         held, self._alive = os.pipe()  # the other end closes when this process ends in any way
-        # A separate session: Ctrl-C in a terminal reaches only this program, which then ends the whole group.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", pages.__name__],
-            env={**environment, **LEAN, **self._settings(listening), pages.PARENT: str(held)},
-            pass_fds=(listening, held),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        os.close(held)
+        try:
+            # A separate session: Ctrl-C in a terminal reaches only this program, which then ends the whole group.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", pages.__name__],
+                env={**environment, **LEAN, **self._settings(listening), pages.PARENT: str(held)},
+                pass_fds=(listening, held),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        finally:
+            os.close(held)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -106,18 +107,45 @@ def test_a_table_is_written_again_over_its_own_alone(
     assert apply(tmp_path, images, output, Answer.prediction, overwrite=True).images == 1
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_two_commands_may_write_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    images, output = tmp_path / "images", tmp_path / f"found{suffix}"
+    images.mkdir()
+    for name in ("one", "two"):
+        Image.new("RGB", (8, 8)).save(images / f"{name}.png")
+    facts = {"channels": 3, "dtype": "uint8", "image_size": [8, 8], "classes": ["a", "b"], "several_labels": False}
+    monkeypatch.setattr(exported_model.DeployedModel, "open", lambda folder: Answer(folder, facts))
+    monkeypatch.setattr("sweep.deployment.batch_prediction.BATCH", 1)
+    (tmp_path / f"found{suffix}.partial").symlink_to(theirs := tmp_path / "theirs")
+    theirs.write_text(THEIRS)
+    calls = []
+
+    def describe(model: Any, names: Any, arrays: Any) -> pa.Table:
+        calls.append(names)
+        if len(calls) == 2:  # while the first table is being written
+            assert apply(tmp_path, images, output, Answer.prediction).images == 2
+        return Answer.prediction(model, names, arrays)
+
+    assert apply(tmp_path, images, output, describe).images == 2
+    table = pq.read_table(output).to_pandas() if suffix == ".parquet" else pd.read_csv(output)
+    assert list(table["path"]) == ["one.png", "two.png"]
+    assert theirs.read_text() == THEIRS
+    assert not [*tmp_path.glob(".*")]
+
+
 def test_an_export_is_written_again_over_the_same_trial_alone(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    storage = SweepStorage(tmp_path / "sweeps")
     chosen: Any = SimpleNamespace(trial=SimpleNamespace(entry=SimpleNamespace(trial_id="abc")))
     for there in ({"trial_id": "abc"}, {"trial_id": "another"}, ["abc"], {}):
         (tmp_path / "model.json").write_text(json.dumps(there))
         if there == {"trial_id": "abc"}:
-            check_folder(tmp_path, chosen, overwrite=False)
+            check_folder(tmp_path, chosen, storage, overwrite=False)
             continue
         with pytest.raises(BadInputError, match=REFUSED):
-            check_folder(tmp_path, chosen, overwrite=False)
-        check_folder(tmp_path, chosen, overwrite=True)
+            check_folder(tmp_path, chosen, storage, overwrite=False)
+        check_folder(tmp_path, chosen, storage, overwrite=True)
 
 
 def test_a_report_replaces_reports_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

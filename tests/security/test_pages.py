@@ -120,6 +120,21 @@ def command_lines() -> list[bytes]:
     return found
 
 
+def test_a_tracking_server_that_cant_be_run_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise BlockingIOError("no room for another process")
+
+    monkeypatch.setattr("sweep.tracking.server.subprocess.Popen", no_room)
+    (database := Path(tracking_database(tmp_path))).touch()
+    store = served_store(f"sqlite:///{database}", None)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    with pytest.raises(BlockingIOError), TrackingServer(store):
+        pass
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
 @pytest.mark.slow
 def test_another_user_changes_nothing_in_the_pages_and_finds_no_password(storage: Path) -> None:
     program = subprocess.Popen(
