@@ -28,6 +28,7 @@ def stable_fraction(names: Sequence[str], *, salt: str = VALIDATION_SALT) -> NDA
     Each purpose has its own salt, so that the choices are independent. With a common hash, a subset of `hash < 0.25`
     would lie entirely on one side of a later split at `hash < 0.25`.
     """
-    hashes = (hashlib.sha256(f"{salt}:{name}".encode()).digest()[:8] for name in names)
+    digests = b"".join([hashlib.sha256(f"{salt}:{name}".encode()).digest() for name in names])
+    first = np.frombuffer(digests, ">u8").reshape(len(names), 4)[:, 0]
     # float64 holds 53 of the 64 bits; rounding all 64 could give 1.0.
-    return np.fromiter((int.from_bytes(first, "big") >> 11 for first in hashes), np.float64, len(names)) * 2.0**-53
+    return (first >> np.uint64(11)).astype(np.float64) * 2.0**-53

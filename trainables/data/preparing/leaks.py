@@ -57,9 +57,9 @@ def perceptual_hashes(images: NDArray[np.generic]) -> NDArray[np.uint64]:
     most = max(stop - start for start, stop in stretches) * np.iinfo(images.dtype).max  # type: ignore[type-var]
     sums = np.uint16 if most < 2**16 else np.uint32  # the narrower, the faster
     bands = [flat[:, start:stop].sum(axis=1, dtype=sums) for start, stop in stretches]
-    columns = _cells(width, HASH_COLUMNS)
-    cells = np.stack(bands, axis=1).astype(np.float64) @ np.repeat(columns, channels, axis=1).T
-    cells /= columns.sum(axis=1)
+    columns, lengths = _cells(width, HASH_COLUMNS, channels)
+    cells = np.stack(bands, axis=1).astype(np.float64) @ columns
+    cells /= lengths
     bits = (cells[:, :, :-1] < cells[:, :, 1:]).reshape(count, -1)
     hashes = np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
     set_bits = bits.sum(axis=1)
@@ -109,12 +109,12 @@ def find_leaks(
 
 
 @lru_cache
-def _cells(length: int, parts: int) -> NDArray[np.float64]:
-    """Return the positions of an axis in each of its parts, (parts, length) of 0 and 1."""
-    cells = np.zeros((parts, length))
+def _cells(length: int, parts: int, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a row's values in each of its parts, (length * channels, parts) of 0 and 1; and the parts' lengths."""
+    cells = np.zeros((length, channels, parts))
     for part, (start, stop) in enumerate(_stretches(length, parts)):
-        cells[part, start:stop] = 1.0
-    return cells
+        cells[start:stop, :, part] = 1.0
+    return cells.reshape(length * channels, parts), cells[:, 0].sum(axis=0)
 
 
 def _stretches(length: int, parts: int) -> list[tuple[int, int]]:

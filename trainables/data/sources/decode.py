@@ -103,10 +103,13 @@ def load(file: File) -> bytes:
     """Return the content of a file on disk or in an archive; OSError if it can't be read."""
     if isinstance(file, ArchiveFile):
         return file.content
-    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123  # creating a Path takes longer than the read
-        if (size := os.fstat(opened.fileno()).st_size) > MOST_FILE_BYTES:
+    opened = os.open(file, os.O_RDONLY)  # creating a Path or a file object takes longer than the read
+    try:
+        if (size := os.fstat(opened).st_size) > MOST_FILE_BYTES:
             raise OSError(f"{size:,} bytes are more than any image has")
-        return opened.read()
+        return os.read(opened, size)
+    finally:
+        os.close(opened)
 
 
 def explained(file: File, read: Callable[[bytes], Result]) -> Result:

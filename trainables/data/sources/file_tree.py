@@ -36,9 +36,10 @@ def junk(name: str) -> str | None:
     parts = name.split("/")
     if parts[-1].lower() in JUNK_FILES:
         return parts[-1].strip()
-    found = next((part for part in parts if part in JUNK_FOLDERS), None)
-    if found is not None:
-        return f"in {found}/"
+    if not JUNK_FOLDERS.isdisjoint(parts):
+        return f"in {next(part for part in parts if part in JUNK_FOLDERS)}/"
+    if "/." not in name and not name.startswith("."):
+        return None  # so for nearly all names, which are many
     return HIDDEN if any(part.startswith(".") and part not in (".", "..") for part in parts) else None
 
 
