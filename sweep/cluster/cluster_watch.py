@@ -99,6 +99,8 @@ class ClusterWatch:
         identity = cluster_id_at(self._address)
         if identity is None and self._identity is not None:
             return "its head node doesn't answer", SILENT_SECONDS
+        if self._identity is None:  # it didn't answer in time at the start
+            self._identity = identity
         return ("another one has started in its place" if identity != self._identity else ""), 0.0
 
 

@@ -161,18 +161,23 @@ def _start_local(folder: Path) -> set[int]:
     before = descendants(os.getpid())
     import ray
 
-    with _own_signals():
-        ray.init(
-            address="local",  # even if RAY_ADDRESS is set
-            num_cpus=int(resources["CPU"]),
-            num_gpus=int(resources.get("GPU", 0)),
-            resources={DRIVER_RESOURCE: _DRIVERS},
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            _temp_dir=str(folder / RAY),
-        )
+    try:
+        with _own_signals():
+            ray.init(
+                address="local",  # even if RAY_ADDRESS is set
+                num_cpus=int(resources["CPU"]),
+                num_gpus=int(resources.get("GPU", 0)),
+                resources={DRIVER_RESOURCE: _DRIVERS},
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                _temp_dir=str(folder / RAY),
+            )
+    except BaseException:
+        with _ended_quickly(descendants(os.getpid()) - before), contextlib.suppress(Exception):
+            ray.shutdown()
+        raise
     return descendants(os.getpid()) - before
 
 

@@ -65,6 +65,16 @@ def test_a_head_that_comes_back_is_the_same_cluster_or_another(head: Head) -> No
         watched.settle()
 
 
+def test_a_head_that_answers_late_at_the_start_is_no_other_cluster(head: Head) -> None:
+    head.cluster = None
+    watched = watch(head)
+    head.cluster = "first"
+    watched.settle()
+    head.cluster = "second"
+    with pytest.raises(ClusterGoneError, match="another one has started in its place"):
+        watched.settle()
+
+
 def test_rays_own_word_for_another_cluster_is_enough(head: Head) -> None:
     with pytest.raises(ClusterGoneError, match="another one has started"):
         watch(head).settle(RuntimeError("RPC error: WrongClusterID: Perhaps the client is accessing GCS after it has"))

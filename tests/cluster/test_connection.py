@@ -1,5 +1,7 @@
-"""What joining a cluster sends there."""
+"""What joining a cluster sends there, and a start of Ray that fails."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +24,18 @@ def test_a_cluster_gets_the_packages_and_the_environment(monkeypatch: pytest.Mon
     assert packages == [ROOT / "sweep", ROOT / "trainables"]
     assert all((package / "__init__.py").is_file() for package in packages)
     assert given["runtime_env"]["env_vars"] == ENVIRONMENT
+
+
+def test_a_ray_that_cant_start_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    def init(**_: Any) -> None:
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        raise RuntimeError("the head didn't start in time")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RuntimeError, match="in time"), connection._local(tmp_path):
+        pass
+    assert started[0].wait(5) == -9
