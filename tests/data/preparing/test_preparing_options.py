@@ -31,9 +31,11 @@ from support.stores import everything, made
 
 from trainables.data import splits
 from trainables.data.class_names import AGRICULTURE_43, LABELS_19, LABELS_43, RGB_BANDS, THESIS_FARMLAND
+from trainables.data.dataset_facts import KNOWN
 from trainables.data.preparing import decode_chunk, decode_workers
 from trainables.data.preparing.pixels import SAMPLE_IMAGES, fit, percentile_tables, thesis_tables
 from trainables.data.preparing.prepare import prepare
+from trainables.data.sources.options import choose
 from trainables.data.sources.source import ImageEntry, LabelledImage
 from trainables.data.stable_hash import stable_fraction
 from trainables.data.store_info import StoreInfo
@@ -377,3 +379,28 @@ def test_resizing_takes_the_central_square_and_keeps_the_mean(size: tuple[int, i
 def test_the_bands_are_red_green_and_blue_by_default(tmp_path: Path) -> None:
     store = made("bigearthnet_v1", tmp_path / "out", source=write_bigearthnet(tmp_path, PATCHES), splits="random")
     assert store.info.options["bands"] == ", ".join(RGB_BANDS) == "B04, B03, B02"
+
+
+@pytest.mark.parametrize(
+    ("data_set", "name", "option", "values", "texts"),
+    [
+        (
+            "scenes",
+            "most cloud",
+            "max_cloud",
+            (0.07, 1.0, 0.101, 0.104, 0.004),
+            ("7%", "100%", "10.1%", "10.4%", "0.4%"),
+        ),
+        (
+            *("folder", "reflectance", "reflectance", ((1e4, -1e3), (36363.61, 0.5), (36363.64, 0.5))),
+            ("10000,-1000", "36363.61,0.5", "36363.64,0.5"),
+        ),
+    ],
+)
+def test_options_that_change_a_store_are_described_with_all_their_digits(
+    data_set: str, name: str, option: str, values: tuple[Any, ...], texts: tuple[str, ...]
+) -> None:
+    facts = KNOWN[data_set]
+    also = {"pixels": "reflectance"} if option == "reflectance" else {}
+    found = [choose(facts, {option: value, **also}).described(facts)[name] for value in values]
+    assert tuple(found) == texts

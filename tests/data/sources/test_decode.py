@@ -224,6 +224,13 @@ def test_values_without_a_scale_of_their_own_need_one(dtype: str) -> None:
     assert "pixels without data became 0" in decoded.facts
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", "65535"), ("int8", "255"), ("int32", "4294967295")])
+def test_a_nodata_value_that_the_type_lacks_marks_no_pixel(dtype: str, nodata: str) -> None:
+    content = tiff(np.array([[-1, 0], [1, -1]], dtype), extratags=[(42113, "s", 0, nodata, True)])
+    decoded = read(content, value_range=(-2, 0))
+    np.testing.assert_array_equal(decoded.image[..., 0], [[32768, 65535], [65535, 32768]])
+
+
 def test_numbers_that_are_none_are_no_data_and_a_range_is_for_what_has_none() -> None:
     decoded = read(tiff(np.array([[np.nan, 1.0], [-np.inf, 9.0]], np.float32)), value_range=(0.0, 1.0))
     np.testing.assert_array_equal(decoded.image[..., 0], [[0, 65535], [0, 65535]])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any
 
 from trainables.data.chip import COVERS, Chip
@@ -54,14 +55,19 @@ class ChipChoice:
     def too_much(self, cover: str, share: float) -> str:
         """Return why a chip with such a share of a cover is left out; empty if it is kept."""
         most: float = getattr(self, f"max_{cover}")
-        return f"chips with more than {most:.0%} {cover}" if share > most else ""
+        return f"chips with more than {_percent(most)} {cover}" if share > most else ""
 
     def described(self) -> dict[str, str | int | float]:
         """Return the options as in a store's metadata."""
-        limits = {f"most {cover}": f"{getattr(self, f'max_{cover}'):.0%}" for cover in COVERS}
+        limits = {f"most {cover}": _percent(getattr(self, f"max_{cover}")) for cover in COVERS}
         chosen = {"chip size": self.chip_size, "stride": self.step, "chips a scene": self.chips, **limits}
         spatial = {"nodata value": self.nodata, "block size": self.block_size, "buffer": self.buffer or None}
         return {name: value for name, value in {**chosen, **spatial}.items() if value is not None}
+
+
+def _percent(share: float) -> str:
+    """Return a share as per cent with all of its digits, since stores of other limits have other chips."""
+    return f"{(Decimal(str(share)) * 100).normalize():f}%"
 
 
 NAMES = tuple(field.name for field in fields(ChipChoice))

@@ -77,7 +77,7 @@ class StoreOptions:
             "fraction": self.fraction,
             "bands": ", ".join(self.bands),
             "pixels": pixels,
-            "reflectance": "" if self.reflectance is None else "{:g},{:g}".format(*self.reflectance),
+            "reflectance": ",".join(map(_exact, self.reflectance or ())),
             "image size": self.image_size,
             "labels": self.labels,
             "splits": f"{self.splits}: {SPLIT_RULES[self.splits]}" + (shares if self.splits != "official" else ""),
@@ -91,6 +91,12 @@ class StoreOptions:
             **facts.recipe,
         }
         return {name: value for name, value in described.items() if value not in ("", None)}
+
+
+def _exact(number: float) -> str:
+    """Return a number as short text that reads back as the same number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(float(number))
 
 
 def choose(facts: DataSetFacts, chosen: Mapping[str, Any]) -> StoreOptions:

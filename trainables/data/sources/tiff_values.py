@@ -137,7 +137,8 @@ def _scaled(
     nodata = _nodata(page)
     valid = np.isfinite(values)
     if nodata is not None and not math.isnan(nodata):
-        valid &= values != np.asarray(nodata).astype(values.dtype)
+        # A float's text is of the file's precision; a whole number that the type lacks stands for none of its values.
+        valid &= values != (np.asarray(nodata).astype(values.dtype) if values.dtype.kind == "f" else nodata)
     if reading.value_range is None:
         scale = _scale(page)
         raise NotReadError(
