@@ -39,7 +39,7 @@ def describe_validation(error: "ValidationError", *, known_fields: Sequence[str]
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" with known names that are spelt like `name`; empty if there are none."""
-    known = list(dict.fromkeys(known))
+    known = list(dict.fromkeys(other for other in known if other != name))
     begun = [other for other in known if len(other) > 2 and (name.startswith(other) or other.startswith(name))]
     near = list(dict.fromkeys([*get_close_matches(name, known, n=3), *begun]))[:3]
     return f"; did you mean {' or '.join(repr(other) for other in near)}?" if near else ""

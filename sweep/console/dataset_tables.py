@@ -1,5 +1,6 @@
 """Tables that `python -m sweep.data` prints about data stores."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,11 @@ def notes(store: StoreInfo) -> list[str]:
         lines.append("no image or near duplicate is in two splits")
     if store.corrupt:
         lines.append(f"{len(store.corrupt):,} corrupt images were left out")
-        lines += [f"  {message}" for message in store.corrupt[:LISTED_CORRUPT]]
+        told = Counter(store.corrupt)  # the chips of one damaged scene have one message
+        lines += [
+            f"  {message}" + (f" ({count:,} images)" if count > 1 else "")
+            for message, count in list(told.items())[:LISTED_CORRUPT]
+        ]
     facts = KNOWN.get(store.data_set)
     if facts and facts.thesis_share is not None and "farmland" in store.rules:
         share = sum(store.rule_counts["farmland"].values()) / max(store.images, 1)

@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 from support.products import write_product
 from support.scenes import Pixels, write_jp2, write_scene
 
+from sweep.console.dataset_tables import notes
 from sweep.maps.chip_grid import dates_in
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.prepare import prepare
@@ -251,3 +252,12 @@ def test_coarse_scenes_keep_their_resolution_and_places_of_other_sizes_their_chi
     described(tmp_path / "in" / "b_20230613.tif", "B04", "B03", "B02")
     coarse = pool(tmp_path / "in", "coarse")
     assert [band.resolution for band in coarse.info.bands] == [30.0] * 3
+
+
+def test_a_cut_scene_is_left_out_with_one_line_for_all_of_its_chips(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    scene(folder, "a_20230613.tif")
+    path = scene(folder, "b_20230713.tif", blockysize=1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    told = notes(pool(folder, skip_corrupt=True).info)
+    assert [line for line in told if "b_20230713.tif" in line and line.endswith("; fetch it again (4 images)")]
