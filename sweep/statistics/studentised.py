@@ -18,8 +18,8 @@ SHARE = 0.97
 """Share of the samples whose deviation is within the interval; with 0.96, 40 or 100 log-normal errors had 92.5 %."""
 MOST_WIDENED = 1.35
 """Largest factor for few images or places."""
-ROUNDING = 1e-14
-"""Share of the largest possible spread that counts as rounding."""
+ROUNDING = 1e-24
+"""Share of the square of the largest possible influence that counts as rounding."""
 MANY = 1e9
 """Degrees of freedom at which Student's t is normal."""
 
@@ -83,8 +83,8 @@ class _Samples:
     function: FunctionOfMeans
     sums: Numbers
     """(units, k + 1): sums of the features, and the number of images."""
-    products: Numbers
-    """(units, (k + 1)^2): products of each two sums."""
+    largest: Numbers
+    """(k + 1,): largest absolute values of the sums."""
     first: NDArray[np.int64]
     """(units,): an image of each unit."""
 
@@ -96,8 +96,7 @@ class _Samples:
         extended = np.concatenate([function.features, np.ones((count, 1))], axis=1)
         sums = np.zeros((len(first), extended.shape[1]))
         np.add.at(sums, unit_of, extended)
-        products = (sums[:, :, None] * sums[:, None, :]).reshape(len(first), -1)
-        return cls(function, sums, products, first.astype(np.int64))
+        return cls(function, sums, np.abs(sums).max(axis=0), first.astype(np.int64))
 
     def of_weights(self, weights: Numbers) -> tuple[Numbers, Numbers]:
         """Return values (B,) and standard errors (B,) for unit weights (B, units), by the delta method."""
@@ -106,12 +105,9 @@ class _Samples:
         with np.errstate(invalid="ignore", divide="ignore"):
             gradient = self.function.gradient(means)
             slopes = np.concatenate([gradient, -(gradient * means).sum(axis=1, keepdims=True)], axis=1)
-            squares = (weights @ self.products).reshape(len(weights), slopes.shape[1], slopes.shape[1])
-            spread, largest = (
-                np.einsum("bi,bij,bj->b", *own)
-                for own in ((slopes, squares, slopes), map(np.abs, (slopes, squares, slopes)))
-            )
-            spread = np.where(spread > ROUNDING * largest, spread, 0.0)
+            influences = slopes @ self.sums.T
+            spread = (weights * np.square(influences)).sum(axis=1)
+            spread = np.where(spread > ROUNDING * np.square(np.abs(slopes) @ self.largest), spread, 0.0)
             units = len(self.sums)
             errors = np.sqrt(spread * units / (units - 1)) / totals[:, -1]
             return self.function.value(means), errors
