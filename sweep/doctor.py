@@ -64,7 +64,7 @@ def main(
 
 
 def _no_answer(address: str) -> str:
-    from sweep.cluster.connection import LIKELY_CAUSES
+    from sweep.cluster.joined_cluster import LIKELY_CAUSES
 
     return f"address {address!r}: no answer within {CONNECT_SECONDS:g} s; likely: {LIKELY_CAUSES}"
 

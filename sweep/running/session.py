@@ -82,7 +82,7 @@ class SweepSession:
             return self._run(gone_before, extend=extend)
 
     def _run(self, gone_before: str, *, extend: bool) -> int:
-        from sweep.cluster.connection import ClusterAwayError
+        from sweep.cluster.joined_cluster import ClusterAwayError
         from sweep.tracking.tracker import SweepTracker
 
         self._check_plan(extend=extend)
@@ -114,7 +114,7 @@ class SweepSession:
 
     def _check_address(self) -> None:
         """Check that something listens at the cluster's address, unless waiting is allowed or no cluster is needed."""
-        from sweep.cluster.connection import check_listening
+        from sweep.cluster.joined_cluster import check_listening
 
         if self._location.address is not None and not self._over and not self._location.wait_minutes:
             check_listening(self._location.address)

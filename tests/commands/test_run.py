@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.paths import ROOT
 
-from sweep.cluster import connection
+from sweep.cluster import connection, joined_cluster
 from sweep.comparison.table import compare
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
@@ -117,7 +117,7 @@ def test_a_cluster_that_is_too_small_is_bad_input_and_nothing_reaches_mlflow(
     message: str,
 ) -> None:
     """Its size is known only once it was joined, when MLflow's store is open and the sweep hasn't begun."""
-    monkeypatch.setattr(connection, "check_listening", lambda address: None)
+    monkeypatch.setattr(joined_cluster, "check_listening", lambda address: None)
     monkeypatch.setattr(connection, "connect", lambda _, **waiting: nullcontext(resources))
     database = tracking_database(tmp_path / "storage")
     database.parent.mkdir()
