@@ -30,7 +30,7 @@ def conclusions(
             "finished, as without a positive among the images that it is measured on.",
         )
     if best is None:
-        return (f"No setting on {table.dataset} has finished yet.",)
+        return (_without_best(table),)
     stands = stands or standing(sweep, table)
     sentences = [
         _best(sweep, table, best, stands),
@@ -41,6 +41,15 @@ def conclusions(
         *_against_baselines(sweep, stands),
     ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _without_best(table: ComparisonTable) -> str:
+    """Return why no setting is best: all trials failed, or none has finished yet."""
+    trials = [trial for row in table.settings for trial in row.trials]
+    if not trials or any(trial.result.status != "failed" for trial in trials):
+        return f"No setting on {table.dataset} has finished yet."
+    failed = f"all {len(trials)} trials" if len(trials) > 1 else "its one trial"
+    return f"No setting on {table.dataset} has a result: {failed} failed."
 
 
 def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stands: BaselineComparison) -> str:
@@ -147,7 +156,7 @@ def _against_finished(
 ) -> list[str]:
     known = [row for row in others if row.is_defined(table.objective)]
     unknown = len(others) - len(known)
-    tail = f" {unknown} of {len(table.settings)} settings have no result." if unknown else ""
+    tail = f" {unknown} of {len(table.settings)} settings {_have(unknown)} no result." if unknown else ""
     if best.maybe_best is not None:
         near = [described(row.config, table.axes) for row in known if row.maybe_best]
         if near:
@@ -158,7 +167,7 @@ def _against_finished(
         return [f"{worse} worse beyond what seeds explain (95 %).{tail}"]
     if not known:
         return [tail.strip()]
-    return [f"{_chance(table)}{_above_second(table, known[0], pair)}{tail}"]
+    return [f"{_chance(table)}{_above_second(table, best, known[0], pair)}{tail}"]
 
 
 def _listed(near: Sequence[str], known: int) -> str:
@@ -175,10 +184,19 @@ def _chance(table: ComparisonTable) -> str:
     return f"Only one seed per setting: the order may be chance{more}."
 
 
-def _above_second(table: ComparisonTable, second: ComparisonRow, pair: PairedDifference | None) -> str:
+def _above_second(
+    table: ComparisonTable, best: ComparisonRow, second: ComparisonRow, pair: PairedDifference | None
+) -> str:
+    name = described(second.config, table.axes)
     if pair is None or pair.interval is None:
-        return ""
-    return f" On the same images {_apart(table.objective, pair, described(second.config, table.axes))}."
+        return (
+            f" The value of {name} is the same." if second.mean(table.objective) == best.mean(table.objective) else ""
+        )
+    return f" On the same images {_apart(table.objective, pair, name)}."
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[str]:
@@ -186,12 +204,16 @@ def _against_baselines(sweep: SweepRecord, stands: BaselineComparison) -> list[s
     metrics = [sweep.objective, metric_on_test(sweep.objective, stands.best.keys()) or sweep.objective]
     found = {}
     for metric in dict.fromkeys(metrics):
-        better = [name for name, cells in stands.baselines.items() if _beats(cells, stands.best, metric)]
+        better = [_with_article(name) for name, own in stands.baselines.items() if _beats(own, stands.best, metric)]
         if better:
             found[_split(metric)] = ("; " if len(better) > 2 else " and ").join(better)
     if len(set(found.values())) == 1 and len(found) == len(set(metrics)):
         found = {" and ".join(found): next(iter(found.values()))}
     return [f"On {split} it does no better than {names}." for split, names in found.items()]
+
+
+def _with_article(baseline: str) -> str:
+    return f"the {baseline}" if baseline.startswith(UNTRAINED) else baseline
 
 
 def _beats(cells: Mapping[str, ComparisonCell], best: Mapping[str, ComparisonCell], metric: str) -> bool:
@@ -241,7 +263,7 @@ def _left_out(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str
     if columns > 1:
         lines.append(
             f"settings are ranked by {sweep.objective} alone; each 95 % interval holds by itself: of {columns} "
-            f"intervals, at least one misses its true value in up to {100 * (1 - 0.95**columns):.0f} % of sweeps"
+            f"intervals, at least one misses its true value in up to {min(100, 5 * columns)} % of sweeps"
         )
     lines.append(
         "all numbers are from one split and one set of images; no interval includes the effect of another split"

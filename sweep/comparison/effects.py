@@ -187,7 +187,9 @@ def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
     if not table.axes:
         return NotComputed("nothing varies")
     if missing := [row for row in table.settings if not row.is_defined(metric)]:
-        return NotComputed(f"{len(missing)} of {len(table.settings)} settings have no result yet")
+        return NotComputed(
+            f"{len(missing)} of {len(table.settings)} settings {'has' if len(missing) == 1 else 'have'} no result yet"
+        )
     cells = [tuple(str(row.config[axis]) for axis in table.axes) for row in table.settings]
     wanted = set(product(*({cell[number] for cell in cells} for number in range(len(table.axes)))))
     if set(cells) != wanted or len(cells) != len(wanted):

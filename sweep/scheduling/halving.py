@@ -91,8 +91,8 @@ class HalvingRungs:
         if len(means) >= self._halving.reduction and better >= keeps:
             what = "settings" if any(len(own) > 1 for own in self._members.values()) else "trials"
             why = self._ended[setting] = (
-                f"{HALVED}{better} of {len(means)} {what} are better at epoch {rung} "
-                f"({self._halving.metric}), the best {keeps} go on"
+                f"{HALVED}{better} of {len(means)} {what} {'is' if better == 1 else 'are'} better at epoch {rung} "
+                f"({self._halving.metric}), the best {'one goes' if keeps == 1 else f'{keeps} go'} on"
             )
         self._decided[setting, rung] = why
         return why

@@ -116,7 +116,7 @@ class MlflowRuns:
             run = self._find({SWEEP: self.sweep.name})
             run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
             self._set_tags(run_id, self._sweep_tags())
-            self._log_params(run_id, {"space": self.sweep.space, **prefixed("versions", self.sweep.versions)})
+            self._log_params(run_id, run, {"space": self.sweep.space, **prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
             self.show_view(self.sweep.columns)
             if self._status is not None:
@@ -211,7 +211,7 @@ class MlflowRuns:
             run = self._find({PARENT: self.parent(), TRIAL: trial.trial_id})
             run_id = self._create_child(trial) if run is None else run.info.run_id
             # Also for an existing run, since an earlier attempt may have stopped half-way; repeated writes count once.
-            self._log_params(run_id, flattened(trial.config))
+            self._log_params(run_id, run, flattened(trial.config))
             if trial.data:
                 from sweep.tracking.dataset_input import dataset_input
 
@@ -356,10 +356,13 @@ class MlflowRuns:
         )
         return str(run.info.run_id)
 
-    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+    def _log_params(self, run_id: str, found: Any, params: Mapping[str, str]) -> None:
+        """Write the params that the found run lacks: MLflow refuses another value, as of an extended sweep's space."""
         from mlflow.entities import Param
 
-        items = [Param(printable(key), printable_lines(value)[:PARAM_LENGTH]) for key, value in params.items()]
+        named = {printable(key): value for key, value in params.items()}
+        missing = named.keys() - ({} if found is None else found.data.params).keys()
+        items = [Param(key, printable_lines(value)[:PARAM_LENGTH]) for key, value in named.items() if key in missing]
         for start in range(0, len(items), PARAMS_A_BATCH):
             self.client.log_batch(run_id, params=items[start : start + PARAMS_A_BATCH])
 

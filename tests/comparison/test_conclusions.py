@@ -177,14 +177,18 @@ def test_a_setting_without_a_mean_is_compared_with_nothing() -> None:
     (table,) = compare(sweep, lambda entry: found[entry.trial_id])
     assert [row.maybe_best for row in table.settings] == [True, True, None]
     text = " ".join(conclusions(sweep, table))
-    assert "With 3 seeds temperature 0.2 may be just as good. 1 of 3 settings have no result." in text
+    assert "With 3 seeds temperature 0.2 may be just as good. 1 of 3 settings has no result." in text
 
 
 def test_baselines_that_do_better_and_settings_without_result_are_said() -> None:
     text = said({0.1: [0.2, 0.21, 0.22], 0.2: [0.25, 0.26, 0.27], 0.5: [math.nan, math.nan, math.nan]})
-    assert "On validation it does no better than untrained encoder and raw pixels." in text
-    assert "1 of 3 settings have no result." in text
-    assert said({0.1: [math.nan], 0.2: [math.nan]}) == "No setting on tiny_imagenet has finished yet."
+    assert "On validation it does no better than the untrained encoder and raw pixels." in text
+    assert "1 of 3 settings has no result." in text
+    assert said({0.1: [math.nan], 0.2: [math.nan]}) == (
+        "No setting on tiny_imagenet has a result: all 2 trials failed."
+    )
+    assert "The value of temperature 0.2 is the same." in said({0.1: [0.5], 0.2: [0.5]})
+    assert "is the same" not in said({0.1: [0.5], 0.2: [0.4]})
 
 
 def test_more_than_two_baselines_that_do_better_are_a_list() -> None:

@@ -93,10 +93,10 @@ def test_three_axes_have_three_interactions() -> None:
         ({(1, 1): [0.5], (1, 2): [0.6], (2, 1): [0.5], (2, 2): [0.6]}, "one seed per setting"),
         ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5, 0.6]}, "not a full grid: 3 of the 4 combinations"),
         ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5], (2, 2): [0.5, 0.6]}, "from 1 to 2 finished seeds"),
-        ({(1, 1): [0.5, 0.6], (1, 2): [], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]}, "1 of 4 settings have no result"),
+        ({(1, 1): [0.5, 0.6], (1, 2): [], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]}, "1 of 4 settings has no result"),
         (
             {(1, 1): [0.5, 0.6], (1, 2): [math.nan, 0.6], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]},
-            "1 of 4 settings have no result",
+            "1 of 4 settings has no result",
         ),
         ({(1, 1): [0.5, 0.5], (1, 2): [0.5, 0.5]}, "all trials have the same value"),
     ],

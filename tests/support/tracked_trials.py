@@ -64,7 +64,7 @@ def final_record(epochs: int) -> FinalRecord:
     )
 
 
-def begin(tracker: SweepTracker, name: str = "quick") -> None:
+def begin(tracker: SweepTracker, name: str = "quick", **changed: Any) -> None:
     record = SweepRecord(
         name=name,
         digest="d" * 12,
@@ -85,7 +85,7 @@ def begin(tracker: SweepTracker, name: str = "quick") -> None:
         versions={"torch": "2.9"},
         time_ms=1_700_000_000_000,
     )
-    tracker.start_sweep(record)
+    tracker.start_sweep(record.model_copy(update=changed))
 
 
 def entry(trial_id: str = "t1", **fields: Any) -> TrialEntry:

@@ -88,6 +88,19 @@ def test_projecting_twice_adds_nothing(storage: Path, digits: StoreInfo) -> None
     assert artifacts(storage, runs(storage)["digits-b64"]) == shown
 
 
+def test_an_extended_sweep_with_another_space_and_newer_libraries_is_written_on(storage: Path) -> None:
+    """MLflow refuses another value of a param, and with it all that the run would get."""
+    trial_files(storage / "trials" / "t1", finished=False)
+    project(storage)
+    tracker = SweepTracker.open(None, storage=storage)
+    begin(tracker, space="longer", versions={"torch": "2.10", "numpy": "3"})
+    tracker.finish_sweep()
+    assert tracker.close(30.0) == 0
+    run = runs(storage)["quick"].data
+    assert (run.params["space"], run.tags["sweep.space"]) == ("quickstart", "longer")
+    assert (run.params["versions.torch"], run.params["versions.numpy"]) == ("2.9", "3")
+
+
 def test_live_epochs_and_the_files_are_one(storage: Path) -> None:
     files = trial_files(storage / "trials" / "t1", finished=False)
     tracker = SweepTracker.open(None, storage=storage)
