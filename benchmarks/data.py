@@ -1,4 +1,4 @@
-"""Speed of preparing and reading images, beside a lower bound: `python -m benchmarks.data`, 6 minutes.
+"""Speed of preparing and reading images, beside a lower bound: `python -m benchmarks.data`, 7 minutes.
 
 Every line is a ratio of two measurements in one run on the same files. It needs the real samples (docs/data.md), which
 are linked under new names up to the size of a published data set.
@@ -88,7 +88,7 @@ def _patches(sample: Path, root: Path) -> None:
 def _scenes(sample: Path, root: Path) -> None:
     for rate in chip_rates(sample, root):
         _row(
-            f"preparing {rate.chips:,} chips of a {rate.kind} scene, 3 bands",
+            f"preparing {rate.chips:,} chips of {rate.kind}, 3 bands",
             f"{rate.ours:,.0f} chips/s",
             f"{rate.alone:,.0f}, rasterio alone reads the windows",
             rate.ours / rate.alone,

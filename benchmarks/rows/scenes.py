@@ -1,6 +1,8 @@
 """Speed of cutting chips from scenes, beside rasterio alone reading the same windows."""
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from benchmarks.harness.mosaic import BANDS, SIDE, PatchMosaic
@@ -19,6 +22,8 @@ from trainables.data.preparing.prepare import prepare
 PATCHES_A_SIDE = {"GeoTIFF": 90, ".SAFE": 45}
 """Patches per side: a GeoTIFF of 10,800 pixels per side, like a Sentinel-2 tile, and JPEG 2000 of 5,400, slow to write.
 """
+POOL = 4
+"""Scenes of a pool, in which start and end have a small share."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +37,26 @@ class ChipRate:
 
 
 def chip_rates(sample: Path, root: Path) -> Iterator[ChipRate]:
-    """Measure a tiled GeoTIFF and a JPEG 2000 product.
-
-    rasterio alone is timed before and after, since a machine's speed drifts.
-    """
+    """Measure a tiled GeoTIFF, a pool of POOL such scenes, and a JPEG 2000 product."""
     for kind, side in PATCHES_A_SIDE.items():
         mosaic, folder = PatchMosaic.packed(sample, side), root / f"scenes of {kind}"
         folder.mkdir()
-        files = _written(mosaic, kind, folder)
-        before = _windows_a_second(files, side)
-        options: dict[str, Any] = {"chip_size": SIDE, "splits": "random", "pixels": "thesis"}
-        name = kind.strip(".").lower()
+        scenes = [_written(mosaic, kind, folder)]
+        yield _rate(f"a {kind} scene", folder, scenes, side)
+        if kind == "GeoTIFF":
+            scenes += [[_copied_further_east(scenes[0][0], number)] for number in range(1, POOL)]
+            yield _rate(f"{POOL} {kind} scenes", folder, scenes, side)
+
+
+def _rate(kind: str, folder: Path, scenes: Sequence[Sequence[Path]], side: int) -> ChipRate:
+    """Measure a folder of scenes; rasterio alone is timed before and after, since a machine's speed drifts."""
+    before = _windows_a_second(scenes, side)
+    options: dict[str, Any] = {"chip_size": SIDE, "splits": "random", "pixels": "thesis"}
+    with tempfile.TemporaryDirectory(dir=folder.parent) as stores:
         start = time.perf_counter()
-        info = prepare("scenes", source=folder, root=root / "stores", store_name=name, reader=read_scenes, **options)
+        info = prepare("scenes", source=folder, root=Path(stores), reader=read_scenes, **options)
         ours = info.images / (time.perf_counter() - start)
-        yield ChipRate(kind, info.images, ours, (before + _windows_a_second(files, side)) / 2)
+    return ChipRate(kind, info.images, ours, (before + _windows_a_second(scenes, side)) / 2)
 
 
 def _written(mosaic: PatchMosaic, kind: str, folder: Path) -> list[Path]:
@@ -56,14 +66,24 @@ def _written(mosaic: PatchMosaic, kind: str, folder: Path) -> list[Path]:
     return [next(product.rglob(f"*_{band}_10m.jp2")) for band in BANDS]
 
 
-def _windows_a_second(files: Sequence[Path], side: int) -> float:
-    """Read every window of every file in file order; each core reads one strip of the scene."""
+def _copied_further_east(scene: Path, number: int) -> Path:
+    """Return a copy of a scene that lies `number` widths further east."""
+    copy = Path(shutil.copy(scene, scene.with_stem(f"{scene.stem}_{number}")))
+    with rasterio.open(copy, "r+") as file:
+        a, b, left, *down = tuple(file.transform)[:6]
+        file.transform = Affine(a, b, left + number * file.width * a, *down)
+    return copy
+
+
+def _windows_a_second(scenes: Sequence[Sequence[Path]], side: int) -> float:
+    """Read every window of every scene's files in file order; each core reads one strip of a scene."""
     cores = len(os.sched_getaffinity(0))
     lines = [range(side * core // cores, side * (core + 1) // cores) for core in range(cores)]
     start = time.perf_counter()
     with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(partial(_read, files, side), lines))
-    return side**2 / (time.perf_counter() - start)
+        for files in scenes:
+            list(pool.map(partial(_read, files, side), lines))
+    return len(scenes) * side**2 / (time.perf_counter() - start)
 
 
 def _read(files: Sequence[Path], side: int, lines: Sequence[int]) -> None:
