@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.table import Sources, data_of
 from sweep.comparison.wording import SPLITS
+from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry
@@ -223,6 +224,10 @@ def merged_sweeps(storage: "SweepStorage", names: Sequence[str]) -> tuple[list[M
     Without names, the latest sweep is returned.
     """
     records = [storage.record(name) for name in names] if names else [storage.record()]
+    if empty := [record.name for record in records if not record.trials]:
+        raise BadInputError(
+            f"sweep {empty[0]}: its record has no trial; run it: python -m sweep.run --resume {empty[0]}"
+        )
     return merge_sweeps(
         records,
         fingerprint=lambda entry: storage.trial_of(entry).fingerprint(),

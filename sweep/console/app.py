@@ -1,7 +1,9 @@
 """Entry point shared by all commands: bad input is one clear error on stderr and exit code 2, never a traceback."""
 
+import errno
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +13,18 @@ import typer
 
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
 from sweep.console.stop_signals import exit_code, reason_of, stop_signals
-from sweep.console.usage_errors import UsageError, refuse_empty, usage_line
+from sweep.console.usage_errors import UsageError, mistyped_variables, refuse_empty, usage_line
 from trainables.errors import BadInputError
-from trainables.lasting_output import check_output, open_streams
+from trainables.lasting_output import FAILED, check_output, open_streams
 
 BAD_INPUT = 2
+MACHINE = frozenset(
+    (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
+        *(errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE),
+    )
+)
+"""Errors of files that the machine or its disks cause, and no fault of the program: one line, no traceback."""
 
 
 @contextmanager
@@ -69,6 +78,13 @@ def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _of_machine(error: OSError) -> str:
+    """Return in words what the machine refused: the file and the reason."""
+    if error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error).partition("\n")[0]
+
+
 def run_command(command: Callable[..., Any]) -> None:
     """Run a typer command function with the process's arguments."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -83,6 +99,8 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_na
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
         refuse_empty(arguments)
+        for line in mistyped_variables(os.environ):
+            say(line, error=True)
         code = app(args=arguments, prog_name=prog_name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except SystemExit as end:
@@ -93,6 +111,15 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_na
         for line in filter(None, lines):
             say(f"error: {line}", error=True)
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        if error.errno not in MACHINE:
+            sys.excepthook = show_traceback
+            raise
+        say(f"error: {_of_machine(error)}", error=True)
+        sys.exit(FAILED)
+    except MemoryError:
+        say("error: no memory left for this command", error=True)
+        sys.exit(FAILED)
     except Exception:
         sys.excepthook = show_traceback  # set here, since typer sets its own hook
         raise

@@ -31,7 +31,10 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[]
 
     A command replaces its own earlier output, which `is_own` recognises; any other file only with --overwrite.
     """
-    there = [path for path in paths if path.is_symlink() or path.exists()]
+    try:
+        there = [path for path in paths if path.is_symlink() or path.exists()]
+    except OSError as error:  # such as a name that is too long
+        raise BadInputError(f"{error.filename}: can't be written ({error.strerror}); choose another --output") from None
     if not there or overwrite:
         return
     try:

@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -12,6 +13,11 @@ from trainables.errors import BadInputError, describe_validation
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Click's base class of usage errors, which newer versions of typer include."""
+VARIABLES = (
+    *("SWEEP_CACHE", "SWEEP_CACHE_LIMIT", "SWEEP_DATA", "SWEEP_ON_END", "SWEEP_UNPACKED_LIMIT", "SWEEP_WEIGHTS"),
+    "SWEEP_WEIGHTS_URL",
+)
+"""Environment variables that a person may set."""
 _NO_FIELD = "configuration: "
 _EMPTY_OPTION = re.compile(r"(--[a-z-]+)=")
 
@@ -25,6 +31,16 @@ def refuse_empty(arguments: Sequence[str] | None) -> None:
             where = named[1] if named else f"after {before}" if before else "the first argument"
             raise BadInputError(f"{where}: an empty value (a variable that isn't set?); give one, or leave it out")
         before = argument
+
+
+def mistyped_variables(names: Iterable[str]) -> list[str]:
+    """Return a line for each environment variable that isn't known, but spelt like one that is."""
+    lines = []
+    for name in sorted(names):
+        near = get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.85)
+        if near and name not in VARIABLES:
+            lines.append(f"{name}: no variable of this program, and not used; did you mean {near[0]}?")
+    return lines
 
 
 def usage_line(error: Any) -> str:

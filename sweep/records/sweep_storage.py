@@ -113,7 +113,8 @@ class SweepStorage:
             ) from error
         if found is not None and found.name != name:
             raise BadInputError(
-                f"{self.storage.address(file)}: is the record of sweep {found.name!r}, in another's folder"
+                f"{self.storage.address(file)}: is the record of sweep {found.name!r}, in another's folder; name "
+                f"its folder {found.name} again"
             )
         return found
 

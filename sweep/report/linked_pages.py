@@ -1,5 +1,6 @@
 """Report pages of several sweeps: one for all of them and one for each, linked to each other."""
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,9 +91,14 @@ def write_page(
 
 
 def check_is_folder(folder: Path) -> None:
-    """Raise BadInputError if the folder's path, or one of its parents, is a file."""
-    if (file := next((place for place in (folder, *folder.parents) if place.is_file()), None)) is not None:
-        raise BadInputError(f"--html {folder}: {file} is a file; name a folder (a missing one is created)")
+    """Create a report's folder; BadInputError if that can't be done, as where a parent is a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        places = (folder, *folder.parents)
+        file = next((place for place in places if error.errno != errno.ENAMETOOLONG and place.is_file()), None)
+        why = f"{file} is a file" if file is not None else f"can't be written ({error.strerror})"
+        raise BadInputError(f"--html {folder}: {why}; name a folder (a missing one is created)") from error
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from support.small_sweeps import SMALL_SPACE
 
 from sweep.compare import load, main
-from sweep.comparison.merged_sweeps import MergedSweep, merge_sweeps
+from sweep.comparison.merged_sweeps import MergedSweep, merge_sweeps, merged_sweeps
 from sweep.comparison.table import ComparisonTable, compare
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
@@ -26,6 +26,7 @@ from sweep.report.terminal_table import print_comparison
 from sweep.space import Grid, PublishedResult, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
 from trainables.training.trial import train
 
 
@@ -282,3 +283,10 @@ def test_frames_of_both_have_each_setting_once(pair: SweepStorage) -> None:
     }
     assert frames.trials["trial_id"].is_unique
     assert set(frames.epochs["sweep"]) == {"mine", "later", "mine, later"}
+
+
+def test_a_record_without_trials_is_no_empty_page(tmp_path: Path) -> None:
+    storage = SweepStorage(tmp_path)
+    storage.write_sweep(sweep_of("empty", 0.1).model_copy(update={"trials": ()}))
+    with pytest.raises(BadInputError, match="sweep empty: its record has no trial; run it"):
+        merged_sweeps(storage, ["empty"])

@@ -1,9 +1,20 @@
 """Faults of a command line are one line on stderr, which names the option and the value."""
 
-import pytest
+import errno
+import re
+from pathlib import Path
 
+import pytest
+import typer
+
+import sweep
+import trainables
 from sweep.__main__ import app
 from sweep.console.app import run_app
+from sweep.console.output_files import check_outputs
+from sweep.console.usage_errors import VARIABLES
+from sweep.report.linked_pages import check_is_folder
+from trainables.errors import BadInputError
 
 
 def typed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -42,3 +53,50 @@ def test_a_fault_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tupl
 def test_help_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(capsys, "run", "--help") == (0, "")
     assert typed(capsys, "data")[1].count("error") == 0
+
+
+def test_a_mistyped_variable_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_DAT", "/stores")
+    monkeypatch.setenv("SWEEP_SERVICE_HOST", "10.0.0.1")  # Kubernetes, for a service named sweep
+    code, printed = typed(capsys, "run", "--trails", "3")
+    assert code == 2
+    assert printed.startswith("SWEEP_DAT: no variable of this program, and not used; did you mean SWEEP_DATA?\nerror: ")
+    assert "SERVICE" not in printed
+
+
+def test_known_variables_are_those_that_the_program_reads() -> None:
+    folders = [Path(package.__file__ or "").parent for package in (sweep, trainables)]
+    texts = [path.read_text() for folder in folders for path in folder.rglob("*.py")]
+    read = {name for text in texts for name in re.findall(r"\"(SWEEP_[A-Z_]+)\"", text)}
+    own = {name for name in read if name.startswith("SWEEP_UI_")} | {"SWEEP_CLUSTER_GONE", "SWEEP_RESIZE_SECONDS"}
+    assert set(VARIABLES) == read - own
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "error: /data/x: No space left on device\n"),
+        (OSError(errno.EMFILE, "Too many open files", "y"), "error: y: Too many open files\n"),
+        (OSError(errno.EIO, "Input/output error"), "error: [Errno 5] Input/output error\n"),
+        (MemoryError(), "error: no memory left for this command\n"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    fault: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise fault
+
+    own = typer.Typer()
+    own.command()(fail)
+    with pytest.raises(SystemExit) as caught:
+        run_app(own, [])
+    assert (caught.value.code, capsys.readouterr().err) == (1, said)
+
+
+def test_an_output_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"can't be written .File name too long.; choose another --output"):
+        check_outputs([tmp_path / ("y" * 300)], overwrite=False, is_own=lambda: True)
+    for path, why in ((Path("/dev/null/x"), "Not a directory"), (tmp_path / ("y" * 300), "File name too long")):
+        with pytest.raises(BadInputError, match=f"--html .*: can't be written .{why}.; name a folder"):
+            check_is_folder(path)
