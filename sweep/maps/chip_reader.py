@@ -30,6 +30,8 @@ class ChipReader:
     """Resampling rule for coarser bands."""
     unmarked: bool = False
     """Whether the scene has no mark of pixels without data, neither a value nor a mask."""
+    listing: str = ""
+    """Token of the listing that found the scene: a later one may find another file at the same path."""
 
     def __call__(self, row: int, column: int, strip: Strip, *, count: bool) -> LabelledImage:
         """Return a chip from its strip, which is read once for all of its chips.
@@ -59,7 +61,7 @@ class _OpenScene:
     """Scene and strip that a process read last, kept open because its chips are consecutive."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, tuple[str, ...], float | None] | None = None
+        self._key: tuple[str, tuple[str, ...], float | None, str] | None = None
         self._stack = ExitStack()
         self._scene: Scene | None = None
         self._strip_key: tuple[ChipReader, int, Strip, bool] | None = None
@@ -79,7 +81,7 @@ class _OpenScene:
         return self._strip
 
     def _of(self, reader: ChipReader) -> Scene:
-        key = reader.path, reader.bands, reader.choice.nodata
+        key = reader.path, reader.bands, reader.choice.nodata, reader.listing
         if self._scene is None or self._key != key:
             self._stack.close()
             path, nodata = Path(reader.path), reader.choice.nodata

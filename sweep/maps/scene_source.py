@@ -1,5 +1,6 @@
 """Satellite scenes as an image source of chips: Sentinel-2 products, GeoTIFFs and folders of bands, read by windows."""
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     rule = request.options.reading.resample or NEAREST
     column_bytes = choice.chip_size * grids[0].channels * np.dtype(grids[0].dtype).itemsize
     most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
-    unmarked = {grid.path for grid in grids if not grid.marked}
+    unmarked, token = {grid.path for grid in grids if not grid.marked}, secrets.token_hex(8)
 
     def entries() -> Iterator[ImageEntry]:
         for (path, row), line in groupby(chosen, lambda cut: (cut.path, cut.row)):
-            reader = ChipReader(str(path), bands, grids[0].channels, choice, rule, unmarked=path in unmarked)
+            unsure = path in unmarked
+            reader = ChipReader(str(path), bands, grids[0].channels, choice, rule, unmarked=unsure, listing=token)
             for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
                 read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None)
                 yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)

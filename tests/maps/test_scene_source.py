@@ -40,6 +40,14 @@ def test_one_worker_takes_a_run_of_a_scenes_chips(tmp_path: Path, monkeypatch: p
     assert len(pool(tmp_path / "in", tmp_path)) == 25
 
 
+def test_a_scene_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for value in (1000, 2000):
+        write_scene(tmp_path / "in" / "field.tif", np.full((24, 240, 3), value, np.uint16))
+        store = pool(tmp_path / "in", tmp_path, f"pool{value}")
+        assert (store.images(range(len(store))) == value).all()
+
+
 def test_chips_of_two_dates_are_pairs_of_seasons(tmp_path: Path) -> None:
     """The second product lies one chip further east: 20 of its 25 places are those of the first."""
     write_product(tmp_path / "in")
