@@ -312,19 +312,25 @@ def _table(
     *,
     overwrite: bool,
 ) -> "pandas.DataFrame":
-    """Return the table, written to `output` or a temporary file; skipped images are listed on stderr."""
+    """Return the table, also written to `output` if given; skipped images are listed on stderr."""
     import tempfile
 
-    import pandas
+    import pyarrow
 
     from sweep.console.printing import say
     from sweep.deployment.batch_prediction import apply
 
+    tables: list[pyarrow.Table] = []
+
+    def kept(*batch: Any) -> pyarrow.Table:
+        tables.append(describe(*batch))
+        return tables[-1]
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.parquet" if output is None else Path(output)
-        for line in apply(Path(model), Path(images), path, describe, suffixes=suffixes, overwrite=overwrite).said():
+        for line in apply(Path(model), Path(images), path, kept, suffixes=suffixes, overwrite=overwrite).said():
             say(line, error=True)
-        return pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+    return pyarrow.concat_tables(tables).to_pandas()  # a CSV file would return the class "007" as 7
 
 
 def _location(storage: str | Path, tracking_uri: str | None, address: str | None) -> "RunLocation":

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from search_spaces.quickstart import SPACE
+from sweep.api import predict
 from sweep.compare import main as compare
 from sweep.console.output_files import check_outputs, file_name
 from sweep.deployment import exported_model
@@ -131,6 +132,18 @@ def test_two_commands_may_write_one_table(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(table["path"]) == ["one.png", "two.png"]
     assert theirs.read_text() == THEIRS
     assert not [*tmp_path.glob(".*")]
+
+
+@pytest.mark.parametrize("name", ["007", "None", "=1+1", "1e5"])
+def test_a_returned_table_has_the_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (images := tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(images / f"{name}.png")
+    facts = {"channels": 3, "dtype": "uint8", "image_size": [8, 8], "classes": [name, "b"], "several_labels": False}
+    monkeypatch.setattr(exported_model.DeployedModel, "open", lambda folder: Answer(folder, facts))
+    for output in (None, tmp_path / "found.csv", tmp_path / "found.parquet"):
+        table = predict(tmp_path, images, output)
+        assert table[["path", "label"]].to_numpy().tolist() == [[f"{name}.png", name]]
+        assert list(table)[2:] == [f"p({name})", "p(b)"]
 
 
 def test_an_export_is_written_again_over_the_same_trial_alone(tmp_path: Path) -> None:
