@@ -102,7 +102,7 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_boolean)]
+NO_BOOLEAN = BeforeValidator(_no_boolean)
 
 
 def _read(name: str, value: Any, info: ValidationInfo) -> Any:
@@ -211,12 +211,12 @@ class Search:
 
     over: Over
     """Range or sequence of choices by field."""
-    settings: Annotated[Whole, Field(ge=1)]
+    settings: Annotated[int, Field(ge=1), NO_BOOLEAN]
     """Number of drawn settings."""
     base: Setting = field(default_factory=dict)
     method: Literal["random", "optuna"] = "random"
     """random: all settings are drawn at the start; optuna: its TPE sampler learns from finished settings."""
-    seed: Annotated[Whole, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0), NO_BOOLEAN] = 0
 
     def __post_init__(self) -> None:
         if both := [name for name in self.over if name in self.base]:
@@ -234,8 +234,8 @@ class Halving:
 
     metric: Text
     """Metric of an epoch; its direction (max or min) is that of the space's objective."""
-    grace: Annotated[Whole, Field(ge=1)] = 1
-    reduction: Annotated[Whole, Field(ge=2)] = 3
+    grace: Annotated[int, Field(ge=1), NO_BOOLEAN] = 1
+    reduction: Annotated[int, Field(ge=2), NO_BOOLEAN] = 3
 
 
 @validated

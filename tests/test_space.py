@@ -372,3 +372,17 @@ def test_a_record_s_space_is_read_as_it_was_written() -> None:
 
 def test_spaces_may_import_the_earlier_names() -> None:
     assert (Objective, Published) == (RankingObjective, PublishedResult)
+
+
+def test_lists_and_ranges_of_python_fit_the_schema_as_they_are_printed(tmp_path: Path) -> None:
+    axes = {"epochs": range(1, 4), "crop_area": ([0.1, 1.0], (0.2, 1.0))}
+    stage = Stage("grid", (Grid(base={"jitter_operations": ["hue"]}, axes=axes),))
+    space = SearchSpace("mine", "d", (stage,), RankingObjective("test/knn_top1"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(written(space)))
+    assert written(load_space(str(path))) == written(space)
+    jsonschema.validate(yaml.safe_load(path.read_text()), space_schema())
+    for wrong in ({"grace": 0, "metric": "val/top1"}, {"reduction": 1, "metric": "val/top1"}):
+        values = written(space) | {"stages": [{"name": "grid", "grids": [{}], "halving": wrong}]}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(values, space_schema())

@@ -3,6 +3,7 @@
 import csv
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -46,8 +47,9 @@ class BatchPredictions:
 
     def said(self) -> Iterator[str]:
         """Yield one line for each of the first skipped images, and their number."""
+        others = f"{self.other_files:,} files that are no images were"
         if self.other_files:
-            yield f"note: {self.other_files:,} files that are no images were ignored"
+            yield f"note: {'1 file that is no image was' if self.other_files == 1 else others} ignored"
         if self.left_out:
             yield f"error: {len(self.left_out):,} of {len(self.left_out) + self.images:,} images were left out:"
             yield from (f"  {reason}" for reason in list(self.left_out.values())[:LISTED])
@@ -142,5 +144,9 @@ def _write(tables: Iterator[pa.Table], output: Path, left_out: Mapping[str, str]
                     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
                     sheet.writerows(map(csv_cell, row) for row in rows)
         partial.replace(output)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise BadInputError(f"--output {output}: can't be written ({why}); choose another") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sweep.console.formatting import plural
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.pixels import fit
 from trainables.data.sources.decode import decode_any
@@ -115,8 +116,8 @@ class DeployedModel:
         wanted = (self.facts["channels"], self.facts["dtype"])
         if (image.shape[2], str(image.dtype)) != wanted:
             raise BadInputError(
-                f"{printable(name)}: has {image.shape[2]} channels of {image.dtype}, the model takes {wanted[0]} of "
-                f"{wanted[1]}, prepared as {self.facts['data_set']} was"
+                f"{printable(name)}: has {plural(image.shape[2], 'channel')} of {image.dtype}, "
+                f"the model takes {wanted[0]} of {wanted[1]}, prepared as {self.facts['data_set']} was"
             )
         return image
 

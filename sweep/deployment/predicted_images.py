@@ -14,8 +14,8 @@ from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.sources.decode import IMAGE_SUFFIXES, OTHER_IMAGES
 from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.store_format import PLAIN_NAME
-from trainables.data.store_info import StoreInfo
-from trainables.errors import BadInputError
+from trainables.data.store_info import StoreInfo, known_names
+from trainables.errors import BadInputError, nearest
 from trainables.printable_text import printable
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def open_images(model: DeployedModel, source: Path) -> FolderImages | StoreImage
         BadInputError: There is neither, the folder has no image, or the data set's pixels don't fit the model.
     """
     name = str(source)
-    if source.exists() or not re.fullmatch(PLAIN_NAME, name) or (info := StoreInfo.read(name)) is None:
+    info = None if source.exists() or not re.fullmatch(PLAIN_NAME, name) else StoreInfo.read(name)
+    if info is None and not source.exists() and (near := nearest(name, known_names())):
+        raise BadInputError(f"{name}: no such file or folder, and no prepared data set{near}")
+    if info is None:
         return FolderImages(model, open_tree(source), source)
     from trainables.data.store import ImageStore
 

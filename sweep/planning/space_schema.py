@@ -23,6 +23,21 @@ _BEST = {
     "additionalProperties": False,
 }
 
+_LIST = {
+    "type": "object",
+    "description": "a list of Python, as `sweep space` prints it",
+    "properties": {"list": {"type": "array", "minItems": 1}},
+    "required": ["list"],
+    "additionalProperties": False,
+}
+_STEPS = {
+    "type": "object",
+    "description": "a range of Python: first number, end (not included) and step",
+    "properties": {"range": {"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3}},
+    "required": ["range"],
+    "additionalProperties": False,
+}
+
 
 def space_schema() -> dict[str, Any]:
     """Return the JSON schema of a space as values, with each field of TrialConfig described."""
@@ -30,13 +45,18 @@ def space_schema() -> dict[str, Any]:
     fields = TrialConfig.model_json_schema()["properties"]
     for reference in field_references():
         fields[reference.field]["description"] = reference.described
-    one = {name: {"anyOf": [field, _BEST], "description": field["description"]} for name, field in fields.items()}
+    one = {
+        name: {"anyOf": [field, _LIST, _BEST], "description": field["description"]} for name, field in fields.items()
+    }
+    arrays = {
+        name: {"type": "array", "items": {"anyOf": [field, _LIST]}, "minItems": 1} for name, field in fields.items()
+    }
     several = {
-        name: {"type": "array", "items": field, "minItems": 1, "description": field["description"]}
-        for name, field in fields.items()
+        name: {"anyOf": [array, _LIST, _STEPS], "description": fields[name]["description"]}
+        for name, array in arrays.items()
     }
     drawn = {
-        name: {"anyOf": [TypeAdapter(Range).json_schema(), field], "description": field["description"]}
+        name: {"anyOf": [TypeAdapter(Range).json_schema(), *field["anyOf"]], "description": field["description"]}
         for name, field in several.items()
     }
     parts = schema["$defs"]

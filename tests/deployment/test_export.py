@@ -153,7 +153,9 @@ def test_what_cant_be_predicted_is_said_and_leaves_no_file(exported: Path, tmp_p
     for arguments, said in (
         ((tmp_path / "none", folder, output), "has no model.json; give a folder that python -m sweep.export wrote"),
         ((exported, tmp_path / "none", output), "no such file or folder"),
+        ((exported, Path("digist"), output), "digist: no such file or folder, and no prepared data set; did you mean"),
         ((exported, exported, output), "holds no image"),
+        ((exported, folder, Path("/proc/found.csv")), r"--output /proc/found\.csv: can't be written"),
         ((exported, folder, tmp_path / "found.txt"), r"must end in \.parquet, \.csv \(a table of images\) or \.tif"),
         ((exported, folder, tmp_path / "no" / "found.csv"), "no such folder"),
     ):
@@ -182,7 +184,7 @@ def test_images_that_are_left_out_are_said_and_change_the_exit_code(
         said = capsys.readouterr().err
         assert "3 of 4 images were left out" in said
         assert "001.png: no image that can be read" in said
-        assert "002.png: has 1 channels of uint16, the model takes 3 of uint8" in said
+        assert "002.png: has 1 channel of uint16, the model takes 3 of uint8" in said
         assert "003.heic: its kind is not supported" in said
         assert "--" not in said
     assert pq.read_table(tmp_path / "found.parquet")["path"].to_pylist() == ["000.png"]
