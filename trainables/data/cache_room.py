@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from trainables.byte_size import size_from_environment
 from trainables.errors import BadInputError
 from trainables.storage.ownership import refuse_foreign
@@ -89,8 +91,6 @@ def _closed_to_readers(folder: Path) -> Iterator[bool]:
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold an exclusive lock on a file; yields False if another process holds it and `wait` is False."""
-    from filelock import FileLock, Timeout  # not at the top: planning imports is_remote
-
     refuse_foreign(path)
     held: AbstractContextManager[object] = nullcontext()
     try:
