@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -44,12 +45,13 @@ class Chip:
     def place(self) -> str:
         """Identifier of the covered ground, the same for all dates."""
         _, _, left, _, _, top = self.transform
-        return f"{self.crs or self.scene} {left:.{self._digits}f} {top:.{self._digits}f}"
+        digits = _digits(self._pixel)
+        return f"{self.crs or self.scene} {left:.{digits}f} {top:.{digits}f}"
 
     @property
     def footprint(self) -> str:
         """Identifier of the covered ground with its extent, which differs between resolutions."""
-        return f"{self.place} {self.ground_side:.{self._digits}f}"
+        return f"{self.place} {self.ground_side:.{_digits(self._pixel)}f}"
 
     @property
     def ground_side(self) -> float:
@@ -61,10 +63,11 @@ class Chip:
         """Side of a pixel in units of the CRS."""
         return math.hypot(self.transform[0], self.transform[3])
 
-    @property
-    def _digits(self) -> int:
-        """Decimal places that tell coordinates apart to a hundredth of a pixel, as in degrees; three at least."""
-        return max(3, math.ceil(-math.log10(self._pixel)) + 2) if self._pixel > 0.0 else 3
+
+@lru_cache
+def _digits(pixel: float) -> int:
+    """Return the decimal places that tell coordinates apart to a hundredth of a pixel, also in degrees; at least 3."""
+    return max(3, math.ceil(-math.log10(pixel)) + 2) if pixel > 0.0 else 3
 
 
 CHIP_TYPE = pa.struct(
