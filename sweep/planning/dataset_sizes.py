@@ -11,7 +11,13 @@ from trainables.data.dataset_facts import KNOWN, DataSetFacts
 from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE
 from trainables.data.store_info import PlaceDates, StoreInfo, known_names, prepare_command, prepared
-from trainables.data.store_targets import expand_positive, several_labels, without_seasons, wrong_kind
+from trainables.data.store_targets import (
+    expand_positive,
+    other_values,
+    several_labels,
+    without_seasons,
+    wrong_kind,
+)
 from trainables.errors import BadInputError, nearest
 
 UNKNOWN_CLASSES = 1000
@@ -79,9 +85,10 @@ def check_questions(plan: Plan) -> None:
         info = info_of(judged.config.labelled_dataset) or KNOWN.get(judged.config.labelled_dataset)
         try:
             if isinstance(pretrained := info_of(judged.config.dataset), StoreInfo):
-                pretrained.with_bands(judged.config.bands)
+                pretrained = pretrained.with_bands(judged.config.bands)
             if isinstance(info, StoreInfo):
                 info = info.with_bands(judged.config.bands)
+                faults |= dict.fromkeys([] if pretrained is None else other_values(pretrained, info))
             if info is not None:
                 _check_target(judged.config, info)
                 if isinstance(info, StoreInfo):
@@ -99,8 +106,9 @@ def check_data(plan: Plan) -> None:
     info_of = cache(prepared)  # read once for all trials
     for judged in dict.fromkeys(judged_metrics(plan, size_of)):
         try:
-            info_of(judged.config.dataset).with_bands(judged.config.bands)
+            pretrained = info_of(judged.config.dataset).with_bands(judged.config.bands)
             info = info_of(judged.config.labelled_dataset).with_bands(judged.config.bands)
+            faults |= dict.fromkeys(other_values(pretrained, info))
             _check_target(judged.config, info)
             check_defined(judged, info)
         except BadInputError as error:

@@ -9,7 +9,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
-from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
+from trainables.expected_metrics import OF_NUMBERS, LabelFacts, epoch_metrics, final_metrics
 from trainables.metric_names import LABEL_FREE_DIRECTION, OF_THE_MACHINE, better_when, has_direction
 
 Sizes = Callable[[str], DataSize]
@@ -158,6 +158,10 @@ def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
         return f": it isn't evaluated after every epoch (knn_every is {config.knn_every})"
     if metric in _possible(trial) and config.epochs == 0:
         return ": with epochs 0 nothing learns alongside; take one of frozen features, as test/linear_top1"
+    of_number = metric.endswith(OF_NUMBERS)
+    if metric in _possible(trial) and of_number != (config.target == "number"):
+        kind = "numbers" if of_number else "classes"
+        return f": it measures predicted {kind}; it has: {', '.join(sorted(known))}"
     if on_test in _possible(trial) and not config.positive:
         return ": it needs to know what counts as positive; set positive, or another target"
     return nearest(metric, known) or f"; it has: {', '.join(sorted(known))}"

@@ -8,11 +8,15 @@ from sweep.planning.trial import DataSize
 from sweep.running.run_location import RunLocation
 from sweep.running.run_request import RunRequest
 from sweep.space import Grid, Halving, RankingObjective, SearchSpace, Stage
+from trainables.data.bands import named_bands
+from trainables.data.store_info import StoreInfo
+from trainables.data.store_targets import other_values
 from trainables.errors import BadInputError
 
 SIZES = {
     "pool": DataSize(900, 100, 0, "aa", "prepared", unlabelled={"train": 900, "test": 100}),
     "partly": DataSize(900, 100, 3, "bb", "prepared", class_names=("a", "b", "c"), unlabelled={"train": 800}),
+    "tons": DataSize(900, 100, 0, "dd", "prepared", number=True),
     "trees": DataSize(900, 100, 3, "cc", "prepared", class_names=("a", "b", "c")),
 }
 
@@ -63,3 +67,26 @@ def test_an_objective_on_the_command_line_has_its_own_direction() -> None:
     assert request.launch.written["objective"] == {"metric": "val/alignment", "direction": "min"}
     with pytest.raises(BadInputError, match="a sweep keeps its objective; add --space NAME"):
         _ = RunRequest(RunLocation("sweeps"), objective="val/alignment").launch
+
+
+def test_a_metric_of_the_other_kind_of_target_is_named_as_such() -> None:
+    with pytest.raises(BadInputError, match=r"'val/linear_r2' is no metric .*: it measures predicted numbers; it has"):
+        plan_of("val/linear_r2", "trees")
+    with pytest.raises(BadInputError, match=r"'val/linear_top1' is no metric .*: it measures predicted classes; "):
+        plan_of("val/linear_top1", "tons", target="number")
+
+
+def test_stores_of_other_bands_or_values_are_refused_by_the_plan() -> None:
+    def told(bands: tuple[str, ...], dtype: str) -> list[str]:
+        own = StoreInfo.model_construct(
+            name="pool", bands=named_bands(("B04", "B03")), dtype="uint8", channels=2, options={}
+        )
+        other = StoreInfo.model_construct(
+            name="judge", bands=named_bands(bands), dtype=dtype, channels=len(bands), options={}
+        )
+        return other_values(own, other)
+
+    assert told(("B04", "B03"), "uint8") == []
+    assert told(("B04", "B03"), "uint16")[0].startswith("evaluation_dataset: judge has values of uint16, pool of uint8")
+    assert told(("B03", "B04"), "uint8")[0].startswith("evaluation_dataset: judge has the bands B03, B04, pool has B04")
+    assert told(("B04",), "uint8")[0].startswith("evaluation_dataset: judge has 1 channels, pool has 2")

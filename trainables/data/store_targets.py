@@ -50,6 +50,27 @@ def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
     )
 
 
+def other_values(pretrained: StoreInfo, evaluated: StoreInfo) -> list[str]:
+    """Return an error if two stores differ in bands, channel by channel, or in the type of their values."""
+    ours, theirs = pretrained.channel_bands, evaluated.channel_bands
+    if len(ours) != len(theirs):
+        told = f"has {len(theirs)} channels, {pretrained.name} has {len(ours)}"
+    elif not all(one.same_as(other) for one, other in zip(ours, theirs, strict=True)):
+        first, second = (", ".join(band.name for band in bands) for bands in (theirs, ours))
+        told = f"has the bands {first}, {pretrained.name} has {second}"
+    elif pretrained.dtype != evaluated.dtype:
+        return [
+            f"evaluation_dataset: {evaluated.name} has values of {evaluated.dtype}, {pretrained.name} of "
+            f"{pretrained.dtype}; prepare both with the same --pixels"
+        ]
+    else:
+        return []
+    return [
+        f"evaluation_dataset: {evaluated.name} {told}; name those that both have with bands, or prepare both with the "
+        "same bands"
+    ]
+
+
 def without_seasons(name: str, counts: PlaceDates) -> BadInputError:
     """Return the error for pairs of seasons on a store that has no place at two dates."""
     has = counts.described() or "no train image's place and date is known; scenes and BigEarthNet v2.0 have them"

@@ -12,7 +12,7 @@ from trainables.data.data_split import DataSplit, label_budget, limited
 from trainables.data.seasons import SeasonPairs, visits, whole_places
 from trainables.data.stable_hash import VALIDATION_SALT
 from trainables.data.store import ImageStore
-from trainables.data.store_targets import expand_positive, without_seasons, wrong_kind
+from trainables.data.store_targets import expand_positive, other_values, without_seasons, wrong_kind
 from trainables.distributed import rank, sum_over_ranks, world_size
 from trainables.errors import BadInputError
 from trainables.memory.constants import LABEL_FREE_IMAGES
@@ -224,7 +224,7 @@ class TrialData:
                 f"set it to at most {len(self.train)}"
             )
         if not self._alone:
-            faults += _other_bands(self._pretrained, self._evaluated)
+            faults += other_values(self._pretrained.info, self._evaluated.info)
         faults += self._label_faults()
         faults += self._season_faults()
         validated = "val" in self._held_out
@@ -261,22 +261,6 @@ class TrialData:
         store = self._pretrained
         everything = SeasonPairs.of(store, store.split("train"))
         return [] if everything.paired.any() else [str(without_seasons(store.info.name, everything.counts))]
-
-
-def _other_bands(pretrained: ImageStore, evaluated: ImageStore) -> list[str]:
-    """Return the differences between the bands of two stores, channel by channel."""
-    ours, theirs = pretrained.info.channel_bands, evaluated.info.channel_bands
-    if len(ours) != len(theirs):
-        told = f"has {len(theirs)} channels, {pretrained.info.name} has {len(ours)}"
-    elif not all(one.same_as(other) for one, other in zip(ours, theirs, strict=True)):
-        first, second = (", ".join(band.name for band in bands) for bands in (theirs, ours))
-        told = f"has the bands {first}, {pretrained.info.name} has {second}"
-    else:
-        return []
-    return [
-        f"evaluation_dataset: {evaluated.info.name} {told}; name those that both have with bands, or prepare both with "
-        "the same bands"
-    ]
 
 
 def _outputs(config: TrialConfig, store: ImageStore) -> tuple[tuple[str, ...], Tensor | None]:
