@@ -110,10 +110,15 @@ def _differences(model: DeployedModel, info: StoreInfo) -> Iterable[str]:
     if info.dtype != facts["dtype"]:
         yield f"has pixels of {info.dtype}, the model takes {facts['dtype']}"
     own, theirs = PixelRecipe.of(info), model.recipe
-    if (own.rule, own.ranges, own.reflectance) != (theirs.rule, theirs.ranges, theirs.reflectance):
+    if _made(own) != _made(theirs):
         yield f"has pixels made by {_rule(own)}, the model takes {_rule(theirs)}"
 
 
+def _made(recipe: PixelRecipe) -> tuple[object, ...]:
+    """Return what decides which pixel a value becomes."""
+    return recipe.rule, recipe.ranges, recipe.reflectance, recipe.reading.value_range
+
+
 def _rule(recipe: PixelRecipe) -> str:
-    values = recipe.ranges or recipe.reflectance
+    values = recipe.ranges or recipe.reflectance or recipe.reading.value_range
     return f"the rule {recipe.rule or 'none'}" + (f" ({values})" if values else "")
