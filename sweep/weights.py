@@ -28,7 +28,8 @@ def list_weights() -> None:
 def fetch(name: Annotated[str, typer.Argument(help="Name in the catalogue: python -m sweep.weights list.")]) -> None:
     """Download one file of the catalogue and verify it; an existing file is only verified."""
     from trainables.errors import BadInputError
-    from trainables.weights_catalog import CATALOG, fetched
+    from trainables.weights_catalog import CATALOG
+    from trainables.weights_download import fetched
 
     if name not in CATALOG:
         raise BadInputError(f"weights {name!r}: not in the catalogue; it has {', '.join(CATALOG)}")

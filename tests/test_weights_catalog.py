@@ -16,14 +16,15 @@ from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weig
 
 from sweep.console.weights_table import weights_table
 from sweep.running.evaluation_request import named_weights
-from trainables import weights_catalog
+from trainables import weights_download
 from trainables.data.bands import named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import STEM, fitted_to_bands
 from trainables.models.encoder import ChannelNormalisation
 from trainables.models.pretrained import load_weights
-from trainables.weights_catalog import CATALOG, CatalogEntry, fetched, weights_folder
+from trainables.weights_catalog import CATALOG, CatalogEntry
+from trainables.weights_download import fetched, weights_folder
 
 NAME = "ssl4eo_moco_resnet18"
 
@@ -54,7 +55,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ca
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "served")))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("SWEEP_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv(weights_catalog.MIRROR, f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv(weights_download.MIRROR, f"http://127.0.0.1:{server.server_port}")
     yield entry, tmp_path / "served"
     server.shutdown()
     server.server_close()
@@ -93,11 +94,11 @@ def test_without_a_network_the_file_and_its_place_are_named(
 ) -> None:
     entry, folder = served
     place = weights_folder() / entry.file_name
-    monkeypatch.setenv(weights_catalog.MIRROR, "http://127.0.0.1:9")
+    monkeypatch.setenv(weights_download.MIRROR, "http://127.0.0.1:9")
     with pytest.raises(BadInputError) as caught:
         fetched(entry)
     assert f"download {entry.url} on another machine and put it at {place}" in str(caught.value)
-    monkeypatch.setenv(weights_catalog.MIRROR, "http://example.invalid")
+    monkeypatch.setenv(weights_download.MIRROR, "http://example.invalid")
     with pytest.raises(BadInputError, match="must be an https address"):
         fetched(entry)
     place.parent.mkdir()

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, quote, unquote
 from trainables.errors import BadInputError
 from trainables.redaction import secret_part
 from trainables.special_file import refuse_special
-from trainables.weights_catalog import CATALOG, CatalogEntry, fetched
+from trainables.weights_catalog import CATALOG, CatalogEntry
+from trainables.weights_download import fetched
 from trainables.weights_header import check_header
 
 ID_DIGITS = 16

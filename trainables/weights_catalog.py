@@ -1,26 +1,12 @@
-"""Catalogue of published ResNet encoders: addresses, inputs, download and verification.
+"""Catalogue of published ResNet encoders: addresses, inputs and licences.
 
 Addresses, bands and normalisation are those of torchvision's and TorchGeo's weights. Both publish only the first digits
 of a file's SHA-256, in its name; downloads are checked against these.
 """
 
-import hashlib
-import os
-import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-from urllib.error import URLError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
-from trainables.errors import BadInputError
-
-TIMEOUT_SECONDS = 60.0
-MOST_BYTES = 2**30
-MIRROR = "SWEEP_WEIGHTS_URL"
-"""Environment variable: address of a folder with the catalogue's files, which replaces their own addresses."""
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SENTINEL_2_ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 RGB = ("B04", "B03", "B02")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -217,65 +203,3 @@ _ENTRIES = (
     ),
 )
 CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ENTRIES}
-
-
-def weights_folder() -> Path:
-    """Return the folder of downloaded weights: the environment's SWEEP_WEIGHTS, otherwise ~/.cache/sweep/weights."""
-    chosen = os.environ.get("SWEEP_WEIGHTS")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sweep" / "weights"
-
-
-def fetched(entry: CatalogEntry) -> Path:
-    """Return the entry's verified file in the catalogue's folder, and download it if it is missing.
-
-    Raises:
-        BadInputError: The download fails, or the file isn't the published one; the message has the path to put it at.
-    """
-    path = weights_folder() / entry.file_name
-    if not path.is_file():
-        _write(path, _download(entry, path))
-    check_content(entry, path.read_bytes(), path)
-    return path
-
-
-def check_content(entry: CatalogEntry, content: bytes, where: object) -> None:
-    """Raise BadInputError if a file isn't the published one, by the known digits of its SHA-256."""
-    digest = hashlib.sha256(content).hexdigest()
-    if not digest.startswith(entry.digest_prefix):
-        raise BadInputError(
-            f"initial_weights: {where}: isn't {entry.name}: its sha256 begins with {digest[:8]}, the published one "
-            f"with {entry.digest_prefix}; remove it"
-        )
-
-
-def _download(entry: CatalogEntry, path: Path) -> bytes:
-    mirror = os.environ.get(MIRROR)
-    url = f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
-    advice = f"download {entry.url} on another machine and put it at {path}"
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        raise BadInputError(f"{MIRROR}: must be an https address, got {url}; or {advice}")
-    try:
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            content: bytes = answer.read(MOST_BYTES + 1)
-    except (URLError, OSError) as error:
-        reason = error.reason if isinstance(error, URLError) else error
-        raise BadInputError(f"initial_weights: {entry.name}: can't be downloaded ({reason}); {advice}") from error
-    if len(content) > MOST_BYTES:
-        raise BadInputError(f"initial_weights: {entry.name}: has more than {MOST_BYTES:,} bytes; {advice}")
-    check_content(entry, content, url)
-    return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file atomically, so that other processes never read a part of it."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise BadInputError(f"{path}: can't be written ({error.strerror or error}); set SWEEP_WEIGHTS") from error

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweep.console.printing import text
-from trainables.weights_catalog import CATALOG, CatalogEntry, weights_folder
+from trainables.weights_catalog import CATALOG, CatalogEntry
+from trainables.weights_download import weights_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
