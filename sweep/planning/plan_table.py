@@ -1,6 +1,7 @@
 """Table of a plan: one row per trial with its cost, and the stages that are not decided yet."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -42,6 +43,31 @@ def print_plan(plan: Plan, memory: MemoryBudget, console: Console | None = None)
         console.print(text(line, "yellow"))
     for line in memory.not_fitting(plan):
         console.print(text(line, "bold red"))
+
+
+def plan_value(plan: Plan, memory: MemoryBudget) -> dict[str, Any]:
+    """Return the plan as JSON: its trials, the numbers of those that searches add, and the lines below the table."""
+    trials = [
+        {
+            "trial_id": trial.trial_id,
+            "name": trial.name,
+            "stage": trial.stage,
+            "baseline": trial.baseline,
+            "config": trial.config.model_dump(mode="json"),
+            "steps": 0 if trial.baseline else trial.steps,
+            "views": 0 if trial.baseline else trial.views,
+            "gib": None if trial.baseline else memory.needed(trial, plan.workers) / GIB,
+        }
+        for trial in plan.trials
+    ]
+    return {
+        "space": plan.space.name,
+        "smoke": plan.smoke,
+        "trials": trials,
+        "to_come": {"trials": plan.to_come.trials, "baselines": plan.to_come.baselines},
+        "summary": summary(plan),
+        "notes": [*plan.notes, *memory.recomputed(plan), *memory.not_fitting(plan)],
+    }
 
 
 def _trials(plan: Plan, memory: MemoryBudget) -> Table:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sweep.console.argument_types import Amount, Count, checked_values
 from sweep.console.options import ON_END
+from sweep.console.printing import say_json
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.planning.dataset_sizes import check_questions, prepare_embedded
 from sweep.planning.launch import LaunchOptions, plan_of
@@ -125,7 +126,7 @@ class RunRequest:
     def print_plan(self) -> None:
         """Print the plan and its cost; BadInputError if this machine can't run it."""
         from sweep.planning.memory_budget import memory_budget
-        from sweep.planning.plan_table import print_plan
+        from sweep.planning.plan_table import plan_value, print_plan
         from sweep.running.machine_check import check_machine
 
         plan, launch, memory = self.plan(), self.launch, self.location.gpu_memory
@@ -133,7 +134,11 @@ class RunRequest:
         self._check_leaks(plan)
         if self.location.address is None and memory is None:
             check_machine(launch, plan)
-        print_plan(plan, memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None))
+        budget = memory_budget(launch, memory, use_gpu=launch.device == "gpu" or memory is not None)
+        if self.location.as_json:
+            say_json(plan_value(plan, budget))
+        else:
+            print_plan(plan, budget)
 
     def _check_leaks(self, plan: Plan) -> None:
         """Raise BadInputError for test images among the pretraining images, if the request is strict."""

@@ -1,5 +1,6 @@
 """The command: every bad input is one clear error before anything starts, and a real sweep goes end to end."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -253,3 +254,13 @@ def test_an_address_that_is_no_url_of_the_web_is_not_run_as_a_command(
             on_end_hook(typed)
     for receiver in ("HTTPS://host/x", "/bin/cat > x", "mail -s http://x me@host"):
         assert on_end_hook(receiver) == receiver
+
+
+def test_a_plan_is_also_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(space="quickstart", dry_run=True, as_json=True)
+    plan = json.loads(capsys.readouterr().out)
+    settings = [trial for trial in plan["trials"] if trial["baseline"] is None]
+    assert (plan["space"], len(settings), plan["to_come"]) == ("quickstart", 8, {"trials": 0, "baselines": 0})
+    assert {trial["config"]["temperature"] for trial in settings} == {0.25, 0.5}
+    assert all(trial["steps"] > 0 and trial["gib"] > 0 for trial in settings)
+    assert plan["summary"][0].startswith("8 trials and 8 baselines: ")
