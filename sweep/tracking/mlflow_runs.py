@@ -132,7 +132,7 @@ class MlflowRuns:
         sweep = self.sweep
         configs = [entry.config for entry in sweep.trials if entry.baseline is None]
         varied = [
-            name for config in configs[:1] for name in config if any(one[name] != config[name] for one in configs)
+            name for config in configs[:1] for name in config if any(one.get(name) != config[name] for one in configs)
         ]
         params = dict.fromkeys([*PARAMS, *varied])
         metrics = list(dict.fromkeys([sweep.objective, *columns]))

@@ -3,7 +3,8 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from sweep.planning.launch import LaunchOptions
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from sweep.tracking.mlflow_runs import MlflowRuns
 from sweep.tracking.replay import replay
 from sweep.tracking.run_tags import flattened, program
 from sweep.tracking.store import TrackingStore
@@ -81,6 +83,20 @@ def test_pictures_of_the_data_are_at_the_sweeps_run(
         experiment = client.get_experiment_by_name("sweep")
         (run,) = client.search_runs([experiment.experiment_id])
         assert [file.path for file in client.list_artifacts(run.info.run_id, "data")] == expected
+
+
+def test_the_view_takes_trials_of_which_some_lack_a_later_versions_field() -> None:
+    configs = [{"epochs": 1, "later": 2, "same": 3}, {"epochs": 2, "same": 3}]
+    sweep = SimpleNamespace(
+        trials=[SimpleNamespace(config=config, baseline=None) for config in configs], objective="loss", direction="min"
+    )
+    tags: dict[str, str] = {}
+    client = SimpleNamespace(set_experiment_tag=lambda experiment, name, text: tags.update({name: text}))
+    store: Any = SimpleNamespace(experiment_id=lambda client: "1")
+    MlflowRuns(store, client, cast("SweepRecord", sweep)).show_view([])
+    columns = json.loads(tags["mlflow.sharedViewState.sweep"])["selectedColumns"]
+    assert {"params.`epochs`", "params.`later`"} <= set(columns)
+    assert "params.`same`" not in columns
 
 
 def test_params_without_a_value_are_left_out_and_sources_are_short() -> None:
