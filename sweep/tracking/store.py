@@ -48,6 +48,8 @@ SQLITE = "sqlite:///"
 QUOTED_SQLITE = "sqlite+pysqlite:///"
 """Prefix for a path that needs quoting; with the plain prefix, MLflow also creates the quoted folder."""
 SQLITES = (SQLITE, QUOTED_SQLITE)
+FULL = "disk is full"
+"""SQLite's words for a file that can't grow."""
 LOCK_SECONDS = 180.0
 """Maximum time to wait for processes that open the same SQLite file; each may create its tables."""
 LOOK_SECONDS = 5.0
@@ -120,9 +122,10 @@ class TrackingStore:
             reason = _in_short(redact(reason, self.uri))
             if LOCKED in reason and self.database is not None:
                 raise BadInputError(f"tracking URI {self.shown!r}: {locked_words(self.database)}") from None
+            advice = f"start the server or mend the address (http://HOST:PORT or {SQLITE}FILE)"
+            advice = "make room on its disk" if FULL in reason else advice
             raise BadInputError(
-                f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; start the server or mend "
-                f"the address (http://HOST:PORT or {SQLITE}FILE)"
+                f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; {advice}"
             ) from None  # the cause may contain the address
 
     def follow_move(self) -> None:

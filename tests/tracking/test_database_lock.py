@@ -63,11 +63,20 @@ def test_a_stopped_process_that_opens_the_database_is_not_waited_for(
         chosen.connect()
 
 
-def test_a_locked_database_is_no_wrong_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(self: TrackingStore) -> None:
-        raise RuntimeError("(sqlite3.OperationalError) database is locked")
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("database is locked", "another program keeps it locked"),
+        ("database or disk is full", ".* disk is full; make room on its disk$"),
+    ],
+)
+def test_a_locked_or_full_database_is_no_wrong_address(
+    fault: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: TrackingStore) -> None:
+        raise RuntimeError(f"(sqlite3.OperationalError) {fault}")
 
-    monkeypatch.setattr(TrackingStore, "client", locked)
+    monkeypatch.setattr(TrackingStore, "client", failing)
     chosen = TrackingStore.choose(None, storage=tmp_path, experiment="sweep")
-    with pytest.raises(BadInputError, match=r"tracking URI '.*mlflow.db': another program keeps it locked"):
+    with pytest.raises(BadInputError, match=rf"tracking URI '.*mlflow.db'.*: {said}"):
         chosen.connect()

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +233,14 @@ def test_a_column_of_splits_of_another_name_is_not_passed_over(tmp_path: Path) -
     assert named.decisions["columns not used"] == "'fold'"
     hashed = prepare("folder", **given, splits="random", store_name="x")  # type: ignore[arg-type]
     assert hashed.decisions["columns not used"] == "'fold', 'subset'"
+
+
+@pytest.mark.slow
+def test_a_source_that_is_refused_after_its_first_image_is_one_line(tmp_path: Path) -> None:
+    write_images(tmp_path / "own", dict.fromkeys(("train/cat/1.png", "train/dog/1.png", "unlabelled/1.png"), (8, 8)))
+    options = ("--source", str(tmp_path / "own"), "--root", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "sweep.data", "prepare", "folder", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

@@ -5,6 +5,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,9 +100,10 @@ def _load_meanwhile(*, chips: bool) -> None:
     """Load the libraries of the index in a thread, while workers start and decode."""
 
     def load() -> None:
-        pa.array([])  # loads pandas, where it is installed
-        if chips:
-            importlib.import_module("scipy.spatial")  # for the distance between the splits
+        with suppress(RuntimeError, ImportError):  # the command may end meanwhile; later faults come where it is used
+            pa.array([])  # loads pandas, where it is installed
+            if chips:
+                importlib.import_module("scipy.spatial")  # for the distance between the splits
 
     threading.Thread(target=load, name="libraries of the index").start()
 
