@@ -54,7 +54,7 @@ def _node_type(name: str, kind: Mapping[str, Any], *, head: bool, most: int) -> 
     return NodeType(
         name=name,
         head=head,
-        count=1 if head else min(int(kind.get("max_workers") or most), most),
+        count=1 if head else min(most if (own := kind.get("max_workers")) is None else int(own), most),
         instance_type=str(settings.get("InstanceType") or ""),
         image=str(settings.get("ImageId") or ""),
         groups=tuple(settings.get("SecurityGroupIds") or ()),

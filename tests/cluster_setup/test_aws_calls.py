@@ -15,7 +15,7 @@ from support.ports import free_port
 
 from sweep.cluster_setup.account_checks import check_quota, quota_family
 from sweep.cluster_setup.aws_calls import IMAGE_PARAMETER, AwsApi, NoAnswerError, answered, newest_image
-from sweep.cluster_setup.aws_nodes import NodeType
+from sweep.cluster_setup.aws_nodes import NodeType, aws_cluster
 from sweep.cluster_setup.checks import check
 from sweep.cluster_setup.cluster_file import filled
 from sweep.cluster_setup.price_checks import dollars, on_demand_price
@@ -131,3 +131,10 @@ def test_without_credentials_aws_is_not_asked(tmp_path: Path, monkeypatch: pytes
     assert (last.what, last.verdict) == ("credentials", "missing")
     with pytest.raises(NoAnswerError, match="no credentials"):
         newest_image("us-west-2")
+
+
+@pytest.mark.parametrize(("stated", "count"), [({}, 4), ({"max_workers": 0}, 0), ({"max_workers": 9}, 4)])
+def test_a_node_type_without_workers_is_none(stated: dict[str, int], count: int) -> None:
+    kinds = {"head": {}, "gpu": stated}
+    config = {"provider": {}, "max_workers": 4, "head_node_type": "head", "available_node_types": kinds}
+    assert [kind.count for kind in aws_cluster(config).node_types] == [1, count]
