@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sweep.console import options
+from sweep.console.formatting import plural
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
@@ -44,7 +45,8 @@ def main(
             resources = connected.enter_context(connect(address))
         nodes, silent = ask_nodes(storage)
         errors = [] if address is None else joined_autoscaler_errors()
-    machines = f"{len(nodes)} machines, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+    counts = ((len(nodes), "machine"), (resources.get("CPU", 0), "CPU"), (resources.get("GPU", 0), "GPU"))
+    machines = ", ".join(plural(round(count), noun) for count, noun in counts)
     findings = [CheckResult("Ray", "ok", machines)]
     try:
         tracker = SweepTracker.open(tracking_uri, storage=storage)

@@ -26,10 +26,17 @@ def check_model_name(name: str) -> None:
         raise BadInputError(f"--register {name}: a model's name has no '/' and no ':'; choose another")
 
 
-def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[], bool]) -> None:
+def check_outputs(
+    paths: Iterable[Path],
+    *,
+    overwrite: bool,
+    is_own: Callable[[], bool],
+    otherwise: str = "was not written by this command",
+) -> None:
     """Raise BadInputError if an existing file would be replaced.
 
     A command replaces its own earlier output, which `is_own` recognises; any other file only with --overwrite.
+    `otherwise` says what other files are.
     """
     try:
         there = [path for path in paths if path.is_symlink() or path.exists()]
@@ -42,6 +49,4 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool, is_own: Callable[[]
             return
     except (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError):  # written by another program
         pass
-    raise BadInputError(
-        f"{there[0]}: exists and was not written by this command; choose another --output, or give --overwrite"
-    )
+    raise BadInputError(f"{there[0]}: exists and {otherwise}; choose another --output, or give --overwrite")

@@ -54,6 +54,7 @@ def check_folder(folder: Path, chosen: ChosenTrial, storage: "SweepStorage", *, 
         [folder / name for name in FILES],
         overwrite=overwrite,
         is_own=lambda: json.loads((folder / "model.json").read_text())["trial_id"] == chosen.trial.entry.trial_id,
+        otherwise="is not from an export of this trial",
     )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BadInputError(f"{folder}: isn't a folder; choose another --output")

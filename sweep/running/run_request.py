@@ -91,6 +91,8 @@ class RunRequest:
         )
         if self.objective is not None and space is None:
             raise BadInputError(f"--objective {self.objective}: a sweep keeps its objective; add --space NAME")
+        if self.resume is not None and self.name not in (None, self.resume):
+            raise BadInputError(f"--name {self.name}: --resume continues sweep {self.resume}; leave --name out")
         if self.resume is not None:
             from sweep.records.sweep_storage import SweepStorage
 

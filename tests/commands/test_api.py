@@ -41,6 +41,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"space": "quickstart", "name": "a/b"}, "a/b"),
         ({}, "--space: name a search space"),
         ({"resume": "nobody"}, "no sweep here"),
+        ({"resume": "one", "name": "two"}, "--name two: --resume continues sweep one; leave --name out"),
         ({"space": 5}, "^space: must be a SearchSpace or text or a path or None, got 5$"),
         (
             {"space": "quickstart", "changes": ["epochs=1"]},

@@ -31,7 +31,7 @@ from trainables.data.preparing.prepare import prepare, remove
 from trainables.errors import BadInputError
 
 THEIRS = "somebody's only copy"
-REFUSED = "exists and was not written by this command; choose another --output, or give --overwrite"
+REFUSED = "exists and (was not written by this command|is not from an export of this trial); choose another"
 
 
 @pytest.mark.parametrize(
