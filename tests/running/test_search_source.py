@@ -161,7 +161,7 @@ def test_halving_judges_the_settings_of_a_search_alone(monkeypatch: pytest.Monke
         for number, value in enumerate((0.9, 0.8))
     ]
     assert said[0] is None
-    assert str(said[1]).startswith("halving: 1 of 2 trials are better")
+    assert str(said[1]).startswith("halving: 1 of 2 trials is better")
 
 
 def test_the_record_is_the_plans_and_keeps_the_command_that_started_the_sweep(plan: Plan, tmp_path: Path) -> None:
