@@ -25,7 +25,7 @@ from trainables.lasting_output import is_lost
 from trainables.redaction import redact
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
-OPEN = ("waiting", "running", "retrying")
+OPEN = ("waiting", "running", "retrying", "interrupted")
 
 
 @dataclass

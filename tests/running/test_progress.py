@@ -10,6 +10,7 @@ from sweep.planning.resources import TrialShape
 from sweep.records.status import LiveTrial
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.progress import ProgressDisplay
+from sweep.running.progress_bar import ProgressBar
 from sweep.running.trials_table import draw_trials, shortened_name, shown_columns
 from sweep.scheduling.task import TrialTask
 from trainables.config import TrialConfig
@@ -62,6 +63,15 @@ def test_time_left_is_measured_and_not_guessed_from_a_baseline() -> None:
     assert progress.left_seconds() == pytest.approx(8 * 5.0 + 10 * 5.0)
     progress.started(task_of(second), AttemptRecord(number=1, sweep="s", started_ms=1), [])
     assert progress.left_seconds() == pytest.approx(50.0), "two at once: the longer one decides"
+
+
+def test_the_bar_counts_an_interrupted_trial_as_left(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = entry(1, epochs=10), entry(2, epochs=10)
+    with ProgressBar("s", "val/top1") as progress:
+        progress.planned([first, second])
+        progress.finished(task_of(first))
+        progress.stopped(task_of(second), "interrupted", for_good=False)
+    assert "1 of 2 trials" in capsys.readouterr().err.rpartition("\r")[2]
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
