@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -75,6 +76,7 @@ def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> P
             values = draw(search, number, draws)
         try:
             grown = propose(plan, stage, number, values, size_of=size_of)
+            context.sizing.memory.check(replace(grown, trials=grown.trials[len(plan.trials) :]))
         except BadInputError as error:
             fault = str(error).replace("\n", "; ")
             if len(refused) == MOST_DRAWS:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.run_contexts import run_context
 
 from sweep.planning.launch import LaunchOptions
+from sweep.planning.memory_budget import MemoryBudget
 from sweep.planning.plan import Plan, extend, make_plan, propose
 from sweep.planning.resources import TrialShape
 from sweep.planning.trial import DataSize
@@ -79,6 +81,21 @@ def test_a_draw_that_can_not_be_trained_is_named_and_drawn_anew(
     assert all(600 <= trial.config.batch_size <= 1000 for trial in plan.trials)
     assert said
     assert all("can't be trained, another setting is drawn: batch_size: " in line for line in said)
+
+
+def test_a_draw_that_does_not_fit_into_memory_is_drawn_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(search_source, "size_of", size_of)
+    search = Search({"width_factor": (1.0, 8.0)}, settings=2, method="optuna")
+    plan = make_plan(replace(SPACE, stages=(Stage("search", search=search),)), assignments={}, size_of=size_of)
+    small = propose(plan, 1, 0, {"width_factor": 1.0}, size_of=size_of).trials[0]
+    sizing = SimpleNamespace(memory=MemoryBudget("cpu", 2 * small.memory_bytes(1, "cpu"), None))
+    context, said = run_context(SweepStorage(tmp_path), sizing=sizing), []
+    monkeypatch.setattr(context.progress, "say", said.append)
+    for number in range(2):
+        plan = with_proposed(context, plan, 1, number)
+    assert [trial.config.width_factor for trial in plan.trials] == [1.0]
+    assert "search: width_factor 8 can't be trained, another setting is drawn: " in said[0]
+    assert "does not fit" in said[0]
 
 
 def test_a_draw_that_repeats_a_setting_is_drawn_anew_until_there_are_no_others(
