@@ -71,7 +71,7 @@ def _over(over: Any, info: ValidationInfo) -> Any:
 
 def _searched(name: str, values: Any, info: ValidationInfo) -> "Range | Sequence[Any]":
     check_field(name)
-    if isinstance(values, Mapping):
+    if isinstance(values, Mapping) and values.keys().isdisjoint(("list", "range")):  # those are choices, as recorded
         values = _range(name, values)
     if not isinstance(values, Range):
         return checked_axis(name, _read(name, values, info))
