@@ -58,6 +58,7 @@ def _line(place: int, heights: Sequence[float], words: str) -> dict[str, Any]:
         "line": {
             "color": SUPERVISED if not place else CONTRASTIVE if stands_out else REST,
             "width": 2.2 if stands_out else 0.8,
+            "dash": "solid" if place else "dash",
         },
         "opacity": 1.0 if stands_out else 0.55,
         "marker": {"size": 6},

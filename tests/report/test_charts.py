@@ -59,7 +59,7 @@ def test_a_search_is_shown_by_axis_by_pair_in_its_order_and_as_a_distribution(pa
     assert dots["y"] == pytest.approx([100 * row.known_mean("val/knn_top1") for row in drawn])
     assert line["y"] == pytest.approx(np.maximum.accumulate(dots["y"]))
     assert max(charts["edf"].data[0]["x"]) == pytest.approx(100 * max(value for value in results if value is not None))
-    assert len(charts["parallel"].data) == 32
+    assert [line["line"]["dash"] for line in charts["parallel"].data] == 31 * ["solid"] + ["dash"]
     first = charts["slices"].data[0]
     best = part.row_of(part.table.settings[0]).cells["val/knn_top1"].images
     assert best is not None
