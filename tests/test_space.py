@@ -1,5 +1,6 @@
 """Spaces are checked when they are made or read: each fault is one line that says where."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -220,12 +221,21 @@ def test_a_plan_counts_what_a_search_will_draw() -> None:
     assert summary(plan_of(space()))[0].startswith("1 trial and 1 baseline: ")
 
 
+@functools.cache
+def schema_validator() -> Any:
+    """Return the checker of spaces by their schema, which is itself checked once."""
+    schema = space_schema()
+    checker = jsonschema.validators.validator_for(schema)
+    checker.check_schema(schema)
+    return checker(schema)
+
+
 @pytest.mark.parametrize("name", known_spaces())
 def test_spaces_come_back_from_yaml_and_fit_their_schema(name: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(written(load_space(name)), sort_keys=False))
     assert written(load_space(str(path))) == written(load_space(name))
-    jsonschema.validate(yaml.safe_load(path.read_text()), space_schema())
+    schema_validator().validate(yaml.safe_load(path.read_text()))
 
 
 FILE = """
@@ -381,8 +391,8 @@ def test_lists_and_ranges_of_python_fit_the_schema_as_they_are_printed(tmp_path:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(written(space)))
     assert written(load_space(str(path))) == written(space)
-    jsonschema.validate(yaml.safe_load(path.read_text()), space_schema())
+    schema_validator().validate(yaml.safe_load(path.read_text()))
     for wrong in ({"grace": 0, "metric": "val/top1"}, {"reduction": 1, "metric": "val/top1"}):
         values = written(space) | {"stages": [{"name": "grid", "grids": [{}], "halving": wrong}]}
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(values, space_schema())
+            schema_validator().validate(values)

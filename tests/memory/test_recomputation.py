@@ -231,7 +231,10 @@ def test_two_workers_computing_again_follow_the_plain_trajectory_of_one(store: I
 # What it saves
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", pytest.param("resnet34", marks=pytest.mark.long), "resnet50"])
+@pytest.mark.parametrize(
+    "encoder",
+    ["resnet18", pytest.param("resnet34", marks=pytest.mark.long), pytest.param("resnet50", marks=pytest.mark.slow)],
+)
 def test_little_is_kept_from_the_forward_to_the_backward_pass(encoder: str) -> None:
     config = changed(encoder=encoder, image_size=64, width_factor=1.0)
 

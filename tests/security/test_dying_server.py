@@ -59,7 +59,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
         thread.join()
 
 
-@pytest.mark.parametrize("mode", ["gone", "broken", "busy", "silent"])
+@pytest.mark.parametrize("mode", ["gone", "broken", "busy", pytest.param("silent", marks=pytest.mark.slow)])
 def test_a_call_to_a_server_that_died_after_it_was_opened_ends_soon(
     server: ThreadingHTTPServer, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,8 @@ def test_they_are_what_the_trial_evaluated(trial: tuple[Path, dict[str, float]],
     assert metrics[metric] - 1e-6 <= interval.high <= 1.0
 
 
-@pytest.mark.parametrize("metric", [MACRO, pytest.param(MICRO, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", [MACRO, MICRO])
 def test_the_interval_covers_the_precision_of_all_images(metric: str) -> None:
     random = np.random.default_rng(1)
     whole = drawn(100_000, random)
