@@ -58,6 +58,7 @@ def test_v2_says_of_each_patch_what_its_name_in_v1_says() -> None:
             assert new[1:] == old[1:]
 
 
+@pytest.mark.slow
 def test_the_thesis_split_has_its_neighbours_counted() -> None:
     names = [name for name in v1_names() if splits.is_thesis_candidate(name)]
     codes = splits.thesis_split(names, 590_326)

@@ -278,6 +278,7 @@ def test_resident_memory_stays_flat_over_a_store_larger_than_memory(tmp_path: Pa
     assert read_all_of_a_sparse_store(tmp_path, round(1.2 * memory)) < 1200
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed() -> None:
     program = (
         "import time\nfrom trainables.data.preparing.decode_workers import _workers\nif __name__ == '__main__':\n"

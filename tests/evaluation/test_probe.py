@@ -133,7 +133,10 @@ def _first_step(addresses: dict[str, str], config: TrialConfig, folder: str) -> 
         torch.save([record.metrics, dict(made.model.probe.named_parameters())], f"{folder}/world-{made.world}.pt")
 
 
-@pytest.mark.parametrize("kind", ["weights", "labels", pytest.param("other data", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind",
+    ["weights", pytest.param("labels", marks=pytest.mark.slow), pytest.param("other data", marks=pytest.mark.slow)],
+)
 def test_one_worker_and_two_agree(kind: str, store: ImageStore, patches: ImageStore, tmp_path: Path) -> None:
     weighted = {"probe_class_weight": "balanced", "label_fraction": 0.5}
     config, stores = {

@@ -328,6 +328,7 @@ def test_a_parquet_page_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     assert pa.total_allocated_bytes() - before < 10 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_a_parquet_value_that_is_repeated_is_counted_each_time(tmp_path: Path, little_memory: None) -> None:
     path = write_parquet(tmp_path / "train.parquet", bytes(4 * MEBIBYTE), 200, dictionary_pagesize_limit=2**30)
     assert path.stat().st_size < 50_000

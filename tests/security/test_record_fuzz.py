@@ -192,6 +192,7 @@ def fuzz(place: Path, seeds: range) -> None:
         shutil.move(kept, place / "storage")
 
 
+@pytest.mark.slow
 def test_a_broken_record_is_one_clear_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fuzz(place, range(24))
 

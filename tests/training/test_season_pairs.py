@@ -130,6 +130,7 @@ def _comparable(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in names.OF_THE_MACHINE}
 
 
+@pytest.mark.slow
 def test_two_workers_follow_one_trajectory(seasons: ImageStore, tmp_path: Path) -> None:
     _train_double(str(seasons.path), str(tmp_path / "one"), SEASON)
     on_ranks(2, tmp_path, _train_double, str(seasons.path), str(tmp_path / "two"), SEASON)
