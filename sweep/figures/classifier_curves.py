@@ -1,6 +1,7 @@
 """Figures of a classifier's decisions: sensitivity against specificity, ROC, precision and recall, calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -56,17 +57,15 @@ def roc_curves(curves: Sequence[ThresholdCurves], *, about: str = "") -> Figure:
         curves: Curves of each setting; rates are arrays (t,) between 0 and 1, one entry per threshold.
         about: Description of the classifier or images, for the title.
     """
-    figure, axes, names, fields = _square_panel(curves)
-    axes.plot([0, 1], [0, 1], color=REST, linewidth=1.0)
-    for number, (name, own) in enumerate(zip(names, curves, strict=True)):
-        seen = look(number)
-        axes.plot(*own.roc, color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5)
-        axes.plot(*([place] for place in own.decision), seen.marker, color=seen.colour, markersize=5)
-        number_at(axes, number, len(curves), *own.decision)
-    title = title_lines("ROC (marks: the decision as made)", about)
-    finish(axes, title=title, x="1 - specificity (%)", y="sensitivity (%)")
-    _square(axes)
-    legend_below(figure, axes, title=fields)
+    with _square_panel(
+        curves, title_lines("ROC (marks: the decision as made)", about), x="1 - specificity (%)", y="sensitivity (%)"
+    ) as (figure, axes, names):
+        axes.plot([0, 1], [0, 1], color=REST, linewidth=1.0)
+        for number, (name, own) in enumerate(zip(names, curves, strict=True)):
+            seen = look(number)
+            axes.plot(*own.roc, color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5)
+            axes.plot(*([place] for place in own.decision), seen.marker, color=seen.colour, markersize=5)
+            number_at(axes, number, len(curves), *own.decision)
     return figure
 
 
@@ -77,20 +76,21 @@ def precision_recall_curves(curves: Sequence[ThresholdCurves], *, about: str = "
         curves: Curves of each setting; rates are arrays (t,) between 0 and 1, one entry per threshold.
         about: Description of the classifier or images, for the title.
     """
-    figure, axes, names, fields = _square_panel(curves)
-    for number, (name, own) in enumerate(zip(names, curves, strict=True)):
-        seen = look(number)
-        axes.step(
-            *own.precision_recall, where="post", color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5
-        )
-        recall, precision = (np.asarray(side) for side in own.precision_recall)
-        at = int(np.abs(recall - (0.95 - 0.09 * number)).argmin())
-        number_at(axes, number, len(curves), float(recall[at]), float(precision[at]))
-    axes.axhline(curves[0].positive_share, color=REST, linewidth=1.2)
-    title = title_lines("Precision and recall (line: blind guess)", about)
-    finish(axes, title=title, x="sensitivity, recall (%)", y="precision (%)")
-    _square(axes)
-    legend_below(figure, axes, title=fields)
+    with _square_panel(
+        curves,
+        title_lines("Precision and recall (line: blind guess)", about),
+        x="sensitivity, recall (%)",
+        y="precision (%)",
+    ) as (figure, axes, names):
+        for number, (name, own) in enumerate(zip(names, curves, strict=True)):
+            seen = look(number)
+            axes.step(
+                *own.precision_recall, where="post", color=seen.colour, linestyle=seen.line, label=name, linewidth=1.5
+            )
+            recall, precision = (np.asarray(side) for side in own.precision_recall)
+            at = int(np.abs(recall - (0.95 - 0.09 * number)).argmin())
+            number_at(axes, number, len(curves), float(recall[at]), float(precision[at]))
+        axes.axhline(curves[0].positive_share, color=REST, linewidth=1.2)
     return figure
 
 
@@ -101,23 +101,36 @@ def calibration_curves(curves: Sequence[ThresholdCurves], *, about: str = "") ->
         curves: Curves of each setting; probabilities and shares are arrays (b,) between 0 and 1, one entry per bin.
         about: Description of the classifier or images, for the title.
     """
-    figure, axes, names, fields = _square_panel(curves)
-    axes.plot([0, 1], [0, 1], color=REST, linewidth=1.0)
-    for number, (name, own) in enumerate(zip(names, curves, strict=True)):
-        seen = look(number)
-        style: dict[str, Any] = {"color": seen.colour, "linestyle": seen.line, "marker": seen.marker, "markersize": 4}
-        axes.plot(*own.calibration, label=name, linewidth=1.2, **style)
-    title = title_lines("Calibration (diagonal: as predicted)", about)
-    finish(axes, title=title, x="predicted probability (%)", y="positives (%)")
-    _square(axes)
-    legend_below(figure, axes, title=fields)
+    with _square_panel(
+        curves,
+        title_lines("Calibration (diagonal: as predicted)", about),
+        x="predicted probability (%)",
+        y="positives (%)",
+    ) as (figure, axes, names):
+        axes.plot([0, 1], [0, 1], color=REST, linewidth=1.0)
+        for number, (name, own) in enumerate(zip(names, curves, strict=True)):
+            seen = look(number)
+            style: dict[str, Any] = {
+                "color": seen.colour,
+                "linestyle": seen.line,
+                "marker": seen.marker,
+                "markersize": 4,
+            }
+            axes.plot(*own.calibration, label=name, linewidth=1.2, **style)
     return figure
 
 
-def _square_panel(curves: Sequence[ThresholdCurves]) -> tuple[Figure, Axes, list[str], str]:
+@contextmanager
+def _square_panel(
+    curves: Sequence[ThresholdCurves], title: str, *, x: str, y: str
+) -> Iterator[tuple[Figure, Axes, list[str]]]:
+    """Yield a figure, its square panel and the curves' names; add titles, scales and legend after the drawing."""
     names, fields = numbered([own.label for own in curves])
     figure, axes = panel(width=WIDTH, height=WIDTH + 0.45 + legend_height(names, title=fields))
-    return figure, axes, names, fields
+    yield figure, axes, names
+    finish(axes, title=title, x=x, y=y)
+    _square(axes)
+    legend_below(figure, axes, title=fields)
 
 
 def _square(axes: Axes) -> None:
