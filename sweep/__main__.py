@@ -1,4 +1,4 @@
-"""`sweep PROGRAM ...`: all programs under one command; each is also `python -m sweep.PROGRAM`."""
+"""`sweep NAME ...`: all commands under one; each is also `python -m sweep.NAME`."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -31,9 +31,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for program in (run, compare, evaluate, export, predict, embed, status, stop, remove, track, configure, doctor, ui):
-    app.command(program.__name__.rpartition(".")[2])(interruptible(program.main))
-app.command("space")(interruptible(spaces.main))
+COMMANDS = (run, compare, evaluate, export, predict, embed, status, stop, remove, track, configure, doctor, ui, spaces)
+for command in COMMANDS:
+    app.command(command.__name__.rpartition(".")[2])(interruptible(command.main))
+app.command("space", hidden=True)(interruptible(spaces.main))  # its earlier name
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 

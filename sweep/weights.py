@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweep.console.app import run_app
-from sweep.console.printing import say, screen
+from sweep.console.printing import say
 
 app = typer.Typer(
     help="List published encoders, and download one before a trial needs it.",
@@ -19,9 +19,10 @@ app = typer.Typer(
 @app.command("list")
 def list_weights() -> None:
     """List the catalogue: encoder, bands, scale, normalisation, licence, source, address, digest, file."""
-    from sweep.console.weights_table import weights_table
+    from sweep.console.weights_list import weights_lines
 
-    screen().print(weights_table())
+    for line in weights_lines():
+        say(line)
 
 
 @app.command()

@@ -49,6 +49,12 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_tests_behind_the_claims_on_reproducibility_exist() -> None:
+    files = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    page = (ROOT / "docs" / "reproducibility.md").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"\btest_\w+", page)) - files) == []
+
+
 @pytest.mark.parametrize("page", ROOMS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_and_names_of_a_room_exist(page: Path) -> None:
     """`scene_map.write_map` in a room's README is a name in its file."""

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights, resnet18
 
-from sweep.console.weights_table import weights_table
+from sweep.console.weights_list import weights_lines
 from sweep.running.evaluation_request import named_weights
 from trainables import weights_download
 from trainables.data.bands import named_bands
@@ -170,7 +170,9 @@ def test_every_entry_says_what_it_takes() -> None:
         assert len(entry.digest_prefix) == 8
         assert int(entry.digest_prefix, 16)
         assert entry.url.startswith("https://")
-    assert weights_table().row_count > 8 * len(CATALOG)
+    lines = list(weights_lines())
+    assert len(lines) > 8 * len(CATALOG)
+    assert all(f"  address        {entry.url}" in lines for entry in CATALOG.values())
 
 
 def test_weights_that_nobody_knows() -> None:

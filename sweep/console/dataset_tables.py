@@ -64,6 +64,7 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
     known = KNOWN.get(store.data_set)
     table = _table("", "")
     table.show_header = False
+    table.columns[1].overflow = "fold"  # a fingerprint and a folder are shown in full
     rows = {
         "name": store.name,
         "data set": f"{store.data_set}: {known.source}" if known else store.data_set,

@@ -71,7 +71,8 @@ def check_defined(judged: JudgedMetric, info: StoreInfo) -> None:
         _check_spread(judged, split, name, info)
         return
     counted = _counted_split(split, info)
-    if counted is None or not (judged.config.positive or judged.config.target == "labels"):
+    asked = judged.config.positive or judged.config.target == "labels"
+    if counted is None or not (info.labelled_images and asked):
         return
     _check(judged, name, _by_counts(counted, judged.config, info), info)
     sliced = split == "val" and counted == "train"

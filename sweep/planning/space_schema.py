@@ -25,7 +25,7 @@ _BEST = {
 
 _LIST = {
     "type": "object",
-    "description": "a list of Python, as `sweep space` prints it",
+    "description": "a Python list, as `sweep spaces` prints it",
     "properties": {"list": {"type": "array", "minItems": 1}},
     "required": ["list"],
     "additionalProperties": False,

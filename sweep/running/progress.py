@@ -180,7 +180,7 @@ class ProgressDisplay(TrialListener):
         numbers = ", ".join(f"{name} {text}" for name in self._columns() if (text := metric_text(record.metrics, name)))
         left = state.left()
         tail = f", {duration(left)} left" if left is not None else ""
-        text = f"epoch {record.epoch}/{state.epochs}: {numbers}{tail}"
+        text = f"epoch {record.epoch}/{state.epochs}" + (f": {numbers}" if numbers else "") + tail
         self._print_event(task.trial_id, "epoch", text, epoch=record.epoch, metrics=record.metrics, left_seconds=left)
 
     def finished(self, task: TrialTask) -> None:

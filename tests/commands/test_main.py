@@ -34,6 +34,7 @@ def test_it_lists_the_programs_and_its_version() -> None:
         "configure",
         "doctor",
         "ui",
+        "spaces",
         "data",
     ):
         assert f" {program} " in listed

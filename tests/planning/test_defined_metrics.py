@@ -11,6 +11,7 @@ from support.stores import made
 
 from sweep.planning import dataset_sizes
 from sweep.planning.dataset_sizes import check_data, check_questions, size_of
+from sweep.planning.defined_metrics import JudgedMetric, check_defined
 from sweep.planning.plan import Plan, make_plan
 from sweep.space import Grid, Halving, RankingObjective, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
@@ -82,6 +83,14 @@ def expect(plan: Plan, words: str) -> None:
                 check(plan)
         else:
             check(plan)
+
+
+def test_positives_are_no_question_to_a_store_without_labels(info: StoreInfo) -> None:
+    """The spaces that ship name positives; a pool is ranked by metrics without labels."""
+    none = dict.fromkeys(info.splits, (0,))
+    bare = info.model_copy(update={"class_names": (), "class_counts": none, "unlabelled": info.splits, "rules": {}})
+    config = TrialConfig.parse({**FIELDS, "positive": ("farmland",), "validation_fraction": 0.1})
+    check_defined(JudgedMetric("objective", "val/lidar", config), bare)
 
 
 def pictures(root: Path, labels: Callable[[int], tuple[str, ...]], *, several: bool) -> ImageStore:

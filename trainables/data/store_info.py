@@ -41,7 +41,7 @@ class LeakCounts(BaseModel):
         kinds = {
             "byte-identical to": self.identical,
             "nearly identical to": self.near_identical,
-            "direct neighbours, in their tile, of": self.neighbours,
+            "adjacent, in the same tile, to": self.neighbours,
         }
         parts = [f"{count:,} {kind}" for kind, count in kinds.items() if count]
         return f"held-out images: {', '.join(parts)} an image of another split" if parts else ""

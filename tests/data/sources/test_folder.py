@@ -159,7 +159,7 @@ def test_what_the_folders_decided_is_kept_with_the_store(tmp_path: Path) -> None
         assert info.decisions["classes"].startswith("2 by the names of their folders")
         left_out = set(info.decisions["left out"].split(", "))
         assert {"1 no image (.txt)", "1 in @eaDir/", "1 Thumbs.db"} <= left_out
-        assert info.decisions["labels"] == "8 of 9 images have labels; the others are pretrained on alone"
+        assert info.decisions["labels"] == "8 of 9 images have labels; the others are used for pretraining only"
 
 
 def test_a_published_validation_split_can_be_the_test(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def _labels_told(known: NDArray[np.bool_]) -> str:
         return ""
     if not known.any():
         return f"none of {len(known):,} images has labels: a pool to pretrain on"
-    return f"{known.sum():,} of {len(known):,} images have labels; the others are pretrained on alone"
+    return f"{known.sum():,} of {len(known):,} images have labels; the others are used for pretraining only"
 
 
 def _unused(listing: ImageSource, hot: NDArray[np.bool_]) -> list[str]:

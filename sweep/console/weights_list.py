@@ -1,28 +1,19 @@
-"""The table that `python -m sweep.weights list` prints."""
+"""Lines that `python -m sweep.weights list` prints."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from sweep.console.printing import text
 from trainables.weights_catalog import CATALOG, CatalogEntry
 from trainables.weights_download import weights_folder
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 SCALES = {"picture": "8-bit pictures", "reflectance": "reflectance"}
 
 
-def weights_table() -> "Table":
-    """Return a table with a block of lines for each entry of the catalogue."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
+def weights_lines() -> Iterator[str]:
+    """Yield a block of lines for each entry of the catalogue; addresses and paths are in one piece, to be copied."""
     for entry in CATALOG.values():
-        table.add_row(text(entry.name), "")
+        yield entry.name
         for label, value in _facts(entry).items():
-            table.add_row(text(f"  {label}"), text(value))
-    return table
+            yield f"  {label:13}  {value}"
 
 
 def _facts(entry: CatalogEntry) -> dict[str, str]:
@@ -37,8 +28,8 @@ def _facts(entry: CatalogEntry) -> dict[str, str]:
         "licence": entry.licence,
         "source": entry.source,
         "address": entry.url,
-        "sha256": f"begins with {entry.digest_prefix}, as the file's name says; no more of it is published",
-        "file": f"{path}" if path.is_file() else f"not here; is downloaded to {path}",
+        "sha256": f"begins with {entry.digest_prefix}, by the file's name; the rest isn't published",
+        "file": f"{path}" if path.is_file() else f"not downloaded yet; its place is {path}",
         "note": entry.note,
     }
     return {label: value for label, value in facts.items() if value}
