@@ -125,7 +125,7 @@ def _plot(rows: dict[str, list[Any]], path: Path) -> None:
             for row in rows.get("dispatch", [])
         ],
         "MLflow: runs made": [(row.runs, row.runs / row.starts_a_second) for row in rows.get("track", [])],
-        f"MLflow: {EPOCHS} epochs a run, offered at {RATE:g} a second": [
+        f"MLflow: {EPOCHS} epochs per run, submitted at {RATE:g} per second": [
             (row.runs, row.reports / row.sustained) for row in rows.get("track", [])
         ],
         "MLflow: runs ended": [(row.runs, row.runs / row.ends_a_second) for row in rows.get("track", [])],

@@ -48,7 +48,7 @@ def measurements(device: torch.device) -> Iterator[PlannedMeasurement]:
     for encoder, side, batch in SIZES:
         for number, (ours, peer, goal) in enumerate(ways):
             yield PlannedMeasurement(
-                f"images a second, {encoder}, {side} px, {batch} images, {ours}",
+                f"images per second, {encoder}, {side} px, {batch} images, {ours}",
                 peer,
                 lambda size=(encoder, side, batch), number=number: images_a_second(device, *size)[number],
                 "/s",

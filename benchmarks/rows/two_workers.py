@@ -30,7 +30,7 @@ GOAL = 0.85
 
 def measurements() -> Iterator[PlannedMeasurement]:
     """Yield images per second of two workers, beside local batch norm and beside one process."""
-    what = "images a second of two workers with global batch norm, resnet18, 64 px, 64 images"
+    what = "images per second of two workers with global batch norm, resnet18, 64 px, 64 images"
     yield PlannedMeasurement(
         what, "the same with torch's local batch norm", lambda: measured()[0], "/s", GOAL, at_most=False
     )

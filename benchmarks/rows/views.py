@@ -27,7 +27,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
     """Yield the measurements of views for `make bench`; needs lightly."""
     for side, goal in GOALS:
         yield PlannedMeasurement(
-            f"views a second and core, {side} px",
+            f"views per second and core, {side} px",
             "lightly's SimCLRTransform of decoded images",
             lambda side=side: views(side, lightly_transform(side)),
             "/s",
@@ -36,7 +36,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
         )
     for side, _ in GOALS:
         yield PlannedMeasurement(
-            f"views a second with two threads, {side} px",
+            f"views per second with two threads, {side} px",
             "ours with one thread",
             lambda side=side: two_threads(side),
             "/s",
@@ -49,7 +49,7 @@ def measurements() -> Iterator[PlannedMeasurement]:
 def of_bands(bands: int = 13, side: int = 64) -> PlannedMeasurement:
     """Return the rate per band: views of 16-bit images of many bands beside views of 8-bit RGB images."""
     return PlannedMeasurement(
-        f"bands a second and core in views of {bands} bands, {side} px",
+        f"bands per second and core in views of {bands} bands, {side} px",
         "ours of red, green and blue",
         lambda: bands_a_second(bands, side),
         "/s",
@@ -68,7 +68,7 @@ def bands_a_second(bands: int, side: int, turns: int = 7) -> PairedTimings:
 def small(side: int = 64) -> PlannedMeasurement:
     """Return a small measurement beside torchvision's transforms, which are always installed."""
     return PlannedMeasurement(
-        f"views a second and core, {side} px",
+        f"views per second and core, {side} px",
         "torchvision's transforms of decoded images",
         lambda: views(side, torchvision_transform(side)),
         "/s",

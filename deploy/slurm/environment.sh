@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the job scripts, on every node: where the code is, which Python runs it, and what several scripts need.
+# Sourced by the job scripts on every node: location of the code, its Python, and shared functions.
 #
 #     SWEEP_STORAGE    records and checkpoints, a folder that all nodes see, or s3://BUCKET/sweeps; required
 #     SWEEP_HOME       the checkout; default: the folder that sbatch was called in
@@ -26,10 +26,10 @@ if [[ -n ${SWEEP_CONTAINER:-} ]]; then
 else
     export PATH="${SWEEP_VENV:-$SWEEP_HOME/.venv}/bin:$PATH"
 fi
-# As many open files as the node allows: more than that is an error.
+# Raise the limit on open files to the node's maximum.
 ulimit -n "$(ulimit -Hn)" 2> /dev/null || true
 
-# A port of this machine that nobody uses: several jobs, or tasks of an array, may share a node.
+# Print a free port of this machine: several jobs, or tasks of an array, may share a node.
 free_port() {
     "${runner[@]}" python -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'
 }
@@ -39,7 +39,7 @@ alive() {
 }
 
 # Wait for a process to end, whatever signals are caught meanwhile; its exit code is left in `status`.
-# shellcheck disable=SC2034 # read by who calls
+# shellcheck disable=SC2034 # read by the caller
 await() {
     wait "$1" && status=0 || status=$?
     while alive "$1"; do

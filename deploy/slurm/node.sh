@@ -4,18 +4,18 @@ set -euo pipefail
 # shellcheck source=deploy/slurm/environment.sh
 . "${SWEEP_HOME:-$SLURM_SUBMIT_DIR}/deploy/slurm/environment.sh"
 ray=""
-# Slurm may have sent it to Ray, too.
+# Slurm may have signalled Ray, too.
 trap 'if [[ -n $ray ]]; then kill -TERM "$ray" 2> /dev/null || true; else exit 143; fi' TERM
 role=$1 host=${2%:*} port=${2##*:}
 
-# Ray's sockets lie in it, and a socket's path has at most 107 characters. Ray opens the folder that it is given to every
-# user of the node, so that is one in a folder of mode 0700.
+# Ray's sockets are in it, and a socket's path has at most 107 characters. Ray opens its folder to every user of the node,
+# so it is inside a folder of mode 0700.
 folder=$(mktemp -d "/tmp/ray-$SLURM_JOB_ID-XXXXXX")
 options=(
     --temp-dir="$folder/r" --block --disable-usage-stats
-    # Ray would count the whole machine's, also where the job has a part of it.
+    # Without these Ray counts the whole machine, even if the job has only a part of it.
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"
-    # Images and checkpoints are files; only messages pass through it.
+    # Small, since images and checkpoints are files: only messages use the object store.
     --object-store-memory=$((512 * 1024 * 1024))
     # Fixed ports by default, which another job on this node may hold.
     --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port="$(free_port)"
