@@ -5,6 +5,7 @@ The schema of KubeRay's resources isn't at hand: FIELDS below names what its ref
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -152,3 +153,20 @@ def test_a_job_that_dies_goes_on_with_a_command_that_the_sweep_takes() -> None:
     shown = typer.testing.CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output
     assert all(word in shown for word in words if word.startswith("--"))
     assert words[words.index("--storage") + 1].startswith("s3://")
+
+
+@pytest.mark.parametrize("address", ["localhost:5000", "127.0.0.1:5000", "mlflow:5000"])
+def test_mlflow_answers_at_the_addresses_that_are_used(address: str) -> None:
+    """The first two are those of `kubectl port-forward`, the last one that of the pods."""
+    (server,) = (pod for pod in pods() if pod["containers"][0]["name"] == "mlflow")
+    (allowed,) = (text for text in server["containers"][0]["args"] if text.startswith("--allowed-hosts="))
+    assert any(fnmatch(address, pattern) for pattern in allowed.partition("=")[2].split(","))
+
+
+def test_lines_to_be_set_are_marked() -> None:
+    for file in FOLDER.glob("*.yaml"):
+        for line in file.read_text().splitlines():
+            placeholder = any(word in line for word in ("BUCKET", "REGISTRY", "ACCOUNT"))
+            assert not placeholder or "CHANGE" in line or "--space" in line, (file.name, line)
+    (entrypoint,) = (line for line in (FOLDER / "rayjob.yaml").read_text().splitlines() if "entrypoint:" in line)
+    assert "CHANGE" in entrypoint
