@@ -61,8 +61,8 @@ class TrialConfig(BaseModel):
         float, Field(ge=0.0, lt=1.0), FieldFacts("Data", unit="fraction of train", thesis="0")
     ] = Field(
         0.0,
-        description="train images held out for selection, chosen by a stable hash; with 0, selection uses the "
-        "test split",
+        description="train images held out for selection, chosen by a stable hash: single images, or whole blocks, "
+        "tiles or places where the data set is split by them; with 0, selection uses the test split",
     )
     max_train_images: Annotated[int | None, FieldFacts("Data", unit="images")] = Field(
         None,

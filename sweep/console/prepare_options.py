@@ -169,7 +169,9 @@ BlockSize = Annotated[
 Buffer = Annotated[
     float | None,
     typer.Option(
-        help="Minimum gap between train and test chips, in units of the CRS (UTM: metres).", rich_help_panel=SCENES
+        help="Minimum gap between the splits' chips, in units of the CRS (UTM: metres); for --splits block, tile and "
+        "longitude.",
+        rich_help_panel=SCENES,
     ),
 ]
 

@@ -1,6 +1,6 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
-from functools import cache
+from functools import cache, lru_cache, partial
 
 from sweep.console.printing import say
 from sweep.planning.defined_metrics import check_defined, judged_metrics
@@ -8,7 +8,8 @@ from sweep.planning.plan import Plan
 from sweep.planning.trial import DataSize
 from trainables.config import TrialConfig
 from trainables.data.dataset_facts import KNOWN, DataSetFacts
-from trainables.data.store_addresses import store_folder
+from trainables.data.image_counts import ImageCounts
+from trainables.data.store_addresses import store_address, store_folder
 from trainables.data.store_format import INFO_FILE
 from trainables.data.store_info import PlaceDates, StoreInfo, known_names, prepare_command, prepared
 from trainables.data.store_targets import (
@@ -39,6 +40,8 @@ def size_of(name: str) -> DataSize:
             info.unlabelled,
             bool(info.number),
             channels=info.channels,
+            kept_whole=info.kept_whole,
+            counter=partial(_counted, name, info.fingerprint),
         )
     facts = KNOWN.get(name)
     if facts is None or not facts.published_sizes:
@@ -50,6 +53,15 @@ def size_of(name: str) -> DataSize:
     classes = facts.classes or UNKNOWN_CLASSES
     validation = sizes.get("validation", 0)
     return DataSize(sizes["train"], sizes["test"], classes, "", "published", validation, facts.class_names)
+
+
+@lru_cache(maxsize=256)
+def _counted(name: str, fingerprint: str, *, share: float, limit: int | None, whole: bool) -> ImageCounts:
+    """Return the numbers of images that a trial chooses in a prepared store, counted once for all trials."""
+    from trainables.data.count_images import count_images
+    from trainables.data.store_rows import rows_at
+
+    return count_images(prepared(name), rows_at(store_address(name)), share=share, limit=limit, whole=whole)
 
 
 def prepare_embedded(plan: Plan) -> bool:

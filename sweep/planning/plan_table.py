@@ -199,9 +199,27 @@ def _about_sizes(plan: Plan) -> list[str]:
     lines += [f"{evaluated} evaluates what {name} pretrains" for name, evaluated in pairs if name != evaluated]
     if any(size.origin == "published" for size in sizes.values()):
         lines.append("not prepared yet: its trials get their final ids when it is")
-    if any(trial.config.validation_fraction for trial in trials):
-        lines.append("the validation slice is cut by a stable hash: steps may differ by a few")
+    held_out = {
+        (trial.config.labelled_dataset, trial.config.validation_fraction): trial
+        for trial in trials
+        if trial.config.validation_fraction
+    }
+    lines += dict.fromkeys(_held_out(trial) for trial in held_out.values())
     return lines
+
+
+def _held_out(trial: PlannedTrial) -> str:
+    """Return in words what a trial holds out of train for validation."""
+    counts = trial.judged
+    if counts.places is None:
+        return "the validation slice is cut by a stable hash: steps may differ by a few"
+    size, (places, chosen) = trial.labelled, counts.places
+    left_out = f"; {counts.left_out:,} beside them are left out of train" if counts.left_out else ""
+    return (
+        f"{trial.config.labelled_dataset}: validation_fraction {trial.config.validation_fraction:g} holds out "
+        f"{counts.validation:,} of {size.train:,} train images, {chosen:,} of {_plural(places, size.kept_whole)}"
+        f"{left_out}"
+    )
 
 
 def _sizes(name: str, size: DataSize) -> str:

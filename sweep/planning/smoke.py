@@ -66,11 +66,10 @@ def _value(setting: Mapping[str, Any], name: str) -> Any:
 
 def _train_images(setting: Mapping[str, Any], size_of: Callable[[str], DataSize]) -> int:
     name = _value(setting, "dataset")
-    share = 1.0 - float(_value(setting, "validation_fraction"))
     # A Best can't stand for a data set: it has to be known what is trained on.
     if isinstance(name, Best):
         raise BadInputError("dataset: a stage can't have its data set decided by another")
-    return min(TRAIN_IMAGES, round(size_of(name).train * share))
+    return size_of(name).chosen(float(_value(setting, "validation_fraction")), TRAIN_IMAGES).train
 
 
 def _scaled(sizes: set[int], images: int, workers: int) -> dict[int, int]:

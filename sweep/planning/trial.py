@@ -1,13 +1,14 @@
 """One planned trial: its configuration, data, steps and memory."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
 from sweep.space import Baseline
 from trainables.config import TrialConfig, data_fingerprint
+from trainables.data.image_counts import ImageCounts
 from trainables.expected_metrics import LabelFacts
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
@@ -15,6 +16,7 @@ from trainables.memory.peak import peak_bytes
 from trainables.memory.recomputation import time_factor
 from trainables.memory.simulated_worker import ImageShape
 from trainables.schedule import TrainingSteps
+from trainables.share_count import share_count
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,41 @@ class DataSize:
     class_names: tuple[str, ...] = ()
     """Names of the classes; empty if unknown."""
     unlabelled: Mapping[str, int] = field(default_factory=dict)
+    """Number of images without labels, by split."""
     number: bool = False
     """Whether images have a number in place of classes."""
-    """Number of images without labels, by split."""
     channels: int = 3
+    kept_whole: str = ""
+    """What a validation slice holds out whole: block, tile or place; empty: single images."""
+    counter: Callable[..., ImageCounts] | None = field(default=None, compare=False, repr=False)
+    """Function that counts the images of a choice in the store's index (count_images); None if it isn't prepared."""
 
     @property
     def labelled_train(self) -> int:
         """Number of train images with labels."""
         return self.train - self.unlabelled.get("train", 0)
+
+    def chosen(self, share: float, limit: int | None, *, whole: bool = False) -> ImageCounts:
+        """Return the numbers of images after a validation slice of `share` and a limit to train images.
+
+        They are counted if whole places are chosen, and otherwise estimated from the sizes, since a stable hash holds
+        out about the share of images.
+
+        Args:
+            share: Share of train to hold out.
+            limit: Maximum number of train images; None: all.
+            whole: Whether the limit takes all dates of a place or none.
+
+        Raises:
+            BadInputError: Counted, train or validation is empty.
+        """
+        by_place = self.kept_whole and share > 0.0 and not self.validation
+        if self.counter is not None and (by_place or (whole and limit is not None)):
+            return self.counter(share=share, limit=limit, whole=whole)
+        train = round(self.train * (1.0 - share))
+        train = min(train, limit or train)
+        labelled = Fraction(self.labelled_train * train, max(self.train, 1))
+        return ImageCounts(train, labelled, round(self.train * share))
 
 
 @dataclass(frozen=True)
@@ -83,16 +111,26 @@ class PlannedTrial:
         validation = bool(self.config.validation_fraction or size.validation)
         return LabelFacts(size.classes, validation, size.class_names, size.number)
 
+    @cached_property
+    def pretrained(self) -> ImageCounts:
+        """Numbers of the images that the trial is pretrained on."""
+        share = self.config.validation_fraction if self.evaluation is None else 0.0
+        paired = self.config.pairs == "season" and self.config.epochs > 0
+        return self.data.chosen(share, self.config.max_train_images, whole=paired)
+
+    @cached_property
+    def judged(self) -> ImageCounts:
+        """Numbers of the train images whose labels may be used, and of the validation slice."""
+        if self.evaluation is None:
+            return self.pretrained
+        return self.evaluation.chosen(self.config.validation_fraction, None)
+
     @property
     def train_images(self) -> int:
-        """Number of train images, rounded if a stable hash selects the validation slice."""
-        kept = 1.0 if self.evaluation is not None else 1.0 - self.config.validation_fraction
-        images = round(self.data.train * kept)
-        images = min(images, self.config.max_train_images or images)
+        """Number of train images, rounded if a stable hash selects single images."""
         if self.config.training != "supervised":
-            return images
-        labelled = self.labelled.labelled_train / max(self.labelled.train, 1)
-        return math.ceil(self.config.label_fraction * labelled * images)
+            return self.pretrained.train
+        return share_count(self.config.label_fraction, self.judged.labelled)
 
     @property
     def steps(self) -> int:
@@ -112,11 +150,10 @@ class PlannedTrial:
     def images(self) -> ImageShape:
         """Facts about the data for the memory estimate."""
         size, config = self.labelled, self.config
-        kept = size.train if self.evaluation is not None else self.train_images
-        held_out = max(size.test, size.validation, round(size.train * config.validation_fraction))
+        held_out = max(size.test, size.validation, self.judged.validation)
         return ImageShape(
             classes=2 if config.target == "positive" else max(1, size.classes),
-            train=math.ceil(config.label_fraction * kept),
+            train=share_count(config.label_fraction, self.judged.train),
             held_out=min(held_out, config.max_test_images or held_out),
             channels=len(config.bands) or self.data.channels,
         )

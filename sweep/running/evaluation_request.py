@@ -7,6 +7,7 @@ from typing import Any
 
 from sweep.console.options import FINE_TUNING_RATE
 from sweep.deployment.trial_choice import find_trial
+from sweep.planning.dataset_sizes import size_of
 from sweep.planning.evaluation_space import (
     SMALLEST_BATCH,
     VALIDATION_FRACTION,
@@ -21,6 +22,7 @@ from trainables.data.store_targets import expand_positive
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.overrides import parse_assignments
+from trainables.share_count import share_count
 from trainables.storage.trial_files import MODEL
 from trainables.weights_catalog import CATALOG
 
@@ -156,10 +158,10 @@ def shares_of_labels(
     smallest = min(data, key=lambda one: one.train)
     least = SMALLEST_BATCH if trained else 1
     if wanted is None:
-        fitting = tuple(share for share in DEFAULT_SHARES if math.ceil(share * smallest.train) >= least)
+        fitting = tuple(share for share in DEFAULT_SHARES if share_count(share, smallest.train) >= least)
         return fitting or (1.0,)
     shares = checked_fractions(wanted)
-    bought = math.ceil(min(shares) * smallest.train)
+    bought = share_count(min(shares), smallest.train)
     if bought < least <= smallest.train:
         asked = ",".join(f"{one:g}" for one in shares)
         enough = math.ceil(1000 * least / smallest.train) / 1000
@@ -195,7 +197,9 @@ def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
             "evaluate on the label set, or name a labelled data set"
         )
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
-    train = round(info.labelled.get("train", 0) * (1 - held_back))
+    counts = size_of(name).chosen(held_back, config.max_train_images)
+    counted = counts.places is not None
+    train = int(counts.labelled) if counted else round(info.labelled.get("train", 0) * (1 - held_back))
     fields = _target(info, config)
     return EvaluatedData(
         name, min(train, config.max_train_images or train), "validation" in info.splits, fields, info.multi_label

@@ -61,6 +61,22 @@ def test_longitude_goes_on_beyond_180_degrees() -> None:
     np.testing.assert_array_equal(unwrapped(np.array([-170.0, 5.0])), [-170.0, 5.0])
 
 
+def test_a_buffer_keeps_the_splits_by_longitude_apart() -> None:
+    """Chips of 100 m every 50 m, of which neighbours overlap: each boundary loses chips in its west alone."""
+    chips = [chip(50.0 * number, longitude=number / 1000.0) for number in range(100)]
+    whole, apart, wide = (longitude_split(chips, buffer) for buffer in (None, 0.0, 300.0))
+    assert [(whole == code).sum() for code in (TRAIN, VALIDATION, TEST, LEFT_OUT)] == [60, 20, 20, 0]
+    assert [(apart == code).sum() for code in (TRAIN, VALIDATION, TEST, LEFT_OUT)] == [59, 19, 20, 2]
+    assert [(wide == code).sum() for code in (TRAIN, VALIDATION, TEST, LEFT_OUT)] == [53, 13, 20, 14]
+    for codes in (apart, wide):
+        assert (codes[codes != LEFT_OUT] == whole[codes != LEFT_OUT]).all()
+    ends = [[chips[k].centre[0] for k in np.flatnonzero(wide == code)] for code in (TRAIN, VALIDATION, TEST)]
+    assert min(ends[1]) - max(ends[0]) - 100.0 >= 300.0
+    assert min(ends[2]) - max(ends[1]) - 100.0 >= 300.0
+    with pytest.raises(BadInputError, match=r"every validation chip lies within --buffer 5000 of a test chip; choose"):
+        longitude_split(chips, 5000.0)
+
+
 def test_too_few_longitudes_are_refused() -> None:
     chips = [chip(0.0, longitude=float(number % 4)) for number in range(16)]
     with pytest.raises(BadInputError, match=r"which have 4 different longitudes; choose --splits block"):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,11 @@ def test_longitude_and_tiles_split_whole_stretches(tmp_path: Path) -> None:
     ]
     assert max(edges[0]) < min(edges[1])
     assert max(edges[1]) < min(edges[2])
+    apart = pool(tmp_path / "in", tmp_path, "apart", splits="longitude", buffer=240.0)
+    places = [[chip.centre[0] for chip in apart.chips(apart.split(split)) or []] for split in apart.info.splits]
+    assert [min(east) - max(west) for west, east in pairwise(places)] == [480.0, 480.0]
+    left_out = len(store) - len(apart)
+    assert f"{left_out} chips that overlap one of the next split or lie within" in apart.info.decisions["splits"]
     tiles = pool(tmp_path / "in", tmp_path, "tiles", splits="tile")
     assert [len({chip.tile for chip in tiles.chips(tiles.split(split)) or []}) for split in ("train", "test")] == [1, 1]
 
@@ -292,6 +298,8 @@ def test_a_pool_is_known_again_and_an_edited_one_is_not(tmp_path: Path) -> None:
         ({"chip_size": 2}, "--chip-size must be >= 4"),
         ({"max_cloud": 2.0}, "--max-cloud must be from 0 to 1"),
         ({"block_size": 100.0}, "--block-size: is for --splits block"),
+        ({"buffer": 100.0}, "--buffer: is for --splits block, tile or longitude; leave it out with --splits random"),
+        ({"splits": "block", "buffer": float("inf")}, "--buffer must be a number >= 0, got inf"),
         ({"image_size": 32}, "--image-size: chips keep their pixels"),
         ({"chip_size": 500}, "every scene is smaller than a chip of 500 pixels"),
     ],

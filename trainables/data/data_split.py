@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, stable_fraction
 from trainables.data.store import ImageStore
+from trainables.share_count import share_count
 
 RowNumbers = NDArray[np.int64]
 
@@ -69,14 +70,14 @@ def label_budget(split: DataSplit, fraction: float, draw: int) -> NDArray[np.boo
     order = np.argsort(fractions, kind="stable")
     targets = split.targets.numpy()
     if targets.dtype == np.float64:
-        bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
+        bought[order[: share_count(fraction, len(order))]] = True
         return bought
     if targets.ndim == 1:
         for label in np.unique(targets):
             members = order[targets[order] == label]
-            bought[members[: max(1, int(np.ceil(fraction * len(members))))]] = True
+            bought[members[: share_count(fraction, len(members))]] = True
         return bought
-    bought[order[: max(1, int(np.ceil(fraction * len(order))))]] = True
+    bought[order[: share_count(fraction, len(order))]] = True
     for label in range(targets.shape[1]):
         carriers = order[targets[order, label]]
         bought[carriers[:1]] = True  # the first in hash order, which any larger budget also includes

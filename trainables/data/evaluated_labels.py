@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
 from trainables.data.splits import SPLITS
-from trainables.data.stable_hash import SUBSET_SALT, VALIDATION_SALT
+from trainables.data.stable_hash import SUBSET_SALT
 from trainables.data.store_format import ROWS_FILE
 from trainables.data.store_info import StoreInfo
+from trainables.data.validation_slice import validation_slice
 
 
 def evaluated_labels(
@@ -42,13 +43,12 @@ def _evaluated(
 ) -> dict[str, NDArray[np.int64]]:
     """Return the rows of the evaluated images of `val` and `test`."""
     split = rows.column("split").indices.to_numpy()
-    fractions = {salt: rows.column(f"hash_{salt}").to_numpy() for salt in (SUBSET_SALT, VALIDATION_SALT)}
-    train, validation, test = (split == SPLITS.index(name) for name in ("train", "validation", "test"))
-    if "validation" not in info.splits:
-        validation = train & (fractions[VALIDATION_SALT] < validation_fraction)
-    known = known_labels(rows)
-    chosen = {"val": np.flatnonzero(validation & known), "test": np.flatnonzero(test & known)}
-    return {name: _limited(own, fractions[SUBSET_SALT], limit) for name, own in chosen.items()}
+    train, validation, test = (np.flatnonzero(split == SPLITS.index(name)) for name in SPLITS)
+    if validation_fraction > 0.0 and "validation" not in info.splits:
+        validation = validation_slice(info, rows, train, validation_fraction).validation
+    known, fractions = known_labels(rows), rows.column(f"hash_{SUBSET_SALT}").to_numpy()
+    chosen = {"val": validation[known[validation]], "test": test[known[test]]}
+    return {name: _limited(own, fractions, limit) for name, own in chosen.items()}
 
 
 def _limited(numbers: NDArray[np.int64], fractions: NDArray[np.float64], limit: int | None) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from trainables.data.chip import Chip
 from trainables.data.patch_names import ground_and_date
-from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
+from trainables.data.stable_hash import SUBSET_SALT, hashed_groups
 from trainables.data.store_info import PlaceDates
 
 if TYPE_CHECKING:
@@ -90,14 +90,10 @@ def whole_places(names: Sequence[str], visits: Sequence[Visit], limit: int) -> N
         Positions (n,) of the images, ascending.
     """
     keys = [name if visit is None else visit[0] for name, visit in zip(names, visits, strict=True)]
-    members: dict[str, list[int]] = {}
-    for number, key in enumerate(keys):
-        members.setdefault(key, []).append(number)
-    places = list(members.values())
     kept: list[int] = []
-    for place in np.argsort(stable_fraction(list(members), salt=SUBSET_SALT), kind="stable").tolist():
-        if len(kept) + len(places[place]) <= limit:
-            kept += places[place]
+    for members in hashed_groups(keys, SUBSET_SALT):
+        if len(kept) + len(members) <= limit:
+            kept += members.tolist()
     return np.sort(np.array(kept, dtype=np.int64))
 
 

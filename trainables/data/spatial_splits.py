@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from trainables.data.chip import Chip
 from trainables.data.chip_places import by_size, metres_per_unit, on_ellipsoid
-from trainables.data.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Codes, place_split
+from trainables.data.splits import LEFT_OUT, SPLITS, TEST, TRAIN, VALIDATION, Codes, place_split
 from trainables.errors import BadInputError
 
+Numbers = NDArray[np.int64]
+BLOCK_SIDES = 10
+"""Default side of a block, in sides of the largest chip."""
 MEAN_RADIUS = 6_371_008.8
 """Mean radius of the Earth in metres."""
 BY_LONGITUDE = (0.6, 0.8)
@@ -33,7 +36,7 @@ def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float)
     Raises:
         BadInputError: Train or test is empty.
     """
-    blocks = [_block(chip, size) for chip in chips]
+    blocks = blocks_of(chips, size)
     if len(set(blocks)) < 2:
         raise BadInputError(f"--block-size {size:g}: all {len(chips):,} chips lie in one block; choose a smaller one")
     codes = _hashed(blocks, share, f"--block-size {size:g}: makes {len(set(blocks)):,} blocks", "a smaller one")
@@ -63,10 +66,18 @@ def _hashed(places: Sequence[str], share: float, told: str, way: str) -> Codes:
         raise BadInputError(f"{told}, which are all test places by their hashes; choose {way}") from error
 
 
-def longitude_split(chips: Sequence[Chip]) -> Codes:
+def longitude_split(chips: Sequence[Chip], buffer: float | None = None) -> Codes:
     """Split chips by longitude: train on the western 60 %, validate on the next 20 %, test on the eastern 20 %.
 
     Chips of equal longitude are in the same split.
+
+    Args:
+        chips: Chips to split.
+        buffer: Minimum gap between chips of two splits, in units of the CRS: chips in the west of a boundary that
+            overlap a chip in its east, or are nearer to one, are left out. None: no chip is left out.
+
+    Raises:
+        BadInputError: A split is empty, or a longitude is unknown.
     """
     unknown = [chip.scene for chip in chips if chip.longitude is None]
     if unknown:
@@ -78,8 +89,12 @@ def longitude_split(chips: Sequence[Chip]) -> Codes:
             "--splits longitude: no chip lies east of 80 % of the others, which have "
             f"{len(set(longitudes)):,} different longitudes; choose --splits block"
         )
-    codes = np.where(longitudes <= first, TRAIN, np.where(longitudes <= second, VALIDATION, TEST))
-    return codes.astype(np.int8)
+    codes = np.where(longitudes <= first, TRAIN, np.where(longitudes <= second, VALIDATION, TEST)).astype(np.int8)
+    if buffer is None:
+        return codes
+    way = "--splits block"
+    codes = _apart(chips, codes, buffer, way, split=VALIDATION, others=(TEST,)) if VALIDATION in codes else codes
+    return _apart(chips, codes, buffer, way, others=(VALIDATION, TEST))
 
 
 def unwrapped(longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -121,6 +136,41 @@ def described_distance(chips: Sequence[Chip], codes: Codes) -> str:
     )
 
 
+def block_size(chips: Sequence[Chip], stated: float | None) -> float:
+    """Return the side of a block in units of the CRS: the stated one, else BLOCK_SIDES sides of the largest chip."""
+    return stated or BLOCK_SIDES * max(chip.ground_side for chip in chips)
+
+
+def blocks_of(chips: Sequence[Chip], size: float) -> list[str]:
+    """Return the identifier of each chip's block of ground; BadInputError for a chip without coordinates."""
+    return [_block(chip, size) for chip in chips]
+
+
+def near(chips: Sequence[Chip], own: Numbers, others: Numbers, buffer: float) -> Numbers:
+    """Return those of `own` that overlap a chip of `others`, or are nearer to one than `buffer`, by their numbers.
+
+    Chips of one CRS are compared by their squares. Chips of two CRS are compared by the circles around the squares, so
+    a few more are returned than overlap.
+    """
+    from scipy.spatial import cKDTree
+
+    centres, points = np.array([chip.centre for chip in chips]), on_ellipsoid(chips)
+    found = [np.zeros(0, dtype=np.int64)]
+    groups = by_size(chips, own)
+    for (crs, side), fixed in by_size(chips, others).items():
+        flat, round_ = cKDTree(centres[fixed]), cKDTree(points[fixed])
+        circle = side * metres_per_unit(chips[fixed[0]]) / sqrt(2.0)
+        for (other, its), rows in groups.items():
+            if other == crs:
+                gaps = flat.query(centres[rows], p=np.inf)[0] - (side + its) / 2.0
+                close = gaps < buffer - TOUCHING * min(side, its)
+            else:
+                unit = metres_per_unit(chips[rows[0]])
+                close = round_.query(points[rows])[0] < circle + unit * (its / sqrt(2.0) + buffer)
+            found.append(rows[close])
+    return np.unique(np.concatenate(found))
+
+
 def _block(chip: Chip, size: float) -> str:
     if not chip.crs:
         raise BadInputError(f"--splits block: {chip.scene} has no coordinates; choose --splits random")
@@ -128,34 +178,24 @@ def _block(chip: Chip, size: float) -> str:
     return f"{chip.crs} {np.floor(across / size):.0f} {np.floor(down / size):.0f}"
 
 
-def _apart(chips: Sequence[Chip], codes: Codes, buffer: float, way: str) -> Codes:
-    """Leave out train chips that overlap a test chip or are nearer to one than `buffer`.
-
-    Chips of one CRS are compared by their squares. Chips of two CRS are compared by the circles around the squares, so
-    a few more are left out than overlap.
-    """
-    from scipy.spatial import cKDTree
-
-    train, test = (by_size(chips, np.flatnonzero(codes == code)) for code in (TRAIN, TEST))
-    centres, points = np.array([chip.centre for chip in chips]), on_ellipsoid(chips)
+def _apart(
+    chips: Sequence[Chip],
+    codes: Codes,
+    buffer: float,
+    way: str,
+    *,
+    split: int = TRAIN,
+    others: tuple[int, ...] = (TEST,),
+) -> Codes:
+    """Leave out a split's chips that are near the `others`; BadInputError if none is left."""
     codes = codes.copy()
-    for (crs, side), tested in test.items():
-        flat, round_ = cKDTree(centres[tested]), cKDTree(points[tested])
-        circle = side * metres_per_unit(chips[tested[0]]) / sqrt(2.0)
-        for (other, its), rows in train.items():
-            if other == crs:
-                gaps = flat.query(centres[rows], p=np.inf)[0] - (side + its) / 2.0
-                near = gaps < buffer - TOUCHING * min(side, its)
-            else:
-                unit = metres_per_unit(chips[rows[0]])
-                near = round_.query(points[rows])[0] < circle + unit * (its / sqrt(2.0) + buffer)
-            codes[rows[near]] = LEFT_OUT
-    if not (codes == TRAIN).any():
-        raise BadInputError(_none_apart(buffer, way))
+    codes[near(chips, np.flatnonzero(codes == split), np.flatnonzero(np.isin(codes, others)), buffer)] = LEFT_OUT
+    if not (codes == split).any():
+        raise BadInputError(_none_apart(buffer, way, SPLITS[split], SPLITS[others[-1]]))
     return codes
 
 
-def _none_apart(buffer: float, way: str) -> str:
+def _none_apart(buffer: float, way: str, split: str, other: str) -> str:
     if buffer:
-        return f"every train chip lies within --buffer {buffer:g} of a test chip; choose a smaller one, or {way}"
-    return f"every train chip overlaps a test chip; choose {way}"
+        return f"every {split} chip lies within --buffer {buffer:g} of a {other} chip; choose a smaller one, or {way}"
+    return f"every {split} chip overlaps a {other} chip; choose {way}"

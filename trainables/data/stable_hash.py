@@ -32,3 +32,12 @@ def stable_fraction(names: Sequence[str], *, salt: str = VALIDATION_SALT) -> NDA
     first = np.frombuffer(digests, ">u8").reshape(len(names), 4)[:, 0]
     # float64 holds 53 of the 64 bits; rounding all 64 could give 1.0.
     return (first >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def hashed_groups(keys: Sequence[str], salt: str) -> list[NDArray[np.int64]]:
+    """Return the positions of each key's images, ascending, in the order of the keys' stable hashes."""
+    members: dict[str, list[int]] = {}
+    for number, key in enumerate(keys):
+        members.setdefault(key, []).append(number)
+    groups = [np.array(own, dtype=np.int64) for own in members.values()]
+    return [groups[number] for number in np.argsort(stable_fraction(list(members), salt=salt), kind="stable").tolist()]

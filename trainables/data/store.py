@@ -22,6 +22,7 @@ from trainables.data.store_addresses import store_address, store_folder
 from trainables.data.store_format import CHECKSUM_BYTES, INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.data.store_info import StoreInfo, prepared
 from trainables.data.store_targets import expand_positive, several_labels
+from trainables.data.validation_slice import ValidationSlice, validation_slice
 from trainables.errors import BadInputError
 
 Indices = NDArray[np.integer] | torch.Tensor | Sequence[int]
@@ -195,6 +196,10 @@ class ImageStore:
         if "chip" not in self._rows.schema.names:
             return None
         return chip.read(self._rows.column("chip").take(pa.array(_as_index(indices))))
+
+    def validation_slice(self, train: NDArray[np.int64], share: float) -> ValidationSlice:
+        """Return the slice of these train images that a trial holds out (validation_slice.py)."""
+        return validation_slice(self.info, self._rows, train, share)
 
     def checksums(self, indices: Indices) -> NDArray[np.void]:
         """Return the digests (N,) of the images' pixels, as fixed-length bytes."""

@@ -22,6 +22,8 @@ Count = Annotated[int, Field(ge=0, lt=2**48)]
 Side = Annotated[int, Field(ge=1, le=2**20)]
 BAND_NAMES = re.compile(r"[A-Za-z0-9_.-]{1,40}(, [A-Za-z0-9_.-]{1,40})*")
 PERCENTILES = re.compile(r"[A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5}(, [A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5})*")
+KEPT_WHOLE = {"block": "block", "tile": "tile", "place": "place", "longitude": "place"}
+"""What the split rules by place keep in one split, in the options of stores."""
 MOST_CLASSES = 2**15
 """Largest number of classes, since labels are stored as 16-bit integers."""
 
@@ -179,6 +181,11 @@ class StoreInfo(BaseModel):
     def colours(self) -> tuple[int, int, int] | None:
         """Channel indices of red, green and blue; None if one of them is missing."""
         return colour_channels(self.channel_bands)
+
+    @property
+    def kept_whole(self) -> str:
+        """What the store's split rule keeps in one split: block, tile or place; empty if it splits single images."""
+        return KEPT_WHOLE.get(str(self.options.get("splits", "")).partition(":")[0], "")
 
     @property
     def images(self) -> int:

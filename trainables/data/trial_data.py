@@ -10,7 +10,6 @@ from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.bands import SpectralBand
 from trainables.data.data_split import DataSplit, label_budget, limited
 from trainables.data.seasons import SeasonPairs, visits, whole_places
-from trainables.data.stable_hash import VALIDATION_SALT
 from trainables.data.store import ImageStore
 from trainables.data.store_targets import expand_positive, other_values, without_seasons, wrong_kind
 from trainables.distributed import rank, sum_over_ranks, world_size
@@ -185,23 +184,12 @@ class TrialData:
 
     def _cut(self) -> tuple[DataSplit, DataSplit | None]:
         """Return train without the images held out for selection, and those held-out images."""
-        share, info = self._config.validation_fraction, self._evaluated.info
-        train = self._split("train")
-        if "validation" in info.splits:
-            if share > 0.0:
-                raise BadInputError(
-                    f"validation_fraction: {info.name} has its own validation split; set it to 0, got {share}"
-                )
-            return train, self._split("validation")
-        if share == 0.0:
-            return train, None
-        held_out = self._evaluated.stable_fractions(train.rows, VALIDATION_SALT) < share
-        if held_out.all() or not held_out.any():
-            raise BadInputError(
-                f"validation_fraction: {share} of the {len(train)} train images of {info.name} leaves train or "
-                "validation empty; choose another fraction between 0 and 1"
-            )
-        return train.part(np.flatnonzero(~held_out)), train.part(np.flatnonzero(held_out))
+        share, train = self._config.validation_fraction, self._split("train")
+        if share > 0.0:
+            cut = self._evaluated.validation_slice(train.rows, share)
+            own, held_out = (np.searchsorted(train.rows, rows) for rows in (cut.train, cut.validation))
+            return train.part(own), train.part(held_out)
+        return train, self._split("validation") if "validation" in self._evaluated.info.splits else None
 
     def _split(self, name: str) -> DataSplit:
         store, rows = self._evaluated, self._evaluated.split(name)

@@ -12,13 +12,10 @@ from trainables.data import spatial_splits, splits
 from trainables.data.chip import Chip
 from trainables.data.preparing.class_checks import refuse_apart
 from trainables.data.preparing.decode_workers import IndexRows
-from trainables.data.sources.chip_choice import ChipChoice
+from trainables.data.sources.chip_choice import BUFFERED, ChipChoice
 from trainables.data.sources.options import BY_LONGITUDE, OWN_SPLITS, SPLIT_RULES
 from trainables.data.sources.source import ImageSource, PrepareRequest
 from trainables.errors import BadInputError
-
-BLOCK_SIDES = 10
-"""Default side of a spatial block, in chip sides."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +118,11 @@ def _split(
 
 def _buffered(request: PrepareRequest, codes: splits.Codes) -> str:
     """Return a note on the chips that a spatial split left out as buffer; empty with other split rules."""
-    near = int((codes == splits.LEFT_OUT).sum())
-    if request.options.splits not in ("block", "tile") or not near:
+    near, rule = int((codes == splits.LEFT_OUT).sum()), request.options.splits
+    if rule not in BUFFERED or not near:
         return ""
-    return f"; {near:,} train chips that overlap a test chip or lie within the buffer are left out"
+    of = "chips that overlap one of the next split" if rule == "longitude" else "train chips that overlap a test chip"
+    return f"; {near:,} {of} or lie within the buffer are left out"
 
 
 def _chips(rows: IndexRows, order: Sequence[int]) -> list[Chip] | None:
@@ -134,11 +132,11 @@ def _chips(rows: IndexRows, order: Sequence[int]) -> list[Chip] | None:
 
 def _by_ground(request: PrepareRequest, chips: Sequence[Chip], share: float) -> splits.Codes:
     choice, rule = request.options.chips or ChipChoice(), request.options.splits
-    if rule == "longitude":
-        return spatial_splits.longitude_split(chips)
+    if rule == "longitude":  # EuroSAT's published split keeps its images
+        return spatial_splits.longitude_split(chips, None if request.options.chips is None else choice.buffer)
     if rule == "tile":
         return spatial_splits.tile_split(chips, share, choice.buffer)
-    size = choice.block_size or BLOCK_SIDES * max(chip.ground_side for chip in chips)
+    size = spatial_splits.block_size(chips, choice.block_size)
     return spatial_splits.block_split(chips, share, size, choice.buffer)
 
 

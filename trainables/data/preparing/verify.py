@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from trainables.data.index_table import open_rows, parse_rows
 from trainables.data.preparing.decode_workers import Progress
 from trainables.data.remote_store import is_remote, reached, storage_at
 from trainables.data.shared_pixels import pixel_address
 from trainables.data.store_addresses import store_address, store_folder
 from trainables.data.store_check import PixelCheck, check_rows
-from trainables.data.store_format import PIXELS_FILE, ROWS_FILE
+from trainables.data.store_format import PIXELS_FILE
 from trainables.data.store_info import StoreInfo, prepared
+from trainables.data.store_rows import rows_at
 from trainables.errors import BadInputError
 
 PIECE_BYTES = 8 * 2**20
@@ -33,12 +33,7 @@ def verify(name: str, root: Path | None = None, progress: Progress | None = None
     else:
         info = prepared(name, root)
         place = store_address(name) if root is None else str(store_folder(name, root))
-    if is_remote(place):
-        with reached(place):
-            content = storage_at(place).read_buffer(ROWS_FILE)
-        rows = parse_rows(content, f"{place}: {ROWS_FILE}")
-    else:
-        rows = open_rows(Path(place) / ROWS_FILE)
+    rows = rows_at(place)
     check_rows(info, rows, place)
     _check_pixels(PixelCheck(info, rows, place), place, info, progress)
     return info

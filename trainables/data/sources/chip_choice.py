@@ -9,6 +9,8 @@ from typing import Any
 from trainables.data.chip import COVERS, Chip
 
 LARGEST_VALUE = 65_535
+BUFFERED = ("block", "tile", "longitude")
+"""Split rules by ground, which leave out chips between the splits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class ChipChoice:
     block_size: float | None = None
     """Side of a block for the split rule `block`, in units of the CRS (metres in UTM); None for ten chip sides."""
     buffer: float = 0.0
-    """Minimum gap between train and test chips for the split rules `block` and `tile`, in units of the CRS."""
+    """Minimum gap between chips of two splits for the split rules BUFFERED, in units of the CRS."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "ChipChoice":
@@ -90,13 +92,13 @@ def chip_faults(given: Mapping[str, Any], *, scenes: bool) -> list[str]:
             faults.append(f"--{name.replace('_', '-')} must be from 0 to 1, got {value:g}")
     if not own.get("block_size", 1.0) > 0.0 or not math.isfinite(own.get("block_size", 1.0)):
         faults.append(f"--block-size must be > 0, got {own['block_size']:g}")
-    if not own.get("buffer", 0.0) >= 0.0:
-        faults.append(f"--buffer must be >= 0, got {own['buffer']:g}")
+    if not 0.0 <= own.get("buffer", 0.0) < math.inf:
+        faults.append(f"--buffer must be a number >= 0, got {own['buffer']:g}")
     rule = given.get("splits", "block")
     if "block_size" in own and rule != "block":
         faults.append(f"--block-size: is for --splits block; leave it out with --splits {rule}")
-    if "buffer" in own and rule not in ("block", "tile"):
-        faults.append(f"--buffer: is for --splits block or tile; leave it out with --splits {rule}")
+    if "buffer" in own and rule not in BUFFERED:
+        faults.append(f"--buffer: is for --splits block, tile or longitude; leave it out with --splits {rule}")
     if not 0.0 <= own.get("nodata", 0.0) <= LARGEST_VALUE or own.get("nodata", 0.0) % 1.0:
         faults.append(f"--nodata must be a whole number from 0 to {LARGEST_VALUE}, got {own['nodata']:g}")
     if "image_size" in given:
