@@ -12,10 +12,11 @@ from sweep.console.formatting import percent, plain, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.metric_intervals import PairedDifference
-from trainables.metric_names import better_when, is_share
+from trainables.metric_names import better_when, is_share, needs_labels
 
 MOST_LISTED = 3
 MAYBE_BEST = "●"
+HELD_OUT = ("val/", "test/")
 SMOKE_NOTICE = "SMOKE RUN: tiny encoder, few images and steps; the numbers show only that the sweep runs end to end"
 
 
@@ -34,10 +35,11 @@ def conclusions(
     stands = stands or standing(sweep, table)
     sentences = [
         _best(sweep, table, best, stands),
+        *_against_others(table, best, stands.second),
+        _without_labels(sweep, best),
         _on_test(sweep, stands),
         _about_intervals(best, stands),
         _above_untrained(stands),
-        *_against_others(table, best, stands.second),
         *_against_baselines(sweep, stands),
     ]
     return tuple(sentence for sentence in sentences if sentence)
@@ -60,6 +62,17 @@ def _best(sweep: SweepRecord, table: ComparisonTable, best: ComparisonRow, stand
         what = f"The one setting{whose}, on {_split(metric)}"
     own = f"{short_words(metric)} {_value(metric, stands.best[metric], _kind(stands), ', {}')}"
     return f"{what} ({own}){_baselines(metric, stands)}."
+
+
+def _without_labels(sweep: SweepRecord, best: ComparisonRow) -> str:
+    """Return how far a ranking without labels is to be trusted, if no metric with labels stands beside it."""
+    known = {metric for trial in best.finished for metric in trial.result.metrics if metric.startswith(HELD_OUT)}
+    if any(map(needs_labels, {sweep.objective, *known})):
+        return ""
+    return (
+        f"{short_words(sweep.objective)} needs no labels, and its best need not be the best for your classes or "
+        "numbers: attach labels to some images to check it (python -m sweep.data label)."
+    )
 
 
 def _on_test(sweep: SweepRecord, stands: BaselineComparison) -> str:
@@ -160,7 +173,9 @@ def _against_finished(
     if best.maybe_best is not None:
         near = [described(row.config, table.axes) for row in known if row.maybe_best]
         if near:
-            return [f"With {plural(len(best.finished), 'seed')} {_listed(near, len(known))} may be just as good.{tail}"]
+            count = len(best.finished)
+            seeds = "As it has one seed," if count == 1 else f"With {count} seeds"
+            return [f"{seeds} {_listed(near, len(known))} may be just as good.{tail}"]
         if not table.others_are_worse:
             return [f"It alone may be the best (95 %).{tail}"]
         worse = "The other setting is" if len(known) == 1 else f"The other {len(known)} are"
@@ -225,7 +240,9 @@ def _beats(cells: Mapping[str, ComparisonCell], best: Mapping[str, ComparisonCel
 def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool = False) -> list[str]:
     """Return the notes below the tables, for the terminal or, with `page`, for the report page."""
     split = sweep.objective.split("/", maxsplit=1)[0]
-    lines = [f"ranked by {sweep.objective} ({split} split), final epoch; shares in percent"]
+    percent_too = "; shares in percent" if any(is_share(name) for table in tables for name in table.metrics) else ""
+    lines = [f"ranked by {sweep.objective} ({split} split), final epoch{percent_too}"]
+    lines += _of_no_baseline(sweep, tables)
     if sweep.selected_on == "test":
         lines.append(SELECTED_ON_TEST)
     lines += _about_seeds(tables, page)
@@ -241,6 +258,16 @@ def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool =
     lines += _left_out(sweep, tables)
     lines += [f"waits for results: {name}" for name in sweep.pending]
     return [*lines, *sweep.caveats]
+
+
+def _of_no_baseline(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str]:
+    """Return why baselines lack the objective: it is measured behind a projection head, and they have none."""
+    baselines = [row for table in tables for row in table.baselines if row.finished]
+    if needs_labels(sweep.objective) or not baselines or any(row.values(sweep.objective) for row in baselines):
+        return []
+    return [
+        f"baselines have no {short_words(sweep.objective)}: it is measured behind the projection head, which they lack"
+    ]
 
 
 def _about_seeds(tables: Sequence[ComparisonTable], page: bool) -> list[str]:

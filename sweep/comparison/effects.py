@@ -96,10 +96,7 @@ def analysis_of_variance(table: ComparisonTable, metric: str) -> list[AxisEffect
     if counts == {1}:
         return NotComputed("one seed per setting: effects can't be tested without several seeds (--set seed=0,1,2)")
     if len(counts) > 1:
-        few, many = min(counts), max(counts)
-        return NotComputed(
-            f"settings have from {few} to {many} finished seeds; --resume the sweep until all have the same number"
-        )
+        return NotComputed(_unequal_seeds(table, min(counts), max(counts)))
     import pandas
     import statsmodels.formula.api as formula
     from statsmodels.stats.anova import anova_lm
@@ -123,6 +120,13 @@ def analysis_of_variance(table: ComparisonTable, metric: str) -> list[AxisEffect
         AxisEffect(term, float(row["sum_sq"]) / total, float(row["F"]), float(row["PR(>F)"]))
         for term, (_, row) in zip(terms, found.iterrows(), strict=False)
     ]
+
+
+def _unequal_seeds(table: ComparisonTable, few: int, many: int) -> str:
+    """Return the reason that settings differ in their number of seeds; resuming helps only if trials are missing."""
+    if all(len(row.values(table.objective)) == len(row.trials) for row in table.settings):
+        return f"settings have from {few} to {many} seeds, and it needs the same number of each"
+    return f"settings have from {few} to {many} finished seeds; --resume the sweep until all have the same number"
 
 
 def importance(table: ComparisonTable, metric: str) -> dict[str, AxisImportance] | NotComputed:

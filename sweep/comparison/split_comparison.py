@@ -93,7 +93,7 @@ class SplitComparison:
     @property
     def title(self) -> str:
         """Title of the table."""
-        return f"What the random split of {self.random.dataset} flattered"
+        return f"Random beside spatial split: {self.random.dataset} and {self.spatial.dataset}"
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -136,8 +136,8 @@ class SplitComparison:
         turn = 1.0 if better_when(self.metric) == "max" else -1.0
         best = max(settings, key=lambda row: turn * (row.random.mean or 0.0))
         if best.spatial.mean == settings[0].spatial.mean:
-            return "The best setting is the same on both splits."
-        return f"On the random split another setting is best: {best.label}."
+            return "On test the same setting is best on both splits."
+        return f"On test of the random split another setting is best: {best.label}."
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ Sources = Mapping[str, tuple[str, ...]]
 """Names of the sweeps that contain a trial, by the trial's id."""
 BASELINE_LABELS = {
     "untrained": "untrained encoder",
-    "calibrated": "untrained, batch norm calibrated",
+    "calibrated": "untrained encoder with calibrated batch norm",
     "pixels": "raw pixels",
     "colours": "mean and deviation of each channel",
     "random_features": "random convolutional features",

@@ -40,6 +40,7 @@ WORDS = {
     names.RMSE: "root mean squared error",
     names.MAE: "mean absolute error",
     names.SPEARMAN: "rank correlation",
+    "regularisation": "penalty",
     names.ALPHA_REQ: "alpha-ReQ",
     names.ALPHA_REQ_GAP: "distance of alpha-ReQ from 1",
 }
@@ -60,6 +61,8 @@ def metric_words(metric: str) -> str:
         return f"{what} ({split})"
     if base in OF_NUMBERS and method == METHODS[names.LINEAR]:
         method = "ridge regression"
+    if metric == names.LINEAR_REGULARISATION:  # of either regression
+        method = "regression on frozen features"
     told = "" if not names.needs_labels(metric) else f"{method}, "
     return f"{what} ({told}{SPLITS[split]} split)"
 

@@ -35,9 +35,16 @@ def number(metric: str, value: float | None) -> str:
 
 
 def plain(metric: str, value: float, *, signed: bool = False) -> str:
-    """Return a value of a metric that is no share: three decimals for R2 and correlations, else four digits."""
-    digits = ".3f" if metric.endswith((R2, SPEARMAN)) and abs(value) < LARGE else ".4g"
-    return f"{value:{'+' if signed else ''}{digits}}"
+    """Return a value of a metric that is no share: three decimals for R2 and correlations, else four digits.
+
+    Zeros at the end are kept, so that the numbers of a column have the same digits; whole numbers have none.
+    """
+    digits = ".3f" if metric.endswith((R2, SPEARMAN)) and abs(value) < LARGE else "#.4g"
+    return (
+        f"{value:{'+' if signed else ''}{'.4g' if digits != '.3f' and float(value).is_integer() else digits}}".rstrip(
+            "."
+        )
+    )
 
 
 def signed_number(metric: str, difference: float) -> str:

@@ -1,4 +1,4 @@
-"""Map of the chips in a pool: their locations, coloured by split, by date and by cloud cover."""
+"""Map of the chips in a pool: their locations, coloured by split, and by date and cloud cover where known."""
 
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ DATES = DateFormatter("%Y-%m-%d")
 ONE_VALUE, UNKNOWN = "#21918c", "#cccccc"
 LONGER_SIDE, MARGIN = 3.6, 0.9
 """Longer side of a panel, and the space of its labels and colour bar, in inches."""
+FLATTEST = 4.0
+"""Largest width of a panel over its height."""
 MADE_BY = "sweep.data show"
 
 
@@ -47,12 +49,18 @@ def draw_chip_map(store: ImageStore, path: Path) -> bool:
         return False
     placed = [chip for chip, own in zip(chips, known, strict=True) if own]
     places, stretch = _places(placed), _stretch(placed)
-    figure = Figure(figsize=_size(places, stretch), layout="constrained")
-    axes = figure.subplots(1, 3, sharex=True, sharey=True)
-    figure.suptitle(f"{label(store.info.name)}: {len(placed):,} chips", fontsize=10)
+    dates = np.array([_day(chip.date) for chip in placed])
+    cloud = np.array([np.nan if chip.cloud is None else 100 * chip.cloud for chip in placed])
+    shown = [values for values in (dates, cloud) if np.isfinite(values).any()]
+    figure = Figure(figsize=_size(places, stretch, 1 + len(shown)), layout="constrained")
+    axes = figure.subplots(1, 1 + len(shown), sharex=True, sharey=True, squeeze=False)[0]
+    figure.suptitle(_heading(store, placed, dates, cloud), fontsize=10)
     _by_split(axes[0], store, known, places)
-    _by_value(axes[1], places, np.array([_day(chip.date) for chip in placed]), "date", DATES)
-    _by_value(axes[2], places, np.array([np.nan if c.cloud is None else 100 * c.cloud for c in placed]), "cloud (%)")
+    for axis, values in zip(axes[1:], shown, strict=True):
+        if values is dates:
+            _by_value(axis, places, values, "date", "latest", DATES)
+        else:
+            _by_value(axis, places, values, "cloud (%)", "highest")
     for axis in axes:
         axis.set_aspect(stretch, adjustable="box")
         axis.set_xlabel("degrees from the pole" if _polar(placed) else "longitude (degrees)", fontsize=8)
@@ -67,6 +75,12 @@ def draw_chip_map(store: ImageStore, path: Path) -> bool:
     return True
 
 
+def _heading(store: ImageStore, placed: list[Chip], *values: NDArray[np.float64]) -> str:
+    """Return the figure's title, which names what is known of no chip."""
+    unknown = [name for name, own in zip(("date", "cloud"), values, strict=True) if not np.isfinite(own).any()]
+    return f"{label(store.info.name)}: {len(placed):,} chips" + f"; not known: {' and '.join(unknown)}" * bool(unknown)
+
+
 def _by_split(axis: Axes, store: ImageStore, known: NDArray[np.bool_], places: NDArray[np.float64]) -> None:
     numbers = np.cumsum(known) - 1
     for split, colour in SPLIT_COLOURS.items():
@@ -75,13 +89,19 @@ def _by_split(axis: Axes, store: ImageStore, known: NDArray[np.bool_], places: N
             across, up = places[:, numbers[rows[known[rows]]]]
             axis.scatter(across, up, s=12, marker="s", color=colour, label=f"{split}: {len(across):,}", linewidths=0)
     legend = {"frameon": False, "markerscale": 2.0, "handletextpad": 0.1, "columnspacing": 1.0}
-    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(-0.05, -0.15), ncols=3, **legend)
+    axis.figure.legend(*axis.get_legend_handles_labels(), fontsize=8, loc="outside lower left", ncols=3, **legend)
     axis.set_title("split", fontsize=9)
 
 
 def _by_value(
-    axis: Axes, places: NDArray[np.float64], values: NDArray[np.float64], title: str, form: Formatter | None = None
+    axis: Axes,
+    places: NDArray[np.float64],
+    values: NDArray[np.float64],
+    title: str,
+    last: str,
+    form: Formatter | None = None,
 ) -> None:
+    """Colour chips by a value; of several chips at one place the one with the largest value is drawn `last`."""
     known = np.isfinite(values)
     across, down = places
     draw = partial(axis.scatter, s=12, marker="s", linewidths=0)
@@ -91,10 +111,18 @@ def _by_value(
         draw(across[known], down[known], color=ONE_VALUE)
         title = f"{title}: {form(own[0]) if form else f'{own[0]:.3g}'}"
     elif len(own):
+        if _several(places[:, known], values[known]):
+            title = f"{title}, the {last} of each place"
         order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
         shown = draw(across[order], down[order], c=values[order], cmap="viridis")
         axis.figure.colorbar(shown, ax=axis, shrink=0.8, format=form).ax.tick_params(labelsize=7)
     axis.set_title(title if known.all() else f"{title}; grey: not known", fontsize=9)
+
+
+def _several(places: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    """Whether any place has chips of different values."""
+    found = np.unique(np.vstack([places, values]), axis=1)
+    return np.unique(found[:2], axis=1).shape[1] < found.shape[1]
 
 
 def _stretch(chips: list[Chip]) -> float:
@@ -104,11 +132,11 @@ def _stretch(chips: list[Chip]) -> float:
     return 1.0 / max(float(np.cos(np.radians(np.mean([chip.latitude or 0.0 for chip in chips])))), 0.05)
 
 
-def _size(places: NDArray[np.float64], stretch: float) -> tuple[float, float]:
-    """Return the figure's width and height in inches, of three panels in the shape of the chips' ground."""
+def _size(places: NDArray[np.float64], stretch: float, panels: int) -> tuple[float, float]:
+    """Return the figure's width and height in inches, of panels in the shape of the chips' ground."""
     across, up = np.ptp(places, axis=1) * (1.0, stretch)
-    ratio = float(np.clip((across + 1e-6) / (up + 1e-6), 0.4, 2.5))
-    return 3 * (LONGER_SIDE * min(1.0, ratio) + MARGIN), LONGER_SIDE * min(1.0, 1.0 / ratio) + MARGIN + 0.4
+    ratio = float(np.clip((across + 1e-6) / (up + 1e-6), 0.4, FLATTEST))
+    return panels * (LONGER_SIDE * min(1.0, ratio) + MARGIN), LONGER_SIDE * min(1.0, 1.0 / ratio) + MARGIN + 0.4
 
 
 def _places(chips: list[Chip]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ If there are many settings, only the best have names and colours; the others are
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from sweep.console.formatting import short_percent
+from sweep.console.formatting import plain, short_percent
 from sweep.figures.style import (
     COLOURS,
     CONTRASTIVE,
@@ -38,8 +39,8 @@ LONGEST_LABEL = 60
 """Maximum characters of a setting's name."""
 LONG_LABEL = 26
 """Characters of a setting's name from which a ranking shows its values alone, with the fields in the title."""
-RANKING_WIDTHS = (5.0, 6.0)
-"""Smallest and largest width of a ranking in inches; a wider one would be cut off on a phone's screen."""
+LABEL_LINE = 30
+"""Characters of a line of a setting's name in a ranking."""
 MOST_RANKED = 40
 """Maximum number of settings with their own line in the ranking."""
 MOST_NAMED = 8
@@ -76,8 +77,9 @@ def ranking(points: Sequence[MetricPoint], *, metric: str) -> Figure:
     lines = [*shown, *(point for point in points if point.baseline)]
     count = len(lines) + bool(rest)
     names, fields = compact([point.label for point in lines], LONG_LABEL, longest=LONGEST_LABEL)
-    wide = float(np.clip(3.4 + 0.07 * max(map(len, names), default=0), *RANKING_WIDTHS))
-    figure, axes = panel(width=wide, height=float(1.3 + 0.26 * max(count, 2)))
+    names = ["\n".join(wrap(name, LABEL_LINE)) for name in names]
+    row = 0.26 + 0.13 * max((name.count("\n") for name in names), default=0)
+    figure, axes = panel(width=WIDTH, height=1.3 + row * max(count, 2))
     for place, point in enumerate(lines):
         _ranked(axes, place + (place >= len(shown) and bool(rest)), point)
     if rest:
@@ -143,7 +145,7 @@ def grouped_bars(
                 axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
             if (at, name) in published:
                 axes.plot(left, published[at, name], "D", markerfacecolor="none", markeredgecolor=INK, markersize=5)
-            text = short_percent(value) if is_share(metric) else f"{value:.3g}"
+            text = short_percent(value) if is_share(metric) else plain(metric, value)
             top = max(value, interval.high if interval else value)
             if written:
                 axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
@@ -198,9 +200,8 @@ def numbered(labels: Sequence[str]) -> tuple[list[str], str]:
 def number_at(axes: Axes, number: int, count: int, x: float, y: float) -> None:
     """Write a curve's or point's number beside it, if there are several."""
     if count > 1:
-        colour = look(number).colour
         beside: dict[str, Any] = {"textcoords": "offset points", "xytext": (5, 3), "fontsize": 8, "fontweight": "bold"}
-        axes.annotate(str(number + 1), (x, y), color=colour, **beside)
+        axes.annotate(str(number + 1), (x, y), color=INK, **beside)
 
 
 def _unit(metric: str) -> str:

@@ -31,7 +31,7 @@ class CaptionedImage:
     """Pixels, (H, W, 3)."""
     lines: tuple[str, ...]
     right: bool | None = None
-    """Whether the first line is correct, which determines its colour; None for no colour."""
+    """Whether the first line is correct, which determines the colour of the bar above it; None for no bar."""
 
 
 def thumbnails(pictures: Pictures) -> list[NDArray[np.uint8]]:
@@ -70,9 +70,11 @@ def picture_grid(cells: Sequence[CaptionedImage], *, columns: int, title: str) -
         left, top = column * PITCH, row * step
         # Unchanged pixels: the page's viewer enlarges them.
         axes.imshow(cell.picture, extent=(left, left + 1, top + 1, top), interpolation="none")
+        if cell.right is not None:  # text in these colours would be too pale to read in one of the page's themes
+            colour = RIGHT if cell.right else WRONG
+            axes.plot([left, left + 1], [top + 1.0] * 2, color=colour, linewidth=2.5, solid_capstyle="butt")
         for place, text in enumerate(cell.lines):
-            colour = INK if place or cell.right is None else RIGHT if cell.right else WRONG
-            axes.text(left, top + 1.03 + LINE * place, figure_text(shortened(text)), va="top", fontsize=7, color=colour)
+            axes.text(left, top + 1.03 + LINE * place, figure_text(shortened(text)), va="top", fontsize=7, color=INK)
     finish(axes, title=title, x="", y="")
     axes.set_axis_off()
     axes.set_aspect("equal")

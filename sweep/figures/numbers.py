@@ -9,15 +9,16 @@ from trainables import metric_names as names
 from trainables.evaluation.number_metrics import number_metrics
 
 BINS = 8
-"""Number of bins with equal numbers of images, by true value, whose mean residual is drawn."""
+"""Maximum number of bins with similar numbers of images, by true value, whose mean residual is drawn."""
 FEWEST = 3
-"""Minimum number of images per bin."""
+"""Mean number of images per bin from which there are several bins."""
 
 
 def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *, about: str = "") -> Figure:
     """Draw predictions over the truth with the identity line, and residuals over the true value.
 
-    Mean and standard deviation of the residuals (prediction minus truth) are drawn for bins of equal numbers of images.
+    Mean and standard deviation of the residuals (prediction minus truth) are drawn for bins of similar numbers of
+    images.
 
     Args:
         truth: True numbers (n,).
@@ -37,7 +38,7 @@ def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *,
     finish(left, title=title_lines("Predictions beside the truth", about, told), x="truth", y="prediction")
     right.scatter(truth, predicted - truth, s=9, alpha=0.5, color=CONTRASTIVE, linewidths=0)
     right.axhline(0.0, color=INK, linewidth=1, linestyle="--")
-    groups = np.array_split(np.argsort(truth, kind="stable"), max(1, min(BINS, len(truth) // FEWEST)))
+    groups = _groups(truth)
     right.errorbar(
         [truth[own].mean() for own in groups],
         [(predicted - truth)[own].mean() for own in groups],
@@ -46,6 +47,14 @@ def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *,
         marker="s",
         capsize=3,
     )
-    line = "orange: mean and deviation of groups of equal size"
+    line = "orange: mean and deviation of groups of similar size"
     finish(right, title=title_lines("Residuals by value", line), x="truth", y="prediction - truth")
     return figure
+
+
+def _groups(truth: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Return the images of each bin; images of the same true value are in the same one."""
+    count = max(1, min(BINS, len(truth) // FEWEST))
+    ends = np.unique(np.quantile(truth, np.arange(1, count) / count))
+    bins = np.searchsorted(ends, truth, side="left")
+    return [np.flatnonzero(bins == number) for number in np.unique(bins)]

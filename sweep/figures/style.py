@@ -23,8 +23,8 @@ MARKERS = "os^DvPX*"
 """Markers, which distinguish curves and points without colour too."""
 WIDTH = 5.2
 """Width in inches of a figure that stands beside another one; it fills a phone's screen."""
-LEGEND_LETTERS, LEGEND_ROW = 84, 0.19
-"""Characters per line of a legend, and a line's height in inches."""
+LEGEND_LETTERS, LEGEND_MARK, LEGEND_ROW = 74, 9, 0.19
+"""Characters per line of a legend, those that an entry's mark and gap take, and a line's height in inches."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def panel(*, width: float, height: float) -> tuple[Figure, Axes]:
 
 def legend_columns(labels: Sequence[str]) -> int:
     """Return the number of legend entries that fit on a line below a figure."""
-    return max(1, min(4, LEGEND_LETTERS // (max(map(len, labels), default=0) + 7)))
+    return max(1, min(4, LEGEND_LETTERS // (max(map(len, labels), default=0) + LEGEND_MARK)))
 
 
 def legend_height(labels: Sequence[str], *, title: str = "") -> float:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CELL_NUMBERS_UP_TO = 12
 """Maximum number of classes for which a confusion matrix has numbers in its cells."""
+ON_PALE = "#222222"
+"""Colour of numbers on pale cells, which stay pale on a dark page, where INK becomes white."""
 LONGEST_LABEL = 42
 LABELS_UP_TO = 50
 """Maximum number of classes for which an axis has each class's name."""
@@ -73,10 +75,10 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     _name_ticks(axes, labels, axis="x")
     if len(known) <= CELL_NUMBERS_UP_TO:
         for position, value in enumerate(accuracies):
-            inside = value > 0.1
-            place: dict[str, Any] = {"va": "top", "color": "white"} if inside else {"va": "bottom", "color": INK}
-            height = value - 0.015 if inside else value + 0.01
-            axes.text(position, height, short_percent(value), ha="center", fontsize=8, **place)
+            inside = value > 0.1  # at the foot of its bar, where the line of the mean doesn't cross it
+            look = {"color": "white"} if inside else {"color": INK}
+            height = 0.015 if inside else value + 0.01
+            axes.text(position, height, short_percent(value), ha="center", va="bottom", fontsize=8, **look)
     if known:
         axes.axhline(mean, color=SUPERVISED, linewidth=1.2, linestyle="--")
     return figure
@@ -164,5 +166,5 @@ def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:
 def _write_cells(axes: Axes, shares: NDArray[np.float64]) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share > 0.0:
-            colour = "white" if share > 0.55 else INK
+            colour = "white" if share > 0.55 else ON_PALE
             axes.text(column, row, short_percent(share), ha="center", va="center", color=colour, fontsize=8)

@@ -43,6 +43,7 @@ from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import halved_rows, held_out_metrics, pivot_rows, setting_rows
 from sweep.report.text_direction import isolated
 from sweep.statistics.missed_positives import MissedPositives
+from trainables.metric_names import is_share
 from trainables.printable_text import printable_lines
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class DatasetSection:
     pictures: list[PageFigure] | NotComputed
     """Pictures of the data by the best trial, or the reason why there are none."""
 
+    def has_interval(self, kind: str) -> bool:
+        """Whether the main table shows an interval over seeds, or over images."""
+        return any(cell[kind] for row in self.settings for cell in row["cells"])
+
 
 def write_report(
     parts: Sequence[DataSetReport],
@@ -136,6 +141,7 @@ def write_report(
         trim_blocks=True,
     )
     environment.filters |= FILTERS
+    environment.tests["share"] = is_share
     charts = any(section.curves or section.charts for section in sections)
     script = page_script()
     page = environment.get_template("report.html.j2").render(

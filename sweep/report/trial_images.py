@@ -73,7 +73,9 @@ def opened(trial: "ComparedTrial", files: "TrialFiles", objective: str) -> "Tria
     """
     config = TrialConfig.parse(trial.entry.setting_known)
     if config.target == "number":
-        return NotComputed("they show right and wrong classes, and a number is neither; figures/ has its residuals")
+        return NotComputed(
+            "they show right and wrong classes, and a number is neither; each trial below has its residuals"
+        )
     table = files.outputs("test")
     if config.encoder in UNTRAINABLE:
         return NotComputed(f"{trial.entry.name} has no encoder")
@@ -163,7 +165,10 @@ class TrialPictures:
         if mistake.truth is None:
             verb = "said" if mistake.probability >= 0.5 else "missed"
             return f"{verb} {share}", label, f"has {words.spelled(mistake.image)}"
-        return f"{drawing.shortened(label, 14)}, {share}", f"is {words.spelled(mistake.image)}"
+        return (
+            f"{drawing.shortened(label, drawing.LINE_WIDTH - 2 - len(share))}, {share}",
+            f"is {words.spelled(mistake.image)}",
+        )
 
     # Neighbours and map, from encoded images
 

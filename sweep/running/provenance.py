@@ -14,12 +14,20 @@ from sweep.records.sweep_record import SweepRecord, describe
 from sweep.running.run_context import RunContext
 from trainables.redaction import HIDDEN, redact
 
+PROGRAMS = {
+    "evaluate.py": ["python", "-m", "sweep.evaluate"],
+    "__main__.py": ["python", "-m", "sweep"],
+    "sweep": ["sweep"],
+}
+"""Programs besides `python -m sweep.run` that start sweeps, by the name of their file."""
+
 
 def command_line() -> str:
     """Return the typed command in a form that can be typed again, with secrets hidden."""
+    program = PROGRAMS.get(Path(sys.argv[0]).name, ["python", "-m", "sweep.run"])
     hidden = [HIDDEN if before == "--on-end" else redact(word) for before, word in pairwise(sys.argv)]
     hidden = [f"--on-end={HIDDEN}" if word.startswith("--on-end=") else word for word in hidden]
-    return shlex.join(["python", "-m", "sweep.run", *hidden])
+    return shlex.join([*program, *hidden])
 
 
 def python_call(name: str, launch: LaunchOptions) -> str:

@@ -15,7 +15,7 @@ from support.small_sweeps import seeded
 from support.written_sweeps import space_of, write_sweep
 
 from sweep.comparison.cells import ComparisonCell
-from sweep.comparison.conclusions import _against_baselines, conclusions
+from sweep.comparison.conclusions import _against_baselines, conclusions, notes
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.standing import _alike, standing
 from sweep.comparison.table import ComparisonRow, compare
@@ -50,7 +50,7 @@ def test_the_winner_stands_beside_the_baselines_on_both_splits_with_intervals(
     written: tuple[SweepRecord, SweepStorage],
 ) -> None:
     (part,) = dataset_reports(*written)
-    best, test, brackets, untrained, chance = part.conclusions[:5]
+    best, chance, test, brackets, untrained = part.conclusions[:5]
     value, interval = r"\d+\.\d %", r"\d+\.\d to \d+\.\d"
     baselines = rf"; untrained encoder {value} \({interval}\), raw pixels {value} \({interval}\)\."
     assert re.fullmatch(rf"Best on validation: temperature 0\.25 \(kNN {value}, {interval}\){baselines}", best)
@@ -78,7 +78,7 @@ def test_a_baseline_of_one_seed_has_its_interval_over_images_beside_those_over_s
     assert known.seeds is None
     assert known.images is not None
     low, high = (f"{100 * end:.1f}" for end in (known.images.low, known.images.high))
-    best, _, brackets = part.conclusions[:3]
+    best, _, _, brackets = part.conclusions[:4]
     assert f"raw pixels {100 * known.mean:.1f} % ({low} to {high} over images)." in best
     assert best.count("over images") == 1
     assert brackets == "In brackets: 95 % intervals over 2 seeds, or where marked over the evaluated images."
@@ -114,7 +114,7 @@ def test_a_clear_best_is_said_with_its_interval() -> None:
     text = said({0.1: [0.50, 0.51, 0.52], 0.2: [0.80, 0.81, 0.82]})
     assert text.startswith(
         "Best on validation: temperature 0.2 (kNN 81.0 %, 78.5 to 83.5); untrained encoder 30.0 %, raw pixels 30.0 %. "
-        "In brackets: 95 % intervals over 3 seeds."
+        "The other setting is worse beyond what seeds explain (95 %). In brackets: 95 % intervals over 3 seeds."
     )
     assert "no better" not in text
     assert "The other 1 are worse" not in text
@@ -136,6 +136,38 @@ def test_several_that_may_be_best_are_named() -> None:
     assert "With 3 seeds temperature 0.5 may be just as good." in text
     text = said({0.1: [0.58, 0.60, 0.63], 0.2: [0.58, 0.60, 0.62], 0.5: [0.57, 0.59, 0.62]})
     assert "With 3 seeds any of the other 2 settings may be just as good." in text
+
+
+def test_a_best_setting_of_one_seed_is_not_told_from_settings_of_several() -> None:
+    sweep, found = seeded({0.1: [0.60] * 3, 0.2: [0.58, 0.60, 0.61], 0.5: [0.57, 0.58, 0.6]})
+    alone = [one for one in sweep.trials if one.config["temperature"] != 0.1 or one.config["seed"] == 0]
+    (table,) = compare(sweep.model_copy(update={"trials": tuple(alone)}), lambda entry: found[entry.trial_id])
+    text = " ".join(conclusions(sweep, table))
+    assert "As it has one seed, temperature 0.2 may be just as good." in text
+
+
+def test_a_ranking_without_labels_says_that_labels_are_needed_to_check_it() -> None:
+    sweep, found = seeded({0.1: [7.0], 0.5: [9.0]})
+    sweep = sweep.model_copy(update={"objective": "val/lidar", "columns": ()})
+    values = {key: one.metrics["val/knn_top1"] for key, one in found.items()}
+    settings = {entry.trial_id for entry in sweep.trials if entry.baseline is None}
+    for key, value in values.items():
+        found[key] = replace(found[key], metrics={"val/lidar": value} if key in settings else {})
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    text = " ".join(conclusions(sweep, table))
+    assert text.startswith("Best on validation: temperature 0.5 (LiDAR 9). Only one seed per setting")
+    assert "LiDAR needs no labels, and its best need not be the best for your classes or numbers" in text
+    lines = notes(sweep, [table])
+    assert "ranked by val/lidar (val split), final epoch" in lines
+    assert any(line.startswith("baselines have no LiDAR: it is measured behind the projection head") for line in lines)
+    (table,) = compare(sweep, lambda entry: replace(found[entry.trial_id], metrics={"val/lidar": 8.0}))
+    assert not any("projection head" in line for line in notes(sweep, [table]))
+    labelled = {
+        **found,
+        **{key: replace(found[key], metrics={"val/lidar": values[key], "test/knn_top1": 0.5}) for key in settings},
+    }
+    (table,) = compare(sweep, lambda entry: labelled[entry.trial_id])
+    assert "needs no labels" not in " ".join(conclusions(sweep, table))
 
 
 def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,10 @@ def test_three_axes_have_three_interactions() -> None:
     [
         ({(1, 1): [0.5], (1, 2): [0.6], (2, 1): [0.5], (2, 2): [0.6]}, "one seed per setting"),
         ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5, 0.6]}, "not a full grid: 3 of the 4 combinations"),
-        ({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5], (2, 2): [0.5, 0.6]}, "from 1 to 2 finished seeds"),
+        (
+            {(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5], (2, 2): [0.5, 0.6]},
+            "from 1 to 2 seeds, and it needs the same",
+        ),
         ({(1, 1): [0.5, 0.6], (1, 2): [], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]}, "1 of 4 settings has no result"),
         (
             {(1, 1): [0.5, 0.6], (1, 2): [math.nan, 0.6], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]},
@@ -136,3 +140,15 @@ def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> No
     few = importance(table(dict(list(cells.items())[:10])), METRIC)
     assert isinstance(few, NotComputed)
     assert "importance needs 30" in few.reason
+
+
+def test_resuming_is_advised_only_where_trials_are_missing() -> None:
+    grid = table({(1, 1): [0.5, 0.6], (1, 2): [0.6, 0.7], (2, 1): [0.5, 0.4], (2, 2): [0.5, 0.6]})
+    first, *others = grid.settings
+    stopped = replace(first.trials[1], result=TrialResult("stopped", {}, 0, 0.0))
+    found = analysis_of_variance(
+        replace(grid, settings=(replace(first, trials=(first.trials[0], stopped)), *others)), METRIC
+    )
+    assert found == NotComputed(
+        "settings have from 1 to 2 finished seeds; --resume the sweep until all have the same number"
+    )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.small_sweeps import seeded
 
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.comparison.dataset_report import DataSetReport, dataset_report, dataset_reports
@@ -151,6 +152,7 @@ def test_a_rule_gives_the_classes_their_names() -> None:
         ("test/centroid_top1", "top-1 accuracy (nearest class mean, test split)"),
         ("test/knn200_top1", "top-1 accuracy (200 nearest neighbours, test split)"),
         ("val/feature_rank", "feature rank (validation split)"),
+        ("val/linear_regularisation", "penalty (regression on frozen features, validation split)"),
     ],
 )
 def test_metrics_of_other_methods_have_words(metric: str, words: str) -> None:
@@ -165,6 +167,20 @@ def test_the_page_has_a_place_for_each(
         for place in ("", "-settings", "-pictures", "-trials", "-cost", "-data"):
             assert f'href="#{dataset}{place}"' in page
             assert f'id="{dataset}{place}"' in page
-    assert '<li class="warn">SELECTED ON TEST' in page
+    assert '<p class="warn">SELECTED ON TEST' in page
+    assert page.index('<p class="warn">SELECTED') < page.index('<div class="answer">') < page.index("<nav")
     assert "◇: thesis 2022:K19" in page
     assert "after the slash" not in page
+
+
+def test_sets_of_bands_ascend_by_their_size_and_all_is_last() -> None:
+    sets = ([], ["B04", "B03", "B02", "B08"], ["B04", "B03", "B02"])
+    sweep, found = seeded({0.1: [0.5], 0.2: [0.6], 0.5: [0.7]})
+    settings = [entry for entry in sweep.trials if entry.baseline is None]
+    trials = [
+        entry.model_copy(update={"config": {**entry.config, "temperature": 0.5, "bands": bands}})
+        for entry, bands in zip(settings, sets, strict=True)
+    ]
+    (table,) = compare(sweep.model_copy(update={"trials": tuple(trials)}), lambda entry: found[entry.trial_id])
+    (pivot,) = pivot_tables(table, "val/knn_top1")
+    assert pivot.xs == ["RGB", "10 m", "all"]

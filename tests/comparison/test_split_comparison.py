@@ -133,17 +133,17 @@ def test_terminal_and_json_have_it(
     sweeps, storage = ["on-by_chance", "on-by_place"], str(place / "sweeps")
     main(sweeps, storage=storage)
     told = " ".join(capsys.readouterr().out.split())
-    assert "What the random split of by_chance flattered" in told
+    assert "Random beside spatial split: by_chance and by_place" in told
     first = found[0].rows[0]
     assert f"{100 * first.difference:+.2f}" in told
-    assert "by_chance" in told.split("flattered", 1)[1]
+    assert "by_chance" in told.split("by_chance and by_place", 1)[1]
     assert r"\n" not in told
     main(sweeps, storage=storage, as_json=True)
     printed = json.loads(capsys.readouterr().out)["splits"]
     assert printed[0]["rows"][0]["difference"] == pytest.approx(first.difference)
     assert printed[0]["random"] == {"dataset": "by_chance", "rule": "random", "leaks": []}
     main(["on-small"], storage=storage)
-    assert "flattered" not in capsys.readouterr().out
+    assert "spatial split" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -199,7 +199,10 @@ def test_an_interval_over_seeds_that_are_not_the_same_is_of_the_difference_of_th
 def test_settings_that_are_equal_on_the_spatial_split_are_both_best_there(found: tuple[SplitComparison, ...]) -> None:
     first, second = (row for row in found[0].rows if not row.baseline)
     better = replace(second.random, mean=(first.random.mean or 0.0) + 0.1)
-    for mean, said in ((first.spatial.mean, "The best setting is the same"), (-1.0, "On the random split another")):
+    for mean, said in (
+        (first.spatial.mean, "On test the same setting is best"),
+        (-1.0, "On test of the random split another"),
+    ):
         other = replace(second, random=better, spatial=replace(second.spatial, mean=mean))
         assert any(one.startswith(said) for one in replace(found[0], rows=(first, other)).sentences)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweep.figures.comparison import MetricPoint, cost_and_quality, ranking
+from sweep.figures.comparison import MetricPoint, cost_and_quality, grouped_bars, ranking
 from sweep.figures.style import GRID
 
 
@@ -31,3 +31,29 @@ def test_a_ranking_fits_a_phone_whatever_its_settings_are_called() -> None:
     assert title.split("\n") == ["Ranking", "batch size / base learning rate /", "temperature"]
     box = next(text for text in axes.get_children() if getattr(text, "get_text", str)() == title).get_window_extent()
     assert box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("names", [("frozen", "fine-tuned", "from scratch"), ("a" * 8,) * 4, ("w" * 20, "w" * 19)])
+def test_a_legend_is_not_cut_off(names: tuple[str, ...]) -> None:
+    points = [(f"method {name}", 1.0 + place, 0.5) for place, name in enumerate(names)]
+    figure = cost_and_quality(points, metric="val/linear_r2", unit="seconds", highest=True)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_long_names_of_a_ranking_take_two_lines_and_leave_room_for_the_values() -> None:
+    names = ("mean and deviation of each channel, label fraction 0.25", "raw pixels")
+    figure = ranking([MetricPoint(name, 0.5, baseline=True) for name in names], metric="val/knn_top1")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == ["mean and deviation of each\nchannel, label fraction 0.25", "raw pixels"]
+    assert axes.get_window_extent().width > 0.4 * figure.bbox.width
+    assert min(tick.get_window_extent().x0 for tick in axes.get_yticklabels()) >= 0
+
+
+def test_bars_have_as_many_digits_as_the_table() -> None:
+    values = {("a", ""): (0.0609, None), ("b", ""): (0.1, None)}
+    (axes,) = grouped_bars(values, metric="val/linear_r2", x="method", group="").axes
+    assert [text.get_text() for text in axes.texts] == ["0.061", "0.100"]

@@ -11,7 +11,8 @@ from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
 from sweep.figures import trial as figures
-from sweep.figures.style import compact
+from sweep.figures.numbers import number_figure
+from sweep.figures.style import INK, compact
 from sweep.statistics import confusion
 from trainables import metric_names as names
 from trainables.storage.trial_records import EpochRecord
@@ -180,3 +181,27 @@ def test_names_of_settings_that_are_too_long_keep_every_value() -> None:
     assert compact(["temperature 0.1", "temperature 0.2"], 60) == (["temperature 0.1", "temperature 0.2"], "")
     others = ["a setting that has no fields " * 3, "x" * 70]
     assert all(len(name) == 60 for name in compact(others, 60)[0])
+
+
+def test_numbers_on_pale_cells_stay_dark_on_a_dark_page() -> None:
+    """The page draws INK in its own ink, which is nearly white there."""
+    axes = figures.confusion_matrix(np.array([[6, 2], [1, 3]]), ["a", "b"]).axes[0]
+    assert len(axes.texts) == 4
+    assert INK not in {text.get_color() for text in axes.texts}
+
+
+def test_the_line_of_the_mean_crosses_no_number_of_a_class() -> None:
+    (axes,) = figures.per_class_accuracy({"a": 0.857, "b": 0.797}).axes
+    axes.figure.draw_without_rendering()
+    line = axes.lines[0].get_window_extent()
+    assert [text.get_text() for text in axes.texts] == ["85.7", "79.7"]
+    assert not any(line.y0 <= text.get_window_extent().y1 for text in axes.texts)
+
+
+def test_equal_true_numbers_are_in_one_group_of_residuals() -> None:
+    truth = np.array([0.0] * 30 + [0.5] * 5 + [1.0] * 5)
+    predicted = truth + np.linspace(-0.1, 0.1, len(truth))
+    _, residuals = number_figure(truth, predicted).axes
+    (groups,) = (line for line in residuals.lines if line.get_marker() == "s")
+    assert groups.get_xdata().tolist() == [0.0, 0.5, 1.0]  # type: ignore[union-attr]
+    assert groups.get_ydata()[0] == pytest.approx((predicted - truth)[:30].mean())  # type: ignore[index]

@@ -12,6 +12,7 @@ from support.written_sweeps import OVER, space_of, write_sweep
 
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
 from sweep.comparison.pivots import pivot_tables
+from sweep.figures.images import RIGHT, WRONG
 from sweep.figures.style import COLOURS, REST
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
@@ -117,7 +118,7 @@ def test_numbers_of_charts_are_short_and_names_end_no_element() -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-@pytest.mark.parametrize("colour", [*COLOURS, REST])
+@pytest.mark.parametrize("colour", [*COLOURS, REST, RIGHT, WRONG])
 def test_marks_are_seen_on_both_papers(colour: str, paper: str) -> None:
     one, other = sorted((luminance(colour), luminance(PAPERS[paper])))
     assert (other + 0.05) / (one + 0.05) >= 3.0

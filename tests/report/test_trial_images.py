@@ -12,7 +12,17 @@ from support.small_trials import MULTI
 
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.effects import NotComputed
-from sweep.figures.images import MOST_SIDE, CaptionedImage, map_of_classes, picture_grid, shortened, thumbnails
+from sweep.figures.images import (
+    MOST_SIDE,
+    RIGHT,
+    WRONG,
+    CaptionedImage,
+    map_of_classes,
+    picture_grid,
+    shortened,
+    thumbnails,
+)
+from sweep.figures.style import INK
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.records.sweep_record import SweepRecord, describe
@@ -87,6 +97,15 @@ def test_large_pictures_are_made_small_and_long_names_cut() -> None:
     figure = picture_grid([CaptionedImage(picture, ("right", "one"), right=True)] * 3, columns=2, title="three")
     assert [text.get_text() for text in figure.axes[0].texts] == ["right", "one"] * 3
     assert len(figure.axes[0].images) == 3
+
+
+def test_the_words_below_a_picture_can_be_read_in_both_themes() -> None:
+    picture = np.zeros((4, 4, 3), np.uint8)
+    (axes,) = picture_grid(
+        [CaptionedImage(picture, ("a", "b"), right=right) for right in (True, False)], columns=2, title="x"
+    ).axes
+    assert {text.get_color() for text in axes.texts} == {INK}
+    assert [line.get_color() for line in axes.lines] == [RIGHT, WRONG]
 
 
 def test_classes_beyond_the_colours_are_others() -> None:

@@ -137,3 +137,10 @@ def test_credentials_in_a_typed_address_are_not_kept(monkeypatch: pytest.MonkeyP
     assert SECRET not in command_line()
     assert command_line().startswith("python -m sweep.run --tracking-uri 'https://***@host/x' --on-end '***'")
     assert command_line().endswith("--smoke")
+    for program, words in {
+        "/here/sweep/evaluate.py": "python -m sweep.evaluate",
+        "/here/sweep/__main__.py": "python -m sweep",
+        "/bin/sweep": "sweep",
+    }.items():
+        monkeypatch.setattr(sys, "argv", [program, "evaluate", "pool"])
+        assert command_line() == f"{words} evaluate pool"
