@@ -47,6 +47,12 @@ def plain(metric: str, value: float, *, signed: bool = False) -> str:
     )
 
 
+def half_width(metric: str, value: float, width: float) -> str:
+    """Return half an interval's width with as many decimals as the value has in a table: 0.0010 beside 0.2011."""
+    decimals = len(number(metric, value).partition(".")[2])
+    return percent(width) if is_share(metric) else f"{width:.{decimals}f}"
+
+
 def signed_number(metric: str, difference: float) -> str:
     """Return a difference between two values of a metric with its sign, shares in percentage points."""
     return points(difference, 2) if is_share(metric) else plain(metric, difference, signed=True)

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -88,8 +89,9 @@ def _by_split(axis: Axes, store: ImageStore, known: NDArray[np.bool_], places: N
             rows = store.split(split)
             across, up = places[:, numbers[rows[known[rows]]]]
             axis.scatter(across, up, s=12, marker="s", color=colour, label=f"{split}: {len(across):,}", linewidths=0)
-    legend = {"frameon": False, "markerscale": 2.0, "handletextpad": 0.1, "columnspacing": 1.0}
-    axis.figure.legend(*axis.get_legend_handles_labels(), fontsize=8, loc="outside lower left", ncols=3, **legend)
+    legend: dict[str, Any] = {"frameon": False, "markerscale": 2.0, "handletextpad": 0.1, "columnspacing": 1.0}
+    handles, labels = axis.get_legend_handles_labels()
+    axis.figure.legend(handles, labels, fontsize=8, loc="outside lower left", ncols=3, **legend)
     axis.set_title("split", fontsize=9)
 
 
@@ -122,7 +124,7 @@ def _by_value(
 def _several(places: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
     """Whether any place has chips of different values."""
     found = np.unique(np.vstack([places, values]), axis=1)
-    return np.unique(found[:2], axis=1).shape[1] < found.shape[1]
+    return len(np.unique(found[:2], axis=1).T) < len(found.T)
 
 
 def _stretch(chips: list[Chip]) -> float:

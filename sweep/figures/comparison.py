@@ -35,8 +35,8 @@ from sweep.statistics.share_intervals import ConfidenceInterval
 from sweep.statistics.threshold_curves import pareto_front
 from trainables.metric_names import is_share
 
-LONGEST_LABEL = 60
-"""Maximum characters of a setting's name."""
+LONGEST_LABEL, LONGEST_RANKED = 60, 90
+"""Maximum characters of a setting's name in a legend and in a ranking."""
 LONG_LABEL = 26
 """Characters of a setting's name from which a ranking shows its values alone, with the fields in the title."""
 LABEL_LINE = 30
@@ -76,7 +76,7 @@ def ranking(points: Sequence[MetricPoint], *, metric: str) -> Figure:
     shown, rest = settings[:MOST_RANKED], settings[MOST_RANKED:]
     lines = [*shown, *(point for point in points if point.baseline)]
     count = len(lines) + bool(rest)
-    names, fields = compact([point.label for point in lines], LONG_LABEL, longest=LONGEST_LABEL)
+    names, fields = compact([point.label for point in lines], LONG_LABEL, longest=LONGEST_RANKED)
     names = ["\n".join(wrap(name, LABEL_LINE)) for name in names]
     row = 0.26 + 0.13 * max((name.count("\n") for name in names), default=0)
     figure, axes = panel(width=WIDTH, height=1.3 + row * max(count, 2))

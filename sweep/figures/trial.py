@@ -76,9 +76,8 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     if len(known) <= CELL_NUMBERS_UP_TO:
         for position, value in enumerate(accuracies):
             inside = value > 0.1  # at the foot of its bar, where the line of the mean doesn't cross it
-            look = {"color": "white"} if inside else {"color": INK}
-            height = 0.015 if inside else value + 0.01
-            axes.text(position, height, short_percent(value), ha="center", va="bottom", fontsize=8, **look)
+            height, colour = (0.015, "white") if inside else (value + 0.01, INK)
+            axes.text(position, height, short_percent(value), ha="center", va="bottom", fontsize=8, color=colour)
     if known:
         axes.axhline(mean, color=SUPERVISED, linewidth=1.2, linestyle="--")
     return figure

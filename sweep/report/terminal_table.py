@@ -1,10 +1,14 @@
 """Comparison of settings as a table in the terminal."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -15,7 +19,7 @@ from sweep.comparison.standing import standing
 from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import COLLAPSED, metric_words, spelled
-from sweep.console.formatting import axis_label, duration, number, signed_interval, signed_number
+from sweep.console.formatting import axis_label, duration, half_width, number, plural, signed_interval, signed_number
 from sweep.console.printing import screen, text
 from sweep.records.sweep_record import SweepRecord
 from trainables.printable_text import printable
@@ -26,6 +30,8 @@ MOST_LABEL = 26
 MOST_SPLIT_ROWS = 12
 """Maximum number of settings listed on both splits; the report has all."""
 SHOWN = ("running", "stopped")
+WIDEST = 10_000
+"""Columns of characters that no table needs."""
 
 
 def print_comparison(
@@ -48,10 +54,10 @@ def print_comparison(
     if sweep.smoke:
         console.print(text(SMOKE_NOTICE, "bold yellow"))
     for table in tables:
-        console.print(_draw(sweep, table))
+        _print_table(console, sweep, table)
         if table.halved:
             console.print(Text(HALVED, style="bold"))
-            console.print(_draw_halved(table))
+            _print_whole(console, _draw_halved(table))
         for trial in (trial for row in (*table.settings, *table.baselines, *table.halved) for trial in row.trials):
             if trial.result.status == "failed":
                 console.print(text(f"{trial.entry.name} failed, {trial.result.failure}", "red"))
@@ -81,7 +87,7 @@ def print_splits(splits: Sequence[SplitComparison], console: Console | None = No
             cells = [number(found.metric, cell.mean) for cell in (row.random, row.spatial)]
             difference = signed_number(found.metric, row.difference)
             drawn.add_row(*map(text, [row.label, *cells, difference, signed_interval(found.metric, row.images)]))
-        console.print(drawn)
+        _print_whole(console, drawn)
         for sentence in found.sentences:
             console.print(text(sentence, "bold"))
 
@@ -91,6 +97,47 @@ def print_not_comparable(sentences: Sequence[str]) -> None:
     console = screen()
     for sentence in sentences:
         console.print(text(sentence))
+
+
+def _print_table(console: Console, sweep: SweepRecord, table: ComparisonTable) -> None:
+    """Print a table; on a narrow terminal cells wrap, and metrics that don't fit are only named."""
+    shown, drawn = table, _draw(sweep, table)
+    if console.is_terminal and _width(console, drawn) > console.width:
+        drawn = _narrow(drawn)
+        while len(shown.metrics) > 1 and _width(console, drawn) > console.width:
+            shown = replace(shown, metrics=shown.metrics[:-1])
+            drawn = _narrow(_draw(sweep, shown))
+    _print_whole(console, drawn)
+    if hidden := table.metrics[len(shown.metrics) :]:
+        wider = f"{plural(len(hidden), 'more column')} in a wider terminal, with --html or --json: {', '.join(hidden)}"
+        console.print(text(wider, "dim"))
+
+
+def _narrow(drawn: RichTable) -> RichTable:
+    """Return a table whose columns are as wide as their longest words."""
+    for column in drawn.columns:
+        words = [word for cell in (column.header, *column.cells) for word in _words(str(cell), column.no_wrap)]
+        column.width = max([column.min_width or 0, *map(cell_len, words)])
+    return drawn
+
+
+def _words(cell: str, whole: bool) -> list[str]:
+    """Return the parts of a cell that stay on one line: a value and its ± stay together."""
+    return [cell] if whole else re.split(r"[ \n](?!±)", cell)
+
+
+def _print_whole(console: Console, drawn: RichTable) -> None:
+    """Print a table; a file gets it as wide as its cells, a terminal within its width."""
+    usual = console.width
+    if not console.is_terminal:
+        console.width = max(usual, _width(console, drawn))
+    console.print(drawn)
+    console.width = usual
+
+
+def _width(console: Console, drawn: RichTable) -> int:
+    """Return the width of a table in which no cell wraps."""
+    return Measurement.get(console, console.options.update(max_width=WIDEST), drawn).maximum
 
 
 def _draw(sweep: SweepRecord, table: ComparisonTable) -> RichTable:
@@ -120,14 +167,15 @@ def _add_columns(drawn: RichTable, sweep: SweepRecord, table: ComparisonTable) -
     for place, name in enumerate(table.axes or ("",)):
         # The first column also contains the baselines' names.
         width = min(MOST_LABEL, max(map(len, labels), default=0)) if place == 0 else None
-        drawn.add_column(text(axis_label(name)), justify="left" if width else "right", min_width=width)
+        whole = max(map(len, axis_label(name).split()), default=0)
+        drawn.add_column(text(axis_label(name)), justify="left" if width else "right", min_width=max(width or 0, whole))
     for name in table.metrics:
         words = "\n".join(printable(axis_label(part)) for part in name.split("/"))
         starred = Text(words, style="bold" if name == sweep.objective else "")
         drawn.add_column(starred, justify="right")
     if table.seeds > 1:
         drawn.add_column("seeds", justify="right")
-    drawn.add_column("time", justify="right")
+    drawn.add_column("time", justify="right", no_wrap=True)
     drawn.add_column("status")
 
 
@@ -192,6 +240,6 @@ def _cell(row: ComparisonRow, metric: str) -> str:
     shown = "" if ours is None else number(metric, ours)
     if interval is not None and ours is not None:
         # The side of the interval that isn't clipped at the limits of a share.
-        shown += f" ± {number(metric, max(interval.high - ours, ours - interval.low))}"
+        shown += f" ± {half_width(metric, ours, max(interval.high - ours, ours - interval.low))}"
     published = row.published.get(metric)
     return shown if published is None else f"{shown or '-'} / {number(metric, published)}"

@@ -208,3 +208,30 @@ def test_an_interval_over_seeds_ends_where_the_metric_does() -> None:
         assert ends is not None
         assert (ends.low == low) == math.isfinite(low)
         assert (ends.high == high) == math.isfinite(high)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_gets_whole_words_and_a_file_the_whole_table(columns: int) -> None:
+    sweep, found = seeded({0.1: [0.5, 0.6], 0.2: [0.7, 0.9]})
+    metrics = [f"test/{name}_top1" for name in ("linear", "knn200", "centroid")] + ["test/linear_calibration_error"]
+    sweep = sweep.model_copy(update={"columns": tuple(metrics)})
+    for key, one in found.items():
+        found[key] = replace(one, metrics={**one.metrics, **dict.fromkeys(metrics, one.metrics["val/knn_top1"])})
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    terminal, file = io.StringIO(), io.StringIO()
+    print_comparison(
+        sweep, [table], console=Console(file=terminal, width=columns, force_terminal=True, color_system=None)
+    )
+    print_comparison(sweep, [table], console=Console(file=file, width=columns))
+    lines = terminal.getvalue().split("Best on")[0].splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "…" not in terminal.getvalue()
+    head = lines[: next(number for number, line in enumerate(lines) if "───" in line)]
+    words = " ".join(head).split()
+    shown = [name for name in table.metrics if set(name.split("/")[1].split("_")) <= set(words)]
+    assert shown == list(table.metrics[: len(shown)])
+    assert len(shown) == {80: 4, 120: 5}[columns]
+    said = "1 more column in a wider terminal, with --html or --json: test/linear_calibration_error"
+    assert (said in " ".join(terminal.getvalue().split())) == (columns == 80)
+    assert "80.00 ± 80.00  80.00 ± 80.00" in file.getvalue()
+    assert sum(line.rstrip().endswith("finished") for line in file.getvalue().splitlines()) == 4

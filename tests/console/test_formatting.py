@@ -2,7 +2,13 @@
 
 import pytest
 
-from sweep.console.formatting import interval, number, signed_interval
+from sweep.console.formatting import half_width, interval, number, signed_interval
+
+
+def test_half_a_width_has_the_decimals_of_its_value() -> None:
+    assert half_width("test/linear_rmse", 0.20111, 0.0009877) == "0.0010"
+    assert half_width("val/lidar", 15.6213, 1.23456) == "1.23"
+    assert half_width("val/knn_top1", 0.6, 0.0497) == "4.97"
 
 
 @pytest.mark.parametrize(
