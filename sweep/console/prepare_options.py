@@ -40,7 +40,7 @@ Bands = Annotated[
 Pixels = Annotated[
     str | None,
     typer.Option(
-        help="Rule that converts 16-bit values to pixels: thesis, percentiles, reflectance or none.",
+        help="Rule that converts values to pixels: thesis, percentiles, reflectance or none.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -69,7 +69,9 @@ SkipCorrupt = Annotated[
 ValueRange = Annotated[
     str | None,
     typer.Option(
-        metavar="LOW,HIGH", help="Values of float or signed pixels that become 0 and 65535.", rich_help_panel=IMAGES
+        metavar="LOW,HIGH",
+        help="Values of float or signed pixels that become 0 and 65535; scenes: with --pixels none.",
+        rich_help_panel=IMAGES,
     ),
 ]
 Resample = Annotated[

@@ -116,9 +116,10 @@ def _differences(model: DeployedModel, info: StoreInfo) -> Iterable[str]:
 
 def _made(recipe: PixelRecipe) -> tuple[object, ...]:
     """Return what decides which pixel a value becomes."""
-    return recipe.rule, recipe.ranges, recipe.reflectance, recipe.reading.value_range
+    return recipe.rule, recipe.ranges, recipe.reflectance, recipe.reading.value_range, recipe.values.startswith("float")
 
 
 def _rule(recipe: PixelRecipe) -> str:
     values = recipe.ranges or recipe.reflectance or recipe.reading.value_range
-    return f"the rule {recipe.rule or 'none'}" + (f" ({values})" if values else "")
+    kind = f" from {recipe.values}" if recipe.values else ""
+    return f"the rule {recipe.rule or 'none'}" + (f" ({values})" if values else "") + kind

@@ -30,6 +30,8 @@ SENSED = re.compile(r"^S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
 """Acquisition date in product names until 2016, which begin with the date of processing."""
 TILE = re.compile(r"(?:^|_)(T\d\d[A-Z]{3})(?=_|\.|$)")
 WGS_84 = "EPSG:4326"
+AS_THEY_ARE = (1.0, 0.0)
+"""Scale and offset of values that need none."""
 Shares = dict[str, NDArray[np.float64]]
 """Share of each chip, (rows, columns), by cover."""
 
@@ -47,6 +49,11 @@ class SceneGrid:
     """Affine transform of the scene."""
     channels: int
     dtype: str
+    """Type of the values as read."""
+    measured: str
+    """Type of the values in the files."""
+    nodata_value: float | None
+    """Value of pixels without data; None if none is known."""
     size: tuple[int, int]
     """Height and width in pixels."""
     metres: float | None
@@ -55,8 +62,8 @@ class SceneGrid:
     """Whether pixels without data are marked, by a value or a mask."""
     described: bool
     """Whether the files say which band each channel is."""
-    scaled: bool
-    """Whether the scene states a scale or offset of its values, which isn't applied."""
+    stated: tuple[tuple[float, float], ...]
+    """Different scales and offsets of the values that the files state, (1, 0) for none; they aren't applied."""
     names: tuple[str, ...]
     """Names of the bands."""
     coarse: tuple[str, ...]
@@ -102,11 +109,13 @@ class SceneGrid:
                 transform=scene.transform,
                 channels=channels,
                 dtype=scene.dtype,
+                measured=scene.measured,
+                nodata_value=scene.channels[0].nodata,
                 size=(scene.height, scene.width),
                 metres=ground(scene.crs, scene.transform, scene.height, scene.width).side,
-                marked=scene.can_lack_data,
+                marked=scene.is_marked,
                 described=scene.described,
-                scaled=any(band.dataset.scales[0] != 1.0 or band.dataset.offsets[0] != 0.0 for band in scene.channels),
+                stated=tuple(sorted({band.stated for band in scene.channels})),
                 names=bands or own or tuple(f"channel_{number}" for number in range(1, channels + 1)),
                 coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),
                 offsets=tuple(sorted({band.offset for band in scene.channels})),
@@ -117,6 +126,11 @@ class SceneGrid:
                 centres=_centres(scene, rows, columns, side),
                 state=_state(path),
             )
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the scene states a scale or offset of its values."""
+        return self.stated != (AS_THEY_ARE,)
 
     def counted(self, bands: tuple[str, ...], choice: ChipChoice) -> "SceneGrid":
         """Return the grid with each chip's share of nodata, by one pass over the scene, a row of chips at a time."""

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from sweep.maps.chip_grid import true_pixels
 from sweep.maps.raster_file import closed_raster
 from sweep.maps.scene import Scene, enter_scene
+from sweep.maps.scene_values import unstated_mark
+from sweep.maps.windows import Mask
+from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import LabelledImage
 
 BLACK = "pixels that are 0 in all bands, of scenes that state no nodata value; if they lack data, add --nodata 0"
+MARK = "values of {0:g}, which the scenes don't call nodata; if they lack data, add --nodata {0:g}"
 Strip = tuple[int, int]
 """First column and length of a strip, in pixels."""
 
@@ -33,7 +37,7 @@ class ChipReader:
     listing: str = ""
     """Token of the listing that found the scene: a later one may find another file at the same path."""
 
-    def __call__(self, row: int, column: int, strip: Strip, *, count: bool) -> LabelledImage:
+    def __call__(self, row: int, column: int, strip: Strip, *, count: bool, mark: bool = False) -> LabelledImage:
         """Return a chip from its strip, which is read once for all of its chips.
 
         Args:
@@ -41,15 +45,23 @@ class ChipReader:
             column: First column of the chip.
             strip: First column and length of the strip.
             count: Whether the image gets its share of nodata, and is refused beyond the limit.
+            mark: Whether the image gets its pixels without data.
         """
         side, start = self.choice.chip_size, column - strip[0]
         values, lacking = _last.strip(self, row, strip, count=count)
         pixels = values[:, start : start + side]
-        facts = (BLACK,) if self.unmarked and _has_black(pixels) else ()
+        facts = self._doubts(pixels)
         if lacking is None:
-            return LabelledImage(pixels, None, facts)
+            empty = _last.lacking(self, (row, side), (column, side)) if mark else None
+            return LabelledImage(pixels, None, facts, lacking=empty)
         share = float(lacking[start + side] - lacking[start]) / (side * side)
         return LabelledImage(pixels, None, facts, nodata=share, refused=self.choice.too_much("nodata", share))
+
+    def _doubts(self, pixels: NDArray[np.generic]) -> tuple[str, ...]:
+        """Return notes on pixels that may lack data, though the scene doesn't say so."""
+        black = (BLACK,) if self.unmarked and _has_black(pixels) else ()
+        mark = unstated_mark(pixels) if pixels.dtype == FLOATS else None
+        return black if mark is None else (*black, MARK.format(mark))
 
 
 def _has_black(pixels: NDArray[np.generic]) -> bool:
@@ -79,6 +91,11 @@ class _OpenScene:
                 self._strip = values, true_pixels(scene.lacking(down, strip)) if count else None
             self._strip_key = key
         return self._strip
+
+    def lacking(self, reader: ChipReader, down: Strip, across: Strip) -> Mask:
+        """Return which pixels (H, W) of a window, given by its first pixel and length per direction, lack data."""
+        with closed_raster():
+            return self._of(reader).lacking(down, across)
 
     def _of(self, reader: ChipReader) -> Scene:
         key = reader.path, reader.bands, reader.choice.nodata, reader.listing

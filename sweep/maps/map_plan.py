@@ -85,6 +85,7 @@ def plan_map(
             wanted=str(model.facts["dtype"]),
             brightest=options.scale,
             moved=any(band.offset for band in scene.channels),
+            measured=scene.measured,
         )
     except BadInputError as error:
         raise BadInputError(f"{scene.location}: {error}") from error

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from sweep.maps.band_files import band_files, band_offsets, finest_files, refuse_other_products
 from sweep.maps.channel_names import chosen_channels
 from sweep.maps.raster_file import DRIVERS, closed_raster, explained_raster, open_raster
+from sweep.maps.scene_values import as_floats, check_values, kind_of, mark_empty, read_type
 from sweep.maps.windows import Mask
 from trainables.data.class_names import RGB_BANDS
+from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.tiff_file import enlarged_page
 from trainables.errors import BadInputError
 
-DTYPES = ("uint8", "uint16")
 MARGIN = 2
 """Margin of coarse pixels around a window, for bicubic interpolation."""
 SENTINEL_NODATA = 0
@@ -40,6 +41,16 @@ class _Band:
     nodata: float | None = None
 
     @property
+    def dtype(self) -> str:
+        """Type of the values in the file."""
+        return str(self.dataset.dtypes[self.index - 1])
+
+    @property
+    def stated(self) -> tuple[float, float]:
+        """Scale and offset of the values that the file states."""
+        return float(self.dataset.scales[self.index - 1]), float(self.dataset.offsets[self.index - 1])
+
+    @property
     def block_rows(self) -> int:
         """Number of scene pixels per block of the file (tile or strip) in vertical direction."""
         return int(self.dataset.block_shapes[self.index - 1][0]) * self.repeat
@@ -49,14 +60,14 @@ class _Band:
         """Unpacked size of the blocks beside each other across the file."""
         height, width = self.dataset.block_shapes[self.index - 1]
         across = -(-self.dataset.width // width) * width
-        return int(height * across * np.dtype(self.dataset.dtypes[self.index - 1]).itemsize)
+        return int(height * across * np.dtype(self.dtype).itemsize)
 
     def read(self, top: int, rows: int) -> NDArray[np.generic]:
         """Return raw values (rows, W)."""
         return self.read_window((top, rows), (0, self.dataset.width * self.repeat))
 
     def read_window(self, down: tuple[int, int], across: tuple[int, int], rule: str = "nearest") -> NDArray[np.generic]:
-        """Return raw values of a window, given per direction by its first pixel and its length.
+        """Return values of a window without offset, given per direction by its first pixel and its length.
 
         Coarser bands are enlarged by `rule` (one of RESAMPLING), with a margin of surrounding pixels.
         """
@@ -66,20 +77,25 @@ class _Band:
             for (start, length), most in zip((down, across), (self.dataset.height, self.dataset.width), strict=True)
         )
         values: NDArray[np.generic] = self.dataset.read(self.index, window=((first, last), (left, right)))
+        if read_type(self.dtype) == FLOATS:
+            values = as_floats(values, self.nodata)
         if self.repeat == 1:
             return values
+        enlarged = np.repeat(np.repeat(values, self.repeat, axis=0), self.repeat, axis=1)
         if margin:
-            size = values.shape[0] * self.repeat, values.shape[1] * self.repeat
-            enlarged = enlarged_page(values[..., None], size, rule)[..., 0]
-        else:
-            enlarged = np.repeat(np.repeat(values, self.repeat, axis=0), self.repeat, axis=1)
+            smooth = enlarged_page(values[..., None], (enlarged.shape[0], enlarged.shape[1]), rule)[..., 0]
+            beside = np.isnan(smooth) if smooth.dtype == FLOATS else None  # of a pixel without data
+            enlarged = smooth if beside is None else np.where(beside, enlarged, smooth)
         enlarged = enlarged[down[0] - first * self.repeat :, across[0] - left * self.repeat :]
         return enlarged[: down[1], : across[1]]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Open scene; a pixel is valid unless all of its channels are nodata."""
+    """Open scene; a pixel is valid unless all of its channels are nodata.
+
+    Signed and floating-point values are read as float32, with NaN for nodata; a pixel is valid if no channel is NaN.
+    """
 
     location: str
     height: int
@@ -89,6 +105,9 @@ class Scene:
     transform: Any
     """Affine transform from columns and rows to the CRS."""
     dtype: str
+    """Type of the values as read: uint8, uint16 or float32."""
+    measured: str
+    """Type of the values in the files."""
     channels: tuple[_Band, ...]
     names: tuple[str, ...]
     """Sentinel-2 band of each channel; empty if the channels are others."""
@@ -105,11 +124,12 @@ class Scene:
         Raises:
             BadInputError: The file is damaged there.
         """
+        if self.dtype == FLOATS:
+            values = self.window((top, rows), (0, self.width), "nearest")
+            return values, ~np.isnan(values).any(axis=-1)
         with explained_raster(self.location):
             raw = [band.read(top, rows) for band in self.channels]
-            mask = None
-            if self.masked is not None:
-                mask = self.masked.dataset_mask(window=((top, top + rows), (0, self.width))) > 0
+            mask = None if self.masked is None else self._masked((top, rows), (0, self.width))
         return self._stacked(raw, mask)
 
     def window(self, down: tuple[int, int], across: tuple[int, int], rule: str) -> NDArray[np.generic]:
@@ -118,6 +138,8 @@ class Scene:
         Coarser bands are enlarged by `rule`. BadInputError as `rows`.
         """
         with explained_raster(self.location):
+            if self.dtype == FLOATS:
+                return self._floats(down, across, rule)
             if self._is_one_grid:
                 return self._read_at_once(down, across)
             raw = [band.read_window(down, across, rule) for band in self.channels]
@@ -137,6 +159,25 @@ class Scene:
         self.channels[0].dataset.read(indices, window=area, out=values.transpose(2, 0, 1))
         return values
 
+    def _floats(self, down: tuple[int, int], across: tuple[int, int], rule: str) -> NDArray[np.float32]:
+        """Return the values (H, W, C) of a window as float32, with NaN in channels or pixels without data."""
+        values = np.empty((down[1], across[1], len(self.channels)), dtype=np.float32)
+        for channel, band in enumerate(self.channels):
+            values[..., channel] = band.read_window(down, across, rule)
+        if self.channels[0].nodata == 0:
+            mark_empty(values)
+        if any(band.offset for band in self.channels):
+            values += np.array([band.offset for band in self.channels], dtype=np.float32)
+        if self.masked is not None:
+            values[~self._masked(down, across)] = np.nan
+        return values
+
+    def _masked(self, down: tuple[int, int], across: tuple[int, int]) -> Mask:
+        """Return which pixels (H, W) of a window the file's mask or alpha channel calls valid."""
+        area = tuple((start, start + length) for start, length in (down, across))
+        valid: Mask = self.masked.dataset_mask(window=area) > 0
+        return valid
+
     def row_cache_bytes(self, rows: int) -> int:
         """Return the bytes of the blocks that a strip of `rows` rows touches, and of one row of blocks more.
 
@@ -145,17 +186,26 @@ class Scene:
         return sum(band.block_row_bytes * (rows // band.block_rows + 3) for band in self.channels)
 
     @property
-    def can_lack_data(self) -> bool:
-        """Whether a pixel can be nodata: by the file's mask, or by a value of the coarsest bands."""
+    def is_marked(self) -> bool:
+        """Whether the file says which pixels are nodata: by its mask, or by a value of the coarsest bands."""
         return self.masked is not None or all(band.nodata is not None for band in self._coarsest)
 
+    @property
+    def can_lack_data(self) -> bool:
+        """Whether a pixel can be nodata, as the file says or because it is NaN."""
+        return self.dtype == FLOATS or self.is_marked
+
     def lacking(self, down: tuple[int, int], across: tuple[int, int]) -> Mask:
-        """Return which pixels (H, W) of a window are nodata in all of the coarsest bands, the cheapest to read."""
+        """Return which pixels (H, W) of a window are nodata in all of the coarsest bands, the cheapest to read.
+
+        Of float32 values, NaN in any band counts.
+        """
+        if self.dtype == FLOATS:
+            missing: Mask = np.isnan(self.window(down, across, "nearest")).any(axis=-1)
+            return missing
         with explained_raster(self.location):
             if self.masked is not None:
-                area = tuple((start, start + length) for start, length in (down, across))
-                mask: Mask = self.masked.dataset_mask(window=area) == 0
-                return mask
+                return ~self._masked(down, across)
             first, *others = self._coarsest
             lacking = np.asarray(first.read_window(down, across) == first.nodata)
             for band in others:
@@ -234,11 +284,7 @@ def _open(stack: ExitStack, path: Path) -> Any:
 
 
 def _refuse_unusable(path: Path, dataset: Any) -> None:
-    if other := sorted(set(dataset.dtypes) - set(DTYPES)):
-        raise BadInputError(
-            f"{path}: has values of {other[0]}; a scene has unsigned 8- or 16-bit values: convert it, for example with "
-            "gdal_translate -ot UInt16 -scale LOW HIGH 1 65535 -a_nodata 0 (all scenes with the same LOW and HIGH)"
-        )
+    check_values(path, dataset.dtypes)
     if dataset.crs is None and (dataset.gcps[0] or dataset.rpcs is not None):
         raise BadInputError(
             f"{path}: is placed by ground control points or RPCs, without a regular grid; warp it with gdalwarp first"
@@ -295,12 +341,13 @@ def _of_folder(
     for band, dataset in datasets.items():
         own = dataset.nodata if nodata is None else nodata
         repeat = _repeat(found[band], dataset, finest)
-        if dataset.dtypes[0] != finest.dtypes[0]:
+        if kind_of(dataset.dtypes[0]) != kind_of(finest.dtypes[0]):
             raise BadInputError(
                 f"{found[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
         value = added.get(band, 0) if offset is None else offset
-        read.append(_Band(dataset, 1, repeat, value, SENTINEL_NODATA if own is None else own))
+        unstated = SENTINEL_NODATA if read_type(dataset.dtypes[0]) != FLOATS else None
+        read.append(_Band(dataset, 1, repeat, value, unstated if own is None else own))
     return _scene(str(source), finest, tuple(read), tuple(bands), None)
 
 
@@ -311,7 +358,8 @@ def _scene(location: str, grid: Any, channels: tuple[_Band, ...], names: tuple[s
         width=grid.width,
         crs=grid.crs,
         transform=grid.transform,
-        dtype=str(channels[0].dataset.dtypes[channels[0].index - 1]),
+        dtype=read_type(channels[0].dtype),
+        measured=channels[0].dtype,
         channels=channels,
         names=names,
         masked=masked,

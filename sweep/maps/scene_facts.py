@@ -1,5 +1,6 @@
 """Facts of a pool's scenes in words: what was decided, what is unknown, what wasn't read; and its bands."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from sweep.maps.band_files import has_metadata
 from sweep.maps.chip_grid import SceneGrid, dates_in
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
+from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import some_names
 
@@ -79,7 +81,7 @@ def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) ->
             grid for grid in grids if not grid.described
         ],
         "scenes that state a scale or offset of their values, which isn't applied": [
-            grid for grid in grids if grid.scaled
+            grid for grid in grids if grid.is_scaled
         ],
     }
     return (*(f"{told}: {_counted(own)}" for told, own in found.items() if own), *unread_files(folder))
@@ -103,8 +105,20 @@ def scene_decisions(grids: Sequence[SceneGrid], rule: str) -> dict[str, str]:
         "offset": f"{', '.join(f'{value:+d}' for value in offsets)} added to values, as the products say"
         if any(offsets)
         else "",
+        "values": _values(grids),
         "pixel sizes": "" if _one_size(grids) else _sizes(grids),
     }
+
+
+def _values(grids: Sequence[SceneGrid]) -> str:
+    """Return how signed and floating-point values are read; empty for others, which are read as they are."""
+    if grids[0].dtype != FLOATS:
+        return ""
+    values = sorted({grid.nodata_value for grid in grids if grid.nodata_value and not math.isnan(grid.nodata_value)})
+    marks = [f"{value:g}" for value in values]
+    empty = " or ".join([*marks, "NaN"] if grids[0].measured.startswith("float") else marks)
+    types = " and ".join(sorted({grid.measured for grid in grids}))
+    return types + (f"; pixels that are {empty} in a band lack data" if empty else "")
 
 
 def _one_size(grids: Sequence[SceneGrid]) -> bool:

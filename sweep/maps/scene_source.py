@@ -19,6 +19,7 @@ from sweep.maps.scene_checks import agreed_bands, check_scenes
 from sweep.maps.scene_facts import measured_bands, scene_decisions, scene_notes, unread_files
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
+from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, counted, digest_of
 from trainables.data.stable_hash import SUBSET_SALT, stable_fraction
@@ -75,6 +76,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     rule = request.options.reading.resample or NEAREST
     column_bytes = choice.chip_size * grids[0].channels * np.dtype(grids[0].dtype).itemsize
     most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
+    by_percentiles = request.options.pixels == "percentiles"
     unmarked, token = {grid.path for grid in grids if not grid.marked}, secrets.token_hex(8)
 
     def entries() -> Iterator[ImageEntry]:
@@ -82,7 +84,8 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
             unsure = path in unmarked
             reader = ChipReader(str(path), bands, grids[0].channels, choice, rule, unmarked=unsure, listing=token)
             for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
-                read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None)
+                partly = by_percentiles and bool(cut.chip.nodata)
+                read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None, mark=partly)
                 yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
 
     return ImageSource(
@@ -94,6 +97,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         decisions=scene_decisions(grids, rule),
         left_out=lambda: left_out,
         bands=measured_bands(bands, grids),
+        values=grids[0].measured if grids[0].dtype == FLOATS else "",
         state=digest_of(*(grid.state for grid in sorted(grids, key=lambda one: one.name)), *map(repr, chosen)),
         together=max(Counter(cut.chip.scene for cut in chosen).values()),
     )

@@ -54,8 +54,8 @@ def fill(values: NDArray[np.generic], valid: Mask) -> NDArray[np.generic]:
     """
     if valid.all():
         return values
-    filled = values.copy()
-    filled[~valid] = np.rint(values[valid].mean(axis=0)).astype(values.dtype)
+    filled, means = values.copy(), values[valid].mean(axis=0)
+    filled[~valid] = means if values.dtype.kind == "f" else np.rint(means).astype(values.dtype)
     return filled
 
 

@@ -78,7 +78,8 @@ def faults(model: Path, folder: Path) -> Iterator[tuple[Path, Path, dict[str, An
     yield model, folder / "apart", {}, r"a_B02\.tif: doesn't share the pixel grid of"
     yield model, write_scene(folder / "small.tif", grey(20, 60)), {}, "the scene has 20 pixels in one direction"
     yield model, write_scene(folder / "empty.tif", grey(60, 60, 0), nodata=0), {}, "has no valid pixel"
-    yield model, write_scene(folder / "float.tif", grey(60, 60).astype(np.float32)), {}, "has values of float32"
+    floats = write_scene(folder / "float.tif", grey(60, 60).astype(np.float32))
+    yield model, floats, {}, r"values are float32, and those of .* were unsigned integers; .*\(--scale VALUE\)"
     write_band(folder / "foreign" / "a_SCL.tif", np.full((10, 60), 4, np.uint8))
     write_band(folder / "clouded" / "a_SCL.tif", np.full((60, 60), 9, np.uint8))
     for band in RGB_BANDS:

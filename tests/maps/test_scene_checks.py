@@ -105,7 +105,7 @@ def too_small(folder: Path) -> None:
 
 
 REFUSED: list[tuple[Callable[[Path], Any], str]] = [
-    (floats, r"scene.tif: has values of float32; .* gdal_translate -ot UInt16 -scale LOW HIGH"),
+    (floats, r"scene.tif: the scale of its float32 values is unknown; .* --pixels none with --value-range LOW,HIGH"),
     (palette, r"classes.tif: has a palette, so its values are numbers of colours or classes"),
     (control_points, r"scene.tif: is placed by ground control points or RPCs, .* gdalwarp"),
     (single_bands, r"blue.tif: has one band, and green.tif shows the same ground at the same date"),

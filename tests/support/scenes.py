@@ -22,15 +22,17 @@ Pixels = NDArray[Any]
 
 
 def write_model(folder: Path, side: int = SIDE, *, channels: int = 3, classes: int = 2, **facts: Any) -> Path:
-    """Write a model: class k < K - 1 has mean_k / 255 / (K - 1), the last one the rest."""
+    """Write a model: class k < K - 1 has mean_k / largest pixel / (K - 1), the last one the rest."""
     folder.mkdir(parents=True)
-    image = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", side, side, channels])
+    dtype = np.dtype(facts.get("dtype", "uint8"))
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    image = helper.make_tensor_value_info("images", kind, ["n", side, side, channels])
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", None]) for name in ("probabilities", "features")
     ]
     known = {
         "axes": np.array([1, 2]),
-        "full": np.array(255.0 * (classes - 1), dtype=np.float32),
+        "full": np.array(np.iinfo(dtype).max * (classes - 1), dtype=np.float32),
         "chosen": np.arange(classes - 1),
         "one": np.array(1.0, dtype=np.float32),
         "last": np.array([1]),

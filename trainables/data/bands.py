@@ -12,6 +12,8 @@ BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
 DIGITAL_NUMBERS = 10_000.0
 """Quantification value of Sentinel-2 products: digital numbers per unit of reflectance."""
 COLOURS = ("red", "green", "blue")
+UNNAMED = re.compile(r"channel_\d+")
+"""Name of a band without a name."""
 
 
 class SpectralBand(BaseModel):

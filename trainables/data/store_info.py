@@ -21,7 +21,9 @@ SplitName = Annotated[str, StringConstraints(pattern=r"^(train|validation|test)$
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 Side = Annotated[int, Field(ge=1, le=2**20)]
 BAND_NAMES = re.compile(r"[A-Za-z0-9_.-]{1,40}(, [A-Za-z0-9_.-]{1,40})*")
-PERCENTILES = re.compile(r"[A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5}(, [A-Za-z0-9_.-]{1,40}: \d{1,5} to \d{1,5})*")
+NUMBER = r"-?\d{1,17}(\.\d{1,17})?(e[+-]\d{1,3})?"
+RANGE = rf"[A-Za-z0-9_.-]{{1,40}}: {NUMBER} to {NUMBER}"
+PERCENTILES = re.compile(rf"{RANGE}(, {RANGE})*")
 KEPT_WHOLE = {"block": "block", "tile": "tile", "place": "place", "longitude": "place"}
 """What the split rules by place keep in one split, in the options of stores."""
 MOST_CLASSES = 2**15

@@ -4,7 +4,7 @@ import importlib
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +19,17 @@ from trainables.data.patch_names import tile_position
 from trainables.data.preparing.assigned_rows import StoreRows, assigned_rows
 from trainables.data.preparing.atomic_folder import check_space
 from trainables.data.preparing.decode_chunk import ImageLayout
-from trainables.data.preparing.decode_workers import Progress, advised, convert
+from trainables.data.preparing.decode_workers import IndexRows, Progress, advised, convert
 from trainables.data.preparing.leaks import find_leaks
+from trainables.data.preparing.linear_scale import FLOATS, LinearScale
 from trainables.data.preparing.pixels import (
     FirstImage,
     PixelConversion,
     described_ranges,
+    percentile_scale,
     percentile_tables,
     reflectance_tables,
+    stated_scale,
     thesis_tables,
 )
 from trainables.data.preparing.store_description import described_store
@@ -86,7 +89,7 @@ def make_store(
         update={
             "options": {**info.options, **found},
             "bands": stored_bands(request, listing.bands, reference.channels, str(found.get("percentiles", ""))),
-            "notes": (*info.notes, *(f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items()))),
+            "notes": (*info.notes, *_notes(rows, layout)),
             "corrupt": tuple(rows.corrupt),
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {time.perf_counter() - started:.0f} s",
         }
@@ -94,6 +97,15 @@ def make_store(
     info = info.model_copy(update={"fingerprint": fingerprint(info, open_rows(folder / ROWS_FILE))})
     (folder / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return info
+
+
+def _notes(rows: IndexRows, layout: ImageLayout) -> Iterator[str]:
+    """Yield the decoder's facts with the number of images, and the values beyond the stated range with their share."""
+    yield from (f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items()))
+    values = len(rows.names) * layout.height * layout.width * layout.channels
+    for fact, count in sorted(rows.cut.items()):
+        if count:
+            yield f"{count:,} {fact}, {100.0 * count / values:.2g} % of all"
 
 
 def _load_meanwhile(*, chips: bool) -> None:
@@ -122,6 +134,9 @@ def _conversion(
 ) -> tuple[PixelConversion, dict[str, OptionValue]]:
     """Return the pixel conversion of the images, and its measured facts (percentile ranges) for the store's info."""
     size, rule = request.options.image_size, request.options.pixels
+    if reference.dtype == FLOATS:
+        scale, found = _scale(request, listing, reference)
+        return PixelConversion(size, scale=scale), {**found, "source values": listing.values}
     if rule == "thesis":
         if reference.dtype != "uint16":
             raise BadInputError(
@@ -138,6 +153,17 @@ def _conversion(
         raise _advised(error) from error
     bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
     return PixelConversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
+
+
+def _scale(
+    request: PrepareRequest, listing: ImageSource, reference: FirstImage
+) -> tuple[LinearScale, dict[str, OptionValue]]:
+    """Return the scale of images with signed or floating-point values, and its measured facts."""
+    options = request.options
+    if options.pixels == "percentiles":
+        scale, ranges = percentile_scale(listing.entries(), reference, skip_corrupt=options.skip_corrupt)
+        return scale, {"percentiles": described_ranges([band.name for band in listing.bands], ranges)}
+    return stated_scale(options.pixels, options.reflectance, options.reading.value_range), {}
 
 
 def _first(request: PrepareRequest, listing: ImageSource) -> tuple[FirstImage, NDArray[np.generic]]:

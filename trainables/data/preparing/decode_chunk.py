@@ -75,6 +75,8 @@ class ChunkResult:
     """Fault of each undecodable image, with the option that handles it (may be empty)."""
     facts: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    """Number of values beyond the range of the pixel rule, in words by their end of it."""
     chips: dict[int, Chip] = field(default_factory=dict)
     """Places that the files state, by entry number."""
     nodata: list[float | None] = field(default_factory=list)
@@ -122,6 +124,7 @@ def _decode_piece(task: DecodeChunk, numbers: range, pixels: NDArray[np.generic]
             if picture.chip is not None:
                 done.chips[number] = picture.chip
             done.facts.update(_facts(picture, task.conversion))
+            done.cut.update(task.conversion.cut(picture.image))
     return count
 
 

@@ -67,6 +67,8 @@ class IndexRows:
     """Number of images for each decision of the decoder."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Number of images that were refused as they were read, by reason."""
+    cut: Counter[str] = field(default_factory=Counter)
+    """Number of values beyond the range of the pixel rule, in words by their end of it."""
 
 
 def convert(
@@ -232,6 +234,7 @@ def _append(rows: IndexRows, chunk: Sequence[ImageEntry], result: ChunkResult) -
     rows.corrupt += [fault for fault, _ in result.faults]
     rows.facts.update(result.facts)
     rows.left_out.update(result.left_out)
+    rows.cut.update(result.cut)
 
 
 def _counted(chip: Chip | None, nodata: float | None) -> Chip | None:

@@ -21,7 +21,8 @@ def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
     if existing is None:
         return None
     have: dict[str, Any] = {"data set": existing.data_set, **existing.options}
-    have.pop("percentiles", None)  # found, not chosen
+    for found in ("percentiles", "source values"):  # not chosen
+        have.pop(found, None)
     want: dict[str, Any] = {"data set": request.facts.name, **described_options(request)}
     differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
     if differing:

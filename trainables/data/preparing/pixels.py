@@ -1,7 +1,8 @@
 """Pixel conversion: decoded values to stored pixels, with size and 16-to-8-bit rules."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainables.data.preparing.linear_scale import LinearScale, Ranges, number_of, percentile_ranges
 from trainables.data.sources.decode import UndecodableError
-from trainables.data.sources.source import ImageEntry
+from trainables.data.sources.source import ImageEntry, LabelledImage
 from trainables.data.stable_hash import PERCENTILE_SALT, stable_fraction
 from trainables.errors import BadInputError
 
@@ -45,18 +47,22 @@ class FirstImage:
 
 @dataclass(frozen=True)
 class PixelConversion:
-    """Conversion of a decoded image: centre crop and resizing to `size` (None: unchanged), then a lookup table.
+    """Conversion of a decoded image: centre crop and resizing to `size` (None: unchanged), then a table or scale.
 
-    `tables` contains the pixel of every value, (1, values) or (channels, values); None: values are kept.
+    `tables` contains the pixel of every value, (1, values) or (channels, values). `scale` is for signed and
+    floating-point values. Without both, values are kept.
     """
 
     size: int | None
     tables: NDArray[Any] | None = None
+    scale: LinearScale | None = None
 
     def __call__(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the converted image (size, size, C) of a decoded image (H, W, C)."""
         if self.size is not None and image.shape[:2] != (self.size, self.size):
             image = fit(image, self.size)
+        if self.scale is not None:
+            return self.scale(image)
         if self.tables is None:
             return image
         if len(self.tables) == 1:
@@ -64,6 +70,10 @@ class PixelConversion:
         if len(self.tables) != image.shape[2]:
             raise BadInputError(f"expected {len(self.tables)} channels, found {image.shape[2]}")
         return np.stack([_looked_up(table, image[..., channel]) for channel, table in enumerate(self.tables)], axis=-1)
+
+    def cut(self, image: NDArray[np.generic]) -> Counter[str]:
+        """Return the number of values of a decoded image that lie beyond the range of the scale, in words."""
+        return Counter() if self.scale is None else self.scale.cut(image)
 
 
 def _looked_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
@@ -75,7 +85,7 @@ def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
     """Return the central square of an image, resized with bicubic interpolation and antialiasing.
 
     Args:
-        image: Image (H, W, C), uint8 or uint16.
+        image: Image (H, W, C), uint8, uint16 or float32.
         size: Side of the result, in pixels.
 
     Returns:
@@ -91,6 +101,8 @@ def fit(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
         np.asarray(Image.fromarray(square[..., c].astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC))
         for c in range(channels)
     ]
+    if image.dtype.kind == "f":
+        return np.stack(bands, axis=-1)
     limits = np.iinfo(image.dtype)  # type: ignore[type-var]
     resized: NDArray[np.generic] = np.clip(np.rint(np.stack(bands, axis=-1)), limits.min, limits.max).astype(
         image.dtype
@@ -116,13 +128,35 @@ def reflectance_tables(scale: float, offset: float) -> NDArray[np.uint16]:
     return table
 
 
+def stated_scale(
+    rule: str, reflectance: tuple[float, float] | None, value_range: tuple[float, float] | None
+) -> LinearScale:
+    """Return the scale of a rule that is stated in numbers, for signed and floating-point values.
+
+    Args:
+        rule: One of PIXEL_RULES, except `percentiles`.
+        reflectance: Scale and offset of the rule `reflectance`.
+        value_range: Values that become 0 and 65535 with the rule `none`.
+
+    Raises:
+        BadInputError: The rule `none` without a range.
+    """
+    if rule == "thesis":
+        return LinearScale((0.0,), (BRIGHTEST,), "uint8", truncated=True)
+    if rule == "reflectance" and reflectance is not None:
+        return LinearScale(reflectance[1:], reflectance[:1], "uint16")
+    if value_range is not None:
+        return LinearScale.of_ranges([value_range], "uint16")
+    raise BadInputError("--pixels none: signed and floating-point values need --value-range LOW,HIGH")
+
+
 def percentile_tables(
     entries: Iterable[ImageEntry], reference: FirstImage | None = None, *, skip_corrupt: bool = False
 ) -> tuple[NDArray[np.uint8], tuple[tuple[int, int], ...]]:
     """Return the lookup tables of the percentile rule, and each channel's values (low, high) that become 0 and 255.
 
     Percentiles are of the images with the smallest stable hashes, so they hardly depend on file order or on added
-    images.
+    images. Pixels that are marked as lacking data aren't counted.
 
     Args:
         entries: Images to measure.
@@ -132,44 +166,69 @@ def percentile_tables(
     Returns:
         Tables (channels, 65536), uint8, and one (low, high) per channel.
     """
-    chosen = heapq.nsmallest(
-        SAMPLE_IMAGES, enumerate(entries), key=lambda one: stable_fraction([one[1].name], salt=PERCENTILE_SALT)[0]
-    )
     counts: NDArray[np.int64] | None = None
-    for _, entry in sorted(chosen, key=lambda one: one[0]):  # in the order of the files, so that a scene is read once
-        try:
-            image = entry.read().image
-            reference = reference or FirstImage.of(entry.name, image)
-            reference.check(entry.name, image)
-        except BadInputError:
-            if skip_corrupt:
-                continue
-            raise
-        channels = image.shape[2]
+    for picture in _decoded(_sampled(entries), reference, skip_corrupt=skip_corrupt):
+        channels = picture.image.shape[2]
         if counts is None:
             counts = np.zeros((channels, 2**16), dtype=np.int64)
         for channel in range(channels):
-            counts[channel] += np.bincount(image[..., channel].ravel(), minlength=2**16)
-    if counts is None:
+            values = picture.image[..., channel]
+            counted = values.ravel() if picture.lacking is None else values[~picture.lacking]
+            counts[channel] += np.bincount(counted, minlength=2**16)
+    if counts is None or not counts.any():
         raise BadInputError("no image to take percentiles of")
     ranges = tuple(_range(channel) for channel in counts)
     return range_tables(ranges), ranges
 
 
-def range_tables(ranges: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
-    """Return the lookup tables (channels, 65536) of ranges (low, high), whose ends become 0 and 255."""
-    return np.stack([_stretch(low, high) for low, high in ranges])
+def percentile_scale(
+    entries: Iterable[ImageEntry], reference: FirstImage, *, skip_corrupt: bool = False
+) -> tuple[LinearScale, Ranges]:
+    """Return the scale of the percentile rule for float32 images; arguments and ranges as in `percentile_tables`."""
+    chosen = _sampled(entries)
+    ranges = percentile_ranges(
+        lambda: (picture.image for picture in _decoded(chosen, reference, skip_corrupt=skip_corrupt)), PERCENTILES
+    )
+    return LinearScale.of_ranges(ranges, "uint8", is_counted=False), ranges
 
 
-def described_ranges(bands: Sequence[str], ranges: Sequence[tuple[int, int]]) -> str:
+def _sampled(entries: Iterable[ImageEntry]) -> list[ImageEntry]:
+    """Return the images with the smallest stable hashes, in the order of the files, so that a scene is read once."""
+    chosen = heapq.nsmallest(
+        SAMPLE_IMAGES, enumerate(entries), key=lambda one: stable_fraction([one[1].name], salt=PERCENTILE_SALT)[0]
+    )
+    return [entry for _, entry in sorted(chosen, key=lambda one: one[0])]
+
+
+def _decoded(
+    entries: Iterable[ImageEntry], reference: FirstImage | None, *, skip_corrupt: bool
+) -> Iterator[LabelledImage]:
+    for entry in entries:
+        try:
+            picture = entry.read()
+            reference = reference or FirstImage.of(entry.name, picture.image)
+            reference.check(entry.name, picture.image)
+        except BadInputError:
+            if skip_corrupt:
+                continue
+            raise
+        yield picture
+
+
+def range_tables(ranges: Sequence[tuple[float, float]], dtype: str = "uint8") -> NDArray[Any]:
+    """Return the lookup tables (channels, 65536) of ranges (low, high), which become the range of the type."""
+    return np.stack([_stretch(low, high, dtype) for low, high in ranges])
+
+
+def described_ranges(bands: Sequence[str], ranges: Sequence[tuple[float, float]]) -> str:
     """Return percentile ranges as text for a store's info."""
     return ", ".join(f"{band}: {low} to {high}" for band, (low, high) in zip(bands, ranges, strict=True))
 
 
-def read_ranges(described: str) -> tuple[tuple[int, int], ...]:
+def read_ranges(described: str) -> Ranges:
     """Return the ranges from text of `described_ranges`; empty for an empty text."""
     pairs = (part.rpartition(": ")[2].split(" to ") for part in described.split(", ") if part)
-    return tuple((int(low), int(high)) for low, high in pairs)
+    return tuple((number_of(low), number_of(high)) for low, high in pairs)
 
 
 def _range(counts: NDArray[np.int64]) -> tuple[int, int]:
@@ -178,5 +237,7 @@ def _range(counts: NDArray[np.int64]) -> tuple[int, int]:
     return low, max(high, low + 1)
 
 
-def _stretch(low: int, high: int) -> NDArray[np.uint8]:
-    return np.clip(np.rint((np.arange(2**16) - low) / (high - low) * 255.0), 0, 255).astype(np.uint8)
+def _stretch(low: float, high: float, dtype: str) -> NDArray[Any]:
+    most = np.iinfo(dtype).max
+    table: NDArray[Any] = np.clip(np.rint((np.arange(2**16) - low) / (high - low) * most), 0, most).astype(dtype)
+    return table

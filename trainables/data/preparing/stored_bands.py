@@ -47,7 +47,7 @@ def _scaled(band: SpectralBand, scale: float, offset: float) -> SpectralBand:
     return band.model_copy(update={"scale": scale, "offset": offset})
 
 
-def _stretched(band: SpectralBand, low: int, high: int) -> SpectralBand:
+def _stretched(band: SpectralBand, low: float, high: float) -> SpectralBand:
     """Return the band after stretching: values from `low` to `high` became 0 to 255."""
     if band.scale is None:
         return band

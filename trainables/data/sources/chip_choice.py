@@ -8,7 +8,6 @@ from typing import Any
 
 from trainables.data.chip import COVERS, Chip
 
-LARGEST_VALUE = 65_535
 BUFFERED = ("block", "tile", "longitude")
 """Split rules by ground, which leave out chips between the splits."""
 
@@ -30,7 +29,7 @@ class ChipChoice:
     max_snow: float = 1.0
     max_nodata: float = 0.0
     nodata: float | None = None
-    """Value of pixels without data; None: the files' own, 0 for products and folders of bands."""
+    """Value of pixels without data; None: the files' own, 0 for products and folders of unsigned bands."""
     block_size: float | None = None
     """Side of a block for the split rule `block`, in units of the CRS (metres in UTM); None for ten chip sides."""
     buffer: float = 0.0
@@ -99,8 +98,8 @@ def chip_faults(given: Mapping[str, Any], *, scenes: bool) -> list[str]:
         faults.append(f"--block-size: is for --splits block; leave it out with --splits {rule}")
     if "buffer" in own and rule not in BUFFERED:
         faults.append(f"--buffer: is for --splits block, tile or longitude; leave it out with --splits {rule}")
-    if not 0.0 <= own.get("nodata", 0.0) <= LARGEST_VALUE or own.get("nodata", 0.0) % 1.0:
-        faults.append(f"--nodata must be a whole number from 0 to {LARGEST_VALUE}, got {own['nodata']:g}")
+    if not math.isfinite(own.get("nodata", 0.0)):
+        faults.append(f"--nodata {own['nodata']:g}: such values are always without data; leave it out")
     if "image_size" in given:
         faults.append("--image-size: chips keep their pixels; say with --chip-size how large they are")
     return faults

@@ -192,8 +192,8 @@ def _band_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
 def _reading_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     faults = []
     own = facts.name in OWN_FILES
-    if facts.name == "scenes" and "value_range" in given:
-        return ["--value-range: scenes have 8 or 16 bits; leave it out"]
+    if facts.name == "scenes" and "value_range" in given and given.get("pixels") != "none":
+        return ["--value-range: is for scenes with --pixels none; add that, or leave it out"]
     for name in ("value_range", "resample"):
         if name in given and not own:
             faults.append(f"--{name.replace('_', '-')}: {facts.name} says itself what its values are; leave it out")

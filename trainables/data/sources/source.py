@@ -39,7 +39,9 @@ File = str | ArchiveFile
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """Decoded image (H, W, C), uint8 or uint16, with its label names in any order.
+    """Decoded image (H, W, C) with its label names in any order.
+
+    Values are uint8 or uint16, or float32 with NaN where data are lacking, for scenes of other types.
 
     Labels None: the image is unlabelled. Labels empty: the image is left out, as are the 57 patches of BigEarthNet with
     none of the 19 labels.
@@ -53,6 +55,8 @@ class LabelledImage:
     """Place on the ground, if the file itself states it."""
     nodata: float | None = None
     """Share of a chip's pixels without data, if it was counted while the chip was read."""
+    lacking: NDArray[np.bool_] | None = None
+    """Pixels (H, W) without data, where a rule needs them and the values don't say; else None."""
     refused: str = ""
     """Reason why the image isn't kept, in the plural: chips with more than 0% nodata. Empty: it is kept."""
 
@@ -100,6 +104,8 @@ class ImageSource:
     """Origin of each image's split, in words; empty if the source has no splits."""
     bands: tuple[SpectralBand, ...] = ()
     """Band of each channel as read, if the source names them; empty: the bands of the request."""
+    values: str = ""
+    """Type of the source's values, as int16, if images are read as float32; empty: the images' own."""
     state: str = ""
     """Digest of images, labels, splits and places; it changes when the source is edited."""
     together: int = 1
