@@ -17,7 +17,7 @@ from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weig
 from sweep.console.weights_list import weights_lines
 from sweep.running.evaluation_request import named_weights
 from trainables import weights_download
-from trainables.data.bands import named_bands
+from trainables.data.bands import EncoderInputs, named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import STEM, fitted_to_bands
@@ -70,7 +70,7 @@ def test_a_name_is_fetched_once_verified_and_loaded(served: tuple[CatalogEntry, 
     weights = load_weights(InitialWeights.parse(str(pinned)))
     assert weights[STEM].shape == (64, 13, 7, 7)
     bands = tuple(band.model_copy(update={"scale": 1e-4}) for band in named_bands(["B04", "B03", "B02"]))
-    assert fitted_to_bands(weights, pinned, bands, 65535.0)[STEM].shape == (64, 3, 7, 7)
+    assert fitted_to_bands(weights, pinned, EncoderInputs(bands=bands, full=65535))[STEM].shape == (64, 3, 7, 7)
     asked = named_weights(f"{NAME},precision=bf16")
     assert asked.fields == {"encoder": "resnet18", "stem": "large", "width_factor": 1.0, "precision": "bf16"}
     assert asked.files[0].digest == pinned.digest
@@ -146,7 +146,7 @@ def test_satlas_bands_have_the_scale_of_the_true_colour_image_or_of_8160_digital
     bands = named_bands(entry.bands)
     stored = tuple(band.model_copy(update={"scale": 1e-4}) for band in bands)
     state = {STEM: torch.rand(64, 9, 7, 7)}
-    found = fitted_to_bands(state, InitialWeights.parse("satlas_resnet50"), stored, 65535.0)
+    found = fitted_to_bands(state, InitialWeights.parse("satlas_resnet50"), EncoderInputs(bands=stored, full=65535))
     assert torch.equal(found[STEM], state[STEM])
     normalise = ChannelNormalisation.of(found)
     assert normalise is not None

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from trainables.data.bands import EncoderInputs, unnamed_bands
 from trainables.memory.simulated_worker import ImageShape
 
 DISTINCT_IMAGES = 64
@@ -44,6 +45,7 @@ class MadeUpStore:
             image_size=(side, side),
             channels=sizes.channels,
             dtype="uint8",
+            inputs=EncoderInputs(bands=unnamed_bands(sizes.channels), full=255),
             multi_label=False,
         )
 

@@ -5,6 +5,7 @@ from sweep.planning.pinned_weights import named_weights
 from sweep.planning.plan import Plan
 from trainables.config import TrialConfig
 from trainables.data.sources.source import some_names
+from trainables.data.store_info import StoreInfo
 from trainables.initial_weights import InitialWeights
 
 
@@ -26,13 +27,17 @@ def check_weights(plan: Plan, *, begun: bool = False) -> None:
 def _check(initial: InitialWeights, configs: list[TrialConfig]) -> None:
     import torch  # here, as most plans have no weights
 
-    from trainables.models.pretrained import FIRST, check_fit, load_weights, unused_names
+    from trainables.models.band_weights import fitted_to_bands
+    from trainables.models.pretrained import FIRST, check_fit, load_with_inputs, unused_names
     from trainables.models.simclr_model import make_encoder
 
-    weights = load_weights(initial)
+    weights, stated = load_with_inputs(initial)
     if unused := unused_names(weights):
         say(f"initial_weights: {initial.address}: not used: {some_names(unused)}", error=True)
     shapes = {(one.encoder, one.width_factor, one.small_stem): one for one in configs}
     for config in shapes.values():
         with torch.device("meta"):  # shapes alone
             check_fit(make_encoder(config, channels=weights[FIRST].shape[1]), weights, initial.address)
+    for dataset, bands in dict.fromkeys((config.dataset, config.bands) for config in configs):
+        if (info := StoreInfo.read(dataset)) is not None:
+            fitted_to_bands(weights, initial, info.with_bands(bands).inputs, stated)

@@ -1,5 +1,7 @@
 """A stem for other bands than its weights have, and published weights on stores of any bands and scale."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import TrialConfig
-from trainables.data.bands import SpectralBand, named_bands
+from trainables.data.bands import EncoderInputs, SpectralBand, named_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import LIMITS, MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
@@ -20,6 +22,10 @@ from trainables.weights_catalog import CATALOG, RGB, SENTINEL_2_ORDER
 CONFIG = TrialConfig(encoder="resnet10", width_factor=0.125, stem="large", image_size=16)
 MANY = named_bands(SENTINEL_2_ORDER)
 REFLECTANCE = tuple(band.model_copy(update={"scale": 1 / 65535}) for band in MANY)
+
+
+def pixels_of(bands: Sequence[SpectralBand], full: int = 65535) -> EncoderInputs:
+    return EncoderInputs(bands=tuple(bands), full=full)
 
 
 def stem(channels: int) -> Tensor:
@@ -57,7 +63,7 @@ def test_a_trial_starts_from_other_bands() -> None:
     """The three-band encoder's weights in one of thirteen bands, everything but the stem as it was."""
     before, after = SimCLR(CONFIG, 2).encoder, SimCLR(CONFIG, 2, channels=13).encoder
     weights = {name: tensor + 0.01 for name, tensor in before.state_dict().items() if tensor.is_floating_point()}
-    start_from(after, fitted_to_bands(weights, InitialWeights("rgb.pt", "rgb"), MANY, 255.0), "rgb.pt")
+    start_from(after, fitted_to_bands(weights, InitialWeights("rgb.pt", "rgb"), pixels_of(MANY, 255)), "rgb.pt")
     torch.testing.assert_close(after.layer4[0].conv1.weight, weights["layer4.0.conv1.weight"])
     torch.testing.assert_close(after.conv1.weight[:, 3], weights[STEM][:, 0] * 3 / 13)
 
@@ -65,14 +71,44 @@ def test_a_trial_starts_from_other_bands() -> None:
 def test_bands_of_a_file_have_to_be_said_and_to_be_as_many_as_its_stem_takes() -> None:
     weights = {STEM: stem(4)}
     with pytest.raises(BadInputError, match=r"takes 4 bands, the images have 13; name its bands .* FILE#bands="):
-        fitted_to_bands(weights, InitialWeights("four.pt", "four"), MANY, 255.0)
+        fitted_to_bands(weights, InitialWeights("four.pt", "four"), pixels_of(MANY, 255))
     with pytest.raises(BadInputError, match=r"2 bands are named \(B02, B03\), its stem takes 4"):
-        fitted_to_bands(weights, InitialWeights.parse("four.pt#bands=B02,B03"), MANY, 255.0)
+        fitted_to_bands(weights, InitialWeights.parse("four.pt#bands=B02,B03"), pixels_of(MANY, 255))
     named = InitialWeights.parse("four.pt#bands=B02,B03,B04,B08")
     assert InitialWeights.parse(str(named)) == named
-    found = fitted_to_bands(weights, named, MANY, 255.0)
+    found = fitted_to_bands(weights, named, pixels_of(MANY, 255))
     torch.testing.assert_close(found[STEM][:, 7], weights[STEM][:, 3] * 4 / 13)
-    assert fitted_to_bands(weights, InitialWeights("four.pt", "four"), MANY[:4], 255.0)[STEM] is weights[STEM]
+    assert fitted_to_bands(weights, InitialWeights("four.pt", "four"), pixels_of(MANY[:4], 255))[STEM] is weights[STEM]
+
+
+def test_a_file_that_states_its_bands_and_values_needs_no_names() -> None:
+    """Of the bands of a trial: kernels go where their bands are, and other values are refused."""
+    own = named_bands(["B08", "B04", "B03"])
+    stated = EncoderInputs(bands=tuple(band.model_copy(update={"scale": 1e-4}) for band in own), full=65535)
+    pixels = EncoderInputs(bands=stated.bands[::-1], full=65535)
+    weights, file = {STEM: stem(3), MEAN: torch.ones(3)}, InitialWeights("model.pt", "m")
+    found = fitted_to_bands(weights, file, pixels, stated)
+    torch.testing.assert_close(found[STEM], weights[STEM].flip(1))
+    assert MEAN not in found
+    assert fitted_to_bands(weights, file, stated, stated) == weights
+    half = EncoderInputs(bands=stated.bands, full=255)
+    others = {
+        "B08 = 0.0001 * value, the images have 0.0002 * value;": _scaled(stated, 2e-4, 0.0),
+        "B08 = 0.0001 * value, the images have 0.0001 * value -0.1;": _scaled(stated, 1e-4, -0.1),
+        "B08 = 0.0001 * value of 16 bits, the images have 0.0001 * value of 8 bits;": half,
+        "values of 16 bits, the images have 8 bits;": _scaled(half, None, 0.0),
+    }
+    for words, other in others.items():
+        with pytest.raises(BadInputError, match=re.escape(f"initial_weights: model.pt: was trained on {words}")):
+            fitted_to_bands(weights, file, other, stated)
+    same = EncoderInputs(bands=_scaled(stated, 1e-4 * 65535 / 255, 0.0).bands, full=255)
+    assert fitted_to_bands(weights, file, same, stated) == weights
+    assert fitted_to_bands(weights, file, _scaled(stated, None, 0.0), stated) == weights
+
+
+def _scaled(inputs: EncoderInputs, scale: float | None, offset: float) -> EncoderInputs:
+    changes = {"scale": scale, "offset": offset}
+    return inputs.model_copy(update={"bands": tuple(band.model_copy(update=changes) for band in inputs.bands)})
 
 
 @pytest.mark.parametrize(
@@ -95,28 +131,29 @@ def test_pixels_of_any_scale_become_what_seco_was_trained_on(scale: float, offse
 
 def test_limits_are_of_each_band_and_only_of_weights_that_have_them() -> None:
     bands = (REFLECTANCE[3], *REFLECTANCE[:2])
-    found = fitted_to_bands({STEM: stem(3)}, InitialWeights("seco_resnet18_rgb", "s"), bands, 65535.0)
+    found = fitted_to_bands({STEM: stem(3)}, InitialWeights("seco_resnet18_rgb", "s"), pixels_of(bands))
     band = bands[0]
     red = torch.tensor([0.0, 129 / 255]).double()
     torch.testing.assert_close(found[LIMITS][:, 0], (red - band.offset) / (band.scale * 65535.0))
     assert found[LIMITS].shape == (2, 3)
-    assert LIMITS not in fitted_to_bands({STEM: stem(13)}, InitialWeights("ssl4eo_moco_resnet18", "m"), bands, 65535.0)
+    assert LIMITS not in fitted_to_bands(
+        {STEM: stem(13)}, InitialWeights("ssl4eo_moco_resnet18", "m"), pixels_of(bands)
+    )
     trained = InitialWeights.parse("mine.pt#bands=B04,B03,B02")
-    assert LIMITS not in fitted_to_bands({**found, STEM: stem(3)}, trained, MANY, 65535.0)  # of other bands
+    assert LIMITS not in fitted_to_bands({**found, STEM: stem(3)}, trained, pixels_of(MANY))  # of other bands
 
 
 def test_published_weights_bring_their_normalisation_and_refuse_another_scale() -> None:
     weights = {STEM: stem(13)}
-    found = fitted_to_bands(weights, InitialWeights("ssl4eo_moco_resnet18", "moco"), REFLECTANCE, 65535.0)
+    found = fitted_to_bands(weights, InitialWeights("ssl4eo_moco_resnet18", "moco"), pixels_of(REFLECTANCE))
     torch.testing.assert_close(found[MEAN], torch.zeros(13, dtype=torch.float64))
     torch.testing.assert_close(found["normalise.deviation"], torch.ones(13, dtype=torch.float64))
+    unknown = EncoderInputs(bands=named_bands(["red", "green", "blue"]), full=255)
     with pytest.raises(BadInputError, match=r"trained on reflectance, which is unknown for red; .*--pixels reflect"):
-        fitted_to_bands(
-            weights, InitialWeights("ssl4eo_moco_resnet18", "m"), named_bands(["red", "green", "blue"]), 255.0
-        )
+        fitted_to_bands(weights, InitialWeights("ssl4eo_moco_resnet18", "m"), unknown)
     with pytest.raises(BadInputError, match=r"trained on pictures of 8 bits, the images have 16; .*--pixels thesis"):
-        fitted_to_bands({STEM: stem(3)}, InitialWeights("imagenet_resnet18", "i"), REFLECTANCE, 65535.0)
-    pictures = fitted_to_bands({STEM: stem(3)}, InitialWeights("imagenet_resnet18", "i"), MANY, 255.0)
+        fitted_to_bands({STEM: stem(3)}, InitialWeights("imagenet_resnet18", "i"), pixels_of(REFLECTANCE))
+    pictures = fitted_to_bands({STEM: stem(3)}, InitialWeights("imagenet_resnet18", "i"), pixels_of(MANY, 255))
     torch.testing.assert_close(pictures[MEAN][3].item(), 0.485)
     torch.testing.assert_close(pictures[MEAN][7].item(), (0.485 + 0.456 + 0.406) / 3)
 

@@ -1,5 +1,6 @@
 """Spectral bands of a store's channels: name, wavelength, resolution, and the reflectance of a stored value."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Annotated
@@ -50,6 +51,17 @@ class SpectralBand(BaseModel):
         ]
         told = ", ".join(part for part in known if part)
         return f"{self.name} ({told})" if told else self.name
+
+
+class EncoderInputs(BaseModel):
+    """Pixels that an encoder was trained on, as a trial's model.pt records them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bands: Annotated[tuple[SpectralBand, ...], Field(min_length=1, max_length=2**10)]
+    """Band of each channel."""
+    full: Annotated[int, Field(gt=0)]
+    """Largest stored value, which becomes 1: 255 or 65535."""
 
 
 SENTINEL_2: dict[str, SpectralBand] = {
@@ -137,5 +149,23 @@ def described_bands(bands: Sequence[SpectralBand]) -> str:
     return f"{told}; reflectance: {_measured(bands[0])}"
 
 
-def _measured(band: SpectralBand) -> str:
-    return f"{band.scale:.4g} * value" + (f" {band.offset:+.4g}" if band.offset else "")
+def other_reflectance(ours: EncoderInputs, theirs: EncoderInputs) -> tuple[str, str] | None:
+    """Return in words the reflectances of the first band that differs, of both; None if none is known to differ.
+
+    Bands are compared by name, since one store may have some of the other's, and by the reflectance of the pixel
+    values 0 and 1.
+    """
+    for band in ours.bands:
+        other = next((one for one in theirs.bands if one.same_as(band)), None)
+        if other is None or band.scale is None or other.scale is None:
+            continue
+        scales = (band.scale * ours.full, other.scale * theirs.full)
+        if not (math.isclose(*scales, rel_tol=1e-6) and math.isclose(band.offset, other.offset, abs_tol=1e-6)):
+            bits = [f" of {one.full.bit_length()} bits" * (ours.full != theirs.full) for one in (ours, theirs)]
+            told = [f"{_measured(one, 6)}{more}" for one, more in zip((band, other), bits, strict=True)]
+            return f"{band.name} = {told[0]}", told[1]
+    return None
+
+
+def _measured(band: SpectralBand, digits: int = 4) -> str:
+    return f"{band.scale:.{digits}g} * value" + (f" {band.offset:+.{digits}g}" if band.offset else "")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from trainables.data.bands import SpectralBand, band_name, colour_channels, named_bands, unnamed_bands
+from trainables.data.bands import EncoderInputs, SpectralBand, band_name, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_addresses import data_root, joined_address, plain_name, remote_root, store_folder
@@ -152,6 +152,11 @@ class StoreInfo(BaseModel):
         """Band of each channel; for stores of earlier versions, derived from the options or the channel count."""
         names = [name for name in str(self.options.get("bands", "")).split(", ") if name]
         return self.bands or (named_bands(names) if len(names) == self.channels else unnamed_bands(self.channels))
+
+    @property
+    def inputs(self) -> EncoderInputs:
+        """Bands and largest value of the stored pixels, as an encoder takes them."""
+        return EncoderInputs(bands=self.channel_bands, full=2**16 - 1 if self.dtype == "uint16" else 2**8 - 1)
 
     def with_bands(self, names: tuple[str, ...]) -> Self:
         """Return the metadata restricted to the bands `names`, in that order; an empty tuple keeps all bands.

@@ -1,5 +1,6 @@
 """Targets that a store offers: its positive classes, and the errors for targets and pairs that it doesn't have."""
 
+from trainables.data.bands import other_reflectance
 from trainables.data.dataset_facts import DataSetFacts
 from trainables.data.store_info import PlaceDates, StoreInfo
 from trainables.errors import BadInputError
@@ -51,7 +52,7 @@ def wrong_kind(info: StoreInfo, target: str) -> BadInputError:
 
 
 def other_values(pretrained: StoreInfo, evaluated: StoreInfo) -> list[str]:
-    """Return an error if two stores differ in bands, channel by channel, or in the type of their values."""
+    """Return an error if two stores differ in bands, channel by channel, or in the type or reflectance of values."""
     ours, theirs = pretrained.channel_bands, evaluated.channel_bands
     if len(ours) != len(theirs):
         told = f"has {len(theirs)} channels, {pretrained.name} has {len(ours)}"
@@ -62,6 +63,11 @@ def other_values(pretrained: StoreInfo, evaluated: StoreInfo) -> list[str]:
         return [
             f"evaluation_dataset: {evaluated.name} has values of {evaluated.dtype}, {pretrained.name} of "
             f"{pretrained.dtype}; prepare both with the same --pixels"
+        ]
+    elif differing := other_reflectance(evaluated.inputs, pretrained.inputs):
+        return [
+            f"evaluation_dataset: {evaluated.name} has values of another reflectance, {differing[0]}, "
+            f"{pretrained.name} has {differing[1]}; prepare both with the same --pixels, thesis or reflectance"
         ]
     else:
         return []

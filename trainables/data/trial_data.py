@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import TrialConfig, data_fingerprint
-from trainables.data.bands import SpectralBand
+from trainables.data.bands import EncoderInputs, SpectralBand
 from trainables.data.data_split import DataSplit, label_budget, limited
 from trainables.data.seasons import SeasonPairs, visits, whole_places
 from trainables.data.store import ImageStore
@@ -127,9 +127,9 @@ class TrialData:
         return self._pretrained.info.channel_bands
 
     @property
-    def full(self) -> float:
-        """Largest value of the stored dtype, which becomes 1 in [0, 1] pixels."""
-        return float(np.iinfo(self._pretrained.info.dtype).max)
+    def inputs(self) -> EncoderInputs:
+        """Bands and largest value of the stored pixels, which the encoder takes as [0, 1]."""
+        return self._pretrained.info.inputs
 
     @property
     def colours(self) -> tuple[int, int, int] | None:
@@ -161,7 +161,7 @@ class TrialData:
             squares = values.square()
             parts = (values, squares >> HIGH_BITS, squares & (2**HIGH_BITS - 1))
             sums += torch.stack([part.sum((0, 2, 3)) for part in parts])
-        full = self.full
+        full = float(self.inputs.full)
         height, width = self.image_shape
         wide = sum_over_ranks(sums.to(device)).cpu().double()
         mean, high, low = wide / (len(self.train) * height * width)

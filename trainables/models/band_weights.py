@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.data.bands import COLOURS, SpectralBand, named_bands
+from trainables.data.bands import COLOURS, EncoderInputs, SpectralBand, named_bands, other_reflectance
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.weights_catalog import CatalogEntry
@@ -19,25 +19,40 @@ MEAN, DEVIATION, LIMITS = "normalise.mean", "normalise.deviation", "normalise.li
 
 
 def fitted_to_bands(
-    weights: "Mapping[str, Tensor]", initial: InitialWeights, wanted: Sequence[SpectralBand], full: float
+    weights: "Mapping[str, Tensor]",
+    initial: InitialWeights,
+    pixels: EncoderInputs,
+    stated: EncoderInputs | None = None,
 ) -> "Mapping[str, Tensor]":
-    """Return weights whose stem takes the bands `wanted`, stored with `full` as their largest value.
+    """Return weights whose stem takes a store's pixels.
 
-    The bands of the weights are those of the catalogue or of `#bands=`; three without a name are red, green and blue.
-    Weights of the catalogue bring their normalisation. Raises BadInputError where bands or scale don't fit.
+    The bands of the weights are those of the catalogue, of `#bands=`, or `stated` in the file; three without a name are
+    red, green and blue. Weights of the catalogue bring their normalisation.
+
+    Args:
+        weights: Weights of an encoder, by torchvision's names.
+        initial: Address and name of the weights.
+        pixels: Pixels that the trial trains on.
+        stated: Pixels that the weights were trained on; None if the file doesn't state them.
+
+    Raises:
+        BadInputError: Bands or scale don't fit.
     """
-    entry = initial.entry
+    entry, wanted = initial.entry, pixels.bands
     names = entry.bands if entry is not None else initial.bands
     inputs = weights[STEM].shape[1]
     own = named_bands(names or (COLOURS if inputs == len(COLOURS) else ()))
+    if stated is not None and entry is None:
+        _refuse_other_values(initial.address, stated, pixels)
+        own = own if names else stated.bands
     if own and len(own) != inputs:
         raise BadInputError(
-            f"initial_weights: {initial.address}: {len(own)} bands are named ({', '.join(names)}), its stem takes "
-            f"{inputs}"
+            f"initial_weights: {initial.address}: {len(own)} bands are named "
+            f"({', '.join(band.name for band in own)}), its stem takes {inputs}"
         )
     found = dict(weights)
     if entry is not None:
-        found |= published_normalisation(entry, own, wanted, full)
+        found |= published_normalisation(entry, own, wanted, pixels.full)
     if not own:
         if inputs != len(wanted):
             raise BadInputError(
@@ -50,6 +65,19 @@ def fitted_to_bands(
     if entry is None:  # how other bands were normalised says nothing of these
         found = {name: tensor for name, tensor in found.items() if name not in (MEAN, DEVIATION, LIMITS)}
     return {**found, STEM: fitted_stem(weights[STEM], own, wanted)}
+
+
+def _refuse_other_values(address: str, stated: EncoderInputs, pixels: EncoderInputs) -> None:
+    """Raise BadInputError if weights were trained on pixels of another reflectance, or of other bits."""
+    told = other_reflectance(stated, pixels)
+    known = all(band.scale is not None for band in (*stated.bands, *pixels.bands))
+    if told is None and stated.full != pixels.full and not known:
+        told = f"values of {stated.full.bit_length()} bits", f"{pixels.full.bit_length()} bits"
+    if told is not None:
+        raise BadInputError(
+            f"initial_weights: {address}: was trained on {told[0]}, the images have {told[1]}; prepare them with the "
+            "--pixels of the data that it was trained on"
+        )
 
 
 def fitted_stem(stem: "Tensor", own: Sequence[SpectralBand], wanted: Sequence[SpectralBand]) -> "Tensor":

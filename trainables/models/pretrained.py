@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from trainables.data.bands import EncoderInputs
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.weights_file import read_state
@@ -40,7 +41,13 @@ OTHERS = {
 
 def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
     """Return the encoder's weights under torchvision's names; BadInputError if the file changed since planning."""
-    return encoder_weights(read_state(initial.content(), initial.address), initial.address)
+    return load_with_inputs(initial)[0]
+
+
+def load_with_inputs(initial: InitialWeights) -> "tuple[dict[str, Tensor], EncoderInputs | None]":
+    """Return the encoder's weights, and the pixels that it was trained on, which only a trial's model.pt states."""
+    state, inputs = read_state(initial.content(), initial.address)
+    return encoder_weights(state, initial.address), inputs
 
 
 def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, Tensor]":

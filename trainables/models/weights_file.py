@@ -9,7 +9,10 @@ import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainables.errors import BadInputError
+from pydantic import ValidationError
+
+from trainables.data.bands import EncoderInputs
+from trainables.errors import BadInputError, describe_validation
 from trainables.unpacked_limit import check_unpacked
 from trainables.weights_header import check_header, is_safetensors
 
@@ -31,10 +34,14 @@ LONGEST_NAME = 100
 """Maximum number of characters of a name in a message."""
 
 
-def read_state(content: bytes, address: str) -> "dict[str, Tensor]":
-    """Return the tensors of a state dict (safetensors or PyTorch's format, by its content), on the CPU.
+INPUTS = "inputs"
+"""Key of a trial's model.pt for the pixels that it was trained on."""
 
-    Other content (epochs, optimisers) is left out.
+
+def read_state(content: bytes, address: str) -> "tuple[dict[str, Tensor], EncoderInputs | None]":
+    """Return the tensors of a state dict (safetensors or PyTorch's format, by its content), on the CPU, and its inputs.
+
+    Other content (epochs, optimisers) is left out. Only a trial's model.pt states the pixels that it was trained on.
 
     Raises:
         BadInputError: The file isn't a state dict, a tensor isn't plain, dense and finite, or the file declares more
@@ -43,9 +50,19 @@ def read_state(content: bytes, address: str) -> "dict[str, Tensor]":
     check_header(content, address)
     try:
         state = _safetensors(content) if is_safetensors(content) else _torch(content)
-        return _tensors(_innermost(state))
+        return _tensors(_innermost(state)), _inputs(state.get(INPUTS))
     except BadInputError as error:
         raise BadInputError(f"initial_weights: {address}: {error}") from error
+
+
+def _inputs(stated: Any) -> EncoderInputs | None:
+    if not isinstance(stated, Mapping) or "bands" not in stated:
+        return None
+    try:
+        return EncoderInputs.model_validate(stated)
+    except ValidationError as error:
+        faults = describe_validation(error, known_fields=tuple(EncoderInputs.model_fields)).replace("\n", "; ")
+        raise BadInputError(f"{INPUTS}: {faults}") from error
 
 
 def _safetensors(content: bytes) -> Mapping[str, Any]:

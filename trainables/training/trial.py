@@ -31,9 +31,10 @@ from trainables.memory.recomputation import segments
 from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
-from trainables.models.pretrained import load_weights, start_from
+from trainables.models.pretrained import load_with_inputs, start_from
 from trainables.models.random_features import PATCHES, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
+from trainables.models.weights_file import INPUTS
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
 from trainables.randomness import RandomStream, positions, uniform
@@ -151,7 +152,8 @@ class TrialTrainer:
             self.model.encoder.segments = segments(footprint(config, data.outputs, channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
-            weights = fitted_to_bands(load_weights(initial), initial, data.bands, data.full)
+            loaded, stated = load_with_inputs(initial)
+            weights = fitted_to_bands(loaded, initial, data.inputs, stated)
             start_from(self.model.encoder, weights, initial.address)
         self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         self.encoder = self.model.encoder
@@ -317,7 +319,8 @@ class TrialTrainer:
         weights = {"encoder": self.model.encoder.state_dict(), **({"linear": linear} if linear else {})}
         if self.config.epochs > 0 and self.data.has_probe:
             weights["probe"] = self.model.probe.state_dict()
-        self.files.save_model({"config": self.config.model_dump(mode="json"), **weights})
+        inputs = self.data.inputs.model_dump(mode="json", exclude_defaults=True)
+        self.files.save_model({"config": self.config.model_dump(mode="json"), INPUTS: inputs, **weights})
 
     def _state(self) -> dict[str, Any]:
         return {
