@@ -23,9 +23,10 @@ from sweep import (
     ui,
     weights,
 )
-from sweep.console.app import interruptible, run_app
+from sweep.console.app import run_app
+from sweep.console.commands import Commands
 
-app = typer.Typer(
+app = Commands(
     name="sweep",
     help="Which self-supervised pretraining settings give the best representation of my images?",
     no_args_is_help=True,
@@ -33,8 +34,8 @@ app = typer.Typer(
 )
 COMMANDS = (run, compare, evaluate, export, predict, embed, status, stop, remove, track, configure, doctor, ui, spaces)
 for command in COMMANDS:
-    app.command(command.__name__.rpartition(".")[2])(interruptible(command.main))
-app.command("space", hidden=True)(interruptible(spaces.main))  # its earlier name
+    app.command(command.__name__.rpartition(".")[2])(command.main)
+app.command("space", hidden=True)(spaces.main)  # its earlier name
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 

@@ -101,6 +101,7 @@ def run(
         assignments=checked_assignments(changes or {}),
         name=name,
         resume=resume,
+        given=frozenset(options),
         **options,
     )
     session = request.session()

@@ -9,6 +9,7 @@ import typer
 
 from sweep.console import options, prepare_options
 from sweep.console.app import run_app, stage_progress
+from sweep.console.commands import Commands
 from sweep.console.printing import say, say_json, screen
 from trainables.data.store_addresses import data_root, joined_address, store_folder
 from trainables.data.store_info import StoreInfo, prepare_command, prepared
@@ -18,7 +19,7 @@ from trainables.redaction import redact
 if TYPE_CHECKING:
     from trainables.data.sources.source import ImageSource, PrepareRequest
 
-app = typer.Typer(
+app = Commands(
     help="Prepare the images that sweeps train on: convert them once, verify and describe them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -72,11 +73,11 @@ def prepare(
     root: Root = None,
 ) -> None:
     """Convert a data set to an image store. An existing store of the same images and labels is kept."""
-    from sweep.console.dataset_tables import prepared_lines
+    from sweep.console.dataset_tables import prepared_lines, unfinished
     from trainables.data.preparing.prepare import prepare as make
 
     before = StoreInfo.read(store_name or name, root)
-    with stage_progress(f"preparing {store_name or name}") as progress:
+    with unfinished(store_name or name, before), stage_progress(f"preparing {store_name or name}") as progress:
         info = make(
             name,
             source=source,

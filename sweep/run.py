@@ -2,6 +2,8 @@
 
 import sys
 
+import typer
+
 from sweep.console import options
 from sweep.console.stop_signals import GRACE_SECONDS
 from sweep.records.paths import DEFAULT_STORAGE
@@ -39,17 +41,18 @@ def main(
     wait_cluster: options.WaitCluster = 0.0,
     as_json: options.Json = False,
     on_end: options.OnEnd = None,
+    context: typer.Context = options.NO_CONTEXT,
 ) -> None:
     """Train every trial of a search space and compare them.
 
     Start with --space quickstart, which needs no data or cluster. --dry-run shows the plan first.
 
     Finished trials are never trained again: the same command, or --resume NAME, continues where the sweep stopped.
-    Ctrl-C stops at the end of the running epochs; a second Ctrl-C stops at once. SIGTERM and SIGHUP do the same, and
-    stop at once when --grace is over.
+    Ctrl-C stops at the end of the running epochs; a second Ctrl-C stops at once. SIGTERM, SIGHUP and
+    SIGQUIT do the same, and stop at once when --grace is over.
 
     Exit code 0: all trials finished; 1: some failed; 2: bad input; 3: stopped by a budget or by sweep.stop, or
-    the cluster was lost; 130: Ctrl-C; 143: SIGTERM; 129: SIGHUP.
+    the cluster was lost; 130: Ctrl-C; 143: SIGTERM; 129: SIGHUP; 131: SIGQUIT.
     """
     if fields:
         from sweep.planning.field_reference import print_fields
@@ -57,6 +60,7 @@ def main(
         print_fields()
         return
     # Imported here, so that --help stays fast.
+    from sweep.console.commands import given_options
     from sweep.running.run_location import RunLocation
     from sweep.running.run_request import RunRequest, on_end_hook
     from trainables.overrides import parse_assignments
@@ -85,6 +89,7 @@ def main(
         retry_failed=retry_failed,
         grace_seconds=grace,
         strict=strict,
+        given=given_options(context),
     )
     if dry_run:
         request.print_plan()

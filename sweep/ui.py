@@ -62,7 +62,7 @@ def main(
     from sweep.tracking.pages import USER
     from sweep.tracking.server import TrackingServer, served_store
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, _stop)
     try:
         password = "" if everybody else secrets.token_urlsafe(PASSWORD_BYTES)

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from sweep.console.app import run_app
+from sweep.console.commands import Commands
 from sweep.console.printing import say
 
-app = typer.Typer(
+app = Commands(
     help="List published encoders, and download one before a trial needs it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -12,13 +12,13 @@ from sweep.console.stop_signals import StopRequestedError
 def own_signals() -> Iterator[None]:
     """Keep this process's SIGTERM handler, which Ray replaces, and shield Ray from signals to the process group.
 
-    A closed terminal, `timeout`, Slurm and systemd send signals to all processes of a group. Ray's processes inherit
-    the set of blocked signals.
+    A terminal, `timeout`, Slurm and systemd send signals to all processes of a group. Ray's processes inherit the set
+    of blocked signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler, group_wide = signal.getsignal(signal.SIGTERM), {signal.SIGTERM, signal.SIGHUP}
+    handler, group_wide = signal.getsignal(signal.SIGTERM), {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, group_wide)
     try:
         yield

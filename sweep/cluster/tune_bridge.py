@@ -52,15 +52,15 @@ def run_trials(
 ) -> None:
     """Run attempts until the dispatcher has no more; errors of listeners are raised at the end.
 
-    Needs `connect`. The first Ctrl-C, SIGTERM or SIGHUP stops the attempts after their current epochs. A second Ctrl-C
-    or SIGTERM stops them at once, as does the end of `grace_seconds` after SIGTERM or SIGHUP.
+    Needs `connect`. The first signal of REASONS stops the attempts after their current epochs. A second one, but for
+    SIGHUP, stops them at once, as does the end of `grace_seconds` after any but Ctrl-C.
 
     Args:
         dispatcher: Source of attempts, which also receives their results.
         log_dir: Folder for Ray Train's own files while they are needed.
         tick: Callback that is called often.
         waits: Callback for the message on trials that wait for resources; empty once none waits.
-        grace_seconds: Seconds from SIGTERM or SIGHUP to the immediate stop.
+        grace_seconds: Seconds from a signal other than Ctrl-C to the immediate stop.
 
     Raises:
         StopRequestedError: Attempts were stopped at once.

@@ -16,7 +16,7 @@ from sweep.comparison.standing import BaselineComparison, standing
 from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
-from sweep.records.trial_result import result_of
+from sweep.records.present_results import present_results
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
@@ -119,7 +119,8 @@ def sweep_tables(
     sweep: "SweepRecord", storage: "SweepStorage", sources: Sources | None = None
 ) -> list[ComparisonTable]:
     """Return the table of each data set of a sweep, from the results in its storage."""
-    return compare(sweep, lambda entry: result_of(storage.trial_of(entry)), sources)
+    results = present_results(sweep, storage)
+    return compare(sweep, lambda entry: results[entry.trial_id], sources)
 
 
 def with_leaks(tables: Iterable[ComparisonTable], storage: "SweepStorage") -> list[ComparisonTable]:

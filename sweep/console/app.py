@@ -1,7 +1,6 @@
 """Entry point shared by all commands: bad input is one clear error on stderr and exit code 2, never a traceback."""
 
 import errno
-import functools
 import logging
 import os
 import sys
@@ -11,8 +10,8 @@ from typing import Any
 
 import typer
 
+from sweep.console.commands import Commands
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
-from sweep.console.stop_signals import exit_code, reason_of, stop_signals
 from sweep.console.usage_errors import UsageError, mistyped_variables, refuse_empty, usage_line
 from trainables.errors import BadInputError
 from trainables.lasting_output import FAILED, check_output, open_streams
@@ -63,21 +62,6 @@ def stage_progress(task: str) -> Iterator[Callable[[str, int, int | None], None]
         yield tell
 
 
-def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the command wrapped so that Ctrl-C, SIGTERM and SIGHUP end it with exit codes 130, 143 and 129."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
-        try:
-            with stop_signals():
-                return command(*arguments, **options)
-        except KeyboardInterrupt as error:
-            say(reason := reason_of(error), error=True)
-            sys.exit(exit_code(reason))
-
-    return run
-
-
 def _of_machine(error: OSError) -> str:
     """Return in words what the machine refused: the file and the reason."""
     if error.filename is not None and error.strerror:
@@ -87,8 +71,8 @@ def _of_machine(error: OSError) -> str:
 
 def run_command(command: Callable[..., Any]) -> None:
     """Run a typer command function with the process's arguments."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(interruptible(command))
+    app = Commands(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
     run_app(app)
 
 

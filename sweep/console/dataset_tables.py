@@ -1,6 +1,8 @@
 """Tables that `python -m sweep.data` prints about data stores."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +96,18 @@ def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_un
     sizes = ", ".join(f"{count:,} {split}" for split, count in store.splits.items())
     first = f"{store.name}: {state}, {store.images:,} images ({sizes}) in {store_folder(store.name, root)}"
     return [first, *(f"  {note}" for note in (*decisions(store), *notes(store)))]
+
+
+@contextmanager
+def unfinished(name: str, before: StoreInfo | None) -> Iterator[None]:
+    """Add to an interruption what is left of a preparation, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        left = "the store that was there before is unchanged" if before else "nothing of it is left half-written"
+        then = "the same command begins again, but keeps what was downloaded"
+        error.add_note(f"{name}: not prepared, {left}; {then}")
+        raise
 
 
 def labelled_lines(found: "LabelSet") -> list[str]:

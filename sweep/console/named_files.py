@@ -2,13 +2,15 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 import tomllib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from trainables.errors import BadInputError
 from trainables.special_file import refuse_special
@@ -23,6 +25,10 @@ _OF_YAML_1_1 = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "ti
 """Types that YAML 1.1 guesses from texts such as no, 010 and 1:30."""
 
 
+class _ExitCalledError(SystemExit):
+    """A named module called os._exit, which would end this program without a word."""
+
+
 class NoSuchModuleError(BadInputError):
     """No module has the dotted name."""
 
@@ -33,14 +39,16 @@ def load_module(name: str) -> ModuleType:
     if path.is_dir() and (path.suffix or "/" in name):
         raise BadInputError("is a folder; give a file")
     try:
-        return _run_file(path) if path.suffix == ".py" or "/" in name else _import(name)
+        with _no_exit():
+            return _run_file(path) if path.suffix == ".py" or "/" in name else _import(name)
     except BadInputError as error:
         if (place := _place(error, name)) is None:
             raise
         raise BadInputError(*(f"{place}{line}" for line in str(error).splitlines())) from error
     except SystemExit as error:
         place = _place(error, name) or ""
-        raise BadInputError(f"{place}calls sys.exit; a module named here may only define values") from error
+        called = "os._exit" if isinstance(error, _ExitCalledError) else "sys.exit"
+        raise BadInputError(f"{place}calls {called}; a module named here may only define values") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # code of others may raise what isn't an Exception
@@ -61,6 +69,23 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise BadInputError(f"must be a mapping of names to values, got {type(values).__name__}")
     return values
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """Make os._exit raise in this process during a block; its forked children still exit."""
+    own, ended = os.getpid(), os._exit
+
+    def refuse(code: int) -> NoReturn:
+        if os.getpid() != own:
+            ended(code)
+        raise _ExitCalledError(code)
+
+    os._exit = refuse  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = ended
 
 
 def _run_file(path: Path) -> ModuleType:

@@ -1,7 +1,7 @@
 """Command-line options that several commands share, and those of `sweep.run`, grouped into the sections of `--help`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -14,6 +14,8 @@ ON_END = "SWEEP_ON_END"
 """Environment variable that is the default of `--on-end`."""
 FINE_TUNING_RATE = 0.1
 """Base learning rate of fine-tuning relative to pretraining's (docs/experiments.md)."""
+NO_CONTEXT = cast("typer.Context", None)
+"""Context of a command that is called from Python, where nothing was typed."""
 
 # What runs
 Space = Annotated[
@@ -203,7 +205,7 @@ Grace = Annotated[
     typer.Option(
         min=0.0,
         metavar="SECONDS",
-        help="Seconds that running epochs may take to finish after SIGTERM or SIGHUP (a closed terminal).",
+        help="Seconds that running epochs may take to finish after SIGTERM, SIGHUP (a closed terminal) or SIGQUIT.",
         rich_help_panel=FAILURES,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: Ctrl-C, SIGTERM of service managers, SIGHUP of a closed terminal."""
+"""Signals that ask a command to end: Ctrl-C, SIGTERM of service managers, SIGHUP of a closed terminal, SIGQUIT."""
 
 import signal
 import threading
@@ -11,10 +11,11 @@ REASONS: Mapping[int, str] = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "ended by SIGTERM",
     signal.SIGHUP: "ended by SIGHUP",
+    signal.SIGQUIT: "ended by SIGQUIT",
 }
 """Reason for a command's end, by signal."""
 GRACE_SECONDS = 20.0
-"""Seconds that running epochs may continue after SIGTERM or SIGHUP; Slurm and Kubernetes kill after 30 s."""
+"""Seconds that running epochs may continue after any of them but Ctrl-C; Slurm and Kubernetes kill after 30 s."""
 Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -43,11 +44,15 @@ def raise_stop_request(number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def stop_signals(handler: Handler = raise_stop_request) -> Iterator[None]:
-    """Install a handler for these signals during a block, in the main thread only; SIGHUP stays ignored under nohup."""
+    """Install a handler for these signals during a block, in the main thread only.
+
+    SIGHUP stays ignored under nohup, and SIGQUIT in a shell's background.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    may_be_ignored = (signal.SIGHUP, signal.SIGQUIT)
+    ignored = {number for number in may_be_ignored if signal.getsignal(number) == signal.SIG_IGN}
     before = {number: signal.signal(number, handler) for number in REASONS.keys() - ignored}
     try:
         yield

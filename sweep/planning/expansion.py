@@ -1,7 +1,8 @@
 """Expansion of a stage into settings, and of settings into trials with their baselines."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +14,11 @@ from trainables.errors import BadInputError
 from trainables.field_values import spelled
 
 Assignments = Mapping[str, Sequence[Any]]
+RejectedDraw = tuple[Mapping[str, Any], str]
+"""Values of a drawn setting, and why it can't be trained."""
 MOST_DRAWS = 200
 """Maximum number of draws of a random search for one setting."""
+_NUMBER = re.compile(r"[-+]?\d[\d.e+-]*")
 ENCODER_FIELDS = ("encoder", "width_factor", "stem", "normalisation", "precision", "seed")
 BASELINE_FIELDS = (
     *("dataset", "evaluation_dataset", "bands", "image_size", "target", "positive", "validation_fraction"),
@@ -28,11 +32,11 @@ BASELINE_FIELDS = (
 
 @dataclass(frozen=True)
 class DrawCheck:
-    """Check of drawn settings, which collects a note about each rejected one."""
+    """Check of drawn settings, which collects the rejected ones."""
 
     fault_of: Callable[[Mapping[str, Any]], str] = lambda setting: ""
     """Returns why a setting can't be trained; empty if it can."""
-    notes: list[str] = field(default_factory=list)
+    rejected: list[RejectedDraw] = field(default_factory=list)
 
 
 def needs(stage: Stage, assignments: Assignments) -> list[Best]:
@@ -75,14 +79,24 @@ def drawn(
         fault = next(filter(None, map(check.fault_of, settings)), "")
         if not fault:
             return [(grid, setting) for setting in settings]
-        check.notes.append(redrawn_note(values, fault))
+        check.rejected.append((values, fault))
     raise BadInputError(f"search: none of {MOST_DRAWS} drawn settings can be trained; the last one: {fault}")
 
 
-def redrawn_note(values: Mapping[str, Any], fault: str) -> str:
-    """Return the note about a drawn setting that can't be trained."""
+def redrawn_notes(rejected: Iterable[RejectedDraw]) -> list[str]:
+    """Return a note for each reason why drawn settings can't be trained; reasons that differ in numbers are one."""
+    by_reason: dict[str, list[RejectedDraw]] = {}
+    for values, fault in rejected:
+        by_reason.setdefault(_NUMBER.sub("", fault), []).append((values, fault))
+    return [_redrawn_note(draws) for draws in by_reason.values()]
+
+
+def _redrawn_note(draws: Sequence[RejectedDraw]) -> str:
+    values, fault = draws[0]
     shown = ", ".join(f"{name} {spelled(value)}" for name, value in values.items())
-    return f"search: {shown} can't be trained, another setting is drawn: {fault}"
+    if len(draws) == 1:
+        return f"search: {shown} can't be trained, another setting is drawn: {fault}"
+    return f"search: {len(draws)} drawn settings can't be trained, others are drawn; the first, {shown}: {fault}"
 
 
 def settings_of_all_stages(

@@ -31,8 +31,8 @@ class LaunchOptions(BaseModel):
     """Memory of a worker in GiB, which replaces the estimate."""
 
     def updated(self, typed: Self) -> Self:
-        """Return this launch with the newly typed options that differ from their default."""
-        return self.model_copy(update=typed.model_dump(exclude_defaults=True))
+        """Return this launch with the options that were typed now: those that `typed` was created with."""
+        return self.model_copy(update=typed.model_dump(exclude_unset=True))
 
 
 def plan_of(launch: LaunchOptions) -> "Plan":

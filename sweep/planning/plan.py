@@ -15,6 +15,7 @@ from sweep.planning.expansion import (
     made_small,
     needs,
     planned,
+    redrawn_notes,
     settings_of,
     with_baselines,
     with_best,
@@ -153,10 +154,10 @@ def extend(plan: Plan, decided: Mapping[Best, Any], *, size_of: Callable[[str], 
             full, plan.space, plan.assignments, size_of=size_of, workers=plan.workers, check=DrawCheck(check.fault_of)
         )
         trials = [made_small(trial, TrialConfig.parse(s)) for trial, s in zip(trials, small, strict=True)]
-    check.notes.extend(filter(None, [_repeats_note(stage, [grid for grid, _ in found])]))
+    notes = [*redrawn_notes(check.rejected), _repeats_note(stage, [grid for grid, _ in found])]
     check_metrics(plan.space, stage, trials, assignments=plan.assignments, size_of=size_of, shrunk=plan.smoke)
     known = {**plan.decided, **decided}
-    grown = replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *check.notes), decided=known)
+    grown = replace(plan, pending=plan.pending[1:], notes=(*plan.notes, *filter(None, notes)), decided=known)
     grown = _joined(grown, trials)
     return replace(grown, to_come=_to_come(grown, stage, size_of))
 

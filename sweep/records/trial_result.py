@@ -11,7 +11,8 @@ from trainables.storage.trial_records import ORDERLY, AttemptRecord
 
 HALVED = "halving: "
 """Prefix of the reason of a stop by halving."""
-Status = Literal["finished", "failed", "stopped", "running", "waiting"]
+Status = Literal["finished", "failed", "stopped", "running", "interrupted", "waiting"]
+"""`result_of` can't tell a running trial from an interrupted one; `present_results` can."""
 
 
 @dataclass(frozen=True)

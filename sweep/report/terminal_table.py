@@ -29,7 +29,7 @@ MOST_LABEL = 26
 """Maximum characters of a baseline's name on one line."""
 MOST_SPLIT_ROWS = 12
 """Maximum number of settings listed on both splits; the report has all."""
-SHOWN = ("running", "stopped")
+SHOWN = ("running", "interrupted", "stopped")
 WIDEST = 10_000
 """Columns of characters that no table needs."""
 

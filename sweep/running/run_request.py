@@ -61,11 +61,13 @@ class RunRequest:
     grace_seconds: Amount = GRACE_SECONDS
     strict: bool = False
     """Whether leaks between pretraining images and test images are refused."""
+    given: frozenset[str] = frozenset()
+    """Names of the options that were given, also those given their default."""
 
     def __post_init__(self) -> None:
         """Raise BadInputError for options of another type or outside their limits."""
         hints = get_type_hints(RunRequest, include_extras=True)
-        typed = [one.name for one in fields(self) if one.name not in ("location", "assignments")]
+        typed = [one.name for one in fields(self) if one.name not in ("location", "assignments", "given")]
         values = {name: value for name in typed if (value := getattr(self, name)) != getattr(RunRequest, name)}
         for name, value in checked_values(values, hints, self._shown).items():
             object.__setattr__(self, name, value)
@@ -76,19 +78,7 @@ class RunRequest:
     @cached_property
     def launch(self) -> LaunchOptions:
         """Launch of the sweep; for a resumed one, including the options in its record."""
-        space = self.space
-        typed = LaunchOptions(
-            space=space if isinstance(space, str) else "",
-            written=written(self._asked_space()) if space else None,
-            assignments={name: tuple(values) for name, values in self.assignments.items()},
-            smoke=self.smoke,
-            workers=str(self.workers),
-            device=self.device,
-            share_gpus=self.share_gpus,
-            no_reuse=self.no_reuse,
-            experiment=self.experiment,
-            memory=self.memory,
-        )
+        space, typed = self.space, self._typed()
         if self.objective is not None and space is None:
             raise BadInputError(f"--objective {self.objective}: a sweep keeps its objective; add --space NAME")
         if self.resume is not None and self.name not in (None, self.resume):
@@ -100,6 +90,24 @@ class RunRequest:
         if self.extend:
             raise BadInputError("--extend: needs a sweep that was started before; add --resume NAME")
         return typed
+
+    def _typed(self) -> LaunchOptions:
+        """Return the launch with the options that were given or that differ from their default."""
+        space, defaults = self.space, LaunchOptions()
+        options = {
+            "space": space if isinstance(space, str) else "",
+            "written": written(self._asked_space()) if space else None,
+            "assignments": {name: tuple(values) for name, values in self.assignments.items()},
+            "smoke": self.smoke,
+            "workers": str(self.workers),
+            "device": self.device,
+            "share_gpus": self.share_gpus,
+            "no_reuse": self.no_reuse,
+            "experiment": self.experiment,
+            "memory": self.memory,
+        }
+        typed = {k: value for k, value in options.items() if k in self.given or value != getattr(defaults, k)}
+        return LaunchOptions.model_validate(typed)
 
     def _asked_space(self) -> SearchSpace:
         """Return the space with the requested objective."""
@@ -184,7 +192,7 @@ def checked_assignments(changes: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise BadInputError for names that are not fields of RunRequest."""
-    known = {one.name for one in fields(RunRequest)} - {"location", "space", "assignments", "name", "resume"}
+    known = {one.name for one in fields(RunRequest)} - {"location", "space", "assignments", "given", "name", "resume"}
     if unknown := [name for name in options if name not in known]:
         lines = [f"{name}: unknown option{nearest(name, known)}; known: {', '.join(sorted(known))}" for name in unknown]
         raise BadInputError(*lines)

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from sweep.planning.dataset_sizes import size_of
-from sweep.planning.expansion import MOST_DRAWS, redrawn_note
+from sweep.planning.expansion import MOST_DRAWS, RejectedDraw, redrawn_notes
 from sweep.planning.plan import Plan, propose
 from sweep.planning.search import ProposedSetting, ask, draw, wanted_settings
 from sweep.planning.trial import PlannedTrial
@@ -67,27 +67,30 @@ def with_proposed(context: RunContext, plan: Plan, stage: int, number: int) -> P
     search = plan.open_search(stage)
     assert search is not None
     tried, direction = _tried(context, plan, stage, search), plan.space.objective.direction
-    refused: list[Mapping[str, Any]] = []
+    refused: list[RejectedDraw] = []
     repeats = 0
-    while (draws := len(refused) + repeats) <= MOST_DRAWS:
-        if draws < MOST_ASKED:
-            values = ask(search, number, tried, direction, refused, repeats)
-        else:
-            values = draw(search, number, draws)
-        try:
-            grown = propose(plan, stage, number, values, size_of=size_of)
-            context.sizing.memory.check(replace(grown, trials=grown.trials[len(plan.trials) :]))
-        except BadInputError as error:
-            fault = str(error).replace("\n", "; ")
-            if len(refused) == MOST_DRAWS:
-                raise BadInputError(f"search: no setting found that can be trained; the last one: {fault}") from error
-            context.progress.say(redrawn_note(values, fault))
-            refused.append(values)
-        else:
-            # The settings of a smoke run are alike by design.
-            if len(grown.trials) > len(plan.trials) or plan.smoke:
-                return grown
-            repeats += 1
+    try:
+        while (draws := len(refused) + repeats) <= MOST_DRAWS:
+            if draws < MOST_ASKED:
+                values = ask(search, number, tried, direction, [drawn for drawn, _ in refused], repeats)
+            else:
+                values = draw(search, number, draws)
+            try:
+                grown = propose(plan, stage, number, values, size_of=size_of)
+                context.sizing.memory.check(replace(grown, trials=grown.trials[len(plan.trials) :]))
+            except BadInputError as error:
+                fault = str(error).replace("\n", "; ")
+                if len(refused) == MOST_DRAWS:
+                    raise BadInputError(f"search: no setting found that can be trained; the last: {fault}") from error
+                refused.append((values, fault))
+            else:
+                # The settings of a smoke run are alike by design.
+                if len(grown.trials) > len(plan.trials) or plan.smoke:
+                    return grown
+                repeats += 1
+    finally:
+        for line in redrawn_notes(refused):
+            context.progress.say(line)
     context.progress.say(f"search: setting {number + 1} is left out: {MOST_DRAWS} draws gave no new one to train")
     return plan
 

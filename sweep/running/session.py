@@ -298,12 +298,12 @@ class SweepSession:
         from sweep.comparison.split_comparison import split_comparisons
         from sweep.comparison.table import compare
         from sweep.comparison.trial_outputs import TrialOutputs
-        from sweep.records.trial_result import result_of
+        from sweep.records.present_results import present_results
         from sweep.report.terminal_table import print_comparison, print_splits
         from sweep.running.summary import summarise
 
         record = self._storage.record(self._name)
-        results = {entry.trial_id: result_of(self._storage.trial_of(entry)) for entry in record.trials}
+        results = present_results(record, self._storage)
         tables = with_leaks(compare(record, lambda entry: results[entry.trial_id]), self._storage)
         summary = summarise(
             record,

@@ -8,6 +8,7 @@ import typer.main
 
 from sweep.__main__ import app
 from sweep.console import options
+from sweep.console.commands import CheckedCommand
 
 SECTIONS = (options.WHAT, options.WHERE, options.BUDGET, options.FAILURES, options.OUTPUT)
 SHARED = ("storage", "tracking_uri", "address", "overwrite", "max_concurrent")
@@ -49,3 +50,9 @@ def test_options_of_one_name_have_one_text() -> None:
                 texts[option.name].add(option.help)
     assert {name: len(found) for name, found in texts.items()} == dict.fromkeys(texts, 1)
     assert len(texts) == 5
+
+
+def test_every_command_refuses_repeated_options_and_hears_signals() -> None:
+    for name, command in every_command().items():
+        assert isinstance(command, CheckedCommand), name
+        assert command.callback.__wrapped__.__wrapped__, f"{name} is interruptible"

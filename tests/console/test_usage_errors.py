@@ -41,6 +41,9 @@ def typed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
         (("compare", "--storage", "", "--html", "there"), "after --storage: an empty value"),
         (("data", "info", ""), "after info: an empty value"),
         (("export", "one", "--output="), "--output: an empty value"),
+        (("run", "--space", "a", "--space=b"), "--space: given 2 times ('a', 'b'); give it once"),
+        (("data", "info", "a", "--root", "x", "--root", "x"), "--root: given 2 times ('x', 'x'); give it once"),
+        (("data", "leaks", "a", "b", "--strict", "--no-strict"), "--strict and --no-strict: give one of them"),
     ],
 )
 def test_a_fault_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
@@ -48,6 +51,11 @@ def test_a_fault_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tupl
     assert code == 2
     assert printed.startswith(f"error: {said}")
     assert printed.count("\n") == 1
+
+
+def test_a_flag_given_twice_says_nothing_new(capsys: pytest.CaptureFixture[str]) -> None:
+    repeated = ("--dry-run", "--dry-run", "--set", "epochs=1", "--set", "batch_size=64")
+    assert "space 'none': unknown" in typed(capsys, "run", "--space", "none", *repeated)[1]
 
 
 def test_help_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ import sys
 import time
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,12 +16,14 @@ from support.paths import ROOT
 
 from sweep.records import lease as lease_module
 from sweep.records.lease import LeaseHolder, lease, leases
+from sweep.records.present_results import present_results
 from sweep.records.status import LiveState, LiveTrial
 from sweep.records.stop_requests import EVERYTHING, request_stop, stops
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.trials_table import draw_trials, shown_columns
 from trainables.errors import BadInputError
 from trainables.metric_names import CONTRASTIVE_LOSS, GPU_MEMORY
+from trainables.storage.trial_records import EpochRecord
 
 
 @pytest.fixture
@@ -95,6 +99,17 @@ def test_a_trial_is_trained_by_one_sweep(storage: SweepStorage, monkeypatch: pyt
         assert two.claim("trial")
         rewrite(storage, "two", host="elsewhere", time_ms=0)
         assert one.claim("trial"), "a sweep that is silent trains nothing"
+
+
+def test_a_begun_trial_is_interrupted_unless_a_running_sweep_claims_it(storage: SweepStorage) -> None:
+    files = storage.trial("trial")
+    record: Any = SimpleNamespace(trials=[SimpleNamespace(trial_id="trial", folder="trial")])
+    files.write_epoch(EpochRecord(epoch=1, time_ms=0, seconds=1.0, metrics={}))
+    with LeaseHolder(storage, "mine") as mine:
+        assert present_results(record, storage)["trial"].status == "interrupted"
+        assert mine.claim("trial")
+        assert present_results(record, storage)["trial"].status == "running"
+    assert present_results(record, storage)["trial"].status == "interrupted"
 
 
 def test_stops_are_heard_and_forgotten_by_the_next_run(storage: SweepStorage) -> None:

@@ -9,6 +9,24 @@ import time
 import pytest
 from support.sweep_shell import GRID, Shell, rest, until
 
+from sweep.console.stop_signals import StopRequestedError, exit_code, stop_signals
+
+
+def test_each_signal_has_its_reason_and_exit_code() -> None:
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        with pytest.raises(StopRequestedError, match=f"ended by {number.name}") as caught, stop_signals():
+            signal.raise_signal(number)
+        assert exit_code(str(caught.value)) == 128 + number
+
+
+def test_in_the_background_of_a_shell_its_ctrl_backslash_is_not_heard() -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        with stop_signals():
+            signal.raise_signal(signal.SIGQUIT)
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+
 
 def ended_in_good_order(shell: Shell) -> None:
     begun = [files for files in shell.trials("small").values() if files.attempts()]
@@ -21,7 +39,9 @@ def ended_in_good_order(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGQUIT, marks=pytest.mark.long)]
+)
 def test_a_signal_to_the_whole_group_ends_a_sweep_as_ctrl_c_does(shell: Shell, number: signal.Signals) -> None:
     space = shell.space(GRID)
     command = ("run", "--space", space, "--set", "epochs=400")

@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.process
+import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
@@ -41,6 +42,8 @@ MAIN_UNREADABLE = (
 )
 LEAVE_OUT = "leave such files out with --skip-corrupt"
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""Signals of a terminal to all its processes, which the parent handles."""
 Progress = Callable[[str, int, int | None], None]
 """Callback with the step, the amount done and the total (images, or bytes of an archive)."""
 
@@ -143,11 +146,34 @@ def _results(tasks: Iterator[tuple[list[ImageEntry], DecodeChunk]]) -> Iterator[
     pending: deque[tuple[list[ImageEntry], Future[ChunkResult]]] = deque()
     with _workers(needs_main=MAIN.encode() in pickle.dumps(start[0][1].images[0][1])) as (pool, count):
         for chunk, task in itertools.chain(start, tasks):
-            pending.append((chunk, pool.submit(convert_chunk, task)))
+            with _signals_deferred():  # a worker that was only half started would end in a traceback
+                pending.append((chunk, pool.submit(convert_chunk, task)))
             if len(pending) > count + 2:
                 yield _first(pending)
         while pending:
             yield _first(pending)
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Deliver the signals that stop a program only after a block; without effect outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    numbers = (signal.SIGTERM, *OF_A_TERMINAL)
+    before = {
+        number: signal.signal(number, lambda seen, _: arrived.append(seen))
+        for number in numbers
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for seen in arrived[:1]:
+            signal.raise_signal(seen)
 
 
 def _first(pending: deque[tuple[list[ImageEntry], Future[ChunkResult]]]) -> tuple[list[ImageEntry], ChunkResult]:
@@ -163,9 +189,13 @@ def warm_up(reader: str = "") -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *([reader] if reader else [])])
     before = os.environ.get(BLAS_THREADS)
     os.environ[BLAS_THREADS] = "1"  # read when NumPy is loaded there: one process a core needs no threads of its own
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)  # which the processes started here inherit
     try:
+        multiprocessing.resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)  # the tracker's start has unblocked SIGINT
         multiprocessing.forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         os.environ.pop(BLAS_THREADS) if before is None else os.environ.update({BLAS_THREADS: before})
 
 
