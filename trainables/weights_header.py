@@ -1,4 +1,4 @@
-"""Header of a weights file, read without torch, so that damaged files are refused during planning."""
+"""Header and checksums of a weights file, read without torch, so that damaged files are refused during planning."""
 
 import io
 import json
@@ -19,7 +19,7 @@ def is_safetensors(content: bytes) -> bool:
 
 
 def check_header(content: bytes, address: str) -> None:
-    """Raise BadInputError with the reason if the first and last bytes aren't those of a complete weights file."""
+    """Raise BadInputError with the reason if the file is not a complete weights file."""
     if fault := _fault(content, named=address.endswith(".safetensors")):
         raise BadInputError(f"initial_weights: {address}: {fault}")
 
@@ -40,14 +40,26 @@ def _fault(content: bytes, *, named: bool) -> str:
     if is_safetensors(content) or (named and not foreign):
         return _safetensors_fault(content)
     if content.startswith(ZIP):
-        whole = zipfile.is_zipfile(io.BytesIO(content))
-        return "" if whole else f"isn't a file of weights to its end: it is cut off at {len(content):,} bytes; {FETCH}"
+        return _zip_fault(content)
     if content.startswith(PICKLE) or b"ustar" in content[257:265]:
         return ""
     return (
         f"isn't a file of weights (it begins with {content[:8]!r}); give one that torch.save or safetensors "
         "wrote (.pt, .pth, .safetensors)"
     )
+
+
+def _zip_fault(content: bytes) -> str:
+    """Return the fault of a file of torch.save, which has a checksum for each tensor."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return f"isn't a file of weights to its end: it is cut off at {len(content):,} bytes; {FETCH}"
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist())
+            damaged = "" if unpacked else archive.testzip()
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        damaged = str(error)
+    return f"is damaged: its checksums don't hold ({damaged}); {FETCH}" if damaged else ""
 
 
 def _safetensors_fault(content: bytes) -> str:

@@ -1,10 +1,15 @@
 """Process that holds the lock of a file, as Linux lists it: for an SQLite file that another program keeps locked."""
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
+from sweep.console.printing import say
+from trainables.errors import BadInputError
 from trainables.redaction import redact
 
 LOCKS = Path("/proc/locks")
@@ -12,8 +17,41 @@ LOCKED = "database is locked"
 """SQLite's words for a file that another program writes."""
 STOPPED = "tT"
 """States of a process that was stopped by a signal or a debugger."""
+QUIET_SECONDS, MOST_SECONDS = 3.0, 20.0
+"""Seconds that a command waits for a locked file without a word, and altogether."""
+LOOK_SECONDS = 1.0
 LONGEST = 200
 """Maximum number of characters of a command in a message."""
+
+
+def await_unlocked(database: Path, shown: str) -> None:
+    """Wait until no other program writes an SQLite file; after some seconds say who does.
+
+    Raises:
+        BadInputError: The file stays locked, or whoever locks it is stopped.
+    """
+    began, said = time.monotonic(), False
+    while _is_locked(database):
+        waited, holder = time.monotonic() - began, lock_holder(database)
+        if waited > MOST_SECONDS or (holder is not None and is_stopped(holder)):
+            raise BadInputError(f"tracking URI {shown!r}: {locked_words(database)}")
+        if waited > QUIET_SECONDS and not said:
+            said = True
+            say(f"MLflow at {shown}: {locked_words(database)}; waiting up to {MOST_SECONDS:.0f} s", error=True)
+
+
+def _is_locked(database: Path) -> bool:
+    """Return whether an SQLite file can't be written for LOOK_SECONDS since another program writes it."""
+    if not database.exists():
+        return False
+    address = f"file:{quote(str(database))}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=LOOK_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return LOCKED in str(error)  # MLflow reports the others
+    return False
 
 
 def lock_holder(*files: Path) -> int | None:

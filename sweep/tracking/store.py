@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
-from sweep.tracking.database_lock import LOCKED, is_stopped, lock_holder, locked_words
+from sweep.tracking.database_lock import LOCKED, await_unlocked, is_stopped, lock_holder, locked_words
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 from trainables.storage.filesystem import Storage
@@ -111,6 +111,8 @@ class TrackingStore:
         set_environment()  # first, since the probe's settings are reset afterwards
         try:
             with _settings(PROBE), self._lock():
+                if self.database is not None:
+                    await_unlocked(self.database, self.shown)
                 self.follow_move()
                 client = self.client()
                 self.experiment_id(client)

@@ -121,6 +121,7 @@ def damaged(folder: Path) -> dict[str, tuple[bytes, str]]:
         "index": (b'{"metadata": {}, "weight_map": {}}', "is JSON .an index of several files"),
         "text": (b"404: Not Found", "isn't a file of weights .it begins with|isn't a safetensors file"),
         "torch cut": (packed[: len(packed) // 2], "cut off"),
+        "torch damaged": (packed[:20_000] + b"?" + packed[20_001:], "is damaged: its checksums don't hold"),
         "old cut": (old[: len(old) // 2], "cut off"),
         "safe cut": (safe[: len(safe) // 2], r"cut off at [\d,]+ of [\d,]+ bytes"),
         "safe header cut": (safe[:40], "cut off at 40 bytes"),

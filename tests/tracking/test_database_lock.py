@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sweep.tracking import database_lock
 from sweep.tracking import store as store_module
-from sweep.tracking.database_lock import LOCKS, is_stopped, lock_holder, locked_words
+from sweep.tracking.database_lock import LOCKS, await_unlocked, is_stopped, lock_holder, locked_words
 from sweep.tracking.store import TrackingStore
 from trainables.errors import BadInputError
 
@@ -58,6 +59,30 @@ def test_a_stopped_process_that_opens_the_database_is_not_waited_for(
     chosen = TrackingStore.choose(None, storage=tmp_path, experiment="sweep")
     with (
         holding(OPENING.format(f"{chosen.database}.lock"), stopped=True) as process,
+        pytest.raises(BadInputError, match=rf"mlflow.db': locked by process {process} .*kill -CONT {process}"),
+    ):
+        chosen.connect()
+
+
+def test_a_locked_database_is_waited_for_aloud_and_then_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seconds in {"QUIET_SECONDS": 0.0, "MOST_SECONDS": 0.3, "LOOK_SECONDS": 0.1}.items():
+        monkeypatch.setattr(database_lock, name, seconds)
+    database = tmp_path / "a?b %20.db"
+    with holding(SQLITE.format(str(database), "EXCLUSIVE"), stopped=False) as process:
+        with pytest.raises(BadInputError, match=rf"'x': locked by process {process} .*; wait until it has written"):
+            await_unlocked(database, "x")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"MLflow at x: locked by process {process} ")
+    await_unlocked(database, "x")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_database_that_a_stopped_process_locks_is_refused_at_once(tmp_path: Path) -> None:
+    chosen = TrackingStore.choose(None, storage=tmp_path, experiment="sweep")
+    with (
+        holding(SQLITE.format(str(chosen.database), "IMMEDIATE"), stopped=True) as process,
         pytest.raises(BadInputError, match=rf"mlflow.db': locked by process {process} .*kill -CONT {process}"),
     ):
         chosen.connect()
