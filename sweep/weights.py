@@ -31,10 +31,11 @@ def fetch(name: Annotated[str, typer.Argument(help="Name in the catalogue: pytho
     """Download one file of the catalogue and verify it; an existing file is only verified."""
     from trainables.errors import BadInputError
     from trainables.weights_catalog import CATALOG
-    from trainables.weights_download import fetched
+    from trainables.weights_download import fetched, nearest_entry
 
     if name not in CATALOG:
-        raise BadInputError(f"weights {name!r}: not in the catalogue; it has {', '.join(CATALOG)}")
+        hint = nearest_entry(name) or f"; it has {', '.join(CATALOG)}"
+        raise BadInputError(f"weights {name!r}: not in the catalogue{hint}")
     say(f"{name}: {fetched(CATALOG[name])}")
 
 

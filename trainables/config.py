@@ -364,6 +364,8 @@ class TrialConfig(BaseModel):
         text = f"{PROTOCOL_VERSION}\n{fingerprint}\n{self.canonical_json()}"
         if self.pairs == "season" and self.max_train_images is not None:  # earlier versions took single images
             text += "\nwhole places"
+        if self.encoder == "random_features":  # earlier versions compared filters with unwhitened patches
+            text += "\nwhitened patches"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def for_channels(self, channels: int) -> Self:

@@ -14,15 +14,34 @@ from trainables.errors import BadInputError
 from trainables.redaction import secret_part
 from trainables.special_file import refuse_special
 from trainables.weights_catalog import CATALOG, CatalogEntry
-from trainables.weights_download import fetched
+from trainables.weights_download import fetched, nearest_entry
 from trainables.weights_header import check_header
 
+BANDS = re.compile(r"[#&]bands=[^&]*$")
+"""End of a text whose last part names bands."""
+PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+"""Name of a band, not of a file."""
 ID_DIGITS = 16
 """Number of hex digits of a digest that enter a trial's id; files are compared by the whole digest."""
 PARTS = ("name", "sha256", "bands")
 """Names of what may follow the address."""
 DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
 """A whole SHA-256, or the first digits of one, as earlier versions wrote it."""
+
+
+def split_weights(text: str) -> list[str]:
+    """Split a text of several weights at its commas, except those between the bands of `#bands=`.
+
+    >>> split_weights("a.pt#bands=B02,B03,b.pt,imagenet_resnet18")
+    ['a.pt#bands=B02,B03', 'b.pt', 'imagenet_resnet18']
+    """
+    found: list[str] = []
+    for piece in (one.strip() for one in text.split(",")):
+        if found and BANDS.search(found[-1]) and PLAIN.fullmatch(piece) and piece not in CATALOG:
+            found[-1] += f",{piece}"
+        else:
+            found.append(piece)
+    return found
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,9 @@ class InitialWeights:
         bands = tuple(band for band in parts.get("bands", [""])[0].split(",") if band)
         if len(set(bands)) < len(bands):
             raise BadInputError(f"initial_weights: {text[:200]!r}: bands has one name twice")
+        if bands and address in CATALOG:
+            known = ", ".join(CATALOG[address].bands)
+            raise BadInputError(f"initial_weights: {text[:200]!r}: {address} has the bands {known}; leave bands= out")
         return cls(address, unquote(name), digest, bands)
 
     def __str__(self) -> str:
@@ -127,5 +149,6 @@ class InitialWeights:
         except OSError as error:
             raise BadInputError(f"initial_weights: {self.address}: can't be read ({error})") from error
         if content is None:
-            raise BadInputError(f"initial_weights: {self.address}: no such file")
+            hint = nearest_entry(self.address) if "/" not in self.address else ""
+            raise BadInputError(f"initial_weights: {self.address}: no such file, nor a name of the catalogue{hint}")
         return content

@@ -8,6 +8,7 @@ from typing import Any, get_origin
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, suggestion
 from trainables.field_values import checked_axis
+from trainables.initial_weights import split_weights
 
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
@@ -50,7 +51,8 @@ def _values(field: str, text: str) -> list[Any]:
         return listed if listed and all(isinstance(one, list) for one in listed) else [listed]
     if isinstance(listed, str) and listed.endswith("]"):
         raise ValueError(f'{field}: {text} isn\'t JSON; one list: ["a","b"], several: [["a","b"],["c"]]')
-    pieces = [piece if is_text(field) else json_or_text(piece) for piece in split_commas(text)]
+    split = split_weights if field == "initial_weights" else split_commas
+    pieces = [piece if is_text(field) else json_or_text(piece) for piece in split(text)]
     return [pieces] if is_tuple(field) else pieces
 
 

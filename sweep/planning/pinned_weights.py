@@ -52,7 +52,7 @@ class _WeightPins:
     """Pinning of weights that reads each file once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._known: dict[tuple[str, str], str] = {}
 
     def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._pinned(value) if name == "initial_weights" else value for name, value in values.items()}
@@ -63,6 +63,7 @@ class _WeightPins:
         if not isinstance(value, str):
             return value
         weights = InitialWeights.parse(value)
-        if weights.address not in self._known:
-            self._known[weights.address] = weights.pinned().digest
-        return str(replace(weights.absolute(), digest=self._known[weights.address]))
+        file = (weights.address, weights.digest)
+        if file not in self._known:
+            self._known[file] = weights.pinned().digest
+        return str(replace(weights.absolute(), digest=self._known[file]))

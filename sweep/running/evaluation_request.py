@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweep.console.options import FINE_TUNING_RATE
@@ -16,15 +16,17 @@ from sweep.planning.evaluation_space import (
     EvaluationDesign,
 )
 from sweep.records.sweep_storage import SweepStorage
-from trainables.config import UNTRAINABLE, TrialConfig
+from trainables.config import RED_GREEN_BLUE, UNTRAINABLE, TrialConfig
+from trainables.data.bands import COLOURS, SpectralBand, band_names, colour_channels
 from trainables.data.store_info import StoreInfo, prepared
 from trainables.data.store_targets import expand_positive
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.initial_weights import InitialWeights, split_weights
 from trainables.overrides import parse_assignments
 from trainables.share_count import share_count
 from trainables.storage.trial_files import MODEL
 from trainables.weights_catalog import CATALOG
+from trainables.weights_download import nearest_entry
 
 DEFAULT_SHARES = (0.01, 0.1, 1.0)
 SHARES = "give shares above 0 and up to 1, each once, as in 0.01,0.1,1"
@@ -77,6 +79,7 @@ class EvaluationRequest:
         """Return the evaluation of a sweep's trials; without a name, the latest sweep is evaluated."""
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
+        own = with_known_bands(own, config, self.datasets)
         data = tuple(evaluated_data(name, config) for name in self.datasets or [config.labelled_dataset])
         kinds = {one.fields["target"] if one.fields["target"] in ("labels", "number") else "classes" for one in data}
         if len(kinds) > 1:
@@ -118,25 +121,40 @@ def _pretrained(
     return configs[0], EvaluatedWeights(files[0].name, tuple(files), {})
 
 
+def with_known_bands(own: EvaluatedWeights, config: TrialConfig, datasets: Sequence[str]) -> EvaluatedWeights:
+    """Return a trial's weights with the bands of their stem, unless all images have these, or red, green and blue."""
+    infos = [StoreInfo.read(name) for name in (config.dataset, *datasets)]
+    if infos[0] is None:
+        return own
+    bands, *others = [info.with_bands(config.bands).channel_bands for info in infos if info is not None]
+    colours = colour_channels(bands)
+    unnamed = len(bands) == len(COLOURS) and colours != RED_GREEN_BLUE  # weights without names are of these colours
+    other = any(len(one) != len(bands) or not all(map(SpectralBand.same_as, one, bands)) for one in others)
+    names = band_names(bands) if unnamed or other else ()
+    return replace(own, files=tuple(replace(file, bands=names) for file in own.files))
+
+
 def named_weights(text: str) -> EvaluatedWeights:
     """Return the weights of a text NAME=FILE[,FIELD=VALUE...]."""
-    first, *rest = text.split(",")
+    first, *rest = split_weights(text)
     name, _, address = first.partition("=")
     published = CATALOG.get(address or name)
     if not name or not (address or published):
         raise BadInputError(
             f"--weights {text!r}: give NAME=FILE, then what differs from the trial: ,encoder=resnet50; or a name of "
-            "the catalogue: python -m sweep.weights list"
+            f"the catalogue: python -m sweep.weights list{nearest_entry(name)}"
         )
     fields = single_values(rest)
     if published is not None:
+        if "normalisation" in fields:
+            raise BadInputError(f"--weights {text!r}: {published.name} brings its normalisation; leave it out")
         address, fields = published.name, {"encoder": published.encoder, "stem": "large", "width_factor": 1.0, **fields}
     if unknown := set(fields) - set(ENCODER):
         raise BadInputError(
-            f"--weights {text!r}: {', '.join(sorted(unknown))}: can't be set for weights; {ENCODER} can"
+            f"--weights {text!r}: {', '.join(sorted(unknown))}: can't be set for weights; {', '.join(ENCODER)} can"
         )
     try:
-        file = InitialWeights(address, name).pinned()
+        file = replace(InitialWeights.parse(address), name=name).pinned()
     except BadInputError as error:
         raise BadInputError(f"--weights {text!r}: {str(error).removeprefix('initial_weights: ')}") from error
     return EvaluatedWeights(name, (file,), fields)

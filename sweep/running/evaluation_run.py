@@ -60,10 +60,14 @@ class EvaluationRun:
         check_leaks(self.plan, SweepStorage(storage))
 
     def print_plan(self) -> None:
-        """Print the plan and its cost."""
+        """Print the plan and its cost; BadInputError if the weights or the data don't fit."""
+        from sweep.planning.dataset_sizes import check_questions
         from sweep.planning.memory_budget import memory_budget
         from sweep.planning.plan_table import print_plan
+        from sweep.running.weights_check import check_weights
 
+        check_questions(self.plan)
+        check_weights(self.plan)
         print_plan(self.plan, memory_budget(self.launch, None, use_gpu=self.launch.device == "gpu"))
 
     def session(

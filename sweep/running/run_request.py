@@ -138,9 +138,11 @@ class RunRequest:
         from sweep.planning.memory_budget import memory_budget
         from sweep.planning.plan_table import plan_value, print_plan
         from sweep.running.machine_check import check_machine
+        from sweep.running.weights_check import check_weights
 
         plan, launch, memory = self.plan(), self.launch, self.location.gpu_memory
         check_questions(plan)
+        check_weights(plan, begun=self.resume is not None)
         self._check_leaks(plan)
         if self.location.address is None and memory is None:
             check_machine(launch, plan)

@@ -8,12 +8,16 @@ import torch
 from support.sample_data import write_eurosat_ms
 from support.stores import made
 
+from sweep.planning.evaluation_space import EvaluatedWeights
 from sweep.planning.expansion import planned
 from sweep.planning.trial import DataSize
+from sweep.running.evaluation_request import with_known_bands
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
+from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
+from trainables.initial_weights import InitialWeights
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train
@@ -80,3 +84,37 @@ def test_a_trial_of_thirteen_bands_trains_with_the_default_views(store: ImageSto
     assert state["encoder"]["conv1.weight"].shape[1] == 13
     pixels = store.images(store.split("train")).numpy() / 255.0
     np.testing.assert_allclose(state["encoder"]["normalise.mean"].numpy(), pixels.mean((0, 1, 2)), rtol=1e-5)
+
+
+def test_weights_of_a_trial_know_their_bands(store: ImageStore, tmp_path: Path) -> None:
+    """Three bands that aren't red, green and blue keep their kernels, also in another order and among others."""
+    bands = ("B08", "B11", "B03")
+    files = TrialFiles(Storage.at(tmp_path / "a"))
+    config = SMALL.model_copy(update={"bands": bands})
+    list(train(config, store=store, files=files, device=torch.device("cpu")))
+    stem = files.load_model()["encoder"]["conv1.weight"]
+    for own, kernels in ((bands, [0, 1, 2]), (bands[::-1], [2, 1, 0])):
+        started = config.model_copy(
+            update={"bands": own, "initial_weights": f"{tmp_path}/a/model.pt", "epochs": 0, "seed": len(kernels)}
+        )
+        after = TrialFiles(Storage.at(tmp_path / own[0]))
+        list(train(started, store=store, files=after, device=torch.device("cpu")))
+        assert torch.equal(after.load_model()["encoder"]["conv1.weight"], stem[:, kernels])
+
+
+def test_an_evaluation_says_the_bands_of_weights_that_would_be_taken_for_others(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ten = store.with_bands(("B04", "B03", "B02", "B08")).info
+    turned = store.with_bands(("B08", "B04", "B03", "B02")).info
+    infos = {"all": store.info, "ten": ten, "turned": turned}
+    monkeypatch.setattr(StoreInfo, "read", lambda name: infos.get(name))
+    own = EvaluatedWeights("w", (InitialWeights("w.pt", "w", "0" * 64),), {})
+
+    def said(dataset: str, *others: str, bands: tuple[str, ...] = ()) -> tuple[str, ...]:
+        return with_known_bands(own, TrialConfig(dataset=dataset, bands=bands), others).files[0].bands
+
+    assert said("all", bands=("B04", "B03", "B02")) == said("all") == said("ten", "ten") == said("gone") == ()
+    assert said("all", bands=("B08", "B11", "B03")) == ("B08", "B11", "B03")
+    assert said("all", bands=("B02", "B03", "B04")) == ("B02", "B03", "B04")
+    assert said("ten", "turned") == ("B04", "B03", "B02", "B08")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import TrialConfig
-from trainables.data.bands import EncoderInputs, SpectralBand, named_bands
+from trainables.data.bands import EncoderInputs, SpectralBand, named_bands, unnamed_bands
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import LIMITS, MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
@@ -174,3 +174,12 @@ def test_how_weights_are_read_is_part_of_a_trials_id() -> None:
     ids = {TrialConfig(initial_weights=text).trial_id("data") for text in texts}
     assert len(ids) == 3
     assert replace(InitialWeights.parse(texts[0]), address="elsewhere.pt").identity == "a" * 16  # as before bands
+
+
+def test_channels_without_names_are_no_other_bands_than_named_ones() -> None:
+    """A store whose bands nobody named may be the same as one with names: as many are taken in their order."""
+    weights, file = {STEM: stem(4)}, InitialWeights("model.pt", "m")
+    stated = EncoderInputs(bands=unnamed_bands(4), full=255)
+    assert fitted_to_bands(weights, file, pixels_of(MANY[:4], 255), stated)[STEM] is weights[STEM]
+    with pytest.raises(BadInputError, match="its stem takes 4 bands, the images have 13; name its bands"):
+        fitted_to_bands(weights, file, pixels_of(MANY, 255), stated)

@@ -123,6 +123,12 @@ def named_bands(names: Sequence[str]) -> tuple[SpectralBand, ...]:
     return tuple(SENTINEL_2.get(name) or SpectralBand(name=name) for name in map(band_name, names))
 
 
+def band_names(bands: Sequence[SpectralBand]) -> tuple[str, ...]:
+    """Return the names of bands; empty if one has only its channel's number as a name."""
+    names = tuple(band.name for band in bands)
+    return () if any(re.fullmatch(r"channel_\d+", name) for name in names) else names
+
+
 def unnamed_bands(channels: int) -> tuple[SpectralBand, ...]:
     """Return default bands for images without band names: three channels are red, green and blue."""
     names = COLOURS if channels == len(COLOURS) else [f"channel_{number}" for number in range(1, channels + 1)]

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.data.bands import COLOURS, EncoderInputs, SpectralBand, named_bands, other_reflectance
+from trainables.data.bands import COLOURS, EncoderInputs, SpectralBand, band_names, named_bands, other_reflectance
 from trainables.errors import BadInputError
 from trainables.initial_weights import InitialWeights
-from trainables.weights_catalog import CatalogEntry
+from trainables.weights_catalog import CATALOG, CatalogEntry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def fitted_to_bands(
     own = named_bands(names or (COLOURS if inputs == len(COLOURS) else ()))
     if stated is not None and entry is None:
         _refuse_other_values(initial.address, stated, pixels)
-        own = own if names else stated.bands
+        own = own if names else named_bands(band_names(stated.bands))
     if own and len(own) != inputs:
         raise BadInputError(
             f"initial_weights: {initial.address}: {len(own)} bands are named "
@@ -128,16 +128,21 @@ def published_normalisation(
 
 
 def _check_scale(entry: CatalogEntry, wanted: Sequence[SpectralBand], full: float) -> None:
-    if entry.scale == "picture" and full != 255.0:
+    unknown = next((band.name for band in wanted if band.scale is None), None)
+    fitting = [one.name for one in CATALOG.values() if full == 255.0 or one.scale == "reflectance"]
+    fitting = [name for name in fitting if unknown is None or CATALOG[name].scale == "picture"]
+    if entry.name in fitting:
+        return
+    advice = f"or take weights that fit: {', '.join(fitting)}" if fitting else "no weights of the catalogue fit them"
+    if entry.scale == "picture":
         raise BadInputError(
             f"initial_weights: {entry.name}: was trained on pictures of 8 bits, the images have 16; prepare them with "
-            "--pixels thesis or percentiles, or take weights of reflectance (python -m sweep.weights list)"
+            f"--pixels thesis or percentiles; {advice}"
         )
-    if entry.scale == "reflectance" and (unknown := [band.name for band in wanted if band.scale is None]):
-        raise BadInputError(
-            f"initial_weights: {entry.name}: was trained on reflectance, which is unknown for {unknown[0]}; "
-            "prepare the images with --pixels reflectance, or take weights of pictures (python -m sweep.weights list)"
-        )
+    raise BadInputError(
+        f"initial_weights: {entry.name}: was trained on reflectance, which is unknown for {unknown}; prepare the "
+        f"images with --pixels reflectance; {advice}"
+    )
 
 
 def _place(band: SpectralBand, own: Sequence[SpectralBand]) -> int | None:

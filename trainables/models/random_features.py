@@ -1,4 +1,4 @@
-"""Random convolutional features, a baseline without training (Coates and Ng 2011; TorchGeo's RCF)."""
+"""Random convolutional features, a baseline without training (Coates and Ng 2011)."""
 
 import numpy as np
 import torch
@@ -8,8 +8,10 @@ from torch.nn import functional
 
 from trainables.randomness import RandomStream, uniform
 
-PATCHES = 256
+FILTERS = 256
 """Number of filters; each gives two features, its positive and its negative response."""
+PATCHES = 4096
+"""Number of patches that whitening is computed from; the first FILTERS of them are the filters."""
 SIDE = 3
 BIAS = 1.0
 """Threshold of a filter's response, in standard deviations of the whitened patches."""
@@ -17,26 +19,36 @@ FLOOR = 1e-6
 
 
 class RandomFeatures(nn.Module):
-    """Random features (N, 2K) of images (N, C, H, W): means of ReLU(r - 1) and ReLU(-r - 1) of K filter responses."""
+    """Random features (N, 2K) of images (N, C, H, W): means of ReLU(r - 1) and ReLU(-r - 1) of K filter responses.
+
+    A response is the product of a whitened patch of the image with a filter, which is such a patch of norm 1. Unlike in
+    the paper, patches aren't divided by their own contrast before, since bands are compared by their values.
+    """
 
     filters: Tensor
-    """Filters (K, C, 3, 3)."""
+    """Kernels (K, C, 3, 3) that whiten a patch and multiply it with a filter."""
+    bias: Tensor
+    """(K,): what the mean patch gives, which is subtracted."""
 
     def __init__(self, images: Tensor, seed: int) -> None:
         """Draw the filters from images.
 
         Args:
-            images: Images (N, C, H, W) in [0, 1], whose patches are whitened by their moments.
+            images: Images (N, C, H, W), whose patches are whitened by their moments.
             seed: Seed of the patches.
         """
         super().__init__()
         patches = random_patches(images, seed)
-        self.register_buffer("filters", whitened(patches).to(images.dtype).view(-1, images.shape[1], SIDE, SIDE))
+        mean, whitening = patch_moments(patches)
+        directions = functional.normalize((patches[:FILTERS] - mean) @ whitening, dim=1, eps=FLOOR)
+        kernels = directions @ whitening  # which is symmetric
+        self.register_buffer("filters", kernels.to(images.dtype).view(-1, images.shape[1], SIDE, SIDE))
+        self.register_buffer("bias", (kernels @ mean).to(images.dtype))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, 2K) of images (N, C, H, W)."""
-        answers = functional.conv2d(images, self.filters)
-        halves = (answers - BIAS, -answers - BIAS)
+        responses = functional.conv2d(images, self.filters, -self.bias)
+        halves = (responses - BIAS, -responses - BIAS)
         return torch.cat([functional.relu(half).mean(dim=(2, 3)) for half in halves], dim=1)
 
 
@@ -45,13 +57,20 @@ def random_patches(images: Tensor, seed: int) -> Tensor:
     count, _, height, width = images.shape
     numbers = uniform(seed, RandomStream.WEIGHTS, 0, (PATCHES, 3))
     limits: NDArray[np.int64] = np.array([count, height - SIDE + 1, width - SIDE + 1])
-    places = np.floor(numbers * limits).astype(np.int64).tolist()
-    return torch.stack([images[n, :, y : y + SIDE, x : x + SIDE].flatten() for n, y, x in places]).double()
+    places = np.floor(numbers * limits).astype(np.int64)
+    rows = places[:, 1, None, None] + np.arange(SIDE)[:, None]
+    columns = places[:, 2, None, None] + np.arange(SIDE)
+    found = images[places[:, 0, None, None], :, rows, columns]  # (PATCHES, 3, 3, C)
+    return found.permute(0, 3, 1, 2).flatten(1).double()
 
 
-def whitened(patches: Tensor) -> Tensor:
-    """Return ZCA-whitened patches (K, D), without correlation and with variance 1, each divided by its norm."""
-    centred = patches - patches.mean(dim=0)
+def patch_moments(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) of patches (K, D), and the symmetric matrix (D, D) that whitens them around it (ZCA).
+
+    Whitened patches are without correlation and have a variance of 1, a little less in directions of small variance.
+    """
+    mean = patches.mean(dim=0)
+    centred = patches - mean
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    white = centred @ (axes * (variances + FLOOR + 0.01 * variances.mean()).rsqrt()) @ axes.T
-    return functional.normalize(white, dim=1, eps=FLOOR)
+    variances = variances.clamp_min(0.0)
+    return mean, (axes * (variances + 0.01 * variances.mean() + torch.finfo(torch.float64).tiny).rsqrt()) @ axes.T

@@ -32,7 +32,7 @@ from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
 from trainables.models.pretrained import load_with_inputs, start_from
-from trainables.models.random_features import PATCHES, RandomFeatures
+from trainables.models.random_features import FILTERS, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
 from trainables.models.weights_file import INPUTS
 from trainables.objectives.methods import objective_of
@@ -131,17 +131,17 @@ class TrialTrainer:
 
     def _make_baseline(self, normalise: nn.Module | None) -> None:
         """Make a baseline encoder without weights, which is only evaluated."""
-        name = self.config.encoder
-        features = (
-            ColourStatistics() if name == "colours" else self._random_features() if name != "pixels" else nn.Flatten()
-        )
-        self.encoder: nn.Module = nn.Sequential(*([normalise] if normalise else []), features).to(self.device)
+        first: list[nn.Module] = [normalise] if normalise is not None else []
+        features = {"colours": ColourStatistics, "pixels": nn.Flatten}.get(self.config.encoder)
+        last = self._random_features(nn.Sequential(*first)) if features is None else features()
+        self.encoder: nn.Module = nn.Sequential(*first, last).to(self.device)
 
-    def _random_features(self) -> RandomFeatures:
+    def _random_features(self, normalise: nn.Module) -> RandomFeatures:
         """Return filters taken from the first train images of an epoch, the same on every rank."""
-        count = min(PATCHES, len(self.data.train))
+        count = min(FILTERS, len(self.data.train))
         images = self.data.train.pixels(positions(self.config.seed, 0, count, len(self.data.train)))
-        return RandomFeatures(evaluation_view(images, image_size=self.config.image_size), self.config.seed)
+        views = evaluation_view(images, image_size=self.config.image_size)
+        return RandomFeatures(normalise(views), self.config.seed)
 
     def _make_model(self, normalise: nn.Module | None) -> None:
         """Make the model with its initial weights, the optimiser and the source of batches."""
