@@ -34,7 +34,7 @@ class ComparisonCells:
         """Return a metric of a setting; `over_images` adds the interval over the images, which reads all outputs."""
         key = id(row), metric
         if key not in self._known:
-            outputs = self._outputs if over_images and row.finished else None
+            outputs = self._outputs if over_images and row.is_defined(metric) else None
             said = [] if outputs is None else outputs.of_row(row, metric)
             images, missing = sampling_interval(metric, said), too_few(metric, said)
             published = row.published.get(metric)

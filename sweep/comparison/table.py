@@ -137,9 +137,12 @@ class ComparisonRow:
         return mean
 
     def interval(self, metric: str) -> ConfidenceInterval | None:
-        """Return the 95 % t-interval of the mean over seeds within the metric's bounds; None with fewer than two."""
+        """Return the 95 % t-interval of the mean over seeds within the metric's bounds.
+
+        None with fewer than two seeds, or if the mean is undefined because one of them is.
+        """
         found = seed_interval(self.values(metric))
-        if found is None:
+        if found is None or not self.is_defined(metric):
             return None
         low, high = bounds(metric)
         return ConfidenceInterval(max(low, found.low), min(high, found.high))

@@ -39,7 +39,7 @@ LONGEST_LABEL, LONGEST_RANKED = 60, 90
 """Maximum characters of a setting's name in a legend and in a ranking."""
 LONG_LABEL = 26
 """Characters of a setting's name from which a ranking shows its values alone, with the fields in the title."""
-LABEL_LINE = 30
+LABEL_LINE = 36
 """Characters of a line of a setting's name in a ranking."""
 MOST_RANKED = 40
 """Maximum number of settings with their own line in the ranking."""

@@ -4,17 +4,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, title_lines
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, label, title_lines
 from trainables import metric_names as names
 from trainables.evaluation.number_metrics import number_metrics
 
 BINS = 8
 """Maximum number of bins with similar numbers of images, by true value, whose mean residual is drawn."""
+LONGEST_NAME = 40
 FEWEST = 3
 """Mean number of images per bin from which there are several bins."""
 
 
-def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *, about: str = "") -> Figure:
+def number_figure(
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], *, name: str = "number", about: str = ""
+) -> Figure:
     """Draw predictions over the truth with the identity line, and residuals over the true value.
 
     Mean and standard deviation of the residuals (prediction minus truth) are drawn for bins of similar numbers of
@@ -23,6 +26,7 @@ def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *,
     Args:
         truth: True numbers (n,).
         predicted: Predicted numbers (n,), in the same unit.
+        name: Name of the number, for the axes.
         about: Description of the evaluated images, for the title.
     """
     figure = Figure(figsize=(10.4, 4.2), dpi=120, layout="constrained")
@@ -35,7 +39,12 @@ def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *,
     left.scatter(truth, predicted, s=9, alpha=0.5, color=CONTRASTIVE, linewidths=0)
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
     left.plot(ends, ends, color=INK, linewidth=1, linestyle="--")
-    finish(left, title=title_lines("Predictions beside the truth", about, told), x="truth", y="prediction")
+    finish(
+        left,
+        title=title_lines("Predictions beside the truth", about, told),
+        x=f"true {label(name, LONGEST_NAME)}",
+        y="predicted",
+    )
     right.scatter(truth, predicted - truth, s=9, alpha=0.5, color=CONTRASTIVE, linewidths=0)
     right.axhline(0.0, color=INK, linewidth=1, linestyle="--")
     groups = _groups(truth)
@@ -48,7 +57,12 @@ def number_figure(truth: NDArray[np.float64], predicted: NDArray[np.float64], *,
         capsize=3,
     )
     line = "orange: mean and deviation of groups of similar size"
-    finish(right, title=title_lines("Residuals by value", line), x="truth", y="prediction - truth")
+    finish(
+        right,
+        title=title_lines("Residuals by value", line),
+        x=f"true {label(name, LONGEST_NAME)}",
+        y="predicted - true",
+    )
     return figure
 
 

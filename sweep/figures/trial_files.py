@@ -43,20 +43,23 @@ def trial_figures(
     for split in splits if final is not None else ():
         outputs = files.outputs(split)
         if final is not None and outputs is not None:
-            yield from _outputs_figures(split, outputs, class_words(final.classes, files.config()))
+            if has_numbers(outputs):
+                yield from _number_figures(split, outputs, final.number.name if final.number else "number")
+            else:
+                yield from _class_figures(split, outputs, class_words(final.classes, files.config()))
 
 
-def _number_figures(split: str, table: pa.Table) -> "Iterator[tuple[str, Figure]]":
+def _number_figures(split: str, table: pa.Table, name: str) -> "Iterator[tuple[str, Figure]]":
     for method, words in ((names.LINEAR, "ridge regression on frozen features"), ("", "linear head")):
         if (found := number_outputs(table, method)) is not None:
             about = f"{words}, {HELD_OUT[split]} split"
-            yield f"figures/{method}numbers_{split}.png", number_figure(found.truth, found.predicted, about=about)
+            yield (
+                f"figures/{method}numbers_{split}.png",
+                number_figure(found.truth, found.predicted, name=name, about=about),
+            )
 
 
-def _outputs_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
-    if has_numbers(outputs):
-        yield from _number_figures(split, outputs)
-        return
+def _class_figures(split: str, outputs: pa.Table, classes: tuple[str, ...]) -> "Iterator[tuple[str, Figure]]":
     column = confusion.classifier_column(outputs)
     about = f"{CLASSIFIER[column]}, {HELD_OUT[split]} split"
     if confusion.has_several_labels(outputs):

@@ -19,8 +19,8 @@ from sweep.maps.preview import (
     NO_DATA,
     MapPreview,
     legend,
-    no_data,
     square_kilometres,
+    unmapped,
 )
 from sweep.maps.windows import Values
 
@@ -59,7 +59,7 @@ class ClassPreview(MapPreview):
     @property
     def legend_rows(self) -> int:
         """Rows of the legend, without which the map has no height to spare."""
-        return 1 if self.positive else -(-len(_patches(self)) // LEGEND_COLUMNS)
+        return 1 if self.positive else -(-(len(_patches(self)) + 2) // LEGEND_COLUMNS)
 
     def draw_map(self, drawn: Figure, axes: Axes) -> str:
         """Draw the probability with its colour bar, or the classes with their legend."""
@@ -89,8 +89,7 @@ def _colour_bar(drawn: Figure, axes: Axes, shown: AxesImage, preview: ClassPrevi
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
     bar.set_label(f"line: {label(preview.positive, LONGEST_NAME)} from {preview.threshold:g} on", fontsize=9, color=INK)
-    if not preview.mapped.all():
-        no_data(axes)
+    legend(axes, unmapped(axes, preview))
 
 
 def _classes(axes: Axes, preview: ClassPreview) -> None:
@@ -99,7 +98,7 @@ def _classes(axes: Axes, preview: ClassPreview) -> None:
     hidden = np.ma.masked_equal(preview.classes, NODATA)
     norm = BoundaryNorm(np.arange(len(palette) + 1) - 0.5, len(palette)) if len(palette) > 1 else None
     axes.imshow(hidden, cmap=colours, norm=norm, interpolation="nearest")
-    legend(axes, _patches(preview))
+    legend(axes, [*_patches(preview), *unmapped(axes, preview)])
 
 
 def _order(preview: ClassPreview) -> list[int]:
@@ -115,7 +114,7 @@ def _palette(preview: ClassPreview) -> list[str]:
 
 
 def _patches(preview: ClassPreview) -> list[Patch]:
-    """Return the legend's entries: mapped classes by area, the others together, and no data."""
+    """Return the legend's entries: mapped classes by area, the others together."""
     own, palette = preview.facts["classes"], _palette(preview)
     mapped = [number for number in _order(preview) if own[preview.names[number]]["pixels"]]
     shares = {number: 100 * own[preview.names[number]]["share"] for number in mapped}
@@ -127,6 +126,4 @@ def _patches(preview: ClassPreview) -> list[Patch]:
     if others:
         together = sum(shares[number] for number in others)
         patches.append(Patch(color=OTHERS, label=f"{len(others)} more classes {together:.1f} %"))
-    if not preview.mapped.all():
-        patches.append(Patch(color=NO_DATA, label="no data"))
     return patches

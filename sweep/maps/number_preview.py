@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from sweep.figures.style import INK, label
-from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, no_data, square_kilometres
+from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, legend, square_kilometres, unmapped
 from sweep.maps.windows import Values
 
 COLOURS = "viridis"
@@ -51,8 +51,7 @@ class NumberPreview(MapPreview):
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
         bar.set_label(label(self.name, LONGEST_NAME) + self._training_range(bar, low, high), fontsize=9, color=INK)
-        if not self.mapped.all():
-            no_data(axes)
+        legend(axes, unmapped(axes, self))
         return f"predicted {self.name}"
 
     def _training_range(self, bar: Colorbar, low: float, high: float) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_opening
 
 from sweep.figures.fonts import fit_for_png
 from sweep.figures.style import INK, label
@@ -21,7 +23,8 @@ PANEL_INCHES = 6.6
 """Length of a panel's longer side, in inches."""
 NARROWEST_INCHES = 7.0
 """Minimum width of the figure in inches, for its title."""
-NO_DATA = "#c9c9c9"
+NO_DATA, LEFT_OUT = "#c9c9c9", "#858585"
+"""Greys of pixels without data, and of those that the scene's classification (SCL) leaves out."""
 STRETCH = (2.0, 98.0)
 """Percentiles of the scene's values that become black and white."""
 NICE = (1, 2, 5)
@@ -42,6 +45,14 @@ class MapPreview:
     """Ground width of a preview pixel in metres; None if unknown."""
     facts: Mapping[str, Any]
     """Content of the map's JSON file."""
+
+    @property
+    def left_out(self) -> Mask:
+        """Pixels with data that the scene's classification leaves out; lines of one pixel are edges of the data."""
+        shares = self.facts.get("scl") or {}
+        covered = any(share > 0 for name, share in shares.items() if name != "nodata")
+        hidden: Mask = binary_opening(self.valid & ~self.mapped & covered, np.ones((2, 2)))
+        return hidden
 
     @property
     def bar_inches(self) -> float:
@@ -121,22 +132,30 @@ def _picture(preview: MapPreview) -> NDArray[np.float64]:
     return picture
 
 
-def no_data(axes: Axes) -> None:
-    """Add a legend for the colour of pixels without data."""
-    legend(axes, [Patch(color=NO_DATA, label="no data")])
+def unmapped(axes: Axes, preview: MapPreview) -> list[Patch]:
+    """Colour pixels that the scene's classification leaves out; return the legend's entries of both greys."""
+    hidden = np.ma.masked_equal(preview.left_out, False)
+    if hidden.count():
+        axes.imshow(hidden, cmap=ListedColormap([LEFT_OUT]), interpolation="nearest")
+    greys = {
+        NO_DATA: ("no data", ~preview.mapped & ~preview.left_out),
+        LEFT_OUT: ("cloud, shadow or snow", preview.left_out),
+    }
+    return [Patch(color=grey, label=name) for grey, (name, pixels) in greys.items() if pixels.any()]
 
 
 def legend(axes: Axes, patches: list[Patch]) -> None:
-    """Draw a legend below a map."""
-    axes.legend(
-        handles=patches,
-        loc="upper left",
-        bbox_to_anchor=(0.0, -0.01),
-        ncols=LEGEND_COLUMNS,
-        fontsize=9,
-        frameon=False,
-        labelcolor=INK,
-    )
+    """Draw a legend below a map, if it has entries."""
+    if patches:
+        axes.legend(
+            handles=patches,
+            loc="upper left",
+            bbox_to_anchor=(0.0, -0.01),
+            ncols=LEGEND_COLUMNS,
+            fontsize=9,
+            frameon=False,
+            labelcolor=INK,
+        )
 
 
 def _scale(axes: Axes, preview: MapPreview) -> None:

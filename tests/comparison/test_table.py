@@ -3,6 +3,7 @@
 import io
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from scipy import stats
 from support.small_sweeps import seeded
 
 from search_spaces.thesis_grid import SPACE as THESIS
+from sweep.comparison.cells import ComparisonCells
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.table import ComparisonRow, compare
 from sweep.console.formatting import duration
@@ -235,3 +237,20 @@ def test_a_terminal_gets_whole_words_and_a_file_the_whole_table(columns: int) ->
     assert (said in " ".join(terminal.getvalue().split())) == (columns == 80)
     assert "80.00 ± 80.00  80.00 ± 80.00" in file.getvalue()
     assert sum(line.rstrip().endswith("finished") for line in file.getvalue().splitlines()) == 4
+
+
+def test_a_mean_that_is_undefined_has_no_interval() -> None:
+    """One seed's metric is NaN: an interval of the other two would stand beside no mean."""
+    sweep, found = seeded({0.1: [0.5, 0.6, math.nan], 0.2: [0.7, 0.9, 0.8]})
+    lost = next(one for one in sweep.trials if (one.config["temperature"], one.config["seed"]) == (0.1, 2))
+    undefined = TrialResult("finished", {"val/knn_top1": math.nan}, 1, 1.0)
+    (table,) = compare(sweep, lambda entry: undefined if entry.trial_id == lost.trial_id else found[entry.trial_id])
+    row = table.settings[-1]
+    assert len(row.values("val/knn_top1")) == 3
+    assert row.interval("val/knn_top1") is None
+    outputs = SimpleNamespace(of_row=lambda row, metric: pytest.fail("read for nothing"))
+    cell = ComparisonCells(outputs).of(row, "val/knn_top1")  # type: ignore[arg-type]
+    assert (cell.seeds, cell.images) == (None, None)
+    stream = io.StringIO()
+    print_comparison(sweep, [table], console=Console(file=stream, width=200))
+    assert "undefined ±" not in stream.getvalue()

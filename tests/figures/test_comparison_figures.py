@@ -48,7 +48,7 @@ def test_long_names_of_a_ranking_take_two_lines_and_leave_room_for_the_values() 
     figure.draw_without_rendering()
     (axes,) = figure.axes
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert labels == ["mean and deviation of each\nchannel, label fraction 0.25", "raw pixels"]
+    assert labels == ["mean and deviation of each channel,\nlabel fraction 0.25", "raw pixels"]
     assert axes.get_window_extent().width > 0.4 * figure.bbox.width
     assert min(tick.get_window_extent().x0 for tick in axes.get_yticklabels()) >= 0
 

@@ -201,7 +201,8 @@ def test_the_line_of_the_mean_crosses_no_number_of_a_class() -> None:
 def test_equal_true_numbers_are_in_one_group_of_residuals() -> None:
     truth = np.array([0.0] * 30 + [0.5] * 5 + [1.0] * 5)
     predicted = truth + np.linspace(-0.1, 0.1, len(truth))
-    _, residuals = number_figure(truth, predicted).axes
+    beside, residuals = number_figure(truth, predicted, name="tons").axes
+    assert (beside.get_xlabel(), residuals.get_ylabel()) == ("true tons", "predicted - true")
     (groups,) = (line for line in residuals.lines if line.get_marker() == "s")
     assert groups.get_xdata().tolist() == [0.0, 0.5, 1.0]  # type: ignore[union-attr]
     assert groups.get_ydata()[0] == pytest.approx((predicted - truth)[:30].mean())  # type: ignore[index]

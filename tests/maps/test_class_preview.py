@@ -1,6 +1,7 @@
 """Picture of a map of classes: colours that mean one class each, and room for the legend."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,3 +60,29 @@ def test_each_colour_of_the_legend_is_of_one_entry_and_classes_beyond_are_togeth
         "4 more classes 28.6 %",
         "no data",
     ]
+
+
+@pytest.mark.parametrize("positive", ["", "class 0"])
+def test_what_the_scene_classification_leaves_out_has_its_own_grey_and_is_not_called_no_data(positive: str) -> None:
+    preview, column = preview_of(2, (40, 60)), np.tile(np.arange(60), (40, 1))
+    preview = replace(
+        preview,
+        positive=positive,
+        threshold=0.5 if positive else None,
+        facts={
+            **preview.facts,
+            "valid": {"square_kilometres": None},
+            "scl": {"cloud": 0.1, "shadow": 0.0, "snow": 0.0, "nodata": 0.0},
+        },
+        mapped=column >= 20,
+        valid=(column < 10) | (column >= 19),  # the pixels of column 19 are an edge of the data, and no cloud
+    )
+    legend = figure(preview).axes[1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][-2:] == ["no data", "cloud, shadow or snow"]
+    assert len({patch.get_facecolor() for patch in legend.get_patches()[-2:]}) == 2
+    assert (preview.left_out == (column < 10)).all()
+    clear = replace(preview, facts={**preview.facts, "scl": {"cloud": 0.0, "shadow": 0.0, "snow": 0.0, "nodata": 0.1}})
+    legend = figure(clear).axes[1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][-1] == "no data"
