@@ -161,27 +161,16 @@ class SceneGrid:
 def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int, Chip]]:
     """Yield first row, first column and facts of each chip."""
     a, b, left, d, e, top = tuple(grid.transform)[:6]
+    scene = grid.name, grid.tile, grid.date, grid.crs
+    covers = [None] * 3 if grid.covers is None else [grid.covers[name] for name in COVERS[:3]]
     for i, row in enumerate(grid.rows):
-        for k, column in enumerate(grid.columns):
+        known = [
+            [None] * len(grid.columns) if values is None else values[i].tolist()
+            for values in (*(grid.centres or (None, None)), *covers, grid.nodata)
+        ]
+        for column, *facts in zip(grid.columns, *known, strict=True):
             corner = (a, b, a * column + b * row + left, d, e, d * column + e * row + top)
-            covers = {name: None if grid.covers is None else float(grid.covers[name][i, k]) for name in COVERS[:3]}
-            longitude, latitude = (None, None) if grid.centres is None else (float(part[i, k]) for part in grid.centres)
-            yield (
-                row,
-                column,
-                Chip(
-                    scene=grid.name,
-                    tile=grid.tile,
-                    date=grid.date,
-                    crs=grid.crs,
-                    transform=corner,
-                    side=choice.chip_size,
-                    longitude=longitude,
-                    latitude=latitude,
-                    nodata=None if grid.nodata is None else float(grid.nodata[i, k]),
-                    **covers,
-                ),
-            )
+            yield row, column, Chip(*scene, corner, choice.chip_size, *facts)
 
 
 def _channels(path: Path, bands: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:

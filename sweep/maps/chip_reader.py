@@ -11,6 +11,7 @@ from sweep.maps.chip_grid import true_pixels
 from sweep.maps.raster_file import closed_raster
 from sweep.maps.scene import Scene, enter_scene
 from sweep.maps.scene_values import unstated_mark
+from sweep.maps.tiff_blocks import TiffBlocks
 from sweep.maps.windows import Mask
 from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
@@ -47,14 +48,13 @@ class ChipReader:
             count: Whether the image gets its share of nodata, and is refused beyond the limit.
             mark: Whether the image gets its pixels without data.
         """
-        side, start = self.choice.chip_size, column - strip[0]
-        values, lacking = _last.strip(self, row, strip, count=count)
-        pixels = values[:, start : start + side]
+        side = self.choice.chip_size
+        pixels, nodata = _last.chip(self, row, column, strip, count=count)
         facts = self._doubts(pixels)
-        if lacking is None:
+        if nodata is None:
             empty = _last.lacking(self, (row, side), (column, side)) if mark else None
             return LabelledImage(pixels, None, facts, lacking=empty)
-        share = float(lacking[start + side] - lacking[start]) / (side * side)
+        share = nodata / side**2
         return LabelledImage(pixels, None, facts, nodata=share, refused=self.choice.too_much("nodata", share))
 
     def _doubts(self, pixels: NDArray[np.generic]) -> tuple[str, ...]:
@@ -76,16 +76,29 @@ class _OpenScene:
         self._key: tuple[str, tuple[str, ...], float | None, str] | None = None
         self._stack = ExitStack()
         self._scene: Scene | None = None
+        self._blocks: TiffBlocks | None = None
         self._strip_key: tuple[ChipReader, int, Strip, bool] | None = None
         self._strip: tuple[NDArray[np.generic], NDArray[np.int64] | None] | None = None
 
-    def strip(
-        self, reader: ChipReader, row: int, strip: Strip, *, count: bool
+    def chip(
+        self, reader: ChipReader, row: int, column: int, strip: Strip, *, count: bool
+    ) -> tuple[NDArray[np.generic], int | None]:
+        """Return a chip's values (side, side, C) and, with `count`, its number of nodata pixels."""
+        side, start, scene = reader.choice.chip_size, column - strip[0], self._of(reader)
+        pixels = None if self._blocks is None else self._blocks.window((row, side), (column, side))
+        if pixels is not None:
+            return pixels, scene.nodata_pixels(pixels) if count else None
+        values, lacking = self._strip_of(reader, scene, row, strip, count=count)
+        nodata = None if lacking is None else int(lacking[start + side] - lacking[start])
+        return values[:, start : start + side], nodata
+
+    def _strip_of(
+        self, reader: ChipReader, scene: Scene, row: int, strip: Strip, *, count: bool
     ) -> tuple[NDArray[np.generic], NDArray[np.int64] | None]:
         """Return values (side, length, C) of a strip and, with `count`, its nodata pixels up to each column."""
         key = (reader, row, strip, count)
         if self._strip is None or self._strip_key != key:
-            down, scene = (row, reader.choice.chip_size), self._of(reader)
+            down = (row, reader.choice.chip_size)
             with closed_raster(scene.row_cache_bytes(down[1])):
                 values = scene.window(down, strip, reader.rule)
                 self._strip = values, true_pixels(scene.lacking(down, strip)) if count else None
@@ -104,6 +117,7 @@ class _OpenScene:
             path, nodata = Path(reader.path), reader.choice.nodata
             with closed_raster():
                 self._scene = enter_scene(self._stack, path, reader.bands, reader.channels, nodata=nodata)
+            self._blocks = TiffBlocks.open(self._stack, path, self._scene) if self._scene.shows_nodata else None
             self._key = key
         return self._scene
 

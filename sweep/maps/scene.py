@@ -215,6 +215,20 @@ class Scene:
             return lacking
 
     @property
+    def shows_nodata(self) -> bool:
+        """Whether the values of `window` are those of one file, so that they show which pixels are nodata."""
+        return self.masked is None and self.dtype != FLOATS and self._is_one_grid
+
+    def nodata_pixels(self, values: NDArray[np.generic]) -> int:
+        """Return the number of pixels that are nodata in all channels, of values (H, W, C) that show it."""
+        known = [band.nodata for band in self.channels if band.nodata is not None]
+        if len(known) < len(self.channels):
+            return 0
+        whole = [int(value) if float(value).is_integer() else value for value in known]  # integers compare fast
+        found = values == (whole[0] if len(set(whole)) == 1 else np.array(whole))
+        return int(np.count_nonzero(found.all(axis=-1))) if found.any() else 0
+
+    @property
     def _coarsest(self) -> list[_Band]:
         most = max(band.repeat for band in self.channels)
         return [band for band in self.channels if band.repeat == most]

@@ -30,18 +30,16 @@ STRIP_BYTES = 2**24
 """Maximum size of a strip that is read at once; a row of chips of a Sentinel-2 tile, three bands, has 8 MB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _PlacedChip:
-    """Chip with its position in the scene."""
+    """Chip with its position in the scene, its name and its place."""
 
     path: Path
     row: int
     column: int
     chip: Chip
-
-    @property
-    def name(self) -> str:
-        return f"{self.chip.scene}/{self.row:05d}_{self.column:05d}"
+    name: str
+    place: str
 
 
 def read_scenes(request: PrepareRequest) -> ImageSource:
@@ -64,15 +62,16 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     left_out: Counter[str] = Counter()
     grids = [SceneGrid.of(path, bands, choice) for path in scenes]
     check_scenes(grids, request)
-    grids = _counted_where_needed(grids, bands, request, choice)
-    cuts: dict[tuple[str, str], _PlacedChip] = {}
+    shared = _sharing_places(grids, choice)
+    grids = _counted_where_needed(grids, shared, bands, request, choice)
+    chosen: list[_PlacedChip] = []
+    seen: set[tuple[str, str]] = set()
     for grid in sorted(grids, key=lambda one: one.name, reverse=True):
-        for cut in _chosen(grid, choice, request, left_out):
-            if cuts.setdefault((cut.chip.footprint, cut.chip.date or cut.chip.scene), cut) is not cut:
-                left_out["chips of a place and date that another scene has"] += 1
-    if not cuts:
+        own = _chosen(grid, choice, request, left_out)
+        chosen += _unseen(own, seen, left_out) if grid.path in shared else own
+    if not chosen:
         raise _no_chip(folder, grids, left_out, choice)
-    chosen = sorted(cuts.values(), key=lambda cut: cut.name)
+    chosen.sort(key=lambda cut: cut.name)
     rule = request.options.reading.resample or NEAREST
     column_bytes = choice.chip_size * grids[0].channels * np.dtype(grids[0].dtype).itemsize
     most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
@@ -86,7 +85,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
             for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
                 partly = by_percentiles and bool(cut.chip.nodata)
                 read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None, mark=partly)
-                yield ImageEntry(cut.name, read, place=cut.chip.place, chip=cut.chip)
+                yield ImageEntry(cut.name, read, place=cut.place, chip=cut.chip)
 
     return ImageSource(
         str(folder.resolve()),
@@ -98,27 +97,40 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         left_out=lambda: left_out,
         bands=measured_bands(bands, grids),
         values=grids[0].measured if grids[0].dtype == FLOATS else "",
-        state=digest_of(*(grid.state for grid in sorted(grids, key=lambda one: one.name)), *map(repr, chosen)),
+        state=digest_of(
+            *(grid.state for grid in sorted(grids, key=lambda one: one.name)), *(cut.name for cut in chosen)
+        ),
         together=max(Counter(cut.chip.scene for cut in chosen).values()),
     )
 
 
+def _sharing_places(grids: Sequence[SceneGrid], choice: ChipChoice) -> set[Path]:
+    """Return the scenes of which another scene can have a chip of the same place and date."""
+    side = choice.chip_size
+    return {grid.path for grid in grids if any(grid is not one and grid.may_share_places(one, side) for one in grids)}
+
+
+def _unseen(cuts: Sequence[_PlacedChip], seen: set[tuple[str, str]], left_out: Counter[str]) -> Iterator[_PlacedChip]:
+    """Yield the chips whose place and date aren't in `seen`, and add them to it."""
+    for cut in cuts:
+        key = cut.chip.footprint, cut.chip.date or cut.chip.scene
+        if key in seen:
+            left_out["chips of a place and date that another scene has"] += 1
+        else:
+            seen.add(key)
+            yield cut
+
+
 def _counted_where_needed(
-    grids: list[SceneGrid], bands: tuple[str, ...], request: PrepareRequest, choice: ChipChoice
+    grids: list[SceneGrid], shared: set[Path], bands: tuple[str, ...], request: PrepareRequest, choice: ChipChoice
 ) -> list[SceneGrid]:
     """Return the grids with each chip's share of nodata if the selection needs it; otherwise reading counts it later.
 
     The selection needs it if a number of chips per scene is requested, if percentiles are taken over the selection, or
     if another scene can have a chip of the same place and date.
     """
-    if choice.chips is not None or request.options.pixels == "percentiles":
-        return [grid.counted(bands, choice) for grid in grids]
-    return [
-        grid.counted(bands, choice)
-        if any(grid is not other and grid.may_share_places(other, choice.chip_size) for other in grids)
-        else grid
-        for grid in grids
-    ]
+    needed = choice.chips is not None or request.options.pixels == "percentiles"
+    return [grid.counted(bands, choice) if needed or grid.path in shared else grid for grid in grids]
 
 
 def _in_strips(line: Sequence[_PlacedChip], most: int, side: int) -> Iterator[tuple[_PlacedChip, tuple[int, int]]]:
@@ -197,11 +209,11 @@ def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_o
         reason = choice.refusal(chip)
         if reason:
             left_out[reason] += 1
-        elif request.wants(chip.place):
-            kept.append(_PlacedChip(grid.path, row, column, chip))
+        elif request.wants(place := chip.place):
+            kept.append(_PlacedChip(grid.path, row, column, chip, f"{grid.name}/{row:05d}_{column:05d}", place))
     if choice.chips is None:
         return kept
-    order = np.argsort(stable_fraction([cut.chip.place for cut in kept], salt=SUBSET_SALT), kind="stable")
+    order = np.argsort(stable_fraction([cut.place for cut in kept], salt=SUBSET_SALT), kind="stable")
     return [kept[number] for number in order[: choice.chips]]
 
 

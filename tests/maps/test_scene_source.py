@@ -183,20 +183,20 @@ def test_geotiffs_are_read_with_their_nodata_and_date(tmp_path: Path) -> None:
         pool(path, tmp_path, "other", pixels="thesis")
 
 
-def geotiff_with_gaps(path: Path) -> Path:
+def geotiff_with_gaps(path: Path, **packing: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     values = np.random.default_rng(1).integers(1, 4000, (240, 260, 3)).astype(np.uint16)
     values[:50, 40:90] = 0
     values[100, 200] = 0
     values[150:, 130:160] = 0
-    return write_scene(path, values, nodata=0, tiled=True, blockxsize=64, blockysize=64)
+    return write_scene(path, values, nodata=0, tiled=True, blockxsize=64, blockysize=64, **packing)
 
 
-@pytest.mark.parametrize("most", [0.0, 0.4])
+@pytest.mark.parametrize(("most", "packing"), [(0.0, {}), (0.4, {}), (0.4, {"compress": "deflate"})])
 def test_nodata_counted_as_chips_are_read_is_that_counted_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, packing: dict[str, str]
 ) -> None:
-    path = geotiff_with_gaps(tmp_path / "in.tif")
+    path = geotiff_with_gaps(tmp_path / "in.tif", **packing)
     before = pool(path, tmp_path, "before", max_nodata=most, stride=12, chips=10_000)
     monkeypatch.setattr(SceneGrid, "counted", lambda *_: pytest.fail("the scene was read through before its chips"))
     monkeypatch.setattr(decode_workers, "CHUNK_BYTES", 1)

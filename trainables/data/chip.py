@@ -34,6 +34,11 @@ class Chip:
     snow: float | None
     nodata: float | None
 
+    def counted(self, nodata: float) -> "Chip":
+        """Return the chip with its share of nodata; `dataclasses.replace` takes four times as long."""
+        place = self.scene, self.tile, self.date, self.crs, self.transform, self.side, self.longitude, self.latitude
+        return Chip(*place, self.cloud, self.shadow, self.snow, nodata)
+
     @property
     def centre(self) -> tuple[float, float]:
         """Coordinates of the centre in units of the CRS."""
@@ -87,6 +92,15 @@ def written(chips: Sequence[Chip]) -> Any:
     return pa.StructArray.from_arrays(columns, fields=list(CHIP_TYPE))
 
 
+def facts_of(column: Any) -> list[Any]:
+    """Return the facts of each chip of a column by name, None for a null; field by field, which takes half the time."""
+    if column.null_count:
+        return list(column.to_pylist())
+    names = [own.name for own in column.type]
+    values = zip(*(own.to_pylist() for own in column.flatten()), strict=True)
+    return [dict(zip(names, facts, strict=True)) for facts in values]
+
+
 def read(column: Any) -> list[Chip]:
     """Return the chips of a column without nulls."""
-    return [Chip(**{**fields, "transform": tuple(fields["transform"])}) for fields in column.to_pylist()]
+    return [Chip(**{**facts, "transform": tuple(facts["transform"])}) for facts in facts_of(column)]

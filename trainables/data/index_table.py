@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainables.data.chip import CHIP_TYPE, Chip, written
+from trainables.data.chip import CHIP_TYPE, Chip, facts_of, written
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SALTS
 from trainables.data.store_format import CHECKSUM_BYTES
@@ -168,7 +168,7 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
     if labels.null_count:
         digest.update(known_labels(rows).tobytes())
     if "chip" in rows.schema.names:
-        digest.update(json.dumps(rows.column("chip").to_pylist()).encode())
+        digest.update(json.dumps(facts_of(rows.column("chip"))).encode())
     if _has_numbers(rows):
         digest.update(rows.column("number").to_numpy(zero_copy_only=False).astype("<f8").tobytes())
     for name in ("name", "place", "original_labels"):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import ModuleType
@@ -254,7 +254,10 @@ def _append(rows: IndexRows, chunk: Sequence[ImageEntry], result: ChunkResult) -
     rows.splits += [entry.split for entry in own]
     rows.places += [entry.place for entry in own]
     chips = [result.chips.get(number, chunk[number].chip) for number in result.kept]
-    rows.chips += [_counted(chip, nodata) for chip, nodata in zip(chips, result.nodata, strict=True)]
+    rows.chips += [
+        chip if chip is None or nodata is None else chip.counted(nodata)
+        for chip, nodata in zip(chips, result.nodata, strict=True)
+    ]
     rows.labels += result.labels
     rows.positions += range(result.first, result.first + len(own))
     rows.checksums += result.checksums
@@ -265,10 +268,6 @@ def _append(rows: IndexRows, chunk: Sequence[ImageEntry], result: ChunkResult) -
     rows.facts.update(result.facts)
     rows.left_out.update(result.left_out)
     rows.cut.update(result.cut)
-
-
-def _counted(chip: Chip | None, nodata: float | None) -> Chip | None:
-    return chip if chip is None or nodata is None else replace(chip, nodata=nodata)
 
 
 def _close_gaps(path: Path, rows: IndexRows, size: int) -> None:

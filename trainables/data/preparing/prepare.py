@@ -1,7 +1,9 @@
 """Preparation of a data set: from published files to a data store."""
 
+import gc
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -111,6 +113,19 @@ def _unchanged(folder: Path, request: PrepareRequest, listed: Listed) -> StoreIn
     return existing if known else None
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause Python's search for reference cycles, which takes a third of the time of listing and of the index."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
+
+
+@_collector_paused()
 def _made(folder: Path, request: PrepareRequest, listed: Listed, strict: bool, progress: Progress | None) -> StoreInfo:
     """Make the store; if one exists, return it if equal, otherwise raise BadInputError."""
     listing, existing = listed(request), StoreInfo.read_folder(folder)
