@@ -18,7 +18,7 @@ from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import LabelledImage
 
 BLACK = "pixels that are 0 in all bands, of scenes that state no nodata value; if they lack data, add --nodata 0"
-MARK = "values of {0:g}, which the scenes don't call nodata; if they lack data, add --nodata {0:g}"
+MARK = "values of {0:.9g}, which the scenes don't call nodata; if they lack data, add --nodata={0:.9g}"
 Strip = tuple[int, int]
 """First column and length of a strip, in pixels."""
 

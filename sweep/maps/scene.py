@@ -333,6 +333,11 @@ def _of_file(
         raise BadInputError(f"{source}: has {len(opaque)} bands, the model takes {wanted}; {more}")
     own = [dataset.nodatavals[index - 1] if nodata is None else nodata for index in chosen]
     masked = nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[chosen[0] - 1]
+    if nodata is None and not masked and len(opaque) < dataset.count:  # GDAL reads opacity of unsigned types alone
+        raise BadInputError(
+            f"{source}: has an opacity channel of {dataset.dtypes[0]}, which can't be read as a mask; mark pixels "
+            "without data by a value (gdalwarp -dstnodata), or name one with --nodata"
+        )
     read = tuple(_Band(dataset, index, 1, offset, value) for index, value in zip(chosen, own, strict=True))
     return replace(_scene(str(source), dataset, read, tuple(bands), dataset if masked else None), described=described)
 

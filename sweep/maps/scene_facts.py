@@ -116,7 +116,7 @@ def _values(grids: Sequence[SceneGrid]) -> str:
         return ""
     values = sorted({grid.nodata_value for grid in grids if grid.nodata_value and not math.isnan(grid.nodata_value)})
     marks = [f"{value:g}" for value in values]
-    empty = " or ".join([*marks, "NaN"] if grids[0].measured.startswith("float") else marks)
+    empty = " or ".join([*marks, "NaN or infinite"] if grids[0].measured.startswith("float") else marks)
     types = " and ".join(sorted({grid.measured for grid in grids}))
     return types + (f"; pixels that are {empty} in a band lack data" if empty else "")
 

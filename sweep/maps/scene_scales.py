@@ -11,12 +11,15 @@ from trainables.data.sources.options import AS_PRODUCTS
 from trainables.data.sources.source import PrepareRequest
 from trainables.errors import BadInputError
 
+UNNAMED = "its bands aren't said to be Sentinel-2's"
+
 
 def check_scales(grids: Sequence[SceneGrid], request: PrepareRequest) -> None:
     """Raise BadInputError if the scale of the values is unknown, or an option doesn't fit their type."""
     _refuse_two_scales(grids)
     _refuse_unknown_scale(grids, request)
     _refuse_unstated_reflectance(grids, request)
+    _refuse_scales_by_band(grids, request)
     _refuse_second_offset(grids, request)
     _refuse_useless_range(grids[0], request)
     _refuse_foreign_nodata(grids[0], request)
@@ -50,8 +53,9 @@ def _refuse_unknown_scale(grids: Sequence[SceneGrid], request: PrepareRequest) -
         raise BadInputError(f"{eight[0]}: has 8-bit values, but --pixels {rule} is for 16 bits; add --pixels none")
     foreign = _foreign(grids)
     if foreign and "pixels" not in request.stated:
+        why = "it states another than Sentinel-2's products" if _names_sentinel(foreign[0]) else UNNAMED
         raise BadInputError(
-            f"{foreign[0].path}: the scale of its values is unknown, as its bands aren't said to be Sentinel-2's; add "
+            f"{foreign[0].path}: the scale of its values is unknown, as {why}; add "
             f"--pixels none (values as they are), --pixels percentiles, {_by_scale(foreign[0])}, or --pixels thesis "
             "(2000 becomes white)"
         )
@@ -61,13 +65,27 @@ def _refuse_unstated_reflectance(grids: Sequence[SceneGrid], request: PrepareReq
     """Raise BadInputError for the rule reflectance without its numbers, if the default's may be wrong."""
     if request.options.pixels != "reflectance" or "reflectance" in request.stated:
         return
-    doubtful = _foreign(grids) or [grid for grid in grids if grid.dtype == FLOATS or not _is_as_products(grid)]
+    doubtful = _foreign(grids) or [grid for grid in grids if grid.dtype == FLOATS]
     if doubtful:
         raise BadInputError(f"{doubtful[0].path}: the scale of its values is unknown; add {_by_scale(doubtful[0])}")
 
 
+def _refuse_scales_by_band(grids: Sequence[SceneGrid], request: PrepareRequest) -> None:
+    """Raise BadInputError for one reflectance of bands that state several scales."""
+    if request.options.pixels == "reflectance" and len(grids[0].stated) > 1:
+        raise BadInputError(
+            f"{grids[0].path}: its bands state {_told(grids[0])}, and --reflectance is one for all; add --pixels "
+            "percentiles, or name bands of one scale with --bands"
+        )
+
+
 def _foreign(grids: Sequence[SceneGrid]) -> list[SceneGrid]:
-    return [grid for grid in grids if not set(grid.names) <= set(SENTINEL_2_BANDS)]
+    """Return the scenes whose values may not be those of Sentinel-2's products: of other bands, or another scale."""
+    return [grid for grid in grids if not (_names_sentinel(grid) and _is_as_products(grid))]
+
+
+def _names_sentinel(grid: SceneGrid) -> bool:
+    return set(grid.names) <= set(SENTINEL_2_BANDS)
 
 
 def _is_as_products(grid: SceneGrid) -> bool:

@@ -1,5 +1,6 @@
 """Scenes of signed and floating-point values: chips and maps by the stated rule, and missing values."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_pixels_without_data_are_left_out_or_become_0(dtype: str, mark: float, t
     assert [chip.nodata for chip in chips] == [6 / SIDE**2, 0.0, 0.0]
     assert (pixels(store)[0, 3:9, 5, 1] == 0).all()
     assert pixels(store)[0, 3, 5, 0] > 0
-    assert f"3 values below 0 became 0, {3 / (3 * SIDE * SIDE * 3) * 100:.2g} % of all" in store.info.notes
+    assert f"3 values below 0 became 0, {3 / (3 * SIDE * SIDE * 3 - 36) * 100:.2g} % of all" in store.info.notes
     assert store.info.decisions["values"].startswith(f"{dtype}; pixels that are ")
 
 
@@ -96,6 +97,7 @@ def test_a_range_states_what_becomes_0_and_65535(tmp_path: Path) -> None:
     wanted = np.rint(np.clip((decibels.astype(np.float32).astype(float) + 25.0) / 25.0, 0, 1) * 65535)
     np.testing.assert_array_equal(pixels(store)[0], wanted[:, :SIDE])
     assert [note for note in store.info.notes if "values below -25 became 0, 14 % of all" in note]
+    assert "values from -30 to 5 became 0 to 65535, of 0 to 65535" in store.info.notes
 
 
 def test_odd_values_are_pointed_out(tmp_path: Path) -> None:
@@ -103,7 +105,11 @@ def test_odd_values_are_pointed_out(tmp_path: Path) -> None:
     own[2, 2] = -9999
     scene(tmp_path / "in", own, "int16")
     notes = "\n".join(pool(tmp_path / "in", **DIGITAL["reflectance"]).info.notes)
-    assert "1 images: values of -9999, which the scenes don't call nodata; if they lack data, add --nodata -9" in notes
+    assert "1 images: values of -9999, which the scenes don't call nodata; if they lack data, add --nodata=-9" in notes
+    scene(tmp_path / "tiny", np.where(own < 0, np.finfo(np.float32).min, own), "float32")
+    notes = "\n".join(pool(tmp_path / "tiny", "tiny", **DIGITAL["reflectance"]).info.notes)
+    (mark,) = re.findall("--nodata=(.*)", notes)
+    assert len(pool(tmp_path / "tiny", "found", nodata=float(mark), **DIGITAL["reflectance"])) == 3
     assert len(pool(tmp_path / "in", "marked", nodata=-9999.0, **DIGITAL["reflectance"])) == 3
 
 
@@ -117,6 +123,23 @@ def of_two_scales(folder: Path) -> None:
     of_one_scale(folder)
     scene(folder, values(), "int16").rename(folder / "b_20230713.tif")
     of_one_scale(folder)
+
+
+def of_scales_by_band(folder: Path) -> None:
+    path = scene(folder, values(), "int16")
+    with rasterio.open(path, "r+") as file:
+        file.scales = (1e-4, 2e-4, 1e-4)
+
+
+def of_another_scale(folder: Path) -> None:
+    """Landsat's values under Sentinel-2's names."""
+    path = scene(folder, values(), "uint16")
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.descriptions = (2.75e-5,) * 3, ("B4", "B3", "B2")
+
+
+def with_opacity(folder: Path) -> None:
+    scene(folder, np.concatenate([values(), values()[..., :1]], -1), "float32", photometric="RGB", alpha="YES")
 
 
 def of_two_kinds(folder: Path) -> None:
@@ -134,6 +157,13 @@ REFUSED: list[tuple[Callable[[Path], Any], dict[str, Any], str]] = [
         {"pixels": "percentiles"},
         "states scale 2.75e-05, offset -0.2 .*, and .*b_2023.*1, off",
     ),
+    (of_another_scale, {}, r"as it states another than Sentinel-2's products; .* --reflectance 36363.6364,0"),
+    (
+        of_scales_by_band,
+        DIGITAL["reflectance"],
+        "its bands state scale 0.0001, offset 0 and scale 0.0002, offset 0, an",
+    ),
+    (with_opacity, {"pixels": "percentiles"}, "has an opacity channel of float32, which can't be read as a mask"),
     (of_two_kinds, {"pixels": "percentiles"}, "has 3 bands of float32, and .* 3 bands of int16"),
     (lambda folder: scene(folder, values(), "complex64"), {"pixels": "percentiles"}, "has complex values; give ampl"),
     (

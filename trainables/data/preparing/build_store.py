@@ -4,7 +4,7 @@ import importlib
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from trainables.data.patch_names import tile_position
 from trainables.data.preparing.assigned_rows import StoreRows, assigned_rows
 from trainables.data.preparing.atomic_folder import check_space
 from trainables.data.preparing.decode_chunk import ImageLayout
-from trainables.data.preparing.decode_workers import IndexRows, Progress, advised, convert
+from trainables.data.preparing.decode_workers import Progress, advised, convert
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.preparing.linear_scale import FLOATS, LinearScale
 from trainables.data.preparing.pixels import (
@@ -89,7 +89,11 @@ def make_store(
         update={
             "options": {**info.options, **found},
             "bands": stored_bands(request, listing.bands, reference.channels, str(found.get("percentiles", ""))),
-            "notes": (*info.notes, *_notes(rows, layout)),
+            "notes": (
+                *info.notes,
+                *(f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items())),
+                *rows.use.notes(layout.dtype),
+            ),
             "corrupt": tuple(rows.corrupt),
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {time.perf_counter() - started:.0f} s",
         }
@@ -97,15 +101,6 @@ def make_store(
     info = info.model_copy(update={"fingerprint": fingerprint(info, open_rows(folder / ROWS_FILE))})
     (folder / INFO_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return info
-
-
-def _notes(rows: IndexRows, layout: ImageLayout) -> Iterator[str]:
-    """Yield the decoder's facts with the number of images, and the values beyond the stated range with their share."""
-    yield from (f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items()))
-    values = len(rows.names) * layout.height * layout.width * layout.channels
-    for fact, count in sorted(rows.cut.items()):
-        if count:
-            yield f"{count:,} {fact}, {100.0 * count / values:.2g} % of all"
 
 
 def _load_meanwhile(*, chips: bool) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trainables.data.chip import Chip
 from trainables.data.preparing.leaks import perceptual_hashes
 from trainables.data.preparing.pixels import FirstImage, PixelConversion
+from trainables.data.preparing.value_use import ValueUse
 from trainables.data.sources.decode import UndecodableError
 from trainables.data.sources.source import LabelledImage
 from trainables.data.stable_hash import SALTS, stable_fraction
@@ -75,8 +76,7 @@ class ChunkResult:
     """Fault of each undecodable image, with the option that handles it (may be empty)."""
     facts: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
-    cut: Counter[str] = field(default_factory=Counter)
-    """Number of values beyond the range of the pixel rule, in words by their end of it."""
+    use: ValueUse = field(default_factory=ValueUse)
     chips: dict[int, Chip] = field(default_factory=dict)
     """Places that the files state, by entry number."""
     nodata: list[float | None] = field(default_factory=list)
@@ -124,7 +124,8 @@ def _decode_piece(task: DecodeChunk, numbers: range, pixels: NDArray[np.generic]
             if picture.chip is not None:
                 done.chips[number] = picture.chip
             done.facts.update(_facts(picture, task.conversion))
-            done.cut.update(task.conversion.cut(picture.image))
+            if task.conversion.scale is not None:
+                done.use.add(picture.image, image, task.conversion.scale)
     return count
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from trainables.data.chip import Chip
 from trainables.data.preparing.decode_chunk import ChunkResult, DecodeChunk, ImageLayout, convert_chunk
 from trainables.data.preparing.pixels import FirstImage, PixelConversion
+from trainables.data.preparing.value_use import ValueUse
 from trainables.data.sources.source import ImageEntry
 from trainables.data.stable_hash import SALTS
 from trainables.errors import BadInputError
@@ -70,8 +71,7 @@ class IndexRows:
     """Number of images for each decision of the decoder."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Number of images that were refused as they were read, by reason."""
-    cut: Counter[str] = field(default_factory=Counter)
-    """Number of values beyond the range of the pixel rule, in words by their end of it."""
+    use: ValueUse = field(default_factory=ValueUse)
 
 
 def convert(
@@ -267,7 +267,7 @@ def _append(rows: IndexRows, chunk: Sequence[ImageEntry], result: ChunkResult) -
     rows.corrupt += [fault for fault, _ in result.faults]
     rows.facts.update(result.facts)
     rows.left_out.update(result.left_out)
-    rows.cut.update(result.cut)
+    rows.use.merge(result.use)
 
 
 def _close_gaps(path: Path, rows: IndexRows, size: int) -> None:

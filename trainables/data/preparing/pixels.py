@@ -1,7 +1,6 @@
 """Pixel conversion: decoded values to stored pixels, with size and 16-to-8-bit rules."""
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,10 +69,6 @@ class PixelConversion:
         if len(self.tables) != image.shape[2]:
             raise BadInputError(f"expected {len(self.tables)} channels, found {image.shape[2]}")
         return np.stack([_looked_up(table, image[..., channel]) for channel, table in enumerate(self.tables)], axis=-1)
-
-    def cut(self, image: NDArray[np.generic]) -> Counter[str]:
-        """Return the number of values of a decoded image that lie beyond the range of the scale, in words."""
-        return Counter() if self.scale is None else self.scale.cut(image)
 
 
 def _looked_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
