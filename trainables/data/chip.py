@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+SQUARE = 1e-6
+"""Relative difference of a pixel's width and height up to which it counts as square."""
 COVERS = ("cloud", "shadow", "snow", "nodata")
 
 
@@ -55,13 +57,30 @@ class Chip:
 
     @property
     def footprint(self) -> str:
-        """Identifier of the covered ground with its extent, which differs between resolutions."""
-        return f"{self.place} {self.ground_side:.{_digits(self._pixel)}f}"
+        """Identifier of the covered ground with its extent, which differs between resolutions.
+
+        Grids that aren't north-up with square pixels have all of their edges in it.
+        """
+        digits = _digits(self._pixel)
+        if self._is_north_up:
+            return f"{self.place} {self.ground_side:.{digits}f}"
+        return " ".join([self.place, *(f"{part:.{digits}f}" for edge in self.edges for part in edge)])
+
+    @property
+    def edges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Vectors along the upper and the left edge, in units of the CRS."""
+        a, b, _, d, e, _ = self.transform
+        return (self.side * a, self.side * d), (self.side * b, self.side * e)
 
     @property
     def ground_side(self) -> float:
         """Length of a side in units of the CRS."""
         return self.side * self._pixel
+
+    @property
+    def _is_north_up(self) -> bool:
+        a, b, _, d, e, _ = self.transform
+        return b == d == 0.0 and a > 0.0 and math.isclose(a, -e, rel_tol=SQUARE)
 
     @property
     def _pixel(self) -> float:

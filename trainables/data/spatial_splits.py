@@ -1,13 +1,12 @@
 """Spatial splits of chips by block, tile or longitude, and the distance between the splits."""
 
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.chip import Chip
-from trainables.data.chip_places import by_size, metres_per_unit, on_ellipsoid
+from trainables.data.chip_places import TOUCHING, by_shape, closer, metres_per_unit, on_ellipsoid
 from trainables.data.splits import LEFT_OUT, SPLITS, TEST, TRAIN, VALIDATION, Codes, place_split
 from trainables.errors import BadInputError
 
@@ -18,8 +17,6 @@ MEAN_RADIUS = 6_371_008.8
 """Mean radius of the Earth in metres."""
 BY_LONGITUDE = (0.6, 0.8)
 """Cumulative shares at which train and validation end: 60, 20 and 20 %, as in torchgeo's EuroSATSpatial."""
-TOUCHING = 1e-6
-"""Tolerance as a share of a chip's side, below which footprints touch rather than overlap."""
 
 
 def block_split(chips: Sequence[Chip], share: float, size: float, buffer: float) -> Codes:
@@ -149,24 +146,26 @@ def blocks_of(chips: Sequence[Chip], size: float) -> list[str]:
 def near(chips: Sequence[Chip], own: Numbers, others: Numbers, buffer: float) -> Numbers:
     """Return those of `own` that overlap a chip of `others`, or are nearer to one than `buffer`, by their numbers.
 
-    Chips of one CRS are compared by their squares. Chips of two CRS are compared by the circles around the squares, so
-    a few more are returned than overlap.
+    Chips of one CRS are compared by their footprints. Chips of two CRS are compared by the circles around these, so a
+    few more are returned than overlap.
     """
     from scipy.spatial import cKDTree
 
     centres, points = np.array([chip.centre for chip in chips]), on_ellipsoid(chips)
     found = [np.zeros(0, dtype=np.int64)]
-    groups = by_size(chips, own)
-    for (crs, side), fixed in by_size(chips, others).items():
+    groups = by_shape(chips, own)
+    for shape, fixed in by_shape(chips, others).items():
         flat, round_ = cKDTree(centres[fixed]), cKDTree(points[fixed])
-        circle = side * metres_per_unit(chips[fixed[0]]) / sqrt(2.0)
-        for (other, its), rows in groups.items():
-            if other == crs:
-                gaps = flat.query(centres[rows], p=np.inf)[0] - (side + its) / 2.0
-                close = gaps < buffer - TOUCHING * min(side, its)
+        circle = shape.outer * metres_per_unit(chips[fixed[0]])
+        for other, rows in groups.items():
+            if other.crs == shape.crs and shape.is_square and other.is_square:
+                gaps = flat.query(centres[rows], p=np.inf)[0] - shape.inner - other.inner
+                close = gaps < buffer - TOUCHING * 2.0 * min(shape.inner, other.inner)
+            elif other.crs == shape.crs:
+                close = np.array([len(one) > 0 for one in closer(flat, shape, centres[rows], other, buffer)])
             else:
                 unit = metres_per_unit(chips[rows[0]])
-                close = round_.query(points[rows])[0] < circle + unit * (its / sqrt(2.0) + buffer)
+                close = round_.query(points[rows])[0] < circle + unit * (other.outer + buffer)
             found.append(rows[close])
     return np.unique(np.concatenate(found))
 

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from trainables.data.chip import Chip
-from trainables.data.chip_places import by_size, metres_per_unit, on_ellipsoid
+from trainables.data.chip_places import by_shape, closer, metres_per_unit, on_ellipsoid
 from trainables.data.preparing.leaks import find_leaks
 from trainables.data.store import ImageStore
 from trainables.data.store_info import LeakCounts
 
 EXAMPLES = 3
-TESTED_AT_ONCE = 1024
 
 
 class StoreLeaks(BaseModel):
@@ -102,31 +101,41 @@ def _overlaps(
     ours, theirs = pool.chips(pretrained), evaluation.chips(tested)
     if not ours or not theirs:
         return []
-    pairs = _overlaps_across(ours, theirs)
-    for crs in sorted({chip.crs for chip in theirs if chip.crs} & {chip.crs for chip in ours}):
-        rows, numbers = (
-            np.array([number for number, chip in enumerate(chips) if chip.crs == crs]) for chips in (ours, theirs)
-        )
-        first = _first_overlaps(_squares([ours[row] for row in rows]), _squares([theirs[k] for k in numbers]))
-        pairs |= {int(numbers[k]): int(rows[row]) for k, row in enumerate(first.tolist()) if row >= 0}
+    pairs = _overlaps_across(ours, theirs) | _overlaps_within(ours, theirs)
     return sorted(pairs.items())
+
+
+def _overlaps_within(pool: Sequence[Chip], tested: Sequence[Chip]) -> dict[int, int]:
+    """Return for test chips the first train chip of the same CRS that they overlap."""
+    from scipy.spatial import cKDTree
+
+    others, found = by_shape(tested, range(len(tested))), dict[int, int]()
+    for shape, rows in by_shape(pool, range(len(pool))).items():
+        tree = cKDTree(np.array([pool[row].centre for row in rows]))
+        for other, numbers in others.items():
+            if other.crs == shape.crs:
+                centres = np.array([tested[number].centre for number in numbers])
+                for number, near in zip(numbers.tolist(), closer(tree, shape, centres, other), strict=True):
+                    if len(near):
+                        found[number] = min(int(rows[near[0]]), found.get(number, len(pool)))
+    return found
 
 
 def _overlaps_across(pool: Sequence[Chip], tested: Sequence[Chip]) -> dict[int, int]:
     """Return for test chips a train chip of another CRS, if the circles within both footprints overlap."""
     from scipy.spatial import cKDTree
 
-    groups, others = by_size(pool, range(len(pool))), by_size(tested, range(len(tested)))
-    if len({crs for crs, _ in (*groups, *others)}) < 2:
+    groups, others = by_shape(pool, range(len(pool))), by_shape(tested, range(len(tested)))
+    if len({shape.crs for shape in (*groups, *others)}) < 2:
         return {}
     ours, theirs, found = on_ellipsoid(pool), on_ellipsoid(tested), dict[int, int]()
-    for (crs, side), rows in groups.items():
-        tree, own = cKDTree(ours[rows]), side * _least_metres(pool[rows[0]]) / 2
-        for (other, its), numbers in others.items():
-            if other == crs:
+    for shape, rows in groups.items():
+        tree, own = cKDTree(ours[rows]), shape.inner * _least_metres(pool[rows[0]])
+        for other, numbers in others.items():
+            if other.crs == shape.crs:
                 continue
             distances, nearest = tree.query(theirs[numbers])
-            over = distances < own + its * _least_metres(tested[numbers[0]]) / 2
+            over = distances < own + other.inner * _least_metres(tested[numbers[0]])
             found |= dict(zip(numbers[over].tolist(), rows[nearest[over]].tolist(), strict=True))
     return found
 
@@ -135,26 +144,3 @@ def _least_metres(chip: Chip) -> float:
     """Return about the least length in metres of a unit of the chip's CRS: of degrees, that along its parallel."""
     unit = metres_per_unit(chip)
     return unit if unit == 1.0 else unit * math.cos(math.radians(chip.latitude or 0.0))
-
-
-def _squares(chips: Sequence[Chip]) -> NDArray[np.float64]:
-    """Return centre and side (n, 3) of each chip, in units of the CRS."""
-    return np.array([(*chip.centre, chip.ground_side) for chip in chips])
-
-
-def _first_overlaps(pool: NDArray[np.float64], tested: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each tested square (m, 3) the number of the first square of the pool that it overlaps, else -1."""
-    from scipy.spatial import cKDTree
-
-    tree, largest = cKDTree(pool[:, :2]), float(pool[:, 2].max())
-    first = np.full(len(tested), -1, dtype=np.int64)
-    for start in range(0, len(tested), TESTED_AT_ONCE):
-        part = tested[start : start + TESTED_AT_ONCE]
-        near = tree.query_ball_point(part[:, :2], (largest + part[:, 2]) / 2, p=np.inf)
-        for number, found in enumerate(near):
-            others = np.sort(np.array(found, dtype=np.int64))
-            reach = (pool[others, 2] + part[number, 2]) / 2 * (1 - 1e-9)
-            over = (np.abs(pool[others, :2] - part[number, :2]) < reach[:, None]).all(axis=1)
-            if over.any():
-                first[start + number] = others[over][0]
-    return first
