@@ -17,6 +17,7 @@ from trainables.errors import BadInputError
 from trainables.redaction import redact
 
 if TYPE_CHECKING:
+    from trainables.data.preparing.field_points import Floats
     from trainables.data.sources.source import ImageSource, PrepareRequest
 
 app = Commands(
@@ -144,9 +145,19 @@ def label(
     from sweep.console.dataset_tables import labelled_lines
     from trainables.data.preparing.label_set import LabelRequest, attach_labels
 
-    columns = prepare_options.column_names(column or [])
-    for line in labelled_lines(attach_labels(LabelRequest(name, table, label_set, columns, separator, number), root)):
+    columns = prepare_options.column_names(column or [], prepare_options.LABEL_MEANINGS)
+    asked = LabelRequest(name, table, label_set, columns, separator, number)
+    for line in labelled_lines(attach_labels(asked, root, _projected)):
         say(line)
+
+
+def _projected(crs: str, longitudes: Sequence[float], latitudes: Sequence[float]) -> "tuple[Floats, Floats]":
+    from sweep.maps.raster_file import require_rasterio
+
+    require_rasterio("points")
+    from sweep.maps.point_projection import projected
+
+    return projected(crs, longitudes, latitudes)
 
 
 @app.command("list")

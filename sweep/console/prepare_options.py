@@ -108,7 +108,12 @@ Separator = Annotated[
 ]
 LabelTable = Annotated[
     Path,
-    typer.Option("--table", help="CSV or Parquet file with columns path and label.", rich_help_panel=LABELS),
+    typer.Option(
+        "--table",
+        help="CSV or Parquet file with columns path and label; or, for chips of scenes, longitude, latitude, label and "
+        "optionally date.",
+        rich_help_panel=LABELS,
+    ),
 ]
 LabelSetName = Annotated[
     str,
@@ -213,17 +218,19 @@ def _two_numbers(text: str | None, option: str, form: str) -> tuple[float, float
 
 
 MEANINGS = ("path", "image", "label", "split", "place")
-"""Meanings of a table's columns."""
+"""Meanings of the columns of a table of images."""
+LABEL_MEANINGS = ("path", "label", "longitude", "latitude", "date")
+"""Meanings of the columns of a table of labels that come later."""
 
 
-def column_names(texts: list[str]) -> dict[str, str]:
+def column_names(texts: list[str], meanings: tuple[str, ...] = MEANINGS) -> dict[str, str]:
     """Return the table's column names from `--column`, by the meaning of the column."""
     columns: dict[str, str] = {}
     for text in texts:
         name, separator, own = text.partition("=")
-        if not separator or name not in MEANINGS or not own:
+        if not separator or name not in meanings or not own:
             raise BadInputError(
-                f"--column {text}: must be MEANING=COLUMN, such as label=species; meanings: {', '.join(MEANINGS)}"
+                f"--column {text}: must be MEANING=COLUMN, such as label=species; meanings: {', '.join(meanings)}"
             )
         if name in columns:
             raise BadInputError(f"--column {text}: {name} is given before, as {columns[name]!r}; keep one")

@@ -130,7 +130,7 @@ def test_tables_that_do_not_fit_are_refused(
 def test_an_image_in_another_spelling_and_numbers_that_may_be_missing_are_said(tmp_path: Path) -> None:
     found = attach(tmp_path, ["00.PNG,1", "01.png,2.5", "02.png,-9999"], number=True)
     assert found.lines()[-1] == "'00.PNG' is no image of the store (it has '00.png')"
-    assert found.info.decisions["classes"].endswith("; -9999 (images: 1) may stand for a missing number")
+    assert found.info.decisions["classes"].endswith("; -9999 (rows: 1) may stand for a missing number")
 
 
 @pytest.mark.usefixtures("pool")

@@ -41,8 +41,15 @@ def fraction_of(texts: Sequence[str]) -> str | None:
     return next((text for text in texts if DECIMAL_COMMA.fullmatch(text) or float(text) % 1.0), None)
 
 
-def number_summary(table: Path, column: str, values: Sequence[float]) -> str:
-    """Return the range of a column's numbers in words; BadInputError if all are equal."""
+def number_summary(table: Path, column: str, values: Sequence[float], written: Sequence[float]) -> str:
+    """Return the range of a column's numbers in words; BadInputError if all are equal.
+
+    Args:
+        table: File of the table.
+        column: Name of the column.
+        values: Number of each labelled image.
+        written: Numbers as written in the table, of which an image may have the mean of several.
+    """
     if not values:
         return ""
     deviation = float(np.std(values))
@@ -52,6 +59,6 @@ def number_summary(table: Path, column: str, values: Sequence[float]) -> str:
             "there is nothing to learn; name the column of the number with --column label=NAME"
         )
     spread = f"{min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}, deviation {deviation:.4g}"
-    marks = {mark: values.count(mark) for mark in MISSING_MARKS if mark in values}
-    unsure = "".join(f"; {mark:g} (images: {count:,}) may stand for a missing number" for mark, count in marks.items())
+    marks = {mark: written.count(mark) for mark in MISSING_MARKS if mark in written}
+    unsure = "".join(f"; {mark:g} (rows: {count:,}) may stand for a missing number" for mark, count in marks.items())
     return f"a number per image, {column!r}: {spread}{unsure}"

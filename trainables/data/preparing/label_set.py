@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from trainables.data import chip
 from trainables.data.dataset_facts import FOLDER
 from trainables.data.index_table import (
     CHIP,
@@ -28,6 +29,7 @@ from trainables.data.index_table import (
 )
 from trainables.data.preparing.atomic_folder import atomic_folder, explained, locked
 from trainables.data.preparing.class_checks import look_alikes, one_sided
+from trainables.data.preparing.field_points import Merged, PlacedPoints, Projection, placed_points
 from trainables.data.preparing.label_numbers import fraction_of, number_of, number_summary
 from trainables.data.shared_pixels import LABELS_OF, labels_of, share
 from trainables.data.sources.meant_image import meant_image
@@ -60,6 +62,11 @@ class LabelRequest:
     number: bool = False
     """Whether the label column contains a number per image (regression) instead of classes."""
 
+    @property
+    def column(self) -> str:
+        """Name of the table's column of labels."""
+        return (self.columns or {}).get("label", "label")
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -72,23 +79,28 @@ class LabelSet:
     """Whether it was written now; False if the same label set existed."""
     meant: str = ""
     """In words, which image of the store a path that is only in the table probably means."""
+    points: tuple[str, ...] = ()
+    """In words, where the points of the table lie, in place of paths."""
 
     def lines(self) -> list[str]:
         """Return one line per kind of unmatched images, with their number and some names."""
+        if self.points:
+            return list(self.points)
         sides = {"in the table and not in the store": self.only_in_table, "in no row": self.only_in_store}
         lines = [f"images {side}: {len(own):,} ({some_names(own)})" for side, own in sides.items() if own]
         return [*lines, *([self.meant] if self.meant else [])]
 
 
-def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
+def attach_labels(asked: LabelRequest, root: Path | None = None, project: Projection | None = None) -> LabelSet:
     """Attach a table's labels to a store as the label set STORE.NAME.
 
-    The table names images by their path within the store's source. Images without a row, or with an empty cell, are
-    unlabelled.
+    The table names images by their path within the store's source, or has points, which label the chips that contain
+    them. Images without a row, or with an empty cell, are unlabelled.
 
     Args:
         asked: Store, table and name of the label set.
         root: Folder of all stores; None: the default root.
+        project: Function that projects longitudes and latitudes to a CRS; needed for points.
 
     Raises:
         BadInputError: Unknown store, unreadable table, no image in common, numbers that can't be learned, or another
@@ -96,22 +108,57 @@ def attach_labels(asked: LabelRequest, root: Path | None = None) -> LabelSet:
     """
     if asked.number and asked.separator is not None:
         raise BadInputError(f"--separator {asked.separator!r}: an image has one number; leave out it, or --number")
-    base, folder = prepared(asked.store, root), store_folder(f"{asked.store}.{asked.name}", root)
+    base = prepared(asked.store, root)
+    store_folder(f"{asked.store}.{asked.name}", root)  # refuses a name that isn't plain, before anything is read
     rows = open_rows(store_folder(asked.store, root) / ROWS_FILE)
-    table = _by_name(asked)
+    options = choose(FOLDER, {"separator": asked.separator})
+    request = PrepareRequest(FOLDER, options, table=asked.table, columns=asked.columns or {})
+    listed = read_table(request, asked.table, points=True).rows
     names = rows.column("name").to_pylist()
+    if listed[0].point is not None:
+        placed = _placed(asked, rows, names, listed, project)
+        info, made = _attached(asked, base, rows, placed.rows, placed.used, root)
+        return LabelSet(info, (), (), made, points=placed.lines)
+    table = _by_name(listed)
     only_in_table = tuple(sorted(table.keys() - set(names)))
     if len(only_in_table) == len(table):
         raise BadInputError(
             f"{asked.table}: none of its images ({some_names(only_in_table)}) is in {asked.store} "
             f"({some_names(names)}); name them by their path within the store's source{_meant(only_in_table, names)}"
         )
-    labelled, info = _labelled(asked, base, rows, [table.get(name) for name in names])
-    info = info.model_copy(update={"fingerprint": fingerprint(info, labelled)})
-    made = _written(folder, info, labelled, store_folder(asked.store, root))
+    own = [table.get(name) for name in names]
+    info, made = _attached(asked, base, rows, own, [row for row in own if row is not None], root)
     only_in_store = tuple(name for name in names if name not in table)
     meant = _meant(only_in_table, only_in_store).removeprefix("; ")
     return LabelSet(info, only_in_table, only_in_store, made, meant)
+
+
+def _placed(
+    asked: LabelRequest, rows: Any, names: Sequence[str], points: Sequence[TableRow], project: Projection | None
+) -> PlacedPoints:
+    """Return the points of a table in the chips of the store; BadInputError if none lies in one."""
+    chips = chip.read(rows.column("chip")) if CHIP.name in rows.schema.names else []
+    if project is None or not any(one.crs for one in chips):
+        raise BadInputError(
+            f"{asked.table}: has points, and {asked.store} has no chips with coordinates, which scenes have; name "
+            "images in a column path"
+        )
+    merged: Merged = "number" if asked.number else "labels" if asked.separator is not None else "class"
+    return placed_points(asked.store, names, chips, points, merged, project)
+
+
+def _attached(
+    asked: LabelRequest,
+    base: StoreInfo,
+    rows: Any,
+    found: Sequence[TableRow | None],
+    used: Sequence[TableRow],
+    root: Path | None,
+) -> tuple[StoreInfo, bool]:
+    """Write the label set with the row of each image; return its info, and whether it was written now."""
+    labelled, info = _labelled(asked, base, rows, found, used)
+    info = info.model_copy(update={"fingerprint": fingerprint(info, labelled)})
+    return info, _written(store_folder(info.name, root), info, labelled, store_folder(asked.store, root))
 
 
 def _meant(written: Sequence[str], names: Sequence[str]) -> str:
@@ -120,12 +167,10 @@ def _meant(written: Sequence[str], names: Sequence[str]) -> str:
     return next((f"; {path!r} is no image of the store{hint}" for path, hint in hints if hint), "")
 
 
-def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
-    """Return the table's rows by image path; BadInputError for an image with two rows."""
-    options = choose(FOLDER, {"separator": asked.separator})
-    request = PrepareRequest(FOLDER, options, table=asked.table, columns=asked.columns or {})
+def _by_name(rows: Sequence[TableRow]) -> dict[str, TableRow]:
+    """Return a table's rows by image path; BadInputError for an image with two rows."""
     found: dict[str, TableRow] = {}
-    for row in read_table(request, asked.table).rows:
+    for row in rows:
         if row.path in found:
             raise BadInputError(f"{row.where}: {row.path} is named twice; an image has one row")
         found[row.path] = row
@@ -133,18 +178,27 @@ def _by_name(asked: LabelRequest) -> dict[str, TableRow]:
 
 
 def _labelled(
-    asked: LabelRequest, base: StoreInfo, rows: Any, found: Sequence[TableRow | None]
+    asked: LabelRequest, base: StoreInfo, rows: Any, found: Sequence[TableRow | None], used: Sequence[TableRow]
 ) -> tuple[Any, StoreInfo]:
-    """Return a store's rows with the table's labels, and the info of the label set without its fingerprint."""
+    """Return a store's rows with the table's labels, and the info of the label set without its fingerprint.
+
+    Args:
+        asked: Request for the label set.
+        base: Metadata of the store.
+        rows: Index of the store.
+        found: Row of each image; None without one.
+        used: Rows of the table that label an image.
+    """
     class_names: tuple[str, ...] = ()
     labels: list[tuple[int, ...] | None] = [None] * len(found)
     numbers: list[float | None] = []
-    column = (asked.columns or {}).get("label", "label")
+    column = asked.column
     if asked.number:
         numbers = [None if row is None else number_of(row) for row in found]
-        told = number_summary(asked.table, column, [value for value in numbers if value is not None])
+        written = [value for row in used if (value := number_of(row)) is not None]
+        told = number_summary(asked.table, column, [value for value in numbers if value is not None], written)
     else:
-        _refuse_fractions(asked, [row for row in found if row is not None])
+        _refuse_fractions(asked, used)
         own = [None if row is None else row.labels for row in found]
         class_names = tuple(sorted({label for labels in own for label in labels or ()}))
         index = {name: number for number, name in enumerate(class_names)}
@@ -185,7 +239,7 @@ def _info(asked: LabelRequest, base: StoreInfo, rows: Any, class_names: tuple[st
             "name": f"{asked.store}.{asked.name}",
             "class_names": class_names,
             "multi_label": asked.separator is not None,
-            "number": (asked.columns or {}).get("label", "label") if asked.number else "",
+            "number": asked.column if asked.number else "",
             "rules": {},
             "options": {**options, LABELS_OF: labels_of(base)},
             "notes": (

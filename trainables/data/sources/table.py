@@ -1,10 +1,16 @@
-"""User's image table: CSV or Parquet with the columns path and label and, optionally, split and place."""
+"""User's table of images or points: CSV or Parquet.
+
+Images have the columns path and label and, optionally, split and place; points have longitude, latitude and label and,
+optionally, date.
+"""
 
 import contextlib
 import csv
+import datetime
 import io
 import math
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +27,11 @@ from trainables.special_file import refuse_special
 TABLE_BYTES = 2**30
 """Maximum size of a CSV table, which is read into memory; ten million rows fit."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-NEEDED, USED = ("path", "label"), ("path", "label", "split", "place")
+USED = ("label", "split", "place")
+"""Columns of every table; a label is needed."""
+PATH, POINT, DATE = ("path",), ("longitude", "latitude"), "date"
+"""Columns that name an image, or a point and its date."""
+DATE_TEXT = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ].*)?", re.ASCII)
 OTHER_KINDS = {
     b"pk\x03\x04": "a zip or an Excel workbook; save it as CSV in UTF-8",
     b"\xd0\xcf\x11\xe0": "an older Excel workbook; save it as CSV in UTF-8",
@@ -47,6 +57,10 @@ class TableRow:
     """None for an empty cell: the image is unlabelled."""
     split: str | None
     place: str
+    point: tuple[float, float] | None = None
+    """Longitude and latitude in degrees; None in a table of images."""
+    date: str = ""
+    """Date of a point as YYYY-MM-DD; empty if it has none."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +76,13 @@ class ImageTable:
     """The first of them that holds splits; empty if none does, or if a column of splits is used."""
 
 
-def read_table(request: PrepareRequest, table: Path) -> ImageTable:
+def read_table(request: PrepareRequest, table: Path, *, points: bool = False) -> ImageTable:
     """Read a table of images.
 
     Args:
         request: Request with the column names and the label separator.
         table: CSV or Parquet file.
+        points: Whether rows may be points by longitude and latitude; a table with a column of paths names images.
 
     Raises:
         BadInputError: A missing, repeated or ambiguous column, or an invalid row; the message names it.
@@ -77,12 +92,15 @@ def read_table(request: PrepareRequest, table: Path) -> ImageTable:
     if table.is_dir():
         raise BadInputError(f"--table {table}: a folder; give the table's file")
     refuse_special(table, f"--table {table}")
-    read_as, found = _parquet(request, table) if table.suffix.lower() == ".parquet" else _csv(request, table)
-    rows = [_row(request, row, f"{table}:{number}") for number, row in enumerate(found, start=2)]
-    if not rows:
-        raise BadInputError(f"{table}: no row; expected one for each image")
+    ways = (PATH, POINT) if points else (PATH,)
+    read = _parquet if table.suffix.lower() == ".parquet" else _csv
+    read_as, found = read(request, table, ways)
+    if not found:
+        raise BadInputError(f"{table}: no row; expected one for each {'image or point' if points else 'image'}")
+    key = _key(request, list(found[0]), ways)
+    rows = [_row(request, row, f"{table}:{number}", key) for number, row in enumerate(found, start=2)]
     _refuse_two_words(request, table, found)
-    unused = tuple(name for name in found[0] if name.strip() and name not in map(request.column, USED))
+    unused = tuple(name for name in found[0] if name.strip() and name not in map(request.column, (*key, DATE, *USED)))
     has_splits = any(row.split for row in rows)
     other = "" if has_splits else next((name for name in unused if are_splits(row[name] for row in found)), "")
     return ImageTable(rows, read_as, has_splits, unused, other)
@@ -99,20 +117,64 @@ def _refuse_two_words(request: PrepareRequest, table: Path, rows: Sequence[Mappi
         )
 
 
-def _row(request: PrepareRequest, row: Mapping[str, Any], where: str) -> TableRow:
+def _key(request: PrepareRequest, columns: Sequence[str], ways: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the columns that name a row's image or point: those that the user named, else the first that exist."""
+    named = [key for key in ways if {*key, *([DATE] if key == POINT else [])} & set(request.columns)]
+    if len(named) > 1:
+        raise BadInputError("--column: path is for images, longitude, latitude and date are for points; name one kind")
+    there = [key for key in ways if set(map(request.column, key)) <= set(columns)]
+    return [*named, *there, *ways][0]
+
+
+def _row(request: PrepareRequest, row: Mapping[str, Any], where: str, key: tuple[str, ...]) -> TableRow:
     place = _plain(row.get(request.column("place")))
-    return TableRow(where, _path(request, row, where), _labels(request, row, where), _split(request, row, where), place)
+    labels, split = _labels(request, row, where), _split(request, row, where)
+    if key == POINT:
+        longitude, latitude = (_degrees(request, row, where, name) for name in POINT)
+        return TableRow(where, "", labels, split, place, (longitude, latitude), _date(request, row, where))
+    return TableRow(where, _path(request, row, where), labels, split, place)
 
 
-def _check_columns(request: PrepareRequest, table: Path, columns: Sequence[str]) -> None:
-    for name in USED:
+def _degrees(request: PrepareRequest, row: Mapping[str, Any], where: str, name: str) -> float:
+    text, most = _plain(row[request.column(name)]), 180.0 if name == "longitude" else 90.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= most:
+        raise BadInputError(
+            f"{where}: column {request.column(name)!r}: {text!r} is no {name} in degrees, from {-most:g} to {most:g} "
+            "with a decimal point; correct it, or leave the row out"
+        )
+    return value
+
+
+def _date(request: PrepareRequest, row: Mapping[str, Any], where: str) -> str:
+    """Return a point's date as YYYY-MM-DD; empty for an empty cell, BadInputError for another text."""
+    text = _plain(row.get(request.column(DATE)))
+    if not text:
+        return ""
+    match = DATE_TEXT.fullmatch(text)
+    with contextlib.suppress(ValueError):
+        if match is not None:
+            return datetime.date(*map(int, match.groups())).isoformat()
+    raise BadInputError(f"{where}: column {request.column(DATE)!r}: {text!r} is no date; write it as 2023-06-13")
+
+
+def _check_columns(
+    request: PrepareRequest, table: Path, columns: Sequence[str], ways: Sequence[tuple[str, ...]]
+) -> None:
+    key = _key(request, columns, ways)
+    for name in (*key, *([DATE] if key == POINT else []), *USED):
         own = request.column(name)
-        if own not in columns and (name in NEEDED or name in request.columns):
+        if own not in columns and (name in (*key, "label") or name in request.columns):
             if not any(map(str.strip, columns)):
                 raise BadInputError(f"{table}: its first line is empty; it has to name the columns: path,label")
             among = ", ".join(map(repr, columns))
+            also = ", or those of points with --column longitude=NAME --column latitude=NAME" if POINT in ways else ""
             raise BadInputError(
                 f"{table}: no column {own!r} among {among}; name the table's own with --column {name}=NAME"
+                f"{also if key == PATH and name == 'path' else ''}"
             )
         if Counter(columns)[own] > 1:
             raise BadInputError(f"{table}: {Counter(columns)[own]} columns are named {own!r}; rename all but one")
@@ -165,7 +227,7 @@ def _plain(value: Any) -> str:
     return _text(value).strip()
 
 
-def _csv(request: PrepareRequest, table: Path) -> tuple[str, list[Mapping[str, Any]]]:
+def _csv(request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]) -> tuple[str, list[Mapping[str, Any]]]:
     try:
         if (size := table.stat().st_size) > TABLE_BYTES:
             raise BadInputError(
@@ -184,22 +246,23 @@ def _csv(request: PrepareRequest, table: Path) -> tuple[str, list[Mapping[str, A
     if "\0" in text:
         raise BadInputError(f"{table}: not a CSV table in UTF-8 (it has zero bytes); save it as CSV in UTF-8")
     try:
-        delimiter = _delimiter(request, text)
+        delimiter = _delimiter(request, text, ways)
         records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         columns = next(records, [])
-        _check_columns(request, table, columns)
+        _check_columns(request, table, columns, ways)
         rows = list(_records(table, columns, records))
     except csv.Error as error:
         raise BadInputError(f"{table}: not a CSV table in UTF-8 ({error})") from error
     return f"{DELIMITERS[delimiter]} between columns", rows
 
 
-def _delimiter(request: PrepareRequest, text: str) -> str:
-    """Return the delimiter with which the first line has the path and label columns."""
-    wanted = {request.column(name) for name in NEEDED}
+def _delimiter(request: PrepareRequest, text: str, ways: Sequence[tuple[str, ...]]) -> str:
+    """Return the delimiter with which the first line has the label column and those of an image or a point."""
+    wanted = [{request.column(name) for name in (*key, "label")} for key in ways]
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):
-            if wanted <= set(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])):
+            found = set(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), []))
+            if any(columns <= found for columns in wanted):
                 return delimiter
     first = text.partition("\n")[0]
     return max(DELIMITERS, key=first.count)  # so that the error names the columns that there are
@@ -215,10 +278,12 @@ def _records(table: Path, columns: Sequence[str], records: Iterator[list[str]]) 
         yield dict(zip(columns, [*cells, *[None] * (len(columns) - len(cells))], strict=True))
 
 
-def _parquet(request: PrepareRequest, table: Path) -> tuple[str, list[Mapping[str, Any]]]:
+def _parquet(
+    request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]
+) -> tuple[str, list[Mapping[str, Any]]]:
     try:
         opened = ParquetRows(table)
-        _check_columns(request, table, list(opened.schema.names))
+        _check_columns(request, table, list(opened.schema.names), ways)
         rows: list[Mapping[str, Any]] = [row for batch in opened.batches() for row in batch]
     except UNREADABLE as error:
         raise BadInputError(f"{table}: not a Parquet table ({str(error).splitlines()[0]})") from error
