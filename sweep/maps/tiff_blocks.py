@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sweep.maps.raster_file import CACHE_BYTES
 from sweep.maps.scene import Scene
-from trainables.data.sources.tiff_file import OTHER_FILES
+from trainables.data.sources.tiff_file import OTHER_FILES, tiff_library
 
 BESIDE_EACH_OTHER = 1
 """Planar configuration of files that store the bands of a pixel beside each other."""
@@ -50,15 +50,14 @@ class TiffBlocks:
             scene: Scene of one file, as GDAL opened it.
         """
         import imagecodecs
-        import tifffile
 
         deflated = dict.fromkeys(DEFLATES, imagecodecs.deflate_decode)
         unpackers: dict[int, Callable[..., bytes | bytearray]] = {LZW: imagecodecs.lzw_decode, **deflated}
         file = scene.channels[0].dataset
         try:
-            with tifffile.TiffFile(path, **OTHER_FILES) as tiff:
+            with tiff_library().TiffFile(path, **OTHER_FILES) as tiff:
                 page = tiff.pages[0]
-        except tifffile.TiffFileError:  # JPEG 2000
+        except Exception:  # JPEG 2000, or an odd header, which GDAL has read
             return None
         shape = (file.height, file.width, file.count)
         same = page.shape == (shape if file.count > 1 else shape[:2]) and page.dtype == scene.dtype
@@ -84,7 +83,7 @@ class TiffBlocks:
             for column in range(across[0] // width, (sum(across) - 1) // width + 1):
                 try:
                     block = self._block(row, column)
-                except (OSError, ValueError, RuntimeError):
+                except (OSError, ValueError, RuntimeError, LookupError):
                     return None
                 top, left = row * height - down[0], column * width - across[0]
                 part = block[max(-top, 0) : down[1] - top, max(-left, 0) : across[1] - left]
@@ -107,6 +106,7 @@ class TiffBlocks:
 
         Raises:
             OSError: The file can't be read.
+            LookupError: The file has fewer blocks than it declares.
             RuntimeError: The block can't be unpacked.
             ValueError: The block is empty, or not of the declared size.
         """

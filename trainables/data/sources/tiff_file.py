@@ -54,7 +54,7 @@ def read_tiff(content: bytes, reading: ReadingOptions) -> DecodedImage:
     Raises:
         NotReadError: An ambiguous or unsupported file.
     """
-    with _library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
+    with tiff_library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
         if len(tiff.pages) > MOST_PAGES:
             raise ValueError(f"{len(tiff.pages):,} pages are more than any image has")
         pages = [page for page in tiff.pages if not _is_overview(page)]
@@ -234,7 +234,7 @@ def _check_jpeg(part: Any) -> None:
 
 
 @cache
-def _library() -> Any:
+def tiff_library() -> Any:
     """Return tifffile with decoders that stop at the end of a strip and ignore a writer's padding after it."""
     import tifffile
 
