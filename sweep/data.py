@@ -165,6 +165,8 @@ def list_stores(root: Root = None, as_json: options.Json = False) -> None:
     """List the prepared data sets, and how to prepare the others."""
     from sweep.console.dataset_tables import overview, overview_value, readable_stores, unprepared
 
+    if root is not None and not root.is_dir():
+        raise BadInputError(f"--root {root}: no such folder; give the one that data sets were prepared in")
     infos = readable_stores(data_root() if root is None else root)
     if as_json:
         say_json(overview_value(infos, root))

@@ -12,7 +12,7 @@ import typer
 
 from sweep.console.commands import Commands
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
-from sweep.console.usage_errors import UsageError, mistyped_variables, refuse_empty, usage_line
+from sweep.console.usage_errors import UsageError, checked_arguments, mistyped_variables, usage_line
 from trainables.errors import BadInputError
 from trainables.lasting_output import FAILED, check_output, open_streams
 
@@ -82,7 +82,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, prog_na
     if logging.lastResort is not None:  # the handler for warnings of loggers without a handler
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
-        refuse_empty(arguments)
+        arguments = checked_arguments(sys.argv[1:] if arguments is None else arguments)
         for line in mistyped_variables(os.environ):
             say(line, error=True)
         code = app(args=arguments, prog_name=prog_name, standalone_mode=False)

@@ -17,24 +17,37 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class CheckedCommand(TyperCommand):
-    """Command that refuses an option that is given twice, of which click would take the last."""
+    """Command that refuses options that click would accept in silence: repeated ones, and those taken for values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; BadInputError names a repeated option and its values."""
-        given = list(args)
-        rest = super().parse_args(ctx, args)  # first, since --help ends the command
+        """Parse the arguments.
+
+        Raises:
+            BadInputError: An option is given twice, or another option stands where its value should be.
+        """
+        self._check_options(ctx, list(args))
+        return super().parse_args(ctx, args)
+
+    def _check_options(self, ctx: Any, arguments: list[str]) -> None:
         options = [one for one in self.params if one.param_type_name == "option" and not vars(one)["multiple"]]
         parser = self.make_parser(ctx)
         for option in options:
             twin: Any = copy.copy(option)
             twin.multiple = True
             twin.add_to_parser(parser, ctx)
-        found, _, _ = parser.parse_args(args=given)
+        found, _, _ = parser.parse_args(args=arguments)
+        if found.get("help"):
+            return
+        names = {name for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
         for option in options:
             values = found.get(option.name) or []
-            if isinstance(values, list) and len(values) > 1 and not _agree(option, values):
+            if swallowed := [value for value in values if value in names]:
+                raise BadInputError(
+                    f"{_name(option)}: followed by {swallowed[0]} instead of a value (a variable that isn't set?); "
+                    "give one, or leave it out"
+                )
+            if len(values) > 1 and not _agree(option, values):
                 raise BadInputError(_twice(option, values))
-        return rest
 
 
 class Commands(typer.Typer):
@@ -83,6 +96,10 @@ def _agree(option: Any, values: list[Any]) -> bool:
 
 def _twice(option: Any, values: list[Any]) -> str:
     if option.is_flag:
-        return f"{max(option.opts, key=len)} and {max(option.secondary_opts, key=len)}: give one of them"
+        return f"{_name(option)} and {max(option.secondary_opts, key=len)}: give one of them"
     shown = ", ".join(repr(value) for value in values)
-    return f"{max(option.opts, key=len)}: given {len(values)} times ({shown}); give it once"
+    return f"{_name(option)}: given {len(values)} times ({shown}); give it once"
+
+
+def _name(option: Any) -> str:
+    return str(max(option.opts, key=len))

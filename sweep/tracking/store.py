@@ -237,7 +237,7 @@ def _absolute(uri: str) -> str:
     """Return the URI in absolute form, valid from any folder, without a trailing slash."""
     if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/") and ":memory:" not in uri:
         path, mark, query = uri.removeprefix(SQLITE).partition("?")
-        return sqlite_uri(Path.cwd() / unquote(path)) + mark + query
+        return sqlite_uri(Path.cwd() / Path(unquote(path)).expanduser()) + mark + query
     return uri.rstrip("/")
 
 

@@ -12,7 +12,7 @@ import trainables
 from sweep.__main__ import app
 from sweep.console.app import run_app
 from sweep.console.output_files import check_outputs
-from sweep.console.usage_errors import VARIABLES
+from sweep.console.usage_errors import VARIABLES, checked_arguments
 from sweep.report.linked_pages import check_is_folder
 from trainables.errors import BadInputError
 
@@ -41,6 +41,13 @@ def typed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
         (("compare", "--storage", "", "--html", "there"), "after --storage: an empty value"),
         (("data", "info", ""), "after info: an empty value"),
         (("export", "one", "--output="), "--output: an empty value"),
+        (("run", "\u2013space", "a"), "\u2013space: begins with U+2013 (a text pasted from a page?); an option begins"),
+        (("data", "info", "a\r"), "a\\r: ends with a line break (a script with Windows line ends?)"),
+        (("run", "--storage", "--dry-run"), "--storage: followed by --dry-run instead of a value"),
+        (("run", "--space", "--help"), "--space: followed by --help instead of a value"),
+        (("run", "--storage=$HOME/x"), "--storage: '$HOME/x' has a variable that nothing replaced"),
+        (("compare", "a", "--html", "{{ out }}"), "--html: '{{ out }}' has a variable that nothing replaced"),
+        (("data", "list", "--root", "nowhere"), "--root nowhere: no such folder"),
         (("run", "--space", "a", "--space=b"), "--space: given 2 times ('a', 'b'); give it once"),
         (("data", "info", "a", "--root", "x", "--root", "x"), "--root: given 2 times ('x', 'x'); give it once"),
         (("data", "leaks", "a", "b", "--strict", "--no-strict"), "--strict and --no-strict: give one of them"),
@@ -51,6 +58,13 @@ def test_a_fault_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tupl
     assert code == 2
     assert printed.startswith(f"error: {said}")
     assert printed.count("\n") == 1
+
+
+def test_home_is_found_where_a_shell_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    typed = ["--storage=~/a", "--root", "~/b", "--set", "positive=$A", "--on-end", "curl $URL", "~x"]
+    found = ["--storage=/home/me/a", "--root", "/home/me/b", "--set", "positive=$A", "--on-end", "curl $URL", "~x"]
+    assert checked_arguments(typed) == found
 
 
 def test_a_flag_given_twice_says_nothing_new(capsys: pytest.CaptureFixture[str]) -> None:
