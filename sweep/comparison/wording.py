@@ -41,6 +41,8 @@ WORDS = {
     names.MAE: "mean absolute error",
     names.SPEARMAN: "rank correlation",
     "regularisation": "penalty",
+    names.BRIER: "Brier score",
+    names.SCALE: "temperature of temperature scaling",
     names.ALPHA_REQ: "alpha-ReQ",
     names.ALPHA_REQ_GAP: "distance of alpha-ReQ from 1",
 }
@@ -56,7 +58,7 @@ def metric_words(metric: str) -> str:
     """Return a metric in words: test/linear_top1 as top-1 accuracy (logistic regression, test split)."""
     split, _, name = metric.partition("/")
     method, base = _method(name)
-    what = WORDS.get(base, base.replace("_", " "))
+    what = _base_words(base)
     if split not in SPLITS:
         return f"{what} ({split})"
     if base in OF_NUMBERS and method == METHODS[names.LINEAR]:
@@ -76,6 +78,13 @@ def short_words(metric: str) -> str:
         return f"ridge regression {what}"
     by = "" if not names.needs_labels(metric) else SHORT_METHODS.get(prefix, f"kNN, k = {prefix[3:-1]}")
     return " ".join(filter(None, (by, what)))
+
+
+def _base_words(base: str) -> str:
+    """Return a metric's name without split and method in words."""
+    if base.endswith(names.SCALED):
+        return f"{_base_words(base.removesuffix(names.SCALED))} after temperature scaling"
+    return WORDS.get(base, base.replace("_", " "))
 
 
 def method_of(name: str) -> tuple[str, str]:

@@ -21,6 +21,8 @@ BOXES = "Last Resort"
 HEAVIEST = 500
 """Weight of the heaviest font that doesn't count as bold."""
 MOST_NAMED = 10
+MOST_CODES = 4
+"""Maximum number of codes at each end of a text."""
 _said: set[str] = set()
 
 
@@ -89,7 +91,14 @@ def _covered(path: str, signs: frozenset[str]) -> frozenset[str]:
 
 
 def _coded(text: str, lacking: frozenset[str]) -> str:
-    return "".join(sign_code(sign) if sign in lacking else sign for sign in text)
+    """Return a text with codes for characters without a font; of many the first and last ones, for the width."""
+    places = [place for place, sign in enumerate(text) if sign in lacking]
+    hidden = set(places[MOST_CODES:-MOST_CODES])
+    codes = [
+        "..." * (place - 1 not in hidden) if place in hidden else sign_code(sign) if sign in lacking else sign
+        for place, sign in enumerate(text)
+    ]
+    return "".join(codes)
 
 
 def _say(lacking: frozenset[str]) -> None:

@@ -1,5 +1,6 @@
 """Style shared by all figures: colours, panels, axes."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -96,6 +97,11 @@ def finish(axes: Axes, *, title: str, x: str, y: str) -> None:
 def label(text: str, most: int = 80) -> str:
     """Return a foreign name as a figure's label: one line, cut if too long, without formulas."""
     return figure_text(shortened(text, most))
+
+
+def text_width(text: str) -> int:
+    """Return a text's width in characters; those of East Asian scripts are twice as wide."""
+    return sum(1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
 
 
 def compact(labels: Sequence[str], most: int, *, longest: int | None = None) -> tuple[list[str], str]:

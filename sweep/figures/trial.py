@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from sweep.console.formatting import short_percent
-from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, label, panel, title_lines
+from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, label, panel, text_width, title_lines
 from sweep.statistics.confusion import row_normalised
 from trainables import metric_names as names
 
@@ -25,6 +25,10 @@ CELL_NUMBERS_UP_TO = 12
 ON_PALE = "#222222"
 """Colour of numbers on pale cells, which stay pale on a dark page, where INK becomes white."""
 LONGEST_LABEL = 42
+LETTER_INCHES, SHORT_NAME = 0.064, 10
+"""Width of a letter of a class's name, and the length of a name for which the figures' sizes have room."""
+TURNED = 0.71
+"""Height over length of a name that is turned by 45 degrees."""
 LABELS_UP_TO = 50
 """Maximum number of classes for which an axis has each class's name."""
 
@@ -63,7 +67,8 @@ def per_class_accuracy(values: Mapping[str, float], *, about: str = "") -> Figur
     """
     known = sorted(((value, name) for name, value in values.items() if value == value), reverse=True)
     accuracies, labels = [value for value, _ in known], [name for _, name in known]
-    figure, axes = panel(width=float(np.clip(1.5 + 0.35 * len(known), 6.5, 16.0)), height=4.2)
+    height = 4.2 + TURNED * _room_of_names(labels)
+    figure, axes = panel(width=float(np.clip(1.5 + 0.35 * len(known), 6.5, 16.0)), height=height)
     axes.bar(range(len(known)), accuracies, width=0.8 if len(known) <= LABELS_UP_TO else 1.0, color=CONTRASTIVE)
     mean = float(np.mean(accuracies)) if known else float("nan")
     line = f"dashed: mean of classes {short_percent(mean)} %" if known else ""
@@ -119,7 +124,8 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], *, a
     shares = row_normalised(matrix)
     count = len(class_names)
     side = float(np.clip(2.0 + 0.5 * count, 5.2, 11.0))
-    figure, axes = panel(width=side + 0.9, height=side)
+    room = _room_of_names(class_names)
+    figure, axes = panel(width=side + 0.9 + room, height=side + TURNED * room)
     # A class without images has no shares: its row stays white.
     image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0.0, vmax=1.0)
     finish(axes, title=title_lines("Confusion matrix", about), x="predicted class", y="true class")
@@ -148,6 +154,14 @@ def _curves(epochs: Sequence["EpochRecord"], series: Mapping[str, str], *, title
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False)
     return figure, axes
+
+
+def _room_of_names(names: Sequence[str]) -> float:
+    """Return the inches that names of classes take beyond those of short names."""
+    if len(names) > LABELS_UP_TO:
+        return 0.0
+    longest = max((text_width(label(name, LONGEST_LABEL)) for name in names), default=0)
+    return LETTER_INCHES * max(0, longest - SHORT_NAME)
 
 
 def _name_ticks(axes: Axes, labels: Sequence[str], *, axis: str) -> None:

@@ -14,11 +14,11 @@ from sweep.figures.images import MAP_COLOURS
 from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, label
 from sweep.maps.map_classes import NODATA
 from sweep.maps.preview import (
-    LEGEND_COLUMNS,
     LONGEST_NAME,
     NO_DATA,
     MapPreview,
     legend,
+    legend_columns,
     square_kilometres,
     unmapped,
 )
@@ -59,7 +59,10 @@ class ClassPreview(MapPreview):
     @property
     def legend_rows(self) -> int:
         """Rows of the legend, without which the map has no height to spare."""
-        return 1 if self.positive else -(-(len(_patches(self)) + 2) // LEGEND_COLUMNS)
+        if self.positive:
+            return 1
+        patches = _patches(self)
+        return -(-(len(patches) + 2) // legend_columns(str(patch.get_label()) for patch in patches))
 
     def draw_map(self, drawn: Figure, axes: Axes) -> str:
         """Draw the probability with its colour bar, or the classes with their legend."""

@@ -1,6 +1,6 @@
 """Map preview as PNG: scene and map side by side, with legend and scale bar."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
 from sweep.figures.fonts import fit_for_png
-from sweep.figures.style import INK, label
+from sweep.figures.style import INK, label, text_width
 from sweep.maps.windows import Mask
 
 DPI = 100
@@ -29,6 +29,8 @@ STRETCH = (2.0, 98.0)
 """Percentiles of the scene's values that become black and white."""
 NICE = (1, 2, 5)
 LEGEND_COLUMNS, LEGEND_ROW_INCHES = 2, 0.22
+LONGEST_BESIDE = 34
+"""Maximum width of an entry of a legend, in characters, for two entries a line."""
 LONGEST_NAME = 40
 
 
@@ -144,6 +146,11 @@ def unmapped(axes: Axes, preview: MapPreview) -> list[Patch]:
     return [Patch(color=grey, label=name) for grey, (name, pixels) in greys.items() if pixels.any()]
 
 
+def legend_columns(labels: Iterable[str]) -> int:
+    """Return the number of a legend's columns that fit below a map."""
+    return LEGEND_COLUMNS if max(map(text_width, labels), default=0) <= LONGEST_BESIDE else 1
+
+
 def legend(axes: Axes, patches: list[Patch]) -> None:
     """Draw a legend below a map, if it has entries."""
     if patches:
@@ -151,7 +158,7 @@ def legend(axes: Axes, patches: list[Patch]) -> None:
             handles=patches,
             loc="upper left",
             bbox_to_anchor=(0.0, -0.01),
-            ncols=LEGEND_COLUMNS,
+            ncols=legend_columns(str(patch.get_label()) for patch in patches),
             fontsize=9,
             frameon=False,
             labelcolor=INK,

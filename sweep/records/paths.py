@@ -30,6 +30,8 @@ def _absolute(storage: Path | str) -> Path:
 def check_name(name: str) -> None:
     """Raise BadInputError if a sweep's name can't be the name of a folder."""
     if not re.fullmatch(NAME, name):
-        raise BadInputError(f"sweep {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first")
+        raise BadInputError(
+            f"sweep {name!r}: use the letters a to z, digits, '_', '.' and '-' only, a letter or digit first"
+        )
     if len(name) > LONGEST_NAME:
         raise BadInputError(f"sweep {name[:20]}...: has {len(name)} characters, the limit is {LONGEST_NAME}")

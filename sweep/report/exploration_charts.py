@@ -165,7 +165,7 @@ def _history(
         "line": {"color": SUPERVISED, "shape": "hv", "width": 2},
     }
     layout = {
-        "xaxis": axis("setting, in the order in which the search drew them", tickformat=",d"),
+        "xaxis": axis("setting, in the order of the search", tickformat=",d"),
         "yaxis": axis(unit),
     }
     yield InteractiveChart(

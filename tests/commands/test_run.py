@@ -81,7 +81,7 @@ def sweep_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         ({"assignments": ["precision=tf32"], "device": "cpu"}, r"precision: 'tf32' needs GPUs, the trials run on CPUs"),
         ({"device": "gpu", "workers": "32"}, r"--workers 32: needs 32 GPUs, there are \d+"),
         ({"address": "127.0.0.1:9"}, r"address '127.0.0.1:9': no Ray cluster answers there"),
-        ({"name": "a/b"}, r"sweep 'a/b': use letters"),
+        ({"name": "a/b"}, r"sweep 'a/b': use the letters"),
         ({"name": "x" * 300}, r"sweep x{20}\.\.\.: has 300 characters, the limit is 160"),
         ({"storage": ""}, r"storage '': is empty .a variable that isn't set"),
         ({"storage": "s3:/sweeps"}, r"storage 's3:/sweeps': a URI begins with s3://"),

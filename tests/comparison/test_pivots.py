@@ -152,6 +152,7 @@ def test_a_rule_gives_the_classes_their_names() -> None:
         ("test/centroid_top1", "top-1 accuracy (nearest class mean, test split)"),
         ("test/knn200_top1", "top-1 accuracy (200 nearest neighbours, test split)"),
         ("val/feature_rank", "feature rank (validation split)"),
+        ("test/linear_brier_scaled", "Brier score after temperature scaling (logistic regression, test split)"),
         ("val/linear_regularisation", "penalty (regression on frozen features, validation split)"),
     ],
 )

@@ -1,6 +1,7 @@
 """The figures of a trial: what they count, and what they show."""
 
 import io
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -206,3 +207,16 @@ def test_equal_true_numbers_are_in_one_group_of_residuals() -> None:
     (groups,) = (line for line in residuals.lines if line.get_marker() == "s")
     assert groups.get_xdata().tolist() == [0.0, 0.5, 1.0]  # type: ignore[union-attr]
     assert groups.get_ydata()[0] == pytest.approx((predicted - truth)[:30].mean())  # type: ignore[index]
+
+
+@pytest.mark.parametrize("letter", ["n", "地"])
+def test_long_names_of_classes_leave_room_for_the_values(letter: str) -> None:
+    names = [letter * 30, "b"]
+    matrix = figures.confusion_matrix(np.array([[6, 2], [1, 3]]), names)
+    bars = figures.per_class_accuracy(dict(zip(names, (0.8, 0.7), strict=True)))
+    for figure, least in ((matrix, 2.5), (bars, 2.0)):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            figure.draw_without_rendering()
+        box = figure.axes[0].get_window_extent()
+        assert min(box.width, box.height) > least * figure.dpi

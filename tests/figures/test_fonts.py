@@ -81,6 +81,14 @@ def test_a_sign_that_no_font_has_is_drawn_as_its_code_and_named_once(caplog: pyt
     assert "no installed font has 水 田: PNG figures show such signs by their codes" in caplog.text
 
 
+def test_many_codes_are_cut_in_the_middle_so_that_names_stay_apart() -> None:
+    lacking = frozenset("".join(map(chr, range(0x6C34, 0x6C44))))
+    text = "".join(sorted(lacking)) + " (a)"
+    shown = fonts._coded(text, lacking)
+    assert shown == r"\u6c34\u6c35\u6c36\u6c37...\u6c40\u6c41\u6c42\u6c43 (a)"
+    assert fonts._coded(text[:8], lacking).count(r"\u") == 8
+
+
 def test_an_installed_font_that_has_the_signs_draws_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     without = labelled()
     fit_for_png(without)

@@ -86,3 +86,17 @@ def test_what_the_scene_classification_leaves_out_has_its_own_grey_and_is_not_ca
     legend = figure(clear).axes[1].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()][-1] == "no data"
+
+
+def test_long_names_of_classes_have_a_line_each_and_leave_the_map_its_width() -> None:
+    preview = preview_of(2, (40, 60))
+    names = ("x" * 40, "y" * 40)
+    shares = dict(zip(names, preview.facts["classes"].values(), strict=True))
+    drawn = figure(replace(preview, names=names, facts={**preview.facts, "classes": shares}))
+    FigureCanvasAgg(drawn).draw()
+    right = drawn.axes[1]
+    legend = right.get_legend()
+    assert legend is not None
+    assert legend._ncols == 1  # type: ignore[attr-defined]
+    assert right.get_window_extent().width > 0.4 * drawn.bbox.width
+    assert legend.get_window_extent().x1 <= drawn.bbox.x1

@@ -131,7 +131,7 @@ def test_others_see_how_it_stands(storage: SweepStorage) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b"])
 def test_a_name_cannot_leave_its_folder(storage: SweepStorage, name: str) -> None:
-    with pytest.raises(BadInputError, match="use letters"):
+    with pytest.raises(BadInputError, match="use the letters"):
         storage.sweep(name)
 
 

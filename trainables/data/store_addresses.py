@@ -77,6 +77,6 @@ def plain_name(name: str) -> str:
     """Return the name of a store if it is safe as a folder's name; else raise BadInputError."""
     if not re.fullmatch(PLAIN_NAME, name):
         raise BadInputError(
-            f"data set name {name!r}: use letters, digits, '_', '.' and '-' only, a letter or digit first"
+            f"data set name {name!r}: use the letters a to z, digits, '_', '.' and '-' only, a letter or digit first"
         )
     return name
