@@ -169,12 +169,26 @@ def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:
                 f"validation_fraction: {trial.config.labelled_dataset} has its own validation split; set it to 0, got "
                 f"{trial.config.validation_fraction}"
             ] = None
+        faults |= dict.fromkeys(_unlabelled(trial))
         if trial.labelled.class_names and trial.labelled.classes < 2 and trial.config.target != "labels":
             faults[_one_class(trial.config.labelled_dataset, trial.labelled.class_names[0])] = None
         if trial.config.epochs and batch < workers:
             faults[f"batch_size: {batch} is less than one image for {workers} workers; choose fewer --workers"] = None
     if faults:
         raise BadInputError(*faults)
+
+
+def _unlabelled(trial: PlannedTrial) -> list[str]:
+    """Return an error if no image in the whole places of validation, or outside of them, has a label."""
+    counts, name = trial.judged, trial.config.labelled_dataset
+    if counts.places is None or not trial.labels.known or (counts.validated and counts.labelled):
+        return []
+    images = f"train images of {name} outside" if counts.validated else f"{counts.validation:,} images of {name} in"
+    places = f"{counts.places[1]:,} of {counts.places[0]:,} {trial.labelled.kept_whole}s"
+    return [
+        f"validation_fraction: none of the {images} the {places} that {trial.config.validation_fraction:g} holds out "
+        "has a label; choose another fraction, or label images of more places"
+    ]
 
 
 def _one_class(dataset: str, name: str) -> str:

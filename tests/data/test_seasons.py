@@ -10,6 +10,7 @@ from support.stores import of_seasons
 from trainables.data.patch_names import ground_and_date
 from trainables.data.seasons import SeasonPairs, Visit, whole_places
 from trainables.data.store_info import PlaceDates
+from trainables.errors import BadInputError
 
 
 def random_visits(seed: int, count: int = 60) -> list[Visit]:
@@ -67,6 +68,14 @@ def test_a_limit_takes_whole_places(seed: int) -> None:
         shuffled = np.random.default_rng(seed).permutation(len(visits)).tolist()
         again = whole_places([names[k] for k in shuffled], [visits[k] for k in shuffled], limit)
         assert {shuffled[k] for k in again.tolist()} == set(kept.tolist())
+
+
+def test_a_limit_below_every_place_is_refused() -> None:
+    visits: list[Visit] = [(f"place {number // 3}", f"2023-0{number % 3 + 1}-01") for number in range(9)]
+    names = [f"{number}.png" for number in range(9)]
+    with pytest.raises(BadInputError, match=r"max_train_images: 2 is less than the 3 .* set it to at least 3$"):
+        whole_places(names, visits, 2)
+    assert len(whole_places(names, visits, 3)) == 3
 
 
 def test_without_any_place_every_image_is_its_own_partner() -> None:

@@ -60,8 +60,8 @@ def test_a_single_place_is_refused_with_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(BadInputError) as caught:
         cut(store, 0.2)
     assert str(caught.value) == (
-        "validation_fraction: 0.2 of the 6 train images of farms, in whole places (1), leaves train empty; choose a "
-        "smaller one, or prepare the data with smaller places or --splits random"
+        "validation_fraction: 0.2 of the 6 train images of farms, in whole places (1), leaves train empty; set it "
+        "to 0, or prepare the data with --splits random"
     )
 
 

@@ -169,6 +169,25 @@ def test_the_plan_says_what_is_held_out(scenes: Path, root: Path) -> None:
     assert "stable hash: steps may differ" not in said
 
 
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_labels_on_one_side_alone_are_refused_by_the_plan(split: str, scenes: Path, root: Path) -> None:
+    store = pool(scenes, root)
+    data = data_of(store)
+    rows = data.train.rows if split == "val" else data._held_out["val"].rows
+    names = store.names(np.concatenate([rows[::3], store.split("test")]))
+    (root / "labels.csv").write_text(
+        "\n".join(["path,label", *(f"{name},{'ab'[k % 2]}" for k, name in enumerate(names))])
+    )
+    attach_labels(LabelRequest("pool", root / "labels.csv"))
+    with pytest.raises(BadInputError, match=f"labels: no image of pool.labels's {split} split has one"):
+        data_of(ImageStore.open("pool.labels", root))
+    words = "in" if split == "val" else "outside"
+    with pytest.raises(
+        BadInputError, match=rf"^validation_fraction: none of the .*images of pool.labels {words} the \d+"
+    ):
+        plan_of("pool.labels", "test/top1")
+
+
 def test_a_label_set_has_the_slice_of_its_pool_and_its_labels_are_counted(scenes: Path, root: Path) -> None:
     """Labels of single places: the share of labelled images in the kept part isn't that of all train images."""
     store = pool(scenes, root)

@@ -31,8 +31,8 @@ def count_images(info: StoreInfo, rows: Any, *, share: float, limit: int | None,
     train = np.flatnonzero(rows.column("split").indices.to_numpy() == SPLITS.index("train"))
     cut = validation_slice(info, rows, train, share) if share > 0.0 else ValidationSlice(train, train[:0])
     kept = _limited(rows, cut.train, limit, whole=whole)
-    labelled = int(known_labels(rows)[kept].sum())
-    return ImageCounts(len(kept), labelled, len(cut.validation), cut.places, cut.left_out)
+    labelled, validated = (int(known_labels(rows)[own].sum()) for own in (kept, cut.validation))
+    return ImageCounts(len(kept), labelled, len(cut.validation), cut.places, cut.left_out, validated)
 
 
 def _limited(rows: Any, train: Numbers, limit: int | None, *, whole: bool) -> Numbers:

@@ -14,6 +14,7 @@ class ImageCounts:
         validation: Number of images in the slice that is held out of train.
         places: Number of places in train, and of those held out whole; None if images are held out one by one.
         left_out: Number of train images left out between train and validation.
+        validated: Number of the slice's images that have labels; None if it isn't counted.
     """
 
     train: int
@@ -21,3 +22,4 @@ class ImageCounts:
     validation: int
     places: tuple[int, int] | None = None
     left_out: int = 0
+    validated: int | None = None

@@ -10,6 +10,7 @@ from trainables.data.chip import Chip
 from trainables.data.patch_names import ground_and_date
 from trainables.data.stable_hash import SUBSET_SALT, hashed_groups
 from trainables.data.store_info import PlaceDates
+from trainables.errors import BadInputError
 
 if TYPE_CHECKING:
     from trainables.data.store import ImageStore  # loads torch, which preparing does without
@@ -88,12 +89,22 @@ def whole_places(names: Sequence[str], visits: Sequence[Visit], limit: int) -> N
 
     Returns:
         Positions (n,) of the images, ascending.
+
+    Raises:
+        BadInputError: Every place has more images than the limit.
     """
     keys = [name if visit is None else visit[0] for name, visit in zip(names, visits, strict=True)]
     kept: list[int] = []
-    for members in hashed_groups(keys, SUBSET_SALT):
+    groups = hashed_groups(keys, SUBSET_SALT)
+    for members in groups:
         if len(kept) + len(members) <= limit:
             kept += members.tolist()
+    if groups and not kept:
+        smallest = min(map(len, groups))
+        raise BadInputError(
+            f"max_train_images: {limit} is less than the {smallest} train images of the smallest place, and pairs of "
+            f"seasons take all dates of a place; set it to at least {smallest}"
+        )
     return np.sort(np.array(kept, dtype=np.int64))
 
 

@@ -18,6 +18,12 @@ from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 
 Numbers = NDArray[np.int64]
+OTHER = {
+    "block": "a smaller --block-size",
+    "tile": "--splits block",
+    "place": "--splits random",
+}
+"""Options that give more places, by what the split keeps whole."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,15 @@ def _of_places(info: StoreInfo, rows: Any, train: Numbers, share: float) -> Vali
     held_out = train[np.sort(np.concatenate([groups[number] for number in chosen]))]
     kept = np.setdiff1d(train, held_out)
     if not len(kept):
-        raise BadInputError(
-            f"validation_fraction: {share} of the {len(train):,} train images of {info.name}, in whole "
-            f"{info.kept_whole}s ({len(groups):,}), leaves train empty; choose a smaller one, or prepare the data with "
-            f"smaller {info.kept_whole}s or --splits random"
+        told = (
+            f"{share} of the {len(train):,} train images of {info.name}, in whole {info.kept_whole}s ({len(groups):,})"
         )
+        way = (
+            "choose a smaller one"
+            if len(groups) > 1
+            else f"set it to 0, or prepare the data with {OTHER[info.kept_whole]}"
+        )
+        raise BadInputError(f"validation_fraction: {told}, leaves train empty; {way}")
     buffer = float(info.options.get("buffer", 0.0))
     close = np.zeros(0, dtype=np.int64) if chips is None else near(chips, kept, held_out, buffer)
     if len(close) == len(kept):
