@@ -25,7 +25,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweep.records.paths import NAME
-from sweep.records.process_identity import has_ended, machine_identity, start_time
+from sweep.records.process_identity import has_ended, is_stopped, machine_identity, start_time
 from sweep.records.status import LiveState, state_of
 from sweep.records.stop_requests import clear_stops, stops
 from sweep.records.sweep_record import SweepRecord
@@ -78,6 +78,11 @@ class SweepLease(BaseModel):
         """Whether the owner's process has certainly ended."""
         here = self.host == socket.gethostname()
         return self.age > OLD_SECONDS or (here and has_ended(self.machine, self.process, self.process_start))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the owner is a process of this machine that is stopped, as by Ctrl-Z, and may go on."""
+        return not self.ended and self.machine == machine_identity() != "" and is_stopped(self.process)
 
     def described(self) -> str:
         """Return the owner in words, for a message."""

@@ -14,6 +14,8 @@ _START_FIELD = 19
 _DEAD = frozenset("ZX")
 """States of a process that has ended but wasn't reaped by its parent."""
 
+_STOPPED = frozenset("tT")
+
 
 def machine_identity() -> str:
     """Return the id of the running system and PID namespace in which process numbers are valid; empty if unknown."""
@@ -46,6 +48,11 @@ def has_ended(machine: str, process: int, started: str) -> bool:
         pass
     state, now = _stat(process)
     return state in _DEAD or (bool(started and now) and started != now)
+
+
+def is_stopped(process: int) -> bool:
+    """Return whether a process of this machine is stopped, by Ctrl-Z, a signal or a debugger."""
+    return _stat(process)[0] in _STOPPED
 
 
 def _stat(process: int) -> tuple[str, str]:

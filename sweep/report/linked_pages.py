@@ -15,6 +15,9 @@ from sweep.report.page import PAGE, write_report
 from sweep.report.trial_images import picture_figures
 from trainables.errors import BadInputError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a file that can't grow."""
+
 
 def report_sweeps(
     sweeps: Sequence[str], storage: str, folder: Path, *, pictures: bool = True, overwrite: bool = False
@@ -87,7 +90,15 @@ def write_page(
     left_out = NotComputed("left out by --no-pictures")
     images = [picture_figures(part, storage) if pictures else left_out for part in parts]
     splits = reported_splits([parts], storage) if splits is None else splits
-    return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links, splits=splits)
+    try:
+        return write_report(parts, images, storage, folder, not_comparable=not_comparable, links=links, splits=splits)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise BadInputError(
+            f"--html {folder}: incomplete, as it can't be written to its end ({error.strerror}); make room, or name "
+            "another folder"
+        ) from error
 
 
 def check_is_folder(folder: Path) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sweep.console.printing import say
+from sweep.records.process_identity import is_stopped
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 
 LOCKS = Path("/proc/locks")
 LOCKED = "database is locked"
 """SQLite's words for a file that another program writes."""
-STOPPED = "tT"
-"""States of a process that was stopped by a signal or a debugger."""
 QUIET_SECONDS, MOST_SECONDS = 3.0, 20.0
 """Seconds that a command waits for a locked file without a word, and altogether."""
 LOOK_SECONDS = 1.0
@@ -62,13 +61,6 @@ def lock_holder(*files: Path) -> int | None:
             found = file.stat()
             wanted.add(f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}")
     return next((process for process, place in _write_locks() if place in wanted and process != os.getpid()), None)
-
-
-def is_stopped(process: int) -> bool:
-    """Return whether a process is stopped, and so releases no lock."""
-    with suppress(OSError, IndexError):
-        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] in STOPPED
-    return False
 
 
 def locked_words(*files: Path) -> str:

@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
-from sweep.tracking.database_lock import LOCKED, await_unlocked, is_stopped, lock_holder, locked_words
+from sweep.records.process_identity import is_stopped
+from sweep.tracking.database_lock import LOCKED, await_unlocked, lock_holder, locked_words
 from trainables.errors import BadInputError
 from trainables.redaction import redact
 from trainables.storage.filesystem import Storage

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ from sweep.records.status import LiveState, LiveTrial
 from sweep.records.stop_requests import EVERYTHING, request_stop, stops
 from sweep.records.sweep_storage import SweepStorage
 from sweep.running.trials_table import draw_trials, shown_columns
+from sweep.status import _headline
 from trainables.errors import BadInputError
 from trainables.metric_names import CONTRASTIVE_LOSS, GPU_MEMORY
-from trainables.storage.trial_records import EpochRecord
+from trainables.storage.trial_records import EpochRecord, now_ms
 
 
 @pytest.fixture
@@ -79,6 +81,26 @@ def test_a_dead_process_or_a_silent_machine_holds_nothing(storage: SweepStorage)
     rewrite(storage, "mine", host="elsewhere", time_ms=left.time_ms - 31_000)
     with LeaseHolder(storage, "mine"):
         assert lease(storage, "mine").token != left.token  # type: ignore[union-attr]
+
+
+def test_a_stopped_owner_is_no_dead_one(storage: SweepStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 60.0)  # what is written below stays
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        try:
+            with LeaseHolder(storage, "mine"):
+                rewrite(storage, "mine", process=process.pid, process_start="", time_ms=now_ms() - 40_000)
+                held = lease(storage, "mine")
+                assert held is not None
+                assert (held.alive, held.ended, held.stopped) == (False, False, True)
+                said = _headline("mine", None, held, "")
+                assert f"process {process.pid} on {held.host} is stopped; kill -CONT {process.pid} (or fg)" in said
+                process.send_signal(signal.SIGCONT)
+                os.waitpid(process.pid, os.WCONTINUED)
+                assert "whoever ran it is gone" in _headline("mine", None, held, "")
+        finally:
+            process.kill()
 
 
 def test_of_two_that_took_it_the_first_gives_way(storage: SweepStorage) -> None:

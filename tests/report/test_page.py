@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import math
 import re
@@ -17,6 +18,7 @@ from sweep.compare import load, main
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from sweep.report import linked_pages
 from sweep.report.linked_pages import write_page
 from sweep.statistics.image_metrics import outputs_of
 from sweep.statistics.metric_intervals import sampling_interval
@@ -177,3 +179,12 @@ def test_a_collapsed_trial_is_said_beside_the_table(
     first = swept[0].trials[-1].name
     assert f'<p class="warn">{first} collapsed: its embeddings differ in fewer than three directions' in page
     assert ", COLLAPSED" in page
+
+
+def test_a_full_disk_names_the_report_that_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(linked_pages, "write_report", full)
+    with pytest.raises(BadInputError, match=f"--html {tmp_path}: incomplete, .*No space left on device.; make room"):
+        linked_pages.write_page([], SweepStorage(tmp_path), tmp_path)

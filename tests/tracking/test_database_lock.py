@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sweep.records.process_identity import is_stopped
 from sweep.tracking import database_lock
 from sweep.tracking import store as store_module
-from sweep.tracking.database_lock import LOCKS, await_unlocked, is_stopped, lock_holder, locked_words
+from sweep.tracking.database_lock import LOCKS, await_unlocked, lock_holder, locked_words
 from sweep.tracking.store import TrackingStore
 from trainables.errors import BadInputError
 
