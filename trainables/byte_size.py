@@ -1,4 +1,4 @@
-"""Parsing of memory and disk sizes such as 200GB, 50 GiB or 1000."""
+"""Memory and disk sizes such as 200GB, 50 GiB or 1000, parsed and shown."""
 
 import os
 import re
@@ -7,6 +7,11 @@ from trainables.errors import BadInputError
 
 UNITS = {"": 1, "B": 1} | {f"{letter}B": 10 ** (3 * power) for power, letter in enumerate("KMGT", 1)}
 UNITS |= {f"{letter}IB": 2 ** (10 * power) for power, letter in enumerate("KMGT", 1)}
+
+
+def shown_size(count: float) -> str:
+    """Return a number of bytes in GB; below 0.1 GB in MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def size_from_environment(name: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from trainables.byte_size import size_from_environment
+from trainables.byte_size import shown_size, size_from_environment
 from trainables.errors import BadInputError
 from trainables.storage.ownership import refuse_foreign
 
@@ -49,8 +49,8 @@ def make_room(root: Path, needed: int, limit: int) -> None:
         held = sum(size for path, size in sizes.items() if _is_held(path))
         if held + needed > min(limit, disk):
             raise BadInputError(
-                f"{root}: needs {needed / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB, the disk has "
-                f"{disk / 1e9:.1f} GB for stores, {held / 1e9:.1f} GB are in use; raise SWEEP_CACHE_LIMIT or choose "
+                f"{root}: needs {shown_size(needed)}, the limit is {shown_size(limit)}, the disk has "
+                f"{shown_size(disk)} for stores, {shown_size(held)} are in use; raise SWEEP_CACHE_LIMIT or choose "
                 "another SWEEP_CACHE"
             )
         for path in kept:

@@ -180,7 +180,7 @@ def test_a_disk_that_is_full_before_or_half_way(tmp_path: Path, monkeypatch: pyt
 
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda path: Usage)
-        with pytest.raises(BadInputError, match=r"needs 0.0 GB, 0.0 GB free; choose another place"):
+        with pytest.raises(BadInputError, match=r"needs [\d.]+ MB, \d\.\d MB free; choose another place"):
             prepare("eurosat", source=folder, root=tmp_path / "out")
 
     def full(*args: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trainables.byte_size import shown_size
 from trainables.errors import BadInputError
 from trainables.storage.ownership import make_private, refuse_foreign
 
@@ -84,11 +85,11 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_space(root: Path, needed: int) -> None:
-    """Raise BadInputError if the disk of `root` has less than `needed` bytes and the spare bytes free."""
-    free = shutil.disk_usage(root).free
+def check_space(folder: Path, needed: int) -> None:
+    """Raise BadInputError if the disk of a store's folder has less than `needed` bytes and the spare bytes free."""
+    free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:
+        lack = f"needs {shown_size(needed + SPARE_BYTES)}, {shown_size(free)} free"
         raise BadInputError(
-            f"{root}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB free; choose another place with --root, or "
-            "keep fewer images with --fraction"
+            f"{folder.parent}: {lack}; choose another place with --root, or keep fewer images with --fraction"
         )

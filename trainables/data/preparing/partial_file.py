@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from trainables.byte_size import shown_size
 from trainables.data.preparing.atomic_folder import explained
 from trainables.errors import BadInputError
 from trainables.redaction import redact
@@ -146,7 +147,7 @@ class PartialFile:
         with explained(folder):
             free = shutil.disk_usage(folder).free
         if (missing := (self.total or 0) - self.count) > free:
-            needs = f"needs {missing / 1e9:.1f} GB, {free / 1e9:.1f} GB free in {folder}"
+            needs = f"needs {shown_size(missing)}, {shown_size(free)} free in {folder}"
             raise BadInputError(f"{self.remote.url}: {needs}; choose another place with --root")
 
     def finish(self) -> None:
