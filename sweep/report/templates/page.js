@@ -86,14 +86,21 @@ function makeSortable(table) {
   }
 }
 
+// A row has a phrase in one of its cells, after the column's name (temperature 0.5), or all of its words anywhere.
+function rowHas(row, heads, phrase) {
+  const named = heads.map((head, column) => `${head} ${cellOf(row, column)?.textContent.replace("● ", "") ?? ""}`);
+  const words = row.textContent.toLowerCase();
+  return named.some((text) => text.toLowerCase().includes(phrase)) || phrase.split(/\s+/).every((word) => words.includes(word));
+}
+
 function makeFilter(box) {
   const table = document.getElementById(box.dataset.filter), said = box.querySelector("output");
+  const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
   box.hidden = false;
   const input = box.querySelector("input");
   input.addEventListener("input", () => {
-    const words = input.value.toLowerCase().split(/\s+/);
-    const rows = [...table.tBodies[0].rows];
-    for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    const rows = [...table.tBodies[0].rows], phrase = input.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !rowHas(row, heads, phrase);
     said.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
   });
 }
