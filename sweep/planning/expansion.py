@@ -179,8 +179,15 @@ def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:
 
 
 def _unlabelled(trial: PlannedTrial) -> list[str]:
-    """Return an error if no image in the whole places of validation, or outside of them, has a label."""
-    counts, name = trial.judged, trial.config.labelled_dataset
+    """Return an error for each split of a labelled data set of which no image has a label.
+
+    Of a validation slice, only whole places are counted: single images are drawn from all of train.
+    """
+    size, counts, name = trial.labelled, trial.judged, trial.config.labelled_dataset
+    sizes = {"train": size.train, "validation": size.validation, "test": size.test}
+    bare = [split for split, images in sizes.items() if images and size.unlabelled.get(split) == images]
+    if bare and trial.labels.known:
+        return [f"labels: no image of {name}'s {split} split has one; label some of them" for split in bare]
     if counts.places is None or not trial.labels.known or (counts.validated and counts.labelled):
         return []
     images = f"train images of {name} outside" if counts.validated else f"{counts.validation:,} images of {name} in"

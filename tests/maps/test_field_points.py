@@ -115,6 +115,7 @@ def test_a_date_names_the_chips_of_a_place(pool: ImageStore, capsys: pytest.Capt
     assert "points in no chip: 1 (lines 7)" in said
     assert "points of a date that no chip there has: 1 (lines 4)" in said
     assert "points with an empty label: 1" in said
+    assert found.info.decisions["points"].startswith("6, of which 3 lie in")
 
 
 def test_points_of_one_chip_that_disagree_leave_it_unlabelled(

@@ -169,6 +169,19 @@ def test_the_plan_says_what_is_held_out(scenes: Path, root: Path) -> None:
     assert "stable hash: steps may differ" not in said
 
 
+def test_labels_that_miss_a_split_are_refused_by_the_plan(scenes: Path, root: Path) -> None:
+    store = pool(scenes, root)
+    names = store.names(store.split("train"))
+    (root / "labels.csv").write_text(
+        "\n".join(["path,label", *(f"{name},{'ab'[k % 2]}" for k, name in enumerate(names))])
+    )
+    attach_labels(LabelRequest("pool", root / "labels.csv"))
+    with pytest.raises(
+        BadInputError, match=r"^labels: no image of pool.labels's test split has one; label some of them"
+    ):
+        plan_of("pool.labels", "val/top1")
+
+
 @pytest.mark.parametrize("split", ["val", "train"])
 def test_labels_on_one_side_alone_are_refused_by_the_plan(split: str, scenes: Path, root: Path) -> None:
     store = pool(scenes, root)

@@ -117,7 +117,7 @@ def attach_labels(asked: LabelRequest, root: Path | None = None, project: Projec
     names = rows.column("name").to_pylist()
     if listed[0].point is not None:
         placed = _placed(asked, rows, names, listed, project)
-        info, made = _attached(asked, base, rows, placed.rows, placed.used, root)
+        info, made = _attached(asked, base, rows, placed.rows, placed.used, root, "; ".join(placed.lines))
         return LabelSet(info, (), (), made, points=placed.lines)
     table = _by_name(listed)
     only_in_table = tuple(sorted(table.keys() - set(names)))
@@ -154,10 +154,12 @@ def _attached(
     found: Sequence[TableRow | None],
     used: Sequence[TableRow],
     root: Path | None,
+    points: str = "",
 ) -> tuple[StoreInfo, bool]:
     """Write the label set with the row of each image; return its info, and whether it was written now."""
     labelled, info = _labelled(asked, base, rows, found, used)
-    info = info.model_copy(update={"fingerprint": fingerprint(info, labelled)})
+    told = {"points": printable(points.removeprefix("points: "))} if points else {}
+    info = info.model_copy(update={"fingerprint": fingerprint(info, labelled), "decisions": {**info.decisions, **told}})
     return info, _written(store_folder(info.name, root), info, labelled, store_folder(asked.store, root))
 
 
