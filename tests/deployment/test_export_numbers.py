@@ -101,7 +101,7 @@ def test_the_card_says_the_number_its_values_and_how_well_it_is_predicted(
     value = storage.trial_of(record.trials[0]).epochs()[-1].metrics["test/linear_rmse"]
     (line,) = (line for line in card.splitlines() if line.startswith("| test/linear_rmse"))
     cells = [cell.strip() for cell in line.split("|")[2:4]]
-    assert cells[0] == f"{value:.4g}"
+    assert cells[0] == f"{value:#.4g}"
     low, high = map(float, cells[1].split("–"))  # noqa: RUF001
     assert 0 < low < value < high
     assert "Classes" not in card
