@@ -92,6 +92,8 @@ def plan_map(
     side, notes = _side(height, size, recipe.metres)
     if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
+    if options.nodata is None and recipe.nodata is not None and scene.channels[0].nodata == recipe.nodata:
+        notes.append(f"pixels of {recipe.nodata:g} are nodata, as in the model's data set")
     if not scene.described:
         names = ", ".join(scene.names)
         notes.append(f"the file doesn't describe its bands: they are taken to be {names} in this order")

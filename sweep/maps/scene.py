@@ -249,7 +249,13 @@ def _moved(values: NDArray[Any], offset: int) -> NDArray[np.generic]:
 
 @contextmanager
 def open_scene(
-    source: Path, bands: Sequence[str], channels: int, *, offset: int | None = None, nodata: float | None = None
+    source: Path,
+    bands: Sequence[str],
+    channels: int,
+    *,
+    offset: int | None = None,
+    nodata: float | None = None,
+    unstated: float | None = None,
 ) -> Iterator[Scene]:
     """Open a scene with a model's channels.
 
@@ -259,13 +265,14 @@ def open_scene(
         channels: Number of channels.
         offset: Offset added to every value; None: that of the product's metadata, otherwise 0.
         nodata: Nodata value; None: the files' own.
+        unstated: Nodata value of files that state none.
 
     Raises:
         BadInputError: No scene, a missing band, or bands with different pixel grids.
     """
     with ExitStack() as stack:
         stack.enter_context(closed_raster())
-        yield enter_scene(stack, source, bands, channels, offset=offset, nodata=nodata)
+        yield enter_scene(stack, source, bands, channels, offset=offset, nodata=nodata, unstated=unstated)
 
 
 def enter_scene(
@@ -276,11 +283,12 @@ def enter_scene(
     *,
     offset: int | None = None,
     nodata: float | None = None,
+    unstated: float | None = None,
 ) -> Scene:
     """Return a scene that stays open as long as `stack`; like `open_scene`, for callers within `closed_raster`."""
     if source.is_dir():
-        return _of_folder(stack, source, bands, offset=offset, nodata=nodata)
-    return _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata)
+        return _of_folder(stack, source, bands, offset=offset, nodata=nodata, unstated=unstated)
+    return _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata, unstated=unstated)
 
 
 def is_scene(source: Path) -> bool:
@@ -306,7 +314,14 @@ def _refuse_unusable(path: Path, dataset: Any) -> None:
 
 
 def _of_file(
-    stack: ExitStack, source: Path, bands: Sequence[str], channels: int, *, offset: int, nodata: float | None
+    stack: ExitStack,
+    source: Path,
+    bands: Sequence[str],
+    channels: int,
+    *,
+    offset: int,
+    nodata: float | None,
+    unstated: float | None,
 ) -> Scene:
     from rasterio.enums import ColorInterp, MaskFlags
 
@@ -331,19 +346,26 @@ def _of_file(
             "give the folder that holds all bands" if len(opaque) == 1 else "leave out others, or name them in the file"
         )
         raise BadInputError(f"{source}: has {len(opaque)} bands, the model takes {wanted}; {more}")
-    own = [dataset.nodatavals[index - 1] if nodata is None else nodata for index in chosen]
     masked = nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[chosen[0] - 1]
     if nodata is None and not masked and len(opaque) < dataset.count:  # GDAL reads opacity of unsigned types alone
         raise BadInputError(
             f"{source}: has an opacity channel of {dataset.dtypes[0]}, which can't be read as a mask; mark pixels "
             "without data by a value (gdalwarp -dstnodata), or name one with --nodata"
         )
-    read = tuple(_Band(dataset, index, 1, offset, value) for index, value in zip(chosen, own, strict=True))
+    value = dataset.nodatavals[chosen[0] - 1] if nodata is None else nodata  # a file has one
+    value = unstated if value is None and not masked else value
+    read = tuple(_Band(dataset, index, 1, offset, value) for index in chosen)
     return replace(_scene(str(source), dataset, read, tuple(bands), dataset if masked else None), described=described)
 
 
 def _of_folder(
-    stack: ExitStack, source: Path, bands: Sequence[str], *, offset: int | None, nodata: float | None
+    stack: ExitStack,
+    source: Path,
+    bands: Sequence[str],
+    *,
+    offset: int | None,
+    nodata: float | None,
+    unstated: float | None,
 ) -> Scene:
     if not bands:
         raise BadInputError(
@@ -365,8 +387,8 @@ def _of_folder(
                 f"{found[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
         value = added.get(band, 0) if offset is None else offset
-        unstated = SENTINEL_NODATA if read_type(dataset.dtypes[0]) != FLOATS else None
-        read.append(_Band(dataset, 1, repeat, value, unstated if own is None else own))
+        usual = SENTINEL_NODATA if unstated is None and read_type(dataset.dtypes[0]) != FLOATS else unstated
+        read.append(_Band(dataset, 1, repeat, value, usual if own is None else own))
     return _scene(str(source), finest, tuple(read), tuple(bands), None)
 
 

@@ -62,7 +62,9 @@ def write_map(
     channels = int(opened.facts["channels"])
     bands = recipe.channel_bands(channels)
     with (
-        open_scene(source, bands, channels, offset=chosen.offset, nodata=chosen.nodata) as scene,
+        open_scene(
+            source, bands, channels, offset=chosen.offset, nodata=chosen.nodata, unstated=recipe.nodata
+        ) as scene,
         ExitStack() as stack,
     ):
         mask = None if chosen.no_scl else enter_cover_mask(stack, source, scene)

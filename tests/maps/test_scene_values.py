@@ -225,6 +225,20 @@ def test_missing_values_of_a_map_are_nodata_and_enter_no_mean(mapped: Callable[.
     np.testing.assert_array_equal(found[valid], whole[valid])
 
 
+def test_a_map_takes_the_nodata_value_that_was_stated_for_the_pool(mapped: Callable[..., Any], tmp_path: Path) -> None:
+    own = values()
+    own[:, :SIDE] = -9999
+    path = scene(tmp_path / "in", own, "int16")
+    store = pool(tmp_path / "in", nodata=-9999.0, **DIGITAL["thesis"])
+    model = write_model(tmp_path / "own", input=PixelRecipe.of(store.info).written())
+    found, _, facts = mapped(path, by=model)
+    assert (found[:, :SIDE] == 255).all()
+    assert "pixels of -9999 are nodata, as in the model's data set" in facts["notes"]
+    stated, _, facts = mapped(scene(tmp_path / "stated", own, "int16", nodata=0), by=model, overwrite=True)
+    assert (stated[:, :SIDE] != 255).all()
+    assert not [note for note in facts["notes"] if "nodata" in note]
+
+
 def test_a_map_refuses_values_of_another_kind(mapped: Callable[..., Any], tmp_path: Path) -> None:
     whole = scene(tmp_path / "whole", values(), "uint16")
     signed = scene(tmp_path / "signed", values(), "int16")

@@ -45,6 +45,8 @@ class PixelRecipe:
     """Options for files that can be read in more than one way."""
     values: str = ""
     """Type of the source's values, as int16; empty if they are unsigned of 8 or 16 bits, or unknown."""
+    nodata: float | None = None
+    """Value of pixels without data that was stated for the source's scenes; None: the files' own."""
 
     @classmethod
     def of(cls, info: "StoreInfo") -> "PixelRecipe":
@@ -69,6 +71,7 @@ class PixelRecipe:
                 str(options.get("value range", "")), str(options.get("resampling of pages", ""))
             ),
             values=str(options.get("source values", "")),
+            nodata=float(options["nodata value"]) if "nodata value" in options else None,
         )
 
     @classmethod
@@ -78,7 +81,7 @@ class PixelRecipe:
         reading = ReadingOptions.read(fields.get("value_range", ""), fields.get("resample", ""))
         reflectance = _pair(fields.get("reflectance", ""))
         known = (tuple(fields["bands"]), fields["pixels"], ranges, fields["metres"], reflectance, reading)
-        return cls(*known, fields.get("values", ""))
+        return cls(*known, fields.get("values", ""), fields.get("nodata"))
 
     def written(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""
@@ -86,7 +89,8 @@ class PixelRecipe:
         read = {"value_range": self.reading.written_range, "resample": self.reading.resample, "values": self.values}
         if self.reflectance is not None:
             read["reflectance"] = "{!r},{!r}".format(*self.reflectance)
-        known = {name: value for name, value in read.items() if value}
+        known: dict[str, Any] = {name: value for name, value in read.items() if value}
+        known |= {} if self.nodata is None else {"nodata": self.nodata}
         return {"bands": list(self.bands), "pixels": self.rule, "ranges": ranges, "metres": self.metres, **known}
 
     def channel_bands(self, channels: int) -> tuple[str, ...]:
