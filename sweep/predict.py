@@ -126,7 +126,7 @@ def _said(facts: dict[str, Any]) -> list[str]:
     lines = []
     if facts["scl"] is not None:
         hidden = ", ".join(f"{cover} {100 * share:.1f} %" for cover, share in facts["scl"].items())
-        lines.append(f"left out by the SCL, of the scene: {hidden}")
+        lines.append(f"left out by the scene classification, of the scene: {hidden}")
     if "number" in facts:
         own, area = facts["number"], facts["valid"]["hectares"]
         values = f"mean {own['mean']:.4g}, deviation {own['deviation']:.4g}, {own['least']:.4g} to {own['largest']:.4g}"

@@ -149,13 +149,18 @@ ChipsPerScene = Annotated[
     typer.Option(help="Maximum number of chips per scene, chosen by a hash of their place.", rich_help_panel=SCENES),
 ]
 MaxCloud = Annotated[
-    float | None, typer.Option(help="Maximum fraction of a chip under cloud, by the SCL.", rich_help_panel=SCENES)
+    float | None,
+    typer.Option(help="Maximum fraction of a chip under cloud, by the scene classification.", rich_help_panel=SCENES),
 ]
 MaxShadow = Annotated[
-    float | None, typer.Option(help="Maximum fraction of a chip in cloud shadow, by the SCL.", rich_help_panel=SCENES)
+    float | None,
+    typer.Option(
+        help="Maximum fraction of a chip in cloud shadow, by the scene classification.", rich_help_panel=SCENES
+    ),
 ]
 MaxSnow = Annotated[
-    float | None, typer.Option(help="Maximum fraction of a chip under snow, by the SCL.", rich_help_panel=SCENES)
+    float | None,
+    typer.Option(help="Maximum fraction of a chip under snow, by the scene classification.", rich_help_panel=SCENES),
 ]
 MaxNodata = Annotated[
     float | None, typer.Option(help="Maximum fraction of a chip without data; default: 0.", rich_help_panel=SCENES)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sweep.maps.other_products import SPECTRAL, other_file, other_product
 from sweep.maps.raster_file import DRIVERS
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.errors import BadInputError
@@ -13,6 +14,7 @@ OTHER_PRODUCT = re.compile(
     r"(L)[COTEM]\d\d_L\d\w\w_.*_(?:B\d+|QA_\w+)\.|(H)LS\.[LS]30\..*\.(?:B\w\w|Fmask)\.", re.IGNORECASE
 )
 OTHER_PRODUCTS = {"L": "Landsat", "H": "HLS"}
+BAND_ORDER = (*SENTINEL_2_BANDS, *SPECTRAL)
 IMAGES = "IMG_DATA"
 """Folder of the bands in a granule."""
 MASKS = "MSK_"
@@ -29,6 +31,11 @@ METADATA_BYTES = 64 * 2**20
 def band_files(folder: Path) -> Iterator[tuple[str, int, Path]]:
     """Yield band, resolution in metres by the file name (0: none) and path of the band files in a folder and below."""
     for path in sorted(folder.rglob("*")):
+        if OTHER_PRODUCT.match(path.name):
+            other = other_file(path.name)
+            if other is not None and other.band and path.is_file():
+                yield other.band, 0, path
+            continue
         match = BAND_FILE.search(path.name)
         if match is not None and not path.name.upper().startswith(MASKS) and path.is_file():
             yield match[1].upper(), int(match[2] or 0), path
@@ -41,14 +48,17 @@ def granules(product: Path) -> list[Path]:
 
 
 def refuse_other_products(folder: Path) -> None:
-    """Raise BadInputError if a folder holds band files of Landsat or HLS, whose bands have other names."""
+    """Raise BadInputError if a folder holds band files of Landsat or HLS, but none that can be read."""
+    if other_product(folder) is not None:
+        return
     for path in sorted(folder.iterdir()):
         match = OTHER_PRODUCT.match(path.name)
         if match is not None and path.suffix.lower() in DRIVERS:
             product = OTHER_PRODUCTS[(match[1] or match[2]).upper()]
             raise BadInputError(
-                f"{path}: is a file of {product}, whose band files aren't read; stack its bands into one "
-                "GeoTIFF (gdalbuildvrt -separate, gdal_translate)"
+                f"{path}: is a file of {product}, of which the surface reflectance is read (Collection 2 level 2, "
+                "*_SR_B2.TIF ...; HLS.*.B02.tif ...); fetch that, or stack its bands into one GeoTIFF (gdalbuildvrt "
+                "-separate, gdal_translate)"
             )
 
 
@@ -59,10 +69,11 @@ def finest_files(folder: Path) -> dict[str, Path]:
         if (band, metres) in files:
             other = files[band, metres].relative_to(folder)
             raise BadInputError(
-                f"{folder}: contains several scenes ({other}, {path.relative_to(folder)}); give the folder of one"
+                f"{folder}: contains several scenes ({other}, {path.relative_to(folder)}); give the folder of one, or "
+                "put the files of each scene into a folder of its own"
             )
         files[band, metres] = path
-    order = sorted(files, key=lambda key: (SENTINEL_2_BANDS.index(key[0]), -key[1]))
+    order = sorted(files, key=lambda key: (BAND_ORDER.index(key[0]), -key[1]))
     return {band: files[band, metres] for band, metres in order}
 
 

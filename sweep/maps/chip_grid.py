@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from sweep.maps.band_files import product_of
 from sweep.maps.channel_names import opaque_channels, own_names
 from sweep.maps.ground_resolution import ground
+from sweep.maps.other_products import other_product
 from sweep.maps.raster_file import explained_raster, open_raster
 from sweep.maps.scene import Scene, open_scene
-from sweep.maps.scene_classes import COVER_CLASSES, covered, scl_file
+from sweep.maps.scene_classes import COVER_CLASSES, cover_file
 from trainables.data.chip import COVERS, Chip
+from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import digest_of
 from trainables.errors import BadInputError
@@ -63,7 +65,7 @@ class SceneGrid:
     described: bool
     """Whether the files say which band each channel is."""
     stated: tuple[tuple[float, float], ...]
-    """Different scales and offsets of the values that the files state, (1, 0) for none; they aren't applied."""
+    """Different scales and offsets of the values that the files or their product state, (1, 0) for none."""
     names: tuple[str, ...]
     """Names of the bands."""
     coarse: tuple[str, ...]
@@ -96,15 +98,20 @@ class SceneGrid:
         with open_scene(path, bands, channels, nodata=choice.nodata) as scene:
             side = choice.chip_size
             rows, columns = (tuple(range(0, most - side + 1, choice.step)) for most in (scene.height, scene.width))
+            other = other_product(path)
             classified = _classified(path, scene, rows, columns, side)
             nodata = None if scene.can_lack_data else np.zeros((len(rows), len(columns)))
-            name = path.name.removesuffix(".SAFE") if path.is_dir() else path.stem
+            if classified is not None:
+                by_class = classified.pop("nodata")
+                nodata = nodata if other or scene.dtype == FLOATS else by_class
+            name = other.scene if other else path.name.removesuffix(".SAFE") if path.is_dir() else path.stem
             tile = TILE.search(name.upper())
+            stated = {band.stated for band in scene.channels} if other is None else {other.product.scale}
             return cls(
                 path=path,
                 name=name,
-                date=_date(path, name, scene),
-                tile=tile[1] if tile else name,
+                date=other.date if other else _date(path, name, scene),
+                tile=other.tile if other else tile[1] if tile else name,
                 crs=_written_crs(scene.crs),
                 transform=scene.transform,
                 channels=channels,
@@ -115,14 +122,14 @@ class SceneGrid:
                 metres=ground(scene.crs, scene.transform, scene.height, scene.width).side,
                 marked=scene.is_marked,
                 described=scene.described,
-                stated=tuple(sorted({band.stated for band in scene.channels})),
+                stated=tuple(sorted(stated)),
                 names=bands or own or tuple(f"channel_{number}" for number in range(1, channels + 1)),
                 coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),
                 offsets=tuple(sorted({band.offset for band in scene.channels})),
                 rows=rows,
                 columns=columns,
                 covers=classified,
-                nodata=nodata if classified is None else classified.pop("nodata"),
+                nodata=nodata,
                 centres=_centres(scene, rows, columns, side),
                 state=_state(path),
             )
@@ -183,10 +190,11 @@ def _channels(path: Path, bands: tuple[str, ...]) -> tuple[int, tuple[str, ...]]
 
 def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[int, ...], side: int) -> Shares | None:
     """Return each chip's share of each cover, by cover; None for a scene without SCL."""
-    file = scl_file(path)
-    if file is None:
+    cover = cover_file(path)
+    if cover is None:
         return None
-    shares = {cover: np.zeros((len(rows), len(columns))) for cover in COVER_CLASSES}
+    file = cover.path
+    shares = {name: np.zeros((len(rows), len(columns))) for name in COVER_CLASSES}
     with explained_raster(str(file)), open_raster(file) as classes:
         repeat = scene.width // max(classes.width, 1)
         if (classes.width * repeat, classes.height * repeat) != (scene.width, scene.height):
@@ -195,8 +203,8 @@ def _classified(path: Path, scene: Scene, rows: tuple[int, ...], columns: tuple[
             first, last = row // repeat, -(-(row + side) // repeat)
             strip = np.repeat(classes.read(1, window=((first, last), (0, classes.width))), repeat, axis=0)
             strip = np.repeat(strip[row - first * repeat :][:side], repeat, axis=1)
-            for cover, values in shares.items():
-                values[i] = shares_of(covered(strip, cover), columns, side)
+            for name, values in shares.items():
+                values[i] = shares_of(cover.covered(strip, name), columns, side)
     return shares
 
 

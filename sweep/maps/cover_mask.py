@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sweep.maps.raster_file import explained_raster
 from sweep.maps.scene import Scene, enter_band
-from sweep.maps.scene_classes import COVER_CLASSES, covered, scl_file
+from sweep.maps.scene_classes import COVER_CLASSES, CoverFile, cover_file
 from sweep.maps.windows import Mask
 from trainables.errors import BadInputError
 
@@ -21,18 +21,18 @@ from trainables.errors import BadInputError
 class CoverMask:
     """Mask from the SCL, with counts of the pixels excluded so far, by cover."""
 
+    file: CoverFile
     read: Callable[[int, int], NDArray[Any]]
-    """Function of first row and number of rows that returns SCL classes (rows, W) at the scene's resolution."""
-    location: str
+    """Function of first row and number of rows that returns values (rows, W) at the scene's resolution."""
     pixels: Counter[str] = field(default_factory=Counter)
 
     def clear(self, top: int, rows: int) -> Mask:
         """Return which pixels (rows, W) are free of all covers; call it once per row, since it counts the pixels."""
-        with explained_raster(self.location):
+        with explained_raster(str(self.file.path)):
             classes = self.read(top, rows)
         hidden = np.zeros(classes.shape, dtype=bool)
         for cover in COVER_CLASSES:
-            own = covered(classes, cover)
+            own = self.file.covered(classes, cover)
             self.pixels[cover] += int(own.sum())
             hidden |= own
         return ~hidden
@@ -48,10 +48,10 @@ def enter_cover_mask(stack: ExitStack, source: Path, scene: Scene) -> CoverMask 
     Raises:
         BadInputError: The SCL doesn't match the scene's pixel grid.
     """
-    file = scl_file(source)
+    file = cover_file(source)
     if file is None:
         return None
     try:
-        return CoverMask(enter_band(stack, file, scene).read, str(file))
+        return CoverMask(file, enter_band(stack, file.path, scene).read)
     except BadInputError as error:
         raise BadInputError(f"{error}; or map without it (--no-scl)") from error

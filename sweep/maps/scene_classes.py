@@ -1,23 +1,51 @@
-"""Scene classification (SCL) of Sentinel-2 level 2A: pixels of cloud, shadow, snow and nodata."""
+"""Masks of cloud, shadow, snow and nodata: Sentinel-2's scene classification (SCL), HLS' Fmask, Landsat's QA_PIXEL."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.maps.other_products import mask_file
+
 SCL_FILE = re.compile(r"(?:^|_)SCL(?:_\d\dm)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
 COVER_CLASSES = {"cloud": (8, 9, 10), "shadow": (3,), "snow": (11,), "nodata": (0,)}
 """SCL classes by cover (Sentinel-2 level 2A product specification): 8 and 9 are cloud, 10 is thin cirrus."""
+BITS: dict[str, dict[str, tuple[int, ...]]] = {
+    "Fmask": {"cloud": (1,), "shadow": (3,), "snow": (4,)},
+    "QA_PIXEL": {"cloud": (2, 3), "shadow": (4,), "snow": (5,), "nodata": (0,)},
+}
+"""Bits by cover (HLS User Guide v2.0; Landsat Collection 2, QA_PIXEL); pixels next to a cloud aren't cloud."""
+FMASK_NODATA = 255
 
 
-def scl_file(scene: Path) -> Path | None:
-    """Return the finest SCL file of a product or folder of bands; None if there is none."""
-    found = sorted(path for path in scene.rglob("*") if SCL_FILE.search(path.name)) if scene.is_dir() else []
-    return found[0] if found else None
+@dataclass(frozen=True)
+class CoverFile:
+    """File of a scene's covers; `kind` is SCL, Fmask or QA_PIXEL."""
+
+    path: Path
+    kind: str
+
+    def covered(self, values: NDArray[Any], cover: str) -> NDArray[np.bool_]:
+        """Return a mask of the pixels under a cover (a key of COVER_CLASSES), in the shape of `values`."""
+        if self.kind == "SCL":
+            return np.isin(values, COVER_CLASSES[cover])
+        empty = values == FMASK_NODATA if self.kind == "Fmask" else np.zeros(values.shape, dtype=bool)
+        if cover == "nodata" and self.kind == "Fmask":
+            return empty
+        bits = sum(1 << bit for bit in BITS[self.kind][cover])
+        under: NDArray[np.bool_] = (values.astype(np.uint16) & bits > 0) & ~empty
+        return under
 
 
-def covered(classes: NDArray[Any], cover: str) -> NDArray[np.bool_]:
-    """Return a mask of the pixels whose SCL class belongs to a cover, in the shape of `classes`."""
-    return np.isin(classes, COVER_CLASSES[cover])
+def cover_file(scene: Path) -> CoverFile | None:
+    """Return the finest SCL of a product or folder of bands, or its Fmask or QA_PIXEL; None if there is none."""
+    if not scene.is_dir():
+        return None
+    found = sorted(path for path in scene.rglob("*") if SCL_FILE.search(path.name))
+    if found:
+        return CoverFile(found[0], "SCL")
+    other = mask_file(scene)
+    return None if other is None else CoverFile(*other)

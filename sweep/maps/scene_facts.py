@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.maps.band_files import has_metadata
-from sweep.maps.chip_grid import SceneGrid, dates_in
+from sweep.maps.chip_grid import AS_THEY_ARE, SceneGrid, dates_in
+from sweep.maps.other_products import other_product
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
@@ -67,7 +68,9 @@ def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) ->
         ],
         "scenes without a date in their name (20230613 or 2023-06-13)": [grid for grid in grids if not grid.date],
         "scenes with several dates in their name, of which the first is taken": [
-            grid for grid in grids if not PRODUCT.match(grid.name) and len(set(dates_in(grid.name))) > 1
+            grid
+            for grid in grids
+            if not PRODUCT.match(grid.name) and not other_product(grid.path) and len(set(dates_in(grid.name))) > 1
         ],
         "scenes without coordinates": [grid for grid in grids if not grid.crs],
         "scenes of a local grid, without longitude and latitude": [
@@ -88,7 +91,8 @@ def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) ->
 
 
 def _may_lack_offset(grid: SceneGrid) -> bool:
-    return grid.path.is_dir() and grid.date >= OFFSETS_SINCE and not has_metadata(grid.path)
+    own = grid.path.is_dir() and other_product(grid.path) is None
+    return own and grid.date >= OFFSETS_SINCE and not has_metadata(grid.path)
 
 
 def _counted(grids: Sequence[SceneGrid]) -> str:
@@ -136,7 +140,11 @@ def _sizes(grids: Sequence[SceneGrid]) -> str:
 def measured_bands(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[SpectralBand, ...]:
     """Return the bands with resolution and scale; of Sentinel-2 products the offset is already added."""
     own = tuple(_resolved(band, grids) for band in named_bands(bands or grids[0].names))
-    if not all(grid.path.is_dir() and band.name in SENTINEL_2_BANDS for grid in grids for band in own):
+    stated = {one for grid in grids for one in grid.stated}
+    if len(stated) == 1 and (known := next(iter(stated))) != AS_THEY_ARE and known[0] > 0.0:
+        return tuple(band.model_copy(update={"scale": known[0], "offset": known[1]}) for band in own)
+    is_product = all(grid.path.is_dir() and grid.dtype != FLOATS for grid in grids)
+    if not is_product or not all(band.name in SENTINEL_2_BANDS for band in own):
         return own
     return tuple(band.model_copy(update={"scale": 1.0 / DIGITAL_NUMBERS, "offset": 0.0}) for band in own)
 

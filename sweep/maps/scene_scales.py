@@ -99,7 +99,7 @@ def _by_scale(grid: SceneGrid) -> str:
         return "--pixels reflectance with --reflectance SCALE,OFFSET"
     scale, offset = grid.stated[0]
     numbers = f"{1.0 / scale:.9g},{offset / scale:.9g}"
-    return f"--pixels reflectance --reflectance {numbers} (as the file states: {scale:g} * value {offset:+g})"
+    return f"--pixels reflectance --reflectance {numbers} (stated with the values: {scale:g} * value {offset:+g})"
 
 
 def _refuse_second_offset(grids: Sequence[SceneGrid], request: PrepareRequest) -> None:

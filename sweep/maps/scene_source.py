@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import rasterio  # noqa: F401  # so that what worker processes are forked from has it
 
-from sweep.maps.band_files import BAND_FILE, IMAGES, band_files, granules, refuse_other_products
+from sweep.maps.band_files import BAND_FILE, BAND_ORDER, IMAGES, band_files, granules, refuse_other_products
 from sweep.maps.chip_grid import SceneGrid, scene_chips
 from sweep.maps.chip_reader import ChipReader
+from sweep.maps.other_products import SPECTRAL, other_product
 from sweep.maps.raster_file import DRIVERS
 from sweep.maps.scene_checks import agreed_bands, check_scenes
 from sweep.maps.scene_facts import measured_bands, scene_decisions, scene_notes, unread_files
+from trainables.data.bands import COLOURS
 from trainables.data.chip import Chip
 from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
@@ -182,7 +184,7 @@ def _scenes_in(folder: Path) -> Iterator[Path]:
     refuse_other_products(folder)
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     rasters = [path for path in inside if path.is_file() and path.suffix.lower() in DRIVERS]
-    if any(BAND_FILE.search(path.name) for path in rasters):
+    if other_product(folder) or any(BAND_FILE.search(path.name) for path in rasters):
         yield folder
         return
     yield from rasters
@@ -196,10 +198,12 @@ def _bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, ...]:
     asked = request.options.bands
     if not any(path.is_dir() for path in scenes):
         return asked or agreed_bands(scenes)
-    if asked != SENTINEL_2_BANDS:
-        return asked or RGB_BANDS
+    if asked and asked != SENTINEL_2_BANDS:
+        return asked
     have = {band for path in scenes if path.is_dir() for band, _, _ in band_files(path)}
-    return tuple(band for band in SENTINEL_2_BANDS if band in have)  # level 2A has no B10
+    if not asked:
+        return COLOURS if have <= set(SPECTRAL) else RGB_BANDS
+    return tuple(band for band in BAND_ORDER if band in have)  # level 2A has no B10
 
 
 def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_PlacedChip]:

@@ -70,8 +70,8 @@ def single_bands(folder: Path) -> None:
 
 
 def landsat(folder: Path) -> None:
-    for name in ("SR_B2", "SR_B3", "ST_B10"):
-        scene(folder, f"LC08_L2SP_188018_20230613_20230622_02_T1_{name}.TIF", bands=1)
+    for name in ("B2", "B3", "B10"):
+        scene(folder, f"LC08_L1TP_188018_20230613_20230622_02_T1_{name}.TIF", bands=1)
 
 
 def mask_beside(folder: Path) -> None:
@@ -109,7 +109,7 @@ REFUSED: list[tuple[Callable[[Path], Any], str]] = [
     (palette, r"classes.tif: has a palette, so its values are numbers of colours or classes"),
     (control_points, r"scene.tif: is placed by ground control points or RPCs, .* gdalwarp"),
     (single_bands, r"blue.tif: has one band, and green.tif shows the same ground at the same date"),
-    (landsat, r"SR_B2.TIF: is a file of Landsat, whose band files aren't read"),
+    (landsat, r"L1TP.*_B10.TIF: is a file of Landsat, of which the surface reflectance is read"),
     (mask_beside, r"udm2.tif: has 8 bands of uint8, and .*AnalyticMS_SR.tif 4 bands of uint16"),
     (other_names, r"b.tif: has the bands green, red, nir, and .*a.tif has the bands blue, green, red"),
     (same_name, r"y/scene.tif: has the same name as .*x/scene.tif"),

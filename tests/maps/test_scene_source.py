@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from support.products import LEFT, TOP, band_values, write_product
+from support.products import LEFT, METRES, TOP, band_values, write_product
 from support.scenes import write_scene
 
 from sweep.maps.chip_grid import SceneGrid
@@ -94,6 +94,13 @@ def test_chips_of_a_product_are_its_pixels_where_they_lie(tmp_path: Path) -> Non
     assert store.info.unlabelled == store.info.splits
     assert "-1000" in store.info.decisions["offset"]
     assert store.info.bands[0].scale == 1e-4
+
+
+def test_percentiles_of_all_bands_are_of_those_that_the_product_has(tmp_path: Path) -> None:
+    write_product(tmp_path / "in")
+    store = pool(tmp_path / "in", tmp_path, bands=("all",), pixels="percentiles")
+    ranges = str(store.info.options["percentiles"]).split(", ")
+    assert [one.partition(":")[0] for one in ranges] == [band.name for band in store.info.bands] == sorted(METRES)
 
 
 def test_chips_take_numbers(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def of_two_kinds(folder: Path) -> None:
 REFUSED: list[tuple[Callable[[Path], Any], dict[str, Any], str]] = [
     (lambda folder: scene(folder, values(), "float32"), {}, "the scale of its float32 values is unknown; add --pixels"),
     (lambda folder: scene(folder, values(), "int16"), {"pixels": "none"}, "scale of its int16 values is unknown"),
-    (of_one_scale, {}, r"--pixels reflectance --reflectance 36363.6364,-7272.72727 \(as the file states: 2.75e-05"),
+    (of_one_scale, {}, r"--pixels reflectance --reflectance 36363.6364,-7272.72727 \(stated with the values: 2.75e-05"),
     (of_one_scale, {"pixels": "reflectance"}, "unknown; add --pixels reflectance --reflectance 36363.6364,-7272.72727"),
     (
         of_two_scales,

@@ -146,7 +146,8 @@ def _conversion(
         tables, ranges = percentile_tables(listing.entries(), reference, skip_corrupt=request.options.skip_corrupt)
     except UndecodableError as error:
         raise _advised(error) from error
-    bands = request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
+    named = tuple(band.name for band in listing.bands)  # of --bands all, those that the scenes have
+    bands = named or request.options.bands or tuple(str(channel) for channel in range(len(ranges)))
     return PixelConversion(size, tables), {"percentiles": described_ranges(bands, ranges)}
 
 

@@ -39,7 +39,9 @@ def stored_bands(
         return tuple(_scaled(band, 1.0 / np.iinfo(np.uint16).max, 0.0) for band in bands)
     if options.pixels == "percentiles":
         ranges = read_ranges(percentiles)
-        return tuple(_stretched(band, low, high) for band, (low, high) in zip(bands, ranges, strict=True))
+        return tuple(_stretched(band, low, high, 255) for band, (low, high) in zip(bands, ranges, strict=True))
+    if request.facts.name == "scenes" and (own := options.reading.value_range) is not None:
+        return tuple(_stretched(band, *own, np.iinfo(np.uint16).max) for band in bands)
     return bands
 
 
@@ -47,8 +49,8 @@ def _scaled(band: SpectralBand, scale: float, offset: float) -> SpectralBand:
     return band.model_copy(update={"scale": scale, "offset": offset})
 
 
-def _stretched(band: SpectralBand, low: float, high: float) -> SpectralBand:
-    """Return the band after stretching: values from `low` to `high` became 0 to 255."""
+def _stretched(band: SpectralBand, low: float, high: float, most: int) -> SpectralBand:
+    """Return the band after stretching: values from `low` to `high` became 0 to `most`."""
     if band.scale is None:
         return band
-    return _scaled(band, band.scale * (high - low) / 255.0, band.offset + band.scale * low)
+    return _scaled(band, band.scale * (high - low) / most, band.offset + band.scale * low)

@@ -1,0 +1,129 @@
+"""Folders of HLS and Landsat: bands by their files' names, dates, scales, and masks of clouds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.scenes import Pixels, write_band, write_model
+
+from sweep.maps.scene_source import read_scenes
+from trainables.data.preparing.pixel_recipe import PixelRecipe
+from trainables.data.preparing.prepare import prepare
+from trainables.data.store import ImageStore
+from trainables.errors import BadInputError
+
+SIDE = 24
+S30 = "HLS.S30.T34VER.2017164T101032.v2.0"
+L30 = "HLS.L30.T34VER.2017165T101032.v2.0"
+LANDSAT = "LC08_L2SP_188018_20230613_20230622_02_T1"
+OLD = "LE07_L2SP_188018_20030613_20200622_02_T1"
+AS_LANDSAT = {"pixels": "reflectance", "reflectance": (36_363.6364, -7272.72727)}
+
+
+def pool(folder: Path, name: str = "pool", **options: Any) -> ImageStore:
+    root = folder.parent / "stores"
+    settings: dict[str, Any] = {"chip_size": SIDE, "splits": "random"} | options
+    prepare("scenes", source=folder, root=root, store_name=name, reader=read_scenes, **settings)
+    return ImageStore.open(name, root)
+
+
+def numbers(seed: int, low: int, high: int) -> Pixels:
+    return np.random.default_rng(seed).integers(low, high, (SIDE, 4 * SIDE))
+
+
+def write(folder: Path, scene: str, form: str, bands: list[str], mask: tuple[str, Pixels], dtype: str) -> Path:
+    """Write a scene's band files with other files of its kind that aren't bands."""
+    for number, band in enumerate([*bands, "ST_B10" if "L2SP" in scene else "SZA"]):
+        low, high = (8000, 20_000) if dtype == "uint16" else (-50, 4000)
+        write_band(folder / form.format(scene, band), numbers(number, low, high).astype(dtype), 30.0)
+    write_band(folder / form.format(scene, mask[0]), mask[1], 30.0)
+    return folder
+
+
+def hls(folder: Path, scene: str = S30, bands: tuple[str, ...] = ("B02", "B03", "B04", "B8A")) -> Path:
+    mask = np.zeros((SIDE, 4 * SIDE), np.uint8)
+    mask[:12, :SIDE] = 0b10
+    mask[:, SIDE : SIDE + 6] = 0b1000
+    mask[:6, SIDE : 2 * SIDE] |= 0b10000
+    mask[:, -6:] = 255
+    return write(folder, scene, "{}.{}.tif", list(bands), ("Fmask", mask), "int16")
+
+
+def landsat(folder: Path, scene: str = LANDSAT, bands: tuple[int, ...] = (2, 3, 4, 5)) -> Path:
+    mask = np.full((SIDE, 4 * SIDE), 0b1000000, np.uint16)
+    mask[:12, :SIDE] = 0b1000
+    mask[:, SIDE : SIDE + 6] = 0b10000
+    return write(folder, scene, "{}_{}.TIF", [f"SR_B{band}" for band in bands], ("QA_PIXEL", mask), "uint16")
+
+
+def test_hls_of_sentinel_2_has_its_bands_date_tile_and_covers(tmp_path: Path) -> None:
+    hls(tmp_path / "in" / "any name")
+    with pytest.raises(BadInputError, match=r"--pixels reflectance --reflectance 10000,0 \(stated with the values"):
+        pool(tmp_path / "in")
+    store = pool(tmp_path / "in", bands=("all",), pixels="none", value_range=(-1000.0, 64_535.0))
+    assert [band.name for band in store.info.bands] == ["B02", "B03", "B04", "B8A"]
+    assert {(band.resolution, band.scale, round(band.offset, 9)) for band in store.info.bands} == {(30.0, 1e-4, -0.1)}
+    chips = store.chips(np.arange(4)) or []
+    assert {(chip.scene, chip.tile, chip.date) for chip in chips} == {(S30, "T34VER", "2017-06-13")}
+    assert [(chip.cloud, chip.shadow, chip.snow, chip.nodata) for chip in chips[:2]] == [
+        (0.5, 0.0, 0.0, 0.0),
+        (0.0, 0.25, 0.25, 0.0),
+    ]
+    assert chips[3].cloud == chips[3].snow == 0.0  # 255 is fill, and not all bits
+    image = store.images([0])[0].numpy()
+    np.testing.assert_array_equal(image[..., 2], numbers(2, -50, 4000)[:, :SIDE] + 1000)
+    assert len(pool(tmp_path / "in", "clear", max_cloud=0.2, pixels="percentiles")) == 3
+
+
+@pytest.mark.parametrize(
+    ("scene", "form", "bands"),
+    [(LANDSAT, "SR_B{}", (2, 3, 4, 5)), (OLD, "SR_B{}", (1, 2, 3, 4)), (L30, "B0{}", (2, 3, 4, 5))],
+)
+def test_landsats_bands_have_names_of_their_spectrum(
+    scene: str, form: str, bands: tuple[int, ...], tmp_path: Path
+) -> None:
+    if scene == L30:
+        hls(tmp_path / "in", scene, tuple(form.format(band) for band in bands))
+    else:
+        landsat(tmp_path / "in", scene, bands)
+    store = pool(tmp_path / "in", "all", bands=("all",), pixels="percentiles")
+    assert [band.name for band in store.info.bands] == ["blue", "green", "red", "nir"]
+    assert [band.name for band in pool(tmp_path / "in", pixels="percentiles").info.bands] == ["red", "green", "blue"]
+    with pytest.raises(BadInputError, match=r"has no file of B04; it has blue, green, red, nir"):
+        pool(tmp_path / "in", "wrong", bands=("B04",), pixels="percentiles")
+    assert (store.chips([0]) or [])[0].cloud == 0.5
+
+
+def test_landsats_scale_is_named_and_makes_its_reflectance(tmp_path: Path) -> None:
+    landsat(tmp_path / "in")
+    with pytest.raises(BadInputError, match=r"add .* --pixels reflectance --reflectance 36363.6364,-7272.72727 "):
+        pool(tmp_path / "in")
+    store = pool(tmp_path / "in", **AS_LANDSAT)
+    notes = "\n".join(store.info.notes)
+    assert "several dates" not in notes
+    assert "no offset is added" not in notes
+    wanted = np.clip(2.75e-5 * numbers(2, 8000, 20_000)[:, :SIDE] - 0.2, 0.0, 1.0)
+    np.testing.assert_allclose(store.images([0])[0].numpy()[..., 0] / 65535, wanted, atol=1e-5)
+    assert {chip.date for chip in store.chips(np.arange(4)) or []} == {"2023-06-13"}
+
+
+def test_scenes_of_two_sensors_and_two_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:
+    hls(tmp_path / "in" / "a")
+    landsat(tmp_path / "in" / "b")
+    with pytest.raises(BadInputError, match=r"has no file of B04, B03, B02; it has blue, green, red, nir"):
+        pool(tmp_path / "in", pixels="percentiles")
+    hls(tmp_path / "in" / "a", S30.replace("2017164", "2017174"))
+    with pytest.raises(BadInputError, match=r"contains several scenes .* put the files of each scene into a folder of"):
+        pool(tmp_path / "in" / "a", pixels="percentiles")
+
+
+def test_a_map_of_landsat_leaves_out_its_clouds(mapped: Callable[..., Any], tmp_path: Path) -> None:
+    landsat(tmp_path / "in")
+    recipe = PixelRecipe.of(pool(tmp_path / "in", pixels="percentiles").info)
+    assert recipe.bands == ("red", "green", "blue")
+    found, _, facts = mapped(tmp_path / "in", by=write_model(tmp_path / "own", input=recipe.written()))
+    assert (found[:12, :SIDE] == 255).all()
+    assert (found[12:, :SIDE] != 255).all()
+    assert facts["scl"] == pytest.approx({"cloud": 1 / 8, "shadow": 1 / 16, "snow": 0.0, "nodata": 0.0})
