@@ -28,7 +28,7 @@ def test_what_the_scl_says_is_covered_is_no_data(mapped: Callable[..., Any], tmp
     assert probability[~hidden] == pytest.approx(127 / 255, abs=1 / STEPS), "no cloud in any window"
     assert facts["scl"] == {"cloud": 220 / 1200, "shadow": 80 / 1200, "snow": 10 / 1200, "nodata": 1 / 1200}
     assert facts["valid"]["pixels"] == int((~hidden).sum())
-    said = "left out by the SCL, of the scene: cloud 18.3 %, shadow 6.7 %, snow 0.8 %, nodata 0.1 %"
+    said = "left out by the scene classification, of the scene: cloud 18.3 %, shadow 6.7 %, snow 0.8 %, nodata 0.1 %"
     assert said in capsys.readouterr().out
     probability, _, facts = mapped(tmp_path / "patch", no_scl=True, overwrite=True)
     assert (probability != NODATA).all()
