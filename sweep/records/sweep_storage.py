@@ -16,7 +16,14 @@ from trainables.errors import BadInputError
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.ownership import files_as_private_as, make_private
-from trainables.storage.record_files import DamagedRecordError, find_record, name_once, read_record, record_names
+from trainables.storage.record_files import (
+    DamagedRecordError,
+    HiddenRecordError,
+    find_record,
+    name_once,
+    read_record,
+    record_names,
+)
 from trainables.storage.trial_files import TrialFiles
 
 SWEEP_FILE = "sweep.json"
@@ -106,6 +113,8 @@ class SweepStorage:
         file = f"sweeps/{name}/{SWEEP_FILE}"
         try:
             found = read_record(self.storage, file, SweepRecord)
+        except HiddenRecordError as error:
+            raise HiddenRecordError(f"{error}; ask its owner for access, or name another --storage") from error
         except DamagedRecordError as error:
             raise DamagedRecordError(
                 f"{error}; write it again from the space: python -m sweep.run --space SPACE --name {name} takes up the "

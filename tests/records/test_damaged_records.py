@@ -347,6 +347,15 @@ def test_a_record_that_this_user_may_not_read_costs_a_line(
     assert caplog.text.count("it can't be read by this user") == 4
 
 
+def test_a_sweep_of_another_user_is_no_damaged_one(
+    swept: tuple[SweepRecord, SweepStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing its record again, which helps a damaged one, isn't this user's to do."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with pytest.raises(BadInputError, match="can't be read by this user; ask its owner for access, or name another -"):
+        swept[1].record("mine")
+
+
 def test_an_entry_without_its_data_set_is_damaged(swept: tuple[SweepRecord, SweepStorage]) -> None:
     entry = swept[0].trials[0]
     with pytest.raises(ValidationError, match=r"config\.dataset: missing"):

@@ -30,6 +30,10 @@ class DamagedRecordError(BadInputError):
     """Record file without usable content: empty, truncated, no JSON, a folder, or unreadable for this user."""
 
 
+class HiddenRecordError(DamagedRecordError):
+    """Record file that this user may not read."""
+
+
 def read_record(storage: Storage, name: str, kind: type[Record]) -> Record | None:
     """Return the record in a file; None if there is no such file.
 
@@ -134,12 +138,13 @@ def _is_there(address: str, *, patient: bool) -> bool:
     except OSError as error:
         if error.errno != errno.ELOOP and (patient or error.errno != errno.EACCES):
             raise  # the storage is away
-        raise DamagedRecordError(f"{address}: is no record: it can't be read ({error.strerror})") from error
+        kind = HiddenRecordError if error.errno == errno.EACCES else DamagedRecordError
+        raise kind(f"{address}: is no record: it can't be read ({error.strerror})") from error
     if not stat.S_ISREG(mode):
         what = "folder" if stat.S_ISDIR(mode) else "file of another kind"
         raise DamagedRecordError(f"{address}: is no record: it is a {what}")
     if not os.access(address, os.R_OK, effective_ids=True):
-        raise DamagedRecordError(f"{address}: is no record: it can't be read by this user")
+        raise HiddenRecordError(f"{address}: is no record: it can't be read by this user")
     return True
 
 
