@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from sweep.maps.band_files import has_metadata
 from sweep.maps.chip_grid import AS_THEY_ARE, SceneGrid, dates_in
 from sweep.maps.other_products import other_product
@@ -60,8 +62,17 @@ def _outside_products(folder: Path) -> list[Path]:
     return [*(path for path in inside if path.is_file() or path.suffix == ".zarr"), *below]
 
 
-def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) -> tuple[str, ...]:
-    """Return notes on what the scenes lack, one line each with the scenes' names."""
+def scene_notes(
+    folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice, reflectance: tuple[float, float] | None
+) -> tuple[str, ...]:
+    """Return notes on what the scenes lack, one line each with the scenes' names.
+
+    Args:
+        folder: Folder of the scenes.
+        grids: Scenes with their chips.
+        choice: Options of the chips.
+        reflectance: Scale and offset of the rule `reflectance`; None with other rules.
+    """
     found = {
         "scenes without a scene classification (SCL), whose clouds, shadow and snow are unknown": [
             grid for grid in grids if grid.covers is None
@@ -84,10 +95,17 @@ def scene_notes(folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice) ->
             grid for grid in grids if not grid.described
         ],
         "scenes that state a scale or offset of their values, which isn't applied": [
-            grid for grid in grids if grid.is_scaled
+            grid for grid in grids if grid.is_scaled and not _is_applied(grid, reflectance)
         ],
     }
     return (*(f"{told}: {_counted(own)}" for told, own in found.items() if own), *unread_files(folder))
+
+
+def _is_applied(grid: SceneGrid, reflectance: tuple[float, float] | None) -> bool:
+    """Whether the rule `reflectance` has the scale and offset that the scene states."""
+    scale, offset = grid.stated[0]
+    own = (1.0 / scale, offset / scale) if scale and len(grid.stated) == 1 else None
+    return own is not None and reflectance is not None and np.allclose(own, reflectance, rtol=1e-6)
 
 
 def _may_lack_offset(grid: SceneGrid) -> bool:

@@ -94,7 +94,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         (),
         entries,
         len(chosen),
-        scene_notes(folder, grids, choice),
+        scene_notes(folder, grids, choice, request.options.reflectance),
         decisions=scene_decisions(grids, rule),
         left_out=lambda: left_out,
         bands=measured_bands(bands, grids),

@@ -103,6 +103,9 @@ def test_landsats_scale_is_named_and_makes_its_reflectance(tmp_path: Path) -> No
     store = pool(tmp_path / "in", **AS_LANDSAT)
     notes = "\n".join(store.info.notes)
     assert "several dates" not in notes
+    assert "isn't applied" not in notes
+    doubled = pool(tmp_path / "in", "doubled", pixels="reflectance", reflectance=(20_000.0, 0.0))
+    assert [note for note in doubled.info.notes if "scale or offset of their values, which isn't applied: 1" in note]
     assert "no offset is added" not in notes
     wanted = np.clip(2.75e-5 * numbers(2, 8000, 20_000)[:, :SIDE] - 0.2, 0.0, 1.0)
     np.testing.assert_allclose(store.images([0])[0].numpy()[..., 0] / 65535, wanted, atol=1e-5)
