@@ -44,7 +44,7 @@ SWEEP_FLOORS = (
 )
 """From the ground up: imports lead to a lower floor, or stay in their room. Files are commands, api.py and space.py."""
 TRAINABLES_FLOORS = (
-    ("printable_text", "redaction", "field_facts", "lasting_output", "uri_schemes", "share_count"),
+    ("printable_text", "redaction", "field_facts", "lasting_output", "uri_schemes", "share_count", "band_spelling"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile", "weights_catalog"),
     ("unpacked_limit", "weights_header", "special_file"),

@@ -151,6 +151,10 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
             "larger values of 'val/knn_top1' are better, but the direction is 'min'",
         ),
         (
+            space(objective=RankingObjective("val/alpha_req")),
+            "objective: 'val/alpha_req' is best near 1, not at an end; take 'val/alpha_req_gap'",
+        ),
+        (
             space(Stage("a", (Grid(),), halving=Halving("train/contrastive_loss"))),
             "halving in stage 'a': smaller values .*; take a metric of the objective's direction, 'max'",
         ),

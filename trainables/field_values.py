@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from trainables.band_spelling import band_name
 from trainables.config import TrialConfig
 from trainables.errors import describe_validation, suggestion
 from trainables.validated import listed, plain
@@ -73,11 +74,16 @@ def checked_axis(name: str, values: Any) -> Sequence[Any]:
         values = type(values)(checked_value(name, value) for value in values)
     seen: dict[str, Any] = {}
     for value in values:
-        shown = str(value) if type(value) is int else spelled(value)
+        shown = str(value) if type(value) is int else spelled(_alike(name, value))
         if shown in seen:
             raise ValueError(f"{name}: {seen[shown]!r} and {value!r} are both {shown}; keep one of them")
         seen[shown] = value
     return values  # type: ignore[no-any-return]
+
+
+def _alike(name: str, value: Any) -> Any:
+    """Return the value in the spelling that all of its spellings share: B4 and B04 are one band."""
+    return [band_name(one) for one in value] if name == "bands" and isinstance(value, list | tuple) else value
 
 
 def spelled(value: Any) -> str:

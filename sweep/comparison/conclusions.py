@@ -12,7 +12,7 @@ from sweep.console.formatting import percent, plain, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.metric_intervals import PairedDifference
-from trainables.metric_names import better_when, is_share, needs_labels
+from trainables.metric_names import R2, SPEARMAN, better_when, is_share, needs_labels
 
 MOST_LISTED = 3
 MAYBE_BEST = "●"
@@ -28,7 +28,7 @@ def conclusions(
     if table.undefined:
         return (
             f"No setting on {table.dataset} is best: {short_words(sweep.objective)} is undefined (NaN) in all that "
-            "finished, as without a positive among the images that it is measured on.",
+            f"finished, as {_undefined_where(sweep.objective)}.",
         )
     if best is None:
         return (_without_best(table),)
@@ -43,6 +43,13 @@ def conclusions(
         *_against_baselines(sweep, stands),
     ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _undefined_where(metric: str) -> str:
+    """Return in words on which images a metric is undefined."""
+    if metric.endswith((R2, SPEARMAN)):
+        return "where all numbers are equal"
+    return "without a positive among the images that it is measured on" if needs_labels(metric) else "of too few images"
 
 
 def _without_best(table: ComparisonTable) -> str:
@@ -295,7 +302,8 @@ def _left_out(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str
     lines.append(
         "all numbers are from one split and one set of images; no interval includes the effect of another split"
     )
-    most = max((sum(bool(row.finished) for row in table.settings) for table in tables), default=0)
+    best = [table for table in tables if not table.undefined]
+    most = max((sum(bool(row.finished) for row in table.settings) for table in best), default=0)
     if most > 1:
         lines.append(
             f"the best of {most} settings was chosen by the numbers shown, so its own number is probably too high; "

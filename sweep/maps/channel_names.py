@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.maps.raster_file import band_names, closed_raster, explained_raster, open_raster
-from trainables.data.bands import BAND_NAME, COLOURS, SpectralBand, band_name
+from trainables.band_spelling import band_name
+from trainables.data.bands import BAND_NAME, COLOURS, SpectralBand
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.errors import BadInputError
 

@@ -10,7 +10,14 @@ from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
 from trainables.expected_metrics import OF_NUMBERS, LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import LABEL_FREE_DIRECTION, OF_THE_MACHINE, better_when, has_direction
+from trainables.metric_names import (
+    ALPHA_REQ,
+    ALPHA_REQ_GAP,
+    LABEL_FREE_DIRECTION,
+    OF_THE_MACHINE,
+    better_when,
+    has_direction,
+)
 
 Sizes = Callable[[str], DataSize]
 
@@ -102,7 +109,10 @@ def _samples(space: SearchSpace, search: Search, assignments: Assignments) -> It
 
 
 def _check_direction(what: str, metric: str, direction: str) -> None:
-    """Raise BadInputError for a metric that is ranked the wrong way round, worst first."""
+    """Raise BadInputError for a metric that is ranked the wrong way round, worst first, or that has no better end."""
+    if metric.rpartition("/")[2] == ALPHA_REQ:
+        gap = metric.removesuffix(ALPHA_REQ) + ALPHA_REQ_GAP
+        raise BadInputError(f"{what}: {metric!r} is best near 1, not at an end; take {gap!r}, its distance from 1")
     if has_direction(metric) and better_when(metric) != direction:
         better = "smaller" if direction == "max" else "larger"
         turned = f"set direction to {better_when(metric)!r}"

@@ -87,11 +87,13 @@ class EvaluationRequest:
                 "--dataset: images have one class, several labels or a number; evaluate each kind separately"
             )
         epochs = config.epochs if self.epochs is None else self.epochs
+        weights = (own, *(named_weights(text) for text in self.weights))
+        _check_names(weights)
         relative_rate = FINE_TUNING_RATE * config.base_learning_rate
         return EvaluationDesign(
             sweep=record.name,
             config=config,
-            weights=(own, *(named_weights(text) for text in self.weights)),
+            weights=weights,
             data=data,
             label_fractions=shares_of_labels(self.label_fractions, data, trained=epochs > 0),
             draws=self.draws or max(3, len(own.files)),
@@ -132,6 +134,17 @@ def with_known_bands(own: EvaluatedWeights, config: TrialConfig, datasets: Seque
     other = any(len(one) != len(bands) or not all(map(SpectralBand.same_as, one, bands)) for one in others)
     names = band_names(bands) if unnamed or other else ()
     return replace(own, files=tuple(replace(file, bands=names) for file in own.files))
+
+
+def _check_names(weights: Sequence[EvaluatedWeights]) -> None:
+    """Raise BadInputError for two files of one name, and for one file of two names."""
+    for number, one in enumerate(weights):
+        for other in weights[:number]:
+            same = [file.digest for file in one.files] == [file.digest for file in other.files]
+            if one.name == other.name and not same:
+                raise BadInputError(f"--weights {one.name}: is the name of two encoders; give one another name")
+            if one.name != other.name and same and one.fields == other.fields:
+                raise BadInputError(f"--weights {one.name}: is the same file as {other.name}; leave one out")
 
 
 def named_weights(text: str) -> EvaluatedWeights:

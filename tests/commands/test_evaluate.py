@@ -35,7 +35,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import TrialResult, result_of
 from sweep.report.linked_pages import write_page
 from sweep.running import session
-from sweep.running.evaluation_request import label_fractions, shares_of_labels
+from sweep.running.evaluation_request import EvaluationRequest, label_fractions, shares_of_labels
 from sweep.running.run_location import RunLocation
 from sweep.space import read_space, written
 from trainables.config import TrialConfig
@@ -141,6 +141,24 @@ def evaluated(
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return SweepStorage(folder)
+
+
+def test_two_encoders_of_one_name_and_two_names_of_one_file_are_refused(
+    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    for number in (0, 1):
+        torch.save({"conv1.weight": torch.full((1, 1), float(number))}, tmp_path / f"{number}.pt")
+    first, second = (f"{tmp_path}/{number}.pt" for number in (0, 1))
+
+    def asked_for(*weights: str) -> EvaluationDesign:
+        return EvaluationRequest(weights=weights, epochs=0).of_sweep(swept[1], "mine")
+
+    with pytest.raises(BadInputError, match="--weights a: is the name of two encoders; give one another name"):
+        asked_for(f"a={first}", f"a={second}")
+    with pytest.raises(BadInputError, match="--weights b: is the same file as a; leave one out"):
+        asked_for(f"a={first}", f"b={first}")
+    assert len(asked_for(f"a={first}", f"a={first},stem=large", f"b={second}").weights) == 4
 
 
 @pytest.mark.slow

@@ -170,6 +170,24 @@ def test_a_ranking_without_labels_says_that_labels_are_needed_to_check_it() -> N
     assert "needs no labels" not in " ".join(conclusions(sweep, table))
 
 
+@pytest.mark.parametrize(
+    ("objective", "where"),
+    [
+        ("val/alpha_req_gap", "of too few images"),
+        ("val/linear_r2", "where all numbers are equal"),
+        ("val/linear_sensitivity", "without a positive among the images that it is measured on"),
+    ],
+)
+def test_an_undefined_objective_says_where_it_is_and_has_no_best_to_warn_of(objective: str, where: str) -> None:
+    sweep, found = seeded({0.1: [7.0], 0.5: [9.0]})
+    sweep = sweep.model_copy(update={"objective": objective, "columns": ()})
+    found = {key: replace(one, metrics={objective: math.nan}) for key, one in found.items()}
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    (sentence,) = conclusions(sweep, table)
+    assert sentence.endswith(f"undefined (NaN) in all that finished, as {where}.")
+    assert not any("was chosen by the numbers shown" in line for line in notes(sweep, [table]))
+
+
 def test_one_seed_says_nothing_of_chance_but_compares_images() -> None:
     assert "Only one seed per setting: the order may be chance; add --set seed=0,1,2." in said({0.1: [0.5], 0.2: [0.6]})
     pair = PairedDifference(0.1, ConfidenceInterval(0.08, 0.12), 0.001)

@@ -85,6 +85,8 @@ def test_lists_that_are_no_json_are_refused() -> None:
     for text in ('bands=["B04","B03"],[]', "bands=[B04,B03]"):
         with pytest.raises(BadInputError, match=r"isn't JSON; one list: \[\"a\",\"b\"\], several: \[\[\"a\",\"b\"\]"):
             parse_assignments([text])
+    with pytest.raises(BadInputError, match=r"\['B04', 'B03'\] and \['b4', 'B3'\] are both B04_B03; keep one of them"):
+        parse_assignments(['bands=[["B04","B03"],["b4","B3"]]'])
     assert parse_assignments(["positive=[odd"]) == {"positive": [["[odd"]]}
 
 

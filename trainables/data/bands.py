@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from trainables.band_spelling import band_name
 from trainables.data.class_names import RGB_BANDS
 
 BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
@@ -86,13 +87,6 @@ SENTINEL_2: dict[str, SpectralBand] = {
 
 Sentinel-2B's wavelengths differ by 17 nm in B12 (2185.7 nm), and by at most 3.4 nm in the other bands.
 """
-
-
-def band_name(text: str) -> str:
-    """Return the normalised band name: B4 becomes B04, B8a becomes B8A."""
-    if re.fullmatch(r"[Bb]\d", text):
-        return f"B0{text[1]}"
-    return text.upper() if re.fullmatch(r"[Bb](\d\d|8[Aa])", text) else text
 
 
 TEN_METRES = (*RGB_BANDS, "B08")

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from trainables.data.bands import EncoderInputs, SpectralBand, band_name, colour_channels, named_bands, unnamed_bands
+from trainables.band_spelling import band_name
+from trainables.data.bands import EncoderInputs, SpectralBand, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_addresses import data_root, joined_address, plain_name, remote_root, store_folder

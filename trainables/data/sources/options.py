@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.data.bands import BAND_NAME, DIGITAL_NUMBERS, band_name
+from trainables.band_spelling import band_name
+from trainables.data.bands import BAND_NAME, DIGITAL_NUMBERS
 from trainables.data.dataset_facts import OWN_FILES, DataSetFacts
 from trainables.data.sources.chip_choice import NAMES as CHIP_NAMES
 from trainables.data.sources.chip_choice import ChipChoice, chip_faults
