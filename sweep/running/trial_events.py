@@ -1,6 +1,7 @@
 """Distribution of trial events from the dispatcher to the listeners."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from sweep.records.sweep_record import TrialEntry
@@ -12,6 +13,16 @@ from sweep.scheduling.task import TrialTask
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, now_ms
+
+_BEGAN_MS = now_ms() - time.monotonic_ns() // 1_000_000
+
+
+def steady_ms() -> int:
+    """Return the time as `now_ms`, but without the jumps of a clock that is set while this process runs.
+
+    The costs of attempts are differences of it, and a budget ends the sweep by them.
+    """
+    return _BEGAN_MS + time.monotonic_ns() // 1_000_000
 
 
 class OpenAttempts:
@@ -32,7 +43,7 @@ class OpenAttempts:
         record = AttemptRecord(
             number=1 + max((attempt.number for attempt in earlier), default=0),
             sweep=self._sweep,
-            started_ms=now_ms(),
+            started_ms=steady_ms(),
             devices=devices(task, task.shape.workers),
         )
         with self._lock:
@@ -50,7 +61,7 @@ class OpenAttempts:
         with self._lock:
             attempt = self._records[trial_id]
             first = attempt.first_epoch if attempt.first_epoch is not None else epoch
-            update = {"first_epoch": first, "last_epoch": epoch, "last_ms": now_ms()}
+            update = {"first_epoch": first, "last_epoch": epoch, "last_ms": steady_ms()}
             self._records[trial_id] = attempt.model_copy(update=update)
 
     def close(self, trial_id: str) -> None:
@@ -60,7 +71,7 @@ class OpenAttempts:
 
     def device_hours(self) -> float:
         """Return the cost of all attempts in GPU-hours, or worker-hours on CPUs."""
-        now = now_ms()
+        now = steady_ms()
         with self._lock:
             running = [record.model_copy(update={"last_ms": now}).hours for record in self._records.values()]
             return self._spent + sum(running)
@@ -191,7 +202,7 @@ class TrialEventHandler:
         """End the attempt; return its record, None if it ends before it began."""
         if task.trial_id not in self._attempts:
             return None
-        attempt = self._change(task, outcome=outcome, ended_ms=now_ms(), **({"message": message} if message else {}))
+        attempt = self._change(task, outcome=outcome, ended_ms=steady_ms(), **({"message": message} if message else {}))
         self._attempts.close(task.trial_id)
         self._context.live.release(task.trial_id)
         return attempt

@@ -1,5 +1,6 @@
 """Events of trials: in the records first, then on the terminal, then in MLflow; and what a run costs."""
 
+import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ def test_listeners_are_told_in_their_order_and_one_that_raises_keeps_it_from_tho
 
 def test_a_run_costs_what_has_ended_and_what_is_under_way(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0]
-    monkeypatch.setattr(trial_events, "now_ms", lambda: now[0])
+    monkeypatch.setattr(trial_events, "steady_ms", lambda: now[0])
     attempts, tasks = OpenAttempts("mine"), [run.task(entry) for entry in run.entries]
     for task in tasks:
         attempts.begin(task, [])
@@ -194,3 +195,14 @@ def test_a_run_costs_what_has_ended_and_what_is_under_way(run: Run, monkeypatch:
     now[0] *= 2
     assert tasks[0].trial_id not in attempts
     assert attempts.device_hours() == 6.0
+
+
+def test_a_clock_that_is_set_costs_no_hours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = run.task(run.entries[0])
+    attempts = OpenAttempts("mine")
+    attempts.begin(task, [])
+    for days in (400, -400):
+        at = time.time_ns() + days * 86_400 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda at=at: at)
+        attempts.count_epoch(task.trial_id, 1)
+        assert attempts.device_hours() < 0.01
