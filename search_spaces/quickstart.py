@@ -1,4 +1,4 @@
-"""30 labels, three a digit: what does pretraining give? SimCLR on scikit-learn's digits, within a minute on two cores.
+"""30 labels, three per digit: what does pretraining gain? SimCLR on scikit-learn's digits, a minute on two cores.
 
     make quickstart        (python -m sweep.run --space quickstart)
 
@@ -13,7 +13,7 @@ REPLICATES = 4
 
 SPACE = SearchSpace(
     name="quickstart",
-    description="30 labels, three a digit: what does pretraining give? SimCLR on 8 x 8 scans, at two temperatures",
+    description="30 labels, three per digit: what does pretraining gain? SimCLR on 8 x 8 scans, at two temperatures",
     base={
         "dataset": "digits",
         "image_size": 12,
@@ -49,7 +49,7 @@ SPACE = SearchSpace(
     caveats=(
         "linear_* is a logistic regression, and knn a vote, on frozen features of 30 labelled images; every seed has "
         "other labels, so its intervals hold both chances: another training and other labels",
-        "the 205 validation images that settings are ranked on are labelled too; in earnest they would count as labels",
+        "the 205 validation images that settings are ranked on have labels, too; in an application those would count",
         "digits are small and centred, so raw pixels do well: a kNN on them is as good as on these features",
     ),
 )

@@ -149,7 +149,7 @@ def _value(plain: Any) -> Any:
             return Best(name, dataset)
         case None | bool() | int() | float() | str():
             return plain
-    raise ValueError(f"is no value of a setting, got {plain!r}")
+    raise ValueError(f"can't be a field's value, got {plain!r}")
 
 
 Setting = Annotated[Mapping[str, Any], BeforeValidator(_setting), PlainSerializer(_plain)]
@@ -220,7 +220,7 @@ class Search:
 
     def __post_init__(self) -> None:
         if both := [name for name in self.over if name in self.base]:
-            raise ValueError(f"over: {both[0]} stands in base too; keep one of them")
+            raise ValueError(f"over: {both[0]} is in base too; keep one of them")
 
 
 @validated

@@ -100,11 +100,11 @@ def _headline(name: str, holder: "SweepLease | None", held: "SweepLease | None",
     if holder is not None:
         return f"{name} runs: {holder.described()}" + (f"; stopping, {stopping}" if stopping else "")
     if held is None:
-        return f"{name}: nobody runs it"
+        return f"{name}: not running"
     if held.stopped:
-        ways = f"kill -CONT {held.process} (or fg) lets it go on, python -m sweep.run --resume {name} takes it over"
-        return f"{name}: stands still, process {held.process} on {held.host} is stopped; {ways}"
-    return f"{name}: whoever ran it is gone ({held.described()}); python -m sweep.run --resume {name}"
+        ways = f"kill -CONT {held.process} (or fg) continues it, python -m sweep.run --resume {name} takes it over"
+        return f"{name}: paused, process {held.process} on {held.host} is stopped; {ways}"
+    return f"{name}: its process is gone ({held.described()}); continue it: python -m sweep.run --resume {name}"
 
 
 if __name__ == "__main__":

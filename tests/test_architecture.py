@@ -1,4 +1,4 @@
-"""Which room may import which, read from the imports themselves: those inside functions and for types included."""
+"""Which folder may import which, read from the imports themselves: those inside functions and for types included."""
 
 import ast
 import sys
@@ -11,7 +11,7 @@ import pytest
 from support.paths import ROOT
 
 PACKAGES = ("sweep", "trainables", "search_spaces")
-SWEEP_FLOORS = (
+SWEEP_LAYERS = (
     ("console",),
     ("space",),
     ("planning", "statistics"),
@@ -42,8 +42,8 @@ SWEEP_FLOORS = (
     ),
     ("__main__",),
 )
-"""From the ground up: imports lead to a lower floor, or stay in their room. Files are commands, api.py and space.py."""
-TRAINABLES_FLOORS = (
+"""Layers, the lowest first: imports lead to a lower one, or stay in their folder. Files: commands, api.py, space.py."""
+TRAINABLES_LAYERS = (
     ("printable_text", "redaction", "field_facts", "lasting_output", "uri_schemes", "share_count", "band_spelling"),
     ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
     ("byte_size", "numba_compile", "weights_catalog"),
@@ -69,7 +69,7 @@ ONLY_IN = {
     "botocore": ("sweep/cluster_setup/*",),
     "matplotlib": ("sweep/figures/*", "sweep/report/*", "sweep/maps/*"),
 }
-"""Libraries that one room keeps to itself; matplotlib's types may be named elsewhere."""
+"""Libraries that one folder keeps to itself; matplotlib's types may be named elsewhere."""
 HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow", "matplotlib", "pandas", "scipy")
 LIGHT_ROOMS = ("sweep/planning", "sweep/console", "sweep/space.py")
 LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/store_info")
@@ -145,18 +145,18 @@ def within(name: str, *modules: str) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def room(module: str) -> tuple[str, int]:
-    """Return the room of a module of sweep or trainables, by its longest name among the floors, and its floor."""
+def folder(module: str) -> tuple[str, int]:
+    """Return the folder of a module of sweep or trainables, by its longest name among the layers, and its layer."""
     package, _, inner = module.partition(".")
-    floors = SWEEP_FLOORS if package == "sweep" else TRAINABLES_FLOORS
-    places = [(name, floor) for floor, names in enumerate(floors) for name in names if within(inner, name)]
-    assert places, f"{module}: has no room; every file stands in a room or is a command"
-    name, floor = max(places, key=lambda place: len(place[0]))
-    return f"{package}.{name}", floor
+    layers = SWEEP_LAYERS if package == "sweep" else TRAINABLES_LAYERS
+    places = [(name, layer) for layer, names in enumerate(layers) for name in names if within(inner, name)]
+    assert places, f"{module}: is in no layer: add its folder or file to the layers above"
+    name, layer = max(places, key=lambda place: len(place[0]))
+    return f"{package}.{name}", layer
 
 
 def misplaced(project: Imports) -> list[str]:
-    """Return the imports that lead to a room of the same floor or a higher one, or to a package that isn't beneath."""
+    """Return the imports of another folder of the same or a higher layer, or of a package that isn't below."""
     found = []
     for module, others in project.items():
         package = module.partition(".")[0]
@@ -167,9 +167,9 @@ def misplaced(project: Imports) -> list[str]:
                 if not within(other, *BETWEEN[package]):
                     found.append(f"{module} imports {other}")
             elif package != "search_spaces":
-                (here, floor), (there, lower) = room(module), room(other)
-                if here != there and lower >= floor:
-                    found.append(f"{module} (floor {floor}) imports {other} (floor {lower})")
+                (here, layer), (there, lower) = folder(module), folder(other)
+                if here != there and lower >= layer:
+                    found.append(f"{module} (layer {layer}) imports {other} (layer {lower})")
     return found
 
 
@@ -235,7 +235,7 @@ def late():
     assert imports(text, "a.b") == at_import | {"mlflow", "ray", "ray.train", "sklearn.metrics"}
 
 
-def test_imports_lead_down_the_floors(project: Imports) -> None:
+def test_imports_lead_down_the_layers(project: Imports) -> None:
     assert len(project) > 200
     assert misplaced(project) == []
 
@@ -331,6 +331,6 @@ def test_search_spaces_know_the_language_of_spaces_alone() -> None:
 
 
 def test_every_room_says_what_it_is_for() -> None:
-    rooms = {path.parent for package in ("sweep", "trainables") for path in sources(package)}
-    lacking = [folder.relative_to(ROOT).as_posix() for folder in rooms if not (folder / "README.md").is_file()]
+    folders = {path.parent for package in ("sweep", "trainables") for path in sources(package)}
+    lacking = [folder.relative_to(ROOT).as_posix() for folder in folders if not (folder / "README.md").is_file()]
     assert sorted(lacking) == []

@@ -107,7 +107,7 @@ def plan_of(asked: SearchSpace, **assignments: Any) -> Plan:
         (lambda: space(seeds=(True,)), "SearchSpace: seeds: seed: must be a number, got True"),
         (
             lambda: Search({"temperature": (0.1, 0.5)}, 3, base={"temperature": 0.2}),
-            "Search: over: temperature stands in base too; keep one of them",
+            "Search: over: temperature is in base too; keep one of them",
         ),
         (lambda: space(name="a/b"), "SearchSpace: name: .* got 'a/b'"),
     ],
@@ -123,7 +123,7 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
     [
         (
             space(objective=RankingObjective("val/knntop1")),
-            "'val/knntop1' is no metric of .* mean 'val/knn_top1",
+            "'val/knntop1' isn't a metric of .* mean 'val/knn_top1",
         ),
         (
             space(objective=RankingObjective("val/top1"), base={**BASE, "validation_fraction": 0}),
@@ -134,9 +134,9 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
             space(objective=RankingObjective("val/top1"), base={**BASE, "epochs": 0}),
             "with epochs 0 nothing learns alongside",
         ),
-        (space(columns=("test/top1", "test/top11")), "columns: 'test/top11' is no metric; did you mean 'test/top1'"),
+        (space(columns=("test/top1", "test/top11")), "columns: 'test/top11' isn't a metric; did you mean 'test/top1'"),
         (space(Stage("a", (Grid(),), halving=Halving("val/knn_top1"))), "halving, at epoch 1.*knn_every is 0"),
-        (space(Stage("a", (Grid(),), halving=Halving("val/tpo1"))), "'val/tpo1' is no metric of .*mean 'val/top1'"),
+        (space(Stage("a", (Grid(),), halving=Halving("val/tpo1"))), "'val/tpo1' isn't a metric of .*mean 'val/top1'"),
         (space(Stage("a", (Grid(),), halving=Halving("val/top1", grace=4))), "with grace 4 there is nothing to judge"),
         (
             space(Stage("a", (Grid(),)), Stage("a", (Grid(),))),

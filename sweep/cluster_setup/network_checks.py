@@ -31,7 +31,7 @@ def check_zones(aws: AwsApi, cluster: AwsCluster) -> Iterator[CheckResult]:
         if states.get(zone) == "available":
             yield CheckResult("zone", "ok", zone)
         else:
-            state = states.get(zone, f"is no zone of {aws.region}")
+            state = states.get(zone, f"isn't a zone of {aws.region}")
             yield CheckResult("zone", "missing", f"{zone} {state}: aws ec2 describe-availability-zones lists them")
 
 

@@ -69,7 +69,7 @@ def bucket_name(answer: str) -> str:
     if not 3 <= len(answer) <= 63 or not _BUCKET.fullmatch(answer) or re.fullmatch(r"\d+(\.\d+){3}", answer):
         raise ValueError(
             "a bucket's name has 3 to 63 small letters, digits, dots and hyphens, starts and ends with a letter or "
-            "digit, and is no IP address; give the name alone, without s3://"
+            "digit, and isn't an IP address; give the name alone, without s3://"
         )
     if answer.startswith(_BUCKET_PREFIXES) or answer.endswith(_BUCKET_SUFFIXES):
         raise ValueError("S3 reserves names with this beginning or end")
@@ -133,20 +133,20 @@ AWS = (
     SetupQuestion(
         "region",
         "Region of AWS, where the bucket is",
-        matching(r"[a-z]{2}(-[a-z]+)+-\d", "is no region; one is us-west-2"),
+        matching(r"[a-z]{2}(-[a-z]+)+-\d", "isn't a region; an example is us-west-2"),
         (("provider", "region"),),
     ),
     SetupQuestion(
         "zone",
         "Availability zone of all machines",
-        matching(r"[a-z]{2}(-[a-z]+)+-\d(-[a-z]+-\d)?[a-z]", "is no availability zone; one is us-west-2a"),
+        matching(r"[a-z]{2}(-[a-z]+)+-\d(-[a-z]+-\d)?[a-z]", "isn't an availability zone; an example is us-west-2a"),
         (("provider", "availability_zone"),),
     ),
     SetupQuestion("bucket", "S3 bucket for data, results and artifacts", bucket_name),
     SetupQuestion(
         "instance_type",
         "Instance type of the workers",
-        matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "is no instance type; one is g5.2xlarge"),
+        matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "isn't an instance type; an example is g5.2xlarge"),
         ((*_GPU, "node_config", "InstanceType"),),
         usual=True,
     ),
@@ -167,13 +167,13 @@ AWS = (
     SetupQuestion(
         "image",
         "Deep Learning AMI of the region, driver 580 or newer",
-        matching(f"ami-{_AMAZON_ID}", "is no id of an AMI; one is ami-0123456789abcdef0"),
+        matching(f"ami-{_AMAZON_ID}", "isn't the id of an AMI; an example is ami-0123456789abcdef0"),
         ((*_HEAD, "node_config", "ImageId"), (*_GPU, "node_config", "ImageId")),
     ),
     SetupQuestion(
         "security_group",
         "Security group of all machines",
-        matching(f"sg-{_AMAZON_ID}", "is no id of a security group; one is sg-0123456789abcdef0"),
+        matching(f"sg-{_AMAZON_ID}", "isn't the id of a security group; an example is sg-0123456789abcdef0"),
         ((*_HEAD, "node_config", "SecurityGroupIds", 0),),
     ),
     CLUSTER_NAME,

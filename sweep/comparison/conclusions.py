@@ -254,7 +254,7 @@ def notes(sweep: SweepRecord, tables: Sequence[ComparisonTable], *, page: bool =
         lines.append(SELECTED_ON_TEST)
     lines += _about_seeds(tables, page)
     if any(row.published for table in tables for row in table.settings):
-        smoke = ", of the full-size setting that the row stands for" if sweep.smoke else ""
+        smoke = ", of the row's full-size setting" if sweep.smoke else ""
         lines.append(
             f"{'◇' if page else 'after the slash'}: {sweep.published_source}{smoke}; a published number has its own "
             "seeds and split, so it isn't known how much of a difference is chance"

@@ -43,7 +43,7 @@ class LabelFreeRankings:
             )
         told = [f"{short_words(metric)} {agreement_text(found)}" for metric, found in self.agreements.items()]
         return (
-            f"how metrics without labels rank the {self.settings} settings, beside {metric_words(self.judge)}: "
+            f"how metrics without labels rank the {self.settings} settings, compared with {metric_words(self.judge)}: "
             f"{', '.join(told)} (Kendall's tau-b with 95 % interval over settings; 1: the same order, 0: chance)"
         )
 

@@ -105,7 +105,7 @@ def gib(count: float) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: 1 worker, 2 workers."""
-    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def shortened(text: str, most: int) -> str:

@@ -102,7 +102,7 @@ def _run_file(path: Path) -> ModuleType:
 
 def _import(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise NoSuchModuleError(f"{name!r} is no module's name")
+        raise NoSuchModuleError(f"{name!r} isn't a module name")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

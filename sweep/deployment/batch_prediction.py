@@ -15,6 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 from sweep.console.app import progress
+from sweep.console.formatting import plural
 from sweep.console.output_files import check_outputs
 from sweep.console.printing import say
 from sweep.deployment.exported_model import BATCH, PREDICTED, DeployedModel
@@ -47,9 +48,8 @@ class BatchPredictions:
 
     def said(self) -> Iterator[str]:
         """Yield one line for each of the first skipped images, and their number."""
-        others = f"{self.other_files:,} files that are no images were"
         if self.other_files:
-            yield f"note: {'1 file that is no image was' if self.other_files == 1 else others} ignored"
+            yield f"note: ignored files that aren't images: {self.other_files:,}"
         if self.left_out:
             yield f"error: {len(self.left_out):,} of {len(self.left_out) + self.images:,} images were left out:"
             yield from (f"  {reason}" for reason in list(self.left_out.values())[:LISTED])
@@ -108,7 +108,7 @@ def finish(applied: BatchPredictions, output: Path) -> None:
     """Print the result; exit with code 1 if images were skipped."""
     for line in applied.said():
         say(line, error=True)
-    say(f"{applied.images:,} images: {output.absolute()}")
+    say(f"{plural(applied.images, 'image')}: {output.absolute()}")
     if applied.left_out:
         raise typer.Exit(SOME_LEFT_OUT)
 

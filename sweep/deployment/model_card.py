@@ -31,7 +31,9 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
     outputs = TrialOutputs(storage)
     config = TrialConfig.parse(chosen.config)
     plain = config.width_factor == 1.0 and not config.small_stem and config.encoder in TORCHVISION
-    departure = "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of its own"
+    departure = (
+        "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of torchvision's"
+    )
     side = f"{config.image_size} x {config.image_size}"
     crop = "the central 0.875 is cut out and " if config.image_size > 32 else ""
     environment = jinja2.Environment(

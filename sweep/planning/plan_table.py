@@ -140,7 +140,9 @@ def summary(plan: Plan) -> list[str]:
         count = count_pending(plan, stage)
         earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
         lines.append(f"stage {number}, {stage.name}: {count} more trials, {fields} decided by {earlier}")
-    lines.append("* estimated peak memory a worker, of a step or an evaluation, beside what Python and torch hold")
+    lines.append(
+        "* estimated peak memory per worker, of a training step or an evaluation, without that of Python and torch"
+    )
     lines.append(_ranking(plan))
     if plan.selected_on == "test":
         lines.append(SELECTED_ON_TEST)

@@ -88,7 +88,7 @@ def _check_columns(space: SearchSpace, settings: Sequence[PlannedTrial], recorde
     possible = frozenset().union(*(_possible(trial) for trial in settings))
     for column in others:
         if column not in possible:
-            raise BadInputError(f"columns: {column!r} is no metric{nearest(column, possible)}")
+            raise BadInputError(f"columns: {column!r} isn't a metric{nearest(column, possible)}")
 
 
 def proposals(space: SearchSpace, search: Search, assignments: Assignments, size_of: Sizes) -> Iterator[PlannedTrial]:
@@ -146,7 +146,7 @@ def _check_metric(what: str, metric: str, known: frozenset[str], trial: PlannedT
     config = trial.config
     if not trial.labels.known and metric.rpartition("/")[2] not in LABEL_FREE_DIRECTION:
         raise BadInputError(f"{what}: {metric!r} {_needs_labels(config.labelled_dataset, known)}")
-    about = f"{what}: {metric!r} is no metric of the trials of {config.labelled_dataset} (target {config.target!r})"
+    about = f"{what}: {metric!r} isn't a metric of the trials of {config.labelled_dataset} (target {config.target!r})"
     raise BadInputError(about + _remedy(metric, known, trial))
 
 

@@ -279,7 +279,7 @@ def holder_of(
             return held if runs else None
         if not said:
             said = True
-            say(f"sweep {name}: {held.described()}, by this machine's clock; watching whether it goes on")
+            say(f"sweep {name}: {held.described()}, by this machine's clock; watching whether it is renewed")
         time.sleep(BEAT_SECONDS / 3)
 
 

@@ -96,7 +96,7 @@ def feature_map(features: Numbers) -> FeatureMap:
     if len(features) < FEWEST_FOR_TSNE or sizes[0] < 1e-9:
         share = float((sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-30))
         method = f"first two principal components of the features' directions, {100 * share:.0f} % of their variance"
-        return FeatureMap(components[:, :2], f"{method}: what lies apart elsewhere may lie on one spot here")
+        return FeatureMap(components[:, :2], f"{method}: images that differ in other directions may overlap here")
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 

@@ -147,7 +147,7 @@ class ProgressDisplay(TrialListener):
     def left_stopped(self, entry: TrialEntry, why: str) -> None:
         """Show a trial that was stopped for good before this run."""
         self._change(entry.trial_id, status="stopped", note=why)
-        self._print_event(entry.trial_id, "left", f"stays stopped ({why}); --retry-failed lets it go on")
+        self._print_event(entry.trial_id, "left", f"stays stopped ({why}); --retry-failed continues it")
 
     def left_failed(self, entry: TrialEntry, failure: FailureRecord) -> None:
         """Show a trial that failed before this run and isn't tried again."""

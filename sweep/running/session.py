@@ -184,7 +184,7 @@ class SweepSession:
     def _end(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
         """Report and return the exit code; if the cluster was lost, exit at once or restart."""
         if outcome.gone and self._location.wait_minutes:
-            self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to go on there")
+            self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to continue there")
             begin_again(outcome.why, *self._location.again)
         code = self._report(outcome, tracker)
         if outcome.gone and not self._location.from_python:

@@ -87,12 +87,12 @@ class HalvingRungs:
         keeps = max(1, len(means) // self._halving.reduction)
         better = sum(value > means[setting] for value in means.values())
         why = None
-        # With fewer than `reduction` there, nothing is known yet: the first ones go on.
+        # With fewer than `reduction` there, nothing is known yet: the first ones continue.
         if len(means) >= self._halving.reduction and better >= keeps:
             what = "settings" if any(len(own) > 1 for own in self._members.values()) else "trials"
             why = self._ended[setting] = (
                 f"{HALVED}{better} of {len(means)} {what} {'is' if better == 1 else 'are'} better at epoch {rung} "
-                f"({self._halving.metric}), the best {'one goes' if keeps == 1 else f'{keeps} go'} on"
+                f"({self._halving.metric}), the best {'one continues' if keeps == 1 else f'{keeps} continue'}"
             )
         self._decided[setting, rung] = why
         return why

@@ -170,5 +170,5 @@ def _against(plain: ClassifierSensitivity, other: ClassifierSensitivity) -> str:
     low, high = other.interval
     span = f"(95 % {points(low)} to {points(high)}, over the images)"
     if low <= 0.0 <= high:
-        return f"{numbers} {span}: not to be told from {plain.name} on these images."
+        return f"{numbers} {span}: no difference from {plain.name} on these images."
     return f"{numbers} {span}: {'more' if other.difference > 0 else 'fewer'} than {plain.name}."

@@ -71,7 +71,7 @@ def locked_words(*files: Path) -> str:
     command = _command(process)
     who = f"process {process}" + (f" ({command})" if command else "")
     if is_stopped(process):
-        return f"locked by {who}, which is stopped; let it go on (kill -CONT {process}) or end it (kill -9 {process})"
+        return f"locked by {who}, which is stopped; continue it (kill -CONT {process}) or end it (kill -9 {process})"
     return f"locked by {who}; wait until it has written, or end it"
 
 

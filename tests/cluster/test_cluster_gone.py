@@ -101,7 +101,7 @@ def test_a_sweep_that_may_wait_goes_on_where_the_next_cluster_comes_up(tmp_path:
             sweep.read_until("epoch 3/40")
         with head(*OPTIONS, environment=ALONE, port=port):
             assert sweep.end() == 0, sweep.said
-    assert "waiting 4 minutes for one, to go on there" in sweep.said
+    assert "waiting 4 minutes for one, to continue there" in sweep.said
     storage = SweepStorage(tmp_path / ".sweep")
     (entry,) = storage.record("gone").trials
     first, second = storage.trial_of(entry).attempts()

@@ -141,7 +141,7 @@ def test_on_demand_workers_need_no_spot_role_have_their_own_quota_and_the_list_p
 @pytest.mark.parametrize(
     ("answers", "what", "why"),
     [
-        ({"zone": "us-west-2z"}, "zone", "us-west-2z is no zone of us-west-2"),
+        ({"zone": "us-west-2z"}, "zone", "us-west-2z isn't a zone of us-west-2"),
         ({"zone": "us-west-2z"}, "instance type", "g5.2xlarge isn't offered in us-west-2z; it is in us-west-2a"),
         ({"zone": "us-west-2z"}, "subnet", "has no subnet in us-west-2z"),
         ({"image": "ami-00000000"}, "image", "ami-00000000 isn't in us-west-2"),

@@ -39,7 +39,7 @@ def entrypoint() -> str:
     """The file's command with a space that isn't there, and with the script where it is here."""
     job = yaml.safe_load((ROOT / "deploy" / "kuberay" / "rayjob.yaml").read_text())
     _, *options = job["spec"]["entrypoint"].split()
-    return " ".join([str(SCRIPT), *options]).replace("thesis_grid", "no_such_space")
+    return " ".join([str(SCRIPT), *options]).replace("eurosat_grid", "no_such_space")
 
 
 def outcome(page: str, name: str, *options: str) -> tuple[str, str]:

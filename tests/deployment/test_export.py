@@ -163,7 +163,7 @@ def test_what_cant_be_predicted_is_said_and_leaves_no_file(exported: Path, tmp_p
             predict(*arguments)
     for number in range(3):
         (folder / f"{number:03d}.png").write_bytes(b"broken")
-    with pytest.raises(BadInputError, match=r"no image can be used: .*000\.png: no image that can be read") as caught:
+    with pytest.raises(BadInputError, match=r"no image can be used: .*000\.png: can't be read as an image") as caught:
         predict(exported, folder, output)
     assert "--" not in str(caught.value)  # no option that predict lacks
     assert not list(tmp_path.glob("found*"))
@@ -183,7 +183,7 @@ def test_images_that_are_left_out_are_said_and_change_the_exit_code(
         assert output.is_file()
         said = capsys.readouterr().err
         assert "3 of 4 images were left out" in said
-        assert "001.png: no image that can be read" in said
+        assert "001.png: can't be read as an image" in said
         assert "002.png: has 1 channel of uint16, the model takes 3 of uint8" in said
         assert "003.heic: its kind is not supported" in said
         assert "--" not in said

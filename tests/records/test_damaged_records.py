@@ -292,7 +292,7 @@ def test_a_format_that_this_version_does_not_read_is_named(
     path = path_of("first epoch", record, storage)
     path.write_text(json.dumps({"epoch": {"number": 1}, "time": "2031-01-01"}))
     status("mine", storage=storage.storage.root)
-    assert "is no record that this version reads: epoch: must be" in caplog.text
+    assert "isn't a record that this version reads: epoch: must be" in caplog.text
 
 
 def test_many_faults_of_one_record_are_one_short_line(copied: tuple[SweepRecord, SweepStorage]) -> None:

@@ -48,7 +48,7 @@ def test_a_run_over_damaged_records_in_a_moved_storage_ends_as_ever(
 
     shell.folder = old.rename(tmp_path / "new 100% ?")
     out = shell("run", "--resume", "small")
-    assert "is no record: it is empty" in out
+    assert "isn't a record: it is empty" in out
     assert "Traceback" not in out
     assert numbers(shell) == expected
     assert all(files.finished() is not None for files in shell.trials("small").values())

@@ -64,7 +64,7 @@ def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_several_places(
             until(running, sign)
             running.kill()
             running.wait()
-        assert "whoever ran it is gone" in shell("status", name)
+        assert "its process is gone" in shell("status", name)
         command = ("--resume", name)
     shell("run", *command)
     trials = shell.trials(name)

@@ -192,7 +192,7 @@ def test_halving_ends_the_worse_at_each_rung_and_leaves_required_trials_alone() 
     for number, value in enumerate([0.5, 0.4, 0.3, 0.6, 0.1]):
         verdicts[number] = rungs.verdict(task(str(number)), record(1, value))
     assert {number for number, verdict in verdicts.items() if verdict} == {2, 4}
-    assert verdicts[4] == "halving: 4 of 5 trials are better at epoch 1 (val/top1), the best one goes on"
+    assert verdicts[4] == "halving: 4 of 5 trials are better at epoch 1 (val/top1), the best one continues"
     assert rungs.verdict(task("required"), record(1, 0.0)) is None
     assert rungs.verdict(task("x"), record(2, 0.0)) is None  # no rung
     assert rungs.verdict(task("worst"), record(1, float("nan"))) is not None

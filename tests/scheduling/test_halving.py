@@ -28,7 +28,7 @@ def test_the_seeds_of_a_setting_wait_for_each_other_and_end_together_on_their_me
     assert rungs.verdict(task("a1"), record(1, 0.1)) is None, "the first to come goes on"
     assert rungs.standing("a0") is None
     why = rungs.verdict(task("b1"), record(1, 0.1))
-    assert why == "halving: 1 of 2 settings is better at epoch 1 (val/top1), the best one goes on"
+    assert why == "halving: 1 of 2 settings is better at epoch 1 (val/top1), the best one continues"
     assert rungs.standing("b0") == why
 
 

@@ -108,7 +108,7 @@ def test_a_record_keeps_a_space_to_the_last_value() -> None:
 def test_what_is_no_value_is_refused_before_it_is_recorded() -> None:
     with pytest.raises(BadInputError, match=r"SearchSpace: base: \w+: must be a number, text, .* got function"):
         written(SearchSpace("x", "", (), RankingObjective("val/top1"), base={"temperature": lambda: 0.5}))
-    with pytest.raises(BadInputError, match=r"base: temperature: is no value of a setting"):
+    with pytest.raises(BadInputError, match=r"base: temperature: can't be a field's value"):
         read_space({**written(SPACE), "base": {"temperature": {"__reduce__": "os.system"}}})
 
 
@@ -140,7 +140,7 @@ def test_a_record_that_names_a_place_outside_is_refused_in_one_line(
     storage: SweepStorage, victim: Path, place: str, field: str
 ) -> None:
     change(storage, trials=entries(storage, **{field: place.format(victim=victim)}))
-    with pytest.raises(BadInputError, match=rf"sweep\.json: is no record .*: trials\.0\.{field}: ") as caught:
+    with pytest.raises(BadInputError, match=rf"sweep\.json: isn't a record .*: trials\.0\.{field}: ") as caught:
         remove(storage)
     assert "\n" not in str(caught.value)
     assert (victim / "one.jpg").exists()
@@ -151,7 +151,7 @@ def test_a_record_is_of_the_sweep_that_its_folder_names(storage: SweepStorage, v
     with pytest.raises(BadInputError, match=r"sweeps/quickstart/sweep\.json: is the record of sweep 'another'"):
         remove(storage)
     change(storage, name="../../victim")
-    with pytest.raises(BadInputError, match=r"sweeps/quickstart/sweep\.json: is no record .*: name: "):
+    with pytest.raises(BadInputError, match=r"sweeps/quickstart/sweep\.json: isn't a record .*: name: "):
         remove(storage)
 
 
@@ -187,7 +187,7 @@ def test_a_sweep_whose_trials_nobody_can_tell_keeps_others_from_being_removed(
 ) -> None:
     """Its trials might be these; what only reads leaves it out, and says so once."""
     storage.storage.write("sweeps/torn/sweep.json", b'{"name": "torn", "trials": [')
-    with pytest.raises(BadInputError, match=r"sweeps/torn/sweep\.json: is no record"):
+    with pytest.raises(BadInputError, match=r"sweeps/torn/sweep\.json: isn't a record"):
         remove(storage)
     assert storage.sweep_names() == storage.sweep_names() == ["quickstart"]
     assert caplog.text.count("left out: ") == 1

@@ -184,7 +184,7 @@ def test_a_lease_that_nobody_renews_is_taken_whatever_its_clock(storage: SweepSt
     rewrite(storage, time_ms=lease_module.now_ms() + minutes * MINUTES)
     with LeaseHolder(storage, "mine", say=said.append):
         assert lease(storage, "mine").process == os.getpid()  # type: ignore[union-attr]
-    assert "watching whether it goes on" in said[0]
+    assert "watching whether it is renewed" in said[0]
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -48,7 +48,7 @@ def test_a_shifted_threshold_is_told_from_better_features() -> None:
     # The same scores but for a shift: nothing changes at one specificity.
     assert weighed.difference == pytest.approx(0.0, abs=0.01)
     assert weighed.roc_auc == pytest.approx(usual.roc_auc)
-    assert "not to be told from plain" in answer.sentences[2]
+    assert "no difference from plain" in answer.sentences[2]
     assert features.difference is not None
     assert features.difference > 0.2
     assert "more than plain" in answer.sentences[3]

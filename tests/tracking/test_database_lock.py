@@ -48,7 +48,7 @@ def test_who_writes_a_database_is_named(kind: str, tmp_path: Path) -> None:
         assert is_stopped(process)
         said = locked_words(database)
         assert said.startswith(f"locked by process {process} ({sys.executable} -c import sqlite3; ")
-        assert said.endswith(f"which is stopped; let it go on (kill -CONT {process}) or end it (kill -9 {process})")
+        assert said.endswith(f"which is stopped; continue it (kill -CONT {process}) or end it (kill -9 {process})")
     with holding(SQLITE.format(str(database), kind), stopped=False):
         assert locked_words(database).endswith("; wait until it has written, or end it")
 

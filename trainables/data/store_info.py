@@ -134,7 +134,7 @@ class StoreInfo(BaseModel):
                 raise ValueError(f"class_counts: {split}: must have a count for each class of a split that there is")
         for rule, names in self.rules.items():
             if unknown := [name for name in names if name not in self.class_names]:
-                raise ValueError(f"rules: {rule}: names {unknown[0][:60]!r}, which is no class")
+                raise ValueError(f"rules: {rule}: names {unknown[0][:60]!r}, which isn't a class")
         if self.bands and len(self.bands) != self.channels:
             raise ValueError(f"bands: {len(self.bands)} bands for {self.channels} channels")
         for option, pattern in (("bands", BAND_NAMES), ("percentiles", PERCENTILES)):

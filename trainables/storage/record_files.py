@@ -139,12 +139,12 @@ def _is_there(address: str, *, patient: bool) -> bool:
         if error.errno != errno.ELOOP and (patient or error.errno != errno.EACCES):
             raise  # the storage is away
         kind = HiddenRecordError if error.errno == errno.EACCES else DamagedRecordError
-        raise kind(f"{address}: is no record: it can't be read ({error.strerror})") from error
+        raise kind(f"{address}: isn't a record: it can't be read ({error.strerror})") from error
     if not stat.S_ISREG(mode):
         what = "folder" if stat.S_ISDIR(mode) else "file of another kind"
-        raise DamagedRecordError(f"{address}: is no record: it is a {what}")
+        raise DamagedRecordError(f"{address}: isn't a record: it is a {what}")
     if not os.access(address, os.R_OK, effective_ids=True):
-        raise HiddenRecordError(f"{address}: is no record: it can't be read by this user")
+        raise HiddenRecordError(f"{address}: isn't a record: it can't be read by this user")
     return True
 
 
@@ -152,12 +152,12 @@ def _refused(address: str, content: bytes, kind: type[BaseModel], error: Validat
     """Return the error for a content that isn't a record of this kind."""
     (first, *_) = error.errors()
     if not content.strip():
-        return DamagedRecordError(f"{address}: is no record: it is empty")
+        return DamagedRecordError(f"{address}: isn't a record: it is empty")
     if first["type"] == "json_invalid":
         why = first["msg"].removeprefix("Invalid JSON: ")
-        return DamagedRecordError(f"{address}: is no record: it is cut or damaged ({why})")
+        return DamagedRecordError(f"{address}: isn't a record: it is cut or damaged ({why})")
     listed = describe_validation(error, known_fields=tuple(kind.model_fields)).splitlines()
     more = f"; and {len(listed) - MOST_FAULTS} more" if len(listed) > MOST_FAULTS else ""
     faults = "; ".join(listed[:MOST_FAULTS]) + more
     refused = DamagedRecordError if not first["loc"] and first["type"] == "model_type" else BadInputError
-    return refused(f"{address}: is no record that this version reads: {faults}")
+    return refused(f"{address}: isn't a record that this version reads: {faults}")

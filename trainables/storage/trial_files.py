@@ -168,7 +168,7 @@ class TrialFiles:
             except OSError:
                 raise  # the storage is away
             except Exception:  # torn: the one before is good
-                name_once(f"{self.storage.address(_checkpoint(epoch))}: is no checkpoint that can be read")
+                name_once(f"{self.storage.address(_checkpoint(epoch))}: isn't a readable checkpoint")
         return {}
 
     def _remembered_epochs(self) -> dict[int, EpochRecord]:
@@ -281,7 +281,7 @@ class TrialFiles:
 
     def final(self) -> FinalRecord | None:
         """Return the final record; None if the trial is unfinished."""
-        consequence = "the trial counts as unfinished; resuming goes on from its last checkpoint and writes it again"
+        consequence = "the trial counts as unfinished; resuming continues from its last checkpoint and writes it again"
         return find_record(self.storage, FINAL, FinalRecord, consequence=consequence)
 
     def finished(self) -> FinalRecord | None:

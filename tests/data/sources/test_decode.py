@@ -245,7 +245,7 @@ def test_a_stated_scale_and_a_nodata_value_that_is_none_are_said(capsys: pytest.
     assert "not applied: scale 0.0001 and offset -0.1, which the file states" in said
     refused(tiff(FLAT[..., 0].astype(np.int16), extratags=stated), "the file states scale 0.0001 and offset -0.1")
     odd = read(tiff(DEEP[..., 0], extratags=[(42113, "s", 0, "none", True), (274, "H", 1, 9, True)])).facts
-    assert "the nodata value 'none' is no number, and isn't used" in odd
+    assert "the nodata value 'none' isn't a number, and isn't used" in odd
     assert capsys.readouterr().err == ""
 
 

@@ -251,7 +251,7 @@ def test_stray_files_and_folders_are_left_out_and_counted(tmp_path: Path) -> Non
         (euro / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(euro / "Forest" / "Forest_1.jpg", euro / name)
     left_out = prepare("eurosat", source=euro, root=tmp_path / "out").decisions["left out"]
-    assert set(left_out.split(", ")) == {"1 in @eaDir/", "1 hidden", "1 no .jpg", "1 in Moor/", "which is no class"}
+    assert set(left_out.split(", ")) == {"1 in @eaDir/", "1 hidden", "1 no .jpg", "1 in Moor/", "which isn't a class"}
 
 
 def test_stray_files_in_a_tar_of_patches_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_stray_folders_beside_patches_are_left_out_and_counted(deep: bool, tmp_p
     source = tmp_path / "a" if deep else folder
     info = prepare("bigearthnet_v1", source=source, root=tmp_path / "out", splits="random")
     assert info.images == 16
-    assert info.decisions["left out"] == "2 folders that are no patches (S2A_documents, documents)"
+    assert info.decisions["left out"] == "2 folders that aren't patches (S2A_documents, documents)"
     five = folder / "S2A_MSIL2A_20170905T95032_10_38"
     first = sorted(folder.glob("S2A_MSIL2A*"))[0]
     five.mkdir()

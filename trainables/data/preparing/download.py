@@ -146,7 +146,7 @@ def _fetch(file: PartialFile, progress: Progress, *, attempts: int) -> None:
             raise file.remote.failure(_reason(error)) from error
         except (RequestException, MaxRetryError) as error:
             kept = f"{_reason(error)} ({attempts} attempts; {file.count} bytes are kept)"
-            raise file.remote.failure(f"{kept}; run it again to go on") from error
+            raise file.remote.failure(f"{kept}; run it again to continue") from error
 
 
 def _request(session: requests.Session, adapter: HTTPAdapter, file: PartialFile, progress: Progress) -> None:

@@ -75,7 +75,7 @@ class _PatchTally:
     def left_out(self) -> Counter[str]:
         """Return the number of folders, patches and files that are left out, by reason."""
         reasons = {
-            f"folders that are no patches ({some_names(self.strays)})": len(self.strays),
+            f"folders that aren't patches ({some_names(self.strays)})": len(self.strays),
             "patches on the lists of --exclude": len(self.excluded),
             "patches in none of the official splits": len(self.unlisted),
         }

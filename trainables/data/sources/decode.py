@@ -133,7 +133,7 @@ def _fault(file: File, content: bytes, error: Exception) -> UndecodableError:
         except NotReadError as kind:
             return UndecodableError(f"{file}: {kind}", kind.option)
     if isinstance(error, UnidentifiedImageError):  # its own message shows a memory address
-        return UndecodableError(f"{file}: no image that can be read; {REMEDY}")
+        return UndecodableError(f"{file}: can't be read as an image; {REMEDY}")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return UndecodableError(f"{file}: can't be decoded ({_one_line(reason)}); {REMEDY}")
 

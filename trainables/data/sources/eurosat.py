@@ -82,7 +82,7 @@ def _unused(tree: FileTree, paths: list[str], root: str, suffixes: tuple[str, ..
         if not path.lower().endswith(suffixes):
             reasons[f"no {suffixes[0]}"] += 1
         elif folder not in EUROSAT_CLASSES:
-            reasons[f"in {folder}/, which is no class" if rest else "in no class folder"] += 1
+            reasons[f"in {folder}/, which isn't a class" if rest else "in no class folder"] += 1
     return reasons
 
 

@@ -106,7 +106,7 @@ def _stated(page: Any) -> tuple[str, ...]:
         notes.append(f"not applied: {scale}, which the file states")
     tag = page.tags.get(NODATA_TAG)
     if tag is not None and _nodata(page) is None:
-        notes.append(f"the nodata value {str(tag.value).strip(chr(0) + ' ')[:40]!r} is no number, and isn't used")
+        notes.append(f"the nodata value {str(tag.value).strip(chr(0) + ' ')[:40]!r} isn't a number, and isn't used")
     return tuple(notes)
 
 
@@ -143,7 +143,7 @@ def _scaled(
         scale = _scale(page)
         raise NotReadError(
             f"{values.dtype} values{_found(values[valid])}{'' if nodata is None else f', nodata {nodata:g}'}, need a "
-            f"scale that is stated, and the file states {f'{scale}, which is no range' if scale else 'none'}",
+            f"scale that is stated, and the file states {f'{scale}, which is not a range' if scale else 'none'}",
             SCALE,
         )
     low, high = reading.value_range
