@@ -134,19 +134,39 @@ def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> CheckResult:
 
 def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
     """Return this machine's NodeFacts as a mapping; `written` is a file in the storage, `sent` the caller's clock."""
-    from trainables.data.store_addresses import data_root, remote_root
-    from trainables.data.store_info import StoreInfo
+    now = time.time()
+    facts = NodeFacts(
+        host=socket.gethostname(),
+        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        gpus=_gpus(),
+        skew_seconds=now - sent,
+        sees_storage=_sees_storage(storage, written),
+        stores=_stores(),
+        free_gib=shutil.disk_usage(os.path.expanduser("~")).free / 2**30,  # noqa: PTH111
+    )
+    return asdict(facts)
+
+
+def _sees_storage(storage: str, written: str) -> bool:
+    """Return whether this machine reads the file `written`, and can write and delete one."""
     from trainables.storage.filesystem import Storage
 
-    now = time.time()
     place = Storage.at(storage)
     try:
-        sees = place.read(written) is not None
+        found = place.read(written) is not None
         own = f"{written}-{secrets.token_hex(4)}"
         place.write(own, b"")
         place.delete(own)
     except (OSError, BadInputError):
-        sees = False
+        return False
+    return found
+
+
+def _stores() -> dict[str, str]:
+    """Return the fingerprints of this machine's readable stores, by name."""
+    from trainables.data.store_addresses import data_root, remote_root
+    from trainables.data.store_info import StoreInfo
+
     stores = {}
     if remote_root() is None and data_root().is_dir():
         for folder in data_root().iterdir():
@@ -156,16 +176,7 @@ def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
                 continue
             if info is not None:
                 stores[folder.name] = info.fingerprint
-    facts = NodeFacts(
-        host=socket.gethostname(),
-        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        gpus=_gpus(),
-        skew_seconds=now - sent,
-        sees_storage=sees,
-        stores=stores,
-        free_gib=shutil.disk_usage(os.path.expanduser("~")).free / 2**30,  # noqa: PTH111
-    )
-    return asdict(facts)
+    return stores
 
 
 def _version(name: str) -> str:

@@ -1,6 +1,6 @@
 """Choice of the trial to export: by name, or the first seed of the best setting."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,12 +106,20 @@ def find_trial(
         for row in (*table.settings, *table.baselines, *table.halved)
         for one in row.trials
     ]
-    if trial is not None:
-        for found in everything:
-            if trial in (found.trial.entry.name, found.trial.entry.trial_id):
-                return found
-        known = ", ".join(found.trial.entry.name for found in everything)
-        raise BadInputError(f"--trial {trial}: not in sweep {record.name!r}; its trials: {known}")
+    return _named(record, everything, trial) if trial is not None else _best(record, tables, everything)
+
+
+def _named(record: "SweepRecord", everything: Sequence[FoundTrial], trial: str) -> FoundTrial:
+    """Return the trial with this name or id; BadInputError with the sweep's trials if there is none."""
+    for found in everything:
+        if trial in (found.trial.entry.name, found.trial.entry.trial_id):
+            return found
+    known = ", ".join(found.trial.entry.name for found in everything)
+    raise BadInputError(f"--trial {trial}: not in sweep {record.name!r}; its trials: {known}")
+
+
+def _best(record: "SweepRecord", tables: "Sequence[ComparisonTable]", everything: Sequence[FoundTrial]) -> FoundTrial:
+    """Return the first seed of the best setting; BadInputError if none is best, or each data set has its own."""
     if len(tables) > 1:
         raise BadInputError(
             f"sweep {record.name!r}: has {len(tables)} data sets, so there are several best settings; name a --trial"

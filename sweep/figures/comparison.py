@@ -141,14 +141,8 @@ def grouped_bars(
             first = place == min(i for i, p in enumerate(places) if (p, name) in values)
             shown = names[number] if group and first else None
             axes.bar(left, value, width=0.92 * width, color=colour, hatch=hatch, edgecolor="white", lw=0, label=shown)
-            if interval is not None:
-                axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
-            if (at, name) in published:
-                axes.plot(left, published[at, name], "D", markerfacecolor="none", markeredgecolor=INK, markersize=5)
             text = short_percent(value) if is_share(metric) else plain(metric, value)
-            top = max(value, interval.high if interval else value)
-            if written:
-                axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
+            _annotate_bar(axes, left, value, interval, published.get((at, name)), text if written else "")
     finish(axes, title=title_lines(f"By {x} and {group}" if group else f"By {x}", metric), x=x, y=_unit(metric))
     _in_percent(axes.yaxis, metric)
     axes.set_xticks(range(len(places)), [label(place, 24) for place in places])
@@ -157,6 +151,19 @@ def grouped_bars(
     if group:
         legend_below(figure, axes, title=label(group))
     return figure
+
+
+def _annotate_bar(
+    axes: Axes, left: float, value: float, interval: ConfidenceInterval | None, published: float | None, text: str
+) -> None:
+    """Draw a bar's interval, its published value and, above both, its value as text."""
+    if interval is not None:
+        axes.plot([left, left], list(interval), color=INK, linewidth=1.2)
+    if published is not None:
+        axes.plot(left, published, "D", markerfacecolor="none", markeredgecolor=INK, markersize=5)
+    if text:
+        top = max(value, interval.high if interval else value)
+        axes.text(left, top, text, ha="center", va="bottom", fontsize=8, color=INK)
 
 
 def cost_and_quality(points: Sequence[tuple[str, float, float]], *, metric: str, unit: str, highest: bool) -> Figure:

@@ -110,15 +110,7 @@ def _pairs(
     for x, y in pairs:
         best = best_of_pairs(settings, x.name, y.name, part.sweep.direction)
         data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [_on_axis(x, one.values[x.name]) for one in best],
-                "y": [_on_axis(y, one.values[y.name]) for one in best],
-                "text": [safe(f"{one.label}: {number(part.sweep.objective, one.result)}") for one in best],
-                "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"color": [factor * one.result for one in best], **marker},
-            }
+            _heat_map(best, x, y, part.sweep.objective, {"color": [factor * one.result for one in best], **marker})
         )
         names = f"{axis_label(x.name)} and {axis_label(y.name)}"
         views.append((names, 1, {"xaxis": _axis_of(x), "yaxis": _axis_of(y)}))
@@ -132,6 +124,21 @@ def _pairs(
         "Axes",
         views,
     )
+
+
+def _heat_map(
+    best: Sequence[ExploredSetting], x: AxisScale, y: AxisScale, objective: str, marker: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return one square for each pair of values of two axes, with its best setting."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [_on_axis(x, one.values[x.name]) for one in best],
+        "y": [_on_axis(y, one.values[y.name]) for one in best],
+        "text": [safe(f"{one.label}: {number(objective, one.result)}") for one in best],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": marker,
+    }
 
 
 def _history(

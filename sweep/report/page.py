@@ -47,6 +47,7 @@ from trainables.metric_names import is_share
 from trainables.printable_text import printable_lines
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from matplotlib.figure import Figure
 
     from sweep.report.comparison_figures import NamedFigure
@@ -122,8 +123,6 @@ def write_report(
         links: Links to the other pages.
         splits: Settings on a random split beside a spatial one.
     """
-    import jinja2
-
     sweep = parts[0].sweep
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -133,18 +132,9 @@ def write_report(
     ]
     if splits:
         (folder / "tables" / "splits.csv").write_text(as_csv(split_rows(splits)), encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        finalize=_shown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters |= FILTERS
-    environment.tests["share"] = is_share
     charts = any(section.curves or section.charts for section in sections)
     script = page_script()
-    page = environment.get_template("report.html.j2").render(
+    page = _template().render(
         sweep=sweep,
         sections=sections,
         smoke=SMOKE_NOTICE if sweep.smoke else "",
@@ -161,6 +151,22 @@ def write_report(
     path = folder / PAGE
     path.write_text(isolated(page), encoding="utf-8")
     return path
+
+
+def _template() -> "Template":
+    """Return the template of the page, which escapes all texts and fails at unknown names."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=_shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= FILTERS
+    environment.tests["share"] = is_share
+    return environment.get_template("report.html.j2")
 
 
 def content_policy(scripts: Sequence[str]) -> str:

@@ -40,17 +40,9 @@ def as_pixels(values: NDArray[Any], page: Any, reading: ReadingOptions) -> tuple
         return _coloured(values, page), ("colours of its palette",)
     if photometric == CMYK:
         return _from_cmyk(values), ("CMYK made red, green and blue without its colour profile",)
-    if photometric not in (MINISWHITE, MINISBLACK, RGB) and not (
-        photometric == YCBCR and int(page.compression) in JPEG_COMPRESSIONS
-    ):
-        raise NotReadError(
-            f"TIFF of colours {page.photometric.name} is not supported; {CONVERT} of red, green and blue"
-        )
+    _check_colours(page)
     said = (*_opacity(values, page), *_stated(page))
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * np.uint8(255)
-    elif values.dtype == np.uint8 and _bits(page) < 8:
-        values = (values * (255 // (2 ** _bits(page) - 1))).astype(np.uint8)
+    values = _in_whole_bytes(values, page)
     if values.dtype not in (np.uint8, np.uint16):
         if photometric == MINISWHITE:
             raise NotReadError(
@@ -64,14 +56,35 @@ def as_pixels(values: NDArray[Any], page: Any, reading: ReadingOptions) -> tuple
             "leave --value-range out",
         )
     if photometric == MINISWHITE:
-        most = 2 ** _bits(page) - 1 if values.dtype == np.uint16 else 255
-        return (most - np.minimum(values, most)).astype(values.dtype), (
-            "inverted, as white is its smallest value",
-            *said,
-        )
+        return _inverted(values, page), ("inverted, as white is its smallest value", *said)
     if (nodata := _nodata(page)) is not None and (values == nodata).any():
         said = (*said, f"pixels without data, which keep their value {nodata:g}")
     return values, said
+
+
+def _check_colours(page: Any) -> None:
+    """Raise NotReadError for colours other than grey, red, green and blue, and YCbCr that its JPEG decoder converts."""
+    photometric = int(page.photometric)
+    converted = photometric == YCBCR and int(page.compression) in JPEG_COMPRESSIONS
+    if photometric not in (MINISWHITE, MINISBLACK, RGB) and not converted:
+        raise NotReadError(
+            f"TIFF of colours {page.photometric.name} is not supported; {CONVERT} of red, green and blue"
+        )
+
+
+def _in_whole_bytes(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Return values of 1, 2 or 4 bits stretched to 8 bits; others are returned unchanged."""
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.uint8 and _bits(page) < 8:
+        return np.asarray(values * (255 // (2 ** _bits(page) - 1))).astype(np.uint8)
+    return values
+
+
+def _inverted(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Return values of a file in which white is the smallest value, with black as the smallest."""
+    most = 2 ** _bits(page) - 1 if values.dtype == np.uint16 else 255
+    return np.asarray(most - np.minimum(values, most)).astype(values.dtype)
 
 
 def _bits(page: Any) -> int:
