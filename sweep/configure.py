@@ -133,7 +133,7 @@ def _suggested(question: "SetupQuestion", answers: "Answers") -> str | None:
     try:
         return newest_image(str(answers["region"]))
     except NoAnswerError as error:
-        say(f"AWS isn't asked for its newest image: {error}; docs/cluster.md, AWS, step 5", error=True)
+        say(f"AWS's newest image can't be looked up: {error}; docs/cluster.md, AWS, step 5", error=True)
         return None
 
 

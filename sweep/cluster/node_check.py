@@ -103,7 +103,9 @@ def _data_found(name: str, fingerprint: str, nodes: Sequence[NodeFacts]) -> Chec
     if not fingerprint and name in KNOWN and KNOWN[name].layout is None:
         if len(nodes) == 1:
             return CheckResult(what, "ok", "the run prepares it")
-        return CheckResult(what, "warning", "the run prepares it, on its machine alone: SWEEP_DATA must be seen by all")
+        return CheckResult(
+            what, "warning", "the run prepares it, but only on its own machine: set SWEEP_DATA to a shared folder"
+        )
     lacking = [node.host for node in nodes if node.stores.get(name) != fingerprint]
     return _finding(what, lacking, "the same everywhere", "lack it: prepare it there, or set SWEEP_DATA")
 

@@ -72,7 +72,7 @@ def check_secrets(config: Mapping[str, Any]) -> CheckResult:
     opened = [f"{source}/{name}" for name in SECRETS if _is_readable_by_others(folder / name)]
     if opened:
         return CheckResult("secrets", "missing", f"other users can read them: chmod 600 {' '.join(opened)}")
-    return CheckResult("secrets", "ok", f"{source}, yours alone")
+    return CheckResult("secrets", "ok", f"{source}, readable by you only")
 
 
 def check_key(config: Mapping[str, Any]) -> CheckResult:
@@ -89,7 +89,7 @@ def check_key(config: Mapping[str, Any]) -> CheckResult:
         return CheckResult("SSH key", "missing", f"{key} isn't there")
     if _is_readable_by_others(path):
         return CheckResult("SSH key", "missing", f"other users can read it, so ssh refuses it: chmod 600 {key}")
-    return CheckResult("SSH key", "ok", f"{key}, yours alone")
+    return CheckResult("SSH key", "ok", f"{key}, readable by you only")
 
 
 def mounts(config: Mapping[str, Any]) -> dict[str, str]:

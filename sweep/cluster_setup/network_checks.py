@@ -97,7 +97,7 @@ def faults_of_rules(group: str, rules: Iterable[Mapping[str, Any]]) -> list[str]
     rules = list(rules)
     faults = []
     if opened := [_ports(rule) for rule in rules if set(_sources(rule)) & set(_EVERYWHERE)]:
-        faults.append(f"is open to everybody on {', '.join(opened)}: revoke that rule, and let your addresses in alone")
+        faults.append(f"is open to everybody on {', '.join(opened)}: revoke that rule, and allow your addresses only")
     if not any(_covers(rule, SSH_PORT) and _from_outside(rule) for rule in rules):
         faults.append("lets SSH in from nowhere: add port 22 from your addresses")
     within = [rule for rule in rules if any(pair.get("GroupId") == group for pair in rule.get("UserIdGroupPairs", ()))]

@@ -69,7 +69,7 @@ def bucket_name(answer: str) -> str:
     if not 3 <= len(answer) <= 63 or not _BUCKET.fullmatch(answer) or re.fullmatch(r"\d+(\.\d+){3}", answer):
         raise ValueError(
             "a bucket's name has 3 to 63 small letters, digits, dots and hyphens, starts and ends with a letter or "
-            "digit, and isn't an IP address; give the name alone, without s3://"
+            "digit, and isn't an IP address; give only the name, without s3://"
         )
     if answer.startswith(_BUCKET_PREFIXES) or answer.endswith(_BUCKET_SUFFIXES):
         raise ValueError("S3 reserves names with this beginning or end")

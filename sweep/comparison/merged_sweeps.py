@@ -110,7 +110,7 @@ def _difference(one: _SweepPart, other: _SweepPart) -> str | None:
         there = other.question[name]
         if value != there and not (name == "the images" and None in (value, there)):
             if name == "the images":
-                return "the data set isn't the same: it was prepared otherwise"
+                return "the data set isn't the same: it was prepared differently"
             if name == "the objective":
                 return f"{_ranking(one.sweep)}, {_ranking(other.sweep)}"
             return f"{name} isn't the same"

@@ -79,4 +79,4 @@ def usage_line(error: Any) -> str:
         fault = describe_validation(cause).partition("\n")[0].removeprefix(_NO_FIELD).rstrip(".")
         return f"{max(option.opts, key=len)}: {fault}"
     said = " ".join(error.format_message().split()).rstrip(".")
-    return f"{said}; --help lists what there is" if said else ""
+    return f"{said}; see --help" if said else ""

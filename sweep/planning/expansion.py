@@ -200,6 +200,6 @@ def _unlabelled(trial: PlannedTrial) -> list[str]:
 
 def _one_class(dataset: str, name: str) -> str:
     return (
-        f"dataset: {dataset} has one class, {name!r}, and a probe has nothing to tell apart; prepare it with its "
+        f"dataset: {dataset} has one class, {name!r}, so a probe has nothing to distinguish; prepare it with its "
         "classes (--class-level N, --table FILE), or evaluate on another data set with evaluation_dataset=NAME"
     )

@@ -63,9 +63,9 @@ class MemoryBudget:
         for trial in plan.trials:
             if self.recomputes(trial, plan.workers):
                 plain = trial.memory_bytes(plan.workers, self.device)
-                gain = f"{gib(self.needed(trial, plan.workers))} instead of {gib(plain)} a worker"
+                gain = f"{gib(self.needed(trial, plan.workers))} instead of {gib(plain)} per worker"
                 longer = math.ceil(10 * trial.time_recomputed) / 10
-                cost = f"about {longer} x the time of a step, same results"
+                cost = f"about {longer} times as long per step, same results"
                 said = f"activations computed again in the backward pass: {gain}, {cost}"
                 names.setdefault(said, []).append(trial.name)
         return [f"{_first(listed)}: {said}" for said, listed in names.items()]
@@ -78,7 +78,7 @@ class MemoryBudget:
                 if self.given is None:
                     said = advice(trial.config, plan.workers, self.available, images=trial.images, device=self.device)
                 else:
-                    said = f"{gib(self.given)} a worker as given, {gib(self.available or 0)} available"
+                    said = f"{gib(self.given)} per worker as given, {gib(self.available or 0)} available"
                 lines.setdefault(said, f"{trial.name} does not fit: {said}")
         return list(lines.values())
 
@@ -146,7 +146,7 @@ def advice(
 
     plain = peak_bytes(config, known, workers=workers, device=device)
     how = f" with activations computed again ({gib(plain)} without)" if now < plain else ""
-    said = f"estimated {gib(now)} a worker{how} at batch {config.batch_size} on {plural(workers, 'worker')}"
+    said = f"estimated {gib(now)} per worker{how} at batch {config.batch_size} on {plural(workers, 'worker')}"
     if available is not None:
         said += f", {gib(available)} available"
     if does_fit and available is not None:

@@ -110,7 +110,7 @@ def _cost(part: DataSetReport) -> "Iterator[NamedFigure]":
     values = (_known(one.cells[metric].mean) for one in rows)
     points = [(one.label, factor * cost, value) for one, cost, value in zip(rows, costs, values, strict=True)]
     highest = part.sweep.direction == "max"
-    figure = drawing.cost_and_quality(points, metric=metric, unit=f"{part.device} {unit} a trial", highest=highest)
+    figure = drawing.cost_and_quality(points, metric=metric, unit=f"{part.device} {unit} per trial", highest=highest)
     yield "cost", figure, "every attempt is counted, also those that failed"
 
 

@@ -107,7 +107,7 @@ def test_an_image_that_aws_cannot_be_asked_for_is_one_that_a_person_gives(home: 
     options = [word for word in AWS_OPTIONS if word not in ("--image", "ami-0123456789abcdef0")]
     _, error = configure(home, *options, "--zone", "us-west-2a", code=2)
     why, lacks = error.splitlines()
-    assert why.startswith("AWS isn't asked for its newest image: boto3 ")
+    assert why.startswith("AWS's newest image can't be looked up: boto3 ")
     assert lacks.startswith("error: not given: --image (")
 
 

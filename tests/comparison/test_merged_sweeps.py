@@ -150,7 +150,7 @@ def test_a_data_set_of_the_same_name_has_to_be_the_same_images() -> None:
     )
     assert [joint.sweeps for joint in found] == [("one", "waiting"), ("two",)]
     assert len(apart) == 1
-    assert apart[0].endswith("the data set isn't the same: it was prepared otherwise")
+    assert apart[0].endswith("the data set isn't the same: it was prepared differently")
 
 
 def test_only_what_is_of_a_common_data_set_is_joined() -> None:

@@ -80,7 +80,7 @@ def test_labels_count_in_the_fingerprint_and_in_what_is_compared(tmp_path: Path)
     pool(tmp_path, 70)
     moved = next((source / "unlabelled").iterdir())
     moved.rename(source / "0" / moved.name)
-    with pytest.raises(BadInputError, match="prepared otherwise"):
+    with pytest.raises(BadInputError, match="prepared differently"):
         prepare("folder", source=source, root=tmp_path, store_name="pool70")
     info = json.loads((tmp_path / "pool70" / INFO_FILE).read_text())
     info["unlabelled"] = {}

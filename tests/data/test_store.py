@@ -152,7 +152,7 @@ def test_prepared_twice_is_left_alone_and_other_options_are_refused(tmp_path: Pa
     written = (store_folder("digits", tmp_path) / "pixels.bin").stat().st_mtime_ns
     assert prepare("digits", root=tmp_path) == first
     assert (store_folder("digits", tmp_path) / "pixels.bin").stat().st_mtime_ns == written
-    with pytest.raises(BadInputError, match=r"fraction is 1.0, asked for 0.5; choose another name with --as"):
+    with pytest.raises(BadInputError, match=r"fraction is 1.0, requested 0.5; choose another name with --as"):
         prepare("digits", root=tmp_path, fraction=0.5)
 
 

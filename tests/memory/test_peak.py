@@ -273,7 +273,7 @@ def test_a_plan_says_what_does_not_fit() -> None:
         memory.check(plan)
     MemoryBudget("cuda", available=None).check(plan)
     MemoryBudget("cuda", available=4 * GIB, given=2 * GIB).check(plan)
-    with pytest.raises(BadInputError, match=r"5.0 GiB a worker as given, 4.0 GiB available"):
+    with pytest.raises(BadInputError, match=r"5.0 GiB per worker as given, 4.0 GiB available"):
         MemoryBudget("cpu", available=4 * GIB, given=5 * GIB).check(plan)
     table = StringIO()
     print_plan(plan, memory, Console(file=table, width=200))

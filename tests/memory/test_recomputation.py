@@ -299,7 +299,7 @@ def test_the_memory_decides_and_the_plan_says_so() -> None:
     (line,) = memory.recomputed(plan)
     assert line == (
         f"{large.name} and 1 more: activations computed again in the backward pass: {less / GIB:.1f} GiB instead of "
-        f"{plain / GIB:.1f} GiB a worker, about 1.3 x the time of a step, same results"
+        f"{plain / GIB:.1f} GiB per worker, about 1.3 times as long per step, same results"
     )
     table = StringIO()
     print_plan(plan, memory, Console(file=table, width=250))
@@ -323,7 +323,7 @@ def test_a_trial_keeps_its_id_and_a_failure_names_what_is_left() -> None:
     assert memory.recomputes(trial, 1)
     assert f"{less / GIB:.1f} GiB with activations computed again; --workers 2: " in said
     after = advice(trial.config, 1, images=trial.images, device="cuda", recomputed=True)
-    assert after.startswith(f"estimated {less / GIB:.1f} GiB a worker with activations computed again (")
+    assert after.startswith(f"estimated {less / GIB:.1f} GiB per worker with activations computed again (")
     assert "--gpu-memory" not in after
     assert fits(less, less + process_bytes("cuda"), device="cuda")
 

@@ -184,7 +184,7 @@ def test_a_zip_and_a_program_are_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as program:
         for name in ("x/data.pkl", "x/code/__torch__.py"):
             program.writestr(name, b"x")
-    with pytest.raises(BadInputError, match="is a TorchScript program, which runs code; save its state dict alone"):
+    with pytest.raises(BadInputError, match="is a TorchScript program, which runs code; save only its state dict"):
         load_weights(InitialWeights.parse(str(tmp_path / "x.pt")))
 
 

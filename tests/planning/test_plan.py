@@ -188,7 +188,7 @@ def test_faults_are_found_before_anything_starts(
 def test_a_data_set_of_one_class_is_refused_and_named() -> None:
     one = DataSize(1_425, 372, 1, "dd", "prepared", class_names=("pets",))
     with pytest.raises(
-        BadInputError, match="dataset: digits has one class, 'pets', and a probe has nothing to tell apart"
+        BadInputError, match="dataset: digits has one class, 'pets', so a probe has nothing to distinguish"
     ):
         make_plan(QUICKSTART, assignments={}, size_of=lambda name: one)
     other = {"digits": one, "eurosat": SIZES["eurosat"]}

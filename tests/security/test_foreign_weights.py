@@ -122,9 +122,9 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
 
     path = tmp_path / "weights.pt"
     torch.save({**plain(), "extra": Evil()}, path)
-    refused(path, "isn't a file of weights alone")
+    refused(path, "isn't a plain weights file")
     path.write_bytes(pickle.dumps(Evil()))
-    refused(path, "isn't a file of weights alone")
+    refused(path, "isn't a plain weights file")
     assert not (tmp_path / "ran").exists()
 
 

@@ -131,7 +131,7 @@ class StoreInfo(BaseModel):
                 raise ValueError(f"unlabelled: {split}: {count} images, more than the split has")
         for split, counts in self.class_counts.items():
             if split not in self.splits or len(counts) != len(self.class_names):
-                raise ValueError(f"class_counts: {split}: must have a count for each class of a split that there is")
+                raise ValueError(f"class_counts: {split}: must be one count per class, for splits of the store")
         for rule, names in self.rules.items():
             if unknown := [name for name in names if name not in self.class_names]:
                 raise ValueError(f"rules: {rule}: names {unknown[0][:60]!r}, which isn't a class")

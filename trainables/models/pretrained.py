@@ -72,7 +72,7 @@ def encoder_weights(state: "Mapping[str, Tensor]", address: str) -> "dict[str, T
     if len(meant) > 1:
         raise BadInputError(
             f"initial_weights: {address}: holds several encoders "
-            f"({', '.join(one or 'without prefix' for one in meant)}); keep the one that is meant in a file of its own"
+            f"({', '.join(one or 'without prefix' for one in meant)}); save the one to use in its own file"
         )
     prefix = meant[0]
     own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -86,7 +86,7 @@ def _torch(content: bytes) -> Mapping[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace]):  # attributes alone: what DINO keeps its options in
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a torn or foreign file raises whatever the unpickler meets
-        raise BadInputError(f"isn't a file of weights alone ({_reason(error)})") from error
+        raise BadInputError(f"isn't a plain weights file ({_reason(error)})") from error
     if not isinstance(state, Mapping):
         raise BadInputError(f"holds a {type(state).__name__}, not a state dict")
     return state
@@ -101,7 +101,7 @@ def _check_archive(content: bytes) -> None:
             check_unpacked(sum(info.file_size for info in archive.infolist()), len(content))
             names = archive.namelist()
         if any("/code/" in name for name in names):
-            raise BadInputError("is a TorchScript program, which runs code; save its state dict alone: torch.save(...)")
+            raise BadInputError("is a TorchScript program, which runs code; save only its state dict: torch.save(...)")
         if not any(name.endswith("/data.pkl") for name in names):
             raise BadInputError(
                 f"is a zip of {_shown(', '.join(names[:3]))}, and none that torch.save wrote; unpack it"
@@ -109,7 +109,7 @@ def _check_archive(content: bytes) -> None:
     except BadInputError:
         raise
     except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise BadInputError(f"isn't a file of weights alone ({_first_line(error)})") from error
+        raise BadInputError(f"isn't a plain weights file ({_first_line(error)})") from error
 
 
 def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -189,11 +189,11 @@ def _reason(error: Exception) -> str:
     """Return torch's reason for not loading a file, without its advice to disable safe loading."""
     found = OTHER_OBJECT.search(str(error))
     if found is not None:
-        return f"it holds {found[1][:LONGEST_NAME]}, which could run code; save its state dict alone: torch.save(...)"
+        return f"it holds {found[1][:LONGEST_NAME]}, which could run code; save only its state dict: torch.save(...)"
     if isinstance(error, EOFError) or any(word in str(error) for word in CUT_OFF):
         return "it is cut off; download it again"
     if "weights_only" in str(error) or "eights only load failed" in str(error):
-        return "it holds more than tensors; save its state dict alone: torch.save(...)"
+        return "it holds more than tensors; save only its state dict: torch.save(...)"
     return _first_line(error)
 
 

@@ -84,7 +84,9 @@ class Storage:
             root = os.path.realpath(self.root)
             place = os.path.realpath(path if whole else os.path.dirname(path))  # noqa: PTH120
             if not name or os.path.commonpath([root, place]) != root:
-                raise BadInputError(f"storage {self.root}: {name!r} is behind a link, in {place}; it was left alone")
+                raise BadInputError(
+                    f"storage {self.root}: {name!r} is behind a link, in {place}; it was left unchanged"
+                )
         return path
 
     def _try(self, operation: Callable[[], T]) -> T:

@@ -44,7 +44,7 @@ def test_added_removed_and_changed_images_are_named(tmp_path: Path) -> None:
     written = (tmp_path / "out" / "folder" / PIXELS_FILE).stat().st_mtime_ns
     assert prepare(**options) == info
     picture(source / "cat" / "more.png")
-    refused(r"is prepared otherwise: 1 image added to the source \(cat/more\.png\); choose another name", **options)
+    refused(r"is already prepared differently: 1 image added to the source \(cat/more\.png\); choose", **options)
     (source / "cat" / "more.png").rename(source / "cat" / "0.png")
     refused(r"otherwise: 1 image with other pixels \(cat/0\.png\)", **options)
     (source / "cat" / "0.png").unlink()
@@ -119,4 +119,4 @@ def test_a_store_of_an_earlier_version_is_read_and_compared_by_its_place(tmp_pat
     kept = prepare("folder", source=source, root=tmp_path / "out")
     assert (kept.fingerprint, kept.source_state, kept.decisions) == (info.fingerprint, "", {})
     other = pets(tmp_path / "other")
-    refused("otherwise: source is '.*pets', asked for '.*other'", name="folder", source=other, root=tmp_path / "out")
+    refused("differently: source is '.*pets', requested '.*other'", name="folder", source=other, root=tmp_path / "out")

@@ -87,7 +87,7 @@ def test_a_table_with_several_labels_splits_and_places(tmp_path: Path) -> None:
         "folder", tmp_path / "p", separator="|", splits="place", **{**options, "table": tmp_path / "labels.parquet"}
     )
     assert again.info.splits == store.info.splits
-    with pytest.raises(BadInputError, match="prepared otherwise: columns is 'label=species', asked for 'label=place'"):
+    with pytest.raises(BadInputError, match="differently: columns is 'label=species', requested 'label=place'"):
         prepare(
             "folder", root=tmp_path / "out", separator="|", splits="place", **{**options, "columns": {"label": "place"}}
         )

@@ -76,7 +76,7 @@ def test_a_folder_its_parent_and_the_order_of_files_give_the_same_store(name: st
     assert prepare(name, source=other, root=tmp_path / "a", splits=splits).fingerprint == info.fingerprint
     changed = sorted(path for path in other.rglob("*") if path.suffix.lower() in (".jpeg", ".jpg", ".tif"))[-2:]
     changed[0].write_bytes(changed[1].read_bytes())
-    with pytest.raises(BadInputError, match=r"is prepared otherwise: 1 image with other pixels \("):
+    with pytest.raises(BadInputError, match=r"is already prepared differently: 1 image with other pixels \("):
         prepare(name, source=other, root=tmp_path / "a", splits=splits)
 
 

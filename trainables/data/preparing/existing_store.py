@@ -26,7 +26,7 @@ def existing_store(folder: Path, request: PrepareRequest) -> StoreInfo | None:
     want: dict[str, Any] = {"data set": request.facts.name, **described_options(request)}
     differing = [key for key in {**have, **want} if have.get(key) != want.get(key)]
     if differing:
-        raise _differs(existing, [f"{key} is {have.get(key)!r}, asked for {want.get(key)!r}" for key in differing])
+        raise _differs(existing, [f"{key} is {have.get(key)!r}, requested {want.get(key)!r}" for key in differing])
     return existing
 
 
@@ -42,7 +42,7 @@ def is_made_of(existing: StoreInfo, listing: ImageSource, request: PrepareReques
         return existing.source_state == listing.state
     source = request.required_source().resolve()
     if source not in (Path(existing.source), Path(existing.source).parent):
-        raise _differs(existing, [f"source is {existing.source!r}, asked for {str(request.source)!r}"])
+        raise _differs(existing, [f"source is {existing.source!r}, requested {str(request.source)!r}"])
     return True
 
 
@@ -59,8 +59,8 @@ def recognised(existing: StoreInfo, folder: Path, made: StoreInfo, aside: Path) 
 
 def _differs(existing: StoreInfo, changes: list[str]) -> BadInputError:
     return BadInputError(
-        f"{existing.name} is prepared otherwise: {'; '.join(changes)}; choose another name with --as NAME, or remove "
-        f"it: {remove_command(existing.name)}"
+        f"{existing.name} is already prepared differently: {'; '.join(changes)}; choose another name with --as "
+        f"NAME, or remove it: {remove_command(existing.name)}"
     )
 
 

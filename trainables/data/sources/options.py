@@ -186,7 +186,7 @@ def _band_faults(facts: DataSetFacts, given: Mapping[str, Any]) -> list[str]:
     if facts.name in OWN_FILES:
         faults += [f"--bands {one}: must be a plain name" for one in bands if not re.fullmatch(BAND_NAME, one)]
     if len(set(bands)) < len(bands) or ("all" in bands and len(bands) > 1):
-        faults.append(f"--bands {','.join(bands)}: name each band once, or all alone")
+        faults.append(f"--bands {','.join(bands)}: name each band once, or give only all")
     return faults
 
 

@@ -59,7 +59,7 @@ def read_tiff(content: bytes, reading: ReadingOptions) -> DecodedImage:
             raise ValueError(f"{len(tiff.pages):,} pages are more than any image has")
         pages = [page for page in tiff.pages if not _is_overview(page)]
         if not pages:
-            raise NotReadError(f"a TIFF of previews alone (a camera's raw file?) is not supported; {CONVERT}")
+            raise NotReadError(f"a TIFF that holds only previews (a camera's raw file?) is not supported; {CONVERT}")
         _refuse_stack(pages[0])
         first = tiff.series[0]
         one = first.keyframe.index == pages[0].index and len(first.pages) in (1, len(pages))
