@@ -11,17 +11,17 @@ help:
 	@echo "make quickstart  install, pretrain on digits, compare with raw pixels from 30 labels, write the report"
 	@echo "make test        install, then lint, types and tests"
 	@echo "make test-slow   the tests that start clusters, servers and whole sweeps"
-	@echo "make test-long   the tests that repeat a case of the others at another size"
-	@echo "make test-gpu    the tests that need a GPU, with the python at hand: PyTorch, torchvision, pyarrow, pydantic, pytest"
-	@echo "make test-cluster  a cluster over network namespaces as hosts, and on a local EC2; needs root, iproute2, sshd, rsync"
+	@echo "make test-long   the tests that repeat another test's case at another size"
+	@echo "make test-gpu    the tests that need a GPU; only PyTorch, torchvision, pyarrow, pydantic and pytest are needed"
+	@echo "make test-cluster  a cluster whose hosts are network namespaces, and one on a local EC2; needs root, iproute2, sshd, rsync"
 	@echo "make docs        write docs/settings.md from the fields of a trial"
-	@echo "make bundle      what travels to the nodes of a cluster, into ~/.sweep-bundle (docs/cluster.md)"
+	@echo "make bundle      the code and scripts for the nodes of a cluster, into ~/.sweep-bundle (docs/cluster.md)"
 	@echo "make chaos       200 faults over small sweeps on a local cluster, about an hour (FAULTS=20 SEED=1: fewer, others)"
-	@echo "make ui          MLflow's pages over the quickstart's results, until Ctrl-C"
+	@echo "make ui          MLflow's pages of the results in .sweep, until Ctrl-C"
 	@echo "make lint        ruff and mypy"
-	@echo "make bench       how fast all of it is beside its goals, into docs/performance.json"
-	@echo "make bench-check a short look at whether something fell far behind"
-	@echo "make bench-gpu   the same of a training step on this machine's GPU"
+	@echo "make bench       speed of everything compared with its goals, into docs/performance.json"
+	@echo "make bench-check a few small measurements; fails at a large regression"
+	@echo "make bench-gpu   speed of a training step on this machine's GPU"
 	@echo "make clean       remove .venv, caches and .sweep (all results of this folder)"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -44,7 +44,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A worker that is done takes tests over from the other.
+# A process that is done takes over tests from the other.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 
 test: lint
@@ -56,12 +56,12 @@ test-slow: $(INSTALLED)
 test-long: $(INSTALLED)
 	$(PYTEST) -m long
 
-# Installs nothing: a machine with a GPU has its own PyTorch. GPU_PYTHON=... names another interpreter.
+# Installs nothing: a machine with a GPU has its own PyTorch. GPU_PYTHON=... chooses another interpreter.
 GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(BIN)/python,python3)
 test-gpu:
 	$(GPU_PYTHON) -m pytest tests/test_gpu.py -rs --durations 5
 
-# The command line of AWS pins its own botocore: an environment beside.
+# AWS's command line pins its own botocore, so it has an environment of its own.
 AWS_CLI := .venv/aws-cli
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
