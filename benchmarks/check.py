@@ -1,4 +1,4 @@
-"""Regression check of performance in a few minutes: `make bench-check`, with exit code 1 for a large regression.
+"""Regression check of performance in half a minute: `make bench-check`, with exit code 1 for a large regression.
 
 The rows are small ones of `make bench`, with torchvision instead of lightly and one thread, since several threads
 suffer most from other processes. Limits are far beyond the goals for the same reason.

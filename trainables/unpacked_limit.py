@@ -33,6 +33,6 @@ def check_unpacked(unpacked: int, packed: int, most: int | None = None) -> None:
 def too_much(unpacked: int, packed: int, limit: int) -> str:
     """Return the error message for a file that unpacks to more than `limit`, with what to do."""
     return (
-        f"{packed:,} bytes unpack to {unpacked:,} or more, the limit is {limit:,}: if it is what it should be, set "
+        f"{packed:,} bytes unpack to {unpacked:,} or more, the limit is {limit:,}: if the file is intact, set "
         f"{VARIABLE}={unpacked}"
     )

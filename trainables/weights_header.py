@@ -75,5 +75,5 @@ def _safetensors_fault(content: bytes) -> str:
         return f"isn't a safetensors file (its header can't be read: {reason}); {FETCH}"
     needed = 8 + length + max(ends, default=0)
     if needed > len(content):
-        return f"isn't a safetensors file to its end: it is cut off at {len(content):,} of {needed:,} bytes; {FETCH}"
+        return f"is a safetensors file that is cut off at {len(content):,} of {needed:,} bytes; {FETCH}"
     return ""

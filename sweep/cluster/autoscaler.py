@@ -96,7 +96,7 @@ def _custom_resource(environment: Mapping[str, str]) -> dict[str, Any]:
         return {}
     config = kuberay_config(environment)
     if config is None:
-        raise LookupError("this Ray lacks what reads KubeRay's RayCluster")
+        raise LookupError("this version of Ray can't read KubeRay's RayCluster")
     return {name: config[name] for name in _TOLD if name in config}
 
 

@@ -127,8 +127,8 @@ class SplitComparison:
             return f"The random split shows {by}, without an interval"
         by += f" ({signed_interval(self.metric, ends)}, 95 % interval over {over})"
         if ends.low <= 0.0 <= ends.high:
-            return f"Whether the random split flatters is open: {by}"
-        return f"The random split flatters: {by}" if better else f"The random split doesn't flatter: {by}"
+            return f"It is open whether the random split is optimistic: {by}"
+        return f"The random split is optimistic: {by}" if better else f"The random split isn't optimistic: {by}"
 
     def _choice(self, settings: Sequence[SplitRow]) -> str:
         if len(settings) < 2:

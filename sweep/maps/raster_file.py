@@ -88,7 +88,7 @@ def _opened(path: Path, **options: str) -> Any:
 
     driver = DRIVERS.get(path.suffix.lower())
     if driver is None:
-        raise BadInputError(f"{path}: is none of {', '.join(DRIVERS)}")
+        raise BadInputError(f"{path}: isn't one of {', '.join(DRIVERS)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the map says so itself
         # An absolute path has no scheme, whatever the file is called.

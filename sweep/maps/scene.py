@@ -328,7 +328,7 @@ def _of_file(
     if not source.is_file():
         raise BadInputError(f"{source}: no such file or folder")
     if source.suffix.lower() not in DRIVERS:
-        raise BadInputError(f"{source}: is none of {', '.join(DRIVERS)}")
+        raise BadInputError(f"{source}: isn't one of {', '.join(DRIVERS)}")
     dataset = _open(stack, source)
     if ColorInterp.palette in dataset.colorinterp:
         raise BadInputError(

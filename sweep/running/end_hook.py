@@ -84,7 +84,7 @@ def _run(command: str, content: bytes, timeout: float) -> str:
     try:
         process.communicate(content, timeout)
     except subprocess.TimeoutExpired:
-        return f"the command was ended after {timeout:g} s, with all that it started"
+        return f"the command was ended after {timeout:g} s, with all processes that it started"
     finally:
         _end_group(process)
     if process.returncode < 0:

@@ -119,7 +119,7 @@ def test_a_contact_sheet_of_any_kind_of_store(capsys: Output, tmp_path: Path) ->
         (["prepare", "eurosat", "--url", "file:///nowhere/EuroSAT.zip"], "file:///nowhere/EuroSAT.zip"),
         (["prepare", "digits", "--source", "here"], "--source here: digits come with scikit-learn; leave --source out"),
         (["prepare", "digits", "--fraction", "0"], "fraction must be > 0 and <= 1, got 0.0"),
-        (["prepare", "digits", "--fraction", "1e-9"], "no image that can be used"),
+        (["prepare", "digits", "--fraction", "1e-9"], "no usable image"),
         (["prepare", "digits", "--as", "../x"], "data set name '../x': use the letters"),
         (["prepare", "digits", "--root", "/dev/null/x"], "can't be written"),
         (["prepare", "tiny_imagenet", "--source", "/nowhere"], "/nowhere"),

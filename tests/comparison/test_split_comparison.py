@@ -167,9 +167,13 @@ def test_the_pages_of_both_sweeps_and_their_tables_have_it(
 @pytest.mark.parametrize(
     ("difference", "ends", "verdict"),
     [
-        (0.06, (0.02, 0.1), "The random split flatters: +6.00 points (+2.0 to +10.0, 95 % interval over test images)"),
-        (0.01, (-0.02, 0.04), "Whether the random split flatters is open: +1.00 points (-2.0 to +4.0"),
-        (-0.06, (-0.1, -0.02), "The random split doesn't flatter: -6.00 points (-10.0 to -2.0"),
+        (
+            0.06,
+            (0.02, 0.1),
+            "The random split is optimistic: +6.00 points (+2.0 to +10.0, 95 % interval over test images)",
+        ),
+        (0.01, (-0.02, 0.04), "It is open whether the random split is optimistic: +1.00 points (-2.0 to +4.0"),
+        (-0.06, (-0.1, -0.02), "The random split isn't optimistic: -6.00 points (-10.0 to"),
     ],
 )
 def test_the_verdict_follows_the_interval(

@@ -247,7 +247,7 @@ def test_scenes_that_share_places_are_counted_before_one_is_chosen(tmp_path: Pat
 
 def test_a_scene_without_data_is_refused(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "in.tif", np.zeros((60, 60, 3), dtype=np.uint16), nodata=0)
-    with pytest.raises(BadInputError, match=r"no image that can be used.*chips with more than 0% nodata"):
+    with pytest.raises(BadInputError, match=r"no usable image.*chips with more than 0% nodata"):
         pool(path, tmp_path)
 
 

@@ -69,7 +69,7 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "compressed": (instead(lambda: torch.eye(4).to_sparse_csr()), "is sparse"),
     "quantised": (instead(quantised), "is quantised"),
     "nested": (instead(nested), "is sparse or nested|isn't a file of weights"),
-    "meta": (instead(lambda: torch.empty(10**6, 10**6, device="meta")), "lies on the device meta"),
+    "meta": (instead(lambda: torch.empty(10**6, 10**6, device="meta")), "is on the device meta"),
     "huge": (instead(lambda: torch.zeros(1).expand(10**6, 10**6, 10)), "declares the shape"),
     "complex": (instead(lambda: torch.zeros(4, dtype=torch.complex64)), "complex64"),
     "bool": (instead(lambda: torch.zeros(4, dtype=torch.bool)), "torch.bool"),

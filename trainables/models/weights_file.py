@@ -161,7 +161,7 @@ def _check(name: str, tensor: "Tensor") -> None:
     elif tensor.is_quantized:
         fault = "is quantised"
     elif tensor.device.type != "cpu":
-        fault = f"lies on the device {tensor.device.type}: it has no values"
+        fault = f"is on the device {tensor.device.type}: it has no values"
     elif tensor.is_complex() or tensor.dtype == torch.bool or not _has_numbers(name, tensor):
         fault = f"has values of {tensor.dtype}"
     elif math.prod(tensor.shape) * tensor.element_size() > tensor.untyped_storage().nbytes():

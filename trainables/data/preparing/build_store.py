@@ -78,7 +78,7 @@ def make_store(
         report=_reporter(listing, progress),
     )
     if not rows.names and rows.left_out:
-        raise BadInputError(f"{listing.location}: no image that can be used ({counted(rows.left_out)} left out)")
+        raise BadInputError(f"{listing.location}: no usable image ({counted(rows.left_out)} left out)")
     table = assigned_rows(rows, request, listing)
     leaks = _leaks(table, folder / PIXELS_FILE, layout)
     if strict and leaks.described():
@@ -173,7 +173,7 @@ def _first(request: PrepareRequest, listing: ImageSource) -> tuple[FirstImage, N
             if not request.options.skip_corrupt:
                 raise _advised(error) from error
             fault = error
-    raise BadInputError(f"{listing.location}: no image that can be used" + (f" ({fault})" if fault else ""))
+    raise BadInputError(f"{listing.location}: no usable image" + (f" ({fault})" if fault else ""))
 
 
 def _advised(error: BadInputError) -> BadInputError:
