@@ -110,7 +110,7 @@ def test_a_name_that_is_no_utf8_is_named_and_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("x.tar.gz", b"\x1f\x8b\x08", "a packed archive, of which only zip is read; unpack it"),
+        ("x.tar.gz", b"\x1f\x8b\x08", "a packed archive other than zip; unpack it"),
         ("x.7z", b"7z\xbc\xaf\x27\x1c", "a packed archive"),
         ("x.zip", b"version https://git-lfs.github.com/spec/v1\n", "a git-LFS pointer"),
         ("x.zip", b"<!DOCTYPE html><html>", "an HTML page"),

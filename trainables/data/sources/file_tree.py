@@ -184,7 +184,7 @@ def _other_kind(source: Path) -> str:
     if source.suffix.lower() == ".parquet" or start.startswith(b"PAR1"):
         return "a Parquet file; prepare it as parquet"
     if is_tar(source) or start.startswith(PACKED):
-        return "a packed archive, of which only zip is read; unpack it, and give its folder"
+        return "a packed archive other than zip; unpack it, and give its folder"
     try:
         refuse_kind(start)
     except NotReadError as error:
