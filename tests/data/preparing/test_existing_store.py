@@ -46,9 +46,9 @@ def test_added_removed_and_changed_images_are_named(tmp_path: Path) -> None:
     picture(source / "cat" / "more.png")
     refused(r"is already prepared differently: 1 image added to the source \(cat/more\.png\); choose", **options)
     (source / "cat" / "more.png").rename(source / "cat" / "0.png")
-    refused(r"otherwise: 1 image with other pixels \(cat/0\.png\)", **options)
+    refused(r"differently: 1 image with other pixels \(cat/0\.png\)", **options)
     (source / "cat" / "0.png").unlink()
-    refused(r"otherwise: 1 image no longer in the source \(cat/0\.png\)", **options)
+    refused(r"differently: 1 image no longer in the source \(cat/0\.png\)", **options)
     assert StoreInfo.read("folder", tmp_path / "out") == info
     assert (tmp_path / "out" / "folder" / PIXELS_FILE).stat().st_mtime_ns == written
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".folder.lock", "folder"]
@@ -78,9 +78,9 @@ def test_an_edited_table_and_another_one_of_its_name_are_told(tmp_path: Path) ->
     same = shutil.copy(table, tmp_path / "elsewhere" / "labels.csv")
     assert prepare(**options, table=same) == info
     same.write_text("path,label\n" + "\n".join([*rows[:-1], "dog/9.png,cat"]) + "\n")
-    refused(r"otherwise: 1 image with other labels \(dog/9\.png\)", **options, table=same)
+    refused(r"differently: 1 image with other labels \(dog/9\.png\)", **options, table=same)
     table.write_text("path,label,place\n" + "\n".join(f"{row},here" for row in rows) + "\n")
-    refused(r"otherwise: 20 images of another place", **options, table=table)
+    refused(r"differently: 20 images of another place", **options, table=table)
 
 
 def test_added_rows_of_parquet_are_told(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_added_rows_of_parquet_are_told(tmp_path: Path) -> None:
     assert prepare(**options) == info
     RANDOM.bit_generator.state = np.random.default_rng(9).bit_generator.state
     write(20)
-    refused(r"otherwise: 2 images added to the source \(image-000018, image-000019\)", **options)
+    refused(r"differently: 2 images added to the source \(image-000018, image-000019\)", **options)
 
 
 def test_added_and_edited_patches_are_told(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_added_and_edited_patches_are_told(tmp_path: Path) -> None:
     assert prepare(**options) == info
     first, second = sorted(folder.rglob("*_B02.tif"))[:2]
     second.write_bytes(first.read_bytes())
-    refused("otherwise: 1 image with other pixels", **options)
+    refused("differently: 1 image with other pixels", **options)
 
 
 def test_a_store_of_an_earlier_version_is_read_and_compared_by_its_place(tmp_path: Path) -> None:
