@@ -160,7 +160,7 @@ def test_damaged_files_are_refused_with_one_reason_while_planning(suffix: str, t
         ({"bn1.running_var": torch.full((4,), -1.0)}, "'bn1.running_var' has variances below 0"),
         (
             {"s1.conv1.weight": torch.zeros(4, 2, 7, 7), "s2.conv1.weight": torch.zeros(4, 12, 7, 7)},
-            r"holds several encoders \(s1\., s2\.\); keep the one that is meant",
+            r"holds several encoders \(s1\., s2\.\); save the one to use",
         ),
         (
             {"conv1.weight": torch.zeros(1), "model_ema": Own()},
