@@ -98,7 +98,7 @@ def test_a_stopped_owner_is_no_dead_one(storage: SweepStorage, monkeypatch: pyte
                 assert f"process {process.pid} on {held.host} is stopped; kill -CONT {process.pid} (or fg)" in said
                 process.send_signal(signal.SIGCONT)
                 os.waitpid(process.pid, os.WCONTINUED)
-                assert "whoever ran it is gone" in _headline("mine", None, held, "")
+                assert "its process is gone" in _headline("mine", None, held, "")
         finally:
             process.kill()
 
