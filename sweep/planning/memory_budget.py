@@ -125,7 +125,7 @@ def advice(
 ) -> str:
     """Return a sentence with the memory estimate of a worker and the options that would fit into `available` bytes.
 
-    Example: "estimated 38.2 GiB a worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: --workers 4:
+    Example: "estimated 38.2 GiB per worker at batch 2048 on 1 worker, 24.0 GiB available; what would fit: --workers 4:
     9.8 GiB each; --set precision=bf16: 21.0 GiB; --set batch_size=1024: 19.1 GiB". Without `available`, it lists
     options that need clearly less. An option uses activation recomputation if it doesn't fit without, or if the trial
     was `recomputed`.

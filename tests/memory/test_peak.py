@@ -231,7 +231,7 @@ def test_advice_names_what_would_fit_with_its_numbers() -> None:
 
     said = advice(trial, 1, 6 * GIB, images=IMAGES, device="cuda")
     assert said == (
-        f"estimated {gib()} a worker with activations computed again ({gib(recompute=False)} without) at batch 2048 "
+        f"estimated {gib()} per worker with activations computed again ({gib(recompute=False)} without) at batch 2048 "
         f"on 1 worker, 6.0 GiB available; what would fit: "
         f"--workers 2: {gib(2)} each; --set precision=bf16: {gib(precision='bf16')}; "
         f"--set batch_size=1024: {gib(batch_size=1024)}"
