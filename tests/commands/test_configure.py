@@ -63,7 +63,7 @@ def test_options_become_a_file_and_the_next_steps_are_named(home: Path) -> None:
     assert config["provider"]["worker_ips"] == ["127.0.0.2", "127.0.0.3"]
     steps = [line.strip() for line in said.splitlines()]
     assert steps[0] == (
-        "my-cluster.yaml: cluster sweep-local, head 127.0.0.1, workers 127.0.0.2, 127.0.0.3, user me by ~/key"
+        f"my-cluster.yaml: cluster sweep-local, head 127.0.0.1, workers 127.0.0.2, 127.0.0.3, user me by {home}/key"
     )
     assert steps[2] == "make bundle"
     assert "secrets" in steps[3]
