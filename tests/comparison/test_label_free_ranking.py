@@ -42,7 +42,7 @@ def test_each_metric_is_turned_so_that_better_is_better() -> None:
     )
     assert list(found.agreements)[-1] == "val/uniformity"
     assert found.sentence() in said
-    assert "rank the 12 settings, beside top-1 accuracy (nearest neighbours, validation split)" in found.sentence()
+    assert "rank the 12 settings, compared with top-1 accuracy (nearest neighbours, valid" in found.sentence()
     assert "embedding rank 1.00 (" in found.sentence()
 
 

@@ -12,11 +12,15 @@ from support.sweep_shell import GRID, Shell, rest, until
 from sweep.console.stop_signals import StopRequestedError, exit_code, stop_signals
 
 
-def test_each_signal_has_its_reason_and_exit_code() -> None:
-    for number in (signal.SIGTERM, signal.SIGQUIT):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_each_signal_has_its_reason_and_exit_code(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run in a shell's background
+    try:
         with pytest.raises(StopRequestedError, match=f"ended by {number.name}") as caught, stop_signals():
             signal.raise_signal(number)
-        assert exit_code(str(caught.value)) == 128 + number
+    finally:
+        signal.signal(number, before)
+    assert exit_code(str(caught.value)) == 128 + number
 
 
 def test_in_the_background_of_a_shell_its_ctrl_backslash_is_not_heard() -> None:
@@ -45,8 +49,8 @@ def ended_in_good_order(shell: Shell) -> None:
 def test_a_signal_to_the_whole_group_ends_a_sweep_as_ctrl_c_does(shell: Shell, number: signal.Signals) -> None:
     space = shell.space(GRID)
     command = ("run", "--space", space, "--set", "epochs=400")
-    # The tests themselves may run under nohup, whose children ignore SIGHUP.
-    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    # The tests themselves may run under nohup, whose children ignore SIGHUP, or in a shell's background (SIGQUIT).
+    heard = f"import signal; signal.signal({int(number)}, signal.SIG_DFL)"
     with shell.background(*command, before=heard, start_new_session=True) as running:
         until(running, "epoch 1")
         os.killpg(running.pid, number)

@@ -355,4 +355,4 @@ def test_lists_and_tables_are_read_to_a_limit(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(label_table, "TABLE_BYTES", 1000)
     (tmp_path / "table.csv").write_text("path,label\n" + "x,y\n" * 1000)
     with pytest.raises(BadInputError, match="has 4,011 bytes"):
-        label_table._csv(Mock(), tmp_path / "table.csv")
+        label_table._csv(Mock(), tmp_path / "table.csv", [])

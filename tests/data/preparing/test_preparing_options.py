@@ -162,7 +162,7 @@ def test_corrupt_images_are_named_or_left_out_and_listed(tmp_path: Path) -> None
     folder = write_eurosat(tmp_path)
     (folder / "Forest" / "Forest_2.jpg").write_bytes(b"no JPEG")
     (folder / "River" / "River_1.jpg").write_bytes((folder / "River" / "River_1.jpg").read_bytes()[:300])
-    with pytest.raises(BadInputError, match=r"Forest_2\.jpg: no image .* --skip-corrupt"):
+    with pytest.raises(BadInputError, match=r"Forest_2\.jpg: can't be read as an image.* --skip-corrupt"):
         prepare("eurosat", source=folder, root=tmp_path / "out")
     store = made("eurosat", tmp_path / "out", source=folder, skip_corrupt=True)
     assert len(store) == 38
