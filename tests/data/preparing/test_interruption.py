@@ -24,6 +24,7 @@ def test_ctrl_c_says_what_is_left(tmp_path: Path) -> None:
             os.link(tmp_path / "images" / name / "0.png", tmp_path / "images" / name / f"{number}.png")
     root = tmp_path / "root"
     command = ["prepare", "folder", "--source", str(tmp_path / "images"), "--root", str(root), "--as", "mine"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     running = subprocess.Popen(
         [sys.executable, "-m", "sweep.data", *command],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -31,6 +32,7 @@ def test_ctrl_c_says_what_is_left(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while not list(root.glob(".mine.*.partial/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
