@@ -61,6 +61,8 @@ def sign_code(sign: str) -> str:
 
 
 def _is_number(text: str) -> bool:
+    if text != text.strip():  # float() takes line ends
+        return False
     try:
         float(text)
     except ValueError:

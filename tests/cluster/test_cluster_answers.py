@@ -53,7 +53,7 @@ def ask(*command: str, folder: Path, **environment: str) -> tuple[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [pytest.param(COMMANDS[0], marks=pytest.mark.long), *COMMANDS[1:]])
 def test_what_answers_and_is_no_ray_is_said_with_likely_causes(
     silent: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:

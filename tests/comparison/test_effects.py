@@ -66,6 +66,7 @@ def test_main_effects_and_interaction_are_the_sums_of_squares() -> None:
     assert [level.mean for level in found[:2]] == pytest.approx((first + mean).tolist())
 
 
+@pytest.mark.slow
 def test_axes_without_effect_are_found_in_one_sweep_of_twenty() -> None:
     random = np.random.default_rng(1)
     found = 0

@@ -135,6 +135,7 @@ def test_a_trial_in_a_long_epoch_is_ended_after_the_grace(environment: dict[str,
         assert job.left() == []
 
 
+@pytest.mark.slow
 def test_scancel_stops_the_sweep_and_nobody_starts_it_again(environment: dict[str, str], tmp_path: Path) -> None:
     with sweep_job(environment, tmp_path) as job:
         wait_for(environment, "python -m sweep.run")
@@ -151,6 +152,7 @@ def test_what_ends_by_itself_is_not_requeued(environment: dict[str, str], tmp_pa
         assert job.requeued() is None
 
 
+@pytest.mark.slow
 def test_a_head_that_does_not_start_ends_the_job(environment: dict[str, str], tmp_path: Path) -> None:
     with sweep_job(environment, tmp_path, NODES_CODE="1") as job:
         assert job.wait(30) == 1
@@ -159,6 +161,7 @@ def test_a_head_that_does_not_start_ends_the_job(environment: dict[str, str], tm
     assert not calls(environment, "python -m sweep.run")
 
 
+@pytest.mark.slow
 def test_requeueing_has_an_end(environment: dict[str, str], tmp_path: Path) -> None:
     with sweep_job(environment, tmp_path, SWEEP_MAX_REQUEUES="0") as job:
         wait_for(environment, "python -m sweep.run")

@@ -162,6 +162,7 @@ def test_features_are_those_that_the_trial_was_evaluated_by(
     assert len(bank.split) == len(found.data.bank)
 
 
+@pytest.mark.slow
 def test_what_isnt_there_is_said(
     swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,9 @@ ONE_TRIAL = 'Stage("grid", (Grid(axes={"temperature": (0.1,)}),))'
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("home", ["/proc/nothing", None], ids=["unwritable", "absent"])
+@pytest.mark.parametrize(
+    "home", [pytest.param("/proc/nothing", marks=pytest.mark.long), None], ids=["unwritable", "absent"]
+)
 def test_a_sweep_needs_no_home_and_no_short_temporary_folder(shell: Shell, tmp_path: Path, home: str | None) -> None:
     """A socket's path has at most 107 characters."""
     folder = tmp_path / ("job" * 30)

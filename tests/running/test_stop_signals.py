@@ -44,7 +44,8 @@ def ended_in_good_order(shell: Shell) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGQUIT, marks=pytest.mark.long)]
+    "number",
+    [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGHUP, signal.SIGQUIT))],
 )
 def test_a_signal_to_the_whole_group_ends_a_sweep_as_ctrl_c_does(shell: Shell, number: signal.Signals) -> None:
     space = shell.space(GRID)

@@ -66,6 +66,7 @@ def test_numbers_stay_numbers() -> None:
     ]
     assert csv_cell("\uff1d1+1") == "'\uff1d1+1"
     assert csv_cell("  =1") == "'  =1"
+    assert csv_cell("1\r") == r"1\r"
 
 
 @given(st.text())
@@ -219,6 +220,7 @@ def test_every_figure_is_drawn_and_shows_the_names(tmp_path: Path) -> None:
     assert r"$\frac{$" in seen
 
 
+@pytest.mark.slow
 def test_a_map_is_drawn_for_every_name() -> None:
     from sweep.maps.class_preview import ClassPreview
     from sweep.maps.number_preview import NumberPreview
@@ -305,6 +307,7 @@ def test_status_draws_it(hostile: SimpleNamespace, capsys: pytest.CaptureFixture
         check_output(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_mlflow_takes_every_text(hostile: SimpleNamespace, mlflow_database: Path, tmp_path: Path) -> None:
     import mlflow
 
@@ -330,6 +333,7 @@ def test_mlflow_takes_every_text(hostile: SimpleNamespace, mlflow_database: Path
     check_csv(Path(table))
 
 
+@pytest.mark.slow
 def test_export_writes_a_card_and_predict_a_table(
     hostile: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,7 @@ def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, 
     release.set()
 
 
+@pytest.mark.slow
 def test_closing_waits_while_writes_move(writer: BackgroundWriter) -> None:
     written = []
 

@@ -127,6 +127,7 @@ def test_workers_follow_one_trajectory(world: int, one_worker: TrialFiles, store
         assert mine_table["label"] == their_table["label"]
 
 
+@pytest.mark.slow
 def test_two_workers_learn_labels_as_one_does(store: ImageStore, tmp_path: Path) -> None:
     _train_double(str(store.path), str(tmp_path / "alone"), SUPERVISED)
     on_ranks(2, tmp_path, _train_double, str(store.path), str(tmp_path / "both"), SUPERVISED)
