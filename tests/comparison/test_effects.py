@@ -126,6 +126,7 @@ def test_one_setting_is_counted_as_one() -> None:
     assert found.reason == "1 setting has a result; importance needs 30"
 
 
+@pytest.mark.slow
 def test_importance_finds_the_axis_that_matters_and_refuses_few_settings() -> None:
     random = np.random.default_rng(3)
     cells = {

@@ -105,6 +105,7 @@ def test_one_head_with_its_cores_where_the_documentation_once_started_four(
     assert {line.split()[-2] for line in started} == {"cores=1"}
 
 
+@pytest.mark.slow
 def test_the_time_limit_stops_the_sweep_in_good_order_and_requeues_the_job(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

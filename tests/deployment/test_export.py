@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,14 +37,23 @@ from trainables.errors import BadInputError
 from trainables.storage.trial_files import MODEL
 
 
-@pytest.fixture
-def exported(
-    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def first_export(
+    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SWEEP_DATA", str(store.path.parent))
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        main("mine", storage=str(swept[1].storage.root), output=folder)
+    return folder
+
+
+@pytest.fixture
+def exported(first_export: Path, store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    main("mine", storage=str(swept[1].storage.root), output=tmp_path / "out")
-    return tmp_path / "out"
+    return Path(shutil.copytree(first_export, tmp_path / "out"))
 
 
 def test_onnx_gives_the_probabilities_that_the_trial_evaluated(

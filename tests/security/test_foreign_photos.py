@@ -319,6 +319,7 @@ def write_parquet(path: Path, image: bytes, rows: int, **more: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_parquet_page_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "train.parquet", bytes(80 * MEBIBYTE), 1)
     assert path.stat().st_size < 50_000

@@ -134,6 +134,7 @@ def test_two_workers_learn_labels_as_one_does(store: ImageStore, tmp_path: Path)
     assert_same_end(files_in(tmp_path / "both"), files_in(tmp_path / "alone"))
 
 
+@pytest.mark.slow
 def test_two_workers_go_on_where_one_stopped(one_worker: TrialFiles, store: ImageStore, tmp_path: Path) -> None:
     moved = files_in(tmp_path / "trial")
     with default_dtype(torch.float64):
