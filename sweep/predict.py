@@ -102,8 +102,8 @@ def main(
 
 def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, overwrite: bool) -> None:
     from sweep.maps.map_plan import MapOptions
+    from sweep.maps.open_scene import is_scene
     from sweep.maps.raster_file import DRIVERS
-    from sweep.maps.scene import is_scene
     from sweep.maps.scene_map import write_map
 
     if not scene.exists():

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sweep.maps.band_files import product_of
 from sweep.maps.channel_names import opaque_channels, own_names
 from sweep.maps.ground_resolution import ground
+from sweep.maps.open_scene import open_scene
 from sweep.maps.other_products import other_product
 from sweep.maps.raster_file import explained_raster, open_raster
-from sweep.maps.scene import Scene, open_scene
+from sweep.maps.scene import Scene
 from sweep.maps.scene_classes import COVER_CLASSES, cover_file
 from trainables.data.chip import COVERS, Chip
 from trainables.data.preparing.linear_scale import FLOATS

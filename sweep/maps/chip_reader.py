@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.maps.chip_grid import true_pixels
+from sweep.maps.open_scene import enter_scene
 from sweep.maps.raster_file import closed_raster
-from sweep.maps.scene import Scene, enter_scene
+from sweep.maps.scene import Scene
 from sweep.maps.scene_values import unstated_mark
 from sweep.maps.tiff_blocks import TiffBlocks
 from sweep.maps.windows import Mask

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.maps.open_scene import enter_band
 from sweep.maps.raster_file import explained_raster
-from sweep.maps.scene import Scene, enter_band
+from sweep.maps.scene import Scene
 from sweep.maps.scene_classes import COVER_CLASSES, CoverFile, cover_file
 from sweep.maps.windows import Mask
 from trainables.errors import BadInputError

@@ -25,9 +25,10 @@ from sweep.maps.cover_mask import enter_cover_mask
 from sweep.maps.geotiff import MapWriter, map_writer, read_small, write_cog
 from sweep.maps.map_layer import MapSummary
 from sweep.maps.map_plan import MapOptions, MapSettings, plan_map, recipe_of
+from sweep.maps.open_scene import open_scene
 from sweep.maps.raster_file import require_rasterio
 from sweep.maps.reduced_scene import ReducedScene
-from sweep.maps.scene import colours, open_scene
+from sweep.maps.scene import colours
 from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
 from trainables.errors import BadInputError
 

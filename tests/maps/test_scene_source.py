@@ -13,7 +13,8 @@ from support.products import LEFT, METRES, TOP, band_values, write_product
 from support.scenes import write_scene
 
 from sweep.maps.chip_grid import SceneGrid
-from sweep.maps.scene import Scene, open_scene
+from sweep.maps.open_scene import open_scene
+from sweep.maps.scene import Scene
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.label_set import LabelRequest, attach_labels

@@ -12,7 +12,7 @@ from support.scenes import Pixels, write_band, write_model, write_scene
 
 from sweep.deployment.exported_model import DeployedModel
 from sweep.maps.map_classes import STEPS
-from sweep.maps.scene import open_scene
+from sweep.maps.open_scene import open_scene
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare

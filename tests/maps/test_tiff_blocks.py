@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import tifffile
 
-from sweep.maps.scene import open_scene
+from sweep.maps.open_scene import open_scene
 from sweep.maps.tiff_blocks import TiffBlocks
 from tests.support.scenes import Pixels, write_scene
 
