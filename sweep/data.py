@@ -14,7 +14,7 @@ from sweep.console.printing import say, say_json, screen
 from trainables.data.store_addresses import data_root, joined_address, store_folder
 from trainables.data.store_info import StoreInfo, prepare_command, prepared
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 if TYPE_CHECKING:
     from trainables.data.preparing.field_points import Floats

@@ -63,7 +63,7 @@ def main(
     from sweep.console.commands import given_options
     from sweep.running.run_location import RunLocation
     from sweep.running.run_request import RunRequest, on_end_hook
-    from trainables.overrides import parse_assignments
+    from trainables.fields.overrides import parse_assignments
 
     request = RunRequest(
         RunLocation(storage, tracking_uri, address, as_json, on_end_hook(on_end), gpu_memory, wait_cluster),

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, Valid
 
 from sweep.console.named_files import DATA_FILES, NoSuchModuleError, load_module, read_mapping
 from trainables.errors import BadInputError, describe_validation, nearest
-from trainables.field_values import check_field, check_value, checked_axis, checked_value, is_whole
-from trainables.validated import Listed, plain, validated
+from trainables.fields.validated import Listed, plain, validated
+from trainables.fields.values import check_field, check_value, checked_axis, checked_value, is_whole
 
 Baseline = Literal["untrained", "calibrated", "pixels", "colours", "random_features"]
 """Untrained encoder, the same with batch norm's statistics taken from train, raw pixels, six colour numbers."""

@@ -10,7 +10,7 @@ from sweep.console import options
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
-from trainables.lasting_output import is_lost
+from trainables.printing.lasting_output import is_lost
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -30,8 +30,8 @@ def list_weights() -> None:
 def fetch(name: Annotated[str, typer.Argument(help="Name in the catalogue: python -m sweep.weights list.")]) -> None:
     """Download one file of the catalogue and verify it; an existing file is only verified."""
     from trainables.errors import BadInputError
-    from trainables.weights_catalog import CATALOG
-    from trainables.weights_download import fetched, nearest_entry
+    from trainables.weights.catalog import CATALOG
+    from trainables.weights.download import fetched, nearest_entry
 
     if name not in CATALOG:
         hint = nearest_entry(name) or f"; it has {', '.join(CATALOG)}"

@@ -44,16 +44,14 @@ SWEEP_LAYERS = (
 )
 """Layers, the lowest first: imports lead to a lower one, or stay in their folder. Files: commands, api.py, space.py."""
 TRAINABLES_LAYERS = (
-    ("printable_text", "redaction", "field_facts", "lasting_output", "uri_schemes", "share_count", "band_spelling"),
-    ("errors", "metric_names", "heartbeat", "torch_normal", "numba_cache", "schedule", "memory.constants"),
-    ("byte_size", "numba_compile", "weights_catalog"),
-    ("unpacked_limit", "weights_header", "special_file"),
-    ("parquet_file",),
-    ("weights_download", "storage", "randomness", "distributed", "validated"),
-    ("initial_weights", "lars_kernel", "losses"),
-    ("config", "lars"),
-    ("field_values", "expected_metrics"),
-    ("overrides", "memory", "augment", "data"),
+    ("printing", "field_facts", "memory.constants"),
+    ("errors", "kernels", "randomness", "distributed", "heartbeat", "schedule", "losses"),
+    ("files", "lars"),
+    ("storage",),
+    ("weights",),
+    ("config",),
+    ("fields", "metrics"),
+    ("memory", "augment", "data"),
     ("evaluation", "models", "data.sources"),
     ("objectives", "data.preparing"),
     ("training",),
@@ -72,20 +70,12 @@ ONLY_IN = {
 """Libraries that one folder keeps to itself; matplotlib's types may be named elsewhere."""
 HEAVY = ("torch", "torchvision", "sklearn", "ray", "mlflow", "pyarrow", "matplotlib", "pandas", "scipy")
 LIGHT_ROOMS = ("sweep/planning", "sweep/console", "sweep/space.py")
-LIGHT_FILES = ("config", "schedule", "metric_names", "overrides", "errors", "initial_weights", "data/store_info")
-LIGHT_FILES += ("data/dataset_facts", "data/store_format", "memory/constants", "memory/layer_sizes", "memory/peak")
-LIGHT_FILES += (
-    "data/store_addresses",
-    "data/store_targets",
-    "weights_header",
-    "weights_catalog",
-    "weights_download",
-    "data/bands",
-    "printable_text",
-    "redaction",
-    "field_facts",
-    "uri_schemes",
-)
+LIGHT_FILES = ("config", "schedule", "errors", "field_facts", "metrics/names", "fields/overrides")
+LIGHT_FILES += ("printing/printable_text", "printing/redaction", "storage/uri_schemes")
+LIGHT_FILES += ("weights/initial_weights", "weights/header", "weights/catalog", "weights/download")
+LIGHT_FILES += ("data/dataset_facts", "data/store_format", "data/store_info", "data/bands")
+LIGHT_FILES += ("data/store_addresses", "data/store_targets")
+LIGHT_FILES += ("memory/constants", "memory/layer_sizes", "memory/peak")
 
 Imports = Mapping[str, set[str]]
 """The modules of the project that each of its modules imports."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trainables.config import PROTOCOL_VERSION, SimCLRConfig, TrialConfig
 from trainables.errors import BadInputError
-from trainables.overrides import parse_assignments
+from trainables.fields.overrides import parse_assignments
 
 OTHER_VALUES: dict[str, Any] = {
     "evaluation_dataset": "eurosat",

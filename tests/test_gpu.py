@@ -22,7 +22,7 @@ from trainables.augment.views import two_views
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.losses import contrast
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 from trainables.storage.filesystem import Storage
 from trainables.storage.host_copy import HostCopy
 from trainables.storage.trial_files import TrialFiles

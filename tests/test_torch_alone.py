@@ -10,8 +10,9 @@ import pytest
 from scipy import special
 from support.paths import TESTS
 
-from trainables import randomness, torch_normal
-from trainables.randomness import RandomStream, normal
+from trainables.randomness import counter_based as randomness
+from trainables.randomness import torch_normal
+from trainables.randomness.counter_based import RandomStream, normal
 
 TRAINED = """
 import json

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from trainables.errors import BadInputError, describe_validation
 from trainables.field_facts import FieldFacts
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 PROTOCOL_VERSION = 2
 """Version of the training protocol, part of every trial id; raised when the same configuration gives a new result."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
-from trainables.printable_text import printable
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable
+from trainables.printing.redaction import redact
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -1,6 +1,6 @@
 """LARS optimiser as in the reference (lars_optimizer.py): classic momentum with the learning rate inside the buffer.
 
-On a CPU with numba, a compiled kernel computes the same step in less than half the time (lars_kernel.py).
+On a CPU with numba, a compiled kernel computes the same step in less than half the time (kernels/lars_kernel.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.numba_compile import available
+from trainables.kernels.numba_compile import available
 
 
 class LARS(Optimizer):
@@ -67,7 +67,7 @@ class LARS(Optimizer):
                 tensors = (weight, weight.grad, self._velocity(weight))
                 (fused if _is_fused(*tensors) else plain).append(tensors)
         if fused:
-            from trainables import lars_kernel
+            from trainables.kernels import lars_kernel
 
             numbers = {name: group[name] for name in ("lr", "momentum", "weight_decay", "eeta", "adapt")}
             lars_kernel.step(*zip(*fused, strict=True), **numbers)
@@ -106,6 +106,6 @@ class LARS(Optimizer):
 def _is_fused(*tensors: Tensor) -> bool:
     if not available():
         return False
-    from trainables import lars_kernel
+    from trainables.kernels import lars_kernel
 
     return lars_kernel.takes(*tensors)

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from trainables import metric_names as names
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError, NonFiniteLossError
-from trainables.lasting_output import open_streams
-from trainables.overrides import parse_assignments
+from trainables.fields.overrides import parse_assignments
+from trainables.metrics import names
+from trainables.printing.lasting_output import open_streams
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles

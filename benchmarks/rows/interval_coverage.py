@@ -12,7 +12,7 @@ from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.metric_intervals import paired, sampling_interval
 from sweep.statistics.number_outputs import NumberOutputs
 from sweep.statistics.share_intervals import ConfidenceInterval
-from trainables.metric_names import AVERAGE_PRECISION, MACRO, MAE, MICRO, R2, RMSE
+from trainables.metrics.names import AVERAGE_PRECISION, MACRO, MAE, MICRO, R2, RMSE
 
 SCALES = 0.3, 0.6
 """Standard deviations of the errors that two predictions of a number don't have in common; that in common is 0.4."""

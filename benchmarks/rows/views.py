@@ -13,7 +13,7 @@ from benchmarks.harness.measurement import PairedTimings, PlannedMeasurement, be
 from trainables.augment.parameters import draw_view
 from trainables.augment.views import two_views
 from trainables.config import TrialConfig
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 
 GOALS = ((64, 20.0), (120, 8.0))
 """Side of stored images and views, and how many times faster one core of ours should be."""

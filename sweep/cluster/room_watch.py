@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sweep.cluster.ray_private import ResourceClaim, autoscaler_errors, resource_claims
 from sweep.console.formatting import plural, shortened
 from sweep.scheduling.dispatcher import TrialAttempt
-from trainables.printable_text import printable
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable
+from trainables.printing.redaction import redact
 
 PATIENCE_SECONDS = 10.0
 """Seconds that a trial may wait for resources before a message is printed."""

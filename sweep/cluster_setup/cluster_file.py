@@ -11,7 +11,7 @@ import yaml
 
 from sweep.cluster_setup.questions import QUESTIONS, Answers, Place, Value
 from trainables.errors import BadInputError
-from trainables.special_file import refuse_special
+from trainables.files.special_file import refuse_special
 
 MARK = "CHANGE"
 """Mark in a template for a value that the user must set."""

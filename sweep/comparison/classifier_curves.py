@@ -9,7 +9,7 @@ from sweep.statistics.image_metrics import ClassOutputs
 from sweep.statistics.metric_intervals import sampling_interval
 from sweep.statistics.share_intervals import ConfidenceInterval
 from sweep.statistics.threshold_curves import ThresholdCurves, threshold_curves
-from trainables import metric_names as names
+from trainables.metrics import names
 
 MOST_CURVES = 8
 """Maximum number of settings in one chart of curves; the best ones are shown."""

@@ -12,7 +12,7 @@ from sweep.console.formatting import percent, plain, plural, range_of_shares
 from sweep.records.sweep_record import SweepRecord
 from sweep.space import SELECTED_ON_TEST
 from sweep.statistics.metric_intervals import PairedDifference
-from trainables.metric_names import R2, SPEARMAN, better_when, is_share, needs_labels
+from trainables.metrics.names import R2, SPEARMAN, better_when, is_share, needs_labels
 
 MOST_LISTED = 3
 MAYBE_BEST = "●"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from sweep.comparison.wording import OF_NUMBERS, method_of
-from trainables import metric_names as names
+from trainables.metrics import names
 
 OF_FEATURES = tuple(
     names.LINEAR + name

@@ -9,7 +9,7 @@ from sweep.comparison.table import ComparisonTable
 from sweep.comparison.wording import metric_words, short_words
 from sweep.records.sweep_record import SweepRecord
 from sweep.statistics.rank_agreement import FEWEST_RANKED, RankAgreement, rank_agreement
-from trainables import metric_names as names
+from trainables.metrics import names
 
 FEWEST_SAID = 3
 """Minimum number of settings for a rank agreement."""

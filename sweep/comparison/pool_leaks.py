@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from trainables.data.shared_pixels import DIGITS, labelled_store
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.storage.trial_files import MODEL
+from trainables.weights.initial_weights import InitialWeights
 
 if TYPE_CHECKING:
     from sweep.records.sweep_storage import SweepStorage

@@ -20,7 +20,7 @@ from sweep.statistics.share_intervals import ConfidenceInterval, unpaired_interv
 from trainables.config import TrialConfig
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
-from trainables.metric_names import better_when, bounds, is_share
+from trainables.metrics.names import better_when, bounds, is_share
 
 if TYPE_CHECKING:
     from sweep.comparison.dataset_report import DataSetReport

@@ -14,7 +14,7 @@ from sweep.statistics.hypothesis_tests import candidates_for_best
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.share_intervals import LEVEL, ConfidenceInterval
 from trainables.config import TrialConfig
-from trainables.metric_names import bounds
+from trainables.metrics.names import bounds
 
 if TYPE_CHECKING:
     from sweep.comparison.pool_leaks import PoolLeaks

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainables import metric_names as names
 from trainables.data.bands import band_words
-from trainables.initial_weights import InitialWeights
+from trainables.metrics import names
+from trainables.weights.initial_weights import InitialWeights
 
 LONGEST = 32
 

@@ -14,7 +14,7 @@ from sweep.console.commands import Commands
 from sweep.console.printing import PrintableFormatter, say, screen, show_traceback
 from sweep.console.usage_errors import UsageError, checked_arguments, mistyped_variables, usage_line
 from trainables.errors import BadInputError
-from trainables.lasting_output import FAILED, check_output, open_streams
+from trainables.printing.lasting_output import FAILED, check_output, open_streams
 
 BAD_INPUT = 2
 MACHINE = frozenset(

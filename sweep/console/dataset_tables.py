@@ -14,7 +14,7 @@ from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.data.store_info import StoreInfo, prepare_command, remove_command
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 if TYPE_CHECKING:
     from rich.table import Table

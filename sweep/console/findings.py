@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweep.console.printing import screen, text
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 Verdict = Literal["ok", "warning", "missing"]
 

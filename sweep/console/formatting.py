@@ -3,7 +3,7 @@
 import math
 import re
 
-from trainables.metric_names import R2, SPEARMAN, is_share
+from trainables.metrics.names import R2, SPEARMAN, is_share
 
 LARGE = 10.0
 """R2 from which decimals say nothing: it has no lower bound."""

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from trainables.errors import BadInputError
-from trainables.special_file import refuse_special
+from trainables.files.special_file import refuse_special
 
 DATA_FILES = (".yaml", ".yml", ".toml")
 """Suffixes of files with values."""

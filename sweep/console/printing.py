@@ -12,8 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from trainables.printable_text import printable, printable_lines
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable, printable_lines
+from trainables.printing.redaction import redact
 
 PIPED_WIDTH = 160
 

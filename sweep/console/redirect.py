@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from trainables.lasting_output import keep_unprinted, lasting
+from trainables.printing.lasting_output import keep_unprinted, lasting
 
 READER_SECONDS = 5.0
 """Seconds to wait for a pager or paused terminal; then lines go to the log, so that the sweep isn't delayed."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainables.weights_catalog import CATALOG, CatalogEntry
-from trainables.weights_download import weights_folder
+from trainables.weights.catalog import CATALOG, CatalogEntry
+from trainables.weights.download import weights_folder
 
 SCALES = {"picture": "8-bit pictures", "reflectance": "reflectance"}
 

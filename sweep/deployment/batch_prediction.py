@@ -21,7 +21,7 @@ from sweep.console.printing import say
 from sweep.deployment.exported_model import BATCH, PREDICTED, DeployedModel
 from sweep.deployment.predicted_images import open_images
 from trainables.errors import BadInputError
-from trainables.printable_text import csv_cell
+from trainables.printing.printable_text import csv_cell
 
 SOME_LEFT_OUT = 1
 """Exit code of a command whose table lacks some images."""

@@ -19,7 +19,7 @@ from trainables.data.sources.file_tree import FileTree
 from trainables.data.sources.layout import file_of
 from trainables.errors import BadInputError
 from trainables.evaluation.multilabel import HALF
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 BATCH = 64
 FACTS_BYTES = 16 * 2**20

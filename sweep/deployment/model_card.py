@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.deployment.trial_choice import ChosenTrial
-from trainables.metric_names import LINEAR
-from trainables.printable_text import markdown_text, printable
+from trainables.metrics.names import LINEAR
+from trainables.printing.printable_text import markdown_text, printable
 
 if TYPE_CHECKING:
     from sweep.comparison.trial_outputs import TrialOutputs
@@ -84,7 +84,7 @@ def _origin(chosen: ChosenTrial, config: "TrialConfig", storage: "SweepStorage")
 def _weights(config: "TrialConfig", storage: "SweepStorage") -> str:
     """Return in words where the initial weights come from; empty if they are random."""
     from sweep.comparison.pool_leaks import pretrained_on
-    from trainables.initial_weights import InitialWeights
+    from trainables.weights.initial_weights import InitialWeights
 
     if config.initial_weights is None:
         return ""

@@ -16,7 +16,7 @@ from trainables.data.sources.file_tree import FileTree, open_tree
 from trainables.data.store_format import PLAIN_NAME
 from trainables.data.store_info import StoreInfo, known_names
 from trainables.errors import BadInputError, nearest
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 if TYPE_CHECKING:
     from trainables.data.store import ImageStore

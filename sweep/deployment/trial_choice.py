@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainables.errors import BadInputError, nearest
-from trainables.metric_names import better_when
+from trainables.metrics.names import better_when
 
 if TYPE_CHECKING:
     from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable

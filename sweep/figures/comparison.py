@@ -33,7 +33,7 @@ from sweep.figures.style import (
 )
 from sweep.statistics.share_intervals import ConfidenceInterval
 from sweep.statistics.threshold_curves import pareto_front
-from trainables.metric_names import is_share
+from trainables.metrics.names import is_share
 
 LONGEST_LABEL, LONGEST_RANKED = 60, 90
 """Maximum characters of a setting's name in a legend and in a ranking."""

@@ -21,8 +21,8 @@ from trainables.data.seasons import SeasonPairs, visits
 from trainables.data.store import ImageStore
 from trainables.data.store_targets import without_seasons
 from trainables.errors import BadInputError
-from trainables.overrides import parse_assignments
-from trainables.randomness import RandomStream, uniform
+from trainables.fields.overrides import parse_assignments
+from trainables.randomness.counter_based import RandomStream, uniform
 
 IMAGES_A_CLASS = 8
 MOST_CLASSES = 50

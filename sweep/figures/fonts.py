@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
 
-from trainables.printable_text import sign_code
+from trainables.printing.printable_text import sign_code
 
 logger = logging.getLogger(__name__)
 BOXES = "Last Resort"

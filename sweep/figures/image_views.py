@@ -9,7 +9,7 @@ from trainables.augment.parameters import draw_view
 from trainables.augment.views import joined_views
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 
 Pictures = NDArray[np.float64]
 """Images (N, H, W, 3) in [0, 1]."""

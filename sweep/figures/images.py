@@ -10,7 +10,7 @@ from PIL import Image
 
 from sweep.figures.image_views import Pictures
 from sweep.figures.style import COLOURS, INK, finish, legend_below, legend_height, panel
-from trainables.printable_text import figure_text
+from trainables.printing.printable_text import figure_text
 
 RIGHT, WRONG, REST = "#3a8f5c", "#d9742b", "#b9bdc3"
 MAP_COLOURS = (*COLOURS[:7], "#8c6d4f", "#6b8fd6", "#2f3f8f")

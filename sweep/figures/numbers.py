@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, label, title_lines
-from trainables import metric_names as names
 from trainables.evaluation.number_metrics import number_metrics
+from trainables.metrics import names
 
 BINS = 8
 """Maximum number of bins with similar numbers of images, by true value, whose mean residual is drawn."""

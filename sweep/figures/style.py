@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sweep.console.formatting import shortened
-from trainables.printable_text import figure_text
+from trainables.printing.printable_text import figure_text
 
 CONTRASTIVE, SUPERVISED = "#2b7bca", "#c8621e"
 INK, GRID = "#333333", "#dddddd"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sweep.console.formatting import short_percent
 from sweep.figures.style import CONTRASTIVE, INK, SUPERVISED, finish, label, panel, text_width, title_lines
 from sweep.statistics.confusion import row_normalised
-from trainables import metric_names as names
+from trainables.metrics import names
 
 if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord

@@ -10,7 +10,7 @@ from sweep.figures import trial as figures
 from sweep.figures.numbers import number_figure
 from sweep.statistics import confusion
 from sweep.statistics.number_outputs import has_numbers, number_outputs
-from trainables import metric_names as names
+from trainables.metrics import names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

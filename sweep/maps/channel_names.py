@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.maps.raster_file import band_names, closed_raster, explained_raster, open_raster
-from trainables.band_spelling import band_name
 from trainables.data.bands import BAND_NAME, COLOURS, SpectralBand
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.errors import BadInputError
+from trainables.fields.band_spelling import band_name
 
 KNOWN = (*SENTINEL_2_BANDS, *COLOURS)
 """Names that say which part of the spectrum a band measures."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import BadInputError
-from trainables.unpacked_limit import check_unpacked
+from trainables.files.unpacked_limit import check_unpacked
 
 DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
 """GDAL drivers by suffix; formats that consist of other files or addresses are excluded."""

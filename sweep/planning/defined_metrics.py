@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sweep.planning.plan import Plan
 from sweep.planning.space_check import Sizes, proposals
-from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.store_addresses import remote_root, store_folder
 from trainables.data.store_info import StoreInfo, prepared
 from trainables.data.store_targets import expand_positive
 from trainables.errors import BadInputError
+from trainables.metrics import names
 
 if TYPE_CHECKING:
     import numpy as np

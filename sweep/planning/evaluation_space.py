@@ -6,9 +6,9 @@ from typing import Any
 
 from sweep.planning.expansion import BASELINE_FIELDS
 from sweep.space import Grid, RankingObjective, SearchSpace, Stage
-from trainables import metric_names as names
 from trainables.config import TrialConfig
-from trainables.initial_weights import InitialWeights
+from trainables.metrics import names
+from trainables.weights.initial_weights import InitialWeights
 
 FROZEN, FINE_TUNED, SCRATCH = "frozen", "fine-tuned", "from scratch"
 ALIKE, EVERY_LABEL = "frozen, both sides weigh alike", "frozen, every label"

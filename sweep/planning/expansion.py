@@ -11,7 +11,7 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Baseline, Best, Grid, Search, SearchSpace, Stage
 from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.errors import BadInputError
-from trainables.field_values import spelled
+from trainables.fields.values import spelled
 
 Assignments = Mapping[str, Sequence[Any]]
 RejectedDraw = tuple[Mapping[str, Any], str]

@@ -13,7 +13,7 @@ from rich.table import Table
 from sweep.console.printing import say, screen, text
 from trainables.config import TrialConfig
 from trainables.field_facts import FieldFacts
-from trainables.field_values import spelled
+from trainables.fields.values import spelled
 
 COLUMNS = ("field", "default", "unit", "values", "thesis", "reference", "meaning")
 INTRODUCTION = """\

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweep.space import SearchSpace
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 
 def pinned(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.planning.trial_names import varying_fields
 from sweep.space import SELECTED_ON_TEST
 from trainables.data.bands import band_words
-from trainables.field_values import spelled
-from trainables.metric_names import LABEL_FREE_DIRECTION
+from trainables.fields.values import spelled
+from trainables.metrics.names import LABEL_FREE_DIRECTION
 
 MOST_ROWS = 200
 """Maximum number of trials shown."""

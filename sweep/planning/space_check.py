@@ -9,8 +9,8 @@ from sweep.planning.trial import DataSize, PlannedTrial
 from sweep.space import Grid, Halving, Range, Search, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, nearest
-from trainables.expected_metrics import OF_NUMBERS, LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import (
+from trainables.metrics.expected import OF_NUMBERS, LabelFacts, epoch_metrics, final_metrics
+from trainables.metrics.names import (
     ALPHA_REQ,
     ALPHA_REQ_GAP,
     LABEL_FREE_DIRECTION,

@@ -9,14 +9,14 @@ from typing import Any, Literal
 from sweep.space import Baseline
 from trainables.config import TrialConfig, data_fingerprint
 from trainables.data.image_counts import ImageCounts
-from trainables.expected_metrics import LabelFacts
+from trainables.data.share_count import share_count
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.ledger import Device
 from trainables.memory.peak import peak_bytes
 from trainables.memory.recomputation import time_factor
 from trainables.memory.simulated_worker import ImageShape
+from trainables.metrics.expected import LabelFacts
 from trainables.schedule import TrainingSteps
-from trainables.share_count import share_count
 
 
 @dataclass(frozen=True)

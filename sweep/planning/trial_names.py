@@ -9,7 +9,7 @@ from typing import Any
 from sweep.planning.trial import PlannedTrial
 from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.data.bands import band_words
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 NAMED_FIELDS = ("dataset", "batch_size", "temperature", "epochs", "seed")
 """Fields that a trial's name always contains."""

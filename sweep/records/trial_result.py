@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables import metric_names as names
+from trainables.metrics import names
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import ORDERLY, AttemptRecord
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.console.formatting import slug
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 PLOTLY = Path(__file__).parent / "plotly" / "plotly-basic.min.js.gz"
 PAGE_SCRIPT = Path(__file__).parent / "templates" / "page.js"

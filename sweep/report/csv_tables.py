@@ -9,7 +9,7 @@ from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.pool_leaks import PoolLeaks
 from sweep.comparison.split_comparison import SplitComparison
-from trainables.printable_text import csv_cell
+from trainables.printing.printable_text import csv_cell
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import re
 from PIL import Image
 
 from sweep.figures.style import GRID, INK
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 QUALITY = 88
 """JPEG quality of photos."""

@@ -7,7 +7,7 @@ from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.trial_report import TrialReport
 from sweep.figures.style import COLOURS
 from sweep.report.charts import InteractiveChart, axis, safe
-from trainables import metric_names as names
+from trainables.metrics import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.planning.evaluation_space import ALIKE, EVERY_LABEL, FINE_TUNED, FROZEN, SCRATCH
 from sweep.statistics.missed_positives import ComparedClassifier, MissedPositives, missed
 from sweep.statistics.number_outputs import NumberOutputs
-from trainables import metric_names as names
+from trainables.metrics import names
 
 ASKED = (FROZEN, ALIKE, EVERY_LABEL, FINE_TUNED, SCRATCH)
 LEARNED = (FINE_TUNED, SCRATCH)

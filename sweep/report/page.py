@@ -43,8 +43,8 @@ from sweep.report.missed_positives import missed_of
 from sweep.report.page_tables import halved_rows, held_out_metrics, pivot_rows, setting_rows
 from sweep.report.text_direction import isolated
 from sweep.statistics.missed_positives import MissedPositives
-from trainables.metric_names import is_share
-from trainables.printable_text import printable_lines
+from trainables.metrics.names import is_share
+from trainables.printing.printable_text import printable_lines
 
 if TYPE_CHECKING:
     from jinja2 import Template

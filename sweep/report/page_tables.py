@@ -8,7 +8,7 @@ from sweep.comparison.pivots import PivotTable
 from sweep.comparison.trial_report import TrialReport
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, duration, interval, number, signed_number
-from trainables.metric_names import is_share
+from trainables.metrics.names import is_share
 
 
 def setting_rows(part: DataSetReport) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from sweep.comparison.wording import spelled
 from sweep.console.formatting import axis_label, number
 from sweep.figures.style import CONTRASTIVE, REST, SUPERVISED
 from sweep.report.charts import InteractiveChart, axis, safe
-from trainables.metric_names import is_share
+from trainables.metrics.names import is_share
 
 BEST_SHOWN = 8
 """Number of highlighted settings."""

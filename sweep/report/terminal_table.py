@@ -22,7 +22,7 @@ from sweep.comparison.wording import COLLAPSED, metric_words, spelled
 from sweep.console.formatting import axis_label, duration, half_width, number, plural, signed_interval, signed_number
 from sweep.console.printing import screen, text
 from sweep.records.sweep_record import SweepRecord
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 HALVED = "ended early by halving: means over seeds at that epoch, not to be compared with those above"
 MOST_LABEL = 26

@@ -22,15 +22,15 @@ from sweep.figures.trial_files import CLASSIFIER
 from sweep.report.encoded_images import EncodedImages, ImageLabels, encoded
 from sweep.report.image_selection import WrongPrediction, feature_map, mistakes, nearest, varied
 from sweep.statistics import confusion
-from trainables import metric_names as names
 from trainables.config import UNTRAINABLE, TrialConfig
 from trainables.data.store import ImageStore
 from trainables.data.store_addresses import remote_root
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
+from trainables.metrics import names
 from trainables.models.encoder import Encoder
 from trainables.models.inference import frozen_encoder
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,15 +18,15 @@ from sweep.planning.evaluation_space import (
 from sweep.records.sweep_storage import SweepStorage
 from trainables.config import RED_GREEN_BLUE, UNTRAINABLE, TrialConfig
 from trainables.data.bands import COLOURS, SpectralBand, band_names, colour_channels
+from trainables.data.share_count import share_count
 from trainables.data.store_info import StoreInfo, prepared
 from trainables.data.store_targets import expand_positive
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights, split_weights
-from trainables.overrides import parse_assignments
-from trainables.share_count import share_count
+from trainables.fields.overrides import parse_assignments
 from trainables.storage.trial_files import MODEL
-from trainables.weights_catalog import CATALOG
-from trainables.weights_download import nearest_entry
+from trainables.weights.catalog import CATALOG
+from trainables.weights.download import nearest_entry
+from trainables.weights.initial_weights import InitialWeights, split_weights
 
 DEFAULT_SHARES = (0.01, 0.1, 1.0)
 SHARES = "give shares above 0 and up to 1, each once, as in 0.01,0.1,1"

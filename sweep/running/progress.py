@@ -21,8 +21,8 @@ from sweep.running.trial_listener import TrialListener
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
-from trainables.lasting_output import is_lost
-from trainables.redaction import redact
+from trainables.printing.lasting_output import is_lost
+from trainables.printing.redaction import redact
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
 
 OPEN = ("waiting", "running", "retrying", "interrupted")

@@ -9,8 +9,8 @@ from tqdm.std import tqdm
 
 from sweep.console.formatting import duration
 from sweep.running.progress import OPEN, ProgressDisplay
-from trainables.printable_text import printable
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable
+from trainables.printing.redaction import redact
 
 SAID = ("failed", "retrying", "held", "reviewed", "stopped", "left")
 """Events that are printed as a line."""

@@ -12,7 +12,7 @@ from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan
 from sweep.records.sweep_record import SweepRecord, describe
 from sweep.running.run_context import RunContext
-from trainables.redaction import HIDDEN, redact
+from trainables.printing.redaction import HIDDEN, redact
 
 PROGRAMS = {
     "evaluate.py": ["python", "-m", "sweep.evaluate"],

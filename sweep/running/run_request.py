@@ -22,8 +22,8 @@ from sweep.scheduling.budget import SweepBudget
 from sweep.scheduling.dispatcher import TrialLimits
 from sweep.space import RankingObjective, SearchSpace, load_space, written
 from trainables.errors import BadInputError, nearest
-from trainables.field_values import checked_axis
-from trainables.metric_names import better_when
+from trainables.fields.values import checked_axis
+from trainables.metrics.names import better_when
 
 if TYPE_CHECKING:
     from sweep.running.session import SweepSession

@@ -28,7 +28,7 @@ from sweep.running.stages import StageLoop
 from sweep.running.weights_check import check_weights
 from sweep.running.work_left import nothing_left
 from trainables.errors import BadInputError
-from trainables.lasting_output import keep_unprinted
+from trainables.printing.lasting_output import keep_unprinted
 
 if TYPE_CHECKING:
     from sweep.tracking.tracker import SweepTracker

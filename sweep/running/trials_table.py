@@ -10,8 +10,8 @@ from rich.text import Text
 from sweep.console.formatting import duration, percent
 from sweep.console.printing import text
 from sweep.records.status import LiveTrial
-from trainables import metric_names as names
-from trainables.printable_text import printable
+from trainables.metrics import names
+from trainables.printing.printable_text import printable
 
 SHOWN = (names.CONTRASTIVE_LOSS, names.CONTRASTIVE_ACCURACY, names.SUPERVISED_ACCURACY)
 STYLES = {"failed": "red", "finished": "green", "waiting": "dim", "stopped": "yellow", "retrying": "yellow"}

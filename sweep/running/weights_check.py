@@ -10,7 +10,7 @@ from trainables.config import TrialConfig
 from trainables.data.bands import EncoderInputs
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 
 def check_weights(plan: Plan, *, begun: bool = False) -> None:

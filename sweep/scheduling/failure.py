@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainables.printable_text import printable_lines
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable_lines
+from trainables.printing.redaction import redact
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from sweep.statistics.number_outputs import (
     number_statistic,
 )
 from sweep.statistics.resampled_metrics import Statistic, Truth
-from trainables import metric_names as names
+from trainables.metrics import names
 
 KNN = "knn"
 """Column of kNN's predicted class, or of its score for each label."""

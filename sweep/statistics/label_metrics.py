@@ -14,9 +14,9 @@ from scipy.special import expit
 
 from sweep.statistics.intervals import RESAMPLES, HeldOut
 from sweep.statistics.resampled_metrics import Numbers, Statistic, Truth, decisions_precision
-from trainables import metric_names as names
 from trainables.data.patch_names import tile_position
 from trainables.evaluation.multilabel import HALF
+from trainables.metrics import names
 
 MOST_DECISIONS = 5 * 10**8
 """Bootstrap samples x images x labels of one interval: about two seconds on one core."""

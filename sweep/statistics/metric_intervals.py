@@ -34,7 +34,7 @@ from sweep.statistics.share_intervals import (
     share_interval,
 )
 from sweep.statistics.studentised import FunctionOfMeans, studentised_interval, weighted_sum
-from trainables import metric_names as names
+from trainables.metrics import names
 
 
 def sampling_interval(metric: str, seeds: Sequence[AnyOutputs]) -> ConfidenceInterval | None:

@@ -17,8 +17,8 @@ from sweep.statistics.intervals import HeldOut, difference_interval
 from sweep.statistics.label_metrics import LabelOutputs
 from sweep.statistics.resampled_metrics import difference, roc_auc, share_of
 from sweep.statistics.share_intervals import ConfidenceInterval
-from trainables import metric_names as names
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
+from trainables.metrics import names
 
 
 @dataclass(frozen=True)

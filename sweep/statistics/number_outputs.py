@@ -11,8 +11,8 @@ from sweep.statistics.label_metrics import tiles_of
 from sweep.statistics.resampled_metrics import Numbers, Statistic
 from sweep.statistics.share_intervals import ConfidenceInterval, quantile
 from sweep.statistics.studentised import FunctionOfMeans
-from trainables import metric_names as names
 from trainables.evaluation.number_metrics import NUMBER_METRICS
+from trainables.metrics import names
 
 ROUNDING = 1e-12
 """Share of the numbers' variance that counts as rounding."""

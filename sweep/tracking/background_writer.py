@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainables.printable_text import printable
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable
+from trainables.printing.redaction import redact
 
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each retry of a write."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from sweep.console.printing import say
 from sweep.records.process_identity import is_stopped
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 LOCKS = Path("/proc/locks")
 LOCKED = "database is locked"

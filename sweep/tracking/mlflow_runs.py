@@ -35,8 +35,8 @@ from sweep.tracking.run_tags import (
 from sweep.tracking.store import PARAMS, VIEW_TAG, TrackingStore, view
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
-from trainables.metric_names import IMAGES_PER_SECOND, OF_THE_MACHINE
-from trainables.printable_text import markdown_text, printable, printable_lines
+from trainables.metrics.names import IMAGES_PER_SECOND, OF_THE_MACHINE
+from trainables.printing.printable_text import markdown_text, printable, printable_lines
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

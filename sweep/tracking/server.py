@@ -19,7 +19,7 @@ from sweep.tracking import pages
 from sweep.tracking.pages import HOST
 from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
 MOST_OUTPUT = 3000

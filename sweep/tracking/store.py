@@ -15,7 +15,7 @@ from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_data
 from sweep.records.process_identity import is_stopped
 from sweep.tracking.database_lock import LOCKED, await_unlocked, lock_holder, locked_words
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 from trainables.storage.filesystem import Storage
 from trainables.storage.ownership import make_private, refuse_foreign
 

@@ -16,7 +16,7 @@ from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts, refused
 from sweep.tracking.run_tags import RUN_STATUS
 from sweep.tracking.store import EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry

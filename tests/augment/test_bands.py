@@ -14,7 +14,7 @@ from trainables.augment import numba_kernel
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.torch_ops import LUMA
 from trainables.config import JITTER_OPERATIONS, TrialConfig
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 
 SIZE, CHANNELS, COLOURS = 8, 5, (3, 1, 2)
 """Whole images of 8 px in, so that nothing is resized; too small for a blur."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainables import augment
 from trainables.augment.parameters import PER_IMAGE, ViewDraws, draw_view
 from trainables.config import TrialConfig
-from trainables.randomness import RandomStream, permutation, positions, random_words, uniform
+from trainables.randomness.counter_based import RandomStream, permutation, positions, random_words, uniform
 
 FEW = settings(max_examples=50, deadline=None, database=None)
 Arrays = dict[str, NDArray[Any]]

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import JITTER_OPERATIONS, TrialConfig
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there are no compiled views to test")
 

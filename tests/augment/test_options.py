@@ -19,7 +19,7 @@ from trainables.data.trial_data import TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
 from trainables.models.simclr_model import SimCLR, parameter_groups
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser

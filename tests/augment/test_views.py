@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainables import augment
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import TrialConfig
-from trainables.randomness import RandomStream
+from trainables.randomness.counter_based import RandomStream
 
 FEW = settings(max_examples=50, deadline=None, database=None)
 PLAIN = TrialConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)

@@ -17,7 +17,7 @@ from support.paths import ROOT
 
 from chaos.harness import Faults, World, described, draw_fault, settings
 from sweep.records.sweep_storage import SweepStorage
-from trainables import metric_names as names
+from trainables.metrics import names
 from trainables.storage.trial_files import TrialFiles
 
 ROUND_SECONDS = 420.0

@@ -41,7 +41,7 @@ from sweep.space import read_space, written
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 PRETRAINED = TrialConfig(
     dataset="d", encoder="resnet18", batch_size=256, epochs=20, warmup_epochs=4, base_learning_rate=2.0

@@ -23,7 +23,7 @@ from sweep.running.run_request import on_end_hook
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.metric_names import OF_THE_MACHINE
+from trainables.metrics.names import OF_THE_MACHINE
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord

@@ -17,10 +17,10 @@ from trainables.data.store import ImageStore
 from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train
+from trainables.weights.initial_weights import InitialWeights
 
 SMALL = TrialConfig(
     dataset="eurosat_ms", image_size=16, encoder="resnet10", width_factor=0.125, batch_size=8, epochs=1, warmup_epochs=0

@@ -20,7 +20,7 @@ from trainables.config import TrialConfig
 from trainables.data.bands import BAND_SETS, SENTINEL_2, band_words
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.overrides import parse_assignments
+from trainables.fields.overrides import parse_assignments
 
 ASSIGNMENTS = {"encoder": ["resnet10"], "batch_size": [4], "image_size": [16], "seed": [0]}
 

@@ -19,8 +19,8 @@ from trainables.data.store_format import INFO_FILE, ROWS_FILE
 from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.expected_metrics import OF_FEATURES, LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import OF_THE_MACHINE
+from trainables.metrics.expected import OF_FEATURES, LabelFacts, epoch_metrics, final_metrics
+from trainables.metrics.names import OF_THE_MACHINE
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train

@@ -21,7 +21,7 @@ from trainables.evaluation.multilabel import (
     mean_of_known,
     micro_average_precision,
 )
-from trainables.metric_names import label_part
+from trainables.metrics.names import label_part
 
 Floats = NDArray[np.float64]
 

@@ -23,8 +23,8 @@ from trainables.evaluation.features import RankShard
 from trainables.evaluation.knn import knn_scores
 from trainables.evaluation.number_metrics import NUMBER_METRICS, number_metrics
 from trainables.evaluation.ridge_regression import RidgeRegression, best_ridge
-from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import OF_THE_MACHINE
+from trainables.metrics.expected import LabelFacts, epoch_metrics, final_metrics
+from trainables.metrics.names import OF_THE_MACHINE
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.trial import train

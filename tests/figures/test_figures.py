@@ -15,7 +15,7 @@ from sweep.figures import trial as figures
 from sweep.figures.numbers import number_figure
 from sweep.figures.style import INK, compact
 from sweep.statistics import confusion
-from trainables import metric_names as names
+from trainables.metrics import names
 from trainables.storage.trial_records import EpochRecord
 
 

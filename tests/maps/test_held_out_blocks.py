@@ -23,7 +23,7 @@ from trainables.data.stable_hash import SUBSET_SALT, VALIDATION_SALT
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.metric_names import better_when
+from trainables.metrics.names import better_when
 
 BASE: dict[str, Any] = {"dataset": "pool", "batch_size": 8, "encoder": "resnet10", "image_size": 24, "epochs": 1}
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from trainables.config import TrialConfig
 from trainables.data.bands import EncoderInputs, SpectralBand, named_bands, unnamed_bands
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import LIMITS, MEAN, STEM, fitted_stem, fitted_to_bands, published_normalisation
 from trainables.models.encoder import ChannelNormalisation
 from trainables.models.pretrained import start_from
 from trainables.models.simclr_model import SimCLR
-from trainables.weights_catalog import CATALOG, RGB, SENTINEL_2_ORDER
+from trainables.weights.catalog import CATALOG, RGB, SENTINEL_2_ORDER
+from trainables.weights.initial_weights import InitialWeights
 
 CONFIG = TrialConfig(encoder="resnet10", width_factor=0.125, stem="large", image_size=16)
 MANY = named_bands(SENTINEL_2_ORDER)

@@ -15,10 +15,10 @@ from support.stores import made
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.models.encoder import Encoder
 from trainables.models.pretrained import load_weights, start_from
 from trainables.models.simclr_model import make_encoder
+from trainables.weights.initial_weights import InitialWeights
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.models.pretrained import load_weights, start_from
 from trainables.models.simclr_model import make_encoder
+from trainables.weights.initial_weights import InitialWeights
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102530333\n"
 

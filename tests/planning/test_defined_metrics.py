@@ -22,7 +22,7 @@ from trainables.data.store import ImageStore
 from trainables.data.store_info import StoreInfo
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.metric_names import better_when
+from trainables.metrics.names import better_when
 
 FIELDS: dict[str, Any] = {"dataset": "digits", "batch_size": 8, "epochs": 1, "warmup_epochs": 0, "encoder": "resnet10"}
 

@@ -24,7 +24,7 @@ from sweep.records.sweep_storage import SweepStorage
 from sweep.running.trials_table import draw_trials, shown_columns
 from sweep.status import _headline
 from trainables.errors import BadInputError
-from trainables.metric_names import CONTRASTIVE_LOSS, GPU_MEMORY
+from trainables.metrics.names import CONTRASTIVE_LOSS, GPU_MEMORY
 from trainables.storage.trial_records import EpochRecord, now_ms
 
 

@@ -28,7 +28,7 @@ from sweep.tracking.tracker import SweepTracker
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.overrides import parse_assignments
+from trainables.fields.overrides import parse_assignments
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sweep.running.weights_check import check_weights
 from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 DIGITS = DataSize(1_425, 372, 10, "dd", "prepared")
 

@@ -30,8 +30,8 @@ from trainables.data.sources.decode import decode_any, decode_band, decode_rgb
 from trainables.data.sources.file_tree import open_tree
 from trainables.data.sources.source import ArchiveFile
 from trainables.errors import BadInputError
-from trainables.parquet_file import ParquetRows
-from trainables.unpacked_limit import RATIO, SMALL, VARIABLE, unpacked_limit
+from trainables.files.parquet_file import ParquetRows
+from trainables.files.unpacked_limit import RATIO, SMALL, VARIABLE, unpacked_limit
 
 MEBIBYTE = 2**20
 

@@ -21,8 +21,8 @@ from sweep.running.weights_check import check_weights
 from sweep.space import Grid, RankingObjective, SearchSpace, Stage
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.models.pretrained import load_weights
+from trainables.weights.initial_weights import InitialWeights
 
 FIRST, OTHER = "conv1.weight", "layer1.0.conv1.weight"
 

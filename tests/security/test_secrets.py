@@ -18,9 +18,9 @@ from support.paths import ROOT
 
 from trainables.data.preparing.partial_file import PartialFile, RemoteFile, RemoteVersion
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
-from trainables.redaction import redact, secret_part
+from trainables.printing.redaction import redact, secret_part
 from trainables.storage.filesystem import Storage
+from trainables.weights.initial_weights import InitialWeights
 
 SECRET = "pl4nted-s3cret"
 KEPT_OUT = (

@@ -25,7 +25,7 @@ from support.paths import ROOT
 
 from sweep.report.text_direction import END, ISOLATE
 from trainables.errors import BadInputError
-from trainables.printable_text import csv_cell, markdown_text, printable
+from trainables.printing.printable_text import csv_cell, markdown_text, printable
 
 CLASSES = tuple(sorted(name.strip() for name in NAMES))
 
@@ -147,7 +147,7 @@ def test_messages_are_one_line_each(name: str, capsys: pytest.CaptureFixture[str
 def test_no_other_place_prints() -> None:
     """Whatever is printed goes through sweep/console/printing.py; trainables print numbers and checked messages."""
     allowed = {"sweep/console/printing.py", "sweep/__main__.py", "trainables/simclr.py"}
-    allowed |= {"trainables/training/device_images.py", "trainables/lasting_output.py"}
+    allowed |= {"trainables/training/device_images.py", "trainables/printing/lasting_output.py"}
     for path in [*(ROOT / "sweep").rglob("*.py"), *(ROOT / "trainables").rglob("*.py")]:
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         name = path.relative_to(ROOT).as_posix()

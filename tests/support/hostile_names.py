@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 NAMES = (
     "\x1b]0;owned\x07\x1b[2J\x1b[31mred",

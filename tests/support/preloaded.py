@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):
     from numba.core.registry import cpu_target
 
     import trainables.augment.numba_kernel
-    import trainables.lars_kernel  # noqa: F401
+    import trainables.kernels.lars_kernel  # noqa: F401
 
     # The types of all functions that numba knows, which else the first call of a kernel loads in every process.
     cpu_target.typing_context.refresh()

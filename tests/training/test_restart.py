@@ -15,11 +15,11 @@ import torch
 from support.process_group import exit_code, on_ranks, single_thread
 from torch import Tensor
 
-from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
 from trainables.distributed import rank
 from trainables.evaluation.evaluator import EncoderEvaluator
+from trainables.metrics import names
 from trainables.schedule import TrainingSteps
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage

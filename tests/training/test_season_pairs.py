@@ -13,7 +13,6 @@ from support.small_trials import CPU, SMALL, files_in
 from support.stores import of_seasons
 from support.trajectories import AGREEMENT, default_dtype, largest_difference
 
-from trainables import metric_names as names
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
 from trainables.data.patch_names import ground_and_date
@@ -21,11 +20,12 @@ from trainables.data.seasons import SeasonPairs
 from trainables.data.store import ImageStore
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
-from trainables.expected_metrics import LabelFacts, final_metrics
 from trainables.memory.ledger import HEAP_SLACK
 from trainables.memory.peak import phases
 from trainables.memory.simulated_worker import ImageShape, SimulatedWorker
 from trainables.memory.training_step import step
+from trainables.metrics import names
+from trainables.metrics.expected import LabelFacts, final_metrics
 from trainables.objectives.contrastive import ContrastiveObjective
 from trainables.training.trial import TrialTrainer, train
 

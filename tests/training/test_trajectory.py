@@ -18,13 +18,13 @@ from support.process_group import on_ranks, single_thread
 from support.sample_data import write_eurosat
 from support.trajectories import AGREEMENT, default_dtype, largest_difference
 
-from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.preparing import decode_workers
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
 from trainables.distributed import sum_over_ranks
 from trainables.errors import BadInputError
+from trainables.metrics import names
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord

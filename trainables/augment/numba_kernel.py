@@ -13,7 +13,7 @@ from trainables.augment.bicubic import CUBIC, TABLE_STEPS
 from trainables.augment.parameters import ViewDraws
 from trainables.augment.torch_ops import LUMA
 from trainables.config import JITTER_OPERATIONS, RED_GREEN_BLUE
-from trainables.numba_compile import compiled, in_threads
+from trainables.kernels.numba_compile import compiled, in_threads
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER_OPERATIONS))
 TINY = np.float32(1e-30)

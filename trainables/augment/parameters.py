@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config import COLOUR_OPERATIONS, JITTER_OPERATIONS, RED_GREEN_BLUE, TrialConfig
-from trainables.randomness import RandomStream, uniform
+from trainables.randomness.counter_based import RandomStream, uniform
 
 MIN_OBJECT_COVERED = 0.1
 FIRST_CROP_BLOCK = 3

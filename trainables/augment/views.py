@@ -20,7 +20,7 @@ from trainables.augment.torch_ops import (
     unit_interval,
 )
 from trainables.distributed import to_device
-from trainables.numba_compile import available
+from trainables.kernels.numba_compile import available
 
 
 def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_size: int) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def two_views(images_u8: Tensor, draws: tuple[ViewDraws, ViewDraws], *, image_si
         >>> import torch
         >>> from trainables.augment.parameters import draw_view
         >>> from trainables.config import TrialConfig
-        >>> from trainables.randomness import RandomStream
+        >>> from trainables.randomness.counter_based import RandomStream
         >>> images = torch.zeros(4, 3, 40, 40, dtype=torch.uint8)
         >>> config, streams = TrialConfig(image_size=32), (RandomStream.VIEW_A, RandomStream.VIEW_B)
         >>> draws = tuple(draw_view(config, stream, 0, 4, height=40, width=40) for stream in streams)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from trainables.band_spelling import band_name
 from trainables.data.class_names import RGB_BANDS
+from trainables.fields.band_spelling import band_name
 
 BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
 DIGITAL_NUMBERS = 10_000.0

@@ -11,8 +11,8 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from trainables.byte_size import shown_size, size_from_environment
 from trainables.errors import BadInputError
+from trainables.files.byte_size import shown_size, size_from_environment
 from trainables.storage.ownership import refuse_foreign
 
 SHARE_OF_DISK = 0.8

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.share_count import share_count
 from trainables.data.stable_hash import LABEL_SALT, SUBSET_SALT, stable_fraction
 from trainables.data.store import ImageStore
-from trainables.share_count import share_count
 
 RowNumbers = NDArray[np.int64]
 

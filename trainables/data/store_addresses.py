@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trainables.data.store_format import PLAIN_NAME
 from trainables.errors import BadInputError
-from trainables.printable_text import printable
-from trainables.redaction import secret_part
-from trainables.uri_schemes import broken_scheme
+from trainables.printing.printable_text import printable
+from trainables.printing.redaction import secret_part
+from trainables.storage.uri_schemes import broken_scheme
 
 
 def data_root() -> Path:

@@ -7,13 +7,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from trainables.band_spelling import band_name
 from trainables.data.bands import EncoderInputs, SpectralBand, colour_channels, named_bands, unnamed_bands
 from trainables.data.dataset_facts import KNOWN, OWN_FILES
 from trainables.data.remote_store import is_remote, read_info_bytes
 from trainables.data.store_addresses import data_root, joined_address, plain_name, remote_root, store_folder
 from trainables.data.store_format import FINGERPRINT, FORMAT_VERSION, INFO_BYTES, INFO_FILE, PLAIN_NAME, SOURCE_STATE
 from trainables.errors import BadInputError, describe_validation, nearest
+from trainables.fields.band_spelling import band_name
 
 OptionValue = str | int | float
 Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT)]

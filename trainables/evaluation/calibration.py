@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables import metric_names as names
+from trainables.metrics import names
 
 Logits = NDArray[np.float64]
 Classes = NDArray[np.int64]

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables import metric_names as names
 from trainables.distributed import gather_rows, sum_over_ranks
 from trainables.evaluation.curves import Scores, Truth, average_precision, roc_area
 from trainables.evaluation.features import RankShard
+from trainables.metrics import names
 
 
 def classification_metrics(logits: Tensor, shard: RankShard, positive: Tensor | None) -> dict[str, float]:

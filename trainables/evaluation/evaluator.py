@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.data_split import DataSplit
 from trainables.data.trial_data import TrialData
@@ -20,6 +19,7 @@ from trainables.evaluation.number_metrics import number_metrics
 from trainables.evaluation.probe import ProbeWeights
 from trainables.evaluation.representation import LabelFreeEvaluation
 from trainables.evaluation.ridge_regression import RidgeRegression, best_ridge
+from trainables.metrics import names
 from trainables.storage.trial_files import TrialFiles
 
 PREDICTED = "predicted"

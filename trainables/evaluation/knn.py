@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_rows, sum_over_ranks
@@ -16,6 +15,7 @@ from trainables.evaluation.number_metrics import number_metrics
 from trainables.evaluation.thresholds import precision_metrics
 from trainables.heartbeat import beat
 from trainables.memory.constants import KNN_CHUNK
+from trainables.metrics import names
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from trainables import metric_names as names
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.evaluation.calibration import best_scale, calibration
@@ -22,6 +21,7 @@ from trainables.evaluation.thresholds import (
     label_thresholds,
     rule_metrics,
 )
+from trainables.metrics import names
 
 VALIDATION = "val"
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables import metric_names as names
+from trainables.metrics import names
 
 Numbers = NDArray[np.float64]
 

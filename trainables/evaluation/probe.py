@@ -11,7 +11,7 @@ from torch.nn import functional
 from trainables.config import TrialConfig
 from trainables.distributed import to_device
 from trainables.losses import widen
-from trainables.randomness import RandomStream, uniform
+from trainables.randomness.counter_based import RandomStream, uniform
 
 SMALLEST = 1e-300
 """Divisor that replaces a sum of weights of 0."""

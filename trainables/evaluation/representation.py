@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
@@ -19,7 +18,8 @@ from trainables.evaluation.features import no_features
 from trainables.heartbeat import beat
 from trainables.losses import NORM_FLOOR
 from trainables.memory.constants import EVALUATION_BATCH, LIDAR_IMAGES, LIDAR_VIEWS
-from trainables.randomness import RandomStream
+from trainables.metrics import names
+from trainables.randomness.counter_based import RandomStream
 
 UNIFORMITY_SHARPNESS = 2.0
 COLLAPSED_RANK = 3.0

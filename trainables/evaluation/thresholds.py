@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables import metric_names as names
 from trainables.distributed import gather_rows
 from trainables.evaluation import multilabel
 from trainables.evaluation.classification import curve_areas, positive_log_odds
 from trainables.evaluation.curves import balanced_threshold, metrics_at, specificity_threshold
 from trainables.evaluation.features import RankShard
+from trainables.metrics import names
 
 Thresholds = Mapping[str, NDArray[np.float64]]
 """Thresholds on log-odds by the suffix of their metrics: () for the positive class, or (K,) for the labels."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from trainables.data.bands import COLOURS, EncoderInputs, SpectralBand, band_names, named_bands, other_reflectance
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
-from trainables.weights_catalog import CATALOG, CatalogEntry
+from trainables.weights.catalog import CATALOG, CatalogEntry
+from trainables.weights.initial_weights import InitialWeights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

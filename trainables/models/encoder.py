@@ -15,7 +15,7 @@ from trainables.distributed import slice_of
 from trainables.memory.constants import DEPTHS
 from trainables.memory.recomputation import stem_parts
 from trainables.models.batch_norm import GlobalBatchNorm, computed_again
-from trainables.randomness import RandomStream, normal
+from trainables.randomness.counter_based import RandomStream, normal
 
 CUT_STD = 0.87962566103423978
 """Standard deviation of a unit normal truncated at two sigmas; TensorFlow's variance scaling divides by it."""

@@ -1,4 +1,4 @@
-"""Loading of an encoder's initial weights (trainables/initial_weights.py).
+"""Loading of an encoder's initial weights (trainables/weights/initial_weights.py).
 
 The file is a finished trial's model.pt, or a state dict of a torchvision or timm ResNet (.pt, .pth, .safetensors), for
 example pretrained on ImageNet or on Sentinel-2 images.
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from trainables.data.bands import EncoderInputs
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.models.weights_file import read_state
+from trainables.weights.initial_weights import InitialWeights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.randomness import RandomStream, uniform
+from trainables.randomness.counter_based import RandomStream, uniform
 
 FILTERS = 256
 """Number of filters; each gives two features, its positive and its negative response."""

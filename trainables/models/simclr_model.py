@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainables.config import TrialConfig
 from trainables.models.batch_norm import GlobalBatchNorm
 from trainables.models.encoder import Encoder, initialise_encoder
-from trainables.randomness import RandomStream, normal
+from trainables.randomness.counter_based import RandomStream, normal
 
 DENSE_STD = 0.01
 PROJECTOR_BLOCK, PROBE_BLOCK = 1, 2  # the encoder's is 0

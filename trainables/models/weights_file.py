@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from trainables.data.bands import EncoderInputs
 from trainables.errors import BadInputError, describe_validation
-from trainables.unpacked_limit import check_unpacked
-from trainables.weights_header import check_header, is_safetensors
+from trainables.files.unpacked_limit import check_unpacked
+from trainables.weights.header import check_header, is_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor

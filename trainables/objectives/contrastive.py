@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws
 from trainables.augment.views import joined_views
 from trainables.config import TrialConfig
@@ -13,6 +12,7 @@ from trainables.data.trial_data import TrialData
 from trainables.distributed import gather_with_gradient
 from trainables.evaluation.probe import BatchWeights, probe_loss
 from trainables.losses import contrast
+from trainables.metrics import names
 from trainables.models.simclr_model import ModelOutputs, SimCLR
 from trainables.objectives.objective import probe_decay, supervised_names
 

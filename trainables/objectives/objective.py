@@ -5,11 +5,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws
 from trainables.config import TrialConfig
 from trainables.distributed import world_size
 from trainables.evaluation.probe import BatchWeights
+from trainables.metrics import names
 from trainables.models.simclr_model import ModelOutputs, SimCLR, SupervisedModel
 
 SUMMED = 5

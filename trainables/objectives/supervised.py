@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainables import metric_names as names
 from trainables.augment.parameters import ViewDraws
 from trainables.augment.views import one_view
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.distributed import sum_over_ranks
 from trainables.evaluation.probe import BatchWeights, probe_loss
+from trainables.metrics import names
 from trainables.models.simclr_model import ModelOutputs, SupervisedModel
 from trainables.objectives.objective import probe_decay, supervised_names
 

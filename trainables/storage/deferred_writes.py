@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainables.errors import StorageAwayError
-from trainables.printable_text import printable
-from trainables.redaction import redact
+from trainables.printing.printable_text import printable
+from trainables.printing.redaction import redact
 
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each further attempt; the last value repeats."""

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from pyarrow import fs
 
 from trainables.errors import BadInputError
-from trainables.redaction import secret_part
-from trainables.uri_schemes import broken_scheme
+from trainables.printing.redaction import secret_part
+from trainables.storage.uri_schemes import broken_scheme
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further attempt of an operation; the last value repeats."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainables.errors import BadInputError
-from trainables.parquet_file import check_parquet
+from trainables.files.parquet_file import check_parquet
 from trainables.storage.deferred_writes import DeferredWrites
 from trainables.storage.filesystem import Storage
 from trainables.storage.record_files import check_file, find_record, name_once, read_content, record_names

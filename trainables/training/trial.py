@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainables import metric_names as names
 from trainables.augment.evaluation_view import evaluation_view
 from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import UNTRAINABLE, TrialConfig
@@ -24,10 +23,10 @@ from trainables.errors import BadInputError
 from trainables.evaluation.evaluator import EncoderEvaluator
 from trainables.evaluation.probe import BatchWeights, ProbeWeights
 from trainables.heartbeat import beat
-from trainables.initial_weights import InitialWeights
 from trainables.memory.constants import EVALUATION_BATCH
 from trainables.memory.layer_sizes import footprint
 from trainables.memory.recomputation import segments
+from trainables.metrics import names
 from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
@@ -37,7 +36,7 @@ from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_group
 from trainables.models.weights_file import INPUTS
 from trainables.objectives.methods import objective_of
 from trainables.objectives.objective import SUMMED
-from trainables.randomness import RandomStream, positions, uniform
+from trainables.randomness.counter_based import RandomStream, positions, uniform
 from trainables.schedule import TrainingSteps, learning_rate
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord, now_ms
@@ -48,6 +47,7 @@ from trainables.training.final_record import final_record, versions
 from trainables.training.finite_watch import FiniteWatch
 from trainables.training.optimiser import make_optimiser
 from trainables.training.precision import autocast, memory_layout, refuse_undefined_gradients, set_precision
+from trainables.weights.initial_weights import InitialWeights
 
 
 def train(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainables.byte_size import shown_size
 from trainables.errors import BadInputError
+from trainables.files.byte_size import shown_size
 from trainables.storage.ownership import make_private, refuse_foreign
 
 TOKEN = "[0-9a-f]" * 16

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from trainables.data import splits
 from trainables.errors import BadInputError
-from trainables.printable_text import is_invisible
+from trainables.printing.printable_text import is_invisible
 
 LISTED = 5
 """Maximum number of classes that a note names."""

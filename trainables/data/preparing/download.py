@@ -19,7 +19,7 @@ from urllib3.util.retry import Retry
 from trainables.data.preparing.atomic_folder import explained, locked
 from trainables.data.preparing.partial_file import PartialFile, Progress, RemoteFile, RemoteVersion
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.printing.redaction import redact
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse  # urllib3 1.26 has none

@@ -41,7 +41,7 @@ from trainables.data.store_check import image_counts
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE, UNFINISHED
 from trainables.data.store_info import StoreInfo, prepared
 from trainables.errors import BadInputError
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 DEFAULT_NAME = "labels"
 MOST_HINTED = 20

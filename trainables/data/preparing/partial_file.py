@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from trainables.byte_size import shown_size
 from trainables.data.preparing.atomic_folder import explained
 from trainables.errors import BadInputError
-from trainables.redaction import redact
+from trainables.files.byte_size import shown_size
+from trainables.printing.redaction import redact
 
 Progress = Callable[[int, int | None], None]
 """Callback with the bytes received and the total (None: unknown)."""

@@ -27,7 +27,7 @@ from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE
 from trainables.data.store_info import StoreInfo, prepare_command
 from trainables.errors import BadInputError
-from trainables.unpacked_limit import unpacked_limit
+from trainables.files.unpacked_limit import unpacked_limit
 
 Listed = Callable[[PrepareRequest], ImageSource]
 READERS: dict[str, Callable[[PrepareRequest], ImageSource]] = {

@@ -17,7 +17,7 @@ from trainables.data.sources.source import ImageSource, PrepareRequest, counted
 from trainables.data.store_check import image_counts
 from trainables.data.store_format import FORMAT_VERSION, UNFINISHED
 from trainables.data.store_info import LeakCounts, OptionValue, PlaceDates, StoreInfo
-from trainables.printable_text import printable
+from trainables.printing.printable_text import printable
 
 
 def described_store(

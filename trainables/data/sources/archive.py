@@ -15,7 +15,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from trainables.errors import BadInputError
-from trainables.unpacked_limit import check_unpacked, too_much, unpacked_limit
+from trainables.files.unpacked_limit import check_unpacked, too_much, unpacked_limit
 
 MEMBER_LIMIT = 256 * 2**20
 """Size limit of a member in bytes; larger ones are treated as decompression bombs."""

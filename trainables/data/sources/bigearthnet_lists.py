@@ -13,7 +13,7 @@ from trainables.data.class_names import LABELS_19
 from trainables.data.sources.source import PrepareRequest, digest_of
 from trainables.data.split_names import named_split
 from trainables.errors import BadInputError
-from trainables.parquet_file import UNREADABLE, ParquetRows
+from trainables.files.parquet_file import UNREADABLE, ParquetRows
 
 LIST_BYTES = 256 * 2**20
 """Size limit of an uncompressed patch list in bytes; the largest has 30 MB."""

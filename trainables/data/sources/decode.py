@@ -14,7 +14,7 @@ from trainables.data.sources.reading import AS_READ, DecodedImage, NotReadError,
 from trainables.data.sources.source import ArchiveFile, File, LabelledImage
 from trainables.data.sources.tiff_file import MAGIC, read_tiff
 from trainables.errors import BadInputError
-from trainables.unpacked_limit import unpacked_limit
+from trainables.files.unpacked_limit import unpacked_limit
 
 Result = TypeVar("Result")
 REMEDY = "fetch the file again, or remove it"

@@ -13,8 +13,8 @@ from trainables.data.sources.file_kinds import refuse_kind
 from trainables.data.sources.reading import NotReadError
 from trainables.data.sources.source import digest_of, some_names
 from trainables.errors import BadInputError
-from trainables.printable_text import printable
-from trainables.special_file import special_kind
+from trainables.files.special_file import special_kind
+from trainables.printing.printable_text import printable
 
 JUNK_FOLDERS = frozenset(
     (

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.band_spelling import band_name
 from trainables.data.bands import BAND_NAME, DIGITAL_NUMBERS
 from trainables.data.dataset_facts import OWN_FILES, DataSetFacts
 from trainables.data.sources.chip_choice import NAMES as CHIP_NAMES
 from trainables.data.sources.chip_choice import ChipChoice, chip_faults
 from trainables.data.sources.reading import AS_READ, RESAMPLING, ReadingOptions
 from trainables.errors import BadInputError
+from trainables.fields.band_spelling import band_name
 
 PIXEL_RULES = {
     "thesis": "clip(value / 2000 * 255, 0, 255), truncated",

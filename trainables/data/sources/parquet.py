@@ -27,8 +27,8 @@ from trainables.data.sources.source import (
 )
 from trainables.data.split_names import are_splits, named_split
 from trainables.errors import BadInputError
-from trainables.parquet_file import UNREADABLE, ParquetRows
-from trainables.special_file import refuse_special
+from trainables.files.parquet_file import UNREADABLE, ParquetRows
+from trainables.files.special_file import refuse_special
 
 VALUES_AT_ONCE = 4096
 IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels")

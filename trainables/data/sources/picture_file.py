@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainables.data.sources.reading import DecodedImage, NotReadError, upright
-from trainables.unpacked_limit import SMALL, check_unpacked
+from trainables.files.unpacked_limit import SMALL, check_unpacked
 
 Result = TypeVar("Result")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 """Pillow's names of the formats; a build of Pillow may lack some."""
 MOST_BYTES = 2**30
-"""Maximum size of an unpacked image; larger ones are refused before decoding (trainables/unpacked_limit.py)."""
+"""Maximum size of an unpacked image; larger ones are refused before decoding (trainables/files/unpacked_limit.py)."""
 MOST_SCANS = 500
 """Maximum number of scans of a JPEG, each of which is decoded; progressive JPEGs have about 10."""
 FEW_PIXELS = SMALL // 16

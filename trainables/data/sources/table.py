@@ -21,8 +21,8 @@ from trainables.data.sources.missing_labels import is_missing
 from trainables.data.sources.source import PrepareRequest
 from trainables.data.split_names import are_splits, named_split, two_words
 from trainables.errors import BadInputError
-from trainables.parquet_file import UNREADABLE, ParquetRows
-from trainables.special_file import refuse_special
+from trainables.files.parquet_file import UNREADABLE, ParquetRows
+from trainables.files.special_file import refuse_special
 
 TABLE_BYTES = 2**30
 """Maximum size of a CSV table, which is read into memory; ten million rows fit."""

@@ -18,7 +18,7 @@ from trainables.data.sources.file_kinds import CONVERT, jpeg_frame
 from trainables.data.sources.picture_file import MOST_BYTES
 from trainables.data.sources.reading import MOST_BANDS, DecodedImage, NotReadError, ReadingOptions, upright
 from trainables.data.sources.tiff_values import as_pixels
-from trainables.unpacked_limit import check_unpacked
+from trainables.files.unpacked_limit import check_unpacked
 
 COMPRESSIONS = (1, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 """Supported compressions (none, LZW, JPEG, deflate, PackBits, LZMA, ZSTD): their decoders stop at the declared size."""

@@ -9,8 +9,8 @@ from support.stores import of_noise
 
 from trainables.config import TrialConfig
 from trainables.data.store import ImageStore
-from trainables.expected_metrics import LabelFacts, epoch_metrics, final_metrics
-from trainables.metric_names import OF_THE_MACHINE
+from trainables.metrics.expected import LabelFacts, epoch_metrics, final_metrics
+from trainables.metrics.names import OF_THE_MACHINE
 from trainables.training.trial import train
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.numba_compile import compiled, in_threads
+from trainables.kernels.numba_compile import compiled, in_threads
 
 REASSOCIATED = ("reassoc", "contract", "nsz")
 """Allowed optimisations: sums in any order; infinite and NaN values are preserved."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 try:
     from scipy.special import ndtr, ndtri
 except ModuleNotFoundError:  # a machine with PyTorch alone
-    from trainables.torch_normal import ndtr, ndtri
+    from trainables.randomness.torch_normal import ndtr, ndtri
 
 
 class RandomStream(IntEnum):

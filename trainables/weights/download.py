@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from trainables.errors import BadInputError, nearest
-from trainables.weights_catalog import CATALOG, CatalogEntry
-from trainables.weights_header import check_header
+from trainables.weights.catalog import CATALOG, CatalogEntry
+from trainables.weights.header import check_header
 
 TIMEOUT_SECONDS = 60.0
 MOST_BYTES = 2**30

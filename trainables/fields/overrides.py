@@ -7,8 +7,8 @@ from typing import Any, get_origin
 
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError, suggestion
-from trainables.field_values import checked_axis
-from trainables.initial_weights import split_weights
+from trainables.fields.values import checked_axis
+from trainables.weights.initial_weights import split_weights
 
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trainables.band_spelling import band_name
 from trainables.config import TrialConfig
 from trainables.errors import describe_validation, suggestion
-from trainables.validated import listed, plain
+from trainables.fields.band_spelling import band_name
+from trainables.fields.validated import listed, plain
 
 LARGEST = 2**53
 """Largest whole number that JSON, MLflow and floats keep exactly."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainables import metric_names as names
 from trainables.config import UNTRAINABLE, TrialConfig
+from trainables.metrics import names
 
 VALIDATION, TEST = "val", "test"
 TOP5_CLASSES = 6
@@ -39,7 +39,7 @@ class LabelFacts:
 
 
 def final_metrics(config: TrialConfig, labels: LabelFacts) -> frozenset[str]:
-    """Return the names of the metrics of a trial's last epoch, except `metric_names.OF_THE_MACHINE`."""
+    """Return the names of the metrics of a trial's last epoch, except `names.OF_THE_MACHINE`."""
     splits = (VALIDATION, TEST) if labels.validation else (TEST,)
     found = {*_training(config, labels), *_label_free(config, splits[0])}
     if _has_projector(config):

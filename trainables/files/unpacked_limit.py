@@ -1,6 +1,6 @@
 """Limit on the unpacked size of foreign files: a few kilobytes can unpack to gigabytes."""
 
-from trainables.byte_size import size_from_environment
+from trainables.files.byte_size import size_from_environment
 
 VARIABLE = "SWEEP_UNPACKED_LIMIT"
 """Environment variable with the user's own limit per file, such as 8GB, which replaces the rule below."""

@@ -11,10 +11,10 @@ import pytest
 
 from sweep.weights import main
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights, split_weights
-from trainables.overrides import parse_assignments
-from trainables.weights_catalog import CATALOG, CatalogEntry
-from trainables.weights_download import MIRROR, fetched, weights_folder
+from trainables.fields.overrides import parse_assignments
+from trainables.weights.catalog import CATALOG, CatalogEntry
+from trainables.weights.download import MIRROR, fetched, weights_folder
+from trainables.weights.initial_weights import InitialWeights, split_weights
 
 NAME = "imagenet_resnet18"
 CONTENT = b"\x80\x02" + bytes(1002)

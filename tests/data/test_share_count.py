@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from trainables.share_count import share_count
+from trainables.data.share_count import share_count
 
 
 def test_a_share_counts_as_the_decimal_that_was_written() -> None:

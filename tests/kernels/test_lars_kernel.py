@@ -11,7 +11,7 @@ from trainables import lars
 
 pytest.importorskip("numba", reason="numba isn't installed: there is no compiled step to test")
 
-from trainables import lars_kernel
+from trainables.kernels import lars_kernel
 
 SHAPES = ((1,), (7,), (130, 33), (64, 32, 3, 3), (300, 200, 1, 1), (3, 5, 7, 7))
 SETTINGS: tuple[dict[str, Any], ...] = (

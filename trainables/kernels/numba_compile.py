@@ -40,7 +40,7 @@ def _kept_by_content() -> Iterator[None]:
     """Make numba use our cache locators for functions decorated in this block; other packages are not affected."""
     from numba import config
 
-    from trainables.numba_cache import LOCATORS
+    from trainables.kernels.numba_cache import LOCATORS
 
     before = config.CACHE_LOCATOR_CLASSES
     config.CACHE_LOCATOR_CLASSES = before or LOCATORS

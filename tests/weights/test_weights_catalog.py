@@ -16,15 +16,15 @@ from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weig
 
 from sweep.console.weights_list import weights_lines
 from sweep.running.evaluation_request import named_weights
-from trainables import weights_download
 from trainables.data.bands import EncoderInputs, named_bands
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
 from trainables.models.band_weights import STEM, fitted_to_bands
 from trainables.models.encoder import ChannelNormalisation
 from trainables.models.pretrained import load_weights
-from trainables.weights_catalog import CATALOG, CatalogEntry
-from trainables.weights_download import fetched, weights_folder
+from trainables.weights import download as weights_download
+from trainables.weights.catalog import CATALOG, CatalogEntry
+from trainables.weights.download import fetched, weights_folder
+from trainables.weights.initial_weights import InitialWeights
 
 NAME = "ssl4eo_moco_resnet18"
 

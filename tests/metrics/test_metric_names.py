@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainables.metric_names import label_part, label_parts
+from trainables.metrics.names import label_part, label_parts
 
 SETS = [
     ["日本", "C", "C++", "C#"],

@@ -10,7 +10,7 @@ from sweep.cluster_setup.cluster_file import read
 from sweep.space import load_space
 from trainables.data.preparing.prepare import prepare
 from trainables.errors import BadInputError
-from trainables.initial_weights import InitialWeights
+from trainables.weights.initial_weights import InitialWeights
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainables.numba_compile import compiled, in_threads
+from trainables.kernels.numba_compile import compiled, in_threads
 
 numba = pytest.importorskip("numba", reason="numba isn't installed: there is nothing to compile with")
 
 
 SOURCE = """
 from factors import FACTOR
-from trainables.numba_compile import compiled
+from trainables.kernels.numba_compile import compiled
 
 @compiled()
 def scaled(number):

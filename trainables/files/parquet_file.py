@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.unpacked_limit import check_unpacked
+from trainables.files.unpacked_limit import check_unpacked
 
 ROWS_AT_ONCE = 256
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, RecursionError)

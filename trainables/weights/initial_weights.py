@@ -11,11 +11,11 @@ from typing import Self
 from urllib.parse import parse_qs, quote, unquote
 
 from trainables.errors import BadInputError
-from trainables.redaction import secret_part
-from trainables.special_file import refuse_special
-from trainables.weights_catalog import CATALOG, CatalogEntry
-from trainables.weights_download import fetched, nearest_entry
-from trainables.weights_header import check_header
+from trainables.files.special_file import refuse_special
+from trainables.printing.redaction import secret_part
+from trainables.weights.catalog import CATALOG, CatalogEntry
+from trainables.weights.download import fetched, nearest_entry
+from trainables.weights.header import check_header
 
 BANDS = re.compile(r"[#&]bands=[^&]*$")
 """End of a text whose last part names bands."""
