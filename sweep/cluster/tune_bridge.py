@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ MOST_PENDING = 1000
 MOST_ERROR_TEXT = 1_000_000
 ORPHAN_SECONDS, LOOK_SECONDS = 2.0, 120.0
 """Seconds between two searches for orphaned placement groups, and seconds to search after an attempt died."""
+CONFIRM_SECONDS = 3.0
+"""Seconds from a crash to its report in a joined cluster, which loses its workers before its head when taken down."""
 log = logging.getLogger(__name__)
 
 
@@ -127,6 +130,16 @@ def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str]
         ).fit()
 
 
+@dataclass(frozen=True)
+class _Crash:
+    """Crash of an attempt that is reported later, unless the whole cluster turns out to be gone."""
+
+    attempt: TrialAttempt
+    cause: Exception | AttemptFailure
+    nodes: list[str]
+    report_at: float
+
+
 class _TuneBridge:
     """Connection of a dispatcher with one run of Tune."""
 
@@ -143,6 +156,7 @@ class _TuneBridge:
         """Pending answers of stopped drivers, by trial id; they arrive after the last checkpoint is written."""
         self._left: dict[Any, TrialAttempt] = {}
         """Attempts that Tune has released, by their driver's pending answer."""
+        self._crashes: list[_Crash] = []
         self._look_at = self._look_until = 0.0
         """Time of the next search for orphans after an attempt died, and time of the last one."""
 
@@ -163,6 +177,7 @@ class _TuneBridge:
             settle()
         self._tick()
         self._end_left()
+        self._report_crashes()
         self._room.look(self.dispatcher.running, settle)
         self.dispatcher.review()
         now = time.monotonic()
@@ -220,7 +235,17 @@ class _TuneBridge:
         self._look_until = time.monotonic() + LOOK_SECONDS
         cause = failure if failure is not None else error
         assert cause is not None
-        self.dispatcher.died(attempt, explain(cause, nodes=nodes, attempt=attempt))
+        clear = watched() is None or (isinstance(cause, AttemptFailure) and cause.kind != AttemptFailure.CRASH)
+        self._crashes.append(_Crash(attempt, cause, nodes, time.monotonic() + (0.0 if clear else CONFIRM_SECONDS)))
+        self._report_crashes()
+
+    def _report_crashes(self) -> None:
+        """Report the failures whose time has come to the dispatcher."""
+        now = time.monotonic()
+        due = [crash for crash in self._crashes if crash.report_at <= now]
+        self._crashes = [crash for crash in self._crashes if crash.report_at > now]
+        for crash in due:
+            self.dispatcher.died(crash.attempt, explain(crash.cause, nodes=crash.nodes, attempt=crash.attempt))
 
     def _end_left(self) -> None:
         """Report stopped attempts to the dispatcher once their drivers have answered or died."""

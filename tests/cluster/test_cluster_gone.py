@@ -76,7 +76,7 @@ class Sweep:
 def test_a_cluster_that_is_taken_down_ends_the_sweep_in_good_order(tmp_path: Path) -> None:
     port = free_port()
     with ExitStack() as stack:
-        with head(*OPTIONS, environment=ALONE, port=port):
+        with head(*OPTIONS, environment=ALONE, port=port, workers_first=0.5):
             sweep = stack.enter_context(Sweep(tmp_path, port))
             sweep.read_until("epoch 3/40")
         assert sweep.end() == 3, sweep.said

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from support.ports import free_port
@@ -20,8 +20,11 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @contextlib.contextmanager
-def head(*options: str, environment: Mapping[str, str], port: int) -> Iterator[Path]:
-    """Run `ray start --head` until the end of the block; yield its folder. Nothing else on the machine is touched."""
+def head(*options: str, environment: Mapping[str, str], port: int, workers_first: float = 0.0) -> Iterator[Path]:
+    """Run `ray start --head` until the end of the block; yield its folder. Nothing else on the machine is touched.
+
+    The processes are killed at once, or Ray's workers `workers_first` seconds before all others.
+    """
     # Ray's sockets have long paths below it, and the system's limit is 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     command = [RAY, "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder}", "--disable-usage-stats"]
@@ -45,12 +48,28 @@ def head(*options: str, environment: Mapping[str, str], port: int) -> Iterator[P
         yield folder
     finally:
         ours = {process.pid, *descendants(process.pid)}
-        for one in ours:
-            with contextlib.suppress(ProcessLookupError):
-                if runs(one):
-                    os.kill(one, signal.SIGKILL)
+        if workers_first:
+            workers = {one for one in ours if _title(one).startswith("ray::")}
+            assert workers, "no worker was found"
+            _kill(workers)
+            time.sleep(workers_first)
+        _kill(ours)
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            if runs(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
+    except OSError:
+        return ""
 
 
 def run(*command: str, cwd: Path, code: int = 0, timeout: float = 300, **environment: str) -> str:
