@@ -88,10 +88,11 @@ def _squares(weight, gradient, decay):
     """Return the squared norms of the weight and of its decayed gradient."""
     weight_square, gradient_square = np.float64(0.0), np.float64(0.0)
     for start in range(0, len(weight), BLOCK):
+        values, slopes = weight[start : start + BLOCK], gradient[start : start + BLOCK]  # slices are vectorised
         ours, theirs = np.float32(0.0), np.float32(0.0)
-        for place in range(start, min(start + BLOCK, len(weight))):
-            decayed = gradient[place] + decay * weight[place]
-            ours += weight[place] * weight[place]
+        for place in range(len(values)):
+            decayed = slopes[place] + decay * values[place]
+            ours += values[place] * values[place]
             theirs += decayed * decayed
         weight_square += ours
         gradient_square += theirs
