@@ -54,7 +54,8 @@ def learning_curves(part: DataSetReport, prefix: str) -> InteractiveChart | None
         "height": 420 + 22 * -(-len(shown) // 2),
         "hovermode": "x unified" if len(shown) <= MOST_UNIFIED else "closest",
         "showlegend": True,
-        "legend": {"orientation": "h", "y": -0.16, "yanchor": "top"},
+        # At the figure's bottom: placed by the plot, it lies over the curves once a sheet's width changes its rows.
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         "xaxis": axis("epoch", tickformat=",d", **({"dtick": 1} if longest <= 12 else {})),
     }
     return InteractiveChart(

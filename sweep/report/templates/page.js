@@ -33,12 +33,12 @@ async function drawCharts() {
     for (const one of all) one.previousElementSibling.textContent = "This browser is too old for the charts.";
     return;
   }
-  for (const one of all) await drawChart(one);
-  const places = all.map((one) => one.previousElementSibling);
+  const drawn = () => document.querySelectorAll(".js-plotly-plot");
   // Widths of a sheet's column and of a sheet: the page is laid out for the screen while this runs.
   const printed = (place) => (place.closest(".grid") ? 330 : 680);
-  addEventListener("beforeprint", () => places.forEach((place) => Plotly.relayout(place, { width: printed(place) })));
-  addEventListener("afterprint", () => places.forEach((place) => Plotly.relayout(place, { width: null, autosize: true })));
+  addEventListener("beforeprint", () => drawn().forEach((place) => Plotly.relayout(place, { width: printed(place) })));
+  addEventListener("afterprint", () => drawn().forEach((place) => Plotly.relayout(place, { width: null, autosize: true })));
+  for (const one of all) await drawChart(one);
 }
 
 function cellOf(row, column) {
